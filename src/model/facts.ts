@@ -1,0 +1,249 @@
+import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
+
+/**
+ * What the host is now. A query names the facts it wants, each with its arguments; the agent
+ * answers all of them in one message. The shapes are the wire's shapes: JSON, camelCase.
+ */
+export interface FactArguments {
+  readonly host: Record<string, never>;
+  readonly files: { readonly paths: readonly string[] };
+  readonly swap: { readonly path: string };
+  readonly sysctl: { readonly names: readonly string[] };
+  readonly unit: { readonly name: string };
+  readonly workers: Record<string, never>;
+  /** The newest Python source below the unit's WorkingDirectory. */
+  readonly code: { readonly unit: string };
+  readonly journal: { readonly unit: string };
+  readonly kernel: { readonly unit: string };
+  readonly http: { readonly probes: readonly HttpProbe[] };
+  /** SQLite files: those named, or those found below the unit's WorkingDirectory. */
+  readonly stores: { readonly paths: readonly string[] } | { readonly unit: string };
+  readonly transactions: { readonly unit?: string };
+}
+
+export interface FactAnswers {
+  readonly host: HostFact;
+  readonly files: Readonly<Record<string, FileFact>>;
+  readonly swap: SwapFact;
+  readonly sysctl: SysctlFact;
+  readonly unit: UnitFact;
+  readonly workers: readonly WorkerProcess[];
+  readonly code: CodeFact;
+  readonly journal: JournalFact;
+  readonly kernel: KernelFact;
+  readonly http: readonly HttpAnswer[];
+  readonly stores: readonly StoreFact[];
+  readonly transactions: readonly TransactionFact[];
+}
+
+export type FactName = keyof FactArguments;
+export type FactQuery = { readonly [Name in FactName]?: FactArguments[Name] };
+/** The answer to a query: exactly the facts that were asked for. */
+export type FactsFor<Query extends FactQuery> = {
+  readonly [Name in keyof Query & FactName]: FactAnswers[Name];
+};
+
+export interface HostFact {
+  readonly os: { readonly id: string; readonly versionId: string; readonly name: string };
+  readonly kernel: string;
+  /** systemd's major version, e.g. 252. */
+  readonly systemd: number;
+  /** `systemd-detect-virt -c`: `lxc`, `openvz`, `docker`…; `null` on a machine of its own. */
+  readonly container: string | null;
+  readonly cgroupVersion: 1 | 2;
+  readonly cpus: number;
+  readonly memory: MemoryFact;
+  readonly now: EpochSeconds;
+  readonly bootId: string;
+  readonly uptime: Seconds;
+  readonly hostname: string;
+  readonly python: string;
+}
+
+/** `/proc/meminfo`. */
+export interface MemoryFact {
+  readonly totalBytes: Bytes;
+  readonly availableBytes: Bytes;
+  readonly swapTotalBytes: Bytes;
+  readonly swapFreeBytes: Bytes;
+}
+
+export type FileFact =
+  | { readonly kind: 'absent' }
+  | {
+      readonly kind: 'file';
+      /** `null` when larger than 1 MiB or not UTF-8. */
+      readonly text: string | null;
+      readonly sha256: Sha256;
+      readonly sizeBytes: Bytes;
+      /** Four octal digits, `0644`. */
+      readonly mode: string;
+      readonly owner: string;
+      readonly group: string;
+    }
+  | { readonly kind: 'symlink'; readonly target: string }
+  | { readonly kind: 'other'; readonly what: string };
+
+export interface SwapFact {
+  readonly file:
+    | { readonly kind: 'absent' }
+    | {
+        readonly kind: 'file';
+        readonly sizeBytes: Bytes;
+        /** Bytes really held on the disk; less than the size when the file has holes. */
+        readonly allocatedBytes: Bytes;
+        readonly mode: string;
+        readonly owner: string;
+        /** `SWAPSPACE2` stands at the end of its first page. */
+        readonly formatted: boolean;
+      }
+    | { readonly kind: 'symlink'; readonly target: string }
+    | { readonly kind: 'other'; readonly what: string };
+  readonly active: readonly {
+    readonly path: string;
+    readonly type: string;
+    readonly sizeBytes: Bytes;
+    readonly usedBytes: Bytes;
+    readonly priority: number;
+  }[];
+  readonly fstab: FileFact;
+  /** The file system the swap file is on, or would be. */
+  readonly filesystem: {
+    readonly type: string;
+    readonly mountPoint: string;
+    readonly sizeBytes: Bytes;
+    readonly freeBytes: Bytes;
+  };
+}
+
+export interface SysctlFact {
+  /** The value in force; `null` when the kernel has no such setting. */
+  readonly values: Readonly<Record<string, string | null>>;
+  /** Lines that set one of the names, in the order in which systemd-sysctl applies them. */
+  readonly settings: readonly {
+    readonly name: string;
+    readonly value: string;
+    readonly path: string;
+    readonly line: number;
+  }[];
+}
+
+export interface UnitFact {
+  /** With its suffix: `celery-worker.service`. */
+  readonly name: string;
+  readonly loadState: string;
+  readonly activeState: string;
+  readonly subState: string;
+  /** `enabled`, `disabled`, `static`, `masked`… or empty. */
+  readonly unitFileState: string;
+  readonly needDaemonReload: boolean;
+  /** Path of the unit file; empty when there is none. */
+  readonly fragmentPath: string;
+  readonly fragment: FileFact;
+  readonly dropIns: readonly { readonly path: string; readonly text: string }[];
+  /** `systemctl show`, every property, as printed. */
+  readonly properties: Readonly<Record<string, string>>;
+  /** Shebang of each absolute path that the Exec lines name, `null` when it has none. */
+  readonly programs: Readonly<
+    Record<string, { readonly exists: boolean; readonly shebang: string | null }>
+  >;
+  readonly mainPid: number | null;
+  /** Every process in the unit's cgroup. */
+  readonly processes: readonly ProcessFact[];
+  readonly memory: {
+    readonly currentBytes: Bytes;
+    readonly peakBytes: Bytes | null;
+    /** `memory.events`: low, high, max, oom, oom_kill. */
+    readonly events: Readonly<Record<string, number>>;
+  } | null;
+  /** When it last became active, `null` when it never did. */
+  readonly activeSince: EpochSeconds | null;
+}
+
+export interface ProcessFact {
+  readonly pid: number;
+  readonly parentPid: number;
+  /** `/proc/PID/stat` state letter: R, S, D, T, Z… */
+  readonly state: string;
+  readonly user: string;
+  readonly residentBytes: Bytes;
+  readonly argv: readonly string[];
+  /** Field 22 of `/proc/PID/stat`: with the pid it names one process for ever (till reboot). */
+  readonly startTicks: number;
+}
+
+/** A process whose command line is that of a Celery worker, wherever it runs. */
+export interface WorkerProcess extends ProcessFact {
+  /** Its cgroup below the root, e.g. `/user.slice/user-0.slice/session-3.scope`. */
+  readonly cgroup: string;
+  readonly workingDirectory: string | null;
+  readonly startedAt: EpochSeconds;
+}
+
+export interface CodeFact {
+  readonly newest: { readonly path: string; readonly modified: EpochSeconds } | null;
+  /** True when there were too many files to look at them all. */
+  readonly truncated: boolean;
+}
+
+/** What the unit wrote since its present start. A lower bound: journald drops under load. */
+export interface JournalFact {
+  readonly since: EpochSeconds | null;
+  readonly entries: number;
+  /** Lines that may matter (429, error, traceback), newest last, bounded; the brain judges them. */
+  readonly suspects: readonly { readonly at: EpochSeconds; readonly message: string }[];
+  readonly tail: readonly string[];
+}
+
+export interface KernelFact {
+  readonly since: EpochSeconds | null;
+  /** The kernel's own lines on out-of-memory kills since the unit's start. */
+  readonly outOfMemory: readonly { readonly at: EpochSeconds; readonly message: string }[];
+  /** False when the kernel's log can't be read. */
+  readonly readable: boolean;
+}
+
+export interface HttpProbe {
+  readonly url: string;
+  readonly timeoutSeconds: Seconds;
+}
+
+export interface HttpAnswer {
+  readonly url: string;
+  readonly status: number | null;
+  /** The first 2 KiB. */
+  readonly body: string;
+  readonly error: string | null;
+  readonly seconds: Seconds;
+}
+
+export type StoreFact =
+  | {
+      readonly kind: 'sqlite';
+      readonly path: string;
+      readonly owner: string;
+      readonly group: string;
+      readonly sizeBytes: Bytes;
+      readonly tables: readonly StoreTable[];
+    }
+  | { readonly kind: 'absent'; readonly path: string }
+  | { readonly kind: 'unreadable'; readonly path: string; readonly problem: string };
+
+export interface StoreTable {
+  readonly name: string;
+  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  readonly foreignKeys: readonly {
+    readonly column: string;
+    readonly table: string;
+    readonly to: string;
+  }[];
+}
+
+/** A transaction that this host remembers. */
+export interface TransactionFact {
+  readonly id: string;
+  readonly action: string;
+  readonly holder: string;
+  readonly startedAt: EpochSeconds;
+  readonly state: 'open' | 'committed' | 'undone' | 'undo-failed';
+}

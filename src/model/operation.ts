@@ -1,0 +1,200 @@
+import type { Bytes, Seconds, Sha256 } from './units.ts';
+
+/**
+ * Everything that Celeriac can ever do to a server. Each verb is data, and one small file on the
+ * host (`host/celeriac_host/operations/<verb with underscores>.py`) with `check`, `do` and `undo`.
+ */
+export type Operation =
+  | WriteFile
+  | RemoveFile
+  | MakeSwap
+  | SwapOn
+  | SwapOff
+  | SetSysctl
+  | TryApp
+  | VerifyUnit
+  | GuardUnit
+  | InstallUnit
+  | EnableUnit
+  | StopUnit
+  | EndProcess
+  | StartUnit
+  | ProveUnit
+  | BackupDatabase
+  | RepairJobs;
+
+export type Verb = Operation['op'];
+
+interface Described {
+  /** What it does, for people: one line, no full stop. */
+  readonly title: string;
+  /** Why: actual against desired, one line. */
+  readonly why: string;
+  /** A unified diff, where it changes text. */
+  readonly diff?: string;
+}
+
+/** Writes a whole file, atomically, beside a backup. Parents are made (0755). */
+export interface WriteFile extends Described {
+  readonly op: 'write-file';
+  readonly path: string;
+  readonly text: string;
+  readonly mode: string;
+  /** What the plan saw there; `null`: nothing. Anything else now: refuse, the facts are stale. */
+  readonly expects: Sha256 | null;
+}
+
+export interface RemoveFile extends Described {
+  readonly op: 'remove-file';
+  readonly path: string;
+  readonly expects: Sha256;
+}
+
+/** A file of this size, without holes, mode 600, formatted by mkswap. Never an active one. */
+export interface MakeSwap extends Described {
+  readonly op: 'make-swap';
+  readonly path: string;
+  readonly sizeBytes: Bytes;
+}
+
+export interface SwapOn extends Described {
+  readonly op: 'swap-on';
+  readonly path: string;
+}
+
+export interface SwapOff extends Described {
+  readonly op: 'swap-off';
+  readonly path: string;
+}
+
+export interface SetSysctl extends Described {
+  readonly op: 'set-sysctl';
+  readonly name: string;
+  readonly value: string;
+}
+
+/**
+ * Imports the app as the worker would (its interpreter, user, directory and environment), in a
+ * process of its own, before anything is stopped.
+ */
+export interface TryApp extends Described {
+  readonly op: 'try-app';
+  readonly unit: string;
+  /** The interpreter and its leading arguments, e.g. `['/usr/bin/python3']`. */
+  readonly interpreter: readonly string[];
+  /** The value of `-A`. */
+  readonly app: string;
+  /** Directories put before the module search path. */
+  readonly pythonPath: readonly string[];
+  readonly timeoutSeconds: Seconds;
+}
+
+/** `systemd-analyze verify` over the text to be installed; any line on stderr is a finding. */
+export interface VerifyUnit extends Described {
+  readonly op: 'verify-unit';
+  readonly unit: string;
+  readonly text: string;
+}
+
+/**
+ * Remembers how the unit runs now. Undone last: after everything else was put back, the unit is
+ * brought to that state again, with whatever definition is then in place.
+ */
+export interface GuardUnit extends Described {
+  readonly op: 'guard-unit';
+  readonly unit: string;
+}
+
+/** Writes a unit file beside a backup, and has the manager read it (daemon-reload). */
+export interface InstallUnit extends Described {
+  readonly op: 'install-unit';
+  readonly unit: string;
+  readonly path: string;
+  readonly text: string;
+  readonly expects: Sha256 | null;
+}
+
+export interface EnableUnit extends Described {
+  readonly op: 'enable-unit';
+  readonly unit: string;
+}
+
+/** Stops the unit and waits until its cgroup is empty. */
+export interface StopUnit extends Described {
+  readonly op: 'stop-unit';
+  readonly unit: string;
+  readonly timeoutSeconds: Seconds;
+}
+
+/** TERM, then KILL after the grace, to one process known by pid and start; never by name. */
+export interface EndProcess extends Described {
+  readonly op: 'end-process';
+  readonly pid: number;
+  readonly startTicks: number;
+  readonly graceSeconds: Seconds;
+}
+
+/** `reset-failed`, start, and wait until it is active (for Type=notify: ready). */
+export interface StartUnit extends Described {
+  readonly op: 'start-unit';
+  readonly unit: string;
+  readonly timeoutSeconds: Seconds;
+}
+
+/** Proof that the unit runs as asked, for some time. Changes nothing. */
+export interface ProveUnit extends Described {
+  readonly op: 'prove-unit';
+  readonly unit: string;
+  /** Property → value exactly as `systemctl show` prints it. */
+  readonly properties: Readonly<Record<string, string>>;
+  /** Direct children of the main process; `null`: any number. */
+  readonly children: number | null;
+  /** How long NRestarts and the main pid must stay put. */
+  readonly minHealthySeconds: Seconds;
+  /** How long to wait for the children to appear. */
+  readonly timeoutSeconds: Seconds;
+}
+
+/** A consistent copy (online backup) under `/var/lib/celeriac/backups`, the last `keep` kept. */
+export interface BackupDatabase extends Described {
+  readonly op: 'backup-database';
+  readonly database: string;
+  readonly keep: number;
+}
+
+export type SqlValue = string | number | null;
+
+export interface RowChange {
+  readonly table: string;
+  readonly id: string | number;
+  /** The columns as the plan saw them; the row is left alone when one differs. */
+  readonly seen: Readonly<Record<string, SqlValue>>;
+  readonly change:
+    | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
+    | { readonly kind: 'delete' };
+}
+
+/** One BEGIN IMMEDIATE transaction, compare-and-set row by row, as the file's owner. */
+export interface RepairJobs extends Described {
+  readonly op: 'repair-jobs';
+  readonly database: string;
+  /** In the order in which they are to be changed: children before parents. */
+  readonly rows: readonly RowChange[];
+  readonly busyTimeoutSeconds: Seconds;
+}
+
+/** An ordered list; empty when the host is as desired. */
+export interface Plan {
+  readonly operations: readonly Operation[];
+  /** Already so: lines for the report, e.g. `swap: 2 GiB at /swapfile`. */
+  readonly satisfied: readonly string[];
+  /** Things a person should know, that the plan does not change. */
+  readonly findings: readonly Finding[];
+}
+
+export interface Finding {
+  readonly level: 'notice' | 'warning';
+  readonly message: string;
+  /** File and line on the host, where there is one. */
+  readonly where?: string;
+}
