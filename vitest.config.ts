@@ -9,6 +9,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          globalSetup: ['tools/generate.ts'],
           include: ['test/unit/**/*.test.ts'],
         },
       },
@@ -16,7 +17,7 @@ export default defineConfig({
         test: {
           name: 'host',
           include: ['test/host/**/*.test.ts'],
-          globalSetup: ['test/host/build-image.ts'],
+          globalSetup: ['tools/generate.ts', 'test/host/build-image.ts'],
           maxWorkers: machines,
           testTimeout: 180_000,
           hookTimeout: 300_000,
@@ -25,6 +26,7 @@ export default defineConfig({
       {
         test: {
           name: 'workflow',
+          globalSetup: ['tools/generate.ts', 'test/host/build-image.ts'],
           include: ['test/workflow/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 300_000,

@@ -1,0 +1,33 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { packHost } from './pack-host.ts';
+
+const root = path.join(import.meta.dirname, '..');
+
+/** Writes the sources that are made from other files: the host program and the version. */
+export function generate(): void {
+  const folder = path.join(root, 'src', 'generated');
+  mkdirSync(folder, { recursive: true });
+  writeIfChanged(path.join(folder, 'host-program.ts'), packHost(root));
+  writeIfChanged(path.join(folder, 'version.ts'), versionModule());
+}
+
+/** vitest calls this before the tests of a project. */
+export default generate;
+
+function versionModule(): string {
+  const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  return [
+    '// Generated from package.json by tools/generate.ts.\n',
+    '/** The version of Celeriac that this is. */\n',
+    `export const version = '${version}';\n`,
+  ].join('');
+}
+
+// Watchers and concurrent runs read these files: leave them alone when nothing changed.
+function writeIfChanged(file: string, text: string): void {
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
+  writeFileSync(file, text);
+}
+
+if (import.meta.main) generate();

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs a TypeScript file under Node 24 once what it needs is there:
+#   tools/run.sh NEED… -- SCRIPT [ARGUMENT…]
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tools/setup.sh
+source "$root/tools/setup.sh"
+
+needs=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  needs+=("$1")
+  shift
+done
+shift
+provide "${needs[@]}" || exit 1
+cd "$root"
+exec node "$@"

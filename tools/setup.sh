@@ -1,0 +1,356 @@
+#!/usr/bin/env bash
+# Brings what the repository's commands need, and says in one line what it may not bring.
+#
+#   tools/setup.sh NEED…
+#
+# Needs: node24 npm python linters python-linters qemu image-tools act generated
+#
+# System packages come by apt-get (as root or by `sudo -n`); everything else goes to a private
+# folder, ${CELERIAC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/celeriac}. Sourced, this file offers
+# `provide NEED…`, which also puts what it found or brought on PATH.
+
+setup_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+setup_cache=${CELERIAC_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/celeriac}
+
+node_version=$(<"$setup_root/.node-version")
+node_oldest=24.2.0
+act_version=0.2.87
+actionlint_version=1.7.12
+declare -A node_integrity=(
+  [x64]='sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
+  [arm64]='sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
+)
+
+say() {
+  printf 'setup: %s\n' "$*" >&2
+}
+
+has() {
+  command -v "$1" >/dev/null 2>&1
+}
+
+# at_least OLDEST VERSION
+at_least() {
+  printf '%s\n%s\n' "$1" "$2" | sort -CV
+}
+
+# Puts a folder first on PATH, once.
+use() {
+  case ":$PATH:" in
+    *":$1:"*) ;;
+    *) PATH=$1:$PATH ;;
+  esac
+}
+
+# attempt WHAT LOG COMMAND…: one line to the person; the command's own words go to a file.
+attempt() {
+  local what=$1 log=$setup_cache/logs/$2.log
+  shift 2
+  say "$what…"
+  mkdir -p "${log%/*}"
+  "$@" >"$log" 2>&1 </dev/null || {
+    say "$what: failed; its words are in $log"
+    return 1
+  }
+}
+
+# --- system packages -----------------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    env DEBIAN_FRONTEND=noninteractive "$@"
+  else
+    sudo -n env DEBIAN_FRONTEND=noninteractive "$@"
+  fi
+}
+
+may_install_packages() {
+  has apt-get && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+}
+
+apt_install() {
+  local -a command=(apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@")
+  # A machine may have no package lists yet, or old ones.
+  as_root "${command[@]}" || { as_root apt-get update && as_root "${command[@]}"; }
+}
+
+install_packages() {
+  if may_install_packages; then
+    attempt "installing $* (apt)" apt apt_install "$@"
+  else
+    say "$* missing, and this user is neither root nor has 'sudo -n':" \
+      "run 'sudo apt-get install $*'"
+    return 1
+  fi
+}
+
+# The system packages that a need lacks, one a line.
+lacking() {
+  case $1 in
+    node24) has npm || echo npm ;;
+    npm) has npm || echo npm ;;
+    python) has python3 || echo python3 ;;
+    linters) has shellcheck || ! may_install_packages || echo shellcheck ;;
+    python-linters) lacking_venv ;;
+    act) has go || lacking_venv ;;
+    qemu)
+      has qemu-system-x86_64 || echo qemu-system-x86
+      has qemu-img || echo qemu-utils
+      has ssh || echo openssh-client
+      ;;
+    image-tools)
+      has mmdebstrap || echo mmdebstrap
+      has mke2fs || echo e2fsprogs
+      [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
+      [ "$(id -u)" = 0 ] || has newuidmap || echo uidmap
+      ;;
+  esac
+}
+
+lacking_venv() {
+  has python3 || echo python3
+  python3 -c 'import ensurepip' >/dev/null 2>&1 || echo python3-venv
+}
+
+# --- the private folder --------------------------------------------------------------------------
+
+# A tool's folder carries its version in its name, and a stamp once it is whole.
+is_whole() {
+  [ -e "$1/.whole" ]
+}
+
+start_folder() {
+  rm -rf "$1" && mkdir -p "$1"
+}
+
+finish_folder() {
+  touch "$1/.whole"
+}
+
+node_architecture() {
+  case $(uname -m) in
+    x86_64) echo x64 ;;
+    aarch64 | arm64) echo arm64 ;;
+    *) echo unknown ;;
+  esac
+}
+
+node_folder() {
+  echo "$setup_cache/tools/node-$node_version"
+}
+
+node_is_new_enough() {
+  local version
+  version=$(node --version 2>/dev/null) && at_least "$node_oldest" "${version#v}"
+}
+
+install_node() {
+  local architecture folder package
+  architecture=$(node_architecture)
+  folder=$(node_folder)
+  package=node-linux-$architecture
+  if [ -z "${node_integrity[$architecture]:-}" ]; then
+    say "Node $node_oldest or newer is missing: install Node 24 for $(uname -m) yourself"
+    return 1
+  fi
+  start_folder "$folder"
+  attempt "installing Node $node_version (npm)" node24 \
+    npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund \
+    "$package@$node_version" || return 1
+  if ! grep -qF "\"${node_integrity[$architecture]}\"" "$folder/node_modules/.package-lock.json"; then
+    say "$package@$node_version is not the package that tools/setup.sh pins: it is not used"
+    rm -rf "$folder"
+    return 1
+  fi
+  ln -s "node_modules/$package/bin" "$folder/bin"
+  finish_folder "$folder"
+}
+
+lock_hash() {
+  sha256sum <"$setup_root/package-lock.json"
+}
+
+modules_are_in_step() {
+  local stamp=$setup_root/node_modules/.celeriac-lock
+  [ -e "$stamp" ] && [ "$(<"$stamp")" = "$(lock_hash)" ]
+}
+
+install_modules() {
+  attempt 'installing node_modules (npm)' npm \
+    npm ci --prefix "$setup_root" --ignore-scripts --no-audit --no-fund || return 1
+  lock_hash >"$setup_root/node_modules/.celeriac-lock"
+}
+
+# The folder of a set of Python packages, named after what it holds.
+venv_folder() {
+  local hash
+  hash=$(sha256sum <"$setup_root/tools/requirements/$1.txt")
+  echo "$setup_cache/tools/$1-${hash:0:12}"
+}
+
+install_venv() {
+  local folder
+  folder=$(venv_folder "$1")
+  start_folder "$folder"
+  attempt "installing $1 (pip)" "$1" fill_venv "$folder" "$1" || return 1
+  finish_folder "$folder"
+}
+
+fill_venv() {
+  python3 -m venv "$1" &&
+    "$1/bin/pip" install --disable-pip-version-check --require-hashes \
+      -r "$setup_root/tools/requirements/$2.txt"
+}
+
+go_folder() {
+  echo "$setup_cache/tools/$1"
+}
+
+# install_with_go NAME MODULE@VERSION
+install_with_go() {
+  local folder
+  folder=$(go_folder "$1")
+  start_folder "$folder"
+  attempt "building $1 (go)" "$1" env GOBIN="$folder/bin" GOFLAGS=-trimpath go install "$2" ||
+    return 1
+  finish_folder "$folder"
+}
+
+act_is_new_enough() {
+  local version
+  version=$(act --version 2>/dev/null) && at_least "$act_version" "${version##* }"
+}
+
+install_act() {
+  if has go && install_with_go "act-$act_version" "github.com/nektos/act@v$act_version"; then
+    return 0
+  fi
+  install_venv act && return 0
+  say "act $act_version is missing: put it on PATH (it is a single program), then try again"
+  return 1
+}
+
+actionlint_is_there() {
+  [ "$(actionlint --version 2>/dev/null | head -n 1)" = "v$actionlint_version" ] ||
+    [ "$(actionlint --version 2>/dev/null | head -n 1)" = "$actionlint_version" ]
+}
+
+install_actionlint() {
+  local module=github.com/rhysd/actionlint/cmd/actionlint@v$actionlint_version
+  if has go && install_with_go "actionlint-$actionlint_version" "$module"; then
+    return 0
+  fi
+  install_venv actionlint && return 0
+  say "actionlint $actionlint_version is missing: install Go or put actionlint on PATH"
+  return 1
+}
+
+# --- needs ---------------------------------------------------------------------------------------
+
+# Is it there? What the private folder has of it goes on PATH.
+is_ready() {
+  case $1 in
+    node24)
+      is_whole "$(node_folder)" && use "$(node_folder)/bin"
+      node_is_new_enough
+      ;;
+    npm) has npm && modules_are_in_step ;;
+    python) has python3 ;;
+    linters)
+      use_tools "$(venv_folder shellcheck)" "$(venv_folder actionlint)" \
+        "$(go_folder "actionlint-$actionlint_version")"
+      has shellcheck && actionlint_is_there
+      ;;
+    python-linters)
+      use_tools "$(venv_folder linters)"
+      is_whole "$(venv_folder linters)"
+      ;;
+    act)
+      act_is_new_enough && return 0
+      use_tools "$(venv_folder act)" "$(go_folder "act-$act_version")"
+      act_is_new_enough
+      ;;
+    qemu | image-tools) [ -z "$(lacking "$1")" ] ;;
+    generated) false ;;
+    *)
+      say "no such need: $1"
+      return 1
+      ;;
+  esac
+}
+
+use_tools() {
+  local folder
+  for folder in "$@"; do
+    is_whole "$folder" && use "$folder/bin"
+  done
+  return 0
+}
+
+# Brings what is no system package.
+bring() {
+  case $1 in
+    node24) install_node ;;
+    npm) install_modules ;;
+    linters)
+      has shellcheck || install_venv shellcheck || return 1
+      actionlint_is_there || install_actionlint
+      ;;
+    python-linters) install_venv linters ;;
+    act) install_act ;;
+    generated) node "$setup_root/tools/generate.ts" ;;
+    *) true ;;
+  esac
+}
+
+# provide NEED…: all of them are there and on PATH, or the answer is 1 and it was said why.
+provide() {
+  local need failed=0
+  local -a missing=() packages=()
+  use_system_folders
+  for need in "$@"; do
+    is_ready "$need" || missing+=("$need")
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    mkdir -p "$setup_cache"
+    exec 9>"$setup_cache/setup.lock"
+    flock -n 9 || { say 'waiting for another set-up to end…' && flock 9; }
+    mapfile -t packages < <(for need in "${missing[@]}"; do
+      is_ready "$need" || lacking "$need"
+    done | sort -u)
+    [ ${#packages[@]} = 0 ] || install_packages "${packages[@]}" || failed=1
+    if [ "$failed" = 0 ]; then
+      for need in "${missing[@]}"; do
+        is_ready "$need" || { bring "$need" && settle "$need"; } || failed=1
+      done
+    fi
+    exec 9>&-
+  fi
+  export PATH
+  return "$failed"
+}
+
+# What was brought must now be found.
+settle() {
+  hash -r
+  [ "$1" = generated ] || is_ready "$1" || {
+    say "$1 was installed and is still not found on PATH"
+    return 1
+  }
+}
+
+# mke2fs and its like are not on every user's PATH.
+use_system_folders() {
+  local folder
+  for folder in /usr/sbin /sbin; do
+    case ":$PATH:" in
+      *":$folder:"*) ;;
+      *) PATH=$PATH:$folder ;;
+    esac
+  done
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  set -euo pipefail
+  provide "$@"
+fi
