@@ -1,0 +1,96 @@
+import type { UnitFact } from '../model/facts.ts';
+
+type Programs = UnitFact['programs'];
+
+/**
+ * The Python, with its leading arguments, that runs the Celery of a unit: `['/usr/bin/python3']`.
+ * Read from the effective `ExecStart` (`systemctl show`) and the shebang of the program it names;
+ * `null` when that is no Python, e.g. a shell wrapper.
+ */
+export function interpreterOf(
+  unit: Pick<UnitFact, 'properties' | 'programs'>,
+): readonly string[] | null {
+  const commands = execCommands(unit.properties.ExecStart ?? '');
+  const celery = commands.find((argv) => argv.some((word) => /celery/.test(word)));
+  const argv = celery ?? commands[0];
+  return argv === undefined ? null : interpreterOfCommand(argv, unit.programs);
+}
+
+/**
+ * The same for one command line. `programs` holds the shebang of each absolute path in it; the
+ * first word may still carry systemd's prefixes (`-`, `@`, `:`, `+`, `!`).
+ */
+export function interpreterOfCommand(
+  argv: readonly string[],
+  programs: Programs,
+): readonly string[] | null {
+  const words = withoutEnv([(argv[0] ?? '').replace(/^[-@:+!]+/, ''), ...argv.slice(1)]);
+  const [program, ...rest] = words.command;
+  if (program === undefined || program === '') return null;
+  if (isPython(program)) return [...words.prefix, program, ...leadingFlags(rest)];
+  const shebang = programs[program]?.shebang ?? null;
+  return shebang === null ? null : pythonOfShebang(shebang);
+}
+
+/** `#!/usr/bin/env -S python3 -E` → `['/usr/bin/env', 'python3', '-E']`; `null`: not a Python. */
+export function pythonOfShebang(shebang: string): readonly string[] | null {
+  const words = shebang
+    .replace(/^#!/, '')
+    .trim()
+    .split(/\s+/)
+    .filter((word) => word !== '');
+  const { prefix, command } = withoutEnv(words);
+  const [program, ...flags] = command;
+  return program !== undefined && isPython(program) ? [...prefix, program, ...flags] : null;
+}
+
+/**
+ * The command lines of an Exec property as `systemctl show` prints it:
+ * `{ path=/usr/bin/celery ; argv[]=/usr/bin/celery -A app worker ; ignore_errors=no ; … }`.
+ * Arguments are printed unquoted, so that only the leading ones can be told apart for sure.
+ */
+function execCommands(property: string): readonly (readonly string[])[] {
+  const pattern = /\{ path=(.*?) ; argv\[\]=(.*?) ; (?:ignore_errors|flags)=/gs;
+  return [...property.matchAll(pattern)].map(([, path = '', argv = '']) => [
+    path,
+    ...argv.split(' ').slice(1),
+  ]);
+}
+
+/** `env` is kept before the interpreter: it is what looks `python3` up in the unit's PATH. */
+function withoutEnv(words: readonly string[]): {
+  readonly prefix: readonly string[];
+  readonly command: readonly string[];
+} {
+  const [first, ...rest] = words;
+  if (first === undefined || baseName(first) !== 'env') return { prefix: [], command: words };
+  // -S only splits a shebang's single argument; these words are split already.
+  const split = rest[0] === '-S' ? rest.slice(1) : rest;
+  const start = split.findIndex((word) => !/^[A-Za-z_][A-Za-z0-9_]*=/.test(word));
+  if (start === -1) return { prefix: words, command: [] };
+  return { prefix: [first, ...split.slice(0, start)], command: split.slice(start) };
+}
+
+/** Flags of Python before `-m`, `-c` or the script; `-W` and `-X` take a value. */
+function leadingFlags(words: readonly string[]): readonly string[] {
+  const flags: string[] = [];
+  for (let index = 0; index < words.length; index += 1) {
+    const word = words[index] ?? '';
+    if (!/^-[^-mc]/.test(word)) break;
+    const bundledModule = /^-[A-Za-z]+m$/.exec(word);
+    if (bundledModule) {
+      flags.push(word.slice(0, -1));
+      break;
+    }
+    flags.push(word);
+    const value = words[index + 1];
+    if ((word === '-W' || word === '-X') && value !== undefined) {
+      flags.push(value);
+      index += 1;
+    }
+  }
+  return flags;
+}
+
+const isPython = (program: string): boolean => /^(?:python|pypy)[0-9.]*$/.test(baseName(program));
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
