@@ -96,6 +96,8 @@ export interface SwapFact {
         readonly owner: string;
         /** `SWAPSPACE2` stands at the end of its first page. */
         readonly formatted: boolean;
+        /** Not formatted, and nothing but zeros in its first and last MiB: a half-made swap file. */
+        readonly blank: boolean;
       }
     | { readonly kind: 'symlink'; readonly target: string }
     | { readonly kind: 'other'; readonly what: string };

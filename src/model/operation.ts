@@ -7,6 +7,7 @@ import type { Bytes, Seconds, Sha256 } from './units.ts';
 export type Operation =
   | WriteFile
   | RemoveFile
+  | SetMode
   | MakeSwap
   | SwapOn
   | SwapOff
@@ -48,6 +49,14 @@ export interface RemoveFile extends Described {
   readonly op: 'remove-file';
   readonly path: string;
   readonly expects: Sha256;
+}
+
+/** Mode and owner of a regular file; its content stays. */
+export interface SetMode extends Described {
+  readonly op: 'set-mode';
+  readonly path: string;
+  readonly mode: string;
+  readonly owner: string;
 }
 
 /** A file of this size, without holes, mode 600, formatted by mkswap. Never an active one. */

@@ -1,0 +1,118 @@
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { ConfigError } from '../model/errors.ts';
+import { type ActionName, actions } from './action-inputs.ts';
+import type { Input, Inputs } from './input.ts';
+
+/** A value from the fleet file, and where it stands: `.github/fleet.yml:3:14`. */
+export interface FleetValue {
+  readonly text: string;
+  readonly where: string;
+}
+
+/** Values for one action: those of its own section, else those at the top. */
+export type FleetValues = ReadonlyMap<string, FleetValue>;
+
+/**
+ * Reads the fleet file: inputs at the top hold for every action, those in a section named after an
+ * action for that one.
+ *
+ * ```yaml
+ * host: 203.0.113.10
+ * unit: celery-worker.service
+ * deploy-worker:
+ *   concurrency: 1
+ * ```
+ *
+ * @throws ConfigError with file, line and column: not YAML, unknown key, secret, not a plain value
+ */
+export function parseFleetFile(path: string, text: string, action: ActionName): FleetValues {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const place = (offset: number | undefined): string => {
+    const { line, col } = lines.linePos(offset ?? 0);
+    return `${path}:${line}:${col}`;
+  };
+  const broken = document.errors[0];
+  if (broken !== undefined) {
+    const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
+    throw new ConfigError(place(broken.pos[0]), `it is not YAML: ${problem}`, 'valid YAML');
+  }
+  const values = new Map<string, FleetValue>();
+  if (document.contents === null) {
+    return values;
+  }
+  const sections: Node[] = [];
+  const everyInput: Inputs = Object.assign({}, ...Object.values(actions));
+  for (const [name, node, where] of entriesOf(document.contents, place)) {
+    if (name in actions) {
+      const known: Inputs = actions[name as ActionName];
+      for (const [key, value, at] of entriesOf(node, place)) {
+        checkKey(key, at, known, `an input of ${name}`);
+        plainValue(value, at, place);
+      }
+      if (name === action && node !== null) {
+        sections.push(node);
+      }
+    } else {
+      checkKey(
+        name,
+        where,
+        everyInput,
+        `an action (${Object.keys(actions).join(', ')}) or an input`,
+      );
+      const value = plainValue(node, where, place);
+      if (name in actions[action]) {
+        values.set(name, value);
+      }
+    }
+  }
+  for (const section of sections) {
+    for (const [key, value, at] of entriesOf(section, place)) {
+      values.set(key, plainValue(value, at, place));
+    }
+  }
+  return values;
+}
+
+type Place = (offset: number | undefined) => string;
+
+function* entriesOf(node: Node | null, place: Place): Generator<[string, Node | null, string]> {
+  if (node === null || (isScalar(node) && node.value === null)) {
+    return;
+  }
+  if (!isMap(node)) {
+    throw new ConfigError(place(node.range?.[0]), 'it is not a mapping', '`name: value` lines');
+  }
+  for (const { key, value } of node.items) {
+    if (!isScalar(key) || typeof key.value !== 'string') {
+      throw new ConfigError(place(node.range?.[0]), 'a key is not a plain word', 'an input name');
+    }
+    yield [key.value, (value ?? null) as Node | null, place(key.range?.[0])];
+  }
+}
+
+function checkKey(key: string, where: string, known: Inputs, expected: string): void {
+  const input: Input<unknown> | undefined = Object.hasOwn(known, key) ? known[key] : undefined;
+  if (input === undefined) {
+    throw new ConfigError(where, `unknown key \`${key}\``, expected);
+  }
+  if (input.secret) {
+    throw new ConfigError(where, `\`${key}\` is a secret`, 'it in a secret of the repository');
+  }
+  if (key === 'fleet-file') {
+    throw new ConfigError(where, 'a fleet file does not name another', 'no such key');
+  }
+}
+
+function plainValue(node: Node | null, where: string, place: Place): FleetValue {
+  const at = node === null ? where : place(node.range?.[0]);
+  if (isSeq(node)) {
+    const items = node.items.map((item) => plainValue(item as Node, where, place).text);
+    return { text: items.join('\n'), where: at };
+  }
+  if (isScalar(node) && ['string', 'number', 'boolean'].includes(typeof node.value)) {
+    // The source keeps what a number would lose: `0644`, `1_000`.
+    return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
+  }
+  throw new ConfigError(at, 'it is neither text, a number nor a list', 'a plain value or a list');
+}

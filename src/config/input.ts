@@ -1,0 +1,205 @@
+import { z } from 'zod';
+import { type Bytes, type Seconds, seconds } from '../model/units.ts';
+import { parseDuration, parseSize } from './quantities.ts';
+
+/**
+ * One public input: its name, its default, what it takes, and how its text is read. The action's
+ * `action.yml`, its README's table and the fleet file's keys are all made from this.
+ */
+export interface Input<T> {
+  readonly description: string;
+  /** What is right, for error messages: `a size such as 2G`. */
+  readonly expected: string;
+  /** The text that stands when nothing is given; `null`: the input is required. */
+  readonly fallback: string | null;
+  readonly secret: boolean;
+  readonly schema: z.ZodType<T, string>;
+}
+
+export type Inputs = Readonly<Record<string, Input<unknown>>>;
+
+/** The typed values of a set of inputs, under the inputs' own names. */
+export type ValuesOf<Set extends Inputs> = {
+  readonly [Name in keyof Set]: Set[Name] extends Input<infer T> ? T : never;
+};
+
+interface Described {
+  readonly description: string;
+  /** Text of the default. Left out: the input is required. */
+  readonly fallback?: string;
+}
+
+function input<T>(
+  described: Described & { secret?: boolean },
+  expected: string,
+  read: (text: string) => T | null,
+): Input<T> {
+  const schema = z.string().transform((text, context): T => {
+    const value = read(text);
+    if (value === null) {
+      context.addIssue({ code: 'custom', message: `expected ${expected}` });
+      return z.NEVER;
+    }
+    return value;
+  });
+  return {
+    description: described.description,
+    expected,
+    fallback: described.fallback ?? null,
+    secret: described.secret ?? false,
+    schema,
+  };
+}
+
+/** Text that may stand in a command's argument, a unit file or a log line: one line, no control characters. */
+const plainText = /^[^\p{Cc}\p{Cs}\u2028\u2029]+$/u;
+
+export const sizeInput = (described: Described): Input<Bytes> =>
+  input(described, 'a size such as 512M or 2G', parseSize);
+
+/** A size, or `off`. */
+export const optionalSizeInput = (described: Described): Input<Bytes | 'off'> =>
+  input(described, 'a size such as 800M, or `off`', (text) =>
+    text.trim() === 'off' ? 'off' : parseSize(text),
+  );
+
+/** A size, or nothing at all. */
+export const maybeSizeInput = (described: Described): Input<{ readonly bytes: Bytes | null }> =>
+  input({ ...described, fallback: '' }, 'a size such as 512M or 2G, or nothing', (text) => {
+    if (text.trim() === '') {
+      return { bytes: null };
+    }
+    const size = parseSize(text);
+    return size === null ? null : { bytes: size };
+  });
+
+export const durationInput = (described: Described): Input<Seconds> =>
+  input(described, 'a duration such as 90s, 30m or 2h', parseDuration);
+
+/** A duration, or `off` as 0 s. */
+export const optionalDurationInput = (described: Described): Input<Seconds> =>
+  input(described, 'a duration such as 5m, or `off`', (text) =>
+    text.trim() === 'off' ? seconds(0) : parseDuration(text),
+  );
+
+export const integerInput = (
+  described: Described,
+  range: { readonly min: number; readonly max: number },
+): Input<number> =>
+  input(described, `a whole number from ${range.min} to ${range.max}`, (text) => {
+    const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
+    return value >= range.min && value <= range.max ? value : null;
+  });
+
+/** A whole number, or nothing at all. */
+export const maybeIntegerInput = (
+  described: Described,
+  range: { readonly min: number; readonly max: number },
+): Input<{ readonly value: number | null }> =>
+  input(
+    { ...described, fallback: '' },
+    `a whole number from ${range.min} to ${range.max}, or nothing`,
+    (text) => {
+      if (text.trim() === '') {
+        return { value: null };
+      }
+      const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
+      return value >= range.min && value <= range.max ? { value } : null;
+    },
+  );
+
+export const booleanInput = (described: Described): Input<boolean> =>
+  input(described, '`true` or `false`', (text) => {
+    const word = text.trim().toLowerCase();
+    return word === 'true' ? true : word === 'false' ? false : null;
+  });
+
+export const choiceInput = <const Choice extends string>(
+  described: Described,
+  choices: readonly Choice[],
+): Input<Choice> =>
+  input(
+    described,
+    `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`,
+    (text) => choices.find((choice) => choice === text.trim()) ?? null,
+  );
+
+/** Text that matches a pattern; the pattern is what keeps hostile text out of commands and files. */
+export const patternInput = (
+  described: Described,
+  expected: string,
+  pattern: RegExp,
+): Input<string> =>
+  input(described, expected, (text) => (pattern.test(text.trim()) ? text.trim() : null));
+
+/** Items separated by commas, white space or new lines, each of which matches a pattern. */
+export const listInput = (
+  described: Described,
+  expected: string,
+  pattern: RegExp,
+): Input<readonly string[]> =>
+  input(described, expected, (text) => {
+    const items = text.split(/[\s,]+/).filter((item) => item !== '');
+    return items.every((item) => pattern.test(item)) ? items : null;
+  });
+
+/** `name=value` lines. */
+export const pairsInput = (described: Described): Input<Readonly<Record<string, string>>> =>
+  input(described, 'lines of the form `name=value`', (text) => {
+    const pairs: Record<string, string> = {};
+    for (const line of text.split(/\r?\n/).filter((each) => each.trim() !== '')) {
+      const at = line.indexOf('=');
+      if (at < 1) {
+        return null;
+      }
+      pairs[line.slice(0, at).trim()] = line.slice(at + 1);
+    }
+    return pairs;
+  });
+
+/** A JSON array, `[]` for none. */
+export const jsonArrayInput = (described: Described): Input<readonly unknown[]> =>
+  input(described, 'a JSON array such as `["a", 1]`', (text) => {
+    try {
+      const value: unknown = JSON.parse(text);
+      return Array.isArray(value) ? value : null;
+    } catch {
+      return null;
+    }
+  });
+
+export const textInput = (described: Described, expected: string): Input<string> =>
+  input(described, `${expected}, on one line`, (text) =>
+    text === '' || plainText.test(text) ? text : null,
+  );
+
+/** Several lines, taken as they are; what they hold is judged by its own parser. */
+export const linesInput = (described: Described, expected: string): Input<string> =>
+  input(described, expected, (text) => (text.trim() === '' ? null : text));
+
+export const secretInput = (described: Described, expected: string): Input<string> =>
+  input({ ...described, secret: true }, expected, (text) => text);
+
+/** An absolute path without `..`, white space, quotes or what systemd and shells treat specially. */
+export const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
+
+/** A systemd service name, with or without its suffix (systemd.unit(5)). */
+export const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
+
+export const pathInput = (described: Described): Input<string> =>
+  patternInput(
+    described,
+    'an absolute path such as /swapfile (letters, digits and . _ @ : + - only, no `..`)',
+    absolutePath,
+  );
+
+/** An absolute path, or nothing. */
+export const maybePathInput = (described: Described): Input<{ readonly path: string | null }> =>
+  input(
+    { ...described, fallback: '' },
+    'an absolute path (letters, digits and . _ @ : + - only, no `..`), or nothing',
+    (text) => {
+      const path = text.trim();
+      return path === '' ? { path: null } : absolutePath.test(path) ? { path } : null;
+    },
+  );
