@@ -44,7 +44,7 @@ export function parseFleetFile(path: string, text: string, action: ActionName): 
   const sections: Node[] = [];
   const everyInput: Inputs = Object.assign({}, ...Object.values(actions));
   for (const [name, node, where] of entriesOf(document.contents, place)) {
-    if (name in actions) {
+    if (Object.hasOwn(actions, name)) {
       const known: Inputs = actions[name as ActionName];
       for (const [key, value, at] of entriesOf(node, place)) {
         checkKey(key, at, known, `an input of ${name}`);
@@ -61,7 +61,7 @@ export function parseFleetFile(path: string, text: string, action: ActionName): 
         `an action (${Object.keys(actions).join(', ')}) or an input`,
       );
       const value = plainValue(node, where, place);
-      if (name in actions[action]) {
+      if (Object.hasOwn(actions[action], name)) {
         values.set(name, value);
       }
     }

@@ -1,0 +1,299 @@
+import { sizeWords } from '../config/quantities.ts';
+import { ConfigError } from '../model/errors.ts';
+import type { FactQuery, FactsFor, SwapFact, SysctlFact } from '../model/facts.ts';
+import type { Finding, Operation, Plan } from '../model/operation.ts';
+import { type Bytes, bytes, MiB } from '../model/units.ts';
+import { unifiedDiff } from './text-diff.ts';
+
+/** The swap that a host is to have. */
+export interface ProvisionDesired {
+  readonly path: string;
+  readonly sizeBytes: Bytes;
+  /** `vm.swappiness`, 0 to 200. */
+  readonly swappiness: number;
+}
+
+/** Left free on the file system, so that swap never is what fills it. */
+export const diskReserveBytes: Bytes = bytes(512 * MiB);
+
+/** Sorts after Debian's `99-sysctl.conf`, the link to /etc/sysctl.conf (sysctl.d(5)). */
+export const sysctlFile = '/etc/sysctl.d/99-zz-celeriac.conf';
+
+/** swapon(8): holes and copy-on-write are what these can't avoid; on ZFS swap deadlocks. */
+const swappableFilesystems = ['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs'];
+
+export function provisionQuery(desired: ProvisionDesired) {
+  return {
+    host: {},
+    swap: { path: desired.path },
+    sysctl: { names: ['vm.swappiness'] },
+    files: { paths: [sysctlFile] },
+  } as const satisfies FactQuery;
+}
+
+export type ProvisionFacts = FactsFor<ReturnType<typeof provisionQuery>>;
+
+/**
+ * What brings the host to this swap: file, kernel, fstab and swappiness, each judged by itself, so
+ * that any half-done state converges.
+ *
+ * @throws ConfigError when the path, the disk or the file system can't carry it
+ */
+export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired): Plan {
+  const operations: Operation[] = [];
+  const satisfied: string[] = [];
+  const findings: Finding[] = [];
+  const { container } = facts.host;
+  if (container === null) {
+    planSwapFile(facts.swap, desired, operations, satisfied);
+    planFstab(facts.swap, desired, operations, satisfied);
+    findings.push(...otherSwap(facts.swap, desired));
+  } else {
+    findings.push({
+      level: 'warning',
+      message: `swap: left alone, since this is a container (${container}) and only its host may switch swap on. Ask the provider for swap, or use a virtual machine.`,
+    });
+  }
+  planSwappiness(facts, desired, operations, satisfied);
+  return { operations, satisfied, findings };
+}
+
+function planSwapFile(
+  swap: SwapFact,
+  desired: ProvisionDesired,
+  operations: Operation[],
+  satisfied: string[],
+): void {
+  const { file } = swap;
+  const { path, sizeBytes } = desired;
+  const active = swap.active.find((area) => area.path === path);
+  const size = sizeWords(sizeBytes);
+  if (file.kind === 'symlink' || file.kind === 'other') {
+    const what = file.kind === 'symlink' ? `a link to ${file.target}` : `a ${file.what}`;
+    throw new ConfigError('input swap-path', `${path} is ${what}`, 'no file there, or a swap file');
+  }
+  if (file.kind === 'file' && !file.formatted && !file.blank && active === undefined) {
+    throw new ConfigError(
+      'input swap-path',
+      `${path} holds data that is not swap`,
+      'no file there, or a swap file: move it away, or choose another path',
+    );
+  }
+  const made = whyMake(file, sizeBytes);
+  if (made !== null) {
+    checkFilesystem(swap, desired);
+    if (active !== undefined) {
+      operations.push({
+        op: 'swap-off',
+        path,
+        title: `switch swap off at ${path}`,
+        why: `it is in use, and ${made}`,
+      });
+    }
+    operations.push({
+      op: 'make-swap',
+      path,
+      sizeBytes,
+      title: `make a swap file of ${size} at ${path}`,
+      why: made,
+    });
+  } else if (file.kind === 'file' && (file.mode !== '0600' || file.owner !== 'root')) {
+    operations.push({
+      op: 'set-mode',
+      path,
+      mode: '0600',
+      owner: 'root',
+      title: `let only root read ${path}`,
+      why: `its mode is ${file.mode} and its owner ${file.owner}, and swap holds what memory held`,
+    });
+  }
+  if (active === undefined || made !== null) {
+    const why =
+      active === undefined ? 'the kernel does not use it' : 'it was switched off for this';
+    operations.push({ op: 'swap-on', path, title: `switch swap on at ${path}`, why });
+  } else {
+    satisfied.push(`swap: ${size} at ${path}, priority ${active.priority}`);
+  }
+}
+
+function whyMake(file: SwapFact['file'], sizeBytes: Bytes): string | null {
+  if (file.kind !== 'file') {
+    return 'there is none';
+  }
+  if (file.sizeBytes !== sizeBytes) {
+    return `it has ${sizeWords(file.sizeBytes)}, not ${sizeWords(sizeBytes)}`;
+  }
+  if (!file.formatted) {
+    return 'the file was never formatted as swap';
+  }
+  return file.allocatedBytes < file.sizeBytes ? 'the file has holes, which swap must not' : null;
+}
+
+function checkFilesystem(swap: SwapFact, desired: ProvisionDesired): void {
+  const { filesystem } = swap;
+  if (!swappableFilesystems.includes(filesystem.type)) {
+    throw new ConfigError(
+      'input swap-path',
+      `${desired.path} is on ${filesystem.type} (${filesystem.mountPoint}), which can't hold a swap file`,
+      `a path on ${swappableFilesystems.join(', ')}`,
+    );
+  }
+  if (filesystem.freeBytes < desired.sizeBytes + diskReserveBytes) {
+    const most = Math.floor((filesystem.freeBytes - diskReserveBytes) / MiB);
+    throw new ConfigError(
+      'input swap-size',
+      `${sizeWords(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${sizeWords(filesystem.freeBytes)} of ${sizeWords(filesystem.sizeBytes)} are free, and ${sizeWords(diskReserveBytes)} must stay free`,
+      most > 0 ? `at most ${most}M` : 'more free space: nothing fits now',
+    );
+  }
+}
+
+/** The entries of fstab(5) that are about this path; comments are not. */
+function isEntryFor(path: string, line: string): boolean {
+  return line.trim().split(/\s+/)[0] === path;
+}
+
+function isGoodEntry(line: string): boolean {
+  const [, , type, options = ''] = line.trim().split(/\s+/);
+  return type === 'swap' && !options.split(',').includes('noauto');
+}
+
+function planFstab(
+  swap: SwapFact,
+  desired: ProvisionDesired,
+  operations: Operation[],
+  satisfied: string[],
+): void {
+  const { fstab } = swap;
+  if (
+    fstab.kind === 'symlink' ||
+    fstab.kind === 'other' ||
+    (fstab.kind === 'file' && fstab.text === null)
+  ) {
+    throw new ConfigError('host', '/etc/fstab is not a regular text file', 'a regular file');
+  }
+  const before = fstab.kind === 'file' ? (fstab.text ?? '') : null;
+  const lines = (before ?? '').split('\n');
+  const entries = lines.filter((line) => isEntryFor(desired.path, line));
+  const [first] = entries;
+  if (entries.length === 1 && first !== undefined && isGoodEntry(first)) {
+    satisfied.push(`fstab: ${first.trim().replace(/\s+/g, ' ')}`);
+    return;
+  }
+  const text = withOneEntry(lines, desired.path);
+  operations.push({
+    op: 'write-file',
+    path: '/etc/fstab',
+    text,
+    mode: fstab.kind === 'file' ? fstab.mode : '0644',
+    expects: fstab.kind === 'file' ? fstab.sha256 : null,
+    title: `keep swap after a reboot: one line for ${desired.path} in /etc/fstab`,
+    why: whyEntry(entries),
+    diff: unifiedDiff('/etc/fstab', before, text),
+  });
+}
+
+function whyEntry(entries: readonly string[]): string {
+  if (entries.length === 0) {
+    return 'there is none';
+  }
+  return entries.length === 1
+    ? 'the line there would not switch it on'
+    : `there are ${entries.length}`;
+}
+
+/** The lines with exactly one entry for the path: at the place of its first, else at the end. */
+function withOneEntry(lines: readonly string[], path: string): string {
+  const entry = `${path} none swap sw 0 0`;
+  const at = lines.findIndex((line) => isEntryFor(path, line));
+  const kept = lines.flatMap((line, index) => {
+    if (index === at) {
+      return [entry];
+    }
+    return isEntryFor(path, line) ? [] : [line];
+  });
+  if (at === -1) {
+    const end = kept.at(-1) === '' ? kept.length - 1 : kept.length;
+    kept.splice(end, 0, entry);
+  }
+  const text = kept.join('\n');
+  return text.endsWith('\n') ? text : `${text}\n`;
+}
+
+function otherSwap(swap: SwapFact, desired: ProvisionDesired): Finding[] {
+  return swap.active
+    .filter((area) => area.path !== desired.path)
+    .map((area) => ({
+      level: 'notice',
+      message: `swap: ${sizeWords(area.sizeBytes)} are also active at ${area.path} (${area.type}); left alone`,
+    }));
+}
+
+function planSwappiness(
+  facts: ProvisionFacts,
+  desired: ProvisionDesired,
+  operations: Operation[],
+  satisfied: string[],
+): void {
+  const name = 'vm.swappiness';
+  const wanted = String(desired.swappiness);
+  const now = facts.sysctl.values[name] ?? null;
+  const persistent = persistentSetting(facts.sysctl, name);
+  if (persistent?.value === wanted && now === wanted) {
+    satisfied.push(`swappiness: ${wanted}, also after a reboot (${persistent.path})`);
+    return;
+  }
+  if (persistent?.value !== wanted) {
+    operations.push(writeSysctlFile(facts, name, wanted, persistent));
+  }
+  if (now !== wanted) {
+    operations.push({
+      op: 'set-sysctl',
+      name,
+      value: wanted,
+      title: `set ${name} to ${wanted}`,
+      why: `it is ${now ?? 'unknown'} now`,
+    });
+  }
+}
+
+type Setting = SysctlFact['settings'][number];
+
+/** The setting that wins at boot: the last one. */
+function persistentSetting(sysctl: SysctlFact, name: string): Setting | undefined {
+  return sysctl.settings.filter((setting) => setting.name === name).at(-1);
+}
+
+function writeSysctlFile(
+  facts: ProvisionFacts,
+  name: string,
+  wanted: string,
+  persistent: Setting | undefined,
+): Operation {
+  const file = facts.files[sysctlFile] ?? { kind: 'absent' };
+  if (file.kind === 'symlink' || file.kind === 'other') {
+    throw new ConfigError('host', `${sysctlFile} is not a regular file`, 'a regular file, or none');
+  }
+  if (persistent !== undefined && persistent.path > sysctlFile) {
+    throw new ConfigError(
+      'input swappiness',
+      `${persistent.path}:${persistent.line} sets ${name} to ${persistent.value} and is read after ${sysctlFile}`,
+      `that line removed, or swappiness ${persistent.value}`,
+    );
+  }
+  const before = file.kind === 'file' ? file.text : null;
+  const text = `# Written by Celeriac (provision): swap is for emergencies, memory first.\n${name} = ${wanted}\n`;
+  return {
+    op: 'write-file',
+    path: sysctlFile,
+    text,
+    mode: '0644',
+    expects: file.kind === 'file' ? file.sha256 : null,
+    title: `keep ${name} at ${wanted} after a reboot`,
+    why:
+      persistent === undefined
+        ? 'no file sets it'
+        : `${persistent.path}:${persistent.line} sets it to ${persistent.value}`,
+    diff: unifiedDiff(sysctlFile, before, text),
+  };
+}
