@@ -1,0 +1,89 @@
+import type { Plan } from '../model/operation.ts';
+import type { Outcome, Step } from '../model/outcome.ts';
+import type { Check } from '../model/verdict.ts';
+import { escapeMarkdown, sanitizeLogLine, toOneLine } from './escape.ts';
+
+/** A line of the task list: `- [x] swap: 2 GiB at /swapfile, priority -2`. */
+export interface ChecklistItem {
+  /** Ticked: it is so on the host now. */
+  readonly done: boolean;
+  readonly text: string;
+  /** In words, why it is not ticked, or what stands out; empty when there is nothing to say. */
+  readonly note: string;
+}
+
+/** The plan as a task list, ticked by what happened. `null`: nothing was applied (dry run). */
+export function checklistOf(plan: Plan, outcome: Outcome | null): readonly ChecklistItem[] {
+  const satisfied = plan.satisfied.map((text) => ({ done: true, text, note: '' }));
+  const operations = plan.operations.map((operation, index) => {
+    if (outcome === null) return { done: false, text: operation.title, note: 'planned' };
+    const step = outcome.steps.findLast((candidate) => candidate.index === index);
+    return itemOf(operation.title, step, outcome);
+  });
+  return [...satisfied, ...operations];
+}
+
+/** The checks of a verdict as a task list. */
+export function checklistOfChecks(checks: readonly Check[]): readonly ChecklistItem[] {
+  return checks.map((check) => ({
+    done: check.state === 'passed' || check.state === 'warning',
+    text: check.seen === '' ? check.title : `${check.title}: ${check.seen}`,
+    note: noteOfCheck(check),
+  }));
+}
+
+/** Plain text for the log, one line an item. */
+export function renderChecklistText(items: readonly ChecklistItem[]): string {
+  return items
+    .map(({ done, text, note }) => {
+      const line = `- [${done ? 'x' : ' '}] ${toOneLine(text)}`;
+      return sanitizeLogLine(note === '' ? line : `${line} (${toOneLine(note)})`);
+    })
+    .join('\n');
+}
+
+/** Markdown for the job summary. */
+export function renderChecklistMarkdown(items: readonly ChecklistItem[]): string {
+  return items
+    .map(({ done, text, note }) => {
+      const line = `- [${done ? 'x' : ' '}] ${escapeMarkdown(text)}`;
+      return note === '' ? line : `${line} (**${escapeMarkdown(note)}**)`;
+    })
+    .join('\n');
+}
+
+function itemOf(title: string, step: Step | undefined, outcome: Outcome): ChecklistItem {
+  if (step === undefined) {
+    const note = outcome.result === 'committed' ? 'no report of it' : 'not done';
+    return { done: false, text: title, note };
+  }
+  const said = step.message.trim();
+  const text = said === '' || said === title ? title : `${title}: ${said}`;
+  switch (step.status) {
+    case 'done':
+      return { done: true, text, note: '' };
+    case 'already':
+      return { done: true, text: title, note: 'already so' };
+    case 'failed':
+      return { done: false, text, note: 'failed' };
+    case 'undone':
+      return { done: false, text, note: 'undone' };
+    case 'not-undone':
+      return { done: false, text, note: 'could not be undone' };
+    case 'skipped':
+      return { done: false, text: title, note: 'not done' };
+  }
+}
+
+function noteOfCheck(check: Check): string {
+  switch (check.state) {
+    case 'passed':
+      return '';
+    case 'warning':
+      return 'warning';
+    case 'failed':
+      return check.expected === '' ? 'failed' : `failed, expected ${check.expected}`;
+    case 'skipped':
+      return 'not checked';
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * Text that comes from a host or a person is data: it can't end a table cell, a code fence or a
+ * line, start HTML, colour a terminal, or speak to the runner.
+ */
+
+const terminalSequences = new RegExp(
+  [
+    '\\u001b\\][^\\u0007\\u001b]*(?:\\u0007|\\u001b\\\\)?', // OSC … BEL or ST: titles, links
+    '\\u001b[PX^_][^\\u001b]*(?:\\u001b\\\\)?', // DCS, SOS, PM, APC
+    '[\\u001b\\u009b]\\[?[0-?]*[ -/]*[@-~]', // CSI: colours, cursor
+    '\\u001b', // whatever else begins with ESC
+  ].join('|'),
+  'g',
+);
+
+/** C0 and C1 controls but tab and newline; marks that reorder text or hide in it. */
+const invisible =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** Without terminal sequences, control characters and invisible marks; tabs and newlines stay. */
+export function stripControls(text: string): string {
+  return text.replace(/\r\n?/g, '\n').replace(terminalSequences, '').replace(invisible, '');
+}
+
+/** The same on one line: line breaks and runs of white space become one space. */
+export function toOneLine(text: string): string {
+  return stripControls(text).replace(/\s+/g, ' ').trim();
+}
+
+/**
+ * Safe to write to a runner's log: `::error::…` at a line's beginning and `##[…]` anywhere are
+ * commands to the runner; a space inside makes them text. Line breaks stay, each line is safe.
+ */
+export function sanitizeLogLine(text: string): string {
+  return stripControls(text)
+    .replace(/^(\s*):(?=:)/gm, '$1: ')
+    .replaceAll('##[', '## [');
+}
+
+/** Text as Markdown shows it, on one line; safe in a table cell, too. */
+export function escapeMarkdown(text: string): string {
+  return toOneLine(text)
+    .replace(/[\\`*[\]~|$]/g, '\\$&')
+    .replace(/(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g, '\\_')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replace(/^([#+=-])/, '\\$1')
+    .replace(/^(\d+)([.)])/, '$1\\$2');
+}
+
+/** Text inside an HTML element, on one line. */
+export function escapeHtml(text: string): string {
+  return toOneLine(text)
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;');
+}
+
+/** An inline code span on one line. Not for table cells: `|` ends a cell even in code. */
+export function codeSpan(text: string): string {
+  const line = toOneLine(text);
+  if (line === '') return '` `';
+  const ticks = '`'.repeat(longestRun(line) + 1);
+  const padding = line.startsWith('`') || line.endsWith('`') ? ' ' : '';
+  return `${ticks}${padding}${line}${padding}${ticks}`;
+}
+
+/** A fenced block; the fence is longer than any run of backticks inside. */
+export function codeFence(text: string, language = ''): string {
+  const body = stripControls(text).replace(/\n+$/, '');
+  const ticks = '`'.repeat(Math.max(3, longestRun(body) + 1));
+  return `${ticks}${language}\n${body}\n${ticks}`;
+}
+
+/** Each line behind the given indentation; empty lines stay empty. */
+export function indent(text: string, by: string): string {
+  return text.replace(/^(?=.)/gm, by);
+}
+
+const longestRun = (text: string): number =>
+  Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+
+/** What GitHub takes as the job summary of one step. */
+export const summaryLimitBytes = 1024 * 1024;
+
+/**
+ * Markdown within GitHub's limit, cut between lines. Open fences and `<details>` are closed, and
+ * the last line says that something is missing.
+ */
+export function capMarkdown(markdown: string, limitBytes = summaryLimitBytes): string {
+  if (byteLength(markdown) <= limitBytes) return markdown;
+  const note =
+    'This report is longer than GitHub shows; the rest was left out here and is in the log.';
+  const kept: string[] = [];
+  const open: string[] = [];
+  let used = 0;
+  for (const line of markdown.split('\n')) {
+    const before = [...open];
+    trackOpen(line, open);
+    const closing = byteLength([...before, ...open, '', `_${note}_`, ''].join('\n'));
+    const size = byteLength(line) + 1;
+    if (used + size + closing > limitBytes) {
+      const tail = [...before.reverse(), '', `_${note}_`, ''];
+      return [...kept, ...tail].join('\n');
+    }
+    kept.push(line);
+    used += size;
+  }
+  return kept.join('\n');
+}
+
+/** Keeps the stack of what a line leaves open: a code fence, a `<details>`. */
+function trackOpen(line: string, open: string[]): void {
+  const fence = /^ *(`{3,})(.*)$/.exec(line);
+  const inside = open.at(-1);
+  if (inside?.includes('`')) {
+    if (fence?.[2] === '' && line.trimEnd() === inside) open.pop();
+    return;
+  }
+  if (fence) open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
+  else if (line === '<details>') open.push('</details>');
+  else if (line === '</details>') open.pop();
+}
+
+const byteLength = (text: string): number => new TextEncoder().encode(text).length;

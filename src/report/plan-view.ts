@@ -1,0 +1,103 @@
+import type { Finding, Operation, Plan, RowChange, SqlValue } from '../model/operation.ts';
+import {
+  codeFence,
+  codeSpan,
+  escapeMarkdown,
+  indent,
+  sanitizeLogLine,
+  stripControls,
+  toOneLine,
+} from './escape.ts';
+import { formatCount } from './quantities.ts';
+
+/** Rows of a repair that are shown one by one. */
+const shownRows = 200;
+
+/** A plan as a story for the log; what dry-run shows. */
+export function renderPlanText(plan: Plan): string {
+  const lines = [headline(plan)];
+  plan.operations.forEach((operation, index) => {
+    lines.push(`  ${index + 1}. ${story(operation)}`);
+    const detail = detailOf(operation);
+    if (detail !== null) lines.push(indent(stripControls(detail.text), '       '));
+  });
+  lines.push(...plan.satisfied.map((line) => `  - [x] ${toOneLine(line)}`));
+  for (const finding of plan.findings) {
+    const where = finding.where === undefined ? '' : ` (${toOneLine(finding.where)})`;
+    lines.push(`  ${finding.level}: ${toOneLine(finding.message)}${where}`);
+  }
+  return sanitizeLogLine(lines.join('\n'));
+}
+
+/** The same as Markdown, with fenced diffs. */
+export function renderPlanMarkdown(plan: Plan): string {
+  const parts = [escapeMarkdown(headline(plan))];
+  const operations = plan.operations.map((operation, index) => {
+    const marker = `${index + 1}. `;
+    const line = `${marker}**${escapeMarkdown(operation.title)}** — ${escapeMarkdown(operation.why)}`;
+    const detail = detailOf(operation);
+    if (detail === null) return line;
+    const block = codeFence(detail.text, detail.language);
+    return `${line}\n\n${indent(block, ' '.repeat(marker.length))}\n`;
+  });
+  if (operations.length > 0) parts.push(operations.join('\n').trimEnd());
+  if (plan.satisfied.length > 0) {
+    parts.push(plan.satisfied.map((line) => `- [x] ${escapeMarkdown(line)}`).join('\n'));
+  }
+  if (plan.findings.length > 0) parts.push(renderFindings(plan.findings));
+  return parts.join('\n\n');
+}
+
+/** Findings as a Markdown list. */
+export function renderFindings(findings: readonly Finding[]): string {
+  return findings
+    .map(({ level, message, where }) => {
+      const place = where === undefined ? '' : ` (${codeSpan(where)})`;
+      return `- **${level}**: ${escapeMarkdown(message)}${place}`;
+    })
+    .join('\n');
+}
+
+function headline(plan: Plan): string {
+  return plan.operations.length === 0
+    ? 'Nothing to do: the host is as desired.'
+    : `${formatCount(plan.operations.length, 'operation')}, in this order, undone in reverse when one fails:`;
+}
+
+const story = (operation: Operation): string =>
+  `${toOneLine(operation.title)} — ${toOneLine(operation.why)}`;
+
+interface Detail {
+  readonly text: string;
+  readonly language: string;
+}
+
+/** The text that changes, or the rows: dry-run hides nothing of what apply does. */
+function detailOf(operation: Operation): Detail | null {
+  if (operation.diff !== undefined && operation.diff !== '') {
+    return { text: operation.diff, language: 'diff' };
+  }
+  if (operation.op !== 'repair-jobs') return null;
+  const rows = operation.rows.slice(0, shownRows).map(describeRow);
+  const hidden = operation.rows.length - rows.length;
+  if (hidden > 0) rows.push(`… and ${formatCount(hidden, 'more row')}`);
+  return { text: rows.join('\n'), language: '' };
+}
+
+/** `jobs 77cfa3cd…: status 'processing' → 'pending'`. */
+function describeRow(row: RowChange): string {
+  const name = `${toOneLine(row.table)} ${toOneLine(String(row.id))}`;
+  if (row.change.kind === 'delete') return `${name}: deleted`;
+  if (row.change.kind === 'keep') return `${name}: kept, and compared with what the plan saw`;
+  const changes = Object.entries(row.change.set).map(([column, value]) => {
+    const before = row.seen[column];
+    const from = before === undefined ? '' : `${showValue(before)} `;
+    return `${toOneLine(column)} ${from}→ ${showValue(value)}`;
+  });
+  return `${name}: ${changes.join(', ')}`;
+}
+
+function showValue(value: SqlValue): string {
+  if (value === null) return 'null';
+  return typeof value === 'number' ? String(value) : `'${toOneLine(value)}'`;
+}

@@ -1,0 +1,147 @@
+import type { Plan } from '../model/operation.ts';
+import type { Outcome } from '../model/outcome.ts';
+import type { Check, Verdict } from '../model/verdict.ts';
+import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
+import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
+import { formatCount, formatDuration } from './quantities.ts';
+
+/** What a run cost on the wire, as the agent counts it. */
+export interface WireCost {
+  readonly handshakes: number;
+  readonly execs: number;
+  /** Questions asked; each has one answer. */
+  readonly messagesSent: number;
+}
+
+/** A folded part of the summary. */
+export interface SummaryDetail {
+  readonly title: string;
+  /** Shown as it is, in a code fence. */
+  readonly text: string;
+  /** Of the fence: `diff`, `ini`, or empty. */
+  readonly language?: string;
+}
+
+export interface SummaryTable {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+export interface SummaryContent {
+  /** `deploy-worker`. */
+  readonly action: string;
+  /** `celery-worker.service`, `/swapfile`…; `null`: the host as a whole. */
+  readonly subject: string | null;
+  /** As the user gave it. */
+  readonly host: string;
+  /** The verdict in one sentence. */
+  readonly sentence: string;
+  readonly checklist: readonly ChecklistItem[];
+  /** Rendered Markdown under the checklist, e.g. of `renderPlanMarkdown`. */
+  readonly markdown?: string;
+  readonly table?: SummaryTable;
+  readonly checks?: readonly Check[];
+  readonly details?: readonly SummaryDetail[];
+  readonly cost?: { readonly wire: WireCost; readonly seconds: number };
+}
+
+/** A line of evidence longer than this is cut: one line must not use up the whole summary. */
+const shownCharacters = 2000;
+
+/** The job summary of one action, in Markdown, within GitHub's limit. */
+export function renderSummary(content: SummaryContent): string {
+  const subject = content.subject === null ? '' : `${content.subject} on `;
+  const checks = content.checks ?? [];
+  const parts = [
+    `### ${escapeMarkdown(content.action)} · ${escapeMarkdown(subject + content.host)}`,
+    escapeMarkdown(content.sentence),
+    renderChecklistMarkdown(content.checklist),
+    content.markdown ?? '',
+    content.table === undefined ? '' : renderTable(content.table),
+    checks.length === 0 ? '' : renderChecks(checks),
+    ...[...detailsOfChecks(checks), ...(content.details ?? [])].map(renderDetail),
+    content.cost === undefined
+      ? ''
+      : `<sub>${describeCost(content.cost.wire, content.cost.seconds)}</sub>`,
+  ];
+  return capMarkdown(`${parts.filter((part) => part !== '').join('\n\n')}\n`);
+}
+
+/** `1 handshake, 1 exec, 3 messages, 1.7 s`. */
+export function describeCost(wire: WireCost, seconds: number): string {
+  return [
+    formatCount(wire.handshakes, 'handshake'),
+    formatCount(wire.execs, 'exec'),
+    formatCount(wire.messagesSent, 'message'),
+    formatDuration(seconds),
+  ].join(', ');
+}
+
+/** The verdict of a run that changes things, in one sentence. `null`: it was a dry run. */
+export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
+  const count = formatCount(plan.operations.length, 'operation');
+  if (plan.operations.length === 0) return 'Nothing to do: the host is as desired.';
+  if (outcome === null) return `Dry run: ${count} planned, nothing was changed.`;
+  switch (outcome.result) {
+    case 'committed':
+      return `Done: ${count}, transaction ${outcome.transaction}.`;
+    case 'undone':
+      return `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`;
+    case 'undo-failed':
+      return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
+  }
+}
+
+/** `Healthy: 12 checks passed, 1 warning, 1 not checked.` */
+export function describeVerdict(verdict: Verdict): string {
+  const count = (state: Check['state']): number =>
+    verdict.checks.filter((check) => check.state === state).length;
+  const failed = count('failed');
+  const parts = [
+    ...(failed > 0 ? [`${formatCount(failed, 'check')} failed`] : []),
+    failed > 0 ? `${count('passed')} passed` : `${formatCount(count('passed'), 'check')} passed`,
+    ...(count('warning') > 0 ? [formatCount(count('warning'), 'warning')] : []),
+    ...(count('skipped') > 0 ? [`${count('skipped')} not checked`] : []),
+  ];
+  return `${verdict.healthy ? 'Healthy' : 'Not healthy'}: ${parts.join(', ')}.`;
+}
+
+/** A Markdown table; every cell is escaped. */
+export function renderTable(table: SummaryTable): string {
+  const row = (cells: readonly string[]): string => `| ${cells.map(escapeMarkdown).join(' | ')} |`;
+  return [
+    row(table.columns),
+    `|${' --- |'.repeat(table.columns.length)}`,
+    ...table.rows.map((cells) => row(cells.map(shorten))),
+  ].join('\n');
+}
+
+function renderChecks(checks: readonly Check[]): string {
+  return renderTable({
+    columns: ['check', 'state', 'seen', 'expected', 'next'],
+    rows: checks.map(({ title, state, seen, expected, next }) => [
+      title,
+      state === 'skipped' ? 'not checked' : state,
+      seen,
+      expected,
+      next,
+    ]),
+  });
+}
+
+function detailsOfChecks(checks: readonly Check[]): readonly SummaryDetail[] {
+  return checks
+    .filter((check) => check.evidence.length > 0)
+    .map((check) => ({
+      title: `${check.title}: ${formatCount(check.evidence.length, 'line')} of evidence`,
+      text: check.evidence.map((line) => shorten(toOneLine(line))).join('\n'),
+    }));
+}
+
+function renderDetail({ title, text, language }: SummaryDetail): string {
+  const fence = codeFence(text, language ?? '');
+  return `<details>\n<summary>${escapeHtml(title)}</summary>\n\n${fence}\n\n</details>`;
+}
+
+const shorten = (text: string): string =>
+  text.length > shownCharacters ? `${text.slice(0, shownCharacters)}… (cut)` : text;
