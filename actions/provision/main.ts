@@ -1,0 +1,14 @@
+import { runAction } from '../../src/action/run.ts';
+import { planProvision, provisionQuery } from '../../src/plan/swap.ts';
+
+void runAction('provision', async (run) => {
+  const desired = {
+    path: run.inputs['swap-path'],
+    sizeBytes: run.inputs['swap-size'],
+    swappiness: run.inputs.swappiness,
+  };
+  await using agent = await run.openAgent();
+  const facts = await agent.look(provisionQuery(desired));
+  const plan = planProvision(facts, desired);
+  await run.carryOut(agent, plan, { subject: desired.path });
+});

@@ -1,0 +1,243 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import * as core from '@actions/core';
+import { openAgent } from '../adapters/ssh-agent-session.ts';
+import { type ActionName, actions, type HostValues } from '../config/action-inputs.ts';
+import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
+import type { Inputs, ValuesOf } from '../config/input.ts';
+import { readInputs } from '../config/read-inputs.ts';
+import { hostProgram } from '../generated/host-program.ts';
+import { ConfigError } from '../model/errors.ts';
+import type { Plan } from '../model/operation.ts';
+import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
+import type { Agent } from '../ports/agent.ts';
+import { checklistOf, renderChecklistText } from '../report/checklist.ts';
+import { renderFailure } from '../report/failure.ts';
+import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
+import { formatDuration } from '../report/quantities.ts';
+import {
+  describeCost,
+  describeOutcome,
+  renderSummary,
+  type SummaryContent,
+} from '../report/summary.ts';
+import { outcomeToHostError } from '../report/failure.ts';
+import { GithubReporter } from './github-reporter.ts';
+
+/** One run of one action: what its `main.ts` works with. */
+export interface Run<Name extends ActionName> {
+  readonly inputs: ValuesOf<(typeof actions)[Name]>;
+  readonly reporter: GithubReporter;
+  /** One connection, one exec. Close it (`await using`) before the action ends. */
+  openAgent(): Promise<Agent>;
+  /** Who asks, for the host's lock and ledger. */
+  meta(unit?: string): TransactionMeta;
+  onProgress(plan: Plan): (progress: Progress) => void;
+  /**
+   * Shows the plan; applies it unless this is a dry run or there is nothing to do; reports.
+   *
+   * @throws HostError when the transaction was undone
+   */
+  carryOut(agent: Agent, plan: Plan, about: About): Promise<Outcome | null>;
+  /** The job summary of this run, with its cost on the wire. */
+  summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void;
+}
+
+export interface About {
+  /** What the run is about: a unit, a path; `null`: the host. */
+  readonly subject: string | null;
+  readonly unit?: string;
+  readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
+}
+
+/** Runs an action to its end: every failure becomes one message, one annotation, exit 1. */
+export async function runAction<Name extends ActionName>(
+  name: Name,
+  body: (run: Run<Name>) => Promise<void>,
+): Promise<void> {
+  const reporter = new GithubReporter();
+  let host: string | undefined;
+  try {
+    const inputs = readActionInputs(name);
+    host = (inputs as unknown as HostValues).host;
+    await body(new ActionRun(name, inputs, reporter));
+  } catch (error) {
+    const view = renderFailure(error, { action: name, ...(host !== undefined && { host }) });
+    const { title, message, file, line, column } = view.annotation;
+    reporter.info(view.message);
+    core.error(message, {
+      title,
+      ...(file !== undefined && { file }),
+      ...(line !== undefined && { startLine: line }),
+      ...(column !== undefined && { startColumn: column }),
+    });
+    reporter.summary(`### ${name} failed\n\n\`\`\`\`text\n${view.message}\n\`\`\`\``);
+    process.exitCode = 1;
+  }
+  await reporter.flush();
+}
+
+function readActionInputs<Name extends ActionName>(name: Name): ValuesOf<(typeof actions)[Name]> {
+  const set: Inputs = actions[name];
+  const given = (input: string): string => core.getInput(input, { trimWhitespace: false });
+  for (const [input, { secret }] of Object.entries(set)) {
+    if (secret && given(input) !== '') {
+      core.setSecret(given(input));
+    }
+  }
+  const fleetPath = given('fleet-file');
+  const fleet = readFleet(name, fleetPath === '' ? (set['fleet-file']?.fallback ?? '') : fleetPath, {
+    required: fleetPath !== '',
+  });
+  return readInputs(set, given, fleet) as ValuesOf<(typeof actions)[Name]>;
+}
+
+function readFleet(name: ActionName, path: string, { required }: { required: boolean }): FleetValues {
+  let text: string;
+  try {
+    text = readFileSync(join(process.env['GITHUB_WORKSPACE'] ?? process.cwd(), path), 'utf8');
+  } catch (cause) {
+    if (!required) {
+      return new Map();
+    }
+    const problem = `\`${path}\` can't be read`;
+    throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
+  }
+  return parseFleetFile(path, text, name);
+}
+
+class ActionRun<Name extends ActionName> implements Run<Name> {
+  readonly inputs: ValuesOf<(typeof actions)[Name]>;
+  readonly reporter: GithubReporter;
+  readonly #name: Name;
+  readonly #host: HostValues;
+  readonly #begun = performance.now();
+
+  constructor(name: Name, inputs: ValuesOf<(typeof actions)[Name]>, reporter: GithubReporter) {
+    this.inputs = inputs;
+    this.reporter = reporter;
+    this.#name = name;
+    // Every action's inputs begin with those of the host.
+    this.#host = inputs as unknown as HostValues;
+  }
+
+  openAgent(): Promise<Agent> {
+    const host = this.#host;
+    return openAgent(
+      {
+        target: {
+          host: host.host,
+          port: host.port,
+          user: host.user,
+          key: host['ssh-key'],
+          passphrase: host['ssh-key-passphrase'],
+          knownHosts: host['known-hosts'],
+        },
+        policy: { connectTimeout: host['connect-timeout'] },
+        program: hostProgram,
+      },
+      (note) => this.reporter.info(note),
+    );
+  }
+
+  meta(unit?: string): TransactionMeta {
+    const env = process.env;
+    const run =
+      env['GITHUB_RUN_ID'] === undefined
+        ? `${env['USER'] ?? 'someone'}@${hostname()}`
+        : `${env['GITHUB_SERVER_URL']}/${env['GITHUB_REPOSITORY']}/actions/runs/${env['GITHUB_RUN_ID']}`;
+    return {
+      action: this.#name,
+      holder: run,
+      sha: env['GITHUB_SHA'] ?? '',
+      lockTimeoutSeconds: this.#host['lock-timeout'],
+      ...(unit !== undefined && { unit }),
+    };
+  }
+
+  onProgress(plan: Plan): (progress: Progress) => void {
+    return (progress) => {
+      const line = progressLine(plan, progress);
+      if (line !== null) {
+        this.reporter.info(line);
+      }
+    };
+  }
+
+  async carryOut(agent: Agent, plan: Plan, about: About): Promise<Outcome | null> {
+    const { reporter } = this;
+    const dryRun = this.#host['dry-run'];
+    const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
+    await reporter.group(title, async () => reporter.info(renderPlanText(plan)));
+    for (const { level, message, where } of plan.findings) {
+      reporter[level](message, where ?? this.#name);
+    }
+    const idle = dryRun || plan.operations.length === 0;
+    const outcome = idle ? null : await this.#apply(agent, plan, about);
+    this.#report(agent, plan, outcome, about);
+    if (outcome !== null && outcome.result !== 'committed') {
+      throw outcomeToHostError(outcome, plan.operations);
+    }
+    return outcome;
+  }
+
+  #apply(agent: Agent, plan: Plan, about: About): Promise<Outcome> {
+    return this.reporter.group(`${this.#name}: at work on the host`, () =>
+      agent.apply(plan.operations, this.meta(about.unit), this.onProgress(plan)),
+    );
+  }
+
+  #report(agent: Agent, plan: Plan, outcome: Outcome | null, about: About): void {
+    const { reporter } = this;
+    const checklist = checklistOf(plan, outcome);
+    const sentence = describeOutcome(plan, outcome);
+    reporter.output('changed', String(outcome?.result === 'committed'));
+    reporter.output('transaction', outcome?.result === 'committed' ? outcome.transaction : '');
+    reporter.info(sentence);
+    reporter.info(renderChecklistText(checklist));
+    const markdown = [
+      plan.findings.length === 0 ? '' : renderFindings(plan.findings),
+      plan.operations.length === 0
+        ? ''
+        : `<details>\n<summary>The plan</summary>\n\n${renderPlanMarkdown({ ...plan, findings: [], satisfied: [] })}\n\n</details>`,
+    ].filter((part) => part !== '');
+    this.summarize(agent, {
+      subject: about.subject,
+      sentence,
+      checklist,
+      markdown: markdown.join('\n\n'),
+      ...about.extra,
+    });
+  }
+
+  summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void {
+    const seconds = (performance.now() - this.#begun) / 1000;
+    const wire = agent.traffic;
+    this.reporter.info(`cost: ${describeCost(wire, seconds)}`);
+    this.reporter.summary(
+      renderSummary({
+        action: this.#name,
+        host: this.#host.host,
+        cost: { wire, seconds },
+        ...content,
+      }),
+    );
+  }
+}
+
+function progressLine(plan: Plan, progress: Progress): string | null {
+  switch (progress.kind) {
+    case 'step-started':
+      return `${progress.index + 1}/${plan.operations.length} ${progress.title}`;
+    case 'step-ended': {
+      const { status, message, seconds } = progress.step;
+      return `    ${status}: ${message} (${formatDuration(seconds)})`;
+    }
+    case 'note':
+      return `    ${progress.message}`;
+    case 'chunk':
+      return null;
+  }
+}
