@@ -1,0 +1,199 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { inflateSync } from 'node:zlib';
+import ssh2, { type Connection, type ServerChannel } from 'ssh2';
+import type { Clock } from '../../../src/adapters/clock.ts';
+import type { SshTarget } from '../../../src/adapters/ssh-session.ts';
+import { type Seconds, seconds } from '../../../src/model/units.ts';
+
+type KeyPair = ReturnType<typeof ssh2.utils.generateKeyPairSync>;
+
+export const KEYS = {
+  ed25519: ssh2.utils.generateKeyPairSync('ed25519'),
+  otherEd25519: ssh2.utils.generateKeyPairSync('ed25519'),
+  ecdsa: ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }),
+  rsa: ssh2.utils.generateKeyPairSync('rsa', { bits: 2048 }),
+  login: ssh2.utils.generateKeyPairSync('ed25519'),
+  otherLogin: ssh2.utils.generateKeyPairSync('ed25519'),
+} satisfies Record<string, KeyPair>;
+
+/** `TYPE BASE64` without the comment. */
+export function publicPart(pair: KeyPair): string {
+  return pair.public.split(' ').slice(0, 2).join(' ');
+}
+
+export interface ServerOptions {
+  readonly hostKeys?: readonly KeyPair[];
+  readonly onConnection?: (connection: Connection, count: number) => void;
+  readonly onExec?: (channel: ServerChannel, command: string, connection: Connection) => void;
+  /** Public key that may log in. */
+  readonly authorized?: KeyPair;
+}
+
+/** A real SSH server on loopback, in this process. */
+export class TestServer implements AsyncDisposable {
+  readonly execs: string[] = [];
+  readonly signals: string[] = [];
+  /** Connections that got as far as SSH's own greeting. */
+  connections = 0;
+  /** Keys that were tried with a signature, or without. */
+  logins = 0;
+  readonly #server: InstanceType<typeof ssh2.Server>;
+  readonly #open = new Set<Connection>();
+
+  private constructor(options: ServerOptions) {
+    const { hostKeys = [KEYS.ed25519], authorized = KEYS.login } = options;
+    const server = new ssh2.Server({ hostKeys: hostKeys.map((key) => key.private) });
+    this.#server = server;
+    const allowed = ssh2.utils.parseKey(authorized.public);
+    if (allowed instanceof Error || Array.isArray(allowed)) throw new Error('bad test key');
+    server.on('connection', (connection) => {
+      this.connections += 1;
+      this.#open.add(connection);
+      connection.on('error', () => {});
+      connection.on('close', () => this.#open.delete(connection));
+      options.onConnection?.(connection, this.connections);
+      connection.on('authentication', (context) => {
+        if (context.method !== 'publickey') return context.reject(['publickey']);
+        if (context.signature === undefined) this.logins += 1;
+        const same = context.key.data.equals(allowed.getPublicSSH());
+        if (!same) return context.reject(['publickey', 'password']);
+        context.accept();
+      });
+      connection.on('session', (accept) => {
+        const session = accept();
+        session.on('signal', (_accept, _reject, info) => this.signals.push(info.name));
+        session.on('exec', (acceptExec, reject, info) => {
+          this.execs.push(info.command);
+          if (options.onExec === undefined) return reject();
+          const channel = acceptExec();
+          channel.on('error', () => {});
+          options.onExec(channel, info.command, connection);
+        });
+      });
+    });
+  }
+
+  static async start(options: ServerOptions = {}): Promise<TestServer> {
+    const server = new TestServer(options);
+    server.#server.listen(0, '127.0.0.1');
+    await once(server.#server, 'listening');
+    return server;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  target(changes: Partial<SshTarget> = {}, pinned: KeyPair = KEYS.ed25519): SshTarget {
+    return {
+      host: '127.0.0.1',
+      port: this.port,
+      user: 'root',
+      key: KEYS.login.private,
+      knownHosts: `[127.0.0.1]:${this.port} ${publicPart(pinned)}\n`,
+      ...changes,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    for (const connection of this.#open) connection.end();
+    await closed;
+  }
+}
+
+/** A clock that stands still but for what is slept. */
+export class TestClock implements Clock {
+  readonly slept: number[] = [];
+  #now = 0;
+
+  now(): Seconds {
+    return seconds(this.#now);
+  }
+
+  async sleep(duration: Seconds): Promise<void> {
+    this.slept.push(duration);
+    this.#now += duration;
+  }
+}
+
+/** The other end of the protocol: reads the program, then lines. */
+export interface FakeAgent {
+  /** Called with the sources that were sent. */
+  onProgram?(sources: Readonly<Record<string, string>>, agent: FakeAgentHandle): void;
+  onAsk?(ask: FakeAsk, agent: FakeAgentHandle): void;
+  onEnd?(): void;
+}
+
+export type FakeAsk = Readonly<Record<string, unknown>> & {
+  readonly id: number;
+  readonly ask: string;
+};
+
+export interface FakeAgentHandle {
+  readonly channel: ServerChannel;
+  readonly connection: Connection;
+  say(message: unknown): void;
+  hello(): void;
+}
+
+export const HELLO = { hello: 'celeriac', protocol: 1, python: '3.11.2', user: 'root', pid: 4711 };
+
+export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']> {
+  return (channel, command, connection) => {
+    const size = Number(/buffer\.read\((\d+)\)/.exec(command)?.[1]);
+    let input = Buffer.alloc(0);
+    let started = false;
+    const handle: FakeAgentHandle = {
+      channel,
+      connection,
+      say: (message) => channel.write(`${JSON.stringify(message)}\n`),
+      hello: () => handle.say(HELLO),
+    };
+    const leave = () => {
+      channel.exit(0);
+      channel.end();
+    };
+    channel.on('data', (chunk: Buffer) => {
+      input = Buffer.concat([input, chunk]);
+      if (!started && input.length >= size) {
+        started = true;
+        const sources = JSON.parse(inflateSync(input.subarray(0, size)).toString('utf8'));
+        input = input.subarray(size);
+        if (agent.onProgram === undefined) handle.hello();
+        else agent.onProgram(sources, handle);
+      }
+      for (let end = input.indexOf(10); started && end >= 0; end = input.indexOf(10)) {
+        const ask = JSON.parse(input.subarray(0, end).toString('utf8')) as FakeAsk;
+        input = input.subarray(end + 1);
+        if (ask.ask === 'bye') leave();
+        else agent.onAsk?.(ask, handle);
+      }
+    });
+    channel.on('end', () => agent.onEnd?.());
+  };
+}
+
+/** Runs the command line for real, as a login shell would. */
+export function runShell(
+  channel: ServerChannel,
+  command: string,
+  onSpawn?: (pid: number) => void,
+): void {
+  const child = spawn('/bin/sh', ['-c', command], { detached: true });
+  if (child.pid !== undefined) onSpawn?.(child.pid);
+  child.stdin.on('error', () => {});
+  channel.pipe(child.stdin);
+  child.stdout.pipe(channel, { end: false });
+  child.stderr.pipe(channel.stderr, { end: false });
+  child.on('close', (code, signal) => {
+    if (code !== null) channel.exit(code);
+    else channel.exit((signal ?? 'SIGKILL').slice(3), false, '');
+    channel.end();
+  });
+}
+
+export const PROGRAM = { 'celeriac_host/loader.py': 'raise SystemExit(0)\n' };
