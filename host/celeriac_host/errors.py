@@ -1,0 +1,63 @@
+"""What goes wrong, in words for people."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Sequence
+
+
+class OperationError(Exception):
+    """One operation, or one look, did not succeed."""
+
+    def __init__(
+        self,
+        message: str,
+        ran: Sequence[str] | None = None,
+        exit_code: int | None = None,
+        evidence: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.ran = ran
+        self.exit_code = exit_code
+        self.evidence = evidence
+
+
+class Fault(OperationError):
+    """What was asked went wrong as a whole; `next` says what a person should do."""
+
+    def __init__(
+        self,
+        message: str,
+        ran: Sequence[str] | None = None,
+        exit_code: int | None = None,
+        evidence: Sequence[str] = (),
+        next: str = "",
+    ) -> None:
+        super().__init__(message, ran, exit_code, evidence)
+        self.next = next
+
+
+class RunnerGone(BaseException):
+    """Nobody listens any more: stop, and put things back.
+
+    Not an `Exception`, so that no handler of ordinary errors swallows it.
+    """
+
+
+def describe(error: BaseException) -> str:
+    """One line: the message where it was meant for people, else type, message and place."""
+    if isinstance(error, OperationError):
+        return error.message
+    if isinstance(error, RunnerGone):
+        return "the runner is gone"
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {os.fsdecode(error.filename)}" if error.filename else ""
+        return f"{error.strerror}{where}{_place(error)}"
+    return f"{type(error).__name__}: {error}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

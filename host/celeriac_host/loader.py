@@ -1,0 +1,58 @@
+"""Makes the package importable from memory, then runs the agent: nothing is written to disk.
+
+The bootstrap executes this file with a global `SOURCES`: module path → source.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from types import CodeType, ModuleType
+from typing import Sequence
+
+
+class MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Finds and loads the modules of one package among sources held in memory."""
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self.sources = sources
+
+    def _path(self, name: str) -> str | None:
+        stem = name.replace(".", "/")
+        for path in (stem + "/__init__.py", stem + ".py"):
+            if path in self.sources:
+                return path
+        # A folder without __init__.py is a package all the same.
+        inside = any(path.startswith(stem + "/") for path in self.sources)
+        return stem + "/__init__.py" if inside else None
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        where = self._path(fullname)
+        if where is None:
+            return None
+        return importlib.util.spec_from_loader(
+            fullname, self, origin=where, is_package=where.endswith("/__init__.py")
+        )
+
+    def get_source(self, fullname: str) -> str:
+        return self.sources.get(self._path(fullname) or "", "")
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.get_source(fullname), self._path(fullname) or fullname, "exec")
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self.get_code(module.__name__), module.__dict__)
+
+
+def run(sources: dict[str, str]) -> None:
+    sys.meta_path.insert(0, MemoryImporter(sources))
+    agent = importlib.import_module("celeriac_host.agent")
+    agent.main()
+
+
+if "SOURCES" in globals():
+    run(globals()["SOURCES"])

@@ -1,0 +1,323 @@
+"""systemd's units: what they are, what runs in them, what they wrote, as whom they run."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from typing import Any, NamedTuple, Sequence
+
+from celeriac_host import processes
+from celeriac_host.errors import OperationError
+from celeriac_host.system import Completed, Identity, System, identity
+
+PROPERTY = re.compile(r"([A-Z][A-Za-z0-9]*)=(.*)", re.DOTALL)
+EXCEPTION = re.compile(r"(?:^|\s)((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b.*)")
+CGROUP_ROOT = "/sys/fs/cgroup"
+# What systemd itself says about any unit: no evidence of why one fails.
+BOOKKEEPING = re.compile(
+    r"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully"
+    r"|Succeeded\.$|start request repeated|Start request repeated|Failed to start "
+)
+
+
+def show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:
+    """`systemctl show`: property → value as printed; several lines of one name are joined."""
+    wanted = ["-p", ",".join(properties)] if properties else []
+    done = host.run(["systemctl", "show", "--no-pager", *wanted, "--", unit], timeout=30)
+    found: dict[str, str] = {}
+    last = ""
+    for line in done.out.splitlines():
+        match = PROPERTY.fullmatch(line)
+        if match is None:
+            # A value that goes on: somebody put a line break in it.
+            if last:
+                found[last] += "\n" + line
+            continue
+        last, value = match.group(1), match.group(2)
+        found[last] = f"{found[last]}\n{value}" if last in found else value
+    return found
+
+
+def control(
+    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False
+) -> Completed:
+    """`systemctl VERB …`; shielded: goes on to its end though the runner be gone."""
+    argv = ["systemctl", "--no-pager", "--no-ask-password", verb, *words]
+    if not shielded:
+        return host.run(argv, timeout=timeout)
+    with host.shielded():
+        return host.run(argv, timeout=timeout)
+
+
+def reload(host: System) -> None:
+    """Has the manager read all unit files again. Never broken off half-way."""
+    control(host, "daemon-reload", shielded=True)
+
+
+def number(value: str | None) -> int:
+    """0 for an empty, absent or non-numeric property (`[not set]`)."""
+    return int(value) if value and value.isdigit() else 0
+
+
+def cgroup_folder(group: str) -> str | None:
+    """The folder of a ControlGroup, on either cgroup version; None when there is none."""
+    if not group:
+        return None
+    for root in (CGROUP_ROOT, CGROUP_ROOT + "/unified", CGROUP_ROOT + "/systemd"):
+        if os.path.exists(f"{root}{group}/cgroup.procs"):
+            return root + group
+    return None
+
+
+def cgroup_processes(group: str) -> list[processes.Process]:
+    """Every living process in a control group and those below it."""
+    folder = cgroup_folder(group)
+    found: list[processes.Process] = []
+    for path, _, _ in os.walk(folder) if folder else ():
+        try:
+            with open(os.path.join(path, "cgroup.procs"), encoding="ascii") as file:
+                pids = [int(line) for line in file]
+        except OSError:
+            continue
+        read = (processes.read(pid) for pid in pids)
+        found.extend(process for process in read if process and process.state not in "ZX")
+    return found
+
+
+def journal(
+    host: System,
+    unit: str,
+    after_cursor: str = "",
+    since: float | None = None,
+    invocation: str = "",
+    last: int = 200,
+) -> list[dict[str, Any]]:
+    """The unit's newest journal entries, oldest first, as `journalctl -o json` gives them."""
+    argv = ["journalctl", "--no-pager", "-q", "-o", "json", "-n", str(last)]
+    argv += ["--after-cursor", after_cursor] if after_cursor else []
+    argv += ["--since", f"@{since:.0f}"] if since is not None and not after_cursor else []
+    argv += [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else ["-u", unit]
+    done = host.run(argv, timeout=60, check=False)
+    return [entry for entry in map(_entry, done.out.splitlines()) if entry]
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def message(entry: dict[str, Any]) -> str:
+    """Its text; journald gives bytes that are not UTF-8 as a list of numbers."""
+    text = entry.get("MESSAGE")
+    if isinstance(text, list):
+        return bytes(text).decode("utf-8", "replace")
+    return text if isinstance(text, str) else ""
+
+
+def cursor(host: System) -> str:
+    """Where the journal ends now; empty when that can't be told."""
+    done = host.run(["journalctl", "-q", "-n", "0", "--show-cursor"], check=False, timeout=30)
+    match = re.search(r"^-- cursor: (.+)$", done.out, re.MULTILINE)
+    return match.group(1) if match else ""
+
+
+def evidence(host: System, unit: str, after_cursor: str, last: int = 20) -> list[str]:
+    """What the unit wrote since then that may tell why it fails: the last lines."""
+    host.run(["journalctl", "--sync"], check=False, timeout=10)
+    entries = journal(host, unit, after_cursor=after_cursor)
+    lines = [
+        line.rstrip()
+        for entry in entries
+        if not (entry.get("_PID") == "1" and BOOKKEEPING.search(message(entry)))
+        for line in message(entry).splitlines()
+        if line.strip()
+    ]
+    return lines[-last:]
+
+
+def last_exception(lines: Sequence[str]) -> str:
+    """Python's final line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty."""
+    for line in reversed(lines):
+        match = EXCEPTION.search(line)
+        if match:
+            return match.group(1).strip()
+    return ""
+
+
+class Context(NamedTuple):
+    """As whom, where and with what environment a unit's processes run."""
+
+    identity: Identity
+    directory: str
+    environment: dict[str, str]
+
+
+def context(host: System, unit: str) -> Context:
+    """From User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment."""
+    seen = show(host, unit)
+    if seen.get("LoadState") != "loaded":
+        raise OperationError(f"{unit} is not there ({seen.get('LoadState', 'unknown')})")
+    user = seen.get("User", "")
+    groups = seen.get("SupplementaryGroups", "").split()
+    whom = identity(user or "root", seen.get("Group", ""), groups)
+    manager = host.run(["systemctl", "show-environment"], timeout=30).out
+    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))
+    if user:
+        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)
+    environment.update(_assignments(split_words(seen.get("Environment", ""))))
+    for line in seen.get("EnvironmentFiles", "").splitlines():
+        environment.update(_environment_file(line))
+    for word in split_words(seen.get("UnsetEnvironment", "")):
+        name, equals, value = word.partition("=")
+        if not equals or environment.get(name) == value:
+            environment.pop(name, None)
+    return Context(whom, _directory(seen.get("WorkingDirectory", ""), whom), environment)
+
+
+def run_as(
+    host: System,
+    where: Context,
+    argv: Sequence[str],
+    timeout: float,
+    env: dict[str, str] | None = None,
+    input: bytes | None = None,
+    check: bool = True,
+) -> Completed:
+    """Runs a command as a process of the unit would run."""
+    ours = dict.fromkeys(("LC_ALL", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "SYSTEMD_URLIFY"))
+    merged = {**ours, **where.environment, **(env or {})}
+    return host.run(
+        argv,
+        timeout=timeout,
+        user=where.identity,
+        cwd=where.directory,
+        env=merged,
+        input=input,
+        check=check,
+    )
+
+
+def _directory(value: str, whom: Identity) -> str:
+    # `!` stands for the `-` of WorkingDirectory=-/path: going on without it is allowed.
+    path = value.lstrip("!")
+    if path == "~":
+        return whom.home
+    if not path or (value.startswith("!") and not os.path.isdir(path)):
+        return "/"
+    return path
+
+
+def _environment_file(line: str) -> dict[str, str]:
+    """One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`."""
+    match = re.fullmatch(r"(.*) \(ignore_errors=(yes|no)\)", line)
+    pattern, optional = (match.group(1), match.group(2) == "yes") if match else (line, False)
+    found: dict[str, str] = {}
+    paths = sorted(glob.glob(pattern)) or [pattern]
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                found.update(parse_environment(file.read()))
+        except OSError as error:
+            if not optional:
+                raise OperationError(
+                    f"the unit's EnvironmentFile {path} can't be read: {error.strerror}"
+                ) from None
+    return found
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """EnvironmentFile syntax: comments, quotes that may span lines, backslashes."""
+    found: dict[str, str] = {}
+    at, end = 0, len(text)
+    while at < end:
+        if text[at] in " \t\r\n":
+            at += 1
+            continue
+        if text[at] in "#;":
+            at = _line_end(text, at)
+            continue
+        equals = text.find("=", at)
+        if equals < 0 or equals > _line_end(text, at):
+            at = _line_end(text, at)
+            continue
+        name = text[at:equals].strip()
+        value, at = _value(text, equals + 1)
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            found[name] = value
+    return found
+
+
+def _line_end(text: str, at: int) -> int:
+    newline = text.find("\n", at)
+    return len(text) if newline < 0 else newline
+
+
+def _value(text: str, at: int) -> tuple[str, int]:
+    """The value that begins there, and where it ends."""
+    out = ""
+    # How much of `out` was quoted or escaped: trailing white space is cut only behind it.
+    firm = 0
+    while at < len(text) and text[at] in " \t":
+        at += 1
+    while at < len(text) and text[at] != "\n":
+        char = text[at]
+        if char in "'\"":
+            at += 1
+            while at < len(text) and text[at] != char:
+                if char == '"' and text[at] == "\\" and at + 1 < len(text):
+                    at += 1
+                    if text[at] == "\n":
+                        at += 1
+                        continue
+                    if text[at] not in '"\\`$':
+                        out += "\\"
+                out += text[at]
+                at += 1
+            at += 1
+            firm = len(out)
+        elif char == "\\" and at + 1 < len(text):
+            if text[at + 1] != "\n":
+                out += text[at + 1]
+                firm = len(out)
+            at += 2
+        else:
+            out += char
+            at += 1
+    return out[:firm] + out[firm:].rstrip(), at
+
+
+def _assignments(words: Any) -> dict[str, str]:
+    pairs = (word.partition("=") for word in words)
+    return {name: value for name, equals, value in pairs if equals and name}
+
+
+def split_words(text: str) -> list[str]:
+    """Words as systemctl prints lists of strings: bare, "…" or $'…'."""
+    found = re.findall(r"(?:\$'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\S)+", text, re.DOTALL)
+    return [_unquoted(word) for word in found]
+
+
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+def _unquoted(word: str) -> str:
+    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.
+    match = re.fullmatch(r"((?:\w+=)?)(?:\$'(.*)'|\"(.*)\")", word, re.DOTALL)
+    if match is None:
+        return word
+    inner = match.group(2) if match.group(2) is not None else match.group(3)
+    return match.group(1) + re.sub(r"\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)", _unescaped, inner)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match.group(1)
+    if code[0] == "x" and len(code) == 3:
+        return chr(int(code[1:], 16))
+    if code.isdigit() and len(code) == 3:
+        return chr(int(code, 8))
+    return ESCAPES.get(code, code)
