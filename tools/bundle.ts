@@ -1,0 +1,95 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import ncc from '@vercel/ncc';
+
+/** A file of a bundle, its path relative to the repository, with `/`. */
+export interface BundleFile {
+  readonly path: string;
+  readonly content: Buffer;
+  readonly mode: number;
+}
+
+/** The entry points of an action: its source, and the program that the runner starts. */
+const entries = [
+  { source: 'main', program: 'index.js', licenses: 'licenses.txt' },
+  { source: 'post', program: 'post.js', licenses: 'post-licenses.txt' },
+] as const;
+
+/** The names of the actions: the folders of `actions/` that have a `main.ts`. */
+export function actionNames(root: string): string[] {
+  return globSync('actions/*/main.ts', { cwd: root })
+    .map((main) => path.basename(path.dirname(main)))
+    .sort();
+}
+
+/**
+ * Every file of every action's `dist`, made from the sources alone.
+ *
+ * The compiler makes JavaScript, then ncc bundles that: ncc's own TypeScript loader would need the
+ * old compiler. The output is CommonJS (ssh2 and better-sqlite3 use `__dirname`), not minified, so
+ * that it can be read, and names no folder of the machine that built it.
+ *
+ * @throws Error when the sources do not compile or a bundle cannot be made.
+ */
+export async function bundleActions(root: string): Promise<BundleFile[]> {
+  mkdirSync(path.join(root, 'build'), { recursive: true });
+  const compiled = mkdtempSync(path.join(root, 'build', 'run-'));
+  const before = process.cwd();
+  try {
+    compile(root, compiled);
+    // ncc names modules by their path from the working directory: keep that the same everywhere.
+    process.chdir(compiled);
+    const files: BundleFile[] = [];
+    for (const name of actionNames(root)) files.push(...(await bundleAction(compiled, name)));
+    return files;
+  } finally {
+    process.chdir(before);
+    rmSync(compiled, { recursive: true, force: true });
+  }
+}
+
+/** Replaces each action's `dist` by these files. */
+export function writeBundles(root: string, files: readonly BundleFile[]): void {
+  for (const name of actionNames(root)) {
+    rmSync(path.join(root, 'actions', name, 'dist'), { recursive: true, force: true });
+  }
+  for (const file of files) {
+    const target = path.join(root, file.path);
+    mkdirSync(path.dirname(target), { recursive: true });
+    writeFileSync(target, file.content, { mode: file.mode });
+  }
+}
+
+function compile(root: string, output: string): void {
+  const compiler = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  execFileSync(
+    process.execPath,
+    [compiler, '-p', path.join(root, 'tsconfig.build.json'), '--outDir', output],
+    { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
+  );
+}
+
+async function bundleAction(compiled: string, name: string): Promise<BundleFile[]> {
+  const files = new Map<string, BundleFile>();
+  for (const entry of entries) {
+    const source = path.join(compiled, 'actions', name, `${entry.source}.js`);
+    if (!existsSync(source)) continue;
+    const bundle = await ncc(source, {
+      cache: false,
+      filename: entry.program,
+      license: entry.licenses,
+      minify: false,
+      quiet: true,
+      sourceMap: false,
+      target: 'es2024',
+    });
+    const add = (file: string, content: string | Buffer, mode: number) => {
+      const target = `actions/${name}/dist/${file}`;
+      files.set(target, { path: target, content: Buffer.from(content), mode });
+    };
+    add(entry.program, bundle.code, 0o644);
+    for (const [file, asset] of Object.entries(bundle.assets)) add(file, asset.source, 0o644);
+  }
+  return [...files.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+}

@@ -1,0 +1,33 @@
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { type BundleFile, bundleActions } from './bundle.ts';
+
+const root = path.join(import.meta.dirname, '..');
+
+/** One line for each file of `dist` that is not what the sources build. */
+function differences(built: readonly BundleFile[]): string[] {
+  const wanted = new Map(built.map((file) => [file.path, file.content]));
+  const found = globSync('actions/*/dist/**', { cwd: root, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)));
+  const lines = found.filter((file) => !wanted.has(file)).map((file) => `${file}: left over`);
+  for (const [file, content] of wanted) {
+    if (!found.includes(file)) lines.push(`${file}: missing`);
+    else if (!readFileSync(path.join(root, file)).equals(content)) lines.push(`${file}: differs`);
+  }
+  return lines.sort();
+}
+
+const built = await bundleActions(root);
+const lines = differences(built);
+if (built.length === 0) {
+  console.error('dist: no action was found: expected actions/<name>/main.ts');
+  process.exitCode = 1;
+} else if (lines.length > 0) {
+  console.error('dist: what is here is not what the sources build:');
+  for (const line of lines) console.error(`  ${line}`);
+  console.error("Run 'npm run build' and commit actions/*/dist with the sources.");
+  process.exitCode = 1;
+} else {
+  console.log(`dist: ${built.length} files are what the sources build.`);
+}
