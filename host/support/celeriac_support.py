@@ -1,0 +1,235 @@
+"""What a Celery worker loads beside its app: `celery -A app worker -I celeriac_support`.
+
+Two things, and neither needs a change to the app:
+
+- a watchdog: READY=1 when the worker consumes, WATCHDOG=1 while its main process turns,
+  STOPPING=1 when it begins to stop (sd_notify(3));
+- a canary: a task that answers by the broker which process of which unit ran it.
+
+It runs inside somebody's worker, so whatever fails in here is logged once and swallowed. Outside
+systemd (no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+
+from celery import Task, bootsteps, shared_task, signals  # type: ignore
+
+try:
+    from typing import Any, Dict, Optional, Set
+except ImportError:  # pragma: no cover
+    pass
+
+log = logging.getLogger(__name__)
+
+#: Pings are no further apart than this, however long WatchdogSec is.
+LONGEST_INTERVAL = 10.0
+#: Seconds an answer may lie in the broker of its own accord (where the broker knows of expiry).
+ANSWER_EXPIRES = 60
+
+_main_pid = None  # type: Optional[int]
+_logged = set()  # type: Set[str]
+
+
+def _complain(what, error):
+    # type: (str, BaseException) -> None
+    """Once for each thing that goes wrong: a log full of it would be a fault of its own."""
+    if what not in _logged:
+        _logged.add(what)
+        log.warning('celeriac: %s: %r (said once)', what, error)
+
+
+# --- systemd -----------------------------------------------------------------------------------
+
+
+def notify(*lines):
+    # type: (*str) -> None
+    """Sends the lines to systemd, from the worker's main process only (children inherit it all)."""
+    address = os.environ.get('NOTIFY_SOCKET')
+    if not address or os.getpid() != _main_pid:
+        return
+    if address.startswith('@'):  # an abstract socket
+        address = '\0' + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(2)
+            channel.connect(address)
+            channel.sendall('\n'.join(lines).encode('utf-8', 'replace'))
+    except Exception as error:
+        _complain('systemd was not notified', error)
+
+
+def interval():
+    # type: () -> Optional[float]
+    """Seconds between pings: a quarter of WatchdogSec. None when systemd asked for none."""
+    try:
+        watched = int(os.environ.get('WATCHDOG_PID') or os.getpid())
+        seconds = int(os.environ.get('WATCHDOG_USEC') or 0) / 1e6
+    except ValueError as error:
+        _complain('WATCHDOG_USEC or WATCHDOG_PID is not a number', error)
+        return None
+    if seconds <= 0 or watched != os.getpid():
+        return None
+    return min(seconds / 4, LONGEST_INTERVAL)
+
+
+def ping():
+    # type: () -> None
+    notify('WATCHDOG=1')
+
+
+class Pulse(bootsteps.StartStopStep):  # type: ignore
+    """Pings from the consumer's own timer, so a loop that no longer turns is noticed.
+
+    It is a step of the consumer because a reconnect clears all timers and starts the consumer's
+    steps anew. While the broker is away nothing turns the timer; `Retries` pings then. A solo
+    pool runs its tasks in the loop itself, which stands still meanwhile: there a thread pings,
+    and all that it proves is that the process is not stopped.
+    """
+
+    name = 'celeriac_support.Pulse'
+    requires = ('celery.worker.consumer.connection:Connection',)
+
+    def start(self, consumer):
+        # type: (Any) -> None
+        try:
+            every = interval()
+            if every is None:
+                return
+            ping()
+            if type(consumer.pool).__module__ == 'celery.concurrency.solo':
+                _ping_from_thread(every)
+            else:
+                consumer.timer.call_repeatedly(every, ping)
+        except Exception as error:
+            _complain('the watchdog could not be started', error)
+
+    def stop(self, consumer):
+        # type: (Any) -> None
+        # Reconnects stop the steps too, in state RUN. A shutdown comes here before the pool waits
+        # for its tasks, also one by remote control, of which no signal tells.
+        try:
+            if consumer.blueprint.state != bootsteps.RUN:
+                _announce_stop()
+        except Exception as error:
+            _complain('the stop was not announced', error)
+
+    terminate = stop
+
+
+def _ping_from_thread(every):
+    # type: (float) -> None
+    name = 'celeriac-watchdog'
+    if any(thread.name == name for thread in threading.enumerate()):
+        return
+
+    def run():
+        # type: () -> None
+        while True:
+            ping()
+            time.sleep(every)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+
+
+class Retries(logging.Handler):
+    """Pings at each attempt of the consumer to reach its broker again.
+
+    The loop that retries blocks the main process and has no hook; that it logs every attempt (at
+    most 32 s apart) is the sign that it turns. Without this a broker away for longer than
+    WatchdogSec would have the running tasks killed.
+    """
+
+    def emit(self, record):
+        # type: (logging.LogRecord) -> None
+        if 'Cannot connect to' in str(record.msg) and interval() is not None:
+            ping()
+
+
+def _announce_stop(**_):
+    # type: (**Any) -> None
+    notify('STOPPING=1', 'STATUS=Stopping: waiting for running tasks')
+
+
+def _on_worker_init(sender=None, **_):
+    # type: (Any, **Any) -> None
+    global _main_pid
+    try:
+        _main_pid = os.getpid()
+        if os.environ.get('NOTIFY_SOCKET'):
+            sender.app.steps['consumer'].add(Pulse)
+            logging.getLogger('celery.worker.consumer.consumer').addHandler(Retries(logging.ERROR))
+    except Exception as error:
+        _complain('the watchdog could not be set up', error)
+
+
+def _on_worker_ready(sender=None, **_):
+    # type: (Any, **Any) -> None
+    status = 'Consuming'
+    try:
+        status += ' from ' + ', '.join(sorted(sender.app.amqp.queues.consume_from))
+    except Exception as error:
+        _complain('the queues are not known', error)
+    notify('READY=1', 'STATUS=' + status)
+
+
+signals.worker_init.connect(_on_worker_init, weak=False)
+signals.worker_ready.connect(_on_worker_ready, weak=False)
+signals.worker_shutting_down.connect(_announce_stop, weak=False)
+
+
+# --- canary ------------------------------------------------------------------------------------
+
+
+def identity():
+    # type: () -> Dict[str, Any]
+    """Which process answers. INVOCATION_ID is systemd's: one start of one unit, for ever."""
+    boot = ''
+    try:
+        with open('/proc/sys/kernel/random/boot_id') as file:
+            boot = file.read().strip()
+    except OSError as error:
+        _complain('the boot id is not known', error)
+    return {
+        'host': socket.gethostname(),
+        'pid': os.getpid(),
+        'parentPid': os.getppid(),
+        'bootId': boot,
+        'invocation': os.environ.get('INVOCATION_ID', ''),
+    }
+
+
+# The plain Task class, not the app's: what an app hangs on its own tasks is not for a canary.
+@shared_task(  # type: ignore
+    bind=True,
+    base=Task,
+    name='celeriac.canary',
+    ignore_result=True,
+    acks_late=False,
+    max_retries=0,
+    track_started=False,
+    expires=60,
+)
+def canary(self, nonce, reply_to, deadline):
+    # type: (Any, str, str, float) -> None
+    """Answers on the queue `reply_to`, unless it is later than `deadline` (epoch seconds)."""
+    if time.time() > deadline:  # who asked has gone, and so has the queue
+        return
+    try:
+        answer = dict(identity(), nonce=nonce, node=self.request.hostname)
+        with self.app.producer_or_acquire() as producer:
+            producer.publish(
+                answer,
+                serializer='json',
+                compression=None,
+                exchange='',
+                routing_key=reply_to,
+                expiration=ANSWER_EXPIRES,
+                retry=True,
+                retry_policy={'max_retries': 3, 'interval_start': 0.1, 'interval_step': 0.5},
+            )
+    except Exception as error:
+        _complain('a canary could not answer', error)
