@@ -1,0 +1,44 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { countStage, countTests, renderTable } from '../../../tools/test-report.ts';
+
+function reportOf(counts: Record<string, number>): string {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'celeriac-report-')), 'report.json');
+  const none = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 };
+  writeFileSync(file, JSON.stringify({ ...none, ...counts }));
+  return file;
+}
+
+test.each([
+  ['all green', { numPassedTests: 3 }, true, 3, 0],
+  ['one red', { numPassedTests: 2, numFailedTests: 1 }, false, 2, 1],
+  ['red without a failed test', { numPassedTests: 2 }, false, 2, 1],
+  ['no test at all', {}, true, 0, 1],
+  ['a skipped test', { numPassedTests: 2, numPendingTests: 1 }, true, 2, 1],
+  ['a test to be written', { numPassedTests: 2, numTodoTests: 1 }, true, 2, 1],
+])('%s', (_, counts, ok, passed, failed) => {
+  expect(countTests(reportOf(counts), ok)).toMatchObject({ passed, failed });
+});
+
+test('a run that left no report has failed, whatever it exited with', () => {
+  const count = { passed: 0, failed: 1, note: 'ended without a report' };
+  expect(countTests('/nowhere/report.json', true)).toEqual(count);
+  expect(countTests('/nowhere/report.json', false)).toEqual(count);
+});
+
+test('the last line of the table is the sum', () => {
+  const table = renderTable([
+    { name: 'lint', seconds: 2.4, ...countStage(true) },
+    { name: 'dist', seconds: 61, ...countStage(false) },
+    { name: 'unit', seconds: 3, passed: 40, failed: 2, note: '' },
+  ]);
+  expect(table.split('\n')).toEqual([
+    'ok     lint       1 passed, 0 failed          2 s',
+    'FAILED dist       0 passed, 1 failed         61 s',
+    'FAILED unit       40 passed, 2 failed         3 s',
+    '',
+    '41 passed, 3 failed',
+  ]);
+});

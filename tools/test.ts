@@ -1,0 +1,54 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Count, countStage, countTests, type Outcome, renderTable } from './test-report.ts';
+
+const root = path.join(import.meta.dirname, '..');
+
+/** Each is an npm script of its own; those of vitest count their tests, the others count as one. */
+const stages = [
+  { name: 'lint', kind: 'check' },
+  { name: 'types', kind: 'check' },
+  { name: 'boundaries', kind: 'check' },
+  { name: 'unit', kind: 'vitest' },
+  { name: 'dist', kind: 'check' },
+  { name: 'host', kind: 'vitest' },
+  { name: 'workflow', kind: 'vitest' },
+] as const;
+type Stage = (typeof stages)[number];
+
+function choose(names: readonly string[]): readonly Stage[] {
+  const unknown = names.filter((name) => !stages.some((stage) => stage.name === name));
+  if (unknown.length > 0) {
+    const known = stages.map((stage) => stage.name).join(', ');
+    console.error(`no such stage: ${unknown.join(', ')}; there are ${known}`);
+    process.exit(2);
+  }
+  return names.length === 0 ? stages : stages.filter((stage) => names.includes(stage.name));
+}
+
+function run(stage: Stage, folder: string): Outcome {
+  console.log(`\n=== ${stage.name}`);
+  const report = path.join(folder, `${stage.name}.json`);
+  const options =
+    stage.kind === 'vitest'
+      ? ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+      : [];
+  const start = performance.now();
+  const { status } = spawnSync('npm', ['run', '--silent', stage.name, ...options], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const seconds = (performance.now() - start) / 1000;
+  const ok = status === 0;
+  const count: Count = stage.kind === 'vitest' ? countTests(report, ok) : countStage(ok);
+  return { name: stage.name, seconds, ...count };
+}
+
+const chosen = choose(process.argv.slice(2));
+const folder = mkdtempSync(path.join(tmpdir(), 'celeriac-test-'));
+const outcomes = chosen.map((stage) => run(stage, folder));
+rmSync(folder, { recursive: true, force: true });
+console.log(`\n${renderTable(outcomes)}`);
+process.exitCode = outcomes.every((outcome) => outcome.failed === 0) ? 0 : 1;
