@@ -1,0 +1,125 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { parseLoginKey } from '../../../src/adapters/login-key.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'celeriac-login-key-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const PASSPHRASE = 'correct horse';
+
+function makeKey(name: string, passphrase: string, ...type: readonly string[]) {
+  const path = join(folder, name);
+  execFileSync('ssh-keygen', ['-q', '-N', passphrase, '-C', 'me', '-f', path, '-t', ...type]);
+  return {
+    path,
+    private: readFileSync(path, 'utf8'),
+    public: readFileSync(`${path}.pub`, 'utf8').trim(),
+  };
+}
+
+const plain = makeKey('plain', '', 'ed25519');
+const locked = makeKey('locked', PASSPHRASE, 'ed25519');
+const rsa = makeKey('rsa', '', 'rsa', '-b', '2048');
+const pem = makeKey('pem', '', 'rsa', '-b', '2048', '-m', 'PEM');
+const lockedPem = makeKey('locked-pem', PASSPHRASE, 'rsa', '-b', '2048', '-m', 'PEM');
+const ecdsa = makeKey('ecdsa', '', 'ecdsa');
+const pkcs8 = makeKey('pkcs8', '', 'rsa', '-b', '2048', '-m', 'PKCS8');
+
+describe('keys that can be used', () => {
+  test.each([
+    ['OpenSSH ed25519', plain, undefined],
+    ['OpenSSH ed25519 with a passphrase', locked, PASSPHRASE],
+    ['OpenSSH ECDSA', ecdsa, undefined],
+    ['OpenSSH RSA', rsa, undefined],
+    ['PEM RSA', pem, undefined],
+    ['PEM RSA with a passphrase', lockedPem, PASSPHRASE],
+    ['a key without a passphrase, though one is given', plain, 'unneeded'],
+    ['a key without a passphrase, and an empty one', plain, ''],
+  ])('%s', (_name, pair, passphrase) => {
+    const key = parseLoginKey(pair.private, passphrase);
+    const printed = execFileSync('ssh-keygen', ['-lf', `${pair.path}.pub`], { encoding: 'utf8' });
+    expect(key.fingerprint).toBe(printed.split(' ')[1]);
+    expect(key.authorizedLine).toBe(pair.public.split(' ').slice(0, 2).join(' '));
+  });
+
+  test.each([
+    ['line ends of Windows', (text: string) => text.replaceAll('\n', '\r\n')],
+    ['line ends of an old Mac', (text: string) => text.replaceAll('\n', '\r')],
+    ['space around it', (text: string) => `\n\n  ${text}  \n`],
+    ['no last line end', (text: string) => text.trimEnd()],
+  ])('with %s', (_name, mangle) => {
+    for (const pair of [plain, pem]) {
+      expect(parseLoginKey(mangle(pair.private)).authorizedLine).toBe(
+        pair.public.split(' ').slice(0, 2).join(' '),
+      );
+    }
+  });
+});
+
+describe('keys that cannot', () => {
+  const cut = (text: string) => text.slice(0, text.length / 2);
+  const lines = (text: string) => text.trim().split('\n');
+  const without = (text: string, index: number) =>
+    lines(text)
+      .filter((_line, at) => at !== index)
+      .join('\n');
+
+  test.each([
+    ['an empty input', '', undefined, 'ssh-key', 'it is empty'],
+    ['only space', ' \n ', undefined, 'ssh-key', 'it is empty'],
+    ['a public key', plain.public, undefined, 'ssh-key', 'the public half'],
+    ['a public RSA key', rsa.public, undefined, 'ssh-key', 'the public half'],
+    ['a key cut off', cut(plain.private), undefined, 'ssh-key', 'cut off'],
+    ['a locked key cut off', cut(locked.private), PASSPHRASE, 'ssh-key', 'cut off'],
+    ['a missing line', without(plain.private, 2), undefined, 'ssh-key', 'damaged'],
+    ['a missing line of a PEM', without(pem.private, 5), undefined, 'ssh-key', 'damaged'],
+    ['a missing first line', without(plain.private, 0), undefined, 'ssh-key', 'does not begin'],
+    [
+      'line breaks as \\n',
+      plain.private.replaceAll('\n', '\\n'),
+      undefined,
+      'ssh-key',
+      'the two characters `\\n`',
+    ],
+    [
+      'line breaks as spaces',
+      plain.private.replaceAll('\n', ' '),
+      undefined,
+      'ssh-key',
+      'all on one line',
+    ],
+    [
+      'a first line run together with the second',
+      plain.private.replace('\n', ' '),
+      undefined,
+      'ssh-key',
+      'not where they were',
+    ],
+    ['a path', '/home/me/.ssh/id_ed25519', undefined, 'ssh-key', 'does not begin'],
+    ['PKCS#8', pkcs8.private, undefined, 'ssh-key', 'PKCS#8'],
+    ['no passphrase', locked.private, undefined, 'ssh-key-passphrase', 'no passphrase is given'],
+    ['no passphrase, PEM', lockedPem.private, '', 'ssh-key-passphrase', 'no passphrase is given'],
+    ['a wrong passphrase', locked.private, 'wrong', 'ssh-key-passphrase', 'does not open the key'],
+    ['a wrong one, PEM', lockedPem.private, 'wrong', 'ssh-key-passphrase', 'does not open the key'],
+  ])('%s', (_name, text, passphrase, where, problem) => {
+    let caught: unknown;
+    try {
+      parseLoginKey(text, passphrase);
+    } catch (error) {
+      caught = error;
+    }
+    if (!(caught instanceof ConfigError)) throw new Error(`not a ConfigError: ${String(caught)}`);
+    expect(caught.where).toBe(where);
+    expect(caught.message).toContain(problem);
+    expect(caught.cause).toBeUndefined();
+    const said = `${caught.message}\n${caught.expected}`;
+    for (const line of text.split(/[\s\\]+/).filter((word) => word.length > 20)) {
+      expect(said).not.toContain(line);
+    }
+    if (passphrase) expect(said).not.toContain(passphrase);
+  });
+});
