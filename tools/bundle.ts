@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import ncc from '@vercel/ncc';
@@ -15,6 +15,9 @@ const entries = [
   { source: 'main', program: 'index.js', licenses: 'licenses.txt' },
   { source: 'post', program: 'post.js', licenses: 'post-licenses.txt' },
 ] as const;
+
+/** What ncc copies and nothing on a Linux runner can use: ssh2's helper for Windows. */
+const unwanted = new Set(['pagent.exe']);
 
 /** The names of the actions: the folders of `actions/` that have a `main.ts`. */
 export function actionNames(root: string): string[] {
@@ -63,11 +66,12 @@ export function writeBundles(root: string, files: readonly BundleFile[]): void {
 
 function compile(root: string, output: string): void {
   const compiler = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  execFileSync(
+  const { status } = spawnSync(
     process.execPath,
     [compiler, '-p', path.join(root, 'tsconfig.build.json'), '--outDir', output],
     { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
   );
+  if (status !== 0) throw new Error('the sources of the actions do not compile: see above');
 }
 
 async function bundleAction(compiled: string, name: string): Promise<BundleFile[]> {
@@ -89,7 +93,9 @@ async function bundleAction(compiled: string, name: string): Promise<BundleFile[
       files.set(target, { path: target, content: Buffer.from(content), mode });
     };
     add(entry.program, bundle.code, 0o644);
-    for (const [file, asset] of Object.entries(bundle.assets)) add(file, asset.source, 0o644);
+    for (const [file, asset] of Object.entries(bundle.assets)) {
+      if (!unwanted.has(file)) add(file, asset.source, 0o644);
+    }
   }
   return [...files.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }

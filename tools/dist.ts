@@ -18,16 +18,25 @@ function differences(built: readonly BundleFile[]): string[] {
   return lines.sort();
 }
 
-const built = await bundleActions(root);
-const lines = differences(built);
-if (built.length === 0) {
-  console.error('dist: no action was found: expected actions/<name>/main.ts');
-  process.exitCode = 1;
-} else if (lines.length > 0) {
-  console.error('dist: what is here is not what the sources build:');
-  for (const line of lines) console.error(`  ${line}`);
-  console.error("Run 'npm run build' and commit actions/*/dist with the sources.");
-  process.exitCode = 1;
-} else {
+function report(built: readonly BundleFile[]): boolean {
+  const lines = differences(built);
+  if (built.length === 0) {
+    console.error('dist: no action was found: expected actions/<name>/main.ts');
+    return false;
+  }
+  if (lines.length > 0) {
+    console.error('dist: what is here is not what the sources build:');
+    for (const line of lines) console.error(`  ${line}`);
+    console.error("Run 'npm run build' and commit actions/*/dist with the sources.");
+    return false;
+  }
   console.log(`dist: ${built.length} files are what the sources build.`);
+  return true;
+}
+
+try {
+  process.exitCode = report(await bundleActions(root)) ? 0 : 1;
+} catch (error) {
+  console.error(`dist: ${(error as Error).message}`);
+  process.exitCode = 1;
 }
