@@ -1,0 +1,395 @@
+/**
+ * Reads the call of a Celery worker from a list of arguments, whether a unit's or a process's.
+ * Options are those of Celery 4 and 5, before and after the word `worker`.
+ */
+
+/** One option as written; a later one of the same name wins. */
+export interface WorkerOption {
+  /** `''` when its value is missing. */
+  readonly value: string;
+  /** Indexes of the arguments it takes. */
+  readonly first: number;
+  readonly last: number;
+  /** `--concurrency 5` and `-c 5`, or `--concurrency=5` and `-c5`. */
+  readonly written: 'separate' | 'attached';
+  /** What stands before the value in its argument, or the option's own argument: `-c`. */
+  readonly prefix: string;
+}
+
+export interface CeleryCall {
+  /** What runs before it, e.g. `env X=1` or `nice -n 5`. */
+  readonly wrapper: readonly string[];
+  /** `VAR=value` words given by `env`. */
+  readonly environment: readonly string[];
+  /** `['/usr/bin/celery']`, or `['/usr/bin/python3', '-m', 'celery']`. */
+  readonly program: readonly string[];
+  /** The value of `-A`; `null` when it is not given. */
+  readonly app: string | null;
+  /** `null`: the app's own choice. */
+  readonly queues: readonly string[] | null;
+  /** The text of `--concurrency`; `null` when it is not given: one child for each CPU. */
+  readonly concurrency: string | null;
+  readonly autoscale: string | null;
+  /** `prefork` when it is not given. */
+  readonly pool: string;
+  readonly include: readonly string[];
+  /** `-B`: the scheduler runs inside the worker. */
+  readonly beat: boolean;
+  readonly workingDirectory: string | null;
+  readonly options: Readonly<Record<ReadName, readonly WorkerOption[]>>;
+  /** Index of the argument that ends the options: `--`, or the length. */
+  readonly endOfOptions: number;
+}
+
+export type CelerySearch =
+  | { readonly kind: 'found'; readonly call: CeleryCall }
+  | {
+      readonly kind: 'refused';
+      /** Reads on from "ExecStart= …". */
+      readonly problem: string;
+      readonly expected?: string;
+    };
+
+type ReadName =
+  | 'app'
+  | 'queues'
+  | 'concurrency'
+  | 'autoscale'
+  | 'pool'
+  | 'include'
+  | 'workdir'
+  | 'beat'
+  | 'detach';
+
+/** Options whose value may be the next argument. The names that are read map to themselves. */
+const withValue: Readonly<Record<string, ReadName | 'other'>> = {
+  '-A': 'app',
+  '--app': 'app',
+  '-Q': 'queues',
+  '--queues': 'queues',
+  '-c': 'concurrency',
+  '--concurrency': 'concurrency',
+  '--autoscale': 'autoscale',
+  '-P': 'pool',
+  '--pool': 'pool',
+  '-I': 'include',
+  '--include': 'include',
+  '--workdir': 'workdir',
+  '-b': 'other',
+  '--broker': 'other',
+  '--result-backend': 'other',
+  '--loader': 'other',
+  '--config': 'other',
+  '-n': 'other',
+  '--hostname': 'other',
+  '-S': 'other',
+  '--statedb': 'other',
+  '-l': 'other',
+  '--loglevel': 'other',
+  '-O': 'other',
+  '--optimization': 'other',
+  '--prefetch-multiplier': 'other',
+  '--time-limit': 'other',
+  '--soft-time-limit': 'other',
+  '--max-tasks-per-child': 'other',
+  '--maxtasksperchild': 'other',
+  '--max-memory-per-child': 'other',
+  '-X': 'other',
+  '--exclude-queues': 'other',
+  '--heartbeat-interval': 'other',
+  '-s': 'other',
+  '--schedule': 'other',
+  '--schedule-filename': 'other',
+  '--scheduler': 'other',
+  '-f': 'other',
+  '--logfile': 'other',
+  '--pidfile': 'other',
+  '--uid': 'other',
+  '--gid': 'other',
+  '--umask': 'other',
+  '--executable': 'other',
+};
+
+const flags: Readonly<Record<string, ReadName>> = {
+  '-B': 'beat',
+  '--beat': 'beat',
+  '-D': 'detach',
+  '--detach': 'detach',
+};
+
+/** Programs that replace themselves by what they run, with their options that take a value. */
+const wrappers: Readonly<Record<string, readonly string[]>> = {
+  nice: ['-n', '--adjustment'],
+  ionice: ['-c', '--class', '-n', '--classdata'],
+  chrt: ['-T', '-P', '-D'],
+  nohup: [],
+  stdbuf: ['-i', '-o', '-e', '--input', '--output', '--error'],
+  setpriv: ['--reuid', '--regid', '--groups', '--inh-caps', '--bounding-set'],
+  'ddtrace-run': [],
+  'opentelemetry-instrument': [],
+};
+
+/** Wrappers that take something of their own before the command: how many arguments. */
+const leadingArguments: Readonly<Record<string, number>> = { chrt: 1, taskset: 1 };
+
+const shells = ['sh', 'bash', 'dash', 'zsh', 'ksh', 'ash'];
+const commands = ['worker', 'beat', 'multi', 'flower', 'events', 'inspect', 'control', 'status'];
+
+/**
+ * Finds the worker among arguments; the first is the program.
+ *
+ * @param options.argumentZero the second argument is the program's name for itself (systemd's `@`)
+ */
+export function findCeleryCall(
+  argv: readonly string[],
+  options: { readonly argumentZero?: boolean } = {},
+): CelerySearch {
+  const environment: string[] = [];
+  let at = 0;
+  for (;;) {
+    const word = argv[at];
+    if (word === undefined) return refused('runs no celery');
+    const name = baseName(word);
+    if (name === 'celery') {
+      const start = at === 0 && options.argumentZero ? 2 : at + 1;
+      return readCall(argv, at, start, environment);
+    }
+    if (isPython(name)) return readPython(argv, at, environment);
+    if (shells.includes(name)) return refusedShell(argv.slice(at), name);
+    if (name === 'env') {
+      const next = skipEnv(argv, at + 1, environment);
+      if (next === null) return refused('uses options of env that are not understood');
+      at = next;
+    } else if (name in wrappers || name in leadingArguments) {
+      at = skipOptions(argv, at + 1, wrappers[name] ?? []) + (leadingArguments[name] ?? 0);
+    } else {
+      return refusedProgram(argv.slice(at), word);
+    }
+  }
+}
+
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+const isPython = (name: string): boolean => /^(?:python|pypy)[0-9.]*$/.test(name);
+
+function refused(problem: string, expected?: string): CelerySearch {
+  return expected === undefined
+    ? { kind: 'refused', problem }
+    : { kind: 'refused', problem, expected };
+}
+
+function refusedShell(argv: readonly string[], name: string): CelerySearch {
+  if (/celery[^|;&]*\bmulti\b/.test(argv.join(' '))) return refusedMulti();
+  return refused(
+    `starts ${name}, and what a shell runs can't be edited safely`,
+    'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
+      'put variables into Environment= and the directory into WorkingDirectory=',
+  );
+}
+
+function refusedMulti(): CelerySearch {
+  return refused(
+    'uses `celery multi`, which starts workers behind the back of systemd',
+    'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1`',
+  );
+}
+
+function refusedProgram(argv: readonly string[], program: string): CelerySearch {
+  if (argv.some((word) => baseName(word) === 'celery')) {
+    return refused(
+      `starts celery through ${program}, which is not known to become celery itself`,
+      'the celery call itself, or one through env, nice or ionice',
+    );
+  }
+  return refused(`runs ${program}, and no celery`);
+}
+
+function skipEnv(argv: readonly string[], start: number, environment: string[]): number | null {
+  let at = start;
+  for (;;) {
+    const word = argv[at] ?? '';
+    if (/^[A-Za-z_][A-Za-z0-9_]*=/.test(word)) environment.push(word);
+    else if (word === '-u' || word === '-C') at += 1;
+    else if (word === '-' || word === '-i' || word === '--') at += 0;
+    else return word.startsWith('-') ? null : at;
+    at += 1;
+  }
+}
+
+function skipOptions(argv: readonly string[], start: number, valued: readonly string[]): number {
+  let at = start;
+  while (argv[at]?.startsWith('-')) at += valued.includes(argv[at] ?? '') ? 2 : 1;
+  return at;
+}
+
+function readPython(
+  argv: readonly string[],
+  start: number,
+  environment: readonly string[],
+): CelerySearch {
+  let at = start + 1;
+  for (;;) {
+    const word = argv[at];
+    if (word === undefined) return refused('starts Python with nothing to run');
+    const bundle = /^-([bBdEhiIOPqsSuvVx]*)([mcWX]?)(.*)$/.exec(word);
+    if (!bundle) {
+      return baseName(word) === 'celery'
+        ? readCall(argv, start, at + 1, environment)
+        : refusedProgram(argv.slice(at), word);
+    }
+    const [, single = '', valued, value = ''] = bundle;
+    if (/[IE]/.test(single)) {
+      return refused(
+        `gives Python ${word}, with which it ignores PYTHONPATH`,
+        'Python without -I and -E, so that the support module is found',
+      );
+    }
+    if (valued === 'c') return refused('runs Python code given by -c');
+    if (valued === 'm') {
+      const name = value === '' ? (argv[at + 1] ?? '') : value;
+      if (name !== 'celery') return refused(`runs the Python module ${name}, and no celery`);
+      return readCall(argv, start, value === '' ? at + 2 : at + 1, environment);
+    }
+    at += valued !== '' && value === '' ? 2 : 1;
+  }
+}
+
+function readCall(
+  argv: readonly string[],
+  program: number,
+  start: number,
+  environment: readonly string[],
+): CelerySearch {
+  const { options, command, endOfOptions } = readOptions(argv, start);
+  if (command === 'multi') return refusedMulti();
+  if (command !== 'worker') {
+    return refused(
+      command === null ? 'runs celery, but no worker' : `runs celery ${command}, and no worker`,
+    );
+  }
+  if (options.detach.length > 0) {
+    return refused(
+      'sends the worker to the background (--detach)',
+      'a worker in the foreground: remove --detach',
+    );
+  }
+  const last = (name: ReadName): string | null => options[name].at(-1)?.value ?? null;
+  const list = (text: string | null): readonly string[] | null =>
+    text === null
+      ? null
+      : text
+          .split(',')
+          .map((one) => one.trim())
+          .filter((one) => one !== '');
+  return {
+    kind: 'found',
+    call: {
+      wrapper: argv.slice(0, program),
+      environment,
+      program: argv.slice(program, start),
+      app: last('app'),
+      queues: list(last('queues')),
+      concurrency: last('concurrency'),
+      autoscale: last('autoscale'),
+      pool: last('pool') ?? 'prefork',
+      include: list(last('include')) ?? [],
+      beat: options.beat.length > 0,
+      workingDirectory: last('workdir'),
+      options,
+      endOfOptions,
+    },
+  };
+}
+
+function readOptions(
+  argv: readonly string[],
+  start: number,
+): {
+  readonly options: Record<ReadName, WorkerOption[]>;
+  readonly command: string | null;
+  readonly endOfOptions: number;
+} {
+  const options: Record<ReadName, WorkerOption[]> = {
+    app: [],
+    queues: [],
+    concurrency: [],
+    autoscale: [],
+    pool: [],
+    include: [],
+    workdir: [],
+    beat: [],
+    detach: [],
+  };
+  const keep = (name: ReadName | 'other', option: WorkerOption): void => {
+    if (name !== 'other') options[name].push(option);
+  };
+  let command: string | null = null;
+  let at = start;
+  while (at < argv.length) {
+    const word = argv[at] ?? '';
+    if (word === '--') break;
+    if (!word.startsWith('-') || word === '-') {
+      if (command === null && commands.includes(word)) command = word;
+      at += 1;
+      continue;
+    }
+    const read = word.startsWith('--') ? readLong(word) : readShort(word);
+    for (const flag of read.flags)
+      keep(flag, { value: '', first: at, last: at, written: 'attached', prefix: word });
+    const { valued } = read;
+    if (valued === null) {
+      at += 1;
+    } else if (valued.value !== null) {
+      const option = { value: valued.value, first: at, last: at, prefix: valued.prefix };
+      keep(valued.name, { ...option, written: 'attached' });
+      at += 1;
+    } else {
+      const last = Math.min(at + 1, argv.length - 1);
+      const option = { value: argv[at + 1] ?? '', first: at, last, prefix: valued.prefix };
+      keep(valued.name, { ...option, written: 'separate' });
+      at += 2;
+    }
+  }
+  return { options, command, endOfOptions: Math.min(at, argv.length) };
+}
+
+interface ReadOption {
+  readonly flags: readonly ReadName[];
+  /** The option that takes a value; the value is `null` when it is the next argument. */
+  readonly valued: {
+    readonly name: ReadName | 'other';
+    readonly prefix: string;
+    readonly value: string | null;
+  } | null;
+}
+
+function readLong(word: string): ReadOption {
+  const equals = word.indexOf('=');
+  const name = equals === -1 ? word : word.slice(0, equals);
+  const flag = flags[name];
+  if (flag) return { flags: [flag], valued: null };
+  const valued = withValue[name];
+  if (!valued) return { flags: [], valued: null };
+  return equals === -1
+    ? { flags: [], valued: { name: valued, prefix: word, value: null } }
+    : {
+        flags: [],
+        valued: { name: valued, prefix: word.slice(0, equals + 1), value: word.slice(equals + 1) },
+      };
+}
+
+/** `-c5`, `-c 5`, and flags before it: `-Ec5`. */
+function readShort(word: string): ReadOption {
+  const seen: ReadName[] = [];
+  for (let at = 1; at < word.length; at += 1) {
+    const name = `-${word[at]}`;
+    const valued = withValue[name];
+    if (valued) {
+      const value = word.slice(at + 1);
+      const prefix = word.slice(0, at + 1);
+      return { flags: seen, valued: { name: valued, prefix, value: value === '' ? null : value } };
+    }
+    const flag = flags[name];
+    if (flag) seen.push(flag);
+  }
+  return { flags: seen, valued: null };
+}

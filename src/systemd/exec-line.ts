@@ -1,0 +1,279 @@
+import { ConfigError } from '../model/errors.ts';
+import { type CeleryCall, findCeleryCall, type WorkerOption } from './celery-call.ts';
+import type { Assignment, Splice, UnitFile } from './unit-file.ts';
+
+/**
+ * Command lines of Exec settings, read as systemd does (systemd.service(5), COMMAND LINES). Every
+ * word knows where it stands, so that one word can be changed and the rest of the line kept.
+ */
+
+export interface ExecWord {
+  /** Unquoted and unescaped; `%` specifiers and `$` variables are kept as written. */
+  readonly text: string;
+  /** Where it stands in the setting's value, its quotes included. */
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface ExecCommand {
+  /** Some of `- @ : + ! |` before the program. */
+  readonly prefixes: string;
+  /** The program, without prefixes, first. */
+  readonly words: readonly ExecWord[];
+}
+
+/**
+ * The words of a value, unquoted; `null` when its quotes don't balance, which systemd refuses.
+ * Serves every setting whose value is a list of quoted words, e.g. `Environment=`.
+ */
+export function splitWords(value: string): readonly ExecWord[] | null {
+  const words: ExecWord[] = [];
+  let at = 0;
+  for (;;) {
+    while (isSpace(value[at])) at += 1;
+    if (at >= value.length) return words;
+    const word = readWord(value, at);
+    if (word === null) return null;
+    words.push(word);
+    at = word.end;
+  }
+}
+
+/** The commands of one Exec setting: several when separated by a lone `;`. */
+export function parseExecLine(value: string): readonly ExecCommand[] | null {
+  const words = splitWords(value);
+  if (words === null) return null;
+  const commands: ExecWord[][] = [[]];
+  for (const word of words) {
+    const written = value.slice(word.start, word.end);
+    if (written === ';') commands.push([]);
+    else commands.at(-1)?.push(written === '\\;' ? { ...word, text: ';' } : word);
+  }
+  return commands.filter((command) => command.length > 0).map(takePrefixes);
+}
+
+/** How a word is written so that systemd reads exactly this text, `%` and `$` doubled. */
+export function quoteExecWord(text: string): string {
+  return quoteWord(text.replaceAll('%', '%%').replaceAll('$', '$$$$'));
+}
+
+/** Quotes a word where white space, quotes or backslashes need it; `%` and `$` are left alone. */
+export function quoteWord(text: string): string {
+  if (text !== '' && text !== ';' && !/["'\\]/.test(text) && !hasSpaceOrControl(text)) return text;
+  const escaped = Array.from(text.replace(/["\\]/g, '\\$&'), (char) =>
+    char < ' ' ? `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}` : char,
+  );
+  return `"${escaped.join('')}"`;
+}
+
+const hasSpaceOrControl = (text: string): boolean => Array.from(text).some((char) => char <= ' ');
+
+/** True when systemd puts something else in the place of a word, or of a part of it. */
+export function isExpanded(text: string): boolean {
+  return /[%$]/.test(text.replaceAll('%%', '').replaceAll('$$', ''));
+}
+
+/** The `ExecStart=` of a unit that runs one Celery worker. */
+export interface WorkerLine {
+  readonly entry: Assignment;
+  /** The command's words, unquoted. */
+  readonly argv: readonly string[];
+  readonly words: readonly ExecWord[];
+  readonly call: CeleryCall;
+}
+
+const direct =
+  'one ExecStart= that runs the worker directly, e.g. ' +
+  '`ExecStart=/usr/bin/celery -A app worker --concurrency=1`';
+
+/**
+ * Reads the worker's command line from a unit.
+ *
+ * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
+ *   that can be read
+ */
+export function readWorkerLine(file: UnitFile, path: string): WorkerLine {
+  const entries = file.effective('Service', 'ExecStart');
+  const [entry] = entries;
+  if (!entry) {
+    throw new ConfigError('input unit', `${path} has no ExecStart=`, direct);
+  }
+  const where = `${path}:${file.lineOf(entry)}`;
+  if (entries.length > 1) {
+    const lines = entries.map((one) => file.lineOf(one)).join(', ');
+    throw unreadable(path, `has several ExecStart= (lines ${lines})`, direct);
+  }
+  const commands = parseExecLine(entry.value);
+  if (commands === null) {
+    throw unreadable(where, 'ExecStart= has a quote that is never closed', 'balanced quotes');
+  }
+  const [command] = commands;
+  if (!command || commands.length > 1) {
+    throw unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
+  }
+  const argv = command.words.map(({ text }) => text);
+  const found = findCeleryCall(argv, { argumentZero: command.prefixes.includes('@') });
+  if (found.kind === 'refused') {
+    throw unreadable(where, `ExecStart= ${found.problem}`, found.expected ?? direct);
+  }
+  const type = file.value('Service', 'Type') ?? 'simple';
+  if (type === 'forking' || type === 'oneshot') {
+    throw unreadable(
+      path,
+      `is of Type=${type}, but a worker that systemd watches stays in the foreground`,
+      'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach',
+    );
+  }
+  return { entry, argv, words: command.words, call: found.call };
+}
+
+function unreadable(where: string, problem: string, expected: string): ConfigError {
+  return new ConfigError('input unit', `${where}: ${problem}`, expected);
+}
+
+/** Pool children set to a number, in the user's own spelling; an `--autoscale` gives way. */
+export function setConcurrency(line: WorkerLine, children: number): readonly Splice[] {
+  const { concurrency, autoscale } = line.call.options;
+  const value = String(children);
+  if (concurrency.length === 0 && autoscale.length > 0) {
+    const [first, ...others] = autoscale;
+    if (first) {
+      return [spliceOption(line, first, `--concurrency=${value}`), ...removeOptions(line, others)];
+    }
+  }
+  return [
+    ...setOption(line, concurrency, '--concurrency', value),
+    ...removeOptions(line, autoscale),
+  ];
+}
+
+export function setQueues(line: WorkerLine, queues: readonly string[]): readonly Splice[] {
+  return setOption(line, line.call.options.queues, '-Q', queues.join(','));
+}
+
+/** Has the worker import one more module; `-I` counts once, so an existing list is extended. */
+export function addInclude(line: WorkerLine, module: string): readonly Splice[] {
+  if (line.call.include.includes(module)) return [];
+  const present = line.call.options.include.at(-1);
+  // The value is kept as written: it may hold variables.
+  const value = present && present.value !== '' ? `${present.value},${module}` : module;
+  return setOption(line, line.call.options.include, '-I', value, quoteWord);
+}
+
+function setOption(
+  line: WorkerLine,
+  present: readonly WorkerOption[],
+  name: string,
+  value: string,
+  quote: (text: string) => string = quoteExecWord,
+): readonly Splice[] {
+  const last = present.at(-1);
+  const quoted = quote(value);
+  if (!last) {
+    return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
+  }
+  const others = removeOptions(line, present.slice(0, -1));
+  if (last.value === value) return others;
+  const [word, text] =
+    last.written === 'separate' ? [last.last, quoted] : [last.first, `${last.prefix}${quoted}`];
+  return [...others, spliceWord(line, word, text)];
+}
+
+function spliceWord(line: WorkerLine, index: number, text: string): Splice {
+  const word = line.words[index];
+  if (!word) throw new RangeError('no such word');
+  return { start: word.start, end: word.end, text };
+}
+
+function spliceOption(line: WorkerLine, option: WorkerOption, text: string): Splice {
+  const first = line.words[option.first];
+  const last = line.words[option.last];
+  if (!first || !last) throw new RangeError('no such word');
+  return { start: first.start, end: last.end, text };
+}
+
+/** Takes options away together with the white space before them; of `-Ec5` stays `-E`. */
+function removeOptions(line: WorkerLine, options: readonly WorkerOption[]): readonly Splice[] {
+  return options.map((option) => {
+    const bundled = /^-[^-].+$/.exec(option.prefix) ? option.prefix.slice(0, -1) : '';
+    const whole = spliceOption(line, option, bundled);
+    if (bundled !== '') return whole;
+    return { ...whole, start: line.words[option.first - 1]?.end ?? whole.start };
+  });
+}
+
+/** After the worker's last argument, before `--` where there is one. */
+function insertAtEnd(line: WorkerLine, text: string): Splice {
+  const word = line.words[line.call.endOfOptions - 1];
+  if (!word) throw new RangeError('no words');
+  return { start: word.end, end: word.end, text: ` ${text}` };
+}
+
+const isSpace = (char: string | undefined): boolean =>
+  char === ' ' || char === '\t' || char === '\n' || char === '\r';
+
+function readWord(value: string, start: number): ExecWord | null {
+  let at = start;
+  let quote = '';
+  let text = '';
+  while (at < value.length) {
+    const char = value[at] ?? '';
+    if (char === '\\') {
+      const read = readEscape(value.slice(at + 1));
+      text += read.text;
+      at += 1 + read.length;
+    } else if (quote !== '') {
+      if (char === quote) quote = '';
+      else text += char;
+      at += 1;
+    } else if (char === '"' || char === "'") {
+      quote = char;
+      at += 1;
+    } else if (isSpace(char)) {
+      break;
+    } else {
+      text += char;
+      at += 1;
+    }
+  }
+  return quote === '' ? { text, start, end: at } : null;
+}
+
+const escapes: Readonly<Record<string, string>> = {
+  a: '\x07',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  v: '\v',
+  s: ' ',
+  '\\': '\\',
+  '"': '"',
+  "'": "'",
+};
+
+/** What follows a backslash (`cunescape_one()`); an unknown escape is kept with its backslash. */
+function readEscape(rest: string): { readonly text: string; readonly length: number } {
+  const simple = escapes[rest[0] ?? ''];
+  if (simple !== undefined) return { text: simple, length: 1 };
+  const code =
+    /^x([0-9a-fA-F]{2})/.exec(rest) ??
+    /^u([0-9a-fA-F]{4})/.exec(rest) ??
+    /^U([0-9a-fA-F]{8})/.exec(rest);
+  const octal = /^([0-7]{3})/.exec(rest);
+  const point = code ? Number.parseInt(code[1] ?? '', 16) : Number.parseInt(octal?.[1] ?? '', 8);
+  const digits = code ?? octal;
+  // NUL is refused by systemd, and so is what Unicode does not have.
+  if (digits && point > 0 && point <= (octal ? 0xff : 0x10ffff)) {
+    return { text: String.fromCodePoint(point), length: digits[0].length };
+  }
+  return { text: `\\${rest[0] ?? ''}`, length: rest === '' ? 0 : 1 };
+}
+
+function takePrefixes(words: readonly ExecWord[]): ExecCommand {
+  const [program, ...rest] = words;
+  if (!program) return { prefixes: '', words };
+  const prefixes = /^[-@:+!|]*/.exec(program.text)?.[0] ?? '';
+  return { prefixes, words: [{ ...program, text: program.text.slice(prefixes.length) }, ...rest] };
+}

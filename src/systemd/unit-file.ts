@@ -1,0 +1,424 @@
+/**
+ * Unit files by systemd.syntax(7), kept to the byte: comments, blank lines, order, continuations,
+ * repeated keys and sections, CRLF, a missing last newline. What is not edited prints as it was.
+ * The reading is that of systemd's `config_parse()`.
+ */
+
+/** One logical line: a physical line and whatever continues it, with the comments in between. */
+export type UnitEntry = BlankEntry | CommentEntry | SectionEntry | JunkEntry | Assignment;
+
+interface RawEntry {
+  /** The bytes as they stand in the file, line endings included. */
+  readonly raw: string;
+}
+
+export interface BlankEntry extends RawEntry {
+  readonly kind: 'blank';
+}
+
+export interface CommentEntry extends RawEntry {
+  readonly kind: 'comment';
+}
+
+export interface SectionEntry extends RawEntry {
+  readonly kind: 'section';
+  readonly name: string;
+}
+
+/** What systemd ignores with a warning: no `=`, no key, or a section header without its end. */
+export interface JunkEntry extends RawEntry {
+  readonly kind: 'junk';
+}
+
+export interface Assignment extends RawEntry {
+  readonly kind: 'assignment';
+  /** `null` before the first section: systemd ignores it. */
+  readonly section: string | null;
+  readonly key: string;
+  /** As systemd reads it: lines joined by a space, white space around it removed. */
+  readonly value: string;
+}
+
+/** A piece of an assignment's value, `start` to `end`, and what stands there instead. */
+export interface Splice {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+/** The bytes of this file, as entries. */
+export function parseUnitFile(text: string): UnitFile {
+  const entries: UnitEntry[] = [];
+  let section: string | null = null;
+  for (const raw of splitLogicalLines(text)) {
+    const entry = readEntry(raw, section);
+    if (entry.kind === 'section') section = entry.name;
+    entries.push(entry);
+  }
+  return new UnitFile(entries);
+}
+
+/** A unit file; immutable: each edit returns another one. */
+export class UnitFile {
+  readonly entries: readonly UnitEntry[];
+
+  constructor(entries: readonly UnitEntry[]) {
+    this.entries = entries;
+  }
+
+  /** The text, to the byte: `parseUnitFile(text).print() === text`. */
+  print(): string {
+    return this.entries.map((entry) => entry.raw).join('');
+  }
+
+  /** The 1-based line on which an entry begins. */
+  lineOf(entry: UnitEntry): number {
+    let line = 1;
+    for (const other of this.entries) {
+      if (other === entry) return line;
+      line += splitLines(other.raw).length;
+    }
+    throw new RangeError('the entry is not one of this file');
+  }
+
+  hasSection(name: string): boolean {
+    return this.entries.some((entry) => entry.kind === 'section' && entry.name === name);
+  }
+
+  /** Every assignment of a key, in order, those that were reset and the resets too. */
+  assignments(section: string, key: string): readonly Assignment[] {
+    return this.entries.filter(
+      (entry): entry is Assignment =>
+        entry.kind === 'assignment' && entry.section === section && entry.key === key,
+    );
+  }
+
+  /** The assignments that count for a list: those after the last empty one. */
+  effective(section: string, key: string): readonly Assignment[] {
+    const all = this.assignments(section, key);
+    return all.slice(all.findLastIndex(({ value }) => value === '') + 1);
+  }
+
+  /** The values of a list such as `ExecStartPre=` or `Environment=`. */
+  values(section: string, key: string): readonly string[] {
+    return this.effective(section, key).map(({ value }) => value);
+  }
+
+  /** The value of a key that has one, such as `Restart=`: the last. `null`: systemd's default. */
+  value(section: string, key: string): string | null {
+    return this.values(section, key).at(-1) ?? null;
+  }
+
+  /**
+   * Gives a key this value, or these, and touches no other line. Nothing changes when it has them.
+   * They take the place of the last assignment; earlier ones go. A new key is put at the end of
+   * its section, a missing section is added.
+   *
+   * @throws RangeError for a value that can't stand on one line
+   */
+  set(section: string, key: string, value: string | readonly string[]): UnitFile {
+    const wanted = typeof value === 'string' ? [value] : value;
+    wanted.forEach(checkValue);
+    const present = this.values(section, key);
+    const same =
+      typeof value === 'string'
+        ? present.at(-1) === value
+        : present.length === wanted.length && present.every((one, at) => one === wanted[at]);
+    if (same) return this;
+
+    const last = this.assignments(section, key).at(-1);
+    if (!last) return this.add(section, key, wanted);
+    const lead = leadOf(last);
+    const entries = this.entries.flatMap((entry): readonly UnitEntry[] => {
+      if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
+        return [entry];
+      }
+      const kept = innerComments(entry.raw);
+      if (entry !== last) return kept;
+      const ending = lastEnding(entry.raw);
+      return [
+        ...kept,
+        ...wanted.map((one, at) =>
+          // Only the last of them may lack a line ending, as the line it replaces did.
+          assign(section, key, one, lead, at === wanted.length - 1 ? ending : ending || this.#eol),
+        ),
+      ];
+    });
+    return new UnitFile(entries);
+  }
+
+  /** Puts assignments after the last one of this key, or at the end of the section. */
+  add(section: string, key: string, values: readonly string[]): UnitFile {
+    values.forEach(checkValue);
+    if (values.length === 0) return this;
+    const { file, at } = this.#placeFor(section, key);
+    const added = values.map((one) => assign(section, key, one, `${key}=`, file.#eol));
+    return file.#insert(at, added);
+  }
+
+  /** Takes every assignment of a key away; comments stay. */
+  remove(section: string, key: string): UnitFile {
+    return this.removeEntries(this.assignments(section, key));
+  }
+
+  /** Takes these lines away; comments inside them stay. */
+  removeEntries(gone: readonly UnitEntry[]): UnitFile {
+    if (gone.length === 0) return this;
+    return new UnitFile(
+      this.entries.flatMap((entry): readonly UnitEntry[] =>
+        gone.includes(entry) ? innerComments(entry.raw) : [entry],
+      ),
+    );
+  }
+
+  /**
+   * Replaces pieces of one assignment's value where they stand, so that its line breaks, comments
+   * and spacing elsewhere are kept. An empty piece inserts.
+   */
+  splice(target: Assignment, splices: readonly Splice[]): UnitFile {
+    if (splices.length === 0) return this;
+    let raw = target.raw;
+    const sources = valueSources(target.raw);
+    const fromTheEnd = [...splices].sort((a, b) => b.start - a.start || b.end - a.end);
+    for (const { start, end, text } of fromTheEnd) {
+      checkOneLine(text);
+      const [from, to] = rawSpan(sources, start, end);
+      raw = raw.slice(0, sparingComments(raw, from, to)) + text + raw.slice(to);
+    }
+    return this.#replace(target, raw);
+  }
+
+  #replace(target: Assignment, raw: string): UnitFile {
+    if (splitLogicalLines(raw).length !== 1) throw new RangeError('the splice breaks its line');
+    return new UnitFile(
+      this.entries.map((entry) => (entry === target ? readEntry(raw, target.section) : entry)),
+    );
+  }
+
+  get #eol(): string {
+    const first = this.entries.find((entry) => lastEnding(entry.raw) !== '');
+    return first && lastEnding(first.raw) === '\r\n' ? '\r\n' : '\n';
+  }
+
+  #placeFor(section: string, key: string): { readonly file: UnitFile; readonly at: number } {
+    const same = this.assignments(section, key).at(-1);
+    if (same) return { file: this, at: this.entries.indexOf(same) + 1 };
+    const header = this.entries.findLastIndex(
+      (entry) => entry.kind === 'section' && entry.name === section,
+    );
+    if (header === -1) return this.#withSection(section).#placeFor(section, key);
+    const following = this.entries.findIndex(
+      (entry, at) => at > header && entry.kind === 'section',
+    );
+    const end = following === -1 ? this.entries.length : following;
+    // Comments that trail a section often belong to the next one: new lines go before them.
+    const lastSetting = this.entries
+      .slice(header, end)
+      .findLastIndex((entry) => entry.kind !== 'blank' && entry.kind !== 'comment');
+    return { file: this, at: header + lastSetting + 1 };
+  }
+
+  #withSection(name: string): UnitFile {
+    const eol = this.#eol;
+    const header: SectionEntry = { kind: 'section', name, raw: `[${name}]${eol}` };
+    const blank: BlankEntry = { kind: 'blank', raw: eol };
+    const first = this.entries.findIndex((entry) => entry.kind === 'section');
+    const install = this.entries.findIndex(
+      (entry) => entry.kind === 'section' && entry.name === 'Install',
+    );
+    if (name === 'Unit' && first !== -1) {
+      return this.#insert(this.#aboveComments(first), [header, blank]);
+    }
+    if (name === 'Service' && install !== -1) {
+      return this.#insert(this.#aboveComments(install), [header, blank]);
+    }
+    const apart = this.entries.length > 0 && this.entries.at(-1)?.kind !== 'blank';
+    return this.#insert(this.entries.length, apart ? [blank, header] : [header]);
+  }
+
+  /** Above the comments that stand right on top of a section, unless they head the file. */
+  #aboveComments(section: number): number {
+    let at = section;
+    while (this.entries[at - 1]?.kind === 'comment') at -= 1;
+    return at === 0 ? section : at;
+  }
+
+  #insert(at: number, added: readonly UnitEntry[]): UnitFile {
+    const before = this.entries.slice(0, at);
+    const previous = before.at(-1);
+    const ended = previous ? [...before.slice(0, -1), closeEntry(previous, this.#eol)] : before;
+    return new UnitFile([...ended, ...added, ...this.entries.slice(at)]);
+  }
+}
+
+const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+
+/** `\n`, `\r` and NUL end a line, and so does each combination of them (`read_line()`). */
+const endings = /\n\r?\0?|\r\n?\0?|\0/g;
+
+interface PhysicalLine {
+  readonly text: string;
+  readonly ending: string;
+}
+
+function splitLines(text: string): readonly PhysicalLine[] {
+  const lines: PhysicalLine[] = [];
+  let from = 0;
+  for (const match of text.matchAll(endings)) {
+    lines.push({ text: text.slice(from, match.index), ending: match[0] });
+    from = match.index + match[0].length;
+  }
+  if (from < text.length) lines.push({ text: text.slice(from), ending: '' });
+  return lines;
+}
+
+const isComment = (line: string): boolean => /^[ \t]*[#;]/.test(line);
+
+/** A backslash that no other backslash escapes stands at the end. */
+const continues = (line: string): boolean => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
+
+function splitLogicalLines(text: string): readonly string[] {
+  const entries: string[] = [];
+  let open = '';
+  for (const { text: line, ending: end } of splitLines(text)) {
+    const whole = line + end;
+    if (open === '') {
+      if (!isComment(line) && continues(line)) open = whole;
+      else entries.push(whole);
+    } else {
+      open += whole;
+      if (!isComment(line) && !continues(line)) {
+        entries.push(open);
+        open = '';
+      }
+    }
+  }
+  if (open !== '') entries.push(open);
+  return entries;
+}
+
+interface LogicalLine {
+  readonly text: string;
+  /** For each character of the text, where it stands in the raw bytes. */
+  readonly sources: readonly number[];
+}
+
+/** The line as systemd puts it together; a byte order mark at its start is skipped. */
+function readLogicalLine(raw: string): LogicalLine {
+  let text = '';
+  const sources: number[] = [];
+  let offset = 0;
+  for (const line of splitLines(raw)) {
+    if (!(isComment(line.text) && offset > 0)) {
+      const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
+      for (let at = offset === 0 && joined.startsWith('\uFEFF') ? 1 : 0; at < joined.length; at++) {
+        text += joined[at];
+        sources.push(offset + at);
+      }
+    }
+    offset += line.text.length + line.ending.length;
+  }
+  return { text, sources };
+}
+
+function readEntry(raw: string, section: string | null): UnitEntry {
+  const text = readLogicalLine(raw).text.replace(whitespace, '');
+  if (text === '') return { kind: 'blank', raw };
+  if (isComment(text)) return { kind: 'comment', raw };
+  if (text.startsWith('[')) {
+    return text.endsWith(']') ? { kind: 'section', raw, name: text.slice(1, -1) } : junk(raw);
+  }
+  const equals = text.indexOf('=');
+  if (equals <= 0) return junk(raw);
+  return {
+    kind: 'assignment',
+    raw,
+    section,
+    key: text.slice(0, equals).replace(whitespace, ''),
+    value: text.slice(equals + 1).replace(whitespace, ''),
+  };
+}
+
+const junk = (raw: string): JunkEntry => ({ kind: 'junk', raw });
+
+/** Where each character of the value stands in the raw bytes, and where the value ends. */
+function valueSources(raw: string): readonly number[] {
+  const { text, sources } = readLogicalLine(raw);
+  const after = text.indexOf('=') + 1;
+  const value = text.slice(after);
+  const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
+  const length = value.replace(whitespace, '').length;
+  const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
+  return [...sources.slice(from, from + length), end];
+}
+
+/** What stands before the value: indentation, key, `=` and the spaces around it. */
+function leadOf(entry: Assignment): string {
+  const lead = entry.raw.slice(0, valueSources(entry.raw)[0]);
+  return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
+}
+
+function rawSpan(sources: readonly number[], start: number, end: number): [number, number] {
+  const from = sources[start];
+  if (from === undefined || end < start || end >= sources.length) {
+    throw new RangeError('the splice is not within the value');
+  }
+  // Insertions stick to the character before them: after a word, not after its line break.
+  if (start === end && start > 0) {
+    const place = (sources[start - 1] ?? 0) + 1;
+    return [place, place];
+  }
+  return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
+}
+
+/** Where a removal may begin, so that comment lines between the words it takes are not lost. */
+function sparingComments(raw: string, from: number, to: number): number {
+  const gone = raw.slice(from, to);
+  if (innerComments(gone).length === 0) return from;
+  const lines = splitLines(gone);
+  const last = lines.at(-1)?.text ?? '';
+  return to - last.trimStart().length;
+}
+
+/** Comment lines inside a continued line, which outlive it. */
+function innerComments(raw: string): readonly CommentEntry[] {
+  return splitLines(raw)
+    .slice(1)
+    .filter((line) => isComment(line.text))
+    .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
+}
+
+function lastEnding(raw: string): string {
+  return splitLines(raw).at(-1)?.ending ?? '';
+}
+
+/** Makes sure that what follows an entry begins a line of its own. */
+function closeEntry(entry: UnitEntry, eol: string): UnitEntry {
+  let raw = entry.raw;
+  if (lastEnding(raw) === '') raw += eol;
+  // A backslash on the file's last line would take the next line in: an empty line ends it.
+  if (splitLogicalLines(raw + eol).length === 1) raw += eol;
+  return { ...entry, raw };
+}
+
+function assign(
+  section: string,
+  key: string,
+  value: string,
+  lead: string,
+  eol: string,
+): Assignment {
+  return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
+}
+
+function checkOneLine(text: string): void {
+  if (/[\n\r\0]/.test(text)) throw new RangeError('a value of a unit file is one line');
+}
+
+function checkValue(value: string): void {
+  checkOneLine(value);
+  if (value !== value.replace(whitespace, '')) {
+    throw new RangeError('white space around a value is not kept by systemd');
+  }
+  if (continues(value)) throw new RangeError('a backslash at the end would take the next line in');
+}

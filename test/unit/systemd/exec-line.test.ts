@@ -1,0 +1,306 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are systemd's variables
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../../src/model/errors.ts';
+import type { CeleryCall } from '../../../src/systemd/celery-call.ts';
+import {
+  addInclude,
+  isExpanded,
+  parseExecLine,
+  quoteExecWord,
+  readWorkerLine,
+  setConcurrency,
+  setQueues,
+  splitWords,
+  type WorkerLine,
+} from '../../../src/systemd/exec-line.ts';
+import { parseUnitFile, type Splice } from '../../../src/systemd/unit-file.ts';
+import { pick, seeded } from './random.ts';
+
+const read = (exec: string): CeleryCall =>
+  readWorkerLine(parseUnitFile(`[Service]\nExecStart=${exec}\n`), 'x.service').call;
+
+const edit = (exec: string, change: (line: WorkerLine) => readonly Splice[]): string => {
+  const file = parseUnitFile(`[Service]\nExecStart=${exec}\n`);
+  const line = readWorkerLine(file, 'x.service');
+  const edited = file.splice(line.entry, change(line));
+  const again = readWorkerLine(edited, 'x.service');
+  expect(change(again), 'a second edit has nothing to do').toEqual([]);
+  return edited.print().slice('[Service]\nExecStart='.length, -1);
+};
+
+describe('words', () => {
+  it.each<[string, readonly string[] | null]>([
+    ['a b  c', ['a', 'b', 'c']],
+    ['a\tb', ['a', 'b']],
+    ['"a b" c', ['a b', 'c']],
+    ['\'a "b"\' c', ['a "b"', 'c']],
+    ['a"b c"d', ['ab cd']],
+    ['""', ['']],
+    ['a\\x20b', ['a b']],
+    ['a\\sb', ['a b']],
+    ['a\\040b', ['a b']],
+    ['\\u00e4\\U0001F600', ['ä😀']],
+    ['"a\\"b"', ['a"b']],
+    ["'a\\'b'", ["a'b"]],
+    ['a\\nb', ['a\nb']],
+    ['a\\qb', ['a\\qb']],
+    ['a\\', ['a\\']],
+    ['a\\x00b', ['a\\x00b']],
+    ['100%% $$5 %n ${X}', ['100%%', '$$5', '%n', '${X}']],
+    ['"a', null],
+    ["a'b c", null],
+    ['', []],
+    ['   ', []],
+  ])('%j', (value, words) => {
+    expect(splitWords(value)?.map(({ text }) => text) ?? null).toEqual(words);
+  });
+
+  it('say where they stand', () => {
+    const value = '-/bin/a  "b c" d';
+    expect(splitWords(value)?.map(({ start, end }) => value.slice(start, end))).toEqual([
+      '-/bin/a',
+      '"b c"',
+      'd',
+    ]);
+  });
+
+  it('are written so that they read back, whatever is in them', () => {
+    const pieces = ['a', ' ', '"', "'", '\\', '%', '$', ';', '\n', '\t', '{X}', 'ü', '=', '#'];
+    for (let seed = 0; seed < 2000; seed += 1) {
+      const random = seeded(seed);
+      let text = '';
+      for (let count = Math.floor(random() * 6); count > 0; count -= 1)
+        text += pick(random, pieces);
+      const words = splitWords(`x ${quoteExecWord(text)} y`) ?? [];
+      const [, word] = words;
+      expect(words, `seed ${seed}`).toHaveLength(3);
+      expect(word?.text.replaceAll('%%', '%').replaceAll('$$', '$'), `seed ${seed}`).toBe(text);
+      expect(isExpanded(word?.text ?? ''), `seed ${seed}`).toBe(false);
+    }
+  });
+
+  it('tell what systemd puts something else for', () => {
+    expect(['%n', '$X', 'a${X}', '%%%i'].map(isExpanded)).toEqual([true, true, true, true]);
+    expect(['%%', '$$', '100%%n', 'a'].map(isExpanded)).toEqual([false, false, false, false]);
+  });
+});
+
+describe('commands', () => {
+  it.each([
+    ['-/bin/a', '-', '/bin/a'],
+    ['@/bin/a b', '@', '/bin/a'],
+    ['!!/bin/a', '!!', '/bin/a'],
+    ['-:+/bin/a', '-:+', '/bin/a'],
+    ['"-/bin/a b"', '-', '/bin/a b'],
+    ['/bin/a', '', '/bin/a'],
+  ])('%s', (value, prefixes, program) => {
+    const [command] = parseExecLine(value) ?? [];
+    expect([command?.prefixes, command?.words[0]?.text]).toEqual([prefixes, program]);
+  });
+
+  it('are separated by a lone semicolon', () => {
+    const texts = parseExecLine('/bin/a 1 ; -/bin/b ";" \\; x;y')?.map(({ words }) =>
+      words.map(({ text }) => text),
+    );
+    expect(texts).toEqual([
+      ['/bin/a', '1'],
+      ['/bin/b', ';', ';', 'x;y'],
+    ]);
+  });
+});
+
+describe('a worker', () => {
+  it('is read from the reference unit', () => {
+    expect(
+      read(
+        '/usr/bin/celery -A celery_app worker --loglevel=info --concurrency=5 -Q celery,batch,links,variations',
+      ),
+    ).toMatchObject({
+      program: ['/usr/bin/celery'],
+      wrapper: [],
+      app: 'celery_app',
+      concurrency: '5',
+      queues: ['celery', 'batch', 'links', 'variations'],
+      pool: 'prefork',
+      beat: false,
+      include: [],
+      autoscale: null,
+    });
+  });
+
+  it.each<[string, Partial<CeleryCall>]>([
+    ['celery -A x worker', { program: ['celery'], app: 'x', concurrency: null, queues: null }],
+    ['/srv/v/bin/celery --app=x worker', { program: ['/srv/v/bin/celery'], app: 'x' }],
+    ['/usr/bin/celery worker -A x', { app: 'x' }],
+    ['/usr/bin/celery worker --app x.y:z', { app: 'x.y:z' }],
+    ['/usr/bin/celery -Ax worker', { app: 'x' }],
+    ['/usr/bin/celery worker', { app: null }],
+    ['/usr/bin/python3 -m celery -A x worker', { program: ['/usr/bin/python3', '-m', 'celery'] }],
+    ['/v/bin/python3.11 -u -m celery -A x worker', { app: 'x' }],
+    ['/v/bin/python -um celery -A x worker', { program: ['/v/bin/python', '-um', 'celery'] }],
+    ['/v/bin/python -mcelery -A x worker', { app: 'x' }],
+    ['/v/bin/python -W error -X dev /v/bin/celery -A x worker', { app: 'x' }],
+    ['/usr/bin/env X=1 Y="a b" celery -A x worker', { environment: ['X=1', 'Y=a b'], app: 'x' }],
+    ['/usr/bin/nice -n 5 celery -A x worker', { wrapper: ['/usr/bin/nice', '-n', '5'] }],
+    ['/usr/bin/nice -n5 /usr/bin/ionice -c 2 -n 7 celery -A x worker', { app: 'x' }],
+    ['/usr/bin/taskset -c 0 celery -A x worker', { app: 'x' }],
+    ['@/usr/bin/celery worker1 -A x worker', { app: 'x' }],
+    ['-/usr/bin/celery -A x worker', { app: 'x' }],
+    ['celery -A x worker -c5', { concurrency: '5' }],
+    ['celery -A x worker -c 5', { concurrency: '5' }],
+    ['celery -A x worker --concurrency 5', { concurrency: '5' }],
+    ['celery -A x worker -Ec5', { concurrency: '5' }],
+    ['celery -A x worker -c 5 -c 7', { concurrency: '7' }],
+    ['celery -A x worker --autoscale=10,3', { autoscale: '10,3', concurrency: null }],
+    ['celery -A x worker -P gevent', { pool: 'gevent' }],
+    ['celery -A x worker --pool=solo', { pool: 'solo' }],
+    ['celery -A x worker --queues=a,b', { queues: ['a', 'b'] }],
+    ['celery -A x worker --queues "a, b"', { queues: ['a', 'b'] }],
+    ['celery -A x worker -Qa,b', { queues: ['a', 'b'] }],
+    ['celery -A x worker -I m1,m2', { include: ['m1', 'm2'] }],
+    ['celery -A x worker --include=m1', { include: ['m1'] }],
+    ['celery -A x worker -B -E', { beat: true }],
+    ['celery -A x worker -EB', { beat: true }],
+    ['celery -A x worker -n worker1@%%h -l info', { app: 'x' }],
+    ['celery -A x --workdir /srv/x worker', { workingDirectory: '/srv/x' }],
+    ['celery -A x worker -n worker -- -c 9', { concurrency: null }],
+    ['celery -b redis://h/0 -A x worker -l beat', { app: 'x' }],
+    ['celery -A x worker -Ofair -c3', { concurrency: '3' }],
+  ])('%s', (exec, expected) => {
+    expect(read(exec)).toMatchObject(expected);
+  });
+
+  it('is read across continued lines', () => {
+    expect(
+      read('/usr/bin/celery \\\n  -A x worker \\\n# how many\n  --concurrency=5'),
+    ).toMatchObject({
+      app: 'x',
+      concurrency: '5',
+    });
+  });
+
+  it.each<[string, string, string]>([
+    ['none', '[Service]\nType=simple\n', 'has no ExecStart='],
+    ['reset', '[Service]\nExecStart=celery worker\nExecStart=\n', 'has no ExecStart='],
+    [
+      'several',
+      '[Service]\nExecStart=celery worker\nExecStart=celery beat\n',
+      'several ExecStart= (lines 2, 3)',
+    ],
+    ['commands', '[Service]\nExecStart=celery worker ; /bin/true\n', 'several commands'],
+    ['quotes', '[Service]\nExecStart=celery "worker\n', 'never closed'],
+    ['shell', '[Service]\nExecStart=/bin/sh -c "celery -A x worker"\n', 'starts sh'],
+    ['env shell', '[Service]\nExecStart=env A=1 bash -lc "celery worker"\n', 'starts bash'],
+    ['multi', '[Service]\nExecStart=celery -A x multi start w1\n', 'celery multi'],
+    [
+      'shell multi',
+      "[Service]\nExecStart=/bin/sh -c '${CELERY_BIN} -A $A multi start x'\nType=forking\n",
+      'starts sh',
+    ],
+    [
+      'shell celery multi',
+      "[Service]\nExecStart=/bin/sh -c '/v/bin/celery -A a multi start x'\n",
+      'celery multi',
+    ],
+    [
+      'other program',
+      '[Service]\nExecStart=/usr/sbin/nginx -g x\n',
+      'runs /usr/sbin/nginx, and no celery',
+    ],
+    [
+      'unknown wrapper',
+      '[Service]\nExecStart=/usr/bin/flock /x celery -A x worker\n',
+      'through /usr/bin/flock',
+    ],
+    [
+      'script',
+      '[Service]\nExecStart=/usr/bin/python3 /srv/run.py\n',
+      'runs /srv/run.py, and no celery',
+    ],
+    ['python code', '[Service]\nExecStart=/usr/bin/python3 -c "import celery"\n', 'given by -c'],
+    ['module', '[Service]\nExecStart=/usr/bin/python3 -m flask run\n', 'module flask'],
+    [
+      'isolated',
+      '[Service]\nExecStart=/usr/bin/python3 -I -m celery -A x worker\n',
+      'ignores PYTHONPATH',
+    ],
+    ['beat', '[Service]\nExecStart=celery -A x beat\n', 'celery beat, and no worker'],
+    ['nothing', '[Service]\nExecStart=celery -A x\n', 'but no worker'],
+    ['detached', '[Service]\nExecStart=celery -A x worker -D\n', '--detach'],
+    ['forking', '[Service]\nType=forking\nExecStart=celery -A x worker\n', 'Type=forking'],
+    ['oneshot', '[Service]\nType=oneshot\nExecStart=celery -A x worker\n', 'Type=oneshot'],
+  ])('is refused: %s', (_about, text, problem) => {
+    let error: unknown;
+    try {
+      readWorkerLine(parseUnitFile(text), '/etc/systemd/system/x.service');
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(ConfigError);
+    const refusal = error as ConfigError;
+    expect(refusal.where).toBe('input unit');
+    expect(refusal.message).toContain(problem);
+    expect(refusal.message).toContain('/etc/systemd/system/x.service');
+    expect(refusal.expected).not.toBe('');
+  });
+});
+
+describe('edits', () => {
+  it.each([
+    ['celery -A x worker --concurrency=5 -l info', 'celery -A x worker --concurrency=1 -l info'],
+    ['celery -A x worker --concurrency  5 -l info', 'celery -A x worker --concurrency  1 -l info'],
+    ['celery -A x worker -c5', 'celery -A x worker -c1'],
+    ['celery -A x worker -c 5', 'celery -A x worker -c 1'],
+    ['celery -A x worker -Ec5', 'celery -A x worker -Ec1'],
+    ['celery -A x worker "--concurrency=5"', 'celery -A x worker --concurrency=1'],
+    ['celery -A x worker -c ${N} -l info', 'celery -A x worker -c 1 -l info'],
+    ['celery -A x worker -c 5 -l info -c7', 'celery -A x worker -l info -c1'],
+    ['celery -A x worker -Ec 5 -c7', 'celery -A x worker -E -c1'],
+    ['celery -A x worker --autoscale=10,3 -l info', 'celery -A x worker --concurrency=1 -l info'],
+    ['celery -A x worker --autoscale 10,3', 'celery -A x worker --concurrency=1'],
+    ['celery -A x worker -c 5 --autoscale 10,3', 'celery -A x worker -c 1'],
+    ['celery -A x worker', 'celery -A x worker --concurrency=1'],
+    ['celery -A x worker -- a.b=1', 'celery -A x worker --concurrency=1 -- a.b=1'],
+    ['celery -A x worker \\\n  -c 5 \\\n  -l info', 'celery -A x worker \\\n  -c 1 \\\n  -l info'],
+  ])('concurrency: %s', (before, after) => {
+    expect(edit(before, (line) => setConcurrency(line, 1))).toBe(after);
+  });
+
+  it('leaves what is right alone', () => {
+    const exec = '-/v/bin/celery   -A x  worker -c1 "-Q" a,b -I celeriac_support';
+    expect(edit(exec, (line) => setConcurrency(line, 1))).toBe(exec);
+    expect(edit(exec, (line) => setQueues(line, ['a', 'b']))).toBe(exec);
+    expect(edit(exec, (line) => addInclude(line, 'celeriac_support'))).toBe(exec);
+  });
+
+  it.each([
+    ['celery worker -Q a,b', 'celery worker -Q c,d'],
+    ['celery worker --queues=a -l info', 'celery worker --queues=c,d -l info'],
+    ['celery worker -Qa', 'celery worker -Qc,d'],
+    ['celery worker -Q a -X b -Q e', 'celery worker -X b -Q c,d'],
+    ['celery worker', 'celery worker -Q c,d'],
+  ])('queues: %s', (before, after) => {
+    expect(edit(before, (line) => setQueues(line, ['c', 'd']))).toBe(after);
+  });
+
+  it.each([
+    ['celery worker -l info', 'celery worker -l info -I support'],
+    ['celery worker -I a,b -l info', 'celery worker -I a,b,support -l info'],
+    ['celery worker --include=a', 'celery worker --include=a,support'],
+    ['celery worker -I ${MORE}', 'celery worker -I ${MORE},support'],
+    ['celery worker -I "a, b"', 'celery worker -I "a, b,support"'],
+    ['celery worker -I a -I b', 'celery worker -I b,support'],
+    ['celery worker \\\n  -l info \\\n  -c 1', 'celery worker \\\n  -l info \\\n  -c 1 -I support'],
+  ])('include: %s', (before, after) => {
+    expect(edit(before, (line) => addInclude(line, 'support'))).toBe(after);
+  });
+
+  it('writes hostile names as one word', () => {
+    const file = parseUnitFile('[Service]\nExecStart=celery worker\n');
+    const line = readWorkerLine(file, 'x');
+    const edited = file.splice(line.entry, setQueues(line, ['a b', '%n', '$(id)', '"']));
+    const words = readWorkerLine(edited, 'x').argv;
+    expect(words.at(-1)).toBe('a b,%%n,$$(id),"');
+    expect(words).toHaveLength(4);
+  });
+});
