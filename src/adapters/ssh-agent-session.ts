@@ -74,6 +74,7 @@ export interface AgentOptions extends SessionOptions {
   readonly limits?: Partial<AgentLimits>;
 }
 
+const START_STEP = 'start the agent';
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 
 /**
@@ -89,7 +90,8 @@ export async function openAgent(options: AgentOptions, onNote: OnNote): Promise<
   try {
     const begun = clock.now();
     const program = packProgram(options.program);
-    const channel = await session.exec(startCommand(program.length, options.target.user));
+    const command = startCommand(program.length, options.target.user);
+    const channel = await session.exec(command, START_STEP);
     const link = new AgentLink(session, channel, limits);
     channel.write(program);
     const hello = await link.hello;
@@ -524,7 +526,7 @@ class AgentLink {
     this.#state = 'failed';
     clearTimeout(this.#helloTimer);
     this.#failure = explain('wait for the next question');
-    if (starting) this.#refuse(explain('start the agent'));
+    if (starting) this.#refuse(explain(START_STEP));
     for (const pending of [...this.#pending.values()]) pending.reject(explain(pending.point));
   }
 }

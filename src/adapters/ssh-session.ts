@@ -130,12 +130,16 @@ export class SshSession implements AsyncDisposable {
     this.#listeners.add(listener);
   }
 
-  /** Opens a channel on which the server's login shell runs the command line. */
-  async exec(command: string): Promise<ClientChannel> {
-    this.#assertOpen(command);
+  /**
+   * Opens a channel on which the server's login shell runs the command line.
+   *
+   * @param point What it is for, in words for people.
+   */
+  async exec(command: string, point: string): Promise<ClientChannel> {
+    this.#assertOpen(point);
     this.#execs += 1;
     return new Promise((resolve, reject) => {
-      const lost = (reason: string) => reject(this.lostError('open a channel', reason));
+      const lost = (reason: string) => reject(this.lostError(point, reason));
       this.#listeners.add(lost);
       this.#client.exec(command, (error, channel) => {
         this.#listeners.delete(lost);
@@ -145,7 +149,7 @@ export class SshSession implements AsyncDisposable {
         }
         reject(
           new HostError(`${address(this.target)} refused to run a command: ${error.message}.`, {
-            step: 'open a channel',
+            step: point,
             evidence: [],
             next: `Expected: the login of ${this.target.user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
           }),
@@ -163,7 +167,10 @@ export class SshSession implements AsyncDisposable {
   async run(command: string, timeout: Seconds): Promise<CommandResult> {
     const mark = `celeriac-${randomBytes(8).toString('hex')}`;
     // sshd makes each exec the leader of a session, and `exec` keeps its pid: $$ is the group.
-    const channel = await this.exec(`exec /bin/sh -c ${quote(`echo ${mark} $$ >&2; ${command}`)}`);
+    const channel = await this.exec(
+      `exec /bin/sh -c ${quote(`echo ${mark} $$ >&2; ${command}`)}`,
+      command,
+    );
     channel.end();
     const output = { stdout: '', stderr: '' };
     const ended = await this.#follow(channel, output, timeout);
@@ -270,7 +277,7 @@ export class SshSession implements AsyncDisposable {
   async #endGroup(group: string): Promise<void> {
     try {
       const kill = `kill -TERM -${group}; sleep 1; kill -KILL -${group}`;
-      const channel = await this.exec(`exec /bin/sh -c ${quote(kill)}`);
+      const channel = await this.exec(`exec /bin/sh -c ${quote(kill)}`, 'end a command');
       channel.end();
       await this.#follow(channel, { stdout: '', stderr: '' }, seconds(10));
       channel.close();

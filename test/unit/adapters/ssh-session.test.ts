@@ -1,0 +1,385 @@
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import net, { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import {
+  openSession,
+  quote,
+  type SessionOptions,
+  type SshTarget,
+} from '../../../src/adapters/ssh-session.ts';
+import { ConfigError, HostError } from '../../../src/model/errors.ts';
+import { seconds } from '../../../src/model/units.ts';
+import { KEYS, publicPart, runShell, TestClock, TestServer } from './ssh-server.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'celeriac-session-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const quiet = () => {};
+
+async function refusal(work: Promise<unknown>): Promise<HostError> {
+  const error = await work.then(
+    () => null,
+    (caught: unknown) => caught,
+  );
+  if (error instanceof HostError) return error;
+  throw new Error(`expected a HostError, got ${String(error)}`);
+}
+
+/** Forwards to the server; what becomes of each connection is told by its number. */
+class Relay implements AsyncDisposable {
+  connections = 0;
+  readonly #server: net.Server;
+  readonly #sockets = new Set<net.Socket>();
+
+  private constructor(port: number, judge: (count: number, socket: net.Socket) => boolean) {
+    this.#server = net.createServer((socket) => {
+      this.connections += 1;
+      this.#track(socket);
+      if (!judge(this.connections, socket)) return;
+      const upstream = net.connect(port, '127.0.0.1');
+      this.#track(upstream);
+      socket.pipe(upstream).pipe(socket);
+    });
+  }
+
+  static async start(
+    port: number,
+    judge: (count: number, socket: net.Socket) => boolean,
+  ): Promise<Relay> {
+    const relay = new Relay(port, judge);
+    relay.#server.listen(0, '127.0.0.1');
+    await once(relay.#server, 'listening');
+    return relay;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  target(): SshTarget {
+    return {
+      host: '127.0.0.1',
+      port: this.port,
+      user: 'root',
+      key: KEYS.login.private,
+      knownHosts: `[127.0.0.1]:${this.port} ${publicPart(KEYS.ed25519)}`,
+    };
+  }
+
+  /** From now on nothing passes, and nothing is closed. */
+  freeze(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
+  reset(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  #track(socket: net.Socket): void {
+    this.#sockets.add(socket);
+    socket.on('error', () => {});
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+describe('the host key', () => {
+  const all = [KEYS.ed25519, KEYS.ecdsa, KEYS.rsa];
+
+  test.each([
+    ['ed25519', KEYS.ed25519],
+    ['ECDSA', KEYS.ecdsa],
+    ['RSA', KEYS.rsa],
+  ])(
+    'of type %s is accepted when it is the pinned one, whatever else there is',
+    async (_n, pin) => {
+      await using server = await TestServer.start({ hostKeys: all });
+      await using session = await openSession({ target: server.target({}, pin) }, quiet);
+      expect(session.handshakes).toBe(1);
+      expect(server.logins).toBe(1);
+    },
+  );
+
+  test('that is another one ends it before anything is sent to log in', async () => {
+    await using server = await TestServer.start();
+    const clock = new TestClock();
+    const target = server.target({}, KEYS.otherEd25519);
+    const error = await refusal(openSession({ target, clock }, quiet));
+    expect(error.message).toMatch(
+      /The host key of 127\.0\.0\.1:\d+ is not the one in `known-hosts`: expected SHA256:\S{43} \(ssh-ed25519\), got SHA256:\S{43} \(ssh-ed25519\)\. Nothing was sent/,
+    );
+    expect(error.failure.next).toContain('reinstalled');
+    expect([server.connections, server.logins, clock.slept]).toEqual([1, 0, []]);
+  });
+
+  test('of another type than the pinned one ends it, and says what there is', async () => {
+    await using server = await TestServer.start({ hostKeys: [KEYS.rsa] });
+    const clock = new TestClock();
+    const error = await refusal(openSession({ target: server.target(), clock }, quiet));
+    expect(error.message).toMatch(/expected SHA256:\S+ \(ssh-ed25519\), it offers only rsa-sha2-/);
+    expect([server.connections, server.logins, clock.slept]).toEqual([1, 0, []]);
+  });
+
+  test('that is revoked ends it', async () => {
+    await using server = await TestServer.start();
+    const { port } = server;
+    const knownHosts = `@revoked * ${publicPart(KEYS.ed25519)}\n[127.0.0.1]:${port} ${publicPart(KEYS.otherEd25519)}`;
+    const error = await refusal(openSession({ target: server.target({ knownHosts }) }, quiet));
+    expect(error.message).toContain('revoked');
+    expect(error.failure.evidence).toEqual(['known-hosts line 1: @revoked']);
+    expect(server.logins).toBe(0);
+  });
+
+  test('that is not known is not asked for: nothing connects', async () => {
+    await using server = await TestServer.start();
+    await expect(
+      openSession({ target: server.target({ knownHosts: '' }) }, quiet),
+    ).rejects.toBeInstanceOf(ConfigError);
+    expect(server.connections).toBe(0);
+  });
+});
+
+describe('the login', () => {
+  test('that is refused is tried once and never again', async () => {
+    await using server = await TestServer.start();
+    const clock = new TestClock();
+    const target = server.target({ key: KEYS.otherLogin.private, user: 'deploy' });
+    const error = await refusal(openSession({ target, clock }, quiet));
+    expect(error.message).toMatch(/refused the login of deploy with the key SHA256:\S{43}/);
+    expect(error.failure.next).toContain(publicPart(KEYS.otherLogin));
+    expect(error.failure.next).toContain('~deploy/.ssh/authorized_keys');
+    expect(error.failure.evidence).toEqual(['the server accepts: publickey, password']);
+    expect([server.connections, server.logins, clock.slept]).toEqual([1, 1, []]);
+  });
+
+  test('with an RSA key that is refused is one connection too', async () => {
+    await using server = await TestServer.start();
+    const target = server.target({ key: KEYS.rsa.private });
+    await refusal(openSession({ target, clock: new TestClock() }, quiet));
+    expect(server.connections).toBe(1);
+  });
+
+  test('with an unreadable key does not connect', async () => {
+    await using server = await TestServer.start();
+    const target = server.target({ key: KEYS.login.public });
+    await expect(openSession({ target }, quiet)).rejects.toBeInstanceOf(ConfigError);
+    expect(server.connections).toBe(0);
+  });
+
+  test('that the server breaks off is not tried again', async () => {
+    await using server = await TestServer.start({
+      onConnection: (connection) => {
+        connection.on('authentication', () => connection.end());
+      },
+    });
+    const clock = new TestClock();
+    const error = await refusal(openSession({ target: server.target(), clock }, quiet));
+    expect(error.message).toMatch(/while root was logging in/);
+    expect([server.connections, clock.slept]).toEqual([1, []]);
+  });
+});
+
+describe('a server that cannot be reached', () => {
+  const knownHosts = (port: number) => `[127.0.0.1]:${port} ${publicPart(KEYS.ed25519)}`;
+
+  test('is tried four times, with growing pauses', async () => {
+    const port = await freePort();
+    const clock = new TestClock();
+    const notes: string[] = [];
+    const target: SshTarget = {
+      host: '127.0.0.1',
+      port,
+      user: 'root',
+      key: KEYS.login.private,
+      knownHosts: knownHosts(port),
+    };
+    const error = await refusal(openSession({ target, clock }, (note) => notes.push(note)));
+    expect(error.message).toBe(
+      `127.0.0.1:${port} cannot be reached: the connection was refused (4 attempts).`,
+    );
+    expect(error.cause).toBeInstanceOf(Error);
+    expect(clock.slept).toEqual([2, 4, 8]);
+    expect(notes).toHaveLength(3);
+    expect(notes[0]).toContain('attempt 1 of 4, again in 2 s');
+  });
+
+  test('is reached when it comes back', async () => {
+    await using server = await TestServer.start();
+    await using relay = await Relay.start(server.port, (count, socket) => {
+      if (count === 1) socket.resetAndDestroy();
+      if (count === 2) socket.end();
+      return count > 2;
+    });
+    const clock = new TestClock();
+    await using session = await openSession({ target: relay.target(), clock }, quiet);
+    expect([relay.connections, clock.slept, session.handshakes]).toEqual([3, [2, 4], 1]);
+    expect(session.connectSeconds).toBe(6);
+  });
+
+  test('is tried again when the handshake breaks off in the middle', async () => {
+    await using server = await TestServer.start();
+    await using relay = await Relay.start(server.port, (count, socket) => {
+      if (count > 1) return true;
+      socket.write('SSH-2.0-OpenSSH_9.2\r\n');
+      socket.once('data', () => socket.resetAndDestroy());
+      return false;
+    });
+    const clock = new TestClock();
+    await using session = await openSession({ target: relay.target(), clock }, quiet);
+    expect([relay.connections, session.handshakes]).toEqual([2, 1]);
+  });
+
+  test('is given up when it stays silent', async () => {
+    await using relay = await Relay.start(0, () => false);
+    const clock = new TestClock();
+    const policy = { attempts: 2, connectTimeout: seconds(0.1) };
+    const error = await refusal(openSession({ target: relay.target(), clock, policy }, quiet));
+    expect(error.message).toContain('no answer within 0.1 s (2 attempts)');
+    expect(relay.connections).toBe(2);
+  });
+
+  test('is told apart from one that does not speak SSH', async () => {
+    await using relay = await Relay.start(0, (_count, socket) => {
+      socket.write(`SSH-9-what\r\n`);
+      return false;
+    });
+    const clock = new TestClock();
+    const error = await refusal(openSession({ target: relay.target(), clock }, quiet));
+    expect(error.message).toContain('does not speak SSH');
+    expect(relay.connections).toBe(1);
+  });
+});
+
+describe('a command', () => {
+  async function withShell<T>(
+    work: (options: SessionOptions) => Promise<T>,
+    server: { readonly spawned?: (pid: number) => void } = {},
+  ): Promise<T> {
+    await using real = await TestServer.start({
+      onExec: (channel, command) => runShell(channel, command, server.spawned),
+    });
+    // Without await, the server would be closed before the work begins.
+    return await work({ target: real.target() });
+  }
+
+  test('gives what it wrote', async () => {
+    await withShell(async (options) => {
+      await using session = await openSession(options, quiet);
+      const result = await session.run("printf 'a%s' '$HOME'; echo oops >&2", seconds(10));
+      expect(result).toEqual({ stdout: 'a$HOME', stderr: 'oops\n' });
+    });
+  });
+
+  test('that fails is an error with its exit code and last words', async () => {
+    await withShell(async (options) => {
+      await using session = await openSession(options, quiet);
+      const error = await refusal(session.run('echo no such thing >&2; exit 3', seconds(10)));
+      expect(error.message).toContain('exit code 3');
+      expect(error.failure).toMatchObject({ exitCode: 3, evidence: ['no such thing'] });
+    });
+  });
+
+  test('that is killed is an error: it has no exit code', async () => {
+    await withShell(async (options) => {
+      await using session = await openSession(options, quiet);
+      const error = await refusal(session.run('kill -KILL $$', seconds(10)));
+      expect(error.message).toContain('without an exit code (SIGKILL)');
+      expect(error.failure.exitCode).toBeNull();
+    });
+  });
+
+  test('whose channel closes without any status is an error too', async () => {
+    await using server = await TestServer.start({ onExec: (channel) => channel.close() });
+    await using session = await openSession({ target: server.target() }, quiet);
+    const error = await refusal(session.run('true', seconds(10)));
+    expect(error.message).toContain('without an exit code');
+    expect(error.failure.exitCode).toBeNull();
+  });
+
+  test('that takes too long is ended, with all its children', async () => {
+    const pidFile = join(folder, 'pid');
+    await withShell(async (options) => {
+      await using session = await openSession(options, quiet);
+      const command = `(trap '' TERM; sleep 1000) & echo $! > ${quote(pidFile)}; wait`;
+      const error = await refusal(session.run(command, seconds(0.5)));
+      expect(error.message).toContain('did not end within 0.5 s');
+      expect(session.execs).toBe(2);
+    });
+    const pid = readFileSync(pidFile, 'utf8').trim();
+    await expect.poll(() => isRunning(pid)).toBe(false);
+  });
+
+  test('is refused by a server that runs none', async () => {
+    await using server = await TestServer.start({});
+    await using session = await openSession({ target: server.target() }, quiet);
+    const error = await refusal(session.run('true', seconds(10)));
+    expect(error.message).toContain('refused to run a command');
+  });
+});
+
+function isRunning(pid: string): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+describe('a connection that is lost', () => {
+  const silent = { onExec: () => {} };
+
+  test('rejects what was going on and says where it was', async () => {
+    await using server = await TestServer.start(silent);
+    await using relay = await Relay.start(server.port, () => true);
+    await using session = await openSession({ target: relay.target() }, quiet);
+    const running = refusal(session.run('sleep 10', seconds(60)));
+    await expect.poll(() => server.execs.length).toBe(1);
+    relay.reset();
+    const error = await running;
+    expect(error.message).toMatch(/lost at: sleep 10 \(the connection was reset\)/);
+    const later = await refusal(session.run('true', seconds(60)));
+    expect(later.message).toMatch(/lost at: true/);
+  });
+
+  test('is noticed by keepalives when nobody closes it', async () => {
+    await using server = await TestServer.start(silent);
+    await using relay = await Relay.start(server.port, () => true);
+    const policy = { keepaliveInterval: seconds(0.05), keepaliveCount: 2 };
+    await using session = await openSession({ target: relay.target(), policy }, quiet);
+    const running = refusal(session.run('sleep 10', seconds(60)));
+    await expect.poll(() => server.execs.length).toBe(1);
+    relay.freeze();
+    expect((await running).message).toContain('no reply to 2 keepalives, 0.05 s apart');
+  });
+
+  test('by the server going away is told as such', async () => {
+    let end = () => {};
+    await using server = await TestServer.start({
+      onExec: (_channel, _command, connection) => {
+        end = () => connection.end();
+      },
+    });
+    await using session = await openSession({ target: server.target() }, quiet);
+    const running = refusal(session.run('sleep 10', seconds(60)));
+    await expect.poll(() => server.execs.length).toBe(1);
+    end();
+    expect((await running).message).toContain('the server closed it');
+  });
+});
