@@ -36,7 +36,7 @@ export class GithubReporter implements Reporter {
 
   /** Writes the job summary; where the runner has none, it is not missed. */
   async flush(): Promise<void> {
-    if (this.#pendingSummary !== '' && (process.env['GITHUB_STEP_SUMMARY'] ?? '') !== '') {
+    if (this.#pendingSummary !== '' && (process.env.GITHUB_STEP_SUMMARY ?? '') !== '') {
       await core.summary.addRaw(this.#pendingSummary).write();
     }
     this.#pendingSummary = '';

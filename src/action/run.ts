@@ -14,7 +14,7 @@ import type { Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOf, renderChecklistText } from '../report/checklist.ts';
-import { renderFailure } from '../report/failure.ts';
+import { outcomeToHostError, renderFailure } from '../report/failure.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
 import { formatDuration } from '../report/quantities.ts';
 import {
@@ -23,7 +23,6 @@ import {
   renderSummary,
   type SummaryContent,
 } from '../report/summary.ts';
-import { outcomeToHostError } from '../report/failure.ts';
 import { GithubReporter } from './github-reporter.ts';
 
 /** One run of one action: what its `main.ts` works with. */
@@ -88,16 +87,24 @@ function readActionInputs<Name extends ActionName>(name: Name): ValuesOf<(typeof
     }
   }
   const fleetPath = given('fleet-file');
-  const fleet = readFleet(name, fleetPath === '' ? (set['fleet-file']?.fallback ?? '') : fleetPath, {
-    required: fleetPath !== '',
-  });
+  const fleet = readFleet(
+    name,
+    fleetPath === '' ? (set['fleet-file']?.fallback ?? '') : fleetPath,
+    {
+      required: fleetPath !== '',
+    },
+  );
   return readInputs(set, given, fleet) as ValuesOf<(typeof actions)[Name]>;
 }
 
-function readFleet(name: ActionName, path: string, { required }: { required: boolean }): FleetValues {
+function readFleet(
+  name: ActionName,
+  path: string,
+  { required }: { required: boolean },
+): FleetValues {
   let text: string;
   try {
-    text = readFileSync(join(process.env['GITHUB_WORKSPACE'] ?? process.cwd(), path), 'utf8');
+    text = readFileSync(join(process.env.GITHUB_WORKSPACE ?? process.cwd(), path), 'utf8');
   } catch (cause) {
     if (!required) {
       return new Map();
@@ -145,13 +152,13 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   meta(unit?: string): TransactionMeta {
     const env = process.env;
     const run =
-      env['GITHUB_RUN_ID'] === undefined
-        ? `${env['USER'] ?? 'someone'}@${hostname()}`
-        : `${env['GITHUB_SERVER_URL']}/${env['GITHUB_REPOSITORY']}/actions/runs/${env['GITHUB_RUN_ID']}`;
+      env.GITHUB_RUN_ID === undefined
+        ? `${env.USER ?? 'someone'}@${hostname()}`
+        : `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}/actions/runs/${env.GITHUB_RUN_ID}`;
     return {
       action: this.#name,
       holder: run,
-      sha: env['GITHUB_SHA'] ?? '',
+      sha: env.GITHUB_SHA ?? '',
       lockTimeoutSeconds: this.#host['lock-timeout'],
       ...(unit !== undefined && { unit }),
     };

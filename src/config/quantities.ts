@@ -54,11 +54,3 @@ export function printSize(size: Bytes): string {
   }
   return String(size);
 }
-
-/** A size for people: `2 GiB`, `1.5 GiB`, `300 bytes`. */
-export function sizeWords(size: Bytes): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = size > 0 ? Math.min(Math.floor(Math.log2(size) / 10), units.length - 1) : 0;
-  const value = size / 1024 ** power;
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[power]}`;
-}

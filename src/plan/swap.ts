@@ -1,8 +1,8 @@
-import { sizeWords } from '../config/quantities.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor, SwapFact, SysctlFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import { type Bytes, bytes, MiB } from '../model/units.ts';
+import { formatBytes } from '../report/quantities.ts';
 import { unifiedDiff } from './text-diff.ts';
 
 /** The swap that a host is to have. */
@@ -67,7 +67,7 @@ function planSwapFile(
   const { file } = swap;
   const { path, sizeBytes } = desired;
   const active = swap.active.find((area) => area.path === path);
-  const size = sizeWords(sizeBytes);
+  const size = formatBytes(sizeBytes);
   if (file.kind === 'symlink' || file.kind === 'other') {
     const what = file.kind === 'symlink' ? `a link to ${file.target}` : `a ${file.what}`;
     throw new ConfigError('input swap-path', `${path} is ${what}`, 'no file there, or a swap file');
@@ -121,7 +121,7 @@ function whyMake(file: SwapFact['file'], sizeBytes: Bytes): string | null {
     return 'there is none';
   }
   if (file.sizeBytes !== sizeBytes) {
-    return `it has ${sizeWords(file.sizeBytes)}, not ${sizeWords(sizeBytes)}`;
+    return `it has ${formatBytes(file.sizeBytes)}, not ${formatBytes(sizeBytes)}`;
   }
   if (!file.formatted) {
     return 'the file was never formatted as swap';
@@ -142,7 +142,7 @@ function checkFilesystem(swap: SwapFact, desired: ProvisionDesired): void {
     const most = Math.floor((filesystem.freeBytes - diskReserveBytes) / MiB);
     throw new ConfigError(
       'input swap-size',
-      `${sizeWords(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${sizeWords(filesystem.freeBytes)} of ${sizeWords(filesystem.sizeBytes)} are free, and ${sizeWords(diskReserveBytes)} must stay free`,
+      `${formatBytes(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} are free, and ${formatBytes(diskReserveBytes)} must stay free`,
       most > 0 ? `at most ${most}M` : 'more free space: nothing fits now',
     );
   }
@@ -225,7 +225,7 @@ function otherSwap(swap: SwapFact, desired: ProvisionDesired): Finding[] {
     .filter((area) => area.path !== desired.path)
     .map((area) => ({
       level: 'notice',
-      message: `swap: ${sizeWords(area.sizeBytes)} are also active at ${area.path} (${area.type}); left alone`,
+      message: `swap: ${formatBytes(area.sizeBytes)} are also active at ${area.path} (${area.type}); left alone`,
     }));
 }
 

@@ -47,7 +47,7 @@ async function runIn(
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
-      PATH: process.env['PATH'],
+      PATH: process.env.PATH,
       HOME: folder,
       RUNNER_TEMP: folder,
       GITHUB_WORKSPACE: folder,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseDuration, parseSize, printSize, sizeWords } from '../../../src/config/quantities.ts';
+import { parseDuration, parseSize, printSize } from '../../../src/config/quantities.ts';
 import { bytes } from '../../../src/model/units.ts';
 
 describe('parseSize', () => {
@@ -44,15 +44,4 @@ describe('parseDuration', () => {
       expect(parseDuration(text)).toBeNull();
     },
   );
-});
-
-describe('sizeWords', () => {
-  it.each([
-    [0, '0 bytes'],
-    [1023, '1023 bytes'],
-    [2 * 1024 ** 3, '2 GiB'],
-    [1.5 * 1024 ** 3, '1.5 GiB'],
-  ])('says %d as %s', (size, words) => {
-    expect(sizeWords(bytes(size))).toBe(words);
-  });
 });

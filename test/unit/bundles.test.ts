@@ -1,0 +1,89 @@
+import { execFile } from 'node:child_process';
+import { createServer } from 'node:net';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type ActionName, actions } from '../../src/config/action-inputs.ts';
+import { runBundle } from '../lib/bundle.ts';
+
+const names = Object.keys(actions) as ActionName[];
+let key = '';
+let knownHosts = '';
+let closedPort = 0;
+
+beforeAll(async () => {
+  const run = promisify(execFile);
+  const made = await run('bash', [
+    '-c',
+    'd=$(mktemp -d) && ssh-keygen -q -t ed25519 -N "" -f $d/k && cat $d/k && echo --- && cat $d/k.pub && rm -r $d',
+  ]);
+  const [secret = '', open = ''] = made.stdout.split('---\n');
+  key = secret;
+  closedPort = await unusedPort();
+  knownHosts = `[127.0.0.1]:${closedPort} ${open}`;
+});
+
+/** A port on loopback that refuses: it was free a moment ago. */
+function unusedPort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+const inputs = (more: Record<string, string>): Record<string, string> => ({
+  host: '127.0.0.1',
+  port: String(closedPort),
+  'ssh-key': key,
+  'known-hosts': knownHosts,
+  ...more,
+});
+
+describe.each(names)('%s, as its committed bundle', (action) => {
+  it('says what is missing, in one annotation and no stack trace', async () => {
+    const run = await runBundle(action, {});
+    expect(run.code).toBe(1);
+    expect(run.log).toContain(`${action}: \`host\` is not given`);
+    expect(run.log.match(/^::error/gm)).toHaveLength(1);
+    expect(run.log).not.toMatch(/^\s+at .*\(.*:\d+:\d+\)/m);
+    expect(run.summary).toContain(`${action} failed`);
+  });
+
+  it('names a wrong input and what it takes', async () => {
+    const run = await runBundle(action, inputs({ port: 'ssh' }));
+    expect(run.code).toBe(1);
+    expect(run.log).toContain('input port');
+    expect(run.log).toContain('a whole number from 1 to 65535');
+  });
+
+  it('stops at a key that is none, and shows nothing of it', async () => {
+    const run = await runBundle(action, inputs({ 'ssh-key': 'not-a-key-but-secret' }));
+    expect(run.code).toBe(1);
+    expect(run.log).toContain('input ssh-key');
+    expect(run.log.replaceAll(/^::add-mask::.*$/gm, '')).not.toContain('not-a-key-but-secret');
+  });
+
+  it('stops where no host key is pinned', async () => {
+    const run = await runBundle(action, inputs({ 'known-hosts': '# none\n' }));
+    expect(run.code).toBe(1);
+    expect(run.log).toContain('known-hosts');
+    expect(run.log).toContain('ssh-keyscan');
+  });
+
+  it('reads the fleet file, and says file, line and column of a fault', async () => {
+    const run = await runBundle(action, inputs({ 'fleet-file': 'missing.yml' }));
+    expect(run.code).toBe(1);
+    expect(run.log).toContain("`missing.yml` can't be read");
+  });
+});
+
+describe('an unreachable host', () => {
+  it('is tried again, then named with what to do', { timeout: 60_000 }, async () => {
+    const run = await runBundle('provision', inputs({}));
+    expect(run.code).toBe(1);
+    expect(run.log).toContain(`127.0.0.1:${closedPort}`);
+    expect(run.log).toMatch(/refused/i);
+    expect(run.outputs).toEqual({});
+  });
+});
