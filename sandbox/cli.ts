@@ -1,0 +1,171 @@
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { chooseAccelerator } from './accelerator.ts';
+import { messageOf, SandboxError } from './failure.ts';
+import { openImage, provideImage } from './image.ts';
+import { findInstance, instancePaths, listInstances, removeInstance } from './instance.ts';
+import { type Machine, openMachine, startMachine } from './machine.ts';
+import { provideMoment } from './moment.ts';
+import { sshArguments } from './ssh.ts';
+import { listStates, readState } from './states.ts';
+
+const USAGE = `A throwaway VPS: a Debian 12 host with Redis, Celery and a small app, on loopback.
+
+  sandbox up [--name N] [--state S]    start it, healthy or broken into a state
+  sandbox ssh [--name N] [--user U] [-- command…]
+                                       log in as root, deploy (sudo -n) or nosudo
+  sandbox reset [--name N]             throw all changes away: as 'up' started it
+  sandbox break STATE [--name N]       break it as it is now: ${listStates().join(', ')}
+  sandbox status                       what is up
+  sandbox down [--name N | --all]      end it
+  sandbox build [--all]                make the image and the snapshot; --all: of every state too
+`;
+
+const say = (line: string) => process.stderr.write(`sandbox: ${line}\n`);
+
+async function main(args: string[]): Promise<number> {
+  const split = args.indexOf('--');
+  const { values, positionals } = parseArgs({
+    args: split < 0 ? args : args.slice(0, split),
+    allowPositionals: true,
+    options: {
+      name: { type: 'string', default: 'default' },
+      state: { type: 'string' },
+      user: { type: 'string', default: 'root' },
+      all: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const rest = split < 0 ? [] : args.slice(split + 1);
+  const [command, ...words] = positionals;
+  if (values.help || command === undefined) {
+    process.stdout.write(USAGE);
+    return values.help ? 0 : 2;
+  }
+  if (words.length > (command === 'break' ? 1 : 0)) {
+    throw new SandboxError(`${command}: what is '${words.at(-1)}'? See --help`);
+  }
+  switch (command) {
+    case 'up':
+      return await up(values.name, values.state);
+    case 'ssh':
+      return logIn(values.name, values.user, rest);
+    case 'reset':
+      await (await openMachine(values.name)).reset();
+      say(`'${values.name}' is as it was started`);
+      return 0;
+    case 'break':
+      return await breakMachine(values.name, words[0]);
+    case 'status':
+      return showStatus();
+    case 'down':
+      return await down(values.all ? listInstances() : [values.name]);
+    case 'build':
+      return await build(values.all);
+    default:
+      throw new SandboxError(`no command '${command}': see --help`);
+  }
+}
+
+async function up(name: string, state: string | undefined): Promise<number> {
+  if (state !== undefined) readState(state);
+  const running = findInstance(name);
+  if (running !== undefined && running.state === state) {
+    say(`'${name}' is up already; 'reset' gives it back as it was started`);
+    describe(await openMachine(name));
+    return 0;
+  }
+  const options = state === undefined ? {} : { state };
+  describe(await startMachine({ name, detached: true, say, ...options }));
+  return 0;
+}
+
+function describe(machine: Machine): void {
+  process.stdout.write(
+    [
+      `${machine.name}: up${machine.state === undefined ? '' : `, in state '${machine.state}'`}`,
+      `  ssh          127.0.0.1:${machine.sshPort}, users root, deploy (sudo -n), nosudo`,
+      `  web          http://127.0.0.1:${machine.httpPort}/api/health`,
+      `  key          ${machine.keyPath}`,
+      `  known_hosts  ${machine.knownHostsPath}`,
+      `  console      ${machine.consolePath}`,
+      `  log in       ssh -i ${machine.keyPath} -o UserKnownHostsFile=${machine.knownHostsPath} ` +
+        `-p ${machine.sshPort} root@127.0.0.1`,
+      '',
+    ].join('\n'),
+  );
+}
+
+function logIn(name: string, user: string, command: string[]): number {
+  const instance = findInstance(name);
+  if (instance === undefined) throw new SandboxError(notUp(name));
+  const paths = instancePaths(name);
+  const args = sshArguments(
+    {
+      port: instance.sshPort,
+      keyPath: openImage(instance.imageFolder).keyPath,
+      knownHostsPath: paths.knownHosts,
+      socketFolder: paths.sockets,
+      generation: instance.pid,
+    },
+    user,
+    'own',
+  );
+  const rest = command.length === 0 ? [] : ['--', ...command];
+  const { status, error } = spawnSync('ssh', [...args, ...rest], { stdio: 'inherit' });
+  if (error) throw new SandboxError(`ssh: ${error.message}`);
+  return status ?? 255;
+}
+
+async function breakMachine(name: string, state: string | undefined): Promise<number> {
+  readState(state ?? '');
+  await (await openMachine(name)).breakInto(state ?? '');
+  say(`'${name}' is broken into '${state}'`);
+  return 0;
+}
+
+function showStatus(): number {
+  const lines = listInstances().map((name) => {
+    const instance = findInstance(name);
+    if (instance === undefined) return `${name}: left behind by an earlier run; 'down' removes it`;
+    const { sshPort, httpPort, state, pid } = instance;
+    return `${name}: up, ${state ?? 'clean'}, ssh ${sshPort}, web ${httpPort}, process ${pid}`;
+  });
+  process.stdout.write(`${lines.length === 0 ? 'nothing is up' : lines.join('\n')}\n`);
+  return 0;
+}
+
+async function down(names: string[]): Promise<number> {
+  if (names.length === 1 && !listInstances().includes(names[0] ?? '')) {
+    throw new SandboxError(notUp(names[0] ?? ''));
+  }
+  for (const name of names) {
+    await removeInstance(name);
+    say(`'${name}' is down`);
+  }
+  return 0;
+}
+
+async function build(all: boolean): Promise<number> {
+  const image = await provideImage(say);
+  const accelerator = await chooseAccelerator();
+  for (const state of [undefined, ...(all ? listStates() : [])]) {
+    await provideMoment(image, accelerator, state, say);
+  }
+  say(`the image is ${image.folder} (${accelerator})`);
+  return 0;
+}
+
+function notUp(name: string): string {
+  return `no machine '${name}' is up: start it with 'up --name ${name}'`;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  const known =
+    error instanceof SandboxError || (error as { code?: string }).code?.startsWith('ERR_PARSE');
+  if (!known) throw error;
+  process.stderr.write(`sandbox: ${messageOf(error)}\n`);
+  process.exitCode = 1;
+}

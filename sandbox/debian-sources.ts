@@ -1,0 +1,57 @@
+import { execute } from './command.ts';
+import { SandboxError } from './failure.ts';
+
+export const DEBIAN_SUITE = 'bookworm';
+
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+
+/**
+ * The lines of a sources.list for the image: those of this machine's own apt sources that carry
+ * the suite, or the mirror that CELERIAC_DEBIAN_MIRROR names.
+ *
+ * @throws SandboxError when this machine has neither.
+ */
+export async function findDebianSources(): Promise<string[]> {
+  const mirror = process.env.CELERIAC_DEBIAN_MIRROR;
+  if (mirror) return [`deb [signed-by=${KEYRING}] ${mirror} ${DEBIAN_SUITE} main`];
+  const { stdout } = await execute(
+    'apt-get',
+    [
+      'indextargets',
+      '--format',
+      '$(REPO_URI)|$(RELEASE)|$(ORIGIN)',
+      'Created-By: Packages',
+      'Component: main',
+    ],
+    { missing: `apt is not installed: the sandbox's image is made of Debian packages` },
+  );
+  const sources = selectDebianSources(stdout);
+  if (sources.length === 0) {
+    throw new SandboxError(
+      `this machine's apt sources carry no Debian ${DEBIAN_SUITE}: set CELERIAC_DEBIAN_MIRROR to ` +
+        'the address of a Debian mirror and install the package debian-archive-keyring',
+    );
+  }
+  return sources;
+}
+
+/** From lines `uri|release|origin`, the origin empty or unsubstituted before an apt-get update. */
+export function selectDebianSources(lines: string): string[] {
+  const sources = new Set<string>();
+  for (const line of lines.split('\n')) {
+    const [uri = '', release = '', origin = ''] = line.split('|');
+    const ours = [DEBIAN_SUITE, `${DEBIAN_SUITE}-updates`, `${DEBIAN_SUITE}-security`];
+    const debian = origin === 'Debian' || origin === '' || origin.startsWith('$(');
+    if (debian && ours.includes(release)) {
+      sources.add(`deb [signed-by=${KEYRING}] ${uri} ${release} main`);
+    }
+  }
+  // A mirror of the suite itself must be among them: updates alone make no system.
+  return [...sources].some((source) => source.includes(` ${DEBIAN_SUITE} `)) ? [...sources] : [];
+}
+
+/** How this machine's apt reaches its mirrors (proxy, certificates), as apt.conf lines. */
+export async function findTransportOptions(): Promise<string[]> {
+  const { stdout } = await execute('apt-config', ['dump', '--format', '%F "%v";%n', 'Acquire']);
+  return stdout.split('\n').filter((line) => /^Acquire::https?::.*"[^"]+";$/.test(line));
+}

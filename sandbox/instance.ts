@@ -1,0 +1,122 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { SandboxError } from './failure.ts';
+import { INSTANCES_FOLDER, socketFolder } from './folders.ts';
+import { endQemu, isOurs } from './qemu.ts';
+
+/** What is known of a machine that is up, kept in `.sandbox/<name>/machine.json`. */
+export type Instance = {
+  name: string;
+  pid: number;
+  sshPort: number;
+  httpPort: number;
+  /** The state that `up` and `reset` bring it to; absent: a healthy, freshly booted host. */
+  state?: string;
+  /** The image's folder in the cache: its login key and host keys. */
+  imageFolder: string;
+  /** The process that ends the machine when it ends; absent: it stays until `down`. */
+  ownerPid?: number;
+};
+
+/** Where a machine's files and sockets are. */
+export type InstancePaths = {
+  folder: string;
+  record: string;
+  disk: string;
+  knownHosts: string;
+  pid: string;
+  console: string;
+  sockets: string;
+  monitor: string;
+};
+
+/** @throws SandboxError when the name could not be a folder's. */
+export function instancePaths(name: string): InstancePaths {
+  if (!/^[a-z0-9][a-z0-9._-]{0,40}$/i.test(name)) {
+    throw new SandboxError(`machine name '${name}': expected letters, digits, '.', '_' or '-'`);
+  }
+  const folder = join(INSTANCES_FOLDER, name);
+  const sockets = socketFolder(folder);
+  return {
+    folder,
+    record: join(folder, 'machine.json'),
+    disk: join(folder, 'disk.qcow2'),
+    knownHosts: join(folder, 'known_hosts'),
+    pid: join(folder, 'pid'),
+    console: join(folder, 'console.log'),
+    sockets,
+    monitor: join(sockets, 'qmp'),
+  };
+}
+
+/** The names of all machines of this checkout, up or left behind. */
+export function listInstances(): string[] {
+  if (!existsSync(INSTANCES_FOLDER)) return [];
+  return readdirSync(INSTANCES_FOLDER, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+}
+
+/** The machine of this name while its QEMU runs; what an earlier boot left behind is none. */
+export function findInstance(name: string): Instance | undefined {
+  const paths = instancePaths(name);
+  let instance: Instance;
+  try {
+    instance = JSON.parse(readFileSync(paths.record, 'utf8'));
+  } catch {
+    return undefined;
+  }
+  return isOurs(instance.pid, paths.monitor) ? instance : undefined;
+}
+
+/** Written whole or not at all. */
+export function recordInstance(instance: Instance): void {
+  const { folder, record } = instancePaths(instance.name);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(`${record}.new`, `${JSON.stringify(instance, null, 2)}\n`);
+  renameSync(`${record}.new`, record);
+}
+
+/** Ends the machine's QEMU, if it runs, and removes what it left. */
+export async function removeInstance(name: string): Promise<void> {
+  const paths = instancePaths(name);
+  await endInstance(name);
+  rmSync(paths.folder, { recursive: true, force: true });
+  rmSync(paths.sockets, { recursive: true, force: true });
+}
+
+/** Ends the machine's QEMU, if it runs. The pid file knows also one that never got a record. */
+export async function endInstance(name: string): Promise<void> {
+  const paths = instancePaths(name);
+  if (!existsSync(paths.pid)) return;
+  const pid = Number(readFileSync(paths.pid, 'utf8'));
+  if (pid > 0) await endQemu(pid, paths.monitor);
+}
+
+/** Removes the machines whose owner ended without ending them. */
+export async function removeOrphans(): Promise<void> {
+  for (const name of listInstances()) {
+    const owner = findInstance(name)?.ownerPid;
+    if (owner !== undefined && !existsSync(`/proc/${owner}`)) await removeInstance(name);
+  }
+}
+
+/** The same, without waiting: for a process that is ending. */
+export function killInstance(name: string): void {
+  const paths = instancePaths(name);
+  if (existsSync(paths.pid)) {
+    const pid = Number(readFileSync(paths.pid, 'utf8'));
+    if (pid > 0 && isOurs(pid, paths.monitor)) process.kill(pid, 'SIGKILL');
+  }
+  rmSync(paths.folder, { recursive: true, force: true });
+  rmSync(paths.sockets, { recursive: true, force: true });
+}

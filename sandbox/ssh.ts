@@ -1,0 +1,133 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CommandOptions, type CommandResult, execute, sleep } from './command.ts';
+import { SandboxError } from './failure.ts';
+
+/** How to reach a machine. */
+export type Target = {
+  port: number;
+  keyPath: string;
+  knownHostsPath: string;
+  /** Where the connections that stay open have their sockets, one a user. */
+  socketFolder: string;
+  /** Changes with every QEMU: a connection to the one before is never taken up again. */
+  generation: number;
+};
+
+const SSH_MISSING = 'ssh is not installed (package openssh-client)';
+
+/** `shared`: over the connection that stays open; `own`: a login of its own, as a person's. */
+export type Connection = 'shared' | 'own';
+
+/** The arguments of `ssh` up to and with the destination. */
+export function sshArguments(target: Target, user: string, connection: Connection): string[] {
+  const options = {
+    Port: target.port,
+    IdentityFile: target.keyPath,
+    IdentitiesOnly: 'yes',
+    UserKnownHostsFile: target.knownHostsPath,
+    GlobalKnownHostsFile: '/dev/null',
+    StrictHostKeyChecking: 'yes',
+    UpdateHostKeys: 'no',
+    BatchMode: 'yes',
+    LogLevel: 'ERROR',
+    ConnectTimeout: 20,
+    // The cheapest to compute for an emulated processor.
+    HostKeyAlgorithms: 'ssh-ed25519',
+    KexAlgorithms: 'curve25519-sha256',
+    Ciphers: 'aes128-gcm@openssh.com,chacha20-poly1305@openssh.com',
+    ...(connection === 'shared'
+      ? {
+          ControlMaster: 'auto',
+          ControlPath: join(target.socketFolder, `${user}.${target.generation}`),
+          ControlPersist: 600,
+        }
+      : { ControlMaster: 'no', ControlPath: 'none' }),
+  };
+  return [
+    ...['-F', '/dev/null'],
+    ...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
+    `${user}@127.0.0.1`,
+  ];
+}
+
+/** Runs one command line in the user's login shell. Code 255 may be ssh's own. */
+export async function runOver(
+  target: Target,
+  user: string,
+  connection: Connection,
+  command: string,
+  options: CommandOptions,
+): Promise<CommandResult> {
+  return await execute('ssh', [...sshArguments(target, user, connection), '--', command], {
+    missing: SSH_MISSING,
+    ...options,
+  });
+}
+
+/**
+ * Opens root's shared connection and sets the guest's clock, which stands where it was saved; new
+ * randomness goes with it.
+ */
+export async function connectAndSetClock(target: Target): Promise<void> {
+  const command =
+    'echo ready; read -r now seed; date --utc --set="@$now" >/dev/null && echo "$seed" >/dev/urandom';
+  const args = [...sshArguments(target, 'root', 'shared'), '--', command];
+  const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  let complaint = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    complaint += chunk.toString();
+  });
+  child.stdin.on('error', () => {});
+  // Asked only now: the handshake took its time.
+  child.stdout.once('data', () => {
+    child.stdin.end(`${Date.now() / 1000} ${randomBytes(32).toString('hex')}\n`);
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', () => reject(new SandboxError(SSH_MISSING)));
+    child.on('exit', resolve);
+  });
+  if (code !== 0) {
+    throw new SandboxError(`the machine's clock could not be set: ${complaint.trim()}`);
+  }
+}
+
+/**
+ * Waits until root can log in and logins are open for everyone; the id of this boot.
+ *
+ * @throws SandboxError after `timeoutSeconds`, with ssh's last words.
+ */
+export async function waitForLogin(
+  target: Target,
+  timeoutSeconds: number,
+  previousBootId?: string,
+): Promise<string> {
+  const deadline = Date.now() + timeoutSeconds * 1000;
+  const question = 'test ! -e /run/nologin && cat /proc/sys/kernel/random/boot_id';
+  for (;;) {
+    const { code, stdout, stderr } = await runOver(target, 'root', 'own', question, {
+      allowFailure: true,
+      timeoutSeconds: 15,
+    });
+    if (code === 0 && stdout.trim() !== previousBootId) return stdout.trim();
+    if (Date.now() > deadline) {
+      throw new SandboxError(
+        `nobody could log in within ${timeoutSeconds} s: ${stderr.trim() || `code ${code}`}`,
+      );
+    }
+    await sleep(0.25);
+  }
+}
+
+/** Closes the shared connections, so that none goes on into another boot. */
+export async function closeShared(target: Target): Promise<void> {
+  for (const user of ['root', 'deploy', 'nosudo']) {
+    const path = join(target.socketFolder, `${user}.${target.generation}`);
+    if (existsSync(path)) {
+      const args = ['-F', '/dev/null', '-o', `ControlPath=${path}`, '-O', 'exit', '127.0.0.1'];
+      await execute('ssh', args, { allowFailure: true });
+    }
+  }
+}
