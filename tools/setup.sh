@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # Brings what the repository's commands need, and says in one line what it may not bring.
 #
-#   tools/setup.sh NEED…
-#
-# Needs: node24 npm python linters python-linters qemu image-tools act generated
+#   tools/setup.sh NEED…      (they are listed below)
 #
 # System packages come by apt-get (as root or by `sudo -n`); everything else goes to a private
 # folder, ${CELERIAC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/celeriac}. Sourced, this file offers
@@ -20,6 +18,7 @@ declare -A node_integrity=(
   [x64]='sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
   [arm64]='sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
 )
+setup_needs='node24 npm python linters python-linters qemu image-tools act generated'
 
 say() {
   printf 'setup: %s\n' "$*" >&2
@@ -271,11 +270,7 @@ is_ready() {
       act_is_new_enough
       ;;
     qemu | image-tools) [ -z "$(lacking "$1")" ] ;;
-    generated) false ;;
-    *)
-      say "no such need: $1"
-      return 1
-      ;;
+    *) false ;;
   esac
 }
 
@@ -309,6 +304,13 @@ provide() {
   local -a missing=() packages=()
   use_system_folders
   for need in "$@"; do
+    case " $setup_needs " in
+      *" $need "*) ;;
+      *)
+        say "no such need: $need; there are $setup_needs"
+        return 1
+        ;;
+    esac
     is_ready "$need" || missing+=("$need")
   done
   if [ ${#missing[@]} -gt 0 ]; then
