@@ -9,15 +9,17 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          globalSetup: ['tools/generate.ts'],
           include: ['test/unit/**/*.test.ts'],
+          globalSetup: ['tools/generate.ts'],
+          sequence: { groupOrder: 0 },
         },
       },
       {
         test: {
           name: 'host',
           include: ['test/host/**/*.test.ts'],
-          globalSetup: ['tools/generate.ts', 'test/host/build-image.ts'],
+          globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
+          sequence: { groupOrder: 1 },
           maxWorkers: machines,
           testTimeout: 180_000,
           hookTimeout: 300_000,
@@ -26,9 +28,10 @@ export default defineConfig({
       {
         test: {
           name: 'workflow',
-          globalSetup: ['tools/generate.ts', 'test/host/build-image.ts'],
           include: ['test/workflow/**/*.test.ts'],
-          fileParallelism: false,
+          globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
+          sequence: { groupOrder: 2 },
+          maxWorkers: 1,
           testTimeout: 300_000,
           hookTimeout: 300_000,
         },
