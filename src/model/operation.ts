@@ -175,15 +175,26 @@ export type SqlValue = string | number | null;
 
 export interface RowChange {
   readonly table: string;
+  /** The value of its column `id`. */
   readonly id: string | number;
-  /** The columns as the plan saw them; the row is left alone when one differs. */
+  /** Rows of one group are changed together or, when one of them is not as seen, not at all. */
+  readonly group: string;
+  /** The columns as the plan saw them. */
   readonly seen: Readonly<Record<string, SqlValue>>;
+  /** How many rows named it in that column of another table when the plan was made. */
+  readonly below?: readonly {
+    readonly table: string;
+    readonly column: string;
+    readonly rows: number;
+  }[];
   readonly change:
     | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
-    | { readonly kind: 'delete' };
+    | { readonly kind: 'delete' }
+    /** Only compared: its group is judged by it. */
+    | { readonly kind: 'keep' };
 }
 
-/** One BEGIN IMMEDIATE transaction, compare-and-set row by row, as the file's owner. */
+/** One BEGIN IMMEDIATE transaction, compare-and-set group by group, as the file's owner. */
 export interface RepairJobs extends Described {
   readonly op: 'repair-jobs';
   readonly database: string;
