@@ -15,13 +15,9 @@ import os
 import socket
 import threading
 import time
+from typing import Any, Dict, Optional, Set
 
-from celery import Task, bootsteps, shared_task, signals  # type: ignore
-
-try:
-    from typing import Any, Dict, Optional, Set
-except ImportError:  # pragma: no cover
-    pass
+from celery import Task, bootsteps, shared_task, signals
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +26,11 @@ LONGEST_INTERVAL = 10.0
 #: Seconds an answer may lie in the broker of its own accord (where the broker knows of expiry).
 ANSWER_EXPIRES = 60
 
-_main_pid = None  # type: Optional[int]
-_logged = set()  # type: Set[str]
+_main_pid: Optional[int] = None
+_logged: Set[str] = set()
 
 
-def _complain(what, error):
-    # type: (str, BaseException) -> None
+def _complain(what: str, error: BaseException) -> None:
     """Once for each thing that goes wrong: a log full of it would be a fault of its own."""
     if what not in _logged:
         _logged.add(what)
@@ -45,8 +40,7 @@ def _complain(what, error):
 # --- systemd -----------------------------------------------------------------------------------
 
 
-def notify(*lines):
-    # type: (*str) -> None
+def notify(*lines: str) -> None:
     """Sends the lines to systemd, from the worker's main process only (children inherit it all)."""
     address = os.environ.get('NOTIFY_SOCKET')
     if not address or os.getpid() != _main_pid:
@@ -62,8 +56,7 @@ def notify(*lines):
         _complain('systemd was not notified', error)
 
 
-def interval():
-    # type: () -> Optional[float]
+def interval() -> Optional[float]:
     """Seconds between pings: a quarter of WatchdogSec. None when systemd asked for none."""
     try:
         watched = int(os.environ.get('WATCHDOG_PID') or os.getpid())
@@ -76,12 +69,11 @@ def interval():
     return min(seconds / 4, LONGEST_INTERVAL)
 
 
-def ping():
-    # type: () -> None
+def ping() -> None:
     notify('WATCHDOG=1')
 
 
-class Pulse(bootsteps.StartStopStep):  # type: ignore
+class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
     """Pings from the consumer's own timer, so a loop that no longer turns is noticed.
 
     It is a step of the consumer because a reconnect clears all timers and starts the consumer's
@@ -93,8 +85,7 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore
     name = 'celeriac_support.Pulse'
     requires = ('celery.worker.consumer.connection:Connection',)
 
-    def start(self, consumer):
-        # type: (Any) -> None
+    def start(self, consumer: Any) -> None:
         try:
             every = interval()
             if every is None:
@@ -107,8 +98,7 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore
         except Exception as error:
             _complain('the watchdog could not be started', error)
 
-    def stop(self, consumer):
-        # type: (Any) -> None
+    def stop(self, consumer: Any) -> None:
         # Reconnects stop the steps too, in state RUN. A shutdown comes here before the pool waits
         # for its tasks, also one by remote control, of which no signal tells.
         try:
@@ -120,14 +110,12 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore
     terminate = stop
 
 
-def _ping_from_thread(every):
-    # type: (float) -> None
+def _ping_from_thread(every: float) -> None:
     name = 'celeriac-watchdog'
     if any(thread.name == name for thread in threading.enumerate()):
         return
 
-    def run():
-        # type: () -> None
+    def run() -> None:
         while True:
             ping()
             time.sleep(every)
@@ -143,19 +131,16 @@ class Retries(logging.Handler):
     WatchdogSec would have the running tasks killed.
     """
 
-    def emit(self, record):
-        # type: (logging.LogRecord) -> None
+    def emit(self, record: logging.LogRecord) -> None:
         if 'Cannot connect to' in str(record.msg) and interval() is not None:
             ping()
 
 
-def _announce_stop(**_):
-    # type: (**Any) -> None
+def _announce_stop(**_: Any) -> None:
     notify('STOPPING=1', 'STATUS=Stopping: waiting for running tasks')
 
 
-def _on_worker_init(sender=None, **_):
-    # type: (Any, **Any) -> None
+def _on_worker_init(sender: Any = None, **_: Any) -> None:
     global _main_pid
     try:
         _main_pid = os.getpid()
@@ -166,8 +151,7 @@ def _on_worker_init(sender=None, **_):
         _complain('the watchdog could not be set up', error)
 
 
-def _on_worker_ready(sender=None, **_):
-    # type: (Any, **Any) -> None
+def _on_worker_ready(sender: Any = None, **_: Any) -> None:
     status = 'Consuming'
     try:
         status += ' from ' + ', '.join(sorted(sender.app.amqp.queues.consume_from))
@@ -184,8 +168,7 @@ signals.worker_shutting_down.connect(_announce_stop, weak=False)
 # --- canary ------------------------------------------------------------------------------------
 
 
-def identity():
-    # type: () -> Dict[str, Any]
+def identity() -> Dict[str, Any]:
     """Which process answers. INVOCATION_ID is systemd's: one start of one unit, for ever."""
     boot = ''
     try:
@@ -203,7 +186,7 @@ def identity():
 
 
 # The plain Task class, not the app's: what an app hangs on its own tasks is not for a canary.
-@shared_task(  # type: ignore
+@shared_task(
     bind=True,
     base=Task,
     name='celeriac.canary',
@@ -213,8 +196,7 @@ def identity():
     track_started=False,
     expires=60,
 )
-def canary(self, nonce, reply_to, deadline):
-    # type: (Any, str, str, float) -> None
+def canary(self: Any, nonce: str, reply_to: str, deadline: float) -> None:
     """Answers on the queue `reply_to`, unless it is later than `deadline` (epoch seconds)."""
     if time.time() > deadline:  # who asked has gone, and so has the queue
         return

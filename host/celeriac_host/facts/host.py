@@ -1,0 +1,83 @@
+"""The machine: system, kernel, memory, clock."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from typing import Any
+
+from celeriac_host.system import System
+from celeriac_host.units import split_words
+
+OS_RELEASES = ("/etc/os-release", "/usr/lib/os-release")
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    release = _os_release()
+    machine = os.uname()
+    return {
+        "os": {
+            "id": release.get("ID", ""),
+            "versionId": release.get("VERSION_ID", ""),
+            "name": release.get("PRETTY_NAME", release.get("NAME", "")),
+        },
+        "kernel": machine.release,
+        "systemd": _systemd_version(host),
+        "container": _container(host),
+        "cgroupVersion": 2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
+        "cpus": os.cpu_count() or 1,
+        "memory": memory(),
+        "now": time.time(),
+        "bootId": _read("/proc/sys/kernel/random/boot_id").strip(),
+        "uptime": float(_read("/proc/uptime").split()[0]),
+        "hostname": machine.nodename,
+        "python": platform.python_version(),
+    }
+
+
+def memory() -> dict[str, int]:
+    """/proc/meminfo, in bytes."""
+    found = re.findall(r"^(\w+):\s+(\d+) kB$", _read("/proc/meminfo"), re.MULTILINE)
+    size = {name: int(kib) * 1024 for name, kib in found}
+    return {
+        "totalBytes": size["MemTotal"],
+        "availableBytes": size.get("MemAvailable", size["MemFree"]),
+        "swapTotalBytes": size.get("SwapTotal", 0),
+        "swapFreeBytes": size.get("SwapFree", 0),
+    }
+
+
+def _os_release() -> dict[str, str]:
+    """os-release(5): shell assignments."""
+    for path in OS_RELEASES:
+        try:
+            text = _read(path)
+        except OSError:
+            continue
+        lines = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+        return {
+            name.strip(): " ".join(split_words(value.replace("'", '"')))
+            for name, equals, value in lines
+            if equals
+        }
+    return {}
+
+
+def _systemd_version(host: System) -> int:
+    """0 where there is no systemctl."""
+    done = host.run(["systemctl", "--version"], timeout=15, check=False)
+    match = re.match(r"systemd (\d+)", done.out)
+    return int(match.group(1)) if match else 0
+
+
+def _container(host: System) -> str | None:
+    done = host.run(["systemd-detect-virt", "-c"], timeout=15, check=False)
+    kind = done.out.strip()
+    return None if done.code != 0 or kind in ("", "none") else kind
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()

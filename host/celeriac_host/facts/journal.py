@@ -1,0 +1,104 @@
+"""What the unit wrote since its present start, read as a stream."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from typing import Any
+
+from celeriac_host import units
+from celeriac_host.errors import OperationError
+from celeriac_host.facts.unit import full_name, instant
+from celeriac_host.job_lines import follow
+from celeriac_host.system import System
+
+ENTRY_LIMIT = 100_000
+SUSPECT_LIMIT = 200
+TAIL_LIMIT = 30
+MESSAGE_LIMIT = 500
+TIMEOUT_SECONDS = 50.0
+# Broad on purpose: what such a line means is judged where it is read.
+SUSPECT = re.compile(
+    rb"429|too many requests|rate.?limit|\bERROR\b|\bCRITICAL\b|\bFATAL\b|Traceback|Exception"
+    rb"|[a-z]Error\b|out of memory|signal 9|SIGKILL|WorkerLost",
+    re.IGNORECASE,
+)
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    seen = units.show(
+        host, full_name(args["unit"]), ["InvocationID", "InactiveExitTimestampMonotonic"]
+    )
+    invocation = seen.get("InvocationID", "")
+    reader = _Reader()
+    if re.fullmatch(r"[0-9a-f]{32}", invocation):
+        read(host, [f"_SYSTEMD_INVOCATION_ID={invocation}", "-n", str(ENTRY_LIMIT)], reader.take)
+    return {
+        "since": instant(seen.get("InactiveExitTimestampMonotonic")),
+        "entries": reader.entries,
+        "suspects": [
+            {"at": at(entry), "message": units.message(entry)[:MESSAGE_LIMIT]}
+            for entry in reader.suspects
+        ],
+        "tail": reader.tail(),
+    }
+
+
+def read(host: System, words: list[str], on_line: Any) -> None:
+    """journalctl's entries as JSON lines. Raises OperationError."""
+    # -a: else journalctl leaves out texts above 4 KiB.
+    argv = ["journalctl", "--no-pager", "-q", "-a", "-o", "json", "--output-fields=MESSAGE"]
+    ended = follow(host, [*argv, *words], on_line, TIMEOUT_SECONDS)
+    if ended.code is None:
+        raise OperationError(
+            f"journalctl did not end within {TIMEOUT_SECONDS:g} s", ran=[*argv, *words]
+        )
+    # With no entry at all journalctl exits 1 on some versions, and says nothing.
+    if ended.code != 0 and ended.err.strip():
+        raise OperationError(
+            f"journalctl failed: {ended.lines()[-1]}",
+            ran=[*argv, *words],
+            exit_code=ended.code,
+            evidence=ended.lines(),
+        )
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """An entry; empty when the line is none."""
+    try:
+        entry = json.loads(line.decode("utf-8", "replace"))
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def at(entry: dict[str, Any]) -> float:
+    """When it was written, in seconds since 1970."""
+    return units.number(entry.get("__REALTIME_TIMESTAMP")) / 1e6
+
+
+class _Reader:
+    """Counts lines; parses those alone that are kept."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.suspects: deque[dict[str, Any]] = deque(maxlen=SUSPECT_LIMIT)
+        self.last: deque[bytes] = deque(maxlen=TAIL_LIMIT)
+
+    def take(self, line: bytes) -> None:
+        self.entries += 1
+        self.last.append(line)
+        message = line.partition(b'"MESSAGE":')[2]
+        # A list holds bytes that are no text: only parsing tells what they say.
+        binary = message.startswith(b"[")
+        if not binary and not SUSPECT.search(line):
+            return
+        entry = parsed(line)
+        if SUSPECT.search(units.message(entry).encode("utf-8", "replace")):
+            self.suspects.append(entry)
+
+    def tail(self) -> list[str]:
+        messages = (units.message(parsed(line)) for line in self.last)
+        lines = [line.rstrip()[:MESSAGE_LIMIT] for each in messages for line in each.splitlines()]
+        return lines[-TAIL_LIMIT:]

@@ -1,0 +1,49 @@
+"""The kernel's own word on out-of-memory kills since the unit's start."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any
+
+from celeriac_host import units
+from celeriac_host.errors import OperationError
+from celeriac_host.facts.journal import MESSAGE_LIMIT, at, parsed, read
+from celeriac_host.facts.unit import full_name, instant
+from celeriac_host.system import System
+
+KILL = re.compile(rb"out of memory|oom-kill|oom.killer|oom_reaper", re.IGNORECASE)
+LIMIT = 100
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    seen = units.show(host, full_name(args["unit"]), ["InactiveExitTimestampMonotonic"])
+    since = instant(seen.get("InactiveExitTimestampMonotonic"))
+    kills: deque[dict[str, Any]] = deque(maxlen=LIMIT)
+    lines = 0
+
+    def take(line: bytes) -> None:
+        nonlocal lines
+        lines += 1
+        if KILL.search(line):
+            kills.append(parsed(line))
+
+    try:
+        read(host, ["-k", *([] if since is None else ["--since", f"@{int(since)}"])], take)
+        readable = lines > 0 or _has_lines(host)
+    except OperationError:
+        readable = False
+    return {
+        "since": since,
+        "outOfMemory": [
+            {"at": at(entry), "message": units.message(entry)[:MESSAGE_LIMIT]} for entry in kills
+        ],
+        "readable": readable,
+    }
+
+
+def _has_lines(host: System) -> bool:
+    """A container's journal has none of the kernel's lines, and complains of nothing."""
+    found: list[bytes] = []
+    read(host, ["-k", "-n", "1"], found.append)
+    return bool(found)

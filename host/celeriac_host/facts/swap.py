@@ -1,0 +1,106 @@
+"""Swap: the file, what the kernel uses, fstab, and the room there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import Any
+
+from celeriac_host.errors import OperationError
+from celeriac_host.facts.files import file_fact, octal_mode, what
+from celeriac_host.system import System, user_name
+
+SIGNATURE = b"SWAPSPACE2"
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    path = args["path"]
+    return {
+        "file": swap_file(path),
+        "active": active(),
+        "fstab": file_fact("/etc/fstab"),
+        "filesystem": filesystem(path),
+    }
+
+
+def swap_file(path: str) -> dict[str, Any]:
+    try:
+        about = os.lstat(path)
+        if stat.S_ISLNK(about.st_mode):
+            return {"kind": "symlink", "target": os.readlink(path)}
+        if not stat.S_ISREG(about.st_mode):
+            return {"kind": "other", "what": what(about.st_mode)}
+        formatted = is_formatted(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"kind": "absent"}
+    except OSError as error:
+        raise OperationError(f"{path} can't be read: {error.strerror}") from None
+    return {
+        "kind": "file",
+        "sizeBytes": about.st_size,
+        "allocatedBytes": about.st_blocks * 512,
+        "mode": octal_mode(about.st_mode),
+        "owner": user_name(about.st_uid),
+        "formatted": formatted,
+    }
+
+
+def is_formatted(path: str) -> bool:
+    """The kernel looks for the signature in the last ten bytes of the first page."""
+    with open(path, "rb") as file:
+        file.seek(os.sysconf("SC_PAGE_SIZE") - len(SIGNATURE))
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def active() -> list[dict[str, Any]]:
+    """/proc/swaps; its sizes are in KiB, its paths escaped."""
+    try:
+        with open("/proc/swaps", encoding="utf-8", errors="surrogateescape") as file:
+            rows = [line.split() for line in file][1:]
+    except FileNotFoundError:
+        return []
+    return [
+        {
+            "path": unescape(row[0]),
+            "type": row[1],
+            "sizeBytes": int(row[2]) * 1024,
+            "usedBytes": int(row[3]) * 1024,
+            "priority": int(row[4]),
+        }
+        for row in rows
+        if len(row) == 5
+    ]
+
+
+def unescape(text: str) -> str:
+    r"""`\040` and the like, as the kernel writes white space and backslashes in paths."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
+
+
+def filesystem(path: str) -> dict[str, Any]:
+    """What the path is on, or would be: that of its nearest parent that exists."""
+    place = os.path.realpath(path)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    room = os.statvfs(place)
+    point, kind = _mount_of(place)
+    return {
+        "type": kind,
+        "mountPoint": point,
+        "sizeBytes": room.f_blocks * room.f_frsize,
+        "freeBytes": room.f_bavail * room.f_frsize,
+    }
+
+
+def _mount_of(place: str) -> tuple[str, str]:
+    """Mount point and type. Of several mounts on one point the last hides the others."""
+    found = ("/", "unknown")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            point = unescape(left.split()[4])
+            inside = place == point or place.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(found[0]):
+                found = (point, right.split()[0])
+    return found

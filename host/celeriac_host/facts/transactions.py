@@ -1,0 +1,19 @@
+"""What Celeriac did on this host, as far as it is remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host.journal import remembered
+from celeriac_host.system import System
+
+FIELDS = ("id", "action", "holder", "startedAt", "state")
+
+
+def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
+    unit = args.get("unit")
+    return [
+        {name: each[name] for name in FIELDS}
+        for each in remembered(host.state)
+        if unit is None or each["unit"] == unit
+    ]

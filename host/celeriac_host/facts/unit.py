@@ -1,0 +1,148 @@
+"""One systemd unit: its definition, its state, its processes, its memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from typing import Any, Iterable
+
+from celeriac_host import units
+from celeriac_host.errors import OperationError
+from celeriac_host.facts.files import file_fact
+from celeriac_host.processes import Process
+from celeriac_host.system import System
+
+SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
+FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
+SHEBANG_LIMIT_BYTES = 256
+EXEC_LINE = re.compile(r"^\s*Exec[A-Z]\w*\s*=(.*(?:\\\n.*)*)", re.MULTILINE)
+EXEC_PROPERTY = re.compile(r"Exec(Start|Stop|Reload|Condition)(Pre|Post)?")
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    name = full_name(args["name"])
+    seen = show_all(host, name)
+    path = seen.get("FragmentPath", "") or _masked_path(name)
+    fragment = file_fact(path) if path else {"kind": "absent"}
+    drop_ins = [
+        {"path": file, "text": text}
+        for file in units.split_words(seen.get("DropInPaths", ""))
+        for text in [_text(file)]
+        if text is not None
+    ]
+    texts = [fragment.get("text") or "", *(drop_in["text"] for drop_in in drop_ins)]
+    group = seen.get("ControlGroup", "")
+    return {
+        "name": seen.get("Id") or name,
+        "loadState": seen.get("LoadState", "not-found"),
+        "activeState": seen.get("ActiveState", "inactive"),
+        "subState": seen.get("SubState", "dead"),
+        "unitFileState": seen.get("UnitFileState", ""),
+        "needDaemonReload": seen.get("NeedDaemonReload") == "yes",
+        "fragmentPath": path,
+        "fragment": fragment,
+        "dropIns": drop_ins,
+        "properties": seen,
+        "programs": {path: _program(path) for path in sorted(_programs(seen, texts))},
+        "mainPid": units.number(seen.get("MainPID")) or None,
+        "processes": [process_fact(process) for process in units.cgroup_processes(group)],
+        "memory": _memory(group),
+        "activeSince": instant(seen.get("ActiveEnterTimestampMonotonic")),
+    }
+
+
+def full_name(name: str) -> str:
+    """With its suffix. Raises OperationError for what systemctl would take as a pattern."""
+    if not name or re.search(r"[*?\[\]/\s]", name):
+        raise OperationError(f"{name!r} is not the name of a unit, e.g. celery-worker.service")
+    return name if name.rpartition(".")[2] in SUFFIXES else name + ".service"
+
+
+def show_all(host: System, name: str) -> dict[str, str]:
+    """Every property, empty ones too; what does not exist has its LoadState."""
+    done = host.run(["systemctl", "show", "--all", "--no-pager", "--", name], timeout=30)
+    found: dict[str, str] = {}
+    last = ""
+    for line in done.out.splitlines():
+        match = units.PROPERTY.fullmatch(line)
+        if match is None:
+            # A value that goes on: somebody put a line break in it.
+            if last:
+                found[last] += "\n" + line
+            continue
+        last = match.group(1)
+        found[last] = f"{found[last]}\n{match.group(2)}" if last in found else match.group(2)
+    return found
+
+
+def instant(monotonic_us: str | None) -> float | None:
+    """A `…TimestampMonotonic` as seconds since 1970 by the clock as it is now; None for never."""
+    since_boot = units.number(monotonic_us) / 1e6
+    return time.time() - (time.monotonic() - since_boot) if since_boot else None
+
+
+def process_fact(process: Process) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "parentPid": process.parent,
+        "state": process.state,
+        "user": process.user,
+        "residentBytes": process.resident_bytes,
+        "argv": list(process.argv),
+        "startTicks": process.start_ticks,
+    }
+
+
+def _masked_path(name: str) -> str:
+    """systemctl does not tell where a unit is masked."""
+    paths = (os.path.join(folder, name) for folder in FOLDERS)
+    return next((path for path in paths if os.path.lexists(path)), "")
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:
+    """Each absolute path among the words of the Exec lines, as loaded and as written."""
+    lines = [value for name, value in seen.items() if EXEC_PROPERTY.fullmatch(name)]
+    for text in texts:
+        lines += (match.replace("\\\n", " ") for match in EXEC_LINE.findall(text))
+    words = re.findall(r"[^\s\"';=]+", " ".join(lines))
+    return {path for path in (word.lstrip("-@:+!") for word in words) if path.startswith("/")}
+
+
+def _program(path: str) -> dict[str, Any]:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return {"exists": True, "shebang": None}
+        with open(path, "rb") as file:
+            start = file.read(SHEBANG_LIMIT_BYTES)
+    except (OSError, ValueError):
+        return {"exists": os.path.lexists(path), "shebang": None}
+    line = start.partition(b"\n")[0] if start.startswith(b"#!") else None
+    return {"exists": True, "shebang": None if line is None else line.decode("utf-8", "replace")}
+
+
+def _memory(group: str) -> dict[str, Any] | None:
+    """The unified hierarchy's counters; None on cgroup version 1, or when nothing runs."""
+    folder = units.cgroup_folder(group)
+    if folder is None:
+        return None
+    current = _text(os.path.join(folder, "memory.current"))
+    if current is None:
+        return None
+    peak = _text(os.path.join(folder, "memory.peak"))
+    events = _text(os.path.join(folder, "memory.events")) or ""
+    rows = [line.split() for line in events.splitlines()]
+    return {
+        "currentBytes": int(current),
+        "peakBytes": None if peak is None else int(peak),
+        "events": {row[0]: int(row[1]) for row in rows if len(row) == 2},
+    }
