@@ -1,0 +1,89 @@
+"""backup-database: a consistent copy under /var/lib/celeriac/backups; the last few are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from typing import Any
+
+from celeriac_host import databases, files
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
+    path = args["database"]
+    folder = os.path.join(host.state, "backups")
+    with databases.copied(path, host, None) as copy:
+        size = os.lstat(copy).st_size
+        free = databases.free_bytes(folder)
+        if free < size + databases.MARGIN_BYTES:
+            raise OperationError(
+                f"no room for a backup of {path}: {size} bytes and some more are needed, "
+                f"{free} are free in {folder}"
+            )
+        target = _free_name(folder, path)
+        journal.keep("backup", target)
+        _write(copy, target)
+    removed = _prune(folder, path, args["keep"], target)
+    more = f"; {removed} older removed" if removed else ""
+    return f"{path} copied to {target}{more}", {"path": target, "sizeBytes": size}
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    """A whole copy harms nobody, and may be wanted just then; only a half one goes."""
+    target = journal.get("backup")
+    half = None if target is None else target + ".part"
+    if half is not None and os.path.lexists(half):
+        os.unlink(half)
+        return f"{half} removed"
+    return None
+
+
+def _stem(path: str) -> str:
+    """The file's name, and a mark of its folder: two apps may call theirs the same."""
+    name = os.path.basename(path)
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.splitext(name)[0])[:80]
+    return f"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
+
+
+def _free_name(folder: str, path: str) -> str:
+    stem = os.path.join(folder, f"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    candidates = [f"{stem}.db", *(f"{stem}-{number}.db" for number in range(2, 100))]
+    return next(name for name in candidates if not os.path.lexists(name))
+
+
+def _write(copy: str, target: str) -> None:
+    half = target + ".part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        with os.fdopen(databases.open_copy(copy), "rb") as source, os.fdopen(
+            os.open(half, flags, 0o600), "wb"
+        ) as file:
+            shutil.copyfileobj(source, file, 1024 * 1024)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(half, target)
+    except BaseException:
+        if os.path.lexists(half):
+            os.unlink(half)
+        raise
+    files.sync_folder(os.path.dirname(target))
+
+
+def _prune(folder: str, path: str, keep: int, newest: str) -> int:
+    pattern = re.compile(re.escape(_stem(path)) + r"-\d{8}T\d{6}Z(-\d+)?\.db")
+    ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]
+    ours.sort(key=lambda name: os.lstat(name).st_mtime_ns)
+    old = [name for name in ours if name != newest][: max(len(ours) - max(keep, 1), 0)]
+    for name in old:
+        os.unlink(name)
+    return len(old)

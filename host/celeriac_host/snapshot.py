@@ -1,0 +1,59 @@
+"""A consistent copy of a database, sent to the runner piece by piece."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import zlib
+from typing import Any, Callable
+
+from celeriac_host import databases
+from celeriac_host.errors import Fault, OperationError
+from celeriac_host.system import System
+
+# In base64 these are 256 KiB.
+PIECE_BYTES = 192 * 1024
+
+
+def snapshot(
+    args: dict[str, Any], host: System, emit_chunk: Callable[[bytes], None]
+) -> dict[str, Any]:
+    """Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone."""
+    path = args["database"]
+    try:
+        with databases.copied(path, host, args["limitBytes"]) as copy:
+            taken_at = time.time()
+            size, digest = _send(copy, host, emit_chunk)
+    except OperationError as error:
+        raise Fault(
+            error.message,
+            evidence=error.evidence,
+            next="nothing was changed; see to what is said above, then run again",
+        ) from None
+    return {"database": path, "sizeBytes": size, "sha256": digest, "takenAt": taken_at}
+
+
+def _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:
+    digest = hashlib.sha256()
+    squeeze = zlib.compressobj(6)
+    unsent = bytearray()
+    size = 0
+
+    def send_full() -> None:
+        while len(unsent) >= PIECE_BYTES:
+            emit_chunk(bytes(unsent[:PIECE_BYTES]))
+            del unsent[:PIECE_BYTES]
+
+    with os.fdopen(databases.open_copy(copy), "rb") as file:
+        for piece in iter(lambda: file.read(1024 * 1024), b""):
+            host.heed()
+            size += len(piece)
+            digest.update(piece)
+            unsent += squeeze.compress(piece)
+            send_full()
+    unsent += squeeze.flush()
+    send_full()
+    if unsent:
+        emit_chunk(bytes(unsent))
+    return size, digest.hexdigest()

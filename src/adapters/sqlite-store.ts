@@ -1,0 +1,213 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Database } from 'better-sqlite3';
+import { ConfigError } from '../model/errors.ts';
+import type { RowChange, SqlValue } from '../model/operation.ts';
+import type { Rehearsal, Store, StoreRow, StoreValue } from '../ports/store.ts';
+import { openDatabase } from './sqlite-native.ts';
+
+/**
+ * Opens the copy of a SQLite database, as a private file (0600 in a folder 0700) that is removed
+ * when the store is disposed of.
+ *
+ * @param directory where the private folder is made; the runner's own by default
+ * @throws ConfigError when the content is no SQLite database or is damaged beyond reading
+ */
+export function openSqliteStore(
+  database: string,
+  content: Uint8Array,
+  directory: string = process.env.RUNNER_TEMP || tmpdir(),
+): Store {
+  const folder = mkdtempSync(join(directory, 'celeriac-'));
+  try {
+    const path = join(folder, 'copy.db');
+    writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
+    return new SqliteStore(openCopy(database, path), folder);
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function openCopy(database: string, path: string): Database {
+  const copy = openDatabase(path, { fileMustExist: true });
+  try {
+    // A trigger or view of somebody else's file gets no function that reaches outside of it.
+    copy.pragma('trusted_schema = OFF');
+    copy.pragma('foreign_keys = ON');
+    copy.prepare('SELECT count(*) FROM sqlite_master').get();
+    return copy;
+  } catch (error) {
+    copy.close();
+    throw new ConfigError(
+      'database',
+      `${database} can't be read as a SQLite database: ${messageOf(error)}`,
+      'the SQLite file in which the app keeps its jobs, undamaged',
+      { cause: error },
+    );
+  }
+}
+
+class SqliteStore implements Store {
+  readonly #database: Database;
+  readonly #folder: string;
+
+  constructor(database: Database, folder: string) {
+    this.#database = database;
+    this.#folder = folder;
+  }
+
+  readRows(table: string, columns: readonly string[]): readonly StoreRow[] {
+    const list = columns.map(quoteName).join(', ');
+    const rows = this.#database
+      .prepare(`SELECT ${list} FROM ${quoteName(table)}`)
+      .safeIntegers()
+      .raw()
+      .all() as unknown[][];
+    return rows.map((row) =>
+      Object.fromEntries(columns.map((column, index) => [column, toStoreValue(row[index])])),
+    );
+  }
+
+  findDamage(): readonly string[] {
+    const lines = this.#database.pragma('integrity_check(20)') as { integrity_check: string }[];
+    return lines.map((line) => line.integrity_check).filter((line) => line !== 'ok');
+  }
+
+  rehearse(changes: readonly RowChange[]): Rehearsal {
+    const before = this.#measure();
+    const changed: Record<string, { updated: number; deleted: number }> = {};
+    const problems: string[] = [];
+    this.#database.exec('BEGIN IMMEDIATE');
+    try {
+      for (const change of changes) problems.push(...this.#compare(change));
+      if (problems.length === 0) {
+        for (const change of changes) this.#change(change, changed);
+        this.#database.exec('COMMIT');
+      }
+    } catch (error) {
+      problems.push(messageOf(error));
+    }
+    if (this.#database.inTransaction) this.#database.exec('ROLLBACK');
+    if (problems.length === 0) problems.push(...this.#judge(before, changed));
+    return { changed, problems };
+  }
+
+  #compare(change: RowChange): string[] {
+    const { table, id, seen, below = [] } = change;
+    const name = `${table} ${id}`;
+    const columns = Object.keys(seen);
+    const values = Object.values(seen);
+    const found = this.#count(table, ['id', ...columns], [id, ...values]);
+    const problems = found === 1 ? [] : [`${name}: ${found} rows are as seen, not one`];
+    for (const child of below) {
+      const rows = this.#count(child.table, [child.column], [id]);
+      if (rows !== child.rows) {
+        problems.push(`${name}: ${rows} rows of ${child.table} below it, not ${child.rows}`);
+      }
+    }
+    return problems;
+  }
+
+  #count(table: string, columns: readonly string[], values: readonly SqlValue[]): number {
+    const where = columns.map((column) => `${quoteName(column)} IS ?`).join(' AND ');
+    const sql = `SELECT count(*) FROM ${quoteName(table)} WHERE ${where}`;
+    return this.#database
+      .prepare(sql)
+      .pluck()
+      .get(...values.map(bind)) as number;
+  }
+
+  #change(
+    { table, id, change }: RowChange,
+    changed: Record<string, { updated: number; deleted: number }>,
+  ): void {
+    if (change.kind === 'keep') return;
+    const counts = changed[table] ?? { updated: 0, deleted: 0 };
+    changed[table] = counts;
+    if (change.kind === 'delete') {
+      const sql = `DELETE FROM ${quoteName(table)} WHERE id = ?`;
+      counts.deleted += this.#database.prepare(sql).run(bind(id)).changes;
+      return;
+    }
+    const columns = Object.keys(change.set);
+    const list = columns.map((column) => `${quoteName(column)} = ?`).join(', ');
+    const sql = `UPDATE ${quoteName(table)} SET ${list} WHERE id = ?`;
+    const values = Object.values(change.set).map(bind);
+    counts.updated += this.#database.prepare(sql).run(...values, bind(id)).changes;
+  }
+
+  #judge(
+    before: Measure,
+    changed: Readonly<Record<string, { readonly deleted: number }>>,
+  ): string[] {
+    const after = this.#measure();
+    const problems: string[] = [];
+    for (const [table, rows] of before.rows) {
+      const expected = rows - (changed[table]?.deleted ?? 0);
+      const left = after.rows.get(table) ?? 0;
+      if (left !== expected) {
+        problems.push(
+          `${table} would have ${left} rows, not ${expected}: a trigger or a cascade of the database changes rows that nobody looked at`,
+        );
+      }
+    }
+    for (const [tie, count] of after.broken) {
+      if (count > (before.broken.get(tie) ?? 0)) problems.push(`rows would be left behind: ${tie}`);
+    }
+    return [...problems, ...this.findDamage()];
+  }
+
+  #measure(): Measure {
+    const tables = this.#database
+      .prepare(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'",
+      )
+      .pluck()
+      .all() as string[];
+    const rows = new Map(tables.map((table) => [table, this.#count(table, [], [])]));
+    const broken = new Map<string, number>();
+    for (const { table, parent } of this.#database.pragma('foreign_key_check') as BrokenKey[]) {
+      const tie = `${table} that name a row of ${parent} which is not there`;
+      broken.set(tie, (broken.get(tie) ?? 0) + 1);
+    }
+    return { rows, broken };
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+interface Measure {
+  /** Table → its rows. */
+  readonly rows: ReadonlyMap<string, number>;
+  /** Foreign keys that point nowhere, counted. */
+  readonly broken: ReadonlyMap<string, number>;
+}
+
+interface BrokenKey {
+  readonly table: string;
+  readonly parent: string;
+}
+
+function toStoreValue(value: unknown): StoreValue {
+  if (typeof value === 'bigint') {
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? number : { opaque: 'integer' };
+  }
+  if (value === null || typeof value === 'string' || typeof value === 'number') return value;
+  return { opaque: 'blob' };
+}
+
+/** better-sqlite3 binds every number as REAL; as an integer it stays one in a text column, too. */
+const bind = (value: SqlValue): SqlValue | bigint =>
+  typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+
+/** An identifier is data: quotes inside are doubled. */
+const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);

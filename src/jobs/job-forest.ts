@@ -1,0 +1,164 @@
+import type { SqlValue } from '../model/operation.ts';
+import type { StoreRow, StoreValue } from '../ports/store.ts';
+import { commonForm, defaultForm, type InstantForm } from './instants.ts';
+import type { StoreMapping, TableMapping } from './mapping.ts';
+
+/** A row of a jobs table, tied to the rows above and below it. */
+export interface JobRow {
+  readonly mapping: TableMapping;
+  readonly id: string | number;
+  readonly status: string;
+  /** The mapped columns. */
+  readonly values: StoreRow;
+  readonly parent: JobRow | null;
+  readonly children: readonly JobRow[];
+  /** It names a parent that is not there. */
+  readonly orphan: boolean;
+  /** Why it can't be changed by its id; `null` when it can. */
+  readonly blocked: string | null;
+}
+
+export interface JobForest {
+  readonly mapping: StoreMapping;
+  /** Parents before what is below them. */
+  readonly rows: readonly JobRow[];
+  /** Rows that have no usable id, by table. */
+  readonly withoutId: ReadonlyMap<string, number>;
+  /** How each time column writes its instants: table → column → form. */
+  readonly forms: ReadonlyMap<string, ReadonlyMap<string, InstantForm>>;
+}
+
+/** The columns of a table that Celeriac reads. */
+export function readableColumns(mapping: TableMapping): readonly string[] {
+  return [...new Set([...vitalColumns(mapping), mapping.error].filter((name) => name !== null))];
+}
+
+/** The columns whose change means that the row lives: a row is changed only while they stay. */
+export function vitalColumns(mapping: TableMapping): readonly string[] {
+  const named = [mapping.status, mapping.parent?.column ?? null, mapping.task];
+  const counters = mapping.counters.map((counter) => counter.column);
+  const columns = [...named, ...mapping.times, ...counters].filter((name) => name !== null);
+  return [...new Set(columns)];
+}
+
+/** Ties the rows of all mapped tables together. */
+export function growForest(
+  mapping: StoreMapping,
+  readRows: (table: string, columns: readonly string[]) => readonly StoreRow[],
+): JobForest {
+  const byTable = new Map<string, Map<string, Sapling>>();
+  const rows: Sapling[] = [];
+  const withoutId = new Map<string, number>();
+  const forms = new Map<string, ReadonlyMap<string, InstantForm>>();
+  for (const table of mapping) {
+    const read = readRows(table.table, [table.id, ...readableColumns(table)]);
+    forms.set(table.table, findForms(table, read));
+    const byId = new Map<string, Sapling>();
+    byTable.set(table.table, byId);
+    for (const values of read) {
+      const id = values[table.id] ?? null;
+      if (typeof id !== 'string' && typeof id !== 'number') {
+        withoutId.set(table.table, (withoutId.get(table.table) ?? 0) + 1);
+        continue;
+      }
+      const row = plant(table, id, values, byTable);
+      rows.push(row);
+      const twin = byId.get(String(id));
+      if (twin) {
+        twin.blocked = row.blocked = 'another row of the table has the same id';
+      }
+      byId.set(String(id), row);
+    }
+  }
+  return { mapping, rows, withoutId, forms };
+}
+
+type Sapling = { -readonly [Key in keyof JobRow]: JobRow[Key] } & { children: JobRow[] };
+
+function plant(
+  mapping: TableMapping,
+  id: string | number,
+  values: StoreRow,
+  byTable: ReadonlyMap<string, ReadonlyMap<string, Sapling>>,
+): Sapling {
+  const key = mapping.parent ? (values[mapping.parent.column] ?? null) : null;
+  const named = typeof key === 'string' || typeof key === 'number' ? String(key) : null;
+  const parent =
+    mapping.parent && named !== null ? byTable.get(mapping.parent.table)?.get(named) : undefined;
+  const status = values[mapping.status];
+  const row: Sapling = {
+    mapping,
+    id,
+    status: typeof status === 'string' ? status : '',
+    values,
+    parent: parent ?? null,
+    children: [],
+    orphan: named !== null && parent === undefined,
+    blocked: null,
+  };
+  parent?.children.push(row);
+  return row;
+}
+
+function findForms(
+  table: TableMapping,
+  rows: readonly StoreRow[],
+): ReadonlyMap<string, InstantForm> {
+  const common = new Map(
+    table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]),
+  );
+  // A column that was never filled is filled by who fills the others: the app, not SQLite's
+  // CURRENT_TIMESTAMP, which is what `created_at` mostly shows.
+  const neighbours = [table.completed, table.started, table.updated, table.created];
+  const neighbour = neighbours.map((name) => (name ? common.get(name) : null)).find(Boolean);
+  return new Map(
+    table.times.map((column) => [column, common.get(column) ?? neighbour ?? defaultForm]),
+  );
+}
+
+/** All rows below, nearest first. */
+export function descendantsOf(row: JobRow): readonly JobRow[] {
+  return row.children.flatMap((child) => [child, ...descendantsOf(child)]);
+}
+
+/** The topmost row above, or the row itself. */
+export function rootOf(row: JobRow): JobRow {
+  return row.parent ? rootOf(row.parent) : row;
+}
+
+/**
+ * The row that says the same about the same work: a batch and the job that names it by a column
+ * without a foreign key, when nothing else is below the job. They are repaired together.
+ */
+export function mirrorAbove(row: JobRow): JobRow | null {
+  const tie = row.mapping.parent;
+  return tie && !tie.foreignKey && row.parent?.children.length === 1 ? row.parent : null;
+}
+
+export function mirrorBelow(row: JobRow): JobRow | null {
+  const child = row.children.length === 1 ? row.children[0] : undefined;
+  return child && mirrorAbove(child) === row ? child : null;
+}
+
+/** A value as a person may read it. */
+export function showValue(value: StoreValue | undefined): string {
+  if (value === null || value === undefined) return 'empty';
+  if (typeof value === 'object') return value.opaque === 'blob' ? 'binary data' : 'a huge number';
+  return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
+}
+
+/** `batches 12ab34cd`: the first 8 characters are what people quote. */
+export const nameRow = (row: JobRow): string => `${row.mapping.table} ${shortId(row.id)}`;
+
+export const shortId = (id: string | number): string =>
+  /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(String(id)) ? String(id).slice(0, 8) : String(id);
+
+/** The columns that can be compared on the host, with what they hold. */
+export function pickSeen(row: JobRow, columns: readonly string[]): Record<string, SqlValue> {
+  const seen: Record<string, SqlValue> = {};
+  for (const column of columns) {
+    const value = row.values[column] ?? null;
+    if (value === null || typeof value !== 'object') seen[column] = value;
+  }
+  return seen;
+}

@@ -1,0 +1,264 @@
+import { ConfigError } from '../model/errors.ts';
+import type { Finding } from '../model/operation.ts';
+import { type EpochSeconds, epochSeconds, type Seconds } from '../model/units.ts';
+import { readInstant } from './instants.ts';
+import {
+  descendantsOf,
+  type JobForest,
+  type JobRow,
+  mirrorAbove,
+  mirrorBelow,
+  nameRow,
+  showValue,
+} from './job-forest.ts';
+import { isEnded, statusWords } from './mapping.ts';
+
+export interface StalenessRules {
+  /** By the host's clock, when the copy was made. */
+  readonly now: EpochSeconds;
+  readonly thresholdSeconds: Seconds;
+  /** Statuses in which a row can be stuck. */
+  readonly statuses: readonly string[];
+  readonly orphans: boolean;
+}
+
+/** A row that wants repair, and why. */
+export interface StuckRow {
+  readonly row: JobRow;
+  readonly reason: 'stuck' | 'orphan' | 'named';
+  /** The freshest sign of life in it and in all that is below; `null`: none that can be read. */
+  readonly lastSign: EpochSeconds | null;
+}
+
+export interface StuckRows {
+  readonly stuck: readonly StuckRow[];
+  readonly findings: readonly Finding[];
+}
+
+/** A host's clock and an app's may differ a little. */
+const clockTolerance = 300;
+
+/**
+ * The rows that show no sign of life, neither themselves nor anything below them, since longer
+ * than the threshold. A row whose times can't be read is reported and left alone.
+ *
+ * @throws ConfigError when a status is asked for in which nothing can be stuck
+ */
+export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRows {
+  refuseEndedStatuses(rules.statuses);
+  const life = new LifeSigns();
+  const stuck: StuckRow[] = [];
+  const doubts = new Map<string, string[]>();
+  const doubt = (kind: string, line: string): void => {
+    doubts.set(kind, [...(doubts.get(kind) ?? []), line]);
+  };
+  for (const row of forest.rows) {
+    const reason = suspect(row, rules);
+    if (reason === null) continue;
+    const sign = life.ofUnit(row);
+    if (row.blocked !== null) {
+      doubt('left alone', `${nameRow(row)}: ${row.blocked}`);
+    } else if (sign.unreadable !== null) {
+      doubt('left alone, its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
+    } else if (sign.latest === null) {
+      doubt('left alone, its age is unknown', `${nameRow(row)} holds no time`);
+    } else if (sign.latest > rules.now + clockTolerance) {
+      doubt('left alone, its last sign of life is in the future', nameRow(row));
+    } else if (rules.now - sign.latest > rules.thresholdSeconds) {
+      stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
+    }
+  }
+  return { stuck, findings: [...reportDoubts(doubts), ...reportOddities(forest, rules)] };
+}
+
+function suspect(row: JobRow, rules: StalenessRules): 'stuck' | 'orphan' | null {
+  const stuck = rules.statuses.includes(row.status);
+  // Without a foreign key a parent may be gone on purpose: only unfinished work is an orphan then.
+  if (rules.orphans && row.orphan && (stuck || row.mapping.parent?.foreignKey)) return 'orphan';
+  return stuck ? 'stuck' : null;
+}
+
+function refuseEndedStatuses(statuses: readonly string[]): void {
+  const ended = statuses.find((status) => isEnded(status));
+  if (ended === undefined) return;
+  throw new ConfigError(
+    'statuses',
+    `a row in status ${ended} has ended and can't be stuck`,
+    'statuses of unfinished work, such as processing',
+  );
+}
+
+interface Sign {
+  /** Seconds since 1970. */
+  readonly latest: number | null;
+  /** The first time that can't be read. */
+  readonly unreadable: string | null;
+}
+
+/** Signs of life, each row's looked up once. */
+class LifeSigns {
+  readonly #known = new Map<JobRow, Sign>();
+
+  /** Of the row, all that is below it, and the row it mirrors. */
+  ofUnit(row: JobRow): Sign {
+    return this.#ofTree(mirrorAbove(row) ?? row);
+  }
+
+  #ofTree(row: JobRow): Sign {
+    const known = this.#known.get(row);
+    if (known) return known;
+    const sign = [readSign(row), ...row.children.map((child) => this.#ofTree(child))].reduce(join);
+    this.#known.set(row, sign);
+    return sign;
+  }
+}
+
+function join(one: Sign, other: Sign): Sign {
+  const times = [one.latest, other.latest].filter((time) => time !== null);
+  return {
+    latest: times.length > 0 ? Math.max(...times) : null,
+    unreadable: one.unreadable ?? other.unreadable,
+  };
+}
+
+function readSign(row: JobRow): Sign {
+  let sign: Sign = { latest: null, unreadable: null };
+  for (const column of row.mapping.times) {
+    const value = row.values[column] ?? null;
+    const reading = readInstant(value);
+    if (reading.kind === 'instant') sign = join(sign, { latest: reading.at, unreadable: null });
+    if (reading.kind === 'unreadable') {
+      const unreadable = `${nameRow(row)} has ${column} = ${showValue(value)}`;
+      sign = join(sign, { latest: null, unreadable });
+    }
+  }
+  return sign;
+}
+
+/** The longest list of rows in one finding. */
+const shown = 10;
+
+function reportDoubts(doubts: ReadonlyMap<string, readonly string[]>): Finding[] {
+  return [...doubts].map(([kind, lines]) => {
+    const more = lines.length > shown ? `; and ${lines.length - shown} more` : '';
+    return { level: 'warning', message: `${kind}: ${lines.slice(0, shown).join('; ')}${more}` };
+  });
+}
+
+function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
+  const findings: Finding[] = [];
+  for (const [table, count] of forest.withoutId) {
+    const message = `${table}: ${count} rows whose id is neither text nor a number are left alone`;
+    findings.push({ level: 'warning', message });
+  }
+  const known: ReadonlySet<string> = new Set([...statusWords, ...rules.statuses]);
+  for (const { table } of forest.mapping) {
+    const words = new Set(
+      forest.rows
+        .filter((row) => row.mapping.table === table && !known.has(row.status))
+        .map((row) => row.status || 'no text'),
+    );
+    if (words.size === 0) continue;
+    const list = [...words].slice(0, shown).join(', ');
+    findings.push({
+      level: 'notice',
+      message: `${table}: rows in a status that Celeriac does not know are left alone: ${list}`,
+    });
+  }
+  return findings;
+}
+
+/** The shortest beginning of an id that is taken for the whole. */
+const prefixLength = 8;
+
+/** Which rows an id means; none, when it names nothing here. */
+export function findNamed(forest: JobForest, id: string): readonly JobRow[] {
+  const [table, rest] = splitTable(forest, id);
+  const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
+  const exact = rows.filter((row) => String(row.id) === rest);
+  if (exact.length > 0 || rest.length < prefixLength) return topmost(exact);
+  return topmost(rows.filter((row) => String(row.id).startsWith(rest)));
+}
+
+function splitTable(forest: JobForest, id: string): readonly [string | null, string] {
+  const match = /^([^:]+):(.+)$/s.exec(id);
+  const known = forest.mapping.some(({ table }) => table === match?.[1]);
+  return known && match?.[1] && match[2] ? [match[1], match[2]] : [null, id];
+}
+
+const isOf = (row: JobRow, table: string): boolean => row.mapping.table === table;
+
+/** A job and its batch may share an id: the upper one selects both. */
+function topmost(rows: readonly JobRow[]): readonly JobRow[] {
+  return rows.filter((row) => !rows.some((other) => isAbove(other, row)));
+}
+
+const isAbove = (upper: JobRow, row: JobRow): boolean =>
+  row.parent !== null && (row.parent === upper || isAbove(upper, row.parent));
+
+/**
+ * The rows that a person named, over all databases; age doesn't matter.
+ *
+ * @throws ConfigError when an id names nothing, or more than one row
+ */
+export function selectNamed(
+  forests: readonly JobForest[],
+  ids: readonly string[],
+): readonly (readonly StuckRow[])[] {
+  const selected: StuckRow[][] = forests.map(() => []);
+  for (const id of ids) {
+    const matches = forests.map((forest) => findNamed(forest, id));
+    const all = matches.flat();
+    if (all.length === 0) throw unknownId(id, forests);
+    if (all.length > 1) throw ambiguousId(id, all);
+    matches.forEach((rows, index) => {
+      for (const row of rows) selected[index]?.push(nameStuck(row));
+    });
+  }
+  return selected;
+}
+
+function nameStuck(row: JobRow): StuckRow {
+  if (row.blocked !== null) {
+    const problem = `${nameRow(row)} can't be changed by its id: ${row.blocked}`;
+    throw new ConfigError('ids', problem, 'a row with an id of its own');
+  }
+  const { latest } = new LifeSigns().ofUnit(row);
+  return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
+}
+
+function unknownId(id: string, forests: readonly JobForest[]): ConfigError {
+  const short = id.length < prefixLength;
+  const open = forests
+    .flatMap((forest) => forest.rows)
+    .filter((row) => row.parent === null && !isEnded(row.status));
+  const candidates = open.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+  const hint = candidates.length > 0 ? `; unfinished now: ${candidates.join(', ')}` : '';
+  return new ConfigError(
+    'ids',
+    `no job, and nothing below one, has the id ${quote(id)}${short ? ` (or it is too short for a beginning)` : ''}`,
+    `a whole id, or its first ${prefixLength} characters or more${hint}`,
+  );
+}
+
+function ambiguousId(id: string, rows: readonly JobRow[]): ConfigError {
+  const more = rows.length > shown ? ` and ${rows.length - shown} more` : '';
+  const list = rows.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+  return new ConfigError(
+    'ids',
+    `${quote(id)} names ${rows.length} rows: ${list.join(', ')}${more}`,
+    'an id that names one row; table:id tells rows of two tables apart',
+  );
+}
+
+const quote = (text: string): string => `'${text.slice(0, 80)}'`;
+
+/** Whether this row or one below it still waits for somebody. */
+export const hasOpenWork = (row: JobRow, statuses: readonly string[]): boolean =>
+  [row, mirrorBelow(row), ...descendantsOf(row)].some(
+    (each) => each !== null && isOpen(each, statuses),
+  );
+
+/** Unfinished: pending, processing, or what the person counts as processing. */
+export const isOpen = (row: JobRow, statuses: readonly string[]): boolean =>
+  row.status === 'pending' || row.status === 'processing' || statuses.includes(row.status);

@@ -1,0 +1,475 @@
+import type { CleanUpAction } from '../config/cleanup-desired.ts';
+import { defaultForm, readInstant, writeInstant } from '../jobs/instants.ts';
+import {
+  descendantsOf,
+  type JobForest,
+  type JobRow,
+  mirrorAbove,
+  mirrorBelow,
+  nameRow,
+  pickSeen,
+  rootOf,
+  showValue,
+  vitalColumns,
+} from '../jobs/job-forest.ts';
+import { type CounterMapping, isEnded } from '../jobs/mapping.ts';
+import { isOpen, type StuckRow } from '../jobs/staleness.ts';
+import type { Finding, RowChange, SqlValue } from '../model/operation.ts';
+import { type EpochSeconds, type Seconds, seconds } from '../model/units.ts';
+import { formatDuration } from '../report/quantities.ts';
+
+export interface RepairRules {
+  readonly action: CleanUpAction;
+  /** By the host's clock. */
+  readonly now: EpochSeconds;
+  readonly statuses: readonly string[];
+  /** Stands in the error message of the rows that are failed. */
+  readonly runUrl: string | null;
+}
+
+/** A changed row, for people. */
+export interface RepairedRow {
+  readonly table: string;
+  readonly id: string | number;
+  readonly status: string;
+  /** The new status, `deleted`, or the same status when only its counters change. */
+  readonly becomes: string;
+  /** Since its last sign of life. */
+  readonly ageSeconds: Seconds | null;
+  readonly why: string;
+}
+
+export interface Repair {
+  /** Groups one after another, children before parents. */
+  readonly changes: readonly RowChange[];
+  /** Parents before children, as people read them; one for each change but `keep`. */
+  readonly rows: readonly RepairedRow[];
+  readonly findings: readonly Finding[];
+}
+
+/** What is to become of one row. */
+interface Fate {
+  readonly becomes: 'failed' | 'pending' | 'cancelled' | 'completed' | 'deleted';
+  readonly why: string;
+  /** For the row's error column, when it fails. */
+  readonly message: string | null;
+  /** When it ended; only for rows that end. */
+  readonly endedAt: EpochSeconds;
+  readonly lastSign: EpochSeconds | null;
+}
+
+type Fates = Map<JobRow, Fate>;
+
+/**
+ * What to do about the rows that were found: these, what hangs on them, and nothing else.
+ *
+ * `fail` and `reset` also take the unfinished rows below and the row's mirror; `delete` takes all
+ * that is below. Each row comes with what was seen of it, so that the host changes it only if it
+ * is still so; the whole tree of a job is one group.
+ */
+export function planRepair(
+  forest: JobForest,
+  stuck: readonly StuckRow[],
+  rules: RepairRules,
+): Repair {
+  const fates: Fates = new Map();
+  const wanted = new Map(stuck.map((found) => [found.row, found]));
+  const deciding: Deciding = { rules, fates, wanted, findings: [], endedOrphans: new Map() };
+  // Upper rows come first: what is below a stuck row shares its fate.
+  for (const found of stuck) decide(found, deciding);
+  if (rules.action === 'fail') endParents(fates, rules);
+  const groups = listGroups(forest, fates, rules);
+  return {
+    changes: groups.flat().map(({ change }) => change),
+    rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
+    findings: [
+      ...deciding.findings,
+      ...reportEndedOrphans(deciding.endedOrphans),
+      ...warnOfReset(fates),
+    ],
+  };
+}
+
+interface Deciding {
+  readonly rules: RepairRules;
+  readonly fates: Fates;
+  readonly wanted: ReadonlyMap<JobRow, StuckRow>;
+  readonly findings: Finding[];
+  /** Table → rows that have ended and whose parent is gone. */
+  readonly endedOrphans: Map<string, number>;
+}
+
+function decide(found: StuckRow, deciding: Deciding): void {
+  const { row, reason } = found;
+  const { rules, fates, findings } = deciding;
+  if (fates.has(row)) return;
+  const blocked = [row, mirrorAbove(row), ...descendantsOf(row)].find((each) => each?.blocked);
+  if (blocked) {
+    const message = `${nameRow(row)} is left alone: ${nameRow(blocked)}: ${blocked.blocked}`;
+    findings.push({ level: 'warning', message });
+    return;
+  }
+  if (reason === 'stuck') {
+    const mirror = endedMirror(row, deciding);
+    if (mirror) {
+      settle(found, mirror, deciding);
+      return;
+    }
+  }
+  if (rules.action === 'delete') {
+    remove(found, deciding);
+    return;
+  }
+  if (reason === 'orphan' && !isOpen(row, rules.statuses)) {
+    const { table } = row.mapping;
+    deciding.endedOrphans.set(table, (deciding.endedOrphans.get(table) ?? 0) + 1);
+    return;
+  }
+  const open = [row, ...descendantsOf(row)].filter((each) => isOpen(each, rules.statuses));
+  if (reason === 'named' && open.length === 0) {
+    findings.push({
+      level: 'warning',
+      message: `${nameRow(row)} is ${row.status || 'in no known status'}, and nothing below it is unfinished: only action delete changes such rows`,
+    });
+    return;
+  }
+  if (rules.action === 'reset' && !isAbandoned(found, deciding)) reset(found, deciding);
+  else fail(found, deciding);
+}
+
+/** Nobody would take the row up again: what it belonged to is gone or has ended. */
+function isAbandoned(found: StuckRow, { wanted }: Deciding): boolean {
+  const { parent } = found.row;
+  if (found.reason === 'orphan' || isEnded(found.row.status)) return true;
+  return parent !== null && isEnded(parent.status) && !wanted.has(parent);
+}
+
+/** The mirror, when the work it stands for has ended and only this row does not say so. */
+function endedMirror(row: JobRow, { rules, wanted }: Deciding): JobRow | null {
+  const mirror = mirrorBelow(row) ?? mirrorAbove(row);
+  if (!mirror || wanted.has(mirror) || !isEnded(mirror.status)) return null;
+  // Completed work is never deleted because a copy of its status lags behind.
+  return rules.action === 'delete' && mirror.status !== 'completed' ? null : mirror;
+}
+
+/** The row says what its mirror says; what is still unfinished below it won't be taken up. */
+function settle(found: StuckRow, mirror: JobRow, { rules, fates }: Deciding): void {
+  const { row } = found;
+  const becomes = mirror.status as 'completed' | 'failed' | 'cancelled';
+  const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
+  fates.set(row, {
+    becomes,
+    why: `${nameRow(mirror)} is ${becomes} already`,
+    message: becomes === 'completed' ? null : message,
+    endedAt: endOf(mirror) ?? rules.now,
+    lastSign: found.lastSign,
+  });
+  const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
+  for (const below of openBelow(row, rules, fates)) {
+    const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
+    fates.set(below, {
+      becomes: rules.action === 'delete' ? 'deleted' : rest,
+      why,
+      message: `${why}; ${signed(`marked ${rest}`, rules)}`,
+      endedAt: rules.now,
+      lastSign: found.lastSign,
+    });
+  }
+}
+
+function endOf(row: JobRow): EpochSeconds | null {
+  const { completed } = row.mapping;
+  const reading = readInstant(completed ? (row.values[completed] ?? null) : null);
+  return reading.kind === 'instant' ? reading.at : null;
+}
+
+function remove(found: StuckRow, { rules, fates, wanted }: Deciding): void {
+  const top = mirrorAbove(found.row) ?? found.row;
+  for (const row of [top, ...descendantsOf(top)]) {
+    if (fates.has(row)) continue;
+    const own = wanted.get(row);
+    fates.set(row, {
+      becomes: 'deleted',
+      why: own ? explain(own, rules) : relate(row, found.row),
+      message: null,
+      endedAt: rules.now,
+      lastSign: (own ?? found).lastSign,
+    });
+  }
+}
+
+function reset(found: StuckRow, { rules, fates, wanted }: Deciding): void {
+  const { row } = found;
+  const mirror = mirrorAbove(row);
+  for (const each of [row, mirror, ...descendantsOf(row)]) {
+    if (!each || fates.has(each) || !isOpen(each, rules.statuses)) continue;
+    if (each.status === 'pending') continue;
+    const own = wanted.get(each);
+    fates.set(each, {
+      becomes: 'pending',
+      why: own ? explain(own, rules) : relate(each, row),
+      message: null,
+      endedAt: rules.now,
+      lastSign: (own ?? found).lastSign,
+    });
+  }
+}
+
+function fail(found: StuckRow, { rules, fates, wanted }: Deciding): void {
+  const { row } = found;
+  const mirror = mirrorAbove(row);
+  const upper = mirror && isOpen(mirror, rules.statuses) ? [mirror] : [];
+  const self = isOpen(row, rules.statuses) ? [row] : [];
+  for (const each of [...upper, ...self, ...openBelow(row, rules, fates)]) {
+    if (fates.has(each)) continue;
+    const own = wanted.get(each);
+    const why = own ? explain(own, rules) : relate(each, row);
+    const story =
+      each.status === 'pending' ? `never started: ${why}` : stuckFor(each, own ?? found, rules);
+    fates.set(each, {
+      becomes: 'failed',
+      why,
+      message: `${story}; ${signed('marked failed', rules)}`,
+      endedAt: rules.now,
+      lastSign: (own ?? found).lastSign,
+    });
+  }
+}
+
+function openBelow(row: JobRow, rules: RepairRules, fates: Fates): readonly JobRow[] {
+  return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
+}
+
+function stuckFor(row: JobRow, found: StuckRow, rules: RepairRules): string {
+  const age = found.lastSign === null ? '' : ` for ${formatDuration(rules.now - found.lastSign)}`;
+  return `stuck in ${row.status}${age}`;
+}
+
+const signed = (done: string, rules: RepairRules): string =>
+  `${done} by celeriac${rules.runUrl ? `, ${rules.runUrl}` : ''}`;
+
+function explain(found: StuckRow, rules: RepairRules): string {
+  if (found.reason === 'named') return 'named in ids';
+  const column = found.row.mapping.parent?.column;
+  if (found.reason === 'orphan') {
+    const table = found.row.mapping.parent?.table;
+    return `orphan: no row of ${table} is ${showValue(column ? found.row.values[column] : null)}`;
+  }
+  return `no sign of life for ${formatDuration(rules.now - (found.lastSign ?? rules.now))}`;
+}
+
+function relate(row: JobRow, stuck: JobRow): string {
+  return row === mirrorAbove(stuck) ? `mirrors ${nameRow(stuck)}` : `below ${nameRow(stuck)}`;
+}
+
+/**
+ * A parent that waits for children of which the last was failed just now would wait for ever: the
+ * task that ends it comes only after all of them came back.
+ */
+function endParents(fates: Fates, rules: RepairRules): void {
+  const queue = [...fates.keys()].map((row) => row.parent);
+  for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
+    if (parent === null || fates.has(parent) || parent.blocked !== null) continue;
+    if (!isOpen(parent, rules.statuses) || parent.status === 'pending') continue;
+    const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
+    if (!after.every((status) => isEnded(status)) || expectsMore(parent)) continue;
+    const failed = after.filter((status) => status === 'failed').length;
+    const what = parent.children[0]?.mapping.table ?? 'rows';
+    const why = `all its ${what} have ended, ${failed} of ${after.length} failed`;
+    fates.set(parent, {
+      becomes: 'failed',
+      why,
+      message: `${failed} of ${after.length} ${what} failed; ${signed('marked failed', rules)}`,
+      endedAt: rules.now,
+      lastSign: null,
+    });
+    queue.push(parent.parent);
+  }
+}
+
+/** Its total says that rows are still to be added below it. */
+function expectsMore(row: JobRow): boolean {
+  return row.mapping.counters.some((counter) => {
+    const total = row.values[counter.column];
+    return (
+      counter.counts === 'total' &&
+      typeof total === 'number' &&
+      total > countedBelow(row, counter).length
+    );
+  });
+}
+
+const countedBelow = (row: JobRow, counter: CounterMapping): readonly JobRow[] =>
+  descendantsOf(row).filter((below) => below.mapping.table === counter.table);
+
+interface ListedChange {
+  readonly change: RowChange;
+  readonly shown: RepairedRow | null;
+}
+
+/** One group a tree, in the order of the rows found; in a group the deepest rows first. */
+function listGroups(
+  forest: JobForest,
+  fates: Fates,
+  rules: RepairRules,
+): readonly (readonly ListedChange[])[] {
+  const counters = countAgain(fates);
+  const groups = new Map<JobRow, Set<JobRow>>();
+  const add = (row: JobRow): void => {
+    const root = rootOf(row);
+    const group = groups.get(root) ?? new Set();
+    groups.set(root, group.add(row));
+  };
+  for (const row of fates.keys()) {
+    add(row);
+    // The decision rests on all that is below, too, and on the mirror: they must be as seen.
+    for (const below of descendantsOf(row)) if (below.blocked === null) add(below);
+    const mirror = mirrorAbove(row);
+    if (mirror && mirror.blocked === null) add(mirror);
+  }
+  for (const row of counters.keys()) add(row);
+  const depth = new Map(forest.mapping.map((table, index) => [table, index]));
+  const depthOf = (row: JobRow): number => depth.get(row.mapping) ?? 0;
+  return [...groups].map(([root, rows]) =>
+    [...rows]
+      .toSorted((a, b) => depthOf(b) - depthOf(a))
+      .map((row) => {
+        const fate = fates.get(row);
+        const counted = counters.get(row) ?? {};
+        const change = act(row, fate, counted, forest, rules);
+        return {
+          change: { ...describe(row, root, forest, fate), change },
+          shown: show(row, fate, counted, rules),
+        };
+      }),
+  );
+}
+
+function describe(
+  row: JobRow,
+  root: JobRow,
+  forest: JobForest,
+  fate: Fate | undefined,
+): Omit<RowChange, 'change'> {
+  const below = forest.mapping.flatMap((table) => {
+    if (table.parent?.table !== row.mapping.table) return [];
+    const rows = row.children.filter((child) => child.mapping === table).length;
+    return [{ table: table.table, column: table.parent.column, rows }];
+  });
+  return {
+    table: row.mapping.table,
+    id: row.id,
+    group: `${root.mapping.table}:${root.id}`,
+    seen: pickSeen(row, vitalColumns(row.mapping)),
+    ...(fate && below.length > 0 ? { below } : {}),
+  };
+}
+
+function act(
+  row: JobRow,
+  fate: Fate | undefined,
+  counted: Readonly<Record<string, SqlValue>>,
+  forest: JobForest,
+  rules: RepairRules,
+): RowChange['change'] {
+  if (fate?.becomes === 'deleted') return { kind: 'delete' };
+  const set = { ...(fate ? setColumns(row, fate, forest, rules) : {}), ...counted };
+  const news = Object.entries(set).filter(([column, value]) => row.values[column] !== value);
+  return news.length > 0 ? { kind: 'update', set: Object.fromEntries(news) } : { kind: 'keep' };
+}
+
+function setColumns(
+  row: JobRow,
+  fate: Fate,
+  forest: JobForest,
+  rules: RepairRules,
+): Record<string, SqlValue> {
+  const { status, started, completed, updated, error, task } = row.mapping;
+  const set: Record<string, SqlValue> = { [status]: fate.becomes };
+  const stamp = (column: string | null, at: EpochSeconds): void => {
+    if (column === null) return;
+    const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
+    set[column] = writeInstant(at, form);
+  };
+  stamp(updated, rules.now);
+  if (fate.becomes === 'pending') {
+    for (const column of [started, completed, error, task]) if (column) set[column] = null;
+    return set;
+  }
+  stamp(completed, fate.endedAt);
+  if (error && fate.message !== null) set[error] = keepEarlier(fate.message, row.values[error]);
+  return set;
+}
+
+/** What the app itself said went wrong is worth more than that it was stuck. */
+function keepEarlier(message: string, before: unknown): string {
+  return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
+}
+
+/** The counters of rows above what changes, where they are to say something else now. */
+function countAgain(fates: Fates): ReadonlyMap<JobRow, Readonly<Record<string, SqlValue>>> {
+  const above = new Set<JobRow>();
+  for (const row of fates.keys()) {
+    for (let at: JobRow | null = row; at !== null; at = at.parent) above.add(at);
+  }
+  const counted = new Map<JobRow, Record<string, SqlValue>>();
+  for (const row of above) {
+    if (fates.get(row)?.becomes === 'deleted' || row.blocked !== null) continue;
+    const set: Record<string, SqlValue> = {};
+    for (const counter of row.mapping.counters) {
+      const before = countedBelow(row, counter);
+      if (before.length === 0 || !before.some((below) => fates.has(below))) continue;
+      const value = row.values[counter.column] ?? null;
+      const count = before.filter((below) => isCounted(below, counter, fates)).length;
+      // A total is the app's own promise: it is touched only where it counted these very rows.
+      if (counter.counts === 'total' && value !== before.length) continue;
+      if (value !== count) set[counter.column] = count;
+    }
+    if (Object.keys(set).length > 0) counted.set(row, set);
+  }
+  return counted;
+}
+
+function isCounted(row: JobRow, counter: CounterMapping, fates: Fates): boolean {
+  const status = fates.get(row)?.becomes ?? row.status;
+  return counter.counts === 'total' ? status !== 'deleted' : status === counter.counts;
+}
+
+function show(
+  row: JobRow,
+  fate: Fate | undefined,
+  counted: Readonly<Record<string, SqlValue>>,
+  rules: RepairRules,
+): RepairedRow | null {
+  const news = Object.entries(counted).map(
+    ([column, value]) => `${column} ${showValue(row.values[column])} → ${value}`,
+  );
+  if (!fate && news.length === 0) return null;
+  const sign = fate?.lastSign ?? null;
+  return {
+    table: row.mapping.table,
+    id: row.id,
+    status: row.status,
+    becomes: fate?.becomes ?? row.status,
+    ageSeconds: sign === null ? null : seconds(rules.now - sign),
+    why: [fate?.why, ...news].filter((text) => text !== undefined).join('; '),
+  };
+}
+
+function reportEndedOrphans(ended: ReadonlyMap<string, number>): Finding[] {
+  return [...ended].map(([table, count]) => ({
+    level: 'notice',
+    message: `${table}: rows that have ended and whose parent is gone: ${count}; action delete removes them`,
+  }));
+}
+
+function warnOfReset(fates: Fates): Finding[] {
+  const pending = [...fates.values()].filter((fate) => fate.becomes === 'pending').length;
+  if (pending === 0) return [];
+  return [
+    {
+      level: 'warning',
+      message: `pending starts nothing by itself: the rows that are reset (${pending}) wait until the app sends their tasks again`,
+    },
+  ];
+}
