@@ -3,12 +3,12 @@ import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan, RowChange } from '../model/operation.ts';
 import { type EpochSeconds, seconds } from '../model/units.ts';
-import { planRepair, type Repair, type RepairedRow } from '../plan/repair.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Rehearsal, Store } from '../ports/store.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
 import { growForest, type JobForest } from './job-forest.ts';
 import { isJobTable, proposeMapping, type StoreMapping } from './mapping.ts';
+import { planRepair, type Repair, type RepairedRow } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
 import { findStuckRows, type StuckRow, selectNamed } from './staleness.ts';
 

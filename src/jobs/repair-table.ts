@@ -1,7 +1,7 @@
-import type { RepairedRow } from '../plan/repair.ts';
 import { escapeMarkdown, toOneLine } from '../report/escape.ts';
 import { formatDuration } from '../report/quantities.ts';
 import { shortId } from './job-forest.ts';
+import type { RepairedRow } from './repair.ts';
 
 const head = ['table', 'id', 'status', 'becomes', 'age', 'why'] as const;
 

@@ -1,5 +1,8 @@
 import type { CleanUpAction } from '../config/cleanup-desired.ts';
-import { defaultForm, readInstant, writeInstant } from '../jobs/instants.ts';
+import type { Finding, RowChange, SqlValue } from '../model/operation.ts';
+import { type EpochSeconds, type Seconds, seconds } from '../model/units.ts';
+import { formatDuration } from '../report/quantities.ts';
+import { defaultForm, readInstant, writeInstant } from './instants.ts';
 import {
   descendantsOf,
   type JobForest,
@@ -11,12 +14,9 @@ import {
   rootOf,
   showValue,
   vitalColumns,
-} from '../jobs/job-forest.ts';
-import { type CounterMapping, isEnded } from '../jobs/mapping.ts';
-import { isOpen, type StuckRow } from '../jobs/staleness.ts';
-import type { Finding, RowChange, SqlValue } from '../model/operation.ts';
-import { type EpochSeconds, type Seconds, seconds } from '../model/units.ts';
-import { formatDuration } from '../report/quantities.ts';
+} from './job-forest.ts';
+import { type CounterMapping, isEnded } from './mapping.ts';
+import { isOpen, type StuckRow } from './staleness.ts';
 
 export interface RepairRules {
   readonly action: CleanUpAction;
