@@ -79,8 +79,10 @@ def write(
                 os.utime(file.fileno(), ns=(modified_ns, modified_ns))
             os.fsync(file.fileno())
         os.rename(beside, path)
-    except BaseException:
+    except BaseException as error:
         _unlink(beside)
+        if isinstance(error, OSError):
+            error.filename = path
         raise
     sync_folder(folder)
 

@@ -61,6 +61,24 @@ def number(value: str | None) -> int:
     return int(value) if value and value.isdigit() else 0
 
 
+SPAN_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(span: str | None, most: float) -> float:
+    """A time span as systemctl prints it (`1min 30s`); `most` for infinity and beyond."""
+    parts = re.findall(r"([0-9.]+)(us|ms|s|min|h|d|w)\b", span or "")
+    total = sum(float(amount) * SPAN_SECONDS[unit] for amount, unit in parts)
+    return min(total, most) if parts else most
+
+
+def running(main_pid: int) -> str:
+    """`main 812, 5 children`."""
+    if not main_pid:
+        return "no main process"
+    count = len(processes.pool_children(main_pid))
+    return f"main {main_pid}, {count} {'child' if count == 1 else 'children'}"
+
+
 def cgroup_folder(group: str) -> str | None:
     """The folder of a ControlGroup, on either cgroup version; None when there is none."""
     if not group:
@@ -126,10 +144,12 @@ def cursor(host: System) -> str:
     return match.group(1) if match else ""
 
 
-def evidence(host: System, unit: str, after_cursor: str, last: int = 20) -> list[str]:
+def evidence(
+    host: System, unit: str, after_cursor: str, last: int = 20, since: float | None = None
+) -> list[str]:
     """What the unit wrote since then that may tell why it fails: the last lines."""
     host.run(["journalctl", "--sync"], check=False, timeout=10)
-    entries = journal(host, unit, after_cursor=after_cursor)
+    entries = journal(host, unit, after_cursor=after_cursor, since=since)
     lines = [
         line.rstrip()
         for entry in entries

@@ -1,0 +1,94 @@
+"""Remembers how the unit runs; undone last, it brings the unit to that state again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host import processes, units
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System, Tick
+
+PROPERTIES = (
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "MainPID",
+    "InvocationID",
+    "NeedDaemonReload",
+    "TimeoutStartUSec",
+    "TimeoutStopUSec",
+)
+SERVING = ("active", "reloading", "refreshing")
+RESTING = ("inactive", "failed")
+LONGEST_SECONDS = 3600.0
+CHILDREN_SECONDS = 60.0
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    unit = args["unit"]
+    now = units.show(host, unit, PROPERTIES)
+    main = units.number(now["MainPID"])
+    children = len(processes.pool_children(main)) if main else 0
+    journal.keep("was", {**now, "children": children})
+    how = f" ({units.running(main)})" if main else ""
+    return f"{unit} is {now['ActiveState']}{how}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    unit, was = args["unit"], journal.get("was")
+    if was is None:
+        return None
+    now = units.show(host, unit, PROPERTIES)
+    if now["NeedDaemonReload"] == "yes" and was["NeedDaemonReload"] == "no":
+        units.reload(host)
+    if was["ActiveState"] in SERVING:
+        if now["ActiveState"] in SERVING and now["InvocationID"] == was["InvocationID"]:
+            return f"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})"
+        return _bring_back(unit, now, was["children"], host)
+    if was["ActiveState"] in RESTING:
+        if now["ActiveState"] not in RESTING:
+            _control(host, "stop", unit, now)
+        return f"{unit} is {was['ActiveState']}, as before"
+    # It was on its way up, e.g. between two crashes: let it try again, as before.
+    if now["ActiveState"] in RESTING:
+        units.control(host, "start", "--no-block", "--", unit)
+    return f"{unit} is being started, as before"
+
+
+def _bring_back(unit: str, now: dict[str, str], children: int, host: System) -> str:
+    host.run(["systemctl", "reset-failed", "--", unit], check=False)
+    cursor = units.cursor(host)
+    # A run that began meanwhile may be of the definition that was taken back.
+    verb = "restart" if now["ActiveState"] in SERVING else "start"
+    try:
+        _control(host, verb, unit, now)
+    except OperationError as error:
+        raise _failed(unit, error.message, cursor, host) from None
+    for _ in range(int(CHILDREN_SECONDS)):
+        now = units.show(host, unit, PROPERTIES)
+        main = units.number(now["MainPID"])
+        if now["ActiveState"] not in SERVING:
+            raise _failed(unit, f"{now['ActiveState']} ({now['SubState']})", cursor, host)
+        if not main or len(processes.pool_children(main)) >= children:
+            break
+        host.sleep(1)
+    return f"{unit} serves again ({units.running(units.number(now['MainPID']))})"
+
+
+def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
+    lines = units.evidence(host, unit, cursor)
+    why = f": {lines[-1]}" if lines else ""
+    return OperationError(f"{unit} does not serve: {how}{why}", evidence=lines)
+
+
+def _control(host: System, verb: str, unit: str, seen: dict[str, str]) -> None:
+    stop = units.seconds(seen["TimeoutStopUSec"], LONGEST_SECONDS)
+    start = units.seconds(seen["TimeoutStartUSec"], LONGEST_SECONDS)
+    tick = Tick(5, lambda: host.note(f"{unit}: waiting for its {verb}"))
+    argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
+    host.run(argv, timeout=stop + start + 30, tick=tick)

@@ -1,0 +1,251 @@
+"""A file of one size, without holes, mode 600, formatted as swap. Never an active one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any, NamedTuple
+
+from celeriac_host import files, swaps
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System, group_name, user_name
+
+MODE = 0o600
+PIECE_BYTES = 8 * 1024 * 1024
+NOTE_PIECES = 32
+# Asked for in pieces, so that a runner that goes is noticed in between.
+FALLOCATE_BYTES = 256 * 1024 * 1024
+# Blocks that fallocate sets aside are no holes to swapon there; elsewhere zeros are written.
+FALLOCATE_TYPES = ("ext4", "xfs")
+NO_SWAP_TYPES = ("zfs", "tmpfs", "ramfs", "overlay", "squashfs", "nfs", "nfs4", "cifs", "9p")
+
+
+class Seen(NamedTuple):
+    """A regular file, as one that is, or could become, swap."""
+
+    size_bytes: int
+    held_bytes: int
+    mode: int
+    uid: int
+    gid: int
+    header: swaps.Header | None
+
+    @property
+    def whole(self) -> bool:
+        return self.held_bytes >= self.size_bytes
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    seen = _see(args["path"])
+    return (
+        seen is not None
+        and seen.header is not None
+        and seen.size_bytes == args["sizeBytes"]
+        and seen.whole
+        and (seen.mode, seen.uid) == (MODE, 0)
+    )
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    path, size = args["path"], args["sizeBytes"]
+    if swaps.active(path) is not None:
+        raise OperationError(f"{path} is in use as swap; it has to be turned off first")
+    seen = _see(path)
+    if seen is not None and seen.header is None:
+        _refuse_content(path, host)
+    journal.keep("was", _remembered(seen))
+    if seen is not None and seen.size_bytes == size and seen.whole:
+        os.chown(path, 0, 0)
+        os.chmod(path, MODE)
+        if seen.header is None:
+            host.run(["mkswap", path])
+        files.sync_folder(os.path.dirname(path))
+        return f"{path}: {_described(size)}, now mode 600 and formatted"
+    _refuse_full_disk(path, size, seen)
+    if seen is not None and _free_bytes(path) < size:
+        # An inactive swap file has no content: its disk space is worth more than itself.
+        files.remove(path)
+    how = _build(host, path, size)
+    return f"{path}: {_described(size)}, {how}, mode 600, formatted"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    path, was = args["path"], journal.get("was")
+    if was is None:
+        return None
+    if swaps.active(path) is not None:
+        raise OperationError(f"{path} is in use as swap: it can't be put back as it was")
+    files.remove(_new(path))
+    now = _see(path)
+    if was == "absent":
+        if now is not None:
+            files.remove(path)
+        return f"{path} removed again"
+    if now is None or now.size_bytes != was["sizeBytes"]:
+        if now is not None:
+            files.remove(path)
+        _build(host, path, was["sizeBytes"], was["uuid"], was["label"])
+    elif was["uuid"] is not None and (now.header is None or now.header.uuid != was["uuid"]):
+        host.run(["mkswap", *_named(was["uuid"], was["label"]), path])
+    if was["uuid"] is None:
+        _clear_header(path)
+    os.chown(path, was["uid"], was["gid"])
+    os.chmod(path, was["mode"])
+    owner = f"{user_name(was['uid'])}:{group_name(was['gid'])}"
+    return f"{path}: {_described(was['sizeBytes'])} again, mode {was['mode']:o}, {owner}"
+
+
+def _see(path: str) -> Seen | None:
+    try:
+        about = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(about.st_mode):
+        kind = "a symbolic link" if stat.S_ISLNK(about.st_mode) else "not a regular file"
+        raise OperationError(f"{path} is {kind}; expected a regular file, or nothing")
+    mode = stat.S_IMODE(about.st_mode)
+    held = about.st_blocks * 512
+    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))
+
+
+def _remembered(seen: Seen | None) -> Any:
+    if seen is None:
+        return "absent"
+    return {
+        "sizeBytes": seen.size_bytes,
+        "mode": seen.mode,
+        "uid": seen.uid,
+        "gid": seen.gid,
+        "uuid": seen.header.uuid if seen.header else None,
+        "label": seen.header.label if seen.header else "",
+    }
+
+
+def _refuse_content(path: str, host: System) -> None:
+    """Zeros are a swap file that was not formatted yet; anything else is somebody's."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        size = os.fstat(handle).st_size
+        at = 0
+        while at < size:
+            host.heed()
+            try:
+                at = os.lseek(handle, at, os.SEEK_DATA)
+            except OSError:
+                # Only a hole is left.
+                return
+            piece = os.pread(handle, PIECE_BYTES, at)
+            if piece.count(0) != len(piece):
+                raise OperationError(
+                    f"{path} is there and is no swap file; expected swap, zeros, or nothing. "
+                    "Move it away, or choose another path"
+                )
+            at += len(piece)
+    finally:
+        os.close(handle)
+
+
+def _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise OperationError(f"{folder} is not a directory: {path} can't be made there")
+    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)
+    if free < size:
+        raise OperationError(
+            f"the disk has {_described(free)} free for {path}; {_described(size)} are needed"
+        )
+
+
+def _free_bytes(path: str) -> int:
+    disk = os.statvfs(os.path.dirname(path))
+    return disk.f_bavail * disk.f_frsize
+
+
+def _new(path: str) -> str:
+    return path + ".celeriac-new"
+
+
+def _build(host: System, path: str, size: int, uuid: str | None = None, label: str = "") -> str:
+    """Beside it, then renamed over it; returns how it was filled."""
+    new = _new(path)
+    kind = _filesystem(os.path.dirname(path))
+    if kind in NO_SWAP_TYPES or kind.startswith("fuse"):
+        raise OperationError(f"{path} would be on {kind}, which can't hold a swap file")
+    files.remove(new)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    try:
+        os.fchmod(handle, MODE)
+        os.fchown(handle, 0, 0)
+        if kind == "btrfs":
+            # Only while it is empty: swap on btrfs must not be copied on write.
+            host.run(["chattr", "+C", new])
+        how = "allocated" if kind in FALLOCATE_TYPES and _allocate(host, handle, size) else ""
+        if not how:
+            how = "written"
+            _fill(host, handle, path, size)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    host.run(["mkswap", *_named(uuid, label), new])
+    os.rename(new, path)
+    files.sync_folder(os.path.dirname(path))
+    return how
+
+
+def _named(uuid: str | None, label: str) -> list[str]:
+    return (["-U", uuid] if uuid else []) + (["-L", label] if label else [])
+
+
+def _allocate(host: System, handle: int, size: int) -> bool:
+    """False when it could not, or left holes."""
+    try:
+        for at in range(0, size, FALLOCATE_BYTES):
+            host.heed()
+            os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))
+    except OSError:
+        os.ftruncate(handle, 0)
+        return False
+    return os.fstat(handle).st_blocks * 512 >= size
+
+
+def _fill(host: System, handle: int, path: str, size: int) -> None:
+    zeros = memoryview(bytes(PIECE_BYTES))
+    os.lseek(handle, 0, os.SEEK_SET)
+    written = pieces = 0
+    while written < size:
+        host.heed()
+        written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])
+        pieces += 1
+        if pieces % NOTE_PIECES == 0:
+            os.fdatasync(handle)
+            host.note(f"{path}: {_described(written)} of {_described(size)} written")
+
+
+def _clear_header(path: str) -> None:
+    size = min(swaps.PAGE_BYTES, os.path.getsize(path))
+    with open(path, "r+b") as file:
+        file.write(bytes(size))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _filesystem(folder: str) -> str:
+    """The type of the file system that a folder is on: the longest mount point above it."""
+    real = os.path.realpath(folder)
+    best, kind = "", "unknown"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            point = swaps.unescaped(before.split()[4])
+            inside = real == point or real.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(best):
+                best, kind = point, after.split()[0]
+    return kind
+
+
+def _described(size_bytes: int) -> str:
+    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.4g} {unit}"
+    return f"{size_bytes} B"

@@ -1,0 +1,105 @@
+"""Proof that the unit runs as asked, for some time. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from celeriac_host import processes, units
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+STEADY = ("ActiveState", "MainPID", "NRestarts")
+NOTE_SECONDS = 5.0
+POLL_SECONDS = 1.0
+# A child that is just being replaced is missing for a moment.
+REPLACED_SECONDS = 10.0
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
+    unit, children = args["unit"], args["children"]
+    _compare(unit, args["properties"], host)
+    first = units.show(host, unit, [*STEADY, "SubState"])
+    since = time.time()
+    if first["ActiveState"] != "active":
+        raise _failed(unit, f"is {first['ActiveState']} ({first['SubState']})", since, host)
+    main = units.number(first["MainPID"])
+    _wait_for_children(unit, main, children, float(args["timeoutSeconds"]), host, first, since)
+    healthy = float(args["minHealthySeconds"])
+    end = time.monotonic() + healthy
+    next_note = time.monotonic() + NOTE_SECONDS
+    while time.monotonic() < end:
+        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))
+        _stay_put(unit, first, since, host)
+        if time.monotonic() >= next_note:
+            next_note += NOTE_SECONDS
+            host.note(f"{unit}: steady, {max(end - time.monotonic(), 0):.0f} s to go")
+    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first, since)
+    pids = [child.pid for child in processes.pool_children(main)]
+    line = f"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s"
+    return line, {"mainPid": main, "children": pids, "restarts": units.number(first["NRestarts"])}
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
+    return None
+
+
+def _compare(unit: str, asked: dict[str, str], host: System) -> None:
+    if not asked:
+        return
+    seen = units.show(host, unit, list(asked))
+    wrong = [
+        f"{name} is {seen.get(name, 'unknown to this systemd')}, expected {value}"
+        for name, value in asked.items()
+        if seen.get(name) != value
+    ]
+    if wrong:
+        raise OperationError(f"{unit} is not as asked: {'; '.join(wrong)}", evidence=wrong)
+
+
+def _wait_for_children(
+    unit: str,
+    main: int,
+    expected: int | None,
+    timeout: float,
+    host: System,
+    first: dict[str, str],
+    since: float,
+) -> None:
+    if expected is None:
+        return
+    end = time.monotonic() + timeout
+    while True:
+        found = processes.pool_children(main)
+        if len(found) == expected:
+            return
+        _stay_put(unit, first, since, host)
+        if time.monotonic() >= end:
+            raise OperationError(
+                f"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}",
+                evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in found]
+                or units.evidence(host, unit, "", since=since),
+            )
+        host.sleep(POLL_SECONDS / 2)
+
+
+def _stay_put(unit: str, first: dict[str, str], since: float, host: System) -> None:
+    now = units.show(host, unit, STEADY)
+    moved = [
+        f"{name} went from {first[name]} to {now[name]}"
+        for name in STEADY
+        if now[name] != first[name]
+    ]
+    if moved:
+        raise _failed(unit, "does not keep running: " + ", ".join(moved), since, host)
+
+
+def _failed(unit: str, how: str, since: float, host: System) -> OperationError:
+    lines = units.evidence(host, unit, "", since=since)
+    why = units.last_exception(lines)
+    return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)

@@ -1,0 +1,26 @@
+"""Removes a file, beside a backup."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celeriac_host import aside, files
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return not os.path.lexists(args["path"])
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    path = args["path"]
+    found = aside.expect(path, args["expects"])
+    aside.keep(journal, path, found, None)
+    files.remove(path)
+    return f"{path} removed"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    return aside.put_back(journal)

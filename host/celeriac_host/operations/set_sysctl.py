@@ -1,0 +1,63 @@
+"""Sets one kernel setting in the running kernel."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    wanted: list[str] = args["value"].split()
+    return _read(args["name"]) == wanted
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    name, value = args["name"], args["value"]
+    before = _read(name)
+    journal.keep("value", " ".join(before))
+    _write(name, value)
+    if _read(name) != value.split():
+        raise OperationError(f"the kernel did not take {name} = {value}: it has {_read(name)}")
+    return f"{name} = {value} (was {' '.join(before)})"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    before = journal.get("value")
+    if before is None:
+        return None
+    if _read(args["name"]) != before.split():
+        _write(args["name"], before)
+    return f"{args['name']} = {before} again"
+
+
+def _path(name: str) -> str:
+    # Dots separate; a dot within a word is written as a slash (an interface `eth0.1`).
+    words = [word.replace("/", ".") for word in name.split(".")]
+    if not all(re.fullmatch(r"[A-Za-z0-9_:*-]+(\.[A-Za-z0-9_:*-]+)*", word) for word in words):
+        raise OperationError(f"{name!r} is no name of a kernel setting")
+    return "/proc/sys/" + "/".join(words)
+
+
+def _read(name: str) -> list[str]:
+    try:
+        with open(_path(name), encoding="utf-8") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        raise OperationError(f"this kernel has no setting {name}") from None
+    except OSError as error:
+        raise OperationError(f"{name} can't be read: {error.strerror}") from None
+
+
+def _write(name: str, value: str) -> None:
+    try:
+        with open(_path(name), "w", encoding="utf-8") as file:
+            file.write(value + "\n")
+    except OSError as error:
+        raise OperationError(
+            f"the kernel does not let {name} be set to {value} here: {error.strerror} "
+            "(in a container it is the outer host's to set)"
+        ) from None

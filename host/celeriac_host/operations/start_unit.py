@@ -1,0 +1,73 @@
+"""Starts the unit and waits until it is active (for Type=notify: ready)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from celeriac_host import units
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System, Tick
+
+PROPERTIES = ("ActiveState", "SubState", "Result", "MainPID", "TimeoutStopUSec")
+RESTING = ("inactive", "failed")
+LONGEST_STOP_SECONDS = 3600.0
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return units.show(host, args["unit"], PROPERTIES)["ActiveState"] == "active"
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    unit, timeout = args["unit"], float(args["timeoutSeconds"])
+    journal.keep("was", units.show(host, unit, PROPERTIES)["ActiveState"])
+    # Earlier starts count for the start limit, by hand too.
+    host.run(["systemctl", "reset-failed", "--", unit], check=False)
+    cursor = units.cursor(host)
+    begun = time.monotonic()
+
+    def tell() -> None:
+        waited = time.monotonic() - begun
+        host.note(f"{unit}: waiting until it is ready, {waited:.0f} s of {timeout:g}")
+
+    argv = ["systemctl", "--no-pager", "--no-ask-password", "start", "--", unit]
+    try:
+        host.run(argv, timeout=timeout, tick=Tick(5, tell))
+    except OperationError as error:
+        in_time = error.exit_code is not None
+        raise _failed(
+            unit, "" if in_time else f" within {timeout:g} s", error, cursor, host
+        ) from None
+    now = units.show(host, unit, PROPERTIES)
+    if now["ActiveState"] != "active":
+        raise _failed(unit, "", OperationError("", ran=argv), cursor, host)
+    return f"{unit} is active (main {now['MainPID']})"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    unit = args["unit"]
+    if journal.get("was") is None:
+        return None
+    now = units.show(host, unit, PROPERTIES)
+    if now["ActiveState"] not in RESTING:
+        timeout = units.seconds(now["TimeoutStopUSec"], LONGEST_STOP_SECONDS) + 30
+        argv = ["systemctl", "--no-pager", "--no-ask-password", "stop", "--", unit]
+        tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
+        host.run(argv, timeout=timeout, tick=tick)
+    return f"{unit} stopped again"
+
+
+def _failed(
+    unit: str, limit: str, error: OperationError, cursor: str, host: System
+) -> OperationError:
+    now = units.show(host, unit, PROPERTIES)
+    lines = units.evidence(host, unit, cursor)
+    why = units.last_exception(lines) or (lines[-1] if lines else "")
+    state = f"{now['ActiveState']}, {now['Result']}"
+    return OperationError(
+        f"{unit} did not become ready{limit} ({state})" + (f": {why}" if why else ""),
+        ran=error.ran,
+        exit_code=error.exit_code,
+        evidence=lines or error.evidence,
+    )

@@ -1,0 +1,94 @@
+"""Stops the unit and waits until its cgroup is empty."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import Any
+
+from celeriac_host import processes, units
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System, Tick
+
+PROPERTIES = ("ActiveState", "SubState", "ControlGroup", "MainPID", "Slice")
+RESTING = ("inactive", "failed")
+LEFTOVER_GRACE_SECONDS = 10.0
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    now = units.show(host, args["unit"], PROPERTIES)
+    return now["ActiveState"] in RESTING and not units.cgroup_processes(_group(args["unit"], now))
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    unit, timeout = args["unit"], float(args["timeoutSeconds"])
+    begun = time.monotonic()
+    # Its ControlGroup is empty once it has stopped, whatever is left there.
+    before = units.show(host, unit, PROPERTIES)
+    group = _group(unit, before)
+
+    def tell() -> None:
+        left = units.cgroup_processes(group)
+        waited = time.monotonic() - begun
+        host.note(f"{unit}: waiting for {_described(left)} to end, {waited:.0f} s of {timeout:g}")
+
+    argv = ["systemctl", "--no-pager", "--no-ask-password", "stop", "--", unit]
+    try:
+        host.run(argv, timeout=timeout, tick=Tick(5, tell))
+    except OperationError as error:
+        raise OperationError(
+            f"{unit} could not be stopped: {error.message}",
+            ran=error.ran,
+            exit_code=error.exit_code,
+            evidence=[*error.evidence, *_lines(units.cgroup_processes(group))],
+        ) from None
+    ended = _end_leftovers(group, host)
+    now = units.show(host, unit, PROPERTIES)
+    if now["ActiveState"] not in RESTING:
+        raise OperationError(f"{unit} is {now['ActiveState']} ({now['SubState']}) after its stop")
+    more = f"; {ended} left behind were ended" if ended else ""
+    return f"{unit} stopped, no process left{more}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
+    # The unit's guard brings it back, after its definition was put back.
+    return None
+
+
+def _group(unit: str, seen: dict[str, str]) -> str:
+    return seen["ControlGroup"] or f"/{seen['Slice'] or 'system.slice'}/{unit}"
+
+
+def _end_leftovers(group: str, host: System) -> int:
+    """With KillMode=process or none, systemd leaves them there; all in it is the unit's own."""
+    left = units.cgroup_processes(group)
+    ended = len(left)
+    for name in (signal.SIGTERM, signal.SIGKILL):
+        _signal(left, name)
+        end = time.monotonic() + LEFTOVER_GRACE_SECONDS
+        while left and time.monotonic() < end:
+            host.sleep(0.2)
+            left = units.cgroup_processes(group)
+    if left:
+        raise OperationError(
+            f"{_described(left)} did not end, not even by KILL", evidence=_lines(left)
+        )
+    return ended
+
+
+def _signal(those: list[processes.Process], name: signal.Signals) -> None:
+    for each in those:
+        if processes.same(each):
+            with suppress(ProcessLookupError):
+                os.kill(each.pid, name)
+
+
+def _described(those: list[processes.Process]) -> str:
+    return f"{len(those)} process{'' if len(those) == 1 else 'es'}"
+
+
+def _lines(those: list[processes.Process]) -> list[str]:
+    return [f"{each.pid} {each.state} {' '.join(each.argv)[:200]}" for each in those]

@@ -1,0 +1,53 @@
+"""Imports the app as the worker would, before anything is stopped. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host import units
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+ANSWER = "celeriac: the app imports"
+# As `celery -A app worker` does it, with the tasks that the configuration names.
+CODE = f"""
+import os, sys
+sys.path.insert(0, os.getcwd())
+from celery.app.utils import find_app
+app = find_app(sys.argv[1])
+app.loader.import_default_modules()
+print({ANSWER!r})
+"""
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    unit, app = args["unit"], args["app"]
+    where = units.context(host, unit)
+    paths = [*args["pythonPath"], *filter(None, [where.environment.get("PYTHONPATH")])]
+    done = units.run_as(
+        host,
+        where,
+        [*args["interpreter"], "-c", CODE, app],
+        timeout=args["timeoutSeconds"],
+        env={"PYTHONPATH": ":".join(paths)} if paths else None,
+        check=False,
+    )
+    if done.code != 0 or ANSWER not in done.out:
+        lines = done.lines()
+        what = units.last_exception(lines) or (lines[-1].strip() if lines else "it said nothing")
+        raise OperationError(
+            f"the app {app} does not import as {where.identity.name} in {where.directory}: {what}",
+            ran=[*args["interpreter"], "-c", "(imports the app)", app],
+            exit_code=done.code if done.code >= 0 else None,
+            evidence=lines,
+        )
+    return f"the app {app} imports as {where.identity.name} in {where.directory}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
+    return None

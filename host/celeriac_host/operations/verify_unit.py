@@ -1,0 +1,68 @@
+"""`systemd-analyze verify` over a unit's text, before it is installed. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from typing import Any
+
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+UNIT_NAME = re.compile(
+    r"(?:^|(?<=[\s'\"/]))([\w:.\\@-]+\.(?:service|socket|target|device|mount|automount|swap|timer"
+    r"|path|slice|scope))\b"
+)
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    unit = args["unit"]
+    # /run is memory: it has room when the disk is full.
+    folder = tempfile.mkdtemp(prefix="celeriac-", dir="/run")
+    try:
+        path = os.path.join(folder, unit)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(args["text"])
+        done = host.run(["systemd-analyze", "verify", "--man=no", path], timeout=90, check=False)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    lines = [line for line in done.err.splitlines() if line.strip()]
+    # It exits 0 on much that it complains of: what it says counts.
+    found = [line.replace(folder + "/", "") for line in lines if _concerns(line, unit, folder)]
+    if not found and done.code != 0 and not lines:
+        found = [f"systemd-analyze verify ended with exit code {done.code} and said nothing"]
+    if found:
+        raise OperationError(
+            f"systemd finds fault with {unit}: {found[0]}",
+            ran=done.argv,
+            exit_code=done.code,
+            evidence=found,
+        )
+    return f"systemd finds no fault with {unit}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
+    return None
+
+
+def _concerns(line: str, unit: str, folder: str) -> bool:
+    """Lines on other units of the host are not ours; they begin with that unit's path or name."""
+    if folder in line:
+        return True
+    named = UNIT_NAME.match(line) or re.match(r"(?:/\S+/)([\w:.\\@-]+\.[a-z]+)(?:\.d/\S+)?:", line)
+    if named is None:
+        return True
+    name, _, suffix = unit.rpartition(".")
+    ours = {unit}
+    if "@" in name:
+        # A template is looked at through an instance of its own making.
+        stem = re.escape(name[: name.index("@") + 1])
+        return re.fullmatch(rf"{stem}[^@]*\.{suffix}", named.group(1)) is not None
+    return named.group(1) in ours

@@ -1,0 +1,30 @@
+"""Writes a whole file, atomically, beside a backup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host import aside, files
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    found = files.find(args["path"])
+    return (
+        found is not None
+        and found.content == args["text"].encode("utf-8")
+        and found.mode == int(args["mode"], 8)
+    )
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    path = args["path"]
+    wanted = files.sha256(args["text"].encode("utf-8"))
+    found = aside.expect(path, args["expects"], also=wanted)
+    aside.change(journal, path, found, args["text"], int(args["mode"], 8))
+    return f"{path} written ({args['mode']})"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    return aside.put_back(journal)
