@@ -48,6 +48,7 @@ function linters(files: readonly string[]): Linter[] {
       name: 'vermin',
       command: ['vermin', '--target=3.8-', '--violations', '--no-tips', '--quiet', 'host'],
     },
+    { name: 'docs', command: [process.execPath, 'tools/docs.ts', '--check'] },
     { name: 'actionlint', command: ['actionlint', ...workflows] },
     {
       name: 'zizmor',
