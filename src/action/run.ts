@@ -176,8 +176,10 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   async carryOut(agent: Agent, plan: Plan, about: About): Promise<Outcome | null> {
     const { reporter } = this;
     const dryRun = this.#host['dry-run'];
-    const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
-    await reporter.group(title, async () => reporter.info(renderPlanText(plan)));
+    if (plan.operations.length > 0) {
+      const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
+      await reporter.group(title, async () => reporter.info(renderPlanText(plan)));
+    }
     for (const { level, message, where } of plan.findings) {
       reporter[level](message, where ?? this.#name);
     }
@@ -203,7 +205,9 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     reporter.output('changed', String(outcome?.result === 'committed'));
     reporter.output('transaction', outcome?.result === 'committed' ? outcome.transaction : '');
     reporter.info(sentence);
-    reporter.info(renderChecklistText(checklist));
+    if (outcome !== null || plan.operations.length === 0) {
+      reporter.info(renderChecklistText(checklist));
+    }
     const markdown = [
       plan.findings.length === 0 ? '' : renderFindings(plan.findings),
       plan.operations.length === 0
