@@ -36,7 +36,7 @@ function linters(files: readonly string[]): Linter[] {
   const actions = files.filter((file) => /^actions\/[^/]+\/action\.yml$/.test(file));
   const biome = path.join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome');
   return [
-    { name: 'biome', command: [process.execPath, biome, 'check', '.'] },
+    { name: 'biome', command: [process.execPath, biome, 'check', '--error-on-warnings', '.'] },
     { name: 'shellcheck', command: ['shellcheck', '-x', ...files.filter(isShellScript)] },
     { name: 'ruff', command: ['ruff', 'check', '.'] },
     { name: 'ruff format', command: ['ruff', 'format', '--diff', '.'] },
