@@ -323,7 +323,7 @@ class AgentLink {
   ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== null || this.#state !== 'ready') {
-        reject(this.#failure ?? protocolError(step, 'the agent was closed before', []));
+        reject(this.#failure ?? closedError(step));
         return;
       }
       this.#lastId += 1;
@@ -489,6 +489,10 @@ class AgentLink {
       this.#failStart({ kind: 'exit', code, signal });
       return;
     }
+    if (this.#state === 'leaving') {
+      this.#fail(closedError);
+      return;
+    }
     const how = code === null ? (signal ?? 'no exit code') : `exit code ${code}`;
     this.#fail(
       (point) =>
@@ -538,7 +542,7 @@ function faultError(step: string, fault: Fault): HostError {
     ...(fault.exitCode === undefined ? {} : { exitCode: fault.exitCode }),
     evidence: fault.evidence ?? [],
     undone: [],
-    next: fault.next ?? 'See the lines above, and `journalctl` on the server.',
+    next: fault.next || 'See the lines above, and `journalctl` on the server.',
   });
 }
 
@@ -548,6 +552,14 @@ function timeoutError(step: string, limit: Seconds): HostError {
     exitCode: null,
     evidence: [],
     next: 'See whether the server is overloaded or a disk of it hangs (`uptime`, `dmesg`), then run again.',
+  });
+}
+
+function closedError(step: string): HostError {
+  return new HostError(`The session with the host was closed at: ${step}.`, {
+    step,
+    evidence: [],
+    next: 'Run again: what the host holds is read anew.',
   });
 }
 

@@ -391,6 +391,8 @@ async function attemptConnection(
   const client = ssh.connection;
   client?.on('connect', () => {
     seen.connected = true;
+    // Small messages, each waiting for its answer: Nagle's algorithm would hold every one back.
+    client.setNoDelay(true);
   });
   client?.on('error', (error) => {
     seen.firstError ??= error;

@@ -51,6 +51,8 @@ export class TestServer implements AsyncDisposable {
     server.on('connection', (connection) => {
       this.connections += 1;
       this.#open.add(connection);
+      // There at run time, but not in the types.
+      (connection as Connection & { setNoDelay(on: boolean): void }).setNoDelay(true);
       connection.on('error', () => {});
       connection.on('close', () => this.#open.delete(connection));
       options.onConnection?.(connection, this.connections);
