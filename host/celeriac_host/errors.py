@@ -53,7 +53,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, RunnerGone):
         return "the runner is gone"
     if isinstance(error, OSError) and error.strerror:
-        where = f": {os.fsdecode(error.filename)}" if error.filename else ""
+        named = isinstance(error.filename, (str, bytes))
+        where = f": {os.fsdecode(error.filename)}" if named else ""
         return f"{error.strerror}{where}{_place(error)}"
     return f"{type(error).__name__}: {error}{_place(error)}"
 

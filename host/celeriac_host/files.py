@@ -51,10 +51,11 @@ def find(path: str) -> Found | None:
                 f"{path} is a symbolic link to {os.readlink(path)}; expected a regular file"
             ) from None
         raise OperationError(f"{path} can't be read: {error.strerror}") from None
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(handle)
+        raise OperationError(f"{path} is not a regular file; expected one")
     with os.fdopen(handle, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise OperationError(f"{path} is not a regular file; expected one")
         return Found(
             file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns
         )

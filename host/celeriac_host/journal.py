@@ -140,7 +140,7 @@ def remembered(state: str) -> list[dict[str, Any]]:
                 "state": Journal(os.path.join(root, name)).state(),
             }
         )
-    return found
+    return sorted(found, key=lambda each: float(each["startedAt"]))
 
 
 def read_plan(folder: str) -> dict[str, Any] | None:

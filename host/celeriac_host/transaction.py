@@ -208,12 +208,12 @@ class _Work:
         step = self.steps[index]
         step.update(status="failed", message=message)
         self._record("failed", index=index, message=message)
-        self.tell({"kind": "step-ended", "step": step})
+        self.tell({"kind": "step-ended", "step": dict(step)})
 
     def _end_step(self, index: int, status: str, message: str, begun: float) -> None:
         seconds = round(time.monotonic() - begun, 3)
         self.steps[index].update(status=status, message=message, seconds=seconds)
-        self.tell({"kind": "step-ended", "step": self.steps[index]})
+        self.tell({"kind": "step-ended", "step": dict(self.steps[index])})
 
     def _record(self, event: str, **more: Any) -> None:
         """Undoing goes on though the journal can't be written."""
