@@ -1,5 +1,7 @@
+import { ConfigError } from '../model/errors.ts';
 import type { HttpProbe } from '../model/facts.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
+import type { VerifyValues } from './action-inputs.ts';
 
 /** How verify proves that the worker really works: by jobs through its own queues. */
 export type GateDesired =
@@ -49,8 +51,10 @@ export interface VerifyDesired {
   readonly maxErrors: number | null;
   /** Restarts by systemd since the unit was last started by hand or by a deploy. */
   readonly maxRestarts: number;
-  /** Where stuck jobs are looked for; `null`: nowhere. */
-  readonly database: { readonly path: string; readonly thresholdSeconds: Seconds } | null;
+  /** Where stuck jobs are looked for; `null`: in what is below the unit's WorkingDirectory. */
+  readonly database: string | null;
+  /** From which age on a job without a sign of life is stuck. */
+  readonly thresholdSeconds: Seconds;
   /** Looks and judges, submits no job. */
   readonly dryRun: boolean;
 }
@@ -68,5 +72,69 @@ export const verifyDefaults = {
   maxErrors: null,
   maxRestarts: 0,
   database: null,
+  thresholdSeconds: seconds(1800),
   dryRun: false,
 } as const satisfies VerifyDesired;
+
+/** How long one HTTP probe may take. */
+const probeTimeout = seconds(10);
+
+/**
+ * The inputs of the verify action as one desired state.
+ *
+ * @throws ConfigError when the chosen gate lacks what it needs
+ */
+export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
+  return {
+    unit: inputs.unit,
+    gate: readGate(inputs),
+    gateTimeoutSeconds: inputs['gate-timeout'],
+    probes: inputs['http-probes'].map((url) => ({ url, timeoutSeconds: probeTimeout })),
+    swapBytes: inputs['swap-size'].bytes,
+    concurrency: inputs.concurrency.value,
+    memoryMaxBytes: inputs['memory-max'].bytes,
+    memoryHighBytes: inputs['memory-high'].bytes,
+    max429: inputs['max-429'],
+    maxErrors: inputs['max-errors'].value,
+    maxRestarts: inputs['max-restarts'],
+    database: inputs.database.path,
+    thresholdSeconds: inputs.threshold,
+    dryRun: inputs['dry-run'],
+  };
+}
+
+function readGate(inputs: VerifyValues): GateDesired {
+  switch (inputs.gate) {
+    case 'none':
+    case 'canary':
+      return { kind: inputs.gate };
+    case 'task':
+      if (inputs['gate-task'] === '') throw missing('gate-task', inputs.gate, 'the name of a task');
+      return {
+        kind: 'task',
+        task: inputs['gate-task'],
+        queue: inputs['gate-queue'] === '' ? null : inputs['gate-queue'],
+        args: inputs['gate-args'],
+      };
+    case 'http':
+      if (inputs['gate-url'] === '') throw missing('gate-url', inputs.gate, 'a URL');
+      return {
+        kind: 'http',
+        method: inputs['gate-method'],
+        url: inputs['gate-url'],
+        form: inputs['gate-form'],
+        pollUrl: inputs['gate-poll-url'] === '' ? null : inputs['gate-poll-url'],
+        field: inputs['gate-field'],
+        done: inputs['gate-done'],
+        failed: inputs['gate-failed'],
+      };
+  }
+}
+
+function missing(name: string, gate: string, expected: string): ConfigError {
+  return new ConfigError(
+    `input ${name}`,
+    `\`gate: ${gate}\` is chosen, but \`${name}\` is not given`,
+    expected,
+  );
+}

@@ -1,0 +1,52 @@
+import type { VerifyDesired } from '../config/verify-desired.ts';
+import { GateError } from '../model/errors.ts';
+import type { Verdict } from '../model/verdict.ts';
+import { checkGate } from './checks/gate.ts';
+import { checkErrors, checkRateLimits } from './checks/journal.ts';
+import { checkKernelOom, checkMemory, checkSwap, checkUnitOom } from './checks/memory.ts';
+import { checkProcesses, checkStrays } from './checks/processes.ts';
+import { checkProbes, checkStuckRows } from './checks/services.ts';
+import { checkLimits, checkRestarts, checkSupervision, checkUnit } from './checks/unit.ts';
+import type { VerifyEvidence } from './evidence.ts';
+
+/**
+ * The verdict over everything that was seen. A warning leaves the host healthy; a check that could
+ * not be made is named as such.
+ */
+export function judge(seen: VerifyEvidence, desired: VerifyDesired): Verdict {
+  // What the jobs left behind counts: a kill or a restart during the gate is a finding.
+  const facts = seen.after ?? seen.before;
+  const checks = [
+    checkUnit(facts),
+    checkLimits(facts, desired),
+    checkSupervision(facts),
+    checkProcesses(facts, desired, seen.call),
+    checkStrays(facts, seen.strays),
+    checkSwap(facts, desired),
+    checkMemory(seen.before, seen.after),
+    checkUnitOom(facts),
+    checkKernelOom(facts),
+    checkRestarts(facts, desired),
+    checkRateLimits(facts, desired),
+    checkErrors(facts, desired),
+    ...checkProbes(facts, desired),
+    checkStuckRows(seen.stuck, desired),
+    ...checkGate(seen.gate),
+  ];
+  return { healthy: checks.every(({ state }) => state !== 'failed'), checks };
+}
+
+/** The error of the first check that failed; `null` when the verdict is healthy. */
+export function gateError(verdict: Verdict): GateError | null {
+  const [first, ...others] = verdict.checks.filter(({ state }) => state === 'failed');
+  if (first === undefined) return null;
+  const expected = first.expected === '' ? '' : `; expected ${first.expected}`;
+  const more =
+    others.length === 0 ? '' : ` (failed, too: ${others.map(({ id }) => id).join(', ')})`;
+  return new GateError(
+    first.id,
+    `${first.title}: ${first.seen}${expected}${more}`,
+    first.evidence,
+    first.next,
+  );
+}

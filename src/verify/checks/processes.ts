@@ -1,0 +1,84 @@
+import type { VerifyDesired } from '../../config/verify-desired.ts';
+import type { ProcessFact } from '../../model/facts.ts';
+import type { Check } from '../../model/verdict.ts';
+import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
+import { checkOf, doubtful, fine, wrong } from '../check.ts';
+import type { Stray, VerifyFacts, WorkerCall } from '../evidence.ts';
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** One main process and as many pool children as asked for. */
+export function checkProcesses(
+  { unit }: VerifyFacts,
+  desired: VerifyDesired,
+  call: WorkerCall | null,
+): Check {
+  const main = unit.processes.find((process) => process.pid === unit.mainPid);
+  const children = unit.processes.filter((process) => process.parentPid === unit.mainPid);
+  const dead = children.filter((process) => process.state === 'Z');
+  const living = children.length - dead.length;
+  const expected = expectedChildren(desired, call);
+  const evidence = unit.processes.map(describeProcess);
+  const seen = `${main === undefined ? 'no' : '1'} main, ${countChildren(living)}`;
+  const wanted = `1 main, ${describeRange(expected)}`;
+  const remarks = [
+    main === undefined || living < expected.min || living > expected.max
+      ? wrong(seen, wanted, 'compare --concurrency with what runs, and read the worker’s journal')
+      : fine(seen),
+  ];
+  if (dead.length > 0) {
+    const next = 'look at it again; a main process that reaps no children hangs';
+    remarks.push(doubtful(formatCount(dead.length, 'zombie'), 'no zombies', next));
+  }
+  const open = remarks.some((remark) => remark.state !== 'passed');
+  return checkOf('processes', 'processes', remarks, open ? evidence : []);
+}
+
+/** Workers outside the unit: they take its jobs and nobody supervises them. */
+export function checkStrays(facts: VerifyFacts, strays: readonly Stray[]): Check {
+  if (strays.length === 0) return checkOf('strays', 'stray workers', [fine('none')]);
+  const evidence = strays.map(
+    ({ pid, argv, cgroup, startedAt }) =>
+      `pid ${pid}, for ${formatDuration(facts.host.now - startedAt)}, in ${cgroup}: ${argv.join(' ')}`,
+  );
+  return checkOf(
+    'strays',
+    'stray workers',
+    [wrong(formatCount(strays.length, 'worker'), 'none', 'run deploy-worker: it ends them by pid')],
+    evidence,
+  );
+}
+
+function expectedChildren(desired: VerifyDesired, call: WorkerCall | null): Range {
+  const beat = call?.beat ? 1 : 0;
+  const { concurrency } = desired;
+  // Only a pool that forks has as many children as its concurrency.
+  const asked = concurrency === null || call?.forks === false ? null : concurrency;
+  const pool = asked === null ? (call?.children ?? null) : { min: asked, max: asked };
+  return pool === null
+    ? { min: 1, max: Number.POSITIVE_INFINITY }
+    : { min: pool.min + beat, max: pool.max + beat };
+}
+
+function describeRange({ min, max }: Range): string {
+  if (min === max) return countChildren(min);
+  return Number.isFinite(max)
+    ? `${min} to ${countChildren(max)}`
+    : `at least ${countChildren(min)}`;
+}
+
+const countChildren = (count: number): string => formatCount(count, 'child', 'children');
+
+function describeProcess({
+  pid,
+  parentPid,
+  state,
+  user,
+  residentBytes,
+  argv,
+}: ProcessFact): string {
+  return `pid ${pid} of ${parentPid}, ${state}, ${user}, ${formatBytes(residentBytes)}: ${argv.join(' ')}`;
+}

@@ -1,0 +1,53 @@
+import type { VerifyDesired } from '../../config/verify-desired.ts';
+import type { HttpAnswer, HttpProbe } from '../../model/facts.ts';
+import type { Check } from '../../model/verdict.ts';
+import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { checkOf, fine, skippedCheck, wrong } from '../check.ts';
+import type { StuckSearch, VerifyFacts } from '../evidence.ts';
+
+/** One check for each HTTP probe: a status of 200 to 299. */
+export function checkProbes({ http }: VerifyFacts, desired: VerifyDesired): readonly Check[] {
+  return desired.probes.map((probe, index) => checkProbe(probe, http[index]));
+}
+
+function checkProbe(probe: HttpProbe, answer: HttpAnswer | undefined): Check {
+  const title = `GET ${probe.url}`;
+  const expected = 'a status of 200 to 299';
+  if (answer === undefined || answer.status === null) {
+    const problem = answer?.error ?? 'not asked';
+    const next = 'see that the service listens there, seen from the host itself';
+    return checkOf('http', title, [wrong(`no answer: ${problem}`, expected, next)]);
+  }
+  const seen = `${answer.status} in ${formatDuration(answer.seconds)}`;
+  if (answer.status >= 200 && answer.status <= 299) return checkOf('http', title, [fine(seen)]);
+  const word = answer.status === 503 ? `${seen}: degraded` : seen;
+  const body = answer.body.split('\n').filter((line) => line.trim() !== '');
+  return checkOf('http', title, [wrong(word, expected, 'see what its answer names')], body);
+}
+
+/** Rows that say "processing" for longer than the threshold. */
+export function checkStuckRows(search: StuckSearch, desired: VerifyDesired): Check {
+  const title = 'stuck jobs';
+  if (search.kind === 'not-read') {
+    return skippedCheck('stuck-jobs', title, `not read: ${search.why}`);
+  }
+  const stuck = search.rows.filter(({ count }) => count > 0);
+  const threshold = formatDuration(desired.thresholdSeconds);
+  if (stuck.length === 0) {
+    return checkOf('stuck-jobs', title, [fine(`none older than ${threshold}`)]);
+  }
+  const total = stuck.reduce((sum, { count }) => sum + count, 0);
+  const evidence = stuck.map(({ table, count, oldestAgeSeconds, sampleIds }) => {
+    const more = count > sampleIds.length ? ', …' : '';
+    const ids = sampleIds.length === 0 ? '' : `: ${sampleIds.join(', ')}${more}`;
+    return `${table}: ${formatCount(count, 'row')}, oldest ${formatDuration(oldestAgeSeconds)}${ids}`;
+  });
+  const seen = `${formatCount(total, 'row')} in ${stuck.map(({ table }) => table).join(', ')}`;
+  const next = 'run cleanup, first with dry-run';
+  return checkOf(
+    'stuck-jobs',
+    title,
+    [wrong(seen, `none older than ${threshold}`, next)],
+    evidence,
+  );
+}

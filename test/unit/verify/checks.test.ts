@@ -1,0 +1,621 @@
+import { describe, expect, test } from 'vitest';
+import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
+import type { UnitFact } from '../../../src/model/facts.ts';
+import type { JobReport } from '../../../src/model/outcome.ts';
+import { epochSeconds, MiB, seconds } from '../../../src/model/units.ts';
+import type { Check } from '../../../src/model/verdict.ts';
+import { gateError, judge } from '../../../src/verify/checks.ts';
+import type {
+  GateRequest,
+  GateRun,
+  VerifyEvidence,
+  VerifyFacts,
+} from '../../../src/verify/evidence.ts';
+import { desired, evidence, facts, mib, now, process, unitFact, workerCall } from './facts.ts';
+
+function check(id: string, seen: VerifyEvidence, wanted: VerifyDesired = desired()): Check {
+  const found = judge(seen, wanted).checks.find((one) => one.id === id);
+  if (found === undefined) throw new Error(`no check ${id}`);
+  return found;
+}
+
+const withFacts = (changes: Partial<VerifyFacts>): VerifyEvidence =>
+  evidence({ before: facts(changes) });
+const withUnit = (changes: Partial<UnitFact>): VerifyEvidence =>
+  withFacts({ unit: unitFact(changes) });
+const withProperties = (changes: Record<string, string>): VerifyEvidence =>
+  withUnit({ properties: { ...unitFact().properties, ...changes } });
+
+describe('a healthy host', () => {
+  test('passes, check by check', () => {
+    const verdict = judge(evidence(), desired());
+    expect(verdict.healthy).toBe(true);
+    expect(verdict.checks.map(({ id, state, seen }) => [id, state, seen])).toEqual([
+      ['unit', 'passed', 'active (running) for 16 min, ready by its own word (Type=notify)'],
+      ['limits', 'passed', 'MemoryMax 800 MiB; MemoryHigh 600 MiB'],
+      ['supervision', 'passed', 'Restart=always; watchdog 5 min'],
+      ['processes', 'passed', '1 main, 1 child'],
+      ['strays', 'passed', 'none'],
+      ['swap', 'passed', '2 GiB at /swapfile, priority -2'],
+      ['memory', 'passed', 'unit: 212 MiB, peak 300 MiB; host: 444 MiB of 3.8 GiB used'],
+      ['oom', 'passed', 'none since its start'],
+      ['kernel-oom', 'passed', 'none since the unit’s start'],
+      ['restarts', 'passed', 'none'],
+      ['rate-limits', 'passed', 'none in 120 lines since its start'],
+      ['errors', 'passed', 'none in 120 lines since its start'],
+      ['stuck-jobs', 'passed', 'none older than 30 min'],
+      ['gate', 'skipped', 'no gate is asked for: no job proves that it works'],
+    ]);
+    expect(gateError(verdict)).toBeNull();
+  });
+
+  test('with everything asked for as it is', () => {
+    const wanted = desired({
+      swapBytes: mib(2048),
+      concurrency: 1,
+      memoryMaxBytes: mib(800),
+      memoryHighBytes: mib(600),
+    });
+    expect(judge(evidence(), wanted).checks.filter(({ state }) => state !== 'passed')).toEqual([
+      expect.objectContaining({ id: 'gate', state: 'skipped' }),
+    ]);
+  });
+});
+
+describe('the unit', () => {
+  test('that crashes is shown with the end of its journal', () => {
+    const tail = Array.from({ length: 30 }, (_, index) => `line ${index}`);
+    const seen = evidence({
+      before: facts({
+        unit: unitFact({
+          activeState: 'activating',
+          subState: 'auto-restart',
+          properties: { ...unitFact().properties, Result: 'exit-code' },
+        }),
+        journal: { since: null, entries: 30, suspects: [], tail },
+      }),
+    });
+    expect(check('unit', seen)).toMatchObject({
+      state: 'failed',
+      seen: 'activating (auto-restart), result exit-code',
+      expected: 'active (running)',
+      evidence: tail.slice(-15),
+    });
+  });
+
+  test.each([
+    ['failed', 'failed'],
+    ['inactive', 'dead'],
+    ['active', 'exited'],
+    ['activating', 'start'],
+    ['deactivating', 'stop-sigterm'],
+  ])('%s (%s) fails', (activeState, subState) => {
+    expect(check('unit', withUnit({ activeState, subState })).state).toBe('failed');
+  });
+
+  test('disabled, or with a changed file, is a warning', () => {
+    expect(check('unit', withUnit({ unitFileState: 'disabled' }))).toMatchObject({
+      state: 'warning',
+      seen: expect.stringContaining('; disabled'),
+      expected: 'enabled, so that it starts after a reboot',
+    });
+    expect(check('unit', withUnit({ needDaemonReload: true })).state).toBe('warning');
+  });
+});
+
+describe('the limits', () => {
+  test('other than asked for fail', () => {
+    const wanted = desired({ memoryMaxBytes: mib(800), memoryHighBytes: mib(600) });
+    const seen = withProperties({ MemoryMax: 'infinity', MemoryHigh: String(400 * MiB) });
+    expect(check('limits', seen, wanted)).toMatchObject({
+      state: 'failed',
+      seen: 'no MemoryMax; MemoryHigh 400 MiB',
+      expected: 'MemoryMax 800 MiB; MemoryHigh 600 MiB',
+      next: 'deploy again',
+    });
+  });
+
+  test('that look alike are told apart by their bytes', () => {
+    const seen = withProperties({ MemoryMax: String(800 * MiB + 4096) });
+    expect(check('limits', seen, desired({ memoryMaxBytes: mib(800) }))).toMatchObject({
+      state: 'failed',
+      seen: 'MemoryMax 838864896 bytes; MemoryHigh 600 MiB',
+      expected: 'MemoryMax 838860800 bytes',
+    });
+  });
+
+  test('none at all is a warning when none is asked for', () => {
+    const seen = withProperties({ MemoryMax: 'infinity', MemoryHigh: 'infinity' });
+    expect(check('limits', seen)).toMatchObject({
+      state: 'warning',
+      seen: 'no MemoryMax; no MemoryHigh',
+    });
+  });
+
+  test('MemoryHigh without swap is a warning', () => {
+    const { host } = facts();
+    const seen = withFacts({
+      host: { ...host, memory: { ...host.memory, swapTotalBytes: mib(0) } },
+    });
+    expect(check('limits', seen)).toMatchObject({
+      state: 'warning',
+      seen: expect.stringContaining('the host has no swap'),
+    });
+  });
+});
+
+describe('restart and watchdog', () => {
+  test('a watchdog that a healthy worker never answers fails', () => {
+    expect(check('supervision', withProperties({ Type: 'simple' }))).toMatchObject({
+      state: 'failed',
+      seen: 'Restart=always; watchdog 5 min with Type=simple',
+    });
+  });
+
+  test.each(['0', 'infinity'])('WatchdogUSec=%s is a warning', (WatchdogUSec) => {
+    expect(check('supervision', withProperties({ WatchdogUSec })).state).toBe('warning');
+  });
+
+  test('Restart=no is a warning', () => {
+    expect(check('supervision', withProperties({ Restart: 'no' })).state).toBe('warning');
+  });
+
+  test('restarts beyond the limit fail, with the journal', () => {
+    const before = facts({
+      unit: unitFact({ properties: { ...unitFact().properties, NRestarts: '3' } }),
+      journal: { since: null, entries: 1, suspects: [], tail: ['it died'] },
+    });
+    expect(check('restarts', evidence({ before }))).toMatchObject({
+      state: 'failed',
+      seen: '3 restarts',
+      expected: 'none',
+      evidence: ['it died'],
+    });
+    expect(check('restarts', evidence({ before }), desired({ maxRestarts: 2 }))).toMatchObject({
+      state: 'failed',
+      expected: 'at most 2',
+    });
+    expect(check('restarts', evidence({ before }), desired({ maxRestarts: 3 })).state).toBe(
+      'passed',
+    );
+  });
+
+  test('a systemd that counts none is named', () => {
+    expect(check('restarts', withProperties({ NRestarts: '' })).state).toBe('skipped');
+  });
+});
+
+describe('the processes', () => {
+  const children = (count: number) =>
+    withUnit({
+      processes: [
+        process(100, 1),
+        ...Array.from({ length: count }, (_, i) => process(101 + i, 100)),
+      ],
+    });
+
+  test('more or fewer children than the command says fail, and are shown', () => {
+    expect(check('processes', children(5))).toMatchObject({
+      state: 'failed',
+      seen: '1 main, 5 children',
+      expected: '1 main, 1 child',
+    });
+    expect(check('processes', children(5)).evidence).toHaveLength(6);
+    expect(check('processes', children(5)).evidence[1]).toMatch(
+      /^pid 101 of 100, S, root, 70 MiB: \/usr\/bin\/python3 \/usr\/bin\/celery /,
+    );
+    expect(check('processes', children(0))).toMatchObject({
+      state: 'failed',
+      seen: '1 main, 0 children',
+    });
+  });
+
+  test('the input beats the command', () => {
+    expect(check('processes', children(5), desired({ concurrency: 5 })).state).toBe('passed');
+    expect(check('processes', children(1), desired({ concurrency: 5 })).state).toBe('failed');
+  });
+
+  test.each([
+    [{ children: { min: 2, max: 4 } }, 3, 'passed'],
+    [{ children: { min: 2, max: 4 } }, 5, 'failed'],
+    [{ beat: true }, 2, 'passed'],
+    [{ beat: true }, 1, 'failed'],
+    [{ forks: false, children: { min: 0, max: 0 } }, 0, 'passed'],
+    [{ children: null }, 7, 'passed'],
+    [{ children: null }, 0, 'failed'],
+  ] as const)('%j with %d children: %s', (changes, count, state) => {
+    const seen = { ...children(count), call: workerCall(changes) };
+    expect(check('processes', seen).state).toBe(state);
+  });
+
+  test('the processes of a task are not children of the pool', () => {
+    const processes = [process(100, 1), process(101, 100), process(200, 101), process(201, 200)];
+    expect(check('processes', withUnit({ processes })).state).toBe('passed');
+  });
+
+  test('no main process fails', () => {
+    expect(check('processes', withUnit({ mainPid: null, processes: [] })).seen).toBe(
+      'no main, 0 children',
+    );
+  });
+
+  test('a zombie is a warning and no child', () => {
+    const processes = [process(100, 1), process(101, 100), process(102, 100, { state: 'Z' })];
+    expect(check('processes', withUnit({ processes }))).toMatchObject({
+      state: 'warning',
+      seen: '1 main, 1 child; 1 zombie',
+    });
+  });
+
+  test('strays fail with what they are', () => {
+    const stray = {
+      pid: 4711,
+      cgroup: '/user.slice/user-0.slice/session-3.scope',
+      argv: ['celery', '-A', 'celery_app', 'worker'],
+      startedAt: epochSeconds(now - 2 * 86_400),
+    };
+    expect(check('strays', evidence({ strays: [stray, stray, stray] }))).toMatchObject({
+      state: 'failed',
+      seen: '3 workers',
+      expected: 'none',
+      evidence: expect.arrayContaining([
+        'pid 4711, for 2 d, in /user.slice/user-0.slice/session-3.scope: celery -A celery_app worker',
+      ]),
+    });
+  });
+});
+
+describe('memory', () => {
+  const { swap, host, unit } = facts();
+  const none = { ...swap, active: [] };
+
+  test('swap: too small or absent', () => {
+    const small = {
+      ...swap,
+      active: swap.active.map((area) => ({ ...area, sizeBytes: mib(512) })),
+    };
+    const wanted = desired({ swapBytes: mib(2048) });
+    expect(check('swap', withFacts({ swap: small }), wanted)).toMatchObject({
+      state: 'failed',
+      seen: '512 MiB at /swapfile, priority -2',
+      expected: '2 GiB',
+    });
+    expect(check('swap', withFacts({ swap: none }), wanted).state).toBe('failed');
+    expect(check('swap', withFacts({ swap: none })).state).toBe('warning');
+  });
+
+  test('swap: several areas count together; a container can have none', () => {
+    const area = { ...swap.active[0], sizeBytes: mib(1024) } as (typeof swap.active)[number];
+    const two = { ...swap, active: [area, { ...area, path: '/dev/vdb' }] };
+    expect(check('swap', withFacts({ swap: two }), desired({ swapBytes: mib(2048) })).state).toBe(
+      'passed',
+    );
+    const lxc = withFacts({ swap: none, host: { ...host, container: 'lxc' } });
+    expect(check('swap', lxc, desired({ swapBytes: mib(2048) }))).toMatchObject({
+      state: 'skipped',
+      seen: expect.stringContaining('container (lxc)'),
+    });
+  });
+
+  test('before, peak and after', () => {
+    const after = facts({
+      unit: unitFact({
+        memory: { currentBytes: mib(240), peakBytes: mib(310), events: { high: 0, oom_kill: 0 } },
+      }),
+      host: { ...host, memory: { ...host.memory, availableBytes: mib(3400) } },
+    });
+    expect(check('memory', evidence({ after }))).toMatchObject({
+      state: 'passed',
+      seen: 'unit: 212 MiB before, 240 MiB after, peak 310 MiB; host: 444 MiB before, 491 MiB after of 3.8 GiB used',
+    });
+  });
+
+  test('a peak at the limit, throttling and a full host are warnings', () => {
+    const memory = {
+      currentBytes: mib(700),
+      peakBytes: mib(790),
+      events: { high: 12, oom_kill: 0 },
+    };
+    const seen = withFacts({
+      unit: unitFact({ memory }),
+      host: { ...host, memory: { ...host.memory, availableBytes: mib(50) } },
+    });
+    const found = check('memory', seen);
+    expect(found.state).toBe('warning');
+    expect(found.seen).toContain('throttled at MemoryHigh 12 times since its start');
+    expect(found.expected).toContain('a peak well below MemoryMax 800 MiB');
+    expect(found.expected).toContain('memory to spare on the host');
+  });
+
+  test('only throttling during the gate counts once jobs were sent', () => {
+    const memory = (high: number) => ({
+      currentBytes: mib(1),
+      peakBytes: mib(1),
+      events: { high, oom_kill: 0 },
+    });
+    const before = facts({ unit: unitFact({ memory: memory(5) }) });
+    const after = (high: number) => facts({ unit: unitFact({ memory: memory(high) }) });
+    expect(check('memory', evidence({ before, after: after(5) })).state).toBe('passed');
+    expect(check('memory', evidence({ before, after: after(6) })).seen).toContain(
+      'throttled at MemoryHigh 1 time during the gate',
+    );
+  });
+
+  test('a kill in the cgroup fails, also one during the gate', () => {
+    const memory = { ...unit.memory, events: { oom: 2, oom_kill: 1 } } as UnitFact['memory'];
+    const after = facts({ unit: unitFact({ memory }) });
+    expect(check('oom', evidence({ after }))).toMatchObject({
+      state: 'failed',
+      seen: '1 process killed',
+      evidence: ['memory.events: oom 2, oom_kill 1'],
+    });
+    expect(check('oom', withUnit({ memory: null })).state).toBe('skipped');
+  });
+
+  test('kills by the kernel are counted once each', () => {
+    const line = (message: string) => ({ at: epochSeconds(now - 60), message });
+    const outOfMemory = [
+      line('celery invoked oom-killer: gfp_mask=0x0, order=0'),
+      line('oom-kill:constraint=CONSTRAINT_MEMCG,task=celery,pid=101'),
+      line('Memory cgroup out of memory: Killed process 101 (celery) total-vm:1kB'),
+      line('Out of memory: Killed process 200 (python3)'),
+    ];
+    const kernel = { since: epochSeconds(now), outOfMemory, readable: true };
+    expect(check('kernel-oom', withFacts({ kernel }))).toMatchObject({
+      state: 'failed',
+      seen: '2 kills since the unit’s start',
+    });
+    expect(check('kernel-oom', withFacts({ kernel })).evidence[3]).toBe(
+      '2026-01-18 11:01:03 UTC Out of memory: Killed process 200 (python3)',
+    );
+    const unread = { ...kernel, outOfMemory: [], readable: false };
+    expect(check('kernel-oom', withFacts({ kernel: unread })).state).toBe('skipped');
+  });
+});
+
+describe('the journal', () => {
+  const journal = (...messages: string[]) =>
+    withFacts({
+      journal: {
+        since: epochSeconds(now - 960),
+        entries: 500,
+        suspects: messages.map((message, index) => ({
+          at: epochSeconds(now + 10 * index),
+          message,
+        })),
+        tail: [],
+      },
+    });
+  const limited = journal('"GET /x HTTP/1.1" 429 0', 'job 429 done', 'status 429');
+  const broken = journal(
+    '[2026-01-18 11:02:03,123: ERROR/MainProcess] boom',
+    'Traceback (most recent call last):',
+  );
+
+  test('429s beyond the limit fail with their lines', () => {
+    expect(check('rate-limits', limited)).toMatchObject({
+      state: 'failed',
+      seen: '2 in 500 lines since its start',
+      expected: 'none',
+      evidence: [
+        '2026-01-18 11:02:03 UTC "GET /x HTTP/1.1" 429 0',
+        '2026-01-18 11:02:23 UTC status 429',
+      ],
+    });
+    expect(check('rate-limits', limited, desired({ max429: 1 })).expected).toBe('at most 1');
+    expect(check('rate-limits', limited, desired({ max429: 2 })).state).toBe('passed');
+  });
+
+  test('errors are a warning, or fail beyond max-errors', () => {
+    expect(check('errors', broken)).toMatchObject({
+      state: 'warning',
+      seen: '2 in 500 lines since its start',
+    });
+    expect(check('errors', broken, desired({ maxErrors: 0 })).state).toBe('failed');
+    expect(check('errors', broken, desired({ maxErrors: 1 })).state).toBe('failed');
+    expect(check('errors', broken, desired({ maxErrors: 2 })).state).toBe('passed');
+  });
+});
+
+describe('HTTP probes', () => {
+  const url = 'http://localhost/api/health';
+  const probes = [{ url, timeoutSeconds: seconds(10) }];
+  const answer = (status: number | null, body = '', error: string | null = null) =>
+    withFacts({ http: [{ url, status, body, error, seconds: seconds(0.05) }] });
+
+  test.each([
+    [200, 'passed'],
+    [204, 'passed'],
+    [301, 'failed'],
+    [404, 'failed'],
+    [500, 'failed'],
+  ] as const)('%d: %s', (status, state) => {
+    expect(check('http', answer(status), desired({ probes })).state).toBe(state);
+  });
+
+  test('503 shows the answer', () => {
+    expect(
+      check('http', answer(503, '{"status":\n\n"degraded"}\n'), desired({ probes })),
+    ).toMatchObject({
+      title: `GET ${url}`,
+      state: 'failed',
+      seen: '503 in 50 ms: degraded',
+      evidence: ['{"status":', '"degraded"}'],
+    });
+  });
+
+  test('no answer says why', () => {
+    const seen = answer(null, '', 'connection refused');
+    expect(check('http', seen, desired({ probes })).seen).toBe('no answer: connection refused');
+    expect(check('http', withFacts({ http: [] }), desired({ probes })).state).toBe('failed');
+  });
+});
+
+describe('stuck jobs', () => {
+  test('rows are named by table, age and id', () => {
+    const rows = [
+      {
+        table: 'jobs',
+        count: 2,
+        oldestAgeSeconds: seconds(7200),
+        sampleIds: ['77cfa3cd', 'b49d06f6'],
+      },
+      { table: 'batch_links', count: 12, oldestAgeSeconds: seconds(3600), sampleIds: ['a'] },
+      { table: 'video_jobs', count: 0, oldestAgeSeconds: seconds(0), sampleIds: [] },
+    ];
+    expect(check('stuck-jobs', evidence({ stuck: { kind: 'read', rows } }))).toMatchObject({
+      state: 'failed',
+      seen: '14 rows in jobs, batch_links',
+      expected: 'none older than 30 min',
+      evidence: [
+        'jobs: 2 rows, oldest 2 h: 77cfa3cd, b49d06f6',
+        'batch_links: 12 rows, oldest 1 h: a, …',
+      ],
+      next: 'run cleanup, first with dry-run',
+    });
+  });
+
+  test('not read is no pass', () => {
+    const stuck = { kind: 'not-read', why: 'there is no database' } as const;
+    expect(check('stuck-jobs', evidence({ stuck }))).toMatchObject({
+      state: 'skipped',
+      seen: 'not read: there is no database',
+    });
+  });
+});
+
+describe('the gate', () => {
+  const request = (id: GateRequest['id'], queues: readonly string[]): GateRequest => ({
+    id,
+    title: `${queues.length} to ${queues.join(', ')}`,
+    request: {
+      kind: 'canary',
+      unit: 'celery-worker.service',
+      interpreter: ['/usr/bin/python3'],
+      app: 'celery_app',
+      pythonPath: [],
+      queues,
+      timeoutSeconds: seconds(120),
+    },
+  });
+  const job = (where: string, state: 'done' | 'failed' | 'timed-out', detail = '') => ({
+    id: `id-${where}`,
+    where,
+    state,
+    detail,
+    seconds: seconds(0.4),
+  });
+  const single = request('gate-job', ['celery']);
+  const batch = request('gate-batch', ['batch', 'links', 'variations']);
+  const report = (request: GateRequest, report: JobReport): GateRun => ({
+    request,
+    result: { kind: 'report', report },
+  });
+  const sent = (...runs: GateRun[]) => evidence({ after: facts(), gate: { kind: 'sent', runs } });
+
+  test('passed, with every job as evidence', () => {
+    const seen = sent(report(single, { ok: true, jobs: [job('celery', 'done')], problem: null }));
+    expect(check('gate-job', seen)).toEqual({
+      id: 'gate-job',
+      title: 'gate: one job',
+      state: 'passed',
+      seen: '1 to celery: done in 0.4 s',
+      expected: '',
+      evidence: ['celery: done in 0.4 s (id-celery)'],
+      next: '',
+    });
+  });
+
+  test('a job that does not come back fails', () => {
+    const jobs = [job('batch', 'done'), job('links', 'timed-out'), job('variations', 'done')];
+    const seen = sent(report(batch, { ok: false, jobs, problem: null }));
+    const found = check('gate-batch', seen);
+    expect(found).toMatchObject({
+      state: 'failed',
+      seen: '2 of 3 jobs done',
+      expected: '3 to batch, links, variations, done within 2 min',
+    });
+    expect(found.evidence[1]).toBe('links: timed-out in 0.4 s (id-links)');
+    expect(found.next).toContain('support module');
+  });
+
+  test('a job that fails brings its detail; no jobs at all is no pass', () => {
+    const failed = sent(
+      report(single, {
+        ok: false,
+        jobs: [job('celery', 'failed', 'ValueError: x')],
+        problem: 'a task failed',
+      }),
+    );
+    expect(check('gate-job', failed)).toMatchObject({
+      seen: 'a task failed (0 of 1 job done)',
+      evidence: ['celery: failed in 0.4 s (id-celery): ValueError: x'],
+    });
+    const empty = sent(report(single, { ok: false, jobs: [], problem: 'broker away' }));
+    expect(check('gate-job', empty).state).toBe('failed');
+  });
+
+  test('a fault fails, and what was not sent is named', () => {
+    const fault = { kind: 'fault', problem: 'no python', evidence: ['e'], next: 'n' } as const;
+    const seen = sent(
+      { request: single, result: fault },
+      { request: batch, result: { kind: 'not-sent' } },
+    );
+    expect(check('gate-job', seen)).toMatchObject({
+      state: 'failed',
+      seen: 'not sent: no python',
+      evidence: ['e'],
+      next: 'n',
+    });
+    expect(check('gate-batch', seen).state).toBe('skipped');
+  });
+
+  test('a dry run names the jobs', () => {
+    const gate = {
+      kind: 'not-sent',
+      requests: [single, batch],
+      why: 'dry run, would send',
+    } as const;
+    expect(check('gate-batch', evidence({ gate }))).toMatchObject({
+      state: 'skipped',
+      seen: 'dry run, would send: 3 to batch, links, variations',
+    });
+  });
+});
+
+describe('the error of a verdict', () => {
+  test('is that of the first failed check, and names the others', () => {
+    const verdict = judge(
+      evidence({
+        before: facts({
+          unit: unitFact({
+            activeState: 'failed',
+            subState: 'failed',
+            mainPid: null,
+            processes: [],
+          }),
+        }),
+        stuck: {
+          kind: 'read',
+          rows: [{ table: 'jobs', count: 1, oldestAgeSeconds: seconds(9999), sampleIds: [] }],
+        },
+      }),
+      desired(),
+    );
+    expect(verdict.healthy).toBe(false);
+    const error = gateError(verdict);
+    expect(error).toMatchObject({
+      name: 'GateError',
+      check: 'unit',
+      message:
+        'celery-worker.service: failed (failed); expected active (running) (failed, too: processes, stuck-jobs)',
+    });
+    expect(error?.next).toContain('journalctl -u celery-worker.service');
+  });
+
+  test('warnings and skipped checks are none', () => {
+    const verdict = judge(withUnit({ unitFileState: 'disabled' }), desired());
+    expect(verdict.healthy).toBe(true);
+    expect(gateError(verdict)).toBeNull();
+  });
+});

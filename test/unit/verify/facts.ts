@@ -1,0 +1,147 @@
+import { type VerifyDesired, verifyDefaults } from '../../../src/config/verify-desired.ts';
+import type { ProcessFact, UnitFact } from '../../../src/model/facts.ts';
+import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
+import type { VerifyEvidence, VerifyFacts, WorkerCall } from '../../../src/verify/evidence.ts';
+
+/** A healthy host of the reference kind; tests change what they are about. */
+
+export const now = 1_768_734_123;
+export const mib = (count: number) => bytes(count * MiB);
+
+export function process(
+  pid: number,
+  parentPid: number,
+  changes: Partial<ProcessFact> = {},
+): ProcessFact {
+  return {
+    pid,
+    parentPid,
+    state: 'S',
+    user: 'root',
+    residentBytes: mib(70),
+    argv: [
+      '/usr/bin/python3',
+      '/usr/bin/celery',
+      ...['-A', 'celery_app', 'worker', '--concurrency=1', '-Q', 'celery,batch,links,variations'],
+    ],
+    startTicks: 100 + pid,
+    ...changes,
+  };
+}
+
+export function unitFact(changes: Partial<UnitFact> = {}): UnitFact {
+  return {
+    name: 'celery-worker.service',
+    loadState: 'loaded',
+    activeState: 'active',
+    subState: 'running',
+    unitFileState: 'enabled',
+    needDaemonReload: false,
+    fragmentPath: '/etc/systemd/system/celery-worker.service',
+    fragment: fileFact('[Service]\nExecStart=/usr/bin/celery -A celery_app worker\n'),
+    dropIns: [],
+    properties: {
+      Type: 'notify',
+      Restart: 'always',
+      WatchdogUSec: '5min',
+      MemoryMax: String(800 * MiB),
+      MemoryHigh: String(600 * MiB),
+      NRestarts: '0',
+      Result: 'success',
+      WorkingDirectory: '/srv/app',
+      ExecStart:
+        '{ path=/usr/bin/celery ; argv[]=/usr/bin/celery -A celery_app worker ; ignore_errors=no ; start_time=[n/a] }',
+    },
+    programs: { '/usr/bin/celery': { exists: true, shebang: '#!/usr/bin/python3' } },
+    mainPid: 100,
+    processes: [process(100, 1), process(101, 100)],
+    memory: {
+      currentBytes: mib(212),
+      peakBytes: mib(300),
+      events: { low: 0, high: 0, max: 0, oom: 0, oom_kill: 0 },
+    },
+    activeSince: epochSeconds(now - 960),
+    ...changes,
+  };
+}
+
+export const fileFact = (text: string) =>
+  ({
+    kind: 'file',
+    text,
+    sha256: sha256Text('0'.repeat(64)),
+    sizeBytes: bytes(text.length),
+    mode: '0644',
+    owner: 'root',
+    group: 'root',
+  }) as const;
+
+export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
+  return {
+    host: {
+      os: { id: 'debian', versionId: '12', name: 'Debian GNU/Linux 12 (bookworm)' },
+      kernel: '6.1.0',
+      systemd: 252,
+      container: null,
+      cgroupVersion: 2,
+      cpus: 1,
+      memory: {
+        totalBytes: mib(3891),
+        availableBytes: mib(3447),
+        swapTotalBytes: mib(2048),
+        swapFreeBytes: mib(2048),
+      },
+      now: epochSeconds(now),
+      bootId: 'boot',
+      uptime: seconds(5000),
+      hostname: 'vps',
+      python: '3.11.2',
+    },
+    unit: unitFact(),
+    workers: [],
+    swap: {
+      file: { kind: 'absent' },
+      active: [
+        {
+          path: '/swapfile',
+          type: 'file',
+          // As the kernel counts it: without the header page.
+          sizeBytes: bytes(2048 * MiB - 4096),
+          usedBytes: bytes(0),
+          priority: -2,
+        },
+      ],
+      fstab: { kind: 'absent' },
+      filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: mib(50_000), freeBytes: mib(42_000) },
+    },
+    journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
+    kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
+    http: [],
+    ...changes,
+  };
+}
+
+export const desired = (changes: Partial<VerifyDesired> = {}): VerifyDesired => ({
+  ...verifyDefaults,
+  ...changes,
+});
+
+export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
+  app: 'celery_app',
+  queues: ['celery', 'batch', 'links', 'variations'],
+  children: { min: 1, max: 1 },
+  forks: true,
+  beat: false,
+  pythonPath: ['/srv/app'],
+  ...changes,
+});
+
+export const evidence = (changes: Partial<VerifyEvidence> = {}): VerifyEvidence => ({
+  before: facts(),
+  after: null,
+  call: workerCall(),
+  strays: [],
+  stuck: { kind: 'read', rows: [] },
+  gate: { kind: 'none' },
+  ...changes,
+});

@@ -1,0 +1,132 @@
+import { describe, expect, test } from 'vitest';
+import { ConfigError } from '../../../src/model/errors.ts';
+import { seconds } from '../../../src/model/units.ts';
+import { planGate, spreadCanaries } from '../../../src/verify/gate.ts';
+import { workerCall } from './facts.ts';
+
+const timeout = seconds(120);
+const source = {
+  unit: 'celery-worker.service',
+  interpreter: ['/usr/bin/python3'],
+  call: workerCall(),
+};
+const app = {
+  unit: 'celery-worker.service',
+  interpreter: ['/usr/bin/python3'],
+  app: 'celery_app',
+  pythonPath: ['/srv/app'],
+  timeoutSeconds: timeout,
+};
+
+describe('canaries', () => {
+  test.each([
+    [[], 'celery', ['celery', 'celery', 'celery']],
+    [['a'], 'a', ['a', 'a', 'a']],
+    [['a', 'b'], 'a', ['b', 'a', 'b']],
+    [['a', 'b', 'c'], 'a', ['b', 'c', 'a']],
+    [['a', 'b', 'c', 'd'], 'a', ['b', 'c', 'd']],
+    [['a', 'b', 'c', 'd', 'e', 'f'], 'a', ['b', 'c', 'd', 'e', 'f']],
+    [['a', 'a', 'b'], 'a', ['b', 'a', 'b']],
+  ])('over %j', (queues, first, batch) => {
+    expect(spreadCanaries(queues)).toEqual([first, batch]);
+    for (const queue of queues) expect([first, ...batch]).toContain(queue);
+  });
+
+  test('one job, then a batch of three over the other queues', () => {
+    expect(planGate({ kind: 'canary' }, source, timeout)).toEqual([
+      {
+        id: 'gate-job',
+        title: '1 canary to celery',
+        request: { kind: 'canary', ...app, queues: ['celery'] },
+      },
+      {
+        id: 'gate-batch',
+        title: '3 canaries to batch, links and variations',
+        request: { kind: 'canary', ...app, queues: ['batch', 'links', 'variations'] },
+      },
+    ]);
+  });
+
+  test.each([
+    ['no call', { ...source, call: null }, 'does not run a Celery worker'],
+    ['no app', { ...source, call: workerCall({ app: null }) }, 'names no app'],
+    ['no interpreter', { ...source, interpreter: null }, 'which Python'],
+    ['unknown queues', { ...source, call: workerCall({ queues: 'unknown' }) }, 'variables'],
+  ])('%s is an error of configuration', (_, from, text) => {
+    const plan = () => planGate({ kind: 'canary' }, from, timeout);
+    expect(plan).toThrow(ConfigError);
+    expect(plan).toThrow(text);
+  });
+
+  test('the default queue', () => {
+    const call = workerCall({ queues: 'default' });
+    expect(planGate({ kind: 'canary' }, { ...source, call }, timeout)[0]?.title).toBe(
+      '1 canary to celery',
+    );
+  });
+});
+
+test('a task: one call, then three; hostile arguments are data', () => {
+  const args = ['"$(x)`\n%n', { a: ['::error::'] }, null];
+  const gate = { kind: 'task', task: 'tasks.work', queue: null, args } as const;
+  // A task needs no queue of the worker.
+  const call = workerCall({ queues: 'unknown' });
+  expect(planGate(gate, { ...source, call }, timeout)).toEqual([
+    {
+      id: 'gate-job',
+      title: '1 call of tasks.work',
+      request: { kind: 'task', ...app, task: 'tasks.work', queue: null, calls: [{ args }] },
+    },
+    {
+      id: 'gate-batch',
+      title: '3 calls of tasks.work',
+      request: {
+        kind: 'task',
+        ...app,
+        task: 'tasks.work',
+        queue: null,
+        calls: [{ args }, { args }, { args }],
+      },
+    },
+  ]);
+  expect(planGate({ ...gate, queue: 'batch' }, source, timeout)[1]?.title).toBe(
+    '3 calls of tasks.work to batch',
+  );
+});
+
+describe('an HTTP call', () => {
+  const gate = {
+    kind: 'http',
+    method: 'POST',
+    url: 'http://localhost/api/batch',
+    form: { links: 'a' },
+    pollUrl: 'http://localhost/api/batch/{batch_id}/status',
+    field: 'status',
+    done: ['completed'],
+    failed: ['failed'],
+  } as const;
+  const nothing = { unit: 'x.service', interpreter: null, call: null };
+
+  test('needs nothing of the unit', () => {
+    expect(planGate(gate, nothing, timeout)).toEqual([
+      {
+        id: 'gate-job',
+        title: 'POST http://localhost/api/batch',
+        request: { ...gate, timeoutSeconds: timeout },
+      },
+    ]);
+  });
+
+  test('with the form of a batch, twice', () => {
+    const planned = planGate({ ...gate, batchForm: { links: 'a,b,c' } }, nothing, timeout);
+    expect(planned.map(({ id, request }) => [id, 'form' in request && request.form])).toEqual([
+      ['gate-job', { links: 'a' }],
+      ['gate-batch', { links: 'a,b,c' }],
+    ]);
+    expect(planned[1]?.request).not.toHaveProperty('batchForm');
+  });
+
+  test('no gate, no jobs', () => {
+    expect(planGate({ kind: 'none' }, nothing, timeout)).toEqual([]);
+  });
+});

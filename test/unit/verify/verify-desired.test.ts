@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { verifyInputs } from '../../../src/config/action-inputs.ts';
+import { readInputs } from '../../../src/config/read-inputs.ts';
+import { readVerifyDesired, verifyDefaults } from '../../../src/config/verify-desired.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+
+const required: Record<string, string> = {
+  host: 'vps.example',
+  'ssh-key': 'key',
+  'known-hosts': 'vps.example ssh-ed25519 AAAA',
+};
+
+const read = (given: Record<string, string> = {}) =>
+  readVerifyDesired(
+    readInputs(verifyInputs, (name) => given[name] ?? required[name] ?? '', new Map()),
+  );
+
+describe('the inputs of verify', () => {
+  test('alone are the defaults', () => {
+    expect(read()).toEqual(verifyDefaults);
+  });
+
+  test('all of them', () => {
+    expect(
+      read({
+        unit: 'w.service',
+        'gate-timeout': '3m',
+        'http-probes': 'http://127.0.0.1/api/health',
+        'swap-size': '2G',
+        concurrency: '1',
+        'memory-max': '800M',
+        'memory-high': '600M',
+        'max-429': '5',
+        'max-errors': '0',
+        'max-restarts': '2',
+        database: '/srv/app.db',
+        threshold: '1h',
+        'dry-run': 'true',
+      }),
+    ).toEqual({
+      unit: 'w.service',
+      gate: { kind: 'canary' },
+      gateTimeoutSeconds: 180,
+      probes: [{ url: 'http://127.0.0.1/api/health', timeoutSeconds: 10 }],
+      swapBytes: 2 * 1024 ** 3,
+      concurrency: 1,
+      memoryMaxBytes: 800 * 1024 ** 2,
+      memoryHighBytes: 600 * 1024 ** 2,
+      max429: 5,
+      maxErrors: 0,
+      maxRestarts: 2,
+      database: '/srv/app.db',
+      thresholdSeconds: 3600,
+      dryRun: true,
+    });
+  });
+
+  test('the gates', () => {
+    expect(read({ gate: 'none' }).gate).toEqual({ kind: 'none' });
+    expect(read({ gate: 'task', 'gate-task': 'tasks.x', 'gate-args': '["a"]' }).gate).toEqual({
+      kind: 'task',
+      task: 'tasks.x',
+      queue: null,
+      args: ['a'],
+    });
+    expect(
+      read({ gate: 'http', 'gate-url': 'http://127.0.0.1/x', 'gate-form': 'a=b=c' }).gate,
+    ).toEqual({
+      kind: 'http',
+      method: 'POST',
+      url: 'http://127.0.0.1/x',
+      form: { a: 'b=c' },
+      pollUrl: null,
+      field: 'status',
+      done: ['completed'],
+      failed: ['failed', 'cancelled'],
+    });
+  });
+
+  test.each([
+    ['task', 'gate-task'],
+    ['http', 'gate-url'],
+  ])('gate %s without %s is an error that names it', (gate, name) => {
+    expect(() => read({ gate })).toThrow(ConfigError);
+    expect(() => read({ gate })).toThrow(name);
+  });
+});
