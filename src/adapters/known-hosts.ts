@@ -37,6 +37,7 @@ export interface HostPins {
 }
 
 const INPUT = 'known-hosts';
+const WHERE = `input ${INPUT}`;
 
 /** ssh-dss is left out: OpenSSH dropped it, and nothing signs it safely. */
 const ALGORITHMS: ReadonlyMap<string, readonly string[]> = new Map([
@@ -87,7 +88,11 @@ export function pinnedKeys(text: string, host: string, port: number): HostPins {
   const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
   const howTo = `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
   if (entries.length === 0) {
-    throw new ConfigError(INPUT, 'it holds no host key, so the server cannot be recognised', howTo);
+    throw new ConfigError(
+      WHERE,
+      '`known-hosts` holds no host key, so the server cannot be recognised',
+      howTo,
+    );
   }
 
   const name = hostEntryName(host, port);
@@ -101,7 +106,7 @@ export function pinnedKeys(text: string, host: string, port: number): HostPins {
     pinnedTypes.has(type) ? names : [],
   );
   if (algorithms.length === 0) {
-    throw new ConfigError(INPUT, explainNoPin(entries, matching, trusted, host, port), howTo);
+    throw new ConfigError(WHERE, explainNoPin(entries, matching, trusted, host, port), howTo);
   }
 
   const expected = trusted.map((entry) => printKey(entry.key));
@@ -129,22 +134,22 @@ function explainNoPin(
   const name = hostEntryName(host, port);
   if (trusted.length > 0) {
     const types = [...new Set(trusted.map((entry) => entry.type))].join(', ');
-    return `its only keys for ${name} are of a type that cannot be used here: ${types}`;
+    return `the only keys of \`known-hosts\` for ${name} are of a type that cannot be used here: ${types}`;
   }
   if (matching.some((entry) => entry.marker === 'none')) {
-    return `every key it holds for ${name} is marked @revoked`;
+    return `every key of \`known-hosts\` for ${name} is marked @revoked`;
   }
   if (matching.some((entry) => entry.marker === 'cert-authority')) {
-    return `only a @cert-authority line matches ${name}, and host certificates are not supported`;
+    return `only a @cert-authority line of \`known-hosts\` matches ${name}, and host certificates are not supported`;
   }
-  if (matching.length > 0) return `only @revoked lines match ${name}`;
+  if (matching.length > 0) return `only @revoked lines of \`known-hosts\` match ${name}`;
   const lower = host.toLowerCase();
   const elsewhere = entries.find(
     (entry) => matchesHost(entry.names, lower) || entry.names.toLowerCase().includes(`[${lower}]:`),
   );
   const hint =
     elsewhere === undefined ? '' : ` (line ${elsewhere.line} names the host with another port)`;
-  return `it holds no key for ${name}${hint}`;
+  return `\`known-hosts\` holds no key for ${name}${hint}`;
 }
 
 function parseKnownHosts(text: string): readonly KnownHost[] {
@@ -160,7 +165,11 @@ function parseKnownHosts(text: string): readonly KnownHost[] {
 function parseLine(content: string, line: number): KnownHost {
   // The line itself is never quoted: it may be a secret that went into the wrong field.
   const fail = (problem: string, expected = LINE_SHAPE): never => {
-    throw new ConfigError(`${INPUT}:${line}`, problem, expected);
+    throw new ConfigError(
+      `${INPUT}:${line}`,
+      `line ${line} of \`known-hosts\`: ${problem}`,
+      expected,
+    );
   };
   const fields = content.split(/[ \t]+/);
   const marker = readMarker(fields[0] ?? '');

@@ -12,8 +12,8 @@ export interface LoginKey {
   readonly parsed: ParsedKey;
 }
 
-const KEY_INPUT = 'ssh-key';
-const PASSPHRASE_INPUT = 'ssh-key-passphrase';
+const KEY_INPUT = 'input ssh-key';
+const PASSPHRASE_INPUT = 'input ssh-key-passphrase';
 const WHOLE_FILE =
   'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
 
@@ -41,27 +41,28 @@ function checkShape(key: string): void {
   const fail = (problem: string, expected = WHOLE_FILE): never => {
     throw new ConfigError(KEY_INPUT, problem, expected);
   };
-  if (key === '') fail('it is empty');
+  if (key === '') fail('`ssh-key` is empty');
   if (
     /^(ssh-|ecdsa-sha2-|sk-)\S+ +AAAA/.test(key) ||
     /^-{4,5} ?BEGIN (SSH2 |RSA )?PUBLIC KEY/.test(key)
   ) {
-    fail('it is the public half of a key', 'the private half: the file without `.pub`');
+    fail('`ssh-key` is the public half of a key', 'the private half: the file without `.pub`');
   }
   if (key.startsWith('PuTTY-User-Key-File-')) return;
   if (!key.includes('\n') && key.includes('\\n')) {
-    fail('its line breaks were turned into the two characters `\\n`');
+    fail('the line breaks of `ssh-key` were turned into the two characters `\\n`');
   }
-  if (!key.startsWith('-----BEGIN ')) fail('it does not begin like a private key');
-  if (!/-----END [A-Z0-9 ]+-----$/.test(key)) fail('its end is missing: it is cut off');
-  if (!key.includes('\n')) fail('its line breaks are lost: it is all on one line');
+  if (!key.startsWith('-----BEGIN ')) fail('`ssh-key` does not begin like a private key');
+  if (!/-----END [A-Z0-9 ]+-----$/.test(key))
+    fail('`ssh-key` is cut off: its last line is missing');
+  if (!key.includes('\n')) fail('`ssh-key` has lost its line breaks: it is all on one line');
   if (!/^-----BEGIN [A-Z0-9 ]+-----\n/.test(key) || !/\n-----END [A-Z0-9 ]+-----$/.test(key)) {
-    fail('its line breaks are not where they were');
+    fail('`ssh-key` has lost some of its line breaks');
   }
   const label = /^-----BEGIN ([A-Z0-9 ]+)-----/.exec(key)?.[1] ?? '';
   if (label === 'PRIVATE KEY' || label === 'ENCRYPTED PRIVATE KEY') {
     fail(
-      'it is in PKCS#8 form, which is not supported',
+      '`ssh-key` is in PKCS#8 form, which is not supported',
       'the OpenSSH form: `ssh-keygen -p -f KEYFILE` rewrites the file in it',
     );
   }
@@ -72,7 +73,7 @@ function readKey(key: string, passphrase: string | undefined): ParsedKey {
   if (result instanceof Error) throw explainParse(key, passphrase, result.message);
   const parsed = Array.isArray(result) ? result[0] : result;
   if (parsed === undefined || !parsed.isPrivateKey()) {
-    throw new ConfigError(KEY_INPUT, 'it holds no private key', WHOLE_FILE);
+    throw new ConfigError(KEY_INPUT, '`ssh-key` holds no private key', WHOLE_FILE);
   }
   return parsed;
 }
@@ -90,14 +91,14 @@ function explainParse(key: string, passphrase: string | undefined, reason: strin
     if (passphrase === undefined) {
       return new ConfigError(
         PASSPHRASE_INPUT,
-        'the key is encrypted and no passphrase is given',
+        '`ssh-key` is encrypted, and `ssh-key-passphrase` is not given',
         'the passphrase of the key, or a key without one',
       );
     }
     if (!/unsupported|truncated/i.test(reason)) {
       return new ConfigError(
         PASSPHRASE_INPUT,
-        'it does not open the key (or the key is damaged)',
+        '`ssh-key-passphrase` does not open `ssh-key` (or that is damaged)',
         'the passphrase that the key was made with',
       );
     }
@@ -105,11 +106,15 @@ function explainParse(key: string, passphrase: string | undefined, reason: strin
   if (/unsupported openssh private key type|unsupported private key ec oid/i.test(reason)) {
     return new ConfigError(
       KEY_INPUT,
-      'it is of a type that cannot be used here',
+      '`ssh-key` is of a type that cannot be used here',
       'an ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` makes one',
     );
   }
-  return new ConfigError(KEY_INPUT, 'it is damaged: part of it is missing or changed', WHOLE_FILE);
+  return new ConfigError(
+    KEY_INPUT,
+    '`ssh-key` is damaged: part of it is missing or changed',
+    WHOLE_FILE,
+  );
 }
 
 function isEncrypted(key: string): boolean {

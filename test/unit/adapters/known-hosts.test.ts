@@ -255,11 +255,11 @@ describe('what is refused', () => {
     [`db.example.org ${ed25519}`, 'no key for vps.example.org'],
     [`[vps.example.org]:2222 ${ed25519}`, 'line 1 names the host with another port'],
     [`@cert-authority *.example.org ${ed25519}`, 'certificates are not supported'],
-    [`@revoked vps.example.org ${ed25519}`, 'only @revoked lines match'],
+    [`@revoked vps.example.org ${ed25519}`, 'only @revoked lines of `known-hosts` match'],
     [`vps.example.org ${ed25519}\n@revoked * ${ed25519}`, 'marked @revoked'],
   ])('nothing to pin (%#): %s', (text, problem) => {
     const error = refusal(text);
-    expect(error.where).toBe('known-hosts');
+    expect(error.where).toBe('input known-hosts');
     expect(error.message).toContain(problem);
     expect(error.expected).toContain('ssh-keyscan vps.example.org');
     expect(error.expected).toContain('ssh-keygen -lf');
