@@ -16,7 +16,7 @@ import {
   patternInput,
   secretInput,
   sizeInput,
-  unitName,
+  unitInput,
   type ValuesOf,
 } from './input.ts';
 
@@ -77,14 +77,10 @@ export const hostInputs = {
   }),
 } as const;
 
-const unit = patternInput(
-  {
-    description: "The worker's systemd unit.",
-    fallback: 'celery-worker.service',
-  },
-  'the name of a systemd service such as celery-worker.service',
-  unitName,
-);
+const unit = unitInput({
+  description: "The worker's systemd unit.",
+  fallback: 'celery-worker.service',
+});
 
 const database = maybePathInput({
   description:
@@ -268,6 +264,10 @@ export const verifyInputs = {
   ]),
   'gate-form': pairsInput({
     description: 'With `gate: http`: form fields, one `name=value` a line.',
+    fallback: '',
+  }),
+  'gate-batch-form': pairsInput({
+    description: 'With `gate: http`: form fields of a second call, that starts a batch. No second call when left out.',
     fallback: '',
   }),
   'gate-poll-url': patternInput(

@@ -1,13 +1,12 @@
 import type { CleanupValues } from './action-inputs.ts';
 import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
-import { withServiceSuffix } from './unit-name.ts';
 
 /** What the inputs of cleanup ask for. `runUrl` is named in the rows that are changed. */
 export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDesired {
   return {
     ...cleanUpDefaults,
     database: inputs.database.path,
-    unit: withServiceSuffix(inputs.unit),
+    unit: inputs.unit,
     action: inputs.action,
     thresholdSeconds: inputs.threshold,
     ids: inputs.ids,

@@ -184,7 +184,17 @@ export const secretInput = (described: Described, expected: string): Input<strin
 export const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
 
 /** A systemd service name, with or without its suffix (systemd.unit(5)). */
-export const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
+const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
+
+/** A systemd service; read with its suffix, given with or without. */
+export const unitInput = (described: Described): Input<string> =>
+  input(described, 'the name of a systemd service such as celery-worker.service', (text) => {
+    const name = text.trim();
+    if (!unitName.test(name)) {
+      return null;
+    }
+    return name.endsWith('.service') ? name : `${name}.service`;
+  });
 
 export const pathInput = (described: Described): Input<string> =>
   patternInput(

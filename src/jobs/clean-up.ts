@@ -65,6 +65,8 @@ export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired):
 /** Counts of stuck rows, for those who only look. */
 export interface StuckCount {
   readonly database: string;
+  /** By the host's clock. */
+  readonly takenAt: EpochSeconds;
   readonly stuck: readonly StuckRow[];
   readonly findings: readonly Finding[];
 }
@@ -82,7 +84,11 @@ export async function lookForStuckRows(
   const copies = await copyStores(tools, desired);
   try {
     const found = findStuck(copies, desired);
-    return copies.map(({ database }, index) => ({ database, ...(found[index] ?? noneStuck) }));
+    return copies.map(({ database, takenAt }, index) => ({
+      database,
+      takenAt,
+      ...(found[index] ?? noneStuck),
+    }));
   } finally {
     for (const { store } of copies) store[Symbol.dispose]();
   }

@@ -1,0 +1,83 @@
+import { openSqliteStore } from '../adapters/sqlite-store.ts';
+import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import { readVerifyDesired } from '../config/verify-desired.ts';
+import { lookForStuckRows, type StuckCount } from '../jobs/clean-up.ts';
+import { ConfigError } from '../model/errors.ts';
+import { seconds } from '../model/units.ts';
+import { findStrays } from '../plan/strays.ts';
+import type { Agent } from '../ports/agent.ts';
+import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
+import { describeVerdict } from '../report/summary.ts';
+import { gateError } from '../verify/checks.ts';
+import type { StuckRows, StuckSearch } from '../verify/evidence.ts';
+import { verifyHost } from '../verify/verify-host.ts';
+import type { Run } from './run.ts';
+
+/**
+ * Looks, sends the jobs of the gate, judges and reports.
+ *
+ * @throws GateError when a check failed
+ */
+export async function verifyWorker(run: Run<'verify'>): Promise<void> {
+  const { reporter } = run;
+  const desired = readVerifyDesired(run.inputs);
+  await using agent = await run.openAgent();
+  const { verdict } = await verifyHost(
+    {
+      agent,
+      onProgress: run.onProgress({ operations: [], satisfied: [], findings: [] }),
+      findStrays: ({ unit, workers }) => findStrays(unit, workers).strays,
+      findStuckRows: () => searchStuckRows(agent, run),
+    },
+    desired,
+  );
+  const sentence = describeVerdict(verdict);
+  const checklist = checklistOfChecks(verdict.checks);
+  reporter.info(sentence);
+  reporter.info(renderChecklistText(checklist));
+  reporter.output('healthy', String(verdict.healthy));
+  reporter.output('checks', JSON.stringify(verdict.checks));
+  for (const check of verdict.checks.filter(({ state }) => state === 'warning')) {
+    reporter.warning(`${check.title}: ${check.seen}`, 'verify');
+  }
+  run.summarize(agent, { subject: desired.unit, sentence, checklist, checks: verdict.checks });
+  if (!verdict.healthy) {
+    throw gateError(verdict);
+  }
+}
+
+/** A host without a job database is no fault of the worker's: said, and not judged. */
+async function searchStuckRows(agent: Agent, run: Run<'verify'>): Promise<StuckSearch> {
+  const { inputs } = run;
+  const { path } = inputs.database;
+  try {
+    const stores = await lookForStuckRows(
+      { agent, openStore: openSqliteStore },
+      {
+        ...cleanUpDefaults,
+        database: path,
+        unit: inputs.unit,
+        thresholdSeconds: inputs.threshold,
+        snapshotLimitBytes: inputs['snapshot-limit'],
+      },
+    );
+    return { kind: 'read', rows: stores.flatMap(countByTable) };
+  } catch (error) {
+    if (path === null && error instanceof ConfigError) {
+      return { kind: 'not-read', why: error.message };
+    }
+    throw error;
+  }
+}
+
+function countByTable({ stuck, takenAt }: StuckCount): StuckRows[] {
+  const tables = Map.groupBy(stuck, ({ row }) => row.mapping.table);
+  return [...tables].map(([table, rows]) => ({
+    table,
+    count: rows.length,
+    oldestAgeSeconds: seconds(
+      Math.max(0, ...rows.map(({ lastSign }) => takenAt - (lastSign ?? takenAt))),
+    ),
+    sampleIds: rows.slice(0, 5).map(({ row }) => String(row.id)),
+  }));
+}
