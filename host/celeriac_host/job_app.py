@@ -1,0 +1,94 @@
+"""Jobs sent by a process of the app's own: its interpreter, user, directory and environment."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import Any
+
+from celeriac_host import units
+from celeriac_host.job_lines import Ended, follow
+from celeriac_host.system import System
+
+# Beyond the jobs' own time: importing the app, connecting, clearing up.
+MARGIN_SECONDS = 45.0
+SUPPORT_MODULE = "celeriac_support"
+
+
+def run(request: dict[str, Any], host: System) -> dict[str, Any]:
+    """A JobReport. Raises OperationError, RunnerGone."""
+    seen = units.show(host, request["unit"], ["ActiveState", "InvocationID", "ExecStart"])
+    state = seen.get("ActiveState", "unknown")
+    if request["kind"] == "canary" and (state != "active" or not seen.get("InvocationID")):
+        return failed(f"{request['unit']} is {state}: there is no worker that could answer")
+    where = units.context(host, request["unit"])
+    paths = [*request["pythonPath"], *filter(None, [where.environment.get("PYTHONPATH")])]
+    listener = _Listener(host)
+    ended = follow(
+        host,
+        [*request["interpreter"], "-c", program()],
+        listener.take,
+        timeout=request["timeoutSeconds"] + MARGIN_SECONDS,
+        whom=where.identity,
+        cwd=where.directory,
+        env={**where.environment, **({"PYTHONPATH": ":".join(paths)} if paths else {})},
+        payload=json.dumps({**request, "invocation": seen.get("InvocationID", "")}).encode(),
+    )
+    report = listener.report
+    if report is None:
+        return failed(_silence(ended, listener.stage, request))
+    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
+        report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
+    return report
+
+
+def program() -> str:
+    """The text that the app's interpreter runs."""
+    name = "celeriac_host.job_program"
+    spec = importlib.util.find_spec(name)
+    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]
+    assert isinstance(text, str)
+    return text
+
+
+def failed(problem: str) -> dict[str, Any]:
+    return {"ok": False, "jobs": [], "problem": problem}
+
+
+class _Listener:
+    """What the process tells, line by line."""
+
+    def __init__(self, host: System) -> None:
+        self.host = host
+        self.stage = "starting its interpreter"
+        self.report: dict[str, Any] | None = None
+
+    def take(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(message, dict):
+            return
+        self.stage = message.get("stage", self.stage)
+        self.report = message.get("report", self.report)
+        if "note" in message:
+            self.host.note(message["note"])
+
+
+def _silence(ended: Ended, stage: str, request: dict[str, Any]) -> str:
+    lines = ended.lines()
+    if ended.code is None:
+        limit = request["timeoutSeconds"] + MARGIN_SECONDS
+        return f"the process that sends the jobs did not end within {limit:g} s; it was {stage}"
+    why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")
+    return f"the process that sends the jobs ended while {stage}: {why}"
+
+
+def _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:
+    jobs = report["jobs"]
+    return (
+        request["kind"] == "canary"
+        and bool(jobs)
+        and all(job["state"] == "timed-out" for job in jobs)
+    )
