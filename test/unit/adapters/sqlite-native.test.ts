@@ -1,0 +1,24 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
+
+function newFile(): string {
+  return path.join(mkdtempSync(path.join(tmpdir(), 'celeriac-sqlite-')), 'app.db');
+}
+
+test('what one connection writes, another one reads', () => {
+  const file = newFile();
+  const writer = openDatabase(file);
+  writer.exec("CREATE TABLE jobs (id TEXT, status TEXT); INSERT INTO jobs VALUES ('a', 'queued')");
+  writer.close();
+  const reader = openDatabase(file, { readonly: true });
+  expect(reader.prepare('SELECT * FROM jobs').all()).toEqual([{ id: 'a', status: 'queued' }]);
+  expect(() => reader.exec('DELETE FROM jobs')).toThrow(/readonly/);
+  reader.close();
+});
+
+test('a file that must be there and is not is refused', () => {
+  expect(() => openDatabase(newFile(), { fileMustExist: true })).toThrow(/unable to open/);
+});

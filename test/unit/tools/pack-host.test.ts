@@ -1,0 +1,37 @@
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { packHost } from '../../../tools/pack-host.ts';
+
+function treeOf(files: Record<string, string>): string {
+  const root = mkdtempSync(path.join(tmpdir(), 'celeriac-pack-'));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
+    writeFileSync(path.join(root, name), text);
+  }
+  return root;
+}
+
+test('modules are packed in the order of their paths, tests and other files are not', () => {
+  const root = treeOf({
+    'host/support/watch.py': 'print("ü\\n")\n',
+    'host/agent/operations/swap_on.py': '',
+    'host/agent/agent.py': 'import os\n',
+    'host/agent/test_agent.py': 'assert True\n',
+    'host/tests/helper.py': 'assert True\n',
+    'host/ruff.toml': 'line-length = 100\n',
+    'other/agent.py': 'import os\n',
+  });
+  expect(packHost(root)).toBe(
+    [
+      '// Generated from host/ by tools/generate.ts.',
+      'export const hostProgram: Readonly<Record<string, string>> = {',
+      '  "agent/agent.py": "import os\\n",',
+      '  "agent/operations/swap_on.py": "",',
+      '  "support/watch.py": "print(\\"ü\\\\n\\")\\n",',
+      '};',
+      '',
+    ].join('\n'),
+  );
+});
