@@ -9,8 +9,9 @@ import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { gateError } from '../verify/checks.ts';
-import type { StuckRows, StuckSearch } from '../verify/evidence.ts';
+import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { verifyHost } from '../verify/verify-host.ts';
+import { workerCallOf } from '../verify/worker-call.ts';
 import type { Run } from './run.ts';
 
 /**
@@ -26,7 +27,7 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
     {
       agent,
       onProgress: run.onProgress({ operations: [], satisfied: [], findings: [] }),
-      findStrays: ({ unit, workers }) => findStrays(unit, workers).strays,
+      findStrays: straysOf,
       findStuckRows: () => searchStuckRows(agent, run),
     },
     desired,
@@ -44,6 +45,21 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
   if (!verdict.healthy) {
     throw gateError(verdict);
   }
+}
+
+/** Whose app can't be told has no strays that can be told apart from other apps' workers. */
+function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
+  const app = workerCallOf(unit, host.cpus)?.app ?? null;
+  if (app === null) {
+    return [];
+  }
+  const own = {
+    unit: unit.name,
+    controlGroup: unit.properties.ControlGroup ?? '',
+    app,
+    workingDirectory: unit.properties.WorkingDirectory ?? '',
+  };
+  return findStrays(workers, own).strays;
 }
 
 /** A host without a job database is no fault of the worker's: said, and not judged. */

@@ -145,10 +145,8 @@ export interface UnitFact {
   readonly dropIns: readonly { readonly path: string; readonly text: string }[];
   /** `systemctl show`, every property, as printed. */
   readonly properties: Readonly<Record<string, string>>;
-  /** Shebang of each absolute path that the Exec lines name, `null` when it has none. */
-  readonly programs: Readonly<
-    Record<string, { readonly exists: boolean; readonly shebang: string | null }>
-  >;
+  /** Each absolute path that the Exec lines name. */
+  readonly programs: Readonly<Record<string, ProgramFact>>;
   readonly mainPid: number | null;
   /** Every process in the unit's cgroup. */
   readonly processes: readonly ProcessFact[];
@@ -160,6 +158,14 @@ export interface UnitFact {
   } | null;
   /** When it last became active, `null` when it never did. */
   readonly activeSince: EpochSeconds | null;
+}
+
+export interface ProgramFact {
+  readonly exists: boolean;
+  /** Its first line, when that begins with `#!`. */
+  readonly shebang: string | null;
+  /** Its first KiB, when it begins with `#!`: some hand themselves to a Python from a shell. */
+  readonly script?: string | null;
 }
 
 export interface ProcessFact {

@@ -28,8 +28,21 @@ export function interpreterOfCommand(
   const [program, ...rest] = words.command;
   if (program === undefined || program === '') return null;
   if (isPython(program)) return [...words.prefix, program, ...leadingFlags(rest)];
-  const shebang = programs[program]?.shebang ?? null;
-  return shebang === null ? null : pythonOfShebang(shebang);
+  const { shebang, script } = programs[program] ?? { shebang: null };
+  if (shebang === null) return null;
+  return pythonOfShebang(shebang) ?? pythonOfShellStart(script ?? '');
+}
+
+/**
+ * A script that a shell hands on to a Python: what pip writes where a shebang would be too long
+ * (`'''exec' "/long path/python" "$0" "$@"`), and Debian's /usr/bin/celery (`exec python3 "$0" "$@"`).
+ */
+function pythonOfShellStart(script: string): readonly string[] | null {
+  if (!/^#!\s*\S*\/(?:env\s+)?(?:ba|da)?sh\b/.test(script)) return null;
+  const handed = /\bexec'*\s+(?:"([^"\n]+)"|([^\s"']+))\s+"\$0"\s+"\$@"/.exec(script);
+  const program = handed?.[1] ?? handed?.[2];
+  if (program === undefined || !isPython(program)) return null;
+  return program.includes('/') ? [program] : ['/usr/bin/env', program];
 }
 
 /** `#!/usr/bin/env -S python3 -E` → `['/usr/bin/env', 'python3', '-E']`; `null`: not a Python. */

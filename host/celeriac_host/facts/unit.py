@@ -16,7 +16,7 @@ from celeriac_host.system import System
 
 SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
-SHEBANG_LIMIT_BYTES = 256
+SCRIPT_LIMIT_BYTES = 1024
 EXEC_LINE = re.compile(r"^\s*Exec[A-Z]\w*\s*=(.*(?:\\\n.*)*)", re.MULTILINE)
 EXEC_PROPERTY = re.compile(r"Exec(Start|Stop|Reload|Condition)(Pre|Post)?")
 
@@ -121,13 +121,15 @@ def _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:
 def _program(path: str) -> dict[str, Any]:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            return {"exists": True, "shebang": None}
+            return {"exists": True, "shebang": None, "script": None}
         with open(path, "rb") as file:
-            start = file.read(SHEBANG_LIMIT_BYTES)
+            start = file.read(SCRIPT_LIMIT_BYTES)
     except (OSError, ValueError):
-        return {"exists": os.path.lexists(path), "shebang": None}
-    line = start.partition(b"\n")[0] if start.startswith(b"#!") else None
-    return {"exists": True, "shebang": None if line is None else line.decode("utf-8", "replace")}
+        return {"exists": os.path.lexists(path), "shebang": None, "script": None}
+    if not start.startswith(b"#!"):
+        return {"exists": True, "shebang": None, "script": None}
+    script = start.decode("utf-8", "replace")
+    return {"exists": True, "shebang": script.partition("\n")[0], "script": script}
 
 
 def _memory(group: str) -> dict[str, Any] | None:

@@ -83,3 +83,27 @@ describe('a unit', () => {
     expect(interpreterOf({ properties: {}, programs: {} })).toBeNull();
   });
 });
+
+describe('a script that a shell hands on', () => {
+  const run = (script: string) =>
+    interpreterOfCommand(['/usr/bin/celery', '-A', 'app', 'worker'], {
+      '/usr/bin/celery': { exists: true, shebang: script.split('\n')[0] ?? '', script },
+    });
+
+  test.each([
+    [
+      "Debian's /usr/bin/celery",
+      `#!/bin/sh\nshell_code=''' '\nif command -v python3 > /dev/null\nthen\n    exec python3 "$0" "$@"\nelif true\nthen\n    exec python2.7 "$0" "$@"\nfi\n`,
+      ['/usr/bin/env', 'python3'],
+    ],
+    [
+      "pip's, where the shebang would be too long",
+      `#!/bin/sh\n'''exec' "/srv/a long path/venv/bin/python3" "$0" "$@"\n' '''\nimport re\n`,
+      ['/srv/a long path/venv/bin/python3'],
+    ],
+    ['a wrapper of the user', '#!/bin/bash\nexec /opt/venv/bin/celery "$@"\n', null],
+    ['a hand-over to something else', '#!/bin/sh\nexec perl "$0" "$@"\n', null],
+  ])('%s', (_name, script, expected) => {
+    expect(run(script)).toEqual(expected);
+  });
+});
