@@ -1,0 +1,35 @@
+import type { Bytes, Seconds } from '../model/units.ts';
+
+/** The worker that a host is to run. */
+export interface DeployWorkerDesired {
+  /** With its suffix: `celery-worker.service`. */
+  readonly unit: string;
+  /** Children of the pool; `null`: as `ExecStart=` says. */
+  readonly concurrency: number | null;
+  /** `null`: as `ExecStart=` says. */
+  readonly queues: readonly string[] | null;
+  /** `null`: no limit. */
+  readonly memoryMaxBytes: Bytes | null;
+  /** `null`: no limit. Only set where swap is on. */
+  readonly memoryHighBytes: Bytes | null;
+  /** A stop waits that long, and a minute more. */
+  readonly longestTaskSeconds: Seconds;
+  /** `null`: no watchdog. */
+  readonly watchdogSec: Seconds | null;
+  readonly restartSec: Seconds;
+  readonly startLimitBurst: number;
+  /** More than burst × restartSec, or the limit could never trip. */
+  readonly startLimitIntervalSec: Seconds;
+  /** How long it may take until the worker is ready. */
+  readonly startTimeoutSeconds: Seconds;
+  /** How long it must then run without a restart. */
+  readonly minHealthySeconds: Seconds;
+  /** Absolute path of the folder that holds the support module. */
+  readonly supportDirectory: string;
+  readonly supportModule: { readonly name: string; readonly text: string };
+  /** Between TERM and KILL, for workers that run outside their unit. */
+  readonly strays: { readonly graceSeconds: Seconds };
+  readonly restartPolicy: 'when-needed' | 'always';
+  /** The value of `-A`, only used where it can't be read from `ExecStart=`. */
+  readonly app: string | null;
+}
