@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import importlib
 import json
 import os
-import platform
 import re
 import signal
+import sys
 from typing import Any
 
 from celeriac_host.errors import Fault, OperationError, RunnerGone, describe
@@ -32,7 +32,7 @@ def main() -> None:
         {
             "hello": "celeriac",
             "protocol": PROTOCOL,
-            "python": platform.python_version(),
+            "python": ".".join(map(str, sys.version_info[:3])),
             "user": user_name(os.geteuid()),
             "pid": os.getpid(),
         }
@@ -93,7 +93,11 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
         wire.send({"id": ident, "progress": body})
 
     def chunk(data: str | bytes) -> None:
-        text = base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data
+        text = (
+            binascii.b2a_base64(data, newline=False).decode("ascii")
+            if isinstance(data, bytes)
+            else data
+        )
         wire.send_paced({"id": ident, "progress": {"kind": "chunk", "data": text}})
 
     host.note = lambda text: progress({"kind": "note", "message": text})

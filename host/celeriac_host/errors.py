@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from typing import Sequence
 
 
@@ -60,5 +59,8 @@ def describe(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
+    # Here: it takes long to import, and is seldom needed.
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

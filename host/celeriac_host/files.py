@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from typing import NamedTuple
 
 from celeriac_host.errors import OperationError
@@ -125,6 +126,17 @@ def remove_folders(folders: list[str]) -> None:
             os.rmdir(folder)
         except OSError:
             return
+
+
+def remove_tree(folder: str) -> None:
+    """As far as that goes; symbolic links are not followed."""
+    for path, folders, names in os.walk(folder, topdown=False):
+        for each in (*folders, *names):
+            whole = os.path.join(path, each)
+            with suppress(OSError):
+                (os.unlink if each in names or os.path.islink(whole) else os.rmdir)(whole)
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def sync_folder(folder: str) -> None:

@@ -10,8 +10,6 @@ import importlib
 import json
 import os
 import re
-import secrets
-import shutil
 import stat
 import time
 from contextlib import suppress
@@ -103,6 +101,7 @@ class _Work:
         self.operations: list[dict[str, Any]] = plan["operations"]
         self.journal = Journal(folder)
         self.failure: dict[str, Any] | None = None
+        self.begun = time.monotonic()
         self.steps = [_skipped(index, each) for index, each in enumerate(self.operations)]
         self._recall()
         host.note = lambda message: self.tell({"kind": "note", "message": message})
@@ -111,6 +110,7 @@ class _Work:
         index = 0
         try:
             for index, operation in enumerate(self.operations):
+                self.begun = time.monotonic()
                 self.host.heed()
                 self._do(index, operation)
             self.journal.release()
@@ -158,7 +158,7 @@ class _Work:
     def _do(self, index: int, operation: dict[str, Any]) -> None:
         title = operation.get("title") or operation["op"]
         self.tell({"kind": "step-started", "index": index, "title": title})
-        begun = time.monotonic()
+        begun = self.begun
         module = module_of(operation)
         if module.check(operation, self.host):
             self.journal.write("already", index=index)
@@ -206,7 +206,8 @@ class _Work:
         if not self.steps:
             return
         step = self.steps[index]
-        step.update(status="failed", message=message)
+        seconds = round(time.monotonic() - self.begun, 3)
+        step.update(status="failed", message=message, seconds=seconds)
         self._record("failed", index=index, message=message)
         self.tell({"kind": "step-ended", "step": dict(step)})
 
@@ -268,7 +269,7 @@ def _make_state(state: str) -> None:
 def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], state: str) -> str:
     """Writes down what is to be done, before any of it is."""
     now = time.time()
-    ident = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + "-" + secrets.token_hex(2)
+    ident = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + "-" + os.urandom(2).hex()
     folder = os.path.join(transactions_folder(state), ident)
     plan = {"id": ident, "startedAt": now, "meta": meta, "operations": list(operations)}
     try:
@@ -282,7 +283,7 @@ def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], state: st
         files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())
         files.sync_folder(transactions_folder(state))
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove_tree(folder)
         raise Fault(
             f"the journal can't be written to {state}: {error.strerror}; nothing was changed",
             next="free some space on that disk, then run again",
@@ -317,4 +318,4 @@ def _prune(state: str) -> None:
     names = {known["id"] for known in remembered(state)}
     never_began = [name for name in os.listdir(root) if name not in names]
     for ident in [*closed[:-KEEP_TRANSACTIONS], *never_began]:
-        shutil.rmtree(os.path.join(root, ident), ignore_errors=True)
+        files.remove_tree(os.path.join(root, ident))

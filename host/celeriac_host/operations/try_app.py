@@ -9,6 +9,7 @@ from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System
 
+EVIDENCE_LINES = 12
 ANSWER = "celeriac: the app imports"
 # As `celery -A app worker` does it, with the tasks that the configuration names.
 CODE = f"""
@@ -29,20 +30,29 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit, app = args["unit"], args["app"]
     where = units.context(host, unit)
     paths = [*args["pythonPath"], *filter(None, [where.environment.get("PYTHONPATH")])]
-    done = units.run_as(
-        host,
-        where,
-        [*args["interpreter"], "-c", CODE, app],
-        timeout=args["timeoutSeconds"],
-        env={"PYTHONPATH": ":".join(paths)} if paths else None,
-        check=False,
-    )
+    ran = [*args["interpreter"], "-c", "(imports the app)", app]
+    try:
+        done = units.run_as(
+            host,
+            where,
+            [*args["interpreter"], "-c", CODE, app],
+            timeout=args["timeoutSeconds"],
+            env={"PYTHONPATH": ":".join(paths)} if paths else None,
+            check=False,
+        )
+    except OperationError as error:
+        raise OperationError(
+            f"the app {app} could not be imported: {error.message}",
+            ran=ran,
+            evidence=error.evidence,
+        ) from None
     if done.code != 0 or ANSWER not in done.out:
-        lines = done.lines()
+        # Without the lines that point at columns.
+        lines = [line for line in done.lines(40) if line.strip(" ^~")][-EVIDENCE_LINES:]
         what = units.last_exception(lines) or (lines[-1].strip() if lines else "it said nothing")
         raise OperationError(
             f"the app {app} does not import as {where.identity.name} in {where.directory}: {what}",
-            ran=[*args["interpreter"], "-c", "(imports the app)", app],
+            ran=ran,
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,
         )
