@@ -71,8 +71,12 @@ class SqliteStore implements Store {
   }
 
   findDamage(): readonly string[] {
-    const lines = this.#database.pragma('integrity_check(20)') as { integrity_check: string }[];
-    return lines.map((line) => line.integrity_check).filter((line) => line !== 'ok');
+    try {
+      const lines = this.#database.pragma('integrity_check(20)') as { integrity_check: string }[];
+      return lines.map((line) => line.integrity_check).filter((line) => line !== 'ok');
+    } catch (error) {
+      return [messageOf(error)];
+    }
   }
 
   rehearse(changes: readonly RowChange[]): Rehearsal {
@@ -111,7 +115,7 @@ class SqliteStore implements Store {
   }
 
   #count(table: string, columns: readonly string[], values: readonly SqlValue[]): number {
-    const where = columns.map((column) => `${quoteName(column)} IS ?`).join(' AND ');
+    const where = ['TRUE', ...columns.map((column) => `${quoteName(column)} IS ?`)].join(' AND ');
     const sql = `SELECT count(*) FROM ${quoteName(table)} WHERE ${where}`;
     return this.#database
       .prepare(sql)

@@ -214,7 +214,7 @@ function repairCopy(copy: StoreCopy, found: FoundStuck, desired: CleanUpDesired)
   const { database, store, forest, takenAt } = copy;
   const { action, statuses, runUrl } = desired;
   const repair = planRepair(forest, found.stuck, { action, now: takenAt, statuses, runUrl });
-  const rehearsal = store.rehearse(repair.changes);
+  const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
   if (rehearsal.problems.length > 0) {
     throw new ConfigError(
       'action',
@@ -228,6 +228,8 @@ function repairCopy(copy: StoreCopy, found: FoundStuck, desired: CleanUpDesired)
   }));
   return { database, repair, rehearsal, findings };
 }
+
+const nothingToTry: Rehearsal = { changed: {}, problems: [] };
 
 /** One message to the host holds at most 1 MiB, and its rows are most of it. */
 const changesLimit = 600 * 1024;

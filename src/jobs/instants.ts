@@ -107,10 +107,11 @@ export function writeInstant(at: EpochSeconds, form: InstantForm): SqlValue {
 }
 
 function writeEpoch(at: EpochSeconds, form: InstantForm & { kind: 'epoch' }): SqlValue {
-  const value = form.unit === 'ms' ? at * 1000 : at;
-  const digits = Math.min(form.fraction, form.unit === 'ms' ? 3 : 6);
-  if (form.text) return value.toFixed(digits);
-  return digits === 0 ? Math.floor(value) : Number(value.toFixed(digits));
+  const places = form.unit === 'ms' ? 3 : 6;
+  const digits = Math.min(form.fraction, places);
+  const micros = Math.round(at * 1e6);
+  const value = Math.floor(micros / 10 ** (places - digits)) / 10 ** digits;
+  return form.text ? value.toFixed(digits) : value;
 }
 
 /** Doubles hold a present-day instant to about a quarter of a microsecond. */

@@ -1,0 +1,259 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Database } from 'better-sqlite3';
+import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
+import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
+import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
+import { planCleanUp } from '../../../src/jobs/clean-up.ts';
+import type { StoreFact, StoreTable } from '../../../src/model/facts.ts';
+import { bytes, epochSeconds, sha256Text } from '../../../src/model/units.ts';
+import type { Agent } from '../../../src/ports/agent.ts';
+
+/** What every test calls now: 2026-01-18 15:00:00 UTC. */
+export const now = epochSeconds(Date.UTC(2026, 0, 18, 15) / 1000);
+export const minute = 60;
+export const hour = 3600;
+export const day = 86_400;
+
+export const schema = `
+  CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, job_type TEXT NOT NULL DEFAULT 'single',
+    status TEXT NOT NULL DEFAULT 'pending', total_links INTEGER DEFAULT 0,
+    completed_links INTEGER DEFAULT 0, failed_links INTEGER DEFAULT 0, folder_name TEXT,
+    error_message TEXT, celery_task_id TEXT,
+    created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, started_at TIMESTAMP, completed_at TIMESTAMP);
+  CREATE TABLE batches (
+    id TEXT PRIMARY KEY, status TEXT NOT NULL DEFAULT 'pending', total_links INTEGER DEFAULT 0,
+    job_id TEXT, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, started_at TIMESTAMP,
+    completed_at TIMESTAMP, error_message TEXT);
+  CREATE TABLE batch_links (
+    id TEXT PRIMARY KEY, batch_id TEXT NOT NULL, link_index INTEGER NOT NULL DEFAULT 0,
+    link_url TEXT NOT NULL DEFAULT '', status TEXT NOT NULL DEFAULT 'pending', error_message TEXT,
+    celery_task_id TEXT, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, started_at TIMESTAMP,
+    completed_at TIMESTAMP, FOREIGN KEY (batch_id) REFERENCES batches (id));
+  CREATE TABLE batch_variations (
+    id TEXT PRIMARY KEY, batch_link_id TEXT NOT NULL, variation_num INTEGER NOT NULL DEFAULT 0,
+    status TEXT NOT NULL DEFAULT 'pending', celery_task_id TEXT, error_message TEXT,
+    created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, started_at TIMESTAMP, completed_at TIMESTAMP,
+    FOREIGN KEY (batch_link_id) REFERENCES batch_links (id));
+  CREATE TABLE video_jobs (
+    id TEXT PRIMARY KEY, job_type TEXT NOT NULL DEFAULT 'video',
+    status TEXT NOT NULL DEFAULT 'pending', error_message TEXT,
+    created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, started_at TIMESTAMP, completed_at TIMESTAMP);
+`;
+
+/** As SQLite's CURRENT_TIMESTAMP writes it: `2026-01-18 11:02:03`. */
+export const bySqlite = (ago: number): string =>
+  new Date((now - ago) * 1000).toISOString().slice(0, 19).replace('T', ' ');
+
+/** As Python's isoformat() writes it: `2026-01-18T11:02:03.123456`. */
+export const byPython = (ago: number): string =>
+  `${new Date((now - ago) * 1000).toISOString().slice(0, 19)}.123456`;
+
+export const path = '/srv/app/backend/batch_processing.db';
+
+type Values = Readonly<Record<string, string | number | Buffer | null>>;
+
+/** A database of the app's, in a file of its own. */
+export class AppDatabase implements Disposable {
+  readonly folder: string;
+  readonly file: string;
+  readonly sql: Database;
+
+  constructor(tables: string = schema) {
+    this.folder = mkdtempSync(join(tmpdir(), 'celeriac-test-'));
+    this.file = join(this.folder, 'app.db');
+    this.sql = openDatabase(this.file);
+    this.sql.exec(tables);
+    // Orphans are made as an app without this pragma makes them.
+    this.sql.pragma('foreign_keys = OFF');
+  }
+
+  add(table: string, values: Values): string {
+    const names = Object.keys(values);
+    const marks = names.map(() => '?').join(', ');
+    this.sql
+      .prepare(`INSERT INTO "${table}" (${names.join(', ')}) VALUES (${marks})`)
+      .run(...Object.values(values));
+    return String(values.id);
+  }
+
+  /** A job, its batch and links in these states, each `ago` seconds since it started. */
+  addBatch(
+    name: string,
+    options: {
+      readonly ago: number;
+      readonly status?: string;
+      readonly job?: Values;
+      readonly links: readonly (readonly [status: string, ago: number])[];
+    },
+  ): { readonly job: string; readonly batch: string; readonly links: readonly string[] } {
+    const status = options.status ?? 'processing';
+    const times = { created_at: bySqlite(options.ago), started_at: byPython(options.ago) };
+    const job = this.add('jobs', {
+      id: `job-${name}`,
+      job_type: 'batch',
+      status,
+      total_links: options.links.length,
+      completed_links: options.links.filter(([state]) => state === 'completed').length,
+      celery_task_id: `task-${name}`,
+      ...times,
+      ...options.job,
+    });
+    const batch = this.add('batches', {
+      id: `batch-${name}`,
+      status,
+      job_id: job,
+      total_links: options.links.length,
+      ...times,
+    });
+    const links = options.links.map(([state, ago], index) =>
+      this.add('batch_links', {
+        id: `link-${name}-${index}`,
+        batch_id: batch,
+        status: state,
+        created_at: bySqlite(options.ago),
+        started_at: state === 'pending' ? null : byPython(ago),
+        completed_at: ['completed', 'failed'].includes(state) ? byPython(ago) : null,
+        celery_task_id: state === 'pending' ? null : `task-${name}-${index}`,
+      }),
+    );
+    return { job, batch, links };
+  }
+
+  addVariation(link: string, status: string, ago: number): string {
+    const started_at = byPython(ago);
+    const id = `variation-${link}-${ago}`;
+    const values = { id, batch_link_id: link, status, created_at: bySqlite(ago), started_at };
+    return this.add('batch_variations', values);
+  }
+
+  row(table: string, id: string): Record<string, unknown> | undefined {
+    return this.sql.prepare(`SELECT * FROM "${table}" WHERE id = ?`).get(id) as
+      | Record<string, unknown>
+      | undefined;
+  }
+
+  statuses(): Record<string, string> {
+    const tables = this.tables().filter((table) => table.columns.some((c) => c.name === 'status'));
+    return Object.fromEntries(
+      tables.flatMap(({ name }) =>
+        (
+          this.sql.prepare(`SELECT id, status FROM "${name}"`).all() as {
+            id: string;
+            status: string;
+          }[]
+        ).map(({ id, status }) => [id, status]),
+      ),
+    );
+  }
+
+  /** What the host's look would say of it. */
+  tables(): StoreTable[] {
+    const names = this.sql
+      .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
+      .pluck()
+      .all() as string[];
+    return names.map((name) => ({
+      name,
+      columns: (this.sql.pragma(`table_info("${name.replaceAll('"', '""')}")`) as Column[]).map(
+        (column) => ({ name: column.name, type: column.type }),
+      ),
+      foreignKeys: (
+        this.sql.pragma(`foreign_key_list("${name.replaceAll('"', '""')}")`) as ForeignKey[]
+      ).map((key) => ({ column: key.from, table: key.table, to: key.to })),
+    }));
+  }
+
+  fact(): StoreFact {
+    return {
+      kind: 'sqlite',
+      path,
+      owner: 'root',
+      group: 'root',
+      sizeBytes: bytes(1),
+      tables: this.tables(),
+    };
+  }
+
+  content(): Uint8Array {
+    return new Uint8Array(readFileSync(this.file));
+  }
+
+  [Symbol.dispose](): void {
+    this.sql.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+interface Column {
+  readonly name: string;
+  readonly type: string;
+}
+
+interface ForeignKey {
+  readonly from: string;
+  readonly table: string;
+  readonly to: string;
+}
+
+/** An agent that has only databases; each `look` answers these facts. */
+export function agentOf(
+  facts: readonly StoreFact[],
+  contents: Readonly<Record<string, Uint8Array>>,
+): Pick<Agent, 'look' | 'snapshot'> & { readonly asked: string[] } {
+  const asked: string[] = [];
+  const agent = {
+    asked,
+    look: async (query: unknown) => {
+      asked.push(`look ${JSON.stringify(query)}`);
+      return { stores: facts };
+    },
+    snapshot: async (database: string) => {
+      asked.push(`snapshot ${database}`);
+      const content = contents[database] ?? new Uint8Array();
+      const info = {
+        database,
+        sizeBytes: bytes(content.length),
+        sha256: sha256Text(''),
+        takenAt: now,
+      };
+      return { info, content };
+    },
+  };
+  return agent as unknown as ReturnType<typeof agentOf>;
+}
+
+export function desire(wishes: Partial<CleanUpDesired> = {}): CleanUpDesired {
+  return { ...cleanUpDefaults, database: path, runUrl: 'https://ci.example/runs/7', ...wishes };
+}
+
+/** The clean-up of one database, as a run plans it. */
+export function planFor(database: AppDatabase, wishes: Partial<CleanUpDesired> = {}) {
+  const agent = agentOf([database.fact()], { [path]: database.content() });
+  return planCleanUp({ agent, openStore: openSqliteStore }, desire(wishes));
+}
+
+/** Makes the planned changes in the database itself, as the host would. */
+export function applyPlan(
+  database: AppDatabase,
+  cleanUp: Awaited<ReturnType<typeof planFor>>,
+): void {
+  database.sql.pragma('foreign_keys = ON');
+  for (const operation of cleanUp.plan.operations) {
+    if (operation.op !== 'repair-jobs') continue;
+    for (const { table, id, change } of operation.rows) {
+      if (change.kind === 'keep') continue;
+      if (change.kind === 'delete') {
+        database.sql.prepare(`DELETE FROM "${table}" WHERE id = ?`).run(id);
+        continue;
+      }
+      const pairs = Object.keys(change.set).map((column) => `"${column}" = ?`);
+      database.sql
+        .prepare(`UPDATE "${table}" SET ${pairs.join(', ')} WHERE id = ?`)
+        .run(...Object.values(change.set), id);
+    }
+  }
+  database.sql.pragma('foreign_keys = OFF');
+}

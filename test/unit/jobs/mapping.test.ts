@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { proposeMapping } from '../../../src/jobs/mapping.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+import { AppDatabase, path } from './app-database.ts';
+
+const mappingOf = (tables?: string) => {
+  using database = new AppDatabase(tables);
+  return proposeMapping(path, database.tables());
+};
+
+const failureOf = (tables: string): ConfigError => {
+  try {
+    mappingOf(tables);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error('it was accepted');
+};
+
+describe('proposeMapping', () => {
+  test("takes the app's five tables as they are, parents first", () => {
+    const mapping = mappingOf();
+    const ties = mapping.map(({ table, parent }) => [table, parent?.table, parent?.foreignKey]);
+    expect(ties).toEqual([
+      ['jobs', undefined, undefined],
+      ['video_jobs', undefined, undefined],
+      ['batches', 'jobs', false],
+      ['batch_links', 'batches', true],
+      ['batch_variations', 'batch_links', true],
+    ]);
+  });
+
+  test('knows what the columns of jobs say', () => {
+    expect(mappingOf()[0]).toEqual({
+      table: 'jobs',
+      id: 'id',
+      status: 'status',
+      parent: null,
+      created: 'created_at',
+      started: 'started_at',
+      completed: 'completed_at',
+      updated: null,
+      error: 'error_message',
+      task: 'celery_task_id',
+      times: ['created_at', 'started_at', 'completed_at'],
+      counters: [
+        { column: 'total_links', table: 'batch_links', counts: 'total' },
+        { column: 'completed_links', table: 'batch_links', counts: 'completed' },
+        { column: 'failed_links', table: 'batch_links', counts: 'failed' },
+      ],
+    });
+  });
+
+  test('leaves the tables of Celery and others out', () => {
+    const mapping = mappingOf(`
+      CREATE TABLE celery_taskmeta (id INTEGER PRIMARY KEY, status TEXT);
+      CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
+      CREATE TABLE "tasks" (ID INTEGER PRIMARY KEY, Status TEXT, updated_at TEXT);
+    `);
+    expect(mapping.map(({ table, id, status }) => [table, id, status])).toEqual([
+      ['tasks', 'ID', 'Status'],
+    ]);
+  });
+
+  test('names the tables it saw when none has a status', () => {
+    const error = failureOf('CREATE TABLE notes (id TEXT); CREATE TABLE tags (status TEXT);');
+    expect(error.where).toBe('database');
+    expect(error.message).toContain('its tables: notes, tags');
+  });
+
+  test('an empty database has none at all', () => {
+    expect(failureOf('').message).toContain('none at all');
+  });
+
+  test('a ring of tables is cut where it is known by names alone', () => {
+    const mapping = mappingOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, run_id TEXT);
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT,
+        job_id TEXT REFERENCES jobs (id));
+    `);
+    expect(mapping.map(({ table, parent }) => [table, parent?.table])).toEqual([
+      ['jobs', undefined],
+      ['runs', 'jobs'],
+    ]);
+  });
+});
