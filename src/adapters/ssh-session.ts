@@ -54,6 +54,7 @@ export interface CommandResult {
 }
 
 const CONNECT_STEP = 'connect over SSH';
+const BANNER_KEPT_CHARACTERS = 4096;
 const COMMAND_OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024;
 
 /**
@@ -341,6 +342,8 @@ interface Sightings {
   methodsLeft: readonly AuthenticationType[];
   partial: boolean;
   connected: boolean;
+  /** What the server said before the login was over: why an account is shut, or just a greeting. */
+  banner: string;
   firstError: Error | null;
 }
 
@@ -357,6 +360,7 @@ async function attemptConnection(
     methodsLeft: [],
     partial: false,
     connected: false,
+    banner: '',
     firstError: null,
   };
   const ssh = new NodeSSH();
@@ -393,6 +397,9 @@ async function attemptConnection(
     seen.connected = true;
     // Small messages, each waiting for its answer: Nagle's algorithm would hold every one back.
     client.setNoDelay(true);
+  });
+  client?.on('banner', (message) => {
+    seen.banner = (seen.banner + message).slice(-BANNER_KEPT_CHARACTERS);
   });
   client?.on('error', (error) => {
     seen.firstError ??= error;
@@ -434,7 +441,7 @@ function judgeFailure(
     return refused(refusedLogin(target, key, seen));
   }
   const cause = describeCause(error, policy.connectTimeout);
-  if (seen.loginSent) return refused(brokenLogin(target, key, cause, error));
+  if (seen.loginSent) return refused(brokenLogin(target, key, seen, cause, error));
   if (isLasting(error, seen)) return refused(unreachable(target, 1, cause, error));
   return { kind: 'failed', cause, error };
 }
@@ -474,7 +481,7 @@ function describeCause(error: Error, connectTimeout: Seconds | null): string {
     return connectTimeout === null ? 'no answer' : `no answer within ${connectTimeout} s`;
   }
   if (/^(Connection lost before handshake|No response from server)$/.test(error.message)) {
-    return 'the server closed the connection before the login';
+    return 'the server closed the connection';
   }
   if (code === 'ETIMEDOUT') return 'no answer';
   if (/^Invalid (identification string|header)/.test(error.message)) {
@@ -556,7 +563,10 @@ function refusedLogin(target: SshTarget, key: LoginKey, seen: Sightings): HostEr
     `${address(target)} refused the login of ${target.user} with the key ${keyText}. It was tried once, and is not tried again.`,
     {
       step: CONNECT_STEP,
-      evidence: methods === '' ? [] : [`the server accepts: ${methods}`],
+      evidence: [
+        ...(methods === '' ? [] : [`the server accepts: ${methods}`]),
+        ...tail(seen.banner, 5),
+      ],
       next: noKeys
         ? `Allow keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
         : `Put this line into ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
@@ -564,13 +574,19 @@ function refusedLogin(target: SshTarget, key: LoginKey, seen: Sightings): HostEr
   );
 }
 
-function brokenLogin(target: SshTarget, key: LoginKey, cause: string, error: Error): HostError {
+function brokenLogin(
+  target: SshTarget,
+  key: LoginKey,
+  seen: Sightings,
+  cause: string,
+  error: Error,
+): HostError {
   return new HostError(
     `${address(target)} ended the connection while ${target.user} was logging in: ${cause}. It is not tried again.`,
     {
       step: CONNECT_STEP,
-      evidence: [`key: ${key.fingerprint} (${key.type})`],
-      next: `Read the server's log (\`journalctl -u ssh\`): too many keys or logins, a locked account, or fail2ban.`,
+      evidence: [`key: ${key.fingerprint} (${key.type})`, ...tail(seen.banner, 5)],
+      next: `Read the server's log (\`journalctl -t sshd\`): the account may have expired (\`chage -l ${target.user}\`) or be locked, or there were too many logins.`,
     },
     { cause: error },
   );
