@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
@@ -177,8 +177,9 @@ export class AppDatabase implements Disposable {
     };
   }
 
+  /** Not read from the file: closing it would drop this process's locks on the database. */
   content(): Uint8Array {
-    return new Uint8Array(readFileSync(this.file));
+    return new Uint8Array(this.sql.serialize());
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,4 @@
 import { readdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
@@ -8,6 +7,7 @@ import { ConfigError } from '../../../src/model/errors.ts';
 import type { StoreFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
+import type { OpenStore } from '../../../src/ports/store.ts';
 import {
   AppDatabase,
   agentOf,
@@ -768,14 +768,20 @@ describe('databases', () => {
   });
 
   test('no copy stays behind, whether it went well or not', async () => {
-    const left = (): string[] =>
-      readdirSync(tmpdir()).filter((name) => /^celeriac-(?!test)/.test(name));
-    const before = left();
     using database = new AppDatabase();
     deadBatch(database);
-    await planFor(database);
-    await failureOf(planFor(database, { ids: ['ffffffff'] }));
-    expect(left()).toEqual(before);
+    const left = (): string[] => readdirSync(database.folder).filter((name) => name !== 'app.db');
+    const seen: string[][] = [];
+    const openStore: OpenStore = (name, content) => {
+      const store = openSqliteStore(name, content, database.folder);
+      seen.push(left());
+      return store;
+    };
+    const agent = agentOf([database.fact()], { [path]: database.content() });
+    await planCleanUp({ agent, openStore }, desire());
+    await failureOf(planCleanUp({ agent, openStore }, desire({ ids: ['ffffffff'] })));
+    expect(seen.map((names) => names.length)).toEqual([1, 1]);
+    expect(left()).toEqual([]);
   });
 
   test('a status in which nothing is stuck is refused', async () => {

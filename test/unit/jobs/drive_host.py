@@ -1,0 +1,42 @@
+"""Runs one function of the host program on this machine: {module, call, args, state} on stdin."""
+
+import base64
+import importlib
+import json
+import os
+import sys
+import zlib
+from typing import Any
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../host"))
+
+
+def main() -> None:
+    errors, journals, system = (
+        importlib.import_module("celeriac_host." + name) for name in ("errors", "journal", "system")
+    )
+    ask = json.load(sys.stdin)
+    for folder in ("backups", "transaction"):
+        os.makedirs(os.path.join(ask["state"], folder), 0o700, exist_ok=True)
+    host = system.System(ask["state"])
+    journal = journals.Journal(os.path.join(ask["state"], "transaction")).step(0)
+    module = importlib.import_module("celeriac_host." + ask["module"])
+    chunks: list[bytes] = []
+    more: Any = {"check": (host,), "snapshot": (host, chunks.append)}.get(
+        ask["call"], (host, journal)
+    )
+    try:
+        said = getattr(module, ask["call"])(ask["args"], *more)
+    except errors.OperationError as error:
+        print(json.dumps({"error": error.message}))
+        return
+    found: dict[str, Any] = {
+        "value": said,
+        "pieces": [len(base64.b64encode(chunk)) for chunk in chunks],
+    }
+    if chunks:
+        found["content"] = base64.b64encode(zlib.decompress(b"".join(chunks))).decode()
+    print(json.dumps(found))
+
+
+main()

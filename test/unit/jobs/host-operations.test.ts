@@ -1,0 +1,339 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
+import type { RowChange } from '../../../src/model/operation.ts';
+import { AppDatabase, bySqlite, day, minute, planFor } from './app-database.ts';
+
+const driver = join(import.meta.dirname, 'drive_host.py');
+
+interface Said {
+  readonly value?: unknown;
+  readonly error?: string;
+  readonly content?: string;
+  readonly pieces?: readonly number[];
+}
+
+/** Runs a function of the host's program here, with a state folder beside the database. */
+function drive(database: AppDatabase, module: string, call: string, args: object): Said {
+  const state = join(database.folder, 'state');
+  const result = spawnSync('python3', ['-I', driver], {
+    input: JSON.stringify({ module, call, args, state }),
+    encoding: 'utf8',
+    maxBuffer: 1024 ** 3,
+  });
+  if (result.status !== 0) throw new Error(result.stderr);
+  return JSON.parse(result.stdout) as Said;
+}
+
+const repair = (database: AppDatabase, call: string, rows: readonly RowChange[], busy = 5) =>
+  drive(database, 'operations.repair_jobs', call, {
+    database: database.file,
+    rows,
+    busyTimeoutSeconds: busy,
+  });
+
+/** Message and result of a `do`. */
+const doneBy = (said: Said): readonly [string, Result] => {
+  if (said.error !== undefined) throw new Error(said.error);
+  return said.value as [string, Result];
+};
+
+interface Result {
+  readonly changed: number;
+  readonly updated: number;
+  readonly deleted: number;
+  readonly skipped: readonly {
+    readonly table: string;
+    readonly id: string;
+    readonly why: string;
+  }[];
+}
+
+async function planned(
+  database: AppDatabase,
+  action: 'fail' | 'reset' | 'delete',
+): Promise<readonly RowChange[]> {
+  const { plan } = await planFor(database, { action });
+  return plan.operations.flatMap((one) => (one.op === 'repair-jobs' ? one.rows : []));
+}
+
+/** Two trees that are stuck, one that lives. */
+function stuckDatabase(): AppDatabase {
+  const database = new AppDatabase();
+  database.sql.pragma('journal_mode = WAL');
+  for (const name of ['one', 'two']) {
+    const { links } = database.addBatch(name, {
+      ago: day,
+      links: [
+        ['processing', day],
+        ['completed', day],
+      ],
+    });
+    for (const link of links) database.addVariation(link, 'pending', day);
+  }
+  database.addBatch('alive', { ago: minute, links: [['processing', minute]] });
+  return database;
+}
+
+const everything = (database: AppDatabase): unknown =>
+  ['jobs', 'batches', 'batch_links', 'batch_variations'].map((table) =>
+    database.sql.prepare(`SELECT * FROM ${table} ORDER BY id`).all(),
+  );
+
+describe('repair-jobs', () => {
+  test.each(['fail', 'reset', 'delete'] as const)(
+    '%s changes the rows of the plan, and undo puts them back, twice',
+    async (action) => {
+      using database = stuckDatabase();
+      const before = everything(database);
+      const rows = await planned(database, action);
+      const wanted = rows.filter((row) => row.change.kind !== 'keep').length;
+      expect(repair(database, 'check', rows).value).toBe(false);
+      const [line, result] = doneBy(repair(database, 'do', rows));
+      expect(result).toMatchObject({ changed: wanted, skipped: [] });
+      expect(line).toContain(database.file);
+      expect(database.statuses()['job-alive']).toBe('processing');
+      expect(database.statuses()['job-one']).toBe(
+        { fail: 'failed', reset: 'pending', delete: undefined }[action],
+      );
+      expect(database.sql.pragma('foreign_key_check')).toEqual([]);
+      expect(repair(database, 'check', rows).value).toBe(true);
+      expect(repair(database, 'undo', rows).value).toContain(`${wanted} rows`);
+      expect(everything(database)).toEqual(before);
+      expect(repair(database, 'undo', rows).value).toContain('0 rows');
+      expect(everything(database)).toEqual(before);
+    },
+  );
+
+  test('a tree in which a row moved meanwhile is left alone, the others are not', async () => {
+    using database = stuckDatabase();
+    const rows = await planned(database, 'delete');
+    database.sql.exec("UPDATE batch_links SET status = 'completed' WHERE id = 'link-one-0'");
+    const [, result] = doneBy(repair(database, 'do', rows));
+    expect(result.skipped.map((row) => row.id)).toContain('job-one');
+    expect(result.skipped.find((row) => row.id === 'link-one-0')?.why).toContain(
+      "status is now 'completed'",
+    );
+    expect(database.row('jobs', 'job-one')).toBeDefined();
+    expect(database.row('jobs', 'job-two')).toBeUndefined();
+  });
+
+  test('so is a tree that grew, or lost a row', async () => {
+    using database = stuckDatabase();
+    const rows = await planned(database, 'fail');
+    database.add('batch_links', { id: 'link-new', batch_id: 'batch-one', status: 'pending' });
+    database.sql.exec("DELETE FROM batch_variations WHERE batch_link_id = 'link-two-0'");
+    const [, result] = doneBy(repair(database, 'do', rows));
+    expect(result.changed).toBe(0);
+    expect(result.skipped.map((row) => row.why).join('\n')).toMatch(/it has 3 batch_links, not 2/);
+    expect(result.skipped.map((row) => row.why).join('\n')).toMatch(/is gone/);
+  });
+
+  test('undo leaves what the app changed since', async () => {
+    using database = stuckDatabase();
+    const rows = await planned(database, 'fail');
+    doneBy(repair(database, 'do', rows));
+    database.sql.exec("UPDATE jobs SET status = 'completed' WHERE id = 'job-one'");
+    expect(repair(database, 'undo', rows).value).toContain('left as they are: jobs job-one');
+    expect(database.statuses()).toMatchObject({ 'job-one': 'completed', 'job-two': 'processing' });
+  });
+
+  test('undo restores every kind of value', async () => {
+    using database = new AppDatabase(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, data BLOB, odd TEXT,
+        number REAL, twice GENERATED ALWAYS AS (number * 2));`);
+    database.sql.exec(
+      `INSERT INTO jobs VALUES ('j', 'processing', '${bySqlite(day)}', x'00ff', CAST(x'80fe' AS TEXT), 1.5)`,
+    );
+    const read = () =>
+      database.sql
+        .prepare(
+          'SELECT *, hex(odd) AS odd_hex, typeof(odd), typeof(data), typeof(number) FROM jobs',
+        )
+        .get();
+    const before = read();
+    const rows = await planned(database, 'delete');
+    doneBy(repair(database, 'do', rows));
+    expect(read()).toBeUndefined();
+    expect(repair(database, 'undo', rows).value).toContain('1 rows');
+    expect(read()).toEqual(before);
+  });
+
+  test('a lock is waited for, then named; nothing is changed', async () => {
+    using database = stuckDatabase();
+    const rows = await planned(database, 'fail');
+    const before = everything(database);
+    const holder = spawn('python3', [
+      '-Iuc',
+      'import sqlite3,sys;d=sqlite3.connect(sys.argv[1],isolation_level=None);d.execute("BEGIN IMMEDIATE");print("held");sys.stdin.read()',
+      database.file,
+    ]);
+    try {
+      await once(holder.stdout, 'data');
+      const said = repair(database, 'do', rows, 0.2);
+      expect(said.error).toContain(`${database.file} is locked by pid ${holder.pid} (`);
+      expect(said.error).toContain('nothing was changed');
+    } finally {
+      holder.stdin.end();
+      await once(holder, 'exit');
+    }
+    expect(everything(database)).toEqual(before);
+    expect(repair(database, 'undo', rows).value).toBeNull();
+  });
+
+  test.each<[string, Partial<RowChange>, string]>([
+    ['an unknown table', { table: 'jobs"; DROP TABLE jobs; --' }, 'there is no table'],
+    ['a schema table', { table: 'sqlite_master' }, 'there is no table'],
+    ['an unknown column', { seen: { 'status" = 1 OR "id': 'x' } }, 'has no column'],
+    [
+      'an unknown column to set',
+      { seen: {}, change: { kind: 'update', set: { 'x" = 1, "status': 'x' } } },
+      'has no column',
+    ],
+  ])('%s is refused', async (_, wrong, expected) => {
+    using database = stuckDatabase();
+    const before = everything(database);
+    const row: RowChange = {
+      table: 'jobs',
+      id: 'job-one',
+      group: 'g',
+      seen: { status: 'processing' },
+      change: { kind: 'delete' },
+      ...wrong,
+    };
+    expect(repair(database, 'do', [row]).error).toContain(expected);
+    expect(everything(database)).toEqual(before);
+  });
+
+  test('a hostile id names no other row', async () => {
+    using database = stuckDatabase();
+    const row: RowChange = {
+      table: 'jobs',
+      id: "x' OR '1'='1",
+      group: 'g',
+      seen: {},
+      change: { kind: 'delete' },
+    };
+    const [, result] = doneBy(repair(database, 'do', [row]));
+    expect(result).toMatchObject({ changed: 0, skipped: [{ why: 'is gone' }] });
+  });
+
+  test('a change that a constraint forbids undoes them all', async () => {
+    using database = stuckDatabase();
+    const before = everything(database);
+    const rows: RowChange[] = [
+      {
+        table: 'jobs',
+        id: 'job-two',
+        group: 'a',
+        seen: {},
+        change: { kind: 'update', set: { status: 'failed' } },
+      },
+      { table: 'batches', id: 'batch-one', group: 'b', seen: {}, change: { kind: 'delete' } },
+    ];
+    expect(repair(database, 'do', rows).error).toContain('FOREIGN KEY constraint failed');
+    expect(everything(database)).toEqual(before);
+    expect(repair(database, 'undo', rows).value).toContain('0 rows');
+    expect(everything(database)).toEqual(before);
+  });
+
+  test.each([
+    ['missing', (file: string) => `${file}.not`, 'there is no such file'],
+    ['a folder', (file: string) => join(file, '..'), 'is not a regular file'],
+  ])('a database that is %s', (_, pathOf, expected) => {
+    using database = stuckDatabase();
+    const args = { database: pathOf(database.file), rows: [], busyTimeoutSeconds: 1 };
+    expect(drive(database, 'operations.repair_jobs', 'do', args).error).toContain(expected);
+  });
+});
+
+describe('snapshot', () => {
+  const snapshot = (database: AppDatabase, limitBytes = 2 ** 28, file = database.file) =>
+    drive(database, 'snapshot', 'snapshot', { database: file, limitBytes });
+
+  test('is whole, with what is still in -wal, and leaves the file as it is', () => {
+    using database = stuckDatabase();
+    const bytesOf = () => spawnSync('sha256sum', [database.file], { encoding: 'utf8' }).stdout;
+    const before = bytesOf();
+    const said = snapshot(database);
+    const content = Buffer.from(said.content ?? '', 'base64');
+    expect(said.value).toMatchObject({
+      database: database.file,
+      sizeBytes: content.length,
+      sha256: createHash('sha256').update(content).digest('hex'),
+    });
+    const copy = join(database.folder, 'copy.db');
+    writeFileSync(copy, content);
+    const opened = openDatabase(copy);
+    expect(opened.prepare('SELECT count(*) FROM jobs').pluck().get()).toBe(3);
+    opened.close();
+    expect(bytesOf()).toBe(before);
+  });
+
+  test('comes in pieces of at most 256 KiB', () => {
+    using database = stuckDatabase();
+    const noise = Array.from({ length: 40_000 }, (_, index) =>
+      createHash('sha256').update(String(index)).digest('hex'),
+    );
+    database.add('jobs', { id: 'big', folder_name: noise.join('') });
+    const said = snapshot(database);
+    expect(said.pieces?.length).toBeGreaterThan(1);
+    expect(Math.max(...(said.pieces ?? []))).toBeLessThanOrEqual(256 * 1024);
+  });
+
+  test('is refused above the limit, of what is no database, of what is not there', () => {
+    using database = stuckDatabase();
+    expect(snapshot(database, 4096).error).toMatch(/a copy may have 4096 bytes/);
+    const foreign = join(database.folder, 'foreign.db');
+    writeFileSync(foreign, 'certainly no database '.repeat(100));
+    expect(snapshot(database, 2 ** 28, foreign).error).toContain('not a SQLite database');
+    expect(snapshot(database, 2 ** 28, `${foreign}.not`).error).toContain('there is no such file');
+  });
+
+  test('leaves no temporary folder', () => {
+    using database = stuckDatabase();
+    const left = () => readdirSync('/var/tmp').filter((name) => name.startsWith('celeriac-'));
+    const before = left();
+    snapshot(database);
+    snapshot(database, 4096);
+    expect(left()).toEqual(before);
+  });
+});
+
+describe('backup-database', () => {
+  const backUp = (database: AppDatabase, call = 'do', keep = 2) =>
+    drive(database, 'operations.backup_database', call, { database: database.file, keep });
+
+  test('copies, keeps the last few, and undo leaves the copy', () => {
+    using database = stuckDatabase();
+    const folder = join(database.folder, 'state', 'backups');
+    const paths = [1, 2, 3].map(() => {
+      const said = backUp(database);
+      return (said.value as [string, { path: string }])[1].path;
+    });
+    expect(new Set(paths).size).toBe(3);
+    expect(readdirSync(folder)).toHaveLength(2);
+    const last = paths[2] ?? '';
+    expect(statSync(last).mode & 0o777).toBe(0o600);
+    const opened = openDatabase(last);
+    expect(opened.prepare('SELECT count(*) FROM jobs').pluck().get()).toBe(3);
+    opened.close();
+    expect(backUp(database, 'undo').value).toBeNull();
+    expect(existsSync(last)).toBe(true);
+    expect(backUp(database, 'undo').value).toBeNull();
+  });
+
+  test("somebody else's files are not pruned", () => {
+    using database = stuckDatabase();
+    backUp(database);
+    const folder = join(database.folder, 'state', 'backups');
+    writeFileSync(join(folder, 'app-20200101T000000Z.db'), 'by hand');
+    backUp(database, 'do', 1);
+    expect(readdirSync(folder)).toContain('app-20200101T000000Z.db');
+    expect(readdirSync(folder)).toHaveLength(2);
+  });
+});
