@@ -14,6 +14,7 @@ import type { Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOf, renderChecklistText } from '../report/checklist.ts';
+import { codeFence } from '../report/escape.ts';
 import { outcomeToHostError, renderFailure } from '../report/failure.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
 import { formatDuration } from '../report/quantities.ts';
@@ -33,7 +34,8 @@ export interface Run<Name extends ActionName> {
   openAgent(): Promise<Agent>;
   /** Who asks, for the host's lock and ledger. */
   meta(unit?: string): TransactionMeta;
-  onProgress(plan: Plan): (progress: Progress) => void;
+  /** Prints what the host streams; `plan` is what its steps are counted in. */
+  onProgress(plan?: Plan): (progress: Progress) => void;
   /**
    * Shows the plan; applies it unless this is a dry run or there is nothing to do; reports.
    *
@@ -72,7 +74,7 @@ export async function runAction<Name extends ActionName>(
       ...(line !== undefined && { startLine: line }),
       ...(column !== undefined && { startColumn: column }),
     });
-    reporter.summary(`### ${name} failed\n\n\`\`\`\`text\n${view.message}\n\`\`\`\``);
+    reporter.summary(`### ${name} failed\n\n${codeFence(view.message, 'text')}`);
     process.exitCode = 1;
   }
   await reporter.flush();
@@ -164,7 +166,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     };
   }
 
-  onProgress(plan: Plan): (progress: Progress) => void {
+  onProgress(plan?: Plan): (progress: Progress) => void {
     return (progress) => {
       const line = progressLine(plan, progress);
       if (line !== null) {
@@ -238,10 +240,12 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   }
 }
 
-function progressLine(plan: Plan, progress: Progress): string | null {
+function progressLine(plan: Plan | undefined, progress: Progress): string | null {
   switch (progress.kind) {
     case 'step-started':
-      return `${progress.index + 1}/${plan.operations.length} ${progress.title}`;
+      return plan === undefined
+        ? progress.title
+        : `${progress.index + 1}/${plan.operations.length} ${progress.title}`;
     case 'step-ended': {
       const { status, message, seconds } = progress.step;
       return `    ${status}: ${message} (${formatDuration(seconds)})`;

@@ -26,7 +26,7 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
   const { verdict } = await verifyHost(
     {
       agent,
-      onProgress: run.onProgress({ operations: [], satisfied: [], findings: [] }),
+      onProgress: run.onProgress(),
       findStrays: straysOf,
       findStuckRows: () => searchStuckRows(agent, run),
     },

@@ -116,18 +116,21 @@ function readGate(inputs: VerifyValues): GateDesired {
         queue: inputs['gate-queue'] === '' ? null : inputs['gate-queue'],
         args: inputs['gate-args'],
       };
-    case 'http':
+    case 'http': {
       if (inputs['gate-url'] === '') throw missing('gate-url', inputs.gate, 'a URL');
+      const batchForm = inputs['gate-batch-form'];
       return {
         kind: 'http',
         method: inputs['gate-method'],
         url: inputs['gate-url'],
         form: inputs['gate-form'],
+        ...(Object.keys(batchForm).length > 0 && { batchForm }),
         pollUrl: inputs['gate-poll-url'] === '' ? null : inputs['gate-poll-url'],
         field: inputs['gate-field'],
         done: inputs['gate-done'],
         failed: inputs['gate-failed'],
       };
+    }
   }
 }
 

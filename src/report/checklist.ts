@@ -61,7 +61,8 @@ function itemOf(title: string, step: Step | undefined, outcome: Outcome): Checkl
   const text = said === '' || said === title ? title : `${title}: ${said}`;
   switch (step.status) {
     case 'done':
-      return { done: true, text, note: '' };
+      // What the host says it did stands for itself; the title said what was meant.
+      return { done: true, text: said === '' ? title : said, note: '' };
     case 'already':
       return { done: true, text: title, note: 'already so' };
     case 'failed':

@@ -36,6 +36,8 @@ export interface WorkerCall {
   readonly forks: boolean;
   /** `-B`: the scheduler runs as one more child. */
   readonly beat: boolean;
+  /** Modules that `-I` loads: the support module must be one of them for canaries. */
+  readonly include: readonly string[];
   /** Directories and PYTHONPATH that the command itself brings. */
   readonly pythonPath: readonly string[];
 }

@@ -14,9 +14,13 @@ import type {
   VerifyEvidence,
   VerifyFacts,
   VerifyQuery,
+  WorkerCall,
 } from './evidence.ts';
 import { planGate } from './gate.ts';
 import { workerCallOf } from './worker-call.ts';
+
+/** Loaded into the worker by deploy-worker (`host/support`). */
+const supportModule = 'celeriac_support';
 
 /** What verify needs from outside. */
 export interface VerifyPorts {
@@ -66,7 +70,7 @@ export async function verifyHost(
   const source = { unit: desired.unit, interpreter: interpreterOf(before.unit), call };
   const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
   const stuck = await ports.findStuckRows();
-  const gate = await passGate(ports, requests, before, desired.dryRun);
+  const gate = await passGate(ports, requests, before, call, desired.dryRun);
   const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;
   const strays = ports.findStrays(after ?? before);
   const evidence = { before, after, call, strays, stuck, gate };
@@ -93,6 +97,7 @@ async function passGate(
   ports: VerifyPorts,
   requests: readonly GateRequest[],
   before: VerifyFacts,
+  call: WorkerCall | null,
   dryRun: boolean,
 ): Promise<GateResult> {
   if (requests.length === 0) return { kind: 'none' };
@@ -102,12 +107,36 @@ async function passGate(
   }
   const runs: GateRun[] = [];
   let passed = true;
+  if (!loadsSupport(requests, call)) {
+    return { kind: 'sent', runs: withoutSupport(requests, before.unit.name) };
+  }
   for (const request of requests) {
     const result: GateRun['result'] = passed ? await send(ports, request) : { kind: 'not-sent' };
     passed = result.kind === 'report' && result.report.ok;
     runs.push({ request, result });
   }
   return { kind: 'sent', runs };
+}
+
+/** Canaries come back only from a worker that loads the module they are a part of. */
+function loadsSupport(requests: readonly GateRequest[], call: WorkerCall | null): boolean {
+  const canaries = requests.some(({ request }) => request.kind === 'canary');
+  return !canaries || call === null || call.include.includes(supportModule);
+}
+
+function withoutSupport(requests: readonly GateRequest[], unit: string): readonly GateRun[] {
+  return requests.map((request, index) => ({
+    request,
+    result:
+      index > 0
+        ? { kind: 'not-sent' }
+        : {
+            kind: 'fault',
+            problem: `${unit} runs without -I ${supportModule}, which answers canaries`,
+            evidence: [],
+            next: 'run deploy-worker, which adds it; or choose gate `task` or `http`',
+          },
+  }));
 }
 
 /** A fault is one more finding: the second look and the other checks still tell why. */

@@ -49,6 +49,7 @@ function describeCall(
     children: forks ? childrenOf(call, cpus) : { min: 0, max: 0 },
     forks,
     beat: call.beat,
+    include: call.include,
     pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
   };
 }

@@ -64,7 +64,7 @@ describe('a plan as a task list', () => {
     expect(renderChecklistText(items)).toBe(
       [
         '- [x] swap: 2 GiB at /swapfile, priority -2',
-        '- [x] make: 2 GiB written',
+        '- [x] 2 GiB written',
         '- [x] use (already so)',
         '- [x] keep',
         '- [x] set',

@@ -22,7 +22,16 @@ export function process(
     argv: [
       '/usr/bin/python3',
       '/usr/bin/celery',
-      ...['-A', 'celery_app', 'worker', '--concurrency=1', '-Q', 'celery,batch,links,variations'],
+      ...[
+        '-A',
+        'celery_app',
+        'worker',
+        '-I',
+        'celeriac_support',
+        '--concurrency=1',
+        '-Q',
+        'celery,batch,links,variations',
+      ],
     ],
     startTicks: 100 + pid,
     ...changes,
@@ -132,6 +141,7 @@ export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   children: { min: 1, max: 1 },
   forks: true,
   beat: false,
+  include: ['celeriac_support'],
   pythonPath: ['/srv/app'],
   ...changes,
 });

@@ -18,6 +18,7 @@ describe('what runs', () => {
       children: { min: 1, max: 1 },
       forks: true,
       beat: false,
+      include: [],
       pythonPath: ['/srv/app'],
     });
   });

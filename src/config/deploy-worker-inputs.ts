@@ -1,0 +1,33 @@
+import type { DeployWorkerValues } from './action-inputs.ts';
+import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
+
+/** Where the support module lives on a host; the unit's PYTHONPATH names it. */
+const supportDirectory = '/usr/local/lib/celeriac';
+const supportName = 'celeriac_support';
+
+/** What the inputs of deploy-worker ask for. `supportText` is the source of the support module. */
+export function deployWorkerDesired(
+  inputs: DeployWorkerValues,
+  supportText: string,
+): DeployWorkerDesired {
+  const { queues, watchdog } = inputs;
+  return {
+    unit: inputs.unit,
+    concurrency: inputs.concurrency,
+    queues: queues.length === 0 ? null : queues,
+    memoryMaxBytes: inputs['memory-max'] === 'off' ? null : inputs['memory-max'],
+    memoryHighBytes: inputs['memory-high'] === 'off' ? null : inputs['memory-high'],
+    longestTaskSeconds: inputs['longest-task'],
+    watchdogSec: watchdog === 0 ? null : watchdog,
+    restartSec: inputs['restart-delay'],
+    startLimitBurst: inputs['start-limit-burst'],
+    startLimitIntervalSec: inputs['start-limit-interval'],
+    startTimeoutSeconds: inputs['start-timeout'],
+    minHealthySeconds: inputs['min-healthy-time'],
+    supportDirectory,
+    supportModule: { name: supportName, text: supportText },
+    strays: { graceSeconds: inputs['stray-timeout'] },
+    restartPolicy: inputs.restart,
+    app: null,
+  };
+}
