@@ -135,11 +135,6 @@ export function mirrorAbove(row: JobRow): JobRow | null {
   return tie && !tie.foreignKey && row.parent?.children.length === 1 ? row.parent : null;
 }
 
-export function mirrorBelow(row: JobRow): JobRow | null {
-  const child = row.children.length === 1 ? row.children[0] : undefined;
-  return child && mirrorAbove(child) === row ? child : null;
-}
-
 /** A value as a person may read it. */
 export function showValue(value: StoreValue | undefined): string {
   if (value === null || value === undefined) return 'empty';

@@ -8,7 +8,6 @@ import {
   type JobForest,
   type JobRow,
   mirrorAbove,
-  mirrorBelow,
   nameRow,
   pickSeen,
   rootOf,
@@ -144,12 +143,29 @@ function isAbandoned(found: StuckRow, { wanted }: Deciding): boolean {
   return parent !== null && isEnded(parent.status) && !wanted.has(parent);
 }
 
-/** The mirror, when the work it stands for has ended and only this row does not say so. */
+/** The row that tells the truth, when the work has ended and only this row does not say so. */
 function endedMirror(row: JobRow, { rules, wanted }: Deciding): JobRow | null {
-  const mirror = mirrorBelow(row) ?? mirrorAbove(row);
-  if (!mirror || wanted.has(mirror) || !isEnded(mirror.status)) return null;
+  const mirror = endedBelow(row) ?? endedAbove(row);
+  if (!mirror || wanted.has(mirror)) return null;
   // Completed work is never deleted because a copy of its status lags behind.
   return rules.action === 'delete' && mirror.status !== 'completed' ? null : mirror;
+}
+
+/** The last of a job's batches, when all of them have ended alike. */
+function endedBelow(row: JobRow): JobRow | null {
+  const [first] = row.children;
+  const alike = row.children.every(
+    (child) => child.mapping.parent?.foreignKey === false && child.status === first?.status,
+  );
+  if (!first || !alike || !isEnded(first.status)) return null;
+  return row.children.toSorted((a, b) => (endOf(b) ?? 0) - (endOf(a) ?? 0))[0] ?? null;
+}
+
+/** A batch's job; it may be completed for the sake of another batch. */
+function endedAbove(row: JobRow): JobRow | null {
+  const { parent, mapping } = row;
+  if (!parent || mapping.parent?.foreignKey || !isEnded(parent.status)) return null;
+  return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
 }
 
 /** The row says what its mirror says; what is still unfinished below it won't be taken up. */

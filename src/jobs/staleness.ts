@@ -2,15 +2,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { Finding } from '../model/operation.ts';
 import { type EpochSeconds, epochSeconds, type Seconds } from '../model/units.ts';
 import { readInstant } from './instants.ts';
-import {
-  descendantsOf,
-  type JobForest,
-  type JobRow,
-  mirrorAbove,
-  mirrorBelow,
-  nameRow,
-  showValue,
-} from './job-forest.ts';
+import { type JobForest, type JobRow, mirrorAbove, nameRow, showValue } from './job-forest.ts';
 import { isEnded, statusWords } from './mapping.ts';
 
 export interface StalenessRules {
@@ -252,12 +244,6 @@ function ambiguousId(id: string, rows: readonly JobRow[]): ConfigError {
 }
 
 const quote = (text: string): string => `'${text.slice(0, 80)}'`;
-
-/** Whether this row or one below it still waits for somebody. */
-export const hasOpenWork = (row: JobRow, statuses: readonly string[]): boolean =>
-  [row, mirrorBelow(row), ...descendantsOf(row)].some(
-    (each) => each !== null && isOpen(each, statuses),
-  );
 
 /** Unfinished: pending, processing, or what the person counts as processing. */
 export const isOpen = (row: JobRow, statuses: readonly string[]): boolean =>

@@ -335,6 +335,38 @@ describe('fail', () => {
     }
   });
 
+  test('a job of several batches ends as all of them did', async () => {
+    using database = new AppDatabase();
+    const { job } = database.addBatch('twice', { ago: 3 * hour, links: [] });
+    const times = { job_id: job, created_at: bySqlite(3 * hour) };
+    for (const [id, ago] of [
+      ['b-1', 2 * hour],
+      ['b-2', hour],
+    ] as const) {
+      database.add('batches', { id, status: 'completed', ...times, completed_at: byPython(ago) });
+    }
+    database.sql.exec("DELETE FROM batches WHERE id = 'batch-twice'");
+    expect(changeOf(await planFor(database), job)).toEqual({
+      kind: 'update',
+      set: { status: 'completed', completed_at: byPython(hour) },
+    });
+    database.sql.exec("UPDATE batches SET status = 'failed' WHERE id = 'b-1'");
+    expect(changesOf(await planFor(database))).toEqual({ [job]: 'processing → failed' });
+  });
+
+  test('a stuck batch beside a living one goes alone', async () => {
+    using database = new AppDatabase();
+    const { job } = database.addBatch('pair', { ago: 3 * hour, links: [['processing', 2 * hour]] });
+    const other = { id: 'batch-new', status: 'processing', job_id: job };
+    database.add('batches', { ...other, created_at: bySqlite(minute) });
+    for (const action of ['fail', 'reset', 'delete'] as const) {
+      const found = changesOf(await planFor(database, { action }));
+      expect(found['batch-new']).toBeUndefined();
+      expect(found['batch-pair']).toBe(`processing → ${ended[action]}`);
+      expect(found['job-pair'] ?? 'processing → processing').toBe('processing → processing');
+    }
+  });
+
   test('a pending job beside its stuck batch fails with it', async () => {
     using database = new AppDatabase();
     database.addBatch('half', { ago: 3 * hour, job: { status: 'pending' }, links: [] });
