@@ -139,22 +139,22 @@ export class SshSession implements AsyncDisposable {
   async exec(command: string, point: string): Promise<ClientChannel> {
     this.#assertOpen(point);
     this.#execs += 1;
+    const { connectTimeout } = this.#policy;
     return new Promise((resolve, reject) => {
-      const lost = (reason: string) => reject(this.lostError(point, reason));
+      const settle = (how: () => void) => {
+        clearTimeout(timer);
+        this.#listeners.delete(lost);
+        how();
+      };
+      const lost = (reason: string) => settle(() => reject(this.lostError(point, reason)));
+      const timer = setTimeout(
+        () => settle(() => reject(this.#noChannel(point, `no answer within ${connectTimeout} s`))),
+        connectTimeout * 1000,
+      );
       this.#listeners.add(lost);
       this.#client.exec(command, (error, channel) => {
-        this.#listeners.delete(lost);
-        if (error === undefined || error === null) {
-          resolve(channel);
-          return;
-        }
-        reject(
-          new HostError(`${address(this.target)} refused to run a command: ${error.message}.`, {
-            step: point,
-            evidence: [],
-            next: `Expected: the login of ${this.target.user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
-          }),
-        );
+        if (error === undefined || error === null) settle(() => resolve(channel));
+        else settle(() => reject(this.#noChannel(point, error.message)));
       });
     });
   }
@@ -221,6 +221,15 @@ export class SshSession implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #noChannel(point: string, reason: string): HostError {
+    const { user } = this.target;
+    return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
+      step: point,
+      evidence: [],
+      next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
+    });
   }
 
   #assertOpen(point: string): void {

@@ -27,6 +27,8 @@ export interface ServerOptions {
   readonly hostKeys?: readonly KeyPair[];
   readonly onConnection?: (connection: Connection, count: number) => void;
   readonly onExec?: (channel: ServerChannel, command: string, connection: Connection) => void;
+  /** Channels are neither opened nor refused. */
+  readonly ignoreSessions?: boolean;
   /** Public key that may log in. */
   readonly authorized?: KeyPair;
 }
@@ -64,6 +66,7 @@ export class TestServer implements AsyncDisposable {
         context.accept();
       });
       connection.on('session', (accept) => {
+        if (options.ignoreSessions === true) return;
         const session = accept();
         session.on('signal', (_accept, _reject, info) => this.signals.push(info.name));
         session.on('exec', (acceptExec, reject, info) => {

@@ -255,6 +255,19 @@ describe('a server that cannot be reached', () => {
     expect(relay.connections).toBe(2);
   });
 
+  test('by its name is not tried again', async () => {
+    // An empty label: refused by the resolver itself, nobody is asked.
+    const host = 'no..where';
+    const knownHosts = `[${host}]:22022 ${publicPart(KEYS.ed25519)}`;
+    const target = { host, port: 22022, user: 'root', key: KEYS.login.private, knownHosts };
+    const clock = new TestClock();
+    const error = await refusal(openSession({ target, clock }, quiet));
+    expect(error.message).toBe(
+      'no..where:22022 cannot be reached: its name does not resolve (1 attempt).',
+    );
+    expect(clock.slept).toEqual([]);
+  });
+
   test('is told apart from one that does not speak SSH', async () => {
     await using relay = await Relay.start(0, (_count, socket) => {
       socket.write(`SSH-9-what\r\n`);
@@ -330,7 +343,7 @@ describe('a command', () => {
     await using server = await TestServer.start({});
     await using session = await openSession({ target: server.target() }, quiet);
     const error = await refusal(session.run('true', seconds(10)));
-    expect(error.message).toContain('refused to run a command');
+    expect(error.message).toContain('did not run a command');
   });
 });
 
@@ -341,6 +354,16 @@ function isRunning(pid: string): boolean {
     return false;
   }
 }
+
+test('a server that never opens a channel is given up', async () => {
+  await using server = await TestServer.start({
+    ignoreSessions: true,
+  });
+  const policy = { connectTimeout: seconds(1.5) };
+  await using session = await openSession({ target: server.target(), policy }, quiet);
+  const error = await refusal(session.run('true', seconds(10)));
+  expect(error.message).toContain('did not run a command: no answer within 1.5 s');
+});
 
 describe('a connection that is lost', () => {
   const silent = { onExec: () => {} };
@@ -361,12 +384,12 @@ describe('a connection that is lost', () => {
   test('is noticed by keepalives when nobody closes it', async () => {
     await using server = await TestServer.start(silent);
     await using relay = await Relay.start(server.port, () => true);
-    const policy = { keepaliveInterval: seconds(0.05), keepaliveCount: 2 };
+    const policy = { keepaliveInterval: seconds(0.2), keepaliveCount: 3 };
     await using session = await openSession({ target: relay.target(), policy }, quiet);
     const running = refusal(session.run('sleep 10', seconds(60)));
     await expect.poll(() => server.execs.length).toBe(1);
     relay.freeze();
-    expect((await running).message).toContain('no reply to 2 keepalives, 0.05 s apart');
+    expect((await running).message).toContain('no reply to 3 keepalives, 0.2 s apart');
   });
 
   test('by the server going away is told as such', async () => {
