@@ -267,7 +267,8 @@ export const verifyInputs = {
     fallback: '',
   }),
   'gate-batch-form': pairsInput({
-    description: 'With `gate: http`: form fields of a second call, that starts a batch. No second call when left out.',
+    description:
+      'With `gate: http`: form fields of a second call, that starts a batch. No second call when left out.',
     fallback: '',
   }),
   'gate-poll-url': patternInput(
