@@ -14,9 +14,9 @@ beforeAll(async () => {
   const run = promisify(execFile);
   const made = await run('bash', [
     '-c',
-    'd=$(mktemp -d) && ssh-keygen -q -t ed25519 -N "" -f $d/k && cat $d/k && echo --- && cat $d/k.pub && rm -r $d',
+    'd=$(mktemp -d) && ssh-keygen -q -t ed25519 -N "" -f $d/k && cat $d/k && echo @@ && cat $d/k.pub && rm -r $d',
   ]);
-  const [secret = '', open = ''] = made.stdout.split('---\n');
+  const [secret = '', open = ''] = made.stdout.split('@@\n');
   key = secret;
   closedPort = await unusedPort();
   knownHosts = `[127.0.0.1]:${closedPort} ${open}`;

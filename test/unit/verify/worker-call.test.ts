@@ -18,7 +18,7 @@ describe('what runs', () => {
       children: { min: 1, max: 1 },
       forks: true,
       beat: false,
-      include: [],
+      include: ['celeriac_support'],
       pythonPath: ['/srv/app'],
     });
   });
