@@ -64,7 +64,8 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
     unit: desired.unit,
     controlGroup: facts.unit.properties.ControlGroup ?? '',
     app,
-    workingDirectory: workingDirectoryOf(facts.unit),
+    workingDirectory:
+      unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '',
   });
   const known = knownProperties(unit, facts.unit);
   const install = planInstall(source, unit, facts.unit, desired);
@@ -214,12 +215,6 @@ function requireApp(line: WorkerLine, path: string, desired: DeployWorkerDesired
   );
 }
 
-function workingDirectoryOf(unit: UnitFact): string {
-  // `!` marks a directory that may be missing.
-  const directory = (unit.properties.WorkingDirectory ?? '').replace(/^!/, '');
-  return directory === '' ? '/' : directory;
-}
-
 /** An older systemd does not know every property; what it does not print can't be proved. */
 function knownProperties(unit: WorkerUnit, fact: UnitFact): Readonly<Record<string, string>> {
   return Object.fromEntries(
@@ -316,7 +311,10 @@ function listRestartReasons(
 ): readonly string[] {
   const { unit: fact, code } = facts;
   const reasons: string[] = [];
-  if (fact.activeState !== 'active') reasons.push(`it is ${fact.activeState}`);
+  if (fact.activeState !== 'active') {
+    const { activeState, subState } = fact;
+    reasons.push(`it is ${activeState}${activeState === subState ? '' : ` (${subState})`}`);
+  }
   if (unit.changes.length > 0 || unit.text !== textOf(fact)) reasons.push('its unit changes');
   else if (fact.needDaemonReload) reasons.push('systemd has not read its unit as it is now');
   else {
@@ -401,10 +399,14 @@ function interpreterFor(line: WorkerLine, fact: UnitFact): readonly string[] {
     );
   }
   const path = program.startsWith('/') ? program : resolveProgram(program, fact);
-  const env = environment.length > 0 ? ['/usr/bin/env', ...environment] : [];
+  const literal = environment.filter((word) => !isExpanded(word)).map(unescapePercent);
+  const env = literal.length > 0 ? ['/usr/bin/env', ...literal] : [];
   const beside = `${path.slice(0, path.lastIndexOf('/'))}/python3`;
-  return interpreterOfCommand([...env, path, ...argv.slice(1)], fact.programs) ?? [...env, beside];
+  const python = interpreterOfCommand([path, ...argv.slice(1)], fact.programs) ?? [beside];
+  return [...env, ...python];
 }
+
+const unescapePercent = (text: string): string => text.replaceAll('%%', '%').replaceAll('$$', '$');
 
 /** As systemd finds a bare name; the fact names what it found. */
 function resolveProgram(name: string, fact: UnitFact): string {

@@ -10,6 +10,10 @@ export interface AppIdentity {
   readonly controlGroup: string;
   /** The value of `-A`. */
   readonly app: string;
+  /**
+   * Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it, with
+   * `!` before one that may be missing, and empty for `/`.
+   */
   readonly workingDirectory: string;
 }
 
@@ -85,14 +89,14 @@ function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
   if (found.kind === 'refused') {
     return 'its command line does not tell which app it runs';
   }
-  const { app, workingDirectory } = found.call;
+  const { app } = found.call;
   if (app !== own.app) {
     return app === null ? 'it was started without -A' : `it runs another app (-A ${app})`;
   }
   // A deploy may have replaced the directory below a running worker.
   const directory = process.workingDirectory?.replace(/ \(deleted\)$/, '') ?? null;
-  const expected = workingDirectory ?? own.workingDirectory;
-  if (directory !== null && directory !== own.workingDirectory && directory !== expected) {
+  const home = own.workingDirectory.replace(/^!/, '') || '/';
+  if (directory !== null && directory !== home) {
     return `it runs ${app} in another directory (${directory})`;
   }
   return null;

@@ -75,7 +75,7 @@ export function rewriteWorkerUnit(
     text: after.print(),
     line,
     properties: listProperties(after, source, settings),
-    changes: listChanges(before, after),
+    changes: listChanges(before, after, describeCall(readWorkerLine(before, source.path), line)),
     findings: [
       ...describeFaults(source, before, after, context),
       ...describePool(line, desired),
@@ -216,11 +216,24 @@ function size(key: string, wanted: Bytes | null, others: Setting['others'] = [])
   };
 }
 
+/** New lines stand below their kin. */
+const neighbours: Readonly<Record<string, string>> = {
+  StartLimitBurst: 'StartLimitIntervalSec',
+  NotifyAccess: 'Type',
+  RestartSec: 'Restart',
+  TimeoutStopSec: 'TimeoutStartSec',
+  MemoryHigh: 'MemoryMax',
+  Environment: 'WorkingDirectory',
+};
+
 function applySetting(file: UnitFile, setting: Setting): UnitFile {
   const { section, key, value } = setting;
   let edited = file;
   if (!setting.accepts(file.value(section, key))) {
-    edited = value === null ? edited.remove(section, key) : edited.set(section, key, value);
+    edited =
+      value === null
+        ? edited.remove(section, key)
+        : edited.set(section, key, value, neighbours[key] ?? null);
   }
   for (const [otherSection, other] of setting.others) edited = edited.remove(otherSection, other);
   return key === 'TimeoutStopSec' ? splitTimeout(edited) : edited;
@@ -284,7 +297,7 @@ function addPythonPath(file: UnitFile, directory: string): UnitFile {
   const last = pythonPaths(file.effective('Service', 'Environment')).at(-1);
   if (!last) {
     const value = quoteWord(pythonPathIs + written(directory));
-    return file.add('Service', 'Environment', [value]);
+    return file.add('Service', 'Environment', [value], neighbours.Environment);
   }
   const { text, start, end } = last.assignment;
   if (holds(text, directory)) return file;
@@ -399,7 +412,11 @@ function listProperties(
 }
 
 /** What differs between two texts, setting by setting, in the words of the file. */
-function listChanges(before: UnitFile, after: UnitFile): readonly string[] {
+function listChanges(
+  before: UnitFile,
+  after: UnitFile,
+  call: readonly string[],
+): readonly string[] {
   const keys = new Map<string, readonly [section: string, key: string]>();
   for (const { entries } of [before, after]) {
     for (const entry of entries) {
@@ -412,13 +429,32 @@ function listChanges(before: UnitFile, after: UnitFile): readonly string[] {
     const was = before.values(section, key).join(' ');
     const is = after.values(section, key).join(' ');
     if (was === is) return [];
+    if (key === 'ExecStart') return call;
+    if (key.startsWith('Exec')) {
+      const kept = after.values(section, key);
+      const gone = before.values(section, key).filter((value) => !kept.includes(value));
+      return gone.map((value) => `${key}=${value} removed`);
+    }
     if (is === '') return [`${key} removed`];
-    return [
-      key === 'ExecStart' || key === 'Environment' || key === 'After'
-        ? `${key} changed`
-        : `${key} ${was === '' ? 'unset' : was} → ${is}`,
-    ];
+    if (key === 'Environment' || key === 'After') {
+      const added = (splitWords(is) ?? []).filter(({ text }) => !was.includes(text));
+      return [`${key} with ${added.map(({ text }) => text).join(' ')}`];
+    }
+    return [`${key} ${was === '' ? 'unset' : was} → ${is}`];
   });
+}
+
+function describeCall(before: WorkerLine, after: WorkerLine): readonly string[] {
+  const [was, is] = [before.call, after.call];
+  const named = ({ concurrency, autoscale }: typeof was): string =>
+    autoscale === null ? (concurrency ?? 'unset') : `${autoscale} (autoscale)`;
+  const lists = ({ queues }: typeof was): string => queues?.join(',') ?? 'unset';
+  const added = is.include.filter((module) => !was.include.includes(module));
+  return [
+    ...(named(was) === named(is) ? [] : [`concurrency ${named(was)} → ${named(is)}`]),
+    ...(lists(was) === lists(is) ? [] : [`queues ${lists(was)} → ${lists(is)}`]),
+    ...added.map((module) => `${module} loaded`),
+  ];
 }
 
 function describeFaults(

@@ -111,12 +111,17 @@ export class UnitFile {
 
   /**
    * Gives a key this value, or these, and touches no other line. Nothing changes when it has them.
-   * They take the place of the last assignment; earlier ones go. A new key is put at the end of
-   * its section, a missing section is added.
+   * They take the place of the last assignment; earlier ones go. A new key is put below `near`, or
+   * else at the end of its section; a missing section is added.
    *
    * @throws RangeError for a value that can't stand on one line
    */
-  set(section: string, key: string, value: string | readonly string[]): UnitFile {
+  set(
+    section: string,
+    key: string,
+    value: string | readonly string[],
+    near: string | null = null,
+  ): UnitFile {
     const wanted = typeof value === 'string' ? [value] : value;
     wanted.forEach(checkValue);
     const present = this.values(section, key);
@@ -127,7 +132,7 @@ export class UnitFile {
     if (same) return this;
 
     const last = this.assignments(section, key).at(-1);
-    if (!last) return this.add(section, key, wanted);
+    if (!last) return this.add(section, key, wanted, near);
     const lead = leadOf(last);
     const entries = this.entries.flatMap((entry): readonly UnitEntry[] => {
       if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
@@ -147,11 +152,16 @@ export class UnitFile {
     return new UnitFile(entries);
   }
 
-  /** Puts assignments after the last one of this key, or at the end of the section. */
-  add(section: string, key: string, values: readonly string[]): UnitFile {
+  /** Puts assignments after the last one of this key, or of `near`, or at the section's end. */
+  add(
+    section: string,
+    key: string,
+    values: readonly string[],
+    near: string | null = null,
+  ): UnitFile {
     values.forEach(checkValue);
     if (values.length === 0) return this;
-    const { file, at } = this.#placeFor(section, key);
+    const { file, at } = this.#placeFor(section, key, near);
     const added = values.map((one) => assign(section, key, one, `${key}=`, file.#eol));
     return file.#insert(at, added);
   }
@@ -200,13 +210,19 @@ export class UnitFile {
     return first && lastEnding(first.raw) === '\r\n' ? '\r\n' : '\n';
   }
 
-  #placeFor(section: string, key: string): { readonly file: UnitFile; readonly at: number } {
-    const same = this.assignments(section, key).at(-1);
+  #placeFor(
+    section: string,
+    key: string,
+    near: string | null,
+  ): { readonly file: UnitFile; readonly at: number } {
+    const same =
+      this.assignments(section, key).at(-1) ??
+      (near === null ? undefined : this.assignments(section, near).at(-1));
     if (same) return { file: this, at: this.entries.indexOf(same) + 1 };
     const header = this.entries.findLastIndex(
       (entry) => entry.kind === 'section' && entry.name === section,
     );
-    if (header === -1) return this.#withSection(section).#placeFor(section, key);
+    if (header === -1) return this.#withSection(section).#placeFor(section, key, near);
     const following = this.entries.findIndex(
       (entry, at) => at > header && entry.kind === 'section',
     );

@@ -1,0 +1,258 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+import type { Plan } from '../../../src/model/operation.ts';
+import { type Bytes, bytes, seconds, sha256Text } from '../../../src/model/units.ts';
+import {
+  type DeployWorkerFacts,
+  deployWorkerQuery,
+  planDeployWorker,
+} from '../../../src/plan/deploy-worker.ts';
+import { parseExecLine } from '../../../src/systemd/exec-line.ts';
+import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
+
+const MiB = 1024 ** 2;
+const supportText = '# the support module\n';
+const supportPath = '/usr/local/lib/celeriac/celeriac_support.py';
+
+const defaults: DeployWorkerDesired = {
+  unit: 'celery-worker.service',
+  concurrency: 1,
+  queues: null,
+  memoryMaxBytes: bytes(800 * MiB),
+  memoryHighBytes: bytes(600 * MiB),
+  longestTaskSeconds: seconds(900),
+  watchdogSec: seconds(300),
+  restartSec: seconds(10),
+  startLimitBurst: 5,
+  startLimitIntervalSec: seconds(300),
+  startTimeoutSeconds: seconds(120),
+  minHealthySeconds: seconds(10),
+  supportDirectory: '/usr/local/lib/celeriac',
+  supportModule: { name: 'celeriac_support', text: supportText },
+  strays: { graceSeconds: seconds(960) },
+  restartPolicy: 'when-needed',
+  app: null,
+};
+
+/** One file a case, in fixtures/deploy-worker; the hosts in it were looked at by the agent. */
+interface Case {
+  readonly about: string;
+  readonly host: 'before' | 'healthy' | 'reference-unit';
+  /** Another unit file than the host's. */
+  readonly unit?: string | readonly string[];
+  /** Laid over the host's facts: objects are merged, everything else is replaced. */
+  readonly facts?: Record<string, unknown>;
+  readonly desired?: Partial<DeployWorkerDesired>;
+  /** `op: title`, and some of its fields where they matter. */
+  readonly operations?: readonly (string | readonly [string, Record<string, unknown>])[];
+  /** The unit file that is installed. */
+  readonly text?: string | readonly string[];
+  readonly satisfied?: readonly string[];
+  /** Every finding has one of these in it, and each of these is found; `true`: any. */
+  readonly findings?: readonly string[];
+  readonly error?: {
+    readonly where: string;
+    readonly message: string;
+    readonly expected?: string;
+  };
+}
+
+const folder = join(import.meta.dirname, 'fixtures/deploy-worker');
+const readJson = (path: string): unknown => JSON.parse(readFileSync(join(folder, path), 'utf8'));
+const cases = readdirSync(folder)
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => [name.slice(0, -5), readJson(name) as Case] as const);
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function overlay(base: unknown, change: unknown): unknown {
+  if (!isObject(base) || !isObject(change)) return change;
+  const merged: Record<string, unknown> = 'kind' in change ? {} : { ...base };
+  for (const [key, value] of Object.entries(change)) {
+    merged[key] = key in merged ? overlay(merged[key], value) : value;
+  }
+  return merged;
+}
+
+const asText = (text: string | readonly string[]): string =>
+  typeof text === 'string' ? text : text.map((line) => `${line}\n`).join('');
+
+function regularFile(text: string) {
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  const sizeBytes = Buffer.byteLength(text);
+  return { kind: 'file', text, sha256, sizeBytes, mode: '0644', owner: 'root', group: 'root' };
+}
+
+function factsOf({ host, unit, facts }: Case): DeployWorkerFacts {
+  const base = readJson(`hosts/${host}.json`);
+  const withUnit =
+    unit === undefined ? base : overlay(base, { unit: { fragment: regularFile(asText(unit)) } });
+  return overlay(withUnit, facts ?? {}) as DeployWorkerFacts;
+}
+
+const desiredOf = ({ desired }: Case): DeployWorkerDesired => ({ ...defaults, ...desired });
+
+describe.each(cases)('%s', (_name, example) => {
+  const { error } = example;
+  if (error) {
+    it(`refuses ${example.about}`, () => {
+      let thrown: unknown;
+      try {
+        planDeployWorker(factsOf(example), desiredOf(example));
+      } catch (caught) {
+        thrown = caught;
+      }
+      expect(thrown).toBeInstanceOf(ConfigError);
+      const refusal = thrown as ConfigError;
+      expect(refusal.where).toBe(error.where);
+      expect(refusal.message).toContain(error.message);
+      expect(refusal.expected).toContain(error.expected ?? '');
+      expect(refusal.expected).not.toBe('');
+    });
+    return;
+  }
+
+  it(`plans ${example.about}`, () => {
+    const plan = planDeployWorker(factsOf(example), desiredOf(example));
+    const expected = example.operations ?? [];
+    const titles = expected.map((one) => (typeof one === 'string' ? one : one[0]));
+    expect(plan.operations.map(({ op, title }) => `${op}: ${title}`)).toEqual(titles);
+    expected.forEach((one, at) => {
+      if (typeof one !== 'string') expect(plan.operations[at]).toMatchObject(one[1]);
+    });
+    for (const { title, why } of plan.operations) {
+      expect(title.endsWith('.')).toBe(false);
+      expect(why).not.toBe('');
+    }
+    if (example.text !== undefined) {
+      const installed = plan.operations.find(({ op }) => op === 'install-unit');
+      expect(installed && 'text' in installed && installed.text).toBe(asText(example.text));
+    }
+    if (example.satisfied) expect(plan.satisfied).toEqual(example.satisfied);
+    if (example.findings) {
+      const found = plan.findings.map(({ message }) => message);
+      const wanted = example.findings;
+      for (const one of wanted) expect(found).toContainEqual(expect.stringContaining(one));
+      expect(found.filter((one) => !wanted.some((part) => one.includes(part)))).toEqual([]);
+    }
+  });
+
+  it('needs nothing more once it is carried out', () => {
+    const before = factsOf(example);
+    const desired = { ...desiredOf(example), restartPolicy: 'when-needed' } as const;
+    const plan = planDeployWorker(before, desired);
+    const again = planDeployWorker(carryOut(before, plan, desired), desired);
+    expect(again.operations).toEqual([]);
+    expect(again.findings.filter(({ message }) => message.includes('Mended'))).toEqual([]);
+  });
+});
+
+/** The facts after a plan, as far as its operations make them. */
+function carryOut(
+  facts: DeployWorkerFacts,
+  { operations }: Plan,
+  desired: DeployWorkerDesired,
+): DeployWorkerFacts {
+  let after: unknown = facts;
+  const change = (facts: Record<string, unknown>): void => {
+    after = overlay(after, facts);
+  };
+  for (const operation of operations) {
+    if (operation.op === 'write-file') {
+      change({ files: { [operation.path]: regularFile(operation.text) } });
+    } else if (operation.op === 'install-unit') {
+      const fragment = regularFile(operation.text);
+      change({ unit: { fragmentPath: operation.path, fragment, needDaemonReload: false } });
+    } else if (operation.op === 'enable-unit') {
+      change({ unit: { unitFileState: 'enabled' } });
+    } else if (operation.op === 'end-process') {
+      const trees = [operation.pid];
+      change({
+        workers: (after as DeployWorkerFacts).workers.filter(
+          ({ pid, parentPid }) => !trees.includes(pid) && !trees.includes(parentPid),
+        ),
+      });
+    } else if (operation.op === 'start-unit') {
+      change({ unit: startedUnit((after as DeployWorkerFacts).unit) });
+    } else if (operation.op === 'prove-unit') {
+      change({ unit: { properties: operation.properties } });
+    }
+  }
+  expect(desired.unit).toBe((after as DeployWorkerFacts).unit.name);
+  return after as DeployWorkerFacts;
+}
+
+function startedUnit(unit: DeployWorkerFacts['unit']): Record<string, unknown> {
+  const text = unit.fragment.kind === 'file' ? (unit.fragment.text ?? '') : '';
+  const exec = parseUnitFile(text).value('Service', 'ExecStart') ?? '';
+  const argv = parseExecLine(exec)?.[0]?.words.map((word) => word.text) ?? [];
+  const main = {
+    pid: 4711,
+    parentPid: 1,
+    state: 'S',
+    user: 'root',
+    residentBytes: 50 * MiB,
+    argv,
+    startTicks: 99_999,
+  };
+  return {
+    activeState: 'active',
+    subState: 'running',
+    mainPid: 4711,
+    processes: [main],
+    activeSince: 2_000_000_000,
+    properties: { ControlGroup: '/system.slice/celery-worker.service' },
+  };
+}
+
+describe('a plan', () => {
+  const before = readJson('hosts/before.json') as DeployWorkerFacts;
+
+  it('is the same for the same facts', () => {
+    expect(planDeployWorker(before, defaults)).toEqual(planDeployWorker(before, defaults));
+  });
+
+  it('asks for the facts of the unit that is meant', () => {
+    expect(deployWorkerQuery({ ...defaults, unit: 'x.service' })).toMatchObject({
+      unit: { name: 'x.service' },
+      code: { unit: 'x.service' },
+      files: { paths: [supportPath] },
+    });
+  });
+
+  it('refuses to write over what changed meanwhile', () => {
+    const { fragment } = before.unit;
+    const install = planDeployWorker(before, defaults).operations.find(
+      ({ op }) => op === 'install-unit',
+    );
+    expect(fragment.kind === 'file' && fragment.sha256).toBeTruthy();
+    expect(install).toMatchObject({
+      expects: fragment.kind === 'file' ? fragment.sha256 : sha256Text(''),
+    });
+  });
+
+  it('refuses a start limit that could never trip', () => {
+    const wish = { ...defaults, startLimitIntervalSec: seconds(50) };
+    expect(() => planDeployWorker(before, wish)).toThrow(ConfigError);
+    expect(() => planDeployWorker(before, wish)).toThrow(/not longer than 5 starts/);
+  });
+
+  it('refuses a soft limit that is not below the hard one', () => {
+    const wish = { ...defaults, memoryHighBytes: bytes(800 * MiB) as Bytes };
+    expect(() => planDeployWorker(before, wish)).toThrow(/not below memory-max/);
+  });
+
+  it('never names a process of the unit, or of another one', () => {
+    const pids = planDeployWorker(before, defaults).operations.flatMap((one) =>
+      one.op === 'end-process' ? [one.pid] : [],
+    );
+    expect(pids).toHaveLength(3);
+    const own = before.unit.processes.map(({ pid }) => pid);
+    expect(pids.filter((pid) => own.includes(pid))).toEqual([]);
+  });
+});

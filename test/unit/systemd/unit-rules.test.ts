@@ -1,0 +1,174 @@
+import { describe, expect, it } from 'vitest';
+import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
+import {
+  findUnitFaults,
+  killsCeleryByName,
+  type UnitContext,
+  unitRules,
+} from '../../../src/systemd/unit-rules.ts';
+
+const good = {
+  Type: 'notify',
+  ExecStart: '/usr/bin/celery -A app worker -I celeriac_support',
+  KillMode: 'mixed',
+  TimeoutStopSec: '960',
+  Restart: 'always',
+  RestartSec: '10',
+  MemoryMax: '800M',
+  MemoryHigh: '600M',
+  WatchdogSec: '300',
+};
+const limits = { StartLimitIntervalSec: '300', StartLimitBurst: '5' };
+const context: UnitContext = { swapActive: true, longestTaskSeconds: 900 };
+
+function faults(
+  service: Record<string, string | null>,
+  unit: Record<string, string | null> = {},
+  within: Partial<UnitContext> = {},
+): readonly string[] {
+  const lines = (settings: Record<string, string | null>) =>
+    Object.entries(settings)
+      .filter(([, value]) => value !== null)
+      .map(([key, value]) => `${key}=${value}\n`)
+      .join('');
+  const text = `[Unit]\n${lines({ ...limits, ...unit })}[Service]\n${lines({ ...good, ...service })}`;
+  return findUnitFaults(parseUnitFile(text), { ...context, ...within }).map(({ rule }) => rule.id);
+}
+
+describe('a unit', () => {
+  it('without fault has none', () => {
+    expect(faults({})).toEqual([]);
+  });
+
+  it.each<[string, Record<string, string | null>, Record<string, string | null>?]>([
+    ['shell-syntax', { ExecStartPre: '/usr/bin/rm /run/x || true' }],
+    ['shell-syntax', { ExecStartPre: '/usr/bin/a && /usr/bin/b' }],
+    ['shell-syntax', { ExecStartPre: '/usr/bin/a > /tmp/log' }],
+    ['shell-syntax', { ExecStartPre: '/usr/bin/a >>/tmp/log' }],
+    ['shell-syntax', { ExecStartPre: '/usr/bin/a 2>&1' }],
+    ['shell-syntax', { ExecStartPre: '/usr/bin/a $(id -u)' }],
+    ['shell-syntax', { ExecStartPre: '/usr/bin/a &' }],
+    ['kill-by-name', { ExecStartPre: '-/usr/bin/pkill -9 celery' }],
+    ['kill-by-name', { ExecStopPost: "/bin/sh -c 'pkill -f celery'" }],
+    ['kill-by-name', { ExecStop: '/usr/bin/killall celery' }],
+    ['watchdog-without-notifier', { ExecStart: '/usr/bin/celery -A app worker' }],
+    ['type-simple', { Type: null, WatchdogSec: null }],
+    ['type-simple', { Type: 'exec', WatchdogSec: '0' }],
+    ['kill-mode', { KillMode: null }],
+    ['kill-mode', { KillMode: 'control-group' }],
+    ['kill-mode', { KillMode: 'process' }],
+    ['stop-timeout', { TimeoutStopSec: null }],
+    ['stop-timeout', { TimeoutStopSec: '10min' }],
+    ['stop-timeout', { TimeoutStopSec: null, TimeoutSec: '5min' }],
+    ['memory-high-above-max', { MemoryHigh: '800M' }],
+    ['memory-high-above-max', { MemoryHigh: '1G' }],
+    ['invalid-size', { MemoryMax: '1500MB', MemoryHigh: null }],
+    ['invalid-size', { MemoryLimit: 'lots' }],
+    ['start-limit', {}, { StartLimitIntervalSec: '50' }],
+    ['start-limit', {}, { StartLimitIntervalSec: null }],
+    ['start-limit', { RestartSec: '1min' }],
+    ['start-limit', { StartLimitInterval: '20' }, { StartLimitIntervalSec: null }],
+    ['misplaced-start-limit', { StartLimitIntervalSec: '300' }],
+  ])('breaks %s: %j %j', (rule, service, unit = {}) => {
+    expect(faults(service, unit)).toEqual([rule]);
+  });
+
+  it.each<[string, Record<string, string | null>, Record<string, string | null>?]>([
+    ['a shell that is asked for', { ExecStartPre: "/bin/sh -c 'a || true && b > /tmp/x'" }],
+    ['words that only look so', { ExecStartPre: '/usr/bin/a "a || b" a>b --x=1&2' }],
+    ['a kill of something else', { ExecStartPre: '-/usr/bin/pkill nginx' }],
+    ['a stop without limit', { TimeoutStopSec: 'infinity' }],
+    ['a stop limit of zero, which is none', { TimeoutStopSec: '0' }],
+    ['no watchdog', { WatchdogSec: null }],
+    ['shares of memory', { MemoryMax: '40%', MemoryHigh: '30%' }],
+    ['no restart, so no limit', { Restart: 'no' }, { StartLimitIntervalSec: null }],
+    ['a fast restart', { RestartSec: null }, { StartLimitIntervalSec: null }],
+    ['a reset', { ExecStartPre: '' }],
+  ])('is right with %s', (_about, service, unit = {}) => {
+    expect(faults(service, unit)).toEqual([]);
+  });
+
+  it('has no soft limit without swap', () => {
+    expect(faults({}, {}, { swapActive: false })).toEqual(['memory-high-without-swap']);
+    expect(faults({ MemoryHigh: 'infinity' }, {}, { swapActive: false })).toEqual([]);
+  });
+
+  it('breaks these as the task list left it, and says where', () => {
+    const text = `[Unit]
+Description=Celery Worker for TikTok Slideshow Generator
+After=network.target redis.service
+
+[Service]
+Type=simple
+User=root
+WorkingDirectory=/root/tiktok-slideshow-generator/Desktop/clients/tiktok/backend
+ExecStartPre=/usr/bin/pkill -f "celery.*worker" || true
+ExecStart=/usr/bin/celery -A celery_app worker --loglevel=info --concurrency=1 -Q celery,batch,links,variations
+Restart=always
+RestartSec=10
+MemoryMax=800M
+MemoryHigh=600M
+WatchdogSec=300
+StandardOutput=journal
+StandardError=journal
+
+[Install]
+WantedBy=multi-user.target
+`;
+    const found = findUnitFaults(parseUnitFile(text), context);
+    expect(found.map(({ rule, line }) => [rule.id, line])).toEqual([
+      ['shell-syntax', 9],
+      ['kill-by-name', 9],
+      ['watchdog-without-notifier', 15],
+      ['type-simple', 6],
+      ['kill-mode', null],
+      ['stop-timeout', null],
+      ['start-limit', 12],
+    ]);
+  });
+});
+
+describe('rules', () => {
+  it('have an id of their own, and say why and what to do', () => {
+    expect(new Set(unitRules.map(({ id }) => id)).size).toBe(unitRules.length);
+    for (const { id, title, why, fix } of unitRules) {
+      expect(id).toMatch(/^[a-z]+(?:-[a-z]+)*$/);
+      expect(title && why && fix).toBeTruthy();
+    }
+  });
+});
+
+describe('an Exec line only kills Celery', () => {
+  const only = (exec: string): boolean => {
+    const [entry] = parseUnitFile(`[Service]\nExecStartPre=${exec}\n`).effective(
+      'Service',
+      'ExecStartPre',
+    );
+    if (!entry) throw new Error('no entry');
+    return killsCeleryByName(entry);
+  };
+
+  it.each([
+    '/usr/bin/pkill -f "celery.*worker" || true',
+    '-/usr/bin/pkill -9 celery',
+    'pkill celery',
+    '/usr/bin/killall -q celery',
+    "/bin/sh -c 'pkill -f celery || true'",
+    "/bin/bash -c 'pkill celery; sleep 2; pkill -9 celery; exit 0'",
+  ])('yes: %s', (exec) => {
+    expect(only(exec)).toBe(true);
+  });
+
+  it.each([
+    '/usr/bin/pkill nginx',
+    '/usr/bin/rm -f /run/celery.pid',
+    "/bin/sh -c 'pkill celery; rm -f /run/celery.pid'",
+    "/bin/sh -c 'pkill -F $(cat /run/celery.pid)'",
+    '/usr/bin/celery -A app control shutdown',
+    '/usr/bin/pkill celery ; /usr/bin/mkdir /run/x',
+    '/bin/kill -s TERM $MAINPID',
+    '"unbalanced',
+  ])('no: %s', (exec) => {
+    expect(only(exec)).toBe(false);
+  });
+});
