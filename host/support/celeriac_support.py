@@ -8,6 +8,16 @@ Two things, and neither needs a change to the app:
 
 It runs inside somebody's worker, so whatever fails in here is logged once and swallowed. Outside
 systemd (no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.
+
+As measured with systemd 252, prefork pool, Redis, Celery 4.4 to 5.7:
+
+- Broker away: the consumer's timers stand still. The retries ping, at growing distances of at most
+  32 s: a WatchdogSec of 40 s or more outlives any outage, a shorter one only a short outage.
+  Broker back: pinging again at once.
+- Stopping: nothing pings while the main process waits for its children, and nothing has to.
+  systemd does not enforce WatchdogSec in stop-sigterm; TimeoutStopSec bounds the wait. STOPPING=1
+  puts the unit into that state also when the stop did not come from systemd (`control shutdown`,
+  a TERM by hand), so a drain longer than WatchdogSec ends well, and Restart= holds afterwards.
 """
 
 import logging
