@@ -169,6 +169,12 @@ def last_exception(lines: Sequence[str]) -> str:
     return ""
 
 
+def reason(lines: Sequence[str]) -> str:
+    """The line that tells most: an exception, else the last that systemd did not write."""
+    own = [line for line in lines if not re.match(r"[\w:.\\@-]+\.service: ", line)]
+    return last_exception(lines) or (own or list(lines) or [""])[-1]
+
+
 class Context(NamedTuple):
     """As whom, where and with what environment a unit's processes run."""
 

@@ -53,7 +53,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if was["ActiveState"] in RESTING:
         if now["ActiveState"] not in RESTING:
             _control(host, "stop", unit, now)
-        return f"{unit} is {was['ActiveState']}, as before"
+        return f"{unit} does not run, as before"
     # It was on its way up, e.g. between two crashes: let it try again, as before.
     if now["ActiveState"] in RESTING:
         units.control(host, "start", "--no-block", "--", unit)
@@ -82,7 +82,7 @@ def _bring_back(unit: str, now: dict[str, str], children: int, host: System) -> 
 
 def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
     lines = units.evidence(host, unit, cursor)
-    why = f": {lines[-1]}" if lines else ""
+    why = f": {units.reason(lines)}" if lines else ""
     return OperationError(f"{unit} does not serve: {how}{why}", evidence=lines)
 
 

@@ -13,7 +13,7 @@ from celeriac_host.system import System, group_name, user_name
 
 MODE = 0o600
 PIECE_BYTES = 8 * 1024 * 1024
-NOTE_PIECES = 32
+NOTE_PIECES = 8
 # Asked for in pieces, so that a runner that goes is noticed in between.
 FALLOCATE_BYTES = 256 * 1024 * 1024
 # Blocks that fallocate sets aside are no holes to swapon there; elsewhere zeros are written.
@@ -66,7 +66,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     if seen is not None and _free_bytes(path) < size:
         # An inactive swap file has no content: its disk space is worth more than itself.
         files.remove(path)
-    how = _build(host, path, size)
+    how = _build(host, path, size, [])
     return f"{path}: {_described(size)}, {how}, mode 600, formatted"
 
 
@@ -85,10 +85,10 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if now is None or now.size_bytes != was["sizeBytes"]:
         if now is not None:
             files.remove(path)
-        _build(host, path, was["sizeBytes"], was["uuid"], was["label"])
+        _build(host, path, was["sizeBytes"], _named(was["uuid"], was["label"]))
     elif was["uuid"] is not None and (now.header is None or now.header.uuid != was["uuid"]):
-        host.run(["mkswap", *_named(was["uuid"], was["label"]), path])
-    if was["uuid"] is None:
+        host.run(["mkswap", *(_named(was["uuid"], was["label"]) or []), path])
+    elif was["uuid"] is None:
         _clear_header(path)
     os.chown(path, was["uid"], was["gid"])
     os.chmod(path, was["mode"])
@@ -166,8 +166,8 @@ def _new(path: str) -> str:
     return path + ".celeriac-new"
 
 
-def _build(host: System, path: str, size: int, uuid: str | None = None, label: str = "") -> str:
-    """Beside it, then renamed over it; returns how it was filled."""
+def _build(host: System, path: str, size: int, name: list[str] | None) -> str:
+    """Beside it, then renamed over it; returns how it was filled. `name` None: not formatted."""
     new = _new(path)
     kind = _filesystem(os.path.dirname(path))
     if kind in NO_SWAP_TYPES or kind.startswith("fuse"):
@@ -187,14 +187,18 @@ def _build(host: System, path: str, size: int, uuid: str | None = None, label: s
         os.fsync(handle)
     finally:
         os.close(handle)
-    host.run(["mkswap", *_named(uuid, label), new])
+    if name is not None:
+        host.run(["mkswap", *name, new])
     os.rename(new, path)
     files.sync_folder(os.path.dirname(path))
     return how
 
 
-def _named(uuid: str | None, label: str) -> list[str]:
-    return (["-U", uuid] if uuid else []) + (["-L", label] if label else [])
+def _named(uuid: str | None, label: str) -> list[str] | None:
+    """mkswap's words for a file as it was; None when it was not formatted."""
+    if uuid is None:
+        return None
+    return ["-U", uuid, *(["-L", label] if label else [])]
 
 
 def _allocate(host: System, handle: int, size: int) -> bool:

@@ -36,9 +36,10 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     while time.monotonic() < end:
         host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))
         _stay_put(unit, first, since, host)
-        if time.monotonic() >= next_note:
+        left = end - time.monotonic()
+        if left > 0 and time.monotonic() >= next_note:
             next_note += NOTE_SECONDS
-            host.note(f"{unit}: steady, {max(end - time.monotonic(), 0):.0f} s to go")
+            host.note(f"{unit}: steady, {left:.0f} s to go")
     _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first, since)
     pids = [child.pid for child in processes.pool_children(main)]
     line = f"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s"
@@ -101,5 +102,5 @@ def _stay_put(unit: str, first: dict[str, str], since: float, host: System) -> N
 
 def _failed(unit: str, how: str, since: float, host: System) -> OperationError:
     lines = units.evidence(host, unit, "", since=since)
-    why = units.last_exception(lines)
+    why = units.reason(lines)
     return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)

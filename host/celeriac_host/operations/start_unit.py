@@ -63,7 +63,7 @@ def _failed(
 ) -> OperationError:
     now = units.show(host, unit, PROPERTIES)
     lines = units.evidence(host, unit, cursor)
-    why = units.last_exception(lines) or (lines[-1] if lines else "")
+    why = units.reason(lines)
     state = f"{now['ActiveState']}, {now['Result']}"
     return OperationError(
         f"{unit} did not become ready{limit} ({state})" + (f": {why}" if why else ""),
