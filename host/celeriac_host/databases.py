@@ -201,11 +201,11 @@ def is_busy(error: sqlite3.OperationalError) -> bool:
 
 @contextmanager
 def opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connection]:
-    """In the child: `mode` is `ro` or `rw`; transactions are the caller's. Raises Locked.
+    """In the child: `mode` is `mode=ro`, `mode=rw` or `immutable=1`. Raises Locked.
 
-    A reader by `ro` never checkpoints: the file's bytes stay as they are.
+    Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.
     """
-    where = f"file:{urllib.parse.quote(path)}?mode={mode}"
+    where = f"file:{urllib.parse.quote(path)}?{mode}"
     database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)
     try:
         database.text_factory = _text
@@ -265,6 +265,32 @@ def copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:
 
 
 def _copy(path: str, target: str, limit_bytes: int | None) -> None:
+    """A WAL database that nobody has open is read without making -wal and -shm beside it."""
+    before = _resting(path)
+    if before is not None:
+        try:
+            _copy_by("immutable=1", path, target, limit_bytes)
+        except sqlite3.Error:
+            # Damaged; or somebody wrote just then, and a copy under its locks will be sound.
+            if _resting(path) == before:
+                raise
+        if _resting(path) == before:
+            return
+        os.unlink(target)
+    _copy_by("mode=ro", path, target, limit_bytes)
+
+
+def _resting(path: str) -> tuple[int, int] | None:
+    """Size and time of a WAL database all of which is in its one file; None: it is not so."""
+    with open(path, "rb") as file:
+        in_wal_mode = file.read(20)[18:] == b"\2\2"
+    if not in_wal_mode or any(os.path.exists(each) for each in _files_of(path)[1:]):
+        return None
+    about = os.stat(path)
+    return about.st_size, about.st_mtime_ns
+
+
+def _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None:
     deadline = time.monotonic() + READ_BUSY_SECONDS
 
     def refuse_waiting(status: int, remaining: int, total: int) -> None:
@@ -272,7 +298,7 @@ def _copy(path: str, target: str, limit_bytes: int | None) -> None:
         if status in (SQLITE_BUSY, SQLITE_LOCKED) and time.monotonic() > deadline:
             raise Locked(f"waited {READ_BUSY_SECONDS:g} s")
 
-    with opened(path, "ro", READ_BUSY_SECONDS) as database:
+    with opened(path, mode, READ_BUSY_SECONDS) as database:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         size = size_of(database)
         if limit_bytes is not None and size > limit_bytes:

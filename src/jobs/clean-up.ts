@@ -2,11 +2,12 @@ import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan, RowChange } from '../model/operation.ts';
+import type { Outcome } from '../model/outcome.ts';
 import { type EpochSeconds, seconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Rehearsal, Store } from '../ports/store.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
-import { growForest, type JobForest } from './job-forest.ts';
+import { growForest, type JobForest, shortId } from './job-forest.ts';
 import { isJobTable, proposeMapping, type StoreMapping } from './mapping.ts';
 import { planRepair, type Repair, type RepairedRow } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
@@ -202,6 +203,27 @@ function describeFact(fact: StoreFact): string {
   if (fact.kind === 'unreadable') return fact.problem;
   return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
 }
+
+/** What an applied clean-up left alone because it had changed since the plan was made. */
+export function reportSkipped(outcome: Outcome): readonly Finding[] {
+  return outcome.steps.flatMap((step): Finding[] => {
+    const rows = step.op === 'repair-jobs' ? readSkipped(step.result?.skipped) : [];
+    if (rows.length === 0) return [];
+    const list = rows.slice(0, 5).map((row) => `${row.table} ${shortId(row.id)} ${row.why}`);
+    const more = rows.length > 5 ? `; and ${rows.length - 5} more` : '';
+    const message = `${formatCount(rows.length, 'row')} left alone: ${list.join('; ')}${more}`;
+    return [{ level: 'warning', message }];
+  });
+}
+
+interface SkippedRow {
+  readonly table: string;
+  readonly id: string | number;
+  readonly why: string;
+}
+
+const readSkipped = (value: unknown): readonly SkippedRow[] =>
+  Array.isArray(value) ? (value as readonly SkippedRow[]) : [];
 
 interface PlannedRepair {
   readonly database: string;

@@ -59,7 +59,7 @@ class _Repair:
         self.busy_seconds = busy_seconds
 
     def work(self, channel: databases.Channel) -> dict[str, Any]:
-        with databases.opened(self.path, "rw", self.busy_seconds) as database:
+        with databases.opened(self.path, "mode=rw", self.busy_seconds) as database:
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("BEGIN IMMEDIATE")
             try:
@@ -226,7 +226,7 @@ class _Schema:
 
 
 def _all_so(path: str, rows: list[Row]) -> bool:
-    with databases.opened(path, "ro", databases.READ_BUSY_SECONDS) as database:
+    with databases.opened(path, "mode=ro", databases.READ_BUSY_SECONDS) as database:
         schema = _Schema(database)
         return all(_is_so(schema, row) for row in rows)
 
@@ -244,7 +244,7 @@ def _is_so(schema: _Schema, row: Row) -> bool:
 
 def _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:
     restored, left = 0, []
-    with databases.opened(path, "rw", UNDO_BUSY_SECONDS) as database:
+    with databases.opened(path, "mode=rw", UNDO_BUSY_SECONDS) as database:
         database.execute("PRAGMA foreign_keys = ON")
         database.execute("BEGIN IMMEDIATE")
         try:

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
-import { lookForStuckRows, planCleanUp } from '../../../src/jobs/clean-up.ts';
+import { lookForStuckRows, planCleanUp, reportSkipped } from '../../../src/jobs/clean-up.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { StoreFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
@@ -704,6 +704,33 @@ describe('what the host is told', () => {
     expect(messages(cleanUp)).toContain(`${4000 - taken} more rows want repair`);
     expect(cleanUp.repairs[0]?.rows).toHaveLength(taken);
   });
+});
+
+test('what the host left alone is reported', () => {
+  const skipped = Array.from({ length: 7 }, (_, index) => ({
+    table: 'jobs',
+    id: `job-${index}`,
+    why: 'is gone',
+  }));
+  const step = {
+    index: 1,
+    op: 'repair-jobs',
+    status: 'done',
+    message: '',
+    seconds: seconds(0),
+  } as const;
+  const outcome = {
+    transaction: 't',
+    result: 'committed',
+    steps: [{ ...step, result: { skipped } }],
+  } as const;
+  expect(reportSkipped(outcome)).toEqual([
+    {
+      level: 'warning',
+      message: expect.stringMatching(/^7 rows left alone: jobs job-0 is gone; .*; and 2 more$/),
+    },
+  ]);
+  expect(reportSkipped({ ...outcome, steps: [{ ...step, result: { skipped: [] } }] })).toEqual([]);
 });
 
 describe('databases', () => {

@@ -274,6 +274,30 @@ describe('snapshot', () => {
     expect(bytesOf()).toBe(before);
   });
 
+  test('of a database that nobody has open leaves nothing beside it', () => {
+    using database = stuckDatabase();
+    const still = join(database.folder, 'still.db');
+    writeFileSync(still, database.content());
+    const closed = openDatabase(still);
+    closed.pragma('journal_mode = WAL');
+    closed.close();
+    const list = () => readdirSync(database.folder).filter((name) => name.startsWith('still'));
+    expect(snapshot(database, 2 ** 28, still).error).toBeUndefined();
+    expect(list()).toEqual(['still.db']);
+    // What a dead writer left in -wal is part of it.
+    spawnSync('python3', [
+      '-Ic',
+      'import os,sqlite3,sys;d=sqlite3.connect(sys.argv[1]);d.execute("DELETE FROM jobs");d.commit();os._exit(0)',
+      still,
+    ]);
+    expect(list()).toContain('still.db-wal');
+    const content = Buffer.from(snapshot(database, 2 ** 28, still).content ?? '', 'base64');
+    writeFileSync(still.replace('still', 'copy'), content);
+    const opened = openDatabase(still.replace('still', 'copy'));
+    expect(opened.prepare('SELECT count(*) FROM jobs').pluck().get()).toBe(0);
+    opened.close();
+  });
+
   test('comes in pieces of at most 256 KiB', () => {
     using database = stuckDatabase();
     const noise = Array.from({ length: 40_000 }, (_, index) =>

@@ -1,0 +1,293 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
+import { openAgent } from '../../src/adapters/ssh-agent-session.ts';
+import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
+import { hostProgram } from '../../src/generated/host-program.ts';
+import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
+import { ConfigError, HostError } from '../../src/model/errors.ts';
+import type { Outcome, Step } from '../../src/model/outcome.ts';
+import { bytes, seconds } from '../../src/model/units.ts';
+import type { Agent } from '../../src/ports/agent.ts';
+
+const app = '/root/slideshow/backend/batch_processing.db';
+/** The same rows, in a database that belongs to an ordinary user. */
+const folder = '/srv/jobs';
+const database = `${folder}/jobs.db`;
+const quiet = () => {};
+const first = '77cfa3cd-5b0e-4c7e-9d51-2f8a6c1e4b90';
+const second = 'b49d06f6-1c2f-4f3a-8e64-7d9b0a5c3e21';
+
+let machine: Machine;
+let agent: Agent;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'cleanup', state: 'before' });
+  const { host, sshPort: port, key, knownHosts } = machine;
+  const target = { host, port, user: 'deploy', key, knownHosts };
+  agent = await openAgent({ target, program: hostProgram }, quiet);
+});
+
+afterAll(async () => {
+  await agent?.close();
+  await machine?.stop();
+});
+
+async function run(command: string): Promise<string> {
+  return (await machine.run(command)).stdout.trim();
+}
+
+/** The stuck rows again, owned by deploy, with a reader of deploy's that keeps -wal and -shm. */
+async function provideDatabase(): Promise<void> {
+  await run(`pkill -u deploy -f '^[^ ]*python3 -c import time,sqlite3' || true
+    rm -rf ${folder} && mkdir ${folder}
+    sqlite3 ${app} ".backup ${database}"
+    chown -R deploy:deploy ${folder}
+    setsid nohup runuser -u deploy -- python3 -c 'import time,sqlite3
+d = sqlite3.connect("${database}"); d.execute("SELECT count(*) FROM jobs").fetchall(); time.sleep(3600)' >/dev/null 2>&1 </dev/null &
+    for n in $(seq 100); do [ -e ${database}-shm ] && break; sleep 0.1; done`);
+}
+
+const dump = (path = database): Promise<string> => run(`sqlite3 -readonly ${path} .dump`);
+
+async function statuses(): Promise<Record<string, string>> {
+  const text = await run(
+    `sqlite3 -readonly ${database} "SELECT id, status FROM jobs UNION ALL SELECT id, status FROM batches UNION ALL SELECT id, status FROM batch_links UNION ALL SELECT id, status FROM batch_variations"`,
+  );
+  return Object.fromEntries(text.split('\n').map((line) => line.split('|') as [string, string]));
+}
+
+const desire = (wishes: Partial<CleanUpDesired> = {}): CleanUpDesired => ({
+  ...cleanUpDefaults,
+  database,
+  runUrl: 'https://ci.example/runs/7',
+  ...wishes,
+});
+
+const plan = (wishes: Partial<CleanUpDesired> = {}): Promise<CleanUp> =>
+  planCleanUp({ agent, openStore: openSqliteStore }, desire(wishes));
+
+const meta = {
+  action: 'cleanup',
+  holder: 'https://ci.example/runs/7',
+  sha: 'a'.repeat(40),
+  lockTimeoutSeconds: seconds(60),
+};
+
+const apply = (cleanUp: CleanUp): Promise<Outcome> =>
+  agent.apply(cleanUp.plan.operations, meta, quiet);
+
+const stepOf = (outcome: Outcome, op: string): Step => {
+  const step = outcome.steps.find((each) => each.op === op);
+  if (!step) throw new Error(`no step ${op}`);
+  return step;
+};
+
+const idsOf = (cleanUp: CleanUp): string[] =>
+  cleanUp.repairs.flatMap(({ rows }) => rows.map((row) => String(row.id))).toSorted();
+
+const owners = (): Promise<string> =>
+  run(`cd ${folder} && stat -c '%n %U %G' jobs.db jobs.db-wal jobs.db-shm`);
+
+const ownedByDeploy = 'jobs.db deploy deploy\njobs.db-wal deploy deploy\njobs.db-shm deploy deploy';
+
+describe("the app's own database", () => {
+  test('is found by the unit; looking changes no byte of it', async () => {
+    const look = async () =>
+      createHash('sha256')
+        .update(await run(`sha256sum ${app}`))
+        .update(await dump(app))
+        .digest('hex');
+    const before = await look();
+    const cleanUp = await plan({ database: null, dryRun: true });
+    expect(await look()).toBe(before);
+    expect(cleanUp.repairs.map((repair) => repair.database)).toEqual([app]);
+    // The task list's two jobs, four batches and twelve links; and two variations below one.
+    const rows = cleanUp.repairs[0]?.rows ?? [];
+    const count = (table: string) => rows.filter((row) => row.table === table).length;
+    expect([count('jobs'), count('batches'), count('batch_links')]).toEqual([2, 4, 12]);
+    expect(rows).toHaveLength(20);
+    expect(cleanUp.render('plain')).toContain('77cfa3cd');
+  });
+
+  test('costs one handshake and one exec, however much is asked', () => {
+    expect([agent.traffic.handshakes, agent.traffic.execs]).toEqual([1, 1]);
+  });
+});
+
+describe.each(['fail', 'reset', 'delete'] as const)('%s', (action) => {
+  test('changes the rows that were found, and no others; undo brings them back', async () => {
+    await provideDatabase();
+    const before = await dump();
+    const was = await statuses();
+    const cleanUp = await plan({ action });
+    const found = idsOf(cleanUp);
+    const outcome = await apply(cleanUp);
+    expect(outcome.failure).toBeUndefined();
+    expect(outcome.result).toBe('committed');
+    expect(stepOf(outcome, 'repair-jobs').result).toMatchObject({
+      changed: found.length,
+      skipped: [],
+    });
+    const now = await statuses();
+    const differing = Object.keys(was).filter((id) => was[id] !== now[id]);
+    expect(differing.toSorted()).toEqual(found);
+    expect(now[first]).toBe({ fail: 'failed', reset: 'pending', delete: undefined }[action]);
+    expect(await run(`sqlite3 -readonly ${database} 'PRAGMA foreign_key_check'`)).toBe('');
+    expect(await run(`sqlite3 -readonly ${database} 'PRAGMA integrity_check'`)).toBe('ok');
+    expect(await owners()).toBe(ownedByDeploy);
+
+    const again = await plan({ action });
+    expect(again.plan.operations).toEqual([]);
+
+    const backup = String(stepOf(outcome, 'backup-database').result?.path);
+    expect(await run(`stat -c '%U %a' ${backup}`)).toBe('root 600');
+    expect(await dump(backup)).toBe(before);
+
+    const undone = await agent.undo(outcome.transaction, meta, quiet);
+    expect(undone.result).toBe('undone');
+    expect(sorted(await dump())).toEqual(sorted(before));
+    expect(await owners()).toBe(ownedByDeploy);
+  });
+});
+
+/** Rows that come back get other places in the file. */
+const sorted = (text: string): string[] => text.split('\n').toSorted();
+
+describe('ids', () => {
+  test('delete takes the named job and its tree, whatever the threshold', async () => {
+    await provideDatabase();
+    const was = Object.keys(await statuses());
+    const cleanUp = await plan({
+      action: 'delete',
+      ids: ['77cfa3cd'],
+      thresholdSeconds: seconds(10 ** 9),
+    });
+    expect((await apply(cleanUp)).result).toBe('committed');
+    const now = await statuses();
+    expect(was.filter((id) => now[id] === undefined).toSorted()).toEqual(idsOf(cleanUp));
+    expect(now[first]).toBeUndefined();
+    expect(now[second]).toBe('processing');
+  });
+});
+
+describe('a database in use', () => {
+  test('locked: who holds it is named, and nothing is changed', async () => {
+    await provideDatabase();
+    const before = await dump();
+    const cleanUp = await plan({ busyTimeoutSeconds: seconds(1) });
+    const holder = await run(`cat >/tmp/hold.py <<'PY'
+import sqlite3, time
+d = sqlite3.connect("${database}", isolation_level=None)
+d.execute("BEGIN IMMEDIATE")
+open("/tmp/held", "w").close()
+time.sleep(3600)
+PY
+      rm -f /tmp/held
+      setsid nohup python3 /tmp/hold.py >/dev/null 2>&1 </dev/null & echo $!
+      for n in $(seq 100); do [ -e /tmp/held ] && break; sleep 0.1; done`);
+    try {
+      const outcome = await apply(cleanUp);
+      expect(outcome.result).toBe('undone');
+      expect(outcome.failure?.message).toContain(`${database} is locked by pid `);
+      expect(outcome.failure?.message).toContain('/tmp/hold.py');
+      expect(outcome.failure?.message).toContain('nothing was changed');
+    } finally {
+      await run(`kill ${holder}`);
+    }
+    expect(await dump()).toBe(before);
+    expect((await apply(cleanUp)).result).toBe('committed');
+  });
+
+  test('a tree that moves between look and apply is left alone, the other is repaired', async () => {
+    await provideDatabase();
+    const cleanUp = await plan();
+    await run(
+      `runuser -u deploy -- sqlite3 ${database} "UPDATE batch_links SET status = 'completed', completed_at = datetime('now') WHERE id = '3d0c51aa-0000-4000-8000-000000000001'"`,
+    );
+    const outcome = await apply(cleanUp);
+    expect(outcome.result).toBe('committed');
+    const { skipped } = stepOf(outcome, 'repair-jobs').result as {
+      skipped: { id: string; why: string }[];
+    };
+    expect(skipped.find((row) => row.id.startsWith('3d0c51aa-0000'))?.why).toBeDefined();
+    expect(skipped.find((row) => row.id === first)?.why).toContain('belongs to batch_links');
+    const now = await statuses();
+    expect([now[first], now[second]]).toEqual(['processing', 'failed']);
+  });
+});
+
+describe('bad input', () => {
+  beforeAll(provideDatabase);
+
+  const attempts = {
+    missing: 'true',
+    foreign: `head -c 100000 /dev/urandom >${folder}/foreign.db`,
+    corrupt: `cp ${database} ${folder}/corrupt.db; size=$(stat -c %s ${folder}/corrupt.db)
+      dd if=/dev/urandom of=${folder}/corrupt.db bs=4096 seek=2 count=6 conv=notrunc status=none`,
+    statusless: `sqlite3 ${folder}/statusless.db 'CREATE TABLE notes (id TEXT, body TEXT)'`,
+  } as const;
+
+  test.each<[keyof typeof attempts, RegExp]>([
+    ['missing', /there is no such file/],
+    ['foreign', /not a SQLite database/],
+    ['corrupt', /damaged|malformed/],
+    ['statusless', /no table with both an id and a status column; its tables: notes/],
+  ])('a %s database is one clear error, and the host is untouched', async (kind, expected) => {
+    await run(`${attempts[kind]}; chown -R deploy:deploy ${folder}`);
+    const path = `${folder}/${kind}.db`;
+    const list = () =>
+      run(`ls -la --time-style=full-iso ${folder}; ls /var/lib/celeriac/transactions`);
+    const before = await list();
+    const error = await refusal(plan({ database: path }));
+    expect(error.message).toMatch(expected);
+    expect(error.message).not.toContain('Traceback');
+    expect(await list()).toBe(before);
+  });
+
+  test.each([
+    `${folder}/it's "quoted" $(touch /tmp/owned).db`,
+    `${folder}/a\nb.db`,
+    `${folder}/%n;reboot`,
+    `${folder}/file:x?mode=memory`,
+  ])('a path like %j is only a path', async (path) => {
+    const error = await refusal(plan({ database: path }));
+    expect(error.message).toContain('there is no such file');
+    expect(await run('ls /tmp/owned 2>/dev/null || echo absent')).toBe('absent');
+  });
+
+  test('a database with such a name is cleaned like any other', async () => {
+    const path = `${folder}/it's a "job" ?mode=memory&x=#1%20.db`;
+    await run(
+      `cp ${database} '${path.replaceAll("'", "'\\''")}'; chown -R deploy:deploy ${folder}`,
+    );
+    const cleanUp = await plan({ database: path });
+    expect(idsOf(cleanUp)).toHaveLength(20);
+    expect((await apply(cleanUp)).result).toBe('committed');
+    expect((await plan({ database: path })).plan.operations).toEqual([]);
+  });
+
+  test('an id that names nothing, or too much', async () => {
+    const unknown = await refusal(plan({ ids: ['00000000'] }));
+    expect(unknown.message).toContain('no job');
+    const hostile = await refusal(plan({ ids: ["77cfa3cd' OR '1'='1"] }));
+    expect(hostile.message).toContain('no job');
+    const many = await refusal(plan({ ids: ['3d0c51aa-0000'] }));
+    expect(many.message).toContain('names 3 rows');
+  });
+
+  test('a database above the limit is not copied', async () => {
+    const error = await refusal(plan({ snapshotLimitBytes: bytes(8192) }));
+    expect(error.message).toContain('a copy may have 8192 bytes');
+  });
+});
+
+async function refusal(work: Promise<unknown>): Promise<ConfigError | HostError> {
+  const error = await work.then(
+    () => new Error('it was accepted'),
+    (caught: unknown) => caught,
+  );
+  if (error instanceof ConfigError || error instanceof HostError) return error;
+  throw error;
+}
