@@ -1,4 +1,8 @@
-"""backup-database: a consistent copy under /var/lib/celeriac/backups; the last few are kept."""
+"""A consistent copy of a job database (online backup), the last few kept.
+
+Touches: /var/lib/celeriac/backups; the database is only read.
+Undo: nothing: a copy harms nobody, and it stays.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Has the unit started at boot."""
+"""Has the unit started at boot.
+
+Touches: the links that `systemctl enable` makes.
+Undo: `systemctl disable`, where it was disabled.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Ends one process, known by pid and start: TERM, then KILL after the grace. Never by name."""
+"""Ends one process, known by pid and start: TERM, then KILL after the grace. Never by name.
+
+Touches: that process, and what is left of its children.
+Undo: can't be undone: said in the report.
+"""
 
 from __future__ import annotations
 

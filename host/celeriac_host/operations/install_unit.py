@@ -1,4 +1,8 @@
-"""Writes a unit file beside a backup, and has the manager read it."""
+"""Writes a unit file beside a backup, and has the manager read it.
+
+Touches: the unit file; systemd's daemon-reload.
+Undo: the file as it was, to the byte, or none; daemon-reload.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A file of one size, without holes, mode 600, formatted as swap. Never an active one."""
+"""A file of one size, without holes, mode 600, formatted as swap. Never an active one.
+
+Touches: the swap file.
+Undo: the file as it was, or none.
+"""
 
 from __future__ import annotations
 

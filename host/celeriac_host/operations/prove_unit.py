@@ -1,4 +1,8 @@
-"""Proof that the unit runs as asked, for some time. Changes nothing."""
+"""Proof that the unit runs as asked, for some time.
+
+Touches: nothing.
+Undo: nothing to undo.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Removes a file, beside a backup."""
+"""Removes a file, beside a backup.
+
+Touches: that file.
+Undo: the file as it was, to the byte.
+"""
 
 from __future__ import annotations
 

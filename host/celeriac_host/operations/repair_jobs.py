@@ -1,4 +1,8 @@
-"""repair-jobs: rows of a job database changed in one transaction, only where they are as seen."""
+"""Rows of a job database changed in one transaction, only where they are as seen.
+
+Touches: those rows.
+Undo: each row as it was, unless somebody changed it since.
+"""
 
 from __future__ import annotations
 

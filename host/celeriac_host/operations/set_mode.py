@@ -1,4 +1,8 @@
-"""Mode and owner of a regular file; its content stays."""
+"""Mode and owner of a regular file; its content stays.
+
+Touches: that file's mode and owner.
+Undo: both as they were.
+"""
 
 from __future__ import annotations
 

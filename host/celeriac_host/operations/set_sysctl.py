@@ -1,4 +1,8 @@
-"""Sets one kernel setting in the running kernel."""
+"""Sets one kernel setting in the running kernel.
+
+Touches: that setting, until the next boot.
+Undo: the value as it was.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Stops the unit and waits until its cgroup is empty."""
+"""Stops the unit and waits until its cgroup is empty.
+
+Touches: the unit: its tasks may end first.
+Undo: by guard-unit, after everything else was put back.
+"""
 
 from __future__ import annotations
 

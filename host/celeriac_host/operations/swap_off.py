@@ -1,4 +1,8 @@
-"""Has the kernel give up a swap file, where memory can hold what is in it."""
+"""Has the kernel give up a swap file, where memory can hold what is in it.
+
+Touches: the kernel's swap areas.
+Undo: swap on again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Has the kernel use a swap file."""
+"""Has the kernel use a swap file.
+
+Touches: the kernel's swap areas.
+Undo: swap off again.
+"""
 
 from __future__ import annotations
 

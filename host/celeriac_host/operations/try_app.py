@@ -1,4 +1,8 @@
-"""Imports the app as the worker would, before anything is stopped. Changes nothing."""
+"""Imports the app as the worker would, before anything is stopped.
+
+Touches: nothing.
+Undo: nothing to undo.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`systemd-analyze verify` over a unit's text, before it is installed. Changes nothing."""
+"""`systemd-analyze verify` over a unit's text, before it is installed.
+
+Touches: nothing.
+Undo: nothing to undo.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Writes a whole file, atomically, beside a backup."""
+"""Writes a whole file, atomically, beside a backup.
+
+Touches: that file.
+Undo: the file as it was, to the byte, or none.
+"""
 
 from __future__ import annotations
 

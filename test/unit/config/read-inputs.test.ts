@@ -104,7 +104,14 @@ describe('inputs', () => {
   // White space parts the items of a list, so the two-line text is two plain items there.
   const lists = ['queues', 'ids', 'gate-done', 'gate-failed', 'http-probes'];
   // A secret, a pin or a form field is not judged by its looks; gate-args is JSON.
-  const free = ['ssh-key', 'ssh-key-passphrase', 'known-hosts', 'gate-form', 'gate-batch-form', 'gate-args'];
+  const free = [
+    'ssh-key',
+    'ssh-key-passphrase',
+    'known-hosts',
+    'gate-form',
+    'gate-batch-form',
+    'gate-args',
+  ];
   const every = (Object.keys(actions) as ActionName[]).flatMap((action) =>
     Object.keys(actions[action])
       .filter((name) => !free.includes(name))
