@@ -278,7 +278,8 @@ function planSupport(
     expects: fileHash(file),
     title: `write the support module ${path}`,
     why: file.kind === 'absent' ? 'it is not there' : 'it is of another version',
-    diff: unifiedDiff(path, before, text),
+    // New, it is Celeriac's own file as published; what matters is when it changes.
+    ...(before !== null && { diff: unifiedDiff(path, before, text) }),
   };
 }
 
