@@ -216,6 +216,13 @@ export function reportSkipped(outcome: Outcome): readonly Finding[] {
   });
 }
 
+/** Rows that an applied clean-up really changed. */
+export function countRepaired(outcome: Outcome): number {
+  if (outcome.result !== 'committed') return 0;
+  const counts = outcome.steps.map((step) => step.result?.changed);
+  return counts.reduce<number>((sum, count) => sum + (typeof count === 'number' ? count : 0), 0);
+}
+
 interface SkippedRow {
   readonly table: string;
   readonly id: string | number;

@@ -2,7 +2,12 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
-import { lookForStuckRows, planCleanUp, reportSkipped } from '../../../src/jobs/clean-up.ts';
+import {
+  countRepaired,
+  lookForStuckRows,
+  planCleanUp,
+  reportSkipped,
+} from '../../../src/jobs/clean-up.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { StoreFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
@@ -722,7 +727,7 @@ test('what the host left alone is reported', () => {
   const outcome = {
     transaction: 't',
     result: 'committed',
-    steps: [{ ...step, result: { skipped } }],
+    steps: [{ ...step, result: { changed: 3, skipped } }],
   } as const;
   expect(reportSkipped(outcome)).toEqual([
     {
@@ -730,6 +735,8 @@ test('what the host left alone is reported', () => {
       message: expect.stringMatching(/^7 rows left alone: jobs job-0 is gone; .*; and 2 more$/),
     },
   ]);
+  expect(countRepaired(outcome)).toBe(3);
+  expect(countRepaired({ ...outcome, result: 'undone' })).toBe(0);
   expect(reportSkipped({ ...outcome, steps: [{ ...step, result: { skipped: [] } }] })).toEqual([]);
 });
 
