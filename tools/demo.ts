@@ -1,52 +1,94 @@
 /**
  * The whole pipeline, watched: a throwaway VPS in the state `before`, the real deploy.yml run by
- * act, and the after. `--keep` leaves the VPS up.
+ * act, and the after. Ends by itself, with the workflow's exit code; `--keep` leaves the VPS up.
  */
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { type Machine, SandboxError, startMachine } from '../sandbox/machine.ts';
 import { runWorkflow } from '../test/lib/act.ts';
 
 const root = join(import.meta.dirname, '..');
+const folder = join(root, '.sandbox');
+const paths = { log: join(folder, 'demo.log'), summary: join(folder, 'demo-summary.md') };
+
+/** Lines of one diff that are shown; the log file has them all. */
+const shownDiffLines = 24;
+
 const say = (line: string): void => console.log(line);
+const shown = (path: string): string => relative(process.cwd(), path);
 
-/** What a person would look at over SSH, before and after. */
-const looks: readonly (readonly [title: string, command: string])[] = [
-  ['swap', "free -h | awk '/Swap/ {print $2}'"],
-  ['swappiness', 'cat /proc/sys/vm/swappiness'],
-  [
-    'unit',
-    'systemctl show celery-worker -p ActiveState,SubState,Type,MemoryMax,MemoryHigh,WatchdogUSec,KillMode --value | tr "\\n" " "',
-  ],
-  ['command', "systemctl cat celery-worker | sed -n 's/^ExecStart=//p'"],
-  [
-    'processes of the unit',
-    'systemctl show -p ControlGroup --value celery-worker | xargs -I{} cat /sys/fs/cgroup{}/cgroup.procs | wc -l',
-  ],
-  [
-    'stray workers',
-    "grep -lz '^worker$' /proc/[0-9]*/cmdline 2>/dev/null | while read -r f; do grep -L celery-worker.service ${f%cmdline}cgroup; done 2>/dev/null | wc -l",
-  ],
-  ...['jobs', 'batches', 'batch_links'].map(
-    (table) =>
-      [
-        table,
-        `sqlite3 /root/slideshow/backend/batch_processing.db "select coalesce(group_concat(n || ' ' || status, ', '), 'none') from (select count(*) n, status from ${table} group by status)"`,
-      ] as const,
-  ),
-];
+type Look = ReadonlyMap<string, string>;
 
-async function show(title: string, machine: Machine): Promise<void> {
-  say(`\n${title}`);
-  for (const [name, command] of looks) {
-    const { stdout, stderr } = await machine.run(command, { allowFailure: true });
-    say(`  ${name.padEnd(22)} ${(stdout || stderr).trim().replace(/\s+/g, ' ')}`);
+async function lookAt(machine: Machine): Promise<Look> {
+  const program = readFileSync(join(import.meta.dirname, 'demo_look.py'));
+  const { stdout } = await machine.run('python3 -I -S -', { input: program });
+  const pairs = stdout.trimEnd().split('\n');
+  return new Map(pairs.map((line) => line.split('\t') as [string, string]));
+}
+
+/** Looks side by side, one row a fact. */
+function showLooks(looks: Readonly<Record<string, Look>>): void {
+  const titles = Object.keys(looks);
+  const names = [...(Object.values(looks)[0]?.keys() ?? [])];
+  const rows = [
+    ['', ...titles],
+    ...names.map((name) => [name, ...titles.map((title) => looks[title]?.get(name) ?? '')]),
+  ];
+  const widths = ['', ...titles].map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  for (const row of rows) {
+    const cells = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+    say(`   ${cells.join('   ').trimEnd()}`);
   }
 }
 
+/** Passes lines on; of a long diff only the beginning, and how much was left out. */
+class Folder {
+  readonly #write: (line: string) => void;
+  #diffLines = 0;
+
+  constructor(write: (line: string) => void) {
+    this.#write = write;
+  }
+
+  take(line: string): void {
+    if (/^ {11}[-+ ]/.test(line)) {
+      this.#diffLines += 1;
+      if (this.#diffLines <= shownDiffLines) this.#write(line);
+      return;
+    }
+    this.end();
+    this.#write(line);
+  }
+
+  end(): void {
+    const left = this.#diffLines - shownDiffLines;
+    this.#diffLines = 0;
+    if (left > 0) this.#write(`           … ${left} more lines: ${shown(paths.log)}`);
+  }
+}
+
+async function deploy(machine: Machine): Promise<number> {
+  await mkdir(folder, { recursive: true });
+  const log = createWriteStream(paths.log);
+  const terminal = new Folder((line) => say(line === '' ? '' : `   ${line}`));
+  const run = await runWorkflow('deploy.yml', 'push', machine, {
+    variables: { CELERIAC_HTTP_PROBES: 'http://127.0.0.1/api/health' },
+    onLine: (line) => {
+      log.write(`${line}\n`);
+      terminal.take(line);
+    },
+  });
+  terminal.end();
+  log.end();
+  await writeFile(paths.summary, run.summaries.join('\n'));
+  return run.code;
+}
+
 async function demo(keep: boolean): Promise<number> {
-  say('1. A throwaway VPS, broken the way such servers break');
+  say('1. A throwaway VPS, broken the way such servers break\n');
   const machine = await startMachine({
     name: 'demo',
     state: 'before',
@@ -54,39 +96,28 @@ async function demo(keep: boolean): Promise<number> {
     say: (line) => say(`   ${line}`),
   });
   try {
-    await show('Before', machine);
-    say('\n2. Merge to main: deploy.yml, as it is, run by act\n');
-    const folder = join(root, '.sandbox');
-    await mkdir(folder, { recursive: true });
-    const logPath = join(folder, 'demo.log');
-    const log = createWriteStream(logPath);
-    const run = await runWorkflow('deploy.yml', 'push', machine, {
-      onLine: (line) => {
-        log.write(`${line}\n`);
-        if (/\S/.test(line)) {
-          say(line);
-        }
-      },
-    });
-    log.end();
-    const summaryPath = join(folder, 'demo-summary.md');
-    await writeFile(summaryPath, run.summaries.join('\n'));
-    await show('After', machine);
-    say(`\n${run.code === 0 ? 'Green' : 'Red'}. The job summary: ${summaryPath}`);
-    say(`The whole log: ${logPath}`);
+    const before = await lookAt(machine);
+    showLooks({ before });
+    say('\n2. Merge to main: .github/workflows/deploy.yml as it is, run by act');
+    const code = await deploy(machine);
+    say(`\n3. ${code === 0 ? 'Green' : 'Red'}: the same VPS before and after\n`);
+    showLooks({ before, after: await lookAt(machine) });
+    say(`\n   job summary   ${shown(paths.summary)}`);
+    say(`   whole log     ${shown(paths.log)}`);
     if (keep) {
-      say(
-        'The VPS is still up: npm run sandbox -- ssh --name demo; npm run sandbox -- down --name demo',
-      );
+      say('   look around   npm run sandbox -- ssh --name demo');
+      say('   end it        npm run sandbox -- down --name demo');
     }
-    return run.code;
+    return code;
   } finally {
-    if (!keep) {
-      await machine.stop();
-    }
+    if (!keep) await machine.stop();
   }
 }
 
+// An interrupted demo takes its VPS with it: that is done when the process exits.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(130));
+}
 try {
   process.exitCode = await demo(process.argv.includes('--keep'));
 } catch (error) {

@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -14,114 +15,239 @@ export interface WorkflowHost {
   readonly knownHosts: string;
 }
 
+export interface WorkflowStep {
+  readonly name: string;
+  readonly result: 'success' | 'failure';
+  readonly outputs: Readonly<Record<string, string>>;
+}
+
 export interface WorkflowRun {
+  /** 0 when every job was green. */
   readonly code: number;
+  /** The log for people: a heading for each step, its lines indented below it. */
   readonly lines: readonly string[];
+  /** The steps that ran, in order; one that was skipped is not among them. */
+  readonly steps: readonly WorkflowStep[];
   /** The job summaries, in the order of the steps. */
   readonly summaries: readonly string[];
 }
 
 export interface WorkflowOptions {
   readonly variables?: Readonly<Record<string, string>>;
+  /** Of a `workflow_dispatch`. */
   readonly inputs?: Readonly<Record<string, string>>;
   readonly onLine?: (line: string) => void;
-  /** The repository to run in; this one when left out. */
-  readonly directory?: string;
 }
 
+export type WorkflowEvent = 'push' | 'workflow_dispatch' | 'schedule';
+
 /**
- * Runs a workflow of this repository by act in host mode: the YAML as it is, no Docker. The log's
- * lines come as a runner shows them; the job summaries are taken out of act's JSON log.
+ * Runs a workflow of this repository by act in host mode: the YAML as it is and the work tree as it
+ * is (what Git ignores left out), without Docker and without network.
+ *
+ * @throws Error when act can't be started
  */
 export async function runWorkflow(
   file: string,
-  event: 'push' | 'workflow_dispatch' | 'schedule',
+  event: WorkflowEvent,
   host: WorkflowHost,
   options: WorkflowOptions = {},
 ): Promise<WorkflowRun> {
   const folder = await mkdtemp(join(tmpdir(), 'celeriac-act-'));
   try {
-    return await runIn(folder, file, event, host, options);
+    const args = await prepare(folder, file, event, host, options);
+    const log = new ActLog(options.onLine ?? (() => {}));
+    const code = await follow(startAct(folder, args), log);
+    return { code, lines: log.lines, steps: log.steps, summaries: log.summaries };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function runIn(
+/** Writes what act reads; the secret goes by a file, not by an argument that `ps` shows. */
+async function prepare(
   folder: string,
   file: string,
-  event: string,
+  event: WorkflowEvent,
   host: WorkflowHost,
   options: WorkflowOptions,
-): Promise<WorkflowRun> {
+): Promise<readonly string[]> {
   const variables = {
     CELERIAC_HOST: host.host,
     CELERIAC_PORT: String(host.sshPort),
     CELERIAC_KNOWN_HOSTS: host.knownHosts,
     ...options.variables,
   };
-  const varFile = join(folder, 'vars');
-  const secretFile = join(folder, 'secrets');
-  const eventFile = join(folder, 'event.json');
-  await writeFile(varFile, dotenv(variables));
-  await writeFile(secretFile, dotenv({ CELERIAC_SSH_KEY: host.key }), { mode: 0o600 });
-  await writeFile(eventFile, JSON.stringify({ ref: 'refs/heads/main', inputs: options.inputs }));
-  const args = [
+  const files = {
+    variables: join(folder, 'variables'),
+    secrets: join(folder, 'secrets'),
+    event: join(folder, 'event.json'),
+  };
+  const inputs = options.inputs ?? {};
+  await writeFile(files.variables, dotenv(variables));
+  await writeFile(files.secrets, dotenv({ CELERIAC_SSH_KEY: host.key }), { mode: 0o600 });
+  await writeFile(files.event, JSON.stringify({ ref: 'refs/heads/main', inputs }));
+  return [
     event,
     ...['--workflows', join('.github/workflows', file)],
     ...['--platform', 'ubuntu-latest=-self-hosted'],
-    ...['--var-file', varFile, '--secret-file', secretFile, '--eventpath', eventFile],
-    ...Object.entries(options.inputs ?? {}).flatMap(([name, value]) => [
-      '--input',
-      `${name}=${value}`,
-    ]),
+    ...['--var-file', files.variables, '--secret-file', files.secrets],
+    ...['--eventpath', files.event],
+    ...Object.entries(inputs).flatMap(([name, value]) => ['--input', `${name}=${value}`]),
     '--json',
   ];
-  const child = spawn('act', args, {
-    cwd: options.directory ?? root,
+}
+
+type Act = ChildProcessByStdio<null, Readable, Readable>;
+
+function startAct(folder: string, args: readonly string[]): Act {
+  const path = [dirname(process.execPath), process.env.PATH ?? ''].join(delimiter);
+  return spawn('act', args, {
+    cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ACT_DISABLE_VERSION_CHECK: '1', HOME: folder, XDG_CACHE_HOME: folder },
+    // A folder of its own: no settings of the person's, and nothing left behind.
+    env: { PATH: path, HOME: folder, XDG_CACHE_HOME: folder, TMPDIR: folder, LANG: 'C.UTF-8' },
   });
-  const lines: string[] = [];
-  const summaries: string[] = [];
-  const take = (raw: string): void => {
-    const entry = readEntry(raw);
-    if (entry.summary !== null) {
-      summaries.push(entry.summary);
-    }
-    if (entry.line !== null) {
-      lines.push(entry.line);
-      options.onLine?.(entry.line);
-    }
-  };
-  const readers = [child.stdout, child.stderr].map((input) => createInterface({ input }));
-  for (const reader of readers) {
-    reader.on('line', take);
-  }
-  const code = await new Promise<number>((resolve, reject) => {
-    child.on('error', reject).on('close', (status) => resolve(status ?? 1));
-  });
-  return { code, lines, summaries };
 }
 
+async function follow(act: Act, log: ActLog): Promise<number> {
+  for (const input of [act.stdout, act.stderr]) {
+    createInterface({ input }).on('line', (line) => log.take(line));
+  }
+  return await new Promise<number>((resolve, reject) => {
+    act.on('error', (cause) => {
+      reject(new Error(`act can't be started: ${cause.message}. \`npm run setup\` brings it`));
+    });
+    act.on('close', (status) => resolve(status ?? 1));
+  });
+}
+
+/** One entry of act's log (`--json`), as far as it is used. */
 interface Entry {
-  readonly line: string | null;
-  readonly summary: string | null;
+  readonly msg?: string;
+  readonly level?: string;
+  readonly stage?: string;
+  readonly step?: string;
+  /** What a step printed, not act. */
+  readonly raw_output?: boolean;
+  /** A runner command that a step gave, e.g. `group`; `summary`: a job summary. */
+  readonly command?: string;
+  readonly arg?: string;
+  readonly name?: string;
+  readonly content?: string;
+  readonly kvPairs?: { readonly title?: string } | null;
+  readonly stepResult?: string;
+  /** Nanoseconds. */
+  readonly executionTime?: number;
 }
 
-/** One line of act's JSON log. */
-function readEntry(raw: string): Entry {
-  let entry: Record<string, unknown>;
+/** Steps that are act's own. */
+const machinery = new Set(['Set up job', 'Complete job']);
+
+/** What act says of itself when all is well, or says again. */
+const chatter =
+  /^(?:⭐|🏁|exit status \d+$|Error: Job '.*' failed$|Couldn't get a valid docker connection)/u;
+
+/** Reads act's log as a person reads a runner's. */
+class ActLog {
+  readonly lines: string[] = [];
+  readonly steps: WorkflowStep[] = [];
+  readonly summaries: string[] = [];
+  readonly #onLine: (line: string) => void;
+  #depth = 1;
+
+  constructor(onLine: (line: string) => void) {
+    this.#onLine = onLine;
+  }
+
+  take(line: string): void {
+    const entry = readEntry(line);
+    if (entry === null) {
+      this.#takeWords(line);
+    } else if (!machinery.has(entry.step ?? '')) {
+      this.#takeEntry(entry);
+    }
+  }
+
+  #takeEntry(entry: Entry): void {
+    const text = (entry.msg ?? '').trimEnd();
+    if (entry.raw_output) this.#say(text, this.#depth);
+    else if (entry.command !== undefined) this.#takeCommand(entry, entry.command);
+    else if (entry.stepResult !== undefined) this.#endStep(entry);
+    else if (/^⭐ Run (?:Main|Post) /u.test(text)) this.#beginStep(entry);
+    else this.#takeWords(text);
+  }
+
+  #beginStep({ step = '', stage }: Entry): void {
+    this.#depth = 1;
+    this.#say('', 0);
+    this.#say(stage === 'Post' ? `${nameOf(step)} (post)` : nameOf(step), 0);
+  }
+
+  #endStep({ step = '', stage, stepResult, executionTime = 0 }: Entry): void {
+    if (stepResult !== 'success' && stepResult !== 'failure') return;
+    const seconds = Math.round(executionTime / 1e9);
+    this.#say(`${stepResult}, ${seconds} s`, 1);
+    // Its outputs follow.
+    if (stage !== 'Post') this.steps.push({ name: step, result: stepResult, outputs: {} });
+  }
+
+  #takeCommand(entry: Entry, command: string): void {
+    switch (command) {
+      case 'group':
+        this.#say(entry.arg ?? '', 1);
+        this.#depth = 2;
+        return;
+      case 'endgroup':
+        this.#depth = 1;
+        return;
+      case 'notice':
+      case 'warning':
+      case 'error': {
+        const title = entry.kvPairs?.title;
+        const about = title === undefined ? '' : ` [${title}]`;
+        this.#say(`${command}: ${entry.arg ?? ''}${about}`, this.#depth);
+        return;
+      }
+      case 'set-output': {
+        const last = this.steps.at(-1);
+        if (last === undefined || entry.name === undefined) return;
+        const outputs = { ...last.outputs, [entry.name]: entry.arg ?? '' };
+        this.steps[this.steps.length - 1] = { ...last, outputs };
+        return;
+      }
+      case 'summary':
+        this.summaries.push(entry.content ?? '');
+        return;
+      default:
+        // add-mask carries what is to be hidden; the rest is between a step and its runner.
+        return;
+    }
+  }
+
+  #takeWords(text: string): void {
+    if (text.trim() !== '' && !chatter.test(text)) this.#say(`act: ${text.trim()}`, 1);
+  }
+
+  #say(text: string, depth: number): void {
+    const line = text === '' ? '' : `${'  '.repeat(depth)}${text}`;
+    this.lines.push(line);
+    this.#onLine(line);
+  }
+}
+
+/** A step without a name of its own goes by its action, whose pin says nothing to people. */
+function nameOf(step: string): string {
+  return step.replace(/@[0-9a-f]{40}$/, '');
+}
+
+function readEntry(line: string): Entry | null {
   try {
-    entry = JSON.parse(raw) as Record<string, unknown>;
+    const entry: unknown = JSON.parse(line);
+    return typeof entry === 'object' && entry !== null ? entry : null;
   } catch {
-    return { line: raw, summary: null };
+    return null;
   }
-  if (entry.command === 'summary' && typeof entry.content === 'string') {
-    return { line: null, summary: entry.content };
-  }
-  const message = String(entry.msg ?? '').trimEnd();
-  return { line: message === '' ? null : message, summary: null };
 }
 
 /** act reads these files by godotenv: double quotes, escapes. */
