@@ -13,6 +13,8 @@ void runAction('cleanup', async (run) => {
   const outcome = await run.carryOut(agent, cleanUp.plan, { subject: 'jobs', unit: desired.unit });
   if (outcome !== null) {
     run.reporter.output('repaired', String(found));
-    run.reporter.warning(`${found} stuck or orphaned rows were repaired (${desired.action})`);
+    run.reporter.warning(
+      `${found} stuck or orphaned rows were repaired (action: ${desired.action})`,
+    );
   }
 });

@@ -180,7 +180,9 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     const dryRun = this.#host['dry-run'];
     if (plan.operations.length > 0) {
       const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
-      await reporter.group(title, async () => reporter.info(renderPlanText(plan)));
+      // Its findings follow as annotations.
+      const text = renderPlanText({ ...plan, findings: [] });
+      await reporter.group(title, async () => reporter.info(text));
     }
     for (const { level, message, where } of plan.findings) {
       reporter[level](message, where ?? this.#name);

@@ -23,14 +23,14 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
   const { reporter } = run;
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
-  const { verdict } = await verifyHost(
-    {
-      agent,
-      onProgress: run.onProgress(),
-      findStrays: straysOf,
-      findStuckRows: () => searchStuckRows(agent, run),
-    },
-    desired,
+  const ports = {
+    agent,
+    onProgress: run.onProgress(),
+    findStrays: straysOf,
+    findStuckRows: () => searchStuckRows(agent, run),
+  };
+  const { verdict } = await reporter.group('verify: at work on the host', () =>
+    verifyHost(ports, desired),
   );
   const sentence = describeVerdict(verdict);
   const checklist = checklistOfChecks(verdict.checks);

@@ -14,16 +14,27 @@ export function renderRepairTable(
   style: 'markdown' | 'plain',
 ): string {
   if (rows.length === 0) return '';
-  const cells = rows.slice(0, shown).map(readCells);
+  const short = countShortIds(rows);
+  const cells = rows.slice(0, shown).map((row) => readCells(row, short));
   const rest = rows.length > shown ? `… and ${rows.length - shown} rows more` : '';
   const lines = style === 'markdown' ? markdownLines(cells) : plainLines(cells);
   return [...lines, ...(rest ? ['', rest] : [])].join('\n');
 }
 
-function readCells(row: RepairedRow): string[] {
+const shortKey = (row: RepairedRow): string => `${row.table} ${shortId(row.id)}`;
+
+function countShortIds(rows: readonly RepairedRow[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const row of rows) counts.set(shortKey(row), (counts.get(shortKey(row)) ?? 0) + 1);
+  return counts;
+}
+
+/** An id stands short where that tells its row from the others of its table. */
+function readCells(row: RepairedRow, short: ReadonlyMap<string, number>): string[] {
+  const id = short.get(shortKey(row)) === 1 ? shortId(row.id) : String(row.id);
   const becomes = row.becomes === row.status ? '(counters)' : row.becomes;
   const age = row.ageSeconds === null ? '' : formatDuration(row.ageSeconds);
-  return [row.table, shortId(row.id), row.status, becomes, age, row.why].map(toOneLine);
+  return [row.table, id, row.status, becomes, age, row.why].map(toOneLine);
 }
 
 function markdownLines(cells: readonly string[][]): string[] {

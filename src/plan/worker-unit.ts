@@ -469,7 +469,7 @@ function describeFaults(
     return {
       level: mended ? 'notice' : 'warning',
       message: mended
-        ? `${rule.title} (${seen}): ${rule.why}. Mended`
+        ? `${rule.title} (${seen}): ${rule.why}. The new unit mends it`
         : `${rule.title} (${seen}): ${rule.why}. Not mended here: ${rule.fix}`,
       where: line === null ? source.path : `${source.path}:${line}`,
     };
