@@ -41,7 +41,7 @@ function openCopy(database: string, path: string): Database {
   } catch (error) {
     copy.close();
     throw new ConfigError(
-      'database',
+      'input database',
       `${database} can't be read as a SQLite database: ${messageOf(error)}`,
       'the SQLite file in which the app keeps its jobs, undamaged',
       { cause: error },

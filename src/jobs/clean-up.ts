@@ -157,7 +157,7 @@ function refuseDamage(database: string, store: Store): void {
   const damage = store.findDamage();
   if (damage.length === 0) return;
   throw new ConfigError(
-    'database',
+    'input database',
     `${database} is damaged: ${damage.slice(0, 3).join('; ')}`,
     'a SQLite file whose integrity_check says ok; restore it from a backup first',
   );
@@ -178,7 +178,7 @@ function chooseStores(stores: readonly StoreFact[], desired: CleanUpDesired): Ch
   if (chosen.length > 0) return chosen;
   const seen = stores.map((fact) => `${fact.path} (${describeFact(fact)})`);
   throw new ConfigError(
-    'database',
+    'input database',
     seen.length === 0
       ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
       : `no database with jobs was found below the WorkingDirectory of ${desired.unit}, only ${seen.join(', ')}`,
@@ -192,7 +192,7 @@ function chooseNamed(fact: StoreFact | undefined, database: string): ChosenStore
   }
   const problem = fact ? describeFact(fact) : 'the host says nothing about it';
   throw new ConfigError(
-    'database',
+    'input database',
     `${database}: ${problem}`,
     'the path on the host of the SQLite file in which the app keeps its jobs',
   );
@@ -246,7 +246,7 @@ function repairCopy(copy: StoreCopy, found: FoundStuck, desired: CleanUpDesired)
   const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
   if (rehearsal.problems.length > 0) {
     throw new ConfigError(
-      'action',
+      'input action',
       `${action} does not go well on a copy of ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`,
       'an action that the database allows; nothing was changed on the host',
     );

@@ -72,7 +72,7 @@ export function proposeMapping(database: string, tables: readonly StoreTable[]):
   if (job.length === 0) {
     const seen = tables.map((table) => table.name);
     throw new ConfigError(
-      'database',
+      'input database',
       `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`,
       'the SQLite file in which the app keeps its jobs',
     );

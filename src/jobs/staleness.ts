@@ -74,7 +74,7 @@ function refuseEndedStatuses(statuses: readonly string[]): void {
   const ended = statuses.find((status) => isEnded(status));
   if (ended === undefined) return;
   throw new ConfigError(
-    'statuses',
+    'input statuses',
     `a row in status ${ended} has ended and can't be stuck`,
     'statuses of unfinished work, such as processing',
   );
@@ -213,7 +213,7 @@ export function selectNamed(
 function nameStuck(row: JobRow): StuckRow {
   if (row.blocked !== null) {
     const problem = `${nameRow(row)} can't be changed by its id: ${row.blocked}`;
-    throw new ConfigError('ids', problem, 'a row with an id of its own');
+    throw new ConfigError('input ids', problem, 'a row with an id of its own');
   }
   const { latest } = new LifeSigns().ofUnit(row);
   return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
@@ -227,7 +227,7 @@ function unknownId(id: string, forests: readonly JobForest[]): ConfigError {
   const candidates = open.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
   const hint = candidates.length > 0 ? `; unfinished now: ${candidates.join(', ')}` : '';
   return new ConfigError(
-    'ids',
+    'input ids',
     `no job, and nothing below one, has the id ${quote(id)}${short ? ` (or it is too short for a beginning)` : ''}`,
     `a whole id, or its first ${prefixLength} characters or more${hint}`,
   );
@@ -237,7 +237,7 @@ function ambiguousId(id: string, rows: readonly JobRow[]): ConfigError {
   const more = rows.length > shown ? ` and ${rows.length - shown} more` : '';
   const list = rows.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
   return new ConfigError(
-    'ids',
+    'input ids',
     `${quote(id)} names ${rows.length} rows: ${list.join(', ')}${more}`,
     'an id that names one row; table:id tells rows of two tables apart',
   );

@@ -584,7 +584,7 @@ describe('ids', () => {
     database.add('jobs', { id: uuid, ...fresh });
     database.add('video_jobs', { id: twin, ...fresh });
     const error = await failureOf(planFor(database, { ids: ['77cfa3cd'] }));
-    expect(error.where).toBe('ids');
+    expect(error.where).toBe('input ids');
     expect(error.message).toContain(`jobs:${uuid}`);
     expect(error.message).toContain(`video_jobs:${twin}`);
     const told = await planFor(database, { ids: ['video_jobs:77cfa3cd'] });
@@ -604,7 +604,7 @@ describe('ids', () => {
     using database = new AppDatabase();
     database.add('jobs', { id: uuid, ...fresh });
     const error = await failureOf(planFor(database, { ids: [id] }));
-    expect(error.where).toBe('ids');
+    expect(error.where).toBe('input ids');
     expect(error.expected).toContain('its first 8 characters');
   });
 
@@ -793,7 +793,7 @@ describe('databases', () => {
   ])('a %s database is refused', async (_, fact, expected) => {
     const agent = agentOf([fact], {});
     const error = await failureOf(planCleanUp({ agent, openStore: openSqliteStore }, desire()));
-    expect(error.where).toBe('database');
+    expect(error.where).toBe('input database');
     expect(error.message).toContain(expected);
     expect(agent.asked).toHaveLength(1);
   });
@@ -821,7 +821,7 @@ describe('databases', () => {
     content.fill(0xa5, content.length - 3 * 4096);
     const agent = agentOf([database.fact()], { [path]: content });
     const error = await failureOf(planCleanUp({ agent, openStore: openSqliteStore }, desire()));
-    expect(error.where).toBe('database');
+    expect(error.where).toBe('input database');
     expect(error.message).toMatch(/damaged|malformed/);
   });
 
@@ -853,7 +853,7 @@ describe('databases', () => {
   test('a status in which nothing is stuck is refused', async () => {
     using database = new AppDatabase();
     const error = await failureOf(planFor(database, { statuses: ['completed'] }));
-    expect(error.where).toBe('statuses');
+    expect(error.where).toBe('input statuses');
   });
 
   test('looking alone finds the same rows', async () => {

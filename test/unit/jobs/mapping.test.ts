@@ -65,7 +65,7 @@ describe('proposeMapping', () => {
 
   test('names the tables it saw when none has a status', () => {
     const error = failureOf('CREATE TABLE notes (id TEXT); CREATE TABLE tags (status TEXT);');
-    expect(error.where).toBe('database');
+    expect(error.where).toBe('input database');
     expect(error.message).toContain('its tables: notes, tags');
   });
 
