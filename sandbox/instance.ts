@@ -78,10 +78,16 @@ export function findInstance(name: string): Instance | undefined {
   return isOurs(instance.pid, paths.monitor) ? instance : undefined;
 }
 
+/** Git never sees what is in there. */
+export function makeInstanceFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(INSTANCES_FOLDER, '.gitignore'), '*\n');
+}
+
 /** Written whole or not at all. */
 export function recordInstance(instance: Instance): void {
   const { folder, record } = instancePaths(instance.name);
-  mkdirSync(folder, { recursive: true });
+  makeInstanceFolder(folder);
   writeFileSync(`${record}.new`, `${JSON.stringify(instance, null, 2)}\n`);
   renameSync(`${record}.new`, record);
 }

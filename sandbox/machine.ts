@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { chooseAccelerator } from './accelerator.ts';
 import type { CommandResult } from './command.ts';
 import { messageOf, SandboxError } from './failure.ts';
@@ -17,6 +17,7 @@ import {
   type Instance,
   instancePaths,
   killInstance,
+  makeInstanceFolder,
   recordInstance,
   removeInstance,
   removeOrphans,
@@ -140,7 +141,7 @@ type Ports = Pick<Instance, 'sshPort' | 'httpPort'>;
 async function resume(image: Image, draft: Draft, say: Say, ports?: Ports): Promise<Instance> {
   const moment = await provideMoment(image, await chooseAccelerator(), draft.state, say);
   const { folder, disk, monitor } = instancePaths(draft.name);
-  mkdirSync(folder, { recursive: true });
+  makeInstanceFolder(folder);
   rmSync(disk, { force: true });
   await makeOverlay(moment.disk, disk);
   return await bringUp(draft.name, async () => {

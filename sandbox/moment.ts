@@ -173,6 +173,7 @@ const SETTLE = `
   if [ "$state" != running ]; then systemctl --failed --no-legend; exit 1; fi
   for i in $(seq 60); do curl -sf http://127.0.0.1/api/health >/dev/null && break; sleep 1; done
   curl -sSf http://127.0.0.1/api/health || exit 1
+  curl -s -X POST http://127.0.0.1/api/batch # refused, once Celery is loaded
   redis-cli ping && celery --version && sudo -u deploy sudo -n python3 -I -S -c 'import json, zlib, sqlite3'
   sync
 `;

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type CommandOptions, type CommandResult, execute, sleep } from './command.ts';
 import { SandboxError } from './failure.ts';
@@ -107,9 +108,11 @@ export async function waitForLogin(
   const deadline = Date.now() + timeoutSeconds * 1000;
   const question = 'test ! -e /run/nologin && cat /proc/sys/kernel/random/boot_id';
   for (;;) {
+    // Cheap to ask, and QEMU accepts connections long before the guest does.
+    while (!(await greets(target.port)) && Date.now() < deadline) await sleep(0.25);
     const { code, stdout, stderr } = await runOver(target, 'root', 'own', question, {
       allowFailure: true,
-      timeoutSeconds: 15,
+      timeoutSeconds: 60,
     });
     if (code === 0 && stdout.trim() !== previousBootId) return stdout.trim();
     if (Date.now() > deadline) {
@@ -119,6 +122,20 @@ export async function waitForLogin(
     }
     await sleep(0.25);
   }
+}
+
+/** Does an SSH server say hello within a second? */
+function greets(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: '127.0.0.1', timeout: 1000 });
+    socket.once('data', (data) => {
+      resolve(data.toString('latin1').startsWith('SSH-'));
+      socket.destroy();
+    });
+    socket.once('timeout', () => socket.destroy());
+    socket.once('error', () => {});
+    socket.once('close', () => resolve(false));
+  });
 }
 
 /** Closes the shared connections, so that none goes on into another boot. */

@@ -41,9 +41,15 @@ rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/apt.conf.d/99mmdebstrap"
 grep -v '^#' "$RECIPE/masked-units.txt" | while read -r unit; do
   ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
+mkdir -p "$root/etc/systemd/system-generators"
+grep -v '^#' "$RECIPE/masked-generators.txt" | while read -r generator; do
+  ln -sf /dev/null "$root/etc/systemd/system-generators/$generator"
+done
 for unit in sandbox-network ssh redis-server slideshow-web; do
   chroot "$root" systemctl --quiet enable "$unit.service"
 done
+
+chroot "$root" python3 -m compileall -q /usr/local/lib/python3.11/dist-packages
 
 # The app's checkout, as its owner would have cloned it.
 chroot "$root" sh -eu -c '

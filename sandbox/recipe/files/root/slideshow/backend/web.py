@@ -20,7 +20,6 @@ import redis
 
 import celery_config
 import store
-import tasks
 
 PORT = int(os.environ.get('SLIDESHOW_PORT', '80'))
 Answer = Tuple[int, Dict[str, Any]]
@@ -52,6 +51,8 @@ def list_jobs(limit: int) -> Answer:
 
 
 def submit_batch(form: Dict[str, str]) -> Answer:
+    import tasks  # only here: the first submission pays for Celery, a boot does not
+
     links = [line.strip() for line in form.get('links', '').replace(',', '\n').splitlines()]
     links = [link for link in links if link]
     if not links:
@@ -68,7 +69,10 @@ def submit_batch(form: Dict[str, str]) -> Answer:
     except ValueError as error:
         return 400, {'error': str(error)}
     ids = store.add_batch(links, variations)
-    tasks.process_batch.delay(ids['batch_id'], **knobs)
+    try:
+        tasks.process_batch.delay(ids['batch_id'], **knobs)
+    except tasks.process_batch.OperationalError as error:
+        return 503, {'error': f'the queue is not there: {error}', **ids}
     return 200, dict(ids)
 
 
