@@ -253,9 +253,13 @@ function control(image: Image, started: Instance, say: Say): Machine {
     const { user = 'root', ...rest } = options;
     return await runOver(target(), user, 'shared', command, rest);
   };
-  const bootAgain = async (cause: () => Promise<unknown>): Promise<void> => {
+  const bootAgain = async (cause: (qemu: Monitor) => Promise<unknown>): Promise<void> => {
     const { stdout } = await run('cat /proc/sys/kernel/random/boot_id');
-    await cause();
+    await withMonitor(paths.monitor, async (qemu) => {
+      // Until then a login would reach the host that is going down, and hang with it.
+      const reset = qemu.waitFor('RESET', BOOT_SECONDS);
+      await Promise.all([reset, cause(qemu)]);
+    });
     await closeShared(target());
     await waitForLogin(target(), BOOT_SECONDS, stdout.trim());
   };
@@ -284,10 +288,10 @@ function control(image: Image, started: Instance, say: Say): Machine {
       instance = await resume(image, draftOf(instance), say, instance);
       requireSamePorts(started, instance);
     },
-    // The answer may be lost with the connection: only the next boot's id counts.
+    // The answer may be lost with the connection.
     reboot: () =>
       bootAgain(() => run('systemctl reboot', { allowFailure: true, timeoutSeconds: 20 })),
-    crash: () => bootAgain(() => tellQemu('system_reset')),
+    crash: () => bootAgain((qemu) => qemu.ask('system_reset')),
     powerOff: () => endInstance(name),
     async powerOn() {
       instance = await boot(image, draftOf(instance), instance);

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { sleep } from './command.ts';
@@ -16,6 +17,8 @@ export type Monitor = {
   ask(command: string, args?: Record<string, unknown>): Promise<unknown>;
   /** One command of the human monitor; what it printed, empty when it had nothing to complain. */
   tell(line: string): Promise<string>;
+  /** Waits for an event that comes after this call. @throws SandboxError when it does not come. */
+  waitFor(event: string, timeoutSeconds: number): Promise<void>;
 };
 
 /**
@@ -28,6 +31,7 @@ export async function withMonitor<T>(
   body: (monitor: Monitor) => Promise<T>,
 ): Promise<T> {
   const socket = await open(socketPath);
+  const events = new EventEmitter();
   const pending: { resolve(reply: Reply): void; reject(error: Error): void }[] = [];
   const lost = () => {
     for (const waiter of pending.splice(0)) {
@@ -39,6 +43,7 @@ export async function withMonitor<T>(
   createInterface({ input: socket }).on('line', (line) => {
     const reply = JSON.parse(line) as Reply;
     if (reply.event === undefined) pending.shift()?.resolve(reply);
+    else events.emit(reply.event);
   });
   const next = () => new Promise<Reply>((resolve, reject) => pending.push({ resolve, reject }));
 
@@ -52,11 +57,18 @@ export async function withMonitor<T>(
   const tell = async (line: string): Promise<string> =>
     String(await ask('human-monitor-command', { 'command-line': line })).trim();
 
+  const waitFor = async (event: string, timeoutSeconds: number): Promise<void> => {
+    const signal = AbortSignal.timeout(timeoutSeconds * 1000);
+    await once(events, event, { signal }).catch(() => {
+      throw new SandboxError(`QEMU reported no ${event} within ${timeoutSeconds} s`);
+    });
+  };
+
   const greeting = next();
   try {
     await greeting;
     await ask('qmp_capabilities');
-    return await body({ ask, tell });
+    return await body({ ask, tell, waitFor });
   } finally {
     socket.destroy();
   }

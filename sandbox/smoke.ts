@@ -162,12 +162,12 @@ await step('state before', async () => {
   machine = await startMachine({ name: 'smoke', state: 'before' });
   assert.equal(await output(machine, 'systemctl is-active celery-worker'), 'active');
   assert.equal(
-    await output(machine, 'systemctl show -P Type,Restart celery-worker | tr "\\n" ,').then(String),
+    await output(machine, 'systemctl show -P Type,Restart celery-worker | tr "\\n" ,'),
     'simple,always,',
   );
   const strays = await output(
     machine,
-    'for p in $(pgrep -of "zzz" ; pgrep -f "[c]elery -A celery_app worker --loglevel=info$"); do cat /proc/$p/cgroup; done',
+    'for p in $(pgrep -f "[c]elery -A celery_app worker --loglevel=info$"); do cat /proc/$p/cgroup; done',
   );
   assert.equal(strays.split('\n').length, 6, 'three strays with a child each');
   for (const line of strays.split('\n')) assert.match(line, /\/session-\d+\.scope$/);
