@@ -172,7 +172,8 @@ def last_exception(lines: Sequence[str]) -> str:
 def reason(lines: Sequence[str]) -> str:
     """The line that tells most: an exception, else the last that systemd did not write."""
     own = [line for line in lines if not re.match(r"[\w:.\\@-]+\.service: ", line)]
-    return last_exception(lines) or (own or list(lines) or [""])[-1]
+    causes = [line for line in lines if ": Failed to " in line]
+    return last_exception(lines) or (own or causes or list(lines) or [""])[-1]
 
 
 class Context(NamedTuple):

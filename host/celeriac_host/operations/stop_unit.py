@@ -63,7 +63,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
 
 
 def _group(unit: str, seen: dict[str, str]) -> str:
-    return seen["ControlGroup"] or f"/{seen['Slice'] or 'system.slice'}/{unit}"
+    return seen.get("ControlGroup") or f"/{seen.get('Slice') or 'system.slice'}/{unit}"
 
 
 def _end_leftovers(group: str, host: System) -> int:

@@ -1,0 +1,357 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { seconds } from '../../src/model/units.ts';
+import { Hand, messages, type PlainOperation, sha256, statuses } from './hand.ts';
+
+let hand: Hand;
+
+beforeAll(async () => {
+  hand = await Hand.start('operations-unit');
+  await hand.machine.writeFile('/srv/pool', POOL, '0755');
+});
+
+afterAll(async () => {
+  await hand?.stop();
+});
+
+/** Stands for a worker: as many children as asked, ready when they are there. */
+const POOL = `#!/usr/bin/python3 -IS
+import os, signal, socket, sys, time
+children, mood = int(sys.argv[1]), sys.argv[2:]
+if 'stubborn' in mood:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if 'broken' in mood:
+    import tasks
+for _ in range(children):
+    if os.fork() == 0:
+        time.sleep(100000)
+address = os.environ.get('NOTIFY_SOCKET')
+if address and 'silent' not in mood:
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', address)
+if 'short' in mood:
+    time.sleep(3)
+    sys.exit('went away')
+time.sleep(100000)
+`;
+
+const unit = 'pool.service';
+const path = `/etc/systemd/system/${unit}`;
+const text = (program: string, more = '') => `[Unit]
+Description=A pool
+[Service]
+Type=notify
+ExecStart=/srv/pool ${program}
+TimeoutStopSec=20
+${more}
+[Install]
+WantedBy=multi-user.target
+`;
+
+const install = (content: string, before: string | null): PlainOperation => ({
+  op: 'install-unit',
+  unit,
+  path,
+  text: content,
+  expects: before === null ? null : sha256(before),
+});
+const guard: PlainOperation = { op: 'guard-unit', unit };
+const stop = (timeout = 30, name = unit): PlainOperation => ({
+  op: 'stop-unit',
+  unit: name,
+  timeoutSeconds: seconds(timeout),
+});
+const start = (timeout = 30): PlainOperation => ({
+  op: 'start-unit',
+  unit,
+  timeoutSeconds: seconds(timeout),
+});
+const prove = (
+  children: number | null,
+  properties: Record<string, string> = {},
+  minHealthy = 1,
+): PlainOperation => ({
+  op: 'prove-unit',
+  unit,
+  properties,
+  children,
+  minHealthySeconds: seconds(minHealthy),
+  timeoutSeconds: seconds(10),
+});
+const state = () => hand.shell(`systemctl show -P ActiveState -P UnitFileState ${unit}`);
+const mainPid = () => hand.shell(`systemctl show -P MainPID ${unit}`);
+
+describe('a unit', () => {
+  const first = text('2');
+
+  test('is installed, enabled, started and proved; again; undone to nothing; again', async () => {
+    const plan: PlainOperation[] = [
+      guard,
+      install(first, null),
+      { op: 'enable-unit', unit },
+      start(),
+      prove(2, { Type: 'notify', TimeoutStopUSec: '20s' }),
+    ];
+    const outcome = await hand.commit(plan);
+    expect(await state()).toBe('active\nenabled');
+    const main = Number(await mainPid());
+    expect(outcome.steps[4]?.result).toMatchObject({ mainPid: main, restarts: 0 });
+    expect(outcome.steps[4]?.message).toContain(`main ${main}, 2 children`);
+
+    const again = await hand.commit(plan);
+    expect(statuses(again)).toEqual(['done', 'already', 'already', 'already', 'done']);
+    expect(await mainPid()).toBe(String(main));
+
+    const undone = await hand.undo(outcome.transaction);
+    expect(statuses(undone)).toEqual(['undone', 'undone', 'undone', 'undone', 'done']);
+    expect(await hand.shell(`systemctl show -P LoadState -P ActiveState ${unit}`)).toBe(
+      'not-found\ninactive',
+    );
+    expect(await hand.shell('find /etc/systemd /run/systemd -name "pool*"')).toBe('');
+
+    expect(statuses(await hand.commit(plan))).toEqual(['done', 'done', 'done', 'done', 'done']);
+  });
+
+  test('serves again from its old file when its new one does not prove itself', async () => {
+    await hand.shell(`chmod 0600 ${path}; touch -d @1234567890 ${path}`);
+    const look = `stat -c '%a %Y' ${path}; sha256sum ${path}`;
+    const before = await hand.shell(look);
+    const outcome = await hand.apply([
+      guard,
+      stop(),
+      install(text('1', 'MemoryMax=500M'), first),
+      start(),
+      prove(1, { MemoryMax: '1', Restart: 'no' }),
+    ]);
+    expect(outcome.result).toBe('undone');
+    expect(outcome.failure?.message).toBe(
+      `${unit} is not as asked: MemoryMax is ${500 * 1024 * 1024}, expected 1`,
+    );
+    expect(messages(outcome)[0]).toBe(`${unit} serves again (main ${await mainPid()}, 2 children)`);
+    expect(await hand.shell(look)).toBe(before);
+    expect(await hand.shell(`systemctl show -P MemoryMax -P NeedDaemonReload ${unit}`)).toBe(
+      'infinity\nno',
+    );
+    await hand.shell(`chmod 0644 ${path}`);
+  });
+
+  test.each([
+    ['does not import', text('1 broken'), "ModuleNotFoundError: No module named 'tasks'"],
+    ['is never ready', text('1 silent'), 'did not become ready within 4 s'],
+    ['does not last', text('2 short', 'Restart=always\nRestartSec=1'), 'went away'],
+    [
+      'has no program',
+      text('2').replace('/srv/pool', '/srv/none'),
+      'Failed to locate executable /srv/none',
+    ],
+  ])('serves again when its new version %s', async (_, content, expected) => {
+    const proof = { ...prove(2, {}, 8), timeoutSeconds: seconds(1) } as PlainOperation;
+    const outcome = await hand.apply([guard, stop(), install(content, first), start(4), proof]);
+    expect(outcome.result).toBe('undone');
+    const { message = '', evidence = [] } = outcome.failure ?? {};
+    expect([message, ...evidence].join('\n')).toContain(expected);
+    expect(messages(outcome)[0]).toContain('serves again');
+    expect(await state()).toBe('active\nenabled');
+    expect(await hand.shell(`cat ${path}`)).toBe(first.trimEnd());
+  });
+
+  test('that was never stopped is left alone', async () => {
+    const before = await mainPid();
+    const proof = { ...prove(7), timeoutSeconds: seconds(1) } as PlainOperation;
+    const outcome = await hand.apply([guard, proof]);
+    expect(outcome.failure?.message).toContain('has 2 pool processes after 1 s, expected 7');
+    expect(outcome.failure?.evidence).toHaveLength(2);
+    expect(messages(outcome)[0]).toBe(`${unit} never stopped serving (main ${before}, 2 children)`);
+    expect(await mainPid()).toBe(before);
+  });
+
+  test('keeps what it is: links and stale plans are refused', async () => {
+    expect((await hand.refuse([install('x', null)])).message).toContain('changed after the plan');
+    await hand.shell('ln -s /dev/null /etc/systemd/system/masked.service');
+    const masked = { ...install('x', null), path: '/etc/systemd/system/masked.service' };
+    expect((await hand.refuse([masked as PlainOperation])).message).toContain(
+      'is a symbolic link to /dev/null',
+    );
+    const enable = await hand.refuse([{ op: 'enable-unit', unit: 'masked.service' }]);
+    expect(enable.message).toContain('masked');
+  });
+
+  test('is stopped to its last process, though its KillMode leaves them; again', async () => {
+    const lax = text('2', 'KillMode=process');
+    const { transaction } = await hand.commit([guard, stop(), install(lax, first), start()]);
+    const outcome = await hand.commit([stop()]);
+    expect(messages(outcome)[0]).toBe(`${unit} stopped, no process left; 2 left behind were ended`);
+    expect(await hand.shell('pgrep -fc "^/usr/bin/python3 -IS /srv/pool" || true')).toBe('0');
+    expect(statuses(await hand.commit([stop()]))).toEqual(['already']);
+    await hand.undo(transaction);
+    expect(await state()).toBe('active\nenabled');
+  });
+
+  test('that does not stop in time is named with its processes, and serves on after', async () => {
+    const stubborn = text('1 stubborn', 'TimeoutStopSec=3');
+    await hand.commit([guard, stop(), install(stubborn, first), start()]);
+    const outcome = await hand.apply([guard, stop(1)]);
+    expect(outcome.result).toBe('undone');
+    expect(outcome.failure?.message).toContain(`${unit} could not be stopped`);
+    expect(outcome.failure?.evidence?.join('\n')).toContain('/srv/pool 1 stubborn');
+    expect(messages(outcome)[0]).toContain('serves again');
+    await hand.commit([stop(), install(first, stubborn), start()]);
+  });
+});
+
+test('verify-unit: whatever systemd says of it counts; what it says of others does not', async () => {
+  const verify = (content: string, name = unit): PlainOperation => ({
+    op: 'verify-unit',
+    unit: name,
+    text: content,
+  });
+  await hand.machine.writeFile(
+    '/etc/systemd/system/other.service',
+    '[Service]\nExecStart=/bin/true\nMemoryMax=lots\nNonsense=1\n',
+  );
+  const near = text('1').replace(
+    '[Service]',
+    'After=other.service\nRequires=other.service\n[Service]',
+  );
+  await hand.commit([
+    verify(near),
+    verify('[Service]\nExecStart=/bin/echo %i\n', 'worker@.service'),
+  ]);
+  // It exits 0 on this one: no limit at all.
+  const limit = await hand.refuse([verify(text('1', 'MemoryMax=1500MB'))]);
+  expect(limit).toMatchObject({ exitCode: 0, ran: expect.arrayContaining(['systemd-analyze']) });
+  expect(limit.evidence).toEqual([
+    `${unit}:7: Invalid memory limit '1500MB', ignoring: Invalid argument`,
+  ]);
+  const template = await hand.refuse([verify('[Service]\nBad=%i\n', 'worker@.service')]);
+  expect(template.message).toContain("Unknown key 'Bad'");
+  const missing = await hand.refuse([verify(text('1').replace('/srv/pool', '/srv/none'))]);
+  expect(missing.message).toContain('/srv/none is not executable');
+  expect(await hand.shell('ls -d /run/celeriac* 2>/dev/null || true')).toBe('');
+});
+
+describe('try-app', () => {
+  const tried = 'tried.service';
+  const attempt = (app: string, more: Partial<PlainOperation> = {}): PlainOperation =>
+    ({
+      op: 'try-app',
+      unit: tried,
+      interpreter: ['/usr/bin/python3', '-B'],
+      app,
+      pythonPath: ['/srv/lib'],
+      timeoutSeconds: seconds(60),
+      ...more,
+    }) as PlainOperation;
+
+  test('imports as user, in the directory and with the environment of the unit', async () => {
+    await hand.machine.writeFile(
+      '/etc/systemd/system/tried.service',
+      `[Service]
+User=deploy
+WorkingDirectory=/srv/app
+Environment="GREETING=it's \\"here\\"" EMPTY=
+EnvironmentFile=-/srv/none
+EnvironmentFile=/srv/app.env
+ExecStart=/bin/true
+`,
+    );
+    await hand.shell('mkdir /srv/app /srv/lib');
+    await hand.machine.writeFile('/srv/app.env', "# secrets\nTOKEN='a b'\nMORE=x\\\ny\n");
+    await hand.machine.writeFile(
+      '/srv/app/app.py',
+      `import getpass, os, sys
+import helper
+seen = (getpass.getuser(), os.getcwd(), os.environ['GREETING'], os.environ['TOKEN'], os.environ['MORE'], os.environ['HOME'])
+assert seen == ('deploy', '/srv/app', 'it\\'s "here"', 'a b', 'xy', '/home/deploy'), seen
+from celery import Celery
+app = Celery('app', include=os.environ.get('EMPTY') or ['helper'])
+`,
+    );
+    await hand.machine.writeFile('/srv/lib/helper.py', '');
+    await hand.shell('systemctl daemon-reload');
+    const outcome = await hand.commit([attempt('app')]);
+    expect(messages(outcome)).toEqual(['the app app imports as deploy in /srv/app']);
+  });
+
+  test('fails with the exception, or when the time is up', async () => {
+    await hand.machine.writeFile('/srv/lib/helper.py', 'import tasks\n');
+    const failure = await hand.refuse([attempt('app')]);
+    expect(failure.message).toBe(
+      "the app app does not import as deploy in /srv/app: ModuleNotFoundError: No module named 'tasks'",
+    );
+    expect(failure.exitCode).toBe(1);
+    expect(failure.evidence?.at(-1)).toBe("ModuleNotFoundError: No module named 'tasks'");
+    await hand.machine.writeFile('/srv/lib/helper.py', 'import time; time.sleep(1000)\n');
+    const late = await hand.refuse([
+      attempt('app', { timeoutSeconds: seconds(2) } as Partial<PlainOperation>),
+    ]);
+    expect(late.message).toContain('did not end within 2 s');
+    expect(await hand.shell('pgrep -u deploy -fc find_app || true')).toBe('0');
+    const gone = await hand.refuse([
+      attempt('app', { unit: 'gone.service' } as Partial<PlainOperation>),
+    ]);
+    expect(gone.message).toContain('gone.service is not there');
+  });
+});
+
+describe('end-process', () => {
+  /** Starts it as a person does, in a login session; returns its pid and start. */
+  async function stray(words: string): Promise<PlainOperation> {
+    const pid = await hand.shell(
+      `setsid nohup /srv/pool ${words} >/dev/null 2>&1 </dev/null & echo $!`,
+    );
+    await hand.shell(`until [ "$(pgrep -cP ${pid})" = 2 ]; do sleep 0.1; done`);
+    const startTicks = await hand.shell(`sed 's/.*) //' /proc/${pid}/stat | cut -d' ' -f20`);
+    return {
+      op: 'end-process',
+      pid: Number(pid),
+      startTicks: Number(startTicks),
+      graceSeconds: seconds(2),
+    };
+  }
+  const left = () => hand.shell('pgrep -fc "^/usr/bin/python3 -IS /srv/pool 2" || true');
+
+  beforeAll(async () => {
+    await hand.commit([stop()]);
+  });
+
+  test('by TERM, its children with it; again', async () => {
+    const end = await stray('2');
+    const outcome = await hand.commit([end]);
+    expect(messages(outcome)[0]).toMatch(
+      /ended by TERM, 2 of its children by KILL: .*\/srv\/pool 2/,
+    );
+    expect(await left()).toBe('0');
+    expect(statuses(await hand.commit([end]))).toEqual(['already']);
+    const undone = await hand.undo(outcome.transaction);
+    expect(messages(undone)[0]).toContain('not brought back: process');
+  });
+
+  test('by KILL after the grace when it takes no TERM, or is stopped', async () => {
+    const deaf = await stray('2 stubborn');
+    expect(messages(await hand.commit([deaf]))[0]).toContain('ended by KILL, 2 s after TERM');
+    const stopped = (await stray('2')) as PlainOperation & { pid: number };
+    await hand.shell(`kill -STOP ${stopped.pid}`);
+    expect(messages(await hand.commit([stopped]))[0]).toContain('ended by TERM');
+    expect(await left()).toBe('0');
+  });
+
+  test('never another process under that pid, nor one of a service or of the system', async () => {
+    const end = (await stray('2')) as PlainOperation & { pid: number; startTicks: number };
+    const other = { ...end, startTicks: end.startTicks + 1 };
+    expect(statuses(await hand.commit([other]))).toEqual(['already']);
+    expect(await left()).toBe('3');
+    for (const [pid, reason] of [
+      [
+        await hand.shell('systemctl show -P MainPID redis-server'),
+        'belongs to redis-server.service',
+      ],
+      ['1', 'carries the system'],
+      ['2', 'belongs to the kernel'],
+      [String(hand.agent.hello.pid), 'carries the system, or this very program'],
+    ] as const) {
+      const ticks = await hand.shell(`sed 's/.*) //' /proc/${pid}/stat | cut -d' ' -f20`);
+      const wrong = { ...end, pid: Number(pid), startTicks: Number(ticks) };
+      expect((await hand.refuse([wrong])).message).toContain(reason);
+    }
+    await hand.commit([end]);
+  });
+});

@@ -1,0 +1,263 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { HostError } from '../../src/model/errors.ts';
+import type { Outcome } from '../../src/model/outcome.ts';
+import { seconds } from '../../src/model/units.ts';
+import { Hand, messages, type PlainOperation, sha256, statuses } from './hand.ts';
+
+let hand: Hand;
+const STATE = '/var/lib/celeriac';
+
+beforeAll(async () => {
+  hand = await Hand.start('transaction');
+});
+
+beforeEach(async () => {
+  await hand.shell(
+    'umount -q /var/lib/celeriac /mnt/full; rm -rf /srv/* && echo old >/srv/old && systemctl is-active redis-server',
+  );
+});
+
+afterAll(async () => {
+  await hand?.stop();
+});
+
+const write = (path: string, text: string, before: string | null = null): PlainOperation => ({
+  op: 'write-file',
+  path,
+  text,
+  mode: '0644',
+  expects: before === null ? null : sha256(before),
+});
+const remove = (path: string, text: string): PlainOperation => ({
+  op: 'remove-file',
+  path,
+  expects: sha256(text),
+});
+/** Takes its time and changes nothing. */
+const watch = (forSeconds: number): PlainOperation => ({
+  op: 'prove-unit',
+  unit: 'redis-server.service',
+  properties: {},
+  children: null,
+  minHealthySeconds: seconds(forSeconds),
+  timeoutSeconds: seconds(1),
+});
+/** Cannot succeed: nothing is there to be replaced. */
+const fail: PlainOperation = write('/srv/none', 'x', 'y');
+
+async function refusal(work: Promise<unknown>): Promise<HostError> {
+  const error = await work.then(
+    () => null,
+    (caught: unknown) => caught,
+  );
+  if (error instanceof HostError) return error;
+  throw new Error(`expected a HostError, got ${String(error)}`);
+}
+
+/** Runs until the last operation, a long one, has started. */
+async function reach(who: Hand, plan: readonly PlainOperation[]): Promise<Promise<Outcome>[]> {
+  const begun = who.progress.length;
+  const running = who.apply(plan);
+  running.catch(() => {});
+  const isThere = () =>
+    who.progress
+      .slice(begun)
+      .some((each) => each.kind === 'step-started' && each.index === plan.length - 1);
+  while (!isThere()) await new Promise((resolve) => setTimeout(resolve, 50));
+  return [running];
+}
+
+/** Waits until the newest transaction has ended; returns its journal's last line. */
+const lastEnd = () =>
+  hand.shell(
+    `cd ${STATE}/transactions; newest=$(ls -t | head -n 1); for i in $(seq 300); do tail -n 1 $newest/journal.jsonl | grep -q '"ended"' && break; sleep 0.1; done; tail -n 1 $newest/journal.jsonl`,
+  );
+
+test('stops at the first failure and undoes what was done, newest first', async () => {
+  const outcome = await hand.apply([
+    write('/srv/one', '1\n'),
+    remove('/srv/old', 'old\n'),
+    write('/srv/old', '2\n'),
+    watch(0),
+    fail,
+    write('/srv/later', 'x'),
+  ]);
+  expect(outcome.result).toBe('undone');
+  expect(statuses(outcome)).toEqual(['undone', 'undone', 'undone', 'done', 'failed', 'skipped']);
+  expect(outcome.failure).toMatchObject({ index: 4, message: outcome.steps[4]?.message });
+  expect(await hand.shell('ls /srv; cat /srv/old')).toBe('old\nold');
+  const undone = hand.progress.flatMap((each) =>
+    each.kind === 'step-ended' && each.step.status === 'undone' ? [each.step.index] : [],
+  );
+  expect(undone).toEqual([2, 1, 0]);
+  expect(await hand.shell(`stat -c '%a %U' ${STATE} ${STATE}/transactions`)).toBe(
+    '700 root\n700 root',
+  );
+  const plan = await hand.shell(`cat ${STATE}/transactions/${outcome.transaction}/plan.json`);
+  expect(JSON.parse(plan)).toMatchObject({
+    meta: { holder: 'https://example.com/runs/1' },
+    operations: [{ op: 'write-file', title: 'write-file', why: 'a test asks' }, {}, {}, {}, {}, {}],
+  });
+});
+
+test('an operation that nobody knows is a fault, and nothing is begun', async () => {
+  const before = await hand.shell(`ls ${STATE}/transactions`);
+  const wrong = { op: 'run-shell' } as unknown as PlainOperation;
+  const { message } = await refusal(hand.apply([write('/srv/two', '2'), wrong]));
+  expect(message).toContain("no operation named 'run-shell'");
+  expect(await hand.shell(`ls /srv; ls ${STATE}/transactions`)).toBe(`old\n${before}`);
+});
+
+test('undo: refuses what it does not know, did already, or would clobber', async () => {
+  const { transaction } = await hand.commit([
+    write('/srv/a', 'ours\n'),
+    write('/srv/old', 'new\n', 'old\n'),
+  ]);
+  await hand.shell('echo theirs >>/srv/a');
+  const foreign = await refusal(hand.undo(transaction));
+  expect(foreign.message).toContain('/srv/a changed since');
+  expect(await hand.shell('cat /srv/a /srv/old')).toBe('ours\ntheirs\nnew');
+  await hand.shell('echo ours >/srv/a');
+  const outcome = await hand.undo(transaction);
+  expect(outcome.transaction).toBe(transaction);
+  expect(messages(outcome)).toEqual(['/srv/a removed again', '/srv/old restored']);
+  expect((await refusal(hand.undo(transaction))).message).toContain('was undone already');
+  for (const unknown of ['20200101T000000-abcd', '../../../etc']) {
+    expect((await refusal(hand.undo(unknown))).message).toContain('remembers no transaction');
+  }
+});
+
+test('a person who edits in the middle keeps the edit; the rest is put back', async () => {
+  const [running] = await reach(hand, [write('/srv/b', 'b\n'), write('/srv/c', 'c\n'), watch(60)]);
+  await hand.shell('echo theirs >/srv/b; systemctl restart redis-server');
+  const outcome = await running;
+  expect(outcome?.result).toBe('undo-failed');
+  expect(outcome?.failure?.message).toMatch(/does not keep running: .*MainPID went from/);
+  expect(outcome && statuses(outcome)).toEqual(['not-undone', 'undone', 'failed']);
+  expect(outcome?.steps[0]?.message).toContain('/srv/b was changed by somebody since');
+  expect(await hand.shell('cat /srv/b; ls /srv')).toBe('theirs\nb\nold');
+  // Once that is out of the way, it can be undone after all.
+  await hand.shell('rm /srv/b');
+  await hand.undo(outcome?.transaction ?? '');
+  expect(await hand.shell('ls /srv')).toBe('old');
+});
+
+test('the link is cut: the host is as before, and the transaction closed', async () => {
+  for (const user of ['root', 'deploy'] as const) {
+    const other = await Hand.open(hand.machine, user);
+    const [running] = await reach(other, [
+      write('/srv/old', 'new\n', 'old\n'),
+      write('/srv/d', 'd'),
+      watch(600),
+    ]);
+    // The process of sshd that carries the connection.
+    await hand.shell(
+      `pid=${other.agent.hello.pid}; until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(awk '/^PPid/ { print $2 }' /proc/$pid/status); done; kill -KILL $pid`,
+    );
+    await refusal(running ?? Promise.resolve());
+    expect(await lastEnd()).toContain('"undone"');
+    expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
+    await hand.shell(`while kill -0 ${other.agent.hello.pid} 2>/dev/null; do sleep 0.1; done`);
+    await other.agent.close();
+  }
+});
+
+test('the agent is told to end: the same, and its child is ended', async () => {
+  const other = await Hand.open(hand.machine);
+  await hand.machine.writeFile(
+    '/etc/systemd/system/slow.service',
+    '[Service]\nType=notify\nExecStart=/bin/sleep 600\n',
+  );
+  await hand.shell('systemctl daemon-reload');
+  const [running] = await reach(other, [
+    write('/srv/d', 'd'),
+    { op: 'start-unit', unit: 'slow.service', timeoutSeconds: seconds(600) },
+  ]);
+  await hand.shell(
+    `until pgrep -x systemctl >/dev/null; do sleep 0.1; done; kill -TERM ${other.agent.hello.pid}`,
+  );
+  await running?.catch(() => {});
+  expect(await lastEnd()).toContain('"undone"');
+  expect(await hand.shell('ls /srv; systemctl show -P ActiveState slow')).toBe('old\ninactive');
+  expect(await hand.shell('pgrep -xc systemctl || true')).toBe('0');
+  await other.agent.close();
+});
+
+test('the agent is killed: the next run undoes what it left, and says so', async () => {
+  const other = await Hand.open(hand.machine);
+  const [running] = await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
+  await hand.shell(`kill -KILL ${other.agent.hello.pid}`);
+  await refusal(running ?? Promise.resolve());
+  await other.agent.close();
+  expect(await hand.shell('cat /srv/old')).toBe('new');
+  const { message, failure } = await refusal(hand.apply([write('/srv/e', 'e')]));
+  expect(message).toContain('was cut short and is undone now; this run changed nothing');
+  expect(failure.next).toContain('run again');
+  expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
+  const again = await hand.commit([write('/srv/e', 'e')]);
+  await hand.undo(again.transaction);
+});
+
+test('two at once: one waits and names the holder, or gives up and names it', async () => {
+  const other = await Hand.open(hand.machine);
+  const [running] = await reach(hand, [write('/srv/f', '1'), watch(8)]);
+  const meta = { holder: 'https://example.com/runs/2' };
+  const hasty = await refusal(
+    other.apply([write('/srv/f', '2')], { ...meta, lockTimeoutSeconds: seconds(1) }),
+  );
+  expect(hasty.message).toContain('was not had within 1 s: https://example.com/runs/1 (test');
+  const waited = await other.apply([write('/srv/g', '2')], meta);
+  expect(waited.result).toBe('committed');
+  expect(other.notes[0]).toContain('waiting for the lock of this host, held by https://');
+  expect((await running)?.result).toBe('committed');
+  expect(await hand.shell(`cat /srv/f /srv/g ${STATE}/lock`)).toBe('12');
+  await other.agent.close();
+});
+
+test('a full disk: no journal, no change; full in the middle, undone all the same', async () => {
+  await hand.shell(`mkdir -p /mnt/full && mount -t tmpfs -o size=2M none /mnt/full
+    mount --bind /mnt/full ${STATE} && head -c 4M /dev/zero >/mnt/full/ballast || true`);
+  const full = await refusal(hand.apply([write('/srv/h', 'h')]));
+  expect(full.message).toContain('No space left on device; nothing was changed');
+  expect(full.failure.next).toContain('free some space');
+  expect(await hand.shell(`ls /srv; ls -A ${STATE}/transactions`)).toBe('old');
+
+  await hand.shell(`rm ${STATE}/ballast`);
+  const [running] = await reach(hand, [
+    write('/srv/old', 'new\n', 'old\n'),
+    write('/srv/h', 'h'),
+    watch(60),
+  ]);
+  await hand.shell(
+    `head -c 4M /dev/zero >${STATE}/ballast 2>/dev/null; systemctl restart redis-server`,
+  );
+  const outcome = await running;
+  expect(outcome?.result).toBe('undone');
+  expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
+  expect(await lastEnd()).toContain('"undone"');
+
+  await hand.shell(`rm ${STATE}/ballast`);
+  const small = await hand.apply([
+    write('/srv/h', 'h'),
+    write('/mnt/full/big', 'x'.repeat(700 * 1024)),
+    write('/mnt/full/bigger', 'x'.repeat(200 * 1024)),
+  ]);
+  expect(small.failure?.message).toContain('No space left on device: /mnt/full/big');
+  expect(small.result).toBe('undone');
+  expect(await hand.shell('ls /srv; ls -A /mnt/full')).toBe('old\nbackups\nlock\ntransactions');
+});
+
+test('the last 20 are kept, an open one always', async () => {
+  const folder = `${STATE}/transactions`;
+  const { transaction } = await hand.commit([write('/srv/i', 'i')]);
+  await hand.shell(
+    `cd ${folder}; for i in $(seq 1000 1029); do cp -a ${transaction} 20200101T000000-$i; sed -i 's/"startedAt": [0-9]*/"startedAt": 10/' 20200101T000000-$i/plan.json; done; sed -i '/"ended"/d' 20200101T000000-1000/journal.jsonl; mkdir 20200101T000000-ffff`,
+  );
+  // The open one is undone first; its file is gone by then, as it should be.
+  expect((await refusal(hand.apply([]))).message).toContain('20200101T000000-1000');
+  await hand.commit([]);
+  const left = (await hand.shell(`ls ${folder}`)).split('\n');
+  expect(left).toHaveLength(20);
+  expect(left).toContain(transaction);
+  expect(left).not.toContain('20200101T000000-ffff');
+});
