@@ -13,7 +13,11 @@ from celeriac_host.errors import OperationError
 from celeriac_host.system import Completed, Identity, System, identity
 
 PROPERTY = re.compile(r"([A-Z][A-Za-z0-9]*)=(.*)", re.DOTALL)
-EXCEPTION = re.compile(r"(?:^|\s)((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b.*)")
+EXCEPTION = re.compile(
+    r"(?:^|\s)((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b.*)"
+    # Named otherwise, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.
+    r"|^((?:\w+\.)+[A-Z]\w*: .*)"
+)
 CGROUP_ROOT = "/sys/fs/cgroup"
 # What systemd itself says about any unit: no evidence of why one fails.
 BOOKKEEPING = re.compile(
@@ -165,7 +169,7 @@ def last_exception(lines: Sequence[str]) -> str:
     for line in reversed(lines):
         match = EXCEPTION.search(line)
         if match:
-            return match.group(1).strip()
+            return (match.group(1) or match.group(2)).strip()
     return ""
 
 
@@ -173,7 +177,9 @@ def reason(lines: Sequence[str]) -> str:
     """The line that tells most: an exception, else the last that systemd did not write."""
     own = [line for line in lines if not re.match(r"[\w:.\\@-]+\.service: ", line)]
     causes = [line for line in lines if ": Failed to " in line]
-    return last_exception(lines) or (own or causes or list(lines) or [""])[-1]
+    # The worker can't write of it, and its last words before it mislead.
+    killed = [line for line in lines if "OOM killer" in line]
+    return last_exception(lines) or (killed or own or causes or list(lines) or [""])[-1]
 
 
 class Context(NamedTuple):
