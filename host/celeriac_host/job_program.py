@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from importlib import import_module
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 from urllib.parse import urlsplit
 
 NOTE_SECONDS = 3.0
@@ -134,6 +134,7 @@ class Canaries:
         self.tasks: Dict[str, Job] = {}
         self.strangers: Dict[str, List[str]] = {}
         self.again: List[Job] = []
+        self.withdrawn: Set[str] = set()
         name = "celeriac.reply." + uuid.uuid4().hex
         self.deadline = time.time() + session.left()
         self.replies = self.kombu.Queue(
@@ -162,7 +163,10 @@ class Canaries:
                 if self.missing():
                     self.wait(time.monotonic() + GRACE_SECONDS)
         finally:
+            # Also when we are told to leave.
             bound.delete()
+            for job in self.missing():
+                self.withdraw(job)
         for job in self.missing():
             self.give_up(job)
         return report(self.jobs, self.problem())
@@ -181,6 +185,7 @@ class Canaries:
                 expires=left,
                 expiration=left,
                 ignore_result=True,
+                declare=[],  # a queue that is not there shall not be made by a test
                 **queue_options(self.session.app, job.where),
             )
             self.tasks[result.id] = job
@@ -221,7 +226,7 @@ class Canaries:
         )
 
     def give_up(self, job: Job) -> None:
-        """Says why, and takes the canary back where it can be had."""
+        """Says why, and what became of the canary."""
         limit = "%g s" % self.session.request["timeoutSeconds"]
         strangers = self.strangers.get(job.id)
         if strangers:
@@ -229,28 +234,26 @@ class Canaries:
             detail = said % (job.where, limit, ", ".join(strangers[:5]))
         else:
             detail = "no worker answered on %s within %s" % (job.where, limit)
-        tasks = [task for task, whose in self.tasks.items() if whose is job]
-        taken_back = self.withdraw(job.where, tasks)
         waiting = self.depth(job.where)
         detail += "; %d other messages wait there" % waiting if waiting else ""
         if not strangers:
-            detail += "; its canary was taken back" if taken_back else "; its canary has expired"
+            back = job.id in self.withdrawn
+            detail += "; its canary was taken back" if back else "; its canary has expired"
         job.end("timed-out", detail)
 
-    def withdraw(self, queue: str, tasks: List[str]) -> int:
+    def withdraw(self, job: Job) -> None:
         """Redis alone lets one message of a queue be removed; elsewhere it expires."""
-        removed = 0
+        tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]
         try:
             channel = self.session.connection.default_channel
             prefix = getattr(channel, "global_keyprefix", "") or ""
-            names = [channel._q_for_pri(queue, step) for step in channel.priority_steps]
+            names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]
             for name in {start + name for start in ("", prefix) for name in names}:
                 for raw in channel.client.lrange(name, 0, WITHDRAW_DEPTH - 1):
-                    if any(task.encode() in raw for task in tasks):
-                        removed += channel.client.lrem(name, 1, raw)
+                    if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):
+                        self.withdrawn.add(job.id)
         except Exception:
-            return removed
-        return removed
+            return  # another broker, or none any more
 
     def depth(self, queue: str) -> int:
         try:

@@ -17,7 +17,7 @@ ENTRY_LIMIT = 100_000
 SUSPECT_LIMIT = 200
 TAIL_LIMIT = 30
 MESSAGE_LIMIT = 500
-TIMEOUT_SECONDS = 50.0
+TIMEOUT_SECONDS = 40.0
 # Broad on purpose: what such a line means is judged where it is read.
 SUSPECT = re.compile(
     rb"429|too many requests|rate.?limit|\bERROR\b|\bCRITICAL\b|\bFATAL\b|Traceback|Exception"

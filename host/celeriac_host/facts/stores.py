@@ -17,7 +17,7 @@ ENDINGS = (".db", ".sqlite", ".sqlite3")
 DEPTH = 3
 FOUND_LIMIT = 20
 HEADER = b"SQLite format 3\0"
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 15.0
 # Runs in a process of its own, as the file's owner: what SQLite writes beside a database (-wal,
 # -shm) must not belong to root, or the app can't write any more.
 CODE = """
@@ -27,7 +27,7 @@ path, wal = sys.argv[1], sys.argv[2] == "wal"
 # where mode=ro would make the files beside it.
 still = wal and not os.path.exists(path + "-wal")
 uri = "file:" + urllib.parse.quote(path) + ("?immutable=1" if still else "?mode=ro")
-db = sqlite3.connect(uri, uri=True, timeout=5)
+db = sqlite3.connect(uri, uri=True, timeout=3)
 db.text_factory = lambda text: text.decode("utf-8", "replace")
 quoted = lambda name: '"' + name.replace('"', '""') + '"'
 tables = []
@@ -48,7 +48,7 @@ print(json.dumps(tables))
 PROBLEMS = (
     ("file is not a database", "is not a SQLite database, or an encrypted one"),
     ("malformed", "is damaged: SQLite says that its image is malformed"),
-    ("locked", "is locked by another process, also after 5 s of waiting"),
+    ("locked", "is locked by another process, also after 3 s of waiting"),
     ("unable to open", "can't be opened by its owner"),
     ("readonly", "was left in the middle of a write, and can't be read before that is undone"),
     ("No module named", "can't be read: this host's Python has no sqlite3 module"),

@@ -1,0 +1,253 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import type { StoreFact } from '../../src/model/facts.ts';
+import { seconds } from '../../src/model/units.ts';
+import type { Agent } from '../../src/ports/agent.ts';
+import { Hand } from './hand.ts';
+
+const DATABASE = '/root/slideshow/backend/batch_processing.db';
+
+let machine: Machine;
+let agent: Agent;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'facts-host' });
+  // The user that is not root: the agent runs by sudo.
+  agent = (await Hand.open(machine, 'deploy')).agent;
+});
+
+afterAll(async () => {
+  await agent?.close();
+  await machine?.stop();
+});
+
+const output = async (command: string) => (await machine.run(command)).stdout.trim();
+
+test('host: the machine as its own tools describe it', async () => {
+  const { host } = await agent.look({ host: {} });
+  expect(host.os).toEqual({
+    id: 'debian',
+    versionId: '12',
+    name: 'Debian GNU/Linux 12 (bookworm)',
+  });
+  expect(host.kernel).toBe(await output('uname -r'));
+  expect(host.systemd).toBe(252);
+  expect(host.container).toBeNull();
+  expect(host.cgroupVersion).toBe(2);
+  expect(host.bootId).toBe(await output('cat /proc/sys/kernel/random/boot_id'));
+  expect(host.hostname).toBe(await output('hostname'));
+  expect(host.memory.totalBytes).toBe(Number(await output("free -b | awk '/^Mem/ {print $2}'")));
+  expect(Math.abs(host.now - Number(await output('date +%s')))).toBeLessThan(60);
+});
+
+test('files: text, hash, mode; links are not followed; what is not there is no error', async () => {
+  await machine.writeFile('/srv/ä.txt', 'two\nlines\n', '0640');
+  await machine.run(
+    'head -c 2000 /dev/urandom >/srv/bytes; ln -sf /dev/null /srv/link; mkfifo /srv/fifo',
+  );
+  const paths = ['/srv/ä.txt', '/srv/bytes', '/srv/link', '/srv/fifo', '/srv', '/srv/no/thing'];
+  const { files } = await agent.look({ files: { paths } });
+  expect(files['/srv/ä.txt']).toEqual({
+    kind: 'file',
+    text: 'two\nlines\n',
+    sha256: await output("sha256sum /srv/ä.txt | cut -d' ' -f1"),
+    sizeBytes: 10,
+    mode: '0640',
+    owner: 'root',
+    group: 'root',
+  });
+  expect(files['/srv/bytes']).toMatchObject({ kind: 'file', text: null, sizeBytes: 2000 });
+  expect(files['/srv/link']).toEqual({ kind: 'symlink', target: '/dev/null' });
+  expect(files['/srv/fifo']).toEqual({ kind: 'other', what: 'named pipe' });
+  expect(files['/srv']).toEqual({ kind: 'other', what: 'directory' });
+  expect(files['/srv/no/thing']).toEqual({ kind: 'absent' });
+});
+
+test('swap: absent, with holes, formatted, active under a name that must be escaped', async () => {
+  const path = '/swap file';
+  const absent = (await agent.look({ swap: { path } })).swap;
+  expect(absent.file).toEqual({ kind: 'absent' });
+  expect(absent.active).toEqual([]);
+  expect(absent.fstab).toMatchObject({ kind: 'file', mode: '0644' });
+  expect(absent.filesystem).toMatchObject({ type: 'ext4', mountPoint: '/' });
+  const elsewhere = (await agent.look({ swap: { path: '/run/no/such/swapfile' } })).swap;
+  expect(elsewhere.filesystem).toMatchObject({ type: 'tmpfs', mountPoint: '/run' });
+
+  await machine.run(`truncate -s 8M '${path}'; chmod 644 '${path}'`);
+  const sparse = (await agent.look({ swap: { path } })).swap.file;
+  expect(sparse).toEqual({
+    kind: 'file',
+    sizeBytes: 8 * 1024 * 1024,
+    allocatedBytes: 0,
+    mode: '0644',
+    owner: 'root',
+    formatted: false,
+  });
+
+  await machine.run(
+    `rm '${path}'; fallocate -l 8M '${path}'; chmod 600 '${path}'; mkswap '${path}'; swapon '${path}'`,
+  );
+  const { swap } = await agent.look({ swap: { path } });
+  expect(swap.file).toMatchObject({ kind: 'file', mode: '0600', formatted: true });
+  expect(swap.file.kind === 'file' && swap.file.allocatedBytes).toBeGreaterThanOrEqual(
+    8 * 1024 * 1024,
+  );
+  expect(swap.active).toHaveLength(1);
+  // One page of it holds the header.
+  expect(swap.active[0]).toMatchObject({ path, type: 'file', sizeBytes: 8 * 1024 * 1024 - 4096 });
+  await machine.run(`swapoff '${path}'; rm '${path}'; ln -s /elsewhere '${path}'`);
+  expect((await agent.look({ swap: { path } })).swap.file).toEqual({
+    kind: 'symlink',
+    target: '/elsewhere',
+  });
+});
+
+test('sysctl: the order of systemd-sysctl, whatever the spelling', async () => {
+  await machine.run(`
+    mkdir -p /run/sysctl.d
+    printf '# x\\nvm.swappiness = 11\\n' >/usr/lib/sysctl.d/10-vendor.conf
+    printf '; x\\n-vm/swappiness=12\\nvm.overcommit_memory=1\\n' >/run/sysctl.d/50-run.conf
+    printf 'vm.swappiness=13\\n' >/usr/lib/sysctl.d/50-run.conf
+    printf 'vm.swappiness=14\\n' >/usr/lib/sysctl.d/60-hidden.conf
+    ln -sf /dev/null /etc/sysctl.d/60-hidden.conf
+    ln -sf ../sysctl.conf /etc/sysctl.d/99-sysctl.conf
+    printf '\\nvm.swappiness=15\\n' >/etc/sysctl.conf
+  `);
+  const names = ['vm.swappiness', 'vm.no_such_thing'];
+  const { sysctl } = await agent.look({ sysctl: { names } });
+  expect(sysctl.values).toEqual({
+    'vm.swappiness': await output('cat /proc/sys/vm/swappiness'),
+    'vm.no_such_thing': null,
+  });
+  const setting = (value: string, path: string, line: number) => ({
+    name: 'vm.swappiness',
+    value,
+    path,
+    line,
+  });
+  expect(sysctl.settings).toEqual([
+    setting('11', '/usr/lib/sysctl.d/10-vendor.conf', 2),
+    setting('12', '/run/sysctl.d/50-run.conf', 2),
+    setting('15', '/etc/sysctl.conf', 2),
+  ]);
+});
+
+test('http: every status is an answer; silence and refusal are told apart', async () => {
+  // A port that takes connections and never says a word.
+  await machine.run(`
+    systemd-run --unit=mute --service-type=exec python3 -c "
+import socket, time
+server = socket.create_server(('127.0.0.1', 9099)); open('/srv/mute', 'w').close()
+time.sleep(600)"
+    until [ -e /srv/mute ]; do sleep 0.2; done
+  `);
+  const timeoutSeconds = seconds(15);
+  const { http } = await agent.look({
+    http: {
+      probes: [
+        { url: 'http://127.0.0.1/api/jobs?limit=10', timeoutSeconds },
+        { url: 'http://127.0.0.1/api/no-such-thing', timeoutSeconds },
+        { url: 'http://127.0.0.1:9/', timeoutSeconds },
+        { url: 'http://127.0.0.1:9099/', timeoutSeconds: seconds(1) },
+        { url: 'file:///etc/passwd', timeoutSeconds },
+      ],
+    },
+  });
+  expect(http[0]).toMatchObject({ status: 200, error: null });
+  expect(() => JSON.parse(http[0]?.body ?? '')).not.toThrow();
+  expect(http[1]).toMatchObject({ status: 404, error: null });
+  expect(http[2]).toMatchObject({ status: null, error: 'connection refused', body: '' });
+  expect(http[3]).toMatchObject({ status: null, error: 'no answer within 1 s' });
+  expect(http[4]).toMatchObject({ status: null, body: '' });
+  expect(http[4]?.error).toContain('http://');
+});
+
+describe('stores', () => {
+  test('the tables of the app, found below its directory', async () => {
+    const { stores } = await agent.look({ stores: { unit: 'slideshow-web' } });
+    expect(stores.map((store) => store.path)).toEqual([DATABASE]);
+    const [store] = stores as readonly [Extract<StoreFact, { kind: 'sqlite' }>];
+    expect(store).toMatchObject({ kind: 'sqlite', owner: 'root', group: 'root' });
+    expect(store.tables.map((table) => table.name)).toEqual([
+      'batch_links',
+      'batch_variations',
+      'batches',
+      'jobs',
+      'video_jobs',
+    ]);
+    const links = store.tables.find((table) => table.name === 'batch_links');
+    expect(links?.columns).toContainEqual({ name: 'status', type: 'TEXT' });
+    expect(links?.foreignKeys).toEqual([{ column: 'batch_id', table: 'batches', to: 'id' }]);
+  });
+
+  test('a database of another user is left exactly as it was', async () => {
+    await machine.run(`
+      install -d -o deploy -g deploy /srv/store
+      runuser -u deploy -- sqlite3 /srv/store/idle.db 'PRAGMA journal_mode = WAL; CREATE TABLE jobs (id TEXT)'
+      cat >/srv/live.py <<'PY'
+import sqlite3, time
+db = sqlite3.connect('/srv/store/live.db')
+db.execute('PRAGMA journal_mode = WAL')
+db.execute('CREATE TABLE jobs (id TEXT, status TEXT)')
+db.commit()
+open('/srv/store/ready', 'w').close()
+time.sleep(600)
+PY
+      systemd-run --unit=live --service-type=exec -p User=deploy python3 /srv/live.py
+      until [ -e /srv/store/ready ]; do sleep 0.2; done
+    `);
+    const listing = () => output('cd /srv/store && stat -c "%n %U %s" *.db*');
+    const before = await listing();
+    expect(before).toContain('live.db-wal deploy');
+    const paths = ['/srv/store/idle.db', '/srv/store/live.db'];
+    const { stores } = await agent.look({ stores: { paths } });
+    expect(stores).toEqual([
+      expect.objectContaining({
+        kind: 'sqlite',
+        owner: 'deploy',
+        tables: [{ name: 'jobs', columns: [{ name: 'id', type: 'TEXT' }], foreignKeys: [] }],
+      }),
+      // Its table is in the -wal alone: read it or miss it.
+      expect.objectContaining({
+        kind: 'sqlite',
+        tables: [expect.objectContaining({ name: 'jobs' })],
+      }),
+    ]);
+    expect(await listing()).toBe(before);
+  });
+
+  test('what can not be read says why', async () => {
+    await machine.run(`
+      cd /srv
+      head -c 4096 /dev/urandom >encrypted.db
+      cp ${DATABASE} damaged.db
+      printf 'garbage-garbage-garbage' | dd of=damaged.db bs=1 seek=100 conv=notrunc status=none
+      mkdir -p folder.db
+      sqlite3 locked.db 'CREATE TABLE t (x)'
+      systemd-run --unit=hold --service-type=exec python3 -c "
+import sqlite3, time
+db = sqlite3.connect('/srv/locked.db', isolation_level=None)
+db.execute('PRAGMA locking_mode = EXCLUSIVE'); db.execute('BEGIN EXCLUSIVE'); open('/srv/held', 'w').close()
+time.sleep(600)"
+      until [ -e /srv/held ]; do sleep 0.2; done
+    `);
+    const names = ['encrypted', 'damaged', 'folder', 'locked', 'none'];
+    const { stores } = await agent.look({
+      stores: { paths: names.map((name) => `/srv/${name}.db`) },
+    });
+    const problems = stores.map((store) =>
+      store.kind === 'unreadable' ? store.problem : store.kind,
+    );
+    expect(problems[0]).toContain('is not a SQLite database');
+    expect(problems[1]).toContain('is damaged');
+    expect(problems[2]).toContain('is not a regular file');
+    expect(problems[3]).toContain('is locked');
+    expect(problems[4]).toBe('absent');
+  });
+});
+
+test('transactions: none on a host that was never touched; looking leaves no trace', async () => {
+  const { transactions } = await agent.look({ transactions: {} });
+  expect(transactions).toEqual([]);
+  expect(await output('ls -d /var/lib/celeriac 2>/dev/null || echo none')).toBe('none');
+});

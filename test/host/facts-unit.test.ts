@@ -1,0 +1,231 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { HostError } from '../../src/model/errors.ts';
+import type { UnitFact } from '../../src/model/facts.ts';
+import type { Agent } from '../../src/ports/agent.ts';
+import { Hand } from './hand.ts';
+
+const BACKEND = '/root/slideshow/backend';
+
+let machine: Machine;
+let agent: Agent;
+
+beforeAll(async () => {
+  // Five children of the unit's worker, and three workers that somebody started by hand.
+  machine = await startMachine({ name: 'facts-unit', state: 'before' });
+  agent = (await Hand.open(machine)).agent;
+});
+
+afterAll(async () => {
+  await agent?.close();
+  await machine?.stop();
+});
+
+const output = async (command: string) => (await machine.run(command)).stdout.trim();
+const look = async (name: string): Promise<UnitFact> => (await agent.look({ unit: { name } })).unit;
+
+describe('unit', () => {
+  test('a running worker: definition, processes, memory', async () => {
+    const unit = await look('celery-worker');
+    expect(unit).toMatchObject({
+      name: 'celery-worker.service',
+      loadState: 'loaded',
+      activeState: 'active',
+      subState: 'running',
+      unitFileState: 'enabled',
+      needDaemonReload: false,
+      fragmentPath: '/etc/systemd/system/celery-worker.service',
+      dropIns: [],
+    });
+    expect(unit.fragment).toMatchObject({ kind: 'file', owner: 'root' });
+    expect(unit.properties).toMatchObject({ Restart: 'always', WatchdogUSec: '0', User: 'root' });
+    // An empty property is one, too.
+    expect(unit.properties).toHaveProperty('StatusText', '');
+    const [shebang] = (await machine.readFile('/usr/bin/celery')).split('\n');
+    expect(unit.programs).toEqual({
+      '/usr/bin/celery': { exists: true, shebang, script: expect.stringContaining('python3') },
+    });
+    expect(unit.mainPid).toBe(
+      Number(await output('systemctl show -p MainPID --value celery-worker')),
+    );
+    const children = unit.processes.filter((each) => each.parentPid === unit.mainPid);
+    expect(children).toHaveLength(5);
+    expect(unit.processes.find((each) => each.pid === unit.mainPid)).toMatchObject({
+      user: 'root',
+      argv: expect.arrayContaining(['/usr/bin/celery', 'worker', '--concurrency=5']),
+    });
+    expect(unit.memory?.currentBytes).toBeGreaterThan(10_000_000);
+    expect(unit.memory?.events).toMatchObject({ oom_kill: 0, high: 0 });
+    const since = await output(
+      'date +%s -d "$(systemctl show -p ActiveEnterTimestamp --value celery-worker)"',
+    );
+    expect(Math.abs((unit.activeSince ?? 0) - Number(since))).toBeLessThan(5);
+  });
+
+  test('drop-ins, a template instance, an alias, a masked unit, none at all', async () => {
+    await machine.run(`
+      mkdir -p /etc/systemd/system/celery-worker.service.d
+      printf '[Service]\\nMemoryMax=900M\\n' >/etc/systemd/system/celery-worker.service.d/10-limit.conf
+      printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=-/bin/true "%%i" /srv/none\\n' >/etc/systemd/system/lot@.service
+      printf '[Service]\\nExecStart=/bin/true\\n' >/etc/systemd/system/stray.service
+      systemctl daemon-reload
+      systemctl start lot@7
+      systemctl mask stray
+      printf '\\n# changed behind its back\\n' >>/etc/systemd/system/celery-worker.service
+    `);
+    const worker = await look('celery-worker.service');
+    expect(worker.dropIns).toEqual([
+      {
+        path: '/etc/systemd/system/celery-worker.service.d/10-limit.conf',
+        text: '[Service]\nMemoryMax=900M\n',
+      },
+    ]);
+    expect(worker.properties.MemoryMax).toBe(String(900 * 1024 * 1024));
+    expect(worker.needDaemonReload).toBe(true);
+
+    const instance = await look('lot@7.service');
+    expect(instance).toMatchObject({
+      name: 'lot@7.service',
+      fragmentPath: '/etc/systemd/system/lot@.service',
+      activeState: 'active',
+      mainPid: null,
+      processes: [],
+      memory: null,
+    });
+    expect(instance.programs['/srv/none']).toMatchObject({ exists: false, shebang: null });
+
+    expect((await look('redis')).name).toBe('redis-server.service');
+
+    const masked = await look('stray');
+    expect(masked).toMatchObject({
+      loadState: 'masked',
+      fragmentPath: '/etc/systemd/system/stray.service',
+      fragment: { kind: 'symlink', target: '/dev/null' },
+    });
+
+    const none = await look('no-such-thing');
+    expect(none).toMatchObject({
+      name: 'no-such-thing.service',
+      loadState: 'not-found',
+      activeState: 'inactive',
+      fragment: { kind: 'absent' },
+      mainPid: null,
+      activeSince: null,
+      programs: {},
+    });
+  });
+
+  test.each(['*', 'celery worker', '', 'a\nb'])('%j is no name of a unit', async (name) => {
+    const error = await agent.look({ unit: { name } }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(HostError);
+    expect(String(error)).toContain('is not the name of a unit');
+  });
+});
+
+test('workers: all of them with their cgroup, and nothing that only speaks of one', async () => {
+  // Words alone do not make a worker: a shell, an interpreter's -c, a pager, a pattern.
+  await machine.run(`
+    for line in 'sh -c "sleep 300; : celery -A celery_app worker"' \
+                'python3 -c "import time; time.sleep(300)" celery -A celery_app worker' \
+                'tail -f /dev/null celery worker'; do
+      systemd-run --quiet --service-type=exec sh -c "exec $line" 2>/dev/null
+    done
+  `);
+  const { workers, unit } = await agent.look({ workers: {}, unit: { name: 'celery-worker' } });
+  const own = workers.filter((each) => each.cgroup.endsWith('/celery-worker.service'));
+  expect(own.map((each) => each.pid).sort()).toEqual(unit.processes.map((each) => each.pid).sort());
+  const strays = workers.filter((each) => !own.includes(each));
+  const mains = strays.filter((each) => !strays.some((other) => other.pid === each.parentPid));
+  expect(mains).toHaveLength(3);
+  for (const stray of strays) {
+    expect(stray.cgroup).toMatch(/session-.*\.scope$/);
+    expect(stray.workingDirectory).toBe(BACKEND);
+    expect(stray.argv).toContain('worker');
+  }
+  const started = await output(`date +%s -d "$(ps -o lstart= -p ${mains[0]?.pid})"`);
+  expect(Math.abs((mains[0]?.startedAt ?? 0) - Number(started))).toBeLessThan(5);
+});
+
+test('code: the newest source of the app itself', async () => {
+  await machine.run(`
+    cd ${BACKEND}
+    mkdir -p deep/er venv/lib .hidden node_modules
+    touch venv/pyvenv.cfg
+    touch -d '2030-01-01' venv/lib/x.py .hidden/x.py node_modules/x.py deep/er/x.txt
+    touch -d '2029-05-05T00:00:00Z' deep/er/new.py
+  `);
+  const { code } = await agent.look({ code: { unit: 'celery-worker' } });
+  expect(code).toEqual({
+    newest: {
+      path: `${BACKEND}/deep/er/new.py`,
+      modified: Date.parse('2029-05-05T00:00:00Z') / 1000,
+    },
+    truncated: false,
+  });
+  const none = await agent.look({ code: { unit: 'no-such-thing' } });
+  expect(none.code).toEqual({ newest: null, truncated: false });
+});
+
+test('journal: the lines of this start alone; suspects are found in any encoding', async () => {
+  await machine.writeFile(
+    '/srv/talk.py',
+    `import os, sys, time
+out = sys.stdout.buffer
+if not os.path.exists('/srv/second'):
+    out.write(b'HTTP 429 of an earlier life\\n')
+else:
+    for number in range(400): out.write(b'line %d is quite ordinary\\n' % number)
+    out.write(b'HTTP 429 Too Many Requests\\n')
+    out.write(b'bad bytes \\xff\\xfe and a ValueError: of theirs\\n')
+    out.write(b'Traceback ' + b'x' * 9000 + b'\\n')
+out.flush()
+open('/srv/told', 'w').close()
+time.sleep(600)
+`,
+  );
+  const unit = '[Service]\nExecStart=/usr/bin/python3 /srv/talk.py\n';
+  await machine.writeFile('/etc/systemd/system/talk.service', unit);
+  await machine.run(`
+    systemctl daemon-reload
+    systemctl start talk; until [ -e /srv/told ]; do sleep 0.2; done; systemctl stop talk
+    rm /srv/told; touch /srv/second
+    systemctl start talk; until [ -e /srv/told ]; do sleep 0.2; done; journalctl --sync
+  `);
+  const { journal } = await agent.look({ journal: { unit: 'talk' } });
+  expect(journal.entries).toBe(403);
+  const messages = journal.suspects.map((each) => each.message);
+  expect(messages).toHaveLength(3);
+  expect(messages[0]).toBe('HTTP 429 Too Many Requests');
+  expect(messages[1]).toMatch(/^bad bytes .* and a ValueError: of theirs$/);
+  expect(messages[2]).toMatch(/^Traceback x{490}$/);
+  expect(journal.tail).toHaveLength(30);
+  expect(journal.tail[0]).toBe('line 373 is quite ordinary');
+  const now = Number(await output('date +%s'));
+  expect(Math.abs((journal.since ?? 0) - now)).toBeLessThan(300);
+  expect(Math.abs((journal.suspects[0]?.at ?? 0) - now)).toBeLessThan(300);
+  const none = await agent.look({ journal: { unit: 'no-such-thing' } });
+  expect(none.journal).toEqual({ since: null, entries: 0, suspects: [], tail: [] });
+});
+
+test('kernel: the kills since the unit started', async () => {
+  const unit =
+    '[Service]\nMemoryMax=20M\nMemorySwapMax=0\nOOMPolicy=continue\nExecStart=/bin/sh -c \'python3 -c "bytearray(100000000)"; sleep 600\'\n';
+  await machine.writeFile('/etc/systemd/system/hungry.service', unit);
+  await machine.run(`
+    systemctl daemon-reload; systemctl start hungry
+    until journalctl -k -q --grep 'Memory cgroup out of memory' >/dev/null; do sleep 0.5; done
+  `);
+  const { kernel, unit: seen } = await agent.look({
+    kernel: { unit: 'hungry' },
+    unit: { name: 'hungry' },
+  });
+  expect(kernel.readable).toBe(true);
+  expect(kernel.outOfMemory.map((each) => each.message).join('\n')).toMatch(
+    /Memory cgroup out of memory: Killed process \d+ \(python3\)/,
+  );
+  expect(seen.memory?.events.oom_kill).toBe(1);
+  // A unit that starts after it has nothing to do with it.
+  await machine.run('sleep 2; systemctl restart slideshow-web');
+  const later = await agent.look({ kernel: { unit: 'slideshow-web' } });
+  expect(later.kernel).toMatchObject({ readable: true, outOfMemory: [] });
+});
