@@ -102,8 +102,10 @@ def overwrite(path: str, found: Found) -> None:
 
 
 def remove(path: str) -> None:
-    _unlink(path)
-    sync_folder(os.path.dirname(path))
+    """Durably; nothing there is fine too."""
+    if os.path.lexists(path):
+        _unlink(path)
+        sync_folder(os.path.dirname(path))
 
 
 def make_folders(folder: str) -> None:

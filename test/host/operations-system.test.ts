@@ -174,6 +174,8 @@ describe('swap', () => {
     expect((await hand.refuse([make()])).message).toContain('is a symbolic link');
     await hand.shell(`rm ${path}`);
     expect((await hand.refuse([make(1024 * 1024)])).message).toContain('1024 GiB are needed');
+    const nowhere = { ...make(), path: '/none/swapfile' } as PlainOperation;
+    expect((await hand.refuse([nowhere])).message).toContain('/none is not a directory');
     const memory = await hand.refuse([{ ...make(), path: '/run/swapfile' } as PlainOperation]);
     expect(memory.message).toContain("tmpfs, which can't hold a swap file");
     expect(await hand.shell('ls -A / /run | grep swapfile || true')).toBe('');
