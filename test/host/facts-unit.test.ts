@@ -56,10 +56,6 @@ describe('unit', () => {
     });
     expect(unit.memory?.currentBytes).toBeGreaterThan(10_000_000);
     expect(unit.memory?.events).toMatchObject({ oom_kill: 0, high: 0 });
-    const since = await output(
-      'date +%s -d "$(systemctl show -p ActiveEnterTimestamp --value celery-worker)"',
-    );
-    expect(Math.abs((unit.activeSince ?? 0) - Number(since))).toBeLessThan(5);
   });
 
   test('drop-ins, a template instance, an alias, a masked unit, none at all', async () => {
@@ -67,10 +63,9 @@ describe('unit', () => {
       mkdir -p /etc/systemd/system/celery-worker.service.d
       printf '[Service]\\nMemoryMax=900M\\n' >/etc/systemd/system/celery-worker.service.d/10-limit.conf
       printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=-/bin/true "%%i" /srv/none\\n' >/etc/systemd/system/lot@.service
-      printf '[Service]\\nExecStart=/bin/true\\n' >/etc/systemd/system/stray.service
+      ln -s /dev/null /etc/systemd/system/stray.service
       systemctl daemon-reload
       systemctl start lot@7
-      systemctl mask stray
       printf '\\n# changed behind its back\\n' >>/etc/systemd/system/celery-worker.service
     `);
     const worker = await look('celery-worker.service');
@@ -92,6 +87,8 @@ describe('unit', () => {
       processes: [],
       memory: null,
     });
+    const now = Number(await output('date +%s'));
+    expect(Math.abs((instance.activeSince ?? 0) - now)).toBeLessThan(60);
     expect(instance.programs['/srv/none']).toMatchObject({ exists: false, shebang: null });
 
     expect((await look('redis')).name).toBe('redis-server.service');
