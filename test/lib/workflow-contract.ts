@@ -1,0 +1,245 @@
+import { type Expr, Lexer, Parser } from '@actions/expressions';
+import { ContextAccess, IndexAccess, Literal } from '@actions/expressions/ast';
+import { wellKnownFunctions } from '@actions/expressions/funcs';
+import {
+  convertWorkflowTemplate,
+  NoOperationTraceWriter,
+  parseWorkflow,
+} from '@actions/workflow-parser';
+import { parse } from 'yaml';
+
+/** What an `action.yml` or another workflow offers to those who use it. */
+export interface Manifest {
+  readonly inputs: Readonly<Record<string, { readonly required?: boolean }>>;
+  readonly outputs: Readonly<Record<string, unknown>>;
+}
+
+export interface ContractContext {
+  /** Local actions by the path after `uses:`, e.g. `./actions/verify`. */
+  readonly actions: Readonly<Record<string, Manifest>>;
+  /** The workflow writes to hosts: one run at a time for each, and none is cut off. */
+  readonly writesToHosts: boolean;
+}
+
+interface Step {
+  readonly id?: string;
+  readonly name?: string;
+  readonly uses?: string;
+  readonly with?: Readonly<Record<string, unknown>>;
+}
+
+interface Job {
+  readonly needs?: string | readonly string[];
+  readonly permissions?: Readonly<Record<string, string>>;
+  readonly outputs?: Readonly<Record<string, string>>;
+  readonly steps?: readonly Step[];
+  readonly 'timeout-minutes'?: number;
+}
+
+interface Workflow {
+  readonly on: Readonly<Record<string, { readonly inputs?: Readonly<Record<string, unknown>> }>>;
+  readonly permissions?: unknown;
+  readonly concurrency?: { readonly group?: string; readonly 'cancel-in-progress'?: boolean };
+  readonly jobs: Readonly<Record<string, Job>>;
+}
+
+/** What is wrong with a workflow, one line a fault, by GitHub's own parser and these rules. */
+export async function findWorkflowFaults(
+  file: string,
+  text: string,
+  context: ContractContext,
+): Promise<readonly string[]> {
+  const syntax = await findSyntaxFaults(file, text);
+  if (syntax.length > 0) return syntax;
+  const workflow = parse(text) as Workflow;
+  return [
+    ...findPermissionFaults(workflow),
+    ...(context.writesToHosts ? findConcurrencyFaults(workflow) : []),
+    ...Object.entries(workflow.jobs).flatMap(([id, job]) => [
+      ...(job['timeout-minutes'] === undefined ? [`job ${id}: no timeout-minutes`] : []),
+      ...(job.steps ?? []).flatMap((step) =>
+        findUseFaults(step, context).map((fault) => `${nameOf(step)}: ${fault}`),
+      ),
+      ...findReferenceFaults(job, workflow, context).map((fault) => `job ${id}: ${fault}`),
+    ]),
+  ];
+}
+
+/** The commits that actions are pinned to: more than one for the same action is a fault. */
+export function findPins(text: string): readonly (readonly [action: string, commit: string])[] {
+  const workflow = parse(text) as Workflow;
+  return Object.values(workflow.jobs).flatMap((job) =>
+    (job.steps ?? []).flatMap(({ uses }) => {
+      const [action = '', commit] = uses?.split('@') ?? [];
+      return commit === undefined ? [] : [[action, commit] as const];
+    }),
+  );
+}
+
+const nameOf = (step: Step): string => `step ${step.name ?? step.id ?? step.uses ?? '?'}`;
+
+/** Also what `needs` names, unknown keys, wrong events, expressions that can't be read. */
+async function findSyntaxFaults(file: string, content: string): Promise<readonly string[]> {
+  const { context, value } = parseWorkflow({ name: file, content }, new NoOperationTraceWriter());
+  if (value !== undefined && context.errors.count === 0) {
+    await convertWorkflowTemplate(context, value);
+  }
+  return context.errors.getErrors().map((error) => error.message);
+}
+
+function findPermissionFaults(workflow: Workflow): readonly string[] {
+  const faults: string[] = [];
+  if (JSON.stringify(workflow.permissions) !== '{}') {
+    faults.push('permissions: expected {} on top, and what is needed on each job');
+  }
+  for (const [id, { permissions = {} }] of Object.entries(workflow.jobs)) {
+    for (const [scope, access] of Object.entries(permissions)) {
+      if (scope !== 'contents' || access !== 'read') {
+        faults.push(`job ${id}: permission ${scope}: ${access} is more than contents: read`);
+      }
+    }
+  }
+  return faults;
+}
+
+function findConcurrencyFaults({ concurrency }: Workflow): readonly string[] {
+  const faults: string[] = [];
+  if (concurrency?.group !== 'celeriac-${{ vars.CELERIAC_HOST }}') {
+    faults.push('concurrency: the group does not stand for the host alone');
+  }
+  if (concurrency?.['cancel-in-progress'] !== false) {
+    faults.push('concurrency: a run in progress could be cut off');
+  }
+  return faults;
+}
+
+function findUseFaults(step: Step, { actions }: ContractContext): readonly string[] {
+  const { uses } = step;
+  if (uses === undefined) return [];
+  if (!uses.startsWith('./')) {
+    return /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/.test(uses) ? [] : [`${uses} is not pinned by a SHA`];
+  }
+  const manifest = actions[uses];
+  if (manifest === undefined) return [`there is no action ${uses}`];
+  const given = Object.keys(step.with ?? {});
+  const required = Object.entries(manifest.inputs).filter(([, input]) => input.required);
+  return [
+    ...given
+      .filter((name) => !(name in manifest.inputs))
+      .map((name) => `${uses} has no input ${name}`),
+    ...required
+      .filter(([name]) => !given.includes(name))
+      .map(([name]) => `${uses} requires ${name}`),
+  ];
+}
+
+/** `steps.gate.outputs.healthy` as words. */
+type Path = readonly string[];
+
+function findReferenceFaults(
+  job: Job,
+  workflow: Workflow,
+  context: ContractContext,
+): readonly string[] {
+  const inputs = new Set(
+    Object.values(workflow.on).flatMap((event) => Object.keys(event?.inputs ?? {})),
+  );
+  const faults: string[] = [];
+  const earlier = new Map<string, Step>();
+  const judge = (node: unknown, where: string): void => {
+    for (const path of listReferences(node)) {
+      const fault = judgeReference(path, earlier, inputs, job, workflow, context);
+      if (fault !== null) faults.push(`${where}: ${fault}`);
+    }
+  };
+  const { steps = [], outputs, ...rest } = job;
+  judge(rest, 'job');
+  for (const step of steps) {
+    judge(step, nameOf(step));
+    if (step.id !== undefined) earlier.set(step.id, step);
+  }
+  judge(outputs, 'outputs');
+  return faults;
+}
+
+function judgeReference(
+  path: Path,
+  earlier: ReadonlyMap<string, Step>,
+  inputs: ReadonlySet<string>,
+  job: Job,
+  workflow: Workflow,
+  context: ContractContext,
+): string | null {
+  const [root, name = '', property, key = ''] = path;
+  const whole = path.join('.');
+  switch (root) {
+    case 'inputs':
+      return inputs.has(name) ? null : `${whole}: the workflow has no input ${name}`;
+    case 'needs': {
+      if (![job.needs ?? []].flat().includes(name))
+        return `${whole}: the job does not need ${name}`;
+      const known = Object.keys(workflow.jobs[name]?.outputs ?? {});
+      const missing = property === 'outputs' && !known.includes(key);
+      return missing ? `${whole}: job ${name} has no output ${key}` : null;
+    }
+    case 'steps': {
+      const step = earlier.get(name);
+      if (step === undefined) return `${whole}: no earlier step has the id ${name}`;
+      const manifest = context.actions[step.uses ?? ''];
+      const missing =
+        property === 'outputs' && manifest !== undefined && !(key in manifest.outputs);
+      return missing ? `${whole}: ${step.uses} has no output ${key}` : null;
+    }
+    default:
+      return null;
+  }
+}
+
+/** Every context that the expressions in a part of a workflow read. */
+export function listReferences(node: unknown): readonly Path[] {
+  return listExpressions(node, '').flatMap((text) => {
+    const contexts = ['github', 'env', 'vars', 'secrets', 'inputs', 'needs', 'steps', 'job'];
+    const more = ['runner', 'strategy', 'matrix'];
+    const status = ['success', 'always', 'cancelled', 'failure', 'hashFiles'].map((name) => ({
+      name,
+      minArgs: 0,
+      maxArgs: 255,
+    }));
+    const { tokens } = new Lexer(text).lex();
+    return collectPaths(
+      new Parser(
+        tokens,
+        [...contexts, ...more],
+        [...Object.values(wellKnownFunctions), ...status],
+      ).parse(),
+    );
+  });
+}
+
+/** What stands between `${{` and `}}`, and a whole `if:`. */
+function listExpressions(node: unknown, key: string): readonly string[] {
+  if (typeof node === 'string') {
+    const marked = [...node.matchAll(/\$\{\{(.*?)\}\}/gs)].map(([, text = '']) => text);
+    return key === 'if' && marked.length === 0 ? [node] : marked;
+  }
+  if (typeof node !== 'object' || node === null) return [];
+  return Object.entries(node).flatMap(([name, value]) => listExpressions(value, name));
+}
+
+function collectPaths(expression: Expr): Path[] {
+  const path = readPath(expression);
+  if (path !== null) return [path];
+  const parts: unknown[] = Object.values(expression).flat();
+  return parts.flatMap((part) => (isExpression(part) ? collectPaths(part) : []));
+}
+
+const isExpression = (part: unknown): part is Expr =>
+  typeof part === 'object' && part !== null && 'accept' in part;
+
+function readPath(expression: Expr): Path | null {
+  if (expression instanceof ContextAccess) return [expression.name.lexeme];
+  if (!(expression instanceof IndexAccess)) return null;
+  const head = readPath(expression.expr);
+  const { index } = expression;
+  return head !== null && index instanceof Literal ? [...head, index.literal.coerceString()] : null;
+}

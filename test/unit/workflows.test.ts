@@ -1,0 +1,81 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import {
+  type ContractContext,
+  findPins,
+  findWorkflowFaults,
+  listReferences,
+  type Manifest,
+} from '../lib/workflow-contract.ts';
+
+const root = join(import.meta.dirname, '../..');
+const folder = join(root, '.github/workflows');
+const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
+const read = (file: string): string => readFileSync(join(folder, file), 'utf8');
+
+/** ci.yml works on the runner alone. */
+const writers = files.filter((file) => file !== 'ci.yml');
+
+const actions = Object.fromEntries(
+  readdirSync(join(root, 'actions')).map((name): [string, Manifest] => {
+    const text = readFileSync(join(root, 'actions', name, 'action.yml'), 'utf8');
+    return [`./actions/${name}`, parse(text) as Manifest];
+  }),
+);
+
+const findFaults = (file: string, text: string): Promise<readonly string[]> => {
+  const context: ContractContext = { actions, writesToHosts: writers.includes(file) };
+  return findWorkflowFaults(file, text, context);
+};
+
+describe.each(files)('%s', (file) => {
+  it('keeps every rule', async () => {
+    expect(await findFaults(file, read(file))).toEqual([]);
+  });
+});
+
+it('pins an action to the same commit everywhere', () => {
+  const pins = new Map<string, Set<string>>();
+  for (const [action, commit] of files.flatMap((file) => findPins(read(file)))) {
+    pins.set(action, (pins.get(action) ?? new Set()).add(commit));
+  }
+  expect([...pins].filter(([, commits]) => commits.size > 1)).toEqual([]);
+});
+
+it('reads only variables and secrets that the README tells people to set', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const named = files
+    .flatMap((file) => listReferences(parse(read(file))))
+    .filter(([context]) => context === 'vars' || context === 'secrets')
+    .map(([, name = '']) => name);
+  expect(named).not.toHaveLength(0);
+  expect(named.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
+});
+
+describe('the rules', () => {
+  const deploy = read('deploy.yml');
+  it.each([
+    ['an unknown key', 'runs-on: ubuntu-latest', 'run-on: ubuntu-latest', /Unexpected value/],
+    ['an unknown input', 'http-probes:', 'http-probe:', /has no input http-probe/],
+    ['a required input left out', /^ +ssh-key: .*\n/m, '', /requires ssh-key/],
+    ['an action that is not there', './actions/verify', './actions/verfy', /no action/],
+    ['a tag instead of a commit', /@[0-9a-f]{40}/, '@v6', /not pinned/],
+    ['a step that has no such id', 'steps.gate.outcome', 'steps.gat.outcome', /no earlier step/],
+    ['an output that is not there', '.outputs.transaction', '.outputs.transactoin', /no output/],
+    ['a later step', 'id: worker', 'id: later', /no earlier step has the id worker/],
+    ['an input of no event', 'inputs.dry-run', 'inputs.dryrun', /no input dryrun/],
+    ['a job that is not there', 'runs-on:', 'needs: build\n    runs-on:', /no dependencies/],
+    ['an expression that is none', 'vars.CELERIAC_HOST }}', 'vars.CELERIAC_HOST', /expression/i],
+    ['rights on top', 'permissions: {}', 'permissions: write-all', /expected \{\} on top/],
+    ['rights to write', 'contents: read', 'contents: write', /more than contents: read/],
+    ['a run that is cut off', 'in-progress: false', 'in-progress: true', /cut off/],
+    ['one group for all hosts', 'celeriac-${{ vars.CELERIAC_HOST }}', 'deploy', /for the host/],
+    ['a job without end', /^ +timeout-minutes: .*\n/m, '', /no timeout-minutes/],
+  ])('find %s', async (_, from, to, fault) => {
+    const broken = deploy.replace(from, to);
+    expect(broken).not.toBe(deploy);
+    expect((await findFaults('deploy.yml', broken)).join('\n')).toMatch(fault);
+  });
+});
