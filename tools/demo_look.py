@@ -17,7 +17,9 @@ NO_LIMIT = ('infinity', '0', '')
 
 
 def show_unit() -> Dict[str, str]:
-    text = subprocess.run(['systemctl', 'show', UNIT], stdout=subprocess.PIPE, text=True, check=True)
+    text = subprocess.run(
+        ['systemctl', 'show', UNIT], stdout=subprocess.PIPE, text=True, check=True
+    )
     return dict(line.split('=', 1) for line in text.stdout.splitlines() if '=' in line)
 
 

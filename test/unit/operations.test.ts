@@ -21,7 +21,8 @@ describe('operations', () => {
   });
 
   it('must say what they touch and how they are undone', () => {
-    const whole = '"""Does it.\n\nTouches: that file.\nUndo: the file as it was,\n  or none.\n"""\n';
+    const whole =
+      '"""Does it.\n\nTouches: that file.\nUndo: the file as it was,\n  or none.\n"""\n';
     expect(renderOperations({ 'do_it.py': whole })).toContain(
       '| `do-it` | Does it. | that file | the file as it was, or none |',
     );

@@ -21,9 +21,13 @@ from celeriac_host.system import System
 NOTE_SECONDS = 5.0
 POLL_SECONDS = 0.1
 KILL_SECONDS = 10.0
-# Services that people's own commands run below; a process of any other is that service's.
-LOGINS = ("ssh.service", "sshd.service", "cron.service", "crond.service", "atd.service")
-SESSION = re.compile(r"/user\.slice/.+\.scope|(/.*)?/session-[^/]+\.scope")
+# Services that people's own commands run below; a process of any other is that service's. The
+# plan's own judgement (src/plan/strays.ts) knows the same ones.
+LOGIN = re.compile(r"(ssh|sshd|cron|crond|atd|rc-local)\.service|sshd?@.*\.service")
+MANAGER = re.compile(r"user@\d+\.service")
+CONTAINER = re.compile(
+    r"(^|[/._-])(docker|libpod|podman|lxc|kubepods|containerd|crio|nspawn)\b|machine\.slice"
+)
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -77,19 +81,34 @@ def _find(args: dict[str, Any]) -> processes.Process | None:
 
 def _refuse(process: processes.Process) -> None:
     """The plan has decided; this keeps a wrong one from doing harm."""
-    group = processes.control_group(process.pid) or "unknown"
-    last = group.rsplit("/", 1)[-1]
+    group = processes.control_group(process.pid)
     problem = ""
     if process.pid <= 1 or process.pid in _ancestors():
         problem = "it carries the system, or this very program"
     elif not process.argv or process.parent == 2:
         problem = "it belongs to the kernel"
-    elif not (group == "/" or last in LOGINS or SESSION.fullmatch(group)):
-        problem = f"it belongs to {last}, which is no login session"
+    elif group is None:
+        problem = "its cgroup can't be read, so whose it is can't be told"
+    elif (owner := _owner(group)) is not None:
+        problem = f"it belongs to {owner}, which is no login session"
     if problem:
         raise OperationError(
             f"process {process.pid} is not ended: {problem}", evidence=[_command(process.argv)]
         )
+
+
+def _owner(group: str) -> str | None:
+    """The unit or container that looks after a cgroup's processes; None for login sessions."""
+    if CONTAINER.search(group):
+        return group
+    parts = [part for part in group.split("/") if part]
+    managers = [index for index, part in enumerate(parts) if MANAGER.fullmatch(part)]
+    services = [
+        part
+        for part in parts[managers[-1] + 1 if managers else 0 :]
+        if part.endswith(".service") and not LOGIN.fullmatch(part)
+    ]
+    return services[-1] if services else None
 
 
 def _ancestors() -> list[int]:
@@ -103,13 +122,13 @@ def _ancestors() -> list[int]:
 def _sender(process: processes.Process) -> Callable[[signal.Signals], None]:
     """By a descriptor where the kernel and Python have them: a pid could be another's by then."""
     try:
-        handle = os.pidfd_open(process.pid)
+        handle = os.pidfd_open(process.pid)  # novm: guarded below
     except (AttributeError, OSError):
         return lambda name: _signal(process, name)
 
     def send(name: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, name)
+            signal.pidfd_send_signal(handle, name)  # novm: as is pidfd_open
 
     if not processes.same(process):
         return lambda name: None

@@ -86,7 +86,9 @@ def known(table: str) -> str:
 
 def add_job(job_id: str) -> None:
     with transaction() as database:
-        database.execute("INSERT OR IGNORE INTO jobs (id, job_type) VALUES (?, 'single')", (job_id,))
+        database.execute(
+            "INSERT OR IGNORE INTO jobs (id, job_type) VALUES (?, 'single')", (job_id,)
+        )
 
 
 def add_batch(links: List[str], variations: int) -> Dict[str, str]:

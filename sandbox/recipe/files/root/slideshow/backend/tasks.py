@@ -13,9 +13,8 @@ import signal
 import time
 from typing import Any, Dict, List, Optional
 
-from celery import chord, group
-
 import store
+from celery import chord, group
 from celery_app import celery_app
 
 log = logging.getLogger('slideshow')
@@ -31,7 +30,9 @@ class RateLimited(WorkError):
     """The external API refused: it takes 20 requests a minute."""
 
 
-def work(task: Any, seconds: Optional[float], megabytes: Optional[int], failure: Optional[str]) -> None:
+def work(
+    task: Any, seconds: Optional[float], megabytes: Optional[int], failure: Optional[str]
+) -> None:
     seconds = float(os.environ.get('SLIDESHOW_SECONDS', '0.2')) if seconds is None else seconds
     megabytes = int(os.environ.get('SLIDESHOW_MEGABYTES', '0')) if megabytes is None else megabytes
     failure = os.environ.get('SLIDESHOW_FAILURE', '') if failure is None else failure
@@ -65,7 +66,7 @@ def process_job(
         work(self, seconds, megabytes, failure)
     except RateLimited as error:
         if self.request.retries < self.max_retries:
-            raise self.retry(exc=error, countdown=2)
+            raise self.retry(exc=error, countdown=2) from error
         store.finish('jobs', job_id, 'failed', str(error))
         raise
     except Exception as error:
@@ -119,9 +120,9 @@ def process_link(
         status, message = 'completed', None
     except RateLimited as error:
         if self.request.retries < self.max_retries:
-            raise self.retry(exc=error, countdown=2)
+            raise self.retry(exc=error, countdown=2) from error
         status, message = 'failed', str(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was stands in the row
         status, message = 'failed', str(error)
     store.finish('batch_links', link_id, status, message)
     store.mirror_links(link['batch_id'])

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Dict, Tuple
 from urllib.parse import parse_qs, urlsplit
 
-import redis
-
 import celery_config
+import redis
 import store
 
 PORT = int(os.environ.get('SLIDESHOW_PORT', '80'))
@@ -30,12 +30,12 @@ def health() -> Answer:
     try:
         store.query('SELECT count(*) FROM jobs')
         checks['database'] = 'ok'
-    except Exception as error:
+    except sqlite3.Error as error:
         checks['database'] = str(error)
     try:
         redis.Redis.from_url(celery_config.broker_url, socket_timeout=2).ping()
         checks['redis'] = 'ok'
-    except Exception as error:
+    except redis.RedisError as error:
         checks['redis'] = str(error)
     healthy = all(check == 'ok' for check in checks.values())
     return (200 if healthy else 503), {
@@ -93,7 +93,8 @@ def parse_form(content_type: str, body: bytes) -> Dict[str, str]:
         for part in BytesParser().parsebytes(head + body).walk():
             name = part.get_param('name', header='content-disposition')
             if name and not part.get_filename():
-                form[str(name)] = (part.get_payload(decode=True) or b'').decode('utf-8')
+                payload = part.get_payload(decode=True)
+                form[str(name)] = payload.decode('utf-8') if isinstance(payload, bytes) else ''
         return form
     return {name: values[-1] for name, values in parse_qs(body.decode('utf-8')).items()}
 

@@ -1,4 +1,4 @@
-"""Takes the place of a package that only `celery amqp`'s shell needs and every start would import."""
+"""In place of a package that only `celery amqp`'s shell needs and every start would import."""
 
 from __future__ import annotations
 
