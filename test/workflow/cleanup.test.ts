@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { runWorkflow, type WorkflowRun } from '../lib/act.ts';
+import { takeFingerprint } from '../lib/fingerprint.ts';
+
+let machine: Machine;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'workflow-cleanup', state: 'before' });
+  // One job that a worker has just begun: whatever happens to the others, it is left alone.
+  await sql(
+    `INSERT INTO jobs (id, status, started_at) VALUES ('f0e1d2c3-0000-4000-8000-000000000001', 'processing', strftime('%Y-%m-%dT%H:%M:%f', 'now'))`,
+  );
+});
+afterAll(async () => {
+  await machine?.stop();
+});
+
+const byHand = (inputs: Readonly<Record<string, string>>): Promise<WorkflowRun> =>
+  runWorkflow('cleanup.yml', 'workflow_dispatch', machine, { inputs });
+
+const onSchedule = (): Promise<WorkflowRun> => runWorkflow('cleanup.yml', 'schedule', machine);
+
+const outputsOf = (run: WorkflowRun): Readonly<Record<string, string>> =>
+  run.steps.find(({ name }) => name === 'Stuck jobs')?.outputs ?? {};
+
+async function sql(statement: string): Promise<string> {
+  const database = '/root/slideshow/backend/batch_processing.db';
+  return (await machine.run(`sqlite3 -bail ${database}`, { input: statement })).stdout.trim();
+}
+
+/** How many rows of a job and of all below it have which status. */
+const statusesBelow = (job: string): Promise<string> =>
+  sql(`
+    WITH rows (status) AS (
+      SELECT status FROM jobs WHERE id LIKE '${job}%'
+      UNION ALL SELECT status FROM batches WHERE job_id LIKE '${job}%'
+      UNION ALL SELECT l.status FROM batch_links l JOIN batches b ON b.id = l.batch_id
+        WHERE b.job_id LIKE '${job}%'
+    )
+    SELECT group_concat(line, ', ') FROM
+      (SELECT count(*) || ' ' || status AS line FROM rows GROUP BY status ORDER BY status)`);
+
+it('only looks when it is run by hand as it stands', async () => {
+  const before = await takeFingerprint(machine);
+  const run = await byHand({ action: 'delete', threshold: '30m', ids: '', 'dry-run': 'true' });
+  expect(run.code).toBe(0);
+  expect(outputsOf(run)).toEqual({ found: '20', repaired: '0', changed: 'false', transaction: '' });
+  expect(run.lines.join('\n')).toMatch(/jobs +77cfa3cd +processing +deleted/);
+  expect(await takeFingerprint(machine)).toEqual(before);
+});
+
+it('takes a threshold', async () => {
+  const before = await takeFingerprint(machine);
+  const patient = await byHand({ action: 'fail', threshold: '3650d', 'dry-run': 'false' });
+  expect(patient.code).toBe(0);
+  expect(outputsOf(patient)).toMatchObject({ found: '0', changed: 'false' });
+
+  const wrong = await byHand({ action: 'fail', threshold: '30x', 'dry-run': 'false' });
+  expect(wrong.code).toBe(1);
+  expect(wrong.lines.join('\n')).toContain('`threshold` is not right: "30x"');
+  expect(await takeFingerprint(machine)).toEqual(before);
+});
+
+it('resets the job that is named, and no other', async () => {
+  const other = await statusesBelow('b49d06f6');
+  const run = await byHand({ action: 'reset', ids: '77cfa3cd', 'dry-run': 'false' });
+  expect(run.code).toBe(0);
+  expect(outputsOf(run)).toMatchObject({ changed: 'true' });
+  expect(await statusesBelow('77cfa3cd')).toBe('9 pending');
+  expect(await statusesBelow('b49d06f6')).toBe(other);
+});
+
+it('marks what is stuck as failed on its schedule', async () => {
+  const run = await onSchedule();
+  expect(run.code).toBe(0);
+  expect(outputsOf(run)).toMatchObject({ changed: 'true', repaired: '9' });
+  expect(run.lines.join('\n')).toContain('warning: 9 stuck or orphaned rows');
+  expect(await statusesBelow('b49d06f6')).toBe('9 failed');
+  expect(await statusesBelow('77cfa3cd')).toBe('9 pending');
+  expect(await statusesBelow('f0e1d2c3')).toBe('1 processing');
+  expect(await sql('PRAGMA integrity_check; PRAGMA foreign_key_check')).toBe('ok');
+});
+
+it('has nothing to do half an hour later', async () => {
+  const before = await takeFingerprint(machine);
+  const run = await onSchedule();
+  expect(run.code).toBe(0);
+  expect(outputsOf(run)).toEqual({ found: '0', repaired: '0', changed: 'false', transaction: '' });
+  expect(await takeFingerprint(machine)).toEqual(before);
+});
