@@ -59,8 +59,15 @@ export async function execute(
         ),
       );
     });
+    // A connection that is shared holds the pipes of a client that was killed: don't wait for them.
+    child.on('exit', () => {
+      if (!timedOut) return;
+      child.stdout.destroy();
+      child.stderr.destroy();
+      resolve(TIMED_OUT);
+    });
     child.on('close', (exit, signal) => {
-      resolve(timedOut ? 124 : (exit ?? 128 + (signal === 'SIGKILL' ? 9 : 15)));
+      resolve(timedOut ? TIMED_OUT : (exit ?? 128 + (signal === 'SIGKILL' ? 9 : 15)));
     });
   }).finally(() => clearTimeout(timer));
 
@@ -76,6 +83,9 @@ export async function execute(
   }
   return result;
 }
+
+/** As timeout(1) says it. */
+export const TIMED_OUT = 124;
 
 /** Waits. */
 export function sleep(seconds: number): Promise<void> {

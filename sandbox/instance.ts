@@ -116,13 +116,15 @@ export async function removeOrphans(): Promise<void> {
   }
 }
 
-/** The same, without waiting: for a process that is ending. */
-export function killInstance(name: string): void {
+/**
+ * The same for a process that is ending: without waiting, and only what is still its own, not a
+ * machine of the same name that another process has started since.
+ */
+export function killOwnInstance(name: string): void {
   const paths = instancePaths(name);
-  if (existsSync(paths.pid)) {
-    const pid = Number(readFileSync(paths.pid, 'utf8'));
-    if (pid > 0 && isOurs(pid, paths.monitor)) process.kill(pid, 'SIGKILL');
-  }
+  const instance = findInstance(name);
+  if (instance?.ownerPid !== process.pid) return;
+  process.kill(instance.pid, 'SIGKILL');
   rmSync(paths.folder, { recursive: true, force: true });
   rmSync(paths.sockets, { recursive: true, force: true });
 }

@@ -16,7 +16,7 @@ import {
   findInstance,
   type Instance,
   instancePaths,
-  killInstance,
+  killOwnInstance,
   makeInstanceFolder,
   recordInstance,
   removeInstance,
@@ -234,7 +234,7 @@ function targetOf(image: Image, instance: Instance): Target {
 function endWithProcess(name: string): void {
   if (owned.size === 0) {
     process.once('exit', () => {
-      for (const each of owned) killInstance(each);
+      for (const each of owned) killOwnInstance(each);
     });
   }
   owned.add(name);

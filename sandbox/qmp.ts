@@ -40,7 +40,9 @@ export async function withMonitor<T>(
   };
   socket.on('error', lost);
   socket.on('close', lost);
-  createInterface({ input: socket }).on('line', (line) => {
+  const lines = createInterface({ input: socket });
+  lines.on('error', lost); // it passes the socket's on
+  lines.on('line', (line) => {
     const reply = JSON.parse(line) as Reply;
     if (reply.event === undefined) pending.shift()?.resolve(reply);
     else events.emit(reply.event);

@@ -157,6 +157,19 @@ await step('off: refused; on again: the same ports', async () => {
   assert.equal(await machine.readFile('/root/synced'), 'synced\n');
 });
 
+await step('the cable out, the host frozen: commands hang, then go on', async () => {
+  for (const [cut, mend] of [
+    [machine.cutLink, machine.restoreLink],
+    [machine.freeze, machine.thaw],
+  ] as const) {
+    await cut();
+    const hung = await machine.run('true', { allowFailure: true, timeoutSeconds: 3 });
+    assert.equal(hung.code, 124);
+    await mend();
+    assert.equal(await output(machine, 'echo back'), 'back');
+  }
+});
+
 await step('state before', async () => {
   await machine.stop();
   machine = await startMachine({ name: 'smoke', state: 'before' });

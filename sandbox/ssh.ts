@@ -35,6 +35,9 @@ export function sshArguments(target: Target, user: string, connection: Connectio
     BatchMode: 'yes',
     LogLevel: 'ERROR',
     ConnectTimeout: 20,
+    // A cable may be out for a while; a connection to a host that is gone must not last for ever.
+    ServerAliveInterval: 30,
+    ServerAliveCountMax: 6,
     // The cheapest to compute for an emulated processor.
     HostKeyAlgorithms: 'ssh-ed25519',
     KexAlgorithms: 'curve25519-sha256',
