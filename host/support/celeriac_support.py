@@ -9,7 +9,7 @@ Two things, and neither needs a change to the app:
 It runs inside somebody's worker, so whatever fails in here is logged once and swallowed. Outside
 systemd (no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.
 
-As measured with systemd 252, prefork pool, Redis, Celery 4.4 to 5.7:
+As measured with systemd 252, prefork pools, Redis, Celery 4.4 to 5.7:
 
 - Broker away: the consumer's timers stand still. The retries ping, at growing distances of at most
   32 s: a WatchdogSec of 40 s or more outlives any outage, a shorter one only a short outage.
@@ -94,6 +94,7 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
 
     name = 'celeriac_support.Pulse'
     requires = ('celery.worker.consumer.connection:Connection',)
+    turn = 0
 
     def start(self, consumer: Any) -> None:
         try:
@@ -104,14 +105,26 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
             if type(consumer.pool).__module__ == 'celery.concurrency.solo':
                 _ping_from_thread(every)
             else:
-                consumer.timer.call_repeatedly(every, ping)
+                self._ping_from_timer(consumer.timer, every)
         except Exception as error:
             _complain('the watchdog could not be started', error)
+
+    def _ping_from_timer(self, timer: Any, every: float) -> None:
+        turn = self.turn
+
+        # Not call_repeatedly: with gevent it can't be cancelled, and goes on beside its successor.
+        def beat() -> None:
+            if self.turn == turn:
+                ping()
+                timer.call_after(every, beat)
+
+        timer.call_after(every, beat)
 
     def stop(self, consumer: Any) -> None:
         # Reconnects stop the steps too, in state RUN. A shutdown comes here before the pool waits
         # for its tasks, also one by remote control, of which no signal tells.
         try:
+            self.turn += 1
             if consumer.blueprint.state != bootsteps.RUN:
                 _announce_stop()
         except Exception as error:
