@@ -95,8 +95,9 @@ export type Machine = {
   /** The host stands still, clock and all, until `thaw`. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
-  /** Ends it and removes its disk. */
+  /** Ends it and removes its disk; also at the end of an `await using`. */
   stop(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
 };
 
 /** So that machines do not outlive the process that started them. */
@@ -264,6 +265,11 @@ function control(image: Image, started: Instance, say: Say): Machine {
     await waitForLogin(target(), BOOT_SECONDS, stdout.trim());
   };
 
+  const stop = async (): Promise<void> => {
+    owned.delete(name);
+    await removeInstance(name);
+  };
+
   return {
     name,
     host: '127.0.0.1',
@@ -301,10 +307,8 @@ function control(image: Image, started: Instance, say: Say): Machine {
     restoreLink: () => tellQemu('set_link', { name: 'nic', up: true }),
     freeze: () => tellQemu('stop'),
     thaw: () => tellQemu('cont'),
-    async stop() {
-      owned.delete(name);
-      await removeInstance(name);
-    },
+    stop,
+    [Symbol.asyncDispose]: stop,
   };
 }
 
