@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto';
+import type { Machine } from '../../../sandbox/machine.ts';
+
+export const UNIT = 'celery-worker.service';
+export const UNIT_PATH = '/etc/systemd/system/celery-worker.service';
+export const BACKEND = '/root/slideshow/backend';
+export const DATABASE = `${BACKEND}/batch_processing.db`;
+export const TRANSACTIONS = '/var/lib/celeriac/transactions';
+
+/** What a shell command prints, without the last line break. */
+export async function shell(machine: Machine, command: string): Promise<string> {
+  return (await machine.run(command, { timeoutSeconds: 120 })).stdout.replace(/\n$/, '');
+}
+
+/** Properties of a unit as `systemctl show` prints them. */
+export async function show<Name extends string>(
+  machine: Machine,
+  ...names: readonly Name[]
+): Promise<Record<Name, string>> {
+  const text = await shell(machine, `systemctl show ${UNIT} -p ${names.join(',')}`);
+  return Object.fromEntries(
+    text.split('\n').map((line) => {
+      const at = line.indexOf('=');
+      return [line.slice(0, at), line.slice(at + 1)];
+    }),
+  ) as Record<Name, string>;
+}
+
+export async function waitUntil(
+  what: string,
+  holds: () => Promise<boolean>,
+  seconds = 120,
+): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+/** A call of `tasks.process_job`, as it lies in Redis; its row has the same id. */
+export interface Job {
+  readonly id: string;
+  /** The commands for redis-cli that send it. */
+  readonly command: string;
+}
+
+/** Needs no import of the app, which may be broken or slow. */
+export function makeJob(seconds: number): Job {
+  const id = randomUUID();
+  const after = { callbacks: null, errbacks: null, chain: null, chord: null };
+  const message = {
+    body: Buffer.from(JSON.stringify([[], { seconds }, after])).toString('base64'),
+    'content-encoding': 'utf-8',
+    'content-type': 'application/json',
+    headers: {
+      lang: 'py',
+      task: 'tasks.process_job',
+      id,
+      root_id: id,
+      parent_id: null,
+      group: null,
+      argsrepr: '()',
+      kwargsrepr: '{}',
+      origin: 'test',
+      retries: 0,
+      eta: null,
+      expires: null,
+      timelimit: [null, null],
+    },
+    properties: {
+      correlation_id: id,
+      delivery_mode: 2,
+      delivery_info: { exchange: '', routing_key: 'celery' },
+      priority: 0,
+      body_encoding: 'base64',
+      delivery_tag: randomUUID(),
+    },
+  };
+  return { id, command: `LPUSH celery ${JSON.stringify(JSON.stringify(message))}\n` };
+}
+
+/** Sends a job to whoever consumes the queue `celery`; its id. */
+export async function sendJob(machine: Machine, seconds: number): Promise<string> {
+  const job = makeJob(seconds);
+  await machine.run('redis-cli', { input: job.command });
+  return job.id;
+}
+
+export type Row = Readonly<Record<string, string | number | null>>;
+export type Rows = Readonly<Record<string, readonly Row[]>>;
+
+/** Every row of the app's tables, by table. */
+export async function readRows(machine: Machine, database = DATABASE): Promise<Rows> {
+  const tables = ['jobs', 'batches', 'batch_links', 'batch_variations', 'video_jobs'];
+  const commands = tables.map((table) => `SELECT * FROM ${table} ORDER BY id;\n.print ---\n`);
+  const { stdout } = await machine.run(
+    `sqlite3 -readonly -json -cmd '.timeout 5000' '${database}'`,
+    { input: commands.join('') },
+  );
+  const parts = stdout.split('---\n');
+  return Object.fromEntries(
+    tables.map((table, index) => [table, JSON.parse(parts[index] || '[]') as Row[]]),
+  );
+}
+
+export async function readJob(machine: Machine, id: string): Promise<Row | undefined> {
+  const { jobs = [] } = await readRows(machine);
+  return jobs.find((job) => job.id === id);
+}
+
+/** A job sent through Redis is worked on to its end. */
+export async function completeJob(machine: Machine): Promise<void> {
+  const id = await sendJob(machine, 0.1);
+  const isDone = async () => (await readJob(machine, id))?.status === 'completed';
+  await waitUntil(`job ${id} is completed`, isDone);
+}
+
+/** What a transaction on the host was to do, and what became of it. */
+export interface Transaction {
+  readonly plan: {
+    readonly meta: { readonly action: string; readonly holder: string };
+    readonly operations: readonly {
+      readonly op: string;
+      readonly title: string;
+      readonly why: string;
+      readonly diff?: string;
+    }[];
+  };
+  readonly journal: readonly {
+    readonly event: string;
+    readonly at: number;
+    readonly index?: number;
+    readonly result?: string;
+  }[];
+}
+
+export async function readTransaction(machine: Machine, id: string): Promise<Transaction> {
+  const folder = `${TRANSACTIONS}/${id}`;
+  const journal = await machine.readFile(`${folder}/journal.jsonl`);
+  return {
+    plan: JSON.parse(await machine.readFile(`${folder}/plan.json`)),
+    journal: journal
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line)),
+  };
+}
+
+/** The transactions on the host, oldest first. */
+export async function listTransactions(machine: Machine): Promise<readonly string[]> {
+  const names = await shell(machine, `ls ${TRANSACTIONS} 2>/dev/null || true`);
+  return names === '' ? [] : names.split('\n');
+}
