@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { type Accelerator, QEMU, QEMU_MISSING } from './accelerator.ts';
 import { execute, sleep } from './command.ts';
 import { SandboxError } from './failure.ts';
@@ -178,11 +178,15 @@ export async function endQemu(pid: number, monitorPath: string): Promise<void> {
   while (isThere(pid)) await sleep(0.01);
 }
 
-/** Not yet gone, nor a zombie that only waits to be counted. */
+/**
+ * Not yet gone, nor a zombie that only waits to be counted. While other threads end, the first is
+ * a zombie already and the files are still open.
+ */
 function isThere(pid: number): boolean {
   try {
     const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !/^[ZX]/.test(status.slice(status.lastIndexOf(')') + 2));
+    const ended = /^[ZX]/.test(status.slice(status.lastIndexOf(')') + 2));
+    return !ended || readdirSync(`/proc/${pid}/task`).length > 1;
   } catch {
     return false;
   }
