@@ -82,7 +82,10 @@ test('swap: absent, with holes, formatted, active under a name that must be esca
     mode: '0644',
     owner: 'root',
     formatted: false,
+    blank: true,
   });
+  await machine.run(`printf x | dd of='${path}' bs=1 seek=8000000 conv=notrunc status=none`);
+  expect((await agent.look({ swap: { path } })).swap.file).toMatchObject({ blank: false });
 
   await machine.run(
     `rm '${path}'; fallocate -l 8M '${path}'; chmod 600 '${path}'; mkswap '${path}'; swapon '${path}'`,

@@ -12,6 +12,7 @@ from celeriac_host.facts.files import file_fact, octal_mode, what
 from celeriac_host.system import System, user_name
 
 SIGNATURE = b"SWAPSPACE2"
+MEBIBYTE = 1024 * 1024
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def swap_file(path: str) -> dict[str, Any]:
         if not stat.S_ISREG(about.st_mode):
             return {"kind": "other", "what": what(about.st_mode)}
         formatted = is_formatted(path)
+        blank = not formatted and is_blank(path, about.st_size)
     except (FileNotFoundError, NotADirectoryError):
         return {"kind": "absent"}
     except OSError as error:
@@ -43,6 +45,7 @@ def swap_file(path: str) -> dict[str, Any]:
         "mode": octal_mode(about.st_mode),
         "owner": user_name(about.st_uid),
         "formatted": formatted,
+        "blank": blank,
     }
 
 
@@ -51,6 +54,17 @@ def is_formatted(path: str) -> bool:
     with open(path, "rb") as file:
         file.seek(os.sysconf("SC_PAGE_SIZE") - len(SIGNATURE))
         return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def is_blank(path: str, size: int) -> bool:
+    """Zeros at both ends: made to become swap, and left before mkswap."""
+    with open(path, "rb") as file:
+        for at in (0, max(size - MEBIBYTE, 0)):
+            file.seek(at)
+            piece = file.read(MEBIBYTE)
+            if piece.count(0) != len(piece):
+                return False
+    return True
 
 
 def active() -> list[dict[str, Any]]:
