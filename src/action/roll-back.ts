@@ -52,6 +52,9 @@ export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise
   }
 }
 
+/** The newest are those that a person means. */
+const shownTransactions = 5;
+
 function requireDoable(id: string, transactions: readonly TransactionFact[]): TransactionFact {
   const found = transactions.find((one) => one.id === id);
   if (found === undefined) {
@@ -59,7 +62,9 @@ function requireDoable(id: string, transactions: readonly TransactionFact[]): Tr
     throw new ConfigError(
       'input roll-back',
       `the host knows no transaction ${id}`,
-      known.length === 0 ? 'nothing: no transaction is there' : `one of ${known.join(', ')}`,
+      known.length === 0
+        ? 'a transaction of this host, which has none yet'
+        : `one of ${known.slice(-shownTransactions).join(', ')}`,
     );
   }
   if (found.state === 'undone') {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as core from '@actions/core';
 import { openAgent } from '../adapters/ssh-agent-session.ts';
-import { type ActionName, actions, type HostValues } from '../config/action-inputs.ts';
+import { type ActionName, actions, type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
 import { readInputs } from '../config/read-inputs.ts';
@@ -80,6 +80,9 @@ export async function runAction<Name extends ActionName>(
   await reporter.flush();
 }
 
+/** Read before the others: it says where they may be found. */
+const fleetInput = { 'fleet-file': hostInputs['fleet-file'] };
+
 function readActionInputs<Name extends ActionName>(name: Name): ValuesOf<(typeof actions)[Name]> {
   const set: Inputs = actions[name];
   const given = (input: string): string => core.getInput(input, { trimWhitespace: false });
@@ -88,14 +91,8 @@ function readActionInputs<Name extends ActionName>(name: Name): ValuesOf<(typeof
       core.setSecret(given(input));
     }
   }
-  const fleetPath = given('fleet-file');
-  const fleet = readFleet(
-    name,
-    fleetPath === '' ? (set['fleet-file']?.fallback ?? '') : fleetPath,
-    {
-      required: fleetPath !== '',
-    },
-  );
+  const { 'fleet-file': fleetPath } = readInputs(fleetInput, given, new Map());
+  const fleet = readFleet(name, fleetPath, { required: given('fleet-file') !== '' });
   return readInputs(set, given, fleet) as ValuesOf<(typeof actions)[Name]>;
 }
 

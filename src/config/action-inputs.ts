@@ -69,7 +69,7 @@ export const hostInputs = {
       fallback: '.github/fleet.yml',
     },
     'a path inside the repository',
-    /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]+$/,
+    /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/,
   ),
   'dry-run': booleanInput({
     description: 'Show the plan with its diffs and change nothing.',

@@ -193,14 +193,20 @@ function chooseNamed(fact: StoreFact | undefined, database: string): ChosenStore
   const problem = fact ? describeFact(fact) : 'the host says nothing about it';
   throw new ConfigError(
     'input database',
-    `${database}: ${problem}`,
-    'the path on the host of the SQLite file in which the app keeps its jobs',
+    fact?.kind === 'unreadable' ? fact.problem : `${database}: ${problem}`,
+    whatWouldDo(problem),
   );
+}
+
+function whatWouldDo(problem: string): string {
+  if (problem.startsWith('is damaged')) return 'a database that is whole: restore it from a backup';
+  if (problem.startsWith('is locked')) return 'a database that can be read: try again';
+  return 'the path on the host of the SQLite file in which the app keeps its jobs';
 }
 
 function describeFact(fact: StoreFact): string {
   if (fact.kind === 'absent') return 'there is no such file';
-  if (fact.kind === 'unreadable') return fact.problem;
+  if (fact.kind === 'unreadable') return fact.problem.replace(`${fact.path} `, '');
   return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
 }
 

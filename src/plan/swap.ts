@@ -1,5 +1,5 @@
 import { ConfigError } from '../model/errors.ts';
-import type { FactQuery, FactsFor, SwapFact, SysctlFact } from '../model/facts.ts';
+import type { FactQuery, FactsFor, FileFact, SwapFact, SysctlFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import { type Bytes, bytes, MiB } from '../model/units.ts';
 import { formatBytes } from '../report/quantities.ts';
@@ -27,9 +27,11 @@ export function provisionQuery(desired: ProvisionDesired) {
     host: {},
     swap: { path: desired.path },
     sysctl: { names: ['vm.swappiness'] },
-    files: { paths: [sysctlFile] },
+    files: { paths: [sysctlFile, folderOf(desired.path)] },
   } as const satisfies FactQuery;
 }
+
+const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/')) || '/';
 
 export type ProvisionFacts = FactsFor<ReturnType<typeof provisionQuery>>;
 
@@ -45,7 +47,7 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
   const findings: Finding[] = [];
   const { container } = facts.host;
   if (container === null) {
-    planSwapFile(facts.swap, desired, operations, satisfied);
+    planSwapFile(facts, desired, operations, satisfied);
     planFstab(facts.swap, desired, operations, satisfied);
     findings.push(...otherSwap(facts.swap, desired));
   } else {
@@ -59,7 +61,7 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
 }
 
 function planSwapFile(
-  swap: SwapFact,
+  { swap, files }: ProvisionFacts,
   desired: ProvisionDesired,
   operations: Operation[],
   satisfied: string[],
@@ -81,6 +83,7 @@ function planSwapFile(
   }
   const made = whyMake(file, sizeBytes);
   if (made !== null) {
+    checkFolder(files[folderOf(path)], folderOf(path));
     checkFilesystem(swap, desired);
     if (active !== undefined) {
       operations.push({
@@ -127,6 +130,15 @@ function whyMake(file: SwapFact['file'], sizeBytes: Bytes): string | null {
     return 'the file was never formatted as swap';
   }
   return file.allocatedBytes < file.sizeBytes ? 'the file has holes, which swap must not' : null;
+}
+
+function checkFolder(folder: FileFact | undefined, path: string): void {
+  if (folder?.kind !== 'absent' && folder?.kind !== 'file') return;
+  throw new ConfigError(
+    'input swap-path',
+    folder.kind === 'absent' ? `there is no folder ${path}` : `${path} is a file, not a folder`,
+    'a path in a folder that is there',
+  );
 }
 
 function checkFilesystem(swap: SwapFact, desired: ProvisionDesired): void {
