@@ -40,7 +40,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     children = len(processes.pool_children(main)) if main else 0
     journal.keep("was", {**now, "children": children})
     how = f" ({units.running(main)})" if main else ""
-    return f"{unit} is {now['ActiveState']}{how}"
+    # Read also at the end of the run, when it is no longer so.
+    return f"{unit} was {now['ActiveState']}{how}"
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
