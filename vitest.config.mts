@@ -14,6 +14,8 @@ export default defineConfig({
           include: ['test/unit/**/*.test.ts'],
           globalSetup: ['tools/generate.ts'],
           sequence: { groupOrder: 0 },
+          // A busy machine is no reason to fail.
+          testTimeout: 30_000,
           // They import JSON in a way that only bundlers take.
           server: { deps: { inline: [/@actions\/(?:workflow-parser|expressions)/] } },
         },
