@@ -207,7 +207,7 @@ let machine: Machine;
 let folder: string;
 let keys: { readonly other: string; readonly locked: string; readonly otherPublic: string };
 let untouched: Fingerprint;
-/** Every run begins at once, a few at a time; each test waits for its own. */
+/** They begin together, a few at a time; each test waits for its own. */
 const runs = new Map<string, Promise<BundleRun>>();
 
 beforeAll(async () => {
@@ -216,12 +216,6 @@ beforeAll(async () => {
   await machine.run(SET_UP);
   keys = await makeKeys(folder);
   untouched = await look();
-  for (const { is, action, inputs, user = 'root' } of cases) {
-    runs.set(
-      is,
-      atMostTwo(() => runBundle(action, { ...reach(user), ...inputs })),
-    );
-  }
 });
 afterAll(async () => {
   await machine?.stop();
@@ -305,6 +299,15 @@ function expectOneClearError(run: BundleRun, action: ActionName): void {
 }
 
 describe('what the host tells to be wrong', () => {
+  beforeAll(() => {
+    for (const { is, action, inputs, user = 'root' } of cases) {
+      runs.set(
+        is,
+        atMostTwo(() => runBundle(action, { ...reach(user), ...inputs })),
+      );
+    }
+  });
+
   it.each(cases)('$is', async ({ is, action, says }) => {
     const run = await runs.get(is);
     if (run === undefined) throw new Error('it was not run');
