@@ -8,12 +8,16 @@ import { countLogins, watchLogins } from './lib/logins.ts';
 import { printedPlan, printedStory, storyOf } from './lib/plan-log.ts';
 import {
   BACKEND,
+  beginOf,
   DATABASE,
+  isRunningAt,
   listTransactions,
   makeJob,
   type Row,
   readRows,
   readTransaction,
+  receivedJobs,
+  sendJobs,
   shell,
   show,
   UNIT,
@@ -189,11 +193,7 @@ test('deploy-worker: one worker as asked, and no task lost', { timeout: 400_000 
   // Eight are taken at once, by five children and three strays; the others by whoever comes next.
   // They start once the new unit is written, which is just before the old worker is stopped.
   const jobs = Array.from({ length: 11 }, () => makeJob(15));
-  await machine.writeFile('/run/jobs', jobs.map(({ command }) => command).join(''));
-  const sent = machine.run(
-    `until grep -q KillMode=mixed ${UNIT_PATH}; do sleep 0.05; done; redis-cli </run/jobs`,
-    { timeoutSeconds: 300 },
-  );
+  const sent = sendJobs(machine, jobs, { path: UNIT_PATH, holds: 'KillMode=mixed' });
   const run = await carryOut('deploy-worker');
   await sent;
 
@@ -278,27 +278,18 @@ async function expectNoTaskLost(
     return statuses.length === ids.length && statuses.every((status) => status === 'completed');
   });
   const receivedIn = async (command: string) =>
-    [...(await shell(machine, command)).matchAll(/process_job\[(\S+)\] received/g)]
-      .map(([, id]) => id ?? '')
-      .filter((id) => ids.includes(id));
+    receivedJobs(await shell(machine, command)).filter((id) => ids.includes(id));
   const byUnit = await receivedIn(`journalctl -o cat _PID=${oldMain}`);
   const byStrays = await receivedIn('cat /tmp/celery-[123].log');
   const byNew = await receivedIn(sinceStart);
   expect([...byUnit, ...byStrays, ...byNew].sort()).toEqual([...ids].sort());
 
-  const { plan, journal } = await readTransaction(machine, transaction);
-  const begins = (op: string) => {
-    const index = plan.operations.findIndex((operation) => operation.op === op);
-    return journal.find((entry) => entry.event === 'started' && entry.index === index)?.at ?? 0;
-  };
+  const done = await readTransaction(machine, transaction);
   const jobs = await readJobs();
-  const runningAt = (moment: number, among: readonly string[]) =>
-    jobs.filter(({ id, started_at, completed_at }) => {
-      const at = (text: string | number | null | undefined) => Date.parse(`${text}Z`) / 1000;
-      return among.includes(String(id)) && at(started_at) < moment && moment < at(completed_at);
-    }).length;
-  expect(runningAt(begins('stop-unit'), byUnit)).toBeGreaterThan(0);
-  expect(runningAt(begins('end-process'), byStrays)).toBeGreaterThan(0);
+  const runningAt = (op: string, among: readonly string[]) =>
+    jobs.filter((job) => among.includes(String(job.id)) && isRunningAt(beginOf(done, op), job));
+  expect(runningAt('stop-unit', byUnit)).not.toEqual([]);
+  expect(runningAt('end-process', byStrays)).not.toEqual([]);
 }
 
 test('cleanup: the stuck rows failed, no other row touched, a backup that opens', async () => {

@@ -41,8 +41,8 @@ export async function waitUntil(
 /** A call of `tasks.process_job`, as it lies in Redis; its row has the same id. */
 export interface Job {
   readonly id: string;
-  /** The commands for redis-cli that send it. */
-  readonly command: string;
+  /** The message that calls it. */
+  readonly message: string;
 }
 
 /** Needs no import of the app, which may be broken or slow. */
@@ -77,14 +77,31 @@ export function makeJob(seconds: number): Job {
       delivery_tag: randomUUID(),
     },
   };
-  return { id, command: `LPUSH celery ${JSON.stringify(JSON.stringify(message))}\n` };
+  return { id, message: JSON.stringify(message) };
 }
 
-/** Sends a job to whoever consumes the queue `celery`; its id. */
-export async function sendJob(machine: Machine, seconds: number): Promise<string> {
-  const job = makeJob(seconds);
-  await machine.run('redis-cli', { input: job.command });
-  return job.id;
+/** Waits without a shell, which would be slow to see it, and slow to send. */
+const SEND = `
+import json, os, socket, sys, time
+path, text, *messages = json.loads(sys.argv[1])
+while path and not (os.path.exists(path) and text in open(path).read()):
+    time.sleep(0.02)
+with socket.create_connection(('127.0.0.1', 6379)) as redis:
+    for message in messages:
+        words = ['LPUSH', 'celery', message]
+        parts = ['*%d' % len(words)] + ['$%d\\r\\n%s' % (len(word), word) for word in words]
+        redis.sendall(('\\r\\n'.join(parts) + '\\r\\n').encode('ascii'))
+        redis.recv(100)
+`;
+
+/** Sends jobs to whoever consumes the queue `celery`: now, or once a file holds some text. */
+export async function sendJobs(
+  machine: Machine,
+  jobs: readonly Job[],
+  once: { readonly path: string; readonly holds: string } = { path: '', holds: '' },
+): Promise<void> {
+  const asked = JSON.stringify([once.path, once.holds, ...jobs.map(({ message }) => message)]);
+  await machine.run(`python3 -I -S - '${asked}'`, { input: SEND, timeoutSeconds: 400 });
 }
 
 export type Row = Readonly<Record<string, string | number | null>>;
@@ -111,7 +128,9 @@ export async function readJob(machine: Machine, id: string): Promise<Row | undef
 
 /** A job sent through Redis is worked on to its end. */
 export async function completeJob(machine: Machine): Promise<void> {
-  const id = await sendJob(machine, 0.1);
+  const job = makeJob(0.1);
+  const { id } = job;
+  await sendJobs(machine, [job]);
   const isDone = async () => (await readJob(machine, id))?.status === 'completed';
   await waitUntil(`job ${id} is completed`, isDone);
 }
@@ -151,4 +170,24 @@ export async function readTransaction(machine: Machine, id: string): Promise<Tra
 export async function listTransactions(machine: Machine): Promise<readonly string[]> {
   const names = await shell(machine, `ls ${TRANSACTIONS} 2>/dev/null || true`);
   return names === '' ? [] : names.split('\n');
+}
+
+/** When the first operation of this kind began, in seconds since 1970. */
+export function beginOf({ plan, journal }: Transaction, op: string): number {
+  const index = plan.operations.findIndex((operation) => operation.op === op);
+  const entry = journal.find((each) => each.event === 'started' && each.index === index);
+  if (entry === undefined) throw new Error(`no ${op} was begun`);
+  return entry.at;
+}
+
+/** Was the job of this row worked on at that moment? */
+export function isRunningAt(moment: number, { started_at, completed_at }: Row): boolean {
+  // UTC without saying so.
+  const [begun, done] = [started_at, completed_at].map((text) => Date.parse(`${text}Z`) / 1000);
+  return (begun ?? Number.NaN) < moment && moment < (done ?? Number.NaN);
+}
+
+/** The jobs that these lines of worker logs say were received. */
+export function receivedJobs(log: string): readonly string[] {
+  return [...log.matchAll(/process_job\[(\S+)\] received/g)].map(([, id]) => id ?? '');
 }

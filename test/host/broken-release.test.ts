@@ -1,0 +1,209 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
+import { listProcesses } from './lib/host-state.ts';
+import { type Inputs, inputsFor } from './lib/inputs.ts';
+import {
+  BACKEND,
+  beginOf,
+  completeJob,
+  isRunningAt,
+  listTransactions,
+  makeJob,
+  readJob,
+  readTransaction,
+  receivedJobs,
+  sendJobs,
+  shell,
+  show,
+  UNIT,
+  UNIT_PATH,
+  waitUntil,
+} from './lib/worker.ts';
+
+const SUPPORT = '/usr/local/lib/celeriac/celeriac_support.py';
+
+let machine: Machine;
+/** The unit before Celeriac came, and as it deployed it. */
+let original: string;
+let deployed: string;
+/** Of that deploy. */
+let transaction: string;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'broken-release', state: 'healthy' });
+  original = await machine.readFile(UNIT_PATH);
+  // A worker of this app refuses to start with a queue that it does not know.
+  await shell(machine, `echo task_create_missing_queues = False >>${BACKEND}/celery_config.py`);
+  const run = await deploy();
+  expect(run.code, run.log).toBe(0);
+  transaction = run.outputs.transaction ?? '';
+  deployed = await machine.readFile(UNIT_PATH);
+  expect(deployed).not.toBe(original);
+});
+
+afterAll(() => machine?.stop());
+
+function deploy(inputs: Inputs = {}, options: BundleOptions = {}): Promise<BundleRun> {
+  const short = { 'min-healthy-time': '5s', ...inputs };
+  return runBundle('deploy-worker', inputsFor(machine, short), options);
+}
+
+function verify(inputs: Inputs = {}): Promise<BundleRun> {
+  return runBundle('verify', inputsFor(machine, inputs));
+}
+
+/** The deployed unit, to the byte, and its worker at work. */
+async function expectDeployedServes(): Promise<void> {
+  expect(await machine.readFile(UNIT_PATH)).toBe(deployed);
+  const seen = await show(machine, 'ActiveState', 'NeedDaemonReload', 'MemoryMax', 'MainPID');
+  expect(seen).toMatchObject({
+    ActiveState: 'active',
+    NeedDaemonReload: 'no',
+    MemoryMax: '838860800',
+  });
+  const workers = (await listProcesses(machine)).filter(({ command }) =>
+    command.includes('celery_app'),
+  );
+  expect(workers.map(({ parent }) => parent)).toEqual([1, Number(seen.MainPID)]);
+  await completeJob(machine);
+}
+
+/** One annotation, one readable message, no trace of the code. */
+function expectOneError({ code, log }: BundleRun): void {
+  expect(code, log).toBe(1);
+  expect(log.match(/^::error /gm)).toHaveLength(1);
+  expect(log).not.toMatch(/dist\/index\.js:\d/);
+}
+
+test('an app that does not import: red, and the old worker never stopped', async () => {
+  const { MainPID } = await show(machine, 'MainPID');
+  const app = `${BACKEND}/celery_app.py`;
+  await shell(machine, `cp -p ${app} /root/kept.py; echo 'import no_such_module' >>${app}`);
+  try {
+    const run = await deploy();
+    expectOneError(run);
+    expect(run.log).toMatch(
+      /^deploy-worker: the app celery_app does not import as root in \/root\/slideshow\/backend: ModuleNotFoundError: No module named 'no_such_module'\.$/m,
+    );
+    expect(run.log).toContain('undone: nothing: nothing had been changed.');
+    expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
+    expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
+    await expectDeployedServes();
+  } finally {
+    await shell(machine, `mv /root/kept.py ${app}`);
+  }
+});
+
+test('a unit that cannot live: red, and the old one is back', { timeout: 300_000 }, async () => {
+  const { MainPID } = await show(machine, 'MainPID');
+  const run = await deploy({ queues: 'celery,liks' });
+  expectOneError(run);
+  expect(run.log).toMatch(
+    /^deploy-worker: celery-worker\.service did not become ready .*ImproperlyConfigured: .*'liks'/m,
+  );
+  const [, undone] = /\n {2}undone:\n((?: {4}.*\n)+)/.exec(run.log) ?? [];
+  expect(undone).toContain(`${UNIT_PATH} restored`);
+  expect(undone).toMatch(/celery-worker\.service serves again \(main \d+, 1 child\)/);
+  expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
+  // The failure was a real one: the old worker was gone.
+  expect((await show(machine, 'MainPID')).MainPID).not.toBe(MainPID);
+  await expectDeployedServes();
+  const gate = await verify();
+  expect(gate.code, gate.log).toBe(0);
+  expect(gate.log).toContain('3 canaries to batch, links and variations: done');
+});
+
+test.each([
+  { moment: 'waits for a task to end', at: /: waiting for \d+ process/, inputs: {} },
+  {
+    moment: 'proves the new worker',
+    at: /^\d\/7 prove that/m,
+    inputs: { 'min-healthy-time': '90s' },
+  },
+])('a runner killed while the host $moment', { timeout: 300_000 }, async ({ at, inputs }) => {
+  const known = await listTransactions(machine);
+  const { MainPID } = await show(machine, 'MainPID');
+  // Its task runs when the old worker is told to stop.
+  const job = makeJob(25);
+  const sent = sendJobs(machine, [job], { path: UNIT_PATH, holds: 'MemoryMax=700M' });
+  let runner: Parameters<NonNullable<BundleOptions['onStart']>>[0] | undefined;
+  let printed = '';
+  const run = await deploy(
+    { 'memory-max': '700M', ...inputs },
+    {
+      onStart: (child) => {
+        runner = child;
+      },
+      onLog: (text) => {
+        printed += text;
+        if (at.test(printed)) runner?.kill('SIGKILL');
+      },
+    },
+  );
+  await sent;
+  expect(run.code, run.log).toBeNull();
+
+  const [interrupted, ...others] = (await listTransactions(machine)).filter(
+    (id) => !known.includes(id),
+  );
+  expect(others).toEqual([]);
+  const read = () => readTransaction(machine, interrupted ?? '');
+  await waitUntil('the host has put itself back', async () => {
+    return (await read()).journal.at(-1)?.event === 'ended';
+  });
+  const undone = await read();
+  expect(undone.journal.at(-1)).toMatchObject({ result: 'undone' });
+  await waitUntil('no agent is left', async () => {
+    const processes = await shell(machine, 'ps -eo args');
+    return !/^python3 .*celeriac_host/m.test(processes);
+  });
+  await expectDeployedServes();
+
+  // The old worker ended it; no other had to do it again.
+  const row = await readJob(machine, job.id);
+  expect(row).toMatchObject({ status: 'completed' });
+  expect(isRunningAt(beginOf(undone, 'stop-unit'), row ?? {})).toBe(true);
+  const log = (options: string) => shell(machine, `journalctl -o cat ${options}`);
+  expect(receivedJobs(await log(`_PID=${MainPID}`))).toContain(job.id);
+  const received = receivedJobs(await log(`-u ${UNIT}`));
+  expect(received.filter((id) => id === job.id)).toHaveLength(1);
+
+  const next = await deploy();
+  expect(next.code, next.log).toBe(0);
+  expect(next.log).toContain('Nothing to do: the host is as desired.');
+});
+
+test('a gate that fails: red with evidence, and the release can be taken back', {
+  timeout: 300_000,
+}, async () => {
+  const task = { gate: 'task', 'gate-task': 'tasks.process_job' };
+  const failing = await verify({ ...task, 'gate-args': '[null, 0, 0, "error"]' });
+  expectOneError(failing);
+  expect(failing.outputs.healthy).toBe('false');
+  expect(failing.log).toMatch(
+    /^verify: gate: one job: 1 of 1 calls of tasks\.process_job did not succeed/m,
+  );
+  expect(failing.log).toMatch(/^ {2}evidence:.*WorkError/m);
+
+  const unheard = await verify({ ...task, 'gate-queue': 'nowhere', 'gate-timeout': '8s' });
+  expectOneError(unheard);
+  expect(unheard.log).toMatch(/^verify: gate: one job: .*nowhere/m);
+
+  const back = await deploy({ 'roll-back': transaction });
+  expect(back.code, back.log).toBe(0);
+  expect(back.outputs.changed).toBe('true');
+  expect(back.log).toContain(`Put back: transaction ${transaction}`);
+  expect(await machine.readFile(UNIT_PATH)).toBe(original);
+  expect(await shell(machine, `ls ${SUPPORT} 2>&1 || true`)).toContain('No such file');
+  const names = ['ActiveState', 'NeedDaemonReload', 'Type', 'MainPID'] as const;
+  const seen = await show(machine, ...names);
+  expect(seen).toMatchObject({ ActiveState: 'active', NeedDaemonReload: 'no', Type: 'simple' });
+  await completeJob(machine);
+
+  const again = await deploy({ 'roll-back': transaction });
+  expectOneError(again);
+  expect(again.log).toContain(`transaction ${transaction} is undone already`);
+  expect(again.log).toContain('where: input roll-back');
+  expect(await show(machine, ...names)).toEqual(seen);
+});
