@@ -38,7 +38,7 @@ export default defineConfig({
           globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
           sequence: { groupOrder: 2 },
           maxWorkers: 1,
-          testTimeout: 300_000,
+          testTimeout: 600_000,
           hookTimeout: 300_000,
         },
       },
