@@ -93,7 +93,7 @@ def look() -> Iterator[Tuple[str, str]]:
     yield 'worker', f'{unit["ActiveState"]} ({unit["SubState"]}), Type={unit["Type"]}'
     yield 'its processes', f'{len(own)} main, {len(children)} in its pool'
     yield 'stray workers', str(len(mains) - len(own) or 'none')
-    yield 'memory of all', f'{memory(pids) // 2**20} MiB'
+    yield 'memory of workers', f'{memory(pids) // 2**20} MiB'
     yield 'memory limits', limits(unit)
     yield 'watchdog', 'none' if watchdog in NO_LIMIT else watchdog
     yield 'a stop', stop(unit)
