@@ -76,7 +76,9 @@ function expectOneError({ code, log }: BundleRun): void {
   expect(log).not.toMatch(/dist\/index\.js:\d/);
 }
 
-test('an app that does not import: red, and the old worker never stopped', async () => {
+test('an app that does not import: red, and the old worker never stopped', {
+  timeout: 300_000,
+}, async () => {
   const { MainPID } = await show(machine, 'MainPID');
   const app = `${BACKEND}/celery_app.py`;
   await shell(machine, `cp -p ${app} /root/kept.py; echo 'import no_such_module' >>${app}`);

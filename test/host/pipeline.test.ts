@@ -168,7 +168,7 @@ test('a dry run of all four changes nothing', { timeout: 300_000 }, async () => 
   expect(Object.keys(before).filter((name) => /celeriac|^\/swapfile/.test(name))).toEqual([]);
 });
 
-test('provision: 2 GiB of swap, now and after a reboot', async () => {
+test('provision: 2 GiB of swap, now and after a reboot', { timeout: 300_000 }, async () => {
   await carryOut('provision');
   await expectSwap();
 
@@ -292,7 +292,9 @@ async function expectNoTaskLost(
   expect(runningAt('end-process', byStrays)).not.toEqual([]);
 }
 
-test('cleanup: the stuck rows failed, no other row touched, a backup that opens', async () => {
+test('cleanup: the stuck rows failed, no other row touched, a backup that opens', {
+  timeout: 300_000,
+}, async () => {
   const before = await readRows(machine);
   const run = await carryOut('cleanup');
   expect(run.outputs).toMatchObject({ found: '20', repaired: '20' });
@@ -334,7 +336,7 @@ test('cleanup: the stuck rows failed, no other row touched, a backup that opens'
   expect(await readRows(machine, backups)).toEqual(before);
 });
 
-test('verify: healthy, by real jobs through all four queues', async () => {
+test('verify: healthy, by real jobs through all four queues', { timeout: 300_000 }, async () => {
   const inputs = {
     'swap-size': '2G',
     'memory-max': '800M',
@@ -343,7 +345,9 @@ test('verify: healthy, by real jobs through all four queues', async () => {
     'http-probes': 'http://127.0.0.1/api/health',
     database: DATABASE,
   };
+  await jobsSent.forget();
   const run = await succeed('verify', inputs);
+  expect(await jobsSent.count()).not.toBe('0');
   expect(run.outputs.healthy).toBe('true');
   const checks = JSON.parse(run.outputs.checks ?? '[]') as { title: string; state: string }[];
   expect(checks.filter(({ state }) => state !== 'passed')).toEqual([]);
@@ -352,7 +356,9 @@ test('verify: healthy, by real jobs through all four queues', async () => {
   expect(run.log).toContain('3 canaries to batch, links and variations: done');
 });
 
-test('twice: the second plans are empty, and nothing on the host differs', async () => {
+test('twice: the second plans are empty, and nothing on the host differs', {
+  timeout: 300_000,
+}, async () => {
   const transactions = await listTransactions(machine);
   await jobsSent.forget();
   const before = await captureHost(machine);
@@ -371,7 +377,9 @@ test('twice: the second plans are empty, and nothing on the host differs', async
   expect(transactions).toHaveLength(3);
 });
 
-test('as a user who may sudo it is the same; who may not is told so', async () => {
+test('as a user who may sudo it is the same; who may not is told so', {
+  timeout: 300_000,
+}, async () => {
   await shell(machine, "sysctl -q vm.swappiness=60; sed -i '/swapfile/d' /etc/fstab");
   const before = await captureHost(machine);
   const refused = await act('provision', {}, 'nosudo');
