@@ -1,5 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -54,13 +55,22 @@ export async function runWorkflow(
   options: WorkflowOptions = {},
 ): Promise<WorkflowRun> {
   const folder = await mkdtemp(join(tmpdir(), 'celeriac-act-'));
+  let act: Act | undefined;
+  const clear = (): void => {
+    act?.kill();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  // Also when this process is told to end in the middle: there is a key in the folder.
+  process.once('exit', clear);
   try {
     const args = await prepare(folder, file, event, host, options);
     const log = new ActLog(options.onLine ?? (() => {}));
-    const code = await follow(startAct(folder, args), log);
+    act = startAct(folder, args);
+    const code = await follow(act, log);
     return { code, lines: log.lines, steps: log.steps, summaries: log.summaries };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    process.off('exit', clear);
+    clear();
   }
 }
 
