@@ -1,14 +1,15 @@
 """Writes a unit file beside a backup, and has the manager read it.
 
-Touches: the unit file; systemd's daemon-reload.
-Undo: the file as it was, to the byte, or none; daemon-reload.
+Touches: the unit file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that
+  keeps its memory limits until start-unit.
+Undo: the file as it was, to the byte, or none; no drop-in; daemon-reload.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import aside, files, units
+from celeriac_host import aside, files, limits, units
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System
@@ -26,6 +27,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         found = aside.expect(path, args["expects"])
         mode = MODE if found is None else found.mode
         aside.change(journal, path, found, args["text"], mode)
+    journal.keep("held", True)
+    limits.hold(unit, host)
     units.reload(host)
     if not _read_by_manager(unit, host):
         raise OperationError(f"systemd still wants a daemon-reload for {unit} after one")
@@ -34,9 +37,10 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
     restored = aside.put_back(journal)
-    if restored is not None:
+    released = bool(journal.get("held")) and limits.release(args["unit"])
+    if restored is not None or released:
         units.reload(host)
-    return restored
+    return restored or ("its memory limits are those of its unit again" if released else None)
 
 
 def _written(args: dict[str, Any]) -> bool:

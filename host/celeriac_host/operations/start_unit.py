@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import units
+from celeriac_host import limits, units
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System, Tick
@@ -26,6 +26,8 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
     journal.keep("was", units.show(host, unit, PROPERTIES)["ActiveState"])
+    if limits.release(unit):
+        units.reload(host)
     # Earlier starts count for the start limit, by hand too.
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     cursor = units.cursor(host)
