@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 
 export interface Count {
   readonly passed: number;
   readonly failed: number;
   /** What the numbers do not say; '' when there is nothing to add. */
   readonly note: string;
+  /** A line for each failed test: whoever sees the end of a log only must know which. */
+  readonly failures: readonly string[];
 }
 
 export interface Outcome extends Count {
@@ -18,11 +22,23 @@ interface VitestReport {
   readonly numFailedTests: number;
   readonly numPendingTests: number;
   readonly numTodoTests: number;
+  readonly testResults: readonly {
+    /** The file. */
+    readonly name: string;
+    readonly status: string;
+    /** What went wrong outside its tests. */
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages: readonly string[] | null;
+    }[];
+  }[];
 }
 
 /** A stage that is one check. */
 export function countStage(ok: boolean): Count {
-  return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, note: '' };
+  return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, note: '', failures: [] };
 }
 
 /**
@@ -36,14 +52,32 @@ export function countStage(ok: boolean): Count {
 export function countTests(reportFile: string, ok: boolean): Count {
   const report = readReport(reportFile);
   if (report === undefined) {
-    return { passed: 0, failed: 1, note: 'ended without a report' };
+    return { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
   }
   const skipped = report.numPendingTests + report.numTodoTests;
   const passed = report.numPassedTests;
   const failed = report.numFailedTests + skipped;
-  if (failed === 0 && !ok) return { passed, failed: 1, note: 'failed outside its tests' };
-  if (failed === 0 && passed === 0) return { passed, failed: 1, note: 'ran no test' };
-  return { passed, failed, note: skipped > 0 ? `${skipped} skipped, counted as failed` : '' };
+  const failures = report.testResults.flatMap(describeFailures);
+  if (failed === 0 && !ok) return { passed, failed: 1, note: 'failed outside its tests', failures };
+  if (failed === 0 && passed === 0) return { passed, failed: 1, note: 'ran no test', failures };
+  const note = skipped > 0 ? `${skipped} skipped, counted as failed` : '';
+  return { passed, failed, note, failures };
+}
+
+function describeFailures(file: VitestReport['testResults'][number]): readonly string[] {
+  const name = path.relative(process.cwd(), file.name);
+  const failed = file.assertionResults.filter(({ status }) => status === 'failed');
+  if (failed.length === 0 && file.status === 'failed') return [`${name}: ${brief(file.message)}`];
+  return failed.map(
+    ({ fullName, failureMessages }) =>
+      `${name}: ${fullName}: ${brief(failureMessages?.join('\n') ?? '')}`,
+  );
+}
+
+/** The first line of it, within bounds. */
+function brief(message: string): string {
+  const [line = ''] = stripVTControlCharacters(message).trim().split('\n');
+  return line.length > 200 ? `${line.slice(0, 199)}…` : line;
 }
 
 function readReport(file: string): VitestReport | undefined {
@@ -54,9 +88,9 @@ function readReport(file: string): VitestReport | undefined {
   }
 }
 
-/** A line a stage, and the sum, which is the last line: `N passed, N failed`. */
+/** A line a stage with what failed in it, and the sum, which is the last line: `N passed, N failed`. */
 export function renderTable(outcomes: readonly Outcome[]): string {
-  const lines = outcomes.map(({ name, passed, failed, seconds, note }) =>
+  const lines = outcomes.flatMap(({ name, passed, failed, seconds, note, failures }) => [
     [
       failed === 0 ? 'ok    ' : 'FAILED',
       name.padEnd(10),
@@ -66,7 +100,8 @@ export function renderTable(outcomes: readonly Outcome[]): string {
     ]
       .join(' ')
       .trimEnd(),
-  );
+    ...failures.map((each) => `       ${each}`),
+  ]);
   const sum = (key: 'passed' | 'failed') =>
     outcomes.reduce((total, outcome) => total + outcome[key], 0);
   return [...lines, '', `${sum('passed')} passed, ${sum('failed')} failed`].join('\n');

@@ -4,10 +4,10 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { countStage, countTests, renderTable } from '../../../tools/test-report.ts';
 
-function reportOf(counts: Record<string, number>): string {
+function reportOf(counts: Record<string, number>, testResults: readonly unknown[] = []): string {
   const file = path.join(mkdtempSync(path.join(tmpdir(), 'celeriac-report-')), 'report.json');
   const none = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 };
-  writeFileSync(file, JSON.stringify({ ...none, ...counts }));
+  writeFileSync(file, JSON.stringify({ ...none, ...counts, testResults }));
   return file;
 }
 
@@ -23,21 +23,52 @@ test.each([
 });
 
 test('a run that left no report has failed, whatever it exited with', () => {
-  const count = { passed: 0, failed: 1, note: 'ended without a report' };
+  const count = { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
   expect(countTests('/nowhere/report.json', true)).toEqual(count);
   expect(countTests('/nowhere/report.json', false)).toEqual(count);
+});
+
+test('what failed is named, each with the first line of why, though only the end of a log be seen', () => {
+  const file = (name: string, message: string, ...assertionResults: readonly unknown[]) => ({
+    name: path.join(process.cwd(), name),
+    status: 'failed',
+    message,
+    assertionResults,
+  });
+  const failed = (fullName: string, ...failureMessages: readonly string[]) => ({
+    fullName,
+    status: 'failed',
+    failureMessages,
+  });
+  const good = { fullName: 'good', status: 'passed', failureMessages: [] };
+  const report = reportOf({ numPassedTests: 1, numFailedTests: 2 }, [
+    file(
+      'test/a.test.ts',
+      '',
+      good,
+      failed('a unit serves', '\u001b[31mError: no\n    at x.ts:1:2'),
+    ),
+    file('test/b.test.ts', '', failed('long', 'x'.repeat(300))),
+    file('test/c.test.ts', 'Error: did not come up\nmore'),
+  ]);
+  expect(countTests(report, false).failures).toEqual([
+    'test/a.test.ts: a unit serves: Error: no',
+    `test/b.test.ts: long: ${'x'.repeat(199)}…`,
+    'test/c.test.ts: Error: did not come up',
+  ]);
 });
 
 test('the last line of the table is the sum', () => {
   const table = renderTable([
     { name: 'lint', seconds: 2.4, ...countStage(true) },
     { name: 'dist', seconds: 61, ...countStage(false) },
-    { name: 'unit', seconds: 3, passed: 40, failed: 2, note: '' },
+    { name: 'unit', seconds: 3, passed: 40, failed: 2, note: '', failures: ['a.ts: one: no'] },
   ]);
   expect(table.split('\n')).toEqual([
     'ok     lint       1 passed, 0 failed          2 s',
     'FAILED dist       0 passed, 1 failed         61 s',
     'FAILED unit       40 passed, 2 failed         3 s',
+    '       a.ts: one: no',
     '',
     '41 passed, 3 failed',
   ]);
