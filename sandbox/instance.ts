@@ -7,7 +7,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { SandboxError } from './failure.ts';
 import { INSTANCES_FOLDER, socketFolder } from './folders.ts';
 import { endQemu, isOurs } from './qemu.ts';
@@ -100,12 +100,33 @@ export async function removeInstance(name: string): Promise<void> {
   rmSync(paths.sockets, { recursive: true, force: true });
 }
 
-/** Ends the machine's QEMU, if it runs. The pid file knows also one that never got a record. */
+/**
+ * Ends the machine's QEMU, if it runs. By its command line: one whose starter was killed may have
+ * neither a record nor, yet, a pid file, and would take the disk and the lock of the next.
+ */
 export async function endInstance(name: string): Promise<void> {
-  const paths = instancePaths(name);
-  if (!existsSync(paths.pid)) return;
-  const pid = Number(readFileSync(paths.pid, 'utf8'));
-  if (pid > 0) await endQemu(pid, paths.monitor);
+  const { monitor, pid } = instancePaths(name);
+  for (let found = findQemus(monitor); found.length > 0; found = findQemus(monitor)) {
+    for (const each of found) await endQemu(each, monitor);
+  }
+  // One that is almost gone shows no command line any more, and holds this file's lock to its end.
+  rmSync(pid, { force: true });
+}
+
+/** The QEMUs that have, or are about to have, this monitor. */
+function findQemus(monitor: string): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => isOurs(pid, monitor) && programOf(pid).startsWith('qemu-system'));
+}
+
+function programOf(pid: number): string {
+  try {
+    return basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '');
+  } catch {
+    return '';
+  }
 }
 
 /** Removes the machines whose owner ended without ending them. */
