@@ -38,5 +38,10 @@ def release(unit: str) -> bool:
     return True
 
 
+def is_hold(path: str) -> bool:
+    """Whether a drop-in is one of these: ours for the moment, no part of the unit's definition."""
+    return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME
+
+
 def _path(unit: str) -> str:
     return os.path.join(FOLDER, unit + ".d", NAME)

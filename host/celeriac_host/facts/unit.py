@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Any, Iterable
 
-from celeriac_host import units
+from celeriac_host import limits, units
 from celeriac_host.errors import OperationError
 from celeriac_host.facts.files import file_fact
 from celeriac_host.processes import Process
@@ -30,7 +30,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         {"path": file, "text": text}
         for file in units.split_words(seen.get("DropInPaths", ""))
         for text in [_text(file)]
-        if text is not None
+        # One that a killed run left is gone with that run's undo, which comes first.
+        if text is not None and not limits.is_hold(file)
     ]
     texts = [fragment.get("text") or "", *(drop_in["text"] for drop_in in drop_ins)]
     group = seen.get("ControlGroup", "")
