@@ -112,15 +112,19 @@ def journal(
     host: System,
     unit: str,
     after_cursor: str = "",
-    since: float | None = None,
     invocation: str = "",
     last: int = 200,
 ) -> list[dict[str, Any]]:
-    """The unit's newest journal entries, oldest first, as `journalctl -o json` gives them."""
+    """The unit's newest journal entries, oldest first, as `journalctl -o json` gives them.
+
+    With an invocation: those of that one start, and what systemd says of it.
+    """
     argv = ["journalctl", "--no-pager", "-q", "-o", "json", "-n", str(last)]
     argv += ["--after-cursor", after_cursor] if after_cursor else []
-    argv += ["--since", f"@{since:.0f}"] if since is not None and not after_cursor else []
-    argv += [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else ["-u", unit]
+    if invocation:
+        argv += [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
+    else:
+        argv += ["-u", unit]
     done = host.run(argv, timeout=60, check=False)
     return [entry for entry in map(_entry, done.out.splitlines()) if entry]
 
@@ -149,11 +153,11 @@ def cursor(host: System) -> str:
 
 
 def evidence(
-    host: System, unit: str, after_cursor: str, last: int = 20, since: float | None = None
+    host: System, unit: str, after_cursor: str = "", invocation: str = "", last: int = 20
 ) -> list[str]:
-    """What the unit wrote since then that may tell why it fails: the last lines."""
+    """What the unit wrote since then, or in that run, that may tell why it fails: the last lines."""
     host.run(["journalctl", "--sync"], check=False, timeout=10)
-    entries = journal(host, unit, after_cursor=after_cursor, since=since)
+    entries = journal(host, unit, after_cursor, invocation)
     lines = [
         line.rstrip()
         for entry in entries

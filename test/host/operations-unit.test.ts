@@ -134,23 +134,38 @@ describe('a unit', () => {
   });
 
   test.each([
-    ['does not import', text('1 broken'), "ModuleNotFoundError: No module named 'tasks'"],
-    ['is never ready', text('1 silent'), 'did not become ready within 4 s'],
-    ['does not last', text('2 short', 'Restart=always\nRestartSec=1'), 'went away'],
+    ['does not import', text('1 broken'), 30, "ModuleNotFoundError: No module named 'tasks'"],
+    ['is never ready', text('1 silent'), 4, 'did not become ready within 4 s'],
+    ['does not last', text('2 short', 'Restart=always\nRestartSec=1'), 30, 'went away'],
     [
       'has no program',
       text('2').replace('/srv/pool', '/srv/none'),
+      30,
       'Failed to locate executable /srv/none',
     ],
-  ])('serves again when its new version %s', async (_, content, expected) => {
-    const proof = { ...prove(2, {}, 8), timeoutSeconds: seconds(1) } as PlainOperation;
-    const outcome = await hand.apply([guard, stop(), install(content, first), start(4), proof]);
+  ])('serves again when its new version %s', async (_, content, within, expected) => {
+    const proof = prove(2, {}, 8);
+    const outcome = await hand.apply([
+      guard,
+      stop(),
+      install(content, first),
+      start(within),
+      proof,
+    ]);
     expect(outcome.result).toBe('undone');
     const { message = '', evidence = [] } = outcome.failure ?? {};
     expect([message, ...evidence].join('\n')).toContain(expected);
     expect(messages(outcome)[0]).toContain('serves again');
     expect(await state()).toBe('active\nenabled');
     expect(await hand.shell(`cat ${path}`)).toBe(first.trimEnd());
+  });
+
+  test('tells why it ended, though that was before its proof began', async () => {
+    const meanwhile = { ...prove(null, {}, 8), unit: 'redis-server.service' } as PlainOperation;
+    const short = install(text('2 short'), first);
+    const outcome = await hand.apply([guard, stop(), short, start(), meanwhile, prove(2)]);
+    expect(outcome.failure?.message).toBe(`${unit} is failed (failed): went away`);
+    expect(messages(outcome)[0]).toContain('serves again');
   });
 
   test('that was never stopped is left alone', async () => {
@@ -186,13 +201,26 @@ describe('a unit', () => {
   });
 
   test('that does not stop in time is named with its processes, and serves on after', async () => {
-    const stubborn = text('1 stubborn', 'TimeoutStopSec=3');
+    const stubborn = text('1 stubborn', 'TimeoutStopSec=infinity');
     await hand.commit([guard, stop(), install(stubborn, first), start()]);
-    const outcome = await hand.apply([guard, stop(1)]);
+    const running = hand.apply([guard, stop(1)]);
+    running.catch(() => {});
+    const hasFailed = () =>
+      hand.progress.some(
+        (each) =>
+          each.kind === 'step-ended' &&
+          each.step.status === 'failed' &&
+          each.step.message.includes('could not be stopped'),
+      );
+    await expect.poll(hasFailed, { timeout: 60_000 }).toBe(true);
+    // The undo waits until it has stopped after all.
+    await hand.shell(`systemctl kill -s KILL ${unit}`);
+    const outcome = await running;
     expect(outcome.result).toBe('undone');
     expect(outcome.failure?.message).toContain(`${unit} could not be stopped`);
     expect(outcome.failure?.evidence?.join('\n')).toContain('/srv/pool 1 stubborn');
     expect(messages(outcome)[0]).toContain('serves again');
+    await hand.shell(`systemctl kill -s KILL ${unit}`);
     await hand.commit([stop(), install(first, stubborn), start()]);
   });
 });

@@ -15,6 +15,8 @@ from celeriac_host.journal import StepJournal
 from celeriac_host.system import System
 
 STEADY = ("ActiveState", "MainPID", "NRestarts")
+# The invocation tells the lines of this very start from those of the worker before and after it.
+ABOUT = (*STEADY, "SubState", "InvocationID")
 NOTE_SECONDS = 5.0
 POLL_SECONDS = 1.0
 # A child that is just being replaced is missing for a moment.
@@ -28,23 +30,22 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, children = args["unit"], args["children"]
     _compare(unit, args["properties"], host)
-    first = units.show(host, unit, [*STEADY, "SubState"])
-    since = time.time()
+    first = units.show(host, unit, ABOUT)
     if first["ActiveState"] != "active":
-        raise _failed(unit, f"is {first['ActiveState']} ({first['SubState']})", since, host)
+        raise _failed(unit, f"is {first['ActiveState']} ({first['SubState']})", first, host)
     main = units.number(first["MainPID"])
-    _wait_for_children(unit, main, children, float(args["timeoutSeconds"]), host, first, since)
+    _wait_for_children(unit, main, children, float(args["timeoutSeconds"]), host, first)
     healthy = float(args["minHealthySeconds"])
     end = time.monotonic() + healthy
     next_note = time.monotonic() + NOTE_SECONDS
     while time.monotonic() < end:
         host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))
-        _stay_put(unit, first, since, host)
+        _stay_put(unit, first, host)
         left = end - time.monotonic()
         if left > 0 and time.monotonic() >= next_note:
             next_note += NOTE_SECONDS
             host.note(f"{unit}: steady, {left:.0f} s to go")
-    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first, since)
+    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)
     pids = [child.pid for child in processes.pool_children(main)]
     line = f"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s"
     return line, {"mainPid": main, "children": pids, "restarts": units.number(first["NRestarts"])}
@@ -74,7 +75,6 @@ def _wait_for_children(
     timeout: float,
     host: System,
     first: dict[str, str],
-    since: float,
 ) -> None:
     if expected is None:
         return
@@ -83,17 +83,17 @@ def _wait_for_children(
         found = processes.pool_children(main)
         if len(found) == expected:
             return
-        _stay_put(unit, first, since, host)
+        _stay_put(unit, first, host)
         if time.monotonic() >= end:
             raise OperationError(
                 f"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}",
                 evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in found]
-                or units.evidence(host, unit, "", since=since),
+                or units.evidence(host, unit, invocation=first["InvocationID"]),
             )
         host.sleep(POLL_SECONDS / 2)
 
 
-def _stay_put(unit: str, first: dict[str, str], since: float, host: System) -> None:
+def _stay_put(unit: str, first: dict[str, str], host: System) -> None:
     now = units.show(host, unit, STEADY)
     moved = [
         f"{name} went from {first[name]} to {now[name]}"
@@ -101,10 +101,10 @@ def _stay_put(unit: str, first: dict[str, str], since: float, host: System) -> N
         if now[name] != first[name]
     ]
     if moved:
-        raise _failed(unit, "does not keep running: " + ", ".join(moved), since, host)
+        raise _failed(unit, "does not keep running: " + ", ".join(moved), first, host)
 
 
-def _failed(unit: str, how: str, since: float, host: System) -> OperationError:
-    lines = units.evidence(host, unit, "", since=since)
+def _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:
+    lines = units.evidence(host, unit, invocation=first["InvocationID"])
     why = units.reason(lines)
     return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)
