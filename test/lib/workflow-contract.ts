@@ -102,10 +102,19 @@ function findPermissionFaults(workflow: Workflow): readonly string[] {
   return faults;
 }
 
-function findConcurrencyFaults({ concurrency }: Workflow): readonly string[] {
+/**
+ * GitHub keeps one waiting run a group and cancels the one that waited before it: what comes by the
+ * clock must not push out a deploy. On the host, one waits for the other's lock.
+ */
+function findConcurrencyFaults({ on, concurrency }: Workflow): readonly string[] {
   const faults: string[] = [];
-  if (concurrency?.group !== 'celeriac-${{ vars.CELERIAC_HOST }}') {
+  const shared = 'celeriac-${{ vars.CELERIAC_HOST }}';
+  const { group = '' } = concurrency ?? {};
+  if (!/^celeriac-([a-z]+-)?\$\{\{ vars\.CELERIAC_HOST \}\}$/.test(group)) {
     faults.push('concurrency: the group does not stand for the host alone');
+  }
+  if ('schedule' in on && group === shared) {
+    faults.push('concurrency: a run by the clock could push out a deploy that waits');
   }
   if (concurrency?.['cancel-in-progress'] !== false) {
     faults.push('concurrency: a run in progress could be cut off');

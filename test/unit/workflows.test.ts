@@ -72,6 +72,12 @@ describe('the rules', () => {
     ['rights to write', 'contents: read', 'contents: write', /more than contents: read/],
     ['a run that is cut off', 'in-progress: false', 'in-progress: true', /cut off/],
     ['one group for all hosts', 'celeriac-${{ vars.CELERIAC_HOST }}', 'deploy', /for the host/],
+    [
+      'a clock that pushes out a deploy',
+      /^on:\n/m,
+      "on:\n  schedule:\n    - cron: '5 4 * * *'\n",
+      /by the clock/,
+    ],
     ['a job without end', /^ +timeout-minutes: .*\n/m, '', /no timeout-minutes/],
   ])('find %s', async (_, from, to, fault) => {
     const broken = deploy.replace(from, to);
