@@ -5,6 +5,7 @@ import { listProcesses } from './lib/host-state.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import {
   BACKEND,
+  beginJobsBeforeReload,
   beginOf,
   completeJob,
   isRunningAt,
@@ -128,6 +129,7 @@ test.each([
   const { MainPID } = await show(machine, 'MainPID');
   // Its task runs when the old worker is told to stop.
   const job = makeJob(25);
+  const letGo = await beginJobsBeforeReload(machine, [job], 'MemoryMax=700M');
   const sent = sendJobs(machine, [job], { path: UNIT_PATH, holds: 'MemoryMax=700M' });
   let runner: Parameters<NonNullable<BundleOptions['onStart']>>[0] | undefined;
   let printed = '';
@@ -144,6 +146,7 @@ test.each([
     },
   );
   await sent;
+  await letGo();
   expect(run.code, run.log).toBeNull();
 
   const [interrupted, ...others] = (await listTransactions(machine)).filter(
