@@ -507,8 +507,8 @@ function describeSwap(desired: DeployWorkerDesired, swapActive: boolean): readon
   return [
     {
       level: 'warning',
-      message:
-        'no swap is active, so MemoryHigh= is not set: without swap it would slow the worker down without end. Run provision first',
+      // After provision's dry run this is all that tells what the real run comes to.
+      message: `no swap is active, so MemoryHigh= is not set: without swap it would slow the worker down without end. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run turns swap on only on paper)`,
     },
   ];
 }
