@@ -49,15 +49,15 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
 
 /** Whose app can't be told has no strays that can be told apart from other apps' workers. */
 function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
-  const app = workerCallOf(unit, host.cpus)?.app ?? null;
-  if (app === null) {
+  const call = workerCallOf(unit, host.cpus);
+  if (call === null || call.app === null) {
     return [];
   }
   const own = {
     unit: unit.name,
     controlGroup: unit.properties.ControlGroup ?? '',
-    app,
-    workingDirectory: unit.properties.WorkingDirectory ?? '',
+    app: call.app,
+    workingDirectory: call.workingDirectory,
   };
   return findStrays(workers, own).strays;
 }

@@ -38,6 +38,8 @@ export interface WorkerCall {
   readonly beat: boolean;
   /** Modules that `-I` loads: the support module must be one of them for canaries. */
   readonly include: readonly string[];
+  /** Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it. */
+  readonly workingDirectory: string;
   /** Directories and PYTHONPATH that the command itself brings. */
   readonly pythonPath: readonly string[];
 }

@@ -50,6 +50,7 @@ function describeCall(
     forks,
     beat: call.beat,
     include: call.include,
+    workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
     pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
   };
 }

@@ -142,6 +142,7 @@ export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   forks: true,
   beat: false,
   include: ['celeriac_support'],
+  workingDirectory: '/srv/app',
   pythonPath: ['/srv/app'],
   ...changes,
 });

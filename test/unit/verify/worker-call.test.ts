@@ -19,6 +19,7 @@ describe('what runs', () => {
       forks: true,
       beat: false,
       include: ['celeriac_support'],
+      workingDirectory: '/srv/app',
       pythonPath: ['/srv/app'],
     });
   });
@@ -71,7 +72,11 @@ describe('what is written', () => {
     const unit = stopped(
       '/usr/bin/env PYTHONPATH=/opt/lib:relative /usr/bin/celery -A app --workdir=/srv/other worker',
     );
-    expect(workerCallOf(unit, 1)?.pythonPath).toEqual(['/srv/other', '/opt/lib']);
+    expect(workerCallOf(unit, 1)).toMatchObject({
+      // Strays of this app are there, too, whatever the unit's own directory.
+      workingDirectory: '/srv/other',
+      pythonPath: ['/srv/other', '/opt/lib'],
+    });
     const plain = {
       ...stopped('/usr/bin/celery -A app worker'),
       properties: { WorkingDirectory: '!/srv/x' },
