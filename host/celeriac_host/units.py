@@ -155,7 +155,7 @@ def cursor(host: System) -> str:
 def evidence(
     host: System, unit: str, after_cursor: str = "", invocation: str = "", last: int = 20
 ) -> list[str]:
-    """What the unit wrote since then, or in that run, that may tell why it fails: the last lines."""
+    """The last lines of the unit since then, or of that run, that may tell why it fails."""
     host.run(["journalctl", "--sync"], check=False, timeout=10)
     entries = journal(host, unit, after_cursor, invocation)
     lines = [
