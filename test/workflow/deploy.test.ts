@@ -52,6 +52,8 @@ it('shows everything and changes nothing when it is run by hand with dry-run', a
     inputs: { 'dry-run': 'true' },
   });
   expect(run.lines.join('\n')).toContain('+ExecStart=');
+  // Swap is on only on paper here: what the unit gets with it is said in words.
+  expect(run.lines.join('\n')).toContain('With swap the unit also gets MemoryHigh=600M');
   expect(resultsOf(run)).toEqual({
     'actions/checkout': 'success',
     Swap: 'success',
