@@ -101,12 +101,12 @@ describe('a session', () => {
     await withAgent(script, async (agent) => {
       await agent.look(QUERY);
       await agent.apply([SWAP_ON], META, quiet);
-      await agent.undo('t', META, quiet);
+      await agent.undo(['t'], META, quiet);
     });
     expect(asks).toEqual([
       { id: 1, ask: 'look', query: QUERY },
       { id: 2, ask: 'apply', operations: [SWAP_ON], meta: META },
-      { id: 3, ask: 'undo', transaction: 't', meta: META },
+      { id: 3, ask: 'undo', transactions: ['t'], meta: META },
     ]);
   });
 

@@ -68,6 +68,7 @@ test('the query asks for all facts at once, with the probes', () => {
     swap: { path: '/swapfile' },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
+    releases: { unit: 'x.service' },
     http: { probes },
   });
 });
