@@ -169,10 +169,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     };
   }
 
-  async look<const Query extends FactQuery>(
-    agent: Agent,
-    query: Query,
-  ): Promise<FactsFor<Query>> {
+  async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
     const facts = await agent.look({ transactions: {}, ...query });
     const { transactions } = facts as unknown as FactsFor<{ transactions: object }>;
     if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open')) return facts;

@@ -214,9 +214,7 @@ test('nobody is left: the guard puts the host right by itself, and leaves', asyn
   await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
   const timer = 'systemctl is-active celeriac-guard.timer || true';
   expect(await hand.shell(timer)).toBe('active');
-  await hand.shell(
-    `kill -KILL ${other.agent.hello.pid}; systemctl kill -s KILL ${await scopes()}`,
-  );
+  await hand.shell(`kill -KILL ${other.agent.hello.pid}; systemctl kill -s KILL ${await scopes()}`);
   await hand.shell('for i in $(seq 600); do grep -q old /srv/old && break; sleep 0.1; done');
   expect(await lastEnd()).toContain('"undone"');
   await hand.shell(
