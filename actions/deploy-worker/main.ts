@@ -11,7 +11,8 @@ void runAction('deploy-worker', async (run) => {
     await rollBack(run, agent);
     return;
   }
-  const facts = await agent.look(deployWorkerQuery(desired));
+  const facts = await run.look(agent, deployWorkerQuery(desired));
   const plan = planDeployWorker(facts, desired);
-  await run.carryOut(agent, plan, { subject: desired.unit, unit: desired.unit });
+  const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
+  await run.carryOut(agent, plan, { subject: desired.unit, unit: desired.unit, release });
 });

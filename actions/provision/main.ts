@@ -8,7 +8,7 @@ void runAction('provision', async (run) => {
     swappiness: run.inputs.swappiness,
   };
   await using agent = await run.openAgent();
-  const facts = await agent.look(provisionQuery(desired));
+  const facts = await run.look(agent, provisionQuery(desired));
   const plan = planProvision(facts, desired);
   await run.carryOut(agent, plan, { subject: desired.path });
 });

@@ -104,19 +104,27 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
     ask = message.get("ask")
     if ask == "look":
         return look(message["query"], host)
-    if ask == "apply":
-        from celeriac_host import transaction
-
-        return transaction.apply(message["operations"], message["meta"], host, progress)
-    if ask == "undo":
-        from celeriac_host import transaction
-
-        return transaction.undo(message["transaction"], message["meta"], host, progress)
+    if ask in ("apply", "undo", "follow", "recover", "confirm"):
+        return _change(ask, message, host, progress)
     if ask == "snapshot":
         return importlib.import_module("celeriac_host.snapshot").snapshot(message, host, chunk)
     if ask == "submit":
         return importlib.import_module("celeriac_host.submit").submit(message["request"], host)
     raise Fault(f"nothing is known about asking {ask!r}")
+
+
+def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:
+    from celeriac_host import requests
+
+    if ask == "apply":
+        return requests.apply(message["operations"], message["meta"], host, progress)
+    if ask == "undo":
+        return requests.undo(message["transactions"], message["meta"], host, progress)
+    if ask == "follow":
+        return requests.follow(message["opened"], host, progress)
+    if ask == "recover":
+        return requests.recover(message["meta"], host, progress)
+    return requests.confirm(message["unit"], message["transactions"], message["meta"], host)
 
 
 def look(query: dict[str, Any], host: System) -> dict[str, Any]:

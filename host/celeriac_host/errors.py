@@ -39,10 +39,14 @@ class Fault(OperationError):
 
 
 class RunnerGone(BaseException):
-    """Nobody listens any more: stop, and put things back.
+    """Nobody listens any more, or this process was told to end: stop.
 
     Not an `Exception`, so that no handler of ordinary errors swallows it.
     """
+
+
+class GoingDown(BaseException):
+    """The machine goes down: leave everything as it is, it is put right after the boot."""
 
 
 def describe(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """What a transaction did and what its undo needs, durable before each change.
 
 One JSON object a line: `started`, `kept`, `done`, `already`, `failed`, `undone`, `not-undone` with
-the step's index; `undoing` when putting back begins; `ended` with the result.
+the step's index; `undoing` when putting back begins, by whom and why; `ended` with the result.
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ class Journal:
                 found = str(entry["result"])
             elif entry["event"] == "undoing":
                 found = "open"
+        return found
+
+    def undoing(self) -> dict[str, Any]:
+        """Who put it back and why, where anybody did: empty words for its own failure."""
+        found = {"undoneBy": "", "undoneWhy": ""}
+        for entry in self.entries():
+            if entry["event"] == "undoing":
+                found = {"undoneBy": entry.get("by", ""), "undoneWhy": entry.get("why", "")}
         return found
 
     def reserve(self) -> None:
@@ -130,14 +138,17 @@ def remembered(state: str) -> list[dict[str, Any]]:
         if plan is None:
             continue
         meta = plan["meta"]
+        journal = Journal(os.path.join(root, name))
         found.append(
             {
                 "id": name,
                 "action": meta.get("action", ""),
                 "holder": meta.get("holder", ""),
                 "unit": meta.get("unit"),
+                "sha": meta.get("sha", ""),
                 "startedAt": plan["startedAt"],
-                "state": Journal(os.path.join(root, name)).state(),
+                "state": journal.state(),
+                **journal.undoing(),
             }
         )
     return sorted(found, key=lambda each: float(each["startedAt"]))

@@ -1,6 +1,7 @@
-"""Makes the package importable from memory, then runs the agent: nothing is written to disk.
+"""Makes the package importable from memory, then runs the agent, or the work it is asked for.
 
-The bootstrap executes this file with a global `SOURCES`: module path → source.
+The bootstrap executes this file with a global `SOURCES`: module path → source. The program that a
+transaction leaves on the disk for itself adds `WORDS`: what to do.
 """
 
 from __future__ import annotations
@@ -48,11 +49,15 @@ class MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         exec(self.get_code(module.__name__), module.__dict__)
 
 
-def run(sources: dict[str, str]) -> None:
+def run(sources: dict[str, str], words: Sequence[str]) -> None:
     sys.meta_path.insert(0, MemoryImporter(sources))
-    agent = importlib.import_module("celeriac_host.agent")
-    agent.main()
+    # Part of it is kept as a file on the host, see program.py.
+    vars(importlib.import_module("celeriac_host.program"))["SOURCES"] = sources
+    if words:
+        importlib.import_module("celeriac_host.work").main(words)
+    else:
+        importlib.import_module("celeriac_host.agent").main()
 
 
 if "SOURCES" in globals():
-    run(globals()["SOURCES"])
+    run(globals()["SOURCES"], globals().get("WORDS", ()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import contextmanager
-from typing import Any, Iterator
+from contextlib import suppress
+from typing import Any
 
 from celeriac_host.errors import Fault
 from celeriac_host.system import System
@@ -15,27 +15,84 @@ NOTE_SECONDS = 5.0
 POLL_SECONDS = 0.3
 
 
-@contextmanager
-def held(host: System, meta: dict[str, Any]) -> Iterator[None]:
+class Lock:
+    """Held as long as its handle, or a copy of it in another process, is open."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def label(self, meta: dict[str, Any]) -> None:
+        """Says who holds it, for those who wait."""
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._write(f"{meta['holder']} ({meta['action']}, since {since}, pid {os.getpid()})")
+
+    def release(self) -> None:
+        self._write("")
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Another process has a copy of the handle: from now on it alone holds the lock."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.handle >= 0:
+            self.release()
+
+    def _write(self, text: str) -> None:
+        # Only for people: on a full disk the lock holds without it.
+        with suppress(OSError):
+            os.ftruncate(self.handle, 0)
+            os.pwrite(self.handle, text.encode("utf-8", "replace"), 0)
+
+
+def take(host: System, meta: dict[str, Any]) -> Lock:
     """Waits for it up to `lockTimeoutSeconds`, naming the holder. Raises Fault, RunnerGone."""
-    path = os.path.join(host.state, "lock")
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    handle = _open(host.state)
     try:
         _wait(host, handle, float(meta.get("lockTimeoutSeconds", 0)))
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        _label(handle, f"{meta['holder']} ({meta['action']}, since {since}, pid {os.getpid()})")
-        try:
-            yield
-        finally:
-            _label(handle, "")
+    except BaseException:
+        os.close(handle)
+        raise
+    taken = Lock(handle)
+    taken.label(meta)
+    return taken
+
+
+def try_take(state: str) -> Lock | None:
+    """None when somebody holds it."""
+    handle = _open(state)
+    if _taken(handle, fcntl.LOCK_EX):
+        return Lock(handle)
+    os.close(handle)
+    return None
+
+
+def is_held(state: str) -> bool:
+    """Whether somebody works on the host. Two who ask are not in each other's way."""
+    try:
+        handle = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _taken(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
+
+
+def _open(state: str) -> int:
+    path = os.path.join(state, "lock")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _wait(host: System, handle: int, timeout: float) -> None:
     begun = time.monotonic()
     next_note = begun
-    while not _taken(handle):
+    while not _taken(handle, fcntl.LOCK_EX):
         now = time.monotonic()
         holder = os.pread(handle, 4096, 0).decode("utf-8", "replace").strip() or "somebody"
         if now - begun >= timeout:
@@ -49,18 +106,9 @@ def _wait(host: System, handle: int, timeout: float) -> None:
         host.sleep(POLL_SECONDS)
 
 
-def _taken(handle: int) -> bool:
+def _taken(handle: int, kind: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-def _label(handle: int, text: str) -> None:
-    # Only for people: on a full disk the lock holds without it.
-    try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, text.encode("utf-8", "replace"), 0)
-    except OSError:
-        pass

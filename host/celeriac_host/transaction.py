@@ -7,18 +7,15 @@ neither knows of SSH, stdin or stdout.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
-import stat
 import time
 from contextlib import suppress
 from typing import Any, Callable, Sequence
 
-from celeriac_host import aside, files, lock
-from celeriac_host.errors import Fault, OperationError, RunnerGone, describe
+from celeriac_host import aside, files, releases, units
+from celeriac_host.errors import Fault, GoingDown, OperationError, RunnerGone, describe
 from celeriac_host.journal import (
-    BACKUPS,
     PLAN,
     Journal,
     read_plan,
@@ -32,37 +29,6 @@ KEEP_TRANSACTIONS = 20
 Emit = Callable[[Any], object]
 
 
-def apply(
-    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit
-) -> dict[str, Any]:
-    """Under the host's lock. Returns the outcome, also when it was undone. Raises Fault."""
-    for operation in operations:
-        module_of(operation)
-    _make_state(host.state)
-    with lock.held(host, meta):
-        _undo_interrupted(host, emit)
-        folder = _begin(operations, meta, host.state)
-        try:
-            return carry_out(folder, host, emit)
-        finally:
-            _prune(host.state)
-
-
-def undo(ident: str, meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
-    """Puts back what a committed transaction changed, newest step first. Raises Fault."""
-    folder = os.path.join(transactions_folder(host.state), ident)
-    if not re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{4}", ident) or read_plan(folder) is None:
-        raise Fault(f"this host remembers no transaction {ident!r}")
-    with lock.held(host, meta):
-        work = _Work(folder, host, emit)
-        state = work.journal.state()
-        if state == "undone":
-            raise Fault(f"transaction {ident} was undone already")
-        if state == "committed":
-            work.refuse_foreign_changes()
-        return work.put_back(by=meta["holder"])
-
-
 def carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:
     """The operations of plan.json, one after the other; at the first failure all is undone."""
     work = _Work(folder, host, emit)
@@ -71,9 +37,35 @@ def carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:
     return work.put_back()
 
 
-def put_back(folder: str, host: System, emit: Emit) -> dict[str, Any]:
+def put_back(folder: str, host: System, emit: Emit, by: str = "", why: str = "") -> dict[str, Any]:
     """Undoes from the journal alone what was done, and what may be half done."""
-    return _Work(folder, host, emit).put_back()
+    return _Work(folder, host, emit).put_back(by, why)
+
+
+def recall(folder: str, host: System) -> dict[str, Any]:
+    """What became of it, from the journal alone: changes nothing."""
+    work = _Work(folder, host, lambda progress: None)
+    return work.outcome(work.journal.state())
+
+
+def refuse_foreign_changes(folders: Sequence[str]) -> None:
+    """A person's later edit is worth more than our undo. Newest first. Raises Fault."""
+    last: dict[str, dict[str, Any]] = {}
+    for folder in reversed(folders):
+        journal = Journal(folder)
+        plan = read_plan(folder) or {"operations": []}
+        for index in range(len(plan["operations"])):
+            kept = journal.step(index).get("file")
+            if kept is not None:
+                last[kept["path"]] = kept
+    theirs = sorted(path for path, each in last.items() if aside.changed(each))
+    if theirs:
+        names = ", ".join(map(os.path.basename, folders))
+        raise Fault(
+            f"transaction {names} is not undone: {', '.join(theirs)} changed since",
+            evidence=theirs,
+            next="put the change aside, or undo the later transaction first",
+        )
 
 
 def module_of(operation: dict[str, Any]) -> Any:
@@ -99,6 +91,8 @@ class _Work:
         self.emit = emit
         self.id = os.path.basename(folder)
         self.operations: list[dict[str, Any]] = plan["operations"]
+        self.meta: dict[str, Any] = plan["meta"]
+        self.confirm_by: float | None = None
         self.journal = Journal(folder)
         self.failure: dict[str, Any] | None = None
         self.begun = time.monotonic()
@@ -114,41 +108,62 @@ class _Work:
                 self.host.heed()
                 self._do(index, operation)
             self.journal.release()
-            self.journal.write("ended", result="committed")
+            self._release()
+            self.journal.write("ended", result="committed", confirmBy=self.confirm_by)
         except (Exception, RunnerGone) as error:
+            self._leave_when_going_down()
             self._fail(index, error)
             return False
         return True
 
-    def put_back(self, by: str = "") -> dict[str, Any]:
+    def _release(self) -> None:
+        """Before the end is written: what is cut here is put back, and its release with it."""
+        about = self.meta.get("release")
+        if about is None or all(step["status"] != "done" for step in self.steps):
+            return
+        state, unit = self.host.state, self.meta["unit"]
+        releases.record(state, self.id, {"meta": self.meta, "operations": self.operations})
+        within = about.get("confirmWithinSeconds")
+        if within is None:
+            releases.judge(state, unit, [self.id], "confirmed", "", "no verdict was asked for")
+        else:
+            self.confirm_by = releases.await_verdict(state, unit, self.id, float(within))
+
+    def _take_back_release(self, by: str, why: str) -> None:
+        unit = self.meta.get("unit")
+        if "release" not in self.meta or unit is None:
+            return
+        try:
+            releases.judge(self.host.state, unit, [self.id], "rolled-back", by, why)
+            releases.stop_awaiting(self.host.state, unit, self.id)
+        except OSError as error:
+            self.tell({"kind": "note", "message": f"not in the ledger: {describe(error)}"})
+
+    def _leave_when_going_down(self) -> None:
+        """A host that goes down starts nothing any more: the guard goes on after the boot."""
+        if units.going_down(self.host):
+            raise GoingDown
+
+    def put_back(self, by: str = "", why: str = "") -> dict[str, Any]:
         with self.host.shielded():
             self.journal.release()
-            self._record("undoing", by=by)
+            self._record("undoing", by=by, why=why)
             for index in reversed(range(len(self.operations))):
                 if self.steps[index]["status"] in ("done", "failed", "not-undone"):
                     self._undo(index)
             left = any(step["status"] == "not-undone" for step in self.steps)
             result = "undo-failed" if left else "undone"
+            self._take_back_release(by, why)
             self._record("ended", result=result)
             return self.outcome(result)
 
     def outcome(self, result: str) -> dict[str, Any]:
         found: dict[str, Any] = {"transaction": self.id, "result": result, "steps": self.steps}
+        if self.confirm_by is not None:
+            found["confirmBy"] = self.confirm_by
         if self.failure is not None:
             found["failure"] = self.failure
         return found
-
-    def refuse_foreign_changes(self) -> None:
-        """A person's later edit is worth more than our undo."""
-        kept = [self.journal.step(step["index"]).get("file") for step in self.steps]
-        last = {each["path"]: each for each in kept if each is not None}
-        theirs = sorted(path for path, each in last.items() if aside.changed(each))
-        if theirs:
-            raise Fault(
-                f"transaction {self.id} is not undone: {', '.join(theirs)} changed since",
-                evidence=theirs,
-                next="put the change aside, or undo the later transaction first",
-            )
 
     def tell(self, progress: dict[str, Any]) -> None:
         # Whether anybody listens is not this transaction's concern.
@@ -180,6 +195,7 @@ class _Work:
         try:
             undone = module_of(operation).undo(operation, self.host, self.journal.step(index))
         except Exception as error:
+            self._leave_when_going_down()
             reason = describe(error)
             self._record("not-undone", index=index, message=reason)
             self._end_step(index, "not-undone", reason, begun)
@@ -196,7 +212,7 @@ class _Work:
     def _fail(self, index: int, error: BaseException) -> None:
         message = describe(error)
         if isinstance(error, RunnerGone):
-            message = "broken off: the connection to the runner ended"
+            message = "broken off: it was told to end"
         self.failure = {"index": index, "message": message}
         if isinstance(error, OperationError):
             if error.ran is not None:
@@ -208,7 +224,7 @@ class _Work:
         step = self.steps[index]
         seconds = round(time.monotonic() - self.begun, 3)
         step.update(status="failed", message=message, seconds=seconds)
-        self._record("failed", index=index, message=message)
+        self._record("failed", index=index, message=message, failure=self.failure)
         self.tell({"kind": "step-ended", "step": dict(step)})
 
     def _end_step(self, index: int, status: str, message: str, begun: float) -> None:
@@ -226,6 +242,9 @@ class _Work:
     def _recall(self) -> None:
         """How far it came before: another process may have done the steps."""
         for entry in self.journal.entries():
+            if entry["event"] == "ended":
+                self.confirm_by = entry.get("confirmBy")
+            self.failure = entry.get("failure") or self.failure
             index = entry.get("index")
             if not isinstance(index, int) or index >= len(self.steps):
                 continue
@@ -250,72 +269,18 @@ def _skipped(index: int, operation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _make_state(state: str) -> None:
-    for folder in (state, transactions_folder(state), os.path.join(state, "backups")):
-        try:
-            os.makedirs(folder, 0o700, exist_ok=True)
-            about = os.lstat(folder)
-        except OSError as error:
-            raise Fault(
-                f"{folder} can't be made: {error.strerror}; nothing was changed",
-                next="Celeriac needs root, or sudo, and a disk that can be written",
-            ) from None
-        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-            raise Fault(f"{folder} is not a directory of root; nothing was changed")
-        if stat.S_IMODE(about.st_mode) != 0o700:
-            os.chmod(folder, 0o700)
-
-
-def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], state: str) -> str:
-    """Writes down what is to be done, before any of it is."""
-    now = time.time()
-    ident = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + "-" + os.urandom(2).hex()
-    folder = os.path.join(transactions_folder(state), ident)
-    plan = {"id": ident, "startedAt": now, "meta": meta, "operations": list(operations)}
-    try:
-        os.makedirs(os.path.join(folder, BACKUPS), 0o700)
-        os.chmod(folder, 0o700)
-        journal = Journal(folder)
-        journal.reserve()
-        journal.write("opened")
-        content = json.dumps(plan, indent=1).encode("ascii")
-        # Last: a folder without a plan is a transaction that never began.
-        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())
-        files.sync_folder(transactions_folder(state))
-    except OSError as error:
-        files.remove_tree(folder)
-        raise Fault(
-            f"the journal can't be written to {state}: {error.strerror}; nothing was changed",
-            next="free some space on that disk, then run again",
-        ) from None
-    return folder
-
-
-def _undo_interrupted(host: System, emit: Emit) -> None:
-    """The lock is ours: whoever began a transaction that is still open is dead."""
-    for known in remembered(host.state):
-        if known["state"] != "open":
-            continue
-        ident = known["id"]
-        host.note(f"undoing transaction {ident} of {known['holder']}, which was cut short")
-        folder = os.path.join(transactions_folder(host.state), ident)
-        # Its steps are not those of this run: only what it has to say is passed on.
-        outcome = put_back(folder, host, lambda each: each["kind"] == "note" and emit(each))
-        ends = [f"{step['op']}: {step['message']}" for step in outcome["steps"]]
-        how = "is undone now" if outcome["result"] == "undone" else "could not be undone wholly"
-        raise Fault(
-            f"an earlier transaction ({ident}, {known['action']} of {known['holder']}) "
-            f"was cut short and {how}; this run changed nothing",
-            evidence=ends,
-            next="run again: this run's plan was made before that",
-        )
-
-
-def _prune(state: str) -> None:
-    """The last ones are kept; an open one always is."""
+def prune(state: str) -> None:
+    """The last ones of each action are kept: frequent clean-ups don't push deploys out."""
     root = transactions_folder(state)
-    closed = [known["id"] for known in remembered(state) if known["state"] != "open"]
-    names = {known["id"] for known in remembered(state)}
+    known = remembered(state)
+    closed: dict[tuple[str, str], list[str]] = {}
+    for each in known:
+        if each["state"] != "open":
+            closed.setdefault((each["action"], each["unit"] or ""), []).append(each["id"])
+    waiting = {ident for each in releases.all_awaiting(state) for ident in each["transactions"]}
+    names = {each["id"] for each in known}
+    old = [ident for idents in closed.values() for ident in idents[:-KEEP_TRANSACTIONS]]
     never_began = [name for name in os.listdir(root) if name not in names]
-    for ident in [*closed[:-KEEP_TRANSACTIONS], *never_began]:
-        files.remove_tree(os.path.join(root, ident))
+    for ident in [*old, *never_began]:
+        if ident not in waiting:
+            files.remove_tree(os.path.join(root, ident))

@@ -60,6 +60,16 @@ def reload(host: System) -> None:
     control(host, "daemon-reload", shielded=True)
 
 
+UP = ("running", "degraded", "starting", "initializing", "maintenance")
+
+
+def going_down(host: System) -> bool:
+    """Whether the machine is on its way down; systemd may not even answer then."""
+    with host.shielded():
+        done = host.run(["systemctl", "is-system-running"], timeout=30, check=False)
+    return done.out.strip() not in UP
+
+
 def number(value: str | None) -> int:
     """0 for an empty, absent or non-numeric property (`[not set]`)."""
     return int(value) if value and value.isdigit() else 0

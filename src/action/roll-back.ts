@@ -1,22 +1,24 @@
-import { ConfigError, HostError } from '../model/errors.ts';
-import type { TransactionFact } from '../model/facts.ts';
+import { HostError } from '../model/errors.ts';
 import type { Step } from '../model/outcome.ts';
+import { chooseRollBack } from '../plan/roll-back.ts';
 import type { Agent } from '../ports/agent.ts';
-import { formatInstant } from '../report/quantities.ts';
 import type { Run } from './run.ts';
 
 /**
- * Undoes an earlier deploy from the host's own journal.
+ * Undoes earlier deploys from the host's own journals: to the previous release, a named one, or a
+ * single transaction.
  *
- * @throws ConfigError when the host knows no such transaction, or it is undone already
+ * @throws ConfigError when the host knows no such release or transaction, or it is undone already
  * @throws HostError when a step could not be undone
  */
 export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise<void> {
   const { inputs, reporter } = run;
-  const id = inputs['roll-back'];
-  const { transactions } = await agent.look({ transactions: {} });
-  const found = requireDoable(id, transactions);
-  const about = `transaction ${id} of ${formatInstant(found.startedAt)} (${found.holder})`;
+  const { transactions, releases } = await run.look(agent, {
+    transactions: {},
+    releases: { unit: inputs.unit },
+  });
+  const chosen = chooseRollBack(inputs['roll-back'], releases, transactions);
+  const { about } = chosen;
   reporter.output('changed', 'false');
   reporter.output('transaction', '');
   if (inputs['dry-run']) {
@@ -26,7 +28,7 @@ export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise
     return;
   }
   const outcome = await reporter.group(`deploy-worker: undoing ${about}`, () =>
-    agent.undo(id, run.meta(inputs.unit), run.onProgress()),
+    agent.undo(chosen.transactions, run.meta(inputs.unit), run.onProgress()),
   );
   const lines = outcome.steps.map(({ op, message, status }) => ({
     done: status === 'undone',
@@ -47,32 +49,7 @@ export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise
       step: `undo ${about}`,
       undone: said('undone'),
       left: said('not-undone'),
-      next: `put right by hand what is left; the files as they were are in /var/lib/celeriac/transactions/${id}/backups on the host.`,
+      next: `put right by hand what is left; the files as they were are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
     });
   }
-}
-
-/** The newest are those that a person means. */
-const shownTransactions = 5;
-
-function requireDoable(id: string, transactions: readonly TransactionFact[]): TransactionFact {
-  const found = transactions.find((one) => one.id === id);
-  if (found === undefined) {
-    const known = transactions.filter((one) => one.state === 'committed').map((one) => one.id);
-    throw new ConfigError(
-      'input roll-back',
-      `the host knows no transaction ${id}`,
-      known.length === 0
-        ? 'a transaction of this host, which has none yet'
-        : `one of ${known.slice(-shownTransactions).join(', ')}`,
-    );
-  }
-  if (found.state === 'undone') {
-    throw new ConfigError(
-      'input roll-back',
-      `transaction ${id} is undone already`,
-      'a transaction that was committed',
-    );
-  }
-  return found;
 }

@@ -10,12 +10,13 @@ import type { Inputs, ValuesOf } from '../config/input.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
+import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOf, renderChecklistText } from '../report/checklist.ts';
 import { codeFence } from '../report/escape.ts';
-import { outcomeToHostError, renderFailure } from '../report/failure.ts';
+import { describeDeed, outcomeToHostError, renderFailure } from '../report/failure.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
 import { formatDuration } from '../report/quantities.ts';
 import {
@@ -34,6 +35,8 @@ export interface Run<Name extends ActionName> {
   openAgent(): Promise<Agent>;
   /** Who asks, for the host's lock and ledger. */
   meta(unit?: string): TransactionMeta;
+  /** The facts of a whole host: what an earlier run left half-done is put right first, and told. */
+  look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
   /** Prints what the host streams; `plan` is what its steps are counted in. */
   onProgress(plan?: Plan): (progress: Progress) => void;
   /**
@@ -50,6 +53,8 @@ export interface About {
   /** What the run is about: a unit, a path; `null`: the host. */
   readonly subject: string | null;
   readonly unit?: string;
+  /** What is done becomes a release of the unit. */
+  readonly release?: NonNullable<TransactionMeta['release']>;
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
 }
 
@@ -158,9 +163,25 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
       action: this.#name,
       holder: run,
       sha: env.GITHUB_SHA ?? '',
+      actor: env.GITHUB_ACTOR ?? env.USER ?? '',
       lockTimeoutSeconds: this.#host['lock-timeout'],
       ...(unit !== undefined && { unit }),
     };
+  }
+
+  async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
+    const facts = await agent.look({ transactions: {}, ...query });
+    const { transactions } = facts as unknown as FactsFor<{ transactions: object }>;
+    if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open')) return facts;
+    // Open may also mean that another run is at work: then this waits for it, and has nothing to do.
+    const deeds = await this.reporter.group(`${this.#name}: an earlier run has not ended`, () =>
+      agent.recover(this.meta(), this.onProgress()),
+    );
+    for (const deed of deeds) {
+      const { message, whole } = describeDeed(deed);
+      this.reporter[whole ? 'warning' : 'error'](message, this.#name);
+    }
+    return agent.look(query);
   }
 
   onProgress(plan?: Plan): (progress: Progress) => void {
@@ -195,7 +216,14 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
 
   #apply(agent: Agent, plan: Plan, about: About): Promise<Outcome> {
     return this.reporter.group(`${this.#name}: at work on the host`, () =>
-      agent.apply(plan.operations, this.meta(about.unit), this.onProgress(plan)),
+      agent.apply(
+        plan.operations,
+        {
+          ...this.meta(about.unit),
+          ...(about.release !== undefined && { release: about.release }),
+        },
+        this.onProgress(plan),
+      ),
     );
   }
 
@@ -252,6 +280,7 @@ function progressLine(plan: Plan | undefined, progress: Progress): string | null
     case 'note':
       return `    ${progress.message}`;
     case 'chunk':
+    case 'opened':
       return null;
   }
 }

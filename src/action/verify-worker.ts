@@ -2,11 +2,14 @@ import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
 import { lookForStuckRows, type StuckCount } from '../jobs/clean-up.ts';
-import { ConfigError } from '../model/errors.ts';
+import { ConfigError, HostError } from '../model/errors.ts';
+import type { ReleasesFact } from '../model/facts.ts';
 import { seconds } from '../model/units.ts';
+import type { Verdict } from '../model/verdict.ts';
 import { findStrays } from '../plan/strays.ts';
 import type { Agent } from '../ports/agent.ts';
 import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
+import { formatInstant } from '../report/quantities.ts';
 import { describeVerdict } from '../report/summary.ts';
 import { gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
@@ -29,7 +32,7 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
     findStrays: straysOf,
     findStuckRows: () => searchStuckRows(agent, run),
   };
-  const { verdict } = await reporter.group('verify: at work on the host', () =>
+  const { verdict, evidence } = await reporter.group('verify: at work on the host', () =>
     verifyHost(ports, desired),
   );
   const sentence = describeVerdict(verdict);
@@ -41,10 +44,52 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
   for (const check of verdict.checks.filter(({ state }) => state === 'warning')) {
     reporter.warning(`${check.title}: ${check.seen}`, 'verify');
   }
-  run.summarize(agent, { subject: desired.unit, sentence, checklist, checks: verdict.checks });
+  const { awaiting } = evidence.before.releases;
+  const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
+  run.summarize(agent, {
+    subject: desired.unit,
+    sentence: `${sentence}${judged}`,
+    checklist,
+    checks: verdict.checks,
+  });
   if (!verdict.healthy) {
     throw gateError(verdict);
   }
+}
+
+/**
+ * A green verify confirms the release that awaits its verdict; a red one leaves it to go back.
+ *
+ * @throws HostError when it went back while it was being verified
+ */
+async function judgeRelease(
+  run: Run<'verify'>,
+  agent: Agent,
+  verdict: Verdict,
+  { transactions, deadline }: NonNullable<ReleasesFact['awaiting']>,
+): Promise<string> {
+  const { inputs, reporter } = run;
+  const until = `at ${formatInstant(deadline)} the host puts the old worker back by itself`;
+  if (!verdict.healthy) {
+    reporter.warning(`the release of ${inputs.unit} is not confirmed: ${until}`, 'verify');
+    return '';
+  }
+  if (inputs['dry-run'] || !inputs.confirm) {
+    reporter.info(`not confirmed, as asked: ${until}`);
+    return '';
+  }
+  if (!(await agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)))) {
+    throw new HostError(`the release of ${inputs.unit} did not last until it was verified`, {
+      step: `confirm transaction ${transactions.join(', ')}`,
+      evidence: [
+        `it could be confirmed until ${formatInstant(deadline)}: the host put the old worker back then, or another release took its place`,
+      ],
+      next: 'give deploy-worker a longer `confirm-within`, or the gate a shorter `gate-timeout`, then deploy again.',
+    });
+  }
+  const said = `Confirmed: transaction ${transactions.join(', ')} stays.`;
+  reporter.info(said);
+  return ` ${said}`;
 }
 
 /** Whose app can't be told has no strays that can be told apart from other apps' workers. */

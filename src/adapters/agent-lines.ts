@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Hello, JobReport, Outcome, Progress, SnapshotInfo } from '../model/outcome.ts';
+import type { Deed, Hello, JobReport, Outcome, Progress, SnapshotInfo } from '../model/outcome.ts';
 
 /** Bounds of docs/reference/protocol.md. */
 export const LINE_LIMIT_BYTES = 1024 * 1024;
@@ -61,6 +61,7 @@ const outcomeShape = z.object({
   transaction: z.string(),
   result: z.enum(['committed', 'undone', 'undo-failed']),
   steps: z.array(stepShape),
+  confirmBy: z.number().optional(),
   failure: z
     .object({
       index: z.number(),
@@ -72,7 +73,14 @@ const outcomeShape = z.object({
     .optional(),
 });
 
+const deedsShape = z.object({
+  deeds: z.array(outcomeShape.extend({ by: z.string(), why: z.string() })),
+});
+
+const confirmedShape = z.object({ confirmed: z.boolean() });
+
 const progressShape = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('opened'), transactions: z.array(z.string()), live: z.string() }),
   z.object({ kind: z.literal('step-started'), index: z.number(), title: z.string() }),
   z.object({ kind: z.literal('step-ended'), step: stepShape }),
   z.object({ kind: z.literal('note'), message: z.string() }),
@@ -149,6 +157,10 @@ export function readMessage(line: string): AgentMessage | null {
 // The shapes above are checked; the units of the numbers are a promise of the protocol.
 export const readOutcome = (value: unknown): Outcome | null =>
   outcomeShape.safeParse(value).success ? (value as Outcome) : null;
+export const readDeeds = (value: unknown): readonly Deed[] | null =>
+  deedsShape.safeParse(value).success ? (value as { deeds: readonly Deed[] }).deeds : null;
+export const readConfirmed = (value: unknown): boolean | null =>
+  confirmedShape.safeParse(value).data?.confirmed ?? null;
 export const readSnapshotInfo = (value: unknown): SnapshotInfo | null =>
   snapshotShape.safeParse(value).success ? (value as SnapshotInfo) : null;
 export const readJobReport = (value: unknown): JobReport | null =>

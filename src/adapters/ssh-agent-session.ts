@@ -6,9 +6,11 @@ import { HostError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Operation } from '../model/operation.ts';
 import type {
+  Deed,
   Hello,
   JobReport,
   JobRequest,
+  Opened,
   Outcome,
   Progress,
   SnapshotInfo,
@@ -24,6 +26,8 @@ import {
   LINE_LIMIT_BYTES,
   LineSplitter,
   NOISE_LIMIT_BYTES,
+  readConfirmed,
+  readDeeds,
   readJobReport,
   readMessage,
   readOutcome,
@@ -58,6 +62,8 @@ export interface AgentLimits {
   readonly submitMargin: Seconds;
   /** How long to wait for the agent to leave after its bye. */
   readonly bye: Seconds;
+  /** How long to try to get back to a host that works on without us. */
+  readonly reconnect: Seconds;
 }
 
 const DEFAULT_LIMITS: AgentLimits = {
@@ -66,7 +72,10 @@ const DEFAULT_LIMITS: AgentLimits = {
   snapshotSilence: seconds(120),
   submitMargin: seconds(60),
   bye: seconds(5),
+  reconnect: seconds(300),
 };
+
+const RECONNECT_PAUSE = seconds(2);
 
 export interface AgentOptions extends SessionOptions {
   /** The Python program that is sent: path → source. */
@@ -84,55 +93,75 @@ const STDERR_KEPT_CHARACTERS = 16 * 1024;
  * login, or cannot run the agent.
  */
 export async function openAgent(options: AgentOptions, onNote: OnNote): Promise<Agent> {
+  return new SshAgent(await startAgent(options, onNote), options, onNote);
+}
+
+/** One session with the agent in it. */
+interface Started {
+  readonly session: SshSession;
+  readonly link: AgentLink;
+  readonly hello: Hello;
+  readonly startSeconds: Seconds;
+}
+
+async function startAgent(options: AgentOptions, onNote: OnNote): Promise<Started> {
   const clock = options.clock ?? systemClock;
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const session = await openSession(options, onNote);
   try {
     const begun = clock.now();
     const program = packProgram(options.program);
     const command = startCommand(program.length, options.target.user);
     const channel = await session.exec(command, START_STEP);
-    const link = new AgentLink(session, channel, limits);
+    const link = new AgentLink(session, channel, limitsOf(options));
     channel.write(program);
     const hello = await link.hello;
-    return new SshAgent(session, link, hello, limits, seconds(clock.now() - begun));
+    return { session, link, hello, startSeconds: seconds(clock.now() - begun) };
   } catch (error) {
     await session.close();
     throw error;
   }
 }
 
+const limitsOf = (options: AgentOptions): AgentLimits => ({ ...DEFAULT_LIMITS, ...options.limits });
+
 class SshAgent implements Agent {
-  readonly hello: Hello;
-  readonly #session: SshSession;
-  readonly #link: AgentLink;
+  readonly #options: AgentOptions;
   readonly #limits: AgentLimits;
-  readonly #startSeconds: Seconds;
+  readonly #onNote: OnNote;
+  /** The last is the one that is talked to; those before it were lost. */
+  readonly #starts: Started[];
   #closing: Promise<void> | null = null;
 
-  constructor(
-    session: SshSession,
-    link: AgentLink,
-    hello: Hello,
-    limits: AgentLimits,
-    startSeconds: Seconds,
-  ) {
-    this.#session = session;
-    this.#link = link;
-    this.hello = hello;
-    this.#limits = limits;
-    this.#startSeconds = startSeconds;
+  constructor(start: Started, options: AgentOptions, onNote: OnNote) {
+    this.#starts = [start];
+    this.#options = options;
+    this.#limits = limitsOf(options);
+    this.#onNote = onNote;
+  }
+
+  get hello(): Hello {
+    return this.#now.hello;
   }
 
   get traffic(): Traffic {
+    const sum = (of: (start: Started) => number) =>
+      this.#starts.reduce((total, start) => total + of(start), 0);
     return {
-      handshakes: this.#session.handshakes,
-      execs: this.#session.execs,
-      messagesSent: this.#link.sent,
-      messagesReceived: this.#link.received,
-      connectSeconds: this.#session.connectSeconds,
-      startSeconds: this.#startSeconds,
+      handshakes: sum(({ session }) => session.handshakes),
+      execs: sum(({ session }) => session.execs),
+      messagesSent: sum(({ link }) => link.sent),
+      messagesReceived: sum(({ link }) => link.received),
+      connectSeconds: seconds(sum(({ session }) => session.connectSeconds)),
+      startSeconds: seconds(sum(({ startSeconds }) => startSeconds)),
     };
+  }
+
+  get #now(): Started {
+    return this.#starts.at(-1) as Started;
+  }
+
+  get #link(): AgentLink {
+    return this.#now.link;
   }
 
   async look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>> {
@@ -156,9 +185,32 @@ class SshAgent implements Agent {
     return this.#transact({ ask: 'apply', operations, meta }, 'apply the plan', onProgress);
   }
 
-  async undo(transaction: string, meta: TransactionMeta, onProgress: OnProgress): Promise<Outcome> {
-    const step = `undo transaction ${transaction}`;
-    return this.#transact({ ask: 'undo', transaction, meta }, step, onProgress);
+  async undo(
+    transactions: readonly string[],
+    meta: TransactionMeta,
+    onProgress: OnProgress,
+  ): Promise<Outcome> {
+    const step = `undo transaction ${transactions.join(', ')}`;
+    return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
+  }
+
+  async recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]> {
+    const step = 'put right what an earlier run left';
+    const deeds = readDeeds(await this.#link.ask({ ask: 'recover', meta }, step, { onProgress }));
+    if (deeds === null) throw protocolError(step, 'the answer lacks its deeds', []);
+    return deeds;
+  }
+
+  async confirm(
+    unit: string,
+    transactions: readonly string[],
+    meta: TransactionMeta,
+  ): Promise<boolean> {
+    const step = `confirm the release of ${unit}`;
+    const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
+    const confirmed = readConfirmed(answer);
+    if (confirmed === null) throw protocolError(step, 'the answer lacks what was confirmed', []);
+    return confirmed;
   }
 
   async snapshot(
@@ -219,21 +271,66 @@ class SshAgent implements Agent {
     await this.close();
   }
 
+  /**
+   * Asks for work that the host does on its own; when the connection goes, makes another one and
+   * follows it from there. No total limit: it takes what its operations take, and keepalives tell
+   * a dead link.
+   */
   async #transact(
     message: Readonly<Record<string, unknown>>,
     step: string,
     onProgress: OnProgress,
   ): Promise<Outcome> {
-    // No total limit: a transaction takes what its operations take, and keepalives tell a dead link.
-    const answer = await this.#link.ask(message, step, { onProgress });
-    const outcome = readOutcome(answer);
-    if (outcome === null) throw protocolError(step, 'the answer is not an outcome', []);
-    return outcome;
+    let opened: Opened | null = null;
+    let told = 0;
+    let question = message;
+    for (;;) {
+      // Another connection streams from the beginning.
+      let toSkip = told;
+      const listen = (progress: Progress): void => {
+        if (progress.kind === 'opened') {
+          opened = { transactions: progress.transactions, live: progress.live };
+        } else if (opened !== null && toSkip > 0) {
+          toSkip -= 1;
+        } else {
+          told += opened === null ? 0 : 1;
+          onProgress(progress);
+        }
+      };
+      try {
+        const answer = await this.#link.ask(question, step, { onProgress: listen });
+        const outcome = readOutcome(answer);
+        if (outcome === null) throw protocolError(step, 'the answer is not an outcome', []);
+        return outcome;
+      } catch (error) {
+        if (opened === null || !this.#link.isLost) throw error;
+        await this.#reconnect(error);
+        question = { ask: 'follow', opened };
+      }
+    }
+  }
+
+  /** @throws the loss itself when the host does not come back in time */
+  async #reconnect(loss: unknown): Promise<void> {
+    const clock = this.#options.clock ?? systemClock;
+    const end = clock.now() + this.#limits.reconnect;
+    this.#onNote('the connection was lost; the host works on without it. Connecting again');
+    for (;;) {
+      try {
+        this.#starts.push(await startAgent(this.#options, this.#onNote));
+        this.#onNote('connected again: following the work on the host');
+        return;
+      } catch {
+        if (clock.now() >= end) throw loss;
+        await clock.sleep(RECONNECT_PAUSE);
+      }
+    }
   }
 
   async #leave(): Promise<void> {
-    await this.#link.sayBye(this.#limits.bye);
-    await this.#session.close();
+    const { link, session } = this.#now;
+    await link.sayBye(this.#limits.bye);
+    await session.close();
   }
 }
 
@@ -281,6 +378,8 @@ class AgentLink {
   #noiseBytes = 0;
   #stderr = '';
   #failure: HostError | null = null;
+  /** The connection or the agent went; not that they misunderstand each other. */
+  isLost = false;
   #lastId = 0;
   sent = 0;
   received = 0;
@@ -311,6 +410,7 @@ class AgentLink {
     });
     session.onLost((reason) => {
       ended.resolve();
+      this.isLost ||= this.#state === 'ready';
       this.#fail((point) => session.lostError(point, reason));
     });
   }
@@ -374,7 +474,7 @@ class AgentLink {
       this.#pending.delete(id);
     };
     const expire = (limit: Seconds) => () => {
-      // The agent is stuck and nothing it says later can be trusted: end-of-file makes it undo.
+      // The agent is stuck and nothing it says later can be trusted.
       this.#fail((point) => timeoutError(point, limit));
       this.#session.destroy();
     };
@@ -476,7 +576,7 @@ class AgentLink {
         try {
           pending.onMessage(message.progress);
         } catch (error) {
-          // Whoever follows the progress cannot go on: let go of the host, which then undoes.
+          // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
           pending.reject(error instanceof Error ? error : new Error(String(error)));
           this.#breakOff('its progress could not be followed', []);
         }
@@ -493,6 +593,7 @@ class AgentLink {
       this.#fail(closedError);
       return;
     }
+    this.isLost ||= this.#state === 'ready';
     const how = code === null ? (signal ?? 'no exit code') : `exit code ${code}`;
     this.#fail(
       (point) =>

@@ -170,14 +170,19 @@ export const deployWorkerInputs = {
     },
     ['when-needed', 'always'],
   ),
+  'confirm-within': optionalDurationInput({
+    description:
+      'Unless a green verify confirms it within this time, the host puts the old worker back by itself; `off`: it stays without.',
+    fallback: '15m',
+  }),
   'roll-back': patternInput(
     {
       description:
-        'Instead of deploying: the `transaction` of an earlier run of this action, to be undone.',
+        'Instead of deploying: undo releases. `previous`, the number of the release to go back to (`0`: as it was before Celeriac), or the `transaction` of an earlier run, to be undone.',
       fallback: '',
     },
-    'a transaction such as 20261122T131500-4f2a',
-    /^(?:[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
+    'previous, a number, or a transaction such as 20261122T131500-4f2a',
+    /^(?:previous|[0-9]{1,6}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
   ),
 } as const;
 
@@ -322,6 +327,10 @@ export const verifyInputs = {
   database,
   threshold,
   'snapshot-limit': cleanupInputs['snapshot-limit'],
+  confirm: booleanInput({
+    description: 'When everything is well, the release that awaits its verdict stays.',
+    fallback: 'true',
+  }),
 } as const;
 
 export type HostValues = ValuesOf<typeof hostInputs>;

@@ -19,6 +19,7 @@ export interface FactArguments {
   /** SQLite files: those named, or those found below the unit's WorkingDirectory. */
   readonly stores: { readonly paths: readonly string[] } | { readonly unit: string };
   readonly transactions: { readonly unit?: string };
+  readonly releases: { readonly unit: string };
 }
 
 export interface FactAnswers {
@@ -34,6 +35,7 @@ export interface FactAnswers {
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly transactions: readonly TransactionFact[];
+  readonly releases: ReleasesFact;
 }
 
 export type FactName = keyof FactArguments;
@@ -254,4 +256,34 @@ export interface TransactionFact {
   readonly holder: string;
   readonly startedAt: EpochSeconds;
   readonly state: 'open' | 'committed' | 'undone' | 'undo-failed';
+  /** Who put it back: a run, or `the host itself`; empty when it failed, or was not. */
+  readonly undoneBy: string;
+  readonly undoneWhy: string;
+}
+
+/** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */
+export interface ReleasesFact {
+  /** Oldest first. */
+  readonly releases: readonly ReleaseFact[];
+  /** Releases that go back by themselves unless a verify confirms them; newest first. */
+  readonly awaiting: {
+    readonly transactions: readonly string[];
+    readonly deadline: EpochSeconds;
+  } | null;
+  /** Whether the host's timer looks after it. */
+  readonly guarded: boolean;
+}
+
+export interface ReleaseFact {
+  readonly release: number;
+  /** `null`: release 0. */
+  readonly transaction: string | null;
+  readonly at: EpochSeconds;
+  readonly holder: string;
+  readonly actor: string;
+  readonly sha: string;
+  readonly verdict: 'none' | 'confirmed' | 'rolled-back';
+  readonly why: string;
+  /** False once its journal was pruned: it can't be undone any more. */
+  readonly kept: boolean;
 }

@@ -36,10 +36,27 @@ export interface Outcome {
   readonly result: 'committed' | 'undone' | 'undo-failed';
   readonly steps: readonly Step[];
   readonly failure?: StepFailure;
+  /** Committed, and undone by the host itself at this time unless a verify confirms it before. */
+  readonly confirmBy?: EpochSeconds;
+}
+
+/** What can be followed over another connection, once the work has begun. */
+export interface Opened {
+  readonly transactions: readonly string[];
+  /** Where the host streams its progress. */
+  readonly live: string;
+}
+
+/** A transaction that was cut short, or a roll-back that was, and what the host made of it. */
+export interface Deed extends Outcome {
+  /** Who had it undone. */
+  readonly by: string;
+  readonly why: string;
 }
 
 /** Streamed while something runs. */
 export type Progress =
+  | ({ readonly kind: 'opened' } & Opened)
   | { readonly kind: 'step-started'; readonly index: number; readonly title: string }
   | { readonly kind: 'step-ended'; readonly step: Step }
   | { readonly kind: 'note'; readonly message: string }
@@ -51,8 +68,12 @@ export interface TransactionMeta {
   /** Who asks, for the lock and the ledger: run URL, else user and host. */
   readonly holder: string;
   readonly sha: string;
+  /** The person or bot that set the run off. */
+  readonly actor?: string;
   readonly unit?: string;
   readonly lockTimeoutSeconds: Seconds;
+  /** It becomes a release of the unit in the host's ledger; `null`: no verdict is awaited. */
+  readonly release?: { readonly confirmWithinSeconds: Seconds | null };
 }
 
 export interface SnapshotInfo {

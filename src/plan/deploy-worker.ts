@@ -9,6 +9,7 @@ import { findCeleryCall } from '../systemd/celery-call.ts';
 import { isExpanded, type WorkerLine } from '../systemd/exec-line.ts';
 import { interpreterOfCommand } from '../systemd/interpreter.ts';
 import { microseconds } from '../systemd/values.ts';
+import { describePast } from './past.ts';
 import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from './strays.ts';
 import { unifiedDiff } from './text-diff.ts';
 import {
@@ -107,6 +108,7 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
       ...describeMemory(facts, desired, unit),
       ...describeLeftAlone(strays),
       ...describeHost(facts, desired, unit),
+      ...describePast(facts.transactions),
     ],
   };
 }
@@ -592,11 +594,6 @@ function describeHost(
     warn(
       'there are too many files below WorkingDirectory= to look at them all: newer code may go unseen, `restart: always` is safe',
     );
-  }
-  const newest = [...facts.transactions].sort((a, b) => a.startedAt - b.startedAt).at(-1);
-  if (newest?.state === 'open' || newest?.state === 'undo-failed') {
-    const how = newest.state === 'open' ? 'was never finished' : 'could not be undone';
-    warn(`the transaction ${newest.id} (${newest.action}, by ${newest.holder}) ${how}`);
   }
   return findings;
 }

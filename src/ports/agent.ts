@@ -1,6 +1,7 @@
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Operation } from '../model/operation.ts';
 import type {
+  Deed,
   Hello,
   JobReport,
   JobRequest,
@@ -28,14 +29,25 @@ export interface Agent extends AsyncDisposable {
   readonly hello: Hello;
   readonly traffic: Traffic;
   look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>>;
-  /** Runs the operations as one transaction; resolves also when it was undone. */
+  /**
+   * Runs the operations as one transaction; resolves also when it was undone. It goes on without
+   * this connection; a new one is made to follow it.
+   */
   apply(
     operations: readonly Operation[],
     meta: TransactionMeta,
     onProgress: OnProgress,
   ): Promise<Outcome>;
-  /** Undoes a committed transaction from its journal. */
-  undo(transaction: string, meta: TransactionMeta, onProgress: OnProgress): Promise<Outcome>;
+  /** Undoes committed transactions from their journals, in this order: the newest first. */
+  undo(
+    transactions: readonly string[],
+    meta: TransactionMeta,
+    onProgress: OnProgress,
+  ): Promise<Outcome>;
+  /** Puts right what an earlier run left half-done; empty when there is nothing of the kind. */
+  recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]>;
+  /** These releases of the unit, which await their verdict, stay. False: they no longer do. */
+  confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
   /** A consistent copy of a SQLite file, whole, in memory. */
   snapshot(
     database: string,

@@ -1,6 +1,6 @@
 import { ConfigError, GateError, HostError } from '../model/errors.ts';
 import type { Operation } from '../model/operation.ts';
-import type { Outcome, Step, StepFailure } from '../model/outcome.ts';
+import type { Deed, Outcome, Step, StepFailure } from '../model/outcome.ts';
 import { sanitizeLogLine, stripControls, toOneLine } from './escape.ts';
 
 /** Where the failure happened: names for its first line. */
@@ -67,6 +67,19 @@ export function outcomeToHostError(
     left: linesOf('not-undone'),
     next: nextAfter(outcome, operation?.op),
   });
+}
+
+/** What the host made of something that was cut short: for the run that found it so. */
+export function describeDeed(deed: Deed): { readonly message: string; readonly whole: boolean } {
+  const whole = deed.result === 'undone';
+  const left = deed.steps.filter(({ status }) => status === 'not-undone');
+  const end = whole
+    ? 'it is put back now, and this run goes on'
+    : `not all of it could be put back: ${left.map(({ message }) => message).join('; ')}`;
+  return {
+    message: `Transaction ${deed.transaction} had not ended: ${deed.why}. ${end[0]?.toUpperCase()}${end.slice(1)}.`,
+    whole,
+  };
 }
 
 function commandOf(failure: StepFailure | undefined): {

@@ -3,7 +3,7 @@ import type { Outcome } from '../model/outcome.ts';
 import type { Check, Verdict } from '../model/verdict.ts';
 import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
 import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
-import { formatCount, formatDuration } from './quantities.ts';
+import { formatCount, formatDuration, formatInstant } from './quantities.ts';
 
 /** What a run cost on the wire, as the agent counts it. */
 export interface WireCost {
@@ -84,12 +84,19 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   if (outcome === null) return `Dry run: ${count} planned, nothing was changed.`;
   switch (outcome.result) {
     case 'committed':
-      return `Done: ${count}, transaction ${outcome.transaction}.`;
+      return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}`;
     case 'undone':
       return `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`;
     case 'undo-failed':
       return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
   }
+}
+
+/** Said plainly: whoever runs deploy-worker alone would wonder at a worker that changes back. */
+function describeWait({ confirmBy }: Outcome): string {
+  return confirmBy === undefined
+    ? ''
+    : ` It awaits its verdict: unless verify confirms it by ${formatInstant(confirmBy)}, the host puts the old worker back by itself.`;
 }
 
 /** `Healthy: 12 checks passed, 1 warning, 1 not checked.` */

@@ -3,7 +3,15 @@ import type { JobReport, JobRequest } from '../model/outcome.ts';
 import type { Seconds } from '../model/units.ts';
 
 /** The facts that verify asks for, all in one message. */
-export type VerifyFactName = 'host' | 'unit' | 'workers' | 'swap' | 'journal' | 'kernel' | 'http';
+export type VerifyFactName =
+  | 'host'
+  | 'unit'
+  | 'workers'
+  | 'swap'
+  | 'journal'
+  | 'kernel'
+  | 'http'
+  | 'releases';
 export type VerifyFacts = Pick<FactAnswers, VerifyFactName>;
 export type VerifyQuery = Required<Pick<FactQuery, VerifyFactName>>;
 

@@ -49,6 +49,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
     journal: { unit },
     kernel: { unit },
     http: { probes: desired.probes },
+    releases: { unit },
   };
 }
 

@@ -145,7 +145,7 @@ describe.each(['fail', 'reset', 'delete'] as const)('%s', (action) => {
     expect(await run(`stat -c '%U %a' ${backup}`)).toBe('root 600');
     expect(await dump(backup)).toBe(before);
 
-    const undone = await agent.undo(outcome.transaction, meta, quiet);
+    const undone = await agent.undo([outcome.transaction], meta, quiet);
     expect(undone.result).toBe('undone');
     expect(sorted(await dump())).toEqual(sorted(before));
     expect(await owners()).toBe(ownedByDeploy);

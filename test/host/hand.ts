@@ -62,7 +62,7 @@ export class Hand implements AsyncDisposable {
 
   /** Undoes what must be undone wholly. */
   async undo(transaction: string): Promise<Outcome> {
-    const outcome = await this.agent.undo(transaction, META, (each) => {
+    const outcome = await this.agent.undo([transaction], META, (each) => {
       this.progress.push(each);
     });
     if (outcome.result !== 'undone') throw new Error(JSON.stringify(outcome, null, 1));

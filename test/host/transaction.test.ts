@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { HostError } from '../../src/model/errors.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
-import { Hand, messages, type PlainOperation, sha256, statuses } from './hand.ts';
+import { Hand, META, messages, type PlainOperation, sha256, statuses } from './hand.ts';
 
 let hand: Hand;
 const STATE = '/var/lib/celeriac';
@@ -142,54 +142,111 @@ test('a person who edits in the middle keeps the edit; the rest is put back', as
   expect(await hand.shell('ls /srv')).toBe('old');
 });
 
-test('the link is cut: the host is as before, and the transaction closed', async () => {
+/** The scopes in which a transaction is being worked on. */
+const scopes = () =>
+  hand.shell("systemctl list-units --plain --no-legend 'celeriac-*.scope' | cut -d' ' -f1");
+
+test('the runner is gone: the work on the host goes on to its end', async () => {
   for (const user of ['root', 'deploy'] as const) {
     const other = await Hand.open(hand.machine, user);
-    const [running] = await reach(other, [
-      write('/srv/old', 'new\n', 'old\n'),
-      write('/srv/d', 'd'),
-      watch(600),
-    ]);
-    // The process of sshd that carries the connection.
+    await reach(other, [write('/srv/old', 'new\n', 'old\n'), write('/srv/d', 'd'), watch(8)]);
+    // The agent, and the process of sshd that carries the connection: no way back.
+    const { pid } = other.agent.hello;
     await hand.shell(
-      `pid=${other.agent.hello.pid}; until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(awk '/^PPid/ { print $2 }' /proc/$pid/status); done; kill -KILL $pid`,
+      `pid=${pid}; until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(awk '/^PPid/ { print $2 }' /proc/$pid/status); done; kill -KILL ${pid} $pid`,
     );
-    await refusal(running ?? Promise.resolve());
-    expect(await lastEnd()).toContain('"undone"');
-    expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
-    await hand.shell(`while kill -0 ${other.agent.hello.pid} 2>/dev/null; do sleep 0.1; done`);
+    expect(await lastEnd()).toContain('"committed"');
+    expect(await hand.shell('cat /srv/old; ls /srv')).toBe('new\nd\nold');
+    await hand.shell('rm /srv/*; echo old >/srv/old');
     await other.agent.close();
   }
 });
 
-test('the agent is told to end: the same, and its child is ended', async () => {
+test('a connection that is lost is made again, and follows the work to its end', async () => {
   const other = await Hand.open(hand.machine);
+  const [running] = await reach(other, [write('/srv/d', 'd'), watch(12)]);
+  const { pid } = other.agent.hello;
+  await hand.shell(
+    `pid=${pid}; until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(awk '/^PPid/ { print $2 }' /proc/$pid/status); done; kill -KILL $pid; systemctl restart ssh`,
+  );
+  const outcome = await running;
+  expect(outcome?.result).toBe('committed');
+  expect(outcome && statuses(outcome)).toEqual(['done', 'done']);
+  expect(other.agent.traffic).toMatchObject({ handshakes: 2, execs: 2 });
+  const started = other.progress.flatMap((each) =>
+    each.kind === 'step-started' ? [each.index] : [],
+  );
+  expect(started).toEqual([0, 1]);
+  await hand.undo(outcome?.transaction ?? '');
+  await other.agent.close();
+});
+
+test('the work is told to end: all is undone, and its child is ended', async () => {
   await hand.machine.writeFile(
     '/etc/systemd/system/slow.service',
     '[Service]\nType=notify\nExecStart=/bin/sleep 600\n',
   );
   await hand.shell('systemctl daemon-reload');
-  const [running] = await reach(other, [
+  const [running] = await reach(hand, [
     write('/srv/d', 'd'),
     { op: 'start-unit', unit: 'slow.service', timeoutSeconds: seconds(600) },
   ]);
-  await hand.shell(
-    `until pgrep -x systemctl >/dev/null; do sleep 0.1; done; kill -TERM ${other.agent.hello.pid}`,
-  );
-  await running?.catch(() => {});
-  expect(await lastEnd()).toContain('"undone"');
+  await hand.shell('until pgrep -f "systemctl .* start -- slow" >/dev/null; do sleep 0.1; done');
+  await hand.shell(`systemctl stop ${await scopes()}`);
+  const outcome = await running;
+  expect(outcome?.result).toBe('undone');
+  expect(outcome?.failure?.message).toContain('it was told to end');
   expect(await hand.shell('ls /srv; systemctl show -P ActiveState slow')).toBe('old\ninactive');
   expect(await hand.shell('pgrep -xc systemctl || true')).toBe('0');
-  await other.agent.close();
 });
 
-test('the agent is killed: the next run undoes what it left, and says so', async () => {
+test('the work is killed: whoever follows it has the host put right', async () => {
+  const [running] = await reach(hand, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
+  await hand.shell(`systemctl kill -s KILL ${await scopes()}`);
+  const outcome = await running;
+  expect(outcome?.result).toBe('undone');
+  expect(outcome && statuses(outcome)).toEqual(['undone', 'failed']);
+  expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
+});
+
+test('nobody is left: the guard puts the host right by itself, and leaves', async () => {
   const other = await Hand.open(hand.machine);
-  const [running] = await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
-  await hand.shell(`kill -KILL ${other.agent.hello.pid}`);
-  await refusal(running ?? Promise.resolve());
-  await other.agent.close();
-  expect(await hand.shell('cat /srv/old')).toBe('new');
+  await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
+  const timer = 'systemctl is-active celeriac-guard.timer || true';
+  expect(await hand.shell(timer)).toBe('active');
+  await hand.shell(`kill -KILL ${other.agent.hello.pid}; systemctl kill -s KILL ${await scopes()}`);
+  await hand.shell('for i in $(seq 600); do grep -q old /srv/old && break; sleep 0.1; done');
+  expect(await lastEnd()).toContain('"undone"');
+  await hand.shell(
+    'while systemctl is-active -q celeriac-guard.timer; do sleep 0.2; done; ! ls /etc/systemd/system/timers.target.wants/celeriac-guard.timer 2>/dev/null',
+  );
+  const { transactions } = await hand.agent.look({ transactions: {} });
+  expect(transactions.at(-1)).toMatchObject({
+    state: 'undone',
+    undoneBy: 'the host itself',
+    undoneWhy: expect.stringContaining('it was cut short'),
+  });
+  await other.agent.close().catch(() => {});
+});
+
+test('a run finds what was cut short before the guard did: puts it right and says so', async () => {
+  const cut = async () => {
+    const other = await Hand.open(hand.machine);
+    await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
+    await hand.shell(
+      `systemctl stop celeriac-guard.timer; kill -KILL ${other.agent.hello.pid}; systemctl kill -s KILL ${await scopes()}`,
+    );
+    await other.agent.close().catch(() => {});
+    expect(await hand.shell('cat /srv/old')).toBe('new');
+  };
+  await cut();
+  const deeds = await hand.agent.recover(META, () => {});
+  expect(deeds).toHaveLength(1);
+  expect(deeds[0]).toMatchObject({ result: 'undone', by: 'the host itself' });
+  expect(await hand.shell('cat /srv/old')).toBe('old');
+  expect(await hand.agent.recover(META, () => {})).toEqual([]);
+
+  await cut();
   const { message, failure } = await refusal(hand.apply([write('/srv/e', 'e')]));
   expect(message).toContain('was cut short and is undone now; this run changed nothing');
   expect(failure.next).toContain('run again');
@@ -244,7 +301,9 @@ test('a full disk: no journal, no change; full in the middle, undone all the sam
   ]);
   expect(small.failure?.message).toContain('No space left on device: /mnt/full/big');
   expect(small.result).toBe('undone');
-  expect(await hand.shell('ls /srv; ls -A /mnt/full')).toBe('old\nbackups\nlock\ntransactions');
+  expect(await hand.shell('ls /srv; ls -A /mnt/full')).toBe(
+    'old\nbackups\nlock\nprogram.py\ntransactions',
+  );
 });
 
 test('the last 20 are kept, an open one always', async () => {

@@ -7,7 +7,7 @@ from typing import Any
 from celeriac_host.journal import remembered
 from celeriac_host.system import System
 
-FIELDS = ("id", "action", "holder", "startedAt", "state")
+FIELDS = ("id", "action", "holder", "startedAt", "state", "undoneBy", "undoneWhy")
 
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:

@@ -101,12 +101,12 @@ describe('a session', () => {
     await withAgent(script, async (agent) => {
       await agent.look(QUERY);
       await agent.apply([SWAP_ON], META, quiet);
-      await agent.undo('t', META, quiet);
+      await agent.undo(['t'], META, quiet);
     });
     expect(asks).toEqual([
       { id: 1, ask: 'look', query: QUERY },
       { id: 2, ask: 'apply', operations: [SWAP_ON], meta: META },
-      { id: 3, ask: 'undo', transaction: 't', meta: META },
+      { id: 3, ask: 'undo', transactions: ['t'], meta: META },
     ]);
   });
 
@@ -441,6 +441,59 @@ describe('a transaction', () => {
       const error = await refusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toContain('the answer is not an outcome');
     });
+  });
+
+  test('goes on without its connection, and is followed over another one', async () => {
+    const asks: FakeAsk[] = [];
+    const opened = { transactions: ['20261122T131500-4f2a'], live: 'x' };
+    const titles = ['first', 'second', 'third'];
+    const tell = (ask: FakeAsk, agent: FakeAgentHandle, count: number) => {
+      agent.say({ id: ask.id, progress: { kind: 'opened', ...opened } });
+      for (const [index, title] of titles.slice(0, count).entries()) {
+        agent.say({ id: ask.id, progress: { kind: 'step-started', index, title } });
+      }
+    };
+    const script: FakeAgent = {
+      onAsk: (ask, agent) => {
+        asks.push(ask);
+        if (ask.ask === 'apply') {
+          tell(ask, agent, 2);
+          setTimeout(() => agent.connection.end(), 50);
+          return;
+        }
+        tell(ask, agent, 3);
+        const outcome = { transaction: 't', result: 'committed', steps: [] };
+        agent.say({ id: ask.id, answer: outcome });
+      },
+    };
+    const seen: Progress[] = [];
+    await withAgent(script, async (agent) => {
+      const outcome = await agent.apply([SWAP_ON], META, (each) => seen.push(each));
+      expect(outcome.result).toBe('committed');
+      expect(agent.traffic).toMatchObject({ handshakes: 2, execs: 2 });
+    });
+    expect(asks.map(({ ask }) => ask)).toEqual(['apply', 'follow']);
+    expect(asks[1]).toMatchObject({ opened });
+    // Each once, though the second connection told them again.
+    expect(seen.map((each) => each.kind === 'step-started' && each.title)).toEqual(titles);
+  });
+
+  test('whose host does not come back says where the connection was lost', async () => {
+    let server: TestServer | undefined;
+    const script: FakeAgent = {
+      onAsk: (ask, agent) => {
+        const opened = { transactions: ['t'], live: 't' };
+        agent.say({ id: ask.id, progress: { kind: 'opened', ...opened } });
+        void server?.[Symbol.asyncDispose]();
+      },
+    };
+    server = await TestServer.start({ onExec: fakeAgent(script) });
+    const clock = new TestClock();
+    const agent = await openAgent({ target: server.target(), program: PROGRAM, clock }, quiet);
+    const error = await refusal(agent.apply([SWAP_ON], META, quiet));
+    expect(error.message).toContain('was lost at: apply the plan');
+    expect(clock.now()).toBeGreaterThanOrEqual(300);
+    await agent.close();
   });
 
   test('whose progress cannot be followed is let go of', async () => {

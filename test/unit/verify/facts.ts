@@ -125,6 +125,7 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
     },
     journal: { since: epochSeconds(now - 960), entries: 120, suspects: [], tail: [] },
     kernel: { since: epochSeconds(now - 960), outOfMemory: [], readable: true },
+    releases: { releases: [], awaiting: null, guarded: false },
     http: [],
     ...changes,
   };

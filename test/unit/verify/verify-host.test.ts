@@ -57,7 +57,7 @@ function host(
   return { ports, asked, requests, progress, judged };
 }
 
-const everything = 'look host unit workers swap journal kernel http';
+const everything = 'look host unit workers swap journal kernel http releases';
 
 test('the query asks for all facts at once, with the probes', () => {
   const probes = [{ url: 'http://localhost/', timeoutSeconds: seconds(5) }];
@@ -68,6 +68,7 @@ test('the query asks for all facts at once, with the probes', () => {
     swap: { path: '/swapfile' },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },
+    releases: { unit: 'x.service' },
     http: { probes },
   });
 });

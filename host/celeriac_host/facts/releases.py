@@ -1,0 +1,35 @@
+"""The releases of a unit, as the ledger tells, and what awaits its verdict."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celeriac_host import guard, releases
+from celeriac_host.journal import read_plan, transactions_folder
+from celeriac_host.system import System
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    unit = args["unit"]
+    waiting = releases.awaiting(host.state, unit)
+    return {
+        "releases": [_shown(each, host) for each in releases.of_unit(host.state, unit)],
+        "awaiting": None
+        if waiting is None
+        else {"transactions": waiting["transactions"], "deadline": waiting["deadline"]},
+        "guarded": guard.is_armed(),
+    }
+
+
+def _shown(release: dict[str, Any], host: System) -> dict[str, Any]:
+    ident = release["transaction"]
+    folder = os.path.join(transactions_folder(host.state), ident or "")
+    return {
+        **{name: release[name] for name in ("release", "transaction", "at", "holder", "sha")},
+        "actor": release["actor"],
+        "verdict": release["verdict"],
+        "why": release.get("why", ""),
+        # Its journal is still there: without it there is nothing to undo it from.
+        "kept": ident is not None and read_plan(folder) is not None,
+    }

@@ -1,0 +1,100 @@
+import { ConfigError } from '../model/errors.ts';
+import type { ReleaseFact, ReleasesFact, TransactionFact } from '../model/facts.ts';
+import { formatInstant } from '../report/quantities.ts';
+
+export interface RollBack {
+  /** To be undone in this order: the newest first. */
+  readonly transactions: readonly string[];
+  /** What is taken back, for people. */
+  readonly about: string;
+}
+
+/** The newest are those that a person means. */
+const shown = 5;
+
+/**
+ * What has to be undone to come to `target`: `previous`, the number of a release (0: as it was
+ * before Celeriac), or a transaction, which is itself undone.
+ *
+ * @throws ConfigError when the host knows no such release or transaction, or can't undo it any more
+ */
+export function chooseRollBack(
+  target: string,
+  { releases }: ReleasesFact,
+  transactions: readonly TransactionFact[],
+): RollBack {
+  const standing = releases.filter(
+    ({ transaction, verdict }) => transaction !== null && verdict !== 'rolled-back',
+  );
+  if (target === 'previous') {
+    const newest = standing.at(-1);
+    if (newest === undefined) {
+      throw refuse('nothing was released on this host', 'a unit that was deployed before');
+    }
+    return undoAll([newest]);
+  }
+  if (/^[0-9]+$/.test(target)) return undoAll(newerThan(Number(target), releases, standing));
+  return { transactions: [target], about: aboutTransaction(target, transactions) };
+}
+
+function newerThan(
+  release: number,
+  releases: readonly ReleaseFact[],
+  standing: readonly ReleaseFact[],
+): readonly ReleaseFact[] {
+  const found = releases.find((one) => one.release === release);
+  const numbers = [0, ...standing.map((one) => one.release)].slice(-shown).join(', ');
+  if (found === undefined) {
+    throw refuse(
+      `there is no release ${release}`,
+      releases.length === 0 ? 'a unit that was deployed before' : `one of ${numbers}`,
+    );
+  }
+  if (found.verdict === 'rolled-back') {
+    throw refuse(`release ${release} was itself rolled back`, `one of ${numbers}`);
+  }
+  const newer = standing.filter((one) => one.release > release);
+  if (newer.length === 0) {
+    throw refuse(`release ${release} is what the host runs`, `an earlier one of ${numbers}`);
+  }
+  return newer;
+}
+
+function undoAll(releases: readonly ReleaseFact[]): RollBack {
+  const lost = releases.filter(({ kept }) => !kept);
+  if (lost.length > 0) {
+    throw refuse(
+      `the host no longer keeps what it needs to undo release ${lost.map(({ release }) => release).join(', ')}`,
+      'a newer release',
+    );
+  }
+  const newestFirst = releases.toReversed();
+  const names = newestFirst.map(
+    ({ release, sha, at }) =>
+      `release ${release}${sha === '' ? '' : ` (${sha.slice(0, 7)})`} of ${formatInstant(at)}`,
+  );
+  return {
+    transactions: newestFirst.flatMap(({ transaction }) => transaction ?? []),
+    about: names.join(', '),
+  };
+}
+
+function aboutTransaction(id: string, transactions: readonly TransactionFact[]): string {
+  const found = transactions.find((one) => one.id === id);
+  if (found === undefined) {
+    const known = transactions.filter((one) => one.state === 'committed').map((one) => one.id);
+    throw refuse(
+      `the host knows no transaction ${id}`,
+      known.length === 0
+        ? 'a transaction of this host, which has none yet'
+        : `one of ${known.slice(-shown).join(', ')}`,
+    );
+  }
+  if (found.state === 'undone') {
+    throw refuse(`transaction ${id} is undone already`, 'a transaction that was committed');
+  }
+  return `transaction ${id} of ${formatInstant(found.startedAt)} (${found.holder})`;
+}
+
+const refuse = (problem: string, expected: string): ConfigError =>
+  new ConfigError('input roll-back', problem, expected);

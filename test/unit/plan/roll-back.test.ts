@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../../src/model/errors.ts';
+import type { ReleaseFact, ReleasesFact, TransactionFact } from '../../../src/model/facts.ts';
+import { epochSeconds } from '../../../src/model/units.ts';
+import { describePast } from '../../../src/plan/past.ts';
+import { chooseRollBack } from '../../../src/plan/roll-back.ts';
+
+const at = epochSeconds(1_768_734_123);
+
+const release = (number: number, changes: Partial<ReleaseFact> = {}): ReleaseFact => ({
+  release: number,
+  transaction: number === 0 ? null : `2026011${number}T000000-000${number}`,
+  at,
+  holder: `https://example.org/run/${number}`,
+  actor: 'somebody',
+  sha: number === 0 ? '' : `${number}`.repeat(40),
+  verdict: number === 0 ? 'none' : 'confirmed',
+  why: '',
+  kept: number !== 0,
+  ...changes,
+});
+const ledger = (...releases: readonly ReleaseFact[]): ReleasesFact => ({
+  releases,
+  awaiting: null,
+  guarded: false,
+});
+const id = (number: number) => release(number).transaction;
+
+const transaction = (changes: Partial<TransactionFact> = {}): TransactionFact => ({
+  id: '20260118T100000-0001',
+  action: 'deploy-worker',
+  holder: 'https://example.org/run/1',
+  startedAt: at,
+  state: 'committed',
+  undoneBy: '',
+  undoneWhy: '',
+  ...changes,
+});
+
+function refusal(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof ConfigError) return `${error.message}; expected ${error.expected}`;
+  }
+  throw new Error('expected a ConfigError');
+}
+
+describe('chooseRollBack', () => {
+  const three = ledger(release(0), release(1), release(2, { verdict: 'rolled-back' }), release(3));
+
+  it('goes back from the newest release that stands', () => {
+    expect(chooseRollBack('previous', three, [])).toEqual({
+      transactions: [id(3)],
+      about: 'release 3 (3333333) of 2026-01-18 11:02:03 UTC',
+    });
+    const rolled = ledger(release(0), release(1), release(2, { verdict: 'rolled-back' }));
+    expect(chooseRollBack('previous', rolled, []).transactions).toEqual([id(1)]);
+  });
+
+  it('goes back to a named release: what came after it is undone, the newest first', () => {
+    expect(chooseRollBack('0', three, []).transactions).toEqual([id(3), id(1)]);
+    expect(chooseRollBack('1', three, []).transactions).toEqual([id(3)]);
+  });
+
+  it('refuses what is not there, or is there already', () => {
+    expect(refusal(() => chooseRollBack('previous', ledger(), []))).toContain(
+      'nothing was released on this host',
+    );
+    expect(refusal(() => chooseRollBack('9', three, []))).toBe(
+      'there is no release 9; expected one of 0, 1, 3',
+    );
+    expect(refusal(() => chooseRollBack('2', three, []))).toContain('was itself rolled back');
+    expect(refusal(() => chooseRollBack('3', three, []))).toContain('is what the host runs');
+    const pruned = ledger(release(0), release(1, { kept: false }), release(2));
+    expect(refusal(() => chooseRollBack('0', pruned, []))).toContain(
+      'no longer keeps what it needs to undo release 1',
+    );
+  });
+
+  it('undoes a transaction by its name', () => {
+    const one = transaction();
+    expect(chooseRollBack(one.id, ledger(), [one])).toEqual({
+      transactions: [one.id],
+      about: `transaction ${one.id} of 2026-01-18 11:02:03 UTC (https://example.org/run/1)`,
+    });
+    expect(refusal(() => chooseRollBack('20200101T000000-aaaa', ledger(), [one]))).toContain(
+      `expected one of ${one.id}`,
+    );
+    const undone = [transaction({ state: 'undone' })];
+    expect(refusal(() => chooseRollBack(one.id, ledger(), undone))).toContain('is undone already');
+  });
+});
+
+describe('describePast', () => {
+  const told = (...transactions: readonly TransactionFact[]) =>
+    describePast(transactions).map(({ message }) => message);
+
+  it('tells only of what the newest transaction leaves to be known', () => {
+    expect(told()).toEqual([]);
+    expect(told(transaction())).toEqual([]);
+    expect(told(transaction({ state: 'undone' }))).toEqual([]);
+    expect(told(transaction({ state: 'open' }))).toEqual([
+      expect.stringMatching(/\(transaction 20260118T100000-0001 of .*\) was never finished$/),
+    ]);
+    const lapsed = transaction({
+      state: 'undone',
+      undoneBy: 'the host itself',
+      undoneWhy: 'it was not confirmed within 15 min',
+    });
+    expect(told(lapsed)).toEqual([
+      expect.stringMatching(/put back by the host itself: it was not confirmed within 15 min$/),
+    ]);
+    expect(told(lapsed, transaction({ startedAt: epochSeconds(at + 1) }))).toEqual([]);
+  });
+});
