@@ -36,6 +36,8 @@ export interface CeleryCall {
   /** `-B`: the scheduler runs inside the worker. */
   readonly beat: boolean;
   readonly workingDirectory: string | null;
+  /** Files that it writes, as given: `--pidfile`, `--logfile`, `--statedb`, `--schedule`. */
+  readonly files: readonly string[];
   readonly options: Readonly<Record<ReadName, readonly WorkerOption[]>>;
   /** Index of the argument that ends the options: `--`, or the length. */
   readonly endOfOptions: number;
@@ -59,6 +61,7 @@ type ReadName =
   | 'include'
   | 'workdir'
   | 'beat'
+  | 'file'
   | 'detach';
 
 /** Options whose value may be the next argument. The names that are read map to themselves. */
@@ -82,8 +85,8 @@ const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '--config': 'other',
   '-n': 'other',
   '--hostname': 'other',
-  '-S': 'other',
-  '--statedb': 'other',
+  '-S': 'file',
+  '--statedb': 'file',
   '-l': 'other',
   '--loglevel': 'other',
   '-O': 'other',
@@ -97,13 +100,13 @@ const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '-X': 'other',
   '--exclude-queues': 'other',
   '--heartbeat-interval': 'other',
-  '-s': 'other',
-  '--schedule': 'other',
-  '--schedule-filename': 'other',
+  '-s': 'file',
+  '--schedule': 'file',
+  '--schedule-filename': 'file',
   '--scheduler': 'other',
-  '-f': 'other',
-  '--logfile': 'other',
-  '--pidfile': 'other',
+  '-f': 'file',
+  '--logfile': 'file',
+  '--pidfile': 'file',
   '--uid': 'other',
   '--gid': 'other',
   '--umask': 'other',
@@ -166,6 +169,14 @@ export function findCeleryCall(
       return refusedProgram(argv.slice(at), word);
     }
   }
+}
+
+/** How many children the pool may come to; `null` when only the host can say. */
+export function poolSize(call: CeleryCall, cpus: number): number | null {
+  const { pool, concurrency, autoscale } = call;
+  if (pool !== 'prefork' && pool !== 'processes') return 0;
+  const written = autoscale === null ? (concurrency ?? '0') : (autoscale.split(',')[0] ?? '');
+  return /^\d+$/.test(written) ? Number(written) || cpus : null;
 }
 
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
@@ -294,6 +305,7 @@ function readCall(
       include: list(last('include')) ?? [],
       beat: options.beat.length > 0,
       workingDirectory: last('workdir'),
+      files: options.file.map(({ value }) => value).filter((value) => value !== ''),
       options,
       endOfOptions,
     },
@@ -317,6 +329,7 @@ function readOptions(
     include: [],
     workdir: [],
     beat: [],
+    file: [],
     detach: [],
   };
   const keep = (name: ReadName | 'other', option: WorkerOption): void => {

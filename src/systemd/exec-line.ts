@@ -92,16 +92,20 @@ const direct =
  * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
  *   that can be read
  */
-export function readWorkerLine(file: UnitFile, path: string): WorkerLine {
+export function readWorkerLine(
+  file: UnitFile,
+  path: string,
+  whereOf = (entry: Assignment): string => `${path}:${file.lineOf(entry)}`,
+): WorkerLine {
   const entries = file.effective('Service', 'ExecStart');
   const [entry] = entries;
   if (!entry) {
     throw new ConfigError('input unit', `${path} has no ExecStart=`, direct);
   }
-  const where = `${path}:${file.lineOf(entry)}`;
+  const where = whereOf(entry);
   if (entries.length > 1) {
-    const lines = entries.map((one) => file.lineOf(one)).join(', ');
-    throw unreadable(path, `has several ExecStart= (lines ${lines})`, direct);
+    const places = entries.map(whereOf).join(', ');
+    throw unreadable(path, `has several ExecStart= (${places})`, direct);
   }
   const commands = parseExecLine(entry.value);
   if (commands === null) {
@@ -125,6 +129,16 @@ export function readWorkerLine(file: UnitFile, path: string): WorkerLine {
     );
   }
   return { entry, argv, words: command.words, call: found.call };
+}
+
+/** The same; `null` for a unit that can't be read. */
+export function findWorkerLine(file: UnitFile): WorkerLine | null {
+  try {
+    return readWorkerLine(file, '', () => '');
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
 }
 
 function unreadable(where: string, problem: string, expected: string): ConfigError {

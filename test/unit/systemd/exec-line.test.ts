@@ -185,7 +185,7 @@ describe('a worker', () => {
     [
       'several',
       '[Service]\nExecStart=celery worker\nExecStart=celery beat\n',
-      'several ExecStart= (lines 2, 3)',
+      'several ExecStart= (/etc/systemd/system/x.service:2, /etc/systemd/system/x.service:3)',
     ],
     ['commands', '[Service]\nExecStart=celery worker ; /bin/true\n', 'several commands'],
     ['quotes', '[Service]\nExecStart=celery "worker\n', 'never closed'],

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { bytes, MiB } from '../../../src/model/units.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import {
   findUnitFaults,
@@ -8,6 +9,8 @@ import {
 } from '../../../src/systemd/unit-rules.ts';
 
 const good = {
+  User: 'app',
+  WorkingDirectory: '/srv/app',
   Type: 'notify',
   ExecStart: '/usr/bin/celery -A app worker -I celeriac_support',
   KillMode: 'mixed',
@@ -19,7 +22,13 @@ const good = {
   WatchdogSec: '300',
 };
 const limits = { StartLimitIntervalSec: '300', StartLimitBurst: '5' };
-const context: UnitContext = { swapActive: true, longestTaskSeconds: 900 };
+const context: UnitContext = {
+  swapActive: true,
+  longestTaskSeconds: 900,
+  cpus: 1,
+  hostMemoryBytes: bytes(1024 * MiB),
+  processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(100 * MiB) },
+};
 
 function faults(
   service: Record<string, string | null>,
@@ -68,7 +77,6 @@ describe('a unit', () => {
     ['start-limit', {}, { StartLimitIntervalSec: null }],
     ['start-limit', { RestartSec: '1min' }],
     ['start-limit', { StartLimitInterval: '20' }, { StartLimitIntervalSec: null }],
-    ['misplaced-start-limit', { StartLimitIntervalSec: '300' }],
   ])('breaks %s: %j %j', (rule, service, unit = {}) => {
     expect(faults(service, unit)).toEqual([rule]);
   });
@@ -86,6 +94,15 @@ describe('a unit', () => {
     ['a reset', { ExecStartPre: '' }],
   ])('is right with %s', (_about, service, unit = {}) => {
     expect(faults(service, unit)).toEqual([]);
+  });
+
+  it('has a start limit in the wrong section only when there is none in the right one', () => {
+    const misplaced = { StartLimitIntervalSec: '300' };
+    expect(faults(misplaced)).toEqual([]);
+    expect(faults(misplaced, { StartLimitIntervalSec: null })).toEqual([
+      'start-limit',
+      'misplaced-start-limit',
+    ]);
   });
 
   it('has no soft limit without swap', () => {
@@ -115,8 +132,9 @@ StandardError=journal
 [Install]
 WantedBy=multi-user.target
 `;
-    const found = findUnitFaults(parseUnitFile(text), context);
-    expect(found.map(({ rule, line }) => [rule.id, line])).toEqual([
+    const file = parseUnitFile(text);
+    const found = findUnitFaults(file, context);
+    expect(found.map(({ rule, entry }) => [rule.id, entry && file.lineOf(entry)])).toEqual([
       ['shell-syntax', 9],
       ['kill-by-name', 9],
       ['watchdog-without-notifier', 15],
