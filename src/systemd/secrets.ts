@@ -14,20 +14,16 @@ const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)[^\s/@"']+(?=@)/gi;
 /** Whether a text has a URL with a password in it. */
 export const holdsPassword = (text: string): boolean => text.search(urlPassword) !== -1;
 
-/** Quoted parts, escapes, everything else up to white space. */
+/** `"NAME=a b"`, whose quotes span the value, or `NAME=` and quoted parts, escapes, the rest. */
 const assignment =
-  /\b([A-Za-z_][A-Za-z0-9_]*)=(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
-
-/** The quote before a name spans its value: `Environment="TOKEN=a b"`. */
-const quotedAssignment = /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?:\\.|[^\n\\])*?\1/g;
+  /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?:\\.|[^\n\\])*?\1|\b([A-Za-z_][A-Za-z0-9_]*)=(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
 
 /** The same text with `***` in the place of every secret that can be told. */
 export function redact(text: string): string {
   return text
-    .replace(quotedAssignment, (whole, quote: string, name: string) =>
-      namesSecret(name) ? `${quote}${name}=***${quote}` : whole,
+    .replace(assignment, (whole: string, quote = '', quoted = '', bare = '') =>
+      namesSecret(quoted || bare) ? `${quote}${quoted || bare}=***${quote}` : whole,
     )
-    .replace(assignment, (whole, name: string) => (namesSecret(name) ? `${name}=***` : whole))
     .replace(urlPassword, '$1***');
 }
 
