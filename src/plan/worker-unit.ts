@@ -3,6 +3,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { Finding } from '../model/operation.ts';
 import {
   addInclude,
+  becomeWorker,
   isExpanded,
   quoteWord,
   readWorkerLine,
@@ -268,15 +269,19 @@ function editExecStart(file: UnitFile, path: string, desired: DeployWorkerDesire
   if (queues !== null) edit((line) => setQueues(line, queues));
   edit((line) => addInclude(line, supportModule.name));
   edit((line) => extendEnv(line, desired.supportDirectory));
+  edit(becomeWorker);
   return edited;
 }
 
-/** `env PYTHONPATH=… celery` beats Environment=. */
+/** `env PYTHONPATH=… celery` beats Environment=, and so does a shell's own. */
 function extendEnv(line: WorkerLine, directory: string): Parameters<UnitFile['splice']>[1] {
-  return line.words
-    .slice(0, line.call.wrapper.length)
+  return line.assignments
     .filter(({ text }) => text.startsWith(pythonPathIs) && !holds(text, directory))
-    .map(({ text, start, end }) => ({ start, end, text: quoteWord(extend(text, directory)) }));
+    .map(({ text, start, end }) =>
+      line.shell === 'none'
+        ? { start, end, text: quoteWord(extend(text, directory)) }
+        : { start: end, end, text: extend('', directory) },
+    );
 }
 
 const pythonPathIs = 'PYTHONPATH=';
@@ -455,6 +460,7 @@ function describeCall(before: WorkerLine, after: WorkerLine): readonly string[] 
     ...(named(was) === named(is) ? [] : [`concurrency ${named(was)} → ${named(is)}`]),
     ...(lists(was) === lists(is) ? [] : [`queues ${lists(was)} → ${lists(is)}`]),
     ...added.map((module) => `${module} loaded`),
+    ...(before.shell === 'waits' && after.shell === 'becomes' ? ['exec before celery'] : []),
   ];
 }
 

@@ -50,6 +50,8 @@ export type CelerySearch =
       /** Reads on from "ExecStart= …". */
       readonly problem: string;
       readonly expected?: string;
+      /** The argument that is a shell with `-c`, for those who can read its script. */
+      readonly shell?: number;
     };
 
 type ReadName =
@@ -158,7 +160,7 @@ export function findCeleryCall(
       return readCall(argv, at, start, environment);
     }
     if (isPython(name)) return readPython(argv, at, environment);
-    if (shells.includes(name)) return refusedShell(argv.slice(at), name);
+    if (shells.includes(name)) return refusedShell(argv, at);
     if (name === 'env') {
       const next = skipEnv(argv, at + 1, environment);
       if (next === null) return refused('uses options of env that are not understood');
@@ -188,19 +190,28 @@ function refused(problem: string, expected?: string): CelerySearch {
     : { kind: 'refused', problem, expected };
 }
 
-function refusedShell(argv: readonly string[], name: string): CelerySearch {
-  if (/celery[^|;&]*\bmulti\b/.test(argv.join(' '))) return refusedMulti();
-  return refused(
-    `starts ${name}, and what a shell runs can't be edited safely`,
-    'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
-      'put variables into Environment= and the directory into WorkingDirectory=',
-  );
+function refusedShell(argv: readonly string[], at: number): CelerySearch {
+  const text = argv.slice(at).join(' ');
+  if (/\bmulti\s+(?:start|restart|stopwait|show)\b/.test(text)) return refusedMulti();
+  const name = baseName(argv[at] ?? '');
+  return {
+    kind: 'refused',
+    problem: `starts ${name}, and what that runs can't be told`,
+    expected: withoutShell,
+    shell: at,
+  };
 }
+
+/** What to write where a shell's script can't be read. */
+export const withoutShell =
+  'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
+  'put variables into Environment= and the directory into WorkingDirectory=';
 
 function refusedMulti(): CelerySearch {
   return refused(
     'uses `celery multi`, which starts workers behind the back of systemd',
-    'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1`',
+    'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1` with Type=simple, ' +
+      'without PIDFile=, and without the ExecStop= and ExecReload= of celery multi; several workers are several units',
   );
 }
 

@@ -1,4 +1,4 @@
-import { parseExecLine } from '../exec-line.ts';
+import { findWorkerLine, parseExecLine } from '../exec-line.ts';
 import type { Assignment } from '../unit-file.ts';
 import { execLines, named, type UnitRule } from '../unit-rule.ts';
 
@@ -39,6 +39,21 @@ export const execRules: readonly UnitRule[] = [
       execLines(file)
         .filter((entry) => /\b(?:pkill|killall)\b.*celery/i.test(entry.value))
         .map((entry) => ({ entry, seen: named(entry) })),
+  },
+  {
+    id: 'shell-waits',
+    title: 'a shell stands between systemd and the worker',
+    why: 'the shell is the main process: a stop signals it and not the worker, whose tasks are then killed, and what the worker reports is not heard',
+    fix: '`exec` before the celery call, or that call itself as ExecStart=',
+    mends: { kind: 'whole', how: '`exec` is put before the call.' },
+    example: {
+      wrong: ["ExecStart=/bin/sh -c 'cd /srv/app && celery -A app worker'"],
+      right: ["ExecStart=/bin/sh -c 'cd /srv/app && exec celery -A app worker'"],
+    },
+    find: (file) => {
+      const line = findWorkerLine(file);
+      return line?.shell === 'waits' ? [{ entry: line.entry, seen: named(line.entry) }] : [];
+    },
   },
   {
     id: 'relative-path',
