@@ -30,7 +30,11 @@ export interface Setting {
   readonly others: readonly (readonly [section: 'Unit' | 'Service', key: string])[];
 }
 
-/** The keys that deploy-worker sets, with what they are to be. */
+/**
+ * The keys that deploy-worker sets, with what they are to be.
+ *
+ * @param file the unit with its drop-ins, as it is
+ */
 export function listSettings(
   file: UnitFile,
   desired: DeployWorkerDesired,

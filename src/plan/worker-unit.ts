@@ -181,8 +181,10 @@ function editUnit(
   context: UnitContext,
 ): Edit {
   readLine(before, source.path);
-  const settings = listSettings(before.file, desired, context.swapActive);
-  const sharedTmp = sharesTmp(before.file, desired);
+  // What the drop-ins say decides, too: of which Type= it is, and whether /tmp is shared.
+  const whole = stackUnit([source, ...source.dropIns]).file;
+  const settings = listSettings(whole, desired, context.swapActive);
+  const sharedTmp = sharesTmp(whole, desired);
   let after = editExecStart(before.file, source.path, desired);
   after = removeKillers(after);
   after = orderAfterRedis(after);

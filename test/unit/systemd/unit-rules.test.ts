@@ -85,7 +85,6 @@ describe('a unit', () => {
     ['concurrency-memory', { ExecStart: worker('-c 11'), MemoryMax: null }],
     ['concurrency-memory', { ExecStart: worker('-c 5'), MemoryMax: '50%', MemoryHigh: null }],
     ['relative-path', { WorkingDirectory: 'srv/app' }],
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: systemd's variable
     ['relative-path', { WorkingDirectory: '${HOME}/app' }],
     ['relative-path', { EnvironmentFile: '-.env' }],
     ['relative-path', { ExecStartPre: '-venv/bin/python prepare.py' }],
