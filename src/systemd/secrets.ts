@@ -14,9 +14,12 @@ const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)[^\s/@"']+(?=@)/gi;
 /** Whether a text has a URL with a password in it. */
 export const holdsPassword = (text: string): boolean => text.search(urlPassword) !== -1;
 
-/** `"NAME=a b"`, whose quotes span the value, or `NAME=` and quoted parts, escapes, the rest. */
+/**
+ * `"NAME=a b"`, whose quotes span the value, or `NAME=` and quoted parts, escapes, the rest. Of
+ * `Environment=NAME=value` it is the inner one that counts.
+ */
 const assignment =
-  /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?:\\.|[^\n\\])*?\1|\b([A-Za-z_][A-Za-z0-9_]*)=(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
+  /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:\\.|[^\n\\])*?\1|\b([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
 
 /** The same text with `***` in the place of every secret that can be told. */
 export function redact(text: string): string {

@@ -132,6 +132,9 @@ describe.each(cases)('%s', (_name, example) => {
       expect(title.endsWith('.')).toBe(false);
       expect(why).not.toBe('');
     }
+    // The secret of the fixtures is nowhere but in the text that is written.
+    const shown = plan.operations.map(({ title, why, diff }) => [title, why, diff]);
+    expect(JSON.stringify([shown, plan.findings, plan.satisfied])).not.toContain('hunter2');
     if (example.text !== undefined) {
       const installed = plan.operations.find(({ op }) => op === 'install-unit');
       expect(installed && 'text' in installed && installed.text).toBe(asText(example.text));

@@ -200,6 +200,19 @@ describe('a secret', () => {
     expect(seen(line)).not.toContain('hunter2');
   });
 
+  it.each([
+    ['Environment=API_TOKEN=hunter2', 'Environment=API_TOKEN=***'],
+    ['Environment="API_TOKEN=a hunter2"', 'Environment="API_TOKEN=***"'],
+    ["Environment='API_TOKEN=a hunter2' B=1", "Environment='API_TOKEN=***' B=1"],
+    ['Environment = B=1 API_TOKEN="a hunter2"', 'Environment = B=1 API_TOKEN=***'],
+    ['Environment=A=TOKEN=hunter2', 'Environment=A=TOKEN=***'],
+    ['Environment="A=x" "SECRET=hunter2', 'Environment="A=x" "SECRET=***'],
+    ['Environment=URL=redis://:hunter2@localhost', 'Environment=URL=redis://:***@localhost'],
+    ['Environment="A=b c" D=e', 'Environment="A=b c" D=e'],
+  ])('is not shown in a diff: %s', (line, shown) => {
+    expect(redactUnit(`[Service]\n${line}\n`)).toBe(`[Service]\n${shown}\n`);
+  });
+
   it('is not shown in a diff either, and nothing else is hidden', () => {
     const text = [
       '# TOKEN=hunter2',
