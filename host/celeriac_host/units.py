@@ -196,6 +196,14 @@ def reason(lines: Sequence[str]) -> str:
     return last_exception(lines) or (killed or own or causes or list(lines) or [""])[-1]
 
 
+def exposure(host: System, unit: str) -> float | None:
+    """The verdict of `systemd-analyze security`: 0 (safe) to 10; None when it gives none."""
+    argv = ["systemd-analyze", "security", "--no-pager", "--", unit]
+    done = host.run(argv, timeout=60, check=False)
+    match = re.search(r"exposure level for .*?: ([0-9.]+)", done.out)
+    return float(match.group(1)) if match else None
+
+
 class Context(NamedTuple):
     """As whom, where and with what environment a unit's processes run."""
 

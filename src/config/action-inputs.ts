@@ -1,4 +1,5 @@
 import {
+  absolutePath,
   booleanInput,
   choiceInput,
   durationInput,
@@ -125,6 +126,31 @@ export const deployWorkerInputs = {
     description: 'Above this the worker is slowed down: `MemoryHigh=`. Set only where swap is on.',
     fallback: '600M',
   }),
+  'unit-mode': choiceInput(
+    {
+      description:
+        'How the unit is changed: `rewrite` edits its file, `drop-in` puts `celeriac.conf` beside it, undone by deleting it. An instance of a template (`celery@one.service`) always gets a drop-in of its own.',
+      fallback: 'rewrite',
+    },
+    ['rewrite', 'drop-in'],
+  ),
+  hardening: choiceInput(
+    {
+      description:
+        '`standard`: the worker gets no new privileges, a /tmp of its own, and may write to its WorkingDirectory and `read-write-paths` only. `off`: as the unit says.',
+      fallback: 'off',
+    },
+    ['off', 'standard'],
+  ),
+  'read-write-paths': listInput(
+    {
+      description:
+        'With `hardening: standard`: further folders that the worker writes to, such as uploads or a database elsewhere. `/tmp` also keeps the /tmp of the host.',
+      fallback: '',
+    },
+    'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)',
+    absolutePath,
+  ),
   'longest-task': durationInput({
     description:
       'How long your longest task may run. A stop waits that long, and a minute more, before it kills.',

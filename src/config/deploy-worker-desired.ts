@@ -4,6 +4,12 @@ import type { Bytes, Seconds } from '../model/units.ts';
 export interface DeployWorkerDesired {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
+  /** The unit's own file edited, or a drop-in beside it. */
+  readonly unitMode: 'rewrite' | 'drop-in';
+  /** `off`: as the unit says. */
+  readonly hardening: 'off' | 'standard';
+  /** Absolute paths that a hardened worker may write to, beside its working directory. */
+  readonly readWritePaths: readonly string[];
   /** Children of the pool; `null`: as `ExecStart=` says. */
   readonly concurrency: number | null;
   /** `null`: as `ExecStart=` says. */

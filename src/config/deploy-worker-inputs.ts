@@ -13,6 +13,9 @@ export function deployWorkerDesired(
   const { queues, watchdog } = inputs;
   return {
     unit: inputs.unit,
+    unitMode: inputs['unit-mode'],
+    hardening: inputs.hardening,
+    readWritePaths: inputs['read-write-paths'],
     concurrency: inputs.concurrency,
     queues: queues.length === 0 ? null : queues,
     memoryMaxBytes: inputs['memory-max'] === 'off' ? null : inputs['memory-max'],

@@ -9,7 +9,11 @@ export interface FactArguments {
   readonly files: { readonly paths: readonly string[] };
   readonly swap: { readonly path: string };
   readonly sysctl: { readonly names: readonly string[] };
-  readonly unit: { readonly name: string };
+  readonly unit: {
+    readonly name: string;
+    /** Whether to ask `systemd-analyze security`, which takes a second. */
+    readonly exposure?: boolean;
+  };
   readonly workers: Record<string, never>;
   /** The newest Python source below the unit's WorkingDirectory. */
   readonly code: { readonly unit: string };
@@ -160,6 +164,8 @@ export interface UnitFact {
   } | null;
   /** When it last became active, `null` when it never did. */
   readonly activeSince: EpochSeconds | null;
+  /** Of `systemd-analyze security`, 0 to 10, less is safer; `null` when not asked or not told. */
+  readonly exposure?: number | null;
 }
 
 export interface ProgramFact {

@@ -103,6 +103,8 @@ export interface VerifyUnit extends Described {
   readonly op: 'verify-unit';
   readonly unit: string;
   readonly text: string;
+  /** Drop-ins as they will be; one of the same name on the host is not looked at. */
+  readonly dropIns?: readonly { readonly name: string; readonly text: string }[];
 }
 
 /**
@@ -114,7 +116,7 @@ export interface GuardUnit extends Described {
   readonly unit: string;
 }
 
-/** Writes a unit file beside a backup, and has the manager read it (daemon-reload). */
+/** Writes a unit file or drop-in beside a backup, and has the manager read it (daemon-reload). */
 export interface InstallUnit extends Described {
   readonly op: 'install-unit';
   readonly unit: string;
@@ -162,6 +164,8 @@ export interface ProveUnit extends Described {
   readonly minHealthySeconds: Seconds;
   /** How long to wait for the children to appear. */
   readonly timeoutSeconds: Seconds;
+  /** What `systemd-analyze security` said before; where given, the result says it for before and after. */
+  readonly exposure?: { readonly before: number | null };
 }
 
 /** A consistent copy (online backup) under `/var/lib/celeriac/backups`, the last `keep` kept. */

@@ -3,26 +3,32 @@ import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactsFor, FileFact, UnitFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
-import { bytes, type Seconds, type Sha256, seconds } from '../model/units.ts';
+import { bytes, type Seconds, type Sha256, seconds, sha256Text } from '../model/units.ts';
 import { formatBytes, formatDuration } from '../report/quantities.ts';
 import { findCeleryCall } from '../systemd/celery-call.ts';
 import { isExpanded, type WorkerLine } from '../systemd/exec-line.ts';
 import { interpreterOfCommand } from '../systemd/interpreter.ts';
+import { redactUnit } from '../systemd/secrets.ts';
+import type { UnitContext } from '../systemd/unit-rules.ts';
+import type { UnitPart } from '../systemd/unit-stack.ts';
 import { microseconds } from '../systemd/values.ts';
+import { ownDropIns } from './drop-in.ts';
 import { describePast } from './past.ts';
 import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from './strays.ts';
 import { unifiedDiff } from './text-diff.ts';
+import { stopMarginSeconds } from './unit-settings.ts';
 import {
   appOf,
   countChildren,
+  extendWorkerUnit,
   rewriteWorkerUnit,
-  stopMarginSeconds,
+  type UnitSource,
   type WorkerUnit,
 } from './worker-unit.ts';
 
 export interface DeployWorkerQuery {
   readonly host: Record<string, never>;
-  readonly unit: { readonly name: string };
+  readonly unit: { readonly name: string; readonly exposure: boolean };
   readonly workers: Record<string, never>;
   readonly swap: { readonly path: string };
   readonly code: { readonly unit: string };
@@ -36,11 +42,11 @@ export type DeployWorkerFacts = FactsFor<DeployWorkerQuery>;
 export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQuery {
   return {
     host: {},
-    unit: { name: desired.unit },
+    unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
     workers: {},
     swap: { path: '/swapfile' },
     code: { unit: desired.unit },
-    files: { paths: [supportPath(desired)] },
+    files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
     transactions: { unit: desired.unit },
   };
 }
@@ -54,12 +60,10 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
  */
 export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorkerDesired): Plan {
   checkDesired(desired);
-  const source = readSource(facts.unit, desired);
+  const source = readSource(facts, desired);
   const swapActive = facts.swap.active.length > 0 || facts.host.memory.swapTotalBytes > 0;
-  const unit = rewriteWorkerUnit(source, desired, {
-    swapActive,
-    longestTaskSeconds: desired.longestTaskSeconds,
-  });
+  const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
+  const unit = change(source, desired, unitContext(facts, swapActive, desired));
   const app = requireApp(unit.line, source.path, desired);
   const strays = findStrays(facts.workers, {
     unit: desired.unit,
@@ -69,20 +73,23 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
       unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '',
   });
   const known = knownProperties(unit, facts.unit);
-  const install = planInstall(source, unit, facts.unit, desired);
+  const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files[supportPath(desired)], desired);
   const enable = planEnable(facts.unit, unit, desired);
-  const reasons = listRestartReasons(facts, desired, unit, known, support !== null);
+  const reasons = listRestartReasons(facts, desired, unit, known, {
+    unit: install?.rewritten ?? false,
+    support: support !== null,
+  });
   const endings = endStrays(strays.strays, desired.strays.graceSeconds);
   const restart = reasons.length > 0;
 
   const operations: Operation[] = [];
   if (restart) {
     operations.push(tryApp(unit, facts.unit, app, desired));
-    if (install?.rewritten) operations.push(verifyUnit(unit, desired));
+    if (install?.rewritten) operations.push(verifyUnit(source, unit, desired));
     operations.push(guardUnit(desired));
     if (support) operations.push(support);
-    if (install) operations.push(install.operation);
+    if (install) operations.push(...install.operations);
   }
   if (enable) operations.push(enable);
   if (restart && !isAtRest(facts.unit)) operations.push(stopUnit(unit, reasons, desired));
@@ -104,8 +111,9 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
       strays,
     }),
     findings: [
+      ...describeMode(source, desired),
       ...unit.findings,
-      ...describeMemory(facts, desired, unit),
+      ...describeMemory(facts, desired),
       ...describeLeftAlone(strays),
       ...describeHost(facts, desired, unit),
       ...describePast(facts.transactions),
@@ -137,11 +145,12 @@ function checkDesired(desired: DeployWorkerDesired): void {
   }
 }
 
-interface Source {
-  readonly path: string;
-  readonly text: string;
-  readonly dropIns: UnitFact['dropIns'];
-  /** Where the new text goes: always below /etc. */
+/** What install-unit leaves until the start, and an interrupted run for the next one to undo. */
+const heldLimits = '/zzz-celeriac-until-start.conf';
+
+interface Source extends UnitSource {
+  readonly mode: DeployWorkerDesired['unitMode'];
+  /** Where a rewritten text goes: always below /etc. */
   readonly target: string;
   readonly expects: Sha256 | null;
 }
@@ -149,16 +158,17 @@ interface Source {
 const administrators = '/etc/systemd/system';
 const vendors = ['/lib/systemd/system', '/usr/lib/systemd/system', '/usr/local/lib/systemd/system'];
 
-function readSource(unit: UnitFact, desired: DeployWorkerDesired): Source {
+function readSource(facts: DeployWorkerFacts, desired: DeployWorkerDesired): Source {
+  const { unit } = facts;
   const { fragment, fragmentPath: path } = unit;
   const refuse = (problem: string, expected: string): never => {
     throw new ConfigError('input unit', problem, expected);
   };
   const name = desired.unit;
-  if (name.includes('@')) {
+  if (name.includes('@.')) {
     return refuse(
-      `${name} is an instance of a template, which other instances share`,
-      'a unit of its own, such as celery-worker.service',
+      `${name} is a template, and nothing runs by that name`,
+      `one of its instances, such as ${name.replace('@.', '@1.')}`,
     );
   }
   const masked = fragment.kind === 'symlink' && fragment.target === '/dev/null';
@@ -185,23 +195,68 @@ function readSource(unit: UnitFact, desired: DeployWorkerDesired): Source {
   }
   const at = path.lastIndexOf('/');
   const [folder, file] = [path.slice(0, at), path.slice(at + 1)];
-  if (file !== name) {
+  // Every instance shares its template: each is changed by a drop-in of its own.
+  const isInstance = file === name.replace(/@.*(?=\.service$)/, '@') && file !== name;
+  if (file !== name && !isInstance) {
     return refuse(`${name} is another name of ${file}`, file);
   }
+  const mode = isInstance ? 'drop-in' : desired.unitMode;
   const isVendors = vendors.includes(folder);
-  if (folder !== administrators && !isVendors) {
+  if (mode === 'rewrite' && folder !== administrators && !isVendors) {
     return refuse(
       `${path} is generated or linked from elsewhere`,
-      `a unit file in ${administrators} or ${vendors.join(', ')}`,
+      `a unit file in ${administrators} or ${vendors.join(', ')}, or \`unit-mode: drop-in\``,
     );
   }
+  const ownPaths = ownDropIns(name);
   return {
+    mode,
     path,
     text: fragment.text,
-    dropIns: unit.dropIns,
+    dropIns: unit.dropIns.filter(
+      ({ path: other }) => !ownPaths.includes(other) && !other.endsWith(heldLimits),
+    ),
+    own: ownPaths.flatMap((one) => {
+      const found = facts.files[one];
+      if (found === undefined || found.kind === 'absent') return [];
+      if (found.kind !== 'file' || found.text === null) {
+        return refuse(`${one} is not a regular text file`, 'no such file: Celeriac writes it');
+      }
+      return [{ path: one, text: found.text }];
+    }),
+    ownPaths,
+    workingDirectory: unit.properties.WorkingDirectory ?? '',
     target: `${administrators}/${name}`,
     expects: isVendors ? null : fragment.sha256,
   };
+}
+
+/** What the rules for units must know of the host. */
+function unitContext(
+  { host, unit }: DeployWorkerFacts,
+  swapActive: boolean,
+  desired: DeployWorkerDesired,
+): UnitContext {
+  const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
+  const children = unit.processes.filter(({ pid }) => pid !== unit.mainPid);
+  const largest = Math.max(0, ...children.map(({ residentBytes }) => residentBytes));
+  return {
+    swapActive,
+    longestTaskSeconds: desired.longestTaskSeconds,
+    cpus: host.cpus,
+    hostMemoryBytes: host.memory.totalBytes,
+    processes: main ? { mainBytes: main.residentBytes, childBytes: bytes(largest) } : null,
+  };
+}
+
+function describeMode(source: Source, desired: DeployWorkerDesired): readonly Finding[] {
+  if (source.mode === desired.unitMode) return [];
+  return [
+    {
+      level: 'notice',
+      message: `${desired.unit} is an instance of ${source.path}, which other instances share: it is changed by a drop-in of its own`,
+    },
+  ];
 }
 
 function requireApp(line: WorkerLine, path: string, desired: DeployWorkerDesired): string {
@@ -225,7 +280,7 @@ function knownProperties(unit: WorkerUnit, fact: UnitFact): Readonly<Record<stri
 }
 
 interface Install {
-  readonly operation: Operation;
+  readonly operations: readonly Operation[];
   /** False when systemd only has to read the text that is there. */
   readonly rewritten: boolean;
 }
@@ -233,32 +288,94 @@ interface Install {
 function planInstall(
   source: Source,
   unit: WorkerUnit,
-  fact: UnitFact,
+  { unit: fact, files }: DeployWorkerFacts,
   desired: DeployWorkerDesired,
 ): Install | null {
-  const rewritten = unit.text !== source.text;
-  if (!rewritten && !fact.needDaemonReload) return null;
-  const path = rewritten ? source.target : source.path;
-  const copied = rewritten && source.target !== source.path;
+  const removed = source.own
+    .filter(({ path }) => path !== unit.dropIn?.path)
+    .map((part) => removeDropIn(part, files[part.path], source));
+  const written = planText(source, unit, files, desired);
+  if (written) return { rewritten: true, operations: [...removed, written] };
+  const rewritten = removed.length > 0;
+  const unread =
+    unit.dropIn !== null && !fact.dropIns.some(({ path }) => path === unit.dropIn?.path);
+  if (!rewritten && !fact.needDaemonReload && !unread) return null;
+  // What is not rewritten is only read again.
+  const { path, text, file } =
+    unread && unit.dropIn
+      ? { ...unit.dropIn, file: files[unit.dropIn.path] }
+      : { path: source.path, text: source.text, file: fact.fragment };
+  const install: Operation = {
+    op: 'install-unit',
+    unit: desired.unit,
+    path,
+    text,
+    expects: fileHash(file),
+    title: `have systemd read ${path} again`,
+    why: rewritten ? 'a drop-in of it is gone' : 'it changed after systemd read it',
+  };
+  return { rewritten, operations: [...removed, install] };
+}
+
+/** The text that has to be written: of the unit file, or of the drop-in. */
+function planText(
+  source: Source,
+  unit: WorkerUnit,
+  files: DeployWorkerFacts['files'],
+  desired: DeployWorkerDesired,
+): Operation | null {
+  const why = unit.changes.join(', ') || 'its text is of another version';
+  if (unit.dropIn !== null) {
+    const { path, text } = unit.dropIn;
+    const before = source.own.find((part) => part.path === path)?.text ?? null;
+    if (before === text) return null;
+    return {
+      op: 'install-unit',
+      unit: desired.unit,
+      path,
+      text,
+      expects: fileHash(files[path]),
+      title: `install ${path}`,
+      why,
+      diff: unitDiff(path, before, text),
+    };
+  }
+  if (unit.text === source.text) return null;
+  const copied = source.target !== source.path;
   const place = copied
     ? ` (a copy of ${source.path}, which packages may overwrite, and which this one beats)`
     : '';
   return {
-    rewritten,
-    operation: {
-      op: 'install-unit',
-      unit: desired.unit,
-      path,
-      text: unit.text,
-      expects: rewritten ? source.expects : fileHash(fact.fragment),
-      title: rewritten ? `install ${path}` : `have systemd read ${path} again`,
-      why: rewritten ? unit.changes.join(', ') + place : 'it changed after systemd read it',
-      ...(rewritten ? { diff: unifiedDiff(path, source.text, unit.text) } : {}),
-    },
+    op: 'install-unit',
+    unit: desired.unit,
+    path: source.target,
+    text: unit.text,
+    expects: source.expects,
+    title: `install ${source.target}`,
+    why: why + place,
+    diff: unitDiff(source.target, source.text, unit.text),
   };
 }
 
-const fileHash = (file: FileFact): Sha256 | null => (file.kind === 'file' ? file.sha256 : null);
+function removeDropIn(part: UnitPart, file: FileFact | undefined, source: Source): Operation {
+  return {
+    op: 'remove-file',
+    path: part.path,
+    expects: fileHash(file) ?? sha256Text(''),
+    title: `remove ${part.path}`,
+    why:
+      source.mode === 'rewrite'
+        ? `what it says is written into ${source.target}`
+        : 'the unit needs no drop-in by this name',
+    diff: unitDiff(part.path, part.text, null),
+  };
+}
+
+const unitDiff = (path: string, before: string | null, after: string | null): string =>
+  unifiedDiff(path, before && redactUnit(before), after && redactUnit(after));
+
+const fileHash = (file: FileFact | undefined): Sha256 | null =>
+  file?.kind === 'file' ? file.sha256 : null;
 
 function planSupport(
   file: FileFact = { kind: 'absent' },
@@ -310,7 +427,7 @@ function listRestartReasons(
   desired: DeployWorkerDesired,
   unit: WorkerUnit,
   known: Readonly<Record<string, string>>,
-  supportChanges: boolean,
+  changes: { readonly unit: boolean; readonly support: boolean },
 ): readonly string[] {
   const { unit: fact, code } = facts;
   const reasons: string[] = [];
@@ -318,7 +435,7 @@ function listRestartReasons(
     const { activeState, subState } = fact;
     reasons.push(`it is ${activeState}${activeState === subState ? '' : ` (${subState})`}`);
   }
-  if (unit.changes.length > 0 || unit.text !== textOf(fact)) reasons.push('its unit changes');
+  if (changes.unit) reasons.push('its unit changes');
   else if (fact.needDaemonReload) reasons.push('systemd has not read its unit as it is now');
   else {
     const differing = Object.entries(known)
@@ -327,7 +444,7 @@ function listRestartReasons(
     reasons.push(...differing);
     reasons.push(...whyRunningDiffers(fact, unit.line));
   }
-  if (supportChanges) reasons.push('its support module changes');
+  if (changes.support) reasons.push('its support module changes');
   const { newest } = code;
   if (newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince) {
     reasons.push(`${newest.path} is newer than the worker`);
@@ -335,9 +452,6 @@ function listRestartReasons(
   if (reasons.length === 0 && desired.restartPolicy === 'always') reasons.push('it is asked for');
   return reasons;
 }
-
-const textOf = (unit: UnitFact): string | null =>
-  unit.fragment.kind === 'file' ? unit.fragment.text : null;
 
 /** The worker may be older than its unit: then its own arguments tell. */
 function whyRunningDiffers(fact: UnitFact, line: WorkerLine): readonly string[] {
@@ -419,11 +533,19 @@ function resolveProgram(name: string, fact: UnitFact): string {
   return found?.[0] ?? `/usr/bin/${name}`;
 }
 
-function verifyUnit(unit: WorkerUnit, desired: DeployWorkerDesired): Operation {
+function verifyUnit(source: Source, unit: WorkerUnit, desired: DeployWorkerDesired): Operation {
+  const names = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+  const gone = source.own.filter(({ path }) => path !== unit.dropIn?.path);
+  // An empty one stands for a drop-in that goes.
+  const dropIns = [
+    ...gone.map(({ path }) => ({ name: names(path), text: '' })),
+    ...(unit.dropIn ? [{ name: names(unit.dropIn.path), text: unit.dropIn.text }] : []),
+  ];
   return {
     op: 'verify-unit',
     unit: desired.unit,
     text: unit.text,
+    ...(dropIns.length > 0 && { dropIns }),
     title: `have systemd check the new ${desired.unit}`,
     why: 'what it only warns of would not be in force',
   };
@@ -493,6 +615,7 @@ function proveUnit(
     children,
     minHealthySeconds: desired.minHealthySeconds,
     timeoutSeconds: desired.startTimeoutSeconds,
+    ...(desired.hardening !== 'off' && { exposure: { before: facts.unit.exposure ?? null } }),
     title: `prove that ${desired.unit} runs as asked`,
     why: `${processes}, no restart for ${desired.minHealthySeconds} s, and every limit in force`,
   };
@@ -513,8 +636,15 @@ interface Planned {
 function describeSatisfied(planned: Planned): readonly string[] {
   const { facts, desired, unit, install, support, enable, restart, strays } = planned;
   const lines: string[] = [];
-  const { fragmentPath, unitFileState } = facts.unit;
-  if (!install) lines.push(`unit: ${fragmentPath} as asked${describeLimits(unit)}`);
+  const { fragmentPath, unitFileState, exposure } = facts.unit;
+  if (!install) {
+    const by = unit.dropIn === null ? '' : ` with ${unit.dropIn.path}`;
+    lines.push(`unit: ${fragmentPath}${by} as asked${describeLimits(unit)}`);
+    if (desired.hardening !== 'off') {
+      const told = exposure == null ? '' : `, exposure ${exposure} (systemd-analyze security)`;
+      lines.push(`hardening: ${desired.hardening}${told}`);
+    }
+  }
   if (!support) lines.push(`support module: ${supportPath(desired)}`);
   if (!enable && unitFileState === 'enabled') lines.push('at boot: started by systemd');
   if (!restart) {
@@ -538,33 +668,20 @@ function describeLimits({ properties }: WorkerUnit): string {
   return shown.length === 0 ? '' : `: ${shown.join(', ')}`;
 }
 
-/** Whether the children, as large as they are now, fit below the limit. */
+/** A limit above all there is. Whether the children fit below it is a rule for units. */
 function describeMemory(
   facts: DeployWorkerFacts,
   desired: DeployWorkerDesired,
-  unit: WorkerUnit,
 ): readonly Finding[] {
   const { memoryMaxBytes } = desired;
-  const children = countChildren(unit.line, facts.host.cpus);
-  const largest = Math.max(0, ...facts.unit.processes.map(({ residentBytes }) => residentBytes));
-  const findings: Finding[] = [];
-  if (memoryMaxBytes !== null && children !== null && largest > 0) {
-    const needed = bytes(largest * (children + 1));
-    if (needed > memoryMaxBytes) {
-      findings.push({
-        level: 'warning',
-        message: `${children + 1} processes of up to ${formatBytes(bytes(largest))}, as the largest is now, don't fit into MemoryMax ${formatBytes(memoryMaxBytes)}: lower concurrency or raise memory-max`,
-      });
-    }
-  }
   const { totalBytes } = facts.host.memory;
-  if (memoryMaxBytes !== null && memoryMaxBytes > totalBytes) {
-    findings.push({
+  if (memoryMaxBytes === null || memoryMaxBytes <= totalBytes) return [];
+  return [
+    {
       level: 'warning',
       message: `memory-max ${formatBytes(memoryMaxBytes)} is more than the host has (${formatBytes(totalBytes)}): it will never limit anything`,
-    });
-  }
-  return findings;
+    },
+  ];
 }
 
 function describeHost(

@@ -1,10 +1,9 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { printSize } from '../config/quantities.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Finding } from '../model/operation.ts';
-import type { Bytes } from '../model/units.ts';
 import {
   addInclude,
+  becomeWorker,
   isExpanded,
   quoteWord,
   readWorkerLine,
@@ -13,26 +12,48 @@ import {
   splitWords,
   type WorkerLine,
 } from '../systemd/exec-line.ts';
+import { redact } from '../systemd/secrets.ts';
 import { type Assignment, parseUnitFile, type UnitFile } from '../systemd/unit-file.ts';
-import { findUnitFaults, killsCeleryByName, type UnitContext } from '../systemd/unit-rules.ts';
 import {
-  microseconds,
-  parseSize,
-  parseTimeSpan,
-  printSizeProperty,
-  printTimeSpan,
-} from '../systemd/values.ts';
+  findUnitFaults,
+  killsCeleryByName,
+  rulePage,
+  type UnitContext,
+  type UnitFault,
+} from '../systemd/unit-rules.ts';
+import { isReadBefore, stackUnit, type UnitPart, type UnitStack } from '../systemd/unit-stack.ts';
+import { microseconds } from '../systemd/values.ts';
+import { renderDropIn } from './drop-in.ts';
+import {
+  addReadWritePaths,
+  describeHardening,
+  printPaths,
+  readWritePathsOf,
+  sharesTmp,
+  writablePaths,
+} from './hardening.ts';
+import { listSettings, type Setting, spanOrNever, stopMarginSeconds } from './unit-settings.ts';
 
 /** A unit file as it is, and what else systemd makes of it. */
 export interface UnitSource {
   readonly path: string;
   readonly text: string;
-  readonly dropIns: readonly { readonly path: string; readonly text: string }[];
+  /** In the order in which systemd reads them, without Celeriac's own. */
+  readonly dropIns: readonly UnitPart[];
+  /** Celeriac's own drop-ins that are there now. */
+  readonly own: readonly UnitPart[];
+  /** The paths that its own may have, best first. */
+  readonly ownPaths: readonly string[];
+  /** As `systemctl show` prints it. */
+  readonly workingDirectory: string;
 }
 
 /** The unit as it is to be. */
 export interface WorkerUnit {
+  /** The unit file's text; in a drop-in's case as it was. */
   readonly text: string;
+  /** The drop-in that must be there, and no other of Celeriac's; `null`: none. */
+  readonly dropIn: UnitPart | null;
   readonly line: WorkerLine;
   /** What `systemctl show` must then print. */
   readonly properties: Readonly<Record<string, string>>;
@@ -45,9 +66,6 @@ export interface WorkerUnit {
   readonly stopMicroseconds: number;
 }
 
-/** Added to the longest task: a warm shutdown has more to do than that. */
-export const stopMarginSeconds = 60;
-
 /**
  * Rewrites a worker's unit, keeping its comments, its order and whatever is not ours to set.
  *
@@ -58,161 +76,152 @@ export function rewriteWorkerUnit(
   desired: DeployWorkerDesired,
   context: UnitContext,
 ): WorkerUnit {
-  const before = parseUnitFile(source.text);
-  readWorkerLine(before, source.path);
-  const settings = listSettings(before, desired, context.swapActive);
-  checkDropIns(source, settings, desired);
+  const fragment = stackUnit([source]);
+  const edit = editUnit(fragment, source, desired, context);
+  checkDropIns(source.dropIns, source.path, edit.settings, desired);
+  const text = edit.after.print();
+  const effective = stackUnit([{ path: source.path, text }, ...source.dropIns]);
+  const before = readLine(fragment, source.path);
+  return {
+    text,
+    dropIn: null,
+    ...describeEdit(source, edit, presentUnit(source), effective, desired, context),
+    changes: [
+      ...listChanges(fragment.file, edit.after, describeCall(before, edit.line)),
+      ...source.own.map(({ path }) => `${path} no longer needed`),
+    ],
+  };
+}
 
-  let after = editExecStart(before, source.path, desired);
+/**
+ * Leaves the unit file alone and says the same in a drop-in, which holds what the unit and the
+ * drop-ins that are read before it don't.
+ *
+ * @throws ConfigError when the unit can't be read, or a drop-in that is read later contradicts
+ */
+export function extendWorkerUnit(
+  source: UnitSource,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): WorkerUnit {
+  let refusal: unknown;
+  for (const path of source.ownPaths) {
+    try {
+      return extendBy(path, source, desired, context);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      // The next name is read later, so that fewer drop-ins can contradict.
+      refusal = error;
+    }
+  }
+  throw refusal;
+}
+
+function extendBy(
+  path: string,
+  source: UnitSource,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): WorkerUnit {
+  const earlier = source.dropIns.filter((dropIn) => isReadBefore(dropIn.path, path));
+  const later = source.dropIns.filter((dropIn) => !isReadBefore(dropIn.path, path));
+  const base = stackUnit([source, ...earlier]);
+  const edit = editUnit(base, source, desired, context);
+  checkDropIns(later, path, edit.settings, desired);
+  const text = renderDropIn(base.file, edit.after, edit.settings);
+  const dropIn = text === null ? null : { path, text };
+  const effective = stackUnit([source, ...earlier, ...(dropIn ? [dropIn] : []), ...later]);
+  const present = presentUnit(source);
+  return {
+    text: source.text,
+    dropIn,
+    ...describeEdit(source, edit, present, effective, desired, context),
+    changes: listChanges(
+      present.file,
+      effective.file,
+      describeCall(readIfThere(present, source.path) ?? edit.line, edit.line),
+    ),
+  };
+}
+
+/** The unit with every drop-in that is there now. */
+function presentUnit(source: UnitSource): UnitStack {
+  const dropIns = [...source.dropIns];
+  for (const part of source.own) {
+    const at = dropIns.findIndex(({ path }) => isReadBefore(part.path, path));
+    dropIns.splice(at === -1 ? dropIns.length : at, 0, part);
+  }
+  return stackUnit([source, ...dropIns]);
+}
+
+/** What is in force now may be broken; it is only compared. */
+function readIfThere(unit: UnitStack, path: string): WorkerLine | null {
+  try {
+    return readLine(unit, path);
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+
+const readLine = ({ file, whereOf }: UnitStack, path: string): WorkerLine =>
+  readWorkerLine(file, path, whereOf);
+
+interface Edit {
+  readonly after: UnitFile;
+  readonly line: WorkerLine;
+  readonly settings: readonly Setting[];
+  readonly sharedTmp: boolean;
+}
+
+function editUnit(
+  before: UnitStack,
+  source: UnitSource,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): Edit {
+  readLine(before, source.path);
+  // What the drop-ins say decides, too: of which Type= it is, and whether /tmp is shared.
+  const whole = stackUnit([source, ...source.dropIns]).file;
+  const settings = listSettings(whole, desired, context.swapActive);
+  const sharedTmp = sharesTmp(whole, desired);
+  let after = editExecStart(before.file, source.path, desired);
   after = removeKillers(after);
   after = orderAfterRedis(after);
   for (const setting of settings) after = applySetting(after, setting);
   after = addPythonPath(after, desired.supportDirectory);
-
   const line = readWorkerLine(after, source.path);
-  const effective = (key: string) => lastValue(after, source, 'Service', key);
+  if (desired.hardening === 'standard') {
+    const paths = writablePaths(line, source.workingDirectory, sharedTmp, desired);
+    after = addReadWritePaths(after, paths);
+  }
+  return { after, line, settings, sharedTmp };
+}
+
+function describeEdit(
+  source: UnitSource,
+  { settings, sharedTmp }: Edit,
+  present: UnitStack,
+  effective: UnitStack,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): Omit<WorkerUnit, 'text' | 'dropIn' | 'changes'> {
+  const { file } = effective;
+  const line = readLine(effective, source.path);
+  const span = (key: string) => spanOrNever(file.value('Service', key));
   return {
-    text: after.print(),
     line,
-    properties: listProperties(after, source, settings),
-    changes: listChanges(before, after, describeCall(readWorkerLine(before, source.path), line)),
+    properties: listProperties(file, settings, desired),
     findings: [
-      ...describeFaults(source, before, after, context),
+      ...describeFaults(present, effective, source.path, context),
       ...describePool(line, desired),
       ...describeSwap(desired, context.swapActive),
+      ...describeHardening(desired, sharedTmp),
     ],
-    installable: after.hasSection('Install'),
-    startMicroseconds:
-      spanOrNever(effective('TimeoutStartSec')) ?? microseconds(desired.startTimeoutSeconds),
+    installable: file.hasSection('Install'),
+    startMicroseconds: span('TimeoutStartSec') ?? microseconds(desired.startTimeoutSeconds),
     stopMicroseconds:
-      spanOrNever(effective('TimeoutStopSec')) ??
-      microseconds(desired.longestTaskSeconds + stopMarginSeconds),
-  };
-}
-
-/** One key that is ours to set. */
-interface Setting {
-  readonly section: 'Unit' | 'Service';
-  readonly key: string;
-  /** `null`: it must not be set. */
-  readonly value: string | null;
-  /** Whether what is written means the same; `null` is no line, or an empty one. */
-  readonly accepts: (written: string | null) => boolean;
-  /** The property of `systemctl show`, and how it prints what is written. */
-  readonly property: readonly [name: string, print: (written: string | null) => string] | null;
-  /** Other spellings of the same setting; they would win or lose by accident. */
-  readonly others: readonly (readonly [section: 'Unit' | 'Service', key: string])[];
-}
-
-function listSettings(
-  file: UnitFile,
-  desired: DeployWorkerDesired,
-  swapActive: boolean,
-): readonly Setting[] {
-  const watched = desired.watchdogSec !== null;
-  const notifies = watched || /^notify/.test(file.value('Service', 'Type') ?? '');
-  const stop = desired.longestTaskSeconds + stopMarginSeconds;
-  const signal = file.value('Service', 'KillSignal');
-  return [
-    span('Unit', 'StartLimitIntervalSec', 'StartLimitIntervalUSec', desired.startLimitIntervalSec, [
-      ['Unit', 'StartLimitInterval'],
-      ['Service', 'StartLimitInterval'],
-      ['Service', 'StartLimitIntervalSec'],
-    ]),
-    word('Unit', 'StartLimitBurst', String(desired.startLimitBurst), [
-      ['Service', 'StartLimitBurst'],
-    ]),
-    ...(watched
-      ? [word('Service', 'Type', 'notify'), word('Service', 'NotifyAccess', 'main')]
-      : []),
-    word('Service', 'KillMode', 'mixed'),
-    ...(signal === null || /^(?:SIG)?TERM$|^15$/.test(signal)
-      ? []
-      : [word('Service', 'KillSignal', 'SIGTERM')]),
-    ...(notifies
-      ? [atLeast('TimeoutStartSec', 'TimeoutStartUSec', desired.startTimeoutSeconds)]
-      : []),
-    atLeast('TimeoutStopSec', 'TimeoutStopUSec', stop),
-    word('Service', 'Restart', 'always'),
-    span('Service', 'RestartSec', 'RestartUSec', desired.restartSec),
-    size('MemoryMax', desired.memoryMaxBytes, [['Service', 'MemoryLimit']]),
-    size('MemoryHigh', swapActive ? desired.memoryHighBytes : null),
-    word('Service', 'OOMPolicy', 'continue'),
-    span('Service', 'WatchdogSec', 'WatchdogUSec', desired.watchdogSec),
-  ];
-}
-
-function word(
-  section: Setting['section'],
-  key: string,
-  value: string,
-  others: Setting['others'] = [],
-): Setting {
-  const property = key === 'KillSignal' ? '15' : value;
-  return {
-    section,
-    key,
-    value,
-    accepts: (written) => written === value,
-    property: [key, () => property],
-    others,
-  };
-}
-
-/** A time span; `null`: none, or zero, or infinity. */
-function span(
-  section: Setting['section'],
-  key: string,
-  property: string,
-  seconds: number | null,
-  others: Setting['others'] = [],
-): Setting {
-  const wanted = seconds === null ? null : microseconds(seconds);
-  return {
-    section,
-    key,
-    value: seconds === null ? null : String(seconds),
-    accepts: (written) => {
-      const found = written === null ? null : parseTimeSpan(written);
-      if (wanted !== null) return found === wanted;
-      return written === null || found === 0 || found === Number.POSITIVE_INFINITY;
-    },
-    // systemd prints a watchdog that is off as 0 or as infinity, by its version.
-    property: wanted === null ? null : [property, () => printTimeSpan(wanted)],
-    others,
-  };
-}
-
-/** A limit of time that may be longer than asked: somebody knew why. */
-function atLeast(key: string, property: string, seconds: number): Setting {
-  return {
-    section: 'Service',
-    key,
-    value: String(seconds),
-    accepts: (written) => (spanOrNever(written) ?? -1) >= microseconds(seconds),
-    property: [property, (written) => printTimeSpan(spanOrNever(written) ?? microseconds(seconds))],
-    others: [],
-  };
-}
-
-/** Zero switches such a limit off; `null` when nothing that systemd reads is written. */
-function spanOrNever(written: string | null): number | null {
-  const found = written === null ? null : parseTimeSpan(written);
-  return found === 0 ? Number.POSITIVE_INFINITY : found;
-}
-
-function size(key: string, wanted: Bytes | null, others: Setting['others'] = []): Setting {
-  return {
-    section: 'Service',
-    key,
-    value: wanted === null ? null : printSize(wanted),
-    accepts: (written) => {
-      const found = written === null ? null : parseSize(written);
-      if (wanted === null) return written === null || found?.kind === 'infinity';
-      return found?.kind === 'bytes' && found.bytes === wanted;
-    },
-    property: [key, () => printSizeProperty(wanted)],
-    others,
+      span('TimeoutStopSec') ?? microseconds(desired.longestTaskSeconds + stopMarginSeconds),
   };
 }
 
@@ -262,15 +271,19 @@ function editExecStart(file: UnitFile, path: string, desired: DeployWorkerDesire
   if (queues !== null) edit((line) => setQueues(line, queues));
   edit((line) => addInclude(line, supportModule.name));
   edit((line) => extendEnv(line, desired.supportDirectory));
+  edit(becomeWorker);
   return edited;
 }
 
-/** `env PYTHONPATH=… celery` beats Environment=. */
+/** `env PYTHONPATH=… celery` beats Environment=, and so does a shell's own. */
 function extendEnv(line: WorkerLine, directory: string): Parameters<UnitFile['splice']>[1] {
-  return line.words
-    .slice(0, line.call.wrapper.length)
+  return line.assignments
     .filter(({ text }) => text.startsWith(pythonPathIs) && !holds(text, directory))
-    .map(({ text, start, end }) => ({ start, end, text: quoteWord(extend(text, directory)) }));
+    .map(({ text, start, end }) =>
+      line.shell === 'none'
+        ? { start, end, text: quoteWord(extend(text, directory)) }
+        : { start: end, end, text: extend('', directory) },
+    );
 }
 
 const pythonPathIs = 'PYTHONPATH=';
@@ -330,22 +343,24 @@ function orderAfterRedis(file: UnitFile): UnitFile {
   return file;
 }
 
+/** @param beaten what the drop-ins are read after */
 function checkDropIns(
-  source: UnitSource,
+  dropIns: readonly UnitPart[],
+  beaten: string,
   settings: readonly Setting[],
   desired: DeployWorkerDesired,
 ): void {
-  for (const { path, text } of source.dropIns) {
+  for (const { path, text } of dropIns) {
     const file = parseUnitFile(text);
     const refuse = (entry: Assignment, expected: string): never => {
       throw new ConfigError(
         'input unit',
-        `${path}:${file.lineOf(entry)} sets ${entry.key}=${entry.value}, which beats ${source.path}`,
+        `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which beats ${beaten}`,
         `${expected}; then run \`systemctl daemon-reload\``,
       );
     };
     const [exec] = file.assignments('Service', 'ExecStart');
-    if (exec) refuse(exec, `ExecStart= in ${source.path} only: remove it from ${path}`);
+    if (exec) refuse(exec, `ExecStart= in ${beaten} only: remove it from ${path}`);
     for (const { section, key, value, accepts, others } of settings) {
       const spellings = [[section, key] as const, ...others];
       for (const [otherSection, other] of spellings) {
@@ -361,6 +376,10 @@ function checkDropIns(
     const both = file.assignments('Service', 'TimeoutSec').at(-1);
     if (both) refuse(both, 'TimeoutStartSec= and TimeoutStopSec= instead of it');
     checkDropInPath(file, path, desired.supportDirectory, refuse);
+    const paths = file.assignments('Service', 'ReadWritePaths').find(({ value }) => value === '');
+    if (paths && desired.hardening === 'standard') {
+      refuse(paths, `no empty ReadWritePaths= in ${path}: it takes the worker's own paths away`);
+    }
   }
 }
 
@@ -381,33 +400,19 @@ function checkDropInPath(
   }
 }
 
-/** Drop-ins come after the file, and each beats those before it. */
-function lastValue(
-  file: UnitFile,
-  source: UnitSource,
-  section: string,
-  key: string,
-): string | null {
-  return source.dropIns.reduce<string | null>(
-    (value, { text }) => {
-      const dropIn = parseUnitFile(text);
-      return dropIn.assignments(section, key).length > 0 ? dropIn.value(section, key) : value;
-    },
-    file.value(section, key),
-  );
-}
-
 function listProperties(
   file: UnitFile,
-  source: UnitSource,
   settings: readonly Setting[],
+  { hardening }: DeployWorkerDesired,
 ): Readonly<Record<string, string>> {
   const properties: Record<string, string> = { KillSignal: '15' };
   for (const { section, key, property } of settings) {
     if (property === null) continue;
     const [name, print] = property;
-    properties[name] = print(lastValue(file, source, section, key));
+    properties[name] = print(file.value(section, key));
   }
+  const paths = hardening === 'off' ? null : printPaths(readWritePathsOf(file));
+  if (paths !== null) properties.ReadWritePaths = paths;
   return properties;
 }
 
@@ -433,14 +438,17 @@ function listChanges(
     if (key.startsWith('Exec')) {
       const kept = after.values(section, key);
       const gone = before.values(section, key).filter((value) => !kept.includes(value));
-      return gone.map((value) => `${key}=${value} removed`);
+      return gone.map((value) => `${redact(`${key}=${value}`)} removed`);
     }
     if (is === '') return [`${key} removed`];
-    if (key === 'Environment' || key === 'After') {
-      const added = (splitWords(is) ?? []).filter(({ text }) => !was.includes(text));
-      return [`${key} with ${added.map(({ text }) => text).join(' ')}`];
+    if (['Environment', 'After', 'ReadWritePaths'].includes(key)) {
+      const known = (splitWords(was) ?? []).map(({ text }) => text);
+      const added = (splitWords(is) ?? []).filter(({ text }) => !known.includes(text));
+      const shown = added.map(({ text }) => redact(text)).join(' ');
+      return [shown === '' ? `${key} with less` : `${key} with ${shown}`];
     }
-    return [`${key} ${was === '' ? 'unset' : was} → ${is}`];
+    const [last, next] = [before.value(section, key), after.value(section, key)];
+    return last === next ? [] : [`${key} ${last ?? 'unset'} → ${next}`];
   });
 }
 
@@ -454,39 +462,50 @@ function describeCall(before: WorkerLine, after: WorkerLine): readonly string[] 
     ...(named(was) === named(is) ? [] : [`concurrency ${named(was)} → ${named(is)}`]),
     ...(lists(was) === lists(is) ? [] : [`queues ${lists(was)} → ${lists(is)}`]),
     ...added.map((module) => `${module} loaded`),
+    ...(before.shell === 'waits' && after.shell === 'becomes' ? ['exec before celery'] : []),
   ];
 }
 
+/** What is wrong with the unit as it is, and what still is, or newly is, with the new one. */
 function describeFaults(
-  source: UnitSource,
-  before: UnitFile,
-  after: UnitFile,
+  before: UnitStack,
+  after: UnitStack,
+  path: string,
   context: UnitContext,
 ): readonly Finding[] {
-  const still = findUnitFaults(after, context);
-  const own = findUnitFaults(before, context).map(({ rule, seen, line }): Finding => {
-    const mended = !still.some((fault) => fault.rule.id === rule.id && fault.seen === seen);
-    return {
-      level: mended ? 'notice' : 'warning',
-      message: mended
-        ? `${rule.title} (${seen}): ${rule.why}. The new unit mends it`
-        : `${rule.title} (${seen}): ${rule.why}. Not mended here: ${rule.fix}`,
-      where: line === null ? source.path : `${source.path}:${line}`,
-    };
-  });
-  const inDropIns = source.dropIns.flatMap(({ path, text }) =>
-    findUnitFaults(parseUnitFile(text), context)
-      .filter(({ rule }) => ['shell-syntax', 'kill-by-name'].includes(rule.id))
-      .map(
-        ({ rule, seen, line }): Finding => ({
-          level: 'warning',
-          message: `${rule.title} (${seen}): ${rule.why}. Not mended in a drop-in: ${rule.fix}`,
-          where: `${path}:${line ?? 1}`,
-        }),
-      ),
-  );
-  return [...own, ...inDropIns];
+  const was = findUnitFaults(before.file, context);
+  const still = findUnitFaults(after.file, context);
+  const isSame = (one: UnitFault) => (other: UnitFault) =>
+    one.rule.id === other.rule.id && one.seen === other.seen;
+  const added = still.filter((fault) => !was.some(isSame(fault)));
+  const place = (fault: UnitFault): string =>
+    fault.entry === null ? path : before.whereOf(fault.entry);
+  return [
+    ...was.flatMap((fault): readonly Finding[] => {
+      const { rule } = fault;
+      if (still.some(isSame(fault))) {
+        return [describeFault(fault, 'warning', `Not mended here: ${rule.fix}`, place(fault))];
+      }
+      // Changed, and as wrong as before: what it is now is said below.
+      if (added.some((other) => other.rule.id === rule.id)) return [];
+      return [describeFault(fault, 'notice', 'The new unit mends it', place(fault))];
+    }),
+    ...added.map((fault) =>
+      describeFault(fault, 'warning', `So it is with the new unit: ${fault.rule.fix}`, path),
+    ),
+  ];
 }
+
+const describeFault = (
+  { rule, seen }: UnitFault,
+  level: Finding['level'],
+  mending: string,
+  where: string,
+): Finding => ({
+  level,
+  message: `${rule.title} (${seen}): ${rule.why}. ${mending}. See ${rulePage(rule)}`,
+  where,
+});
 
 function describePool(line: WorkerLine, desired: DeployWorkerDesired): readonly Finding[] {
   const { pool } = line.call;

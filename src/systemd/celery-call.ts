@@ -36,6 +36,8 @@ export interface CeleryCall {
   /** `-B`: the scheduler runs inside the worker. */
   readonly beat: boolean;
   readonly workingDirectory: string | null;
+  /** Files that it writes, as given: `--pidfile`, `--logfile`, `--statedb`, `--schedule`. */
+  readonly files: readonly string[];
   readonly options: Readonly<Record<ReadName, readonly WorkerOption[]>>;
   /** Index of the argument that ends the options: `--`, or the length. */
   readonly endOfOptions: number;
@@ -48,6 +50,8 @@ export type CelerySearch =
       /** Reads on from "ExecStart= …". */
       readonly problem: string;
       readonly expected?: string;
+      /** The argument that is a shell with `-c`, for those who can read its script. */
+      readonly shell?: number;
     };
 
 type ReadName =
@@ -59,6 +63,7 @@ type ReadName =
   | 'include'
   | 'workdir'
   | 'beat'
+  | 'file'
   | 'detach';
 
 /** Options whose value may be the next argument. The names that are read map to themselves. */
@@ -82,8 +87,8 @@ const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '--config': 'other',
   '-n': 'other',
   '--hostname': 'other',
-  '-S': 'other',
-  '--statedb': 'other',
+  '-S': 'file',
+  '--statedb': 'file',
   '-l': 'other',
   '--loglevel': 'other',
   '-O': 'other',
@@ -97,13 +102,13 @@ const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '-X': 'other',
   '--exclude-queues': 'other',
   '--heartbeat-interval': 'other',
-  '-s': 'other',
-  '--schedule': 'other',
-  '--schedule-filename': 'other',
+  '-s': 'file',
+  '--schedule': 'file',
+  '--schedule-filename': 'file',
   '--scheduler': 'other',
-  '-f': 'other',
-  '--logfile': 'other',
-  '--pidfile': 'other',
+  '-f': 'file',
+  '--logfile': 'file',
+  '--pidfile': 'file',
   '--uid': 'other',
   '--gid': 'other',
   '--umask': 'other',
@@ -155,7 +160,7 @@ export function findCeleryCall(
       return readCall(argv, at, start, environment);
     }
     if (isPython(name)) return readPython(argv, at, environment);
-    if (shells.includes(name)) return refusedShell(argv.slice(at), name);
+    if (shells.includes(name)) return refusedShell(argv, at);
     if (name === 'env') {
       const next = skipEnv(argv, at + 1, environment);
       if (next === null) return refused('uses options of env that are not understood');
@@ -168,6 +173,14 @@ export function findCeleryCall(
   }
 }
 
+/** How many children the pool may come to; `null` when only the host can say. */
+export function poolSize(call: CeleryCall, cpus: number): number | null {
+  const { pool, concurrency, autoscale } = call;
+  if (pool !== 'prefork' && pool !== 'processes') return 0;
+  const written = autoscale === null ? (concurrency ?? '0') : (autoscale.split(',')[0] ?? '');
+  return /^\d+$/.test(written) ? Number(written) || cpus : null;
+}
+
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 const isPython = (name: string): boolean => /^(?:python|pypy)[0-9.]*$/.test(name);
 
@@ -177,19 +190,28 @@ function refused(problem: string, expected?: string): CelerySearch {
     : { kind: 'refused', problem, expected };
 }
 
-function refusedShell(argv: readonly string[], name: string): CelerySearch {
-  if (/celery[^|;&]*\bmulti\b/.test(argv.join(' '))) return refusedMulti();
-  return refused(
-    `starts ${name}, and what a shell runs can't be edited safely`,
-    'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
-      'put variables into Environment= and the directory into WorkingDirectory=',
-  );
+function refusedShell(argv: readonly string[], at: number): CelerySearch {
+  const text = argv.slice(at).join(' ');
+  if (/\bmulti\s+(?:start|restart|stopwait|show)\b/.test(text)) return refusedMulti();
+  const name = baseName(argv[at] ?? '');
+  return {
+    kind: 'refused',
+    problem: `starts ${name}, and what that runs can't be told`,
+    expected: withoutShell,
+    shell: at,
+  };
 }
+
+/** What to write where a shell's script can't be read. */
+export const withoutShell =
+  'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
+  'put variables into Environment= and the directory into WorkingDirectory=';
 
 function refusedMulti(): CelerySearch {
   return refused(
     'uses `celery multi`, which starts workers behind the back of systemd',
-    'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1`',
+    'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1` with Type=simple, ' +
+      'without PIDFile=, and without the ExecStop= and ExecReload= of celery multi; several workers are several units',
   );
 }
 
@@ -294,6 +316,7 @@ function readCall(
       include: list(last('include')) ?? [],
       beat: options.beat.length > 0,
       workingDirectory: last('workdir'),
+      files: options.file.map(({ value }) => value).filter((value) => value !== ''),
       options,
       endOfOptions,
     },
@@ -317,6 +340,7 @@ function readOptions(
     include: [],
     workdir: [],
     beat: [],
+    file: [],
     detach: [],
   };
   const keep = (name: ReadName | 'other', option: WorkerOption): void => {

@@ -1,5 +1,6 @@
 import { ConfigError } from '../model/errors.ts';
-import { type CeleryCall, findCeleryCall, type WorkerOption } from './celery-call.ts';
+import { type CeleryCall, findCeleryCall, type WorkerOption, withoutShell } from './celery-call.ts';
+import { readShell } from './shell-line.ts';
 import type { Assignment, Splice, UnitFile } from './unit-file.ts';
 
 /**
@@ -76,10 +77,14 @@ export function isExpanded(text: string): boolean {
 /** The `ExecStart=` of a unit that runs one Celery worker. */
 export interface WorkerLine {
   readonly entry: Assignment;
-  /** The command's words, unquoted. */
+  /** The command's words, unquoted; of a shell's script those that it ends with. */
   readonly argv: readonly string[];
   readonly words: readonly ExecWord[];
+  /** `NAME=value` words, given by `env` or by a shell. */
+  readonly assignments: readonly ExecWord[];
   readonly call: CeleryCall;
+  /** Whether a shell's script is read, and whether the shell becomes the worker or waits for it. */
+  readonly shell: 'none' | 'becomes' | 'waits';
 }
 
 const direct =
@@ -92,16 +97,20 @@ const direct =
  * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
  *   that can be read
  */
-export function readWorkerLine(file: UnitFile, path: string): WorkerLine {
+export function readWorkerLine(
+  file: UnitFile,
+  path: string,
+  whereOf = (entry: Assignment): string => `${path}:${file.lineOf(entry)}`,
+): WorkerLine {
   const entries = file.effective('Service', 'ExecStart');
   const [entry] = entries;
   if (!entry) {
     throw new ConfigError('input unit', `${path} has no ExecStart=`, direct);
   }
-  const where = `${path}:${file.lineOf(entry)}`;
+  const where = whereOf(entry);
   if (entries.length > 1) {
-    const lines = entries.map((one) => file.lineOf(one)).join(', ');
-    throw unreadable(path, `has several ExecStart= (lines ${lines})`, direct);
+    const places = entries.map(whereOf).join(', ');
+    throw unreadable(path, `has several ExecStart= (${places})`, direct);
   }
   const commands = parseExecLine(entry.value);
   if (commands === null) {
@@ -111,10 +120,9 @@ export function readWorkerLine(file: UnitFile, path: string): WorkerLine {
   if (!command || commands.length > 1) {
     throw unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
   }
-  const argv = command.words.map(({ text }) => text);
-  const found = findCeleryCall(argv, { argumentZero: command.prefixes.includes('@') });
-  if (found.kind === 'refused') {
-    throw unreadable(where, `ExecStart= ${found.problem}`, found.expected ?? direct);
+  const read = readCommand(command, entry);
+  if (read.kind === 'refused') {
+    throw unreadable(where, `ExecStart= ${read.problem}`, read.expected ?? direct);
   }
   const type = file.value('Service', 'Type') ?? 'simple';
   if (type === 'forking' || type === 'oneshot') {
@@ -124,7 +132,115 @@ export function readWorkerLine(file: UnitFile, path: string): WorkerLine {
       'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach',
     );
   }
-  return { entry, argv, words: command.words, call: found.call };
+  return read.line;
+}
+
+type CommandReading =
+  | { readonly kind: 'read'; readonly line: WorkerLine }
+  | { readonly kind: 'refused'; readonly problem: string; readonly expected?: string };
+
+function readCommand({ prefixes, words }: ExecCommand, entry: Assignment): CommandReading {
+  const argv = words.map(({ text }) => text);
+  const found = findCeleryCall(argv, { argumentZero: prefixes.includes('@') });
+  if (found.kind === 'found') {
+    const assignments = words
+      .slice(0, found.call.wrapper.length)
+      .filter(({ text }) => found.call.environment.includes(text));
+    const line = { entry, argv, words, assignments, call: found.call, shell: 'none' } as const;
+    return { kind: 'read', line };
+  }
+  return found.shell === undefined ? found : readScript(words, found.shell, entry);
+}
+
+function readScript(words: readonly ExecWord[], shell: number, entry: Assignment): CommandReading {
+  const name = words[shell]?.text ?? 'sh';
+  const refuse = (problem: string, expected = withoutShell): CommandReading => ({
+    kind: 'refused',
+    problem,
+    expected,
+  });
+  const from = words.findIndex(({ text }, at) => at > shell && !/^[-+]/.test(text));
+  const [word, ...more] = from === -1 ? [] : words.slice(from);
+  const isScript = words.some(({ text }, at) => at > shell && /^-[a-z]*c$/.test(text));
+  if (!word || !isScript || more.length > 0) {
+    return refuse(`starts ${name}, and what that runs can't be told`);
+  }
+  const written = entry.value.slice(word.start, word.end);
+  // Places in the script are places in the line only where nothing is escaped.
+  if (written !== `'${word.text}'` && written !== `"${word.text}"`) {
+    return refuse(`has a script for ${name} that is not one quoted word without escapes`);
+  }
+  const reading = readShell(word.text);
+  if (reading.kind === 'refused') {
+    return refuse(`has a script for ${name} that ${reading.problem}`);
+  }
+  const { script } = reading;
+  const place = ({ text, start, end }: ExecWord): ExecWord => ({
+    text,
+    start: word.start + 1 + start,
+    end: word.start + 1 + end,
+  });
+  const argv = script.words.map(({ text }) => text);
+  const inner = findCeleryCall(argv);
+  if (inner.kind === 'refused') {
+    return refuse(`has a script for ${name} that ${inner.problem}`, inner.expected);
+  }
+  const { call } = inner;
+  const program = call.wrapper.length;
+  if (/^[~]|[*?[]/.test(argv[program] ?? '')) {
+    return refuse(`has a script for ${name} that runs ${argv[program]}`);
+  }
+  const isBare = !(argv[program] ?? '').includes('/');
+  const known =
+    isBare && script.environment !== null
+      ? argv.with(program, `${script.environment}/bin/${argv[program]}`)
+      : argv;
+  const environment = script.assignments.map(({ text }) => text);
+  return {
+    kind: 'read',
+    line: {
+      entry,
+      argv: known,
+      words: script.words.map(place),
+      assignments: [
+        ...words.slice(0, shell).filter(isAssignment),
+        ...script.assignments.map(place),
+      ],
+      call: {
+        ...call,
+        environment: [
+          ...words
+            .slice(0, shell)
+            .filter(isAssignment)
+            .map(({ text }) => text),
+          ...environment,
+          ...call.environment,
+        ],
+        workingDirectory: call.workingDirectory ?? script.directory,
+      },
+      shell: script.becomes ? 'becomes' : 'waits',
+    },
+  };
+}
+
+const isAssignment = ({ text }: ExecWord): boolean => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+
+/** Has the shell become the worker, so that systemd's signals and the worker's news arrive. */
+export function becomeWorker(line: WorkerLine): readonly Splice[] {
+  const [first] = line.words;
+  if (line.shell !== 'waits' || !first) return [];
+  const { start, end } = first;
+  return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
+}
+
+/** The same; `null` for a unit that can't be read. */
+export function findWorkerLine(file: UnitFile): WorkerLine | null {
+  try {
+    return readWorkerLine(file, '', () => '');
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
 }
 
 function unreadable(where: string, problem: string, expected: string): ConfigError {
@@ -155,6 +271,12 @@ export function setQueues(line: WorkerLine, queues: readonly string[]): readonly
 export function addInclude(line: WorkerLine, module: string): readonly Splice[] {
   if (line.call.include.includes(module)) return [];
   const present = line.call.options.include.at(-1);
+  const last = present && line.words[present.last];
+  if (line.shell !== 'none' && present && present.value !== '' && last) {
+    // Two pieces side by side are one word to a shell, whatever quotes the first is in.
+    const others = removeOptions(line, line.call.options.include.slice(0, -1));
+    return [...others, { start: last.end, end: last.end, text: `,${module}` }];
+  }
   // The value is kept as written: it may hold variables.
   const value = present && present.value !== '' ? `${present.value},${module}` : module;
   return setOption(line, line.call.options.include, '-I', value, quoteWord);
@@ -169,6 +291,13 @@ function setOption(
 ): readonly Splice[] {
   const last = present.at(-1);
   const quoted = quote(value);
+  if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
+    throw new ConfigError(
+      'input unit',
+      `${value} can't be written into the shell script of ExecStart=`,
+      withoutShell,
+    );
+  }
   if (!last) {
     return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
   }

@@ -121,7 +121,7 @@ const units: readonly BadInput[] = [
     action: 'deploy-worker',
     inputs: { unit: 'shell-worker' },
     says: [
-      /what a shell runs can't be edited safely/,
+      /starts \/bin\/sh, and what that runs can't be told/,
       /where: input unit/,
       /expected: the celery call/,
     ],
@@ -249,7 +249,7 @@ printf '[Service]\\nExecStart=/usr/bin/celery -A celery_app worker\\n' >/srv/bad
 ln -s /srv/bad/linked-worker.service linked-worker.service
 printf '[Service]\\nWorkingDirectory=${backend}\\n' >empty-worker.service
 printf '[Service]\\nExecStart=/usr/bin/sleep infinity\\n' >other.service
-printf '[Service]\\nWorkingDirectory=${backend}\\nExecStart=/bin/sh -c "celery -A celery_app worker"\\n' >shell-worker.service
+printf '[Service]\\nWorkingDirectory=${backend}\\nExecStart=/bin/sh /srv/start-worker.sh\\n' >shell-worker.service
 systemctl daemon-reload
 `;
 

@@ -51,6 +51,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "processes": [process_fact(process) for process in units.cgroup_processes(group)],
         "memory": _memory(group),
         "activeSince": instant(seen.get("ActiveEnterTimestampMonotonic")),
+        "exposure": units.exposure(host, name) if args.get("exposure") else None,
     }
 
 

@@ -1,6 +1,6 @@
-"""Writes a unit file beside a backup, and has the manager read it.
+"""Writes a unit file or drop-in beside a backup, and has the manager read it.
 
-Touches: the unit file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that
+Touches: that file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that
   keeps its memory limits until start-unit.
 Undo: the file as it was, to the byte, or none; no drop-in; daemon-reload.
 """
@@ -18,7 +18,7 @@ MODE = 0o644
 
 
 def check(args: dict[str, Any], host: System) -> bool:
-    return _written(args) and _read_by_manager(args["unit"], host)
+    return _written(args) and _read_by_manager(args, host)
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
@@ -30,8 +30,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     journal.keep("held", True)
     limits.hold(unit, host)
     units.reload(host)
-    if not _read_by_manager(unit, host):
-        raise OperationError(f"systemd still wants a daemon-reload for {unit} after one")
+    if not _read_by_manager(args, host):
+        raise OperationError(f"systemd does not read {path} for {unit}, even after a daemon-reload")
     return f"{path} installed"
 
 
@@ -48,5 +48,10 @@ def _written(args: dict[str, Any]) -> bool:
     return found is not None and found.content == args["text"].encode("utf-8")
 
 
-def _read_by_manager(unit: str, host: System) -> bool:
-    return units.show(host, unit, ["NeedDaemonReload"]).get("NeedDaemonReload") == "no"
+def _read_by_manager(args: dict[str, Any], host: System) -> bool:
+    seen = units.show(host, args["unit"], ["NeedDaemonReload", "DropInPaths"])
+    if seen.get("NeedDaemonReload") != "no":
+        return False
+    # The first drop-in of a unit: systemd does not miss a folder that it never saw.
+    path = args["path"]
+    return not path.endswith(".conf") or path in units.split_words(seen.get("DropInPaths", ""))

@@ -48,7 +48,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)
     pids = [child.pid for child in processes.pool_children(main)]
     line = f"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s"
-    return line, {"mainPid": main, "children": pids, "restarts": units.number(first["NRestarts"])}
+    result = {"mainPid": main, "children": pids, "restarts": units.number(first["NRestarts"])}
+    if args.get("exposure"):
+        exposure = {"before": args["exposure"]["before"], "after": units.exposure(host, unit)}
+        shown = ["unknown" if each is None else f"{each:g}" for each in exposure.values()]
+        line += f"; exposure {shown[0]} \u2192 {shown[1]} (systemd-analyze security)"
+        result["exposure"] = exposure
+    return line, result
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:

@@ -34,6 +34,10 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         path = os.path.join(folder, unit)
         with open(path, "w", encoding="utf-8") as file:
             file.write(args["text"])
+        for drop_in in args.get("dropIns", ()):
+            os.makedirs(path + ".d", 0o700, exist_ok=True)
+            with open(os.path.join(path + ".d", drop_in["name"]), "w", encoding="utf-8") as file:
+                file.write(drop_in["text"])
         done = host.run(["systemd-analyze", "verify", "--man=no", path], timeout=90, check=False)
     finally:
         files.remove_tree(folder)

@@ -4,6 +4,7 @@ import { ConfigError } from '../../../src/model/errors.ts';
 import type { CeleryCall } from '../../../src/systemd/celery-call.ts';
 import {
   addInclude,
+  becomeWorker,
   isExpanded,
   parseExecLine,
   quoteExecWord,
@@ -18,6 +19,9 @@ import { pick, seeded } from './random.ts';
 
 const read = (exec: string): CeleryCall =>
   readWorkerLine(parseUnitFile(`[Service]\nExecStart=${exec}\n`), 'x.service').call;
+
+/** A unit that starts its worker by a shell. */
+const sh = (script: string): string => `[Service]\nExecStart=/bin/sh -c '${script}'\n`;
 
 const edit = (exec: string, change: (line: WorkerLine) => readonly Splice[]): string => {
   const file = parseUnitFile(`[Service]\nExecStart=${exec}\n`);
@@ -170,6 +174,40 @@ describe('a worker', () => {
     expect(read(exec)).toMatchObject(expected);
   });
 
+  it.each<[string, Partial<CeleryCall>, 'becomes' | 'waits']>([
+    ["/bin/sh -c 'exec celery -A x worker -c 5'", { app: 'x', concurrency: '5' }, 'becomes'],
+    ['/bin/bash -lc "celery -A x worker -Q a,b"', { app: 'x', queues: ['a', 'b'] }, 'waits'],
+    ['env A=1 sh -ec "celery -A x worker"', { environment: ['A=1'] }, 'waits'],
+    [
+      "sh -c 'cd /srv/x && export B=2; A=1 exec celery -A x worker'",
+      { environment: ['B=2', 'A=1'], workingDirectory: '/srv/x' },
+      'becomes',
+    ],
+    ["sh -c 'python manage.py check && exec celery -A x worker'", { app: 'x' }, 'becomes'],
+    ["sh -c 'exec nice -n 5 celery -A x worker'", { wrapper: ['nice', '-n', '5'] }, 'becomes'],
+    ["sh -c 'exec celery -A x worker -c 2 >>/var/log/x 2>&1'", { concurrency: '2' }, 'becomes'],
+    ['sh -c \'exec celery -A x worker -n "a b" -c $$N\'', { concurrency: '$N' }, 'becomes'],
+    ["sh -c 'exec python -m celery -A x worker'", { app: 'x' }, 'becomes'],
+  ])('is read from a shell: %s', (exec, expected, shell) => {
+    const file = parseUnitFile(`[Service]\nExecStart=${exec}\n`);
+    const line = readWorkerLine(file, 'x.service');
+    expect(line.call).toMatchObject(expected);
+    expect(line.shell).toBe(shell);
+    for (const { text, start, end } of line.words) {
+      const written = line.entry.value.slice(start, end);
+      expect(written.replace(/["']/g, '').replaceAll('$$', '$')).toBe(text);
+    }
+  });
+
+  it.each([
+    ['. /srv/v/bin/activate && celery -A x worker', '/srv/v/bin/celery'],
+    ['cd /srv && source v/bin/activate && exec celery -A x worker', '/srv/v/bin/celery'],
+    ['. /srv/v/bin/activate; exec python -m celery -A x worker', '/srv/v/bin/python'],
+    ['. /srv/v/bin/activate; exec /usr/bin/celery -A x worker', '/usr/bin/celery'],
+  ])('is that of the environment that is activated: %s', (script, program) => {
+    expect(readWorkerLine(parseUnitFile(sh(script)), 'x.service').argv[0]).toBe(program);
+  });
+
   it('is read across continued lines', () => {
     expect(
       read('/usr/bin/celery \\\n  -A x worker \\\n# how many\n  --concurrency=5'),
@@ -185,17 +223,33 @@ describe('a worker', () => {
     [
       'several',
       '[Service]\nExecStart=celery worker\nExecStart=celery beat\n',
-      'several ExecStart= (lines 2, 3)',
+      'several ExecStart= (/etc/systemd/system/x.service:2, /etc/systemd/system/x.service:3)',
     ],
     ['commands', '[Service]\nExecStart=celery worker ; /bin/true\n', 'several commands'],
     ['quotes', '[Service]\nExecStart=celery "worker\n', 'never closed'],
-    ['shell', '[Service]\nExecStart=/bin/sh -c "celery -A x worker"\n', 'starts sh'],
-    ['env shell', '[Service]\nExecStart=env A=1 bash -lc "celery worker"\n', 'starts bash'],
+    ['shell script', '[Service]\nExecStart=/bin/sh /srv/start-worker.sh\n', 'starts /bin/sh'],
+    ['shell alone', '[Service]\nExecStart=/bin/sh -c\n', 'starts /bin/sh'],
+    ['or', sh('celery -A x worker || true'), 'goes on with `||`'],
+    ['pipe', sh('celery -A x worker | tee /x'), 'pipes'],
+    ['background', sh('celery -A x worker &'), 'background'],
+    ['more after it', sh('celery -A x worker; rm /x'), 'after its worker has ended'],
+    ['command in a word', sh('celery -A $$(cat /x) worker'), 'runs another command'],
+    ['subshell', sh('(celery -A x worker)'), 'has ( in it'],
+    ['escapes', '[Service]\nExecStart=sh -c "celery -A \\"x\\" worker"\n', 'without escapes'],
+    ['no quotes', '[Service]\nExecStart=sh -c celery\n', 'one quoted word'],
+    ['arguments', "[Service]\nExecStart=sh -c 'celery -A x worker' a b\n", 'starts sh'],
+    ['another program', sh('exec /usr/sbin/nginx'), 'runs /usr/sbin/nginx, and no celery'],
+    [
+      'unknown directory',
+      sh('cd backend && celery -A x worker'),
+      'changes to the directory backend',
+    ],
+    ['home', sh('~/v/bin/celery -A x worker'), 'runs ~/v/bin/celery'],
     ['multi', '[Service]\nExecStart=celery -A x multi start w1\n', 'celery multi'],
     [
       'shell multi',
       "[Service]\nExecStart=/bin/sh -c '${CELERY_BIN} -A $A multi start x'\nType=forking\n",
-      'starts sh',
+      'celery multi',
     ],
     [
       'shell celery multi',
@@ -293,6 +347,40 @@ describe('edits', () => {
     ['celery worker \\\n  -l info \\\n  -c 1', 'celery worker \\\n  -l info \\\n  -c 1 -I support'],
   ])('include: %s', (before, after) => {
     expect(edit(before, (line) => addInclude(line, 'support'))).toBe(after);
+  });
+
+  const edits = [
+    (line: WorkerLine) => setConcurrency(line, 1),
+    (line: WorkerLine) => setQueues(line, ['c', 'd']),
+    (line: WorkerLine) => addInclude(line, 'support'),
+    becomeWorker,
+  ];
+
+  it.each([
+    [
+      "sh -c 'exec celery -A x worker -c5 -Q a'",
+      "sh -c 'exec celery -A x worker -c1 -Q c,d -I support'",
+    ],
+    [
+      'bash -c "cd /x && celery -A x worker >>/var/log/x 2>&1"',
+      'bash -c "cd /x && exec celery -A x worker --concurrency=1 -Q c,d -I support >>/var/log/x 2>&1"',
+    ],
+    [
+      'sh -c \'A=1 celery -A x worker -c $$N -I "$$MORE" -Q "a"\'',
+      'sh -c \'A=1 exec celery -A x worker -c 1 -I "$$MORE",support -Q c,d\'',
+    ],
+    [
+      "sh -c 'cd /x && \\\ncelery -A x worker \\\n# how many\n  -c 5 -Qa'",
+      "sh -c 'cd /x && \\\nexec celery -A x worker \\\n# how many\n  -c 1 -Qc,d -I support'",
+    ],
+  ])('in a shell: %s', (before, after) => {
+    expect(edits.reduce(edit, before)).toBe(after);
+  });
+
+  it('in a shell refuse what would be more than a word there', () => {
+    const line = readWorkerLine(parseUnitFile(sh('exec celery -A x worker')), 'x');
+    expect(() => setQueues(line, ['$(id)'])).toThrow(ConfigError);
+    expect(() => setQueues(line, ["a'b"])).toThrow(/can't be written into the shell script/);
   });
 
   it('writes hostile names as one word', () => {

@@ -1,13 +1,20 @@
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { bytes, MiB } from '../../../src/model/units.ts';
+import { redactUnit } from '../../../src/systemd/secrets.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import {
   findUnitFaults,
   killsCeleryByName,
+  rulePage,
   type UnitContext,
   unitRules,
 } from '../../../src/systemd/unit-rules.ts';
 
 const good = {
+  User: 'app',
+  WorkingDirectory: '/srv/app',
   Type: 'notify',
   ExecStart: '/usr/bin/celery -A app worker -I celeriac_support',
   KillMode: 'mixed',
@@ -19,7 +26,15 @@ const good = {
   WatchdogSec: '300',
 };
 const limits = { StartLimitIntervalSec: '300', StartLimitBurst: '5' };
-const context: UnitContext = { swapActive: true, longestTaskSeconds: 900 };
+const context: UnitContext = {
+  swapActive: true,
+  longestTaskSeconds: 900,
+  cpus: 1,
+  hostMemoryBytes: bytes(1024 * MiB),
+  processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(100 * MiB) },
+};
+
+const worker = (options: string): string => `${good.ExecStart} ${options}`;
 
 function faults(
   service: Record<string, string | null>,
@@ -64,11 +79,27 @@ describe('a unit', () => {
     ['memory-high-above-max', { MemoryHigh: '1G' }],
     ['invalid-size', { MemoryMax: '1500MB', MemoryHigh: null }],
     ['invalid-size', { MemoryLimit: 'lots' }],
+    ['invalid-size', { MemoryHigh: '600m' }],
+    ['concurrency-memory', { ExecStart: worker('-c 8') }],
+    ['concurrency-memory', { ExecStart: worker('--autoscale=10,1') }],
+    ['concurrency-memory', { ExecStart: worker('-c 11'), MemoryMax: null }],
+    ['concurrency-memory', { ExecStart: worker('-c 5'), MemoryMax: '50%', MemoryHigh: null }],
+    ['relative-path', { WorkingDirectory: 'srv/app' }],
+    ['relative-path', { WorkingDirectory: '${HOME}/app' }],
+    ['relative-path', { EnvironmentFile: '-.env' }],
+    ['relative-path', { ExecStartPre: '-venv/bin/python prepare.py' }],
+    ['missing-user', { User: null }],
+    ['missing-user', { User: '' }],
+    ['missing-user', { User: null, DynamicUser: 'no' }],
+    ['missing-working-directory', { WorkingDirectory: null }],
+    ['secret-in-environment', { Environment: 'DB_PASSWORD=hunter2' }],
+    ['secret-in-environment', { Environment: 'A=1 "API_KEY=a b"' }],
+    ['secret-in-environment', { Environment: 'BROKER=redis://:hunter2@localhost/0' }],
+    ['secret-in-environment', { ExecStart: worker('-b redis://u:hunter2@localhost') }],
     ['start-limit', {}, { StartLimitIntervalSec: '50' }],
     ['start-limit', {}, { StartLimitIntervalSec: null }],
     ['start-limit', { RestartSec: '1min' }],
     ['start-limit', { StartLimitInterval: '20' }, { StartLimitIntervalSec: null }],
-    ['misplaced-start-limit', { StartLimitIntervalSec: '300' }],
   ])('breaks %s: %j %j', (rule, service, unit = {}) => {
     expect(faults(service, unit)).toEqual([rule]);
   });
@@ -81,11 +112,33 @@ describe('a unit', () => {
     ['a stop limit of zero, which is none', { TimeoutStopSec: '0' }],
     ['no watchdog', { WatchdogSec: null }],
     ['shares of memory', { MemoryMax: '40%', MemoryHigh: '30%' }],
+    ['as many children as there is room for', { ExecStart: worker('-c 7') }],
+    ['a pool without processes', { ExecStart: worker('-c 100 -P gevent') }],
+    ['a number that only the host knows', { ExecStart: worker('-c $N') }],
+    ['paths by specifier', { WorkingDirectory: '%h/app', EnvironmentFile: '-%h/.env' }],
+    ['the home directory', { WorkingDirectory: '~' }],
+    ['a program that systemd looks for', { ExecStartPre: 'mkdir -p /run/x' }],
+    ['a user of its own making', { User: null, DynamicUser: 'yes' }],
+    [
+      'the directory among the arguments',
+      { WorkingDirectory: null, ExecStart: worker('--workdir /srv/app') },
+    ],
+    ['secrets by file', { Environment: 'TOKEN_FILE=/run/token DB_PASSWORD=%d/password' }],
+    ['a URL without password', { Environment: 'BROKER=redis://user@localhost/0' }],
     ['no restart, so no limit', { Restart: 'no' }, { StartLimitIntervalSec: null }],
     ['a fast restart', { RestartSec: null }, { StartLimitIntervalSec: null }],
     ['a reset', { ExecStartPre: '' }],
   ])('is right with %s', (_about, service, unit = {}) => {
     expect(faults(service, unit)).toEqual([]);
+  });
+
+  it('has a start limit in the wrong section only when there is none in the right one', () => {
+    const misplaced = { StartLimitIntervalSec: '300' };
+    expect(faults(misplaced)).toEqual([]);
+    expect(faults(misplaced, { StartLimitIntervalSec: null })).toEqual([
+      'start-limit',
+      'misplaced-start-limit',
+    ]);
   });
 
   it('has no soft limit without swap', () => {
@@ -115,8 +168,9 @@ StandardError=journal
 [Install]
 WantedBy=multi-user.target
 `;
-    const found = findUnitFaults(parseUnitFile(text), context);
-    expect(found.map(({ rule, line }) => [rule.id, line])).toEqual([
+    const file = parseUnitFile(text);
+    const found = findUnitFaults(file, context);
+    expect(found.map(({ rule, entry }) => [rule.id, entry && file.lineOf(entry)])).toEqual([
       ['shell-syntax', 9],
       ['kill-by-name', 9],
       ['watchdog-without-notifier', 15],
@@ -128,7 +182,85 @@ WantedBy=multi-user.target
   });
 });
 
+describe('a secret', () => {
+  const seen = (line: string): string => {
+    const file = parseUnitFile(`[Service]\n${line}\n`);
+    return JSON.stringify(findUnitFaults(file, context).map((fault) => fault.seen));
+  };
+
+  it.each([
+    'Environment=DB_PASSWORD=hunter2 A=1',
+    'Environment="SECRET_KEY=hunter2 and more"',
+    "Environment='A_TOKEN=x\\'hunter2'",
+    'ExecStart=/usr/bin/celery -A x worker -b redis://:hunter2@localhost || true',
+    'ExecStartPre=/usr/bin/env AWS_SECRET_ACCESS_KEY="a hunter2" /usr/bin/prepare && true',
+    'ExecStop=/usr/bin/pkill -f celery TOKEN=hunter2',
+  ])('is never shown: %s', (line) => {
+    expect(seen(line)).toContain('***');
+    expect(seen(line)).not.toContain('hunter2');
+  });
+
+  it.each([
+    ['Environment=API_TOKEN=hunter2', 'Environment=API_TOKEN=***'],
+    ['Environment="API_TOKEN=a hunter2"', 'Environment="API_TOKEN=***"'],
+    ["Environment='API_TOKEN=a hunter2' B=1", "Environment='API_TOKEN=***' B=1"],
+    ['Environment = B=1 API_TOKEN="a hunter2"', 'Environment = B=1 API_TOKEN=***'],
+    ['Environment=A=TOKEN=hunter2', 'Environment=A=TOKEN=***'],
+    ['Environment="A=x" "SECRET=hunter2', 'Environment="A=x" "SECRET=***'],
+    ['Environment=URL=redis://:hunter2@localhost', 'Environment=URL=redis://:***@localhost'],
+    ['Environment="A=b c" D=e', 'Environment="A=b c" D=e'],
+  ])('is not shown in a diff: %s', (line, shown) => {
+    expect(redactUnit(`[Service]\n${line}\n`)).toBe(`[Service]\n${shown}\n`);
+  });
+
+  it('is not shown in a diff either, and nothing else is hidden', () => {
+    const text = [
+      '# TOKEN=hunter2',
+      '[Service]',
+      'Environment=A=1 TOKEN=hunter2 B=2',
+      'Environment="PASSWORD=hunter2 \\',
+      '  hunter2" C=3',
+      'ExecStart=/x -b redis://u:hunter2@h/0 \\',
+      '# why',
+      '  -c 5',
+      'WorkingDirectory=/srv/app',
+      '',
+    ].join('\n');
+    expect(redactUnit(text)).toBe(
+      [
+        '# TOKEN=***',
+        '[Service]',
+        'Environment=A=1 TOKEN=*** B=2',
+        'Environment="PASSWORD=***" C=3',
+        'ExecStart=/x -b redis://u:***@h/0    -c 5',
+        'WorkingDirectory=/srv/app',
+        '',
+      ].join('\n'),
+    );
+    const plain = text.replaceAll('hunter2', '').replace(/TOKEN=|PASSWORD=/g, 'NAME=');
+    expect(redactUnit(plain)).toBe(plain);
+  });
+});
+
 describe('rules', () => {
+  it.each(unitRules)('$id: its page is right about what is wrong, and what is right', (rule) => {
+    const within: UnitContext = {
+      ...context,
+      swapActive: rule.id !== 'memory-high-without-swap',
+      processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(300 * MiB) },
+    };
+    const find = (lines: readonly string[]) =>
+      rule.find(parseUnitFile(['[Service]', ...lines, ''].join('\n')), within);
+    expect(find(rule.example.wrong)).not.toEqual([]);
+    expect(find(rule.example.right)).toEqual([]);
+  });
+
+  it('have a page each, and no page is without a rule', () => {
+    const folder = join(import.meta.dirname, '../../../docs/reference/unit-rules');
+    const pages = unitRules.map((rule) => basename(rulePage(rule)));
+    expect(readdirSync(folder).sort()).toEqual(['README.md', ...pages].sort());
+  });
+
   it('have an id of their own, and say why and what to do', () => {
     expect(new Set(unitRules.map(({ id }) => id)).size).toBe(unitRules.length);
     for (const { id, title, why, fix } of unitRules) {

@@ -87,7 +87,7 @@ describe('what is written', () => {
 
   test.each([
     '/usr/sbin/nginx',
-    '/bin/sh -c "celery -A app worker"',
+    '/bin/sh /srv/start-worker.sh',
     '/usr/bin/celery -A app beat',
     '"unbalanced',
   ])('no worker: %s', (execStart) => {

@@ -1,0 +1,110 @@
+import { type Bytes, bytes, MiB } from '../../model/units.ts';
+import { poolSize } from '../celery-call.ts';
+import { findWorkerLine } from '../exec-line.ts';
+import type { Assignment, UnitFile } from '../unit-file.ts';
+import { named, type Sighting, setting, type UnitContext, type UnitRule } from '../unit-rule.ts';
+import { parseSize } from '../values.ts';
+
+/** Rules on how much memory a worker may take. */
+export const memoryRules: readonly UnitRule[] = [
+  {
+    id: 'memory-high-without-swap',
+    title: 'MemoryHigh= on a host without swap',
+    why: 'a worker above it is slowed down without end, since nothing can be swapped out: it hangs and is never killed',
+    fix: 'swap first, or MemoryMax= alone',
+    mends: {
+      kind: 'whole',
+      how: 'MemoryHigh= is only set where swap is on, and taken away elsewhere. `provision` makes the swap.',
+    },
+    example: {
+      wrong: ['MemoryHigh=600M', '# and no swap'],
+      right: ['MemoryMax=800M'],
+    },
+    find: (file, { swapActive }) => {
+      const entry = setting(file, 'MemoryHigh');
+      return swapActive || entry === null || entry.value === 'infinity'
+        ? []
+        : [{ entry, seen: named(entry) }];
+    },
+  },
+  {
+    id: 'memory-high-above-max',
+    title: 'MemoryHigh= not below MemoryMax=',
+    why: 'the worker is killed before it is ever slowed down',
+    fix: 'MemoryHigh= below MemoryMax=',
+    mends: { kind: 'whole', how: 'Both are set, from `memory-high` and `memory-max`.' },
+    example: {
+      wrong: ['MemoryHigh=1G', 'MemoryMax=800M'],
+      right: ['MemoryHigh=600M', 'MemoryMax=800M'],
+    },
+    find: (file, { hostMemoryBytes }) => {
+      const entry = setting(file, 'MemoryHigh');
+      const max = setting(file, 'MemoryMax');
+      const [high, limit] = [bytesOf(entry, hostMemoryBytes), bytesOf(max, hostMemoryBytes)];
+      return entry === null || max === null || high === null || limit === null || high < limit
+        ? []
+        : [{ entry, seen: `${named(entry)} with ${named(max)}` }];
+    },
+  },
+  {
+    id: 'invalid-size',
+    title: 'a memory limit that systemd ignores',
+    why: 'systemd warns and goes on without any limit',
+    fix: 'a number with K, M, G or T, such as 1500M; a share such as 40%; or infinity',
+    mends: {
+      kind: 'in-part',
+      how: 'MemoryMax= and MemoryHigh= are set anew, and MemoryLimit= goes. Others are left to you.',
+    },
+    example: { wrong: ['MemoryMax=1500MB'], right: ['MemoryMax=1500M'] },
+    find: (file) =>
+      ['MemoryMax', 'MemoryHigh', 'MemoryLow', 'MemoryMin', 'MemorySwapMax', 'MemoryLimit']
+        .map((key) => setting(file, key))
+        .filter((entry) => entry !== null && parseSize(entry.value) === null)
+        .map((entry) => ({ entry, seen: entry ? named(entry) : '' })),
+  },
+  {
+    id: 'concurrency-memory',
+    title: 'more children than the memory holds',
+    why: 'the main process and its children, as large as they are now, come to more than they may have: the kernel kills children in the middle of their tasks, or the host swaps without end',
+    fix: 'fewer children (`--concurrency`), or a higher MemoryMax= where the host has the memory',
+    mends: {
+      kind: 'in-part',
+      how: '`--concurrency` and MemoryMax= are set, from `concurrency` and `memory-max`: what they are is for you to say.',
+    },
+    example: {
+      wrong: [
+        'ExecStart=/usr/bin/celery -A app worker --concurrency=5',
+        'MemoryMax=800M',
+        '# with 60 MiB for the main process and 300 MiB for each child',
+      ],
+      right: ['ExecStart=/usr/bin/celery -A app worker --concurrency=2', 'MemoryMax=800M'],
+    },
+    find: (file, context) => tooManyChildren(file, context),
+  },
+];
+
+function tooManyChildren(file: UnitFile, context: UnitContext): readonly Sighting[] {
+  const { cpus, hostMemoryBytes, processes } = context;
+  const line = findWorkerLine(file);
+  const children = line && poolSize(line.call, cpus);
+  // Without a worker that runs nobody knows how large it is.
+  if (!children || processes === null || processes.childBytes === 0) return [];
+  const entry = setting(file, 'MemoryMax');
+  const max = bytesOf(entry, hostMemoryBytes);
+  const limit = Math.min(max ?? hostMemoryBytes, hostMemoryBytes);
+  const { mainBytes, childBytes } = processes;
+  const needed = mainBytes + children * childBytes;
+  if (needed <= limit) return [];
+  const beside =
+    limit === max && entry ? named(entry) : `${inMiB(hostMemoryBytes)} of memory on the host`;
+  const seen = `${inMiB(mainBytes)} + ${children} × ${inMiB(childBytes)} = ${inMiB(needed)}, with ${beside}`;
+  return [{ entry: line.entry, seen }];
+}
+
+const inMiB = (amount: number): string => `${Math.round(amount / MiB)} MiB`;
+
+function bytesOf(entry: Assignment | null, hostMemoryBytes: Bytes): Bytes | null {
+  const size = entry === null ? null : parseSize(entry.value);
+  if (size?.kind === 'percent') return bytes((hostMemoryBytes * size.percent) / 100);
+  return size?.kind === 'bytes' ? size.bytes : null;
+}

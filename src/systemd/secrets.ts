@@ -1,0 +1,42 @@
+import { parseUnitFile } from './unit-file.ts';
+
+/** What must not be repeated in a log: values of variables whose names say so, passwords in URLs. */
+
+const secretName =
+  /(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|CREDENTIALS?|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|_KEY|_DSN)$/i;
+
+/** Whether a variable of this name is likely to hold a secret. */
+export const namesSecret = (name: string): boolean => secretName.test(name);
+
+/** The user and password of a URL: `redis://:secret@host`. */
+const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)[^\s/@"']+(?=@)/gi;
+
+/** Whether a text has a URL with a password in it. */
+export const holdsPassword = (text: string): boolean => text.search(urlPassword) !== -1;
+
+/**
+ * `"NAME=a b"`, whose quotes span the value, or `NAME=` and quoted parts, escapes, the rest. Of
+ * `Environment=NAME=value` it is the inner one that counts.
+ */
+const assignment =
+  /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:\\.|[^\n\\])*?\1|\b([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
+
+/** The same text with `***` in the place of every secret that can be told. */
+export function redact(text: string): string {
+  return text
+    .replace(assignment, (whole: string, quote = '', quoted = '', bare = '') =>
+      namesSecret(quoted || bare) ? `${quote}${quoted || bare}=***${quote}` : whole,
+    )
+    .replace(urlPassword, '$1***');
+}
+
+/** A unit file to be shown: comments too, and values that go on over several lines. */
+export function redactUnit(text: string): string {
+  return parseUnitFile(text)
+    .entries.map((entry) => {
+      if (entry.kind !== 'assignment' || !/[\r\n]./.test(entry.raw)) return redact(entry.raw);
+      const value = redact(entry.value);
+      return value === entry.value ? entry.raw : `${entry.key}=${value}\n`;
+    })
+    .join('');
+}

@@ -1,0 +1,157 @@
+/**
+ * The script of `sh -c '…'` in an Exec line, read as far as it is plain: some commands, the last of
+ * which becomes the worker. Words know where they stand, so that one can be changed.
+ */
+
+export interface ShellWord {
+  /** Unquoted; a `$` in it is the shell's or systemd's to replace. */
+  readonly text: string;
+  /** Where it stands in the script, its quotes included. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The command that the shell ends with, and what was done before it. */
+export interface ShellScript {
+  /** `NAME=value` words: before the command, or exported earlier. */
+  readonly assignments: readonly ShellWord[];
+  /** The command, without `exec`. */
+  readonly words: readonly ShellWord[];
+  /** Whether the shell becomes the command (`exec`), or waits for it. */
+  readonly becomes: boolean;
+  /** The last `cd`; `null`: none. */
+  readonly directory: string | null;
+  /** The virtual environment that is activated; `null`: none. */
+  readonly environment: string | null;
+}
+
+export type ShellReading =
+  | { readonly kind: 'read'; readonly script: ShellScript }
+  | { readonly kind: 'refused'; readonly problem: string };
+
+type Token = ShellWord | 'end';
+
+/** @param script unquoted as systemd does it, `%` and `$` still doubled */
+export function readShell(script: string): ShellReading {
+  const tokens: Token[] = [];
+  let at = 0;
+  while (at < script.length) {
+    const rest = script.slice(at);
+    const space = /^[ \t]+/.exec(rest);
+    const end = /^(?:&&|;|\n)/.exec(rest);
+    const redirection = /^(?:\d*(?:>>|>\||[<>]&?(?=[^<>]))|&>>?)[ \t]*/.exec(rest);
+    if (space) {
+      at += space[0].length;
+    } else if (end) {
+      tokens.push('end');
+      at += end[0].length;
+    } else if (redirection) {
+      const target = readWord(script, at + redirection[0].length);
+      if (typeof target === 'string') return refuse(target);
+      at = target.end;
+    } else {
+      const problem = unreadable(rest);
+      if (problem !== null) return refuse(problem);
+      const word = readWord(script, at);
+      if (typeof word === 'string') return refuse(word);
+      tokens.push(word);
+      at = word.end;
+    }
+  }
+  return readCommands(tokens);
+}
+
+const refuse = (problem: string): ShellReading => ({ kind: 'refused', problem });
+
+function unreadable(rest: string): string | null {
+  if (/^\|\|/.test(rest)) return 'goes on with `||` where a command fails';
+  if (/^\|/.test(rest)) return 'pipes (`|`) what a command prints into another';
+  if (/^&/.test(rest)) return 'sends a command to the background (`&`)';
+  if (/^[()<#]/.test(rest)) return `has ${rest[0]} in it`;
+  return null;
+}
+
+/** The word that begins there, or why it can't be read. */
+function readWord(script: string, start: number): ShellWord | string {
+  let at = start;
+  let quote = '';
+  let text = '';
+  while (at < script.length) {
+    const char = script[at] ?? '';
+    const next = script[at + 1] ?? '';
+    if (quote !== "'" && (char === '`' || (char === '$' && next === '('))) {
+      return 'runs another command in the place of a word';
+    }
+    if (char === '\\' && quote !== "'") {
+      text += next;
+      at += 2;
+    } else if (quote !== '') {
+      if (char === quote) quote = '';
+      else text += char;
+      at += 1;
+    } else if (char === '"' || char === "'") {
+      quote = char;
+      at += 1;
+    } else if (/[ \t\n;&|<>()]/.test(char)) {
+      break;
+    } else {
+      text += char;
+      at += 1;
+    }
+  }
+  if (quote !== '') return 'has a quote that is never closed';
+  if (at === start) return 'has a redirection without a target';
+  // systemd makes one `$` of two, and then it is the shell's.
+  return { text: text.replaceAll('$$', '$'), start, end: at };
+}
+
+const isAssignment = ({ text }: ShellWord): boolean => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+
+function readCommands(tokens: readonly Token[]): ShellReading {
+  const commands: ShellWord[][] = [[]];
+  for (const token of tokens) {
+    if (token === 'end') commands.push([]);
+    else commands.at(-1)?.push(token);
+  }
+  const all = commands.filter((command) => command.length > 0);
+  const exported: ShellWord[] = [];
+  let directory: string | null = null;
+  let environment: string | null = null;
+  for (const command of all.slice(0, -1)) {
+    const [{ text: name } = { text: '' }, ...words] = command;
+    const [{ text: first } = { text: '' }] = words;
+    if (
+      command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
+      /\bworker\b/.test(join(words))
+    ) {
+      return refuse('does something after its worker has ended');
+    }
+    if (name === 'cd') {
+      if (!/^\/[^$%~]*$/.test(first)) return refuse(`changes to the directory ${first || '~'}`);
+      directory = first;
+    } else if (name === '.' || name === 'source') {
+      environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;
+    } else if (name === 'export' || command.every(isAssignment)) {
+      exported.push(...command.filter(isAssignment));
+    }
+  }
+  if (environment !== null && !environment.startsWith('/')) {
+    environment = directory === null ? environment : `${directory}/${environment}`;
+  }
+  const last = all.at(-1) ?? [];
+  const own = last.findIndex((word) => !isAssignment(word));
+  const command = own === -1 ? [] : last.slice(own);
+  const becomes = command[0]?.text === 'exec';
+  return {
+    kind: 'read',
+    script: {
+      assignments: [...exported, ...last.slice(0, Math.max(own, 0))],
+      words: becomes ? command.slice(1) : command,
+      becomes,
+      directory,
+      environment,
+    },
+  };
+}
+
+const join = (words: readonly ShellWord[]): string => words.map(({ text }) => text).join(' ');

@@ -1,0 +1,72 @@
+import type { Bytes } from '../model/units.ts';
+import { redact } from './secrets.ts';
+import type { Assignment, UnitEntry, UnitFile } from './unit-file.ts';
+
+/**
+ * One way in which the unit of a Celery worker is wrong, although systemd takes it. It looks at one
+ * unit; whether a fault is mended is told by looking again at the mended text.
+ */
+export interface UnitRule {
+  /** Short and stable; names the rule's page. */
+  readonly id: string;
+  readonly title: string;
+  /** What happens with such a unit. */
+  readonly why: string;
+  /** What to write instead. */
+  readonly fix: string;
+  /** What deploy-worker does about it. */
+  readonly mends: Mending;
+  /** For its page, and for the tests: lines of the section that is named, `[Service]` else. */
+  readonly example: { readonly wrong: readonly string[]; readonly right: readonly string[] };
+  find(file: UnitFile, context: UnitContext): readonly Sighting[];
+}
+
+export interface Mending {
+  readonly kind: 'whole' | 'in-part' | 'not';
+  /** A sentence for people. */
+  readonly how: string;
+}
+
+/** What a rule must know beside the unit. */
+export interface UnitContext {
+  readonly swapActive: boolean;
+  readonly longestTaskSeconds: number;
+  readonly cpus: number;
+  readonly hostMemoryBytes: Bytes;
+  /** What the running worker's processes hold now; `null` when it does not run. */
+  readonly processes: { readonly mainBytes: Bytes; readonly childBytes: Bytes } | null;
+}
+
+export interface Sighting {
+  /** The line that is at fault, `null` when a line is missing. */
+  readonly entry: UnitEntry | null;
+  /** What was seen, as it stands in the file, without secrets. */
+  readonly seen: string;
+}
+
+/** An assignment as it may be shown. */
+export const named = ({ key, value }: Assignment): string => redact(`${key}=${value}`);
+
+/** The assignment of a key that counts. */
+export function setting(file: UnitFile, key: string, section = 'Service'): Assignment | null {
+  return file.effective(section, key).at(-1) ?? null;
+}
+
+/** What was seen of a line, or that there is none. */
+export const seenOf = (entry: Assignment | null, key: string): string =>
+  entry ? named(entry) : `no ${key}=`;
+
+const execKeys = [
+  'ExecCondition',
+  'ExecStartPre',
+  'ExecStart',
+  'ExecStartPost',
+  'ExecReload',
+  'ExecStop',
+  'ExecStopPost',
+] as const;
+
+/** The Exec lines that count, in the order in which systemd runs them. */
+export function execLines(file: UnitFile): readonly Assignment[] {
+  return execKeys.flatMap((key) => file.effective('Service', key));
+}
