@@ -1,3 +1,4 @@
+import { openRunCode } from '../../src/action/offer-code.ts';
 import { rollBack } from '../../src/action/roll-back.ts';
 import { runAction } from '../../src/action/run.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
@@ -12,6 +13,7 @@ void runAction('deploy-worker', async (run) => {
     return;
   }
   const facts = await agent.look(deployWorkerQuery(desired));
-  const plan = planDeployWorker(facts, desired);
-  await run.carryOut(agent, plan, { subject: desired.unit, unit: desired.unit });
+  const code = await openRunCode(desired.release, facts.release);
+  const plan = planDeployWorker(facts, desired, code.offer);
+  await run.carryOut(agent, plan, { subject: desired.unit, unit: desired.unit, ...code.about });
 });

@@ -13,6 +13,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
+import type { Parcel } from '../ports/code.ts';
 import { checklistOf, renderChecklistText } from '../report/checklist.ts';
 import { codeFence } from '../report/escape.ts';
 import { outcomeToHostError, renderFailure } from '../report/failure.ts';
@@ -50,6 +51,8 @@ export interface About {
   /** What the run is about: a unit, a path; `null`: the host. */
   readonly subject: string | null;
   readonly unit?: string;
+  /** What the operations count on; sent to the host before they are applied. */
+  readonly parcels?: readonly Parcel[];
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
 }
 
@@ -194,9 +197,10 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   }
 
   #apply(agent: Agent, plan: Plan, about: About): Promise<Outcome> {
-    return this.reporter.group(`${this.#name}: at work on the host`, () =>
-      agent.apply(plan.operations, this.meta(about.unit), this.onProgress(plan)),
-    );
+    return this.reporter.group(`${this.#name}: at work on the host`, async () => {
+      for (const parcel of about.parcels ?? []) await agent.send(parcel, this.onProgress());
+      return agent.apply(plan.operations, this.meta(about.unit), this.onProgress(plan));
+    });
   }
 
   #report(agent: Agent, plan: Plan, outcome: Outcome | null, about: About): void {

@@ -19,6 +19,7 @@ import {
   unitInput,
   type ValuesOf,
 } from './input.ts';
+import { releaseInputs } from './release-inputs.ts';
 
 /** What every action takes: where the host is and how to get in. */
 export const hostInputs = {
@@ -170,6 +171,7 @@ export const deployWorkerInputs = {
     },
     ['when-needed', 'always'],
   ),
+  ...releaseInputs,
   'roll-back': patternInput(
     {
       description:

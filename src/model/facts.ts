@@ -1,3 +1,4 @@
+import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -19,6 +20,7 @@ export interface FactArguments {
   /** SQLite files: those named, or those found below the unit's WorkingDirectory. */
   readonly stores: { readonly paths: readonly string[] } | { readonly unit: string };
   readonly transactions: { readonly unit?: string };
+  readonly release: ReleaseQuery;
 }
 
 export interface FactAnswers {
@@ -34,6 +36,7 @@ export interface FactAnswers {
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly transactions: readonly TransactionFact[];
+  readonly release: ReleaseFact;
 }
 
 export type FactName = keyof FactArguments;
