@@ -291,7 +291,7 @@ def main() -> None:
     except OSError as error:
         where = "" if error.filename is None else ": " + os.fsdecode(error.filename)
         said = {"error": (error.strerror or str(error)) + where}
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError) as error:
         said = {"error": "the archive can't be read: %s" % error}
     print(json.dumps(said))
 
