@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from typing import Any, BinaryIO, Mapping, NamedTuple
 
 from celeriac_host.errors import OperationError
@@ -31,6 +32,7 @@ ENVIRONMENT = {
 }
 OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
 NOTE_SECONDS = 5.0
+FULL_BYTES = 1024 * 1024
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -103,8 +105,11 @@ def run(
         raise OperationError(f"{told} said more than {OUTPUT_LIMIT_BYTES} bytes", ran=short)
     if check and done.code != 0:
         lines = done.lines()
+        # git says of a full disk only that it could not write.
+        full = shutil.disk_usage(checkout.path).free < FULL_BYTES
         raise OperationError(
-            f"{told} failed: {_essence(lines, done.code)}",
+            f"{told} failed: {'No space left on device: ' if full else ''}"
+            f"{_essence(lines, done.code)}",
             ran=short,
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,

@@ -46,7 +46,7 @@ class GitCode implements Code {
     return (await this.#present([commit])).length > 0;
   }
 
-  async bundle(commit: CommitId, host: HostHistory): Promise<Parcel> {
+  async bundle(commit: CommitId, host: HostHistory): Promise<Parcel | null> {
     const basis = await this.#present(host.known);
     const ownShallow = await this.#shallow();
     if (basis.length === 0 && ownShallow.length === 0) {
@@ -69,7 +69,10 @@ class GitCode implements Code {
       if (shallow.length > 0) await writeFile(join(own, 'shallow'), `${shallow.join('\n')}\n`);
       const inOwn = { cwd: own };
       await this.#git(['update-ref', 'refs/heads/deploy', commit], inOwn);
-      await this.#requireParents(commit, basis, ownShallow, host.known, own);
+      const lacking = await this.#lacking(commit, basis, own);
+      if (lacking.length === 0) return null;
+      const atTheEnd = lacking.filter((each) => ownShallow.includes(each));
+      await this.#requireParents(atTheEnd, host.known);
       const file = join(folder, 'code.bundle');
       const wanted = ['refs/heads/deploy', ...basis.map((each) => `^${each}`)];
       await this.#git(['bundle', 'create', '--quiet', file, '--stdin'], {
@@ -126,23 +129,24 @@ class GitCode implements Code {
     return digest.digest('hex');
   }
 
+  /** Commits of the history that the host has not. */
+  async #lacking(
+    commit: CommitId,
+    basis: readonly CommitId[],
+    cwd: string,
+  ): Promise<readonly CommitId[]> {
+    const input = `${[commit, ...basis.map((each) => `^${each}`)].join('\n')}\n`;
+    const listed = await this.#text(['rev-list', '--stdin'], { cwd, input });
+    return listed.split('\n').filter((each) => each !== '');
+  }
+
   /**
    * A commit at which the clone was cut off has its parents on the host, or is no use there.
    *
    * @throws ConfigError where it has not
    */
-  async #requireParents(
-    commit: CommitId,
-    basis: readonly CommitId[],
-    cutOff: readonly CommitId[],
-    known: readonly CommitId[],
-    own: string,
-  ): Promise<void> {
-    if (cutOff.length === 0) return;
-    const input = `${[commit, ...basis.map((each) => `^${each}`)].join('\n')}\n`;
-    const sent = await this.#text(['rev-list', '--stdin'], { cwd: own, input });
-    const atTheEnd = sent.split('\n').filter((each) => cutOff.includes(each));
-    for (const each of atTheEnd) {
+  async #requireParents(cutOff: readonly CommitId[], known: readonly CommitId[]): Promise<void> {
+    for (const each of cutOff) {
       const raw = await this.#text(['cat-file', 'commit', each]);
       const parents = [...headersOf(raw).matchAll(/^parent (\S+)$/gm)];
       const missing = parents.map(([, parent = '']) => parent).find((id) => !known.includes(id));

@@ -19,8 +19,8 @@ export interface Code {
   require(commit: string): Promise<CommitId>;
   /** Whether the clone holds a commit. */
   has(commit: CommitId): Promise<boolean>;
-  /** A git bundle of what the host lacks; whole, in memory. */
-  bundle(commit: CommitId, host: HostHistory): Promise<Parcel>;
+  /** A git bundle of what the host lacks, in memory; `null`: it lacks nothing. */
+  bundle(commit: CommitId, host: HostHistory): Promise<Parcel | null>;
   /** The commit's files, as tar.gz. */
   archive(commit: CommitId): Promise<Parcel>;
   /** What lies between two commits; `null` when the clone can't tell. */

@@ -63,6 +63,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     git.run(host, checkout, *words, "--", timeout=TIMEOUT_SECONDS)
     if git.head(host, checkout) != new:
         raise OperationError(f"{checkout.path} is not at {git.short(new)} after its checkout")
+    # The files, too, before it is written down that they are there.
+    os.sync()
     journal.keep("moved", new)
     on = f" on {branch}" if branch else ""
     aside = f"; {_listed(dirty)} stashed" if dirty else ""

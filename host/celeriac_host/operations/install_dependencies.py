@@ -52,6 +52,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     with _sources(args, environment.owner, host) as folder:
         _install(args, environment, folder, host)
     after = _installed(host, environment)
+    os.sync()
     environments.record(
         host.state,
         args["unit"],

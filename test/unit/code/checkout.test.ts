@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openGitCode } from '../../../src/adapters/git-code.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { CheckoutTree, ReleaseFact } from '../../../src/model/release.ts';
+import type { Parcel } from '../../../src/ports/code.ts';
 import { Repositories } from './repositories.ts';
 
 let all: Repositories;
@@ -36,9 +37,15 @@ const look = (): CheckoutTree => {
   return tree;
 };
 
+async function bundle(clone: string, commit: string): Promise<Parcel> {
+  const parcel = await openGitCode(clone).bundle(commit, look());
+  if (parcel === null) throw new Error('the host lacks nothing');
+  return parcel;
+}
+
 /** Bundles what the host lacks, stores it and takes it in. */
 async function fetchCommit(commit: string, clone: string): Promise<void> {
-  const parcel = await openGitCode(clone).bundle(commit, look());
+  const parcel = await bundle(clone, commit);
   all.begin();
   all.store(parcel);
   const args = { checkout: all.host, commit, sha256: parcel.sha256 };
@@ -135,13 +142,23 @@ describe('a commit that the host lacks', () => {
     all.commit(all.origin, 'big', { 'big.bin': 'x'.repeat(100_000).concat(String(Math.PI)) });
     all.git(all.host, 'pull', '-q');
     const next = all.commit(all.origin, 'small', { 'app.py': 'three\n' });
-    const { sizeBytes } = await openGitCode(all.clone('run')).bundle(next, look());
+    const { sizeBytes } = await bundle(all.clone('run'), next);
     expect(sizeBytes).toBeLessThan(1000);
+  });
+
+  test('needs no bundle where it is part of what the host has', async () => {
+    const [first = ''] = all.git(all.origin, 'rev-list', '--reverse', 'HEAD').split('\n');
+    const host = { known: [old], shallow: [] };
+    expect(await openGitCode(all.clone('run')).bundle(first, host)).toBeNull();
+    all.must(CHECKOUT, 'do', asked(first));
+    expect(all.read('app.py')).toBe('one\n');
+    all.must(CHECKOUT, 'undo', asked(first));
+    expect(all.read('app.py')).toBe('two\n');
   });
 
   test('a damaged bundle, or one of another commit, changes nothing', async () => {
     const next = all.commit(all.origin, 'third', { 'app.py': 'three\n' });
-    const parcel = await openGitCode(all.clone('run')).bundle(next, look());
+    const parcel = await bundle(all.clone('run'), next);
     all.store(parcel);
     const args = { checkout: all.host, commit: next, sha256: parcel.sha256 };
     const other = { ...args, commit: '1'.repeat(40) };
