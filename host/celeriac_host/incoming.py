@@ -24,7 +24,7 @@ LIMIT_BYTES = 512 * 1024 * 1024
 # Left free: for the journal, the database and the logs of others.
 MARGIN_BYTES = 32 * 1024 * 1024
 KEEP = 3
-# Of a run that was cut off.
+# Nobody sends for so long.
 STALE_SECONDS = 6 * 3600
 
 
@@ -145,9 +145,15 @@ def _prune(folder: str, digest: str) -> None:
     whole = [path for _, name, path in known if re.fullmatch(r"[0-9a-f]{64}", name)]
     kept = {os.path.join(folder, digest), *whole[:KEEP]}
     old = time.time() - STALE_SECONDS
-    for modified, _, path in known:
-        if path not in kept and (path in whole or modified < old):
+    for modified, name, path in known:
+        if path not in kept and (path in whole or modified < old or not _is_sent(name)):
             _drop(path)
+
+
+def _is_sent(part: str) -> bool:
+    """Whether the agent that takes it in still lives."""
+    pid = part.split(".")[1] if part.count(".") == 2 else ""
+    return os.path.isdir(f"/proc/{pid}") if pid.isdigit() else False
 
 
 def _drop(path: str) -> None:

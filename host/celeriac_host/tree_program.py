@@ -17,6 +17,8 @@ from typing import Any, Callable, Dict, List
 
 MARGIN_BYTES = 32 * 1024 * 1024
 MEMBER_LIMIT = 200_000
+# Beside the copy of an environment: what a restore takes away.
+FAILED = ".failed"
 
 
 class Refused(Exception):
@@ -212,23 +214,41 @@ def remove(args: Dict[str, Any]) -> Any:
     return left
 
 
+def remove_left(args: Dict[str, Any]) -> Any:
+    """As root: what another user left in folders of the owner, e.g. byte code of the worker's."""
+    handle = os.open(args["folder"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if os.fstat(handle).st_uid != args["owner"]:
+        raise Refused("%s belongs to another user" % args["folder"])
+    # From here on by names in this very folder; rmtree follows no link.
+    os.fchdir(handle)
+    for name in args["names"]:
+        if os.path.basename(name) == name and not os.path.islink(name):
+            shutil.rmtree(name, ignore_errors=True)
+    return None
+
+
 def keep_environment(args: Dict[str, Any]) -> Any:
     """A copy of an environment by hard links: installers replace files, they don't rewrite them."""
     root, keep = args["root"], args["keep"]
     store = os.path.join(root, ".celeriac")
     make_folder(store)
-    for old in sorted(os.listdir(store), reverse=True)[args["others"] :]:
-        shutil.rmtree(os.path.join(store, old), ignore_errors=True)
+    copies = sorted({name.replace(FAILED, "") for name in os.listdir(store)}, reverse=True)
+    for old in copies[args["others"] :]:
+        for folder in (old, old + FAILED):
+            shutil.rmtree(os.path.join(store, folder), ignore_errors=True)
     copy = os.path.join(store, keep)
     if os.path.lexists(copy):
         shutil.rmtree(copy)
     os.mkdir(copy)
+    # Now, for a restore on a disk that is full then.
+    make_folder(copy + FAILED)
     try:
         for entry in os.listdir(root):
             if entry != ".celeriac":
                 link_tree(os.path.join(root, entry), os.path.join(copy, entry))
     except BaseException:
-        shutil.rmtree(copy, ignore_errors=True)
+        for folder in (copy, copy + FAILED):
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     return copy
 
@@ -260,7 +280,7 @@ def restore_environment(args: Dict[str, Any]) -> Any:
     copy = os.path.join(root, ".celeriac", keep)
     if not os.path.isdir(copy):
         return False
-    failed = os.path.join(root, ".celeriac", keep + ".failed")
+    failed = copy + FAILED
     make_folder(failed)
     for entry in sorted(os.listdir(copy)):
         present, away = os.path.join(root, entry), os.path.join(failed, entry)
@@ -277,6 +297,7 @@ WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "unpack": unpack,
     "switch": switch,
     "remove": remove,
+    "remove-left": remove_left,
     "keep-environment": keep_environment,
     "restore-environment": restore_environment,
 }

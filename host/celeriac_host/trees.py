@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 import sys
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Sequence
 
 from celeriac_host.errors import OperationError
 from celeriac_host.system import Identity, System, identity
@@ -52,6 +52,17 @@ def work(
     if "error" in said:
         raise OperationError(said["error"])
     return said["value"]
+
+
+def remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> list[str]:
+    """Folders in a folder of the owner's, whole; returns those that could not be removed."""
+    paths = [os.path.join(folder, name) for name in names]
+    left: list[str] = work(host, owner, "remove", {"folders": paths})
+    if left and os.geteuid() == 0 and owner.uid != 0:
+        own = [os.path.basename(path) for path in left]
+        asked = {"folder": folder, "owner": owner.uid, "names": own}
+        work(host, identity("0"), "remove-left", asked)
+    return [path for path in left if os.path.lexists(path)]
 
 
 def parsed(text: str) -> dict[str, str]:

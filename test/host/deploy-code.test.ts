@@ -299,7 +299,7 @@ test('uploaded releases: shared paths, the link, and the oldest gone', {
   await shell(
     machine,
     `systemctl stop ${UNIT}; install -d -o deploy ${base} ${base}/releases ${base}/shared ${base}/shared/backend
-     for each in ${oldest.join(' ')}; do install -d -o deploy ${base}/releases/$each; sleep 0.1; done
+     for each in ${oldest.join(' ')}; do install -d -o deploy ${base}/releases/$each; install -D /dev/null ${base}/releases/$each/__pycache__/of-root.pyc; sleep 0.1; done
      mv ${DATABASE}* ${base}/shared/backend/
      sed -i 's#^WorkingDirectory=.*#WorkingDirectory=${base}/current/backend#' ${UNIT_PATH}
      systemctl daemon-reload`,

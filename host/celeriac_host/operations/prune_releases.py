@@ -21,9 +21,10 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     surplus = _surplus(args)
-    asked = {"folders": surplus}
+    folder = os.path.join(args["deployTo"], "releases")
+    names = [os.path.basename(each) for each in surplus]
     try:
-        left = trees.work(host, trees.owner_of(args["deployTo"]), "remove", asked)
+        left = trees.remove(host, trees.owner_of(args["deployTo"]), folder, names)
     except OperationError as error:
         # A release that serves is not given up for this.
         return f"older releases could not be removed: {error.message}"
@@ -37,7 +38,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
 
 
 def _surplus(args: dict[str, Any]) -> list[str]:
-    """By when they were unpacked, oldest last to stay."""
+    """Those that were unpacked, or run from, the longest ago."""
     base = args["deployTo"]
     folder = os.path.join(base, "releases")
     try:

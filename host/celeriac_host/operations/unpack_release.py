@@ -38,11 +38,12 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if release is None:
         return None
     base = args["deployTo"]
-    part = os.path.join(base, "releases", f".{args['commit']}.part")
     if os.path.realpath(os.path.join(base, "current")) == os.path.realpath(release):
         return f"{release} is the current release, and stays"
-    folders = [each for each in (release, part) if os.path.lexists(each)]
-    left = trees.work(host, trees.owner_of(base), "remove", {"folders": folders})
+    folder = os.path.dirname(release)
+    names = [args["commit"], f".{args['commit']}.part"]
+    there = [each for each in names if os.path.lexists(os.path.join(folder, each))]
+    left = trees.remove(host, trees.owner_of(base), folder, there)
     return f"{release} could not be removed wholly" if left else f"{release} removed again"
 
 
