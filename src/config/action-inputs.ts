@@ -163,6 +163,7 @@ export const deployWorkerInputs = {
       'How long a worker that was started outside the unit may take to end its task before it is killed.',
     fallback: '16m',
   }),
+  ...releaseInputs,
   restart: choiceInput(
     {
       description:
@@ -171,7 +172,6 @@ export const deployWorkerInputs = {
     },
     ['when-needed', 'always'],
   ),
-  ...releaseInputs,
   'roll-back': patternInput(
     {
       description:

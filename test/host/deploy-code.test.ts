@@ -29,13 +29,18 @@ const REQUIREMENTS = '--no-index\n--find-links /srv/wheels\nprobe-package==1.0\n
 const WHEELS = `
 import os, zipfile
 os.makedirs('/srv/wheels', exist_ok=True)
-for version in ('1.0', '2.0'):
+for version in ('1.0', '2.0', '3.0'):
     info = 'probe_package-%s.dist-info' % version
     with zipfile.ZipFile('/srv/wheels/probe_package-%s-py3-none-any.whl' % version, 'w') as wheel:
+        names = ['probe_package.py', *(info + name for name in ('/METADATA', '/WHEEL', '/RECORD'))]
+        # So many that an installation has a middle.
+        for number in range(3000 if version == '3.0' else 0):
+            wheel.writestr('probe_data/%d.py' % number, 'NUMBER = %d\\n' % number)
+            names.append('probe_data/%d.py' % number)
         wheel.writestr('probe_package.py', 'VERSION = %r\\n' % version)
         wheel.writestr(info + '/METADATA', 'Metadata-Version: 2.1\\nName: probe-package\\nVersion: %s\\n' % version)
         wheel.writestr(info + '/WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-        wheel.writestr(info + '/RECORD', ''.join(n + ',,\\n' for n in ('probe_package.py', info + '/METADATA', info + '/WHEEL', info + '/RECORD')))
+        wheel.writestr(info + '/RECORD', ''.join(name + ',,\\n' for name in names))
 `;
 
 let machine: Machine;
@@ -170,21 +175,41 @@ test('code that does not import, with other dependencies: all is back, and the w
   clone.git('reset', '-q', '--hard', deployed);
 });
 
-test('dependencies that can not be had: refused, and the environment as it was', {
+test('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
   timeout: 300_000,
 }, async () => {
+  await using hand = await Hand.open(machine);
   const pid = await mainPid();
-  clone.commit('Too new', {
-    'backend/requirements.txt': REQUIREMENTS.replace('1.0', '9.0'),
-  });
-  const run = await deploy(withRequirements);
-  clone.git('reset', '-q', '--hard', deployed);
-  expectOneError(run);
-  expect(run.log).toMatch(
-    /pip install of backend\/requirements\.txt failed as deploy: ERROR: No matching distribution/,
+  const install = (version: string) =>
+    ({
+      op: 'install-dependencies',
+      unit: UNIT,
+      interpreter: [`${VENV}/bin/python`],
+      tool: 'pip',
+      file: `${version}.txt`,
+      commit: deployed,
+      lock: version,
+      timeoutSeconds: time(150),
+      release: '/srv/needs',
+    }) as const;
+  await shell(machine, 'mkdir /srv/needs');
+  for (const version of ['3.0', '9.0']) {
+    const text = REQUIREMENTS.replace('1.0', version);
+    await machine.writeFile(`/srv/needs/${version}.txt`, text);
+  }
+  const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
+  expect((await hand.refuse([install('9.0')])).message).toMatch(
+    /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
   );
+  const running = hand.refuse([install('3.0')]);
+  const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
+  await waitUntil('pip is half done', async () => (await shell(machine, half)) !== '');
+  await shell(machine, `pkill -KILL -f '[p]ip install --no-input'`);
+  expect((await running).message).toContain('pip install of 3.0.txt failed');
+  expect(await shell(machine, half)).toBe('');
   expect(await probe()).toBe('1.0');
-  expect(await head()).toBe(deployed);
+  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
   expect(await mainPid()).toBe(pid);
 });
 
