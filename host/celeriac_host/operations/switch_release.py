@@ -45,6 +45,11 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
             f"{base}/current was pointed at {now or 'nothing'} by somebody since; left as it is"
         )
     if now != was["target"]:
+        if was["target"] and not os.path.isdir(os.path.join(base, was["target"])):
+            raise OperationError(
+                f"{base}/{was['target']}, where current led before, was removed since; deploy that "
+                "commit again"
+            )
         _switch(host, base, was["target"])
     return f"{base}/current leads to {was['target'] or 'nothing'} again"
 

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmdirSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -109,6 +110,7 @@ describe('a release', () => {
     all.begin();
     const link = join(base, 'current');
     symlinkSync('releases/20260101', link);
+    mkdirSync(join(base, 'releases/20260101'));
     const args = { deployTo: base, commit, expects: 'releases/20260101' };
     const stale = { ...args, expects: null };
     expect(all.refusal(SWITCH, 'do', stale)).toContain('when the plan was made');
@@ -121,6 +123,10 @@ describe('a release', () => {
       expect(readlinkSync(link)).toBe('releases/20260101');
     }
     expect(readdirSync(base).sort()).toEqual(['current', 'releases']);
+    all.must(SWITCH, 'do', args);
+    rmdirSync(join(base, 'releases/20260101'));
+    expect(all.refusal(SWITCH, 'undo', args)).toContain('was removed since');
+    expect(readlinkSync(link)).toBe(`releases/${commit}`);
   });
 
   test('the first one: the link is gone again', () => {
