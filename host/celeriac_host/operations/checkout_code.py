@@ -56,11 +56,9 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     journal.keep("was", _before(checkout, old, branch, changes, dirty))
     if dirty:
         _stash(host, checkout, old, new, journal)
-    where = ["-B", branch, new] if branch else ["--detach", new]
-    words = ["checkout", "-q", "--no-overwrite-ignore", "--no-track", *where]
-    if not branch:
-        words.remove("--no-track")
-    git.run(host, checkout, *words, "--", timeout=TIMEOUT_SECONDS)
+    where = ["--no-track", "-B", branch, new] if branch else ["--detach", new]
+    words = ["checkout", "-q", "--no-overwrite-ignore", *where, "--"]
+    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)
     if git.head(host, checkout) != new:
         raise OperationError(f"{checkout.path} is not at {git.short(new)} after its checkout")
     # The files, too, before it is written down that they are there.

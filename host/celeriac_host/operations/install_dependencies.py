@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -41,6 +40,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         {
             "prefix": environment.prefix,
             "keep": keep,
+            "scratch": f"/var/tmp/celeriac-dependencies-{keep}",
             "record": environments.recorded(host.state, args["unit"]),
         },
     )
@@ -49,7 +49,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     # From here on the copy may be needed.
     journal.keep("kept", True)
     before = _installed(host, environment)
-    with _sources(args, environment.owner, host) as folder:
+    with _sources(args, environment.owner, journal.get("was")["scratch"], host) as folder:
         _install(args, environment, folder, host)
     after = _installed(host, environment)
     os.sync()
@@ -73,31 +73,34 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if was is None or not journal.get("kept"):
         return None
     prefix = was["prefix"]
-    asked = {"root": prefix, "keep": was["keep"]}
-    restored = trees.work(host, trees.owner_of(prefix), "restore-environment", asked)
-    known = environments.recorded(host.state, args["unit"])
-    if not restored and known != was["record"]:
-        raise OperationError(
-            f"the copy of {prefix} from before is no longer there: what it had is not put back; "
-            "deploy the earlier commit again, so that its lock file is installed"
-        )
+    shutil.rmtree(was["scratch"], ignore_errors=True)
+    if not os.path.isdir(os.path.join(prefix, ".celeriac", was["keep"])):
+        if environments.recorded(host.state, args["unit"]) != was["record"]:
+            raise OperationError(
+                f"the copy of {prefix} from before is no longer there: what it had is not put "
+                "back; deploy the earlier commit again, so that its lock file is installed"
+            )
+        return f"{prefix} has what it had before"
+    # Before the copy is used up: an undo that is broken off after it would not know.
     environments.record(host.state, args["unit"], was["record"])
+    asked = {"root": prefix, "keep": was["keep"]}
+    trees.work(host, trees.owner_of(prefix), "restore-environment", asked)
     return f"{prefix} has what it had before"
 
 
 @contextmanager
-def _sources(args: dict[str, Any], owner: Identity, host: System) -> Iterator[str]:
+def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:
     """The commit's files in a folder that the environment's owner may read and write."""
     if "release" in args:
         yield args["release"]
         return
     checkout = git.require(args["checkout"])
-    folder = tempfile.mkdtemp(prefix="celeriac-dependencies-", dir="/var/tmp")
+    os.mkdir(scratch, 0o700)
     try:
-        tree, index = os.path.join(folder, "tree"), os.path.join(folder, "index")
+        tree, index = os.path.join(scratch, "tree"), os.path.join(scratch, "index")
         os.mkdir(tree, 0o700)
         # The one writes it, the other reads it, nobody else looks in.
-        for path in (tree, folder):
+        for path in (tree, scratch):
             os.chown(path, checkout.owner.uid, owner.gid)
             os.chmod(path, 0o750)
         env = {"GIT_INDEX_FILE": index}
@@ -106,7 +109,7 @@ def _sources(args: dict[str, Any], owner: Identity, host: System) -> Iterator[st
         git.run(host, checkout, *words, env=env, timeout=600)
         yield tree
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _install(args: dict[str, Any], environment: Environment, folder: str, host: System) -> None:
