@@ -228,17 +228,17 @@ def remove_left(args: Dict[str, Any]) -> Any:
 
 
 def keep_environment(args: Dict[str, Any]) -> Any:
-    """A copy of an environment by hard links: installers replace files, they don't rewrite them."""
+    """A copy of an environment by hard links: installers replace files, they don't rewrite them.
+
+    Returns what is in the way no longer: older copies, and what restores took away.
+    """
     root, keep = args["root"], args["keep"]
     store = os.path.join(root, ".celeriac")
     make_folder(store)
-    copies = sorted({name.replace(FAILED, "") for name in os.listdir(store)}, reverse=True)
-    for old in copies[args["others"] :]:
-        for folder in (old, old + FAILED):
-            shutil.rmtree(os.path.join(store, folder), ignore_errors=True)
+    there = os.listdir(store)
+    copies = sorted((name for name in there if not name.endswith(FAILED)), reverse=True)
+    stay = copies[: args["others"]]
     copy = os.path.join(store, keep)
-    if os.path.lexists(copy):
-        shutil.rmtree(copy)
     os.mkdir(copy)
     # Now, for a restore on a disk that is full then.
     make_folder(copy + FAILED)
@@ -250,7 +250,7 @@ def keep_environment(args: Dict[str, Any]) -> Any:
         for folder in (copy, copy + FAILED):
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    return copy
+    return [name for name in there if name.replace(FAILED, "") not in stay]
 
 
 def link_tree(source: str, target: str) -> None:
@@ -278,8 +278,6 @@ def restore_environment(args: Dict[str, Any]) -> Any:
     """Entry by entry, each with two renames: a restore that is cut off goes on where it was."""
     root, keep = args["root"], args["keep"]
     copy = os.path.join(root, ".celeriac", keep)
-    if not os.path.isdir(copy):
-        return False
     failed = copy + FAILED
     make_folder(failed)
     for entry in sorted(os.listdir(copy)):
@@ -288,8 +286,7 @@ def restore_environment(args: Dict[str, Any]) -> Any:
             os.rename(present, away)
         os.rename(os.path.join(copy, entry), present)
     os.rmdir(copy)
-    shutil.rmtree(failed, ignore_errors=True)
-    return True
+    return None
 
 
 WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {

@@ -167,6 +167,9 @@ test('code that does not import, with other dependencies: all is back, and the w
   expect(await mainPid()).toBe(pid);
   expect(await head()).toBe(deployed);
   expect(await probe()).toBe('1.0');
+  // The copy of the deploy before, for a roll-back of that; nothing of this one.
+  expect(await shell(machine, `ls ${VENV}/.celeriac | grep -vc failed`)).toBe('1');
+  expect(await shell(machine, `ls ${VENV}/.celeriac | wc -l`)).toBe('2');
   expect(await shell(machine, `git -C ${CHECKOUT} status --short`)).toBe('');
   expect(await shell(machine, `stat -c '%Y %n' ${BACKEND}/*.py`)).toBe(before);
   expect(await shell(machine, 'ls -A /var/tmp')).not.toContain('celeriac-dependencies');

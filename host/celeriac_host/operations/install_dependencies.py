@@ -45,7 +45,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         },
     )
     asked = {"root": environment.prefix, "keep": keep, "others": OTHER_COPIES}
-    trees.work(host, environment.owner, "keep-environment", asked)
+    stale = trees.work(host, environment.owner, "keep-environment", asked)
+    trees.remove(host, environment.owner, _store(environment.prefix), stale)
     # From here on the copy may be needed.
     journal.keep("kept", True)
     before = _installed(host, environment)
@@ -74,7 +75,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         return None
     prefix = was["prefix"]
     shutil.rmtree(was["scratch"], ignore_errors=True)
-    if not os.path.isdir(os.path.join(prefix, ".celeriac", was["keep"])):
+    if not os.path.isdir(os.path.join(_store(prefix), was["keep"])):
         if environments.recorded(host.state, args["unit"]) != was["record"]:
             raise OperationError(
                 f"the copy of {prefix} from before is no longer there: what it had is not put "
@@ -84,8 +85,14 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     # Before the copy is used up: an undo that is broken off after it would not know.
     environments.record(host.state, args["unit"], was["record"])
     asked = {"root": prefix, "keep": was["keep"]}
-    trees.work(host, trees.owner_of(prefix), "restore-environment", asked)
+    owner = trees.owner_of(prefix)
+    trees.work(host, owner, "restore-environment", asked)
+    trees.remove(host, owner, _store(prefix), [was["keep"] + ".failed"])
     return f"{prefix} has what it had before"
+
+
+def _store(prefix: str) -> str:
+    return os.path.join(prefix, ".celeriac")
 
 
 @contextmanager
