@@ -1,3 +1,4 @@
+import { openRunCode } from '../../src/action/offer-code.ts';
 import { rollBack } from '../../src/action/roll-back.ts';
 import { runAction } from '../../src/action/run.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
@@ -12,7 +13,9 @@ void runAction('deploy-worker', async (run) => {
     return;
   }
   const facts = await run.look(agent, deployWorkerQuery(desired));
-  const plan = planDeployWorker(facts, desired);
+  const code = await openRunCode(desired.release, facts.release);
+  const plan = planDeployWorker(facts, desired, code.offer);
   const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
-  await run.carryOut(agent, plan, { subject: desired.unit, unit: desired.unit, release });
+  const { unit } = desired;
+  await run.carryOut(agent, plan, { subject: unit, unit, release, ...code.about });
 });

@@ -108,6 +108,8 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
         return _change(ask, message, host, progress)
     if ask == "snapshot":
         return importlib.import_module("celeriac_host.snapshot").snapshot(message, host, chunk)
+    if ask == "receive":
+        return importlib.import_module("celeriac_host.incoming").receive(message, host)
     if ask == "submit":
         return importlib.import_module("celeriac_host.submit").submit(message["request"], host)
     raise Fault(f"nothing is known about asking {ask!r}")

@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import (
     Any,
+    BinaryIO,
     Callable,
     Iterator,
     Mapping,
@@ -137,8 +138,11 @@ class System:
         check: bool | Sequence[int] = True,
         limit_bytes: int = 4 * 1024 * 1024,
         tick: Tick | None = None,
+        stdin: BinaryIO | None = None,
     ) -> Completed:
         """Runs a command in a session of its own and waits for it.
+
+        `stdin` is an open file that it reads on, also one that its user may not open.
 
         `env` is laid over a small environment of ours; `None` removes a name. `check` is what
         exit codes are good: True is `(0,)`, False is any. stdout keeps its first `limit_bytes`,
@@ -152,7 +156,7 @@ class System:
         try:
             process = subprocess.Popen(
                 list(argv),
-                stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+                stdin=stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=cwd,

@@ -14,6 +14,7 @@ import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
+import type { Parcel } from '../ports/code.ts';
 import { checklistOf, renderChecklistText } from '../report/checklist.ts';
 import { codeFence } from '../report/escape.ts';
 import { describeDeed, outcomeToHostError, renderFailure } from '../report/failure.ts';
@@ -55,6 +56,8 @@ export interface About {
   readonly unit?: string;
   /** What is done becomes a release of the unit. */
   readonly release?: NonNullable<TransactionMeta['release']>;
+  /** What the operations count on; sent to the host before they are applied. */
+  readonly parcels?: readonly Parcel[];
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
 }
 
@@ -215,16 +218,12 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   }
 
   #apply(agent: Agent, plan: Plan, about: About): Promise<Outcome> {
-    return this.reporter.group(`${this.#name}: at work on the host`, () =>
-      agent.apply(
-        plan.operations,
-        {
-          ...this.meta(about.unit),
-          ...(about.release !== undefined && { release: about.release }),
-        },
-        this.onProgress(plan),
-      ),
-    );
+    return this.reporter.group(`${this.#name}: at work on the host`, async () => {
+      for (const parcel of about.parcels ?? []) await agent.send(parcel, this.onProgress());
+      const { release } = about;
+      const meta = { ...this.meta(about.unit), ...(release !== undefined && { release }) };
+      return agent.apply(plan.operations, meta, this.onProgress(plan));
+    });
   }
 
   #report(agent: Agent, plan: Plan, outcome: Outcome | null, about: About): void {

@@ -102,6 +102,8 @@ const snapshotShape = z.object({
   takenAt: z.number(),
 });
 
+const receivedShape = z.object({ sizeBytes: z.number().int().nonnegative(), whole: z.boolean() });
+
 const jobReportShape = z.object({
   ok: z.boolean(),
   jobs: z.array(
@@ -163,6 +165,8 @@ export const readConfirmed = (value: unknown): boolean | null =>
   confirmedShape.safeParse(value).data?.confirmed ?? null;
 export const readSnapshotInfo = (value: unknown): SnapshotInfo | null =>
   snapshotShape.safeParse(value).success ? (value as SnapshotInfo) : null;
+export const readReceived = (value: unknown): z.infer<typeof receivedShape> | null =>
+  receivedShape.safeParse(value).data ?? null;
 export const readJobReport = (value: unknown): JobReport | null =>
   jobReportShape.safeParse(value).success ? (value as JobReport) : null;
 

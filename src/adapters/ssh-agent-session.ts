@@ -18,6 +18,7 @@ import type {
 } from '../model/outcome.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import type { Agent, OnProgress, Traffic } from '../ports/agent.ts';
+import type { Parcel } from '../ports/code.ts';
 import {
   type AgentMessage,
   type Fault,
@@ -31,6 +32,7 @@ import {
   readJobReport,
   readMessage,
   readOutcome,
+  readReceived,
   readSnapshotInfo,
 } from './agent-lines.ts';
 import {
@@ -56,6 +58,8 @@ export interface AgentLimits {
   /** From the exec to the hello. */
   readonly hello: Seconds;
   readonly look: Seconds;
+  /** For one piece of what is sent, on a slow disk. */
+  readonly receive: Seconds;
   /** Silence between two pieces of a snapshot. */
   readonly snapshotSilence: Seconds;
   /** What `submit` may take beyond the time-outs of its jobs. */
@@ -69,6 +73,7 @@ export interface AgentLimits {
 const DEFAULT_LIMITS: AgentLimits = {
   hello: seconds(60),
   look: seconds(60),
+  receive: seconds(120),
   snapshotSilence: seconds(120),
   submitMargin: seconds(60),
   bye: seconds(5),
@@ -83,6 +88,8 @@ export interface AgentOptions extends SessionOptions {
   readonly limits?: Partial<AgentLimits>;
 }
 
+/** In base64, with what stands around it, less than a line may have. */
+const PIECE_BYTES = 720 * 1024;
 const START_STEP = 'start the agent';
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 
@@ -175,6 +182,30 @@ class SshAgent implements Agent {
       throw protocolError(step, `the answer lacks ${missing.join(', ')}`, []);
     }
     return answer as FactsFor<Query>;
+  }
+
+  async send(parcel: Parcel, onProgress: OnProgress): Promise<void> {
+    const { sha256, sizeBytes, content, title } = parcel;
+    const step = `send ${title}`;
+    const ask = async (message: Readonly<Record<string, unknown>>) => {
+      const limit = { total: this.#limits.receive };
+      const answer = await this.#link.ask({ ask: 'receive', sha256, ...message }, step, limit);
+      const received = readReceived(answer);
+      if (received === null) throw protocolError(step, 'the answer is not that of a receiver', []);
+      return received;
+    };
+    const { whole } = await ask({ step: 'begin', sizeBytes });
+    if (whole) return;
+    for (let offset = 0; offset < content.length; offset += PIECE_BYTES) {
+      const piece = content.subarray(offset, offset + PIECE_BYTES);
+      const data = Buffer.from(piece).toString('base64');
+      const received = await ask({ step: 'piece', offset, data });
+      if (received.sizeBytes !== offset + piece.length) {
+        throw protocolError(step, `${received.sizeBytes} bytes are there after ${offset}`, []);
+      }
+    }
+    await ask({ step: 'end' });
+    onProgress({ kind: 'note', message: `${title} is on the host (${sizeBytes} bytes)` });
   }
 
   async apply(

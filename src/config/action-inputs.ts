@@ -20,6 +20,7 @@ import {
   unitInput,
   type ValuesOf,
 } from './input.ts';
+import { releaseInputs } from './release-inputs.ts';
 
 /** What every action takes: where the host is and how to get in. */
 export const hostInputs = {
@@ -188,6 +189,7 @@ export const deployWorkerInputs = {
       'How long a worker that was started outside the unit may take to end its task before it is killed.',
     fallback: '16m',
   }),
+  ...releaseInputs,
   restart: choiceInput(
     {
       description:

@@ -1,4 +1,5 @@
 import type { Bytes, Seconds } from '../model/units.ts';
+import type { ReleaseDesired } from './release-desired.ts';
 
 /** The worker that a host is to run. */
 export interface DeployWorkerDesired {
@@ -38,4 +39,6 @@ export interface DeployWorkerDesired {
   readonly restartPolicy: 'when-needed' | 'always';
   /** The value of `-A`, only used where it can't be read from `ExecStart=`. */
   readonly app: string | null;
+  /** Left out or `null`: the code and its dependencies are not touched. */
+  readonly release?: ReleaseDesired | null;
 }

@@ -1,5 +1,6 @@
 import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
+import { releaseDesired } from './release-inputs.ts';
 
 /** Where the support module lives on a host; the unit's PYTHONPATH names it. */
 const supportDirectory = '/usr/local/lib/celeriac';
@@ -32,5 +33,6 @@ export function deployWorkerDesired(
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,
     app: null,
+    release: releaseDesired(inputs),
   };
 }

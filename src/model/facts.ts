@@ -1,3 +1,4 @@
+import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -24,6 +25,7 @@ export interface FactArguments {
   readonly stores: { readonly paths: readonly string[] } | { readonly unit: string };
   readonly transactions: { readonly unit?: string };
   readonly releases: { readonly unit: string };
+  readonly release: ReleaseQuery;
 }
 
 export interface FactAnswers {
@@ -40,6 +42,7 @@ export interface FactAnswers {
   readonly stores: readonly StoreFact[];
   readonly transactions: readonly TransactionFact[];
   readonly releases: ReleasesFact;
+  readonly release: ReleaseFact;
 }
 
 export type FactName = keyof FactArguments;
@@ -270,7 +273,7 @@ export interface TransactionFact {
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */
 export interface ReleasesFact {
   /** Oldest first. */
-  readonly releases: readonly ReleaseFact[];
+  readonly releases: readonly LedgerRelease[];
   /** Releases that go back by themselves unless a verify confirms them; newest first. */
   readonly awaiting: {
     readonly transactions: readonly string[];
@@ -280,7 +283,7 @@ export interface ReleasesFact {
   readonly guarded: boolean;
 }
 
-export interface ReleaseFact {
+export interface LedgerRelease {
   readonly release: number;
   /** `null`: release 0. */
   readonly transaction: string | null;

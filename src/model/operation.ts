@@ -1,3 +1,4 @@
+import type { CommitId } from './release.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -21,6 +22,12 @@ export type Operation =
   | EndProcess
   | StartUnit
   | ProveUnit
+  | FetchCommit
+  | CheckoutCode
+  | UnpackRelease
+  | SwitchRelease
+  | PruneReleases
+  | InstallDependencies
   | BackupDatabase
   | RepairJobs;
 
@@ -95,6 +102,8 @@ export interface TryApp extends Described {
   readonly app: string;
   /** Directories put before the module search path. */
   readonly pythonPath: readonly string[];
+  /** A release that is not the current one yet: what lies in `from` is looked for in `to`. */
+  readonly instead?: { readonly from: string; readonly to: string };
   readonly timeoutSeconds: Seconds;
 }
 
@@ -167,6 +176,74 @@ export interface ProveUnit extends Described {
   /** What `systemd-analyze security` said before; where given, the result says it for before and after. */
   readonly exposure?: { readonly before: number | null };
 }
+
+/** Takes a commit that was sent as a git bundle into the object store of a checkout. */
+export interface FetchCommit extends Described {
+  readonly op: 'fetch-commit';
+  readonly checkout: string;
+  readonly commit: CommitId;
+  /** Of the bundle. */
+  readonly sha256: Sha256;
+}
+
+/** Moves a checkout, and the branch it is on, to a commit that is there. */
+export interface CheckoutCode extends Described {
+  readonly op: 'checkout-code';
+  readonly checkout: string;
+  readonly commit: CommitId;
+  /** The commit that the plan saw there. */
+  readonly expects: CommitId;
+  readonly dirtyTree: 'refuse' | 'stash';
+}
+
+/** Unpacks a commit that was sent as an archive to `releases/<commit>`. */
+export interface UnpackRelease extends Described {
+  readonly op: 'unpack-release';
+  readonly deployTo: string;
+  readonly commit: CommitId;
+  /** Of the archive. */
+  readonly sha256: Sha256;
+  readonly shared: readonly SharedPath[];
+}
+
+/** A path inside each release that is a link to `shared/`. */
+export interface SharedPath {
+  readonly path: string;
+  /** A folder is made when it is not there; a file has to be. */
+  readonly folder: boolean;
+}
+
+/** Points the link `current` at a release, in one rename. */
+export interface SwitchRelease extends Described {
+  readonly op: 'switch-release';
+  readonly deployTo: string;
+  readonly commit: CommitId;
+  /** Where the link led when the plan was made; `null`: nowhere. */
+  readonly expects: string | null;
+}
+
+/** Removes the oldest releases. */
+export interface PruneReleases extends Described {
+  readonly op: 'prune-releases';
+  readonly deployTo: string;
+  readonly keep: number;
+  /** Never removed: the release before this one. */
+  readonly spare: readonly CommitId[];
+}
+
+/** Installs a lock file into the virtual environment of the unit's interpreter. */
+export type InstallDependencies = Described & {
+  readonly op: 'install-dependencies';
+  readonly unit: string;
+  readonly interpreter: readonly string[];
+  readonly tool: 'pip' | 'uv';
+  /** Inside the repository. */
+  readonly file: string;
+  readonly commit: CommitId;
+  /** Hash over the lock file and what it includes. */
+  readonly lock: string;
+  readonly timeoutSeconds: Seconds;
+} & ({ readonly checkout: string } | { readonly release: string });
 
 /** A consistent copy (online backup) under `/var/lib/celeriac/backups`, the last `keep` kept. */
 export interface BackupDatabase extends Described {

@@ -3,6 +3,7 @@ import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactsFor, FileFact, UnitFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
+import type { CodeOffer, ReleaseFact, ReleaseQuery } from '../model/release.ts';
 import { bytes, type Seconds, type Sha256, seconds, sha256Text } from '../model/units.ts';
 import { formatBytes, formatDuration } from '../report/quantities.ts';
 import { findCeleryCall } from '../systemd/celery-call.ts';
@@ -14,6 +15,7 @@ import type { UnitPart } from '../systemd/unit-stack.ts';
 import { microseconds } from '../systemd/values.ts';
 import { ownDropIns } from './drop-in.ts';
 import { describePast } from './past.ts';
+import { planRelease, type ReleasePlan, type Trial } from './release.ts';
 import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from './strays.ts';
 import { unifiedDiff } from './text-diff.ts';
 import { stopMarginSeconds } from './unit-settings.ts';
@@ -34,9 +36,12 @@ export interface DeployWorkerQuery {
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
   readonly transactions: { readonly unit: string };
+  readonly release: ReleaseQuery;
 }
 
-export type DeployWorkerFacts = FactsFor<DeployWorkerQuery>;
+export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
+  readonly release?: ReleaseFact;
+};
 
 /** What must be known of the host before its worker can be planned. */
 export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQuery {
@@ -48,29 +53,52 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
     transactions: { unit: desired.unit },
+    release: releaseQuery(desired),
+  };
+}
+
+function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
+  const from = release?.from;
+  return {
+    unit,
+    source: from?.source ?? 'none',
+    checkout: from?.source === 'git' ? from.checkout : null,
+    deployTo: from?.source === 'upload' ? from.deployTo : null,
   };
 }
 
 /**
  * What brings the host to this worker: the app tried and the unit checked before anything changes,
  * the new definition in force before the old worker is stopped (so that its tasks may end), strays
- * ended while nothing consumes, a start, and the proof.
+ * ended while nothing consumes, a start, and the proof. New code is prepared before all that, and put
+ * in place right before the stop: until then the old worker may import from what is there.
  *
+ * @param offer what the run brings of the code; `null`: nothing
  * @throws ConfigError when the unit can't be read or must not be edited, or the wishes contradict
  */
-export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorkerDesired): Plan {
+export function planDeployWorker(
+  facts: DeployWorkerFacts,
+  desired: DeployWorkerDesired,
+  offer: CodeOffer | null = null,
+): Plan {
   checkDesired(desired);
   const source = readSource(facts, desired);
   const swapActive = facts.swap.active.length > 0 || facts.host.memory.swapTotalBytes > 0;
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
   const unit = change(source, desired, unitContext(facts, swapActive, desired));
   const app = requireApp(unit.line, source.path, desired);
+  const workingDirectory =
+    unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
   const strays = findStrays(facts.workers, {
     unit: desired.unit,
     controlGroup: facts.unit.properties.ControlGroup ?? '',
     app,
-    workingDirectory:
-      unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '',
+    workingDirectory,
+  });
+  const code = planRelease(facts.release, desired.release, offer, {
+    unit: desired.unit,
+    workingDirectory,
+    interpreter: interpreterFor(unit.line, facts.unit),
   });
   const known = knownProperties(unit, facts.unit);
   const install = planInstall(source, unit, facts, desired);
@@ -79,25 +107,33 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
   const reasons = listRestartReasons(facts, desired, unit, known, {
     unit: install?.rewritten ?? false,
     support: support !== null,
+    release: code,
   });
   const endings = endStrays(strays.strays, desired.strays.graceSeconds);
   const restart = reasons.length > 0;
 
+  const trial = tryApp(unit, facts.unit, app, desired, code.trial);
+
   const operations: Operation[] = [];
   if (restart) {
-    operations.push(tryApp(unit, facts.unit, app, desired));
+    if (code.trial.when === 'first') operations.push(trial);
     if (install?.rewritten) operations.push(verifyUnit(source, unit, desired));
-    operations.push(guardUnit(desired));
+    // Undone last, so that the worker comes back to the code and the dependencies that it had.
+    operations.push(guardUnit(desired), ...code.prepare);
+    if (code.trial.when === 'prepared') operations.push(trial);
     if (support) operations.push(support);
     if (install) operations.push(...install.operations);
   }
   if (enable) operations.push(enable);
+  operations.push(...code.inPlace);
+  if (code.trial.when === 'in-place') operations.push(trial);
   if (restart && !isAtRest(facts.unit)) operations.push(stopUnit(unit, reasons, desired));
-  operations.push(...endings);
+  operations.push(...endings, ...code.swap);
   if (restart) operations.push(startUnit(unit, reasons, desired));
   if (restart || endings.length > 0) {
     operations.push(proveUnit(unit, known, facts, desired));
   }
+  operations.push(...code.finish);
   return {
     operations,
     satisfied: describeSatisfied({
@@ -109,10 +145,11 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
       enable,
       restart,
       strays,
-    }),
+    }).concat(code.satisfied),
     findings: [
       ...describeMode(source, desired),
       ...unit.findings,
+      ...code.findings,
       ...describeMemory(facts, desired),
       ...describeLeftAlone(strays),
       ...describeHost(facts, desired, unit),
@@ -427,7 +464,11 @@ function listRestartReasons(
   desired: DeployWorkerDesired,
   unit: WorkerUnit,
   known: Readonly<Record<string, string>>,
-  changes: { readonly unit: boolean; readonly support: boolean },
+  changes: {
+    readonly unit: boolean;
+    readonly support: boolean;
+    readonly release: ReleasePlan;
+  },
 ): readonly string[] {
   const { unit: fact, code } = facts;
   const reasons: string[] = [];
@@ -445,6 +486,7 @@ function listRestartReasons(
     reasons.push(...whyRunningDiffers(fact, unit.line));
   }
   if (changes.support) reasons.push('its support module changes');
+  reasons.push(...changes.release.reasons);
   const { newest } = code;
   if (newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince) {
     reasons.push(`${newest.path} is newer than the worker`);
@@ -481,7 +523,9 @@ function tryApp(
   fact: UnitFact,
   app: string,
   desired: DeployWorkerDesired,
+  trial: Trial,
 ): Operation {
+  const instead = trial.when === 'prepared' ? trial.instead : null;
   const { workingDirectory } = unit.line.call;
   return {
     op: 'try-app',
@@ -492,8 +536,9 @@ function tryApp(
       desired.supportDirectory,
       ...(workingDirectory !== null && !isExpanded(workingDirectory) ? [workingDirectory] : []),
     ],
+    ...(instead !== null && { instead }),
     timeoutSeconds: desired.startTimeoutSeconds,
-    title: `import ${app} as the worker would`,
+    title: `import ${app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
     why: 'an app that does not import must not cost the worker that runs',
   };
 }

@@ -4,7 +4,7 @@ import type { Setting } from './unit-settings.ts';
 
 /**
  * Celeriac's own drop-in. It goes by its first name, and by the second one where another drop-in
- * that is read later, e.g. `override.conf`, would beat it (docs/decisions/003-drop-ins.md).
+ * that is read later, e.g. `override.conf`, would beat it (docs/decisions/005-drop-ins.md).
  */
 export const dropInNames = ['celeriac.conf', 'zz-celeriac.conf'] as const;
 

@@ -1,5 +1,5 @@
 import { ConfigError } from '../model/errors.ts';
-import type { ReleaseFact, ReleasesFact, TransactionFact } from '../model/facts.ts';
+import type { LedgerRelease, ReleasesFact, TransactionFact } from '../model/facts.ts';
 import { formatInstant } from '../report/quantities.ts';
 
 export interface RollBack {
@@ -39,9 +39,9 @@ export function chooseRollBack(
 
 function newerThan(
   release: number,
-  releases: readonly ReleaseFact[],
-  standing: readonly ReleaseFact[],
-): readonly ReleaseFact[] {
+  releases: readonly LedgerRelease[],
+  standing: readonly LedgerRelease[],
+): readonly LedgerRelease[] {
   const found = releases.find((one) => one.release === release);
   const numbers = [0, ...standing.map((one) => one.release)].slice(-shown).join(', ');
   if (found === undefined) {
@@ -60,7 +60,7 @@ function newerThan(
   return newer;
 }
 
-function undoAll(releases: readonly ReleaseFact[]): RollBack {
+function undoAll(releases: readonly LedgerRelease[]): RollBack {
   const lost = releases.filter(({ kept }) => !kept);
   if (lost.length > 0) {
     throw refuse(

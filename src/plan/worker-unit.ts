@@ -1,4 +1,5 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import { printSize } from '../config/quantities.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Finding } from '../model/operation.ts';
 import {

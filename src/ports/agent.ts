@@ -11,6 +11,7 @@ import type {
   TransactionMeta,
 } from '../model/outcome.ts';
 import type { Bytes, Seconds } from '../model/units.ts';
+import type { Parcel } from './code.ts';
 
 /** What a run cost on the wire; part of every report. */
 export interface Traffic {
@@ -29,6 +30,8 @@ export interface Agent extends AsyncDisposable {
   readonly hello: Hello;
   readonly traffic: Traffic;
   look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>>;
+  /** Stores bytes on the host, where operations find them by their hash. Changes nothing else. */
+  send(parcel: Parcel, onProgress: OnProgress): Promise<void>;
   /**
    * Runs the operations as one transaction; resolves also when it was undone. It goes on without
    * this connection; a new one is made to follow it.

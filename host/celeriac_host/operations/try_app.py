@@ -6,7 +6,7 @@ Undo: nothing to undo.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from celeriac_host import units
 from celeriac_host.errors import OperationError
@@ -32,16 +32,22 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit, app = args["unit"], args["app"]
-    where = units.context(host, unit)
-    paths = [*args["pythonPath"], *filter(None, [where.environment.get("PYTHONPATH")])]
-    ran = [*args["interpreter"], "-c", "(imports the app)", app]
+    where = _moved(units.context(host, unit), args.get("instead"))
+    interpreter = _instead(args["interpreter"], args.get("instead"))
+    own = _instead(args["pythonPath"], args.get("instead"))
+    paths = [*own, *filter(None, [where.environment.get("PYTHONPATH")])]
+    ran = [*interpreter, "-c", "(imports the app)", app]
     try:
         done = units.run_as(
             host,
             where,
-            [*args["interpreter"], "-c", CODE, app],
+            [*interpreter, "-c", CODE, app],
             timeout=args["timeoutSeconds"],
-            env={"PYTHONPATH": ":".join(paths)} if paths else None,
+            # No byte code of code that may be taken back: it is told apart by size and second only.
+            env={
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **({"PYTHONPATH": ":".join(paths)} if paths else {}),
+            },
             check=False,
         )
     except OperationError as error:
@@ -65,3 +71,24 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
     return None
+
+
+def _moved(where: units.Context, instead: dict[str, str] | None) -> units.Context:
+    """In a release that is not the current one yet."""
+    if instead is None:
+        return where
+    environment = dict(where.environment)
+    for name in ("PYTHONPATH", "PATH", "VIRTUAL_ENV"):
+        if name in environment:
+            environment[name] = ":".join(_instead(environment[name].split(":"), instead))
+    return where._replace(
+        directory=_instead([where.directory], instead)[0], environment=environment
+    )
+
+
+def _instead(paths: Sequence[str], instead: dict[str, str] | None) -> list[str]:
+    if instead is None:
+        return list(paths)
+    old, new = instead["from"], instead["to"]
+    inside = (path == old or path.startswith(old + "/") for path in paths)
+    return [new + path[len(old) :] if yes else path for path, yes in zip(paths, inside)]

@@ -22,9 +22,12 @@ def main() -> None:
     journal = journals.Journal(os.path.join(ask["state"], "transaction")).step(0)
     module = importlib.import_module("celeriac_host." + ask["module"])
     chunks: list[bytes] = []
-    more: Any = {"check": (host,), "snapshot": (host, chunks.append)}.get(
-        ask["call"], (host, journal)
-    )
+    more: Any = {
+        "check": (host,),
+        "receive": (host,),
+        "look": (host,),
+        "snapshot": (host, chunks.append),
+    }.get(ask["call"], (host, journal))
     try:
         said = getattr(module, ask["call"])(ask["args"], *more)
     except errors.OperationError as error:

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/model/errors.ts';
-import type { ReleaseFact, ReleasesFact, TransactionFact } from '../../../src/model/facts.ts';
+import type { LedgerRelease, ReleasesFact, TransactionFact } from '../../../src/model/facts.ts';
 import { epochSeconds } from '../../../src/model/units.ts';
 import { describePast } from '../../../src/plan/past.ts';
 import { chooseRollBack } from '../../../src/plan/roll-back.ts';
 
 const at = epochSeconds(1_768_734_123);
 
-const release = (number: number, changes: Partial<ReleaseFact> = {}): ReleaseFact => ({
+const release = (number: number, changes: Partial<LedgerRelease> = {}): LedgerRelease => ({
   release: number,
   transaction: number === 0 ? null : `2026011${number}T000000-000${number}`,
   at,
@@ -19,7 +19,7 @@ const release = (number: number, changes: Partial<ReleaseFact> = {}): ReleaseFac
   kept: number !== 0,
   ...changes,
 });
-const ledger = (...releases: readonly ReleaseFact[]): ReleasesFact => ({
+const ledger = (...releases: readonly LedgerRelease[]): ReleasesFact => ({
   releases,
   awaiting: null,
   guarded: false,

@@ -1,0 +1,285 @@
+"""Moves a git checkout, and the branch it is on, to another commit.
+
+Touches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.
+Undo: the previous commit on the same branch, with its files and their times, and what was stashed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from typing import Any
+
+from celeriac_host import git, trees
+from celeriac_host.errors import OperationError
+from celeriac_host.git import Change, Checkout
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+LISTED = 20
+MARGIN_BYTES = 32 * 1024 * 1024
+TIMES_LIMIT = 20_000
+# git writes and goes: whoever holds its lock for longer was killed.
+LOCK_SECONDS = 10.0
+TIMEOUT_SECONDS = 900.0
+NOTHING = "000000"
+SUBMODULE = "160000"
+DATABASE_MAGIC = b"SQLite format 3\0"
+DATABASE_NAMES = (".db", ".sqlite", ".sqlite3")
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    checkout = git.require(args["checkout"])
+    return git.head(host, checkout) == git.require_commit(args["commit"])
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    checkout, new = git.require(args["checkout"]), args["commit"]
+    old, branch = git.head(host, checkout), git.branch(host, checkout)
+    if old != args["expects"]:
+        raise OperationError(
+            f"{checkout.path} is at {git.short(old)}; it was at {git.short(args['expects'])} when "
+            "the plan was made; run again"
+        )
+    locks = git.locks(host, checkout)
+    if locks:
+        raise OperationError(
+            f"another git is at work in {checkout.path}, or was killed there: {locks[0]} is there; "
+            "remove it if no git runs"
+        )
+    dirty = git.dirty(host, checkout)
+    _judge_dirty(checkout, dirty, args["dirtyTree"])
+    changes = git.changes(host, checkout, old, new)
+    _judge_changes(host, checkout, changes, new)
+    journal.keep("was", _before(checkout, old, branch, changes, dirty))
+    if dirty:
+        _stash(host, checkout, old, new, journal)
+    where = ["--no-track", "-B", branch, new] if branch else ["--detach", new]
+    words = ["checkout", "-q", "--no-overwrite-ignore", *where, "--"]
+    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)
+    if git.head(host, checkout) != new:
+        raise OperationError(f"{checkout.path} is not at {git.short(new)} after its checkout")
+    # The files, too, before it is written down that they are there.
+    os.sync()
+    journal.keep("moved", new)
+    on = f" on {branch}" if branch else ""
+    aside = f"; {_listed(dirty)} stashed" if dirty else ""
+    return f"{checkout.path} is at {git.short(new)}{on}, was at {git.short(old)}{aside}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    was = journal.get("was")
+    if was is None:
+        return None
+    checkout, moved = git.require(args["checkout"]), journal.get("moved")
+    if moved is None:
+        _put_back(host, checkout, was)
+    else:
+        _move_back(host, checkout, was, moved)
+    _unstash(host, checkout, journal, whether_stored=moved is not None)
+    trees.work(host, checkout.owner, "put-back", {"root": checkout.path}, {"times": was["times"]})
+    return f"{checkout.path} is at {git.short(was['head'])} again"
+
+
+def _judge_dirty(checkout: Checkout, dirty: list[str], policy: str) -> None:
+    databases = [path for path in dirty if _is_database(checkout, path)]
+    if databases:
+        raise OperationError(
+            f"{checkout.path}: {_listed(databases)} is tracked by git and changed since: a "
+            "database is not the code's; take it out of git (git rm --cached, .gitignore)",
+            evidence=databases[:LISTED],
+        )
+    if dirty and policy != "stash":
+        raise OperationError(
+            f"{checkout.path} has changes that are in no commit: {_listed(dirty)}; commit or undo "
+            "them there, or set the input dirty-tree to stash",
+            evidence=dirty[:LISTED],
+        )
+
+
+def _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:
+    """Refuses what would cost more than code."""
+    modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]
+    if modules:
+        raise OperationError(
+            f"{checkout.path}: the submodule {modules[0]} changes, which is not carried over: use "
+            "source: upload, or a repository without submodules"
+        )
+    attributes = git.run(host, checkout, "cat-file", "-p", new + ":.gitattributes", check=False)
+    if attributes.code == 0 and "filter=lfs" in attributes.out:
+        raise OperationError(
+            f"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not carried "
+            "over: deploy the code by other means"
+        )
+    databases = [
+        each.path
+        for each in changes
+        if each.old_mode != NOTHING and _is_database(checkout, each.path)
+    ]
+    if databases:
+        raise OperationError(
+            f"{checkout.path}: commit {git.short(new)} would overwrite or delete the database "
+            f"{_listed(databases)}; take it out of git (git rm --cached, and a line in .gitignore)",
+            evidence=databases[:LISTED],
+        )
+    in_the_way = _in_the_way(checkout, changes)
+    if in_the_way:
+        raise OperationError(
+            f"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which is "
+            "there already and not tracked by git; move it away, or take it out of the commit",
+            evidence=in_the_way[:LISTED],
+        )
+    _require_room(host, checkout, changes)
+
+
+def _is_database(checkout: Checkout, path: str) -> bool:
+    whole = os.path.join(checkout.path, path)
+    if not os.path.isfile(whole):
+        return False
+    if path.endswith(DATABASE_NAMES):
+        return True
+    try:
+        with open(whole, "rb", opener=_no_follow) as file:
+            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC
+    except OSError:
+        return False
+
+
+def _no_follow(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:
+    """What git does not track and the new commit would put something else in the place of."""
+    tracked = {each.path for each in changes if each.old_mode != NOTHING}
+    found = set()
+    for each in changes:
+        if each.old_mode != NOTHING:
+            continue
+        parts = each.path.split("/")
+        for count in range(1, len(parts) + 1):
+            path = "/".join(parts[:count])
+            whole = os.path.join(checkout.path, path)
+            if path in tracked or not os.path.lexists(whole):
+                break
+            is_folder = os.path.isdir(whole) and not os.path.islink(whole)
+            if count < len(parts) and is_folder:
+                continue
+            if is_folder and _holds_only(checkout, path, tracked):
+                break
+            found.add(path)
+            break
+    return sorted(found)
+
+
+def _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:
+    """Whether all in it goes with the old commit, so that a file may take its place."""
+    for where, _, names in os.walk(os.path.join(checkout.path, folder)):
+        relative = os.path.relpath(where, checkout.path)
+        if any(f"{relative}/{name}" not in tracked for name in names):
+            return False
+    return True
+
+
+def _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:
+    objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]
+    words = ["cat-file", "--batch-check=%(objectsize)"]
+    asked = "".join(f"{each}\n" for each in objects).encode("ascii")
+    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []
+    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES
+    free = shutil.disk_usage(checkout.path).free
+    if free < needed:
+        raise OperationError(
+            f"No space left on device: {checkout.path} has {free // 2**20} MiB free, and "
+            f"{needed // 2**20} MiB are needed for the new files and the rest of the host"
+        )
+
+
+def _before(
+    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]
+) -> dict[str, Any]:
+    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})
+    times = {}
+    for path in kept[:TIMES_LIMIT]:
+        with suppress(OSError):
+            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns
+    return {
+        "head": old,
+        "branch": branch,
+        "kept": kept,
+        "added": sorted(each.path for each in changes if each.old_mode == NOTHING),
+        "times": times,
+    }
+
+
+def _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:
+    name = git.line(host, checkout, "stash", "create")
+    # Before anything of it goes from the tree.
+    journal.keep("stash", git.require_commit(name))
+    said = f"Celeriac: before {git.short(old)} became {git.short(new)}"
+    git.run(host, checkout, "stash", "store", "-q", "-m", said, name)
+    git.run(host, checkout, "reset", "-q", "--hard", old)
+
+
+def _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
+    """From a checkout that was broken off anywhere: nothing in these paths is anybody else's."""
+    end = time.monotonic() + LOCK_SECONDS
+    while git.locks(host, checkout) and time.monotonic() < end:
+        host.sleep(0.5)
+    for lock in git.locks(host, checkout):
+        folder, name = os.path.split(os.path.realpath(lock))
+        trees.work(host, checkout.owner, "put-back", {"root": folder}, {"remove": [name]})
+    _remove(host, checkout, was["added"])
+    git.run(host, checkout, "read-tree", was["head"])
+    names = "".join(f"{path}\0" for path in was["kept"]).encode("utf-8")
+    if names:
+        words = ["checkout-index", "-f", "-q", "-u", "-z", "--stdin"]
+        git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)
+    if git.head(host, checkout) != was["head"]:
+        git.run(host, checkout, "update-ref", "-m", "celeriac: undo", "HEAD", was["head"])
+    git.run(host, checkout, "update-index", "-q", "--refresh", check=False)
+
+
+def _remove(host: System, checkout: Checkout, paths: list[str]) -> None:
+    trees.work(host, checkout.owner, "put-back", {"root": checkout.path}, {"remove": paths})
+
+
+def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:
+    """The whole commit again. What somebody did since is not overwritten."""
+    now, branch = git.head(host, checkout), git.branch(host, checkout)
+    if now == was["head"]:
+        return
+    if now != moved or branch != was["branch"]:
+        raise OperationError(
+            f"{checkout.path} was moved to {git.short(now)} by somebody since; left as it is"
+        )
+    locks = git.locks(host, checkout)
+    if locks:
+        raise OperationError(f"another git is at work in {checkout.path}: {locks[0]} is there")
+    back = git.changes(host, checkout, now, was["head"])
+    in_the_way = _in_the_way(checkout, back)
+    if in_the_way:
+        raise OperationError(
+            f"{checkout.path}: {_listed(in_the_way)} came since and would be overwritten"
+        )
+    git.run(host, checkout, "reset", "-q", "--keep", was["head"], timeout=TIMEOUT_SECONDS)
+
+
+def _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:
+    """With `whether_stored` only what still lies in the stash: else it was applied already."""
+    stash = journal.get("stash")
+    if stash is None:
+        return
+    entries = git.run(host, checkout, "stash", "list", "--format=%H").out.split()
+    if whether_stored and stash not in entries:
+        return
+    git.run(host, checkout, "stash", "apply", "-q", "--index", stash)
+    if stash in entries:
+        git.run(host, checkout, "stash", "drop", "-q", f"stash@{{{entries.index(stash)}}}")
+
+
+def _listed(paths: list[str]) -> str:
+    shown = ", ".join(paths[:3])
+    return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"

@@ -1,0 +1,62 @@
+"""Takes a commit that was sent as a git bundle into the object store of a checkout.
+
+Touches: objects in the checkout's .git, as its owner; no branch, no file of the tree.
+Undo: nothing to undo: objects that nothing refers to stay out of sight until git clears them away.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+from celeriac_host import git, incoming
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+HEADER_LIMIT_BYTES = 1024 * 1024
+SIGNATURE = b"# v2 git bundle\n"
+TIMEOUT_SECONDS = 1800.0
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    checkout = git.require(args["checkout"])
+    return git.has_whole(host, checkout, git.require_commit(args["commit"]))
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    checkout, commit = git.require(args["checkout"]), args["commit"]
+    with incoming.open_whole(args["sha256"], host) as bundle:
+        needed = _read_header(bundle, commit)
+        for each in needed:
+            if not git.line(host, checkout, "cat-file", "-t", each, check=False):
+                raise OperationError(
+                    f"{checkout.path} lacks commit {each}, which what was sent builds on; "
+                    "run again, so that it is seen what is there"
+                )
+        # The bundle is for root alone; git gets it open, at the place where its pack begins.
+        words = ["index-pack", "--stdin", "--fix-thin"]
+        git.run(host, checkout, *words, stdin=bundle, timeout=TIMEOUT_SECONDS)
+    if not git.has_whole(host, checkout, commit):
+        raise OperationError(
+            f"commit {git.short(commit)} is not whole in {checkout.path}: parts of its history "
+            "were not sent; give actions/checkout the input fetch-depth: 0"
+        )
+    return f"commit {git.short(commit)} is in {checkout.path}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
+    return None
+
+
+def _read_header(bundle: BinaryIO, commit: str) -> list[str]:
+    """The commits that it builds on. Leaves the file where the pack begins (it is unbuffered)."""
+    head = bundle.read(HEADER_LIMIT_BYTES)
+    end = head.find(b"\n\n")
+    if not head.startswith(SIGNATURE) or end < 0:
+        raise OperationError("what was sent is not a git bundle of version 2")
+    lines = head[len(SIGNATURE) : end].decode("ascii", "replace").splitlines()
+    if not any(each.split(" ")[0] == commit for each in lines):
+        raise OperationError(f"the bundle that was sent does not hold commit {commit}")
+    bundle.seek(end + 2)
+    needed = [each[1:].split(" ")[0] for each in lines if each.startswith("-")]
+    return [git.require_commit(each) for each in needed]

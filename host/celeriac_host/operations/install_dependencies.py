@@ -1,0 +1,202 @@
+"""Installs what a lock file names into the app's own virtual environment, while the worker runs.
+
+Touches: the virtual environment of the unit's interpreter, as its owner.
+Undo: the environment as it was, from a copy by hard links that is kept in it (.celeriac); an
+  environment whose copy is gone (two installations later) is left as it is, and the undo says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+from celeriac_host import environments, git, trees
+from celeriac_host.environments import Environment
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import Identity, System, Tick
+
+NOTE_SECONDS = 5.0
+EVIDENCE_LINES = 20
+OTHER_COPIES = 1
+EDITABLE = re.compile(r"^\s*(?:-e|--editable)\b")
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    environment = environments.find(host, args["unit"], args["interpreter"])
+    known = environments.recorded(host.state, args["unit"]) or {}
+    return known.get("lock") == args["lock"] and known.get("prefix") == environment.prefix
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    environment = environments.find(host, args["unit"], args["interpreter"])
+    keep = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(2).hex()
+    journal.keep(
+        "was",
+        {
+            "prefix": environment.prefix,
+            "keep": keep,
+            "scratch": f"/var/tmp/celeriac-dependencies-{keep}",
+            "record": environments.recorded(host.state, args["unit"]),
+        },
+    )
+    asked = {"root": environment.prefix, "keep": keep, "others": OTHER_COPIES}
+    stale = trees.work(host, environment.owner, "keep-environment", asked)
+    trees.remove(host, environment.owner, _store(environment.prefix), stale)
+    # From here on the copy may be needed.
+    journal.keep("kept", True)
+    before = _installed(host, environment)
+    with _sources(args, environment.owner, journal.get("was")["scratch"], host) as folder:
+        _install(args, environment, folder, host)
+    after = _installed(host, environment)
+    os.sync()
+    environments.record(
+        host.state,
+        args["unit"],
+        {
+            "lock": args["lock"],
+            "file": args["file"],
+            "tool": args["tool"],
+            "prefix": environment.prefix,
+            "interpreter": list(args["interpreter"]),
+            "at": time.time(),
+        },
+    )
+    return f"{args['file']} is installed in {environment.prefix}: {_difference(before, after)}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    was = journal.get("was")
+    if was is None or not journal.get("kept"):
+        return None
+    prefix = was["prefix"]
+    shutil.rmtree(was["scratch"], ignore_errors=True)
+    if not os.path.isdir(os.path.join(_store(prefix), was["keep"])):
+        if environments.recorded(host.state, args["unit"]) != was["record"]:
+            raise OperationError(
+                f"the copy of {prefix} from before is no longer there: what it had is not put "
+                "back; deploy the earlier commit again, so that its lock file is installed"
+            )
+        return f"{prefix} has what it had before"
+    # Before the copy is used up: an undo that is broken off after it would not know.
+    environments.record(host.state, args["unit"], was["record"])
+    asked = {"root": prefix, "keep": was["keep"]}
+    owner = trees.owner_of(prefix)
+    trees.work(host, owner, "restore-environment", asked)
+    trees.remove(host, owner, _store(prefix), [was["keep"] + ".failed"])
+    return f"{prefix} has what it had before"
+
+
+def _store(prefix: str) -> str:
+    return os.path.join(prefix, ".celeriac")
+
+
+@contextmanager
+def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:
+    """The commit's files in a folder that the environment's owner may read and write."""
+    if "release" in args:
+        yield args["release"]
+        return
+    checkout = git.require(args["checkout"])
+    os.mkdir(scratch, 0o700)
+    try:
+        tree, index = os.path.join(scratch, "tree"), os.path.join(scratch, "index")
+        os.mkdir(tree, 0o700)
+        # The one writes it, the other reads it, nobody else looks in.
+        for path in (tree, scratch):
+            os.chown(path, checkout.owner.uid, owner.gid)
+            os.chmod(path, 0o750)
+        env = {"GIT_INDEX_FILE": index}
+        git.run(host, checkout, "read-tree", args["commit"], env=env)
+        words = ["checkout-index", "-a", "-f", "-q", f"--prefix={tree}/"]
+        git.run(host, checkout, *words, env=env, timeout=600)
+        yield tree
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _install(args: dict[str, Any], environment: Environment, folder: str, host: System) -> None:
+    file = os.path.join(folder, args["file"])
+    if not os.path.isfile(file):
+        raise OperationError(f"{args['file']} is not in commit {git.short(args['commit'])}")
+    where = os.path.dirname(file)
+    if args["tool"] == "uv":
+        argv = ["uv", "sync", "--frozen", "--no-install-project", "--no-progress"]
+        # Not the Python that uv would choose, nor one that it would fetch.
+        argv += ["--python", environment.python, "--no-python-downloads"]
+    else:
+        _refuse_editable(file)
+        argv = [environment.python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+        argv += ["--disable-pip-version-check", "--requirement", file]
+    program = "uv sync" if args["tool"] == "uv" else "pip install"
+    begun = time.monotonic()
+
+    def tell() -> None:
+        host.note(f"{program}: at work for {time.monotonic() - begun:.0f} s")
+
+    done = host.run(
+        argv,
+        timeout=args["timeoutSeconds"],
+        user=environment.owner,
+        cwd=where,
+        env={
+            "PATH": _path(environment),
+            "VIRTUAL_ENV": environment.prefix,
+            "UV_PROJECT_ENVIRONMENT": environment.prefix,
+            "PYTHONNOUSERSITE": "1",
+        },
+        check=False,
+        tick=Tick(NOTE_SECONDS, tell),
+    )
+    if done.code != 0:
+        lines = done.lines(EVIDENCE_LINES)
+        errors = [each for each in lines if re.match(r"\s*(?:ERROR|error)\b", each)]
+        why = (errors or lines or [f"exit code {done.code}"])[-1].strip()
+        raise OperationError(
+            f"{program} of {args['file']} failed as {environment.owner.name}: {why}",
+            ran=argv,
+            exit_code=done.code if done.code >= 0 else None,
+            evidence=lines,
+        )
+
+
+def _path(environment: Environment) -> str:
+    """uv is often where its own installer puts it."""
+    own = [environment.prefix + "/bin", environment.owner.home + "/.local/bin"]
+    return ":".join([*own, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
+
+
+def _refuse_editable(file: str) -> None:
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        for number, each in enumerate(lines, 1):
+            if EDITABLE.match(each):
+                raise OperationError(
+                    f"{os.path.basename(file)}:{number} installs something as editable "
+                    f"({each.strip()}), which would lead to a folder that is gone afterwards; put "
+                    "the app on PYTHONPATH, or name the package without -e"
+                )
+
+
+def _installed(host: System, environment: Environment) -> dict[str, str]:
+    """Name → version, as the environment itself sees it."""
+    code = (
+        "import importlib.metadata as m, json; "
+        "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
+    )
+    argv = [environment.python, "-I", "-c", code]
+    done = host.run(argv, timeout=120, user=environment.owner, cwd="/", check=False)
+    return trees.parsed(done.out)
+
+
+def _difference(before: dict[str, str], after: dict[str, str]) -> str:
+    changed = [
+        f"{name} {before.get(name, 'none')} → {after.get(name, 'none')}"
+        for name in sorted({*before, *after}, key=str.lower)
+        if before.get(name) != after.get(name)
+    ]
+    shown = ", ".join(changed[:8])
+    return (f"{shown} and {len(changed) - 8} more" if len(changed) > 8 else shown) or "no change"

@@ -1,0 +1,73 @@
+"""Points the link `current` at a release, in one rename.
+
+Touches: the link `current` in the app's folder.
+Undo: the link leads where it led before, or is gone when there was none.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celeriac_host import git, trees
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return _target(args["deployTo"]) == _wanted(args)
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    base, target = args["deployTo"], _wanted(args)
+    if not os.path.isdir(os.path.join(base, target)):
+        raise OperationError(f"{base}/{target} is not there")
+    was = _target(base)
+    if was != args["expects"]:
+        raise OperationError(
+            f"{base}/current leads to {was or 'nothing'}; it led to {args['expects'] or 'nothing'} "
+            "when the plan was made; run again"
+        )
+    journal.keep("was", {"target": was, "to": target})
+    _switch(host, base, target)
+    return f"{base}/current leads to {target}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    was = journal.get("was")
+    if was is None:
+        return None
+    base = args["deployTo"]
+    now = _target(base)
+    if now not in (was["target"], was["to"]):
+        raise OperationError(
+            f"{base}/current was pointed at {now or 'nothing'} by somebody since; left as it is"
+        )
+    if now != was["target"]:
+        if was["target"] and not os.path.isdir(os.path.join(base, was["target"])):
+            raise OperationError(
+                f"{base}/{was['target']}, where current led before, was removed since; deploy that "
+                "commit again"
+            )
+        _switch(host, base, was["target"])
+    return f"{base}/current leads to {was['target'] or 'nothing'} again"
+
+
+def _switch(host: System, base: str, target: str | None) -> None:
+    asked = {"link": os.path.join(base, "current"), "target": target}
+    trees.work(host, trees.owner_of(base), "switch", asked)
+
+
+def _wanted(args: dict[str, Any]) -> str:
+    return "releases/" + git.require_commit(args["commit"])
+
+
+def _target(base: str) -> str | None:
+    """Where it leads, as written; None for nothing. Raises OperationError for what is no link."""
+    link = os.path.join(base, "current")
+    if not os.path.lexists(link):
+        return None
+    if not os.path.islink(link):
+        raise OperationError(f"{link} is not a link; move it away")
+    return os.readlink(link)

@@ -1,0 +1,318 @@
+"""Work on files inside folders of somebody else's, as that somebody.
+
+Run by the agent's own Python as the owner of the folders: text for `python -c`, that imports
+nothing of ours. So nothing is written as root through links that a user could have laid, and
+nothing of root's is left in the user's folders. `argv[1]` is what to do, `argv[2]` its arguments as
+JSON, with larger lists or an archive on stdin. One JSON value goes out: `{"value": …}` or
+`{"error": …}`.
+"""
+
+import json
+import os
+import shutil
+import stat
+import sys
+import tarfile
+from typing import Any, Callable, Dict, List
+
+MARGIN_BYTES = 32 * 1024 * 1024
+MEMBER_LIMIT = 200_000
+# Beside the copy of an environment: what a restore takes away.
+FAILED = ".failed"
+
+
+class Refused(Exception):
+    """In words for people."""
+
+
+def put_back(args: Dict[str, Any]) -> Any:
+    """Removes what was added, and folders that it leaves empty; gives files their times back."""
+    asked = json.load(sys.stdin.buffer)
+    root = args["root"]
+    for path in asked.get("remove", []):
+        whole = os.path.join(root, path)
+        if is_inside(root, whole) and os.path.lexists(whole) and not is_folder(whole):
+            os.unlink(whole)
+            remove_empty(root, os.path.dirname(whole))
+    for path, times in asked.get("times", {}).items():
+        whole = os.path.join(root, path)
+        if is_inside(root, whole) and os.path.lexists(whole):
+            os.utime(whole, ns=(times, times), follow_symlinks=False)
+    return None
+
+
+def remove_empty(root: str, folder: str) -> None:
+    while folder != root:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+        folder = os.path.dirname(folder)
+
+
+def is_inside(root: str, path: str) -> bool:
+    """No folder on the way is a link."""
+    folder = os.path.dirname(path)
+    return os.path.realpath(folder) == folder and (folder + "/").startswith(root + "/")
+
+
+def is_folder(path: str) -> bool:
+    return stat.S_ISDIR(os.lstat(path).st_mode)
+
+
+def unpack(args: Dict[str, Any]) -> Any:
+    """An archive from stdin as releases/NAME, whole or not at all, with its shared paths."""
+    base, name = args["base"], args["name"]
+    releases = os.path.join(base, "releases")
+    make_folder(releases)
+    final, part = os.path.join(releases, name), os.path.join(releases, "." + name + ".part")
+    if os.path.lexists(part):
+        shutil.rmtree(part)
+    made = not os.path.lexists(final)
+    files = 0
+    try:
+        if made:
+            os.mkdir(part)
+            files = extract(part)
+            refuse_escapes(part)
+        for shared in args["shared"]:
+            link_shared(base, part if made else final, shared)
+        if made:
+            os.sync()
+            os.rename(part, final)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return {"files": files, "made": made}
+
+
+def extract(root: str) -> int:
+    files, size = 0, 0
+    room = shutil.disk_usage(root).free - MARGIN_BYTES
+    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz") as archive:
+        for member in archive:
+            files += 1
+            size += member.size
+            if size > room:
+                raise Refused(
+                    "the release does not fit: %d MiB are free on the disk of %s, and some of "
+                    "that must stay" % (room // 2**20 + 32, root)
+                )
+            if files > MEMBER_LIMIT:
+                raise Refused("the archive has more than %d files" % MEMBER_LIMIT)
+            take(archive, member, root)
+    return files
+
+
+def take(archive: Any, member: Any, root: str) -> None:
+    path = member.name.rstrip("/")
+    parts = path.split("/")
+    if path.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\0" in path:
+        raise Refused("the archive holds the path %r, which leads out of the release" % member.name)
+    folder = root
+    for part in parts[:-1]:
+        folder = os.path.join(folder, part)
+        if not os.path.lexists(folder):
+            os.mkdir(folder)
+        elif not is_folder(folder):
+            raise Refused("the archive holds %r below what is no folder" % member.name)
+    whole = os.path.join(root, path)
+    if member.isdir():
+        if not os.path.lexists(whole):
+            os.mkdir(whole)
+        elif not is_folder(whole):
+            raise Refused("the archive holds %r twice" % member.name)
+        return
+    if os.path.lexists(whole):
+        raise Refused("the archive holds %r twice" % member.name)
+    if member.issym():
+        os.symlink(member.linkname, whole)
+    elif member.isreg():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        mode = 0o755 if member.mode & 0o100 else 0o644
+        with os.fdopen(os.open(whole, flags, mode), "wb") as file:
+            shutil.copyfileobj(archive.extractfile(member), file)
+            os.fchmod(file.fileno(), mode)
+        os.utime(whole, (member.mtime, member.mtime))
+    else:
+        raise Refused("the archive holds %r, which is no file, folder or link" % member.name)
+
+
+def refuse_escapes(root: str) -> None:
+    """Only once all links are there can be told where one leads."""
+    for folder, folders, names in os.walk(root):
+        for each in folders + names:
+            whole = os.path.join(folder, each)
+            if not os.path.islink(whole):
+                continue
+            target = os.readlink(whole)
+            leads = os.path.realpath(whole)
+            if target.startswith("/") or not (leads + "/").startswith(root + "/"):
+                raise Refused(
+                    "the archive's link %s leads out of the release, to %s"
+                    % (os.path.relpath(whole, root), target)
+                )
+
+
+def link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:
+    path, kept = shared["path"], os.path.join(base, "shared", shared["path"])
+    if not os.path.lexists(kept):
+        if not shared["folder"]:
+            raise Refused(
+                "%s is not there: put the file there, or name a folder with a / at its end" % kept
+            )
+        make_folder(kept)
+    inside = os.path.join(release, path)
+    make_folder(os.path.dirname(inside))
+    target = os.path.relpath(kept, os.path.dirname(inside))
+    if os.path.islink(inside):
+        if os.readlink(inside) == target:
+            return
+        os.unlink(inside)
+    elif os.path.isdir(inside):
+        shutil.rmtree(inside)
+    elif os.path.lexists(inside):
+        os.unlink(inside)
+    os.symlink(target, inside)
+
+
+def make_folder(folder: str) -> None:
+    os.makedirs(folder, 0o755, exist_ok=True)
+
+
+def switch(args: Dict[str, Any]) -> Any:
+    """A link, by renaming a new one over it: there is no moment without."""
+    link, target = args["link"], args["target"]
+    beside = os.path.join(os.path.dirname(link), ".%s.celeriac" % os.path.basename(link))
+    if os.path.lexists(beside):
+        os.unlink(beside)
+    if target is None:
+        os.unlink(link)
+        return None
+    os.symlink(target, beside)
+    try:
+        os.rename(beside, link)
+    except BaseException:
+        os.unlink(beside)
+        raise
+    handle = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(handle)
+    os.close(handle)
+    return None
+
+
+def remove(args: Dict[str, Any]) -> Any:
+    """Folders, whole. What could not be removed is told."""
+    left: List[str] = []
+    for folder in args["folders"]:
+        if os.path.islink(folder):
+            left.append(folder)
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.path.lexists(folder):
+            left.append(folder)
+    return left
+
+
+def remove_left(args: Dict[str, Any]) -> Any:
+    """As root: what another user left in folders of the owner, e.g. byte code of the worker's."""
+    handle = os.open(args["folder"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if os.fstat(handle).st_uid != args["owner"]:
+        raise Refused("%s belongs to another user" % args["folder"])
+    # From here on by names in this very folder; rmtree follows no link.
+    os.fchdir(handle)
+    for name in args["names"]:
+        if os.path.basename(name) == name and not os.path.islink(name):
+            shutil.rmtree(name, ignore_errors=True)
+    return None
+
+
+def keep_environment(args: Dict[str, Any]) -> Any:
+    """A copy of an environment by hard links: installers replace files, they don't rewrite them.
+
+    Returns what is in the way no longer: older copies, and what restores took away.
+    """
+    root, keep = args["root"], args["keep"]
+    store = os.path.join(root, ".celeriac")
+    make_folder(store)
+    there = os.listdir(store)
+    copies = sorted((name for name in there if not name.endswith(FAILED)), reverse=True)
+    stay = copies[: args["others"]]
+    copy = os.path.join(store, keep)
+    os.mkdir(copy)
+    # Now, for a restore on a disk that is full then.
+    make_folder(copy + FAILED)
+    try:
+        for entry in os.listdir(root):
+            if entry != ".celeriac":
+                link_tree(os.path.join(root, entry), os.path.join(copy, entry))
+    except BaseException:
+        for folder in (copy, copy + FAILED):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return [name for name in there if name.replace(FAILED, "") not in stay]
+
+
+def link_tree(source: str, target: str) -> None:
+    about = os.lstat(source)
+    if stat.S_ISDIR(about.st_mode):
+        os.mkdir(target)
+        for entry in os.listdir(source):
+            # Made anew when it is needed, and by whoever runs the app.
+            if entry == "__pycache__":
+                continue
+            link_tree(os.path.join(source, entry), os.path.join(target, entry))
+        os.chmod(target, stat.S_IMODE(about.st_mode))
+        os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
+    elif stat.S_ISLNK(about.st_mode):
+        os.symlink(os.readlink(source), target)
+    elif about.st_uid != os.geteuid():
+        raise Refused(
+            "%s belongs to another user than its environment; give it back with chown" % source
+        )
+    else:
+        os.link(source, target)
+
+
+def restore_environment(args: Dict[str, Any]) -> Any:
+    """Entry by entry, each with two renames: a restore that is cut off goes on where it was."""
+    root, keep = args["root"], args["keep"]
+    copy = os.path.join(root, ".celeriac", keep)
+    failed = copy + FAILED
+    make_folder(failed)
+    for entry in sorted(os.listdir(copy)):
+        present, away = os.path.join(root, entry), os.path.join(failed, entry)
+        if os.path.lexists(present) and not os.path.lexists(away):
+            os.rename(present, away)
+        os.rename(os.path.join(copy, entry), present)
+    os.rmdir(copy)
+    return None
+
+
+WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {
+    "put-back": put_back,
+    "unpack": unpack,
+    "switch": switch,
+    "remove": remove,
+    "remove-left": remove_left,
+    "keep-environment": keep_environment,
+    "restore-environment": restore_environment,
+}
+
+
+def main() -> None:
+    os.umask(0o022)
+    try:
+        said: Dict[str, Any] = {"value": WORK[sys.argv[1]](json.loads(sys.argv[2]))}
+    except Refused as error:
+        said = {"error": str(error)}
+    except OSError as error:
+        where = "" if error.filename is None else ": " + os.fsdecode(error.filename)
+        said = {"error": (error.strerror or str(error)) + where}
+    except (tarfile.TarError, EOFError) as error:
+        said = {"error": "the archive can't be read: %s" % error}
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,398 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { openGitCode } from '../../src/adapters/git-code.ts';
+import { sha256Text, seconds as time } from '../../src/model/units.ts';
+import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { Hand } from './hand.ts';
+import { Clone } from './lib/clone.ts';
+import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { printedStory, storyOf } from './lib/plan-log.ts';
+import {
+  BACKEND,
+  completeJob,
+  DATABASE,
+  listTransactions,
+  readRows,
+  readTransaction,
+  shell,
+  show,
+  UNIT,
+  UNIT_PATH,
+  waitUntil,
+} from './lib/worker.ts';
+
+const CHECKOUT = '/root/slideshow';
+const VENV = '/srv/venv';
+const REQUIREMENTS = '--no-index\n--find-links /srv/wheels\nprobe-package==1.0\n';
+
+/** A wheel is a zip: made where there is no network. */
+const WHEELS = `
+import os, zipfile
+os.makedirs('/srv/wheels', exist_ok=True)
+for version in ('1.0', '2.0', '3.0'):
+    info = 'probe_package-%s.dist-info' % version
+    with zipfile.ZipFile('/srv/wheels/probe_package-%s-py3-none-any.whl' % version, 'w') as wheel:
+        names = ['probe_package.py', *(info + name for name in ('/METADATA', '/WHEEL', '/RECORD'))]
+        # So many that an installation has a middle.
+        for number in range(3000 if version == '3.0' else 0):
+            wheel.writestr('probe_data/%d.py' % number, 'NUMBER = %d\\n' % number)
+            names.append('probe_data/%d.py' % number)
+        wheel.writestr('probe_package.py', 'VERSION = %r\\n' % version)
+        wheel.writestr(info + '/METADATA', 'Metadata-Version: 2.1\\nName: probe-package\\nVersion: %s\\n' % version)
+        wheel.writestr(info + '/WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+        wheel.writestr(info + '/RECORD', ''.join(name + ',,\\n' for name in names))
+`;
+
+let machine: Machine;
+let clone: Clone;
+/** The commit that the host had before Celeriac came, and the first that was deployed. */
+let original: string;
+let deployed: string;
+/** Of that deploy. */
+let transaction: string;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'deploy-code', state: 'healthy' });
+  clone = await Clone.of(machine, CHECKOUT);
+  original = clone.git('rev-parse', 'HEAD');
+  await machine.run('python3 -I -', { input: WHEELS });
+  await machine.run(
+    `python3 -m venv --system-site-packages ${VENV} && chown -R deploy: ${VENV} &&
+     sed -i 's#^ExecStart=/usr/bin/celery#ExecStart=${VENV}/bin/python -m celery#' ${UNIT_PATH} &&
+     systemctl daemon-reload && systemctl restart ${UNIT}`,
+    { timeoutSeconds: 240 },
+  );
+});
+
+afterAll(async () => {
+  clone?.[Symbol.dispose]();
+  await machine?.stop();
+});
+
+/** Deploys the newest commit of the clone. */
+function deploy(inputs: Inputs = {}): Promise<BundleRun> {
+  const asked = { 'min-healthy-time': '2s', source: 'git', ...inputs };
+  return runBundle('deploy-worker', inputsFor(machine, asked), {
+    env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') },
+  });
+}
+
+const withRequirements = { requirements: 'backend/requirements.txt' };
+const head = (folder = CHECKOUT) => shell(machine, `git -C ${folder} rev-parse HEAD`);
+const mainPid = async () => (await show(machine, 'MainPID')).MainPID;
+const probe = () =>
+  shell(machine, `${VENV}/bin/python -c 'import probe_package; print(probe_package.VERSION)'`);
+const short = (commit: string) => commit.slice(0, 7);
+
+function expectOneError({ code, log }: BundleRun): void {
+  expect(code, log).toBe(1);
+  expect(log.match(/^::error /gm)).toHaveLength(1);
+  expect(log).not.toMatch(/dist\/index\.js:\d/);
+}
+
+test('the commit of the run, over the one connection; a dry run sends nothing', {
+  timeout: 300_000,
+}, async () => {
+  const tasks = clone.read('backend/tasks.py');
+  deployed = clone.commit('Say who is at work <b>::error::', {
+    'backend/requirements.txt': REQUIREMENTS,
+    'backend/tasks.py': `import probe_package\n\nlog_line = probe_package.VERSION\n${tasks.replace('from __future__ import annotations\n', '')}`,
+  });
+  const rows = await readRows(machine);
+  const dry = await deploy({ ...withRequirements, 'dry-run': 'true' });
+  expect(dry.code, dry.log).toBe(0);
+  expect(await shell(machine, 'ls /var/lib/celeriac/incoming 2>/dev/null || true')).toBe('');
+  const run = await deploy(withRequirements);
+  expect(run.code, run.log).toBe(0);
+  transaction = run.outputs.transaction ?? '';
+  const story = await readTransaction(machine, transaction);
+  expect(storyOf(story)).toBe(printedStory(dry.log));
+  const order = story.plan.operations.map(({ op }) => op);
+  expect(order.filter((op) => op !== 'drain-worker' && op !== 'enable-unit')).toEqual([
+    'verify-unit',
+    'guard-unit',
+    'fetch-commit',
+    'install-dependencies',
+    'write-file',
+    'install-unit',
+    'checkout-code',
+    'try-app',
+    'stop-unit',
+    'start-unit',
+    'prove-unit',
+  ]);
+  expect(run.log).toContain('probe-package none → 1.0');
+  expect(run.summary).toContain(`${short(original)} → ${short(deployed)}`);
+  expect(run.summary).toContain(`${short(deployed)} Say who is at work <b>`);
+  expect(run.log).not.toMatch(/^::error/m);
+  expect(run.log).toMatch(/1 handshake, 1 exec, \d+ messages/);
+  expect(await head()).toBe(deployed);
+  expect(
+    await shell(machine, `cd ${CHECKOUT}; git status --short --branch; git log --format=%s`),
+  ).toBe('## main\nSay who is at work <b>::error::\nSlideshow backend');
+  expect(await readRows(machine)).toEqual(rows);
+  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, `stat -c %a /var/lib/celeriac/incoming`)).toBe('700');
+  await completeJob(machine);
+});
+
+test('the same again: nothing to do', async () => {
+  const pid = await mainPid();
+  const run = await deploy(withRequirements);
+  expect(run.code, run.log).toBe(0);
+  expect(run.log).toContain('Nothing to do: the host is as desired.');
+  expect(run.log).toContain(`code: ${CHECKOUT} is at ${short(deployed)}`);
+  expect(run.log).toContain('dependencies: backend/requirements.txt is unchanged');
+  expect(await mainPid()).toBe(pid);
+});
+
+test('code that does not import, with other dependencies: all is back, and the worker never stopped', {
+  timeout: 300_000,
+}, async () => {
+  const pid = await mainPid();
+  const app = clone.read('backend/celery_app.py');
+  clone.commit('A mistake', {
+    'backend/celery_app.py': `${app}\nimport no_such_module\n`,
+    'backend/requirements.txt': REQUIREMENTS.replace('1.0', '2.0'),
+    'backend/new/module.py': '',
+  });
+  const before = await shell(machine, `stat -c '%Y %n' ${BACKEND}/*.py`);
+  const run = await deploy(withRequirements);
+  expectOneError(run);
+  expect(run.log).toContain("ModuleNotFoundError: No module named 'no_such_module'");
+  expect(run.log).toContain('probe-package 1.0 → 2.0');
+  expect(run.log).toContain(`${CHECKOUT} is at ${short(deployed)} again`);
+  expect(run.log).toContain(`${VENV} has what it had before`);
+  expect(run.log).toContain('never stopped serving');
+  expect(await mainPid()).toBe(pid);
+  expect(await head()).toBe(deployed);
+  expect(await probe()).toBe('1.0');
+  // The copy of the deploy before, for a roll-back of that; nothing of this one.
+  expect(await shell(machine, `ls ${VENV}/.celeriac | grep -vc failed`)).toBe('1');
+  expect(await shell(machine, `ls ${VENV}/.celeriac | wc -l`)).toBe('2');
+  expect(await shell(machine, `git -C ${CHECKOUT} status --short`)).toBe('');
+  expect(await shell(machine, `stat -c '%Y %n' ${BACKEND}/*.py`)).toBe(before);
+  expect(await shell(machine, 'ls -A /var/tmp')).not.toContain('celeriac-dependencies');
+  await completeJob(machine);
+  // Told from what it recorded, it knows that 1.0 is what is installed.
+  clone.git('reset', '-q', '--hard', deployed);
+});
+
+test('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
+  timeout: 300_000,
+}, async () => {
+  await using hand = await Hand.open(machine);
+  const pid = await mainPid();
+  const install = (version: string) =>
+    ({
+      op: 'install-dependencies',
+      unit: UNIT,
+      interpreter: [`${VENV}/bin/python`],
+      tool: 'pip',
+      file: `${version}.txt`,
+      commit: deployed,
+      lock: version,
+      timeoutSeconds: time(150),
+      release: '/srv/needs',
+    }) as const;
+  await shell(machine, 'mkdir /srv/needs');
+  for (const version of ['3.0', '9.0']) {
+    const text = REQUIREMENTS.replace('1.0', version);
+    await machine.writeFile(`/srv/needs/${version}.txt`, text);
+  }
+  const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
+  expect((await hand.refuse([install('9.0')])).message).toMatch(
+    /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
+  );
+  const running = hand.refuse([install('3.0')]);
+  const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
+  await waitUntil('pip is half done', async () => (await shell(machine, half)) !== '');
+  await shell(machine, `pkill -KILL -f '[p]ip install --no-input'`);
+  expect((await running).message).toContain('pip install of 3.0.txt failed');
+  expect(await shell(machine, half)).toBe('');
+  expect(await probe()).toBe('1.0');
+  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
+  expect(await mainPid()).toBe(pid);
+});
+
+test('a changed tracked file is listed and refused, a database in the way too', async () => {
+  await shell(machine, `echo '# by hand' >>${BACKEND}/web.py`);
+  clone.commit('Next', { 'backend/more.py': '' });
+  const run = await deploy();
+  await shell(machine, `git -C ${CHECKOUT} checkout -q backend/web.py`);
+  expectOneError(run);
+  expect(run.log).toContain('has changes that are in no commit: backend/web.py');
+  clone.commit('A database', {
+    '.gitignore': '__pycache__/\n',
+    'backend/batch_processing.db': 'SQLite format 3\0',
+  });
+  const rows = await readRows(machine);
+  const overwritten = await deploy();
+  clone.git('reset', '-q', '--hard', deployed);
+  expectOneError(overwritten);
+  expect(overwritten.log).toContain('brings backend/batch_processing.db, which is there already');
+  expect(await readRows(machine)).toEqual(rows);
+  expect(await head()).toBe(deployed);
+});
+
+test('a git that is killed half-way, and a disk that fills up: the checkout is as before', {
+  timeout: 300_000,
+}, async () => {
+  await using hand = await Hand.open(machine);
+  const pid = await mainPid();
+  const next = clone.commit('Slow', {
+    '.gitattributes': '*.slow filter=slow\n',
+    'backend/a_new.py': '',
+    'backend/celery_config.py': `${clone.read('backend/celery_config.py')}# more\n`,
+    'm.slow': 's\n',
+    'z.py': '',
+  });
+  clone.git('reset', '-q', '--hard', deployed);
+  const small = '/mnt/small';
+  await shell(
+    machine,
+    `git -C ${CHECKOUT} config filter.slow.smudge 'sleep 600'
+     mkdir ${small}; mount -t tmpfs -o size=64M none ${small}; git clone -q ${CHECKOUT} ${small}/app; chown -R deploy: ${small}/app
+     sudo -u deploy git -C ${small}/app config filter.slow.smudge 'head -c 80M /dev/zero' `,
+  );
+  const known = { known: [deployed], shallow: [] };
+  const parcel = await openGitCode(clone.folder).bundle(next, known);
+  if (parcel === null) throw new Error('the host lacks nothing');
+  await hand.agent.send(parcel, () => {});
+  const sha256 = sha256Text(parcel.sha256);
+  const plan = (checkout: string) =>
+    [
+      { op: 'guard-unit', unit: UNIT },
+      { op: 'fetch-commit', checkout, commit: next, sha256 },
+      { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
+    ] as const;
+
+  const running = hand.refuse(plan(CHECKOUT));
+  await waitUntil('the checkout is half done', async () => {
+    const seen = await shell(
+      machine,
+      `cd ${CHECKOUT}; ls z.py backend/a_new.py .git/index.lock 2>/dev/null || true`,
+    );
+    return seen.includes('a_new.py') && seen.includes('index.lock') && !seen.includes('z.py');
+  });
+  await shell(machine, 'pkill -KILL -x git; pkill -KILL -x sleep; true');
+  expect((await running).message).toContain('git checkout failed');
+  expect(await head()).toBe(deployed);
+  const status = `git -C ${CHECKOUT} status --short --branch; ls ${CHECKOUT}/.git | grep lock || true`;
+  expect(await shell(machine, status)).toBe('## main');
+  expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
+
+  const full = await hand.refuse(plan(`${small}/app`));
+  expect(full.message).toMatch(/No space left on device/);
+  expect(await shell(machine, `sudo -u deploy git -C ${small}/app status --short --branch`)).toBe(
+    '## main...origin/main',
+  );
+  expect(await shell(machine, `find ${small}/app ! -user deploy`)).toBe('');
+  await shell(machine, `git -C ${CHECKOUT} config --unset filter.slow.smudge; umount ${small}`);
+  expect(await mainPid()).toBe(pid);
+});
+
+test('no room for what is sent: said before anything is', async () => {
+  clone.commit('Next', { 'backend/more.py': '' });
+  await shell(machine, 'mount -t tmpfs -o size=20M,mode=700 none /var/lib/celeriac/incoming');
+  const transactions = await listTransactions(machine);
+  const run = await deploy();
+  await shell(machine, 'umount /var/lib/celeriac/incoming');
+  clone.git('reset', '-q', '--hard', deployed);
+  expectOneError(run);
+  expect(run.log).toMatch(/incoming has \d+ MiB free; \d+ MiB are needed/);
+  expect(await listTransactions(machine)).toEqual(transactions);
+  expect(await head()).toBe(deployed);
+});
+
+test('rolled back: the commit of before, its dependencies, its worker', {
+  timeout: 300_000,
+}, async () => {
+  const run = await deploy({ 'roll-back': transaction });
+  expect(run.code, run.log).toBe(0);
+  expect(run.log).toContain(`${CHECKOUT} is at ${short(original)} again`);
+  expect(await head()).toBe(original);
+  expect(await shell(machine, `git -C ${CHECKOUT} status --short --branch`)).toBe('## main');
+  await expect(probe()).rejects.toThrow();
+  expect(await shell(machine, `ls ${DATABASE}`)).toBe(DATABASE);
+  await completeJob(machine);
+});
+
+test('uploaded releases: shared paths, the link, and the oldest gone', {
+  timeout: 400_000,
+}, async () => {
+  const base = '/srv/app';
+  const oldest = ['1', '2', '3'].map((digit) => digit.repeat(40));
+  await shell(
+    machine,
+    `systemctl stop ${UNIT}; install -d -o deploy ${base} ${base}/releases ${base}/shared ${base}/shared/backend
+     for each in ${oldest.join(' ')}; do install -d -o deploy ${base}/releases/$each; install -D /dev/null ${base}/releases/$each/__pycache__/of-root.pyc; sleep 0.1; done
+     mv ${DATABASE}* ${base}/shared/backend/
+     sed -i 's#^WorkingDirectory=.*#WorkingDirectory=${base}/current/backend#' ${UNIT_PATH}
+     systemctl daemon-reload`,
+  );
+  const inputs = {
+    source: 'upload',
+    'deploy-to': base,
+    shared: 'backend/batch_processing.db uploads/',
+    'keep-releases': '2',
+  };
+  const elsewhere = await deploy({ ...inputs, 'deploy-to': '/srv/venv' });
+  expectOneError(elsewhere);
+  expect(elsewhere.log).toContain('which does not go through /srv/venv/current');
+
+  clone.git('reset', '-q', '--hard', original);
+  const run = await deploy(inputs);
+  expect(run.code, run.log).toBe(0);
+  const story = await readTransaction(machine, run.outputs.transaction ?? '');
+  const order = story.plan.operations.map(({ op }) => op);
+  expect(order.indexOf('unpack-release')).toBeLessThan(order.indexOf('try-app'));
+  expect(order.indexOf('switch-release')).toBeLessThan(order.indexOf('start-unit'));
+  expect(order.at(-1)).toBe('prune-releases');
+  const release = `${base}/releases/${original}`;
+  expect(
+    await shell(
+      machine,
+      `readlink ${base}/current; readlink -f /proc/$(systemctl show -P MainPID ${UNIT})/cwd`,
+    ),
+  ).toBe(`releases/${original}\n${release}/backend`);
+  expect(await shell(machine, `ls ${base}/releases`)).toBe([oldest[2], original].sort().join('\n'));
+  expect(
+    await shell(
+      machine,
+      `find ${release} ! -user deploy ! -path '*__pycache__*'; ls -A ${base}/shared`,
+    ),
+  ).toBe('backend\nuploads');
+  const serving = await mainPid();
+  const app = clone.read('backend/celery_app.py');
+  const broken = clone.commit('A mistake', {
+    'backend/celery_app.py': `${app}\nimport no_such_module\n`,
+  });
+  const failed = await deploy(inputs);
+  expectOneError(failed);
+  expect(failed.log).toContain(`/releases/${broken}/backend: ModuleNotFoundError`);
+  expect(await shell(machine, `readlink ${base}/current; ls ${base}/releases`)).toBe(
+    [`releases/${original}`, ...[oldest[2], original].sort()].join('\n'),
+  );
+  expect(await mainPid()).toBe(serving);
+});
+
+test("the system's own Python is not touched", async () => {
+  await using hand = await Hand.open(machine);
+  const failure = await hand.refuse([
+    {
+      op: 'install-dependencies',
+      unit: UNIT,
+      interpreter: ['/usr/bin/python3'],
+      tool: 'pip',
+      file: 'backend/requirements.txt',
+      commit: original,
+      lock: '0',
+      timeoutSeconds: time(60),
+      checkout: CHECKOUT,
+    },
+  ]);
+  expect(failure.message).toContain("runs on the system's Python");
+  expect(failure.message).toContain('python3 -m venv');
+});
