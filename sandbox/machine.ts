@@ -84,6 +84,8 @@ export type Machine = {
   reset(): Promise<void>;
   /** `systemctl reboot`; back once logins are open. */
   reboot(): Promise<void>;
+  /** `reboot -f`: nothing is told to end, nothing is synced; back once logins are open. */
+  rebootAtOnce(): Promise<void>;
   /** The power goes, and comes back: what was not on the disk is lost. */
   crash(): Promise<void>;
   /** The power goes. Connections are refused until `powerOn`. */
@@ -297,6 +299,8 @@ function control(image: Image, started: Instance, say: Say): Machine {
     // The answer may be lost with the connection.
     reboot: () =>
       bootAgain(() => run('systemctl reboot', { allowFailure: true, timeoutSeconds: 20 })),
+    rebootAtOnce: () =>
+      bootAgain(() => run('reboot -f', { allowFailure: true, timeoutSeconds: 20 })),
     crash: () => bootAgain((qemu) => qemu.ask('system_reset')),
     powerOff: () => endInstance(name),
     async powerOn() {
