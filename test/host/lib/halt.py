@@ -79,7 +79,7 @@ class Module:
 def arm(words: Sequence[str]) -> None:
     if list(words[:1]) != ["carry-out"]:
         return
-    transaction = importlib.import_module("celeriac_host.transaction")
+    transaction: Any = importlib.import_module("celeriac_host.transaction")
 
     halt = Halt()
     sys.addaudithook(halt.heard)
@@ -91,7 +91,8 @@ def arm(words: Sequence[str]) -> None:
     def do(self: Any, index: int, operation: dict[str, Any]) -> None:
         halt.tell = self.tell
         if index != HALT["index"]:
-            return step(self, index, operation)
+            step(self, index, operation)
+            return
         if HALT["phase"] == "before":
             halt.here()
         module = module_of(operation)

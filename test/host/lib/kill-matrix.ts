@@ -74,6 +74,9 @@ const opsOf = ({ operations }: Plan): readonly string[] => [
 
 const DESIRED: DeployWorkerDesired = {
   unit: UNIT,
+  unitMode: 'rewrite',
+  hardening: 'off',
+  readWritePaths: [],
   concurrency: 1,
   queues: null,
   memoryMaxBytes: bytes(800 * 1024 ** 2),
@@ -90,6 +93,7 @@ const DESIRED: DeployWorkerDesired = {
   strays: { graceSeconds: seconds(60) },
   restartPolicy: 'when-needed',
   app: null,
+  release: null,
 };
 const SUPPORT = `${DESIRED.supportDirectory}/${DESIRED.supportModule.name}.py`;
 
