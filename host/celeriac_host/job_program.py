@@ -164,9 +164,7 @@ class Canaries:
                     self.wait(time.monotonic() + GRACE_SECONDS)
         finally:
             # Also when we are told to leave.
-            bound.delete()
-            for job in self.missing():
-                self.withdraw(job)
+            self.clear_up()
         for job in self.missing():
             self.give_up(job)
         return report(self.jobs, self.problem())
@@ -179,8 +177,12 @@ class Canaries:
             nonce = uuid.uuid4().hex
             self.sent[nonce] = job
             left = max(self.session.left(), 1.0)
-            result = self.session.app.send_task(
+            # Before it is sent: we may be told to leave in between.
+            task = uuid.uuid4().hex
+            self.tasks[task] = job
+            self.session.app.send_task(
                 CANARY,
+                task_id=task,
                 args=[nonce, self.replies.name, self.deadline],
                 expires=left,
                 expiration=left,
@@ -188,7 +190,6 @@ class Canaries:
                 declare=[],  # a queue that is not there shall not be made by a test
                 **queue_options(self.session.app, job.where),
             )
-            self.tasks[result.id] = job
 
     def take(self, body: Any, message: Any) -> None:
         job = self.sent.get(str(body.get("nonce"))) if isinstance(body, dict) else None
@@ -241,11 +242,20 @@ class Canaries:
             detail += "; its canary was taken back" if back else "; its canary has expired"
         job.end("timed-out", detail)
 
-    def withdraw(self, job: Job) -> None:
+    def clear_up(self) -> None:
+        """On a connection of its own: the other may have been left in the middle of an answer."""
+        try:
+            with self.session.app.connection_for_write() as connection:
+                for job in self.missing():
+                    self.withdraw(job, connection.default_channel)
+                self.replies(connection.default_channel).delete()
+        except Exception:
+            return  # no broker any more: both expire
+
+    def withdraw(self, job: Job, channel: Any) -> None:
         """Redis alone lets one message of a queue be removed; elsewhere it expires."""
         tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]
         try:
-            channel = self.session.connection.default_channel
             prefix = getattr(channel, "global_keyprefix", "") or ""
             names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]
             for name in {start + name for start in ("", prefix) for name in names}:

@@ -190,7 +190,8 @@ def last_exception(lines: Sequence[str]) -> str:
 def reason(lines: Sequence[str]) -> str:
     """The line that tells most: an exception, else the last that systemd did not write."""
     own = [line for line in lines if not re.match(r"[\w:.\\@-]+\.service: ", line)]
-    causes = [line for line in lines if ": Failed to " in line]
+    # Of a program that is not there, journald may know the unit of the second line alone.
+    causes = [line for line in lines if re.search(r": Failed (?:to|at step) ", line)]
     # The worker can't write of it, and its last words before it mislead.
     killed = [line for line in lines if "OOM killer" in line]
     return last_exception(lines) or (killed or own or causes or list(lines) or [""])[-1]

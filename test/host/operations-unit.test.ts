@@ -134,14 +134,14 @@ describe('a unit', () => {
   });
 
   test.each([
-    ['does not import', text('1 broken'), 30, "ModuleNotFoundError: No module named 'tasks'"],
-    ['is never ready', text('1 silent'), 4, 'did not become ready within 4 s'],
-    ['does not last', text('2 short', 'Restart=always\nRestartSec=1'), 30, 'went away'],
+    ['does not import', text('1 broken'), 30, /ModuleNotFoundError: No module named 'tasks'/],
+    ['is never ready', text('1 silent'), 4, /did not become ready within 4 s/],
+    ['does not last', text('2 short', 'Restart=always\nRestartSec=1'), 30, /went away/],
     [
       'has no program',
       text('2').replace('/srv/pool', '/srv/none'),
       30,
-      'Failed to locate executable /srv/none',
+      /Failed (?:to locate executable|at step EXEC spawning) \/srv\/none/,
     ],
   ])('serves again when its new version %s', async (_, content, within, expected) => {
     const proof = prove(2, {}, 8);
@@ -153,8 +153,7 @@ describe('a unit', () => {
       proof,
     ]);
     expect(outcome.result).toBe('undone');
-    const { message = '', evidence = [] } = outcome.failure ?? {};
-    expect([message, ...evidence].join('\n')).toContain(expected);
+    expect(outcome.failure?.message).toMatch(expected);
     expect(messages(outcome)[0]).toContain('serves again');
     expect(await state()).toBe('active\nenabled');
     expect(await hand.shell(`cat ${path}`)).toBe(first.trimEnd());
