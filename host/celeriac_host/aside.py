@@ -65,6 +65,7 @@ def put_back(journal: StepJournal) -> str | None:
     if was is None:
         if now is not None:
             files.remove(path)
+        files.remove_byte_code(path)
         files.remove_folders(kept["folders"])
         return f"{path} removed again"
     before = files.Found(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import stat
@@ -106,6 +107,18 @@ def remove(path: str) -> None:
     if os.path.lexists(path):
         _unlink(path)
         sync_folder(os.path.dirname(path))
+
+
+def remove_byte_code(path: str) -> None:
+    """What Python left of a module that is gone; whoever imported it wrote that."""
+    folder, name = os.path.split(path)
+    stem, ending = os.path.splitext(name)
+    if ending != ".py":
+        return
+    cache = os.path.join(folder, "__pycache__")
+    for each in glob.glob(os.path.join(glob.escape(cache), glob.escape(stem) + ".*.pyc")):
+        _unlink(each)
+    remove_folders([cache])
 
 
 def make_folders(folder: str) -> None:

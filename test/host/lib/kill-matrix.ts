@@ -108,11 +108,12 @@ const LINK_CUT_SECONDS = 6;
 const PREPARE = `
 systemctl -q disable ${UNIT}
 systemctl is-active -q ${UNIT} || systemctl start ${UNIT}
-if ! pgrep -f 'celery -A celery_app worker --loglevel=warning' >/dev/null; then
+if ! pgrep -xa celery | grep -q -- --pool=solo; then
   cd ${BACKEND}
   nohup setsid celery -A celery_app worker --loglevel=warning --pool=solo >/tmp/celery-stray.log 2>&1 </dev/null &
 fi
 until [ "$(pgrep -cP "$(systemctl show -P MainPID ${UNIT})")" -ge 1 ]; do sleep 0.2; done
+until pgrep -xa celery | grep -q -- --pool=solo; do sleep 0.2; done
 `;
 
 /** All that a deploy changes, and all that it must not leave behind, as one JSON object. */
