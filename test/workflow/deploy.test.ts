@@ -8,9 +8,12 @@ const appPath = '/root/slideshow/backend/celery_app.py';
 const variables = { CELERIAC_HTTP_PROBES: 'http://127.0.0.1/api/health' };
 
 let machine: Machine;
+/** The unit before Celeriac came. */
+let original: string;
 
 beforeAll(async () => {
   machine = await startMachine({ name: 'workflow-deploy', state: 'before' });
+  original = await machine.readFile(unitPath);
 });
 afterAll(async () => {
   await machine?.stop();
@@ -151,5 +154,21 @@ it('puts the worker back where the gate fails', async () => {
     'active\nno',
   );
   expect(await ask('pgrep -fc "celery -A celery_app worker"')).toBe('3');
+  expect(await serveJob()).toBe('completed');
+  await machine.writeFile(unitPath, good);
+  await machine.run('systemctl daemon-reload');
+});
+
+it('goes back by hand, from the ledger of the host', async () => {
+  const roll = (inputs: Readonly<Record<string, string>>) =>
+    runWorkflow('rollback.yml', 'workflow_dispatch', machine, { inputs });
+  const dry = await roll({ release: '0', 'dry-run': 'true' });
+  expect(dry.code).toBe(0);
+  expect(dry.lines.join('\n')).toMatch(/Dry run: release 1 \(\w{7}\) of .* would be undone/);
+  const run = await roll({ release: 'previous', 'dry-run': 'false' });
+  expect(run.code).toBe(0);
+  expect(run.lines.join('\n')).toMatch(/Put back: release 1 .* is undone/);
+  expect(await machine.readFile(unitPath)).toBe(original);
+  expect(await ask('pgrep -fc "celery -A celery_app worker"')).toBe('6');
   expect(await serveJob()).toBe('completed');
 });

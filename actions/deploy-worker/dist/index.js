@@ -63130,6 +63130,16 @@ var __webpack_exports__ = {};
 (() => {
 "use strict";
 
+;// CONCATENATED MODULE: external "node:child_process"
+const external_node_child_process_namespaceObject = require("node:child_process");
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+;// CONCATENATED MODULE: external "node:fs/promises"
+const promises_namespaceObject = require("node:fs/promises");
+;// CONCATENATED MODULE: external "node:os"
+const external_node_os_namespaceObject = require("node:os");
+;// CONCATENATED MODULE: external "node:path"
+const external_node_path_namespaceObject = require("node:path");
 ;// CONCATENATED MODULE: ./src/model/errors.js
 /**
  * The three ways in which a run ends red. Each renders to one readable message and one annotation.
@@ -63170,6 +63180,252 @@ class GateError extends Error {
         this.next = next;
     }
 }
+
+;// CONCATENATED MODULE: ./src/model/units.js
+const bytes = (value) => value;
+const seconds = (value) => value;
+const epochSeconds = (value) => value;
+const sha256Text = (value) => value;
+const KiB = bytes(1024);
+const MiB = bytes(1024 * KiB);
+const GiB = bytes(1024 * MiB);
+
+;// CONCATENATED MODULE: ./src/adapters/git-code.js
+
+
+
+
+
+
+
+/** What one command may print, and with it what may be sent. */
+const OUTPUT_LIMIT_BYTES = 512 * 1024 * 1024;
+const SHOWN_SUBJECTS = 20;
+const INCLUDE_LIMIT = 50;
+const CLONE = 'the clone of this run';
+const WHOLE_CLONE = '`actions/checkout` with `fetch-depth: 0` before this step';
+/** The repository that a workflow checked out, by the git of the runner. Nothing in it is changed. */
+function openGitCode(workspace) {
+    return new GitCode(workspace);
+}
+class GitCode {
+    #workspace;
+    constructor(workspace) {
+        this.#workspace = workspace;
+    }
+    async require(commit) {
+        if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(commit)) {
+            throw new ConfigError('input commit', commit === ''
+                ? 'no commit is named, and this is no run of a workflow (GITHUB_SHA is not set)'
+                : `\`${commit}\` is not the whole name of a commit`, 'the 40 hexadecimal digits of a commit');
+        }
+        await this.#commonFolder();
+        if (await this.has(commit))
+            return commit;
+        throw new ConfigError('input commit', `${CLONE} has no commit ${git_code_short(commit)}`, WHOLE_CLONE);
+    }
+    async has(commit) {
+        return (await this.#present([commit])).length > 0;
+    }
+    async bundle(commit, host) {
+        const basis = await this.#present(host.known);
+        const ownShallow = await this.#shallow();
+        if (basis.length === 0 && ownShallow.length === 0) {
+            throw new ConfigError('input checkout', 'the checkout on the host and this repository have no commit in common', 'a checkout of this repository');
+        }
+        const hostShallow = await this.#present(host.shallow);
+        const folder = await (0,promises_namespaceObject.mkdtemp)((0,external_node_path_namespaceObject.join)((0,external_node_os_namespaceObject.tmpdir)(), 'celeriac-bundle-'));
+        try {
+            // A repository of its own, that borrows the objects: so the clone gets no new ref, and
+            // history ends where it ends on the host, too.
+            const own = (0,external_node_path_namespaceObject.join)(folder, 'bundle.git');
+            await this.#git(['init', '--quiet', '--bare', '--template=', own], { cwd: folder });
+            const objects = (0,external_node_path_namespaceObject.join)(await this.#commonFolder(), 'objects');
+            await (0,promises_namespaceObject.writeFile)((0,external_node_path_namespaceObject.join)(own, 'objects/info/alternates'), `${objects}\n`);
+            const shallow = [...new Set([...ownShallow, ...hostShallow])];
+            if (shallow.length > 0)
+                await (0,promises_namespaceObject.writeFile)((0,external_node_path_namespaceObject.join)(own, 'shallow'), `${shallow.join('\n')}\n`);
+            const inOwn = { cwd: own };
+            await this.#git(['update-ref', 'refs/heads/deploy', commit], inOwn);
+            const lacking = await this.#lacking(commit, basis, own);
+            if (lacking.length === 0)
+                return null;
+            const atTheEnd = lacking.filter((each) => ownShallow.includes(each));
+            await this.#requireParents(atTheEnd, host.known);
+            const file = (0,external_node_path_namespaceObject.join)(folder, 'code.bundle');
+            const wanted = ['refs/heads/deploy', ...basis.map((each) => `^${each}`)];
+            await this.#git(['bundle', 'create', '--quiet', file, '--stdin'], {
+                ...inOwn,
+                input: `${wanted.join('\n')}\n`,
+            });
+            return parcel('the bundle', await (0,promises_namespaceObject.readFile)(file));
+        }
+        finally {
+            await (0,promises_namespaceObject.rm)(folder, { recursive: true, force: true });
+        }
+    }
+    async archive(commit) {
+        const tree = await this.#text(['ls-tree', '-r', '--format=%(objectmode)', commit]);
+        if (tree.split('\n').includes('160000')) {
+            throw new ConfigError('input source', `commit ${git_code_short(commit)} has submodules, which an archive leaves out`, 'a repository without submodules');
+        }
+        const words = ['-c', 'tar.umask=0022', 'archive', '--format=tar.gz', commit];
+        return parcel('the archive', await this.#git(words));
+    }
+    async log(from, to) {
+        if (!(await this.has(from)))
+            return null;
+        const ahead = Number(await this.#text(['rev-list', '--count', `${from}..${to}`]));
+        const behind = Number(await this.#text(['rev-list', '--count', `${to}..${from}`]));
+        // Where history is cut off, a commit may look as if it came from nowhere.
+        if (behind > 0 && (await this.#shallow()).length > 0)
+            return null;
+        const range = ahead === 0 ? `${to}..${from}` : `${from}..${to}`;
+        const list = ['log', `--max-count=${SHOWN_SUBJECTS}`, '--no-show-signature'];
+        const lines = await this.#text([...list, '--format=%h %s', '--abbrev=7', range]);
+        return {
+            direction: behind === 0 ? 'forward' : ahead === 0 ? 'back' : 'aside',
+            count: ahead === 0 ? behind : ahead,
+            subjects: lines.split('\n').filter((line) => line !== ''),
+        };
+    }
+    async hashLock(commit, file) {
+        const digest = (0,external_node_crypto_.createHash)('sha256');
+        const waiting = [file];
+        const seen = new Set();
+        for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
+            if (seen.has(path) || seen.size > INCLUDE_LIMIT)
+                continue;
+            seen.add(path);
+            const content = await this.#blob(commit, path);
+            if (content === null && path === file)
+                return null;
+            digest.update(`${path}\0${content?.length ?? -1}\0`).update(content ?? '');
+            if (!path.endsWith('.lock'))
+                waiting.push(...includesOf(path, content?.toString() ?? ''));
+        }
+        return digest.digest('hex');
+    }
+    /** Commits of the history that the host has not. */
+    async #lacking(commit, basis, cwd) {
+        const input = `${[commit, ...basis.map((each) => `^${each}`)].join('\n')}\n`;
+        const listed = await this.#text(['rev-list', '--stdin'], { cwd, input });
+        return listed.split('\n').filter((each) => each !== '');
+    }
+    /**
+     * A commit at which the clone was cut off has its parents on the host, or is no use there.
+     *
+     * @throws ConfigError where it has not
+     */
+    async #requireParents(cutOff, known) {
+        for (const each of cutOff) {
+            const raw = await this.#text(['cat-file', 'commit', each]);
+            const parents = [...headersOf(raw).matchAll(/^parent (\S+)$/gm)];
+            const missing = parents.map(([, parent = '']) => parent).find((id) => !known.includes(id));
+            if (missing !== undefined) {
+                throw new ConfigError('input source', `${CLONE} is shallow: neither it nor the host has commit ${git_code_short(missing)}, on which ${git_code_short(each)} builds`, WHOLE_CLONE);
+            }
+        }
+    }
+    /** Those that the clone holds, in their order. */
+    async #present(commits) {
+        if (commits.length === 0)
+            return [];
+        const input = `${commits.join('\n')}\n`;
+        const told = await this.#text(['cat-file', '--batch-check=%(objectname) %(objecttype)'], {
+            input,
+        });
+        const there = told.split('\n').filter((line) => line.endsWith(' commit'));
+        return there.map((line) => line.split(' ')[0] ?? '');
+    }
+    async #shallow() {
+        try {
+            const text = await (0,promises_namespaceObject.readFile)((0,external_node_path_namespaceObject.join)(await this.#commonFolder(), 'shallow'), 'utf8');
+            return text.split('\n').filter((line) => line !== '');
+        }
+        catch {
+            return [];
+        }
+    }
+    async #commonFolder() {
+        let found;
+        try {
+            found = (await this.#text(['rev-parse', '--git-common-dir'])).trim();
+        }
+        catch (cause) {
+            throw new ConfigError('input source', `there is no git repository in ${this.#workspace}`, '`actions/checkout` before this step', { cause });
+        }
+        return (0,external_node_path_namespaceObject.isAbsolute)(found) ? found : (0,external_node_path_namespaceObject.join)(this.#workspace, found);
+    }
+    async #blob(commit, path) {
+        try {
+            return await this.#git(['cat-file', 'blob', `${commit}:${path}`]);
+        }
+        catch {
+            return null;
+        }
+    }
+    async #text(words, options = {}) {
+        return (await this.#git(words, options)).toString('utf8');
+    }
+    #git(words, options = {}) {
+        return runGit(words, { cwd: this.#workspace, ...options });
+    }
+}
+/** A runner may work in a folder that another user owns, e.g. in a container. */
+const settings = ['-c', 'safe.directory=*', '-c', 'core.fsmonitor=false', '-c', 'gc.auto=0'];
+function runGit(words, { cwd, input }) {
+    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_'));
+    return new Promise((resolve, reject) => {
+        const child = (0,external_node_child_process_namespaceObject.execFile)('git', [...settings, ...words], {
+            cwd,
+            encoding: 'buffer',
+            maxBuffer: OUTPUT_LIMIT_BYTES,
+            env: {
+                ...Object.fromEntries(inherited),
+                LC_ALL: 'C',
+                GIT_NO_LAZY_FETCH: '1',
+                GIT_NO_REPLACE_OBJECTS: '1',
+                GIT_TERMINAL_PROMPT: '0',
+            },
+        }, (error, stdout, stderr) => {
+            if (error === null)
+                resolve(stdout);
+            else
+                reject(explain(words, error, stderr.toString('utf8')));
+        });
+        // What ends before it has read all is told by its exit.
+        child.stdin?.on('error', () => { });
+        child.stdin?.end(input ?? '');
+    });
+}
+function explain(words, error, stderr) {
+    const code = 'code' in error ? error.code : undefined;
+    const [why = error.message] = stderr.split('\n').filter((line) => line !== '');
+    return new ConfigError('input source', code === 'ENOENT'
+        ? 'git is not on this runner'
+        : `\`git ${words.find((word) => /^[a-z]/.test(word) && !word.includes('.'))}\` failed on this runner: ${why}`, `git, and ${WHOLE_CLONE}`, { cause: error });
+}
+function parcel(title, content) {
+    return {
+        title,
+        content,
+        sizeBytes: bytes(content.length),
+        sha256: sha256Text((0,external_node_crypto_.createHash)('sha256').update(content).digest('hex')),
+    };
+}
+/** Files that a file of requirements takes in: `-r base.txt`, `--constraint=pins.txt`. */
+function includesOf(path, text) {
+    const pattern = /^\s*(?:-[rc]\s*|--(?:requirement|constraint)[\s=]\s*)([^\s#]+)/gm;
+    return [...text.matchAll(pattern)]
+        .map(([, name = '']) => name)
+        .filter((name) => !/^[a-z]+:\/\//i.test(name) && !name.startsWith('/'))
+        .map((name) => external_node_path_namespaceObject.posix.normalize(external_node_path_namespaceObject.posix.join(external_node_path_namespaceObject.posix.dirname(path), name)))
+        .filter((name) => !name.startsWith('..'));
+}
+/** Of a commit, before its message. */
+const headersOf = (raw) => raw.split('\n\n', 1)[0] ?? '';
+const git_code_short = (commit) => commit.slice(0, 7);
 
 ;// CONCATENATED MODULE: ./src/report/quantities.js
 /** Numbers as people read them. */
@@ -63224,21 +63480,547 @@ function formatList(words) {
     return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 }
 
+;// CONCATENATED MODULE: ./src/plan/release.js
+
+
+const untouched = {
+    prepare: [],
+    inPlace: [],
+    swap: [],
+    finish: [],
+    trial: { when: 'first' },
+    reasons: [],
+    satisfied: [],
+    findings: [],
+};
+/**
+ * What brings the code and its dependencies to the commit that is offered.
+ *
+ * @throws ConfigError when what is on the host does not suit the source, or must not be touched
+ */
+function planRelease(fact, desired, offer, context) {
+    if (fact === undefined || desired === null || desired === undefined || offer === null) {
+        return untouched;
+    }
+    return desired.from.source === 'git'
+        ? planGit(fact, desired.from, offer, context)
+        : planUpload(fact, desired.from, offer, context);
+}
+/** The commit that a tree is at, where it is at one. */
+function currentCommitOf(tree) {
+    switch (tree.kind) {
+        case 'checkout':
+            return tree.head;
+        case 'releases':
+            return (/(?:^|\/)releases\/([0-9a-f]{40}|[0-9a-f]{64})\/?$/.exec(tree.current ?? '')?.[1] ?? null);
+        default:
+            return null;
+    }
+}
+function planGit(fact, from, offer, context) {
+    const tree = requireCheckout(fact.tree, context);
+    const { commit } = offer;
+    const moves = tree.head !== commit;
+    if (moves)
+        refuseDirty(tree, from);
+    const step = describeStep(tree.head, commit, offer.log);
+    const where = { checkout: tree.path };
+    const dependencies = planDependencies(fact, offer, context, where, context.interpreter);
+    const fetch = moves && offer.parcel !== null
+        ? [
+            {
+                op: 'fetch-commit',
+                ...where,
+                commit,
+                sha256: offer.parcel.sha256,
+                title: `take commit ${release_short(commit)} into ${tree.path}`,
+                why: `it is not there; what it lacks is ${formatBytes(offer.parcel.sizeBytes)}`,
+            },
+        ]
+        : [];
+    const checkout = moves
+        ? [
+            {
+                op: 'checkout-code',
+                ...where,
+                commit,
+                expects: tree.head,
+                dirtyTree: from.dirtyTree,
+                title: `check out ${release_short(commit)} in ${tree.path}${tree.branch === null ? '' : ` on ${tree.branch}`}`,
+                why: step,
+            },
+        ]
+        : [];
+    return {
+        ...untouched,
+        prepare: [...fetch, ...dependencies.operations],
+        inPlace: checkout,
+        trial: moves ? { when: 'in-place' } : trialOf(dependencies),
+        reasons: [...(moves ? [`its code goes ${step}`] : []), ...dependencies.reasons],
+        satisfied: [
+            ...(moves ? [] : [`code: ${tree.path} is at ${release_short(commit)}`]),
+            ...dependencies.satisfied,
+        ],
+        findings: describeCheckout(tree, offer, moves),
+    };
+}
+function requireCheckout(tree, { unit, workingDirectory }) {
+    if (tree.kind === 'checkout')
+        return tree;
+    const expected = 'a git checkout that the unit works in, or its path in the input checkout';
+    switch (tree.kind) {
+        case 'absent':
+            throw new ConfigError('input checkout', tree.path === '' || tree.path === '/'
+                ? `${unit} has no WorkingDirectory=, so its checkout is not known`
+                : `${tree.path} is in no git checkout`, expected);
+        case 'unusable':
+            throw new ConfigError('input checkout', tree.problem, expected);
+        default:
+            throw new ConfigError('input checkout', `${workingDirectory} was not looked at`, expected);
+    }
+}
+function refuseDirty(tree, { dirtyTree }) {
+    if (tree.dirtyCount === 0 || dirtyTree === 'stash')
+        return;
+    throw new ConfigError('input dirty-tree', `${tree.path} has changes that are in no commit: ${listDirty(tree)}`, 'a clean checkout: commit or undo them there; or `dirty-tree: stash`');
+}
+function listDirty({ dirty, dirtyCount }) {
+    const shown = dirty.slice(0, 5);
+    const more = dirtyCount - shown.length;
+    return `${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+function describeCheckout(tree, { log }, moves) {
+    if (!moves) {
+        return tree.dirtyCount === 0
+            ? []
+            : [
+                {
+                    level: 'warning',
+                    message: `${tree.path} has changes that are in no commit, and the worker runs with them: ${listDirty(tree)}`,
+                },
+            ];
+    }
+    if (log !== null && log.direction !== 'aside')
+        return [];
+    return [
+        {
+            level: 'warning',
+            message: log === null
+                ? `commit ${release_short(tree.head)} of ${tree.path} is not in this run's clone: it was made on the host, or is further back than the clone goes. It stays in the checkout's reflog`
+                : `commit ${release_short(tree.head)} of ${tree.path} is not part of what is deployed. It stays in the checkout's reflog`,
+        },
+    ];
+}
+function planUpload(fact, from, offer, context) {
+    const tree = requireReleases(fact.tree, from, context);
+    const { commit } = offer;
+    const base = tree.path;
+    const present = currentCommitOf(tree);
+    const moves = present !== commit;
+    const release = `${base}/releases/${commit}`;
+    const instead = { from: `${base}/current`, to: release };
+    const interpreter = context.interpreter.map((word) => word.startsWith(`${instead.from}/`) ? instead.to + word.slice(instead.from.length) : word);
+    const dependencies = planDependencies(fact, offer, context, { release }, interpreter);
+    const step = moves ? describeStep(present, commit, offer.log) : '';
+    const unpack = offer.parcel === null
+        ? []
+        : [
+            {
+                op: 'unpack-release',
+                deployTo: base,
+                commit,
+                sha256: offer.parcel.sha256,
+                shared: from.shared,
+                title: `unpack ${release_short(commit)} to ${release}`,
+                why: `it is not there (${formatBytes(offer.parcel.sizeBytes)} packed)`,
+            },
+        ];
+    const swap = moves
+        ? [
+            {
+                op: 'switch-release',
+                deployTo: base,
+                commit,
+                expects: tree.current,
+                title: `point ${base}/current at ${release_short(commit)}`,
+                why: step,
+            },
+        ]
+        : [];
+    const staying = new Set([...tree.releases, commit]).size;
+    const finish = moves && staying > from.keepReleases
+        ? [
+            {
+                op: 'prune-releases',
+                deployTo: base,
+                keep: from.keepReleases,
+                spare: present === null ? [commit] : [commit, present],
+                title: `remove old releases from ${base}`,
+                why: `${staying} are there, ${from.keepReleases} are kept`,
+            },
+        ]
+        : [];
+    return {
+        prepare: [...unpack, ...dependencies.operations],
+        inPlace: [],
+        swap,
+        finish,
+        trial: moves ? { when: 'prepared', instead } : trialOf(dependencies),
+        reasons: [...(moves ? [`its code goes ${step}`] : []), ...dependencies.reasons],
+        satisfied: [
+            ...(moves ? [] : [`code: ${base}/current is at ${release_short(commit)}`]),
+            ...dependencies.satisfied,
+        ],
+        findings: [],
+    };
+}
+function requireReleases(tree, { deployTo }, { unit, workingDirectory }) {
+    if (tree.kind === 'absent') {
+        throw new ConfigError('input deploy-to', `the host has no folder ${deployTo}`, `a folder that the user of the app owns: \`install -d -o USER ${deployTo}\``);
+    }
+    if (tree.kind !== 'releases') {
+        const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not looked at`;
+        throw new ConfigError('input deploy-to', problem, `a link ${deployTo}/current, or none yet`);
+    }
+    const directory = workingDirectory.replace(/^!/, '').replace(/\/$/, '');
+    const current = `${tree.path}/current`;
+    if (directory !== current && !directory.startsWith(`${current}/`)) {
+        throw new ConfigError('input deploy-to', `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}: a new release would not reach it`, `WorkingDirectory=${current}, or a folder below it, in ${unit}`);
+    }
+    return tree;
+}
+const trialOf = ({ operations }) => operations.length > 0 ? { when: 'prepared', instead: null } : { when: 'first' };
+function planDependencies({ installed }, { commit, lock }, context, where, interpreter) {
+    if (lock === null)
+        return { operations: [], reasons: [], satisfied: [] };
+    const { file, tool, hash, previousHash, timeoutSeconds } = lock;
+    const own = installed !== null && installed.interpreter.join('\0') === interpreter.join('\0')
+        ? installed.lock
+        : null;
+    // What was there before Celeriac came is taken to be installed.
+    if ((own ?? previousHash) === hash) {
+        return { operations: [], reasons: [], satisfied: [`dependencies: ${file} is unchanged`] };
+    }
+    const why = own !== null
+        ? 'it is another one than was installed last'
+        : previousHash === null
+            ? 'what is installed is not known'
+            : 'it changed with the code';
+    return {
+        operations: [
+            {
+                op: 'install-dependencies',
+                unit: context.unit,
+                interpreter,
+                tool,
+                file,
+                commit,
+                lock: hash,
+                timeoutSeconds,
+                ...where,
+                title: `install ${file} of ${release_short(commit)} with ${tool}`,
+                why,
+            },
+        ],
+        reasons: [`${file} changes`],
+        satisfied: [],
+    };
+}
+/** `abc1234 → def5678, 3 commits`. */
+function describeStep(from, to, log) {
+    const step = `${from === null ? 'none' : release_short(from)} → ${release_short(to)}`;
+    if (log === null)
+        return step;
+    const commits = quantities_formatCount(log.count, 'commit');
+    switch (log.direction) {
+        case 'forward':
+            return `${step}, ${commits}`;
+        case 'back':
+            return `${step}, ${commits} back`;
+        case 'aside':
+            return `${step}, ${commits} on another line of history`;
+    }
+}
+const release_short = (commit) => commit.slice(0, 7);
+
+;// CONCATENATED MODULE: ./src/report/escape.js
+/**
+ * Text that comes from a host or a person is data: it can't end a table cell, a code fence or a
+ * line, start HTML, colour a terminal, or speak to the runner.
+ */
+const terminalSequences = new RegExp([
+    '\\u001b\\][^\\u0007\\u001b]*(?:\\u0007|\\u001b\\\\)?', // OSC … BEL or ST: titles, links
+    '\\u001b[PX^_][^\\u001b]*(?:\\u001b\\\\)?', // DCS, SOS, PM, APC
+    '[\\u001b\\u009b]\\[?[0-?]*[ -/]*[@-~]', // CSI: colours, cursor
+    '\\u001b', // whatever else begins with ESC
+].join('|'), 'g');
+/** C0 and C1 controls but tab and newline; marks that reorder text or hide in it. */
+const invisible = 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+/** Without terminal sequences, control characters and invisible marks; tabs and newlines stay. */
+function stripControls(text) {
+    return text.replace(/\r\n?/g, '\n').replace(terminalSequences, '').replace(invisible, '');
+}
+/** The same on one line: line breaks and runs of white space become one space. */
+function toOneLine(text) {
+    return stripControls(text).replace(/\s+/g, ' ').trim();
+}
+/**
+ * Safe to write to a runner's log: `::error::…` at a line's beginning and `##[…]` anywhere are
+ * commands to the runner; a space inside makes them text. Line breaks stay, each line is safe.
+ */
+function sanitizeLogLine(text) {
+    return stripControls(text)
+        .replace(/^(\s*):(?=:)/gm, '$1: ')
+        .replaceAll('##[', '## [');
+}
+/** Text as Markdown shows it, on one line; safe in a table cell, too. */
+function escapeMarkdown(text) {
+    return toOneLine(text)
+        .replace(/[\\`*[\]~|$]/g, '\\$&')
+        .replace(/(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g, '\\_')
+        .replaceAll('&', '&amp;')
+        .replaceAll('<', '&lt;')
+        .replaceAll('>', '&gt;')
+        .replace(/^([#+=-])/, '\\$1')
+        .replace(/^(\d+)([.)])/, '$1\\$2');
+}
+/** Text inside an HTML element, on one line. */
+function escapeHtml(text) {
+    return toOneLine(text)
+        .replaceAll('&', '&amp;')
+        .replaceAll('<', '&lt;')
+        .replaceAll('>', '&gt;')
+        .replaceAll('"', '&quot;')
+        .replaceAll("'", '&#39;');
+}
+/** An inline code span on one line. Not for table cells: `|` ends a cell even in code. */
+function codeSpan(text) {
+    const line = toOneLine(text);
+    if (line === '')
+        return '` `';
+    const ticks = '`'.repeat(longestRun(line) + 1);
+    const padding = line.startsWith('`') || line.endsWith('`') ? ' ' : '';
+    return `${ticks}${padding}${line}${padding}${ticks}`;
+}
+/** A fenced block; the fence is longer than any run of backticks inside. */
+function codeFence(text, language = '') {
+    const body = stripControls(text).replace(/\n+$/, '');
+    const ticks = '`'.repeat(Math.max(3, longestRun(body) + 1));
+    return `${ticks}${language}\n${body}\n${ticks}`;
+}
+/** Each line behind the given indentation; empty lines stay empty. */
+function indent(text, by) {
+    return text.replace(/^(?=.)/gm, by);
+}
+const longestRun = (text) => Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+/** What GitHub takes as the job summary of one step. */
+const summaryLimitBytes = 1024 * 1024;
+/**
+ * Markdown within GitHub's limit, cut between lines. Open fences and `<details>` are closed, and
+ * the last line says that something is missing.
+ */
+function capMarkdown(markdown, limitBytes = summaryLimitBytes) {
+    if (byteLength(markdown) <= limitBytes)
+        return markdown;
+    const note = 'This report is longer than GitHub shows; the rest was left out here and is in the log.';
+    const kept = [];
+    const open = [];
+    let used = 0;
+    for (const line of markdown.split('\n')) {
+        const before = [...open];
+        trackOpen(line, open);
+        const closing = byteLength([...before, ...open, '', `_${note}_`, ''].join('\n'));
+        const size = byteLength(line) + 1;
+        if (used + size + closing > limitBytes) {
+            const tail = [...before.reverse(), '', `_${note}_`, ''];
+            return [...kept, ...tail].join('\n');
+        }
+        kept.push(line);
+        used += size;
+    }
+    return kept.join('\n');
+}
+/** Keeps the stack of what a line leaves open: a code fence, a `<details>`. */
+function trackOpen(line, open) {
+    const fence = /^ *(`{3,})(.*)$/.exec(line);
+    const inside = open.at(-1);
+    if (inside?.includes('`')) {
+        if (fence?.[2] === '' && line.trimEnd() === inside)
+            open.pop();
+        return;
+    }
+    if (fence)
+        open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
+    else if (line === '<details>')
+        open.push('</details>');
+    else if (line === '</details>')
+        open.pop();
+}
+const byteLength = (text) => new TextEncoder().encode(text).length;
+
+;// CONCATENATED MODULE: ./src/report/commit-log.js
+
+
+/** The commits of a deploy, as a folded part of the summary; none when they are not known. */
+function renderCommitLog(offer) {
+    const log = offer?.log ?? null;
+    if (log === null || log.count === 0)
+        return [];
+    const lines = log.subjects.map(toOneLine);
+    const more = log.count - lines.length;
+    const verb = log.direction === 'back' ? 'taken back' : 'deployed';
+    return [
+        {
+            title: `${quantities_formatCount(log.count, 'commit')} ${verb}`,
+            text: [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join('\n'),
+        },
+    ];
+}
+
+;// CONCATENATED MODULE: ./src/action/offer-code.js
+
+
+
+
+/** What the clone of this run brings, and what the report says of it. */
+async function openRunCode(desired, fact) {
+    const code = openGitCode(process.env.GITHUB_WORKSPACE ?? process.cwd());
+    const brought = await offerCode(code, desired, fact, process.env.GITHUB_SHA ?? '');
+    if (brought === null)
+        return { offer: null, about: {} };
+    const { offer, parcels } = brought;
+    return { offer, about: { parcels, extra: { details: renderCommitLog(offer) } } };
+}
+/**
+ * Takes from the run's clone what the host lacks; `null` when no code is asked for.
+ *
+ * @param runCommit the commit of the run, where no other is asked for
+ * @throws ConfigError when the clone lacks what is needed
+ */
+async function offerCode(code, desired, fact, runCommit) {
+    if (desired === null || desired === undefined || fact === undefined)
+        return null;
+    const commit = await code.require(desired.commit ?? runCommit);
+    const present = currentCommitOf(fact.tree);
+    const sent = await packFor(code, fact.tree, commit);
+    const log = present === null || present === commit ? null : await code.log(present, commit);
+    const offer = {
+        commit,
+        parcel: sent && { sha256: sent.sha256, sizeBytes: sent.sizeBytes },
+        log,
+        lock: await lockOf(code, desired, commit, present),
+    };
+    return { offer, parcels: sent === null ? [] : [sent] };
+}
+/** `null`: the host has it, or the plan will refuse what is there. */
+async function packFor(code, tree, commit) {
+    switch (tree.kind) {
+        case 'checkout':
+            return tree.known.includes(commit) ? null : code.bundle(commit, tree);
+        case 'releases':
+            return tree.releases.includes(commit) ? null : code.archive(commit);
+        default:
+            return null;
+    }
+}
+async function lockOf(code, { dependencies }, commit, present) {
+    if (dependencies === null)
+        return null;
+    const { file, tool, timeoutSeconds } = dependencies;
+    const hash = await code.hashLock(commit, file);
+    if (hash === null) {
+        throw new ConfigError('input requirements', `commit ${commit.slice(0, 7)} has no file ${file}`, 'a path from the top of the repository, such as backend/requirements.txt');
+    }
+    const previousHash = present === null ? null : await code.hashLock(present, file);
+    return { file, tool, hash, previousHash, timeoutSeconds };
+}
+
+;// CONCATENATED MODULE: ./src/plan/roll-back.js
+
+
+/** The newest are those that a person means. */
+const shown = 5;
+/**
+ * What has to be undone to come to `target`: `previous`, the number of a release (0: as it was
+ * before Celeriac), or a transaction, which is itself undone.
+ *
+ * @throws ConfigError when the host knows no such release or transaction, or can't undo it any more
+ */
+function chooseRollBack(target, { releases }, transactions) {
+    const standing = releases.filter(({ transaction, verdict }) => transaction !== null && verdict !== 'rolled-back');
+    if (target === 'previous') {
+        const newest = standing.at(-1);
+        if (newest === undefined) {
+            throw refuse('nothing was released on this host', 'a unit that was deployed before');
+        }
+        return undoAll([newest]);
+    }
+    if (/^[0-9]+$/.test(target))
+        return undoAll(newerThan(Number(target), releases, standing));
+    return { transactions: [target], about: aboutTransaction(target, transactions) };
+}
+function newerThan(release, releases, standing) {
+    const found = releases.find((one) => one.release === release);
+    const numbers = [0, ...standing.map((one) => one.release)].slice(-shown).join(', ');
+    if (found === undefined) {
+        throw refuse(`there is no release ${release}`, releases.length === 0 ? 'a unit that was deployed before' : `one of ${numbers}`);
+    }
+    if (found.verdict === 'rolled-back') {
+        throw refuse(`release ${release} was itself rolled back`, `one of ${numbers}`);
+    }
+    const newer = standing.filter((one) => one.release > release);
+    if (newer.length === 0) {
+        throw refuse(`release ${release} is what the host runs`, `an earlier one of ${numbers}`);
+    }
+    return newer;
+}
+function undoAll(releases) {
+    const lost = releases.filter(({ kept }) => !kept);
+    if (lost.length > 0) {
+        throw refuse(`the host no longer keeps what it needs to undo release ${lost.map(({ release }) => release).join(', ')}`, 'a newer release');
+    }
+    const newestFirst = releases.toReversed();
+    const names = newestFirst.map(({ release, sha, at }) => `release ${release}${sha === '' ? '' : ` (${sha.slice(0, 7)})`} of ${formatInstant(at)}`);
+    return {
+        transactions: newestFirst.flatMap(({ transaction }) => transaction ?? []),
+        about: names.join(', '),
+    };
+}
+function aboutTransaction(id, transactions) {
+    const found = transactions.find((one) => one.id === id);
+    if (found === undefined) {
+        const known = transactions.filter((one) => one.state === 'committed').map((one) => one.id);
+        throw refuse(`the host knows no transaction ${id}`, known.length === 0
+            ? 'a transaction of this host, which has none yet'
+            : `one of ${known.slice(-shown).join(', ')}`);
+    }
+    if (found.state === 'undone') {
+        throw refuse(`transaction ${id} is undone already`, 'a transaction that was committed');
+    }
+    return `transaction ${id} of ${formatInstant(found.startedAt)} (${found.holder})`;
+}
+const refuse = (problem, expected) => new ConfigError('input roll-back', problem, expected);
+
 ;// CONCATENATED MODULE: ./src/action/roll-back.js
 
 
 /**
- * Undoes an earlier deploy from the host's own journal.
+ * Undoes earlier deploys from the host's own journals: to the previous release, a named one, or a
+ * single transaction.
  *
- * @throws ConfigError when the host knows no such transaction, or it is undone already
+ * @throws ConfigError when the host knows no such release or transaction, or it is undone already
  * @throws HostError when a step could not be undone
  */
 async function rollBack(run, agent) {
     const { inputs, reporter } = run;
-    const id = inputs['roll-back'];
-    const { transactions } = await agent.look({ transactions: {} });
-    const found = requireDoable(id, transactions);
-    const about = `transaction ${id} of ${formatInstant(found.startedAt)} (${found.holder})`;
+    const { transactions, releases } = await run.look(agent, {
+        transactions: {},
+        releases: { unit: inputs.unit },
+    });
+    const chosen = chooseRollBack(inputs['roll-back'], releases, transactions);
+    const { about } = chosen;
     reporter.output('changed', 'false');
     reporter.output('transaction', '');
     if (inputs['dry-run']) {
@@ -63247,7 +64029,7 @@ async function rollBack(run, agent) {
         run.summarize(agent, { subject: inputs.unit, sentence, checklist: [] });
         return;
     }
-    const outcome = await reporter.group(`deploy-worker: undoing ${about}`, () => agent.undo(id, run.meta(inputs.unit), run.onProgress()));
+    const outcome = await reporter.group(`deploy-worker: undoing ${about}`, () => agent.undo(chosen.transactions, run.meta(inputs.unit), run.onProgress()));
     const lines = outcome.steps.map(({ op, message, status }) => ({
         done: status === 'undone',
         text: message === '' ? op : message,
@@ -63266,32 +64048,13 @@ async function rollBack(run, agent) {
             step: `undo ${about}`,
             undone: said('undone'),
             left: said('not-undone'),
-            next: `put right by hand what is left; the files as they were are in /var/lib/celeriac/transactions/${id}/backups on the host.`,
+            next: `put right by hand what is left; the files as they were are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
         });
     }
-}
-/** The newest are those that a person means. */
-const shownTransactions = 5;
-function requireDoable(id, transactions) {
-    const found = transactions.find((one) => one.id === id);
-    if (found === undefined) {
-        const known = transactions.filter((one) => one.state === 'committed').map((one) => one.id);
-        throw new ConfigError('input roll-back', `the host knows no transaction ${id}`, known.length === 0
-            ? 'a transaction of this host, which has none yet'
-            : `one of ${known.slice(-shownTransactions).join(', ')}`);
-    }
-    if (found.state === 'undone') {
-        throw new ConfigError('input roll-back', `transaction ${id} is undone already`, 'a transaction that was committed');
-    }
-    return found;
 }
 
 ;// CONCATENATED MODULE: external "node:fs"
 const external_node_fs_namespaceObject = require("node:fs");
-;// CONCATENATED MODULE: external "node:os"
-const external_node_os_namespaceObject = require("node:os");
-;// CONCATENATED MODULE: external "node:path"
-const external_node_path_namespaceObject = require("node:path");
 // EXTERNAL MODULE: external "node:perf_hooks"
 var external_node_perf_hooks_ = __nccwpck_require__(643);
 ;// CONCATENATED MODULE: external "os"
@@ -66239,21 +67002,10 @@ function getIDToken(aud) {
  */
 
 //# sourceMappingURL=core.js.map
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: external "node:util"
 var external_node_util_ = __nccwpck_require__(7975);
 // EXTERNAL MODULE: external "node:zlib"
 var external_node_zlib_ = __nccwpck_require__(8522);
-;// CONCATENATED MODULE: ./src/model/units.js
-const bytes = (value) => value;
-const seconds = (value) => value;
-const epochSeconds = (value) => value;
-const sha256Text = (value) => value;
-const KiB = bytes(1024);
-const MiB = bytes(1024 * KiB);
-const GiB = bytes(1024 * MiB);
-
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/core/util.js
 
 // functions
@@ -75844,6 +76596,7 @@ const outcomeShape = object({
     transaction: schemas_string(),
     result: schemas_enum(['committed', 'undone', 'undo-failed']),
     steps: array(stepShape),
+    confirmBy: schemas_number().optional(),
     failure: object({
         index: schemas_number(),
         message: schemas_string(),
@@ -75853,7 +76606,12 @@ const outcomeShape = object({
     })
         .optional(),
 });
+const deedsShape = object({
+    deeds: array(outcomeShape.extend({ by: schemas_string(), why: schemas_string() })),
+});
+const confirmedShape = object({ confirmed: schemas_boolean() });
 const progressShape = discriminatedUnion('kind', [
+    object({ kind: literal('opened'), transactions: array(schemas_string()), live: schemas_string() }),
     object({ kind: literal('step-started'), index: schemas_number(), title: schemas_string() }),
     object({ kind: literal('step-ended'), step: stepShape }),
     object({ kind: literal('note'), message: schemas_string() }),
@@ -75872,6 +76630,7 @@ const snapshotShape = object({
     sha256: schemas_string().regex(/^[0-9a-f]{64}$/),
     takenAt: schemas_number(),
 });
+const receivedShape = object({ sizeBytes: schemas_number().int().nonnegative(), whole: schemas_boolean() });
 const jobReportShape = object({
     ok: schemas_boolean(),
     jobs: array(object({
@@ -75916,7 +76675,10 @@ function readMessage(line) {
 }
 // The shapes above are checked; the units of the numbers are a promise of the protocol.
 const readOutcome = (value) => outcomeShape.safeParse(value).success ? value : null;
+const readDeeds = (value) => deedsShape.safeParse(value).success ? value.deeds : null;
+const readConfirmed = (value) => confirmedShape.safeParse(value).data?.confirmed ?? null;
 const readSnapshotInfo = (value) => snapshotShape.safeParse(value).success ? value : null;
+const readReceived = (value) => receivedShape.safeParse(value).data ?? null;
 const readJobReport = (value) => jobReportShape.safeParse(value).success ? value : null;
 function isRecord(value) {
     return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -76814,14 +77576,14 @@ class NodeSSH {
 }
 
 ;// CONCATENATED MODULE: external "node:timers/promises"
-const promises_namespaceObject = require("node:timers/promises");
+const external_node_timers_promises_namespaceObject = require("node:timers/promises");
 ;// CONCATENATED MODULE: ./src/adapters/clock.js
 
 
 const systemClock = {
     now: () => seconds(performance.now() / 1000),
     sleep: async (duration) => {
-        await (0,promises_namespaceObject.setTimeout)(duration * 1000);
+        await (0,external_node_timers_promises_namespaceObject.setTimeout)(duration * 1000);
     },
 };
 
@@ -77831,10 +78593,15 @@ function explainEnd(evidence) {
 const DEFAULT_LIMITS = {
     hello: seconds(60),
     look: seconds(60),
+    receive: seconds(120),
     snapshotSilence: seconds(120),
     submitMargin: seconds(60),
     bye: seconds(5),
+    reconnect: seconds(300),
 };
+const RECONNECT_PAUSE = seconds(2);
+/** In base64, with what stands around it, less than a line may have. */
+const PIECE_BYTES = 720 * 1024;
 const START_STEP = 'start the agent';
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 /**
@@ -77844,47 +78611,59 @@ const STDERR_KEPT_CHARACTERS = 16 * 1024;
  * login, or cannot run the agent.
  */
 async function openAgent(options, onNote) {
+    return new SshAgent(await startAgent(options, onNote), options, onNote);
+}
+async function startAgent(options, onNote) {
     const clock = options.clock ?? systemClock;
-    const limits = { ...DEFAULT_LIMITS, ...options.limits };
     const session = await openSession(options, onNote);
     try {
         const begun = clock.now();
         const program = packProgram(options.program);
         const command = startCommand(program.length, options.target.user);
         const channel = await session.exec(command, START_STEP);
-        const link = new AgentLink(session, channel, limits);
+        const link = new AgentLink(session, channel, limitsOf(options));
         channel.write(program);
         const hello = await link.hello;
-        return new SshAgent(session, link, hello, limits, seconds(clock.now() - begun));
+        return { session, link, hello, startSeconds: seconds(clock.now() - begun) };
     }
     catch (error) {
         await session.close();
         throw error;
     }
 }
+const limitsOf = (options) => ({ ...DEFAULT_LIMITS, ...options.limits });
 class SshAgent {
-    hello;
-    #session;
-    #link;
+    #options;
     #limits;
-    #startSeconds;
+    #onNote;
+    /** The last is the one that is talked to; those before it were lost. */
+    #starts;
     #closing = null;
-    constructor(session, link, hello, limits, startSeconds) {
-        this.#session = session;
-        this.#link = link;
-        this.hello = hello;
-        this.#limits = limits;
-        this.#startSeconds = startSeconds;
+    constructor(start, options, onNote) {
+        this.#starts = [start];
+        this.#options = options;
+        this.#limits = limitsOf(options);
+        this.#onNote = onNote;
+    }
+    get hello() {
+        return this.#now.hello;
     }
     get traffic() {
+        const sum = (of) => this.#starts.reduce((total, start) => total + of(start), 0);
         return {
-            handshakes: this.#session.handshakes,
-            execs: this.#session.execs,
-            messagesSent: this.#link.sent,
-            messagesReceived: this.#link.received,
-            connectSeconds: this.#session.connectSeconds,
-            startSeconds: this.#startSeconds,
+            handshakes: sum(({ session }) => session.handshakes),
+            execs: sum(({ session }) => session.execs),
+            messagesSent: sum(({ link }) => link.sent),
+            messagesReceived: sum(({ link }) => link.received),
+            connectSeconds: seconds(sum(({ session }) => session.connectSeconds)),
+            startSeconds: seconds(sum(({ startSeconds }) => startSeconds)),
         };
+    }
+    get #now() {
+        return this.#starts.at(-1);
+    }
+    get #link() {
+        return this.#now.link;
     }
     async look(query) {
         const names = Object.keys(query);
@@ -77898,12 +78677,52 @@ class SshAgent {
         }
         return answer;
     }
+    async send(parcel, onProgress) {
+        const { sha256, sizeBytes, content, title } = parcel;
+        const step = `send ${title}`;
+        const ask = async (message) => {
+            const limit = { total: this.#limits.receive };
+            const answer = await this.#link.ask({ ask: 'receive', sha256, ...message }, step, limit);
+            const received = readReceived(answer);
+            if (received === null)
+                throw protocolError(step, 'the answer is not that of a receiver', []);
+            return received;
+        };
+        const { whole } = await ask({ step: 'begin', sizeBytes });
+        if (whole)
+            return;
+        for (let offset = 0; offset < content.length; offset += PIECE_BYTES) {
+            const piece = content.subarray(offset, offset + PIECE_BYTES);
+            const data = Buffer.from(piece).toString('base64');
+            const received = await ask({ step: 'piece', offset, data });
+            if (received.sizeBytes !== offset + piece.length) {
+                throw protocolError(step, `${received.sizeBytes} bytes are there after ${offset}`, []);
+            }
+        }
+        await ask({ step: 'end' });
+        onProgress({ kind: 'note', message: `${title} is on the host (${sizeBytes} bytes)` });
+    }
     async apply(operations, meta, onProgress) {
         return this.#transact({ ask: 'apply', operations, meta }, 'apply the plan', onProgress);
     }
-    async undo(transaction, meta, onProgress) {
-        const step = `undo transaction ${transaction}`;
-        return this.#transact({ ask: 'undo', transaction, meta }, step, onProgress);
+    async undo(transactions, meta, onProgress) {
+        const step = `undo transaction ${transactions.join(', ')}`;
+        return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
+    }
+    async recover(meta, onProgress) {
+        const step = 'put right what an earlier run left';
+        const deeds = readDeeds(await this.#link.ask({ ask: 'recover', meta }, step, { onProgress }));
+        if (deeds === null)
+            throw protocolError(step, 'the answer lacks its deeds', []);
+        return deeds;
+    }
+    async confirm(unit, transactions, meta) {
+        const step = `confirm the release of ${unit}`;
+        const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
+        const confirmed = readConfirmed(answer);
+        if (confirmed === null)
+            throw protocolError(step, 'the answer lacks what was confirmed', []);
+        return confirmed;
     }
     async snapshot(database, limitBytes, onProgress) {
         const step = `copy ${database}`;
@@ -77955,17 +78774,67 @@ class SshAgent {
     async [Symbol.asyncDispose]() {
         await this.close();
     }
+    /**
+     * Asks for work that the host does on its own; when the connection goes, makes another one and
+     * follows it from there. No total limit: it takes what its operations take, and keepalives tell
+     * a dead link.
+     */
     async #transact(message, step, onProgress) {
-        // No total limit: a transaction takes what its operations take, and keepalives tell a dead link.
-        const answer = await this.#link.ask(message, step, { onProgress });
-        const outcome = readOutcome(answer);
-        if (outcome === null)
-            throw protocolError(step, 'the answer is not an outcome', []);
-        return outcome;
+        let opened = null;
+        let told = 0;
+        let question = message;
+        for (;;) {
+            // Another connection streams from the beginning.
+            let toSkip = told;
+            const listen = (progress) => {
+                if (progress.kind === 'opened') {
+                    opened = { transactions: progress.transactions, live: progress.live };
+                }
+                else if (opened !== null && toSkip > 0) {
+                    toSkip -= 1;
+                }
+                else {
+                    told += opened === null ? 0 : 1;
+                    onProgress(progress);
+                }
+            };
+            try {
+                const answer = await this.#link.ask(question, step, { onProgress: listen });
+                const outcome = readOutcome(answer);
+                if (outcome === null)
+                    throw protocolError(step, 'the answer is not an outcome', []);
+                return outcome;
+            }
+            catch (error) {
+                if (opened === null || !this.#link.isLost)
+                    throw error;
+                await this.#reconnect(error);
+                question = { ask: 'follow', opened };
+            }
+        }
+    }
+    /** @throws the loss itself when the host does not come back in time */
+    async #reconnect(loss) {
+        const clock = this.#options.clock ?? systemClock;
+        const end = clock.now() + this.#limits.reconnect;
+        this.#onNote('the connection was lost; the host works on without it. Connecting again');
+        for (;;) {
+            try {
+                this.#starts.push(await startAgent(this.#options, this.#onNote));
+                this.#onNote('connected again: following the work on the host');
+                return;
+            }
+            catch {
+                if (clock.now() >= end)
+                    throw loss;
+                await clock.sleep(RECONNECT_PAUSE);
+            }
+        }
     }
     async #leave() {
-        await this.#link.sayBye(this.#limits.bye);
-        await this.#session.close();
+        const { link, session } = this.#now;
+        await link.sayBye(this.#limits.bye);
+        await session.close();
     }
 }
 function countJobs(request) {
@@ -77994,6 +78863,8 @@ class AgentLink {
     #noiseBytes = 0;
     #stderr = '';
     #failure = null;
+    /** The connection or the agent went; not that they misunderstand each other. */
+    isLost = false;
     #lastId = 0;
     sent = 0;
     received = 0;
@@ -78022,6 +78893,7 @@ class AgentLink {
         });
         session.onLost((reason) => {
             ended.resolve();
+            this.isLost ||= this.#state === 'ready';
             this.#fail((point) => session.lostError(point, reason));
         });
     }
@@ -78072,7 +78944,7 @@ class AgentLink {
             this.#pending.delete(id);
         };
         const expire = (limit) => () => {
-            // The agent is stuck and nothing it says later can be trusted: end-of-file makes it undo.
+            // The agent is stuck and nothing it says later can be trusted.
             this.#fail((point) => timeoutError(point, limit));
             this.#session.destroy();
         };
@@ -78177,7 +79049,7 @@ class AgentLink {
                     pending.onMessage(message.progress);
                 }
                 catch (error) {
-                    // Whoever follows the progress cannot go on: let go of the host, which then undoes.
+                    // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
                     pending.reject(error instanceof Error ? error : new Error(String(error)));
                     this.#breakOff('its progress could not be followed', []);
                 }
@@ -78193,6 +79065,7 @@ class AgentLink {
             this.#fail(closedError);
             return;
         }
+        this.isLost ||= this.#state === 'ready';
         const how = code === null ? (signal ?? 'no exit code') : `exit code ${code}`;
         this.#fail((point) => new HostError(`The agent ended at: ${point} (${how}).`, {
             step: point,
@@ -78442,7 +79315,107 @@ const maybePathInput = (described) => input({ ...described, fallback: '' }, 'an 
     return path === '' ? { path: null } : absolutePath.test(path) ? { path } : null;
 });
 
+;// CONCATENATED MODULE: ./src/config/release-inputs.js
+
+
+const insideRepository = String.raw `(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9._@+/-]{1,200}`;
+/** The inputs of deploy-worker that are about the code and what it needs. */
+const releaseInputs = {
+    source: choiceInput({
+        description: "How the app's code gets to the host: `git` moves the checkout that is there to the commit of this run, `upload` unpacks each commit into a folder of its own, `none` leaves the code to you.",
+        fallback: 'none',
+    }, ['none', 'git', 'upload']),
+    commit: patternInput({
+        description: 'The commit to deploy, by its whole name. That of this run when left out.',
+        fallback: '',
+    }, 'the 40 hexadecimal digits of a commit', /^(?:[0-9a-f]{40}|[0-9a-f]{64})?$/),
+    checkout: maybePathInput({
+        description: "With `source: git`: the checkout on the host. The one that the unit's WorkingDirectory is in when left out.",
+    }),
+    'dirty-tree': choiceInput({
+        description: 'With `source: git`: what to do when tracked files were changed on the host: `refuse`, or `stash` them first. Untracked files always stay.',
+        fallback: 'refuse',
+    }, ['refuse', 'stash']),
+    'deploy-to': maybePathInput({
+        description: 'With `source: upload`: the folder, owned by the user of the app, for `releases`, `shared` and the link `current`.',
+    }),
+    shared: listInput({
+        description: 'With `source: upload`: paths that all releases share, such as `backend/app.db backend/uploads/`; a folder ends with `/`.',
+        fallback: '',
+    }, 'paths inside the repository, separated by white space', new RegExp(`^${insideRepository}$`)),
+    'keep-releases': integerInput({ description: 'With `source: upload`: how many releases stay on the host.', fallback: '5' }, { min: 2, max: 100 }),
+    requirements: patternInput({
+        description: "File in the repository that names the app's dependencies, such as `requirements.txt` or `uv.lock`. Installed when it changed. Left alone when left out.",
+        fallback: '',
+    }, 'a path inside the repository', new RegExp(`^(?:${insideRepository})?$`)),
+    dependencies: choiceInput({
+        description: 'What installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, else pip), or `none`.',
+        fallback: 'auto',
+    }, ['auto', 'pip', 'uv', 'none']),
+    'dependencies-timeout': durationInput({
+        description: 'How long the installation may take.',
+        fallback: '10m',
+    }),
+};
+/**
+ * What these inputs ask for; `null`: the code is not touched.
+ *
+ * @throws ConfigError when they contradict each other
+ */
+function releaseDesired(inputs) {
+    const dependencies = dependenciesDesired(inputs);
+    const commit = inputs.commit === '' ? null : inputs.commit;
+    switch (inputs.source) {
+        case 'none':
+            if (dependencies !== null) {
+                throw new ConfigError('input requirements', 'with `source: none` nobody knows at which commit the file is on the host', '`source: git` or `source: upload`, or no requirements');
+            }
+            return null;
+        case 'git': {
+            const from = {
+                source: 'git',
+                checkout: inputs.checkout.path,
+                dirtyTree: inputs['dirty-tree'],
+            };
+            return { from, commit, dependencies };
+        }
+        case 'upload': {
+            const deployTo = inputs['deploy-to'].path;
+            if (deployTo === null) {
+                throw new ConfigError('input deploy-to', '`source: upload` needs a folder for the releases', 'an absolute path such as /srv/app');
+            }
+            const shared = inputs.shared.map((each) => ({
+                path: each.replace(/\/$/, ''),
+                folder: each.endsWith('/'),
+            }));
+            refuseNested(shared.map(({ path }) => path));
+            const keepReleases = inputs['keep-releases'];
+            return { from: { source: 'upload', deployTo, shared, keepReleases }, commit, dependencies };
+        }
+    }
+}
+function dependenciesDesired(inputs) {
+    const { requirements: file, dependencies: how } = inputs;
+    if (file === '' || how === 'none')
+        return null;
+    const isUvLock = file === 'uv.lock' || file.endsWith('/uv.lock');
+    const tool = how === 'auto' ? (isUvLock ? 'uv' : 'pip') : how;
+    if ((tool === 'uv') !== isUvLock) {
+        throw new ConfigError('input requirements', `${tool} does not install ${file}`, tool === 'uv' ? 'a `uv.lock`' : 'a file of requirements, or `dependencies: uv`');
+    }
+    return { file, tool, timeoutSeconds: inputs['dependencies-timeout'] };
+}
+function refuseNested(paths) {
+    for (const path of paths) {
+        const outer = paths.find((other) => path.startsWith(`${other}/`));
+        if (outer !== undefined) {
+            throw new ConfigError('input shared', `${path} is inside ${outer}`, `${outer}/ alone`);
+        }
+    }
+}
+
 ;// CONCATENATED MODULE: ./src/config/action-inputs.js
+
 
 /** What every action takes: where the host is and how to get in. */
 const hostInputs = {
@@ -78505,6 +79478,18 @@ const deployWorkerInputs = {
         description: 'Above this the worker is slowed down: `MemoryHigh=`. Set only where swap is on.',
         fallback: '600M',
     }),
+    'unit-mode': choiceInput({
+        description: 'How the unit is changed: `rewrite` edits its file, `drop-in` puts `celeriac.conf` beside it, undone by deleting it. An instance of a template (`celery@one.service`) always gets a drop-in of its own.',
+        fallback: 'rewrite',
+    }, ['rewrite', 'drop-in']),
+    hardening: choiceInput({
+        description: '`standard`: the worker gets no new privileges, a /tmp of its own, and may write to its WorkingDirectory and `read-write-paths` only. `off`: as the unit says.',
+        fallback: 'off',
+    }, ['off', 'standard']),
+    'read-write-paths': listInput({
+        description: 'With `hardening: standard`: further folders that the worker writes to, such as uploads or a database elsewhere. `/tmp` also keeps the /tmp of the host.',
+        fallback: '',
+    }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
     'longest-task': durationInput({
         description: 'How long your longest task may run. A stop waits that long, and a minute more, before it kills.',
         fallback: '15m',
@@ -78537,14 +79522,19 @@ const deployWorkerInputs = {
         description: 'How long a worker that was started outside the unit may take to end its task before it is killed.',
         fallback: '16m',
     }),
+    ...releaseInputs,
     restart: choiceInput({
         description: 'Restart `when-needed` (unit, support module or code changed since the worker started), or `always`.',
         fallback: 'when-needed',
     }, ['when-needed', 'always']),
+    'confirm-within': optionalDurationInput({
+        description: 'Unless a green verify confirms it within this time, the host puts the old worker back by itself; `off`: it stays without.',
+        fallback: '15m',
+    }),
     'roll-back': patternInput({
-        description: 'Instead of deploying: the `transaction` of an earlier run of this action, to be undone.',
+        description: 'Instead of deploying: undo releases. `previous`, the number of the release to go back to (`0`: as it was before Celeriac), or the `transaction` of an earlier run, to be undone.',
         fallback: '',
-    }, 'a transaction such as 20261122T131500-4f2a', /^(?:[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
+    }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
 };
 const cleanupInputs = {
     ...hostInputs,
@@ -78624,6 +79614,10 @@ const verifyInputs = {
     database,
     threshold,
     'snapshot-limit': cleanupInputs['snapshot-limit'],
+    confirm: booleanInput({
+        description: 'When everything is well, the release that awaits its verdict stays.',
+        fallback: 'true',
+    }),
 };
 /** Every action with its inputs: what `action.yml`, the tables and the fleet file are made from. */
 const actions = {
@@ -78774,10 +79768,12 @@ function showValue(text) {
 // Generated from host/ by tools/generate.ts.
 const hostProgram = {
     "celeriac_host/__init__.py": "\"\"\"The hand: what runs on the server. It looks, and carries out operations; it decides nothing.\"\"\"\n",
-    "celeriac_host/agent.py": "\"\"\"Answers what the action asks, one thing at a time, until it says bye or is gone.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any\n\nfrom celeriac_host.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system import System, user_name\nfrom celeriac_host.wire import Wire, take_over\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\ndef main() -> None:\n    host = System()\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n        }\n    )\n    try:\n        serve(wire, host)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread sits in a read that only the other side can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = _parsed(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            answer = _answer(message, wire, host)\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"What goes over the wire when what was asked went wrong as a whole.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"a line that is not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"a message is a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask == \"apply\":\n        from celeriac_host import transaction\n\n        return transaction.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        from celeriac_host import transaction\n\n        return transaction.undo(message[\"transaction\"], message[\"meta\"], host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.snapshot\").snapshot(message, host, chunk)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.submit\").submit(message[\"request\"], host)\n    raise Fault(f\"nothing is known about asking {ask!r}\")\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"there is no fact named {name!r}\")\n",
-    "celeriac_host/aside.py": "\"\"\"A file kept aside before it is changed, and put back from the journal.\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport os\nfrom typing import Any\n\nfrom celeriac_host import files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\n\n\ndef expect(path: str, expects: str | None, also: str = \"\") -> files.Found | None:\n    \"\"\"What is there now; OperationError when it is not what the plan saw (nor `also`).\"\"\"\n    found = files.find(path)\n    seen = None if found is None else found.sha256\n    if seen != expects and (seen is None or seen != also):\n        was = \"nothing\" if expects is None else \"another text\"\n        now = \"nothing\" if seen is None else \"something else\"\n        raise OperationError(\n            f\"{path} changed after the plan was made: {was} was there, now there is {now}; \"\n            \"run again, so that the plan is made from what is there\"\n        )\n    return found\n\n\ndef keep(journal: StepJournal, path: str, found: files.Found | None, wrote: str | None) -> None:\n    \"\"\"Before the change. `wrote`: sha256 of what will be there, None for nothing.\"\"\"\n    was = None\n    if found is not None:\n        was = {\n            \"backup\": journal.back_up(found.content),\n            \"sha256\": found.sha256,\n            \"mode\": found.mode,\n            \"uid\": found.uid,\n            \"gid\": found.gid,\n            \"modifiedNs\": found.modified_ns,\n        }\n    folders = files.missing_folders(os.path.dirname(path))\n    journal.keep(\"file\", {\"path\": path, \"was\": was, \"wrote\": wrote, \"folders\": folders})\n\n\ndef change(\n    journal: StepJournal, path: str, found: files.Found | None, text: str, mode: int\n) -> None:\n    \"\"\"Keeps what is there and writes the text; owner and group stay those of the file.\"\"\"\n    content = text.encode(\"utf-8\")\n    keep(journal, path, found, files.sha256(content))\n    files.make_folders(os.path.dirname(path))\n    uid, gid = (os.geteuid(), os.getegid()) if found is None else (found.uid, found.gid)\n    files.write(path, content, mode, uid, gid)\n\n\ndef put_back(journal: StepJournal) -> str | None:\n    \"\"\"None when nothing had been kept, so nothing changed. Raises OperationError, OSError.\"\"\"\n    kept = journal.get(\"file\")\n    if kept is None:\n        return None\n    path, was = kept[\"path\"], kept[\"was\"]\n    now = files.find(path)\n    if not _ours(kept, now):\n        copy = f\"; as it was before: {was['backup']}\" if was else \"\"\n        raise OperationError(f\"{path} was changed by somebody since; left as it is{copy}\")\n    if was is None:\n        if now is not None:\n            files.remove(path)\n        files.remove_folders(kept[\"folders\"])\n        return f\"{path} removed again\"\n    before = files.Found(\n        _backup(was[\"backup\"]), was[\"mode\"], was[\"uid\"], was[\"gid\"], was[\"modifiedNs\"]\n    )\n    if now != before:\n        _restore(path, before)\n    return f\"{path} restored\"\n\n\ndef changed(kept: dict[str, Any]) -> bool:\n    \"\"\"Whether a file is no longer what the transaction left there.\"\"\"\n    try:\n        now = files.find(kept[\"path\"])\n    except OperationError:\n        return True\n    return bool((None if now is None else now.sha256) != kept[\"wrote\"])\n\n\ndef _ours(kept: dict[str, Any], now: files.Found | None) -> bool:\n    was = kept[\"was\"][\"sha256\"] if kept[\"was\"] else None\n    return (None if now is None else now.sha256) in (was, kept[\"wrote\"])\n\n\ndef _backup(path: str) -> bytes:\n    found = files.find(path)\n    if found is None:\n        raise OperationError(f\"{path} is gone: the file can't be restored from it\")\n    return found.content\n\n\ndef _restore(path: str, before: files.Found) -> None:\n    try:\n        files.make_folders(os.path.dirname(path))\n        files.write(path, *before)\n    except OSError as error:\n        if error.errno != errno.ENOSPC or not os.path.lexists(path):\n            raise\n        files.overwrite(path, before)\n",
+    "celeriac_host/agent.py": "\"\"\"Answers what the action asks, one thing at a time, until it says bye or is gone.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any\n\nfrom celeriac_host.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system import System, user_name\nfrom celeriac_host.wire import Wire, take_over\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\ndef main() -> None:\n    host = System()\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n        }\n    )\n    try:\n        serve(wire, host)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread sits in a read that only the other side can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = _parsed(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            answer = _answer(message, wire, host)\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"What goes over the wire when what was asked went wrong as a whole.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"a line that is not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"a message is a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.snapshot\").snapshot(message, host, chunk)\n    if ask == \"receive\":\n        return importlib.import_module(\"celeriac_host.incoming\").receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.submit\").submit(message[\"request\"], host)\n    raise Fault(f\"nothing is known about asking {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host import requests\n\n    if ask == \"apply\":\n        return requests.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return requests.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return requests.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return requests.recover(message[\"meta\"], host, progress)\n    return requests.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"there is no fact named {name!r}\")\n",
+    "celeriac_host/aside.py": "\"\"\"A file kept aside before it is changed, and put back from the journal.\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport os\nfrom typing import Any\n\nfrom celeriac_host import files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\n\n\ndef expect(path: str, expects: str | None, also: str = \"\") -> files.Found | None:\n    \"\"\"What is there now; OperationError when it is not what the plan saw (nor `also`).\"\"\"\n    found = files.find(path)\n    seen = None if found is None else found.sha256\n    if seen != expects and (seen is None or seen != also):\n        was = \"nothing\" if expects is None else \"another text\"\n        now = \"nothing\" if seen is None else \"something else\"\n        raise OperationError(\n            f\"{path} changed after the plan was made: {was} was there, now there is {now}; \"\n            \"run again, so that the plan is made from what is there\"\n        )\n    return found\n\n\ndef keep(journal: StepJournal, path: str, found: files.Found | None, wrote: str | None) -> None:\n    \"\"\"Before the change. `wrote`: sha256 of what will be there, None for nothing.\"\"\"\n    was = None\n    if found is not None:\n        was = {\n            \"backup\": journal.back_up(found.content),\n            \"sha256\": found.sha256,\n            \"mode\": found.mode,\n            \"uid\": found.uid,\n            \"gid\": found.gid,\n            \"modifiedNs\": found.modified_ns,\n        }\n    folders = files.missing_folders(os.path.dirname(path))\n    journal.keep(\"file\", {\"path\": path, \"was\": was, \"wrote\": wrote, \"folders\": folders})\n\n\ndef change(\n    journal: StepJournal, path: str, found: files.Found | None, text: str, mode: int\n) -> None:\n    \"\"\"Keeps what is there and writes the text; owner and group stay those of the file.\"\"\"\n    content = text.encode(\"utf-8\")\n    keep(journal, path, found, files.sha256(content))\n    files.make_folders(os.path.dirname(path))\n    uid, gid = (os.geteuid(), os.getegid()) if found is None else (found.uid, found.gid)\n    files.write(path, content, mode, uid, gid)\n\n\ndef put_back(journal: StepJournal) -> str | None:\n    \"\"\"None when nothing had been kept, so nothing changed. Raises OperationError, OSError.\"\"\"\n    kept = journal.get(\"file\")\n    if kept is None:\n        return None\n    path, was = kept[\"path\"], kept[\"was\"]\n    now = files.find(path)\n    if not _ours(kept, now):\n        copy = f\"; as it was before: {was['backup']}\" if was else \"\"\n        raise OperationError(f\"{path} was changed by somebody since; left as it is{copy}\")\n    if was is None:\n        if now is not None:\n            files.remove(path)\n        files.remove_byte_code(path)\n        files.remove_folders(kept[\"folders\"])\n        return f\"{path} removed again\"\n    before = files.Found(\n        _backup(was[\"backup\"]), was[\"mode\"], was[\"uid\"], was[\"gid\"], was[\"modifiedNs\"]\n    )\n    if now != before:\n        _restore(path, before)\n    return f\"{path} restored\"\n\n\ndef changed(kept: dict[str, Any]) -> bool:\n    \"\"\"Whether a file is no longer what the transaction left there.\"\"\"\n    try:\n        now = files.find(kept[\"path\"])\n    except OperationError:\n        return True\n    return bool((None if now is None else now.sha256) != kept[\"wrote\"])\n\n\ndef _ours(kept: dict[str, Any], now: files.Found | None) -> bool:\n    was = kept[\"was\"][\"sha256\"] if kept[\"was\"] else None\n    return (None if now is None else now.sha256) in (was, kept[\"wrote\"])\n\n\ndef _backup(path: str) -> bytes:\n    found = files.find(path)\n    if found is None:\n        raise OperationError(f\"{path} is gone: the file can't be restored from it\")\n    return found.content\n\n\ndef _restore(path: str, before: files.Found) -> None:\n    try:\n        files.make_folders(os.path.dirname(path))\n        files.write(path, *before)\n    except OSError as error:\n        if error.errno != errno.ENOSPC or not os.path.lexists(path):\n            raise\n        files.overwrite(path, before)\n",
     "celeriac_host/databases.py": "\"\"\"SQLite files of the app: looked into, copied and changed as their owner, never as root.\n\nRoot would leave -wal and -shm files behind that the app can't write. So whatever touches a\ndatabase runs in a forked child that has become the file's owner; it speaks with its parent in\nJSON lines.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport pwd\nimport select\nimport shutil\nimport signal\nimport socket\nimport sqlite3\nimport stat\nimport sys\nimport tempfile\nimport time\nimport urllib.parse\nfrom contextlib import contextmanager, suppress\nfrom typing import Any, Callable, Iterator, NamedTuple\n\nfrom celeriac_host import processes\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import SLICE_SECONDS, System\n\nCOPY_FOLDERS = (\"/var/tmp\", \"/tmp\")\nMARGIN_BYTES = 16 * 1024 * 1024\nREAD_BUSY_SECONDS = 10.0\n# A child that does not come back within this time is stuck in the kernel or in a damaged file.\nLONGEST_SECONDS = 900.0\n# sqlite3.h; the module has names for them only since Python 3.11.\nSQLITE_BUSY, SQLITE_LOCKED = 5, 6\nCOMPANIONS = (\"\", \"-wal\", \"-shm\", \"-journal\")\n\n\nclass Owner(NamedTuple):\n    uid: int\n    gid: int\n    groups: list[int]\n\n\nclass Locked(Exception):\n    \"\"\"Somebody else holds the database; raised in the child, explained by the parent.\"\"\"\n\n\ndef find(path: str) -> os.stat_result:\n    \"\"\"OperationError unless it is a regular file (a symbolic link to one will do).\"\"\"\n    try:\n        about = os.stat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path}: there is no such file\") from None\n    except (OSError, ValueError) as error:\n        reason = error.strerror if isinstance(error, OSError) else str(error)\n        raise OperationError(f\"{path!r} can't be read: {reason}\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected a SQLite database\")\n    return about\n\n\ndef owner_of(about: os.stat_result) -> Owner:\n    groups = {about.st_gid}\n    # A number without a name has no other groups.\n    with suppress(KeyError):\n        entry = pwd.getpwuid(about.st_uid)\n        groups.update(os.getgrouplist(entry.pw_name, entry.pw_gid))\n    return Owner(about.st_uid, about.st_gid, sorted(groups))\n\n\nclass Channel:\n    \"\"\"One end of the pipe between parent and child: JSON values, one a line.\"\"\"\n\n    def __init__(self, end: socket.socket, heed: Callable[[], None] | None = None) -> None:\n        self.end = end\n        self.heed = heed\n        self.unread = bytearray()\n\n    def send(self, value: Any) -> None:\n        self.end.sendall(json.dumps(value).encode(\"ascii\") + b\"\\n\")\n\n    def receive(self) -> Any:\n        \"\"\"None when the other side is gone.\"\"\"\n        deadline = time.monotonic() + LONGEST_SECONDS\n        while True:\n            line, newline, rest = self.unread.partition(b\"\\n\")\n            if newline:\n                self.unread = rest\n                return json.loads(line)\n            if self.heed is not None:\n                self.heed()\n            if time.monotonic() > deadline:\n                return None\n            if not select.select([self.end], [], [], SLICE_SECONDS)[0]:\n                continue\n            piece = self.end.recv(1024 * 1024)\n            if not piece:\n                return None\n            self.unread += piece\n\n\n@contextmanager\ndef as_owner(path: str, host: System, work: Callable[[Channel], Any]) -> Iterator[Conversation]:\n    \"\"\"Runs `work` as the owner of the database; it ends when the block does, whatever happens.\"\"\"\n    owner = owner_of(find(path))\n    if os.geteuid() not in (0, owner.uid):\n        raise OperationError(f\"only root or the owner of {path} can work on it\")\n    ours, theirs = socket.socketpair()\n    child = os.fork()\n    if child == 0:\n        ours.close()\n        _be_child(path, owner, work, theirs)\n    theirs.close()\n    try:\n        yield Conversation(path, Channel(ours, host.heed))\n    finally:\n        ours.close()\n        _end(child)\n\n\nclass Conversation:\n    \"\"\"What the parent has of its child.\"\"\"\n\n    def __init__(self, path: str, channel: Channel) -> None:\n        self.path = path\n        self.send = channel.send\n        self._channel = channel\n\n    def receive(self) -> Any:\n        \"\"\"Its next word. Raises OperationError with what went wrong there.\"\"\"\n        said = self._channel.receive()\n        if said is None:\n            raise OperationError(f\"the work on {self.path} ended without an answer\")\n        if \"locked\" in said:\n            raise OperationError(_explain_lock(self.path, said[\"locked\"]))\n        if \"error\" in said:\n            raise OperationError(f\"{self.path}: {said['error']}\", evidence=said[\"evidence\"])\n        return said[\"value\"]\n\n\ndef ask(path: str, host: System, work: Callable[[], Any]) -> Any:\n    \"\"\"One question, one answer.\"\"\"\n    with as_owner(path, host, lambda channel: work()) as child:\n        return child.receive()\n\n\ndef _be_child(path: str, owner: Owner, work: Callable[[Channel], Any], end: socket.socket) -> None:\n    \"\"\"Never returns: no handler, thread or buffer of the agent is this process's business.\"\"\"\n    channel = Channel(end)\n    try:\n        for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n            signal.signal(name, signal.SIG_DFL)\n        os.setsid()\n        if os.geteuid() == 0:\n            os.setgroups(owner.groups)\n            os.setgid(owner.gid)\n            os.setuid(owner.uid)\n        os.chdir(\"/\")\n        channel.send({\"value\": work(channel)})\n    except Locked as error:\n        channel.send({\"locked\": str(error)})\n    except OperationError as error:\n        channel.send({\"error\": error.message, \"evidence\": list(error.evidence)})\n    except sqlite3.Error as error:\n        channel.send({\"error\": _plain(error), \"evidence\": []})\n    except BaseException as error:\n        channel.send({\"error\": f\"{type(error).__name__}: {error}\", \"evidence\": []})\n    finally:\n        with suppress(OSError):\n            end.close()\n        sys.stderr.flush()\n        os._exit(0)\n\n\ndef _end(child: int) -> None:\n    \"\"\"It has said all it had to say, or nobody listens any more.\"\"\"\n    end = time.monotonic() + 1.0\n    while time.monotonic() < end:\n        if os.waitpid(child, os.WNOHANG)[0]:\n            return\n        time.sleep(0.005)\n    with suppress(ProcessLookupError):\n        os.kill(child, signal.SIGKILL)\n    os.waitpid(child, 0)\n\n\ndef _plain(error: sqlite3.Error) -> str:\n    text = str(error)\n    if \"not a database\" in text:\n        return \"this is not a SQLite database\"\n    if \"malformed\" in text:\n        return f\"the database is damaged ({text})\"\n    return text\n\n\ndef is_busy(error: sqlite3.OperationalError) -> bool:\n    return \"locked\" in str(error) or \"busy\" in str(error)\n\n\n@contextmanager\ndef opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connection]:\n    \"\"\"In the child: `mode` is `mode=ro`, `mode=rw` or `immutable=1`. Raises Locked.\n\n    Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.\n    \"\"\"\n    where = f\"file:{urllib.parse.quote(path)}?{mode}\"\n    database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)\n    try:\n        database.text_factory = _text\n        database.execute(\"PRAGMA trusted_schema = OFF\")\n        yield database\n    except sqlite3.OperationalError as error:\n        if is_busy(error):\n            raise Locked(f\"waited {busy_seconds:g} s\") from None\n        raise\n    finally:\n        with suppress(sqlite3.Error):\n            database.close()\n\n\nclass Bytes(bytes):\n    \"\"\"Text of a row that is not UTF-8.\"\"\"\n\n\ndef _text(raw: bytes) -> str | Bytes:\n    try:\n        return raw.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        return Bytes(raw)\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier is data: a quote in it is doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a name with a NUL character is no table or column\")\n    return '\"' + name.replace('\"', '\"\"') + '\"'\n\n\ndef size_of(database: sqlite3.Connection) -> int:\n    pages = database.execute(\"PRAGMA page_count\").fetchone()[0]\n    size = database.execute(\"PRAGMA page_size\").fetchone()[0]\n    return int(pages) * int(size)\n\n\n@contextmanager\ndef copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:\n    \"\"\"Path of a consistent copy, made by the online backup API; gone after the block.\n\n    Raises OperationError: not a database, larger than the limit, no room, locked.\n    \"\"\"\n    about = find(path)\n    # What is in -wal comes on top, and what was deleted may come off: the child looks again.\n    companions = sum(_size(each) for each in _files_of(path))\n    folder = tempfile.mkdtemp(prefix=\"celeriac-\", dir=_roomy_folder(companions))\n    try:\n        if os.geteuid() == 0:\n            os.chown(folder, about.st_uid, about.st_gid)\n        target = os.path.join(folder, \"copy.db\")\n        ask(path, host, lambda: _copy(path, target, limit_bytes))\n        yield target\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _copy(path: str, target: str, limit_bytes: int | None) -> None:\n    \"\"\"A WAL database that nobody has open is read without making -wal and -shm beside it.\"\"\"\n    before = _resting(path)\n    if before is not None:\n        try:\n            _copy_by(\"immutable=1\", path, target, limit_bytes)\n        except sqlite3.Error:\n            # Damaged; or somebody wrote just then, and a copy under its locks will be sound.\n            if _resting(path) == before:\n                raise\n        if _resting(path) == before:\n            return\n        os.unlink(target)\n    _copy_by(\"mode=ro\", path, target, limit_bytes)\n\n\ndef _resting(path: str) -> tuple[int, int] | None:\n    \"\"\"Size and time of a WAL database all of which is in its one file; None: it is not so.\"\"\"\n    with open(path, \"rb\") as file:\n        in_wal_mode = file.read(20)[18:] == b\"\\2\\2\"\n    if not in_wal_mode or any(os.path.exists(each) for each in _files_of(path)[1:]):\n        return None\n    about = os.stat(path)\n    return about.st_size, about.st_mtime_ns\n\n\ndef _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None:\n    deadline = time.monotonic() + READ_BUSY_SECONDS\n\n    def refuse_waiting(status: int, remaining: int, total: int) -> None:\n        # Connection.backup tries again for ever while the database is locked.\n        if status in (SQLITE_BUSY, SQLITE_LOCKED) and time.monotonic() > deadline:\n            raise Locked(f\"waited {READ_BUSY_SECONDS:g} s\")\n\n    with opened(path, mode, READ_BUSY_SECONDS) as database:\n        database.execute(\"SELECT count(*) FROM sqlite_master\").fetchone()\n        size = size_of(database)\n        if limit_bytes is not None and size > limit_bytes:\n            raise OperationError(\n                f\"it is {size} bytes large; a copy may have {limit_bytes} bytes (snapshot-limit)\"\n            )\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            database.backup(copy, progress=refuse_waiting)\n        finally:\n            copy.close()\n\n\ndef open_copy(target: str) -> int:\n    \"\"\"A descriptor of the copy: its folder was the owner's, so nothing in it is trusted.\"\"\"\n    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    if not stat.S_ISREG(os.fstat(handle).st_mode):\n        os.close(handle)\n        raise OperationError(\"the copy is not a regular file\")\n    return handle\n\n\ndef _roomy_folder(needed: int) -> str:\n    for folder in COPY_FOLDERS:\n        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:\n            return folder\n    wanted = (needed + MARGIN_BYTES) // (1024 * 1024)\n    raise OperationError(\n        f\"no room for a copy of the database: {wanted} MiB are needed in \"\n        + \" or \".join(COPY_FOLDERS)\n    )\n\n\ndef free_bytes(folder: str) -> int:\n    about = os.statvfs(folder)\n    return about.f_bavail * about.f_frsize\n\n\ndef _files_of(path: str) -> list[str]:\n    \"\"\"The database and what SQLite keeps beside it.\"\"\"\n    return [os.path.realpath(path) + suffix for suffix in COMPANIONS]\n\n\ndef _size(path: str) -> int:\n    try:\n        return os.stat(path).st_size\n    except OSError:\n        return 0\n\n\ndef _explain_lock(path: str, waited: str) -> str:\n    holders = lock_holders(path)\n    who = f\" by {', '.join(holders)}\" if holders else \"\"\n    return f\"{path} is locked{who}; {waited}, nothing was changed\"\n\n\ndef lock_holders(path: str) -> list[str]:\n    \"\"\"Who holds a write lock on it; else who has it open. Empty when nobody can be seen.\"\"\"\n    inodes = set()\n    for each in _files_of(path):\n        with suppress(OSError):\n            inodes.add(os.stat(each).st_ino)\n    with_file_open = [pid for pid in _pids() if _has_open(pid, inodes)]\n    writing = [pid for pid in _locking(inodes) if pid in with_file_open]\n    return [_describe_process(pid) for pid in (writing or with_file_open)[:5]]\n\n\ndef _locking(inodes: set[int]) -> list[int]:\n    \"\"\"`1: POSIX  ADVISORY  WRITE 4711 fe:01:131085 120 120` in /proc/locks.\"\"\"\n    found = []\n    try:\n        with open(\"/proc/locks\", encoding=\"ascii\", errors=\"replace\") as file:\n            rows = [line.split() for line in file]\n    except OSError:\n        return []\n    for row in rows:\n        if \"WRITE\" not in row or \"->\" in row:\n            continue\n        at = row.index(\"WRITE\")\n        inode = row[at + 2].rpartition(\":\")[2]\n        if row[at + 1].isdigit() and inode.isdigit() and int(inode) in inodes:\n            found.append(int(row[at + 1]))\n    return found\n\n\ndef _pids() -> list[int]:\n    ours = os.getpid()\n    return [int(name) for name in os.listdir(\"/proc\") if name.isdigit() and int(name) != ours]\n\n\ndef _has_open(pid: int, inodes: set[int]) -> bool:\n    folder = f\"/proc/{pid}/fd\"\n    with suppress(OSError):\n        for name in os.listdir(folder):\n            with suppress(OSError):\n                if os.stat(os.path.join(folder, name)).st_ino in inodes:\n                    return True\n    return False\n\n\ndef _describe_process(pid: int) -> str:\n    process = processes.read(pid)\n    if process is None:\n        return f\"pid {pid}\"\n    command = \" \".join(process.argv)[:80] or \"?\"\n    return f\"pid {pid} ({command}, user {process.user})\"\n",
-    "celeriac_host/errors.py": "\"\"\"What goes wrong, in words for people.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Sequence\n\n\nclass OperationError(Exception):\n    \"\"\"One operation, or one look, did not succeed.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n    ) -> None:\n        super().__init__(message)\n        self.message = message\n        self.ran = ran\n        self.exit_code = exit_code\n        self.evidence = evidence\n\n\nclass Fault(OperationError):\n    \"\"\"What was asked went wrong as a whole; `next` says what a person should do.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n        next: str = \"\",\n    ) -> None:\n        super().__init__(message, ran, exit_code, evidence)\n        self.next = next\n\n\nclass RunnerGone(BaseException):\n    \"\"\"Nobody listens any more: stop, and put things back.\n\n    Not an `Exception`, so that no handler of ordinary errors swallows it.\n    \"\"\"\n\n\ndef describe(error: BaseException) -> str:\n    \"\"\"One line: the message where it was meant for people, else type, message and place.\"\"\"\n    if isinstance(error, OperationError):\n        return error.message\n    if isinstance(error, RunnerGone):\n        return \"the runner is gone\"\n    if isinstance(error, OSError) and error.strerror:\n        named = isinstance(error.filename, (str, bytes))\n        where = f\": {os.fsdecode(error.filename)}\" if named else \"\"\n        return f\"{error.strerror}{where}{_place(error)}\"\n    return f\"{type(error).__name__}: {error}{_place(error)}\"\n\n\ndef _place(error: BaseException) -> str:\n    # Here: it takes long to import, and is seldom needed.\n    import traceback\n\n    frames = traceback.extract_tb(error.__traceback__)\n    return f\" ({frames[-1].filename}:{frames[-1].lineno})\" if frames else \"\"\n",
+    "celeriac_host/detached.py": "\"\"\"Starts the work in a control group of its own (a transient scope), away from the SSH session.\n\nIt inherits the lock of the host, and so holds it until it ends, whatever becomes of its parent.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Sequence\n\nfrom celeriac_host import live, lock, program\nfrom celeriac_host.errors import Fault\nfrom celeriac_host.system import System\n\nENVIRONMENT = {\n    \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n    \"LC_ALL\": \"C\",\n}\n\n\ndef launch(host: System, ident: str, words: Sequence[str], held: lock.Lock) -> None:\n    \"\"\"`words` for `work.py`; what it says can be followed by `ident`. Raises Fault.\n\n    The lock is handed over: it is free again when the work has ended.\n    \"\"\"\n    live.forget(ident)\n    scope = f\"celeriac-{ident}-{os.urandom(2).hex()}.scope\"\n    argv = [\"systemd-run\", \"--scope\", \"--quiet\", \"--collect\", f\"--unit={scope}\"]\n    argv += [\"--description=Celeriac at work\", \"--\"]\n    argv += program.command(host.state, [*words, str(held.handle)])\n    try:\n        os.makedirs(live.FOLDER, 0o700, exist_ok=True)\n        with open(_complaints(ident), \"wb\") as complaints:\n            # systemd-run becomes the program itself: the lock goes through it.\n            subprocess.Popen(\n                argv,\n                stdin=subprocess.DEVNULL,\n                stdout=complaints,\n                stderr=complaints,\n                cwd=\"/\",\n                env=ENVIRONMENT,\n                start_new_session=True,\n                pass_fds=(held.handle,),\n            )\n    except OSError as error:\n        raise Fault(f\"the work could not be started: {error}; nothing was changed\") from None\n    held.hand_over()\n\n\ndef complaints(ident: str) -> list[str]:\n    \"\"\"What it, or systemd-run, wrote to its stderr: nothing, unless something is very wrong.\"\"\"\n    with suppress(OSError), open(_complaints(ident), encoding=\"utf-8\", errors=\"replace\") as file:\n        return [line for line in file.read().splitlines() if line.strip()][-20:]\n    return []\n\n\ndef _complaints(ident: str) -> str:\n    return os.path.join(live.FOLDER, ident + \".stderr\")\n",
+    "celeriac_host/environments.py": "\"\"\"The Python environment that an app runs in: which it is, whose it is, what was installed last.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host import files, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import Identity, System, identity\n\nFOLDER = \"dependencies\"\nTELL = \"import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable]))\"\n\n\nclass Environment(NamedTuple):\n    \"\"\"A virtual environment; `owner` is who owns its folder.\"\"\"\n\n    prefix: str\n    python: str\n    owner: Identity\n\n\ndef find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:\n    \"\"\"That of the unit's interpreter. Raises OperationError for Python as the system has it.\"\"\"\n    # Its folder may not be there yet.\n    where = units.context(host, unit)._replace(directory=\"/\")\n    done = units.run_as(host, where, [*interpreter, \"-c\", TELL], timeout=60, check=False)\n    try:\n        prefix, base, python = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(\n            f\"{' '.join(interpreter)}, the interpreter of {unit}, did not answer: {why}\",\n            ran=list(interpreter),\n            evidence=lines,\n        ) from None\n    if prefix == base or not os.path.isfile(os.path.join(prefix, \"pyvenv.cfg\")):\n        raise OperationError(\n            f\"{unit} runs on the system's Python ({python}), which belongs to the packages of the \"\n            \"system and is not changed; make an environment (python3 -m venv), and name its celery \"\n            \"in ExecStart=\"\n        )\n    return Environment(prefix, python, identity(str(os.stat(prefix).st_uid)))\n\n\ndef recorded(state: str, unit: str) -> dict[str, Any] | None:\n    \"\"\"What Celeriac installed last for this unit; None when it never did.\"\"\"\n    try:\n        with open(record_path(state, unit), encoding=\"utf-8\") as file:\n            found = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return found if isinstance(found, dict) else None\n\n\ndef record(state: str, unit: str, what: dict[str, Any] | None) -> None:\n    path = record_path(state, unit)\n    if what is None:\n        files.remove(path)\n        return\n    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)\n    content = json.dumps(what, indent=1).encode(\"ascii\") + b\"\\n\"\n    files.write(path, content, 0o600, os.geteuid(), os.getegid())\n\n\ndef record_path(state: str, unit: str) -> str:\n    return os.path.join(state, FOLDER, re.sub(r\"[^A-Za-z0-9@._-]\", \"_\", unit) + \".json\")\n",
+    "celeriac_host/errors.py": "\"\"\"What goes wrong, in words for people.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Sequence\n\n\nclass OperationError(Exception):\n    \"\"\"One operation, or one look, did not succeed.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n    ) -> None:\n        super().__init__(message)\n        self.message = message\n        self.ran = ran\n        self.exit_code = exit_code\n        self.evidence = evidence\n\n\nclass Fault(OperationError):\n    \"\"\"What was asked went wrong as a whole; `next` says what a person should do.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n        next: str = \"\",\n    ) -> None:\n        super().__init__(message, ran, exit_code, evidence)\n        self.next = next\n\n\nclass RunnerGone(BaseException):\n    \"\"\"Nobody listens any more, or this process was told to end: stop.\n\n    Not an `Exception`, so that no handler of ordinary errors swallows it.\n    \"\"\"\n\n\nclass GoingDown(BaseException):\n    \"\"\"The machine goes down: leave everything as it is, it is put right after the boot.\"\"\"\n\n\ndef describe(error: BaseException) -> str:\n    \"\"\"One line: the message where it was meant for people, else type, message and place.\"\"\"\n    if isinstance(error, OperationError):\n        return error.message\n    if isinstance(error, RunnerGone):\n        return \"the runner is gone\"\n    if isinstance(error, OSError) and error.strerror:\n        named = isinstance(error.filename, (str, bytes))\n        where = f\": {os.fsdecode(error.filename)}\" if named else \"\"\n        return f\"{error.strerror}{where}{_place(error)}\"\n    return f\"{type(error).__name__}: {error}{_place(error)}\"\n\n\ndef _place(error: BaseException) -> str:\n    # Here: it takes long to import, and is seldom needed.\n    import traceback\n\n    frames = traceback.extract_tb(error.__traceback__)\n    return f\" ({frames[-1].filename}:{frames[-1].lineno})\" if frames else \"\"\n",
     "celeriac_host/facts/__init__.py": "\"\"\"Facts: one module each, `look(args, host)` → what goes over the wire. They only read.\"\"\"\n",
     "celeriac_host/facts/code.py": "\"\"\"The newest Python source of the app: is it newer than the worker that runs it?\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system import System\nfrom celeriac_host.units import show\n\nFILE_LIMIT = 20_000\nSKIPPED = (\"node_modules\", \"__pycache__\", \"site-packages\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    directory = working_directory(host, args[\"unit\"])\n    if not directory:\n        return {\"newest\": None, \"truncated\": False}\n    return newest_source(directory, host)\n\n\ndef working_directory(host: System, unit: str) -> str:\n    \"\"\"Of a unit's processes; empty when none is set (the root folder is nobody's app).\"\"\"\n    seen = show(host, full_name(unit), [\"WorkingDirectory\", \"User\"])\n    path = seen.get(\"WorkingDirectory\", \"\").lstrip(\"!\")\n    if path == \"~\":\n        return os.path.expanduser(\"~\" + seen.get(\"User\", \"\"))\n    return path\n\n\ndef newest_source(directory: str, host: System) -> dict[str, Any]:\n    \"\"\"Breadth first, so that a limit cuts what lies deepest.\"\"\"\n    folders = deque([os.path.realpath(directory)])\n    newest: dict[str, Any] | None = None\n    seen = 0\n    while folders:\n        host.heed()\n        files, below = _entries(folders.popleft())\n        folders.extend(below)\n        for path in files:\n            seen += 1\n            if seen > FILE_LIMIT:\n                return {\"newest\": newest, \"truncated\": True}\n            if not path.endswith(\".py\"):\n                continue\n            try:\n                modified = os.stat(path).st_mtime\n            except OSError:\n                continue\n            if newest is None or modified > newest[\"modified\"]:\n                newest = {\"path\": path, \"modified\": modified}\n    return {\"newest\": newest, \"truncated\": False}\n\n\ndef _entries(folder: str) -> tuple[list[str], list[str]]:\n    \"\"\"Its files, and the folders in it that may hold the app's own code.\"\"\"\n    try:\n        with os.scandir(folder) as found:\n            entries = list(found)\n    except OSError:\n        return [], []\n    if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n        return [], []\n    folders = [\n        entry.path\n        for entry in entries\n        if entry.is_dir(follow_symlinks=False) and not is_skipped(entry.name)\n    ]\n    return [entry.path for entry in entries if entry.is_file()], folders\n\n\ndef is_skipped(folder: str) -> bool:\n    \"\"\"Hidden folders (.git, .venv, .tox) and those of other people's code.\"\"\"\n    return folder.startswith(\".\") or folder in SKIPPED\n",
     "celeriac_host/facts/files.py": "\"\"\"Files as they are: text, hash, mode and owner. Symbolic links are not followed.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import System, group_name, user_name\n\nTEXT_LIMIT_BYTES = 1024 * 1024\nWHAT = (\n    (stat.S_ISDIR, \"directory\"),\n    (stat.S_ISFIFO, \"named pipe\"),\n    (stat.S_ISSOCK, \"socket\"),\n    (stat.S_ISBLK, \"block device\"),\n    (stat.S_ISCHR, \"character device\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    return {path: file_fact(path) for path in args[\"paths\"]}\n\n\ndef file_fact(path: str) -> dict[str, Any]:\n    \"\"\"A FileFact. Raises OperationError when it is there and may not be read.\"\"\"\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        with open(path, \"rb\", opener=_no_follow) as file:\n            about = os.fstat(file.fileno())\n            text, digest, size = _content(file)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{path} can't be read: {reason}\") from None\n    return {\n        \"kind\": \"file\",\n        \"text\": text,\n        \"sha256\": digest,\n        \"sizeBytes\": size,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n    }\n\n\ndef octal_mode(mode: int) -> str:\n    return f\"{stat.S_IMODE(mode):04o}\"\n\n\ndef what(mode: int) -> str:\n    \"\"\"The kind of thing that is no regular file, in a word.\"\"\"\n    return next((word for test, word in WHAT if test(mode)), \"unknown\")\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _content(file: Any) -> tuple[str | None, str, int]:\n    \"\"\"Its text where it is one, its hash, its size.\"\"\"\n    digest = hashlib.sha256()\n    kept = bytearray()\n    size = 0\n    for piece in iter(lambda: file.read(256 * 1024), b\"\"):\n        digest.update(piece)\n        size += len(piece)\n        if size <= TEXT_LIMIT_BYTES:\n            kept += piece\n    try:\n        text = None if size > TEXT_LIMIT_BYTES else kept.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        text = None\n    return text, digest.hexdigest(), size\n",
@@ -78785,29 +79781,39 @@ const hostProgram = {
     "celeriac_host/facts/http.py": "\"\"\"What a URL answers, asked from the host itself.\"\"\"\n\nfrom __future__ import annotations\n\nimport socket\nimport time\nimport urllib.error\nimport urllib.parse\nimport urllib.request\nfrom typing import Any\n\nfrom celeriac_host.system import System\n\nBODY_LIMIT_BYTES = 2048\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    answers = []\n    for probe in args[\"probes\"]:\n        host.heed()\n        answers.append(fetch(probe[\"url\"], probe[\"timeoutSeconds\"]))\n    return answers\n\n\ndef fetch(\n    url: str,\n    timeout: float,\n    method: str = \"GET\",\n    form: dict[str, str] | None = None,\n    limit_bytes: int = BODY_LIMIT_BYTES,\n) -> dict[str, Any]:\n    \"\"\"An HttpAnswer; also 4xx and 5xx are answers. `form` is the body of a POST.\"\"\"\n    begun = time.monotonic()\n    status, body, error = None, b\"\", None\n    try:\n        _check(url)\n        data = urllib.parse.urlencode(form).encode() if form is not None else None\n        request = urllib.request.Request(url, data, {\"User-Agent\": \"celeriac\"}, method=method)\n        try:\n            response = _opener().open(request, timeout=timeout)\n        except urllib.error.HTTPError as answer:\n            response = answer\n        with response:\n            status = response.status if hasattr(response, \"status\") else response.code\n            body = _bounded(response, begun + timeout, limit_bytes)\n    except (OSError, ValueError, urllib.error.URLError) as problem:\n        error = _reason(problem, timeout)\n    except Exception as problem:\n        # http.client's own: an answer that is not HTTP.\n        error = f\"not an HTTP answer ({type(problem).__name__})\"\n    return {\n        \"url\": url,\n        \"status\": status,\n        \"body\": body.decode(\"utf-8\", \"replace\"),\n        \"error\": error,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n\n\nclass _SameHost(urllib.request.HTTPRedirectHandler):\n    \"\"\"Follows a redirect only to where the question went; any other is the answer itself.\"\"\"\n\n    def redirect_request(\n        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str\n    ) -> Any:\n        if urllib.parse.urlsplit(newurl).hostname != urllib.parse.urlsplit(req.full_url).hostname:\n            return None\n        return super().redirect_request(req, fp, code, msg, headers, newurl)\n\n\ndef _opener() -> urllib.request.OpenerDirector:\n    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost)\n\n\ndef _check(url: str) -> None:\n    parts = urllib.parse.urlsplit(url)\n    if parts.scheme not in (\"http\", \"https\") or not parts.hostname:\n        raise ValueError(f\"{url!r} is not a URL that begins with http:// or https://\")\n\n\ndef _bounded(response: Any, deadline: float, limit_bytes: int) -> bytes:\n    body = b\"\"\n    while len(body) < limit_bytes and time.monotonic() < deadline:\n        piece = response.read1(limit_bytes - len(body))\n        if not piece:\n            break\n        body += piece\n    return body\n\n\ndef _reason(problem: Exception, timeout: float) -> str:\n    cause = getattr(problem, \"reason\", problem)\n    if isinstance(cause, (socket.timeout, TimeoutError)):\n        return f\"no answer within {timeout:g} s\"\n    if isinstance(cause, OSError) and cause.strerror:\n        return str(cause.strerror).lower()\n    return str(cause) or type(cause).__name__\n",
     "celeriac_host/facts/journal.py": "\"\"\"What the unit wrote since its present start, read as a stream.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.unit import full_name, instant\nfrom celeriac_host.job_lines import follow\nfrom celeriac_host.system import System\n\nENTRY_LIMIT = 100_000\nSUSPECT_LIMIT = 200\nTAIL_LIMIT = 30\nMESSAGE_LIMIT = 500\nTIMEOUT_SECONDS = 40.0\n# Broad on purpose: what such a line means is judged where it is read.\nSUSPECT = re.compile(\n    rb\"429|too many requests|rate.?limit|\\bERROR\\b|\\bCRITICAL\\b|\\bFATAL\\b|Traceback|Exception\"\n    rb\"|[a-z]Error\\b|out of memory|signal 9|SIGKILL|WorkerLost\",\n    re.IGNORECASE,\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    seen = units.show(\n        host, full_name(args[\"unit\"]), [\"InvocationID\", \"InactiveExitTimestampMonotonic\"]\n    )\n    invocation = seen.get(\"InvocationID\", \"\")\n    reader = _Reader()\n    if re.fullmatch(r\"[0-9a-f]{32}\", invocation):\n        read(host, [f\"_SYSTEMD_INVOCATION_ID={invocation}\", \"-n\", str(ENTRY_LIMIT)], reader.take)\n    return {\n        \"since\": instant(seen.get(\"InactiveExitTimestampMonotonic\")),\n        \"entries\": reader.entries,\n        \"suspects\": [\n            {\"at\": at(entry), \"message\": units.message(entry)[:MESSAGE_LIMIT]}\n            for entry in reader.suspects\n        ],\n        \"tail\": reader.tail(),\n    }\n\n\ndef read(host: System, words: list[str], on_line: Any) -> None:\n    \"\"\"journalctl's entries as JSON lines. Raises OperationError.\"\"\"\n    # -a: else journalctl leaves out texts above 4 KiB.\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-a\", \"-o\", \"json\", \"--output-fields=MESSAGE\"]\n    ended = follow(host, [*argv, *words], on_line, TIMEOUT_SECONDS)\n    if ended.code is None:\n        raise OperationError(\n            f\"journalctl did not end within {TIMEOUT_SECONDS:g} s\", ran=[*argv, *words]\n        )\n    # With no entry at all journalctl exits 1 on some versions, and says nothing.\n    if ended.code != 0 and ended.err.strip():\n        raise OperationError(\n            f\"journalctl failed: {ended.lines()[-1]}\",\n            ran=[*argv, *words],\n            exit_code=ended.code,\n            evidence=ended.lines(),\n        )\n\n\ndef parsed(line: bytes) -> dict[str, Any]:\n    \"\"\"An entry; empty when the line is none.\"\"\"\n    try:\n        entry = json.loads(line.decode(\"utf-8\", \"replace\"))\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef at(entry: dict[str, Any]) -> float:\n    \"\"\"When it was written, in seconds since 1970.\"\"\"\n    return units.number(entry.get(\"__REALTIME_TIMESTAMP\")) / 1e6\n\n\nclass _Reader:\n    \"\"\"Counts lines; parses those alone that are kept.\"\"\"\n\n    def __init__(self) -> None:\n        self.entries = 0\n        self.suspects: deque[dict[str, Any]] = deque(maxlen=SUSPECT_LIMIT)\n        self.last: deque[bytes] = deque(maxlen=TAIL_LIMIT)\n\n    def take(self, line: bytes) -> None:\n        self.entries += 1\n        self.last.append(line)\n        message = line.partition(b'\"MESSAGE\":')[2]\n        # A list holds bytes that are no text: only parsing tells what they say.\n        binary = message.startswith(b\"[\")\n        if not binary and not SUSPECT.search(line):\n            return\n        entry = parsed(line)\n        if SUSPECT.search(units.message(entry).encode(\"utf-8\", \"replace\")):\n            self.suspects.append(entry)\n\n    def tail(self) -> list[str]:\n        messages = (units.message(parsed(line)) for line in self.last)\n        lines = [line.rstrip()[:MESSAGE_LIMIT] for each in messages for line in each.splitlines()]\n        return lines[-TAIL_LIMIT:]\n",
     "celeriac_host/facts/kernel.py": "\"\"\"The kernel's own word on out-of-memory kills since the unit's start.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.journal import ENTRY_LIMIT, MESSAGE_LIMIT, at, parsed, read\nfrom celeriac_host.facts.unit import full_name, instant\nfrom celeriac_host.system import System\n\nKILL = re.compile(rb\"out of memory|oom-kill|oom.killer|oom_reaper\", re.IGNORECASE)\nLIMIT = 100\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    seen = units.show(host, full_name(args[\"unit\"]), [\"InactiveExitTimestampMonotonic\"])\n    started = seen.get(\"InactiveExitTimestampMonotonic\")\n    kills: deque[dict[str, Any]] = deque(maxlen=LIMIT)\n    lines = 0\n\n    def take(line: bytes) -> None:\n        nonlocal lines\n        lines += 1\n        if not KILL.search(line):\n            return\n        entry = parsed(line)\n        # Compared on the clock that nobody sets; -k reads this boot alone.\n        if units.number(entry.get(\"__MONOTONIC_TIMESTAMP\")) >= units.number(started):\n            kills.append(entry)\n\n    try:\n        read(host, [\"-k\", \"-n\", str(ENTRY_LIMIT)], take)\n        # A container's journal has none of the kernel's lines, and complains of nothing.\n        readable = lines > 0\n    except OperationError:\n        readable = False\n    return {\n        \"since\": instant(started),\n        \"outOfMemory\": [\n            {\"at\": at(entry), \"message\": units.message(entry)[:MESSAGE_LIMIT]} for entry in kills\n        ],\n        \"readable\": readable,\n    }\n",
+    "celeriac_host/facts/release.py": "\"\"\"The code of the app as it is on the host: a git checkout, or a folder of releases.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import environments, git\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.code import working_directory\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system import System, user_name\n\n# What the runner may build on; a host that is further behind gets more than it needs.\nCOMMIT_LIMIT = 1000\nREF_LIMIT = 300\nLISTED = 20\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Of `source: none` there is nothing to be known.\"\"\"\n    unit = full_name(args[\"unit\"])\n    tree: dict[str, Any] = {\"kind\": \"none\"}\n    if args[\"source\"] == \"git\":\n        tree = _checkout(args[\"checkout\"] or working_directory(host, unit), host)\n    elif args[\"source\"] == \"upload\":\n        tree = _releases(args[\"deployTo\"])\n    return {\"tree\": tree, \"installed\": environments.recorded(host.state, unit)}\n\n\ndef _checkout(directory: str, host: System) -> dict[str, Any]:\n    try:\n        found = git.find(directory) if directory and os.path.isdir(directory) else None\n        if found is None:\n            return {\"kind\": \"absent\", \"path\": directory}\n        head = git.head(host, found)\n        dirty = git.dirty(host, found)\n        return {\n            \"kind\": \"checkout\",\n            \"path\": found.path,\n            \"owner\": found.owner.name,\n            \"head\": head,\n            \"branch\": git.branch(host, found),\n            \"known\": _known(found, head, host),\n            \"shallow\": _shallow(found, host),\n            \"dirty\": dirty[:LISTED],\n            \"dirtyCount\": len(dirty),\n        }\n    except OperationError as error:\n        return {\"kind\": \"unusable\", \"path\": directory, \"problem\": error.message}\n\n\ndef _known(found: git.Checkout, head: str, host: System) -> list[str]:\n    \"\"\"Commits that are there: the checked out one, its history, and where branches and tags are.\"\"\"\n    words = [\"rev-list\", f\"--max-count={COMMIT_LIMIT}\", \"HEAD\"]\n    history = git.run(host, found, *words).out.split()\n    form = \"--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)\"\n    lines = git.run(host, found, \"for-each-ref\", f\"--count={REF_LIMIT}\", form).out.splitlines()\n    refs = [\n        words[words.index(\"commit\") + 1] for words in map(str.split, lines) if \"commit\" in words\n    ]\n    return list(dict.fromkeys([head, *history, *refs]))\n\n\ndef _shallow(found: git.Checkout, host: System) -> list[str]:\n    \"\"\"Commits whose parents were not fetched.\"\"\"\n    if git.line(host, found, \"rev-parse\", \"--is-shallow-repository\", check=False) != \"true\":\n        return []\n    path = os.path.join(found.path, git.line(host, found, \"rev-parse\", \"--git-path\", \"shallow\"))\n    done = host.run([\"cat\", \"--\", path], user=found.owner, check=False)\n    return [each for each in done.out.split() if git.COMMIT.fullmatch(each)]\n\n\ndef _releases(base: str) -> dict[str, Any]:\n    if not os.path.isdir(base):\n        return {\"kind\": \"absent\", \"path\": base}\n    link = os.path.join(base, \"current\")\n    if os.path.lexists(link) and not os.path.islink(link):\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{link} is not a link\"}\n    try:\n        names = os.listdir(os.path.join(base, \"releases\"))\n    except FileNotFoundError:\n        names = []\n    except OSError as error:\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{error.filename}: {error.strerror}\"}\n    return {\n        \"kind\": \"releases\",\n        \"path\": base,\n        \"owner\": user_name(os.stat(base).st_uid),\n        \"current\": os.readlink(link) if os.path.islink(link) else None,\n        \"releases\": sorted(each for each in names if git.COMMIT.fullmatch(each)),\n    }\n",
+    "celeriac_host/facts/releases.py": "\"\"\"The releases of a unit, as the ledger tells, and what awaits its verdict.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import guard, releases\nfrom celeriac_host.journal import read_plan, transactions_folder\nfrom celeriac_host.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    unit = args[\"unit\"]\n    waiting = releases.awaiting(host.state, unit)\n    return {\n        \"releases\": [_shown(each, host) for each in releases.of_unit(host.state, unit)],\n        \"awaiting\": None\n        if waiting is None\n        else {\"transactions\": waiting[\"transactions\"], \"deadline\": waiting[\"deadline\"]},\n        \"guarded\": guard.is_armed(),\n    }\n\n\ndef _shown(release: dict[str, Any], host: System) -> dict[str, Any]:\n    ident = release[\"transaction\"]\n    folder = os.path.join(transactions_folder(host.state), ident or \"\")\n    return {\n        **{name: release[name] for name in (\"release\", \"transaction\", \"at\", \"holder\", \"sha\")},\n        \"actor\": release[\"actor\"],\n        \"verdict\": release[\"verdict\"],\n        \"why\": release.get(\"why\", \"\"),\n        # Its journal is still there: without it there is nothing to undo it from.\n        \"kept\": ident is not None and read_plan(folder) is not None,\n    }\n",
     "celeriac_host/facts/stores.py": "\"\"\"SQLite files: who owns them, which tables they have. Read as they are, and left so.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport sys\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.code import is_skipped, working_directory\nfrom celeriac_host.system import Identity, System, group_name, user_name\n\nENDINGS = (\".db\", \".sqlite\", \".sqlite3\")\nDEPTH = 3\nFOUND_LIMIT = 20\nHEADER = b\"SQLite format 3\\0\"\nTIMEOUT_SECONDS = 15.0\n# Runs in a process of its own, as the file's owner: what SQLite writes beside a database (-wal,\n# -shm) must not belong to root, or the app can't write any more.\nCODE = \"\"\"\nimport json, os, sqlite3, sys, urllib.parse\npath, wal = sys.argv[1], sys.argv[2] == \"wal\"\n# A WAL database that nobody has open: all of it is in the one file, and immutable leaves it alone\n# where mode=ro would make the files beside it.\nstill = wal and not os.path.exists(path + \"-wal\")\nuri = \"file:\" + urllib.parse.quote(path) + (\"?immutable=1\" if still else \"?mode=ro\")\ndb = sqlite3.connect(uri, uri=True, timeout=3)\ndb.text_factory = lambda text: text.decode(\"utf-8\", \"replace\")\nquoted = lambda name: '\"' + name.replace('\"', '\"\"') + '\"'\ntables = []\nnames = \"SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_'\"\nfor (name,) in db.execute(names + \" ORDER BY name LIMIT 500\").fetchall():\n    columns = db.execute(\"PRAGMA table_info(%s)\" % quoted(name)).fetchall()\n    keys = db.execute(\"PRAGMA foreign_key_list(%s)\" % quoted(name)).fetchall()\n    tables.append({\n        \"name\": name,\n        \"columns\": [{\"name\": c[1], \"type\": c[2]} for c in columns],\n        \"keys\": [[k[3], k[2], k[4]] for k in keys],\n        \"primary\": next((c[1] for c in columns if c[5] == 1), \"\"),\n    })\ndb.close()\nprint(json.dumps(tables))\n\"\"\"\n# What SQLite says → what it means to a person.\nPROBLEMS = (\n    (\"file is not a database\", \"is not a SQLite database, or an encrypted one\"),\n    (\"malformed\", \"is damaged: SQLite says that its image is malformed\"),\n    (\"locked\", \"is locked by another process, also after 3 s of waiting\"),\n    (\"unable to open\", \"can't be opened by its owner\"),\n    (\"readonly\", \"was left in the middle of a write, and can't be read before that is undone\"),\n    (\"No module named\", \"can't be read: this host's Python has no sqlite3 module\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    paths = args[\"paths\"] if \"paths\" in args else discover(host, args[\"unit\"])\n    return [store_fact(host, path) for path in paths]\n\n\ndef discover(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's WorkingDirectory that are called like a SQLite database.\"\"\"\n    directory = working_directory(host, unit)\n    found: list[str] = []\n    folders = deque([(directory, 1)] if directory else [])\n    while folders and len(found) < FOUND_LIMIT:\n        folder, depth = folders.popleft()\n        try:\n            with os.scandir(folder) as opened:\n                entries = sorted(opened, key=lambda entry: entry.name)\n        except OSError:\n            continue\n        if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n            continue\n        for entry in entries:\n            if entry.is_file() and entry.name.endswith(ENDINGS):\n                found.append(entry.path)\n            elif depth < DEPTH and entry.is_dir(follow_symlinks=False):\n                folders.extend([] if is_skipped(entry.name) else [(entry.path, depth + 1)])\n    return found[:FOUND_LIMIT]\n\n\ndef store_fact(host: System, path: str) -> dict[str, Any]:\n    try:\n        about = os.stat(path)\n        if not stat.S_ISREG(about.st_mode):\n            return unreadable(path, \"is not a regular file\")\n        with open(path, \"rb\") as file:\n            header = file.read(100)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\", \"path\": path}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        return unreadable(path, f\"can't be opened: {reason}\")\n    if header and not header.startswith(HEADER):\n        return unreadable(\n            path, \"is not a SQLite database (or an encrypted one): its header differs\"\n        )\n    try:\n        tables = read_tables(host, path, about, wal=header[18:20] == b\"\\2\\2\")\n    except OperationError as error:\n        return unreadable(path, _meaning(error))\n    return {\n        \"kind\": \"sqlite\",\n        \"path\": path,\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n        \"sizeBytes\": about.st_size,\n        \"tables\": tables,\n    }\n\n\ndef unreadable(path: str, problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unreadable\", \"path\": path, \"problem\": f\"{path} {problem}\"}\n\n\ndef read_tables(host: System, path: str, about: os.stat_result, wal: bool) -> list[dict[str, Any]]:\n    \"\"\"As the file's owner. Raises OperationError with SQLite's words.\"\"\"\n    argv = [sys.executable, \"-I\", \"-S\", \"-c\", CODE, path, \"wal\" if wal else \"plain\"]\n    whom = owner(about)\n    try:\n        done = host.run(argv, timeout=TIMEOUT_SECONDS, user=whom)\n    except OperationError:\n        # An owner who may not pass the folders above. Without a -wal we leave nothing behind.\n        if whom is None or os.path.exists(path + \"-wal\"):\n            raise\n        done = host.run(argv, timeout=TIMEOUT_SECONDS)\n    tables: list[dict[str, Any]] = json.loads(done.out)\n    primary = {table[\"name\"].lower(): table.pop(\"primary\") for table in tables}\n    for table in tables:\n        table[\"foreignKeys\"] = [\n            # A key that names no column means the parent's primary key.\n            {\"column\": column, \"table\": parent, \"to\": to or primary.get(parent.lower(), \"\")}\n            for column, parent, to in table.pop(\"keys\")\n        ]\n    return tables\n\n\ndef owner(about: os.stat_result) -> Identity | None:\n    \"\"\"Whom to read as; None: as we are (it is ours, or we may not choose).\"\"\"\n    if os.geteuid() != 0 or about.st_uid == 0:\n        return None\n    name = user_name(about.st_uid)\n    try:\n        groups = os.getgrouplist(name, about.st_gid)\n    except (KeyError, OSError):\n        groups = [about.st_gid]\n    return Identity(name, about.st_uid, about.st_gid, sorted(groups), \"/\", \"/bin/sh\")\n\n\ndef _meaning(error: OperationError) -> str:\n    said = \"\\n\".join([error.message, *error.evidence])\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return meaning\n    return f\"can't be read: {error.message}\"\n",
     "celeriac_host/facts/swap.py": "\"\"\"Swap: the file, what the kernel uses, fstab, and the room there is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.files import file_fact, octal_mode, what\nfrom celeriac_host.system import System, user_name\n\nSIGNATURE = b\"SWAPSPACE2\"\nMEBIBYTE = 1024 * 1024\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    path = args[\"path\"]\n    return {\n        \"file\": swap_file(path),\n        \"active\": active(),\n        \"fstab\": file_fact(\"/etc/fstab\"),\n        \"filesystem\": filesystem(path),\n    }\n\n\ndef swap_file(path: str) -> dict[str, Any]:\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        formatted = is_formatted(path)\n        blank = not formatted and is_blank(path, about.st_size)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except OSError as error:\n        raise OperationError(f\"{path} can't be read: {error.strerror}\") from None\n    return {\n        \"kind\": \"file\",\n        \"sizeBytes\": about.st_size,\n        \"allocatedBytes\": about.st_blocks * 512,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"formatted\": formatted,\n        \"blank\": blank,\n    }\n\n\ndef is_formatted(path: str) -> bool:\n    \"\"\"The kernel looks for the signature in the last ten bytes of the first page.\"\"\"\n    with open(path, \"rb\") as file:\n        file.seek(os.sysconf(\"SC_PAGE_SIZE\") - len(SIGNATURE))\n        return file.read(len(SIGNATURE)) == SIGNATURE\n\n\ndef is_blank(path: str, size: int) -> bool:\n    \"\"\"Zeros at both ends: made to become swap, and left before mkswap.\"\"\"\n    with open(path, \"rb\") as file:\n        for at in (0, max(size - MEBIBYTE, 0)):\n            file.seek(at)\n            piece = file.read(MEBIBYTE)\n            if piece.count(0) != len(piece):\n                return False\n    return True\n\n\ndef active() -> list[dict[str, Any]]:\n    \"\"\"/proc/swaps; its sizes are in KiB, its paths escaped.\"\"\"\n    try:\n        with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n            rows = [line.split() for line in file][1:]\n    except FileNotFoundError:\n        return []\n    return [\n        {\n            \"path\": unescape(row[0]),\n            \"type\": row[1],\n            \"sizeBytes\": int(row[2]) * 1024,\n            \"usedBytes\": int(row[3]) * 1024,\n            \"priority\": int(row[4]),\n        }\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef unescape(text: str) -> str:\n    r\"\"\"`\\040` and the like, as the kernel writes white space and backslashes in paths.\"\"\"\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef filesystem(path: str) -> dict[str, Any]:\n    \"\"\"What the path is on, or would be: that of its nearest parent that exists.\"\"\"\n    place = os.path.realpath(path)\n    while not os.path.exists(place):\n        place = os.path.dirname(place)\n    room = os.statvfs(place)\n    point, kind = _mount_of(place)\n    return {\n        \"type\": kind,\n        \"mountPoint\": point,\n        \"sizeBytes\": room.f_blocks * room.f_frsize,\n        \"freeBytes\": room.f_bavail * room.f_frsize,\n    }\n\n\ndef _mount_of(place: str) -> tuple[str, str]:\n    \"\"\"Mount point and type. Of several mounts on one point the last hides the others.\"\"\"\n    found = (\"/\", \"unknown\")\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            left, _, right = line.partition(\" - \")\n            point = unescape(left.split()[4])\n            inside = place == point or place.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(found[0]):\n                found = (point, right.split()[0])\n    return found\n",
     "celeriac_host/facts/sysctl.py": "\"\"\"Kernel settings: in force now, and set for the next boot.\"\"\"\n\nfrom __future__ import annotations\n\nimport fnmatch\nimport os\nfrom typing import Any, Iterator\n\nfrom celeriac_host.system import System\n\n# sysctl.d(5): a file in an earlier folder hides those of its name in later ones.\nFOLDERS = (\n    \"/etc/sysctl.d\",\n    \"/run/sysctl.d\",\n    \"/usr/local/lib/sysctl.d\",\n    \"/usr/lib/sysctl.d\",\n    \"/lib/sysctl.d\",\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    names = {as_path(name): name for name in args[\"names\"]}\n    return {\n        \"values\": {name: value(path) for path, name in names.items()},\n        \"settings\": [\n            {\"name\": name, \"value\": setting, \"path\": file, \"line\": line}\n            for file in files()\n            for line, key, setting in lines(file)\n            for path, name in names.items()\n            if fnmatch.fnmatchcase(path, as_path(key))\n        ],\n    }\n\n\ndef as_path(name: str) -> str:\n    \"\"\"`vm.swappiness` → `vm/swappiness`. Where a slash comes first, dots belong to the names.\"\"\"\n    dot, slash = name.find(\".\"), name.find(\"/\")\n    if slash >= 0 and (dot < 0 or slash < dot):\n        return name\n    return name.translate(str.maketrans(\"./\", \"/.\"))\n\n\ndef value(path: str) -> str | None:\n    parts = path.split(\"/\")\n    if \"..\" in parts or \"\" in parts:\n        return None\n    try:\n        with open(f\"/proc/sys/{path}\", encoding=\"utf-8\", errors=\"replace\") as file:\n            return file.read().strip()\n    except OSError:\n        return None\n\n\ndef files() -> list[str]:\n    \"\"\"In the order in which systemd-sysctl reads them: by name, wherever they lie.\n\n    /etc/sysctl.conf is not among them by itself: Debian links to it as 99-sysctl.conf.\n    \"\"\"\n    by_name: dict[str, str] = {}\n    for folder in FOLDERS:\n        try:\n            names = os.listdir(folder)\n        except OSError:\n            continue\n        for name in names:\n            if name.endswith(\".conf\"):\n                by_name.setdefault(name, os.path.join(folder, name))\n    # A link to /dev/null hides a vendor's file; any other is named by what people edit.\n    paths = (os.path.realpath(by_name[name]) for name in sorted(by_name))\n    return [path for path in paths if path != \"/dev/null\"]\n\n\ndef lines(path: str) -> Iterator[tuple[int, str, str]]:\n    \"\"\"Line number, key and value of each assignment.\"\"\"\n    try:\n        with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n            text = file.read()\n    except OSError:\n        return\n    for number, line in enumerate(text.splitlines(), 1):\n        key, equals, setting = line.partition(\"=\")\n        key = key.strip()\n        if equals and not key.startswith((\"#\", \";\")):\n            # `-`: a failure to set it is to be ignored.\n            yield number, key.lstrip(\"-\").strip(), setting.strip()\n",
-    "celeriac_host/facts/transactions.py": "\"\"\"What Celeriac did on this host, as far as it is remembered.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.journal import remembered\nfrom celeriac_host.system import System\n\nFIELDS = (\"id\", \"action\", \"holder\", \"startedAt\", \"state\")\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    unit = args.get(\"unit\")\n    return [\n        {name: each[name] for name in FIELDS}\n        for each in remembered(host.state)\n        if unit is None or each[\"unit\"] == unit\n    ]\n",
-    "celeriac_host/facts/unit.py": "\"\"\"One systemd unit: its definition, its state, its processes, its memory.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport stat\nimport time\nfrom typing import Any, Iterable\n\nfrom celeriac_host import limits, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.files import file_fact\nfrom celeriac_host.processes import Process\nfrom celeriac_host.system import System\n\nSUFFIXES = (\"service\", \"socket\", \"timer\", \"target\", \"path\", \"mount\", \"slice\", \"scope\", \"swap\")\nFOLDERS = (\"/etc/systemd/system\", \"/run/systemd/system\", \"/usr/lib/systemd/system\")\nSCRIPT_LIMIT_BYTES = 1024\nEXEC_LINE = re.compile(r\"^\\s*Exec[A-Z]\\w*\\s*=(.*(?:\\\\\\n.*)*)\", re.MULTILINE)\nEXEC_PROPERTY = re.compile(r\"Exec(Start|Stop|Reload|Condition)(Pre|Post)?\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    name = full_name(args[\"name\"])\n    seen = show_all(host, name)\n    path = seen.get(\"FragmentPath\", \"\") or _masked_path(name)\n    fragment = file_fact(path) if path else {\"kind\": \"absent\"}\n    drop_ins = [\n        {\"path\": file, \"text\": text}\n        for file in units.split_words(seen.get(\"DropInPaths\", \"\"))\n        for text in [_text(file)]\n        # One that a killed run left is gone with that run's undo, which comes first.\n        if text is not None and not limits.is_hold(file)\n    ]\n    texts = [fragment.get(\"text\") or \"\", *(drop_in[\"text\"] for drop_in in drop_ins)]\n    group = seen.get(\"ControlGroup\", \"\")\n    return {\n        \"name\": seen.get(\"Id\") or name,\n        \"loadState\": seen.get(\"LoadState\", \"not-found\"),\n        \"activeState\": seen.get(\"ActiveState\", \"inactive\"),\n        \"subState\": seen.get(\"SubState\", \"dead\"),\n        \"unitFileState\": seen.get(\"UnitFileState\", \"\"),\n        \"needDaemonReload\": seen.get(\"NeedDaemonReload\") == \"yes\",\n        \"fragmentPath\": path,\n        \"fragment\": fragment,\n        \"dropIns\": drop_ins,\n        \"properties\": seen,\n        \"programs\": {path: _program(path) for path in sorted(_programs(seen, texts))},\n        \"mainPid\": units.number(seen.get(\"MainPID\")) or None,\n        \"processes\": [process_fact(process) for process in units.cgroup_processes(group)],\n        \"memory\": _memory(group),\n        \"activeSince\": instant(seen.get(\"ActiveEnterTimestampMonotonic\")),\n    }\n\n\ndef full_name(name: str) -> str:\n    \"\"\"With its suffix. Raises OperationError for what systemctl would take as a pattern.\"\"\"\n    if not name or re.search(r\"[*?\\[\\]/\\s]\", name):\n        raise OperationError(f\"{name!r} is not the name of a unit, e.g. celery-worker.service\")\n    return name if name.rpartition(\".\")[2] in SUFFIXES else name + \".service\"\n\n\ndef show_all(host: System, name: str) -> dict[str, str]:\n    \"\"\"Every property, empty ones too; what does not exist has its LoadState.\"\"\"\n    done = host.run([\"systemctl\", \"show\", \"--all\", \"--no-pager\", \"--\", name], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = units.PROPERTY.fullmatch(line)\n        if match is None:\n            # A value that goes on: somebody put a line break in it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last = match.group(1)\n        found[last] = f\"{found[last]}\\n{match.group(2)}\" if last in found else match.group(2)\n    return found\n\n\ndef instant(monotonic_us: str | None) -> float | None:\n    \"\"\"A `…TimestampMonotonic` as seconds since 1970 by the clock as it is now; None for never.\"\"\"\n    since_boot = units.number(monotonic_us) / 1e6\n    return time.time() - (time.monotonic() - since_boot) if since_boot else None\n\n\ndef process_fact(process: Process) -> dict[str, Any]:\n    return {\n        \"pid\": process.pid,\n        \"parentPid\": process.parent,\n        \"state\": process.state,\n        \"user\": process.user,\n        \"residentBytes\": process.resident_bytes,\n        \"argv\": list(process.argv),\n        \"startTicks\": process.start_ticks,\n    }\n\n\ndef _masked_path(name: str) -> str:\n    \"\"\"systemctl does not tell where a unit is masked.\"\"\"\n    paths = (os.path.join(folder, name) for folder in FOLDERS)\n    return next((path for path in paths if os.path.lexists(path)), \"\")\n\n\ndef _text(path: str) -> str | None:\n    try:\n        with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n            return file.read()\n    except OSError:\n        return None\n\n\ndef _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:\n    \"\"\"Each absolute path among the words of the Exec lines, as loaded and as written.\"\"\"\n    lines = [value for name, value in seen.items() if EXEC_PROPERTY.fullmatch(name)]\n    for text in texts:\n        lines += (match.replace(\"\\\\\\n\", \" \") for match in EXEC_LINE.findall(text))\n    words = re.findall(r\"[^\\s\\\"';=]+\", \" \".join(lines))\n    return {path for path in (word.lstrip(\"-@:+!\") for word in words) if path.startswith(\"/\")}\n\n\ndef _program(path: str) -> dict[str, Any]:\n    try:\n        if not stat.S_ISREG(os.stat(path).st_mode):\n            return {\"exists\": True, \"shebang\": None, \"script\": None}\n        with open(path, \"rb\") as file:\n            start = file.read(SCRIPT_LIMIT_BYTES)\n    except (OSError, ValueError):\n        return {\"exists\": os.path.lexists(path), \"shebang\": None, \"script\": None}\n    if not start.startswith(b\"#!\"):\n        return {\"exists\": True, \"shebang\": None, \"script\": None}\n    script = start.decode(\"utf-8\", \"replace\")\n    return {\"exists\": True, \"shebang\": script.partition(\"\\n\")[0], \"script\": script}\n\n\ndef _memory(group: str) -> dict[str, Any] | None:\n    \"\"\"The unified hierarchy's counters; None on cgroup version 1, or when nothing runs.\"\"\"\n    folder = units.cgroup_folder(group)\n    if folder is None:\n        return None\n    current = _text(os.path.join(folder, \"memory.current\"))\n    if current is None:\n        return None\n    peak = _text(os.path.join(folder, \"memory.peak\"))\n    events = _text(os.path.join(folder, \"memory.events\")) or \"\"\n    rows = [line.split() for line in events.splitlines()]\n    return {\n        \"currentBytes\": int(current),\n        \"peakBytes\": None if peak is None else int(peak),\n        \"events\": {row[0]: int(row[1]) for row in rows if len(row) == 2},\n    }\n",
+    "celeriac_host/facts/transactions.py": "\"\"\"What Celeriac did on this host, as far as it is remembered.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.journal import remembered\nfrom celeriac_host.system import System\n\nFIELDS = (\"id\", \"action\", \"holder\", \"startedAt\", \"state\", \"undoneBy\", \"undoneWhy\")\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    unit = args.get(\"unit\")\n    return [\n        {name: each[name] for name in FIELDS}\n        for each in remembered(host.state)\n        if unit is None or each[\"unit\"] == unit\n    ]\n",
+    "celeriac_host/facts/unit.py": "\"\"\"One systemd unit: its definition, its state, its processes, its memory.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport stat\nimport time\nfrom typing import Any, Iterable\n\nfrom celeriac_host import limits, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.files import file_fact\nfrom celeriac_host.processes import Process\nfrom celeriac_host.system import System\n\nSUFFIXES = (\"service\", \"socket\", \"timer\", \"target\", \"path\", \"mount\", \"slice\", \"scope\", \"swap\")\nFOLDERS = (\"/etc/systemd/system\", \"/run/systemd/system\", \"/usr/lib/systemd/system\")\nSCRIPT_LIMIT_BYTES = 1024\nEXEC_LINE = re.compile(r\"^\\s*Exec[A-Z]\\w*\\s*=(.*(?:\\\\\\n.*)*)\", re.MULTILINE)\nEXEC_PROPERTY = re.compile(r\"Exec(Start|Stop|Reload|Condition)(Pre|Post)?\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    name = full_name(args[\"name\"])\n    seen = show_all(host, name)\n    path = seen.get(\"FragmentPath\", \"\") or _masked_path(name)\n    fragment = file_fact(path) if path else {\"kind\": \"absent\"}\n    drop_ins = [\n        {\"path\": file, \"text\": text}\n        for file in units.split_words(seen.get(\"DropInPaths\", \"\"))\n        for text in [_text(file)]\n        # One that a killed run left is gone with that run's undo, which comes first.\n        if text is not None and not limits.is_hold(file)\n    ]\n    texts = [fragment.get(\"text\") or \"\", *(drop_in[\"text\"] for drop_in in drop_ins)]\n    group = seen.get(\"ControlGroup\", \"\")\n    return {\n        \"name\": seen.get(\"Id\") or name,\n        \"loadState\": seen.get(\"LoadState\", \"not-found\"),\n        \"activeState\": seen.get(\"ActiveState\", \"inactive\"),\n        \"subState\": seen.get(\"SubState\", \"dead\"),\n        \"unitFileState\": seen.get(\"UnitFileState\", \"\"),\n        \"needDaemonReload\": seen.get(\"NeedDaemonReload\") == \"yes\",\n        \"fragmentPath\": path,\n        \"fragment\": fragment,\n        \"dropIns\": drop_ins,\n        \"properties\": seen,\n        \"programs\": {path: _program(path) for path in sorted(_programs(seen, texts))},\n        \"mainPid\": units.number(seen.get(\"MainPID\")) or None,\n        \"processes\": [process_fact(process) for process in units.cgroup_processes(group)],\n        \"memory\": _memory(group),\n        \"activeSince\": instant(seen.get(\"ActiveEnterTimestampMonotonic\")),\n        \"exposure\": units.exposure(host, name) if args.get(\"exposure\") else None,\n    }\n\n\ndef full_name(name: str) -> str:\n    \"\"\"With its suffix. Raises OperationError for what systemctl would take as a pattern.\"\"\"\n    if not name or re.search(r\"[*?\\[\\]/\\s]\", name):\n        raise OperationError(f\"{name!r} is not the name of a unit, e.g. celery-worker.service\")\n    return name if name.rpartition(\".\")[2] in SUFFIXES else name + \".service\"\n\n\ndef show_all(host: System, name: str) -> dict[str, str]:\n    \"\"\"Every property, empty ones too; what does not exist has its LoadState.\"\"\"\n    done = host.run([\"systemctl\", \"show\", \"--all\", \"--no-pager\", \"--\", name], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = units.PROPERTY.fullmatch(line)\n        if match is None:\n            # A value that goes on: somebody put a line break in it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last = match.group(1)\n        found[last] = f\"{found[last]}\\n{match.group(2)}\" if last in found else match.group(2)\n    return found\n\n\ndef instant(monotonic_us: str | None) -> float | None:\n    \"\"\"A `…TimestampMonotonic` as seconds since 1970 by the clock as it is now; None for never.\"\"\"\n    since_boot = units.number(monotonic_us) / 1e6\n    return time.time() - (time.monotonic() - since_boot) if since_boot else None\n\n\ndef process_fact(process: Process) -> dict[str, Any]:\n    return {\n        \"pid\": process.pid,\n        \"parentPid\": process.parent,\n        \"state\": process.state,\n        \"user\": process.user,\n        \"residentBytes\": process.resident_bytes,\n        \"argv\": list(process.argv),\n        \"startTicks\": process.start_ticks,\n    }\n\n\ndef _masked_path(name: str) -> str:\n    \"\"\"systemctl does not tell where a unit is masked.\"\"\"\n    paths = (os.path.join(folder, name) for folder in FOLDERS)\n    return next((path for path in paths if os.path.lexists(path)), \"\")\n\n\ndef _text(path: str) -> str | None:\n    try:\n        with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n            return file.read()\n    except OSError:\n        return None\n\n\ndef _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:\n    \"\"\"Each absolute path among the words of the Exec lines, as loaded and as written.\"\"\"\n    lines = [value for name, value in seen.items() if EXEC_PROPERTY.fullmatch(name)]\n    for text in texts:\n        lines += (match.replace(\"\\\\\\n\", \" \") for match in EXEC_LINE.findall(text))\n    words = re.findall(r\"[^\\s\\\"';=]+\", \" \".join(lines))\n    return {path for path in (word.lstrip(\"-@:+!\") for word in words) if path.startswith(\"/\")}\n\n\ndef _program(path: str) -> dict[str, Any]:\n    try:\n        if not stat.S_ISREG(os.stat(path).st_mode):\n            return {\"exists\": True, \"shebang\": None, \"script\": None}\n        with open(path, \"rb\") as file:\n            start = file.read(SCRIPT_LIMIT_BYTES)\n    except (OSError, ValueError):\n        return {\"exists\": os.path.lexists(path), \"shebang\": None, \"script\": None}\n    if not start.startswith(b\"#!\"):\n        return {\"exists\": True, \"shebang\": None, \"script\": None}\n    script = start.decode(\"utf-8\", \"replace\")\n    return {\"exists\": True, \"shebang\": script.partition(\"\\n\")[0], \"script\": script}\n\n\ndef _memory(group: str) -> dict[str, Any] | None:\n    \"\"\"The unified hierarchy's counters; None on cgroup version 1, or when nothing runs.\"\"\"\n    folder = units.cgroup_folder(group)\n    if folder is None:\n        return None\n    current = _text(os.path.join(folder, \"memory.current\"))\n    if current is None:\n        return None\n    peak = _text(os.path.join(folder, \"memory.peak\"))\n    events = _text(os.path.join(folder, \"memory.events\")) or \"\"\n    rows = [line.split() for line in events.splitlines()]\n    return {\n        \"currentBytes\": int(current),\n        \"peakBytes\": None if peak is None else int(peak),\n        \"events\": {row[0]: int(row[1]) for row in rows if len(row) == 2},\n    }\n",
     "celeriac_host/facts/workers.py": "\"\"\"Processes whose command line is that of a Celery worker, wherever they run.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport time\nfrom typing import Any, Sequence\n\nfrom celeriac_host import processes\nfrom celeriac_host.facts.unit import process_fact\nfrom celeriac_host.system import System\n\nINTERPRETER = re.compile(r\"(python|pypy)[0-9.]*[a-z]*\")\nMODULE = re.compile(r\"celery(\\.__main__|\\.bin\\.(celery|worker))?\")\n# What setproctitle makes of a worker: `[celeryd: celery@host:MainProcess] -active- (…)`.\nTITLE = re.compile(r\"\\[celeryd: .+\\]\")\n# Options that stand before the sub-command and take the next word as their value.\nINTERPRETER_VALUES = (\"-W\", \"-X\", \"-Q\", \"--check-hash-based-pycs\")\nCELERY_VALUES = (\n    \"-A\",\n    \"--app\",\n    \"-b\",\n    \"--broker\",\n    \"--result-backend\",\n    \"--loader\",\n    \"--config\",\n    \"--workdir\",\n)\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    with open(\"/proc/uptime\", encoding=\"ascii\") as file:\n        booted = time.time() - float(file.read().split()[0])\n    return [\n        {\n            **process_fact(process),\n            \"cgroup\": processes.control_group(process.pid) or \"\",\n            \"workingDirectory\": _working_directory(process.pid),\n            \"startedAt\": booted + process.start_ticks / processes.TICKS_PER_SECOND,\n        }\n        for process in processes.read_all()\n        if process.pid != os.getpid() and is_worker(process.argv)\n    ]\n\n\ndef is_worker(argv: Sequence[str]) -> bool:\n    \"\"\"By its words alone: Celery as the program, `worker` as its sub-command.\n\n    A shell, sudo or ssh that carries such a line is another program and does not match.\n    \"\"\"\n    if not argv:\n        return False\n    if TITLE.match(argv[0]):\n        return True\n    program = os.path.basename(argv[0])\n    rest = list(argv[1:])\n    if INTERPRETER.fullmatch(program):\n        program, rest = _script(rest)\n    if program == \"celeryd\":\n        return True\n    return program == \"celery\" and _sub_command(rest) == \"worker\"\n\n\ndef _script(words: list[str]) -> tuple[str, list[str]]:\n    \"\"\"What an interpreter runs, and the words after it; `-c` text is nobody's worker.\"\"\"\n    at = 0\n    while at < len(words):\n        word = words[at]\n        if word == \"-m\" and at + 1 < len(words):\n            known = MODULE.fullmatch(words[at + 1])\n            return (\"celery\" if known else \"\"), words[at + 2 :]\n        if word in (\"-c\", \"-\"):\n            return \"\", []\n        if not word.startswith(\"-\"):\n            return os.path.basename(word), words[at + 1 :]\n        at += 2 if word in INTERPRETER_VALUES else 1\n    return \"\", []\n\n\ndef _sub_command(words: list[str]) -> str:\n    at = 0\n    while at < len(words):\n        if not words[at].startswith(\"-\"):\n            return words[at]\n        at += 2 if words[at] in CELERY_VALUES else 1\n    return \"\"\n\n\ndef _working_directory(pid: int) -> str | None:\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\")\n    except OSError:\n        return None\n",
-    "celeriac_host/files.py": "\"\"\"Files: read, compared, written whole and durably, kept aside and put back.\"\"\"\n\nfrom __future__ import annotations\n\nimport contextlib\nimport errno\nimport hashlib\nimport os\nimport stat\nfrom contextlib import suppress\nfrom typing import NamedTuple\n\nfrom celeriac_host.errors import OperationError\n\n\nclass Found(NamedTuple):\n    \"\"\"A regular file as it is now.\"\"\"\n\n    content: bytes\n    mode: int\n    uid: int\n    gid: int\n    modified_ns: int\n\n    @property\n    def sha256(self) -> str:\n        return sha256(self.content)\n\n\ndef sha256(content: bytes) -> str:\n    return hashlib.sha256(content).hexdigest()\n\n\ndef sha256_of(path: str) -> str:\n    \"\"\"Of a file of any size.\"\"\"\n    digest = hashlib.sha256()\n    with open(path, \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            digest.update(piece)\n    return digest.hexdigest()\n\n\ndef find(path: str) -> Found | None:\n    \"\"\"None when there is nothing; OperationError for what is not a regular file.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    except FileNotFoundError:\n        return None\n    except OSError as error:\n        if error.errno == errno.ELOOP:\n            raise OperationError(\n                f\"{path} is a symbolic link to {os.readlink(path)}; expected a regular file\"\n            ) from None\n        raise OperationError(f\"{path} can't be read: {error.strerror}\") from None\n    about = os.fstat(handle)\n    if not stat.S_ISREG(about.st_mode):\n        os.close(handle)\n        raise OperationError(f\"{path} is not a regular file; expected one\")\n    with os.fdopen(handle, \"rb\") as file:\n        return Found(\n            file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns\n        )\n\n\ndef write(\n    path: str, content: bytes, mode: int, uid: int, gid: int, modified_ns: int | None = None\n) -> None:\n    \"\"\"Whole or not at all: a new file beside it, made durable, then renamed over it.\"\"\"\n    folder, name = os.path.split(path)\n    beside = os.path.join(folder, f\".{name}.celeriac-{os.getpid()}\")\n    _unlink(beside)\n    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)\n    try:\n        with os.fdopen(handle, \"wb\") as file:\n            file.write(content)\n            file.flush()\n            os.fchown(file.fileno(), uid, gid)\n            os.fchmod(file.fileno(), mode)\n            _copy_labels(path, beside)\n            if modified_ns is not None:\n                os.utime(file.fileno(), ns=(modified_ns, modified_ns))\n            os.fsync(file.fileno())\n        os.rename(beside, path)\n    except BaseException as error:\n        _unlink(beside)\n        if isinstance(error, OSError):\n            error.filename = path\n        raise\n    sync_folder(folder)\n\n\ndef overwrite(path: str, found: Found) -> None:\n    \"\"\"In place: takes no new blocks, for when the disk is full.\"\"\"\n    with open(path, \"r+b\") as file:\n        file.write(found.content)\n        file.truncate()\n        os.fchown(file.fileno(), found.uid, found.gid)\n        os.fchmod(file.fileno(), found.mode)\n        file.flush()\n        os.utime(file.fileno(), ns=(found.modified_ns, found.modified_ns))\n        os.fsync(file.fileno())\n\n\ndef remove(path: str) -> None:\n    \"\"\"Durably; nothing there is fine too.\"\"\"\n    if os.path.lexists(path):\n        _unlink(path)\n        sync_folder(os.path.dirname(path))\n\n\ndef make_folders(folder: str) -> None:\n    os.makedirs(folder, 0o755, exist_ok=True)\n\n\ndef missing_folders(folder: str) -> list[str]:\n    \"\"\"Those that would have to be made, innermost first.\"\"\"\n    missing = []\n    while not os.path.lexists(folder):\n        missing.append(folder)\n        folder = os.path.dirname(folder)\n    return missing\n\n\ndef remove_folders(folders: list[str]) -> None:\n    \"\"\"Those that are empty; the rest are in use by somebody.\"\"\"\n    for folder in folders:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n\n\ndef remove_tree(folder: str) -> None:\n    \"\"\"As far as that goes; symbolic links are not followed.\"\"\"\n    for path, folders, names in os.walk(folder, topdown=False):\n        for each in (*folders, *names):\n            whole = os.path.join(path, each)\n            with suppress(OSError):\n                (os.unlink if each in names or os.path.islink(whole) else os.rmdir)(whole)\n    with suppress(OSError):\n        os.rmdir(folder)\n\n\ndef sync_folder(folder: str) -> None:\n    handle = os.open(folder or \"/\", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n\n\ndef _unlink(path: str) -> None:\n    with contextlib.suppress(FileNotFoundError):\n        os.unlink(path)\n\n\ndef _copy_labels(source: str, target: str) -> None:\n    \"\"\"SELinux labels and the like go with the name, not with the content.\"\"\"\n    labels: dict[str, bytes] = {}\n    try:\n        labels = {name: os.getxattr(source, name) for name in os.listxattr(source)}\n        for name, value in labels.items():\n            os.setxattr(target, name, value)\n    except OSError:\n        return\n",
+    "celeriac_host/files.py": "\"\"\"Files: read, compared, written whole and durably, kept aside and put back.\"\"\"\n\nfrom __future__ import annotations\n\nimport contextlib\nimport errno\nimport glob\nimport hashlib\nimport os\nimport stat\nfrom contextlib import suppress\nfrom typing import NamedTuple\n\nfrom celeriac_host.errors import OperationError\n\n\nclass Found(NamedTuple):\n    \"\"\"A regular file as it is now.\"\"\"\n\n    content: bytes\n    mode: int\n    uid: int\n    gid: int\n    modified_ns: int\n\n    @property\n    def sha256(self) -> str:\n        return sha256(self.content)\n\n\ndef sha256(content: bytes) -> str:\n    return hashlib.sha256(content).hexdigest()\n\n\ndef sha256_of(path: str) -> str:\n    \"\"\"Of a file of any size.\"\"\"\n    digest = hashlib.sha256()\n    with open(path, \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            digest.update(piece)\n    return digest.hexdigest()\n\n\ndef find(path: str) -> Found | None:\n    \"\"\"None when there is nothing; OperationError for what is not a regular file.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    except FileNotFoundError:\n        return None\n    except OSError as error:\n        if error.errno == errno.ELOOP:\n            raise OperationError(\n                f\"{path} is a symbolic link to {os.readlink(path)}; expected a regular file\"\n            ) from None\n        raise OperationError(f\"{path} can't be read: {error.strerror}\") from None\n    about = os.fstat(handle)\n    if not stat.S_ISREG(about.st_mode):\n        os.close(handle)\n        raise OperationError(f\"{path} is not a regular file; expected one\")\n    with os.fdopen(handle, \"rb\") as file:\n        return Found(\n            file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns\n        )\n\n\ndef write(\n    path: str, content: bytes, mode: int, uid: int, gid: int, modified_ns: int | None = None\n) -> None:\n    \"\"\"Whole or not at all: a new file beside it, made durable, then renamed over it.\"\"\"\n    folder, name = os.path.split(path)\n    beside = os.path.join(folder, f\".{name}.celeriac-{os.getpid()}\")\n    _unlink(beside)\n    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)\n    try:\n        with os.fdopen(handle, \"wb\") as file:\n            file.write(content)\n            file.flush()\n            os.fchown(file.fileno(), uid, gid)\n            os.fchmod(file.fileno(), mode)\n            _copy_labels(path, beside)\n            if modified_ns is not None:\n                os.utime(file.fileno(), ns=(modified_ns, modified_ns))\n            os.fsync(file.fileno())\n        os.rename(beside, path)\n    except BaseException as error:\n        _unlink(beside)\n        if isinstance(error, OSError):\n            error.filename = path\n        raise\n    sync_folder(folder)\n\n\ndef overwrite(path: str, found: Found) -> None:\n    \"\"\"In place: takes no new blocks, for when the disk is full.\"\"\"\n    with open(path, \"r+b\") as file:\n        file.write(found.content)\n        file.truncate()\n        os.fchown(file.fileno(), found.uid, found.gid)\n        os.fchmod(file.fileno(), found.mode)\n        file.flush()\n        os.utime(file.fileno(), ns=(found.modified_ns, found.modified_ns))\n        os.fsync(file.fileno())\n\n\ndef remove(path: str) -> None:\n    \"\"\"Durably; nothing there is fine too.\"\"\"\n    if os.path.lexists(path):\n        _unlink(path)\n        sync_folder(os.path.dirname(path))\n\n\ndef remove_byte_code(path: str) -> None:\n    \"\"\"What Python left of a module that is gone; whoever imported it wrote that.\"\"\"\n    folder, name = os.path.split(path)\n    stem, ending = os.path.splitext(name)\n    if ending != \".py\":\n        return\n    cache = os.path.join(folder, \"__pycache__\")\n    for each in glob.glob(os.path.join(glob.escape(cache), glob.escape(stem) + \".*.pyc\")):\n        _unlink(each)\n    remove_folders([cache])\n\n\ndef make_folders(folder: str) -> None:\n    os.makedirs(folder, 0o755, exist_ok=True)\n\n\ndef missing_folders(folder: str) -> list[str]:\n    \"\"\"Those that would have to be made, innermost first.\"\"\"\n    missing = []\n    while not os.path.lexists(folder):\n        missing.append(folder)\n        folder = os.path.dirname(folder)\n    return missing\n\n\ndef remove_folders(folders: list[str]) -> None:\n    \"\"\"Those that are empty; the rest are in use by somebody.\"\"\"\n    for folder in folders:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n\n\ndef remove_tree(folder: str) -> None:\n    \"\"\"As far as that goes; symbolic links are not followed.\"\"\"\n    for path, folders, names in os.walk(folder, topdown=False):\n        for each in (*folders, *names):\n            whole = os.path.join(path, each)\n            with suppress(OSError):\n                (os.unlink if each in names or os.path.islink(whole) else os.rmdir)(whole)\n    with suppress(OSError):\n        os.rmdir(folder)\n\n\ndef sync_folder(folder: str) -> None:\n    handle = os.open(folder or \"/\", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n\n\ndef _unlink(path: str) -> None:\n    with contextlib.suppress(FileNotFoundError):\n        os.unlink(path)\n\n\ndef _copy_labels(source: str, target: str) -> None:\n    \"\"\"SELinux labels and the like go with the name, not with the content.\"\"\"\n    labels: dict[str, bytes] = {}\n    try:\n        labels = {name: os.getxattr(source, name) for name in os.listxattr(source)}\n        for name, value in labels.items():\n            os.setxattr(target, name, value)\n    except OSError:\n        return\n",
+    "celeriac_host/git.py": "\"\"\"git on a checkout, always as its owner: no hooks, no network, no setting of ours left behind.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nfrom typing import Any, BinaryIO, Mapping, NamedTuple\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import Completed, Identity, System, Tick, identity\n\n# Whatever the repository, its owner or the host has configured.\nSETTINGS = (\n    \"core.hooksPath=/dev/null\",\n    \"core.fsmonitor=false\",\n    \"core.quotePath=false\",\n    \"protocol.allow=never\",\n    \"gc.auto=0\",\n    \"maintenance.auto=false\",\n    \"submodule.recurse=false\",\n)\n# The environment of a command is small and ours, so that no GIT_* of anybody is in it.\nENVIRONMENT = {\n    \"GIT_TERMINAL_PROMPT\": \"0\",\n    \"GIT_NO_LAZY_FETCH\": \"1\",\n    \"GIT_EDITOR\": \"true\",\n    \"GIT_AUTHOR_NAME\": \"Celeriac\",\n    \"GIT_AUTHOR_EMAIL\": \"celeriac@localhost\",\n    \"GIT_COMMITTER_NAME\": \"Celeriac\",\n    \"GIT_COMMITTER_EMAIL\": \"celeriac@localhost\",\n}\nOUTPUT_LIMIT_BYTES = 64 * 1024 * 1024\nNOTE_SECONDS = 5.0\nFULL_BYTES = 1024 * 1024\nCOMMIT = re.compile(r\"[0-9a-f]{40}|[0-9a-f]{64}\")\n\n\nclass Checkout(NamedTuple):\n    \"\"\"A working tree; `owner` is who owns its top folder.\"\"\"\n\n    path: str\n    owner: Identity\n\n\nclass Change(NamedTuple):\n    \"\"\"A path that differs between two commits; an object of zeros is nothing there.\"\"\"\n\n    path: str\n    status: str\n    old_mode: str\n    new_mode: str\n    old: str\n    new: str\n\n\ndef find(directory: str) -> Checkout | None:\n    \"\"\"The working tree that a folder is in, looked for upwards; None when it is in none.\"\"\"\n    path = os.path.realpath(directory)\n    while not os.path.lexists(os.path.join(path, \".git\")):\n        if path == os.path.dirname(path):\n            return None\n        path = os.path.dirname(path)\n    return Checkout(path, identity(str(os.stat(path).st_uid)))\n\n\ndef require(path: str) -> Checkout:\n    \"\"\"The working tree whose top folder this is. Raises OperationError.\"\"\"\n    found = find(path) if os.path.isdir(path) else None\n    if found is None or found.path != os.path.realpath(path):\n        raise OperationError(f\"{path} is not the top folder of a git checkout\")\n    return found\n\n\ndef run(\n    host: System,\n    checkout: Checkout,\n    *words: str,\n    timeout: float = 120.0,\n    check: bool = True,\n    input: bytes | None = None,\n    stdin: BinaryIO | None = None,\n    env: Mapping[str, str] | None = None,\n) -> Completed:\n    \"\"\"`git WORDS` in the checkout as its owner. Raises OperationError, RunnerGone.\"\"\"\n    argv = [\"git\", *(part for each in SETTINGS for part in (\"-c\", each)), *words]\n    told = f\"{checkout.path}: git {words[0]}\"\n    try:\n        done = host.run(\n            argv,\n            timeout=timeout,\n            input=input,\n            stdin=stdin,\n            user=checkout.owner,\n            cwd=checkout.path,\n            env={**ENVIRONMENT, **(env or {})},\n            check=False,\n            limit_bytes=OUTPUT_LIMIT_BYTES,\n            tick=Tick(NOTE_SECONDS, lambda: host.note(f\"{told} is at work\")),\n        )\n    except OperationError as error:\n        raise OperationError(f\"{told}: {error.message}\", evidence=error.evidence) from None\n    short = [\"git\", *words[:6]]\n    if done.truncated:\n        raise OperationError(f\"{told} said more than {OUTPUT_LIMIT_BYTES} bytes\", ran=short)\n    if check and done.code != 0:\n        lines = done.lines()\n        # git says of a full disk only that it could not write.\n        full = shutil.disk_usage(checkout.path).free < FULL_BYTES\n        raise OperationError(\n            f\"{told} failed: {'No space left on device: ' if full else ''}\"\n            f\"{_essence(lines, done.code)}\",\n            ran=short,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n    return done\n\n\ndef line(host: System, checkout: Checkout, *words: str, check: bool = True) -> str:\n    \"\"\"The one line that a command prints; empty when it fails and `check` is False.\"\"\"\n    done = run(host, checkout, *words, check=check)\n    return done.out.strip() if done.code == 0 else \"\"\n\n\ndef head(host: System, checkout: Checkout) -> str:\n    \"\"\"The commit that is checked out. Raises OperationError for a repository without one.\"\"\"\n    found = line(host, checkout, \"rev-parse\", \"--verify\", \"-q\", \"HEAD^{commit}\", check=False)\n    if not found:\n        # Says why, where git knows better.\n        run(host, checkout, \"rev-parse\", \"--git-dir\")\n        raise OperationError(f\"{checkout.path} has no commit checked out\")\n    return found\n\n\ndef branch(host: System, checkout: Checkout) -> str | None:\n    return line(host, checkout, \"symbolic-ref\", \"-q\", \"--short\", \"HEAD\", check=False) or None\n\n\ndef has_whole(host: System, checkout: Checkout, commit: str) -> bool:\n    \"\"\"Whether the commit is there with all that hangs on it.\"\"\"\n    known = run(host, checkout, \"cat-file\", \"-e\", commit + \"^{commit}\", check=False)\n    if known.code != 0:\n        return False\n    walk = [\"rev-list\", \"--objects\", \"--quiet\", commit, \"--not\", \"--all\"]\n    return run(host, checkout, *walk, check=False, timeout=600).code == 0\n\n\ndef dirty(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Tracked files that are not as they were committed.\"\"\"\n    words = [\"status\", \"--porcelain=v1\", \"-z\", \"--untracked-files=no\", \"--no-renames\"]\n    # Looking must not write: the index is refreshed by somebody else.\n    done = run(host, checkout, *words, env={\"GIT_OPTIONAL_LOCKS\": \"0\"}, timeout=300)\n    return sorted(entry[3:] for entry in done.out.split(\"\\0\") if entry)\n\n\ndef changes(host: System, checkout: Checkout, old: str, new: str) -> list[Change]:\n    words = [\"diff-tree\", \"-r\", \"-z\", \"--raw\", \"--no-renames\", \"--no-abbrev\", old, new]\n    fields = run(host, checkout, *words, timeout=300).out.split(\"\\0\")\n    found = []\n    for about, path in zip(fields[::2], fields[1::2]):\n        old_mode, new_mode, old_object, new_object, status = about.lstrip(\":\").split(\" \")\n        if \"\\ufffd\" in path:\n            raise OperationError(f\"{checkout.path}: a file's name is not UTF-8: {path}\")\n        found.append(Change(path, status[0], old_mode, new_mode, old_object, new_object))\n    return found\n\n\ndef locks(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Files that are there while some git writes; one that was killed leaves them behind.\"\"\"\n    name = branch(host, checkout)\n    words = [\"index.lock\", \"HEAD.lock\", *([f\"refs/heads/{name}.lock\"] if name else [])]\n    found = [line(host, checkout, \"rev-parse\", \"--git-path\", each) for each in words]\n    paths = [os.path.join(checkout.path, each) for each in found]\n    return [path for path in paths if os.path.lexists(path)]\n\n\ndef require_commit(value: Any) -> str:\n    if not isinstance(value, str) or not COMMIT.fullmatch(value):\n        raise OperationError(f\"{value!r} is not the whole name of a commit\")\n    return value\n\n\ndef short(commit: str) -> str:\n    return commit[:7]\n\n\ndef _essence(lines: list[str], code: int) -> str:\n    \"\"\"git names what went wrong first, and then gives advice.\"\"\"\n    said = [each for each in lines if each.startswith((\"fatal: \", \"error: \"))]\n    return (said or lines or [f\"exit code {code}\"])[0]\n",
+    "celeriac_host/guard.py": "\"\"\"Looks after a host that nobody is connected to: a timer, enabled only while there is a reason.\n\nThe reasons: a transaction that is open (its work may die, the machine may reboot in the middle), a\nrelease that nobody confirmed yet, a roll-back on its way. Each tick does what is due, and takes the\ntimer away when nothing is left to look after.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host import files, program, releases, units\nfrom celeriac_host.journal import remembered\nfrom celeriac_host.system import System\n\nNAME = \"celeriac-guard\"\nFOLDER = \"/etc/systemd/system\"\nWANTS = \"timers.target.wants\"\nTICK_SECONDS = 20\n\nSERVICE = \"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: finish what was cut short, put back what nobody confirmed\nAfter=network.target redis.service redis-server.service\n\n[Service]\nType=oneshot\nExecStart=%s\nTimeoutStartSec=infinity\n# It may be busy putting a worker back, which takes as long as its tasks do.\nTimeoutStopSec=10min\n\"\"\"\n\nTIMER = f\"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: the tick of {NAME}.service\n\n[Timer]\nOnActiveSec={TICK_SECONDS}\nOnUnitInactiveSec={TICK_SECONDS}\nAccuracySec=1\n\n[Install]\nWantedBy=timers.target\n\"\"\"\n\n\ndef arm(host: System) -> None:\n    \"\"\"Before the first change: durable, and running. Raises OSError, OperationError.\"\"\"\n    program.install(host.state)\n    command = \" \".join(program.command(host.state, [\"guard\"]))\n    _put(f\"{NAME}.service\", SERVICE % command)\n    _put(f\"{NAME}.timer\", TIMER)\n    link = _link()\n    os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)\n    if not os.path.lexists(link):\n        os.symlink(os.path.join(FOLDER, f\"{NAME}.timer\"), link)\n        files.sync_folder(os.path.dirname(link))\n    # No daemon-reload: it would also read what others have changed, and not yet meant to be read.\n    units.control(host, \"start\", \"--\", f\"{NAME}.timer\")\n\n\ndef disarm(host: System) -> bool:\n    \"\"\"Unless there is still a reason. Never in the way: the next tick tries again.\"\"\"\n    if has_reason(host):\n        return False\n    with suppress(Exception):\n        files.remove(_link())\n        units.control(host, \"stop\", \"--no-block\", \"--\", f\"{NAME}.timer\")\n    return True\n\n\ndef has_reason(host: System) -> bool:\n    return bool(\n        releases.rolling_now(host.state)\n        or releases.all_awaiting(host.state)\n        or any(each[\"state\"] == \"open\" for each in remembered(host.state))\n    )\n\n\ndef is_armed() -> bool:\n    return os.path.lexists(_link())\n\n\ndef tell_next(waiting: dict[str, Any]) -> str:\n    minutes = float(waiting[\"withinSeconds\"]) / 60\n    return f\"it was not confirmed within {minutes:g} min\"\n\n\ndef _put(name: str, text: str) -> None:\n    path = os.path.join(FOLDER, name)\n    found = files.find(path)\n    if found is None or found.content != text.encode(\"utf-8\"):\n        files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n\n\ndef _link() -> str:\n    return os.path.join(FOLDER, WANTS, f\"{NAME}.timer\")\n",
+    "celeriac_host/incoming.py": "\"\"\"What a run sends before its plan is applied: stored whole, known by its SHA-256, soon forgotten.\n\nKept under /var/lib/celeriac/incoming, for root alone. A piece says where it belongs, so that a\npiece that came twice, or not at all, is noticed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport os\nimport re\nimport shutil\nimport stat\nimport time\nfrom contextlib import suppress\nfrom typing import Any, BinaryIO\n\nfrom celeriac_host import files\nfrom celeriac_host.errors import Fault, OperationError, describe\nfrom celeriac_host.system import System\n\nFOLDER = \"incoming\"\nLIMIT_BYTES = 512 * 1024 * 1024\n# Left free: for the journal, the database and the logs of others.\nMARGIN_BYTES = 32 * 1024 * 1024\nKEEP = 3\n# Nobody sends for so long.\nSTALE_SECONDS = 6 * 3600\n\n\ndef receive(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"One of `begin`, `piece` and `end`. Raises Fault; then nothing of it is left.\"\"\"\n    digest = message.get(\"sha256\")\n    if not isinstance(digest, str) or not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise Fault(\"what is sent is named by its SHA-256, in 64 hexadecimal digits\")\n    folder = os.path.join(host.state, FOLDER)\n    part = os.path.join(folder, f\"{digest}.{os.getpid()}.part\")\n    try:\n        if message[\"step\"] == \"begin\":\n            return _begin(folder, digest, part, int(message[\"sizeBytes\"]))\n        if message[\"step\"] == \"piece\":\n            return _append(part, int(message[\"offset\"]), base64.b64decode(message[\"data\"]))\n        if message[\"step\"] == \"end\":\n            return _end(folder, digest, part)\n    except OSError as error:\n        _drop(part)\n        raise Fault(\n            f\"{describe(error).partition(' (')[0]}, while {folder} took in what was sent; \"\n            \"nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        ) from None\n    raise Fault(f\"a step of receive is begin, piece or end, not {message['step']!r}\")\n\n\ndef open_whole(digest: str, host: System) -> BinaryIO:\n    \"\"\"What was received, checked again; closed by the caller. Raises OperationError.\"\"\"\n    if not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise OperationError(f\"{digest!r} is no SHA-256\")\n    path = os.path.join(host.state, FOLDER, digest)\n    try:\n        if files.sha256_of(path) != digest:\n            raise OperationError(f\"{path} is damaged; run again, so that it is sent anew\")\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    except OSError as error:\n        raise OperationError(\n            f\"{path}, which was sent before, can't be read ({error.strerror}); run again\"\n        ) from None\n    return os.fdopen(handle, \"rb\", buffering=0)\n\n\ndef _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:\n    if not 0 < size <= LIMIT_BYTES:\n        raise Fault(\n            f\"{size} bytes were to be sent; at most {LIMIT_BYTES} are taken\",\n            next=\"keep large files out of the repository, or deploy the code by other means\",\n        )\n    _make(folder)\n    _prune(folder, digest)\n    whole = os.path.join(folder, digest)\n    if os.path.lexists(whole):\n        if os.path.isfile(whole) and files.sha256_of(whole) == digest:\n            os.utime(whole)\n            return {\"sizeBytes\": size, \"whole\": True}\n        os.unlink(whole)\n    free = shutil.disk_usage(folder).free\n    if free < size + MARGIN_BYTES:\n        raise Fault(\n            f\"{folder} has {free // 2**20} MiB free; {(size + MARGIN_BYTES) // 2**20} MiB are \"\n            \"needed for what is sent and for the rest of the host; nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        )\n    _drop(part)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    os.close(os.open(part, flags, 0o600))\n    return {\"sizeBytes\": 0, \"whole\": False}\n\n\ndef _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:\n    handle = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        there = os.fstat(handle).st_size\n        if offset != there or there + len(piece) > LIMIT_BYTES:\n            raise Fault(f\"a piece for byte {offset} came where byte {there} was expected\")\n        left = memoryview(piece)\n        while left:\n            left = left[os.write(handle, left) :]\n    finally:\n        os.close(handle)\n    return {\"sizeBytes\": there + len(piece), \"whole\": False}\n\n\ndef _end(folder: str, digest: str, part: str) -> dict[str, Any]:\n    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n        size = os.fstat(handle).st_size\n    finally:\n        os.close(handle)\n    if files.sha256_of(part) != digest:\n        _drop(part)\n        raise Fault(\"what was sent did not arrive whole\", next=\"run again\")\n    os.rename(part, os.path.join(folder, digest))\n    files.sync_folder(folder)\n    return {\"sizeBytes\": size, \"whole\": True}\n\n\ndef _make(folder: str) -> None:\n    os.makedirs(folder, 0o700, exist_ok=True)\n    about = os.lstat(folder)\n    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n        raise Fault(f\"{folder} is not a directory of root; nothing was changed\")\n    for path in (os.path.dirname(folder), folder):\n        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:\n            os.chmod(path, 0o700)\n\n\ndef _prune(folder: str, digest: str) -> None:\n    \"\"\"The newest few stay, and what another run may be sending just now.\"\"\"\n    known = []\n    for name in os.listdir(folder):\n        path = os.path.join(folder, name)\n        with suppress(OSError):\n            known.append((os.lstat(path).st_mtime, name, path))\n    known.sort(reverse=True)\n    whole = [path for _, name, path in known if re.fullmatch(r\"[0-9a-f]{64}\", name)]\n    kept = {os.path.join(folder, digest), *whole[:KEEP]}\n    old = time.time() - STALE_SECONDS\n    for modified, name, path in known:\n        if path not in kept and (path in whole or modified < old or not _is_sent(name)):\n            _drop(path)\n\n\ndef _is_sent(part: str) -> bool:\n    \"\"\"Whether the agent that takes it in still lives.\"\"\"\n    pid = part.split(\".\")[1] if part.count(\".\") == 2 else \"\"\n    return os.path.isdir(f\"/proc/{pid}\") if pid.isdigit() else False\n\n\ndef _drop(path: str) -> None:\n    with suppress(OSError):\n        os.unlink(path)\n",
     "celeriac_host/job_app.py": "\"\"\"Jobs sent by a process of the app's own: its interpreter, user, directory and environment.\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nfrom typing import Any\n\nfrom celeriac_host import units\nfrom celeriac_host.job_lines import Ended, follow\nfrom celeriac_host.system import System\n\n# Beyond the jobs' own time: importing the app, connecting, clearing up.\nMARGIN_SECONDS = 45.0\nSUPPORT_MODULE = \"celeriac_support\"\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport. Raises OperationError, RunnerGone.\"\"\"\n    seen = units.show(host, request[\"unit\"], [\"ActiveState\", \"InvocationID\", \"ExecStart\"])\n    state = seen.get(\"ActiveState\", \"unknown\")\n    if request[\"kind\"] == \"canary\" and (state != \"active\" or not seen.get(\"InvocationID\")):\n        return failed(f\"{request['unit']} is {state}: there is no worker that could answer\")\n    where = units.context(host, request[\"unit\"])\n    paths = [*request[\"pythonPath\"], *filter(None, [where.environment.get(\"PYTHONPATH\")])]\n    listener = _Listener(host)\n    ended = follow(\n        host,\n        [*request[\"interpreter\"], \"-c\", program()],\n        listener.take,\n        timeout=request[\"timeoutSeconds\"] + MARGIN_SECONDS,\n        whom=where.identity,\n        cwd=where.directory,\n        env={**where.environment, **({\"PYTHONPATH\": \":\".join(paths)} if paths else {})},\n        payload=json.dumps({**request, \"invocation\": seen.get(\"InvocationID\", \"\")}).encode(),\n    )\n    report = listener.report\n    if report is None:\n        return failed(_silence(ended, listener.stage, request))\n    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get(\"ExecStart\", \"\"):\n        report[\"problem\"] += f\" ({request['unit']} runs without -I {SUPPORT_MODULE})\"\n    return report\n\n\ndef program() -> str:\n    \"\"\"The text that the app's interpreter runs.\"\"\"\n    name = \"celeriac_host.job_program\"\n    spec = importlib.util.find_spec(name)\n    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(text, str)\n    return text\n\n\ndef failed(problem: str) -> dict[str, Any]:\n    return {\"ok\": False, \"jobs\": [], \"problem\": problem}\n\n\nclass _Listener:\n    \"\"\"What the process tells, line by line.\"\"\"\n\n    def __init__(self, host: System) -> None:\n        self.host = host\n        self.stage = \"starting its interpreter\"\n        self.report: dict[str, Any] | None = None\n\n    def take(self, line: bytes) -> None:\n        try:\n            message = json.loads(line)\n        except ValueError:\n            return\n        if not isinstance(message, dict):\n            return\n        self.stage = message.get(\"stage\", self.stage)\n        self.report = message.get(\"report\", self.report)\n        if \"note\" in message:\n            self.host.note(message[\"note\"])\n\n\ndef _silence(ended: Ended, stage: str, request: dict[str, Any]) -> str:\n    lines = ended.lines()\n    if ended.code is None:\n        limit = request[\"timeoutSeconds\"] + MARGIN_SECONDS\n        return f\"the process that sends the jobs did not end within {limit:g} s; it was {stage}\"\n    why = units.last_exception(lines) or (lines[-1] if lines else f\"exit code {ended.code}\")\n    return f\"the process that sends the jobs ended while {stage}: {why}\"\n\n\ndef _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:\n    jobs = report[\"jobs\"]\n    return (\n        request[\"kind\"] == \"canary\"\n        and bool(jobs)\n        and all(job[\"state\"] == \"timed-out\" for job in jobs)\n    )\n",
     "celeriac_host/job_http.py": "\"\"\"An HTTP call from the host itself, then a poll until it says that the job is done.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nimport time\nimport urllib.parse\nfrom typing import Any\n\nfrom celeriac_host.facts.http import fetch\nfrom celeriac_host.system import System\n\nBODY_LIMIT_BYTES = 256 * 1024\nREQUEST_SECONDS = 15.0\nPOLL_SECONDS = 1.0\nNOTE_SECONDS = 3.0\nDETAIL_LIMIT = 300\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport with the one job. Raises RunnerGone.\"\"\"\n    begun = time.monotonic()\n    call = _Call(request, host, begun + request[\"timeoutSeconds\"])\n    state, detail = call.carry_out()\n    ok = state == \"done\"\n    row = {\n        \"id\": call.id,\n        \"where\": f\"{request['method']} {request['url']}\",\n        \"state\": state,\n        \"detail\": detail,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n    return {\n        \"ok\": ok,\n        \"jobs\": [row],\n        \"problem\": None if ok else f\"{row['where']}: {detail}\",\n        \"result\": scalars(call.last),\n    }\n\n\nclass _Call:\n    def __init__(self, request: dict[str, Any], host: System, deadline: float) -> None:\n        self.request = request\n        self.host = host\n        self.deadline = deadline\n        self.id = \"http\"\n        self.last: Any = None\n\n    def carry_out(self) -> tuple[str, str]:\n        \"\"\"State and detail of the job.\"\"\"\n        answer = self.ask(self.request[\"method\"], self.request[\"url\"], self.request[\"form\"])\n        if answer[\"error\"] is not None:\n            return self.failure(answer[\"error\"])\n        if not 200 <= answer[\"status\"] < 300:\n            return self.failure(_refusal(answer))\n        self.last = _parsed(answer[\"body\"])\n        template = self.request[\"pollUrl\"]\n        if template is None:\n            return self.judge() or (\"done\", f\"HTTP {answer['status']}\")\n        if self.last is None:\n            return self.failure(f\"its answer is not JSON: {answer['body'][:100]!r}\")\n        try:\n            url = urllib.parse.urljoin(self.request[\"url\"], self.fill(template))\n        except KeyError as error:\n            return self.failure(f\"its answer has no field {error.args[0]!r}: {_said(answer)}\")\n        return self.poll(url)\n\n    def poll(self, url: str) -> tuple[str, str]:\n        word = \"it was never asked\"\n        note_at = time.monotonic() + NOTE_SECONDS\n        while time.monotonic() < self.deadline:\n            answer = self.ask(\"GET\", url, {})\n            word = answer[\"error\"] or \"\"\n            if answer[\"error\"] is None:\n                body = _parsed(answer[\"body\"])\n                if 200 <= answer[\"status\"] < 300 and body is not None:\n                    self.last = body\n                    judged = self.judge()\n                    if judged is not None:\n                        return judged\n                    word = self.summary()\n                # 404: not there yet; 429 and 5xx: may pass. The rest will not.\n                elif 400 <= answer[\"status\"] < 500 and answer[\"status\"] not in (404, 429):\n                    return self.failure(f\"{url} {_refusal(answer)}\")\n                else:\n                    word = _refusal(answer)\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.host.note(f\"waiting for {url}: {word}\")\n            self.host.sleep(max(0.0, min(POLL_SECONDS, self.deadline - time.monotonic())))\n        limit = f\"{self.request['timeoutSeconds']:g} s\"\n        return \"timed-out\", f\"not done within {limit}; last: {word}\"[:DETAIL_LIMIT]\n\n    def ask(self, method: str, url: str, form: dict[str, str]) -> dict[str, Any]:\n        self.host.heed()\n        if method == \"GET\" and form:\n            url += (\"&\" if urllib.parse.urlsplit(url).query else \"?\") + urllib.parse.urlencode(form)\n        left = max(min(REQUEST_SECONDS, self.deadline - time.monotonic()), 0.5)\n        body = form if method == \"POST\" else None\n        return fetch(url, left, method, body, BODY_LIMIT_BYTES)\n\n    def judge(self) -> tuple[str, str] | None:\n        \"\"\"None while the field says neither done nor failed.\"\"\"\n        value = as_text(field(self.last, self.request[\"field\"]))\n        if value is not None and value in self.request[\"failed\"]:\n            return self.failure(self.summary())\n        if value is not None and value in self.request[\"done\"]:\n            return \"done\", self.summary()\n        return None\n\n    def summary(self) -> str:\n        found = scalars(self.last)\n        name = self.request[\"field\"]\n        if name and name not in found:\n            return f\"the answer has no field {name!r}: {json.dumps(self.last)[:100]}\"\n        first = [name] if name in found else []\n        order = first + [each for each in found if each not in first and each != \"error\"]\n        return \", \".join(f\"{each} {as_text(found[each])}\" for each in order)[:DETAIL_LIMIT]\n\n    def failure(self, detail: str) -> tuple[str, str]:\n        return \"failed\", detail[:DETAIL_LIMIT]\n\n    def fill(self, template: str) -> str:\n        \"\"\"`{name}` → that field of the first answer. Raises KeyError.\"\"\"\n\n        def value(match: re.Match[str]) -> str:\n            found = as_text(field(self.last, match.group(1)))\n            if found is None:\n                raise KeyError(match.group(1))\n            self.id = found\n            return urllib.parse.quote(found, safe=\"\")\n\n        return re.sub(r\"\\{([\\w.-]+)\\}\", value, template)\n\n\ndef field(body: Any, path: str) -> Any:\n    \"\"\"What stands at a dotted path; None when there is nothing.\"\"\"\n    for name in path.split(\".\") if path else ():\n        if isinstance(body, list) and name.isdigit() and int(name) < len(body):\n            body = body[int(name)]\n        elif isinstance(body, dict):\n            body = body.get(name)\n        else:\n            return None\n    return body\n\n\ndef as_text(value: Any) -> str | None:\n    \"\"\"A scalar as JSON writes it, a string without its quotes.\"\"\"\n    if value is None or isinstance(value, (dict, list)):\n        return None\n    return value if isinstance(value, str) else json.dumps(value)\n\n\ndef scalars(body: Any) -> dict[str, str | float | None]:\n    \"\"\"The plain values of an answer, two levels deep, by their dotted paths.\"\"\"\n    found: dict[str, str | float | None] = {}\n    for name, value in body.items() if isinstance(body, dict) else ():\n        inner = value.items() if isinstance(value, dict) else [(\"\", value)]\n        for below, each in inner:\n            if not isinstance(each, (dict, list)):\n                path = f\"{name}.{below}\" if below else str(name)\n                found[path] = int(each) if isinstance(each, bool) else each\n    return found\n\n\ndef _parsed(body: str) -> Any:\n    try:\n        return json.loads(body)\n    except ValueError:\n        return None\n\n\ndef _said(answer: dict[str, Any]) -> str:\n    return \" \".join(str(answer[\"body\"]).split())[:100]\n\n\ndef _refusal(answer: dict[str, Any]) -> str:\n    said = _said(answer)\n    return f\"answered HTTP {answer['status']}\" + (f\": {said}\" if said else \"\")\n",
     "celeriac_host/job_lines.py": "\"\"\"A command whose output is taken line by line while it runs.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom typing import Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import (\n    SLICE_SECONDS,\n    Identity,\n    System,\n    _becoming,\n    _end,\n    _environment,\n    _Feed,\n)\n\nSTDERR_LIMIT_BYTES = 64 * 1024\nLINE_LIMIT_BYTES = 1024 * 1024\n\n\nclass Ended(NamedTuple):\n    \"\"\"How it ended: None when the time was up before, and the last of its stderr.\"\"\"\n\n    code: int | None\n    err: str\n\n    def lines(self, last: int = 20) -> list[str]:\n        return [line.rstrip() for line in self.err.splitlines() if line.strip()][-last:]\n\n\nclass _Lines:\n    \"\"\"Bytes in, whole lines out; of an overlong line only the beginning is kept.\"\"\"\n\n    def __init__(self, on_line: Callable[[bytes], object]) -> None:\n        self.on_line = on_line\n        self.rest = b\"\"\n\n    def take(self, piece: bytes) -> None:\n        *lines, rest = (self.rest + piece).split(b\"\\n\")\n        for line in lines:\n            self.on_line(line[:LINE_LIMIT_BYTES])\n        self.rest = rest[: LINE_LIMIT_BYTES + 1]\n\n    def end(self) -> None:\n        if self.rest:\n            self.on_line(self.rest[:LINE_LIMIT_BYTES])\n\n\ndef follow(\n    host: System,\n    argv: Sequence[str],\n    on_line: Callable[[bytes], object],\n    timeout: float,\n    whom: Identity | None = None,\n    env: Mapping[str, str | None] | None = None,\n    cwd: str | None = None,\n    payload: bytes = b\"\",\n) -> Ended:\n    \"\"\"Runs it in a session of its own, as `System.run` does; its group ends in every case.\n\n    Raises OperationError when it can't be started, RunnerGone.\n    \"\"\"\n    try:\n        process = subprocess.Popen(\n            list(argv),\n            stdin=subprocess.PIPE,\n            stdout=subprocess.PIPE,\n            stderr=subprocess.PIPE,\n            cwd=cwd,\n            env=_environment(whom, env or {}),\n            start_new_session=True,\n            preexec_fn=None if whom is None else _becoming(whom),\n        )\n    except (OSError, subprocess.SubprocessError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{argv[0]} could not be started: {reason}\", ran=argv) from None\n    lines = _Lines(on_line)\n    err = bytearray()\n\n    def take_out(pipe: object) -> bool:\n        piece = os.read(process.stdout.fileno(), 262144)  # type: ignore[union-attr]\n        lines.take(piece)\n        return bool(piece)\n\n    def take_err(pipe: object) -> bool:\n        piece = os.read(process.stderr.fileno(), 65536)  # type: ignore[union-attr]\n        err.extend(piece)\n        del err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    deadline = time.monotonic() + timeout\n    try:\n        with selectors.DefaultSelector() as selector:\n            feed = _Feed(process.stdin, payload)\n            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            selector.register(process.stdout, selectors.EVENT_READ, take_out)  # type: ignore[arg-type]\n            selector.register(process.stderr, selectors.EVENT_READ, take_err)  # type: ignore[arg-type]\n            ended: float | None = None\n            while selector.get_map() or process.poll() is None:\n                host.heed()\n                now = time.monotonic()\n                if now >= deadline:\n                    return Ended(None, bytes(err).decode(\"utf-8\", \"replace\"))\n                if process.poll() is not None:\n                    ended = ended or now\n                    # What it left behind may hold its pipes open; that is not waited for.\n                    if now - ended > 1:\n                        break\n                for key, _ in selector.select(SLICE_SECONDS):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n        lines.end()\n    finally:\n        _end(process)\n    return Ended(process.returncode, bytes(err).decode(\"utf-8\", \"replace\"))\n",
     "celeriac_host/job_program.py": "\"\"\"Sends jobs through an app's own Celery and waits for them.\n\nIt is run by the app's interpreter, as the unit's user in its directory, not by the agent's: text\nfor `python -c`, that imports nothing of ours. The request comes on stdin as JSON; JSON lines go\nout: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.\n\"\"\"\n\nimport json\nimport os\nimport signal\nimport socket\nimport sys\nimport time\nimport uuid\nfrom importlib import import_module\nfrom typing import Any, Callable, Dict, List, NamedTuple, Optional, Set\nfrom urllib.parse import urlsplit\n\nNOTE_SECONDS = 3.0\nPOLL_SECONDS = 0.3\n# How far from the newest end a canary that nobody took is looked for.\nWITHDRAW_DEPTH = 5000\n# An answer that was on its way when the time was up still finds its queue.\nGRACE_SECONDS = 1.0\nCANARY = \"celeriac.canary\"\n\n\nclass Problem(Exception):\n    \"\"\"What went wrong as a whole, as a sentence for people.\"\"\"\n\n\nclass Job:\n    def __init__(self, where: str) -> None:\n        self.id = uuid.uuid4().hex\n        self.where = where\n        self.begun = time.monotonic()\n        self.seconds: Optional[float] = None\n        self.state = \"timed-out\"\n        self.detail = \"\"\n        self.waiting = True\n\n    def end(self, state: str, detail: str) -> None:\n        self.waiting = False\n        self.state, self.detail = state, detail\n        self.seconds = time.monotonic() - self.begun\n\n    def row(self) -> Dict[str, Any]:\n        taken = time.monotonic() - self.begun if self.seconds is None else self.seconds\n        return {\n            \"id\": self.id,\n            \"where\": self.where,\n            \"state\": self.state,\n            \"detail\": self.detail,\n            \"seconds\": round(taken, 3),\n        }\n\n\nclass Session(NamedTuple):\n    \"\"\"What every kind of job needs.\"\"\"\n\n    app: Any\n    connection: Any\n    request: Dict[str, Any]\n    tell: Callable[[str, Any], None]\n    deadline: float\n\n    def left(self) -> float:\n        return max(self.deadline - time.monotonic(), 0.0)\n\n\ndef load_app(name: str) -> Any:\n    \"\"\"As `celery -A` finds it.\"\"\"\n    sys.path.insert(0, os.getcwd())\n    try:\n        from celery.app.utils import find_app\n\n        return find_app(name)\n    except (Exception, SystemExit) as error:\n        raise Problem(\"the app %s does not import: %s\" % (name, line_of(error))) from error\n\n\ndef connect(app: Any) -> Any:\n    \"\"\"A connection to the app's broker that is known to work.\"\"\"\n    connection = app.connection_for_write()\n    try:\n        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)\n    except Exception as error:\n        where = connection.as_uri(include_password=False, mask=\"**\")\n        raise Problem(\"the broker %s can't be reached: %s\" % (where, line_of(error))) from error\n    return connection\n\n\ndef line_of(error: BaseException) -> str:\n    lines = str(error).strip().splitlines()\n    return \"%s: %s\" % (type(error).__name__, lines[0]) if lines else type(error).__name__\n\n\ndef masked(app: Any, text: str) -> str:\n    \"\"\"Without the passwords of broker and result backend, wherever a library put them.\"\"\"\n    urls: List[str] = []\n    for name in (\"broker_url\", \"broker_read_url\", \"broker_write_url\", \"result_backend\"):\n        value = app.conf.get(name)\n        urls.extend(value if isinstance(value, (list, tuple)) else [value or \"\"])\n    for url in \";\".join(map(str, urls)).split(\";\"):\n        try:\n            password = urlsplit(url).password\n        except ValueError:\n            continue\n        text = text.replace(password, \"**\") if password else text\n    return text\n\n\ndef queue_options(app: Any, name: str) -> Dict[str, Any]:\n    \"\"\"Right into this queue, whatever routes the app has; declared as the app declares it.\"\"\"\n    kombu: Any = import_module(\"kombu\")\n    try:\n        queue = app.amqp.queues[name]\n    except KeyError:  # task_create_missing_queues is off\n        queue = kombu.Queue(name, kombu.Exchange(\"\"), routing_key=name)\n    return {\"queue\": queue, \"exchange\": \"\", \"routing_key\": name}\n\n\n# --- canaries ----------------------------------------------------------------------------------\n\n\nclass Canaries:\n    \"\"\"One canary a queue, sent again as long as only others answer.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.kombu: Any = import_module(\"kombu\")\n        self.session = session\n        self.jobs = [Job(queue) for queue in session.request[\"queues\"]]\n        self.sent: Dict[str, Job] = {}\n        self.tasks: Dict[str, Job] = {}\n        self.strangers: Dict[str, List[str]] = {}\n        self.again: List[Job] = []\n        self.withdrawn: Set[str] = set()\n        name = \"celeriac.reply.\" + uuid.uuid4().hex\n        self.deadline = time.time() + session.left()\n        self.replies = self.kombu.Queue(\n            name,\n            self.kombu.Exchange(\"\"),\n            routing_key=name,\n            auto_delete=True,\n            expires=session.left() + 120,\n        )\n\n    def run(self) -> Dict[str, Any]:\n        channel = self.session.connection.channel()\n        bound = self.replies(channel)\n        try:\n            bound.declare()\n            with self.kombu.Consumer(\n                channel,\n                [bound],\n                callbacks=[self.take],\n                accept=[\"json\"],\n                no_ack=True,\n                on_decode_error=lambda message, error: None,\n            ):\n                self.send(self.jobs)\n                self.wait(self.session.deadline)\n                if self.missing():\n                    self.wait(time.monotonic() + GRACE_SECONDS)\n        finally:\n            # Also when we are told to leave.\n            self.clear_up()\n        for job in self.missing():\n            self.give_up(job)\n        return report(self.jobs, self.problem())\n\n    def missing(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def send(self, jobs: List[Job]) -> None:\n        for job in jobs:\n            nonce = uuid.uuid4().hex\n            self.sent[nonce] = job\n            left = max(self.session.left(), 1.0)\n            # Before it is sent: we may be told to leave in between.\n            task = uuid.uuid4().hex\n            self.tasks[task] = job\n            self.session.app.send_task(\n                CANARY,\n                task_id=task,\n                args=[nonce, self.replies.name, self.deadline],\n                expires=left,\n                expiration=left,\n                ignore_result=True,\n                declare=[],  # a queue that is not there shall not be made by a test\n                **queue_options(self.session.app, job.where),\n            )\n\n    def take(self, body: Any, message: Any) -> None:\n        job = self.sent.get(str(body.get(\"nonce\"))) if isinstance(body, dict) else None\n        if job is None or not job.waiting:\n            return\n        who = \"pid %s on %s\" % (body.get(\"pid\"), body.get(\"host\"))\n        if body.get(\"invocation\") == self.session.request[\"invocation\"]:\n            job.end(\"done\", \"answered by \" + who)\n            return\n        known = self.strangers.setdefault(job.id, [])\n        known.extend([] if who in known else [who])\n        self.again.append(job)\n\n    def wait(self, deadline: float) -> None:\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.missing() and time.monotonic() < deadline:\n            try:\n                self.session.connection.drain_events(timeout=0.2)\n            except socket.timeout:\n                again, self.again = self.again, []\n                if self.session.left() > 0:\n                    self.send([job for job in again if job.waiting])\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.tell(\"note\", self.note())\n\n    def note(self) -> str:\n        back = [job for job in self.jobs if not job.waiting]\n        times = \", \".join(\"%s %.1f s\" % (job.where, job.seconds or 0) for job in back)\n        return \"%d of %d canaries back%s; waiting for %s\" % (\n            len(back),\n            len(self.jobs),\n            \" (%s)\" % times if times else \"\",\n            \", \".join(job.where for job in self.missing()),\n        )\n\n    def give_up(self, job: Job) -> None:\n        \"\"\"Says why, and what became of the canary.\"\"\"\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        strangers = self.strangers.get(job.id)\n        if strangers:\n            said = \"only other workers answered on %s within %s: %s\"\n            detail = said % (job.where, limit, \", \".join(strangers[:5]))\n        else:\n            detail = \"no worker answered on %s within %s\" % (job.where, limit)\n        waiting = self.depth(job.where)\n        detail += \"; %d other messages wait there\" % waiting if waiting else \"\"\n        if not strangers:\n            back = job.id in self.withdrawn\n            detail += \"; its canary was taken back\" if back else \"; its canary has expired\"\n        job.end(\"timed-out\", detail)\n\n    def clear_up(self) -> None:\n        \"\"\"On a connection of its own: the other may have been left in the middle of an answer.\"\"\"\n        try:\n            with self.session.app.connection_for_write() as connection:\n                for job in self.missing():\n                    self.withdraw(job, connection.default_channel)\n                self.replies(connection.default_channel).delete()\n        except Exception:\n            return  # no broker any more: both expire\n\n    def withdraw(self, job: Job, channel: Any) -> None:\n        \"\"\"Redis alone lets one message of a queue be removed; elsewhere it expires.\"\"\"\n        tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]\n        try:\n            prefix = getattr(channel, \"global_keyprefix\", \"\") or \"\"\n            names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]\n            for name in {start + name for start in (\"\", prefix) for name in names}:\n                for raw in channel.client.lrange(name, 0, WITHDRAW_DEPTH - 1):\n                    if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):\n                        self.withdrawn.add(job.id)\n        except Exception:\n            return  # another broker, or none any more\n\n    def depth(self, queue: str) -> int:\n        try:\n            with self.session.connection.channel() as channel:\n                return int(channel.queue_declare(queue=queue, passive=True).message_count)\n        except Exception:\n            return 0  # no such queue any more, or a broker that can't tell\n\n    def problem(self) -> Optional[str]:\n        silent = [job for job in self.jobs if job.state != \"done\"]\n        if not silent:\n            return None\n        limit = \"%g s\" % self.session.request[\"timeoutSeconds\"]\n        others = [job for job in silent if self.strangers.get(job.id)]\n        nobody = [job for job in silent if job not in others]\n        parts = []\n        if nobody:\n            parts.append(\"no worker answered on %s within %s\" % (places(nobody), limit))\n        if others:\n            parts.append(\"only other workers answered on %s within %s\" % (places(others), limit))\n        return \"; \".join(parts)\n\n\ndef places(jobs: List[Job]) -> str:\n    seen: List[str] = []\n    for job in jobs:\n        seen.extend([] if job.where in seen else [job.where])\n    return \", \".join(seen)\n\n\n# --- a task of the app's own -------------------------------------------------------------------\n\n\nclass Tasks:\n    \"\"\"Calls of one task, each waited for in the result backend.\"\"\"\n\n    def __init__(self, session: Session) -> None:\n        self.session = session\n        self.name = session.request[\"task\"]\n        self.results: Dict[str, Any] = {}\n        self.states: Dict[str, str] = {}\n        self.jobs: List[Job] = []\n\n    def run(self) -> Dict[str, Any]:\n        task = self.known_task()\n        for call in self.session.request[\"calls\"]:\n            self.send(task, call[\"args\"])\n        note_at = time.monotonic() + NOTE_SECONDS\n        while self.waiting():\n            for job in self.waiting():\n                self.look(job)\n            if not self.waiting() or self.session.left() <= 0:\n                break\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.session.tell(\"note\", self.note())\n            time.sleep(POLL_SECONDS)\n        for job in self.waiting():\n            job.end(\"timed-out\", self.last_word(job))\n        bad = [job for job in self.jobs if job.state != \"done\"]\n        problem = None\n        if bad:\n            problem = \"%d of %d calls of %s did not succeed: %s\" % (\n                len(bad),\n                len(self.jobs),\n                self.name,\n                bad[0].detail,\n            )\n        return report(self.jobs, problem)\n\n    def known_task(self) -> Any:\n        \"\"\"The task where the app imports it; None when the workers alone know it.\"\"\"\n        from celery.backends.base import DisabledBackend\n\n        app = self.session.app\n        if isinstance(app.backend, DisabledBackend):\n            raise Problem(\n                \"the app has no result backend, so nothing tells when %s is done: \"\n                \"set result_backend, or use canaries or an HTTP call\" % self.name\n            )\n        try:\n            app.loader.import_default_modules()\n        except (Exception, SystemExit) as error:\n            raise Problem(\"the app's tasks do not import: \" + line_of(error)) from error\n        task = app.tasks.get(self.name)\n        if task is not None and task.ignore_result:\n            raise Problem(\n                \"%s has ignore_result, so nothing tells when it is done: \"\n                \"name another task, or use canaries or an HTTP call\" % self.name\n            )\n        return task\n\n    def send(self, task: Any, args: List[Any]) -> None:\n        app, queue = self.session.app, self.session.request[\"queue\"]\n        options = queue_options(app, queue) if queue else {}\n        options[\"expires\"] = max(self.session.left(), 1.0)\n        # Through the task itself, so that its own options hold; but never run it in here.\n        if task is not None and not app.conf.task_always_eager:\n            result = task.apply_async(args=args, **options)\n        else:\n            result = app.send_task(self.name, args=args, **options)\n        job = Job(queue or self.name)\n        job.id = result.id\n        self.jobs.append(job)\n        self.results[job.id] = result\n\n    def waiting(self) -> List[Job]:\n        return [job for job in self.jobs if job.waiting]\n\n    def look(self, job: Job) -> None:\n        result = self.results[job.id]\n        try:\n            state = self.states[job.id] = str(result.state)\n        except Exception as error:\n            raise Problem(\"the result backend can't be asked: \" + line_of(error)) from error\n        if state not in (\"SUCCESS\", \"FAILURE\", \"REVOKED\", \"REJECTED\"):\n            return\n        if state == \"SUCCESS\":\n            job.end(\"done\", state)\n        else:\n            job.end(\"failed\", \"%s: %s\" % (state, self.error_of(result)))\n        try:\n            result.forget()\n        except Exception:\n            return  # not every backend can; it expires\n\n    def error_of(self, result: Any) -> str:\n        try:\n            found = result.result\n        except Exception as error:\n            found = error\n        return line_of(found) if isinstance(found, BaseException) else str(found)[:500]\n\n    def last_word(self, job: Job) -> str:\n        state = self.states.get(job.id, \"PENDING\")\n        said = \"not done within %g s, last state %s\" % (\n            self.session.request[\"timeoutSeconds\"],\n            state,\n        )\n        if state == \"PENDING\":\n            said += \" (no worker has told of it; where nobody takes it, it expires)\"\n        return said\n\n    def note(self) -> str:\n        done = len(self.jobs) - len(self.waiting())\n        states = [self.states.get(job.id, \"PENDING\") for job in self.waiting()]\n        counts = \", \".join(\n            \"%d %s\" % (states.count(each), each) for each in sorted(set(states), key=states.index)\n        )\n        return \"%d of %d calls of %s done; waiting: %s\" % (done, len(self.jobs), self.name, counts)\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:\n    ok = problem is None and all(job.state == \"done\" for job in jobs)\n    return {\"ok\": ok, \"jobs\": [job.row() for job in jobs], \"problem\": problem}\n\n\ndef carry_out(request: Dict[str, Any], tell: Callable[[str, Any], None]) -> Dict[str, Any]:\n    tell(\"stage\", \"importing the app \" + request[\"app\"])\n    try:\n        app = load_app(request[\"app\"])\n    except Problem as problem:\n        return report([], str(problem))\n    try:\n        tell(\"stage\", \"connecting to the broker\")\n        connection = connect(app)\n        deadline = time.monotonic() + request[\"timeoutSeconds\"]\n        session = Session(app, connection, request, tell, deadline)\n        tell(\"stage\", \"waiting for the jobs\")\n        work = Canaries(session) if request[\"kind\"] == \"canary\" else Tasks(session)\n        return work.run()\n    except Problem as problem:\n        return report([], masked(app, str(problem)))\n    except Exception as error:\n        return report([], masked(app, \"the jobs could not be sent or followed: \" + line_of(error)))\n\n\ndef leave(signum: int, frame: Any) -> None:\n    raise SystemExit(128 + signum)\n\n\ndef main() -> None:\n    request = json.loads(sys.stdin.read())\n    # What the app prints while it is imported must not be taken for ours.\n    out = os.fdopen(os.dup(1), \"w\")\n    os.dup2(2, 1)\n\n    def tell(kind: str, what: Any) -> None:\n        out.write(json.dumps({kind: what}) + \"\\n\")\n        out.flush()\n\n    signal.signal(signal.SIGTERM, leave)\n    tell(\"report\", carry_out(request, tell))\n    # Threads that the app or its libraries started may not hold this up.\n    os._exit(0)\n\n\nif __name__ == \"__main__\":\n    main()\n",
-    "celeriac_host/journal.py": "\"\"\"What a transaction did and what its undo needs, durable before each change.\n\nOne JSON object a line: `started`, `kept`, `done`, `already`, `failed`, `undone`, `not-undone` with\nthe step's index; `undoing` when putting back begins; `ended` with the result.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host import files\n\nPLAN = \"plan.json\"\nJOURNAL = \"journal.jsonl\"\nBACKUPS = \"backups\"\nRESERVE = \"reserve\"\nRESERVE_BYTES = 1024 * 1024\n\n\nclass Journal:\n    \"\"\"The journal of one transaction; `folder` is /var/lib/celeriac/transactions/<id>.\"\"\"\n\n    def __init__(self, folder: str) -> None:\n        self.folder = folder\n        self.path = os.path.join(folder, JOURNAL)\n\n    def write(self, event: str, **more: Any) -> None:\n        \"\"\"Appends a line; it is on the disk when this returns. Raises OSError.\"\"\"\n        line = json.dumps({\"event\": event, \"at\": round(time.time(), 3), **more})\n        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)\n        try:\n            size = os.fstat(handle).st_size\n            # After a power cut, or a full disk, the last line may be torn.\n            torn = size > 0 and os.pread(handle, 1, size - 1) != b\"\\n\"\n            left = memoryview(((\"\\n\" if torn else \"\") + line + \"\\n\").encode(\"ascii\"))\n            while left:\n                left = left[os.write(handle, left) :]\n            os.fsync(handle)\n        finally:\n            os.close(handle)\n\n    def entries(self) -> list[dict[str, Any]]:\n        try:\n            with open(self.path, encoding=\"utf-8\") as file:\n                lines = file.read().splitlines()\n        except FileNotFoundError:\n            return []\n        return [entry for entry in map(_parsed, lines) if entry]\n\n    def step(self, index: int) -> StepJournal:\n        return StepJournal(self, index)\n\n    def state(self) -> str:\n        \"\"\"`open`, `committed`, `undone` or `undo-failed`.\"\"\"\n        found = \"open\"\n        for entry in self.entries():\n            if entry[\"event\"] == \"ended\":\n                found = str(entry[\"result\"])\n            elif entry[\"event\"] == \"undoing\":\n                found = \"open\"\n        return found\n\n    def reserve(self) -> None:\n        \"\"\"Holds some disk back, so that undoing can be written down when the disk is full.\"\"\"\n        path = os.path.join(self.folder, RESERVE)\n        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)\n        try:\n            os.posix_fallocate(handle, 0, RESERVE_BYTES)\n        finally:\n            os.close(handle)\n\n    def release(self) -> None:\n        with suppress(FileNotFoundError):\n            os.unlink(os.path.join(self.folder, RESERVE))\n\n\nclass StepJournal:\n    \"\"\"One step's part of it: what `do` keeps is what `undo` finds, also in another process.\"\"\"\n\n    def __init__(self, journal: Journal, index: int) -> None:\n        self._journal = journal\n        self._index = index\n        self._kept: dict[str, Any] = {\n            entry[\"name\"]: entry[\"value\"]\n            for entry in journal.entries()\n            if entry[\"event\"] == \"kept\" and entry.get(\"index\") == index\n        }\n\n    def keep(self, name: str, value: Any) -> None:\n        \"\"\"Durable when it returns: called before the change that it lets undo. Raises OSError.\"\"\"\n        self._journal.write(\"kept\", index=self._index, name=name, value=value)\n        self._kept[name] = value\n\n    def get(self, name: str, default: Any = None) -> Any:\n        return self._kept.get(name, default)\n\n    def back_up(self, content: bytes) -> str:\n        \"\"\"Keeps a file's bytes; returns the path of the copy. Raises OSError.\"\"\"\n        path = os.path.join(self._journal.folder, BACKUPS, str(self._index))\n        files.write(path, content, 0o600, os.geteuid(), os.getegid())\n        return path\n\n\ndef _parsed(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) and \"event\" in entry else {}\n\n\ndef transactions_folder(state: str) -> str:\n    return os.path.join(state, \"transactions\")\n\n\ndef remembered(state: str) -> list[dict[str, Any]]:\n    \"\"\"The transactions of this host, oldest first: id, action, holder, unit, startedAt, state.\"\"\"\n    root = transactions_folder(state)\n    try:\n        names = sorted(os.listdir(root))\n    except FileNotFoundError:\n        return []\n    found = []\n    for name in names:\n        plan = read_plan(os.path.join(root, name))\n        if plan is None:\n            continue\n        meta = plan[\"meta\"]\n        found.append(\n            {\n                \"id\": name,\n                \"action\": meta.get(\"action\", \"\"),\n                \"holder\": meta.get(\"holder\", \"\"),\n                \"unit\": meta.get(\"unit\"),\n                \"startedAt\": plan[\"startedAt\"],\n                \"state\": Journal(os.path.join(root, name)).state(),\n            }\n        )\n    return sorted(found, key=lambda each: float(each[\"startedAt\"]))\n\n\ndef read_plan(folder: str) -> dict[str, Any] | None:\n    \"\"\"None when it was never written whole: then nothing was begun either.\"\"\"\n    try:\n        with open(os.path.join(folder, PLAN), encoding=\"utf-8\") as file:\n            plan = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return plan if isinstance(plan, dict) else None\n",
+    "celeriac_host/journal.py": "\"\"\"What a transaction did and what its undo needs, durable before each change.\n\nOne JSON object a line: `started`, `kept`, `done`, `already`, `failed`, `undone`, `not-undone` with\nthe step's index; `undoing` when putting back begins, by whom and why; `ended` with the result.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host import files\n\nPLAN = \"plan.json\"\nJOURNAL = \"journal.jsonl\"\nBACKUPS = \"backups\"\nRESERVE = \"reserve\"\nRESERVE_BYTES = 1024 * 1024\n\n\nclass Journal:\n    \"\"\"The journal of one transaction; `folder` is /var/lib/celeriac/transactions/<id>.\"\"\"\n\n    def __init__(self, folder: str) -> None:\n        self.folder = folder\n        self.path = os.path.join(folder, JOURNAL)\n\n    def write(self, event: str, **more: Any) -> None:\n        \"\"\"Appends a line; it is on the disk when this returns. Raises OSError.\"\"\"\n        line = json.dumps({\"event\": event, \"at\": round(time.time(), 3), **more})\n        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)\n        try:\n            size = os.fstat(handle).st_size\n            # After a power cut, or a full disk, the last line may be torn.\n            torn = size > 0 and os.pread(handle, 1, size - 1) != b\"\\n\"\n            left = memoryview(((\"\\n\" if torn else \"\") + line + \"\\n\").encode(\"ascii\"))\n            while left:\n                left = left[os.write(handle, left) :]\n            os.fsync(handle)\n        finally:\n            os.close(handle)\n\n    def entries(self) -> list[dict[str, Any]]:\n        try:\n            with open(self.path, encoding=\"utf-8\") as file:\n                lines = file.read().splitlines()\n        except FileNotFoundError:\n            return []\n        return [entry for entry in map(_parsed, lines) if entry]\n\n    def step(self, index: int) -> StepJournal:\n        return StepJournal(self, index)\n\n    def state(self) -> str:\n        \"\"\"`open`, `committed`, `undone` or `undo-failed`.\"\"\"\n        found = \"open\"\n        for entry in self.entries():\n            if entry[\"event\"] == \"ended\":\n                found = str(entry[\"result\"])\n            elif entry[\"event\"] == \"undoing\":\n                found = \"open\"\n        return found\n\n    def undoing(self) -> dict[str, Any]:\n        \"\"\"Who put it back and why, where anybody did: empty words for its own failure.\"\"\"\n        found = {\"undoneBy\": \"\", \"undoneWhy\": \"\"}\n        for entry in self.entries():\n            if entry[\"event\"] == \"undoing\":\n                found = {\"undoneBy\": entry.get(\"by\", \"\"), \"undoneWhy\": entry.get(\"why\", \"\")}\n        return found\n\n    def reserve(self) -> None:\n        \"\"\"Holds some disk back, so that undoing can be written down when the disk is full.\"\"\"\n        path = os.path.join(self.folder, RESERVE)\n        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)\n        try:\n            os.posix_fallocate(handle, 0, RESERVE_BYTES)\n        finally:\n            os.close(handle)\n\n    def release(self) -> None:\n        with suppress(FileNotFoundError):\n            os.unlink(os.path.join(self.folder, RESERVE))\n\n\nclass StepJournal:\n    \"\"\"One step's part of it: what `do` keeps is what `undo` finds, also in another process.\"\"\"\n\n    def __init__(self, journal: Journal, index: int) -> None:\n        self._journal = journal\n        self._index = index\n        self._kept: dict[str, Any] = {\n            entry[\"name\"]: entry[\"value\"]\n            for entry in journal.entries()\n            if entry[\"event\"] == \"kept\" and entry.get(\"index\") == index\n        }\n\n    def keep(self, name: str, value: Any) -> None:\n        \"\"\"Durable when it returns: called before the change that it lets undo. Raises OSError.\"\"\"\n        self._journal.write(\"kept\", index=self._index, name=name, value=value)\n        self._kept[name] = value\n\n    def get(self, name: str, default: Any = None) -> Any:\n        return self._kept.get(name, default)\n\n    def back_up(self, content: bytes) -> str:\n        \"\"\"Keeps a file's bytes; returns the path of the copy. Raises OSError.\"\"\"\n        path = os.path.join(self._journal.folder, BACKUPS, str(self._index))\n        files.write(path, content, 0o600, os.geteuid(), os.getegid())\n        return path\n\n\ndef _parsed(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) and \"event\" in entry else {}\n\n\ndef transactions_folder(state: str) -> str:\n    return os.path.join(state, \"transactions\")\n\n\ndef remembered(state: str) -> list[dict[str, Any]]:\n    \"\"\"The transactions of this host, oldest first: id, action, holder, unit, startedAt, state.\"\"\"\n    root = transactions_folder(state)\n    try:\n        names = sorted(os.listdir(root))\n    except FileNotFoundError:\n        return []\n    found = []\n    for name in names:\n        plan = read_plan(os.path.join(root, name))\n        if plan is None:\n            continue\n        meta = plan[\"meta\"]\n        journal = Journal(os.path.join(root, name))\n        found.append(\n            {\n                \"id\": name,\n                \"action\": meta.get(\"action\", \"\"),\n                \"holder\": meta.get(\"holder\", \"\"),\n                \"unit\": meta.get(\"unit\"),\n                \"sha\": meta.get(\"sha\", \"\"),\n                \"startedAt\": plan[\"startedAt\"],\n                \"state\": journal.state(),\n                **journal.undoing(),\n            }\n        )\n    return sorted(found, key=lambda each: float(each[\"startedAt\"]))\n\n\ndef read_plan(folder: str) -> dict[str, Any] | None:\n    \"\"\"None when it was never written whole: then nothing was begun either.\"\"\"\n    try:\n        with open(os.path.join(folder, PLAN), encoding=\"utf-8\") as file:\n            plan = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return plan if isinstance(plan, dict) else None\n",
     "celeriac_host/limits.py": "\"\"\"The memory limits of a worker that still runs, kept until the new definition is started.\n\nA daemon-reload puts the limits of the new unit file on the cgroup at once. The old worker may be\nfar above them, and would lose its tasks to the OOM killer while it drains.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\n\nfrom celeriac_host import files, units\nfrom celeriac_host.system import System\n\nFOLDER = \"/run/systemd/system\"\nNAME = \"zzz-celeriac-until-start.conf\"\nLIMITS = (\"MemoryMax\", \"MemoryHigh\")\n\n\ndef hold(unit: str, host: System) -> None:\n    \"\"\"Written, not read yet: a daemon-reload has to follow. Gone after a reboot.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", *LIMITS])\n    if seen.get(\"ActiveState\") in (\"inactive\", \"failed\"):\n        return\n    lines = [f\"{name}={seen[name]}\" for name in LIMITS if seen.get(name)]\n    text = \"\\n\".join([\"# Until the worker is started anew.\", \"[Service]\", *lines, \"\"])\n    path = _path(unit)\n    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)\n    files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n\n\ndef release(unit: str) -> bool:\n    \"\"\"Whether there was something to take away; then a daemon-reload has to follow.\"\"\"\n    path = _path(unit)\n    if not os.path.lexists(path):\n        return False\n    files.remove(path)\n    files.remove_folders([os.path.dirname(path)])\n    return True\n\n\ndef is_hold(path: str) -> bool:\n    \"\"\"Whether a drop-in is one of these: ours for the moment, no part of the unit's definition.\"\"\"\n    return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME\n\n\ndef _path(unit: str) -> str:\n    return os.path.join(FOLDER, unit + \".d\", NAME)\n",
-    "celeriac_host/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent: nothing is written to disk.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.abc\nimport importlib.machinery\nimport importlib.util\nimport sys\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n\nclass MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):\n    \"\"\"Finds and loads the modules of one package among sources held in memory.\"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is a package all the same.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> importlib.machinery.ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        return importlib.util.spec_from_loader(\n            fullname, self, origin=where, is_package=where.endswith(\"/__init__.py\")\n        )\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str]) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    agent = importlib.import_module(\"celeriac_host.agent\")\n    agent.main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"])\n",
-    "celeriac_host/lock.py": "\"\"\"One writer a host: an flock that dies with its holder, and so can't go stale.\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport time\nfrom contextlib import contextmanager\nfrom typing import Any, Iterator\n\nfrom celeriac_host.errors import Fault\nfrom celeriac_host.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.3\n\n\n@contextmanager\ndef held(host: System, meta: dict[str, Any]) -> Iterator[None]:\n    \"\"\"Waits for it up to `lockTimeoutSeconds`, naming the holder. Raises Fault, RunnerGone.\"\"\"\n    path = os.path.join(host.state, \"lock\")\n    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)\n    try:\n        _wait(host, handle, float(meta.get(\"lockTimeoutSeconds\", 0)))\n        since = time.strftime(\"%Y-%m-%dT%H:%M:%SZ\", time.gmtime())\n        _label(handle, f\"{meta['holder']} ({meta['action']}, since {since}, pid {os.getpid()})\")\n        try:\n            yield\n        finally:\n            _label(handle, \"\")\n    finally:\n        os.close(handle)\n\n\ndef _wait(host: System, handle: int, timeout: float) -> None:\n    begun = time.monotonic()\n    next_note = begun\n    while not _taken(handle):\n        now = time.monotonic()\n        holder = os.pread(handle, 4096, 0).decode(\"utf-8\", \"replace\").strip() or \"somebody\"\n        if now - begun >= timeout:\n            raise Fault(\n                f\"the lock of this host was not had within {timeout:g} s: {holder} holds it\",\n                next=\"wait until that run has ended, then run this one again\",\n            )\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(f\"waiting for the lock of this host, held by {holder}\")\n        host.sleep(POLL_SECONDS)\n\n\ndef _taken(handle: int) -> bool:\n    try:\n        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)\n    except BlockingIOError:\n        return False\n    return True\n\n\ndef _label(handle: int, text: str) -> None:\n    # Only for people: on a full disk the lock holds without it.\n    try:\n        os.ftruncate(handle, 0)\n        os.pwrite(handle, text.encode(\"utf-8\", \"replace\"), 0)\n    except OSError:\n        pass\n",
+    "celeriac_host/live.py": "\"\"\"What a work says while it goes on, in memory (/run): whoever is connected may follow it.\n\nOne JSON object a line: the progress of the protocol, at the end `{\"kind\": \"outcome\", …}`. A full\ndisk does not touch it, a reboot forgets it; what must last is in the journal.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host import lock\nfrom celeriac_host.system import System\n\nFOLDER = \"/run/celeriac\"\nPOLL_SECONDS = 0.1\nLIMIT_BYTES = 8 * 1024 * 1024\n\nEmit = Callable[[dict[str, Any]], object]\n\n\nclass Live:\n    \"\"\"The writing end. Never raises: whether anybody can follow is not the work's concern.\"\"\"\n\n    def __init__(self, ident: str) -> None:\n        self.handle = -1\n        with suppress(OSError):\n            os.makedirs(FOLDER, 0o700, exist_ok=True)\n            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC\n            self.handle = os.open(_path(ident), flags | os.O_NOFOLLOW, 0o600)\n\n    def tell(self, progress: dict[str, Any]) -> None:\n        with suppress(OSError):\n            if progress[\"kind\"] != \"note\" or os.fstat(self.handle).st_size < LIMIT_BYTES:\n                os.write(self.handle, json.dumps(progress).encode(\"ascii\") + b\"\\n\")\n\n\ndef follow(ident: str, host: System, emit: Emit) -> dict[str, Any] | None:\n    \"\"\"Passes on what is said, until the outcome; None when the work ended without one.\n\n    Raises RunnerGone: the work goes on without its listener.\n    \"\"\"\n    reader = _Reader(ident)\n    quiet = 0\n    while True:\n        for progress in reader.read():\n            if progress[\"kind\"] == \"outcome\":\n                outcome: dict[str, Any] = progress[\"outcome\"]\n                return outcome\n            emit(progress)\n            quiet = 0\n        quiet += 1\n        # Once a second: the lock is free when the work is dead.\n        if quiet % 10 == 0 and not lock.is_held(host.state):\n            ends = [each[\"outcome\"] for each in reader.read() if each[\"kind\"] == \"outcome\"]\n            return ends[-1] if ends else None\n        host.sleep(POLL_SECONDS)\n\n\ndef forget(ident: str) -> None:\n    with suppress(OSError):\n        os.unlink(_path(ident))\n\n\nclass _Reader:\n    def __init__(self, ident: str) -> None:\n        self.path = _path(ident)\n        self.position = 0\n\n    def read(self) -> list[dict[str, Any]]:\n        \"\"\"The whole lines since the last time.\"\"\"\n        try:\n            with open(self.path, \"rb\") as file:\n                file.seek(self.position)\n                text = file.read()\n        except FileNotFoundError:\n            return []\n        whole = text[: text.rfind(b\"\\n\") + 1]\n        self.position += len(whole)\n        return [json.loads(line) for line in whole.splitlines()]\n\n\ndef _path(ident: str) -> str:\n    return os.path.join(FOLDER, ident + \".jsonl\")\n",
+    "celeriac_host/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent, or the work it is asked for.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source. The program that a\ntransaction leaves on the disk for itself adds `WORDS`: what to do.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.abc\nimport importlib.machinery\nimport importlib.util\nimport sys\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n\nclass MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):\n    \"\"\"Finds and loads the modules of one package among sources held in memory.\"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is a package all the same.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> importlib.machinery.ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        return importlib.util.spec_from_loader(\n            fullname, self, origin=where, is_package=where.endswith(\"/__init__.py\")\n        )\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str], words: Sequence[str]) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    # Part of it is kept as a file on the host, see program.py.\n    vars(importlib.import_module(\"celeriac_host.program\"))[\"SOURCES\"] = sources\n    if words:\n        importlib.import_module(\"celeriac_host.work\").main(words)\n    else:\n        importlib.import_module(\"celeriac_host.agent\").main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"], globals().get(\"WORDS\", ()))\n",
+    "celeriac_host/lock.py": "\"\"\"One writer a host: an flock that dies with its holder, and so can't go stale.\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.errors import Fault\nfrom celeriac_host.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.3\n\n\nclass Lock:\n    \"\"\"Held as long as its handle, or a copy of it in another process, is open.\"\"\"\n\n    def __init__(self, handle: int) -> None:\n        self.handle = handle\n\n    def label(self, meta: dict[str, Any]) -> None:\n        \"\"\"Says who holds it, for those who wait.\"\"\"\n        since = time.strftime(\"%Y-%m-%dT%H:%M:%SZ\", time.gmtime())\n        self._write(f\"{meta['holder']} ({meta['action']}, since {since}, pid {os.getpid()})\")\n\n    def release(self) -> None:\n        self._write(\"\")\n        self.hand_over()\n\n    def hand_over(self) -> None:\n        \"\"\"Another process has a copy of the handle: from now on it alone holds the lock.\"\"\"\n        if self.handle >= 0:\n            os.close(self.handle)\n            self.handle = -1\n\n    def __enter__(self) -> Lock:\n        return self\n\n    def __exit__(self, *_: object) -> None:\n        if self.handle >= 0:\n            self.release()\n\n    def _write(self, text: str) -> None:\n        # Only for people: on a full disk the lock holds without it.\n        with suppress(OSError):\n            os.ftruncate(self.handle, 0)\n            os.pwrite(self.handle, text.encode(\"utf-8\", \"replace\"), 0)\n\n\ndef take(host: System, meta: dict[str, Any]) -> Lock:\n    \"\"\"Waits for it up to `lockTimeoutSeconds`, naming the holder. Raises Fault, RunnerGone.\"\"\"\n    handle = _open(host.state)\n    try:\n        _wait(host, handle, float(meta.get(\"lockTimeoutSeconds\", 0)))\n    except BaseException:\n        os.close(handle)\n        raise\n    taken = Lock(handle)\n    taken.label(meta)\n    return taken\n\n\ndef try_take(state: str) -> Lock | None:\n    \"\"\"None when somebody holds it.\"\"\"\n    handle = _open(state)\n    if _taken(handle, fcntl.LOCK_EX):\n        return Lock(handle)\n    os.close(handle)\n    return None\n\n\ndef is_held(state: str) -> bool:\n    \"\"\"Whether somebody works on the host. Two who ask are not in each other's way.\"\"\"\n    try:\n        handle = os.open(os.path.join(state, \"lock\"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)\n    except FileNotFoundError:\n        return False\n    try:\n        return not _taken(handle, fcntl.LOCK_SH)\n    finally:\n        os.close(handle)\n\n\ndef _open(state: str) -> int:\n    path = os.path.join(state, \"lock\")\n    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)\n\n\ndef _wait(host: System, handle: int, timeout: float) -> None:\n    begun = time.monotonic()\n    next_note = begun\n    while not _taken(handle, fcntl.LOCK_EX):\n        now = time.monotonic()\n        holder = os.pread(handle, 4096, 0).decode(\"utf-8\", \"replace\").strip() or \"somebody\"\n        if now - begun >= timeout:\n            raise Fault(\n                f\"the lock of this host was not had within {timeout:g} s: {holder} holds it\",\n                next=\"wait until that run has ended, then run this one again\",\n            )\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(f\"waiting for the lock of this host, held by {holder}\")\n        host.sleep(POLL_SECONDS)\n\n\ndef _taken(handle: int, kind: int) -> bool:\n    try:\n        fcntl.flock(handle, kind | fcntl.LOCK_NB)\n    except BlockingIOError:\n        return False\n    return True\n",
     "celeriac_host/operations/__init__.py": "\"\"\"One file for each verb: `check`, `do` and `undo`.\"\"\"\n",
     "celeriac_host/operations/backup_database.py": "\"\"\"A consistent copy of a job database (online backup), the last few kept.\n\nTouches: /var/lib/celeriac/backups; the database is only read.\nUndo: nothing: a copy harms nobody, and it stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport shutil\nimport time\nfrom typing import Any\n\nfrom celeriac_host import databases, files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    folder = os.path.join(host.state, \"backups\")\n    with databases.copied(path, host, None) as copy:\n        size = os.lstat(copy).st_size\n        free = databases.free_bytes(folder)\n        if free < size + databases.MARGIN_BYTES:\n            raise OperationError(\n                f\"no room for a backup of {path}: {size} bytes and some more are needed, \"\n                f\"{free} are free in {folder}\"\n            )\n        target = _free_name(folder, path)\n        journal.keep(\"backup\", target)\n        _write(copy, target)\n    removed = _prune(folder, path, args[\"keep\"], target)\n    more = f\"; {removed} older removed\" if removed else \"\"\n    return f\"{path} copied to {target}{more}\", {\"path\": target, \"sizeBytes\": size}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"A whole copy harms nobody, and may be wanted just then; only a half one goes.\"\"\"\n    target = journal.get(\"backup\")\n    half = None if target is None else target + \".part\"\n    if half is not None and os.path.lexists(half):\n        os.unlink(half)\n        return f\"{half} removed\"\n    return None\n\n\ndef _stem(path: str) -> str:\n    \"\"\"The file's name, and a mark of its folder: two apps may call theirs the same.\"\"\"\n    name = os.path.basename(path)\n    plain = re.sub(r\"[^A-Za-z0-9_.-]\", \"_\", os.path.splitext(name)[0])[:80]\n    return f\"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}\"\n\n\ndef _free_name(folder: str, path: str) -> str:\n    stem = os.path.join(folder, f\"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\")\n    candidates = [f\"{stem}.db\", *(f\"{stem}-{number}.db\" for number in range(2, 100))]\n    return next(name for name in candidates if not os.path.lexists(name))\n\n\ndef _write(copy: str, target: str) -> None:\n    half = target + \".part\"\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    try:\n        with os.fdopen(databases.open_copy(copy), \"rb\") as source, os.fdopen(\n            os.open(half, flags, 0o600), \"wb\"\n        ) as file:\n            shutil.copyfileobj(source, file, 1024 * 1024)\n            file.flush()\n            os.fsync(file.fileno())\n        os.rename(half, target)\n    except BaseException:\n        if os.path.lexists(half):\n            os.unlink(half)\n        raise\n    files.sync_folder(os.path.dirname(target))\n\n\ndef _prune(folder: str, path: str, keep: int, newest: str) -> int:\n    pattern = re.compile(re.escape(_stem(path)) + r\"-\\d{8}T\\d{6}Z(-\\d+)?\\.db\")\n    ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]\n    ours.sort(key=lambda name: os.lstat(name).st_mtime_ns)\n    old = [name for name in ours if name != newest][: max(len(ours) - max(keep, 1), 0)]\n    for name in old:\n        os.unlink(name)\n    return len(old)\n",
+    "celeriac_host/operations/checkout_code.py": "\"\"\"Moves a git checkout, and the branch it is on, to another commit.\n\nTouches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.\nUndo: the previous commit on the same branch, with its files and their times, and what was stashed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host import git, trees\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.git import Change, Checkout\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nLISTED = 20\nMARGIN_BYTES = 32 * 1024 * 1024\nTIMES_LIMIT = 20_000\n# git writes and goes: whoever holds its lock for longer was killed.\nLOCK_SECONDS = 10.0\nTIMEOUT_SECONDS = 900.0\nNOTHING = \"000000\"\nSUBMODULE = \"160000\"\nDATABASE_MAGIC = b\"SQLite format 3\\0\"\nDATABASE_NAMES = (\".db\", \".sqlite\", \".sqlite3\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.head(host, checkout) == git.require_commit(args[\"commit\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, new = git.require(args[\"checkout\"]), args[\"commit\"]\n    old, branch = git.head(host, checkout), git.branch(host, checkout)\n    if old != args[\"expects\"]:\n        raise OperationError(\n            f\"{checkout.path} is at {git.short(old)}; it was at {git.short(args['expects'])} when \"\n            \"the plan was made; run again\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git is at work in {checkout.path}, or was killed there: {locks[0]} is there; \"\n            \"remove it if no git runs\"\n        )\n    dirty = git.dirty(host, checkout)\n    _judge_dirty(checkout, dirty, args[\"dirtyTree\"])\n    changes = git.changes(host, checkout, old, new)\n    _judge_changes(host, checkout, changes, new)\n    journal.keep(\"was\", _before(checkout, old, branch, changes, dirty))\n    if dirty:\n        _stash(host, checkout, old, new, journal)\n    where = [\"--no-track\", \"-B\", branch, new] if branch else [\"--detach\", new]\n    words = [\"checkout\", \"-q\", \"--no-overwrite-ignore\", *where, \"--\"]\n    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != new:\n        raise OperationError(f\"{checkout.path} is not at {git.short(new)} after its checkout\")\n    # The files, too, before it is written down that they are there.\n    os.sync()\n    journal.keep(\"moved\", new)\n    on = f\" on {branch}\" if branch else \"\"\n    aside = f\"; {_listed(dirty)} stashed\" if dirty else \"\"\n    return f\"{checkout.path} is at {git.short(new)}{on}, was at {git.short(old)}{aside}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    checkout, moved = git.require(args[\"checkout\"]), journal.get(\"moved\")\n    if moved is None:\n        _put_back(host, checkout, was)\n    else:\n        _move_back(host, checkout, was, moved)\n    _unstash(host, checkout, journal, whether_stored=moved is not None)\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"times\": was[\"times\"]})\n    return f\"{checkout.path} is at {git.short(was['head'])} again\"\n\n\ndef _judge_dirty(checkout: Checkout, dirty: list[str], policy: str) -> None:\n    databases = [path for path in dirty if _is_database(checkout, path)]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(databases)} is tracked by git and changed since: a \"\n            \"database is not the code's; take it out of git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    if dirty and policy != \"stash\":\n        raise OperationError(\n            f\"{checkout.path} has changes that are in no commit: {_listed(dirty)}; commit or undo \"\n            \"them there, or set the input dirty-tree to stash\",\n            evidence=dirty[:LISTED],\n        )\n\n\ndef _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:\n    \"\"\"Refuses what would cost more than code.\"\"\"\n    modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]\n    if modules:\n        raise OperationError(\n            f\"{checkout.path}: the submodule {modules[0]} changes, which is not carried over: use \"\n            \"source: upload, or a repository without submodules\"\n        )\n    attributes = git.run(host, checkout, \"cat-file\", \"-p\", new + \":.gitattributes\", check=False)\n    if attributes.code == 0 and \"filter=lfs\" in attributes.out:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not carried \"\n            \"over: deploy the code by other means\"\n        )\n    databases = [\n        each.path\n        for each in changes\n        if each.old_mode != NOTHING and _is_database(checkout, each.path)\n    ]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} would overwrite or delete the database \"\n            f\"{_listed(databases)}; take it out of git (git rm --cached, and a line in .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    in_the_way = _in_the_way(checkout, changes)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which is \"\n            \"there already and not tracked by git; move it away, or take it out of the commit\",\n            evidence=in_the_way[:LISTED],\n        )\n    _require_room(host, checkout, changes)\n\n\ndef _is_database(checkout: Checkout, path: str) -> bool:\n    whole = os.path.join(checkout.path, path)\n    if not os.path.isfile(whole):\n        return False\n    if path.endswith(DATABASE_NAMES):\n        return True\n    try:\n        with open(whole, \"rb\", opener=_no_follow) as file:\n            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC\n    except OSError:\n        return False\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:\n    \"\"\"What git does not track and the new commit would put something else in the place of.\"\"\"\n    tracked = {each.path for each in changes if each.old_mode != NOTHING}\n    found = set()\n    for each in changes:\n        if each.old_mode != NOTHING:\n            continue\n        parts = each.path.split(\"/\")\n        for count in range(1, len(parts) + 1):\n            path = \"/\".join(parts[:count])\n            whole = os.path.join(checkout.path, path)\n            if path in tracked or not os.path.lexists(whole):\n                break\n            is_folder = os.path.isdir(whole) and not os.path.islink(whole)\n            if count < len(parts) and is_folder:\n                continue\n            if is_folder and _holds_only(checkout, path, tracked):\n                break\n            found.add(path)\n            break\n    return sorted(found)\n\n\ndef _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:\n    \"\"\"Whether all in it goes with the old commit, so that a file may take its place.\"\"\"\n    for where, _, names in os.walk(os.path.join(checkout.path, folder)):\n        relative = os.path.relpath(where, checkout.path)\n        if any(f\"{relative}/{name}\" not in tracked for name in names):\n            return False\n    return True\n\n\ndef _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:\n    objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]\n    words = [\"cat-file\", \"--batch-check=%(objectsize)\"]\n    asked = \"\".join(f\"{each}\\n\" for each in objects).encode(\"ascii\")\n    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []\n    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES\n    free = shutil.disk_usage(checkout.path).free\n    if free < needed:\n        raise OperationError(\n            f\"No space left on device: {checkout.path} has {free // 2**20} MiB free, and \"\n            f\"{needed // 2**20} MiB are needed for the new files and the rest of the host\"\n        )\n\n\ndef _before(\n    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]\n) -> dict[str, Any]:\n    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})\n    times = {}\n    for path in kept[:TIMES_LIMIT]:\n        with suppress(OSError):\n            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns\n    return {\n        \"head\": old,\n        \"branch\": branch,\n        \"kept\": kept,\n        \"added\": sorted(each.path for each in changes if each.old_mode == NOTHING),\n        \"times\": times,\n    }\n\n\ndef _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:\n    name = git.line(host, checkout, \"stash\", \"create\")\n    # Before anything of it goes from the tree.\n    journal.keep(\"stash\", git.require_commit(name))\n    said = f\"Celeriac: before {git.short(old)} became {git.short(new)}\"\n    git.run(host, checkout, \"stash\", \"store\", \"-q\", \"-m\", said, name)\n    git.run(host, checkout, \"reset\", \"-q\", \"--hard\", old)\n\n\ndef _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:\n    \"\"\"From a checkout that was broken off anywhere: nothing in these paths is anybody else's.\"\"\"\n    end = time.monotonic() + LOCK_SECONDS\n    while git.locks(host, checkout) and time.monotonic() < end:\n        host.sleep(0.5)\n    for lock in git.locks(host, checkout):\n        folder, name = os.path.split(os.path.realpath(lock))\n        trees.work(host, checkout.owner, \"put-back\", {\"root\": folder}, {\"remove\": [name]})\n    _remove(host, checkout, was[\"added\"])\n    git.run(host, checkout, \"read-tree\", was[\"head\"])\n    names = \"\".join(f\"{path}\\0\" for path in was[\"kept\"]).encode(\"utf-8\")\n    if names:\n        words = [\"checkout-index\", \"-f\", \"-q\", \"-u\", \"-z\", \"--stdin\"]\n        git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != was[\"head\"]:\n        git.run(host, checkout, \"update-ref\", \"-m\", \"celeriac: undo\", \"HEAD\", was[\"head\"])\n    git.run(host, checkout, \"update-index\", \"-q\", \"--refresh\", check=False)\n\n\ndef _remove(host: System, checkout: Checkout, paths: list[str]) -> None:\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"remove\": paths})\n\n\ndef _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:\n    \"\"\"The whole commit again. What somebody did since is not overwritten.\"\"\"\n    now, branch = git.head(host, checkout), git.branch(host, checkout)\n    if now == was[\"head\"]:\n        return\n    if now != moved or branch != was[\"branch\"]:\n        raise OperationError(\n            f\"{checkout.path} was moved to {git.short(now)} by somebody since; left as it is\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(f\"another git is at work in {checkout.path}: {locks[0]} is there\")\n    back = git.changes(host, checkout, now, was[\"head\"])\n    in_the_way = _in_the_way(checkout, back)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(in_the_way)} came since and would be overwritten\"\n        )\n    git.run(host, checkout, \"reset\", \"-q\", \"--keep\", was[\"head\"], timeout=TIMEOUT_SECONDS)\n\n\ndef _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:\n    \"\"\"With `whether_stored` only what still lies in the stash: else it was applied already.\"\"\"\n    stash = journal.get(\"stash\")\n    if stash is None:\n        return\n    entries = git.run(host, checkout, \"stash\", \"list\", \"--format=%H\").out.split()\n    if whether_stored and stash not in entries:\n        return\n    git.run(host, checkout, \"stash\", \"apply\", \"-q\", \"--index\", stash)\n    if stash in entries:\n        git.run(host, checkout, \"stash\", \"drop\", \"-q\", f\"stash@{{{entries.index(stash)}}}\")\n\n\ndef _listed(paths: list[str]) -> str:\n    shown = \", \".join(paths[:3])\n    return shown if len(paths) <= 3 else f\"{shown} and {len(paths) - 3} more\"\n",
     "celeriac_host/operations/enable_unit.py": "\"\"\"Has the unit started at boot.\n\nTouches: the links that `systemctl enable` makes.\nUndo: `systemctl disable`, where it was disabled.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n# From any other state `disable` would not lead back.\nREVERSIBLE = (\"disabled\", \"indirect\", \"\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _state(args[\"unit\"], host) == \"enabled\"\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    state = _state(unit, host)\n    if state not in REVERSIBLE:\n        raise OperationError(\n            f\"{unit} is {state}: it can't be enabled; expected a unit file of its own, \"\n            \"with WantedBy= in [Install]\"\n        )\n    journal.keep(\"state\", state)\n    with host.shielded():\n        units.control(host, \"enable\", \"--\", unit)\n    now = _state(unit, host)\n    if now != \"enabled\":\n        raise OperationError(f\"{unit} is {now or 'unknown'} after enabling it; expected enabled\")\n    return f\"{unit} enabled\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, before = args[\"unit\"], journal.get(\"state\")\n    if before is None:\n        return None\n    if _state(unit, host) == \"enabled\":\n        units.control(host, \"disable\", \"--\", unit)\n    return f\"{unit} {before or 'disabled'} again\"\n\n\ndef _state(unit: str, host: System) -> str:\n    return units.show(host, unit, [\"UnitFileState\"]).get(\"UnitFileState\", \"\")\n",
     "celeriac_host/operations/end_process.py": "\"\"\"Ends one process, known by pid and start: TERM, then KILL after the grace. Never by name.\n\nTouches: that process, and what is left of its children.\nUndo: can't be undone: said in the report.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host import processes\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.1\nKILL_SECONDS = 10.0\n# Services that people's own commands run below; a process of any other is that service's. The\n# plan's own judgement (src/plan/strays.ts) knows the same ones.\nLOGIN = re.compile(r\"(ssh|sshd|cron|crond|atd|rc-local)\\.service|sshd?@.*\\.service\")\nMANAGER = re.compile(r\"user@\\d+\\.service\")\nCONTAINER = re.compile(\n    r\"(^|[/._-])(docker|libpod|podman|lxc|kubepods|containerd|crio|nspawn)\\b|machine\\.slice\"\n)\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _find(args) is None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    process = _find(args)\n    if process is None:\n        return f\"process {args['pid']} had ended already\"\n    _refuse(process)\n    grace = float(args[\"graceSeconds\"])\n    journal.keep(\"process\", {\"pid\": process.pid, \"argv\": list(process.argv)})\n    family = processes.descendants(process.pid)\n    send = _sender(process)\n    send(signal.SIGTERM)\n    for each in (process, *family):\n        # Stopped, it would take its TERM only when continued.\n        if each.state == \"T\":\n            _signal(each, signal.SIGCONT)\n    how = \"TERM\"\n    if not _gone(process, grace, host):\n        how = f\"KILL, {grace:g} s after TERM\"\n        family = processes.descendants(process.pid)\n        # First, so that it makes no new children.\n        send(signal.SIGKILL)\n    left = [each for each in family if not _gone(each, 0 if \"KILL\" in how else 2, host)]\n    for each in left:\n        _signal(each, signal.SIGKILL)\n    for each in (process, *left):\n        if not _gone(each, KILL_SECONDS, host):\n            raise OperationError(f\"process {each.pid} did not end, not even by KILL\")\n    more = f\", {len(left)} of its children by KILL\" if left else \"\"\n    return f\"process {process.pid} ended by {how}{more}: {_command(process.argv)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    kept = journal.get(\"process\")\n    if kept is None:\n        return None\n    return f\"not brought back: process {kept['pid']} ({_command(kept['argv'])})\"\n\n\ndef _find(args: dict[str, Any]) -> processes.Process | None:\n    \"\"\"The very process that the plan saw; None when it ended.\"\"\"\n    found = processes.read(args[\"pid\"])\n    if found is None or found.start_ticks != args[\"startTicks\"] or found.state in \"ZX\":\n        return None\n    return found\n\n\ndef _refuse(process: processes.Process) -> None:\n    \"\"\"The plan has decided; this keeps a wrong one from doing harm.\"\"\"\n    group = processes.control_group(process.pid)\n    problem = \"\"\n    if process.pid <= 1 or process.pid in _ancestors():\n        problem = \"it carries the system, or this very program\"\n    elif not process.argv or process.parent == 2:\n        problem = \"it belongs to the kernel\"\n    elif group is None:\n        problem = \"its cgroup can't be read, so whose it is can't be told\"\n    elif (owner := _owner(group)) is not None:\n        problem = f\"it belongs to {owner}, which is no login session\"\n    if problem:\n        raise OperationError(\n            f\"process {process.pid} is not ended: {problem}\", evidence=[_command(process.argv)]\n        )\n\n\ndef _owner(group: str) -> str | None:\n    \"\"\"The unit or container that looks after a cgroup's processes; None for login sessions.\"\"\"\n    if CONTAINER.search(group):\n        return group\n    parts = [part for part in group.split(\"/\") if part]\n    managers = [index for index, part in enumerate(parts) if MANAGER.fullmatch(part)]\n    services = [\n        part\n        for part in parts[managers[-1] + 1 if managers else 0 :]\n        if part.endswith(\".service\") and not LOGIN.fullmatch(part)\n    ]\n    return services[-1] if services else None\n\n\ndef _ancestors() -> list[int]:\n    found = [os.getpid()]\n    while found[-1] > 1:\n        above = processes.read(found[-1])\n        found.append(0 if above is None else above.parent)\n    return found\n\n\ndef _sender(process: processes.Process) -> Callable[[signal.Signals], None]:\n    \"\"\"By a descriptor where the kernel and Python have them: a pid could be another's by then.\"\"\"\n    try:\n        handle = os.pidfd_open(process.pid)  # novm: guarded below\n    except (AttributeError, OSError):\n        return lambda name: _signal(process, name)\n\n    def send(name: signal.Signals) -> None:\n        with suppress(ProcessLookupError):\n            signal.pidfd_send_signal(handle, name)  # novm: as is pidfd_open\n\n    if not processes.same(process):\n        return lambda name: None\n    return send\n\n\ndef _signal(process: processes.Process, name: signal.Signals) -> None:\n    if processes.same(process):\n        with suppress(ProcessLookupError):\n            os.kill(process.pid, name)\n\n\ndef _gone(process: processes.Process, timeout: float, host: System) -> bool:\n    begun = time.monotonic()\n    next_note = begun + NOTE_SECONDS\n    while processes.same(process):\n        now = time.monotonic()\n        if now - begun >= timeout:\n            return False\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(\n                f\"waiting for process {process.pid} to end, {now - begun:.0f} s of {timeout:g}\"\n            )\n        host.sleep(POLL_SECONDS)\n    return True\n\n\ndef _command(argv: Any) -> str:\n    return \" \".join(argv)[:120]\n",
-    "celeriac_host/operations/guard_unit.py": "\"\"\"Remembers how the unit runs; undone last, it brings the unit to that state again.\n\nTouches: nothing.\nUndo: starts, restarts or stops the unit, until it runs as it did.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"UnitFileState\",\n    \"MainPID\",\n    \"InvocationID\",\n    \"NeedDaemonReload\",\n    \"TimeoutStartUSec\",\n    \"TimeoutStopUSec\",\n)\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nLONGEST_SECONDS = 3600.0\nCHILDREN_SECONDS = 60.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    now = units.show(host, unit, PROPERTIES)\n    main = units.number(now[\"MainPID\"])\n    children = len(processes.pool_children(main)) if main else 0\n    journal.keep(\"was\", {**now, \"children\": children})\n    how = f\" ({units.running(main)})\" if main else \"\"\n    # Read also at the end of the run, when it is no longer so.\n    return f\"{unit} was {now['ActiveState']}{how}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, was = args[\"unit\"], journal.get(\"was\")\n    if was is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"NeedDaemonReload\"] == \"yes\" and was[\"NeedDaemonReload\"] == \"no\":\n        units.reload(host)\n    if was[\"ActiveState\"] in SERVING:\n        if now[\"ActiveState\"] in SERVING and now[\"InvocationID\"] == was[\"InvocationID\"]:\n            return f\"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})\"\n        return _bring_back(unit, now, was[\"children\"], host)\n    if was[\"ActiveState\"] in RESTING:\n        if now[\"ActiveState\"] not in RESTING:\n            _control(host, \"stop\", unit, now)\n        return f\"{unit} does not run, as before\"\n    # It was on its way up, e.g. between two crashes: let it try again, as before.\n    if now[\"ActiveState\"] in RESTING:\n        units.control(host, \"start\", \"--no-block\", \"--\", unit)\n    return f\"{unit} is being started, as before\"\n\n\ndef _bring_back(unit: str, now: dict[str, str], children: int, host: System) -> str:\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    cursor = units.cursor(host)\n    # A run that began meanwhile may be of the definition that was taken back.\n    verb = \"restart\" if now[\"ActiveState\"] in SERVING else \"start\"\n    try:\n        _control(host, verb, unit, now)\n    except OperationError as error:\n        raise _failed(unit, error.message, cursor, host) from None\n    for _ in range(int(CHILDREN_SECONDS)):\n        now = units.show(host, unit, PROPERTIES)\n        main = units.number(now[\"MainPID\"])\n        if now[\"ActiveState\"] not in SERVING:\n            raise _failed(unit, f\"{now['ActiveState']} ({now['SubState']})\", cursor, host)\n        if not main or len(processes.pool_children(main)) >= children:\n            break\n        host.sleep(1)\n    return f\"{unit} serves again ({units.running(units.number(now['MainPID']))})\"\n\n\ndef _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit, cursor)\n    why = f\": {units.reason(lines)}\" if lines else \"\"\n    return OperationError(f\"{unit} does not serve: {how}{why}\", evidence=lines)\n\n\ndef _control(host: System, verb: str, unit: str, seen: dict[str, str]) -> None:\n    stop = units.seconds(seen[\"TimeoutStopUSec\"], LONGEST_SECONDS)\n    start = units.seconds(seen[\"TimeoutStartUSec\"], LONGEST_SECONDS)\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its {verb}\"))\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, \"--\", unit]\n    host.run(argv, timeout=stop + start + 30, tick=tick)\n",
-    "celeriac_host/operations/install_unit.py": "\"\"\"Writes a unit file beside a backup, and has the manager read it.\n\nTouches: the unit file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that\n  keeps its memory limits until start-unit.\nUndo: the file as it was, to the byte, or none; no drop-in; daemon-reload.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import aside, files, limits, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nMODE = 0o644\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _written(args) and _read_by_manager(args[\"unit\"], host)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, path = args[\"unit\"], args[\"path\"]\n    if not _written(args):\n        found = aside.expect(path, args[\"expects\"])\n        mode = MODE if found is None else found.mode\n        aside.change(journal, path, found, args[\"text\"], mode)\n    journal.keep(\"held\", True)\n    limits.hold(unit, host)\n    units.reload(host)\n    if not _read_by_manager(unit, host):\n        raise OperationError(f\"systemd still wants a daemon-reload for {unit} after one\")\n    return f\"{path} installed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    restored = aside.put_back(journal)\n    released = bool(journal.get(\"held\")) and limits.release(args[\"unit\"])\n    if restored is not None or released:\n        units.reload(host)\n    return restored or (\"its memory limits are those of its unit again\" if released else None)\n\n\ndef _written(args: dict[str, Any]) -> bool:\n    found = files.find(args[\"path\"])\n    return found is not None and found.content == args[\"text\"].encode(\"utf-8\")\n\n\ndef _read_by_manager(unit: str, host: System) -> bool:\n    return units.show(host, unit, [\"NeedDaemonReload\"]).get(\"NeedDaemonReload\") == \"no\"\n",
+    "celeriac_host/operations/fetch_commit.py": "\"\"\"Takes a commit that was sent as a git bundle into the object store of a checkout.\n\nTouches: objects in the checkout's .git, as its owner; no branch, no file of the tree.\nUndo: nothing to undo: objects that nothing refers to stay out of sight until git clears them away.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, BinaryIO\n\nfrom celeriac_host import git, incoming\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nHEADER_LIMIT_BYTES = 1024 * 1024\nSIGNATURE = b\"# v2 git bundle\\n\"\nTIMEOUT_SECONDS = 1800.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.has_whole(host, checkout, git.require_commit(args[\"commit\"]))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, commit = git.require(args[\"checkout\"]), args[\"commit\"]\n    with incoming.open_whole(args[\"sha256\"], host) as bundle:\n        needed = _read_header(bundle, commit)\n        for each in needed:\n            if not git.line(host, checkout, \"cat-file\", \"-t\", each, check=False):\n                raise OperationError(\n                    f\"{checkout.path} lacks commit {each}, which what was sent builds on; \"\n                    \"run again, so that it is seen what is there\"\n                )\n        # The bundle is for root alone; git gets it open, at the place where its pack begins.\n        words = [\"index-pack\", \"--stdin\", \"--fix-thin\"]\n        git.run(host, checkout, *words, stdin=bundle, timeout=TIMEOUT_SECONDS)\n    if not git.has_whole(host, checkout, commit):\n        raise OperationError(\n            f\"commit {git.short(commit)} is not whole in {checkout.path}: parts of its history \"\n            \"were not sent; give actions/checkout the input fetch-depth: 0\"\n        )\n    return f\"commit {git.short(commit)} is in {checkout.path}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _read_header(bundle: BinaryIO, commit: str) -> list[str]:\n    \"\"\"The commits that it builds on. Leaves the file where the pack begins (it is unbuffered).\"\"\"\n    head = bundle.read(HEADER_LIMIT_BYTES)\n    end = head.find(b\"\\n\\n\")\n    if not head.startswith(SIGNATURE) or end < 0:\n        raise OperationError(\"what was sent is not a git bundle of version 2\")\n    lines = head[len(SIGNATURE) : end].decode(\"ascii\", \"replace\").splitlines()\n    if not any(each.split(\" \")[0] == commit for each in lines):\n        raise OperationError(f\"the bundle that was sent does not hold commit {commit}\")\n    bundle.seek(end + 2)\n    needed = [each[1:].split(\" \")[0] for each in lines if each.startswith(\"-\")]\n    return [git.require_commit(each) for each in needed]\n",
+    "celeriac_host/operations/guard_unit.py": "\"\"\"Remembers how the unit runs; undone last, it brings the unit to that state again.\n\nTouches: nothing.\nUndo: starts, restarts or stops the unit, until it runs as it did.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"UnitFileState\",\n    \"MainPID\",\n    \"InvocationID\",\n    \"NeedDaemonReload\",\n    \"TimeoutStartUSec\",\n    \"TimeoutStopUSec\",\n)\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nLONGEST_SECONDS = 3600.0\nCHILDREN_SECONDS = 60.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    now = units.show(host, unit, PROPERTIES)\n    main = units.number(now[\"MainPID\"])\n    children = len(processes.pool_children(main)) if main else 0\n    journal.keep(\"was\", {**now, \"children\": children})\n    how = f\" ({units.running(main)})\" if main else \"\"\n    # Read also at the end of the run, when it is no longer so.\n    return f\"{unit} was {now['ActiveState']}{how}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, was = args[\"unit\"], journal.get(\"was\")\n    if was is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"NeedDaemonReload\"] == \"yes\" and was[\"NeedDaemonReload\"] == \"no\":\n        units.reload(host)\n    if was[\"ActiveState\"] in SERVING:\n        if now[\"ActiveState\"] in SERVING and now[\"InvocationID\"] == was[\"InvocationID\"]:\n            return f\"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})\"\n        return _bring_back(unit, now, was[\"children\"], host)\n    if was[\"ActiveState\"] in RESTING:\n        if now[\"ActiveState\"] not in RESTING:\n            _control(host, \"stop\", unit, now)\n        return f\"{unit} does not run, as before\"\n    # It was on its way up, e.g. between two crashes: let it try again, as before.\n    if now[\"ActiveState\"] in RESTING:\n        units.control(host, \"start\", \"--no-block\", \"--\", unit)\n    return f\"{unit} is being started, as before\"\n\n\ndef _bring_back(unit: str, now: dict[str, str], children: int, host: System) -> str:\n    cursor = units.cursor(host)\n    # A run that began meanwhile, or is about to, may be of the definition that was taken back: after\n    # a boot it may be on its way up, and as Type=notify no longer holds it would never be ready.\n    verb = \"start\" if now[\"ActiveState\"] in RESTING else \"restart\"\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    try:\n        _control(host, verb, unit, now)\n    except OperationError as error:\n        raise _failed(unit, error.message, cursor, host) from None\n    for _ in range(int(CHILDREN_SECONDS)):\n        now = units.show(host, unit, PROPERTIES)\n        main = units.number(now[\"MainPID\"])\n        if now[\"ActiveState\"] not in SERVING:\n            raise _failed(unit, f\"{now['ActiveState']} ({now['SubState']})\", cursor, host)\n        if not main or len(processes.pool_children(main)) >= children:\n            break\n        host.sleep(1)\n    return f\"{unit} serves again ({units.running(units.number(now['MainPID']))})\"\n\n\ndef _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit, cursor)\n    why = f\": {units.reason(lines)}\" if lines else \"\"\n    return OperationError(f\"{unit} does not serve: {how}{why}\", evidence=lines)\n\n\ndef _control(host: System, verb: str, unit: str, seen: dict[str, str]) -> None:\n    stop = units.seconds(seen[\"TimeoutStopUSec\"], LONGEST_SECONDS)\n    start = units.seconds(seen[\"TimeoutStartUSec\"], LONGEST_SECONDS)\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its {verb}\"))\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, \"--\", unit]\n    host.run(argv, timeout=stop + start + 30, tick=tick)\n",
+    "celeriac_host/operations/install_dependencies.py": "\"\"\"Installs what a lock file names into the app's own virtual environment, while the worker runs.\n\nTouches: the virtual environment of the unit's interpreter, as its owner.\nUndo: the environment as it was, from a copy by hard links that is kept in it (.celeriac); an\n  environment whose copy is gone (two installations later) is left as it is, and the undo says so.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nimport time\nfrom contextlib import contextmanager\nfrom typing import Any, Iterator\n\nfrom celeriac_host import environments, git, trees\nfrom celeriac_host.environments import Environment\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import Identity, System, Tick\n\nNOTE_SECONDS = 5.0\nEVIDENCE_LINES = 20\nOTHER_COPIES = 1\nEDITABLE = re.compile(r\"^\\s*(?:-e|--editable)\\b\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    known = environments.recorded(host.state, args[\"unit\"]) or {}\n    return known.get(\"lock\") == args[\"lock\"] and known.get(\"prefix\") == environment.prefix\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    keep = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime()) + \"-\" + os.urandom(2).hex()\n    journal.keep(\n        \"was\",\n        {\n            \"prefix\": environment.prefix,\n            \"keep\": keep,\n            \"scratch\": f\"/var/tmp/celeriac-dependencies-{keep}\",\n            \"record\": environments.recorded(host.state, args[\"unit\"]),\n        },\n    )\n    asked = {\"root\": environment.prefix, \"keep\": keep, \"others\": OTHER_COPIES}\n    stale = trees.work(host, environment.owner, \"keep-environment\", asked)\n    trees.remove(host, environment.owner, _store(environment.prefix), stale)\n    # From here on the copy may be needed.\n    journal.keep(\"kept\", True)\n    before = _installed(host, environment)\n    with _sources(args, environment.owner, journal.get(\"was\")[\"scratch\"], host) as folder:\n        _install(args, environment, folder, host)\n    after = _installed(host, environment)\n    os.sync()\n    environments.record(\n        host.state,\n        args[\"unit\"],\n        {\n            \"lock\": args[\"lock\"],\n            \"file\": args[\"file\"],\n            \"tool\": args[\"tool\"],\n            \"prefix\": environment.prefix,\n            \"interpreter\": list(args[\"interpreter\"]),\n            \"at\": time.time(),\n        },\n    )\n    return f\"{args['file']} is installed in {environment.prefix}: {_difference(before, after)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None or not journal.get(\"kept\"):\n        return None\n    prefix = was[\"prefix\"]\n    shutil.rmtree(was[\"scratch\"], ignore_errors=True)\n    if not os.path.isdir(os.path.join(_store(prefix), was[\"keep\"])):\n        if environments.recorded(host.state, args[\"unit\"]) != was[\"record\"]:\n            raise OperationError(\n                f\"the copy of {prefix} from before is no longer there: what it had is not put \"\n                \"back; deploy the earlier commit again, so that its lock file is installed\"\n            )\n        return f\"{prefix} has what it had before\"\n    # Before the copy is used up: an undo that is broken off after it would not know.\n    environments.record(host.state, args[\"unit\"], was[\"record\"])\n    asked = {\"root\": prefix, \"keep\": was[\"keep\"]}\n    owner = trees.owner_of(prefix)\n    trees.work(host, owner, \"restore-environment\", asked)\n    trees.remove(host, owner, _store(prefix), [was[\"keep\"] + \".failed\"])\n    return f\"{prefix} has what it had before\"\n\n\ndef _store(prefix: str) -> str:\n    return os.path.join(prefix, \".celeriac\")\n\n\n@contextmanager\ndef _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:\n    \"\"\"The commit's files in a folder that the environment's owner may read and write.\"\"\"\n    if \"release\" in args:\n        yield args[\"release\"]\n        return\n    checkout = git.require(args[\"checkout\"])\n    os.mkdir(scratch, 0o700)\n    try:\n        tree, index = os.path.join(scratch, \"tree\"), os.path.join(scratch, \"index\")\n        os.mkdir(tree, 0o700)\n        # The one writes it, the other reads it, nobody else looks in.\n        for path in (tree, scratch):\n            os.chown(path, checkout.owner.uid, owner.gid)\n            os.chmod(path, 0o750)\n        env = {\"GIT_INDEX_FILE\": index}\n        git.run(host, checkout, \"read-tree\", args[\"commit\"], env=env)\n        words = [\"checkout-index\", \"-a\", \"-f\", \"-q\", f\"--prefix={tree}/\"]\n        git.run(host, checkout, *words, env=env, timeout=600)\n        yield tree\n    finally:\n        shutil.rmtree(scratch, ignore_errors=True)\n\n\ndef _install(args: dict[str, Any], environment: Environment, folder: str, host: System) -> None:\n    file = os.path.join(folder, args[\"file\"])\n    if not os.path.isfile(file):\n        raise OperationError(f\"{args['file']} is not in commit {git.short(args['commit'])}\")\n    where = os.path.dirname(file)\n    if args[\"tool\"] == \"uv\":\n        argv = [\"uv\", \"sync\", \"--frozen\", \"--no-install-project\", \"--no-progress\"]\n        # Not the Python that uv would choose, nor one that it would fetch.\n        argv += [\"--python\", environment.python, \"--no-python-downloads\"]\n    else:\n        _refuse_editable(file)\n        argv = [environment.python, \"-m\", \"pip\", \"install\", \"--no-input\", \"--progress-bar=off\"]\n        argv += [\"--disable-pip-version-check\", \"--requirement\", file]\n    program = \"uv sync\" if args[\"tool\"] == \"uv\" else \"pip install\"\n    begun = time.monotonic()\n\n    def tell() -> None:\n        host.note(f\"{program}: at work for {time.monotonic() - begun:.0f} s\")\n\n    done = host.run(\n        argv,\n        timeout=args[\"timeoutSeconds\"],\n        user=environment.owner,\n        cwd=where,\n        env={\n            \"PATH\": _path(environment),\n            \"VIRTUAL_ENV\": environment.prefix,\n            \"UV_PROJECT_ENVIRONMENT\": environment.prefix,\n            \"PYTHONNOUSERSITE\": \"1\",\n        },\n        check=False,\n        tick=Tick(NOTE_SECONDS, tell),\n    )\n    if done.code != 0:\n        lines = done.lines(EVIDENCE_LINES)\n        errors = [each for each in lines if re.match(r\"\\s*(?:ERROR|error)\\b\", each)]\n        why = (errors or lines or [f\"exit code {done.code}\"])[-1].strip()\n        raise OperationError(\n            f\"{program} of {args['file']} failed as {environment.owner.name}: {why}\",\n            ran=argv,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n\n\ndef _path(environment: Environment) -> str:\n    \"\"\"uv is often where its own installer puts it.\"\"\"\n    own = [environment.prefix + \"/bin\", environment.owner.home + \"/.local/bin\"]\n    return \":\".join([*own, \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"])\n\n\ndef _refuse_editable(file: str) -> None:\n    with open(file, encoding=\"utf-8\", errors=\"replace\") as lines:\n        for number, each in enumerate(lines, 1):\n            if EDITABLE.match(each):\n                raise OperationError(\n                    f\"{os.path.basename(file)}:{number} installs something as editable \"\n                    f\"({each.strip()}), which would lead to a folder that is gone afterwards; put \"\n                    \"the app on PYTHONPATH, or name the package without -e\"\n                )\n\n\ndef _installed(host: System, environment: Environment) -> dict[str, str]:\n    \"\"\"Name → version, as the environment itself sees it.\"\"\"\n    code = (\n        \"import importlib.metadata as m, json; \"\n        \"print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))\"\n    )\n    argv = [environment.python, \"-I\", \"-c\", code]\n    done = host.run(argv, timeout=120, user=environment.owner, cwd=\"/\", check=False)\n    return trees.parsed(done.out)\n\n\ndef _difference(before: dict[str, str], after: dict[str, str]) -> str:\n    changed = [\n        f\"{name} {before.get(name, 'none')} → {after.get(name, 'none')}\"\n        for name in sorted({*before, *after}, key=str.lower)\n        if before.get(name) != after.get(name)\n    ]\n    shown = \", \".join(changed[:8])\n    return (f\"{shown} and {len(changed) - 8} more\" if len(changed) > 8 else shown) or \"no change\"\n",
+    "celeriac_host/operations/install_unit.py": "\"\"\"Writes a unit file or drop-in beside a backup, and has the manager read it.\n\nTouches: that file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that\n  keeps its memory limits until start-unit.\nUndo: the file as it was, to the byte, or none; no drop-in; daemon-reload.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import aside, files, limits, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nMODE = 0o644\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _written(args) and _read_by_manager(args, host)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, path = args[\"unit\"], args[\"path\"]\n    if not _written(args):\n        found = aside.expect(path, args[\"expects\"])\n        mode = MODE if found is None else found.mode\n        aside.change(journal, path, found, args[\"text\"], mode)\n    journal.keep(\"held\", True)\n    limits.hold(unit, host)\n    units.reload(host)\n    if not _read_by_manager(args, host):\n        raise OperationError(f\"systemd does not read {path} for {unit}, even after a daemon-reload\")\n    return f\"{path} installed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    restored = aside.put_back(journal)\n    released = bool(journal.get(\"held\")) and limits.release(args[\"unit\"])\n    if restored is not None or released:\n        units.reload(host)\n    return restored or (\"its memory limits are those of its unit again\" if released else None)\n\n\ndef _written(args: dict[str, Any]) -> bool:\n    found = files.find(args[\"path\"])\n    return found is not None and found.content == args[\"text\"].encode(\"utf-8\")\n\n\ndef _read_by_manager(args: dict[str, Any], host: System) -> bool:\n    seen = units.show(host, args[\"unit\"], [\"NeedDaemonReload\", \"DropInPaths\"])\n    if seen.get(\"NeedDaemonReload\") != \"no\":\n        return False\n    # The first drop-in of a unit: systemd does not miss a folder that it never saw.\n    path = args[\"path\"]\n    return not path.endswith(\".conf\") or path in units.split_words(seen.get(\"DropInPaths\", \"\"))\n",
     "celeriac_host/operations/make_swap.py": "\"\"\"A file of one size, without holes, mode 600, formatted as swap. Never an active one.\n\nTouches: the swap file.\nUndo: the file as it was, or none.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host import files, swaps\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System, group_name, user_name\n\nMODE = 0o600\nPIECE_BYTES = 8 * 1024 * 1024\nNOTE_PIECES = 8\n# Asked for in pieces, so that a runner that goes is noticed in between.\nFALLOCATE_BYTES = 256 * 1024 * 1024\n# Blocks that fallocate sets aside are no holes to swapon there; elsewhere zeros are written.\nFALLOCATE_TYPES = (\"ext4\", \"xfs\")\nNO_SWAP_TYPES = (\"zfs\", \"tmpfs\", \"ramfs\", \"overlay\", \"squashfs\", \"nfs\", \"nfs4\", \"cifs\", \"9p\")\n\n\nclass Seen(NamedTuple):\n    \"\"\"A regular file, as one that is, or could become, swap.\"\"\"\n\n    size_bytes: int\n    held_bytes: int\n    mode: int\n    uid: int\n    gid: int\n    header: swaps.Header | None\n\n    @property\n    def whole(self) -> bool:\n        return self.held_bytes >= self.size_bytes\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    seen = _see(args[\"path\"])\n    return (\n        seen is not None\n        and seen.header is not None\n        and seen.size_bytes == args[\"sizeBytes\"]\n        and seen.whole\n        and (seen.mode, seen.uid) == (MODE, 0)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, size = args[\"path\"], args[\"sizeBytes\"]\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap; it has to be turned off first\")\n    seen = _see(path)\n    if seen is not None and seen.header is None:\n        _refuse_content(path, host)\n    journal.keep(\"was\", _remembered(seen))\n    if seen is not None and seen.size_bytes == size and seen.whole:\n        os.chown(path, 0, 0)\n        os.chmod(path, MODE)\n        if seen.header is None:\n            host.run([\"mkswap\", path])\n        files.sync_folder(os.path.dirname(path))\n        return f\"{path}: {_described(size)}, now mode 600 and formatted\"\n    _refuse_full_disk(path, size, seen)\n    if seen is not None and _free_bytes(path) < size:\n        # An inactive swap file has no content: its disk space is worth more than itself.\n        files.remove(path)\n    how = _build(host, path, size, [])\n    return f\"{path}: {_described(size)}, {how}, mode 600, formatted\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    path, was = args[\"path\"], journal.get(\"was\")\n    if was is None:\n        return None\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap: it can't be put back as it was\")\n    files.remove(_new(path))\n    now = _see(path)\n    if was == \"absent\":\n        if now is not None:\n            files.remove(path)\n        return f\"{path} removed again\"\n    if now is None or now.size_bytes != was[\"sizeBytes\"]:\n        if now is not None:\n            files.remove(path)\n        _build(host, path, was[\"sizeBytes\"], _named(was[\"uuid\"], was[\"label\"]))\n    elif was[\"uuid\"] is not None and (now.header is None or now.header.uuid != was[\"uuid\"]):\n        host.run([\"mkswap\", *(_named(was[\"uuid\"], was[\"label\"]) or []), path])\n    elif was[\"uuid\"] is None:\n        _clear_header(path)\n    os.chown(path, was[\"uid\"], was[\"gid\"])\n    os.chmod(path, was[\"mode\"])\n    owner = f\"{user_name(was['uid'])}:{group_name(was['gid'])}\"\n    return f\"{path}: {_described(was['sizeBytes'])} again, mode {was['mode']:o}, {owner}\"\n\n\ndef _see(path: str) -> Seen | None:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        return None\n    if not stat.S_ISREG(about.st_mode):\n        kind = \"a symbolic link\" if stat.S_ISLNK(about.st_mode) else \"not a regular file\"\n        raise OperationError(f\"{path} is {kind}; expected a regular file, or nothing\")\n    mode = stat.S_IMODE(about.st_mode)\n    held = about.st_blocks * 512\n    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))\n\n\ndef _remembered(seen: Seen | None) -> Any:\n    if seen is None:\n        return \"absent\"\n    return {\n        \"sizeBytes\": seen.size_bytes,\n        \"mode\": seen.mode,\n        \"uid\": seen.uid,\n        \"gid\": seen.gid,\n        \"uuid\": seen.header.uuid if seen.header else None,\n        \"label\": seen.header.label if seen.header else \"\",\n    }\n\n\ndef _refuse_content(path: str, host: System) -> None:\n    \"\"\"Zeros are a swap file that was not formatted yet; anything else is somebody's.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        size = os.fstat(handle).st_size\n        at = 0\n        while at < size:\n            host.heed()\n            try:\n                at = os.lseek(handle, at, os.SEEK_DATA)\n            except OSError:\n                # Only a hole is left.\n                return\n            piece = os.pread(handle, PIECE_BYTES, at)\n            if piece.count(0) != len(piece):\n                raise OperationError(\n                    f\"{path} is there and is no swap file; expected swap, zeros, or nothing. \"\n                    \"Move it away, or choose another path\"\n                )\n            at += len(piece)\n    finally:\n        os.close(handle)\n\n\ndef _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:\n    folder = os.path.dirname(path)\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a directory: {path} can't be made there\")\n    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)\n    if free < size:\n        raise OperationError(\n            f\"the disk has {_described(free)} free for {path}; {_described(size)} are needed\"\n        )\n\n\ndef _free_bytes(path: str) -> int:\n    disk = os.statvfs(os.path.dirname(path))\n    return disk.f_bavail * disk.f_frsize\n\n\ndef _new(path: str) -> str:\n    return path + \".celeriac-new\"\n\n\ndef _build(host: System, path: str, size: int, name: list[str] | None) -> str:\n    \"\"\"Beside it, then renamed over it; returns how it was filled. `name` None: not formatted.\"\"\"\n    new = _new(path)\n    kind = _filesystem(os.path.dirname(path))\n    if kind in NO_SWAP_TYPES or kind.startswith(\"fuse\"):\n        raise OperationError(f\"{path} would be on {kind}, which can't hold a swap file\")\n    files.remove(new)\n    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)\n    try:\n        os.fchmod(handle, MODE)\n        os.fchown(handle, 0, 0)\n        if kind == \"btrfs\":\n            # Only while it is empty: swap on btrfs must not be copied on write.\n            host.run([\"chattr\", \"+C\", new])\n        how = \"allocated\" if kind in FALLOCATE_TYPES and _allocate(host, handle, size) else \"\"\n        if not how:\n            how = \"written\"\n            _fill(host, handle, path, size)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if name is not None:\n        host.run([\"mkswap\", *name, new])\n    os.rename(new, path)\n    files.sync_folder(os.path.dirname(path))\n    return how\n\n\ndef _named(uuid: str | None, label: str) -> list[str] | None:\n    \"\"\"mkswap's words for a file as it was; None when it was not formatted.\"\"\"\n    if uuid is None:\n        return None\n    return [\"-U\", uuid, *([\"-L\", label] if label else [])]\n\n\ndef _allocate(host: System, handle: int, size: int) -> bool:\n    \"\"\"False when it could not, or left holes.\"\"\"\n    try:\n        for at in range(0, size, FALLOCATE_BYTES):\n            host.heed()\n            os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))\n    except OSError:\n        os.ftruncate(handle, 0)\n        return False\n    return os.fstat(handle).st_blocks * 512 >= size\n\n\ndef _fill(host: System, handle: int, path: str, size: int) -> None:\n    zeros = memoryview(bytes(PIECE_BYTES))\n    os.lseek(handle, 0, os.SEEK_SET)\n    written = pieces = 0\n    while written < size:\n        host.heed()\n        written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])\n        pieces += 1\n        if pieces % NOTE_PIECES == 0:\n            os.fdatasync(handle)\n            host.note(f\"{path}: {_described(written)} of {_described(size)} written\")\n\n\ndef _clear_header(path: str) -> None:\n    size = min(swaps.PAGE_BYTES, os.path.getsize(path))\n    with open(path, \"r+b\") as file:\n        file.write(bytes(size))\n        file.flush()\n        os.fsync(file.fileno())\n\n\ndef _filesystem(folder: str) -> str:\n    \"\"\"The type of the file system that a folder is on: the longest mount point above it.\"\"\"\n    real = os.path.realpath(folder)\n    best, kind = \"\", \"unknown\"\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            before, _, after = line.partition(\" - \")\n            point = swaps.unescaped(before.split()[4])\n            inside = real == point or real.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(best):\n                best, kind = point, after.split()[0]\n    return kind\n\n\ndef _described(size_bytes: int) -> str:\n    for unit, factor in ((\"GiB\", 1024**3), (\"MiB\", 1024**2), (\"KiB\", 1024)):\n        if size_bytes >= factor:\n            return f\"{size_bytes / factor:.4g} {unit}\"\n    return f\"{size_bytes} B\"\n",
-    "celeriac_host/operations/prove_unit.py": "\"\"\"Proof that the unit runs as asked, for some time.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host import processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nSTEADY = (\"ActiveState\", \"MainPID\", \"NRestarts\")\n# The invocation tells the lines of this very start from those of the worker before and after it.\nABOUT = (*STEADY, \"SubState\", \"InvocationID\")\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A child that is just being replaced is missing for a moment.\nREPLACED_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, children = args[\"unit\"], args[\"children\"]\n    _compare(unit, args[\"properties\"], host)\n    first = units.show(host, unit, ABOUT)\n    if first[\"ActiveState\"] != \"active\":\n        raise _failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", first, host)\n    main = units.number(first[\"MainPID\"])\n    _wait_for_children(unit, main, children, float(args[\"timeoutSeconds\"]), host, first)\n    healthy = float(args[\"minHealthySeconds\"])\n    end = time.monotonic() + healthy\n    next_note = time.monotonic() + NOTE_SECONDS\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))\n        _stay_put(unit, first, host)\n        left = end - time.monotonic()\n        if left > 0 and time.monotonic() >= next_note:\n            next_note += NOTE_SECONDS\n            host.note(f\"{unit}: steady, {left:.0f} s to go\")\n    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)\n    pids = [child.pid for child in processes.pool_children(main)]\n    line = f\"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s\"\n    return line, {\"mainPid\": main, \"children\": pids, \"restarts\": units.number(first[\"NRestarts\"])}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _compare(unit: str, asked: dict[str, str], host: System) -> None:\n    if not asked:\n        return\n    seen = units.show(host, unit, list(asked))\n    wrong = [\n        f\"{name} is {seen.get(name, 'unknown to this systemd')}, expected {value}\"\n        for name, value in asked.items()\n        if seen.get(name) != value\n    ]\n    if wrong:\n        raise OperationError(f\"{unit} is not as asked: {'; '.join(wrong)}\", evidence=wrong)\n\n\ndef _wait_for_children(\n    unit: str,\n    main: int,\n    expected: int | None,\n    timeout: float,\n    host: System,\n    first: dict[str, str],\n) -> None:\n    if expected is None:\n        return\n    end = time.monotonic() + timeout\n    while True:\n        found = processes.pool_children(main)\n        if len(found) == expected:\n            return\n        _stay_put(unit, first, host)\n        if time.monotonic() >= end:\n            raise OperationError(\n                f\"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}\",\n                evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in found]\n                or units.evidence(host, unit, invocation=first[\"InvocationID\"]),\n            )\n        host.sleep(POLL_SECONDS / 2)\n\n\ndef _stay_put(unit: str, first: dict[str, str], host: System) -> None:\n    now = units.show(host, unit, STEADY)\n    moved = [\n        f\"{name} went from {first[name]} to {now[name]}\"\n        for name in STEADY\n        if now[name] != first[name]\n    ]\n    if moved:\n        raise _failed(unit, \"does not keep running: \" + \", \".join(moved), first, host)\n\n\ndef _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:\n    lines = units.evidence(host, unit, invocation=first[\"InvocationID\"])\n    why = units.reason(lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n",
+    "celeriac_host/operations/prove_unit.py": "\"\"\"Proof that the unit runs as asked, for some time.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host import processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nSTEADY = (\"ActiveState\", \"MainPID\", \"NRestarts\")\n# The invocation tells the lines of this very start from those of the worker before and after it.\nABOUT = (*STEADY, \"SubState\", \"InvocationID\")\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A child that is just being replaced is missing for a moment.\nREPLACED_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, children = args[\"unit\"], args[\"children\"]\n    _compare(unit, args[\"properties\"], host)\n    first = units.show(host, unit, ABOUT)\n    if first[\"ActiveState\"] != \"active\":\n        raise _failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", first, host)\n    main = units.number(first[\"MainPID\"])\n    _wait_for_children(unit, main, children, float(args[\"timeoutSeconds\"]), host, first)\n    healthy = float(args[\"minHealthySeconds\"])\n    end = time.monotonic() + healthy\n    next_note = time.monotonic() + NOTE_SECONDS\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))\n        _stay_put(unit, first, host)\n        left = end - time.monotonic()\n        if left > 0 and time.monotonic() >= next_note:\n            next_note += NOTE_SECONDS\n            host.note(f\"{unit}: steady, {left:.0f} s to go\")\n    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)\n    pids = [child.pid for child in processes.pool_children(main)]\n    line = f\"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s\"\n    result = {\"mainPid\": main, \"children\": pids, \"restarts\": units.number(first[\"NRestarts\"])}\n    if args.get(\"exposure\"):\n        exposure = {\"before\": args[\"exposure\"][\"before\"], \"after\": units.exposure(host, unit)}\n        shown = [\"unknown\" if each is None else f\"{each:g}\" for each in exposure.values()]\n        line += f\"; exposure {shown[0]} \\u2192 {shown[1]} (systemd-analyze security)\"\n        result[\"exposure\"] = exposure\n    return line, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _compare(unit: str, asked: dict[str, str], host: System) -> None:\n    if not asked:\n        return\n    seen = units.show(host, unit, list(asked))\n    wrong = [\n        f\"{name} is {seen.get(name, 'unknown to this systemd')}, expected {value}\"\n        for name, value in asked.items()\n        if seen.get(name) != value\n    ]\n    if wrong:\n        raise OperationError(f\"{unit} is not as asked: {'; '.join(wrong)}\", evidence=wrong)\n\n\ndef _wait_for_children(\n    unit: str,\n    main: int,\n    expected: int | None,\n    timeout: float,\n    host: System,\n    first: dict[str, str],\n) -> None:\n    if expected is None:\n        return\n    end = time.monotonic() + timeout\n    while True:\n        found = processes.pool_children(main)\n        if len(found) == expected:\n            return\n        _stay_put(unit, first, host)\n        if time.monotonic() >= end:\n            raise OperationError(\n                f\"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}\",\n                evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in found]\n                or units.evidence(host, unit, invocation=first[\"InvocationID\"]),\n            )\n        host.sleep(POLL_SECONDS / 2)\n\n\ndef _stay_put(unit: str, first: dict[str, str], host: System) -> None:\n    now = units.show(host, unit, STEADY)\n    moved = [\n        f\"{name} went from {first[name]} to {now[name]}\"\n        for name in STEADY\n        if now[name] != first[name]\n    ]\n    if moved:\n        raise _failed(unit, \"does not keep running: \" + \", \".join(moved), first, host)\n\n\ndef _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:\n    lines = units.evidence(host, unit, invocation=first[\"InvocationID\"])\n    why = units.reason(lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n",
+    "celeriac_host/operations/prune_releases.py": "\"\"\"Removes the oldest releases; the current one and the one before it always stay.\n\nTouches: folders in releases/ of the app's folder that are named as commits.\nUndo: nothing to undo: they stay removed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import git, trees\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not _surplus(args)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    surplus = _surplus(args)\n    folder = os.path.join(args[\"deployTo\"], \"releases\")\n    names = [os.path.basename(each) for each in surplus]\n    try:\n        left = trees.remove(host, trees.owner_of(args[\"deployTo\"]), folder, names)\n    except OperationError as error:\n        # A release that serves is not given up for this.\n        return f\"older releases could not be removed: {error.message}\"\n    removed = \", \".join(git.short(os.path.basename(each)) for each in surplus if each not in left)\n    kept = f\"; could not remove {', '.join(left)}\" if left else \"\"\n    return f\"removed {removed or 'nothing'}{kept}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _surplus(args: dict[str, Any]) -> list[str]:\n    \"\"\"Those that were unpacked, or run from, the longest ago.\"\"\"\n    base = args[\"deployTo\"]\n    folder = os.path.join(base, \"releases\")\n    try:\n        names = [each for each in os.listdir(folder) if git.COMMIT.fullmatch(each)]\n    except OSError:\n        return []\n    current = os.path.basename(os.path.realpath(os.path.join(base, \"current\")))\n    spared = {current, *args[\"spare\"]}\n    paths = [os.path.join(folder, each) for each in names]\n    newest = sorted(paths, key=lambda path: os.lstat(path).st_ctime, reverse=True)\n    others = [path for path in newest if os.path.basename(path) not in spared]\n    stay = max(args[\"keep\"] - len(spared.intersection(names)), 0)\n    return others[stay:]\n",
     "celeriac_host/operations/remove_file.py": "\"\"\"Removes a file, beside a backup.\n\nTouches: that file.\nUndo: the file as it was, to the byte.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import aside, files\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not os.path.lexists(args[\"path\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    found = aside.expect(path, args[\"expects\"])\n    aside.keep(journal, path, found, None)\n    files.remove(path)\n    return f\"{path} removed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.put_back(journal)\n",
     "celeriac_host/operations/repair_jobs.py": "\"\"\"Rows of a job database changed in one transaction, only where they are as seen.\n\nTouches: those rows.\nUndo: each row as it was, unless somebody changed it since.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport sqlite3\nfrom collections import Counter\nfrom typing import Any, Dict, List, Tuple\n\nfrom celeriac_host import databases\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\nRow = Dict[str, Any]\nSkipped = List[Dict[str, Any]]\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Whether every row is already what it is to become.\"\"\"\n    path, rows = args[\"database\"], args[\"rows\"]\n    return bool(databases.ask(path, host, lambda: _all_so(path, rows)))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path, rows = args[\"database\"], args[\"rows\"]\n    busy = args[\"busyTimeoutSeconds\"]\n    work = _Repair(path, rows, busy).work\n    with databases.as_owner(path, host, work) as child:\n        # The database is locked now, and waits until the rows as they were are on the disk.\n        journal.keep(\"rows\", child.receive())\n        child.send(\"go\")\n        result: dict[str, Any] = child.receive()\n    left = f\", {len(result['skipped'])} left alone\" if result[\"skipped\"] else \"\"\n    done = f\"{result['updated']} updated, {result['deleted']} deleted{left} in {path}\"\n    return done, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    kept = journal.get(\"rows\")\n    if not kept:\n        return None\n    path = args[\"database\"]\n    restored, left = databases.ask(path, host, lambda: _put_back(path, kept))\n    if left:\n        names = \", \".join(left[:5]) + (f\" and {len(left) - 5} more\" if len(left) > 5 else \"\")\n        return f\"{restored} rows of {path} restored; changed since, so left as they are: {names}\"\n    return f\"{restored} rows of {path} restored\"\n\n\nclass _Repair:\n    \"\"\"What the child does, as the owner of the file.\"\"\"\n\n    def __init__(self, path: str, rows: list[Row], busy_seconds: float) -> None:\n        self.path = path\n        self.rows = rows\n        self.busy_seconds = busy_seconds\n\n    def work(self, channel: databases.Channel) -> dict[str, Any]:\n        with databases.opened(self.path, \"mode=rw\", self.busy_seconds) as database:\n            database.execute(\"PRAGMA foreign_keys = ON\")\n            database.execute(\"BEGIN IMMEDIATE\")\n            try:\n                schema = _Schema(database)\n                broken = _broken_keys(database)\n                taken, skipped = self._compare(schema)\n                channel.send({\"value\": [schema.keep(row) for row in taken]})\n                if channel.receive() != \"go\":\n                    raise OperationError(\"the rows as they were could not be kept\")\n                counts = Counter(row[\"change\"][\"kind\"] for row in taken)\n                for row in taken:\n                    schema.change(row)\n                _refuse_left_behind(broken, _broken_keys(database))\n                database.execute(\"COMMIT\")\n            except BaseException:\n                if database.in_transaction:\n                    database.execute(\"ROLLBACK\")\n                raise\n        return {\n            \"changed\": counts[\"update\"] + counts[\"delete\"],\n            \"updated\": counts[\"update\"],\n            \"deleted\": counts[\"delete\"],\n            \"skipped\": skipped,\n        }\n\n    def _compare(self, schema: _Schema) -> tuple[list[Row], Skipped]:\n        \"\"\"The rows to change, in their order; and those of groups in which one is not as seen.\"\"\"\n        reasons: dict[str, list[tuple[Row, str]]] = {}\n        for row in self.rows:\n            why = schema.difference(row)\n            if why is not None:\n                reasons.setdefault(row[\"group\"], []).append((row, why))\n        taken: list[Row] = []\n        skipped: Skipped = []\n        for row in self.rows:\n            found = reasons.get(row[\"group\"])\n            changes = row[\"change\"][\"kind\"] != \"keep\"\n            if found is None:\n                if changes:\n                    taken.append(row)\n                continue\n            own = next((why for other, why in found if other is row), None)\n            if own is None and not changes:\n                continue\n            first, first_why = found[0]\n            why = own or f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n            skipped.append({\"table\": row[\"table\"], \"id\": row[\"id\"], \"why\": why})\n        return taken, skipped\n\n\nclass _Schema:\n    \"\"\"The database's own tables and columns: no name reaches SQL that is not one of them.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection) -> None:\n        self.database = database\n        names = database.execute(\"SELECT name FROM sqlite_master WHERE type = 'table'\")\n        self.tables: set[str] = {str(name) for (name,) in names}\n        self._columns: dict[str, list[tuple[str, bool]]] = {}\n\n    def columns(self, table: str) -> list[tuple[str, bool]]:\n        \"\"\"Name, and whether a value can be given to it (not to a generated one).\"\"\"\n        if table not in self.tables:\n            raise OperationError(f\"there is no table {table!r}; the plan was made from another\")\n        if table not in self._columns:\n            found = self.database.execute(f\"PRAGMA table_xinfo({databases.quoted(table)})\")\n            self._columns[table] = [(str(row[1]), row[6] == 0) for row in found]\n        return self._columns[table]\n\n    def name(self, table: str, column: str) -> str:\n        if all(column.lower() != known.lower() for known, _ in self.columns(table)):\n            raise OperationError(f\"table {table!r} has no column {column!r}\")\n        return databases.quoted(column)\n\n    def read(self, table: str, ident: Any, columns: list[str]) -> list[tuple[Any, ...]]:\n        what = \", \".join(self.name(table, column) for column in columns) or \"1\"\n        where = f\"{databases.quoted(table)} WHERE {self.name(table, 'id')} = ?\"\n        return self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchmany(2)\n\n    def difference(self, row: Row) -> str | None:\n        \"\"\"Why the row is not as seen; None when it is.\"\"\"\n        table, ident = row[\"table\"], row[\"id\"]\n        columns = list(row[\"seen\"])\n        found = self.read(table, ident, columns)\n        if not found:\n            return \"is gone\"\n        if len(found) > 1:\n            return \"is there more than once\"\n        for column, now in zip(columns, found[0]):\n            if not _same(now, row[\"seen\"][column]):\n                return f\"changed meanwhile: {column} is now {_show(now)}\"\n        for child in row.get(\"below\", ()):\n            below = databases.quoted(child[\"table\"]) if child[\"table\"] in self.tables else None\n            if below is None:\n                raise OperationError(f\"there is no table {child['table']!r}\")\n            column = self.name(child[\"table\"], child[\"column\"])\n            counting = f\"SELECT count(*) FROM {below} WHERE {column} = ?\"\n            count = self.database.execute(counting, (ident,)).fetchone()[0]\n            if count != child[\"rows\"]:\n                return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n        return None\n\n    def keep(self, row: Row) -> Row:\n        \"\"\"What undo needs of it: the whole row as it is.\"\"\"\n        names = [name for name, given in self.columns(row[\"table\"]) if given]\n        values = self.read(row[\"table\"], row[\"id\"], names)[0]\n        old = {name: _encode(value) for name, value in zip(names, values)}\n        return {\"table\": row[\"table\"], \"id\": row[\"id\"], \"change\": row[\"change\"], \"old\": old}\n\n    def change(self, row: Row) -> None:\n        table, ident, change = row[\"table\"], row[\"id\"], row[\"change\"]\n        where = f\"WHERE {self.name(table, 'id')} = ?\"\n        if change[\"kind\"] == \"delete\":\n            done = self.database.execute(f\"DELETE FROM {databases.quoted(table)} {where}\", (ident,))\n        else:\n            done = self._set(table, change[\"set\"], where, ident)\n        if done.rowcount != 1:\n            raise OperationError(f\"{table} {ident}: {done.rowcount} rows changed instead of one\")\n\n    def restore(self, kept: Row) -> str:\n        \"\"\"`restored`, `already`, or `left` when somebody changed it since.\"\"\"\n        table, ident = kept[\"table\"], kept[\"id\"]\n        old = {name: _decode(value) for name, value in kept[\"old\"].items()}\n        found = self.read(table, ident, list(old))\n        now = dict(zip(old, found[0])) if len(found) == 1 else None\n        if kept[\"change\"][\"kind\"] == \"delete\":\n            if now is not None:\n                return \"already\" if now == old else \"left\"\n            names = \", \".join(self.name(table, name) for name in old)\n            marks = \", \".join(\"?\" for _ in old)\n            values = [_bound(value) for value in old.values()]\n            where = databases.quoted(table)\n            self.database.execute(f\"INSERT INTO {where} ({names}) VALUES ({marks})\", values)\n            self._restore_texts(table, ident, old)\n            return \"restored\"\n        wrote = kept[\"change\"][\"set\"]\n        lower = {name.lower(): name for name in old}\n        was = {lower[name.lower()]: old[lower[name.lower()]] for name in wrote}\n        if now is None:\n            return \"left\"\n        if all(_same(now[name], value) for name, value in was.items()):\n            return \"already\"\n        if not all(_same(now[lower[name.lower()]], value) for name, value in wrote.items()):\n            return \"left\"\n        where = f\"WHERE {self.name(table, 'id')} = ?\"\n        self._set(table, {name: _bound(value) for name, value in was.items()}, where, ident)\n        self._restore_texts(table, ident, was)\n        return \"restored\"\n\n    def _set(self, table: str, values: Row, where: str, ident: Any) -> sqlite3.Cursor:\n        pairs = \", \".join(f\"{self.name(table, column)} = ?\" for column in values)\n        statement = f\"UPDATE {databases.quoted(table)} SET {pairs} {where}\"\n        return self.database.execute(statement, (*values.values(), ident))\n\n    def _restore_texts(self, table: str, ident: Any, values: Row) -> None:\n        \"\"\"Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here.\"\"\"\n        for name, value in values.items():\n            if isinstance(value, databases.Bytes):\n                column = self.name(table, name)\n                self.database.execute(\n                    f\"UPDATE {databases.quoted(table)} SET {column} = CAST({column} AS TEXT)\"\n                    f\" WHERE {self.name(table, 'id')} = ?\",\n                    (ident,),\n                )\n\n\ndef _all_so(path: str, rows: list[Row]) -> bool:\n    with databases.opened(path, \"mode=ro\", databases.READ_BUSY_SECONDS) as database:\n        schema = _Schema(database)\n        return all(_is_so(schema, row) for row in rows)\n\n\ndef _is_so(schema: _Schema, row: Row) -> bool:\n    change = row[\"change\"]\n    if change[\"kind\"] == \"keep\":\n        return True\n    wrote = change.get(\"set\", {})\n    found = schema.read(row[\"table\"], row[\"id\"], list(wrote))\n    if change[\"kind\"] == \"delete\":\n        return not found\n    return len(found) == 1 and all(map(_same, found[0], wrote.values()))\n\n\ndef _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:\n    restored, left = 0, []\n    with databases.opened(path, \"mode=rw\", UNDO_BUSY_SECONDS) as database:\n        database.execute(\"PRAGMA foreign_keys = ON\")\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            schema = _Schema(database)\n            # Parents were changed last, so they come back first.\n            for row in reversed(kept):\n                how = schema.restore(row)\n                restored += how == \"restored\"\n                if how == \"left\":\n                    left.append(f\"{row['table']} {row['id']}\")\n            database.execute(\"COMMIT\")\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n    return restored, left\n\n\ndef _broken_keys(database: sqlite3.Connection) -> Counter[Tuple[str, str]]:\n    found = database.execute(\"PRAGMA foreign_key_check\")\n    return Counter((str(row[0]), str(row[2])) for row in found)\n\n\ndef _refuse_left_behind(before: Counter[Tuple[str, str]], after: Counter[Tuple[str, str]]) -> None:\n    for (table, parent), count in (after - before).items():\n        raise OperationError(\n            f\"{count} rows of {table} would be left without their row of {parent}; \"\n            \"nothing was changed\"\n        )\n\n\ndef _same(one: Any, other: Any) -> bool:\n    numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))\n    return (numbers or type(one) is type(other)) and bool(one == other)\n\n\ndef _show(value: Any) -> str:\n    return \"empty\" if value is None else repr(value)[:60]\n\n\ndef _encode(value: Any) -> Any:\n    \"\"\"JSON has no bytes; and text that is not UTF-8 must come back as it was.\"\"\"\n    if isinstance(value, databases.Bytes):\n        return {\"text\": base64.b64encode(value).decode(\"ascii\")}\n    if isinstance(value, bytes):\n        return {\"blob\": base64.b64encode(value).decode(\"ascii\")}\n    return value\n\n\ndef _decode(value: Any) -> Any:\n    if not isinstance(value, dict):\n        return value\n    if \"text\" in value:\n        return databases.Bytes(base64.b64decode(value[\"text\"]))\n    return base64.b64decode(value[\"blob\"])\n\n\ndef _bound(value: Any) -> Any:\n    return bytes(value) if isinstance(value, databases.Bytes) else value\n",
     "celeriac_host/operations/set_mode.py": "\"\"\"Mode and owner of a regular file; its content stays.\n\nTouches: that file's mode and owner.\nUndo: both as they were.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport pwd\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    about = os.lstat(_regular(args[\"path\"]))\n    return (stat.S_IMODE(about.st_mode), about.st_uid) == (int(args[\"mode\"], 8), _uid(args))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = _regular(args[\"path\"])\n    about = os.lstat(path)\n    journal.keep(\"was\", {\"mode\": stat.S_IMODE(about.st_mode), \"uid\": about.st_uid})\n    _set(path, int(args[\"mode\"], 8), _uid(args))\n    return f\"{path}: mode {args['mode']}, owner {args['owner']}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    _set(_regular(args[\"path\"]), was[\"mode\"], was[\"uid\"])\n    return f\"{args['path']}: mode {was['mode']:04o} again\"\n\n\ndef _uid(args: dict[str, Any]) -> int:\n    try:\n        return pwd.getpwnam(args[\"owner\"]).pw_uid\n    except KeyError:\n        raise OperationError(f\"this host has no user {args['owner']}\") from None\n\n\ndef _regular(path: str) -> str:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path} is gone; expected a regular file\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected one\")\n    return path\n\n\ndef _set(path: str, mode: int, uid: int) -> None:\n    \"\"\"Never through a link that was put there meanwhile.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    try:\n        # Closed first: a mode opened wide never meets the other owner.\n        os.fchmod(handle, mode & 0o600)\n        os.fchown(handle, uid, -1)\n        os.fchmod(handle, mode)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n",
@@ -78816,136 +79822,27 @@ const hostProgram = {
     "celeriac_host/operations/stop_unit.py": "\"\"\"Stops the unit and waits until its cgroup is empty.\n\nTouches: the unit: its tasks may end first.\nUndo: by guard-unit, after everything else was put back.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host import processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System, Tick\n\nPROPERTIES = (\"ActiveState\", \"SubState\", \"ControlGroup\", \"MainPID\", \"Slice\")\nRESTING = (\"inactive\", \"failed\")\nLEFTOVER_GRACE_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    now = units.show(host, args[\"unit\"], PROPERTIES)\n    return now[\"ActiveState\"] in RESTING and not units.cgroup_processes(_group(args[\"unit\"], now))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, timeout = args[\"unit\"], float(args[\"timeoutSeconds\"])\n    begun = time.monotonic()\n    # Its ControlGroup is empty once it has stopped, whatever is left there.\n    before = units.show(host, unit, PROPERTIES)\n    group = _group(unit, before)\n\n    def tell() -> None:\n        left = units.cgroup_processes(group)\n        waited = time.monotonic() - begun\n        host.note(f\"{unit}: waiting for {_described(left)} to end, {waited:.0f} s of {timeout:g}\")\n\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"stop\", \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=Tick(5, tell))\n    except OperationError as error:\n        raise OperationError(\n            f\"{unit} could not be stopped: {error.message}\",\n            ran=error.ran,\n            exit_code=error.exit_code,\n            evidence=[*error.evidence, *_lines(units.cgroup_processes(group))],\n        ) from None\n    ended = _end_leftovers(group, host)\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"ActiveState\"] not in RESTING:\n        raise OperationError(f\"{unit} is {now['ActiveState']} ({now['SubState']}) after its stop\")\n    more = f\"; {ended} left behind were ended\" if ended else \"\"\n    return f\"{unit} stopped, no process left{more}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    # The unit's guard brings it back, after its definition was put back.\n    return None\n\n\ndef _group(unit: str, seen: dict[str, str]) -> str:\n    return seen.get(\"ControlGroup\") or f\"/{seen.get('Slice') or 'system.slice'}/{unit}\"\n\n\ndef _end_leftovers(group: str, host: System) -> int:\n    \"\"\"With KillMode=process or none, systemd leaves them there; all in it is the unit's own.\"\"\"\n    left = units.cgroup_processes(group)\n    ended = len(left)\n    for name in (signal.SIGTERM, signal.SIGKILL):\n        _signal(left, name)\n        end = time.monotonic() + LEFTOVER_GRACE_SECONDS\n        while left and time.monotonic() < end:\n            host.sleep(0.2)\n            left = units.cgroup_processes(group)\n    if left:\n        raise OperationError(\n            f\"{_described(left)} did not end, not even by KILL\", evidence=_lines(left)\n        )\n    return ended\n\n\ndef _signal(those: list[processes.Process], name: signal.Signals) -> None:\n    for each in those:\n        if processes.same(each):\n            with suppress(ProcessLookupError):\n                os.kill(each.pid, name)\n\n\ndef _described(those: list[processes.Process]) -> str:\n    return f\"{len(those)} process{'' if len(those) == 1 else 'es'}\"\n\n\ndef _lines(those: list[processes.Process]) -> list[str]:\n    return [f\"{each.pid} {each.state} {' '.join(each.argv)[:200]}\" for each in those]\n",
     "celeriac_host/operations/swap_off.py": "\"\"\"Has the kernel give up a swap file, where memory can hold what is in it.\n\nTouches: the kernel's swap areas.\nUndo: swap on again.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import swaps\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return swaps.active(args[\"path\"]) is None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    now = swaps.active(args[\"path\"])\n    if now is not None:\n        journal.keep(\"priority\", now.priority)\n        swaps.turn_off(host, args[\"path\"])\n    return f\"{args['path']} no longer in use as swap\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    priority = journal.get(\"priority\")\n    if priority is None:\n        return None\n    if swaps.active(args[\"path\"]) is None:\n        swaps.turn_on(host, args[\"path\"], priority)\n    return f\"{args['path']} in use as swap again\"\n",
     "celeriac_host/operations/swap_on.py": "\"\"\"Has the kernel use a swap file.\n\nTouches: the kernel's swap areas.\nUndo: swap off again.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import swaps\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return swaps.active(args[\"path\"]) is not None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    journal.keep(\"off\", True)\n    swaps.turn_on(host, args[\"path\"])\n    now = swaps.active(args[\"path\"])\n    if now is None:\n        raise OperationError(f\"swapon succeeded and /proc/swaps does not list {args['path']}\")\n    return f\"{args['path']} in use as swap, priority {now.priority}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"off\") is None:\n        return None\n    if swaps.active(args[\"path\"]) is not None:\n        swaps.turn_off(host, args[\"path\"])\n    return f\"{args['path']} not in use as swap again\"\n",
-    "celeriac_host/operations/try_app.py": "\"\"\"Imports the app as the worker would, before anything is stopped.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nEVIDENCE_LINES = 12\nANSWER = \"celeriac: the app imports\"\n# As `celery -A app worker` does it, with the tasks that the configuration names.\nCODE = f\"\"\"\nimport os, sys\nsys.path.insert(0, os.getcwd())\nfrom celery.app.utils import find_app\napp = find_app(sys.argv[1])\napp.loader.import_default_modules()\nprint({ANSWER!r})\n\"\"\"\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, app = args[\"unit\"], args[\"app\"]\n    where = units.context(host, unit)\n    paths = [*args[\"pythonPath\"], *filter(None, [where.environment.get(\"PYTHONPATH\")])]\n    ran = [*args[\"interpreter\"], \"-c\", \"(imports the app)\", app]\n    try:\n        done = units.run_as(\n            host,\n            where,\n            [*args[\"interpreter\"], \"-c\", CODE, app],\n            timeout=args[\"timeoutSeconds\"],\n            env={\"PYTHONPATH\": \":\".join(paths)} if paths else None,\n            check=False,\n        )\n    except OperationError as error:\n        raise OperationError(\n            f\"the app {app} could not be imported: {error.message}\",\n            ran=ran,\n            evidence=error.evidence,\n        ) from None\n    if done.code != 0 or ANSWER not in done.out:\n        # Without the lines that point at columns.\n        lines = [line for line in done.lines(40) if line.strip(\" ^~\")][-EVIDENCE_LINES:]\n        what = units.last_exception(lines) or (lines[-1].strip() if lines else \"it said nothing\")\n        raise OperationError(\n            f\"the app {app} does not import as {where.identity.name} in {where.directory}: {what}\",\n            ran=ran,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n    return f\"the app {app} imports as {where.identity.name} in {where.directory}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n",
-    "celeriac_host/operations/verify_unit.py": "\"\"\"`systemd-analyze verify` over a unit's text, before it is installed.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host import files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nUNIT_NAME = re.compile(\n    r\"(?:^|(?<=[\\s'\\\"/]))([\\w:.\\\\@-]+\\.(?:service|socket|target|device|mount|automount|swap|timer\"\n    r\"|path|slice|scope))\\b\"\n)\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    # /run is memory: it has room when the disk is full.\n    folder = f\"/run/celeriac-{os.urandom(4).hex()}\"\n    os.mkdir(folder, 0o700)\n    try:\n        path = os.path.join(folder, unit)\n        with open(path, \"w\", encoding=\"utf-8\") as file:\n            file.write(args[\"text\"])\n        done = host.run([\"systemd-analyze\", \"verify\", \"--man=no\", path], timeout=90, check=False)\n    finally:\n        files.remove_tree(folder)\n    lines = [line for line in done.err.splitlines() if line.strip()]\n    # It exits 0 on much that it complains of: what it says counts.\n    found = [line.replace(folder + \"/\", \"\") for line in lines if _concerns(line, unit, folder)]\n    if not found and done.code != 0 and not lines:\n        found = [f\"systemd-analyze verify ended with exit code {done.code} and said nothing\"]\n    if found:\n        raise OperationError(\n            f\"systemd finds fault with {unit}: {found[0]}\",\n            ran=done.argv,\n            exit_code=done.code,\n            evidence=found,\n        )\n    return f\"systemd finds no fault with {unit}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _concerns(line: str, unit: str, folder: str) -> bool:\n    \"\"\"Lines on other units of the host are not ours; they begin with that unit's path or name.\"\"\"\n    if folder in line:\n        return True\n    named = UNIT_NAME.match(line) or re.match(r\"(?:/\\S+/)([\\w:.\\\\@-]+\\.[a-z]+)(?:\\.d/\\S+)?:\", line)\n    if named is None:\n        return True\n    name, _, suffix = unit.rpartition(\".\")\n    ours = {unit}\n    if \"@\" in name:\n        # A template is looked at through an instance of its own making.\n        stem = re.escape(name[: name.index(\"@\") + 1])\n        return re.fullmatch(rf\"{stem}[^@]*\\.{suffix}\", named.group(1)) is not None\n    return named.group(1) in ours\n",
+    "celeriac_host/operations/switch_release.py": "\"\"\"Points the link `current` at a release, in one rename.\n\nTouches: the link `current` in the app's folder.\nUndo: the link leads where it led before, or is gone when there was none.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import git, trees\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _target(args[\"deployTo\"]) == _wanted(args)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    base, target = args[\"deployTo\"], _wanted(args)\n    if not os.path.isdir(os.path.join(base, target)):\n        raise OperationError(f\"{base}/{target} is not there\")\n    was = _target(base)\n    if was != args[\"expects\"]:\n        raise OperationError(\n            f\"{base}/current leads to {was or 'nothing'}; it led to {args['expects'] or 'nothing'} \"\n            \"when the plan was made; run again\"\n        )\n    journal.keep(\"was\", {\"target\": was, \"to\": target})\n    _switch(host, base, target)\n    return f\"{base}/current leads to {target}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    base = args[\"deployTo\"]\n    now = _target(base)\n    if now not in (was[\"target\"], was[\"to\"]):\n        raise OperationError(\n            f\"{base}/current was pointed at {now or 'nothing'} by somebody since; left as it is\"\n        )\n    if now != was[\"target\"]:\n        if was[\"target\"] and not os.path.isdir(os.path.join(base, was[\"target\"])):\n            raise OperationError(\n                f\"{base}/{was['target']}, where current led before, was removed since; deploy that \"\n                \"commit again\"\n            )\n        _switch(host, base, was[\"target\"])\n    return f\"{base}/current leads to {was['target'] or 'nothing'} again\"\n\n\ndef _switch(host: System, base: str, target: str | None) -> None:\n    asked = {\"link\": os.path.join(base, \"current\"), \"target\": target}\n    trees.work(host, trees.owner_of(base), \"switch\", asked)\n\n\ndef _wanted(args: dict[str, Any]) -> str:\n    return \"releases/\" + git.require_commit(args[\"commit\"])\n\n\ndef _target(base: str) -> str | None:\n    \"\"\"Where it leads, as written; None for nothing. Raises OperationError for what is no link.\"\"\"\n    link = os.path.join(base, \"current\")\n    if not os.path.lexists(link):\n        return None\n    if not os.path.islink(link):\n        raise OperationError(f\"{link} is not a link; move it away\")\n    return os.readlink(link)\n",
+    "celeriac_host/operations/try_app.py": "\"\"\"Imports the app as the worker would, before anything is stopped.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Sequence\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nEVIDENCE_LINES = 12\nANSWER = \"celeriac: the app imports\"\n# As `celery -A app worker` does it, with the tasks that the configuration names.\nCODE = f\"\"\"\nimport os, sys\nsys.path.insert(0, os.getcwd())\nfrom celery.app.utils import find_app\napp = find_app(sys.argv[1])\napp.loader.import_default_modules()\nprint({ANSWER!r})\n\"\"\"\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, app = args[\"unit\"], args[\"app\"]\n    where = _moved(units.context(host, unit), args.get(\"instead\"))\n    interpreter = _instead(args[\"interpreter\"], args.get(\"instead\"))\n    own = _instead(args[\"pythonPath\"], args.get(\"instead\"))\n    paths = [*own, *filter(None, [where.environment.get(\"PYTHONPATH\")])]\n    ran = [*interpreter, \"-c\", \"(imports the app)\", app]\n    try:\n        done = units.run_as(\n            host,\n            where,\n            [*interpreter, \"-c\", CODE, app],\n            timeout=args[\"timeoutSeconds\"],\n            # No byte code of code that may be taken back: it is told apart by size and second only.\n            env={\n                \"PYTHONDONTWRITEBYTECODE\": \"1\",\n                **({\"PYTHONPATH\": \":\".join(paths)} if paths else {}),\n            },\n            check=False,\n        )\n    except OperationError as error:\n        raise OperationError(\n            f\"the app {app} could not be imported: {error.message}\",\n            ran=ran,\n            evidence=error.evidence,\n        ) from None\n    if done.code != 0 or ANSWER not in done.out:\n        # Without the lines that point at columns.\n        lines = [line for line in done.lines(40) if line.strip(\" ^~\")][-EVIDENCE_LINES:]\n        what = units.last_exception(lines) or (lines[-1].strip() if lines else \"it said nothing\")\n        raise OperationError(\n            f\"the app {app} does not import as {where.identity.name} in {where.directory}: {what}\",\n            ran=ran,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n    return f\"the app {app} imports as {where.identity.name} in {where.directory}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _moved(where: units.Context, instead: dict[str, str] | None) -> units.Context:\n    \"\"\"In a release that is not the current one yet.\"\"\"\n    if instead is None:\n        return where\n    environment = dict(where.environment)\n    for name in (\"PYTHONPATH\", \"PATH\", \"VIRTUAL_ENV\"):\n        if name in environment:\n            environment[name] = \":\".join(_instead(environment[name].split(\":\"), instead))\n    return where._replace(\n        directory=_instead([where.directory], instead)[0], environment=environment\n    )\n\n\ndef _instead(paths: Sequence[str], instead: dict[str, str] | None) -> list[str]:\n    if instead is None:\n        return list(paths)\n    old, new = instead[\"from\"], instead[\"to\"]\n    inside = (path == old or path.startswith(old + \"/\") for path in paths)\n    return [new + path[len(old) :] if yes else path for path, yes in zip(paths, inside)]\n",
+    "celeriac_host/operations/unpack_release.py": "\"\"\"Unpacks a commit that was sent as an archive into a release folder of its own.\n\nTouches: releases/<commit> and shared/ in the app's folder, as the owner of that folder.\nUndo: the release folder is removed; shared paths that were made stay.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import git, incoming, trees\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    release = _release(args)\n    linked = all(os.path.islink(os.path.join(release, each[\"path\"])) for each in args[\"shared\"])\n    return os.path.isdir(release) and linked\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    base, release = args[\"deployTo\"], _release(args)\n    owner = trees.owner_of(base)\n    asked = {\"base\": base, \"name\": args[\"commit\"], \"shared\": args[\"shared\"]}\n    if os.path.isdir(release):\n        trees.work(host, owner, \"unpack\", asked)\n        return f\"{release} is there, its shared paths are linked\"\n    journal.keep(\"makes\", release)\n    with incoming.open_whole(args[\"sha256\"], host) as archive:\n        said = trees.work(host, owner, \"unpack\", asked, stdin=archive)\n    return f\"{release} holds {said['files']} files and folders, and belongs to {owner.name}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    release = journal.get(\"makes\")\n    if release is None:\n        return None\n    base = args[\"deployTo\"]\n    if os.path.realpath(os.path.join(base, \"current\")) == os.path.realpath(release):\n        return f\"{release} is the current release, and stays\"\n    folder = os.path.dirname(release)\n    names = [args[\"commit\"], f\".{args['commit']}.part\"]\n    there = [each for each in names if os.path.lexists(os.path.join(folder, each))]\n    left = trees.remove(host, trees.owner_of(base), folder, there)\n    return f\"{release} could not be removed wholly\" if left else f\"{release} removed again\"\n\n\ndef _release(args: dict[str, Any]) -> str:\n    return os.path.join(args[\"deployTo\"], \"releases\", git.require_commit(args[\"commit\"]))\n",
+    "celeriac_host/operations/verify_unit.py": "\"\"\"`systemd-analyze verify` over a unit's text, before it is installed.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host import files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nUNIT_NAME = re.compile(\n    r\"(?:^|(?<=[\\s'\\\"/]))([\\w:.\\\\@-]+\\.(?:service|socket|target|device|mount|automount|swap|timer\"\n    r\"|path|slice|scope))\\b\"\n)\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    # /run is memory: it has room when the disk is full.\n    folder = f\"/run/celeriac-{os.urandom(4).hex()}\"\n    os.mkdir(folder, 0o700)\n    try:\n        path = os.path.join(folder, unit)\n        with open(path, \"w\", encoding=\"utf-8\") as file:\n            file.write(args[\"text\"])\n        for drop_in in args.get(\"dropIns\", ()):\n            os.makedirs(path + \".d\", 0o700, exist_ok=True)\n            with open(os.path.join(path + \".d\", drop_in[\"name\"]), \"w\", encoding=\"utf-8\") as file:\n                file.write(drop_in[\"text\"])\n        done = host.run([\"systemd-analyze\", \"verify\", \"--man=no\", path], timeout=90, check=False)\n    finally:\n        files.remove_tree(folder)\n    lines = [line for line in done.err.splitlines() if line.strip()]\n    # It exits 0 on much that it complains of: what it says counts.\n    found = [line.replace(folder + \"/\", \"\") for line in lines if _concerns(line, unit, folder)]\n    if not found and done.code != 0 and not lines:\n        found = [f\"systemd-analyze verify ended with exit code {done.code} and said nothing\"]\n    if found:\n        raise OperationError(\n            f\"systemd finds fault with {unit}: {found[0]}\",\n            ran=done.argv,\n            exit_code=done.code,\n            evidence=found,\n        )\n    return f\"systemd finds no fault with {unit}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _concerns(line: str, unit: str, folder: str) -> bool:\n    \"\"\"Lines on other units of the host are not ours; they begin with that unit's path or name.\"\"\"\n    if folder in line:\n        return True\n    named = UNIT_NAME.match(line) or re.match(r\"(?:/\\S+/)([\\w:.\\\\@-]+\\.[a-z]+)(?:\\.d/\\S+)?:\", line)\n    if named is None:\n        return True\n    name, _, suffix = unit.rpartition(\".\")\n    ours = {unit}\n    if \"@\" in name:\n        # A template is looked at through an instance of its own making.\n        stem = re.escape(name[: name.index(\"@\") + 1])\n        return re.fullmatch(rf\"{stem}[^@]*\\.{suffix}\", named.group(1)) is not None\n    return named.group(1) in ours\n",
     "celeriac_host/operations/write_file.py": "\"\"\"Writes a whole file, atomically, beside a backup.\n\nTouches: that file.\nUndo: the file as it was, to the byte, or none.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import aside, files\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    found = files.find(args[\"path\"])\n    return (\n        found is not None\n        and found.content == args[\"text\"].encode(\"utf-8\")\n        and found.mode == int(args[\"mode\"], 8)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    wanted = files.sha256(args[\"text\"].encode(\"utf-8\"))\n    found = aside.expect(path, args[\"expects\"], also=wanted)\n    aside.change(journal, path, found, args[\"text\"], int(args[\"mode\"], 8))\n    return f\"{path} written ({args['mode']})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.put_back(journal)\n",
     "celeriac_host/processes.py": "\"\"\"Processes, as /proc shows them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system import user_name\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nTICKS_PER_SECOND = os.sysconf(\"SC_CLK_TCK\")\n# Children of a pool's main process that carry no task.\nHELPERS = (\"semaphore_tracker\", \"resource_tracker\", \"forkserver\")\n\n\nclass Process(NamedTuple):\n    pid: int\n    parent: int\n    state: str\n    \"\"\"The state letter: R, S, D, T, Z…\"\"\"\n    user: str\n    resident_bytes: int\n    argv: Sequence[str]\n    start_ticks: int\n    \"\"\"Since boot; with the pid it names one process for ever.\"\"\"\n\n\ndef read(pid: int) -> Process | None:\n    \"\"\"None when it is gone.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/stat\", \"rb\") as file:\n            # The name in brackets may hold anything, brackets too.\n            fields = file.read().rpartition(b\")\")[2].split()\n        with open(f\"/proc/{pid}/cmdline\", \"rb\") as file:\n            words = file.read()\n        uid = os.stat(f\"/proc/{pid}\").st_uid\n    except (OSError, ValueError):\n        return None\n    argv = words[:-1].split(b\"\\0\") if words.endswith(b\"\\0\") else words.split(b\"\\0\")\n    return Process(\n        pid=pid,\n        parent=int(fields[1]),\n        state=fields[0].decode(),\n        user=user_name(uid),\n        resident_bytes=int(fields[21]) * PAGE_BYTES,\n        argv=[word.decode(\"utf-8\", \"replace\") for word in argv] if words else [],\n        start_ticks=int(fields[19]),\n    )\n\n\ndef read_all() -> list[Process]:\n    found = (read(int(name)) for name in os.listdir(\"/proc\") if name.isdigit())\n    return [process for process in found if process is not None]\n\n\ndef control_group(pid: int) -> str | None:\n    \"\"\"Its cgroup below the root: the unified hierarchy's, else systemd's own.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/cgroup\", encoding=\"utf-8\", errors=\"replace\") as file:\n            rows = [line.rstrip(\"\\n\").split(\":\", 2) for line in file]\n    except OSError:\n        return None\n    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}\n    return paths.get(\"name=systemd\", paths.get(\"\"))\n\n\ndef descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Children, their children and so on; parents before their children.\"\"\"\n    by_parent: dict[int, list[Process]] = {}\n    for process in read_all() if among is None else among:\n        by_parent.setdefault(process.parent, []).append(process)\n    found = list(by_parent.get(pid, []))\n    for process in found:\n        found.extend(by_parent.get(process.pid, []))\n    return found\n\n\ndef pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Direct children that may run tasks: no zombies, none of Python's helper processes.\"\"\"\n    return [\n        process\n        for process in (read_all() if among is None else among)\n        if process.parent == pid\n        and process.state not in \"ZX\"\n        and not any(helper in word for helper in HELPERS for word in process.argv)\n    ]\n\n\ndef same(process: Process) -> bool:\n    \"\"\"Whether this very process still runs (a zombie does not).\"\"\"\n    now = read(process.pid)\n    return now is not None and now.start_ticks == process.start_ticks and now.state not in \"ZX\"\n",
+    "celeriac_host/program.py": "\"\"\"This program as a file on the host: what carries a transaction on when nobody is connected.\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport json\nimport os\nimport sys\nimport zlib\nfrom typing import Sequence\n\nfrom celeriac_host import files\n\n# Module path → source; the loader puts it here.\nSOURCES: dict[str, str] = {}\nNAME = \"program.py\"\nLOADER = \"celeriac_host/loader.py\"\n\nTEXT = \"\"\"\\\n# Celeriac's own program, as the last run brought it. See `work.py` in it for what it is asked.\nimport base64, json, sys, zlib\nsources = json.loads(zlib.decompress(base64.b85decode(\nb\"%s\"\n)))\nexec(compile(sources[\"%s\"], \"%s\", \"exec\"), {\"SOURCES\": sources, \"WORDS\": sys.argv[1:]})\n\"\"\"\n\n\ndef path(state: str) -> str:\n    return os.path.join(state, NAME)\n\n\ndef install(state: str) -> None:\n    \"\"\"Of this very version; only root can read or change it. Raises OSError.\"\"\"\n    packed = zlib.compress(json.dumps(SOURCES).encode(\"utf-8\"), 6)\n    text = TEXT % (base64.b85encode(packed).decode(\"ascii\"), LOADER, LOADER)\n    content = text.encode(\"ascii\")\n    found = files.find(path(state))\n    if found is None or found.content != content:\n        files.write(path(state), content, 0o600, os.geteuid(), os.getegid())\n\n\ndef command(state: str, words: Sequence[str]) -> list[str]:\n    return [sys.executable or \"/usr/bin/python3\", \"-I\", \"-S\", \"-u\", path(state), *words]\n",
+    "celeriac_host/releases.py": "\"\"\"The ledger: what was released on this host, who asked, and what became of it.\n\n`releases.jsonl` has a line for each release of a unit, and one for each verdict on it. Release 0\nis the unit as it was before Celeriac. `awaiting/<unit>.json` names releases that nobody confirmed\nyet, newest first, and when they go back by themselves. `rolling.json` is a roll-back on its way.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host import files\n\nLEDGER = \"releases.jsonl\"\nAWAITING = \"awaiting\"\nROLLING = \"rolling.json\"\nDIFF_LIMIT = 16 * 1024\nLEDGER_LIMIT_BYTES = 4 * 1024 * 1024\nKEEP_LINES = 400\n\n\ndef record(state: str, ident: str, plan: dict[str, Any]) -> None:\n    \"\"\"A transaction that is about to be committed becomes a release. Raises OSError.\"\"\"\n    meta = plan[\"meta\"]\n    unit = meta[\"unit\"]\n    known = of_unit(state, unit)\n    now = round(time.time(), 3)\n    lines: list[dict[str, Any]] = []\n    if not known:\n        lines.append({\"unit\": unit, \"release\": 0, \"at\": now, \"transaction\": None})\n    diffs = [each[\"diff\"] for each in plan[\"operations\"] if each.get(\"diff\")]\n    lines.append(\n        {\n            \"unit\": unit,\n            \"release\": max((each[\"release\"] for each in known), default=0) + 1,\n            \"at\": now,\n            \"transaction\": ident,\n            \"holder\": meta.get(\"holder\", \"\"),\n            \"actor\": meta.get(\"actor\", \"\"),\n            \"sha\": meta.get(\"sha\", \"\"),\n            \"what\": [each.get(\"title\", each[\"op\"]) for each in plan[\"operations\"]],\n            \"diff\": \"\".join(diffs)[:DIFF_LIMIT],\n        }\n    )\n    _append(state, lines)\n\n\ndef judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, why: str) -> None:\n    \"\"\"`confirmed` or `rolled-back`, for the releases of these transactions. Raises OSError.\"\"\"\n    now = round(time.time(), 3)\n    known = {each[\"transaction\"]: each[\"release\"] for each in of_unit(state, unit)}\n    _append(\n        state,\n        [\n            {\n                \"unit\": unit,\n                \"release\": known[ident],\n                \"at\": now,\n                \"verdict\": verdict,\n                \"by\": by,\n                \"why\": why,\n            }\n            for ident in idents\n            if ident in known\n        ],\n    )\n\n\ndef of_unit(state: str, unit: str) -> list[dict[str, Any]]:\n    \"\"\"Its releases, oldest first, each with its last verdict.\"\"\"\n    found: dict[int, dict[str, Any]] = {}\n    for line in _lines(state):\n        if line.get(\"unit\") != unit:\n            continue\n        release = line[\"release\"]\n        if \"verdict\" in line:\n            about = found.get(release, {})\n            about.update(verdict=line[\"verdict\"], judgedAt=line[\"at\"])\n            about.update(judgedBy=line[\"by\"], why=line[\"why\"])\n        else:\n            found[release] = {\"holder\": \"\", \"actor\": \"\", \"sha\": \"\", \"verdict\": \"none\", **line}\n    return [found[release] for release in sorted(found)]\n\n\n# --- releases that wait for a verdict ----------------------------------------------------------\n\n\ndef await_verdict(state: str, unit: str, ident: str, within: float) -> float:\n    \"\"\"From now on, unless confirmed, it goes back. Returns when (epoch). Raises OSError.\n\n    What was unconfirmed before goes back with it: the last state that somebody confirmed counts.\n    \"\"\"\n    before = awaiting(state, unit)\n    deadline = time.time() + within\n    content = {\n        \"unit\": unit,\n        \"transactions\": [ident, *(before[\"transactions\"] if before else [])],\n        \"withinSeconds\": within,\n        \"deadline\": deadline,\n        # Of this boot alone, but nobody can set it.\n        \"bootId\": _boot_id(),\n        \"bootDeadline\": time.clock_gettime(time.CLOCK_BOOTTIME) + within,\n    }\n    os.makedirs(os.path.join(state, AWAITING), 0o700, exist_ok=True)\n    _write(_awaiting_path(state, unit), content)\n    return deadline\n\n\ndef awaiting(state: str, unit: str) -> dict[str, Any] | None:\n    return _read(_awaiting_path(state, unit))\n\n\ndef all_awaiting(state: str) -> list[dict[str, Any]]:\n    try:\n        names = sorted(os.listdir(os.path.join(state, AWAITING)))\n    except FileNotFoundError:\n        return []\n    found = (_read(os.path.join(state, AWAITING, name)) for name in names)\n    return [each for each in found if each is not None]\n\n\ndef is_due(waiting: dict[str, Any]) -> bool:\n    if waiting[\"bootId\"] == _boot_id():\n        return time.clock_gettime(time.CLOCK_BOOTTIME) >= float(waiting[\"bootDeadline\"])\n    return time.time() >= float(waiting[\"deadline\"])\n\n\ndef stop_awaiting(state: str, unit: str, ident: str | None = None) -> None:\n    \"\"\"Of all its transactions, or of one.\"\"\"\n    path = _awaiting_path(state, unit)\n    waiting = _read(path)\n    if waiting is None:\n        return\n    left = [each for each in waiting[\"transactions\"] if ident is not None and each != ident]\n    if left:\n        _write(path, {**waiting, \"transactions\": left})\n    else:\n        files.remove(path)\n\n\n# --- a roll-back on its way --------------------------------------------------------------------\n\n\ndef begin_rolling(state: str, rolling: dict[str, Any]) -> None:\n    \"\"\"`transactions` newest first, `by`, `why`. Durable before the first is undone.\"\"\"\n    _write(os.path.join(state, ROLLING), rolling)\n\n\ndef rolling_now(state: str) -> dict[str, Any] | None:\n    return _read(os.path.join(state, ROLLING))\n\n\ndef end_rolling(state: str) -> None:\n    files.remove(os.path.join(state, ROLLING))\n\n\n# -----------------------------------------------------------------------------------------------\n\n\ndef _append(state: str, lines: Sequence[dict[str, Any]]) -> None:\n    path = os.path.join(state, LEDGER)\n    text = \"\".join(json.dumps(line) + \"\\n\" for line in lines)\n    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)\n    try:\n        size = os.fstat(handle).st_size\n        # A power cut may have torn the last line.\n        torn = size > 0 and os.pread(handle, 1, size - 1) != b\"\\n\"\n        left = memoryview(((\"\\n\" if torn else \"\") + text).encode(\"ascii\"))\n        while left:\n            left = left[os.write(handle, left) :]\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if size > LEDGER_LIMIT_BYTES:\n        kept = _lines(state)[-KEEP_LINES:]\n        whole = \"\".join(json.dumps(line) + \"\\n\" for line in kept)\n        files.write(path, whole.encode(\"ascii\"), 0o600, os.geteuid(), os.getegid())\n\n\ndef _lines(state: str) -> list[dict[str, Any]]:\n    try:\n        with open(os.path.join(state, LEDGER), encoding=\"utf-8\") as file:\n            texts = file.read().splitlines()\n    except FileNotFoundError:\n        return []\n    found = []\n    for text in texts:\n        with suppress(ValueError):\n            line = json.loads(text)\n            if isinstance(line, dict) and isinstance(line.get(\"release\"), int):\n                found.append(line)\n    return found\n\n\ndef _awaiting_path(state: str, unit: str) -> str:\n    return os.path.join(state, AWAITING, unit + \".json\")\n\n\ndef _write(path: str, content: dict[str, Any]) -> None:\n    files.write(path, json.dumps(content).encode(\"ascii\"), 0o600, os.geteuid(), os.getegid())\n\n\ndef _read(path: str) -> dict[str, Any] | None:\n    try:\n        with open(path, encoding=\"utf-8\") as file:\n            found = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return found if isinstance(found, dict) else None\n\n\ndef _boot_id() -> str:\n    with open(\"/proc/sys/kernel/random/boot_id\", encoding=\"ascii\") as file:\n        return file.read().strip()\n",
+    "celeriac_host/requests.py": "\"\"\"What the action asks that changes the host. The work itself is done detached, see `work.py`.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nimport stat\nimport time\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host import detached, files, guard, live, lock, releases, transaction, work\nfrom celeriac_host.errors import Fault, OperationError, describe\nfrom celeriac_host.journal import (\n    BACKUPS,\n    PLAN,\n    Journal,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import System\n\n# The guard may be at it already: a drain and a start, at most.\nRECOVER_SECONDS = 3600.0\n\nEmit = Callable[[dict[str, Any]], object]\n\n\ndef apply(\n    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit\n) -> dict[str, Any]:\n    \"\"\"Under the host's lock. Returns the outcome, also when it was undone. Raises Fault.\"\"\"\n    for operation in operations:\n        transaction.module_of(operation)\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            _report_interrupted(_tend(held, host, emit))\n        ident = _begin(operations, meta, host)\n        detached.launch(host, ident, [\"carry-out\", ident], held)\n    return follow({\"transactions\": [ident], \"live\": ident}, host, emit)\n\n\ndef undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Puts back what committed transactions changed, the newest first. Raises Fault.\"\"\"\n    for ident in idents:\n        if read_plan(_folder(ident, host)) is None:\n            raise Fault(f\"this host remembers no transaction {ident!r}\")\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in idents:\n            if states[ident] == \"undone\":\n                raise Fault(f\"transaction {ident} was undone already\")\n        if all(states[ident] == \"committed\" for ident in idents):\n            transaction.refuse_foreign_changes([_folder(ident, host) for ident in idents])\n        try:\n            releases.begin_rolling(\n                host.state,\n                {\"transactions\": list(idents), \"by\": meta[\"holder\"], \"why\": \"it was asked for\"},\n            )\n            guard.arm(host)\n        except OSError as error:\n            releases.end_rolling(host.state)\n            raise _unwritable(host.state, error) from None\n        detached.launch(host, work.TEND, [\"tend\"], held)\n    return follow({\"transactions\": list(idents), \"live\": work.TEND}, host, emit)\n\n\ndef follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"To the end of what was opened, also over another connection. Raises Fault, RunnerGone.\"\"\"\n    folders = [_folder(ident, host) for ident in opened[\"transactions\"]]\n    if any(read_plan(folder) is None for folder in folders):\n        raise Fault(f\"this host remembers no transaction {opened['transactions']}\")\n    emit({\"kind\": \"opened\", **opened})\n    outcome = live.follow(opened[\"live\"], host, emit)\n    if outcome is not None and \"deeds\" not in outcome:\n        return outcome\n    complaints = detached.complaints(opened[\"live\"])\n    if any(Journal(folder).state() == \"open\" for folder in folders):\n        # Killed from outside. What it left is put right now, not at the guard's next tick.\n        emit({\"kind\": \"note\", \"message\": \"the work on the host ended before its time\"})\n        recover({**work.SELF, \"lockTimeoutSeconds\": RECOVER_SECONDS}, host, emit)\n    ends = [transaction.recall(folder, host) for folder in folders]\n    found = {**ends[0], \"steps\": [step for end in ends for step in end[\"steps\"]]}\n    if any(end[\"result\"] == \"undo-failed\" for end in ends):\n        found[\"result\"] = \"undo-failed\"\n    if complaints and found[\"result\"] != \"committed\" and \"failure\" in found:\n        found[\"failure\"].setdefault(\"evidence\", complaints)\n    return found\n\n\ndef recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Puts right what was cut short, if anything was. Raises Fault, RunnerGone.\"\"\"\n    if not _interrupted(host.state):\n        return {\"deeds\": []}\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            return {\"deeds\": _tend(held, host, emit)}\n    return {\"deeds\": []}\n\n\ndef confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"These releases, which await their verdict, stay. Raises Fault, RunnerGone.\"\"\"\n    with lock.take(host, meta), host.shielded():\n        waiting = releases.awaiting(host.state, unit)\n        # Gone back meanwhile, or no longer what was verified.\n        if waiting is None or waiting[\"transactions\"] != list(idents):\n            return {\"confirmed\": False}\n        releases.judge(host.state, unit, idents, \"confirmed\", meta[\"holder\"], \"it was verified\")\n        releases.stop_awaiting(host.state, unit)\n        guard.disarm(host)\n        return {\"confirmed\": True}\n\n\ndef _interrupted(state: str) -> bool:\n    is_open = any(known[\"state\"] == \"open\" for known in remembered(state))\n    return is_open or releases.rolling_now(state) is not None\n\n\ndef _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:\n    guard.arm(host)\n    detached.launch(host, work.TEND, [\"tend\"], held)\n    outcome = live.follow(work.TEND, host, lambda each: each[\"kind\"] == \"note\" and emit(each))\n    if outcome is None:\n        raise Fault(\n            \"what an earlier run left could not be put right: the work ended before its time\",\n            evidence=detached.complaints(work.TEND),\n            next=\"look at the evidence; the host tries again by itself, every few seconds\",\n        )\n    deeds: list[dict[str, Any]] = outcome[\"deeds\"]\n    return deeds\n\n\ndef _report_interrupted(deeds: list[dict[str, Any]]) -> None:\n    whole = all(deed[\"result\"] == \"undone\" for deed in deeds)\n    names = \", \".join(deed[\"transaction\"] for deed in deeds)\n    steps = [step for deed in deeds for step in deed[\"steps\"]]\n    raise Fault(\n        f\"an earlier transaction ({names}) was cut short and \"\n        f\"{'is undone now' if whole else 'could not be undone wholly'}; this run changed nothing\",\n        evidence=[f\"{step['op']}: {step['message']}\" for step in steps],\n        next=\"run again: this run's plan was made before that\",\n    )\n\n\ndef _folder(ident: str, host: System) -> str:\n    if not re.fullmatch(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\", ident):\n        raise Fault(f\"this host remembers no transaction {ident!r}\")\n    return os.path.join(transactions_folder(host.state), ident)\n\n\ndef _make_state(state: str) -> None:\n    for folder in (state, transactions_folder(state), os.path.join(state, \"backups\")):\n        try:\n            os.makedirs(folder, 0o700, exist_ok=True)\n            about = os.lstat(folder)\n        except OSError as error:\n            raise Fault(\n                f\"{folder} can't be made: {error.strerror}; nothing was changed\",\n                next=\"Celeriac needs root, or sudo, and a disk that can be written\",\n            ) from None\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n            raise Fault(f\"{folder} is not a directory of root; nothing was changed\")\n        if stat.S_IMODE(about.st_mode) != 0o700:\n            os.chmod(folder, 0o700)\n\n\ndef _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:\n    \"\"\"Writes down what is to be done, and arms the guard, before any of it is done.\"\"\"\n    now = time.time()\n    ident = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime(now)) + \"-\" + os.urandom(2).hex()\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = {\"id\": ident, \"startedAt\": now, \"meta\": meta, \"operations\": list(operations)}\n    try:\n        os.makedirs(os.path.join(folder, BACKUPS), 0o700)\n        os.chmod(folder, 0o700)\n        journal = Journal(folder)\n        journal.reserve()\n        journal.write(\"opened\")\n        content = json.dumps(plan, indent=1).encode(\"ascii\")\n        # Last: a folder without a plan is a transaction that never began.\n        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())\n        files.sync_folder(transactions_folder(host.state))\n        guard.arm(host)\n    except OSError as error:\n        files.remove_tree(folder)\n        guard.disarm(host)\n        raise _unwritable(host.state, error) from None\n    except OperationError as error:\n        files.remove_tree(folder)\n        raise Fault(\n            f\"the guard could not be armed: {describe(error)}; nothing was changed\",\n            evidence=error.evidence,\n            next=\"see `systemctl status celeriac-guard.timer` on the server\",\n        ) from None\n    return ident\n\n\ndef _unwritable(state: str, error: OSError) -> Fault:\n    return Fault(\n        f\"the journal can't be written to {error.filename or state}: {error.strerror}; \"\n        \"nothing was changed\",\n        next=\"free some space on that disk, then run again\",\n    )\n",
     "celeriac_host/snapshot.py": "\"\"\"A consistent copy of a database, sent to the runner piece by piece.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport time\nimport zlib\nfrom typing import Any, Callable\n\nfrom celeriac_host import databases\nfrom celeriac_host.errors import Fault, OperationError\nfrom celeriac_host.system import System\n\n# In base64 these are 256 KiB.\nPIECE_BYTES = 192 * 1024\n\n\ndef snapshot(\n    args: dict[str, Any], host: System, emit_chunk: Callable[[bytes], None]\n) -> dict[str, Any]:\n    \"\"\"Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone.\"\"\"\n    path = args[\"database\"]\n    try:\n        with databases.copied(path, host, args[\"limitBytes\"]) as copy:\n            taken_at = time.time()\n            size, digest = _send(copy, host, emit_chunk)\n    except OperationError as error:\n        raise Fault(\n            error.message,\n            evidence=error.evidence,\n            next=\"nothing was changed; see to what is said above, then run again\",\n        ) from None\n    return {\"database\": path, \"sizeBytes\": size, \"sha256\": digest, \"takenAt\": taken_at}\n\n\ndef _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:\n    digest = hashlib.sha256()\n    squeeze = zlib.compressobj(6)\n    unsent = bytearray()\n    size = 0\n\n    def send_full() -> None:\n        while len(unsent) >= PIECE_BYTES:\n            emit_chunk(bytes(unsent[:PIECE_BYTES]))\n            del unsent[:PIECE_BYTES]\n\n    with os.fdopen(databases.open_copy(copy), \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            host.heed()\n            size += len(piece)\n            digest.update(piece)\n            unsent += squeeze.compress(piece)\n            send_full()\n    unsent += squeeze.flush()\n    send_full()\n    if unsent:\n        emit_chunk(bytes(unsent))\n    return size, digest.hexdigest()\n",
     "celeriac_host/submit.py": "\"\"\"Real jobs for the gate, sent from the host itself: canaries, tasks of the app's own, HTTP.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import job_app, job_http\nfrom celeriac_host.errors import Fault, OperationError\nfrom celeriac_host.system import System\n\n\ndef submit(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport; also when nothing could be sent. Raises Fault for an unknown kind.\"\"\"\n    kind = request.get(\"kind\")\n    if kind == \"http\":\n        return job_http.run(request, host)\n    if kind not in (\"canary\", \"task\"):\n        raise Fault(f\"nothing is known about jobs of the kind {kind!r}\")\n    try:\n        return job_app.run(request, host)\n    except OperationError as error:\n        return job_app.failed(error.message)\n",
     "celeriac_host/swaps.py": "\"\"\"Swap areas: which the kernel uses, turning one on and off, what a file of one is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import NamedTuple\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import System, Tick\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nSIGNATURE = b\"SWAPSPACE2\"\nSWAPOFF_TIMEOUT_SECONDS = 900.0\n# Where mkswap puts them in the first page.\nUUID_AT, LABEL_AT = 1036, 1052\n\n\nclass Active(NamedTuple):\n    path: str\n    size_bytes: int\n    used_bytes: int\n    priority: int\n\n\ndef all_active() -> list[Active]:\n    \"\"\"/proc/swaps; it escapes white space in paths as octal.\"\"\"\n    with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        rows = [line.split() for line in file.readlines()[1:]]\n    return [\n        Active(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024, int(row[4]))\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef active(path: str) -> Active | None:\n    real = os.path.realpath(path)\n    return next((each for each in all_active() if each.path in (path, real)), None)\n\n\ndef unescaped(text: str) -> str:\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef turn_on(host: System, path: str, priority: int = -1) -> None:\n    \"\"\"Raises OperationError, with the reason in words where the kernel forbids it.\"\"\"\n    # A negative priority is the kernel's own choice; it can't be asked for.\n    wanted = [\"-p\", str(priority)] if priority >= 0 else []\n    done = host.run([\"swapon\", *wanted, \"--\", path], timeout=60, check=False)\n    if done.code == 0:\n        return\n    lines = done.lines()\n    message = lines[-1] if lines else f\"exit code {done.code}\"\n    if \"not permitted\" in message:\n        virt = host.run([\"systemd-detect-virt\", \"-c\"], check=False).out.strip()\n        kind = f\"a {virt} container\" if virt not in (\"\", \"none\") else \"a container\"\n        message = (\n            f\"the kernel does not let swap be turned on ({message}): inside {kind} only the \"\n            \"outer host can; set swap there, or leave it out here\"\n        )\n    else:\n        message = f\"{path} could not be turned on as swap: {message}\"\n    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)\n\n\ndef turn_off(host: System, path: str) -> None:\n    \"\"\"Refuses when memory could not take back what is swapped out. Raises OperationError.\"\"\"\n    now = active(path)\n    if now is None:\n        return\n    room = memory_available()\n    if now.used_bytes > room:\n        raise OperationError(\n            f\"{path} holds {_mib(now.used_bytes)} MiB and only {_mib(room)} MiB of memory are \"\n            \"available: turning it off would make processes be killed\"\n        )\n\n    def tell() -> None:\n        left = active(path)\n        if left is not None:\n            host.note(f\"turning {path} off: {_mib(left.used_bytes)} MiB left in it\")\n\n    host.run([\"swapoff\", \"--\", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))\n\n\ndef memory_available() -> int:\n    with open(\"/proc/meminfo\", encoding=\"ascii\") as file:\n        match = re.search(r\"^MemAvailable:\\s+(\\d+) kB\", file.read(), re.MULTILINE)\n    return int(match.group(1)) * 1024 if match else 0\n\n\nclass Header(NamedTuple):\n    \"\"\"What mkswap wrote into the first page.\"\"\"\n\n    uuid: str\n    label: str\n\n\ndef header(path: str) -> Header | None:\n    \"\"\"None when the file is not formatted as swap.\"\"\"\n    with open(path, \"rb\") as file:\n        page = file.read(PAGE_BYTES)\n    if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:\n        return None\n    digits = page[UUID_AT : UUID_AT + 16].hex()\n    uuid = \"-\".join(re.findall(r\"(.{8})(.{4})(.{4})(.{4})(.{12})\", digits)[0])\n    label = page[LABEL_AT : LABEL_AT + 16].split(b\"\\0\")[0].decode(\"utf-8\", \"replace\")\n    return Header(uuid, label)\n\n\ndef _mib(size_bytes: int) -> int:\n    return size_bytes // (1024 * 1024)\n",
-    "celeriac_host/system.py": "\"\"\"The host, as operations and facts see it: running commands, waiting, telling.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nimport selectors\nimport signal\nimport subprocess\nimport time\nfrom contextlib import contextmanager, suppress\nfrom typing import (\n    Any,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.errors import OperationError, RunnerGone\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nEND_GRACE_SECONDS = 5.0\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative when a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of its stderr, or of its stdout when it wrote none.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Identity(NamedTuple):\n    \"\"\"Whom a command runs as.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    groups: Sequence[int]\n    home: str\n    shell: str\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called every so often while a command runs, e.g. to tell what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\ndef identity(user: str, group: str = \"\", supplementary: Sequence[str] = ()) -> Identity:\n    \"\"\"Resolves names or numeric ids of a user and groups.\"\"\"\n    try:\n        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)\n    except KeyError:\n        raise OperationError(f\"there is no user {user} on this host\") from None\n    gid = group_id(group) if group else entry.pw_gid\n    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}\n    groups.update(group_id(name) for name in supplementary)\n    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)\n\n\ndef group_id(group: str) -> int:\n    try:\n        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid\n    except KeyError:\n        raise OperationError(f\"there is no group {group} on this host\") from None\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n\n\nclass System:\n    \"\"\"One for the life of the agent. `state` is where transactions and backups are kept.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, nothing is broken off because the runner is gone.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone when it is, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in a session of its own and waits for it.\n\n        `env` is laid over a small environment of ours; `None` removes a name. `check` is what\n        exit codes are good: True is `(0,)`, False is any. stdout keeps its first `limit_bytes`,\n        stderr its last 64 KiB. Its whole process group ends when the time is up or the runner is\n        gone. Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        if whom is not None and os.geteuid() not in (0, whom.uid):\n            raise OperationError(f\"only root can run {argv[0]} as {whom.name}\", ran=argv)\n        become = whom is not None and os.geteuid() == 0 and whom.uid != 0\n        try:\n            process = subprocess.Popen(\n                list(argv),\n                stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,\n                stdout=subprocess.PIPE,\n                stderr=subprocess.PIPE,\n                cwd=cwd,\n                env=_environment(whom, env or {}),\n                start_new_session=True,\n                preexec_fn=_becoming(whom) if whom is not None and become else None,\n            )\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} is not there\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"{argv[0]} could not be started: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            _end(process)\n        done = output.completed(argv, _code(process))\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not end within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ended; False when the time was up before.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = _Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # What it left behind may hold its pipes open; that is not waited for.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"What a command writes, within bounds.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\nclass _Feed:\n    \"\"\"What is written to a command's stdin, as it takes it.\"\"\"\n\n    def __init__(self, pipe: Any, payload: bytes) -> None:\n        self.pipe = pipe\n        self.left = memoryview(payload)\n        os.set_blocking(pipe.fileno(), False)\n\n    def push(self, pipe: Any) -> bool:\n        try:\n            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]\n        except BrokenPipeError:\n            self.left = self.left[:0]\n        if not self.left:\n            pipe.close()\n        return bool(self.left)\n\n\ndef _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:\n    merged: dict[str, str | None] = {\n        \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n        \"LC_ALL\": \"C\",\n        \"SYSTEMD_COLORS\": \"0\",\n        \"SYSTEMD_PAGER\": \"\",\n        \"SYSTEMD_URLIFY\": \"0\",\n    }\n    person = whom or identity(str(os.geteuid()))\n    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)\n    merged.update(env)\n    return {name: value for name, value in merged.items() if value is not None}\n\n\ndef _becoming(whom: Identity) -> Callable[[], None]:\n    groups, gid, uid = list(whom.groups), whom.gid, whom.uid\n\n    def become() -> None:\n        os.setgroups(groups)\n        os.setgid(gid)\n        os.setuid(uid)\n\n    return become\n\n\ndef _end(process: Any) -> None:\n    \"\"\"Leaves no process of the group behind: TERM, then KILL.\"\"\"\n    if process.poll() is None:\n        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):\n            with suppress(ProcessLookupError):\n                os.killpg(process.pid, name)\n            try:\n                process.wait(grace)\n                break\n            except subprocess.TimeoutExpired:\n                continue\n        _kill_group(process.pid)\n    for pipe in (process.stdin, process.stdout, process.stderr):\n        if pipe is not None:\n            with suppress(BrokenPipeError):\n                pipe.close()\n\n\ndef _code(process: Any) -> int:\n    # None: not even KILL ended it (a process in uninterruptible sleep).\n    return -signal.SIGKILL if process.returncode is None else process.returncode\n\n\ndef _kill_group(group: int) -> None:\n    with suppress(ProcessLookupError, PermissionError):\n        os.killpg(group, signal.SIGKILL)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
-    "celeriac_host/transaction.py": "\"\"\"Operations carried out as one: all of them, or the host is put back as it was.\n\n`carry_out` and `put_back` need a folder with plan.json, the host and somewhere to tell progress:\nneither knows of SSH, stdin or stdout.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib\nimport json\nimport os\nimport re\nimport stat\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host import aside, files, lock\nfrom celeriac_host.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.journal import (\n    BACKUPS,\n    PLAN,\n    Journal,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import System\n\nKEEP_TRANSACTIONS = 20\n\nEmit = Callable[[Any], object]\n\n\ndef apply(\n    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit\n) -> dict[str, Any]:\n    \"\"\"Under the host's lock. Returns the outcome, also when it was undone. Raises Fault.\"\"\"\n    for operation in operations:\n        module_of(operation)\n    _make_state(host.state)\n    with lock.held(host, meta):\n        _undo_interrupted(host, emit)\n        folder = _begin(operations, meta, host.state)\n        try:\n            return carry_out(folder, host, emit)\n        finally:\n            _prune(host.state)\n\n\ndef undo(ident: str, meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Puts back what a committed transaction changed, newest step first. Raises Fault.\"\"\"\n    folder = os.path.join(transactions_folder(host.state), ident)\n    if not re.fullmatch(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\", ident) or read_plan(folder) is None:\n        raise Fault(f\"this host remembers no transaction {ident!r}\")\n    with lock.held(host, meta):\n        work = _Work(folder, host, emit)\n        state = work.journal.state()\n        if state == \"undone\":\n            raise Fault(f\"transaction {ident} was undone already\")\n        if state == \"committed\":\n            work.refuse_foreign_changes()\n        return work.put_back(by=meta[\"holder\"])\n\n\ndef carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"The operations of plan.json, one after the other; at the first failure all is undone.\"\"\"\n    work = _Work(folder, host, emit)\n    if work.forward():\n        return work.outcome(\"committed\")\n    return work.put_back()\n\n\ndef put_back(folder: str, host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Undoes from the journal alone what was done, and what may be half done.\"\"\"\n    return _Work(folder, host, emit).put_back()\n\n\ndef module_of(operation: dict[str, Any]) -> Any:\n    verb = operation.get(\"op\")\n    if isinstance(verb, str) and re.fullmatch(r\"[a-z]+(-[a-z]+)*\", verb):\n        where = \"celeriac_host.operations.\" + verb.replace(\"-\", \"_\")\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name != where:\n                raise\n    raise Fault(f\"there is no operation named {verb!r}\")\n\n\nclass _Work:\n    \"\"\"A transaction on its way, forward or backward.\"\"\"\n\n    def __init__(self, folder: str, host: System, emit: Emit) -> None:\n        plan = read_plan(folder)\n        if plan is None:\n            raise Fault(f\"{folder}/{PLAN} can't be read\")\n        self.host = host\n        self.emit = emit\n        self.id = os.path.basename(folder)\n        self.operations: list[dict[str, Any]] = plan[\"operations\"]\n        self.journal = Journal(folder)\n        self.failure: dict[str, Any] | None = None\n        self.begun = time.monotonic()\n        self.steps = [_skipped(index, each) for index, each in enumerate(self.operations)]\n        self._recall()\n        host.note = lambda message: self.tell({\"kind\": \"note\", \"message\": message})\n\n    def forward(self) -> bool:\n        index = 0\n        try:\n            for index, operation in enumerate(self.operations):\n                self.begun = time.monotonic()\n                self.host.heed()\n                self._do(index, operation)\n            self.journal.release()\n            self.journal.write(\"ended\", result=\"committed\")\n        except (Exception, RunnerGone) as error:\n            self._fail(index, error)\n            return False\n        return True\n\n    def put_back(self, by: str = \"\") -> dict[str, Any]:\n        with self.host.shielded():\n            self.journal.release()\n            self._record(\"undoing\", by=by)\n            for index in reversed(range(len(self.operations))):\n                if self.steps[index][\"status\"] in (\"done\", \"failed\", \"not-undone\"):\n                    self._undo(index)\n            left = any(step[\"status\"] == \"not-undone\" for step in self.steps)\n            result = \"undo-failed\" if left else \"undone\"\n            self._record(\"ended\", result=result)\n            return self.outcome(result)\n\n    def outcome(self, result: str) -> dict[str, Any]:\n        found: dict[str, Any] = {\"transaction\": self.id, \"result\": result, \"steps\": self.steps}\n        if self.failure is not None:\n            found[\"failure\"] = self.failure\n        return found\n\n    def refuse_foreign_changes(self) -> None:\n        \"\"\"A person's later edit is worth more than our undo.\"\"\"\n        kept = [self.journal.step(step[\"index\"]).get(\"file\") for step in self.steps]\n        last = {each[\"path\"]: each for each in kept if each is not None}\n        theirs = sorted(path for path, each in last.items() if aside.changed(each))\n        if theirs:\n            raise Fault(\n                f\"transaction {self.id} is not undone: {', '.join(theirs)} changed since\",\n                evidence=theirs,\n                next=\"put the change aside, or undo the later transaction first\",\n            )\n\n    def tell(self, progress: dict[str, Any]) -> None:\n        # Whether anybody listens is not this transaction's concern.\n        with suppress(Exception):\n            self.emit(progress)\n\n    def _do(self, index: int, operation: dict[str, Any]) -> None:\n        title = operation.get(\"title\") or operation[\"op\"]\n        self.tell({\"kind\": \"step-started\", \"index\": index, \"title\": title})\n        begun = self.begun\n        module = module_of(operation)\n        if module.check(operation, self.host):\n            self.journal.write(\"already\", index=index)\n            self._end_step(index, \"already\", \"already so\", begun)\n            return\n        self.journal.write(\"started\", index=index)\n        self.steps[index][\"status\"] = \"failed\"\n        said = module.do(operation, self.host, self.journal.step(index))\n        message, result = said if isinstance(said, tuple) else (said, None)\n        self.journal.write(\"done\", index=index, message=message, result=result)\n        if result is not None:\n            self.steps[index][\"result\"] = result\n        self._end_step(index, \"done\", message, begun)\n\n    def _undo(self, index: int) -> None:\n        operation = self.operations[index]\n        begun = time.monotonic()\n        failed_here = self.failure is not None and self.failure[\"index\"] == index\n        try:\n            undone = module_of(operation).undo(operation, self.host, self.journal.step(index))\n        except Exception as error:\n            reason = describe(error)\n            self._record(\"not-undone\", index=index, message=reason)\n            self._end_step(index, \"not-undone\", reason, begun)\n            return\n        self._record(\"undone\", index=index, message=undone)\n        if undone is None:\n            # It had changed nothing: what was said of it stands.\n            return\n        if failed_here:\n            self.tell({\"kind\": \"note\", \"message\": undone})\n            return\n        self._end_step(index, \"undone\", undone, begun)\n\n    def _fail(self, index: int, error: BaseException) -> None:\n        message = describe(error)\n        if isinstance(error, RunnerGone):\n            message = \"broken off: the connection to the runner ended\"\n        self.failure = {\"index\": index, \"message\": message}\n        if isinstance(error, OperationError):\n            if error.ran is not None:\n                self.failure.update(ran=list(error.ran), exitCode=error.exit_code)\n            if error.evidence:\n                self.failure[\"evidence\"] = list(error.evidence)\n        if not self.steps:\n            return\n        step = self.steps[index]\n        seconds = round(time.monotonic() - self.begun, 3)\n        step.update(status=\"failed\", message=message, seconds=seconds)\n        self._record(\"failed\", index=index, message=message)\n        self.tell({\"kind\": \"step-ended\", \"step\": dict(step)})\n\n    def _end_step(self, index: int, status: str, message: str, begun: float) -> None:\n        seconds = round(time.monotonic() - begun, 3)\n        self.steps[index].update(status=status, message=message, seconds=seconds)\n        self.tell({\"kind\": \"step-ended\", \"step\": dict(self.steps[index])})\n\n    def _record(self, event: str, **more: Any) -> None:\n        \"\"\"Undoing goes on though the journal can't be written.\"\"\"\n        try:\n            self.journal.write(event, **more)\n        except OSError as error:\n            self.tell({\"kind\": \"note\", \"message\": f\"not in the journal: {describe(error)}\"})\n\n    def _recall(self) -> None:\n        \"\"\"How far it came before: another process may have done the steps.\"\"\"\n        for entry in self.journal.entries():\n            index = entry.get(\"index\")\n            if not isinstance(index, int) or index >= len(self.steps):\n                continue\n            step, event = self.steps[index], entry[\"event\"]\n            if event == \"started\":\n                step.update(status=\"failed\", message=\"was begun and did not end\")\n            elif event in (\"done\", \"already\", \"failed\", \"not-undone\"):\n                step.update(status=event, message=entry.get(\"message\") or \"already so\")\n            elif event == \"undone\" and entry.get(\"message\"):\n                step.update(status=\"undone\", message=entry[\"message\"])\n            if entry.get(\"result\") is not None:\n                step[\"result\"] = entry[\"result\"]\n\n\ndef _skipped(index: int, operation: dict[str, Any]) -> dict[str, Any]:\n    return {\n        \"index\": index,\n        \"op\": operation[\"op\"],\n        \"status\": \"skipped\",\n        \"message\": \"not begun\",\n        \"seconds\": 0,\n    }\n\n\ndef _make_state(state: str) -> None:\n    for folder in (state, transactions_folder(state), os.path.join(state, \"backups\")):\n        try:\n            os.makedirs(folder, 0o700, exist_ok=True)\n            about = os.lstat(folder)\n        except OSError as error:\n            raise Fault(\n                f\"{folder} can't be made: {error.strerror}; nothing was changed\",\n                next=\"Celeriac needs root, or sudo, and a disk that can be written\",\n            ) from None\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n            raise Fault(f\"{folder} is not a directory of root; nothing was changed\")\n        if stat.S_IMODE(about.st_mode) != 0o700:\n            os.chmod(folder, 0o700)\n\n\ndef _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], state: str) -> str:\n    \"\"\"Writes down what is to be done, before any of it is.\"\"\"\n    now = time.time()\n    ident = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime(now)) + \"-\" + os.urandom(2).hex()\n    folder = os.path.join(transactions_folder(state), ident)\n    plan = {\"id\": ident, \"startedAt\": now, \"meta\": meta, \"operations\": list(operations)}\n    try:\n        os.makedirs(os.path.join(folder, BACKUPS), 0o700)\n        os.chmod(folder, 0o700)\n        journal = Journal(folder)\n        journal.reserve()\n        journal.write(\"opened\")\n        content = json.dumps(plan, indent=1).encode(\"ascii\")\n        # Last: a folder without a plan is a transaction that never began.\n        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())\n        files.sync_folder(transactions_folder(state))\n    except OSError as error:\n        files.remove_tree(folder)\n        raise Fault(\n            f\"the journal can't be written to {state}: {error.strerror}; nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        ) from None\n    return folder\n\n\ndef _undo_interrupted(host: System, emit: Emit) -> None:\n    \"\"\"The lock is ours: whoever began a transaction that is still open is dead.\"\"\"\n    for known in remembered(host.state):\n        if known[\"state\"] != \"open\":\n            continue\n        ident = known[\"id\"]\n        host.note(f\"undoing transaction {ident} of {known['holder']}, which was cut short\")\n        folder = os.path.join(transactions_folder(host.state), ident)\n        # Its steps are not those of this run: only what it has to say is passed on.\n        outcome = put_back(folder, host, lambda each: each[\"kind\"] == \"note\" and emit(each))\n        ends = [f\"{step['op']}: {step['message']}\" for step in outcome[\"steps\"]]\n        how = \"is undone now\" if outcome[\"result\"] == \"undone\" else \"could not be undone wholly\"\n        raise Fault(\n            f\"an earlier transaction ({ident}, {known['action']} of {known['holder']}) \"\n            f\"was cut short and {how}; this run changed nothing\",\n            evidence=ends,\n            next=\"run again: this run's plan was made before that\",\n        )\n\n\ndef _prune(state: str) -> None:\n    \"\"\"The last ones are kept; an open one always is.\"\"\"\n    root = transactions_folder(state)\n    closed = [known[\"id\"] for known in remembered(state) if known[\"state\"] != \"open\"]\n    names = {known[\"id\"] for known in remembered(state)}\n    never_began = [name for name in os.listdir(root) if name not in names]\n    for ident in [*closed[:-KEEP_TRANSACTIONS], *never_began]:\n        files.remove_tree(os.path.join(root, ident))\n",
-    "celeriac_host/units.py": "\"\"\"systemd's units: what they are, what runs in them, what they wrote, as whom they run.\"\"\"\n\nfrom __future__ import annotations\n\nimport glob\nimport json\nimport os\nimport re\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host import processes\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import Completed, Identity, System, identity\n\nPROPERTY = re.compile(r\"([A-Z][A-Za-z0-9]*)=(.*)\", re.DOTALL)\nEXCEPTION = re.compile(\n    r\"(?:^|\\s)((?:\\w+\\.)*[A-Z]\\w*(?:Error|Exception|Exit|Interrupt)\\b.*)\"\n    # Named otherwise, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.\n    r\"|^((?:\\w+\\.)+[A-Z]\\w*: .*)\"\n)\nCGROUP_ROOT = \"/sys/fs/cgroup\"\n# What systemd itself says about any unit: no evidence of why one fails.\nBOOKKEEPING = re.compile(\n    r\"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully\"\n    r\"|Succeeded\\.$|start request repeated|Start request repeated|Failed to start \"\n)\n\n\ndef show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:\n    \"\"\"`systemctl show`: property → value as printed; several lines of one name are joined.\"\"\"\n    wanted = [\"-p\", \",\".join(properties)] if properties else []\n    done = host.run([\"systemctl\", \"show\", \"--no-pager\", *wanted, \"--\", unit], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = PROPERTY.fullmatch(line)\n        if match is None:\n            # A value that goes on: somebody put a line break in it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last, value = match.group(1), match.group(2)\n        found[last] = f\"{found[last]}\\n{value}\" if last in found else value\n    return found\n\n\ndef control(\n    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False\n) -> Completed:\n    \"\"\"`systemctl VERB …`; shielded: goes on to its end though the runner be gone.\"\"\"\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, *words]\n    if not shielded:\n        return host.run(argv, timeout=timeout)\n    with host.shielded():\n        return host.run(argv, timeout=timeout)\n\n\ndef reload(host: System) -> None:\n    \"\"\"Has the manager read all unit files again. Never broken off half-way.\"\"\"\n    control(host, \"daemon-reload\", shielded=True)\n\n\ndef number(value: str | None) -> int:\n    \"\"\"0 for an empty, absent or non-numeric property (`[not set]`).\"\"\"\n    return int(value) if value and value.isdigit() else 0\n\n\nSPAN_SECONDS = {\"us\": 1e-6, \"ms\": 1e-3, \"s\": 1, \"min\": 60, \"h\": 3600, \"d\": 86400, \"w\": 604800}\n\n\ndef seconds(span: str | None, most: float) -> float:\n    \"\"\"A time span as systemctl prints it (`1min 30s`); `most` for infinity and beyond.\"\"\"\n    parts = re.findall(r\"([0-9.]+)(us|ms|s|min|h|d|w)\\b\", span or \"\")\n    total = sum(float(amount) * SPAN_SECONDS[unit] for amount, unit in parts)\n    return min(total, most) if parts else most\n\n\ndef running(main_pid: int) -> str:\n    \"\"\"`main 812, 5 children`.\"\"\"\n    if not main_pid:\n        return \"no main process\"\n    count = len(processes.pool_children(main_pid))\n    return f\"main {main_pid}, {count} {'child' if count == 1 else 'children'}\"\n\n\ndef cgroup_folder(group: str) -> str | None:\n    \"\"\"The folder of a ControlGroup, on either cgroup version; None when there is none.\"\"\"\n    if not group:\n        return None\n    for root in (CGROUP_ROOT, CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if os.path.exists(f\"{root}{group}/cgroup.procs\"):\n            return root + group\n    return None\n\n\ndef cgroup_processes(group: str) -> list[processes.Process]:\n    \"\"\"Every living process in a control group and those below it.\"\"\"\n    folder = cgroup_folder(group)\n    found: list[processes.Process] = []\n    for path, _, _ in os.walk(folder) if folder else ():\n        try:\n            with open(os.path.join(path, \"cgroup.procs\"), encoding=\"ascii\") as file:\n                pids = [int(line) for line in file]\n        except OSError:\n            continue\n        read = (processes.read(pid) for pid in pids)\n        found.extend(process for process in read if process and process.state not in \"ZX\")\n    return found\n\n\ndef journal(\n    host: System,\n    unit: str,\n    after_cursor: str = \"\",\n    invocation: str = \"\",\n    last: int = 200,\n) -> list[dict[str, Any]]:\n    \"\"\"The unit's newest journal entries, oldest first, as `journalctl -o json` gives them.\n\n    With an invocation: those of that one start, and what systemd says of it.\n    \"\"\"\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-o\", \"json\", \"-n\", str(last)]\n    argv += [\"--after-cursor\", after_cursor] if after_cursor else []\n    if invocation:\n        argv += [f\"_SYSTEMD_INVOCATION_ID={invocation}\", \"+\", f\"INVOCATION_ID={invocation}\"]\n    else:\n        argv += [\"-u\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    return [entry for entry in map(_entry, done.out.splitlines()) if entry]\n\n\ndef _entry(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef message(entry: dict[str, Any]) -> str:\n    \"\"\"Its text; journald gives bytes that are not UTF-8 as a list of numbers.\"\"\"\n    text = entry.get(\"MESSAGE\")\n    if isinstance(text, list):\n        return bytes(text).decode(\"utf-8\", \"replace\")\n    return text if isinstance(text, str) else \"\"\n\n\ndef cursor(host: System) -> str:\n    \"\"\"Where the journal ends now; empty when that can't be told.\"\"\"\n    done = host.run([\"journalctl\", \"-q\", \"-n\", \"0\", \"--show-cursor\"], check=False, timeout=30)\n    match = re.search(r\"^-- cursor: (.+)$\", done.out, re.MULTILINE)\n    return match.group(1) if match else \"\"\n\n\ndef evidence(\n    host: System, unit: str, after_cursor: str = \"\", invocation: str = \"\", last: int = 20\n) -> list[str]:\n    \"\"\"The last lines of the unit since then, or of that run, that may tell why it fails.\"\"\"\n    host.run([\"journalctl\", \"--sync\"], check=False, timeout=10)\n    entries = journal(host, unit, after_cursor, invocation)\n    lines = [\n        line.rstrip()\n        for entry in entries\n        if not (entry.get(\"_PID\") == \"1\" and BOOKKEEPING.search(message(entry)))\n        for line in message(entry).splitlines()\n        if line.strip()\n    ]\n    return lines[-last:]\n\n\ndef last_exception(lines: Sequence[str]) -> str:\n    \"\"\"Python's final line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty.\"\"\"\n    for line in reversed(lines):\n        match = EXCEPTION.search(line)\n        if match:\n            return (match.group(1) or match.group(2)).strip()\n    return \"\"\n\n\ndef reason(lines: Sequence[str]) -> str:\n    \"\"\"The line that tells most: an exception, else the last that systemd did not write.\"\"\"\n    own = [line for line in lines if not re.match(r\"[\\w:.\\\\@-]+\\.service: \", line)]\n    # Of a program that is not there, journald may know the unit of the second line alone.\n    causes = [line for line in lines if re.search(r\": Failed (?:to|at step) \", line)]\n    # The worker can't write of it, and its last words before it mislead.\n    killed = [line for line in lines if \"OOM killer\" in line]\n    return last_exception(lines) or (killed or own or causes or list(lines) or [\"\"])[-1]\n\n\nclass Context(NamedTuple):\n    \"\"\"As whom, where and with what environment a unit's processes run.\"\"\"\n\n    identity: Identity\n    directory: str\n    environment: dict[str, str]\n\n\ndef context(host: System, unit: str) -> Context:\n    \"\"\"From User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment.\"\"\"\n    seen = show(host, unit)\n    if seen.get(\"LoadState\") != \"loaded\":\n        raise OperationError(f\"{unit} is not there ({seen.get('LoadState', 'unknown')})\")\n    user = seen.get(\"User\", \"\")\n    groups = seen.get(\"SupplementaryGroups\", \"\").split()\n    whom = identity(user or \"root\", seen.get(\"Group\", \"\"), groups)\n    manager = host.run([\"systemctl\", \"show-environment\"], timeout=30).out\n    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))\n    if user:\n        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)\n    environment.update(_assignments(split_words(seen.get(\"Environment\", \"\"))))\n    for line in seen.get(\"EnvironmentFiles\", \"\").splitlines():\n        environment.update(_environment_file(line))\n    for word in split_words(seen.get(\"UnsetEnvironment\", \"\")):\n        name, equals, value = word.partition(\"=\")\n        if not equals or environment.get(name) == value:\n            environment.pop(name, None)\n    return Context(whom, _directory(seen.get(\"WorkingDirectory\", \"\"), whom), environment)\n\n\ndef run_as(\n    host: System,\n    where: Context,\n    argv: Sequence[str],\n    timeout: float,\n    env: dict[str, str] | None = None,\n    input: bytes | None = None,\n    check: bool = True,\n) -> Completed:\n    \"\"\"Runs a command as a process of the unit would run.\"\"\"\n    ours = dict.fromkeys((\"LC_ALL\", \"SYSTEMD_COLORS\", \"SYSTEMD_PAGER\", \"SYSTEMD_URLIFY\"))\n    merged = {**ours, **where.environment, **(env or {})}\n    return host.run(\n        argv,\n        timeout=timeout,\n        user=where.identity,\n        cwd=where.directory,\n        env=merged,\n        input=input,\n        check=check,\n    )\n\n\ndef _directory(value: str, whom: Identity) -> str:\n    # `!` stands for the `-` of WorkingDirectory=-/path: going on without it is allowed.\n    path = value.lstrip(\"!\")\n    if path == \"~\":\n        return whom.home\n    if not path or (value.startswith(\"!\") and not os.path.isdir(path)):\n        return \"/\"\n    return path\n\n\ndef _environment_file(line: str) -> dict[str, str]:\n    \"\"\"One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`.\"\"\"\n    match = re.fullmatch(r\"(.*) \\(ignore_errors=(yes|no)\\)\", line)\n    pattern, optional = (match.group(1), match.group(2) == \"yes\") if match else (line, False)\n    found: dict[str, str] = {}\n    paths = sorted(glob.glob(pattern)) or [pattern]\n    for path in paths:\n        try:\n            with open(path, encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n                found.update(parse_environment(file.read()))\n        except OSError as error:\n            if not optional:\n                raise OperationError(\n                    f\"the unit's EnvironmentFile {path} can't be read: {error.strerror}\"\n                ) from None\n    return found\n\n\ndef parse_environment(text: str) -> dict[str, str]:\n    \"\"\"EnvironmentFile syntax: comments, quotes that may span lines, backslashes.\"\"\"\n    found: dict[str, str] = {}\n    at, end = 0, len(text)\n    while at < end:\n        if text[at] in \" \\t\\r\\n\":\n            at += 1\n            continue\n        if text[at] in \"#;\":\n            at = _line_end(text, at)\n            continue\n        equals = text.find(\"=\", at)\n        if equals < 0 or equals > _line_end(text, at):\n            at = _line_end(text, at)\n            continue\n        name = text[at:equals].strip()\n        value, at = _value(text, equals + 1)\n        if re.fullmatch(r\"[A-Za-z_][A-Za-z0-9_]*\", name):\n            found[name] = value\n    return found\n\n\ndef _line_end(text: str, at: int) -> int:\n    newline = text.find(\"\\n\", at)\n    return len(text) if newline < 0 else newline\n\n\ndef _value(text: str, at: int) -> tuple[str, int]:\n    \"\"\"The value that begins there, and where it ends.\"\"\"\n    out = \"\"\n    # How much of `out` was quoted or escaped: trailing white space is cut only behind it.\n    firm = 0\n    while at < len(text) and text[at] in \" \\t\":\n        at += 1\n    while at < len(text) and text[at] != \"\\n\":\n        char = text[at]\n        if char in \"'\\\"\":\n            at += 1\n            while at < len(text) and text[at] != char:\n                if char == '\"' and text[at] == \"\\\\\" and at + 1 < len(text):\n                    at += 1\n                    if text[at] == \"\\n\":\n                        at += 1\n                        continue\n                    if text[at] not in '\"\\\\`$':\n                        out += \"\\\\\"\n                out += text[at]\n                at += 1\n            at += 1\n            firm = len(out)\n        elif char == \"\\\\\" and at + 1 < len(text):\n            if text[at + 1] != \"\\n\":\n                out += text[at + 1]\n                firm = len(out)\n            at += 2\n        else:\n            out += char\n            at += 1\n    return out[:firm] + out[firm:].rstrip(), at\n\n\ndef _assignments(words: Any) -> dict[str, str]:\n    pairs = (word.partition(\"=\") for word in words)\n    return {name: value for name, equals, value in pairs if equals and name}\n\n\ndef split_words(text: str) -> list[str]:\n    \"\"\"Words as systemctl prints lists of strings: bare, \"…\" or $'…'.\"\"\"\n    found = re.findall(r\"(?:\\$'(?:[^'\\\\]|\\\\.)*'|\\\"(?:[^\\\"\\\\]|\\\\.)*\\\"|\\S)+\", text, re.DOTALL)\n    return [_unquoted(word) for word in found]\n\n\nESCAPES = {\"n\": \"\\n\", \"t\": \"\\t\", \"r\": \"\\r\", \"a\": \"\\a\", \"b\": \"\\b\", \"f\": \"\\f\", \"v\": \"\\v\"}\n\n\ndef _unquoted(word: str) -> str:\n    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.\n    match = re.fullmatch(r\"((?:\\w+=)?)(?:\\$'(.*)'|\\\"(.*)\\\")\", word, re.DOTALL)\n    if match is None:\n        return word\n    inner = match.group(2) if match.group(2) is not None else match.group(3)\n    return match.group(1) + re.sub(r\"\\\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)\", _unescaped, inner)\n\n\ndef _unescaped(match: re.Match[str]) -> str:\n    code = match.group(1)\n    if code[0] == \"x\" and len(code) == 3:\n        return chr(int(code[1:], 16))\n    if code.isdigit() and len(code) == 3:\n        return chr(int(code, 8))\n    return ESCAPES.get(code, code)\n",
+    "celeriac_host/system.py": "\"\"\"The host, as operations and facts see it: running commands, waiting, telling.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nimport selectors\nimport signal\nimport subprocess\nimport time\nfrom contextlib import contextmanager, suppress\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.errors import OperationError, RunnerGone\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nEND_GRACE_SECONDS = 5.0\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative when a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of its stderr, or of its stdout when it wrote none.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Identity(NamedTuple):\n    \"\"\"Whom a command runs as.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    groups: Sequence[int]\n    home: str\n    shell: str\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called every so often while a command runs, e.g. to tell what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\ndef identity(user: str, group: str = \"\", supplementary: Sequence[str] = ()) -> Identity:\n    \"\"\"Resolves names or numeric ids of a user and groups.\"\"\"\n    try:\n        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)\n    except KeyError:\n        raise OperationError(f\"there is no user {user} on this host\") from None\n    gid = group_id(group) if group else entry.pw_gid\n    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}\n    groups.update(group_id(name) for name in supplementary)\n    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)\n\n\ndef group_id(group: str) -> int:\n    try:\n        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid\n    except KeyError:\n        raise OperationError(f\"there is no group {group} on this host\") from None\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n\n\nclass System:\n    \"\"\"One for the life of the agent. `state` is where transactions and backups are kept.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, nothing is broken off because the runner is gone.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone when it is, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in a session of its own and waits for it.\n\n        `stdin` is an open file that it reads on, also one that its user may not open.\n\n        `env` is laid over a small environment of ours; `None` removes a name. `check` is what\n        exit codes are good: True is `(0,)`, False is any. stdout keeps its first `limit_bytes`,\n        stderr its last 64 KiB. Its whole process group ends when the time is up or the runner is\n        gone. Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        if whom is not None and os.geteuid() not in (0, whom.uid):\n            raise OperationError(f\"only root can run {argv[0]} as {whom.name}\", ran=argv)\n        become = whom is not None and os.geteuid() == 0 and whom.uid != 0\n        try:\n            process = subprocess.Popen(\n                list(argv),\n                stdin=stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE),\n                stdout=subprocess.PIPE,\n                stderr=subprocess.PIPE,\n                cwd=cwd,\n                env=_environment(whom, env or {}),\n                start_new_session=True,\n                preexec_fn=_becoming(whom) if whom is not None and become else None,\n            )\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} is not there\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"{argv[0]} could not be started: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            _end(process)\n        done = output.completed(argv, _code(process))\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not end within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ended; False when the time was up before.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = _Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # What it left behind may hold its pipes open; that is not waited for.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"What a command writes, within bounds.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\nclass _Feed:\n    \"\"\"What is written to a command's stdin, as it takes it.\"\"\"\n\n    def __init__(self, pipe: Any, payload: bytes) -> None:\n        self.pipe = pipe\n        self.left = memoryview(payload)\n        os.set_blocking(pipe.fileno(), False)\n\n    def push(self, pipe: Any) -> bool:\n        try:\n            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]\n        except BrokenPipeError:\n            self.left = self.left[:0]\n        if not self.left:\n            pipe.close()\n        return bool(self.left)\n\n\ndef _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:\n    merged: dict[str, str | None] = {\n        \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n        \"LC_ALL\": \"C\",\n        \"SYSTEMD_COLORS\": \"0\",\n        \"SYSTEMD_PAGER\": \"\",\n        \"SYSTEMD_URLIFY\": \"0\",\n    }\n    person = whom or identity(str(os.geteuid()))\n    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)\n    merged.update(env)\n    return {name: value for name, value in merged.items() if value is not None}\n\n\ndef _becoming(whom: Identity) -> Callable[[], None]:\n    groups, gid, uid = list(whom.groups), whom.gid, whom.uid\n\n    def become() -> None:\n        os.setgroups(groups)\n        os.setgid(gid)\n        os.setuid(uid)\n\n    return become\n\n\ndef _end(process: Any) -> None:\n    \"\"\"Leaves no process of the group behind: TERM, then KILL.\"\"\"\n    if process.poll() is None:\n        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):\n            with suppress(ProcessLookupError):\n                os.killpg(process.pid, name)\n            try:\n                process.wait(grace)\n                break\n            except subprocess.TimeoutExpired:\n                continue\n        _kill_group(process.pid)\n    for pipe in (process.stdin, process.stdout, process.stderr):\n        if pipe is not None:\n            with suppress(BrokenPipeError):\n                pipe.close()\n\n\ndef _code(process: Any) -> int:\n    # None: not even KILL ended it (a process in uninterruptible sleep).\n    return -signal.SIGKILL if process.returncode is None else process.returncode\n\n\ndef _kill_group(group: int) -> None:\n    with suppress(ProcessLookupError, PermissionError):\n        os.killpg(group, signal.SIGKILL)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
+    "celeriac_host/transaction.py": "\"\"\"Operations carried out as one: all of them, or the host is put back as it was.\n\n`carry_out` and `put_back` need a folder with plan.json, the host and somewhere to tell progress:\nneither knows of SSH, stdin or stdout.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib\nimport os\nimport re\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host import aside, files, releases, units\nfrom celeriac_host.errors import Fault, GoingDown, OperationError, RunnerGone, describe\nfrom celeriac_host.journal import (\n    PLAN,\n    Journal,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import System\n\nKEEP_TRANSACTIONS = 20\n\nEmit = Callable[[Any], object]\n\n\ndef carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"The operations of plan.json, one after the other; at the first failure all is undone.\"\"\"\n    work = _Work(folder, host, emit)\n    if work.forward():\n        return work.outcome(\"committed\")\n    return work.put_back()\n\n\ndef put_back(folder: str, host: System, emit: Emit, by: str = \"\", why: str = \"\") -> dict[str, Any]:\n    \"\"\"Undoes from the journal alone what was done, and what may be half done.\"\"\"\n    return _Work(folder, host, emit).put_back(by, why)\n\n\ndef recall(folder: str, host: System) -> dict[str, Any]:\n    \"\"\"What became of it, from the journal alone: changes nothing.\"\"\"\n    work = _Work(folder, host, lambda progress: None)\n    return work.outcome(work.journal.state())\n\n\ndef refuse_foreign_changes(folders: Sequence[str]) -> None:\n    \"\"\"A person's later edit is worth more than our undo. Newest first. Raises Fault.\"\"\"\n    last: dict[str, dict[str, Any]] = {}\n    for folder in reversed(folders):\n        journal = Journal(folder)\n        plan = read_plan(folder) or {\"operations\": []}\n        for index in range(len(plan[\"operations\"])):\n            kept = journal.step(index).get(\"file\")\n            if kept is not None:\n                last[kept[\"path\"]] = kept\n    theirs = sorted(path for path, each in last.items() if aside.changed(each))\n    if theirs:\n        names = \", \".join(map(os.path.basename, folders))\n        raise Fault(\n            f\"transaction {names} is not undone: {', '.join(theirs)} changed since\",\n            evidence=theirs,\n            next=\"put the change aside, or undo the later transaction first\",\n        )\n\n\ndef module_of(operation: dict[str, Any]) -> Any:\n    verb = operation.get(\"op\")\n    if isinstance(verb, str) and re.fullmatch(r\"[a-z]+(-[a-z]+)*\", verb):\n        where = \"celeriac_host.operations.\" + verb.replace(\"-\", \"_\")\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name != where:\n                raise\n    raise Fault(f\"there is no operation named {verb!r}\")\n\n\nclass _Work:\n    \"\"\"A transaction on its way, forward or backward.\"\"\"\n\n    def __init__(self, folder: str, host: System, emit: Emit) -> None:\n        plan = read_plan(folder)\n        if plan is None:\n            raise Fault(f\"{folder}/{PLAN} can't be read\")\n        self.host = host\n        self.emit = emit\n        self.id = os.path.basename(folder)\n        self.operations: list[dict[str, Any]] = plan[\"operations\"]\n        self.meta: dict[str, Any] = plan[\"meta\"]\n        self.confirm_by: float | None = None\n        self.journal = Journal(folder)\n        self.failure: dict[str, Any] | None = None\n        self.begun = time.monotonic()\n        self.steps = [_skipped(index, each) for index, each in enumerate(self.operations)]\n        self._recall()\n        host.note = lambda message: self.tell({\"kind\": \"note\", \"message\": message})\n\n    def forward(self) -> bool:\n        index = 0\n        try:\n            for index, operation in enumerate(self.operations):\n                self.begun = time.monotonic()\n                self.host.heed()\n                self._do(index, operation)\n            self.journal.release()\n            self._release()\n            self.journal.write(\"ended\", result=\"committed\", confirmBy=self.confirm_by)\n        except (Exception, RunnerGone) as error:\n            self._leave_when_going_down()\n            self._fail(index, error)\n            return False\n        return True\n\n    def _release(self) -> None:\n        \"\"\"Before the end is written: what is cut here is put back, and its release with it.\"\"\"\n        about = self.meta.get(\"release\")\n        if about is None or all(step[\"status\"] != \"done\" for step in self.steps):\n            return\n        state, unit = self.host.state, self.meta[\"unit\"]\n        releases.record(state, self.id, {\"meta\": self.meta, \"operations\": self.operations})\n        within = about.get(\"confirmWithinSeconds\")\n        if within is None:\n            releases.judge(state, unit, [self.id], \"confirmed\", \"\", \"no verdict was asked for\")\n        else:\n            self.confirm_by = releases.await_verdict(state, unit, self.id, float(within))\n\n    def _take_back_release(self, by: str, why: str) -> None:\n        unit = self.meta.get(\"unit\")\n        if \"release\" not in self.meta or unit is None:\n            return\n        try:\n            releases.judge(self.host.state, unit, [self.id], \"rolled-back\", by, why)\n            releases.stop_awaiting(self.host.state, unit, self.id)\n        except OSError as error:\n            self.tell({\"kind\": \"note\", \"message\": f\"not in the ledger: {describe(error)}\"})\n\n    def _leave_when_going_down(self) -> None:\n        \"\"\"A host that goes down starts nothing any more: the guard goes on after the boot.\"\"\"\n        if units.going_down(self.host):\n            raise GoingDown\n\n    def put_back(self, by: str = \"\", why: str = \"\") -> dict[str, Any]:\n        with self.host.shielded():\n            self.journal.release()\n            self._record(\"undoing\", by=by, why=why)\n            for index in reversed(range(len(self.operations))):\n                if self.steps[index][\"status\"] in (\"done\", \"failed\", \"not-undone\"):\n                    self._undo(index)\n            left = any(step[\"status\"] == \"not-undone\" for step in self.steps)\n            result = \"undo-failed\" if left else \"undone\"\n            self._take_back_release(by, why)\n            self._record(\"ended\", result=result)\n            return self.outcome(result)\n\n    def outcome(self, result: str) -> dict[str, Any]:\n        found: dict[str, Any] = {\"transaction\": self.id, \"result\": result, \"steps\": self.steps}\n        if self.confirm_by is not None:\n            found[\"confirmBy\"] = self.confirm_by\n        if self.failure is not None:\n            found[\"failure\"] = self.failure\n        return found\n\n    def tell(self, progress: dict[str, Any]) -> None:\n        # Whether anybody listens is not this transaction's concern.\n        with suppress(Exception):\n            self.emit(progress)\n\n    def _do(self, index: int, operation: dict[str, Any]) -> None:\n        title = operation.get(\"title\") or operation[\"op\"]\n        self.tell({\"kind\": \"step-started\", \"index\": index, \"title\": title})\n        begun = self.begun\n        module = module_of(operation)\n        if module.check(operation, self.host):\n            self.journal.write(\"already\", index=index)\n            self._end_step(index, \"already\", \"already so\", begun)\n            return\n        self.journal.write(\"started\", index=index)\n        self.steps[index][\"status\"] = \"failed\"\n        said = module.do(operation, self.host, self.journal.step(index))\n        message, result = said if isinstance(said, tuple) else (said, None)\n        self.journal.write(\"done\", index=index, message=message, result=result)\n        if result is not None:\n            self.steps[index][\"result\"] = result\n        self._end_step(index, \"done\", message, begun)\n\n    def _undo(self, index: int) -> None:\n        operation = self.operations[index]\n        begun = time.monotonic()\n        failed_here = self.failure is not None and self.failure[\"index\"] == index\n        try:\n            undone = module_of(operation).undo(operation, self.host, self.journal.step(index))\n        except Exception as error:\n            self._leave_when_going_down()\n            reason = describe(error)\n            self._record(\"not-undone\", index=index, message=reason)\n            self._end_step(index, \"not-undone\", reason, begun)\n            return\n        self._record(\"undone\", index=index, message=undone)\n        if undone is None:\n            # It had changed nothing: what was said of it stands.\n            return\n        if failed_here:\n            self.tell({\"kind\": \"note\", \"message\": undone})\n            return\n        self._end_step(index, \"undone\", undone, begun)\n\n    def _fail(self, index: int, error: BaseException) -> None:\n        message = describe(error)\n        if isinstance(error, RunnerGone):\n            message = \"broken off: it was told to end\"\n        self.failure = {\"index\": index, \"message\": message}\n        if isinstance(error, OperationError):\n            if error.ran is not None:\n                self.failure.update(ran=list(error.ran), exitCode=error.exit_code)\n            if error.evidence:\n                self.failure[\"evidence\"] = list(error.evidence)\n        if not self.steps:\n            return\n        step = self.steps[index]\n        seconds = round(time.monotonic() - self.begun, 3)\n        step.update(status=\"failed\", message=message, seconds=seconds)\n        self._record(\"failed\", index=index, message=message, failure=self.failure)\n        self.tell({\"kind\": \"step-ended\", \"step\": dict(step)})\n\n    def _end_step(self, index: int, status: str, message: str, begun: float) -> None:\n        seconds = round(time.monotonic() - begun, 3)\n        self.steps[index].update(status=status, message=message, seconds=seconds)\n        self.tell({\"kind\": \"step-ended\", \"step\": dict(self.steps[index])})\n\n    def _record(self, event: str, **more: Any) -> None:\n        \"\"\"Undoing goes on though the journal can't be written.\"\"\"\n        try:\n            self.journal.write(event, **more)\n        except OSError as error:\n            self.tell({\"kind\": \"note\", \"message\": f\"not in the journal: {describe(error)}\"})\n\n    def _recall(self) -> None:\n        \"\"\"How far it came before: another process may have done the steps.\"\"\"\n        for entry in self.journal.entries():\n            if entry[\"event\"] == \"ended\":\n                self.confirm_by = entry.get(\"confirmBy\")\n            self.failure = entry.get(\"failure\") or self.failure\n            index = entry.get(\"index\")\n            if not isinstance(index, int) or index >= len(self.steps):\n                continue\n            step, event = self.steps[index], entry[\"event\"]\n            if event == \"started\":\n                step.update(status=\"failed\", message=\"was begun and did not end\")\n            elif event in (\"done\", \"already\", \"failed\", \"not-undone\"):\n                step.update(status=event, message=entry.get(\"message\") or \"already so\")\n            elif event == \"undone\" and entry.get(\"message\"):\n                step.update(status=\"undone\", message=entry[\"message\"])\n            if entry.get(\"result\") is not None:\n                step[\"result\"] = entry[\"result\"]\n\n\ndef _skipped(index: int, operation: dict[str, Any]) -> dict[str, Any]:\n    return {\n        \"index\": index,\n        \"op\": operation[\"op\"],\n        \"status\": \"skipped\",\n        \"message\": \"not begun\",\n        \"seconds\": 0,\n    }\n\n\ndef prune(state: str) -> None:\n    \"\"\"The last ones of each action are kept: frequent clean-ups don't push deploys out.\"\"\"\n    root = transactions_folder(state)\n    known = remembered(state)\n    closed: dict[tuple[str, str], list[str]] = {}\n    for each in known:\n        if each[\"state\"] != \"open\":\n            closed.setdefault((each[\"action\"], each[\"unit\"] or \"\"), []).append(each[\"id\"])\n    waiting = {ident for each in releases.all_awaiting(state) for ident in each[\"transactions\"]}\n    names = {each[\"id\"] for each in known}\n    old = [ident for idents in closed.values() for ident in idents[:-KEEP_TRANSACTIONS]]\n    never_began = [name for name in os.listdir(root) if name not in names]\n    for ident in [*old, *never_began]:\n        if ident not in waiting:\n            files.remove_tree(os.path.join(root, ident))\n",
+    "celeriac_host/tree_program.py": "\"\"\"Work on files inside folders of somebody else's, as that somebody.\n\nRun by the agent's own Python as the owner of the folders: text for `python -c`, that imports\nnothing of ours. So nothing is written as root through links that a user could have laid, and\nnothing of root's is left in the user's folders. `argv[1]` is what to do, `argv[2]` its arguments as\nJSON, with larger lists or an archive on stdin. One JSON value goes out: `{\"value\": …}` or\n`{\"error\": …}`.\n\"\"\"\n\nimport json\nimport os\nimport shutil\nimport stat\nimport sys\nimport tarfile\nfrom typing import Any, Callable, Dict, List\n\nMARGIN_BYTES = 32 * 1024 * 1024\nMEMBER_LIMIT = 200_000\n# Beside the copy of an environment: what a restore takes away.\nFAILED = \".failed\"\n\n\nclass Refused(Exception):\n    \"\"\"In words for people.\"\"\"\n\n\ndef put_back(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes what was added, and folders that it leaves empty; gives files their times back.\"\"\"\n    asked = json.load(sys.stdin.buffer)\n    root = args[\"root\"]\n    for path in asked.get(\"remove\", []):\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole) and not is_folder(whole):\n            os.unlink(whole)\n            remove_empty(root, os.path.dirname(whole))\n    for path, times in asked.get(\"times\", {}).items():\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole):\n            os.utime(whole, ns=(times, times), follow_symlinks=False)\n    return None\n\n\ndef remove_empty(root: str, folder: str) -> None:\n    while folder != root:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n        folder = os.path.dirname(folder)\n\n\ndef is_inside(root: str, path: str) -> bool:\n    \"\"\"No folder on the way is a link.\"\"\"\n    folder = os.path.dirname(path)\n    return os.path.realpath(folder) == folder and (folder + \"/\").startswith(root + \"/\")\n\n\ndef is_folder(path: str) -> bool:\n    return stat.S_ISDIR(os.lstat(path).st_mode)\n\n\ndef unpack(args: Dict[str, Any]) -> Any:\n    \"\"\"An archive from stdin as releases/NAME, whole or not at all, with its shared paths.\"\"\"\n    base, name = args[\"base\"], args[\"name\"]\n    releases = os.path.join(base, \"releases\")\n    make_folder(releases)\n    final, part = os.path.join(releases, name), os.path.join(releases, \".\" + name + \".part\")\n    if os.path.lexists(part):\n        shutil.rmtree(part)\n    made = not os.path.lexists(final)\n    files = 0\n    try:\n        if made:\n            os.mkdir(part)\n            files = extract(part)\n            refuse_escapes(part)\n        for shared in args[\"shared\"]:\n            link_shared(base, part if made else final, shared)\n        if made:\n            os.sync()\n            os.rename(part, final)\n    except BaseException:\n        shutil.rmtree(part, ignore_errors=True)\n        raise\n    return {\"files\": files, \"made\": made}\n\n\ndef extract(root: str) -> int:\n    files, size = 0, 0\n    room = shutil.disk_usage(root).free - MARGIN_BYTES\n    with tarfile.open(fileobj=sys.stdin.buffer, mode=\"r|gz\") as archive:\n        for member in archive:\n            files += 1\n            size += member.size\n            if size > room:\n                raise Refused(\n                    \"the release does not fit: %d MiB are free on the disk of %s, and some of \"\n                    \"that must stay\" % (room // 2**20 + 32, root)\n                )\n            if files > MEMBER_LIMIT:\n                raise Refused(\"the archive has more than %d files\" % MEMBER_LIMIT)\n            take(archive, member, root)\n    return files\n\n\ndef take(archive: Any, member: Any, root: str) -> None:\n    path = member.name.rstrip(\"/\")\n    parts = path.split(\"/\")\n    if path.startswith(\"/\") or any(part in (\"\", \".\", \"..\") for part in parts) or \"\\0\" in path:\n        raise Refused(\"the archive holds the path %r, which leads out of the release\" % member.name)\n    folder = root\n    for part in parts[:-1]:\n        folder = os.path.join(folder, part)\n        if not os.path.lexists(folder):\n            os.mkdir(folder)\n        elif not is_folder(folder):\n            raise Refused(\"the archive holds %r below what is no folder\" % member.name)\n    whole = os.path.join(root, path)\n    if member.isdir():\n        if not os.path.lexists(whole):\n            os.mkdir(whole)\n        elif not is_folder(whole):\n            raise Refused(\"the archive holds %r twice\" % member.name)\n        return\n    if os.path.lexists(whole):\n        raise Refused(\"the archive holds %r twice\" % member.name)\n    if member.issym():\n        os.symlink(member.linkname, whole)\n    elif member.isreg():\n        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW\n        mode = 0o755 if member.mode & 0o100 else 0o644\n        with os.fdopen(os.open(whole, flags, mode), \"wb\") as file:\n            shutil.copyfileobj(archive.extractfile(member), file)\n            os.fchmod(file.fileno(), mode)\n        os.utime(whole, (member.mtime, member.mtime))\n    else:\n        raise Refused(\"the archive holds %r, which is no file, folder or link\" % member.name)\n\n\ndef refuse_escapes(root: str) -> None:\n    \"\"\"Only once all links are there can be told where one leads.\"\"\"\n    for folder, folders, names in os.walk(root):\n        for each in folders + names:\n            whole = os.path.join(folder, each)\n            if not os.path.islink(whole):\n                continue\n            target = os.readlink(whole)\n            leads = os.path.realpath(whole)\n            if target.startswith(\"/\") or not (leads + \"/\").startswith(root + \"/\"):\n                raise Refused(\n                    \"the archive's link %s leads out of the release, to %s\"\n                    % (os.path.relpath(whole, root), target)\n                )\n\n\ndef link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:\n    path, kept = shared[\"path\"], os.path.join(base, \"shared\", shared[\"path\"])\n    if not os.path.lexists(kept):\n        if not shared[\"folder\"]:\n            raise Refused(\n                \"%s is not there: put the file there, or name a folder with a / at its end\" % kept\n            )\n        make_folder(kept)\n    inside = os.path.join(release, path)\n    make_folder(os.path.dirname(inside))\n    target = os.path.relpath(kept, os.path.dirname(inside))\n    if os.path.islink(inside):\n        if os.readlink(inside) == target:\n            return\n        os.unlink(inside)\n    elif os.path.isdir(inside):\n        shutil.rmtree(inside)\n    elif os.path.lexists(inside):\n        os.unlink(inside)\n    os.symlink(target, inside)\n\n\ndef make_folder(folder: str) -> None:\n    os.makedirs(folder, 0o755, exist_ok=True)\n\n\ndef switch(args: Dict[str, Any]) -> Any:\n    \"\"\"A link, by renaming a new one over it: there is no moment without.\"\"\"\n    link, target = args[\"link\"], args[\"target\"]\n    beside = os.path.join(os.path.dirname(link), \".%s.celeriac\" % os.path.basename(link))\n    if os.path.lexists(beside):\n        os.unlink(beside)\n    if target is None:\n        os.unlink(link)\n        return None\n    os.symlink(target, beside)\n    try:\n        os.rename(beside, link)\n    except BaseException:\n        os.unlink(beside)\n        raise\n    handle = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY)\n    os.fsync(handle)\n    os.close(handle)\n    return None\n\n\ndef remove(args: Dict[str, Any]) -> Any:\n    \"\"\"Folders, whole. What could not be removed is told.\"\"\"\n    left: List[str] = []\n    for folder in args[\"folders\"]:\n        if os.path.islink(folder):\n            left.append(folder)\n            continue\n        shutil.rmtree(folder, ignore_errors=True)\n        if os.path.lexists(folder):\n            left.append(folder)\n    return left\n\n\ndef remove_left(args: Dict[str, Any]) -> Any:\n    \"\"\"As root: what another user left in folders of the owner, e.g. byte code of the worker's.\"\"\"\n    handle = os.open(args[\"folder\"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)\n    if os.fstat(handle).st_uid != args[\"owner\"]:\n        raise Refused(\"%s belongs to another user\" % args[\"folder\"])\n    # From here on by names in this very folder; rmtree follows no link.\n    os.fchdir(handle)\n    for name in args[\"names\"]:\n        if os.path.basename(name) == name and not os.path.islink(name):\n            shutil.rmtree(name, ignore_errors=True)\n    return None\n\n\ndef keep_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"A copy of an environment by hard links: installers replace files, they don't rewrite them.\n\n    Returns what is in the way no longer: older copies, and what restores took away.\n    \"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    store = os.path.join(root, \".celeriac\")\n    make_folder(store)\n    there = os.listdir(store)\n    copies = sorted((name for name in there if not name.endswith(FAILED)), reverse=True)\n    stay = copies[: args[\"others\"]]\n    copy = os.path.join(store, keep)\n    os.mkdir(copy)\n    # Now, for a restore on a disk that is full then.\n    make_folder(copy + FAILED)\n    try:\n        for entry in os.listdir(root):\n            if entry != \".celeriac\":\n                link_tree(os.path.join(root, entry), os.path.join(copy, entry))\n    except BaseException:\n        for folder in (copy, copy + FAILED):\n            shutil.rmtree(folder, ignore_errors=True)\n        raise\n    return [name for name in there if name.replace(FAILED, \"\") not in stay]\n\n\ndef link_tree(source: str, target: str) -> None:\n    about = os.lstat(source)\n    if stat.S_ISDIR(about.st_mode):\n        os.mkdir(target)\n        for entry in os.listdir(source):\n            # Made anew when it is needed, and by whoever runs the app.\n            if entry == \"__pycache__\":\n                continue\n            link_tree(os.path.join(source, entry), os.path.join(target, entry))\n        os.chmod(target, stat.S_IMODE(about.st_mode))\n        os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))\n    elif stat.S_ISLNK(about.st_mode):\n        os.symlink(os.readlink(source), target)\n    elif about.st_uid != os.geteuid():\n        raise Refused(\n            \"%s belongs to another user than its environment; give it back with chown\" % source\n        )\n    else:\n        os.link(source, target)\n\n\ndef restore_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"Entry by entry, each with two renames: a restore that is cut off goes on where it was.\"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    copy = os.path.join(root, \".celeriac\", keep)\n    failed = copy + FAILED\n    make_folder(failed)\n    for entry in sorted(os.listdir(copy)):\n        present, away = os.path.join(root, entry), os.path.join(failed, entry)\n        if os.path.lexists(present) and not os.path.lexists(away):\n            os.rename(present, away)\n        os.rename(os.path.join(copy, entry), present)\n    os.rmdir(copy)\n    return None\n\n\nWORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {\n    \"put-back\": put_back,\n    \"unpack\": unpack,\n    \"switch\": switch,\n    \"remove\": remove,\n    \"remove-left\": remove_left,\n    \"keep-environment\": keep_environment,\n    \"restore-environment\": restore_environment,\n}\n\n\ndef main() -> None:\n    os.umask(0o022)\n    try:\n        said: Dict[str, Any] = {\"value\": WORK[sys.argv[1]](json.loads(sys.argv[2]))}\n    except Refused as error:\n        said = {\"error\": str(error)}\n    except OSError as error:\n        where = \"\" if error.filename is None else \": \" + os.fsdecode(error.filename)\n        said = {\"error\": (error.strerror or str(error)) + where}\n    except (tarfile.TarError, EOFError) as error:\n        said = {\"error\": \"the archive can't be read: %s\" % error}\n    print(json.dumps(said))\n\n\nif __name__ == \"__main__\":\n    main()\n",
+    "celeriac_host/trees.py": "\"\"\"Changes in folders that belong to somebody, made by a process of theirs (`tree_program`).\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nimport os\nimport sys\nfrom typing import Any, BinaryIO, Sequence\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import Identity, System, identity\n\nTIMEOUT_SECONDS = 600.0\n\n\ndef owner_of(folder: str) -> Identity:\n    \"\"\"Of a folder that must be there. Raises OperationError.\"\"\"\n    try:\n        about = os.stat(folder)\n    except OSError as error:\n        raise OperationError(f\"{folder} can't be looked at: {error.strerror}\") from None\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a folder\")\n    return identity(str(about.st_uid))\n\n\ndef work(\n    host: System,\n    owner: Identity,\n    what: str,\n    args: dict[str, Any],\n    payload: Any = None,\n    stdin: BinaryIO | None = None,\n) -> Any:\n    \"\"\"What the program answers. Raises OperationError, RunnerGone.\"\"\"\n    done = host.run(\n        [sys.executable, \"-I\", \"-S\", \"-c\", _program(), what, json.dumps(args)],\n        timeout=TIMEOUT_SECONDS,\n        input=None if payload is None else json.dumps(payload).encode(\"ascii\"),\n        stdin=stdin,\n        user=owner,\n        cwd=\"/\",\n        check=False,\n    )\n    try:\n        said = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(f\"{what} as {owner.name} failed: {why}\", evidence=lines) from None\n    if \"error\" in said:\n        raise OperationError(said[\"error\"])\n    return said[\"value\"]\n\n\ndef remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> list[str]:\n    \"\"\"Folders in a folder of the owner's, whole; returns those that could not be removed.\"\"\"\n    paths = [os.path.join(folder, name) for name in names]\n    left: list[str] = work(host, owner, \"remove\", {\"folders\": paths})\n    if left and os.geteuid() == 0 and owner.uid != 0:\n        own = [os.path.basename(path) for path in left]\n        asked = {\"folder\": folder, \"owner\": owner.uid, \"names\": own}\n        work(host, identity(\"0\"), \"remove-left\", asked)\n    return [path for path in left if os.path.lexists(path)]\n\n\ndef parsed(text: str) -> dict[str, str]:\n    \"\"\"A JSON object of words; empty when it is none.\"\"\"\n    try:\n        found = json.loads(text)\n    except ValueError:\n        return {}\n    return found if isinstance(found, dict) else {}\n\n\ndef _program() -> str:\n    name = \"celeriac_host.tree_program\"\n    spec = importlib.util.find_spec(name)\n    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(text, str)\n    return text\n",
+    "celeriac_host/units.py": "\"\"\"systemd's units: what they are, what runs in them, what they wrote, as whom they run.\"\"\"\n\nfrom __future__ import annotations\n\nimport glob\nimport json\nimport os\nimport re\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host import processes\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import Completed, Identity, System, identity\n\nPROPERTY = re.compile(r\"([A-Z][A-Za-z0-9]*)=(.*)\", re.DOTALL)\nEXCEPTION = re.compile(\n    r\"(?:^|\\s)((?:\\w+\\.)*[A-Z]\\w*(?:Error|Exception|Exit|Interrupt)\\b.*)\"\n    # Named otherwise, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.\n    r\"|^((?:\\w+\\.)+[A-Z]\\w*: .*)\"\n)\nCGROUP_ROOT = \"/sys/fs/cgroup\"\n# What systemd itself says about any unit: no evidence of why one fails.\nBOOKKEEPING = re.compile(\n    r\"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully\"\n    r\"|Succeeded\\.$|start request repeated|Start request repeated|Failed to start \"\n)\n\n\ndef show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:\n    \"\"\"`systemctl show`: property → value as printed; several lines of one name are joined.\"\"\"\n    wanted = [\"-p\", \",\".join(properties)] if properties else []\n    done = host.run([\"systemctl\", \"show\", \"--no-pager\", *wanted, \"--\", unit], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = PROPERTY.fullmatch(line)\n        if match is None:\n            # A value that goes on: somebody put a line break in it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last, value = match.group(1), match.group(2)\n        found[last] = f\"{found[last]}\\n{value}\" if last in found else value\n    return found\n\n\ndef control(\n    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False\n) -> Completed:\n    \"\"\"`systemctl VERB …`; shielded: goes on to its end though the runner be gone.\"\"\"\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, *words]\n    if not shielded:\n        return host.run(argv, timeout=timeout)\n    with host.shielded():\n        return host.run(argv, timeout=timeout)\n\n\ndef reload(host: System) -> None:\n    \"\"\"Has the manager read all unit files again. Never broken off half-way.\"\"\"\n    control(host, \"daemon-reload\", shielded=True)\n\n\nUP = (\"running\", \"degraded\", \"starting\", \"initializing\", \"maintenance\")\n\n\ndef going_down(host: System) -> bool:\n    \"\"\"Whether the machine is on its way down; systemd may not even answer then.\"\"\"\n    with host.shielded():\n        done = host.run([\"systemctl\", \"is-system-running\"], timeout=30, check=False)\n    return done.out.strip() not in UP\n\n\ndef number(value: str | None) -> int:\n    \"\"\"0 for an empty, absent or non-numeric property (`[not set]`).\"\"\"\n    return int(value) if value and value.isdigit() else 0\n\n\nSPAN_SECONDS = {\"us\": 1e-6, \"ms\": 1e-3, \"s\": 1, \"min\": 60, \"h\": 3600, \"d\": 86400, \"w\": 604800}\n\n\ndef seconds(span: str | None, most: float) -> float:\n    \"\"\"A time span as systemctl prints it (`1min 30s`); `most` for infinity and beyond.\"\"\"\n    parts = re.findall(r\"([0-9.]+)(us|ms|s|min|h|d|w)\\b\", span or \"\")\n    total = sum(float(amount) * SPAN_SECONDS[unit] for amount, unit in parts)\n    return min(total, most) if parts else most\n\n\ndef running(main_pid: int) -> str:\n    \"\"\"`main 812, 5 children`.\"\"\"\n    if not main_pid:\n        return \"no main process\"\n    count = len(processes.pool_children(main_pid))\n    return f\"main {main_pid}, {count} {'child' if count == 1 else 'children'}\"\n\n\ndef cgroup_folder(group: str) -> str | None:\n    \"\"\"The folder of a ControlGroup, on either cgroup version; None when there is none.\"\"\"\n    if not group:\n        return None\n    for root in (CGROUP_ROOT, CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if os.path.exists(f\"{root}{group}/cgroup.procs\"):\n            return root + group\n    return None\n\n\ndef cgroup_processes(group: str) -> list[processes.Process]:\n    \"\"\"Every living process in a control group and those below it.\"\"\"\n    folder = cgroup_folder(group)\n    found: list[processes.Process] = []\n    for path, _, _ in os.walk(folder) if folder else ():\n        try:\n            with open(os.path.join(path, \"cgroup.procs\"), encoding=\"ascii\") as file:\n                pids = [int(line) for line in file]\n        except OSError:\n            continue\n        read = (processes.read(pid) for pid in pids)\n        found.extend(process for process in read if process and process.state not in \"ZX\")\n    return found\n\n\ndef journal(\n    host: System,\n    unit: str,\n    after_cursor: str = \"\",\n    invocation: str = \"\",\n    last: int = 200,\n) -> list[dict[str, Any]]:\n    \"\"\"The unit's newest journal entries, oldest first, as `journalctl -o json` gives them.\n\n    With an invocation: those of that one start, and what systemd says of it.\n    \"\"\"\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-o\", \"json\", \"-n\", str(last)]\n    argv += [\"--after-cursor\", after_cursor] if after_cursor else []\n    if invocation:\n        argv += [f\"_SYSTEMD_INVOCATION_ID={invocation}\", \"+\", f\"INVOCATION_ID={invocation}\"]\n    else:\n        argv += [\"-u\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    return [entry for entry in map(_entry, done.out.splitlines()) if entry]\n\n\ndef _entry(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef message(entry: dict[str, Any]) -> str:\n    \"\"\"Its text; journald gives bytes that are not UTF-8 as a list of numbers.\"\"\"\n    text = entry.get(\"MESSAGE\")\n    if isinstance(text, list):\n        return bytes(text).decode(\"utf-8\", \"replace\")\n    return text if isinstance(text, str) else \"\"\n\n\ndef cursor(host: System) -> str:\n    \"\"\"Where the journal ends now; empty when that can't be told.\"\"\"\n    done = host.run([\"journalctl\", \"-q\", \"-n\", \"0\", \"--show-cursor\"], check=False, timeout=30)\n    match = re.search(r\"^-- cursor: (.+)$\", done.out, re.MULTILINE)\n    return match.group(1) if match else \"\"\n\n\ndef evidence(\n    host: System, unit: str, after_cursor: str = \"\", invocation: str = \"\", last: int = 20\n) -> list[str]:\n    \"\"\"The last lines of the unit since then, or of that run, that may tell why it fails.\"\"\"\n    host.run([\"journalctl\", \"--sync\"], check=False, timeout=10)\n    entries = journal(host, unit, after_cursor, invocation)\n    lines = [\n        line.rstrip()\n        for entry in entries\n        if not (entry.get(\"_PID\") == \"1\" and BOOKKEEPING.search(message(entry)))\n        for line in message(entry).splitlines()\n        if line.strip()\n    ]\n    return lines[-last:]\n\n\ndef last_exception(lines: Sequence[str]) -> str:\n    \"\"\"Python's final line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty.\"\"\"\n    for line in reversed(lines):\n        match = EXCEPTION.search(line)\n        if match:\n            return (match.group(1) or match.group(2)).strip()\n    return \"\"\n\n\ndef reason(lines: Sequence[str]) -> str:\n    \"\"\"The line that tells most: an exception, else the last that systemd did not write.\"\"\"\n    own = [line for line in lines if not re.match(r\"[\\w:.\\\\@-]+\\.service: \", line)]\n    # Of a program that is not there, journald may know the unit of the second line alone.\n    causes = [line for line in lines if re.search(r\": Failed (?:to|at step) \", line)]\n    # The worker can't write of it, and its last words before it mislead.\n    killed = [line for line in lines if \"OOM killer\" in line]\n    return last_exception(lines) or (killed or own or causes or list(lines) or [\"\"])[-1]\n\n\ndef exposure(host: System, unit: str) -> float | None:\n    \"\"\"The verdict of `systemd-analyze security`: 0 (safe) to 10; None when it gives none.\"\"\"\n    argv = [\"systemd-analyze\", \"security\", \"--no-pager\", \"--\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    match = re.search(r\"exposure level for .*?: ([0-9.]+)\", done.out)\n    return float(match.group(1)) if match else None\n\n\nclass Context(NamedTuple):\n    \"\"\"As whom, where and with what environment a unit's processes run.\"\"\"\n\n    identity: Identity\n    directory: str\n    environment: dict[str, str]\n\n\ndef context(host: System, unit: str) -> Context:\n    \"\"\"From User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment.\"\"\"\n    seen = show(host, unit)\n    if seen.get(\"LoadState\") != \"loaded\":\n        raise OperationError(f\"{unit} is not there ({seen.get('LoadState', 'unknown')})\")\n    user = seen.get(\"User\", \"\")\n    groups = seen.get(\"SupplementaryGroups\", \"\").split()\n    whom = identity(user or \"root\", seen.get(\"Group\", \"\"), groups)\n    manager = host.run([\"systemctl\", \"show-environment\"], timeout=30).out\n    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))\n    if user:\n        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)\n    environment.update(_assignments(split_words(seen.get(\"Environment\", \"\"))))\n    for line in seen.get(\"EnvironmentFiles\", \"\").splitlines():\n        environment.update(_environment_file(line))\n    for word in split_words(seen.get(\"UnsetEnvironment\", \"\")):\n        name, equals, value = word.partition(\"=\")\n        if not equals or environment.get(name) == value:\n            environment.pop(name, None)\n    return Context(whom, _directory(seen.get(\"WorkingDirectory\", \"\"), whom), environment)\n\n\ndef run_as(\n    host: System,\n    where: Context,\n    argv: Sequence[str],\n    timeout: float,\n    env: dict[str, str] | None = None,\n    input: bytes | None = None,\n    check: bool = True,\n) -> Completed:\n    \"\"\"Runs a command as a process of the unit would run.\"\"\"\n    ours = dict.fromkeys((\"LC_ALL\", \"SYSTEMD_COLORS\", \"SYSTEMD_PAGER\", \"SYSTEMD_URLIFY\"))\n    merged = {**ours, **where.environment, **(env or {})}\n    return host.run(\n        argv,\n        timeout=timeout,\n        user=where.identity,\n        cwd=where.directory,\n        env=merged,\n        input=input,\n        check=check,\n    )\n\n\ndef _directory(value: str, whom: Identity) -> str:\n    # `!` stands for the `-` of WorkingDirectory=-/path: going on without it is allowed.\n    path = value.lstrip(\"!\")\n    if path == \"~\":\n        return whom.home\n    if not path or (value.startswith(\"!\") and not os.path.isdir(path)):\n        return \"/\"\n    return path\n\n\ndef _environment_file(line: str) -> dict[str, str]:\n    \"\"\"One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`.\"\"\"\n    match = re.fullmatch(r\"(.*) \\(ignore_errors=(yes|no)\\)\", line)\n    pattern, optional = (match.group(1), match.group(2) == \"yes\") if match else (line, False)\n    found: dict[str, str] = {}\n    paths = sorted(glob.glob(pattern)) or [pattern]\n    for path in paths:\n        try:\n            with open(path, encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n                found.update(parse_environment(file.read()))\n        except OSError as error:\n            if not optional:\n                raise OperationError(\n                    f\"the unit's EnvironmentFile {path} can't be read: {error.strerror}\"\n                ) from None\n    return found\n\n\ndef parse_environment(text: str) -> dict[str, str]:\n    \"\"\"EnvironmentFile syntax: comments, quotes that may span lines, backslashes.\"\"\"\n    found: dict[str, str] = {}\n    at, end = 0, len(text)\n    while at < end:\n        if text[at] in \" \\t\\r\\n\":\n            at += 1\n            continue\n        if text[at] in \"#;\":\n            at = _line_end(text, at)\n            continue\n        equals = text.find(\"=\", at)\n        if equals < 0 or equals > _line_end(text, at):\n            at = _line_end(text, at)\n            continue\n        name = text[at:equals].strip()\n        value, at = _value(text, equals + 1)\n        if re.fullmatch(r\"[A-Za-z_][A-Za-z0-9_]*\", name):\n            found[name] = value\n    return found\n\n\ndef _line_end(text: str, at: int) -> int:\n    newline = text.find(\"\\n\", at)\n    return len(text) if newline < 0 else newline\n\n\ndef _value(text: str, at: int) -> tuple[str, int]:\n    \"\"\"The value that begins there, and where it ends.\"\"\"\n    out = \"\"\n    # How much of `out` was quoted or escaped: trailing white space is cut only behind it.\n    firm = 0\n    while at < len(text) and text[at] in \" \\t\":\n        at += 1\n    while at < len(text) and text[at] != \"\\n\":\n        char = text[at]\n        if char in \"'\\\"\":\n            at += 1\n            while at < len(text) and text[at] != char:\n                if char == '\"' and text[at] == \"\\\\\" and at + 1 < len(text):\n                    at += 1\n                    if text[at] == \"\\n\":\n                        at += 1\n                        continue\n                    if text[at] not in '\"\\\\`$':\n                        out += \"\\\\\"\n                out += text[at]\n                at += 1\n            at += 1\n            firm = len(out)\n        elif char == \"\\\\\" and at + 1 < len(text):\n            if text[at + 1] != \"\\n\":\n                out += text[at + 1]\n                firm = len(out)\n            at += 2\n        else:\n            out += char\n            at += 1\n    return out[:firm] + out[firm:].rstrip(), at\n\n\ndef _assignments(words: Any) -> dict[str, str]:\n    pairs = (word.partition(\"=\") for word in words)\n    return {name: value for name, equals, value in pairs if equals and name}\n\n\ndef split_words(text: str) -> list[str]:\n    \"\"\"Words as systemctl prints lists of strings: bare, \"…\" or $'…'.\"\"\"\n    found = re.findall(r\"(?:\\$'(?:[^'\\\\]|\\\\.)*'|\\\"(?:[^\\\"\\\\]|\\\\.)*\\\"|\\S)+\", text, re.DOTALL)\n    return [_unquoted(word) for word in found]\n\n\nESCAPES = {\"n\": \"\\n\", \"t\": \"\\t\", \"r\": \"\\r\", \"a\": \"\\a\", \"b\": \"\\b\", \"f\": \"\\f\", \"v\": \"\\v\"}\n\n\ndef _unquoted(word: str) -> str:\n    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.\n    match = re.fullmatch(r\"((?:\\w+=)?)(?:\\$'(.*)'|\\\"(.*)\\\")\", word, re.DOTALL)\n    if match is None:\n        return word\n    inner = match.group(2) if match.group(2) is not None else match.group(3)\n    return match.group(1) + re.sub(r\"\\\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)\", _unescaped, inner)\n\n\ndef _unescaped(match: re.Match[str]) -> str:\n    code = match.group(1)\n    if code[0] == \"x\" and len(code) == 3:\n        return chr(int(code[1:], 16))\n    if code.isdigit() and len(code) == 3:\n        return chr(int(code, 8))\n    return ESCAPES.get(code, code)\n",
     "celeriac_host/wire.py": "\"\"\"The protocol's two pipes: JSON lines, one object a line, at most 1 MiB a line.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport queue\nimport sys\nimport threading\nimport time\nfrom typing import Any, BinaryIO\n\nfrom celeriac_host.errors import Fault\nfrom celeriac_host.system import SLICE_SECONDS, System\n\nLINE_LIMIT_BYTES = 1024 * 1024\nUNSENT_LIMIT = 8\n\n\nclass Wire:\n    \"\"\"Reading notices the end of the runner; writing never blocks the work, and never raises.\"\"\"\n\n    def __init__(self, host: System, source: BinaryIO, sink: int) -> None:\n        self.host = host\n        self.source = source\n        self.sink = sink\n        self.inbox: queue.Queue[bytes | None] = queue.Queue()\n        self.outbox: queue.Queue[bytes] = queue.Queue()\n        for task in (self._read, self._write):\n            threading.Thread(target=task, daemon=True).start()\n\n    def receive(self) -> bytes | None:\n        \"\"\"The next line; None when there is nobody to send one.\"\"\"\n        while not self.host.runner_gone:\n            try:\n                return self.inbox.get(timeout=1)\n            except queue.Empty:\n                continue\n        return None\n\n    def send(self, message: dict[str, Any]) -> None:\n        \"\"\"Raises Fault when it does not fit in a line.\"\"\"\n        line = json.dumps(message, separators=(\",\", \":\")).encode(\"ascii\") + b\"\\n\"\n        if len(line) > LINE_LIMIT_BYTES:\n            raise Fault(f\"the answer is {len(line)} bytes long; a line may have 1 MiB\")\n        self.outbox.put(line)\n\n    def send_paced(self, message: dict[str, Any]) -> None:\n        \"\"\"For bulk: waits while too much is unsent. Raises RunnerGone.\"\"\"\n        while self.outbox.unfinished_tasks > UNSENT_LIMIT:\n            self.host.sleep(0.01)\n        self.send(message)\n\n    def flush(self, timeout: float) -> None:\n        end = time.monotonic() + timeout\n        while self.outbox.unfinished_tasks and time.monotonic() < end:\n            time.sleep(SLICE_SECONDS / 20)\n\n    def _read(self) -> None:\n        try:\n            while True:\n                line = self.source.readline(LINE_LIMIT_BYTES + 1)\n                if not line.endswith(b\"\\n\"):\n                    break\n                self.inbox.put(line)\n        except (OSError, ValueError):\n            pass\n        self.host.runner_gone = True\n        self.inbox.put(None)\n\n    def _write(self) -> None:\n        while True:\n            left = memoryview(self.outbox.get())\n            try:\n                while left:\n                    left = left[os.write(self.sink, left) :]\n            except OSError:\n                self.host.runner_gone = True\n            self.outbox.task_done()\n\n\ndef take_over(host: System) -> Wire:\n    \"\"\"Keeps stdout for the protocol alone: whatever else prints goes to stderr.\"\"\"\n    sys.stdout.flush()\n    sink = os.dup(1)\n    os.dup2(2, 1)\n    return Wire(host, sys.stdin.buffer, sink)\n",
+    "celeriac_host/work.py": "\"\"\"What is done away from any connection: a transaction to its end, and looking after the host.\n\ncarry-out ID LOCK     the operations of a transaction; LOCK is an open handle of the lock\ntend LOCK             what was begun and not ended, whoever began it\nguard                 the same for the timer: only when nobody works, and what is due\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nfrom contextlib import suppress\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host import guard, live, lock, releases, transaction\nfrom celeriac_host.errors import GoingDown\nfrom celeriac_host.journal import read_plan, remembered, transactions_folder\nfrom celeriac_host.system import System\n\nTEND = \"tend\"\nSELF = {\"holder\": \"the host itself\", \"action\": \"guard\"}\n\nEmit = Callable[[dict[str, Any]], object]\n\n\ndef main(words: Sequence[str]) -> None:\n    host = System()\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    with suppress(GoingDown):\n        if words[0] == \"carry-out\":\n            _carry_out(words[1], lock.Lock(int(words[2])), host)\n        elif words[0] == \"tend\":\n            _tend(lock.Lock(int(words[1])), host)\n        elif words[0] == \"guard\":\n            _guard(host)\n\n\ndef _carry_out(ident: str, held: lock.Lock, host: System) -> None:\n    said = live.Live(ident)\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = read_plan(folder)\n    held.label(plan[\"meta\"] if plan else SELF)\n    outcome = transaction.carry_out(folder, host, said.tell)\n    transaction.prune(host.state)\n    guard.disarm(host)\n    said.tell({\"kind\": \"outcome\", \"outcome\": outcome})\n    held.release()\n\n\ndef _tend(held: lock.Lock, host: System) -> None:\n    held.label(SELF)\n    said = live.Live(TEND)\n    deeds = tend(host, said.tell)\n    guard.disarm(host)\n    said.tell({\"kind\": \"outcome\", \"outcome\": {\"deeds\": deeds}})\n    held.release()\n\n\ndef _guard(host: System) -> None:\n    held = lock.try_take(host.state)\n    if held is None:\n        return\n    held.label(SELF)\n    tend(host, print)\n    for waiting in releases.all_awaiting(host.state):\n        if releases.is_due(waiting):\n            rolling = {\n                \"transactions\": waiting[\"transactions\"],\n                \"by\": SELF[\"holder\"],\n                \"why\": guard.tell_next(waiting),\n            }\n            releases.begin_rolling(host.state, rolling)\n            tend(host, print)\n    guard.disarm(host)\n    held.release()\n\n\ndef tend(host: System, emit: Emit) -> list[dict[str, Any]]:\n    \"\"\"Puts back what is open, and goes on with a roll-back; answers what became of each.\"\"\"\n    deeds = []\n    for known in remembered(host.state):\n        if known[\"state\"] == \"open\":\n            why = f\"it was cut short ({known['holder']})\"\n            deeds.append(_put_back(known[\"id\"], SELF[\"holder\"], why, host, emit))\n    rolling = releases.rolling_now(host.state)\n    if rolling is not None:\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in rolling[\"transactions\"]:\n            # Those put back already, before a cut, are not done again.\n            if states.get(ident) not in (None, \"undone\"):\n                deeds.append(_put_back(ident, rolling[\"by\"], rolling[\"why\"], host, emit))\n        releases.end_rolling(host.state)\n    return deeds\n\n\ndef _put_back(ident: str, by: str, why: str, host: System, emit: Emit) -> dict[str, Any]:\n    emit({\"kind\": \"note\", \"message\": f\"putting back transaction {ident}: {why}\"})\n    folder = os.path.join(transactions_folder(host.state), ident)\n    outcome = transaction.put_back(folder, host, emit, by, why)\n    return {**outcome, \"by\": by, \"why\": why}\n",
     "support/celeriac_support.py": "\"\"\"What a Celery worker loads beside its app: `celery -A app worker -I celeriac_support`.\n\nTwo things, and neither needs a change to the app:\n\n- a watchdog: READY=1 when the worker consumes, WATCHDOG=1 while its main process turns,\n  STOPPING=1 when it begins to stop (sd_notify(3));\n- a canary: a task that answers by the broker which process of which unit ran it.\n\nIt runs inside somebody's worker, so whatever fails in here is logged once and swallowed. Outside\nsystemd (no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.\n\nAs measured with systemd 252, prefork pools, Redis, Celery 4.4 to 5.7:\n\n- Broker away: the consumer's timers stand still. The retries ping, at growing distances of at most\n  32 s: a WatchdogSec of 40 s or more outlives any outage, a shorter one only a short outage.\n  Broker back: pinging again at once.\n- Stopping: nothing pings while the main process waits for its children, and nothing has to.\n  systemd does not enforce WatchdogSec in stop-sigterm; TimeoutStopSec bounds the wait. STOPPING=1\n  puts the unit into that state also when the stop did not come from systemd (`control shutdown`,\n  a TERM by hand), so a drain longer than WatchdogSec ends well, and Restart= holds afterwards.\n\"\"\"\n\nimport logging\nimport os\nimport socket\nimport threading\nimport time\nfrom typing import Any, Dict, Optional, Set\n\nfrom celery import Task, bootsteps, shared_task, signals\n\nlog = logging.getLogger(__name__)\n\n#: Pings are no further apart than this, however long WatchdogSec is.\nLONGEST_INTERVAL = 10.0\n#: Seconds an answer may lie in the broker of its own accord (where the broker knows of expiry).\nANSWER_EXPIRES = 60\n\n_main_pid: Optional[int] = None\n_logged: Set[str] = set()\n\n\ndef _complain(what: str, error: BaseException) -> None:\n    \"\"\"Once for each thing that goes wrong: a log full of it would be a fault of its own.\"\"\"\n    if what not in _logged:\n        _logged.add(what)\n        log.warning('celeriac: %s: %r (said once)', what, error)\n\n\n# --- systemd -----------------------------------------------------------------------------------\n\n\ndef notify(*lines: str) -> None:\n    \"\"\"Sends the lines to systemd, from the worker's main process only (children inherit it all).\"\"\"\n    address = os.environ.get('NOTIFY_SOCKET')\n    if not address or os.getpid() != _main_pid:\n        return\n    if address.startswith('@'):  # an abstract socket\n        address = '\\0' + address[1:]\n    try:\n        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:\n            channel.settimeout(2)\n            channel.connect(address)\n            channel.sendall('\\n'.join(lines).encode('utf-8', 'replace'))\n    except Exception as error:\n        _complain('systemd was not notified', error)\n\n\ndef interval() -> Optional[float]:\n    \"\"\"Seconds between pings: a quarter of WatchdogSec. None when systemd asked for none.\"\"\"\n    try:\n        watched = int(os.environ.get('WATCHDOG_PID') or os.getpid())\n        seconds = int(os.environ.get('WATCHDOG_USEC') or 0) / 1e6\n    except ValueError as error:\n        _complain('WATCHDOG_USEC or WATCHDOG_PID is not a number', error)\n        return None\n    if seconds <= 0 or watched != os.getpid():\n        return None\n    return min(seconds / 4, LONGEST_INTERVAL)\n\n\ndef ping() -> None:\n    notify('WATCHDOG=1')\n\n\nclass Pulse(bootsteps.StartStopStep):  # type: ignore[misc]\n    \"\"\"Pings from the consumer's own timer, so a loop that no longer turns is noticed.\n\n    It is a step of the consumer because a reconnect clears all timers and starts the consumer's\n    steps anew. While the broker is away nothing turns the timer; `Retries` pings then. A solo\n    pool runs its tasks in the loop itself, which stands still meanwhile: there a thread pings,\n    and all that it proves is that the process is not stopped.\n    \"\"\"\n\n    name = 'celeriac_support.Pulse'\n    requires = ('celery.worker.consumer.connection:Connection',)\n    turn = 0\n\n    def start(self, consumer: Any) -> None:\n        try:\n            every = interval()\n            if every is None:\n                return\n            ping()\n            if type(consumer.pool).__module__ == 'celery.concurrency.solo':\n                _ping_from_thread(every)\n            else:\n                self._ping_from_timer(consumer.timer, every)\n        except Exception as error:\n            _complain('the watchdog could not be started', error)\n\n    def _ping_from_timer(self, timer: Any, every: float) -> None:\n        turn = self.turn\n\n        # Not call_repeatedly: with gevent it can't be cancelled, and goes on beside its successor.\n        def beat() -> None:\n            if self.turn == turn:\n                ping()\n                timer.call_after(every, beat)\n\n        timer.call_after(every, beat)\n\n    def stop(self, consumer: Any) -> None:\n        # Reconnects stop the steps too, in state RUN. A shutdown comes here before the pool waits\n        # for its tasks, also one by remote control, of which no signal tells.\n        try:\n            self.turn += 1\n            if consumer.blueprint.state != bootsteps.RUN:\n                _announce_stop()\n        except Exception as error:\n            _complain('the stop was not announced', error)\n\n    terminate = stop\n\n\ndef _ping_from_thread(every: float) -> None:\n    name = 'celeriac-watchdog'\n    if any(thread.name == name for thread in threading.enumerate()):\n        return\n\n    def run() -> None:\n        while True:\n            ping()\n            time.sleep(every)\n\n    threading.Thread(target=run, name=name, daemon=True).start()\n\n\nclass Retries(logging.Handler):\n    \"\"\"Pings at each attempt of the consumer to reach its broker again.\n\n    The loop that retries blocks the main process and has no hook; that it logs every attempt (at\n    most 32 s apart) is the sign that it turns. Without this a broker away for longer than\n    WatchdogSec would have the running tasks killed.\n    \"\"\"\n\n    def emit(self, record: logging.LogRecord) -> None:\n        if 'Cannot connect to' in str(record.msg) and interval() is not None:\n            ping()\n\n\ndef _announce_stop(**_: Any) -> None:\n    notify('STOPPING=1', 'STATUS=Stopping: waiting for running tasks')\n\n\ndef _on_worker_init(sender: Any = None, **_: Any) -> None:\n    global _main_pid\n    try:\n        _main_pid = os.getpid()\n        if os.environ.get('NOTIFY_SOCKET'):\n            sender.app.steps['consumer'].add(Pulse)\n            logging.getLogger('celery.worker.consumer.consumer').addHandler(Retries(logging.ERROR))\n    except Exception as error:\n        _complain('the watchdog could not be set up', error)\n\n\ndef _on_worker_ready(sender: Any = None, **_: Any) -> None:\n    status = 'Consuming'\n    try:\n        status += ' from ' + ', '.join(sorted(sender.app.amqp.queues.consume_from))\n    except Exception as error:\n        _complain('the queues are not known', error)\n    notify('READY=1', 'STATUS=' + status)\n\n\nsignals.worker_init.connect(_on_worker_init, weak=False)\nsignals.worker_ready.connect(_on_worker_ready, weak=False)\nsignals.worker_shutting_down.connect(_announce_stop, weak=False)\n\n\n# --- canary ------------------------------------------------------------------------------------\n\n\ndef identity() -> Dict[str, Any]:\n    \"\"\"Which process answers. INVOCATION_ID is systemd's: one start of one unit, for ever.\"\"\"\n    boot = ''\n    try:\n        with open('/proc/sys/kernel/random/boot_id') as file:\n            boot = file.read().strip()\n    except OSError as error:\n        _complain('the boot id is not known', error)\n    return {\n        'host': socket.gethostname(),\n        'pid': os.getpid(),\n        'parentPid': os.getppid(),\n        'bootId': boot,\n        'invocation': os.environ.get('INVOCATION_ID', ''),\n    }\n\n\n# The plain Task class, not the app's: what an app hangs on its own tasks is not for a canary.\n@shared_task(\n    bind=True,\n    base=Task,\n    name='celeriac.canary',\n    ignore_result=True,\n    acks_late=False,\n    max_retries=0,\n    track_started=False,\n    expires=60,\n)\ndef canary(self: Any, nonce: str, reply_to: str, deadline: float) -> None:\n    \"\"\"Answers on the queue `reply_to`, unless it is later than `deadline` (epoch seconds).\"\"\"\n    if time.time() > deadline:  # who asked has gone, and so has the queue\n        return\n    try:\n        answer = dict(identity(), nonce=nonce, node=self.request.hostname)\n        with self.app.producer_or_acquire() as producer:\n            producer.publish(\n                answer,\n                serializer='json',\n                compression=None,\n                exchange='',\n                routing_key=reply_to,\n                expiration=ANSWER_EXPIRES,\n                retry=True,\n                retry_policy={'max_retries': 3, 'interval_start': 0.1, 'interval_step': 0.5},\n            )\n    except Exception as error:\n        _complain('a canary could not answer', error)\n",
 };
-
-;// CONCATENATED MODULE: ./src/report/escape.js
-/**
- * Text that comes from a host or a person is data: it can't end a table cell, a code fence or a
- * line, start HTML, colour a terminal, or speak to the runner.
- */
-const terminalSequences = new RegExp([
-    '\\u001b\\][^\\u0007\\u001b]*(?:\\u0007|\\u001b\\\\)?', // OSC … BEL or ST: titles, links
-    '\\u001b[PX^_][^\\u001b]*(?:\\u001b\\\\)?', // DCS, SOS, PM, APC
-    '[\\u001b\\u009b]\\[?[0-?]*[ -/]*[@-~]', // CSI: colours, cursor
-    '\\u001b', // whatever else begins with ESC
-].join('|'), 'g');
-/** C0 and C1 controls but tab and newline; marks that reorder text or hide in it. */
-const invisible = 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
-/** Without terminal sequences, control characters and invisible marks; tabs and newlines stay. */
-function stripControls(text) {
-    return text.replace(/\r\n?/g, '\n').replace(terminalSequences, '').replace(invisible, '');
-}
-/** The same on one line: line breaks and runs of white space become one space. */
-function toOneLine(text) {
-    return stripControls(text).replace(/\s+/g, ' ').trim();
-}
-/**
- * Safe to write to a runner's log: `::error::…` at a line's beginning and `##[…]` anywhere are
- * commands to the runner; a space inside makes them text. Line breaks stay, each line is safe.
- */
-function sanitizeLogLine(text) {
-    return stripControls(text)
-        .replace(/^(\s*):(?=:)/gm, '$1: ')
-        .replaceAll('##[', '## [');
-}
-/** Text as Markdown shows it, on one line; safe in a table cell, too. */
-function escapeMarkdown(text) {
-    return toOneLine(text)
-        .replace(/[\\`*[\]~|$]/g, '\\$&')
-        .replace(/(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])/g, '\\_')
-        .replaceAll('&', '&amp;')
-        .replaceAll('<', '&lt;')
-        .replaceAll('>', '&gt;')
-        .replace(/^([#+=-])/, '\\$1')
-        .replace(/^(\d+)([.)])/, '$1\\$2');
-}
-/** Text inside an HTML element, on one line. */
-function escapeHtml(text) {
-    return toOneLine(text)
-        .replaceAll('&', '&amp;')
-        .replaceAll('<', '&lt;')
-        .replaceAll('>', '&gt;')
-        .replaceAll('"', '&quot;')
-        .replaceAll("'", '&#39;');
-}
-/** An inline code span on one line. Not for table cells: `|` ends a cell even in code. */
-function codeSpan(text) {
-    const line = toOneLine(text);
-    if (line === '')
-        return '` `';
-    const ticks = '`'.repeat(longestRun(line) + 1);
-    const padding = line.startsWith('`') || line.endsWith('`') ? ' ' : '';
-    return `${ticks}${padding}${line}${padding}${ticks}`;
-}
-/** A fenced block; the fence is longer than any run of backticks inside. */
-function codeFence(text, language = '') {
-    const body = stripControls(text).replace(/\n+$/, '');
-    const ticks = '`'.repeat(Math.max(3, longestRun(body) + 1));
-    return `${ticks}${language}\n${body}\n${ticks}`;
-}
-/** Each line behind the given indentation; empty lines stay empty. */
-function indent(text, by) {
-    return text.replace(/^(?=.)/gm, by);
-}
-const longestRun = (text) => Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
-/** What GitHub takes as the job summary of one step. */
-const summaryLimitBytes = 1024 * 1024;
-/**
- * Markdown within GitHub's limit, cut between lines. Open fences and `<details>` are closed, and
- * the last line says that something is missing.
- */
-function capMarkdown(markdown, limitBytes = summaryLimitBytes) {
-    if (byteLength(markdown) <= limitBytes)
-        return markdown;
-    const note = 'This report is longer than GitHub shows; the rest was left out here and is in the log.';
-    const kept = [];
-    const open = [];
-    let used = 0;
-    for (const line of markdown.split('\n')) {
-        const before = [...open];
-        trackOpen(line, open);
-        const closing = byteLength([...before, ...open, '', `_${note}_`, ''].join('\n'));
-        const size = byteLength(line) + 1;
-        if (used + size + closing > limitBytes) {
-            const tail = [...before.reverse(), '', `_${note}_`, ''];
-            return [...kept, ...tail].join('\n');
-        }
-        kept.push(line);
-        used += size;
-    }
-    return kept.join('\n');
-}
-/** Keeps the stack of what a line leaves open: a code fence, a `<details>`. */
-function trackOpen(line, open) {
-    const fence = /^ *(`{3,})(.*)$/.exec(line);
-    const inside = open.at(-1);
-    if (inside?.includes('`')) {
-        if (fence?.[2] === '' && line.trimEnd() === inside)
-            open.pop();
-        return;
-    }
-    if (fence)
-        open.push(line.slice(0, line.indexOf('`')) + (fence[1] ?? ''));
-    else if (line === '<details>')
-        open.push('</details>');
-    else if (line === '</details>')
-        open.pop();
-}
-const byteLength = (text) => new TextEncoder().encode(text).length;
 
 ;// CONCATENATED MODULE: ./src/report/checklist.js
 
@@ -79066,6 +79963,18 @@ function outcomeToHostError(outcome, operations) {
         left: linesOf('not-undone'),
         next: nextAfter(outcome, operation?.op),
     });
+}
+/** What the host made of something that was cut short: for the run that found it so. */
+function describeDeed(deed) {
+    const whole = deed.result === 'undone';
+    const left = deed.steps.filter(({ status }) => status === 'not-undone');
+    const end = whole
+        ? 'it is put back now, and this run goes on'
+        : `not all of it could be put back: ${left.map(({ message }) => message).join('; ')}`;
+    return {
+        message: `Transaction ${deed.transaction} had not ended: ${deed.why}. ${end[0]?.toUpperCase()}${end.slice(1)}.`,
+        whole,
+    };
 }
 function commandOf(failure) {
     return {
@@ -79344,12 +80253,18 @@ function describeOutcome(plan, outcome) {
         return `Dry run: ${count} planned, nothing was changed.`;
     switch (outcome.result) {
         case 'committed':
-            return `Done: ${count}, transaction ${outcome.transaction}.`;
+            return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}`;
         case 'undone':
             return `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`;
         case 'undo-failed':
             return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
     }
+}
+/** Said plainly: whoever runs deploy-worker alone would wonder at a worker that changes back. */
+function describeWait({ confirmBy }) {
+    return confirmBy === undefined
+        ? ''
+        : ` It awaits its verdict: unless verify confirms it by ${formatInstant(confirmBy)}, the host puts the old worker back by itself.`;
 }
 /** `Healthy: 12 checks passed, 1 warning, 1 not checked.` */
 function describeVerdict(verdict) {
@@ -79543,9 +80458,23 @@ class ActionRun {
             action: this.#name,
             holder: run,
             sha: env.GITHUB_SHA ?? '',
+            actor: env.GITHUB_ACTOR ?? env.USER ?? '',
             lockTimeoutSeconds: this.#host['lock-timeout'],
             ...(unit !== undefined && { unit }),
         };
+    }
+    async look(agent, query) {
+        const facts = await agent.look({ transactions: {}, ...query });
+        const { transactions } = facts;
+        if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open'))
+            return facts;
+        // Open may also mean that another run is at work: then this waits for it, and has nothing to do.
+        const deeds = await this.reporter.group(`${this.#name}: an earlier run has not ended`, () => agent.recover(this.meta(), this.onProgress()));
+        for (const deed of deeds) {
+            const { message, whole } = describeDeed(deed);
+            this.reporter[whole ? 'warning' : 'error'](message, this.#name);
+        }
+        return agent.look(query);
     }
     onProgress(plan) {
         return (progress) => {
@@ -79576,7 +80505,13 @@ class ActionRun {
         return outcome;
     }
     #apply(agent, plan, about) {
-        return this.reporter.group(`${this.#name}: at work on the host`, () => agent.apply(plan.operations, this.meta(about.unit), this.onProgress(plan)));
+        return this.reporter.group(`${this.#name}: at work on the host`, async () => {
+            for (const parcel of about.parcels ?? [])
+                await agent.send(parcel, this.onProgress());
+            const { release } = about;
+            const meta = { ...this.meta(about.unit), ...(release !== undefined && { release }) };
+            return agent.apply(plan.operations, meta, this.onProgress(plan));
+        });
     }
     #report(agent, plan, outcome, about) {
         const { reporter } = this;
@@ -79627,6 +80562,7 @@ function progressLine(plan, progress) {
         case 'note':
             return `    ${progress.message}`;
         case 'chunk':
+        case 'opened':
             return null;
     }
 }
@@ -79643,6 +80579,7 @@ function supportModuleText() {
 }
 
 ;// CONCATENATED MODULE: ./src/config/deploy-worker-inputs.js
+
 /** Where the support module lives on a host; the unit's PYTHONPATH names it. */
 const supportDirectory = '/usr/local/lib/celeriac';
 const supportName = 'celeriac_support';
@@ -79651,6 +80588,9 @@ function deployWorkerDesired(inputs, supportText) {
     const { queues, watchdog } = inputs;
     return {
         unit: inputs.unit,
+        unitMode: inputs['unit-mode'],
+        hardening: inputs.hardening,
+        readWritePaths: inputs['read-write-paths'],
         concurrency: inputs.concurrency,
         queues: queues.length === 0 ? null : queues,
         memoryMaxBytes: inputs['memory-max'] === 'off' ? null : inputs['memory-max'],
@@ -79667,6 +80607,7 @@ function deployWorkerDesired(inputs, supportText) {
         strays: { graceSeconds: inputs['stray-timeout'] },
         restartPolicy: inputs.restart,
         app: null,
+        release: releaseDesired(inputs),
     };
 }
 
@@ -79696,8 +80637,8 @@ const withValue = {
     '--config': 'other',
     '-n': 'other',
     '--hostname': 'other',
-    '-S': 'other',
-    '--statedb': 'other',
+    '-S': 'file',
+    '--statedb': 'file',
     '-l': 'other',
     '--loglevel': 'other',
     '-O': 'other',
@@ -79711,13 +80652,13 @@ const withValue = {
     '-X': 'other',
     '--exclude-queues': 'other',
     '--heartbeat-interval': 'other',
-    '-s': 'other',
-    '--schedule': 'other',
-    '--schedule-filename': 'other',
+    '-s': 'file',
+    '--schedule': 'file',
+    '--schedule-filename': 'file',
     '--scheduler': 'other',
-    '-f': 'other',
-    '--logfile': 'other',
-    '--pidfile': 'other',
+    '-f': 'file',
+    '--logfile': 'file',
+    '--pidfile': 'file',
     '--uid': 'other',
     '--gid': 'other',
     '--umask': 'other',
@@ -79764,7 +80705,7 @@ function findCeleryCall(argv, options = {}) {
         if (isPython(name))
             return readPython(argv, at, environment);
         if (shells.includes(name))
-            return refusedShell(argv.slice(at), name);
+            return refusedShell(argv, at);
         if (name === 'env') {
             const next = skipEnv(argv, at + 1, environment);
             if (next === null)
@@ -79779,6 +80720,14 @@ function findCeleryCall(argv, options = {}) {
         }
     }
 }
+/** How many children the pool may come to; `null` when only the host can say. */
+function poolSize(call, cpus) {
+    const { pool, concurrency, autoscale } = call;
+    if (pool !== 'prefork' && pool !== 'processes')
+        return 0;
+    const written = autoscale === null ? (concurrency ?? '0') : (autoscale.split(',')[0] ?? '');
+    return /^\d+$/.test(written) ? Number(written) || cpus : null;
+}
 const baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
 const isPython = (name) => /^(?:python|pypy)[0-9.]*$/.test(name);
 function refused(problem, expected) {
@@ -79786,14 +80735,24 @@ function refused(problem, expected) {
         ? { kind: 'refused', problem }
         : { kind: 'refused', problem, expected };
 }
-function refusedShell(argv, name) {
-    if (/celery[^|;&]*\bmulti\b/.test(argv.join(' ')))
+function refusedShell(argv, at) {
+    const text = argv.slice(at).join(' ');
+    if (/\bmulti\s+(?:start|restart|stopwait|show)\b/.test(text))
         return refusedMulti();
-    return refused(`starts ${name}, and what a shell runs can't be edited safely`, 'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
-        'put variables into Environment= and the directory into WorkingDirectory=');
+    const name = baseName(argv[at] ?? '');
+    return {
+        kind: 'refused',
+        problem: `starts ${name}, and what that runs can't be told`,
+        expected: withoutShell,
+        shell: at,
+    };
 }
+/** What to write where a shell's script can't be read. */
+const withoutShell = 'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
+    'put variables into Environment= and the directory into WorkingDirectory=';
 function refusedMulti() {
-    return refused('uses `celery multi`, which starts workers behind the back of systemd', 'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1`');
+    return refused('uses `celery multi`, which starts workers behind the back of systemd', 'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1` with Type=simple, ' +
+        'without PIDFile=, and without the ExecStop= and ExecReload= of celery multi; several workers are several units');
 }
 function refusedProgram(argv, program) {
     if (argv.some((word) => baseName(word) === 'celery')) {
@@ -79880,6 +80839,7 @@ function readCall(argv, program, start, environment) {
             include: list(last('include')) ?? [],
             beat: options.beat.length > 0,
             workingDirectory: last('workdir'),
+            files: options.file.map(({ value }) => value).filter((value) => value !== ''),
             options,
             endOfOptions,
         },
@@ -79895,6 +80855,7 @@ function readOptions(argv, start) {
         include: [],
         workdir: [],
         beat: [],
+        file: [],
         detach: [],
     };
     const keep = (name, option) => {
@@ -79968,7 +80929,153 @@ function readShort(word) {
     return { flags: seen, valued: null };
 }
 
+;// CONCATENATED MODULE: ./src/systemd/shell-line.js
+/**
+ * The script of `sh -c '…'` in an Exec line, read as far as it is plain: some commands, the last of
+ * which becomes the worker. Words know where they stand, so that one can be changed.
+ */
+/** @param script unquoted as systemd does it, `%` and `$` still doubled */
+function readShell(script) {
+    const tokens = [];
+    let at = 0;
+    while (at < script.length) {
+        const rest = script.slice(at);
+        const space = /^[ \t]+/.exec(rest);
+        const end = /^(?:&&|;|\n)/.exec(rest);
+        const redirection = /^(?:\d*(?:>>|>\||[<>]&?(?=[^<>]))|&>>?)[ \t]*/.exec(rest);
+        if (space) {
+            at += space[0].length;
+        }
+        else if (end) {
+            tokens.push('end');
+            at += end[0].length;
+        }
+        else if (redirection) {
+            const target = readWord(script, at + redirection[0].length);
+            if (typeof target === 'string')
+                return shell_line_refuse(target);
+            at = target.end;
+        }
+        else {
+            const problem = unreadable(rest);
+            if (problem !== null)
+                return shell_line_refuse(problem);
+            const word = readWord(script, at);
+            if (typeof word === 'string')
+                return shell_line_refuse(word);
+            tokens.push(word);
+            at = word.end;
+        }
+    }
+    return readCommands(tokens);
+}
+const shell_line_refuse = (problem) => ({ kind: 'refused', problem });
+function unreadable(rest) {
+    if (/^\|\|/.test(rest))
+        return 'goes on with `||` where a command fails';
+    if (/^\|/.test(rest))
+        return 'pipes (`|`) what a command prints into another';
+    if (/^&/.test(rest))
+        return 'sends a command to the background (`&`)';
+    if (/^[()<#]/.test(rest))
+        return `has ${rest[0]} in it`;
+    return null;
+}
+/** The word that begins there, or why it can't be read. */
+function readWord(script, start) {
+    let at = start;
+    let quote = '';
+    let text = '';
+    while (at < script.length) {
+        const char = script[at] ?? '';
+        const next = script[at + 1] ?? '';
+        if (quote !== "'" && (char === '`' || (char === '$' && next === '('))) {
+            return 'runs another command in the place of a word';
+        }
+        if (char === '\\' && quote !== "'") {
+            text += next;
+            at += 2;
+        }
+        else if (quote !== '') {
+            if (char === quote)
+                quote = '';
+            else
+                text += char;
+            at += 1;
+        }
+        else if (char === '"' || char === "'") {
+            quote = char;
+            at += 1;
+        }
+        else if (/[ \t\n;&|<>()]/.test(char)) {
+            break;
+        }
+        else {
+            text += char;
+            at += 1;
+        }
+    }
+    if (quote !== '')
+        return 'has a quote that is never closed';
+    if (at === start)
+        return 'has a redirection without a target';
+    // systemd makes one `$` of two, and then it is the shell's.
+    return { text: text.replaceAll('$$', '$'), start, end: at };
+}
+const isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+function readCommands(tokens) {
+    const commands = [[]];
+    for (const token of tokens) {
+        if (token === 'end')
+            commands.push([]);
+        else
+            commands.at(-1)?.push(token);
+    }
+    const all = commands.filter((command) => command.length > 0);
+    const exported = [];
+    let directory = null;
+    let environment = null;
+    for (const command of all.slice(0, -1)) {
+        const [{ text: name } = { text: '' }, ...words] = command;
+        const [{ text: first } = { text: '' }] = words;
+        if (command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
+            /\bworker\b/.test(join(words))) {
+            return shell_line_refuse('does something after its worker has ended');
+        }
+        if (name === 'cd') {
+            if (!/^\/[^$%~]*$/.test(first))
+                return shell_line_refuse(`changes to the directory ${first || '~'}`);
+            directory = first;
+        }
+        else if (name === '.' || name === 'source') {
+            environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;
+        }
+        else if (name === 'export' || command.every(isAssignment)) {
+            exported.push(...command.filter(isAssignment));
+        }
+    }
+    if (environment !== null && !environment.startsWith('/')) {
+        environment = directory === null ? environment : `${directory}/${environment}`;
+    }
+    const last = all.at(-1) ?? [];
+    const own = last.findIndex((word) => !isAssignment(word));
+    const command = own === -1 ? [] : last.slice(own);
+    const becomes = command[0]?.text === 'exec';
+    return {
+        kind: 'read',
+        script: {
+            assignments: [...exported, ...last.slice(0, Math.max(own, 0))],
+            words: becomes ? command.slice(1) : command,
+            becomes,
+            directory,
+            environment,
+        },
+    };
+}
+const join = (words) => words.map(({ text }) => text).join(' ');
+
 ;// CONCATENATED MODULE: ./src/systemd/exec-line.js
+
 
 
 /**
@@ -79983,7 +81090,7 @@ function splitWords(value) {
             at += 1;
         if (at >= value.length)
             return words;
-        const word = readWord(value, at);
+        const word = exec_line_readWord(value, at);
         if (word === null)
             return null;
         words.push(word);
@@ -80029,37 +81136,137 @@ const direct = 'one ExecStart= that runs the worker directly, e.g. ' +
  * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
  *   that can be read
  */
-function readWorkerLine(file, path) {
+function readWorkerLine(file, path, whereOf = (entry) => `${path}:${file.lineOf(entry)}`) {
     const entries = file.effective('Service', 'ExecStart');
     const [entry] = entries;
     if (!entry) {
         throw new ConfigError('input unit', `${path} has no ExecStart=`, direct);
     }
-    const where = `${path}:${file.lineOf(entry)}`;
+    const where = whereOf(entry);
     if (entries.length > 1) {
-        const lines = entries.map((one) => file.lineOf(one)).join(', ');
-        throw unreadable(path, `has several ExecStart= (lines ${lines})`, direct);
+        const places = entries.map(whereOf).join(', ');
+        throw exec_line_unreadable(path, `has several ExecStart= (${places})`, direct);
     }
     const commands = parseExecLine(entry.value);
     if (commands === null) {
-        throw unreadable(where, 'ExecStart= has a quote that is never closed', 'balanced quotes');
+        throw exec_line_unreadable(where, 'ExecStart= has a quote that is never closed', 'balanced quotes');
     }
     const [command] = commands;
     if (!command || commands.length > 1) {
-        throw unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
+        throw exec_line_unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
     }
-    const argv = command.words.map(({ text }) => text);
-    const found = findCeleryCall(argv, { argumentZero: command.prefixes.includes('@') });
-    if (found.kind === 'refused') {
-        throw unreadable(where, `ExecStart= ${found.problem}`, found.expected ?? direct);
+    const read = readCommand(command, entry);
+    if (read.kind === 'refused') {
+        throw exec_line_unreadable(where, `ExecStart= ${read.problem}`, read.expected ?? direct);
     }
     const type = file.value('Service', 'Type') ?? 'simple';
     if (type === 'forking' || type === 'oneshot') {
-        throw unreadable(path, `is of Type=${type}, but a worker that systemd watches stays in the foreground`, 'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach');
+        throw exec_line_unreadable(path, `is of Type=${type}, but a worker that systemd watches stays in the foreground`, 'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach');
     }
-    return { entry, argv, words: command.words, call: found.call };
+    return read.line;
 }
-function unreadable(where, problem, expected) {
+function readCommand({ prefixes, words }, entry) {
+    const argv = words.map(({ text }) => text);
+    const found = findCeleryCall(argv, { argumentZero: prefixes.includes('@') });
+    if (found.kind === 'found') {
+        const assignments = words
+            .slice(0, found.call.wrapper.length)
+            .filter(({ text }) => found.call.environment.includes(text));
+        const line = { entry, argv, words, assignments, call: found.call, shell: 'none' };
+        return { kind: 'read', line };
+    }
+    return found.shell === undefined ? found : readScript(words, found.shell, entry);
+}
+function readScript(words, shell, entry) {
+    const name = words[shell]?.text ?? 'sh';
+    const refuse = (problem, expected = withoutShell) => ({
+        kind: 'refused',
+        problem,
+        expected,
+    });
+    const from = words.findIndex(({ text }, at) => at > shell && !/^[-+]/.test(text));
+    const [word, ...more] = from === -1 ? [] : words.slice(from);
+    const isScript = words.some(({ text }, at) => at > shell && /^-[a-z]*c$/.test(text));
+    if (!word || !isScript || more.length > 0) {
+        return refuse(`starts ${name}, and what that runs can't be told`);
+    }
+    const written = entry.value.slice(word.start, word.end);
+    // Places in the script are places in the line only where nothing is escaped.
+    if (written !== `'${word.text}'` && written !== `"${word.text}"`) {
+        return refuse(`has a script for ${name} that is not one quoted word without escapes`);
+    }
+    const reading = readShell(word.text);
+    if (reading.kind === 'refused') {
+        return refuse(`has a script for ${name} that ${reading.problem}`);
+    }
+    const { script } = reading;
+    const place = ({ text, start, end }) => ({
+        text,
+        start: word.start + 1 + start,
+        end: word.start + 1 + end,
+    });
+    const argv = script.words.map(({ text }) => text);
+    const inner = findCeleryCall(argv);
+    if (inner.kind === 'refused') {
+        return refuse(`has a script for ${name} that ${inner.problem}`, inner.expected);
+    }
+    const { call } = inner;
+    const program = call.wrapper.length;
+    if (/^[~]|[*?[]/.test(argv[program] ?? '')) {
+        return refuse(`has a script for ${name} that runs ${argv[program]}`);
+    }
+    const isBare = !(argv[program] ?? '').includes('/');
+    const known = isBare && script.environment !== null
+        ? argv.with(program, `${script.environment}/bin/${argv[program]}`)
+        : argv;
+    const environment = script.assignments.map(({ text }) => text);
+    return {
+        kind: 'read',
+        line: {
+            entry,
+            argv: known,
+            words: script.words.map(place),
+            assignments: [
+                ...words.slice(0, shell).filter(exec_line_isAssignment),
+                ...script.assignments.map(place),
+            ],
+            call: {
+                ...call,
+                environment: [
+                    ...words
+                        .slice(0, shell)
+                        .filter(exec_line_isAssignment)
+                        .map(({ text }) => text),
+                    ...environment,
+                    ...call.environment,
+                ],
+                workingDirectory: call.workingDirectory ?? script.directory,
+            },
+            shell: script.becomes ? 'becomes' : 'waits',
+        },
+    };
+}
+const exec_line_isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+/** Has the shell become the worker, so that systemd's signals and the worker's news arrive. */
+function becomeWorker(line) {
+    const [first] = line.words;
+    if (line.shell !== 'waits' || !first)
+        return [];
+    const { start, end } = first;
+    return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
+}
+/** The same; `null` for a unit that can't be read. */
+function findWorkerLine(file) {
+    try {
+        return readWorkerLine(file, '', () => '');
+    }
+    catch (error) {
+        if (error instanceof ConfigError)
+            return null;
+        throw error;
+    }
+}
+function exec_line_unreadable(where, problem, expected) {
     return new ConfigError('input unit', `${where}: ${problem}`, expected);
 }
 /** Pool children set to a number, in the user's own spelling; an `--autoscale` gives way. */
@@ -80085,6 +81292,12 @@ function addInclude(line, module) {
     if (line.call.include.includes(module))
         return [];
     const present = line.call.options.include.at(-1);
+    const last = present && line.words[present.last];
+    if (line.shell !== 'none' && present && present.value !== '' && last) {
+        // Two pieces side by side are one word to a shell, whatever quotes the first is in.
+        const others = removeOptions(line, line.call.options.include.slice(0, -1));
+        return [...others, { start: last.end, end: last.end, text: `,${module}` }];
+    }
     // The value is kept as written: it may hold variables.
     const value = present && present.value !== '' ? `${present.value},${module}` : module;
     return setOption(line, line.call.options.include, '-I', value, quoteWord);
@@ -80092,6 +81305,9 @@ function addInclude(line, module) {
 function setOption(line, present, name, value, quote = quoteExecWord) {
     const last = present.at(-1);
     const quoted = quote(value);
+    if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
+        throw new ConfigError('input unit', `${value} can't be written into the shell script of ExecStart=`, withoutShell);
+    }
     if (!last) {
         return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
     }
@@ -80132,7 +81348,7 @@ function insertAtEnd(line, text) {
     return { start: word.end, end: word.end, text: ` ${text}` };
 }
 const isSpace = (char) => char === ' ' || char === '\t' || char === '\n' || char === '\r';
-function readWord(value, start) {
+function exec_line_readWord(value, start) {
     let at = start;
     let quote = '';
     let text = '';
@@ -80302,6 +81518,376 @@ function leadingFlags(words) {
 const interpreter_isPython = (program) => /^(?:python|pypy)[0-9.]*$/.test(interpreter_baseName(program));
 const interpreter_baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
 
+;// CONCATENATED MODULE: ./src/systemd/unit-file.js
+/**
+ * Unit files by systemd.syntax(7), kept to the byte: comments, blank lines, order, continuations,
+ * repeated keys and sections, CRLF, a missing last newline. What is not edited prints as it was.
+ * The reading is that of systemd's `config_parse()`.
+ */
+var unit_file_a;
+/** The bytes of this file, as entries. */
+function parseUnitFile(text) {
+    const entries = [];
+    let section = null;
+    for (const raw of splitLogicalLines(text)) {
+        const entry = readEntry(raw, section);
+        if (entry.kind === 'section')
+            section = entry.name;
+        entries.push(entry);
+    }
+    return new UnitFile(entries);
+}
+/** A unit file; immutable: each edit returns another one. */
+class UnitFile {
+    entries;
+    constructor(entries) {
+        this.entries = entries;
+    }
+    /** The text, to the byte: `parseUnitFile(text).print() === text`. */
+    print() {
+        return this.entries.map((entry) => entry.raw).join('');
+    }
+    /** The 1-based line on which an entry begins. */
+    lineOf(entry) {
+        let line = 1;
+        for (const other of this.entries) {
+            if (other === entry)
+                return line;
+            line += splitLines(other.raw).length;
+        }
+        throw new RangeError('the entry is not one of this file');
+    }
+    hasSection(name) {
+        return this.entries.some((entry) => entry.kind === 'section' && entry.name === name);
+    }
+    /** Every assignment of a key, in order, those that were reset and the resets too. */
+    assignments(section, key) {
+        return this.entries.filter((entry) => entry.kind === 'assignment' && entry.section === section && entry.key === key);
+    }
+    /** The assignments that count for a list: those after the last empty one. */
+    effective(section, key) {
+        const all = this.assignments(section, key);
+        return all.slice(all.findLastIndex(({ value }) => value === '') + 1);
+    }
+    /** The values of a list such as `ExecStartPre=` or `Environment=`. */
+    values(section, key) {
+        return this.effective(section, key).map(({ value }) => value);
+    }
+    /** The value of a key that has one, such as `Restart=`: the last. `null`: systemd's default. */
+    value(section, key) {
+        return this.values(section, key).at(-1) ?? null;
+    }
+    /**
+     * Gives a key this value, or these, and touches no other line. Nothing changes when it has them.
+     * They take the place of the last assignment; earlier ones go. A new key is put below `near`, or
+     * else at the end of its section; a missing section is added.
+     *
+     * @throws RangeError for a value that can't stand on one line
+     */
+    set(section, key, value, near = null) {
+        const wanted = typeof value === 'string' ? [value] : value;
+        wanted.forEach(checkValue);
+        const present = this.values(section, key);
+        const same = typeof value === 'string'
+            ? present.at(-1) === value
+            : present.length === wanted.length && present.every((one, at) => one === wanted[at]);
+        if (same)
+            return this;
+        const last = this.assignments(section, key).at(-1);
+        if (!last)
+            return this.add(section, key, wanted, near);
+        const lead = leadOf(last);
+        const entries = this.entries.flatMap((entry) => {
+            if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
+                return [entry];
+            }
+            const kept = innerComments(entry.raw);
+            if (entry !== last)
+                return kept;
+            const ending = lastEnding(entry.raw);
+            return [
+                ...kept,
+                ...wanted.map((one, at) => 
+                // Only the last of them may lack a line ending, as the line it replaces did.
+                unit_file_assign(section, key, one, lead, at === wanted.length - 1 ? ending : ending || this.#eol)),
+            ];
+        });
+        return new unit_file_a(entries);
+    }
+    /** Puts assignments after the last one of this key, or of `near`, or at the section's end. */
+    add(section, key, values, near = null) {
+        values.forEach(checkValue);
+        if (values.length === 0)
+            return this;
+        const { file, at } = this.#placeFor(section, key, near);
+        const added = values.map((one) => unit_file_assign(section, key, one, `${key}=`, file.#eol));
+        return file.#insert(at, added);
+    }
+    /** Takes every assignment of a key away; comments stay. */
+    remove(section, key) {
+        return this.removeEntries(this.assignments(section, key));
+    }
+    /** Takes these lines away; comments inside them stay. */
+    removeEntries(gone) {
+        if (gone.length === 0)
+            return this;
+        return new unit_file_a(this.entries.flatMap((entry) => gone.includes(entry) ? innerComments(entry.raw) : [entry]));
+    }
+    /**
+     * Replaces pieces of one assignment's value where they stand, so that its line breaks, comments
+     * and spacing elsewhere are kept. An empty piece inserts.
+     */
+    splice(target, splices) {
+        if (splices.length === 0)
+            return this;
+        let raw = target.raw;
+        const sources = valueSources(target.raw);
+        const fromTheEnd = [...splices].sort((a, b) => b.start - a.start || b.end - a.end);
+        for (const { start, end, text } of fromTheEnd) {
+            checkOneLine(text);
+            const [from, to] = rawSpan(sources, start, end);
+            raw = raw.slice(0, sparingComments(raw, from, to)) + text + raw.slice(to);
+        }
+        return this.#replace(target, raw);
+    }
+    #replace(target, raw) {
+        if (splitLogicalLines(raw).length !== 1)
+            throw new RangeError('the splice breaks its line');
+        return new unit_file_a(this.entries.map((entry) => (entry === target ? readEntry(raw, target.section) : entry)));
+    }
+    get #eol() {
+        const first = this.entries.find((entry) => lastEnding(entry.raw) !== '');
+        return first && lastEnding(first.raw) === '\r\n' ? '\r\n' : '\n';
+    }
+    #placeFor(section, key, near) {
+        const same = this.assignments(section, key).at(-1) ??
+            (near === null ? undefined : this.assignments(section, near).at(-1));
+        if (same)
+            return { file: this, at: this.entries.indexOf(same) + 1 };
+        const header = this.entries.findLastIndex((entry) => entry.kind === 'section' && entry.name === section);
+        if (header === -1)
+            return this.#withSection(section).#placeFor(section, key, near);
+        const following = this.entries.findIndex((entry, at) => at > header && entry.kind === 'section');
+        const end = following === -1 ? this.entries.length : following;
+        // Comments that trail a section often belong to the next one: new lines go before them.
+        const lastSetting = this.entries
+            .slice(header, end)
+            .findLastIndex((entry) => entry.kind !== 'blank' && entry.kind !== 'comment');
+        return { file: this, at: header + lastSetting + 1 };
+    }
+    #withSection(name) {
+        const eol = this.#eol;
+        const header = { kind: 'section', name, raw: `[${name}]${eol}` };
+        const blank = { kind: 'blank', raw: eol };
+        const first = this.entries.findIndex((entry) => entry.kind === 'section');
+        const install = this.entries.findIndex((entry) => entry.kind === 'section' && entry.name === 'Install');
+        if (name === 'Unit' && first !== -1) {
+            return this.#insert(this.#aboveComments(first), [header, blank]);
+        }
+        if (name === 'Service' && install !== -1) {
+            return this.#insert(this.#aboveComments(install), [header, blank]);
+        }
+        const apart = this.entries.length > 0 && this.entries.at(-1)?.kind !== 'blank';
+        return this.#insert(this.entries.length, apart ? [blank, header] : [header]);
+    }
+    /** Above the comments that stand right on top of a section, unless they head the file. */
+    #aboveComments(section) {
+        let at = section;
+        while (this.entries[at - 1]?.kind === 'comment')
+            at -= 1;
+        return at === 0 ? section : at;
+    }
+    #insert(at, added) {
+        const before = this.entries.slice(0, at);
+        const previous = before.at(-1);
+        const ended = previous ? [...before.slice(0, -1), closeEntry(previous, this.#eol)] : before;
+        return new unit_file_a([...ended, ...added, ...this.entries.slice(at)]);
+    }
+}
+unit_file_a = UnitFile;
+const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+/** `\n`, `\r` and NUL end a line, and so does each combination of them (`read_line()`). */
+const endings = /\n\r?\0?|\r\n?\0?|\0/g;
+function splitLines(text) {
+    const lines = [];
+    let from = 0;
+    for (const match of text.matchAll(endings)) {
+        lines.push({ text: text.slice(from, match.index), ending: match[0] });
+        from = match.index + match[0].length;
+    }
+    if (from < text.length)
+        lines.push({ text: text.slice(from), ending: '' });
+    return lines;
+}
+const isComment = (line) => /^[ \t]*[#;]/.test(line);
+/** A backslash that no other backslash escapes stands at the end. */
+const continues = (line) => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
+function splitLogicalLines(text) {
+    const entries = [];
+    let open = '';
+    for (const { text: line, ending: end } of splitLines(text)) {
+        const whole = line + end;
+        if (open === '') {
+            if (!isComment(line) && continues(line))
+                open = whole;
+            else
+                entries.push(whole);
+        }
+        else {
+            open += whole;
+            if (!isComment(line) && !continues(line)) {
+                entries.push(open);
+                open = '';
+            }
+        }
+    }
+    if (open !== '')
+        entries.push(open);
+    return entries;
+}
+/** The line as systemd puts it together; a byte order mark at its start is skipped. */
+function readLogicalLine(raw) {
+    let text = '';
+    const sources = [];
+    let offset = 0;
+    for (const line of splitLines(raw)) {
+        if (!(isComment(line.text) && offset > 0)) {
+            const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
+            for (let at = offset === 0 && joined.startsWith('\uFEFF') ? 1 : 0; at < joined.length; at++) {
+                text += joined[at];
+                sources.push(offset + at);
+            }
+        }
+        offset += line.text.length + line.ending.length;
+    }
+    return { text, sources };
+}
+function readEntry(raw, section) {
+    const text = readLogicalLine(raw).text.replace(whitespace, '');
+    if (text === '')
+        return { kind: 'blank', raw };
+    if (isComment(text))
+        return { kind: 'comment', raw };
+    if (text.startsWith('[')) {
+        return text.endsWith(']') ? { kind: 'section', raw, name: text.slice(1, -1) } : junk(raw);
+    }
+    const equals = text.indexOf('=');
+    if (equals <= 0)
+        return junk(raw);
+    return {
+        kind: 'assignment',
+        raw,
+        section,
+        key: text.slice(0, equals).replace(whitespace, ''),
+        value: text.slice(equals + 1).replace(whitespace, ''),
+    };
+}
+const junk = (raw) => ({ kind: 'junk', raw });
+/** Where each character of the value stands in the raw bytes, and where the value ends. */
+function valueSources(raw) {
+    const { text, sources } = readLogicalLine(raw);
+    const after = text.indexOf('=') + 1;
+    const value = text.slice(after);
+    const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
+    const length = value.replace(whitespace, '').length;
+    const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
+    return [...sources.slice(from, from + length), end];
+}
+/** What stands before the value: indentation, key, `=` and the spaces around it. */
+function leadOf(entry) {
+    const lead = entry.raw.slice(0, valueSources(entry.raw)[0]);
+    return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
+}
+function rawSpan(sources, start, end) {
+    const from = sources[start];
+    if (from === undefined || end < start || end >= sources.length) {
+        throw new RangeError('the splice is not within the value');
+    }
+    // Insertions stick to the character before them: after a word, not after its line break.
+    if (start === end && start > 0) {
+        const place = (sources[start - 1] ?? 0) + 1;
+        return [place, place];
+    }
+    return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
+}
+/** Where a removal may begin, so that comment lines between the words it takes are not lost. */
+function sparingComments(raw, from, to) {
+    const gone = raw.slice(from, to);
+    if (innerComments(gone).length === 0)
+        return from;
+    const lines = splitLines(gone);
+    const last = lines.at(-1)?.text ?? '';
+    return to - last.trimStart().length;
+}
+/** Comment lines inside a continued line, which outlive it. */
+function innerComments(raw) {
+    return splitLines(raw)
+        .slice(1)
+        .filter((line) => isComment(line.text))
+        .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
+}
+function lastEnding(raw) {
+    return splitLines(raw).at(-1)?.ending ?? '';
+}
+/** Makes sure that what follows an entry begins a line of its own. */
+function closeEntry(entry, eol) {
+    let raw = entry.raw;
+    if (lastEnding(raw) === '')
+        raw += eol;
+    // A backslash on the file's last line would take the next line in: an empty line ends it.
+    if (splitLogicalLines(raw + eol).length === 1)
+        raw += eol;
+    return { ...entry, raw };
+}
+function unit_file_assign(section, key, value, lead, eol) {
+    return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
+}
+function checkOneLine(text) {
+    if (/[\n\r\0]/.test(text))
+        throw new RangeError('a value of a unit file is one line');
+}
+function checkValue(value) {
+    checkOneLine(value);
+    if (value !== value.replace(whitespace, '')) {
+        throw new RangeError('white space around a value is not kept by systemd');
+    }
+    if (continues(value))
+        throw new RangeError('a backslash at the end would take the next line in');
+}
+
+;// CONCATENATED MODULE: ./src/systemd/secrets.js
+
+/** What must not be repeated in a log: values of variables whose names say so, passwords in URLs. */
+const secretName = /(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|CREDENTIALS?|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|_KEY|_DSN)$/i;
+/** Whether a variable of this name is likely to hold a secret. */
+const namesSecret = (name) => secretName.test(name);
+/** The user and password of a URL: `redis://:secret@host`. */
+const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)[^\s/@"']+(?=@)/gi;
+/** Whether a text has a URL with a password in it. */
+const holdsPassword = (text) => text.search(urlPassword) !== -1;
+/**
+ * `"NAME=a b"`, whose quotes span the value, or `NAME=` and quoted parts, escapes, the rest. Of
+ * `Environment=NAME=value` it is the inner one that counts.
+ */
+const assignment = /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:\\.|[^\n\\])*?\1|\b([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
+/** The same text with `***` in the place of every secret that can be told. */
+function redact(text) {
+    return text
+        .replace(assignment, (whole, quote = '', quoted = '', bare = '') => namesSecret(quoted || bare) ? `${quote}${quoted || bare}=***${quote}` : whole)
+        .replace(urlPassword, '$1***');
+}
+/** A unit file to be shown: comments too, and values that go on over several lines. */
+function redactUnit(text) {
+    return parseUnitFile(text)
+        .entries.map((entry) => {
+        if (entry.kind !== 'assignment' || !/[\r\n]./.test(entry.raw))
+            return redact(entry.raw);
+        const value = redact(entry.value);
+        return value === entry.value ? entry.raw : `${entry.key}=${value}\n`;
+    })
+        .join('');
+}
+
 ;// CONCATENATED MODULE: ./src/systemd/values.js
 
 const values_sizeUnits = [
@@ -80453,6 +82039,100 @@ function printTimeSpan(microseconds) {
 /** Seconds to the microseconds that time spans are counted in. */
 function microseconds(seconds) {
     return Math.round(seconds * second);
+}
+
+;// CONCATENATED MODULE: ./src/plan/drop-in.js
+
+/**
+ * Celeriac's own drop-in. It goes by its first name, and by the second one where another drop-in
+ * that is read later, e.g. `override.conf`, would beat it (docs/decisions/005-drop-ins.md).
+ */
+const dropInNames = ['celeriac.conf', 'zz-celeriac.conf'];
+/** The paths at which a unit may have a drop-in of ours. */
+function ownDropIns(unit) {
+    return dropInNames.map((name) => `/etc/systemd/system/${unit}.d/${name}`);
+}
+const header = [
+    '# Written by Celeriac (deploy-worker), and written anew when the unit below it changes.',
+    '# To undo it, delete this file, `systemctl daemon-reload`, and restart the unit.',
+];
+/** What a list gains is said alone; systemd adds it to what is there. */
+const addedTo = ['After', 'Environment', 'ReadWritePaths'];
+/**
+ * The drop-in that makes one unit of another; `null` when nothing has to be said.
+ *
+ * @param before what it is laid over
+ * @param after what systemd is to read in all
+ * @param settings those whose value must not depend on which of two spellings is read last
+ */
+function renderDropIn(before, after, settings) {
+    const sections = ['Unit', 'Service'].flatMap((section) => {
+        const lines = keysOf(section, after, before).flatMap((key) => renderKey(section, key, before, after, settings));
+        return lines.length === 0 ? [] : ['', `[${section}]`, ...lines];
+    });
+    return sections.length === 0 ? null : `${[...header, ...sections].join('\n')}\n`;
+}
+function keysOf(section, ...files) {
+    const keys = files.flatMap(({ entries }) => entries.flatMap((entry) => entry.kind === 'assignment' && entry.section === section ? [entry.key] : []));
+    return [...new Set(keys)];
+}
+function renderKey(section, key, before, after, settings) {
+    const was = before.values(section, key);
+    const is = after.values(section, key);
+    const setting = settings.find((one) => one.section === section && one.key === key);
+    const spelling = settings.find(({ others }) => others.some(([otherSection, other]) => otherSection === section && other === key));
+    // A setting by another name is beaten by our line, but for one that must not be set at all.
+    if (spelling)
+        return spelling.value === null ? [`${key}=${spelling.off}`] : [];
+    // TimeoutSec= is both: which of them counts depends on the order of lines.
+    const both = key.startsWith('Timeout') && before.assignments('Service', 'TimeoutSec').length > 0;
+    const clashes = setting?.others.some(([otherSection, other]) => before.assignments(otherSection, other).length > 0);
+    const same = was.length === is.length && was.every((value, at) => value === is[at]);
+    if (key === 'TimeoutSec' || (same && !both && !clashes))
+        return [];
+    if (addedTo.includes(key)) {
+        const known = was.flatMap(words);
+        const added = is.flatMap(words).filter((word) => !known.includes(word));
+        return added.length === 0 ? [] : [`${key}=${added.join(' ')}`];
+    }
+    if (key.startsWith('Exec')) {
+        const lines = is.map((value) => `${key}=${words(value).join(' ')}`);
+        return was.length === 0 ? lines : [`${key}=`, ...lines];
+    }
+    return [`${key}=${is.at(-1) ?? setting?.off ?? ''}`];
+}
+/** The words of a value as they are written, quotes included. */
+function words(value) {
+    return (splitWords(value) ?? []).map(({ start, end }) => value.slice(start, end));
+}
+
+;// CONCATENATED MODULE: ./src/plan/past.js
+
+/** How the host calls itself where nobody asked for what it did. */
+const hostItself = 'the host itself';
+/**
+ * What the newest transaction tells the next run: that it never ended, could not be undone, or was
+ * put back by the host while nobody was connected.
+ */
+function describePast(transactions) {
+    const newest = transactions.toSorted((a, b) => a.startedAt - b.startedAt).at(-1);
+    if (newest === undefined)
+        return [];
+    const { id, action, holder, state, startedAt, undoneBy, undoneWhy } = newest;
+    const about = `the last change to this worker (transaction ${id} of ${formatInstant(startedAt)}, ${action}, by ${holder})`;
+    const warn = (message) => [{ level: 'warning', message }];
+    switch (state) {
+        case 'open':
+            return warn(`${about} was never finished`);
+        case 'undo-failed':
+            return warn(`${about} could not be undone wholly`);
+        case 'undone':
+            return undoneBy === hostItself
+                ? warn(`${about} was put back by the host itself: ${undoneWhy}`)
+                : [];
+        case 'committed':
+            return [];
+    }
 }
 
 ;// CONCATENATED MODULE: ./src/plan/strays.js
@@ -81011,7 +82691,7 @@ function structuredPatch(oldFileName, newFileName, oldStr, newStr, oldHeader, ne
         const hunks = [];
         let oldRangeStart = 0, newRangeStart = 0, curRange = [], oldLine = 1, newLine = 1;
         for (let i = 0; i < diff.length; i++) {
-            const current = diff[i], lines = current.lines || splitLines(current.value);
+            const current = diff[i], lines = current.lines || create_splitLines(current.value);
             current.lines = lines;
             if (current.added || current.removed) {
                 // If we have previous context, start with that
@@ -81219,7 +82899,7 @@ function createPatch(fileName, oldStr, newStr, oldHeader, newHeader, options) {
 /**
  * Split `text` into an array of lines, including the trailing newline character (where present)
  */
-function splitLines(text) {
+function create_splitLines(text) {
     const hasTrailingNl = text.endsWith('\n');
     const result = text.split('\n').map(line => line + '\n');
     if (hasTrailingNl) {
@@ -81252,613 +82932,90 @@ function unifiedDiff(path, before, after) {
     return patch.replace(/\t$/gm, '').trimEnd();
 }
 
-;// CONCATENATED MODULE: ./src/systemd/unit-file.js
+;// CONCATENATED MODULE: ./src/plan/hardening.js
+
 /**
- * Unit files by systemd.syntax(7), kept to the byte: comments, blank lines, order, continuations,
- * repeated keys and sections, CRLF, a missing last newline. What is not edited prints as it was.
- * The reading is that of systemd's `config_parse()`.
+ * The profile `standard`: what a Celery worker survives and most break-ins don't like. Decided in
+ * docs/decisions/004-hardening.md.
  */
-var unit_file_a;
-/** The bytes of this file, as entries. */
-function parseUnitFile(text) {
-    const entries = [];
-    let section = null;
-    for (const raw of splitLogicalLines(text)) {
-        const entry = readEntry(raw, section);
-        if (entry.kind === 'section')
-            section = entry.name;
-        entries.push(entry);
-    }
-    return new UnitFile(entries);
+/** Switches that are on in the profile; `ProtectSystem=strict` and the paths come beside them. */
+function hardenedFlags(sharedTmp) {
+    return [
+        'NoNewPrivileges',
+        // A broker's socket in /tmp would be out of sight.
+        ...(sharedTmp ? [] : ['PrivateTmp']),
+        'ProtectKernelTunables',
+        'ProtectKernelModules',
+        'ProtectKernelLogs',
+        'RestrictSUIDSGID',
+    ];
 }
-/** A unit file; immutable: each edit returns another one. */
-class UnitFile {
-    entries;
-    constructor(entries) {
-        this.entries = entries;
-    }
-    /** The text, to the byte: `parseUnitFile(text).print() === text`. */
-    print() {
-        return this.entries.map((entry) => entry.raw).join('');
-    }
-    /** The 1-based line on which an entry begins. */
-    lineOf(entry) {
-        let line = 1;
-        for (const other of this.entries) {
-            if (other === entry)
-                return line;
-            line += unit_file_splitLines(other.raw).length;
-        }
-        throw new RangeError('the entry is not one of this file');
-    }
-    hasSection(name) {
-        return this.entries.some((entry) => entry.kind === 'section' && entry.name === name);
-    }
-    /** Every assignment of a key, in order, those that were reset and the resets too. */
-    assignments(section, key) {
-        return this.entries.filter((entry) => entry.kind === 'assignment' && entry.section === section && entry.key === key);
-    }
-    /** The assignments that count for a list: those after the last empty one. */
-    effective(section, key) {
-        const all = this.assignments(section, key);
-        return all.slice(all.findLastIndex(({ value }) => value === '') + 1);
-    }
-    /** The values of a list such as `ExecStartPre=` or `Environment=`. */
-    values(section, key) {
-        return this.effective(section, key).map(({ value }) => value);
-    }
-    /** The value of a key that has one, such as `Restart=`: the last. `null`: systemd's default. */
-    value(section, key) {
-        return this.values(section, key).at(-1) ?? null;
-    }
-    /**
-     * Gives a key this value, or these, and touches no other line. Nothing changes when it has them.
-     * They take the place of the last assignment; earlier ones go. A new key is put below `near`, or
-     * else at the end of its section; a missing section is added.
-     *
-     * @throws RangeError for a value that can't stand on one line
-     */
-    set(section, key, value, near = null) {
-        const wanted = typeof value === 'string' ? [value] : value;
-        wanted.forEach(checkValue);
-        const present = this.values(section, key);
-        const same = typeof value === 'string'
-            ? present.at(-1) === value
-            : present.length === wanted.length && present.every((one, at) => one === wanted[at]);
-        if (same)
-            return this;
-        const last = this.assignments(section, key).at(-1);
-        if (!last)
-            return this.add(section, key, wanted, near);
-        const lead = leadOf(last);
-        const entries = this.entries.flatMap((entry) => {
-            if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
-                return [entry];
-            }
-            const kept = innerComments(entry.raw);
-            if (entry !== last)
-                return kept;
-            const ending = lastEnding(entry.raw);
-            return [
-                ...kept,
-                ...wanted.map((one, at) => 
-                // Only the last of them may lack a line ending, as the line it replaces did.
-                unit_file_assign(section, key, one, lead, at === wanted.length - 1 ? ending : ending || this.#eol)),
-            ];
-        });
-        return new unit_file_a(entries);
-    }
-    /** Puts assignments after the last one of this key, or of `near`, or at the section's end. */
-    add(section, key, values, near = null) {
-        values.forEach(checkValue);
-        if (values.length === 0)
-            return this;
-        const { file, at } = this.#placeFor(section, key, near);
-        const added = values.map((one) => unit_file_assign(section, key, one, `${key}=`, file.#eol));
-        return file.#insert(at, added);
-    }
-    /** Takes every assignment of a key away; comments stay. */
-    remove(section, key) {
-        return this.removeEntries(this.assignments(section, key));
-    }
-    /** Takes these lines away; comments inside them stay. */
-    removeEntries(gone) {
-        if (gone.length === 0)
-            return this;
-        return new unit_file_a(this.entries.flatMap((entry) => gone.includes(entry) ? innerComments(entry.raw) : [entry]));
-    }
-    /**
-     * Replaces pieces of one assignment's value where they stand, so that its line breaks, comments
-     * and spacing elsewhere are kept. An empty piece inserts.
-     */
-    splice(target, splices) {
-        if (splices.length === 0)
-            return this;
-        let raw = target.raw;
-        const sources = valueSources(target.raw);
-        const fromTheEnd = [...splices].sort((a, b) => b.start - a.start || b.end - a.end);
-        for (const { start, end, text } of fromTheEnd) {
-            checkOneLine(text);
-            const [from, to] = rawSpan(sources, start, end);
-            raw = raw.slice(0, sparingComments(raw, from, to)) + text + raw.slice(to);
-        }
-        return this.#replace(target, raw);
-    }
-    #replace(target, raw) {
-        if (splitLogicalLines(raw).length !== 1)
-            throw new RangeError('the splice breaks its line');
-        return new unit_file_a(this.entries.map((entry) => (entry === target ? readEntry(raw, target.section) : entry)));
-    }
-    get #eol() {
-        const first = this.entries.find((entry) => lastEnding(entry.raw) !== '');
-        return first && lastEnding(first.raw) === '\r\n' ? '\r\n' : '\n';
-    }
-    #placeFor(section, key, near) {
-        const same = this.assignments(section, key).at(-1) ??
-            (near === null ? undefined : this.assignments(section, near).at(-1));
-        if (same)
-            return { file: this, at: this.entries.indexOf(same) + 1 };
-        const header = this.entries.findLastIndex((entry) => entry.kind === 'section' && entry.name === section);
-        if (header === -1)
-            return this.#withSection(section).#placeFor(section, key, near);
-        const following = this.entries.findIndex((entry, at) => at > header && entry.kind === 'section');
-        const end = following === -1 ? this.entries.length : following;
-        // Comments that trail a section often belong to the next one: new lines go before them.
-        const lastSetting = this.entries
-            .slice(header, end)
-            .findLastIndex((entry) => entry.kind !== 'blank' && entry.kind !== 'comment');
-        return { file: this, at: header + lastSetting + 1 };
-    }
-    #withSection(name) {
-        const eol = this.#eol;
-        const header = { kind: 'section', name, raw: `[${name}]${eol}` };
-        const blank = { kind: 'blank', raw: eol };
-        const first = this.entries.findIndex((entry) => entry.kind === 'section');
-        const install = this.entries.findIndex((entry) => entry.kind === 'section' && entry.name === 'Install');
-        if (name === 'Unit' && first !== -1) {
-            return this.#insert(this.#aboveComments(first), [header, blank]);
-        }
-        if (name === 'Service' && install !== -1) {
-            return this.#insert(this.#aboveComments(install), [header, blank]);
-        }
-        const apart = this.entries.length > 0 && this.entries.at(-1)?.kind !== 'blank';
-        return this.#insert(this.entries.length, apart ? [blank, header] : [header]);
-    }
-    /** Above the comments that stand right on top of a section, unless they head the file. */
-    #aboveComments(section) {
-        let at = section;
-        while (this.entries[at - 1]?.kind === 'comment')
-            at -= 1;
-        return at === 0 ? section : at;
-    }
-    #insert(at, added) {
-        const before = this.entries.slice(0, at);
-        const previous = before.at(-1);
-        const ended = previous ? [...before.slice(0, -1), closeEntry(previous, this.#eol)] : before;
-        return new unit_file_a([...ended, ...added, ...this.entries.slice(at)]);
-    }
+const tmp = /^\/(?:var\/)?tmp(?:\/|$)/;
+const namesTmp = /(?:^|[\s"'=,:;/])\/(?:var\/)?tmp(?=\/|$|[\s"'])/;
+/** Whether the worker shares files or sockets in /tmp with others, as far as the unit tells. */
+function sharesTmp(file, desired) {
+    return (desired.readWritePaths.some((path) => tmp.test(path)) ||
+        ['ExecStart', 'Environment', 'WorkingDirectory', 'BindPaths'].some((key) => file.values('Service', key).some((value) => namesTmp.test(value))));
 }
-unit_file_a = UnitFile;
-const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
-/** `\n`, `\r` and NUL end a line, and so does each combination of them (`read_line()`). */
-const endings = /\n\r?\0?|\r\n?\0?|\0/g;
-function unit_file_splitLines(text) {
-    const lines = [];
-    let from = 0;
-    for (const match of text.matchAll(endings)) {
-        lines.push({ text: text.slice(from, match.index), ending: match[0] });
-        from = match.index + match[0].length;
-    }
-    if (from < text.length)
-        lines.push({ text: text.slice(from), ending: '' });
-    return lines;
+/**
+ * What the worker must be able to write to: its directory with all below it (code, database,
+ * uploads), the folders of files that its command line names, and what is asked for.
+ */
+function writablePaths(line, workingDirectory, sharedTmp, desired) {
+    const { call } = line;
+    const folders = call.files
+        .filter((path) => path.startsWith('/'))
+        .map((path) => path.slice(0, path.lastIndexOf('/')) || '/');
+    const own = [workingDirectory.replace(/^!/, ''), call.workingDirectory ?? '', ...folders];
+    const all = [
+        ...own.filter((path) => path.startsWith('/') && path !== '/' && !isExpanded(path)),
+        ...desired.readWritePaths,
+        ...(sharedTmp ? ['/tmp', '/var/tmp'] : []),
+    ];
+    return [...new Set(all)].filter((path) => !all.some((other) => isBelow(path, other)));
 }
-const isComment = (line) => /^[ \t]*[#;]/.test(line);
-/** A backslash that no other backslash escapes stands at the end. */
-const continues = (line) => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
-function splitLogicalLines(text) {
-    const entries = [];
-    let open = '';
-    for (const { text: line, ending: end } of unit_file_splitLines(text)) {
-        const whole = line + end;
-        if (open === '') {
-            if (!isComment(line) && continues(line))
-                open = whole;
-            else
-                entries.push(whole);
-        }
-        else {
-            open += whole;
-            if (!isComment(line) && !continues(line)) {
-                entries.push(open);
-                open = '';
-            }
-        }
-    }
-    if (open !== '')
-        entries.push(open);
-    return entries;
+const isBelow = (path, other) => path.startsWith(`${other}/`);
+/** The paths of `ReadWritePaths=` that count. */
+function readWritePathsOf(file) {
+    return file
+        .values('Service', 'ReadWritePaths')
+        .flatMap((value) => (splitWords(value) ?? []).map(({ text }) => text));
 }
-/** The line as systemd puts it together; a byte order mark at its start is skipped. */
-function readLogicalLine(raw) {
-    let text = '';
-    const sources = [];
-    let offset = 0;
-    for (const line of unit_file_splitLines(raw)) {
-        if (!(isComment(line.text) && offset > 0)) {
-            const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
-            for (let at = offset === 0 && joined.startsWith('\uFEFF') ? 1 : 0; at < joined.length; at++) {
-                text += joined[at];
-                sources.push(offset + at);
-            }
-        }
-        offset += line.text.length + line.ending.length;
-    }
-    return { text, sources };
+function addReadWritePaths(file, paths) {
+    const present = readWritePathsOf(file).map((path) => path.replace(/^[-+]+/, ''));
+    const missing = paths.filter((path) => !present.some((other) => other === path || isBelow(path, other)));
+    if (missing.length === 0)
+        return file;
+    return file.add('Service', 'ReadWritePaths', [missing.join(' ')], 'ProtectSystem');
 }
-function readEntry(raw, section) {
-    const text = readLogicalLine(raw).text.replace(whitespace, '');
-    if (text === '')
-        return { kind: 'blank', raw };
-    if (isComment(text))
-        return { kind: 'comment', raw };
-    if (text.startsWith('[')) {
-        return text.endsWith(']') ? { kind: 'section', raw, name: text.slice(1, -1) } : junk(raw);
-    }
-    const equals = text.indexOf('=');
-    if (equals <= 0)
-        return junk(raw);
-    return {
-        kind: 'assignment',
-        raw,
-        section,
-        key: text.slice(0, equals).replace(whitespace, ''),
-        value: text.slice(equals + 1).replace(whitespace, ''),
-    };
+/** What `systemctl show` prints for these paths; `null` where that is not plain to tell. */
+function printPaths(paths) {
+    return paths.every((path) => /^[-+]*(?:\/[A-Za-z0-9._@:+-]+)+$/.test(path))
+        ? paths.join(' ')
+        : null;
 }
-const junk = (raw) => ({ kind: 'junk', raw });
-/** Where each character of the value stands in the raw bytes, and where the value ends. */
-function valueSources(raw) {
-    const { text, sources } = readLogicalLine(raw);
-    const after = text.indexOf('=') + 1;
-    const value = text.slice(after);
-    const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
-    const length = value.replace(whitespace, '').length;
-    const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
-    return [...sources.slice(from, from + length), end];
-}
-/** What stands before the value: indentation, key, `=` and the spaces around it. */
-function leadOf(entry) {
-    const lead = entry.raw.slice(0, valueSources(entry.raw)[0]);
-    return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
-}
-function rawSpan(sources, start, end) {
-    const from = sources[start];
-    if (from === undefined || end < start || end >= sources.length) {
-        throw new RangeError('the splice is not within the value');
-    }
-    // Insertions stick to the character before them: after a word, not after its line break.
-    if (start === end && start > 0) {
-        const place = (sources[start - 1] ?? 0) + 1;
-        return [place, place];
-    }
-    return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
-}
-/** Where a removal may begin, so that comment lines between the words it takes are not lost. */
-function sparingComments(raw, from, to) {
-    const gone = raw.slice(from, to);
-    if (innerComments(gone).length === 0)
-        return from;
-    const lines = unit_file_splitLines(gone);
-    const last = lines.at(-1)?.text ?? '';
-    return to - last.trimStart().length;
-}
-/** Comment lines inside a continued line, which outlive it. */
-function innerComments(raw) {
-    return unit_file_splitLines(raw)
-        .slice(1)
-        .filter((line) => isComment(line.text))
-        .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
-}
-function lastEnding(raw) {
-    return unit_file_splitLines(raw).at(-1)?.ending ?? '';
-}
-/** Makes sure that what follows an entry begins a line of its own. */
-function closeEntry(entry, eol) {
-    let raw = entry.raw;
-    if (lastEnding(raw) === '')
-        raw += eol;
-    // A backslash on the file's last line would take the next line in: an empty line ends it.
-    if (splitLogicalLines(raw + eol).length === 1)
-        raw += eol;
-    return { ...entry, raw };
-}
-function unit_file_assign(section, key, value, lead, eol) {
-    return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
-}
-function checkOneLine(text) {
-    if (/[\n\r\0]/.test(text))
-        throw new RangeError('a value of a unit file is one line');
-}
-function checkValue(value) {
-    checkOneLine(value);
-    if (value !== value.replace(whitespace, '')) {
-        throw new RangeError('white space around a value is not kept by systemd');
-    }
-    if (continues(value))
-        throw new RangeError('a backslash at the end would take the next line in');
+function describeHardening(desired, sharedTmp) {
+    if (desired.hardening === 'off' || !sharedTmp)
+        return [];
+    return [
+        {
+            level: 'notice',
+            message: 'the worker uses files in /tmp, which it may share with others: PrivateTmp= is left out of the hardening',
+        },
+    ];
 }
 
-;// CONCATENATED MODULE: ./src/systemd/unit-rules.js
-
-
-/** Every fault of a unit, in the order of the rules. */
-function findUnitFaults(file, context, rules = unitRules) {
-    return rules.flatMap((rule) => rule.find(file, context).map(({ entry, seen }) => ({
-        rule,
-        seen,
-        line: entry ? file.lineOf(entry) : null,
-    })));
-}
-const execKeys = [
-    'ExecCondition',
-    'ExecStartPre',
-    'ExecStart',
-    'ExecStartPost',
-    'ExecReload',
-    'ExecStop',
-    'ExecStopPost',
-];
-/** The Exec lines that count, in the order in which systemd runs them. */
-function execLines(file) {
-    return execKeys.flatMap((key) => file.effective('Service', key));
-}
-const killers = ['pkill', 'killall', 'skill', 'slay'];
-/** True for an Exec line whose whole purpose is to kill Celery processes by name. */
-function killsCeleryByName(entry) {
-    const commands = parseExecLine(entry.value) ?? [];
-    return (commands.length > 0 &&
-        commands.every(({ words }) => {
-            const texts = words.map(({ text }) => text);
-            const script = shellScript(texts);
-            if (script === null)
-                return isKiller(texts[0]) && texts.some((text) => /celery/i.test(text));
-            // A script that does something else too is not ours to remove.
-            const doing = script.split(/\|\||&&|[;\n]/).map((part) => part.trim());
-            return doing.every((part) => part === '' ||
-                /^(?:true|:|sleep\s+[\d.]+\w?|exit 0)$/.test(part) ||
-                (isKiller(part.split(/\s+/)[0]) && /celery/i.test(part) && !/[`$]\(|`/.test(part)));
-        }));
-}
-const unit_rules_baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
-const isKiller = (word = '') => killers.includes(unit_rules_baseName(word));
-/** The text of `sh -c '…'`; `null` for other commands. */
-function shellScript(words) {
-    const [program = '', ...rest] = words;
-    if (!/^(?:ba|da|z|k|a)?sh$/.test(unit_rules_baseName(program)))
-        return null;
-    const at = rest.findIndex((word) => /^-[a-z]*c$/.test(word));
-    return at === -1 ? null : (rest[at + 1] ?? '');
-}
-/** Words that only a shell would understand, in a line that no shell reads. */
-function shellSyntax(entry) {
-    const commands = parseExecLine(entry.value) ?? [];
-    return commands.flatMap(({ words }) => {
-        const texts = words.map(({ text }) => text);
-        return shellScript(texts) === null
-            ? texts.filter((text) => /^(?:\|\|?|&&?|\d*>>?(?:&\d|.*)|<.*|.*\$\(.*|`.*)$/.test(text))
-            : [];
-    });
-}
-const named = ({ key, value }) => `${key}=${value}`;
-function setting(file, key, section = 'Service') {
-    return file.effective(section, key).at(-1) ?? null;
-}
-function spanOf(entry, byDefault) {
-    return entry === null ? byDefault : (parseTimeSpan(entry.value) ?? byDefault);
-}
-function bytesOf(entry) {
-    const size = entry === null ? null : values_parseSize(entry.value);
-    return size?.kind === 'bytes' ? size.bytes : null;
-}
-/** systemd's DefaultTimeoutStopSec, DefaultStartLimitIntervalSec, DefaultRestartSec. */
-const defaultStop = microseconds(90);
-const defaultInterval = microseconds(10);
-const defaultRestart = microseconds(0.1);
-const unitRules = [
-    {
-        id: 'shell-syntax',
-        title: 'shell syntax in an Exec line',
-        why: 'systemd has no shell: the words go to the program as arguments, which then often fails',
-        fix: 'a `-` before the path ignores a failure; journald keeps what is written to stdout',
-        find: (file) => execLines(file)
-            .filter((entry) => shellSyntax(entry).length > 0)
-            .map((entry) => ({ entry, seen: named(entry) })),
-    },
-    {
-        id: 'kill-by-name',
-        title: 'Celery processes are killed by name',
-        why: 'it kills every Celery process on the host, those of other units and running tasks too',
-        fix: 'remove the line: systemd ends what it started, and strays are ended one by one, by pid',
-        find: (file) => execLines(file)
-            .filter((entry) => /\b(?:pkill|killall)\b.*celery/i.test(entry.value))
-            .map((entry) => ({ entry, seen: named(entry) })),
-    },
-    {
-        id: 'watchdog-without-notifier',
-        title: 'a watchdog that nobody feeds',
-        why: 'Celery sends no WATCHDOG=1, so systemd kills a healthy worker at every interval',
-        fix: 'Type=notify with the support module, or no WatchdogSec=',
-        find: (file) => {
-            const watchdog = setting(file, 'WatchdogSec');
-            const span = spanOf(watchdog, 0);
-            if (watchdog === null || span === 0 || span === Number.POSITIVE_INFINITY)
-                return [];
-            const fed = file.values('Service', 'ExecStart').some((line) => line.includes(supportModule));
-            return fed && isNotify(file) ? [] : [{ entry: watchdog, seen: named(watchdog) }];
-        },
-    },
-    {
-        id: 'type-simple',
-        title: 'nobody knows when the worker is ready',
-        why: 'without Type=notify a start succeeds even when the program is missing or the app fails',
-        fix: 'Type=notify with the support module',
-        find: (file) => {
-            const entry = setting(file, 'Type');
-            return isNotify(file) ? [] : [{ entry, seen: entry ? named(entry) : 'no Type=' }];
-        },
-    },
-    {
-        id: 'kill-mode',
-        title: 'a stop kills running tasks',
-        why: 'KillMode=control-group sends TERM to the pool children too, in the middle of their tasks; process and none leave them behind',
-        fix: 'KillMode=mixed',
-        find: (file) => {
-            const entry = setting(file, 'KillMode');
-            if (entry?.value === 'mixed')
-                return [];
-            return [{ entry, seen: entry ? named(entry) : 'no KillMode=' }];
-        },
-    },
-    {
-        id: 'stop-timeout',
-        title: 'a stop does not wait for the longest task',
-        why: 'after TimeoutStopSec= (90 s when not set) systemd kills the worker with its tasks',
-        fix: 'TimeoutStopSec= of the longest task and a minute',
-        find: (file, { longestTaskSeconds }) => {
-            const entry = setting(file, 'TimeoutStopSec') ?? setting(file, 'TimeoutSec');
-            // Zero switches the limit off.
-            const span = spanOf(entry, defaultStop) || Number.POSITIVE_INFINITY;
-            if (span >= microseconds(longestTaskSeconds))
-                return [];
-            return [{ entry, seen: entry ? named(entry) : 'no TimeoutStopSec=' }];
-        },
-    },
-    {
-        id: 'memory-high-without-swap',
-        title: 'MemoryHigh= on a host without swap',
-        why: 'a worker above it is slowed down without end, since nothing can be swapped out: it hangs and is never killed',
-        fix: 'swap first, or MemoryMax= alone',
-        find: (file, { swapActive }) => {
-            const entry = setting(file, 'MemoryHigh');
-            return swapActive || entry === null || entry.value === 'infinity'
-                ? []
-                : [{ entry, seen: named(entry) }];
-        },
-    },
-    {
-        id: 'memory-high-above-max',
-        title: 'MemoryHigh= not below MemoryMax=',
-        why: 'the worker is killed before it is ever slowed down',
-        fix: 'MemoryHigh= below MemoryMax=',
-        find: (file) => {
-            const entry = setting(file, 'MemoryHigh');
-            const max = setting(file, 'MemoryMax');
-            const [high, limit] = [bytesOf(entry), bytesOf(max)];
-            return entry === null || max === null || high === null || limit === null || high < limit
-                ? []
-                : [{ entry, seen: `${named(entry)} with ${named(max)}` }];
-        },
-    },
-    {
-        id: 'invalid-size',
-        title: 'a memory limit that systemd ignores',
-        why: 'systemd warns and goes on without any limit',
-        fix: 'a number with K, M, G or T, such as 1500M; a share such as 40%; or infinity',
-        find: (file) => ['MemoryMax', 'MemoryHigh', 'MemoryLow', 'MemoryMin', 'MemorySwapMax', 'MemoryLimit']
-            .map((key) => setting(file, key))
-            .filter((entry) => entry !== null && values_parseSize(entry.value) === null)
-            .map((entry) => ({ entry, seen: entry ? named(entry) : '' })),
-    },
-    {
-        id: 'start-limit',
-        title: 'a start limit that never trips',
-        why: 'StartLimitIntervalSec= is not longer than burst × RestartSec=, so a worker that crashes at once is started for ever and the unit never fails',
-        fix: 'in [Unit], StartLimitIntervalSec= well above StartLimitBurst= × RestartSec=',
-        find: (file) => {
-            const restart = file.value('Service', 'Restart') ?? 'no';
-            if (restart === 'no')
-                return [];
-            const delayEntry = setting(file, 'RestartSec');
-            const delay = spanOf(delayEntry, defaultRestart);
-            const interval = startLimit(file, 'IntervalSec') ?? startLimit(file, 'Interval');
-            const burst = startLimit(file, 'Burst');
-            const times = burst === null ? 5 : Number(burst.value);
-            const span = spanOf(interval, defaultInterval);
-            if (span > times * delay)
-                return [];
-            return [
-                {
-                    entry: interval ?? delayEntry,
-                    seen: `${interval ? named(interval) : 'no StartLimitIntervalSec= (10 s)'}, burst ${times}, ${delayEntry ? named(delayEntry) : 'RestartSec=100ms'}`,
-                },
-            ];
-        },
-    },
-    {
-        id: 'misplaced-start-limit',
-        title: 'a start limit in the wrong section',
-        why: 'systemd ignores StartLimitIntervalSec= in [Service]',
-        fix: 'move it to [Unit]',
-        find: (file) => file
-            .assignments('Service', 'StartLimitIntervalSec')
-            .map((entry) => ({ entry, seen: named(entry) })),
-    },
-];
-/** The module that `deploy-worker` installs beside the app: it tells systemd how the worker is. */
-const supportModule = 'celeriac_support';
-function isNotify(file) {
-    return ['notify', 'notify-reload'].includes(file.value('Service', 'Type') ?? '');
-}
-/** In [Unit], or where systemd still reads it for old units' sake. */
-function startLimit(file, name) {
-    const old = name === 'IntervalSec' ? null : setting(file, `StartLimit${name}`);
-    return setting(file, `StartLimit${name}`, 'Unit') ?? old;
-}
-
-;// CONCATENATED MODULE: ./src/plan/worker-unit.js
-
-
-
+;// CONCATENATED MODULE: ./src/plan/unit-settings.js
 
 
 
 /** Added to the longest task: a warm shutdown has more to do than that. */
 const stopMarginSeconds = 60;
 /**
- * Rewrites a worker's unit, keeping its comments, its order and whatever is not ours to set.
+ * The keys that deploy-worker sets, with what they are to be.
  *
- * @throws ConfigError when the unit can't be read, or a drop-in contradicts
+ * @param file the unit with its drop-ins, as it is
  */
-function rewriteWorkerUnit(source, desired, context) {
-    const before = parseUnitFile(source.text);
-    readWorkerLine(before, source.path);
-    const settings = listSettings(before, desired, context.swapActive);
-    checkDropIns(source, settings, desired);
-    let after = editExecStart(before, source.path, desired);
-    after = removeKillers(after);
-    after = orderAfterRedis(after);
-    for (const setting of settings)
-        after = applySetting(after, setting);
-    after = addPythonPath(after, desired.supportDirectory);
-    const line = readWorkerLine(after, source.path);
-    const effective = (key) => lastValue(after, source, 'Service', key);
-    return {
-        text: after.print(),
-        line,
-        properties: listProperties(after, source, settings),
-        changes: listChanges(before, after, describeCall(readWorkerLine(before, source.path), line)),
-        findings: [
-            ...describeFaults(source, before, after, context),
-            ...describePool(line, desired),
-            ...describeSwap(desired, context.swapActive),
-        ],
-        installable: after.hasSection('Install'),
-        startMicroseconds: spanOrNever(effective('TimeoutStartSec')) ?? microseconds(desired.startTimeoutSeconds),
-        stopMicroseconds: spanOrNever(effective('TimeoutStopSec')) ??
-            microseconds(desired.longestTaskSeconds + stopMarginSeconds),
-    };
-}
 function listSettings(file, desired, swapActive) {
     const watched = desired.watchdogSec !== null;
     const notifies = watched || /^notify/.test(file.value('Service', 'Type') ?? '');
@@ -81890,6 +83047,12 @@ function listSettings(file, desired, swapActive) {
         size('MemoryHigh', swapActive ? desired.memoryHighBytes : null),
         word('Service', 'OOMPolicy', 'continue'),
         span('Service', 'WatchdogSec', 'WatchdogUSec', desired.watchdogSec),
+        ...(desired.hardening === 'standard'
+            ? [
+                ...hardenedFlags(sharesTmp(file, desired)).map(flag),
+                word('Service', 'ProtectSystem', 'strict'),
+            ]
+            : []),
     ];
 }
 function word(section, key, value, others = []) {
@@ -81898,9 +83061,17 @@ function word(section, key, value, others = []) {
         section,
         key,
         value,
+        off: '',
         accepts: (written) => written === value,
         property: [key, () => property],
         others,
+    };
+}
+/** A switch that must be on. */
+function flag(key) {
+    return {
+        ...word('Service', key, 'yes'),
+        accepts: (written) => /^(?:1|yes|y|true|t|on)$/i.test(written ?? ''),
     };
 }
 /** A time span; `null`: none, or zero, or infinity. */
@@ -81910,6 +83081,7 @@ function span(section, key, property, seconds, others = []) {
         section,
         key,
         value: seconds === null ? null : String(seconds),
+        off: '0',
         accepts: (written) => {
             const found = written === null ? null : parseTimeSpan(written);
             if (wanted !== null)
@@ -81927,6 +83099,7 @@ function atLeast(key, property, seconds) {
         section: 'Service',
         key,
         value: String(seconds),
+        off: '0',
         accepts: (written) => (spanOrNever(written) ?? -1) >= microseconds(seconds),
         property: [property, (written) => printTimeSpan(spanOrNever(written) ?? microseconds(seconds))],
         others: [],
@@ -81942,6 +83115,7 @@ function size(key, wanted, others = []) {
         section: 'Service',
         key,
         value: wanted === null ? null : printSize(wanted),
+        off: 'infinity',
         accepts: (written) => {
             const found = written === null ? null : values_parseSize(written);
             if (wanted === null)
@@ -81950,6 +83124,652 @@ function size(key, wanted, others = []) {
         },
         property: [key, () => printSizeProperty(wanted)],
         others,
+    };
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-rule.js
+
+/** An assignment as it may be shown. */
+const named = ({ key, value }) => redact(`${key}=${value}`);
+/** The assignment of a key that counts. */
+function setting(file, key, section = 'Service') {
+    return file.effective(section, key).at(-1) ?? null;
+}
+/** What was seen of a line, or that there is none. */
+const seenOf = (entry, key) => entry ? named(entry) : `no ${key}=`;
+const execKeys = [
+    'ExecCondition',
+    'ExecStartPre',
+    'ExecStart',
+    'ExecStartPost',
+    'ExecReload',
+    'ExecStop',
+    'ExecStopPost',
+];
+/** The Exec lines that count, in the order in which systemd runs them. */
+function execLines(file) {
+    return execKeys.flatMap((key) => file.effective('Service', key));
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/exec-lines.js
+
+
+/** Rules on what a unit runs. */
+const execRules = [
+    {
+        id: 'shell-syntax',
+        title: 'shell syntax in an Exec line',
+        why: 'systemd has no shell: the words go to the program as arguments, which then often fails',
+        fix: 'a `-` before the path ignores a failure; journald keeps what is written to stdout',
+        mends: {
+            kind: 'in-part',
+            how: 'A line that only kills Celery by name is removed. What other lines are meant to do is not guessed.',
+        },
+        example: {
+            wrong: ['ExecStartPre=/usr/bin/mkdir -p /run/app || true'],
+            right: ['ExecStartPre=-/usr/bin/mkdir -p /run/app'],
+        },
+        find: (file) => execLines(file)
+            .filter((entry) => shellSyntax(entry).length > 0)
+            .map((entry) => ({ entry, seen: named(entry) })),
+    },
+    {
+        id: 'kill-by-name',
+        title: 'Celery processes are killed by name',
+        why: 'it kills every Celery process on the host, those of other units and running tasks too',
+        fix: 'remove the line: systemd ends what it started, and strays are ended one by one, by pid',
+        mends: {
+            kind: 'in-part',
+            how: 'A line that does nothing else is removed. A script that does other things too, and ExecReload=, are left to you.',
+        },
+        example: {
+            wrong: ['ExecStartPre=-/usr/bin/pkill -9 celery'],
+            right: [],
+        },
+        find: (file) => execLines(file)
+            .filter((entry) => /\b(?:pkill|killall)\b.*celery/i.test(entry.value))
+            .map((entry) => ({ entry, seen: named(entry) })),
+    },
+    {
+        id: 'shell-waits',
+        title: 'a shell stands between systemd and the worker',
+        why: 'the shell is the main process: a stop signals it and not the worker, whose tasks are then killed, and what the worker reports is not heard',
+        fix: '`exec` before the celery call, or that call itself as ExecStart=',
+        mends: { kind: 'whole', how: '`exec` is put before the call.' },
+        example: {
+            wrong: ["ExecStart=/bin/sh -c 'cd /srv/app && celery -A app worker'"],
+            right: ["ExecStart=/bin/sh -c 'cd /srv/app && exec celery -A app worker'"],
+        },
+        find: (file) => {
+            const line = findWorkerLine(file);
+            return line?.shell === 'waits' ? [{ entry: line.entry, seen: named(line.entry) }] : [];
+        },
+    },
+    {
+        id: 'relative-path',
+        title: 'a path that is not absolute',
+        why: 'systemd ignores such a line, or refuses the unit: it looks below no directory, not even WorkingDirectory=, and knows no variables there',
+        fix: 'the whole path, from `/` on; `~` is allowed as WorkingDirectory= alone, and %h is the home directory',
+        mends: { kind: 'not', how: 'Where the path was meant to begin is not guessed.' },
+        example: {
+            wrong: ['WorkingDirectory=app/backend', 'EnvironmentFile=.env'],
+            right: ['WorkingDirectory=/srv/app/backend', 'EnvironmentFile=/srv/app/backend/.env'],
+        },
+        find: (file) => [
+            ...execLines(file)
+                .filter((entry) => (parseExecLine(entry.value) ?? []).some(isRelativeCommand))
+                .map((entry) => ({ entry, seen: named(entry) })),
+            ...['WorkingDirectory', 'RootDirectory', 'EnvironmentFile']
+                .flatMap((key) => file.effective('Service', key))
+                .filter(({ value }) => !/^-?(?:[/%]|~$)/.test(value))
+                .map((entry) => ({ entry, seen: named(entry) })),
+        ],
+    },
+];
+/** A bare name is looked for in systemd's own path; `venv/bin/celery` is nowhere. */
+function isRelativeCommand({ words: [program] }) {
+    return program !== undefined && /^[^/%]+\//.test(program.text);
+}
+const killers = ['pkill', 'killall', 'skill', 'slay'];
+/** True for an Exec line whose whole purpose is to kill Celery processes by name. */
+function killsCeleryByName(entry) {
+    const commands = parseExecLine(entry.value) ?? [];
+    return (commands.length > 0 &&
+        commands.every(({ words }) => {
+            const texts = words.map(({ text }) => text);
+            const script = shellScript(texts);
+            if (script === null)
+                return isKiller(texts[0]) && texts.some((text) => /celery/i.test(text));
+            // A script that does something else too is not ours to remove.
+            const doing = script.split(/\|\||&&|[;\n]/).map((part) => part.trim());
+            return doing.every((part) => part === '' ||
+                /^(?:true|:|sleep\s+[\d.]+\w?|exit 0)$/.test(part) ||
+                (isKiller(part.split(/\s+/)[0]) && /celery/i.test(part) && !/[`$]\(|`/.test(part)));
+        }));
+}
+const exec_lines_baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
+const isKiller = (word = '') => killers.includes(exec_lines_baseName(word));
+/** The text of `sh -c '…'`; `null` for other commands. */
+function shellScript(words) {
+    const [program = '', ...rest] = words;
+    if (!/^(?:ba|da|z|k|a)?sh$/.test(exec_lines_baseName(program)))
+        return null;
+    const at = rest.findIndex((word) => /^-[a-z]*c$/.test(word));
+    return at === -1 ? null : (rest[at + 1] ?? '');
+}
+/** Words that only a shell would understand, in a line that no shell reads. */
+function shellSyntax(entry) {
+    const commands = parseExecLine(entry.value) ?? [];
+    return commands.flatMap(({ words }) => {
+        const texts = words.map(({ text }) => text);
+        return shellScript(texts) === null
+            ? texts.filter((text) => /^(?:\|\|?|&&?|\d*>>?(?:&\d|.*)|<.*|.*\$\(.*|`.*)$/.test(text))
+            : [];
+    });
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/life-cycle.js
+
+
+/** The module that `deploy-worker` installs beside the app: it tells systemd how the worker is. */
+const supportModule = 'celeriac_support';
+/** systemd's DefaultTimeoutStopSec, DefaultStartLimitIntervalSec, DefaultRestartSec. */
+const defaultStop = microseconds(90);
+const defaultInterval = microseconds(10);
+const defaultRestart = microseconds(0.1);
+/** Rules on how a worker starts, stops and is started again. */
+const lifeCycleRules = [
+    {
+        id: 'watchdog-without-notifier',
+        title: 'a watchdog that nobody feeds',
+        why: 'Celery sends no WATCHDOG=1, so systemd kills a healthy worker at every interval',
+        fix: 'Type=notify with the support module, or no WatchdogSec=',
+        mends: { kind: 'whole', how: 'Type=notify, and the support module that feeds the watchdog.' },
+        example: {
+            wrong: ['Type=simple', 'WatchdogSec=300'],
+            right: [
+                'Type=notify',
+                'NotifyAccess=main',
+                'Environment=PYTHONPATH=/usr/local/lib/celeriac',
+                `ExecStart=/usr/bin/celery -A app worker -I ${supportModule}`,
+                'WatchdogSec=300',
+            ],
+        },
+        find: (file) => {
+            const watchdog = setting(file, 'WatchdogSec');
+            const span = spanOf(watchdog, 0);
+            if (watchdog === null || span === 0 || span === Number.POSITIVE_INFINITY)
+                return [];
+            const fed = file.values('Service', 'ExecStart').some((line) => line.includes(supportModule));
+            return fed && isNotify(file) ? [] : [{ entry: watchdog, seen: named(watchdog) }];
+        },
+    },
+    {
+        id: 'type-simple',
+        title: 'nobody knows when the worker is ready',
+        why: 'without Type=notify a start succeeds even when the program is missing or the app fails',
+        fix: 'Type=notify with the support module',
+        mends: { kind: 'whole', how: 'Type=notify, unless `watchdog` is `off`.' },
+        example: { wrong: ['Type=simple'], right: ['Type=notify', 'NotifyAccess=main'] },
+        find: (file) => {
+            const entry = setting(file, 'Type');
+            return isNotify(file) ? [] : [{ entry, seen: seenOf(entry, 'Type') }];
+        },
+    },
+    {
+        id: 'kill-mode',
+        title: 'a stop kills running tasks',
+        why: 'KillMode=control-group sends TERM to the pool children too, in the middle of their tasks; process and none leave them behind',
+        fix: 'KillMode=mixed',
+        mends: { kind: 'whole', how: 'KillMode=mixed.' },
+        example: { wrong: ['KillMode=control-group'], right: ['KillMode=mixed'] },
+        find: (file) => {
+            const entry = setting(file, 'KillMode');
+            return entry?.value === 'mixed' ? [] : [{ entry, seen: seenOf(entry, 'KillMode') }];
+        },
+    },
+    {
+        id: 'stop-timeout',
+        title: 'a stop does not wait for the longest task',
+        why: 'after TimeoutStopSec= (90 s when not set) systemd kills the worker with its tasks',
+        fix: 'TimeoutStopSec= of the longest task and a minute',
+        mends: { kind: 'whole', how: 'TimeoutStopSec= of `longest-task` and a minute, or longer.' },
+        example: { wrong: ['TimeoutStopSec=10'], right: ['TimeoutStopSec=960'] },
+        find: (file, { longestTaskSeconds }) => {
+            const entry = setting(file, 'TimeoutStopSec') ?? setting(file, 'TimeoutSec');
+            // Zero switches the limit off.
+            const span = spanOf(entry, defaultStop) || Number.POSITIVE_INFINITY;
+            if (span >= microseconds(longestTaskSeconds))
+                return [];
+            return [{ entry, seen: seenOf(entry, 'TimeoutStopSec') }];
+        },
+    },
+    {
+        id: 'start-limit',
+        title: 'a start limit that never trips',
+        why: 'StartLimitIntervalSec= is not longer than burst × RestartSec=, so a worker that crashes at once is started for ever and the unit never fails',
+        fix: 'in [Unit], StartLimitIntervalSec= well above StartLimitBurst= × RestartSec=',
+        mends: { kind: 'whole', how: 'Both are set in [Unit], from the inputs `start-limit-…`.' },
+        example: {
+            wrong: ['Restart=always', 'RestartSec=10'],
+            right: [
+                '[Unit]',
+                'StartLimitIntervalSec=300',
+                'StartLimitBurst=5',
+                '[Service]',
+                'Restart=always',
+                'RestartSec=10',
+            ],
+        },
+        find: (file) => {
+            const restart = file.value('Service', 'Restart') ?? 'no';
+            if (restart === 'no')
+                return [];
+            const delayEntry = setting(file, 'RestartSec');
+            const delay = spanOf(delayEntry, defaultRestart);
+            const interval = startLimit(file, 'IntervalSec') ?? startLimit(file, 'Interval');
+            const burst = startLimit(file, 'Burst');
+            const times = burst === null ? 5 : Number(burst.value);
+            const span = spanOf(interval, defaultInterval);
+            if (span > times * delay)
+                return [];
+            return [
+                {
+                    entry: interval ?? delayEntry,
+                    seen: `${interval ? named(interval) : 'no StartLimitIntervalSec= (10 s)'}, burst ${times}, ${delayEntry ? named(delayEntry) : 'RestartSec=100ms'}`,
+                },
+            ];
+        },
+    },
+    {
+        id: 'misplaced-start-limit',
+        title: 'a start limit in the wrong section',
+        why: 'systemd ignores StartLimitIntervalSec= in [Service]',
+        fix: 'move it to [Unit]',
+        mends: { kind: 'whole', how: 'It is moved; a drop-in says it in [Unit].' },
+        example: {
+            wrong: ['StartLimitIntervalSec=300'],
+            right: ['[Unit]', 'StartLimitIntervalSec=300'],
+        },
+        find: (file) => 
+        // Where [Unit] has it too, nothing is lost.
+        setting(file, 'StartLimitIntervalSec', 'Unit') !== null
+            ? []
+            : file
+                .assignments('Service', 'StartLimitIntervalSec')
+                .map((entry) => ({ entry, seen: named(entry) })),
+    },
+];
+function spanOf(entry, byDefault) {
+    return entry === null ? byDefault : (parseTimeSpan(entry.value) ?? byDefault);
+}
+function isNotify(file) {
+    return ['notify', 'notify-reload'].includes(file.value('Service', 'Type') ?? '');
+}
+/** In [Unit], or where systemd still reads it for old units' sake. */
+function startLimit(file, name) {
+    const old = name === 'IntervalSec' ? null : setting(file, `StartLimit${name}`);
+    return setting(file, `StartLimit${name}`, 'Unit') ?? old;
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/memory.js
+
+
+
+
+
+/** Rules on how much memory a worker may take. */
+const memoryRules = [
+    {
+        id: 'memory-high-without-swap',
+        title: 'MemoryHigh= on a host without swap',
+        why: 'a worker above it is slowed down without end, since nothing can be swapped out: it hangs and is never killed',
+        fix: 'swap first, or MemoryMax= alone',
+        mends: {
+            kind: 'whole',
+            how: 'MemoryHigh= is only set where swap is on, and taken away elsewhere. `provision` makes the swap.',
+        },
+        example: {
+            wrong: ['MemoryHigh=600M', '# and no swap'],
+            right: ['MemoryMax=800M'],
+        },
+        find: (file, { swapActive }) => {
+            const entry = setting(file, 'MemoryHigh');
+            return swapActive || entry === null || entry.value === 'infinity'
+                ? []
+                : [{ entry, seen: named(entry) }];
+        },
+    },
+    {
+        id: 'memory-high-above-max',
+        title: 'MemoryHigh= not below MemoryMax=',
+        why: 'the worker is killed before it is ever slowed down',
+        fix: 'MemoryHigh= below MemoryMax=',
+        mends: { kind: 'whole', how: 'Both are set, from `memory-high` and `memory-max`.' },
+        example: {
+            wrong: ['MemoryHigh=1G', 'MemoryMax=800M'],
+            right: ['MemoryHigh=600M', 'MemoryMax=800M'],
+        },
+        find: (file, { hostMemoryBytes }) => {
+            const entry = setting(file, 'MemoryHigh');
+            const max = setting(file, 'MemoryMax');
+            const [high, limit] = [bytesOf(entry, hostMemoryBytes), bytesOf(max, hostMemoryBytes)];
+            return entry === null || max === null || high === null || limit === null || high < limit
+                ? []
+                : [{ entry, seen: `${named(entry)} with ${named(max)}` }];
+        },
+    },
+    {
+        id: 'invalid-size',
+        title: 'a memory limit that systemd ignores',
+        why: 'systemd warns and goes on without any limit',
+        fix: 'a number with K, M, G or T, such as 1500M; a share such as 40%; or infinity',
+        mends: {
+            kind: 'in-part',
+            how: 'MemoryMax= and MemoryHigh= are set anew, and MemoryLimit= goes. Others are left to you.',
+        },
+        example: { wrong: ['MemoryMax=1500MB'], right: ['MemoryMax=1500M'] },
+        find: (file) => ['MemoryMax', 'MemoryHigh', 'MemoryLow', 'MemoryMin', 'MemorySwapMax', 'MemoryLimit']
+            .map((key) => setting(file, key))
+            .filter((entry) => entry !== null && values_parseSize(entry.value) === null)
+            .map((entry) => ({ entry, seen: entry ? named(entry) : '' })),
+    },
+    {
+        id: 'concurrency-memory',
+        title: 'more children than the memory holds',
+        why: 'the main process and its children, as large as they are now, come to more than they may have: the kernel kills children in the middle of their tasks, or the host swaps without end',
+        fix: 'fewer children (`--concurrency`), or a higher MemoryMax= where the host has the memory',
+        mends: {
+            kind: 'in-part',
+            how: '`--concurrency` and MemoryMax= are set, from `concurrency` and `memory-max`: what they are is for you to say.',
+        },
+        example: {
+            wrong: [
+                'ExecStart=/usr/bin/celery -A app worker --concurrency=5',
+                'MemoryMax=800M',
+                '# with 60 MiB for the main process and 300 MiB for each child',
+            ],
+            right: ['ExecStart=/usr/bin/celery -A app worker --concurrency=2', 'MemoryMax=800M'],
+        },
+        find: (file, context) => tooManyChildren(file, context),
+    },
+];
+function tooManyChildren(file, context) {
+    const { cpus, hostMemoryBytes, processes } = context;
+    const line = findWorkerLine(file);
+    const children = line && poolSize(line.call, cpus);
+    // Without a worker that runs nobody knows how large it is.
+    if (!children || processes === null || processes.childBytes === 0)
+        return [];
+    const entry = setting(file, 'MemoryMax');
+    const max = bytesOf(entry, hostMemoryBytes);
+    const limit = Math.min(max ?? hostMemoryBytes, hostMemoryBytes);
+    const { mainBytes, childBytes } = processes;
+    const needed = mainBytes + children * childBytes;
+    if (needed <= limit)
+        return [];
+    const beside = limit === max && entry ? named(entry) : `${inMiB(hostMemoryBytes)} of memory on the host`;
+    const seen = `${inMiB(mainBytes)} + ${children} × ${inMiB(childBytes)} = ${inMiB(needed)}, with ${beside}`;
+    return [{ entry: line.entry, seen }];
+}
+const inMiB = (amount) => `${Math.round(amount / MiB)} MiB`;
+function bytesOf(entry, hostMemoryBytes) {
+    const size = entry === null ? null : values_parseSize(entry.value);
+    if (size?.kind === 'percent')
+        return bytes((hostMemoryBytes * size.percent) / 100);
+    return size?.kind === 'bytes' ? size.bytes : null;
+}
+
+;// CONCATENATED MODULE: ./src/systemd/rules/surroundings.js
+
+
+
+/** Rules on as whom, where and with what a worker runs. */
+const surroundingsRules = [
+    {
+        id: 'missing-user',
+        title: 'no User=, so the worker runs as root',
+        why: 'whoever can put a task into the queue, or breaks the code of one, then owns the host',
+        fix: 'User= of an account that owns the app and little else; User=root where it must be, so that it is said',
+        mends: {
+            kind: 'not',
+            how: 'Files and databases belong to the user that the worker runs as: the move is yours to make. A user that the host does not have is refused before anything changes.',
+        },
+        example: { wrong: ['# no User='], right: ['User=app'] },
+        find: (file) => {
+            const entry = setting(file, 'User');
+            const dynamic = /^(?:1|yes|y|true|t|on)$/i.test(file.value('Service', 'DynamicUser') ?? '');
+            return entry !== null || dynamic ? [] : [{ entry, seen: 'no User=' }];
+        },
+    },
+    {
+        id: 'missing-working-directory',
+        title: 'no WorkingDirectory=',
+        why: 'systemd starts the worker in `/`: `-A app` finds only what is installed, and relative paths of the app point there',
+        fix: 'WorkingDirectory= of the folder that holds the app',
+        mends: { kind: 'not', how: 'Where the app is can not be told from the unit.' },
+        example: { wrong: ['# no WorkingDirectory='], right: ['WorkingDirectory=/srv/app'] },
+        find: (file) => {
+            const entry = setting(file, 'WorkingDirectory');
+            const given = entry !== null || findWorkerLine(file)?.call.workingDirectory != null;
+            return given ? [] : [{ entry, seen: 'no WorkingDirectory=' }];
+        },
+    },
+    {
+        id: 'secret-in-environment',
+        title: 'a secret stands in the unit',
+        why: 'every user of the host can read unit files, and `systemctl show` prints Environment= to anybody; command lines are in the list of processes',
+        fix: 'EnvironmentFile= with a file of mode 0600, or LoadCredential=; then change the secret',
+        mends: {
+            kind: 'not',
+            how: 'It is told by its name, or as a password in a URL; its value is shown nowhere, not even in a diff.',
+        },
+        example: {
+            wrong: ['Environment=API_TOKEN=0123456789abcdef'],
+            right: ['EnvironmentFile=/etc/app/worker.env'],
+        },
+        find: (file) => [
+            ...file.effective('Service', 'Environment').flatMap((entry) => {
+                const names = secretsOf(entry);
+                return names.length === 0
+                    ? []
+                    : [{ entry, seen: `Environment= with ${names.map((name) => `${name}=***`).join(' ')}` }];
+            }),
+            ...execLines(file)
+                .filter(({ value }) => holdsPassword(value))
+                .map((entry) => ({ entry, seen: named(entry) })),
+        ],
+    },
+];
+/** The names of the variables of a line that hold secrets. */
+function secretsOf({ value }) {
+    return (splitWords(value) ?? []).flatMap(({ text }) => {
+        const at = text.indexOf('=');
+        const [name, content] = [text.slice(0, at), text.slice(at + 1)];
+        if (at === -1 || content === '')
+            return [];
+        // A specifier alone, such as %d/token, is a path to a credential.
+        const isPath = /^(?:%[a-zA-Z]|\/)[^\s:@]*$/.test(content);
+        return (namesSecret(name) && !isPath) || holdsPassword(content) ? [name] : [];
+    });
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-rules.js
+
+
+
+
+/** The known ways in which the unit of a worker is wrong. Each has a page, see `rulePage`. */
+
+
+const unitRules = [
+    ...execRules,
+    ...lifeCycleRules,
+    ...memoryRules,
+    ...surroundingsRules,
+];
+/** Everything that is wrong with a unit, its drop-ins included where they are part of the file. */
+function findUnitFaults(file, context) {
+    return unitRules.flatMap((rule) => rule.find(file, context).map(({ entry, seen }) => ({ rule, seen, entry })));
+}
+/** Where a rule is explained, in this repository; generated from the rule itself. */
+const rulePage = ({ id }) => `docs/reference/unit-rules/${id}.md`;
+
+;// CONCATENATED MODULE: ./src/systemd/unit-stack.js
+
+/** @param parts the unit file, then its drop-ins in the order in which systemd reads them */
+function stackUnit(parts) {
+    const places = new Map();
+    const entries = parts.flatMap(({ path, text }) => {
+        const file = parseUnitFile(text);
+        for (const entry of file.entries)
+            places.set(entry, `${path}:${file.lineOf(entry)}`);
+        return file.entries;
+    });
+    return {
+        file: new UnitFile(entries),
+        whereOf(entry) {
+            const place = places.get(entry);
+            if (place === undefined)
+                throw new RangeError('the entry is not one of this unit');
+            return place;
+        },
+    };
+}
+/** Drop-ins are read in the order of their file names, whichever folder they are in. */
+function isReadBefore(one, other) {
+    return fileName(one) < fileName(other);
+}
+const fileName = (path) => path.slice(path.lastIndexOf('/') + 1);
+
+;// CONCATENATED MODULE: ./src/plan/worker-unit.js
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * Rewrites a worker's unit, keeping its comments, its order and whatever is not ours to set.
+ *
+ * @throws ConfigError when the unit can't be read, or a drop-in contradicts
+ */
+function rewriteWorkerUnit(source, desired, context) {
+    const fragment = stackUnit([source]);
+    const edit = editUnit(fragment, source, desired, context);
+    checkDropIns(source.dropIns, source.path, edit.settings, desired);
+    const text = edit.after.print();
+    const effective = stackUnit([{ path: source.path, text }, ...source.dropIns]);
+    const before = readLine(fragment, source.path);
+    return {
+        text,
+        dropIn: null,
+        ...describeEdit(source, edit, presentUnit(source), effective, desired, context),
+        changes: [
+            ...listChanges(fragment.file, edit.after, describeCall(before, edit.line)),
+            ...source.own.map(({ path }) => `${path} no longer needed`),
+        ],
+    };
+}
+/**
+ * Leaves the unit file alone and says the same in a drop-in, which holds what the unit and the
+ * drop-ins that are read before it don't.
+ *
+ * @throws ConfigError when the unit can't be read, or a drop-in that is read later contradicts
+ */
+function extendWorkerUnit(source, desired, context) {
+    let refusal;
+    for (const path of source.ownPaths) {
+        try {
+            return extendBy(path, source, desired, context);
+        }
+        catch (error) {
+            if (!(error instanceof ConfigError))
+                throw error;
+            // The next name is read later, so that fewer drop-ins can contradict.
+            refusal = error;
+        }
+    }
+    throw refusal;
+}
+function extendBy(path, source, desired, context) {
+    const earlier = source.dropIns.filter((dropIn) => isReadBefore(dropIn.path, path));
+    const later = source.dropIns.filter((dropIn) => !isReadBefore(dropIn.path, path));
+    const base = stackUnit([source, ...earlier]);
+    const edit = editUnit(base, source, desired, context);
+    checkDropIns(later, path, edit.settings, desired);
+    const text = renderDropIn(base.file, edit.after, edit.settings);
+    const dropIn = text === null ? null : { path, text };
+    const effective = stackUnit([source, ...earlier, ...(dropIn ? [dropIn] : []), ...later]);
+    const present = presentUnit(source);
+    return {
+        text: source.text,
+        dropIn,
+        ...describeEdit(source, edit, present, effective, desired, context),
+        changes: listChanges(present.file, effective.file, describeCall(readIfThere(present, source.path) ?? edit.line, edit.line)),
+    };
+}
+/** The unit with every drop-in that is there now. */
+function presentUnit(source) {
+    const dropIns = [...source.dropIns];
+    for (const part of source.own) {
+        const at = dropIns.findIndex(({ path }) => isReadBefore(part.path, path));
+        dropIns.splice(at === -1 ? dropIns.length : at, 0, part);
+    }
+    return stackUnit([source, ...dropIns]);
+}
+/** What is in force now may be broken; it is only compared. */
+function readIfThere(unit, path) {
+    try {
+        return readLine(unit, path);
+    }
+    catch (error) {
+        if (error instanceof ConfigError)
+            return null;
+        throw error;
+    }
+}
+const readLine = ({ file, whereOf }, path) => readWorkerLine(file, path, whereOf);
+function editUnit(before, source, desired, context) {
+    readLine(before, source.path);
+    // What the drop-ins say decides, too: of which Type= it is, and whether /tmp is shared.
+    const whole = stackUnit([source, ...source.dropIns]).file;
+    const settings = listSettings(whole, desired, context.swapActive);
+    const sharedTmp = sharesTmp(whole, desired);
+    let after = editExecStart(before.file, source.path, desired);
+    after = removeKillers(after);
+    after = orderAfterRedis(after);
+    for (const setting of settings)
+        after = applySetting(after, setting);
+    after = addPythonPath(after, desired.supportDirectory);
+    const line = readWorkerLine(after, source.path);
+    if (desired.hardening === 'standard') {
+        const paths = writablePaths(line, source.workingDirectory, sharedTmp, desired);
+        after = addReadWritePaths(after, paths);
+    }
+    return { after, line, settings, sharedTmp };
+}
+function describeEdit(source, { settings, sharedTmp }, present, effective, desired, context) {
+    const { file } = effective;
+    const line = readLine(effective, source.path);
+    const span = (key) => spanOrNever(file.value('Service', key));
+    return {
+        line,
+        properties: listProperties(file, settings, desired),
+        findings: [
+            ...describeFaults(present, effective, source.path, context),
+            ...describePool(line, desired),
+            ...describeSwap(desired, context.swapActive),
+            ...describeHardening(desired, sharedTmp),
+        ],
+        installable: file.hasSection('Install'),
+        startMicroseconds: span('TimeoutStartSec') ?? microseconds(desired.startTimeoutSeconds),
+        stopMicroseconds: span('TimeoutStopSec') ?? microseconds(desired.longestTaskSeconds + stopMarginSeconds),
     };
 }
 /** New lines stand below their kin. */
@@ -81997,14 +83817,16 @@ function editExecStart(file, path, desired) {
         edit((line) => setQueues(line, queues));
     edit((line) => addInclude(line, supportModule.name));
     edit((line) => extendEnv(line, desired.supportDirectory));
+    edit(becomeWorker);
     return edited;
 }
-/** `env PYTHONPATH=… celery` beats Environment=. */
+/** `env PYTHONPATH=… celery` beats Environment=, and so does a shell's own. */
 function extendEnv(line, directory) {
-    return line.words
-        .slice(0, line.call.wrapper.length)
+    return line.assignments
         .filter(({ text }) => text.startsWith(pythonPathIs) && !holds(text, directory))
-        .map(({ text, start, end }) => ({ start, end, text: quoteWord(worker_unit_extend(text, directory)) }));
+        .map(({ text, start, end }) => line.shell === 'none'
+        ? { start, end, text: quoteWord(worker_unit_extend(text, directory)) }
+        : { start: end, end, text: worker_unit_extend('', directory) });
 }
 const pythonPathIs = 'PYTHONPATH=';
 /** In a unit file `%` is written twice; the directory may hold one. */
@@ -82049,15 +83871,16 @@ function orderAfterRedis(file) {
     }
     return file;
 }
-function checkDropIns(source, settings, desired) {
-    for (const { path, text } of source.dropIns) {
+/** @param beaten what the drop-ins are read after */
+function checkDropIns(dropIns, beaten, settings, desired) {
+    for (const { path, text } of dropIns) {
         const file = parseUnitFile(text);
         const refuse = (entry, expected) => {
-            throw new ConfigError('input unit', `${path}:${file.lineOf(entry)} sets ${entry.key}=${entry.value}, which beats ${source.path}`, `${expected}; then run \`systemctl daemon-reload\``);
+            throw new ConfigError('input unit', `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which beats ${beaten}`, `${expected}; then run \`systemctl daemon-reload\``);
         };
         const [exec] = file.assignments('Service', 'ExecStart');
         if (exec)
-            refuse(exec, `ExecStart= in ${source.path} only: remove it from ${path}`);
+            refuse(exec, `ExecStart= in ${beaten} only: remove it from ${path}`);
         for (const { section, key, value, accepts, others } of settings) {
             const spellings = [[section, key], ...others];
             for (const [otherSection, other] of spellings) {
@@ -82071,6 +83894,10 @@ function checkDropIns(source, settings, desired) {
         if (both)
             refuse(both, 'TimeoutStartSec= and TimeoutStopSec= instead of it');
         checkDropInPath(file, path, desired.supportDirectory, refuse);
+        const paths = file.assignments('Service', 'ReadWritePaths').find(({ value }) => value === '');
+        if (paths && desired.hardening === 'standard') {
+            refuse(paths, `no empty ReadWritePaths= in ${path}: it takes the worker's own paths away`);
+        }
     }
 }
 function checkDropInPath(file, path, directory, refuse) {
@@ -82084,21 +83911,17 @@ function checkDropInPath(file, path, directory, refuse) {
         refuse(reset, `no empty Environment= in ${path}: it takes PYTHONPATH away`);
     }
 }
-/** Drop-ins come after the file, and each beats those before it. */
-function lastValue(file, source, section, key) {
-    return source.dropIns.reduce((value, { text }) => {
-        const dropIn = parseUnitFile(text);
-        return dropIn.assignments(section, key).length > 0 ? dropIn.value(section, key) : value;
-    }, file.value(section, key));
-}
-function listProperties(file, source, settings) {
+function listProperties(file, settings, { hardening }) {
     const properties = { KillSignal: '15' };
     for (const { section, key, property } of settings) {
         if (property === null)
             continue;
         const [name, print] = property;
-        properties[name] = print(lastValue(file, source, section, key));
+        properties[name] = print(file.value(section, key));
     }
+    const paths = hardening === 'off' ? null : printPaths(readWritePathsOf(file));
+    if (paths !== null)
+        properties.ReadWritePaths = paths;
     return properties;
 }
 /** What differs between two texts, setting by setting, in the words of the file. */
@@ -82121,15 +83944,18 @@ function listChanges(before, after, call) {
         if (key.startsWith('Exec')) {
             const kept = after.values(section, key);
             const gone = before.values(section, key).filter((value) => !kept.includes(value));
-            return gone.map((value) => `${key}=${value} removed`);
+            return gone.map((value) => `${redact(`${key}=${value}`)} removed`);
         }
         if (is === '')
             return [`${key} removed`];
-        if (key === 'Environment' || key === 'After') {
-            const added = (splitWords(is) ?? []).filter(({ text }) => !was.includes(text));
-            return [`${key} with ${added.map(({ text }) => text).join(' ')}`];
+        if (['Environment', 'After', 'ReadWritePaths'].includes(key)) {
+            const known = (splitWords(was) ?? []).map(({ text }) => text);
+            const added = (splitWords(is) ?? []).filter(({ text }) => !known.includes(text));
+            const shown = added.map(({ text }) => redact(text)).join(' ');
+            return [shown === '' ? `${key} with less` : `${key} with ${shown}`];
         }
-        return [`${key} ${was === '' ? 'unset' : was} → ${is}`];
+        const [last, next] = [before.value(section, key), after.value(section, key)];
+        return last === next ? [] : [`${key} ${last ?? 'unset'} → ${next}`];
     });
 }
 function describeCall(before, after) {
@@ -82141,29 +83967,35 @@ function describeCall(before, after) {
         ...(named(was) === named(is) ? [] : [`concurrency ${named(was)} → ${named(is)}`]),
         ...(lists(was) === lists(is) ? [] : [`queues ${lists(was)} → ${lists(is)}`]),
         ...added.map((module) => `${module} loaded`),
+        ...(before.shell === 'waits' && after.shell === 'becomes' ? ['exec before celery'] : []),
     ];
 }
-function describeFaults(source, before, after, context) {
-    const still = findUnitFaults(after, context);
-    const own = findUnitFaults(before, context).map(({ rule, seen, line }) => {
-        const mended = !still.some((fault) => fault.rule.id === rule.id && fault.seen === seen);
-        return {
-            level: mended ? 'notice' : 'warning',
-            message: mended
-                ? `${rule.title} (${seen}): ${rule.why}. The new unit mends it`
-                : `${rule.title} (${seen}): ${rule.why}. Not mended here: ${rule.fix}`,
-            where: line === null ? source.path : `${source.path}:${line}`,
-        };
-    });
-    const inDropIns = source.dropIns.flatMap(({ path, text }) => findUnitFaults(parseUnitFile(text), context)
-        .filter(({ rule }) => ['shell-syntax', 'kill-by-name'].includes(rule.id))
-        .map(({ rule, seen, line }) => ({
-        level: 'warning',
-        message: `${rule.title} (${seen}): ${rule.why}. Not mended in a drop-in: ${rule.fix}`,
-        where: `${path}:${line ?? 1}`,
-    })));
-    return [...own, ...inDropIns];
+/** What is wrong with the unit as it is, and what still is, or newly is, with the new one. */
+function describeFaults(before, after, path, context) {
+    const was = findUnitFaults(before.file, context);
+    const still = findUnitFaults(after.file, context);
+    const isSame = (one) => (other) => one.rule.id === other.rule.id && one.seen === other.seen;
+    const added = still.filter((fault) => !was.some(isSame(fault)));
+    const place = (fault) => fault.entry === null ? path : before.whereOf(fault.entry);
+    return [
+        ...was.flatMap((fault) => {
+            const { rule } = fault;
+            if (still.some(isSame(fault))) {
+                return [describeFault(fault, 'warning', `Not mended here: ${rule.fix}`, place(fault))];
+            }
+            // Changed, and as wrong as before: what it is now is said below.
+            if (added.some((other) => other.rule.id === rule.id))
+                return [];
+            return [describeFault(fault, 'notice', 'The new unit mends it', place(fault))];
+        }),
+        ...added.map((fault) => describeFault(fault, 'warning', `So it is with the new unit: ${fault.rule.fix}`, path)),
+    ];
 }
+const describeFault = ({ rule, seen }, level, mending, where) => ({
+    level,
+    message: `${rule.title} (${seen}): ${rule.why}. ${mending}. See ${rulePage(rule)}`,
+    where,
+});
 function describePool(line, desired) {
     const { pool } = line.call;
     if (desired.concurrency === null || pool === 'prefork' || pool === 'processes')
@@ -82216,68 +84048,102 @@ function appOf(line) {
 
 
 
+
+
+
+
+
 /** What must be known of the host before its worker can be planned. */
 function deployWorkerQuery(desired) {
     return {
         host: {},
-        unit: { name: desired.unit },
+        unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
         workers: {},
         swap: { path: '/swapfile' },
         code: { unit: desired.unit },
-        files: { paths: [supportPath(desired)] },
+        files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
         transactions: { unit: desired.unit },
+        release: releaseQuery(desired),
+    };
+}
+function releaseQuery({ unit, release }) {
+    const from = release?.from;
+    return {
+        unit,
+        source: from?.source ?? 'none',
+        checkout: from?.source === 'git' ? from.checkout : null,
+        deployTo: from?.source === 'upload' ? from.deployTo : null,
     };
 }
 /**
  * What brings the host to this worker: the app tried and the unit checked before anything changes,
  * the new definition in force before the old worker is stopped (so that its tasks may end), strays
- * ended while nothing consumes, a start, and the proof.
+ * ended while nothing consumes, a start, and the proof. New code is prepared before all that, and put
+ * in place right before the stop: until then the old worker may import from what is there.
  *
+ * @param offer what the run brings of the code; `null`: nothing
  * @throws ConfigError when the unit can't be read or must not be edited, or the wishes contradict
  */
-function planDeployWorker(facts, desired) {
+function planDeployWorker(facts, desired, offer = null) {
     checkDesired(desired);
-    const source = readSource(facts.unit, desired);
+    const source = readSource(facts, desired);
     const swapActive = facts.swap.active.length > 0 || facts.host.memory.swapTotalBytes > 0;
-    const unit = rewriteWorkerUnit(source, desired, {
-        swapActive,
-        longestTaskSeconds: desired.longestTaskSeconds,
-    });
+    const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
+    const unit = change(source, desired, unitContext(facts, swapActive, desired));
     const app = requireApp(unit.line, source.path, desired);
+    const workingDirectory = unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
     const strays = findStrays(facts.workers, {
         unit: desired.unit,
         controlGroup: facts.unit.properties.ControlGroup ?? '',
         app,
-        workingDirectory: unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '',
+        workingDirectory,
+    });
+    const code = planRelease(facts.release, desired.release, offer, {
+        unit: desired.unit,
+        workingDirectory,
+        interpreter: interpreterFor(unit.line, facts.unit),
     });
     const known = knownProperties(unit, facts.unit);
-    const install = planInstall(source, unit, facts.unit, desired);
+    const install = planInstall(source, unit, facts, desired);
     const support = planSupport(facts.files[supportPath(desired)], desired);
     const enable = planEnable(facts.unit, unit, desired);
-    const reasons = listRestartReasons(facts, desired, unit, known, support !== null);
+    const reasons = listRestartReasons(facts, desired, unit, known, {
+        unit: install?.rewritten ?? false,
+        support: support !== null,
+        release: code,
+    });
     const endings = endStrays(strays.strays, desired.strays.graceSeconds);
     const restart = reasons.length > 0;
+    const trial = tryApp(unit, facts.unit, app, desired, code.trial);
     const operations = [];
     if (restart) {
-        operations.push(tryApp(unit, facts.unit, app, desired));
+        if (code.trial.when === 'first')
+            operations.push(trial);
         if (install?.rewritten)
-            operations.push(verifyUnit(unit, desired));
-        operations.push(guardUnit(desired));
+            operations.push(verifyUnit(source, unit, desired));
+        // Undone last, so that the worker comes back to the code and the dependencies that it had.
+        operations.push(guardUnit(desired), ...code.prepare);
+        if (code.trial.when === 'prepared')
+            operations.push(trial);
         if (support)
             operations.push(support);
         if (install)
-            operations.push(install.operation);
+            operations.push(...install.operations);
     }
     if (enable)
         operations.push(enable);
+    operations.push(...code.inPlace);
+    if (code.trial.when === 'in-place')
+        operations.push(trial);
     if (restart && !isAtRest(facts.unit))
         operations.push(stopUnit(unit, reasons, desired));
-    operations.push(...endings);
+    operations.push(...endings, ...code.swap);
     if (restart)
         operations.push(startUnit(unit, reasons, desired));
     if (restart || endings.length > 0) {
         operations.push(proveUnit(unit, known, facts, desired));
     }
+    operations.push(...code.finish);
     return {
         operations,
         satisfied: describeSatisfied({
@@ -82289,12 +84155,15 @@ function planDeployWorker(facts, desired) {
             enable,
             restart,
             strays,
-        }),
+        }).concat(code.satisfied),
         findings: [
+            ...describeMode(source, desired),
             ...unit.findings,
-            ...describeMemory(facts, desired, unit),
+            ...code.findings,
+            ...describeMemory(facts, desired),
             ...describeLeftAlone(strays),
             ...describeHost(facts, desired, unit),
+            ...describePast(facts.transactions),
         ],
     };
 }
@@ -82312,16 +84181,19 @@ function checkDesired(desired) {
         throw new ConfigError('input memory-high', `${formatBytes(memoryHighBytes)} is not below memory-max (${formatBytes(memoryMaxBytes)})`, `less than ${formatBytes(memoryMaxBytes)}, or \`off\``);
     }
 }
+/** What install-unit leaves until the start, and an interrupted run for the next one to undo. */
+const heldLimits = '/zzz-celeriac-until-start.conf';
 const administrators = '/etc/systemd/system';
 const vendors = ['/lib/systemd/system', '/usr/lib/systemd/system', '/usr/local/lib/systemd/system'];
-function readSource(unit, desired) {
+function readSource(facts, desired) {
+    const { unit } = facts;
     const { fragment, fragmentPath: path } = unit;
     const refuse = (problem, expected) => {
         throw new ConfigError('input unit', problem, expected);
     };
     const name = desired.unit;
-    if (name.includes('@')) {
-        return refuse(`${name} is an instance of a template, which other instances share`, 'a unit of its own, such as celery-worker.service');
+    if (name.includes('@.')) {
+        return refuse(`${name} is a template, and nothing runs by that name`, `one of its instances, such as ${name.replace('@.', '@1.')}`);
     }
     const masked = fragment.kind === 'symlink' && fragment.target === '/dev/null';
     if (masked || unit.loadState === 'masked') {
@@ -82338,20 +84210,59 @@ function readSource(unit, desired) {
     }
     const at = path.lastIndexOf('/');
     const [folder, file] = [path.slice(0, at), path.slice(at + 1)];
-    if (file !== name) {
+    // Every instance shares its template: each is changed by a drop-in of its own.
+    const isInstance = file === name.replace(/@.*(?=\.service$)/, '@') && file !== name;
+    if (file !== name && !isInstance) {
         return refuse(`${name} is another name of ${file}`, file);
     }
+    const mode = isInstance ? 'drop-in' : desired.unitMode;
     const isVendors = vendors.includes(folder);
-    if (folder !== administrators && !isVendors) {
-        return refuse(`${path} is generated or linked from elsewhere`, `a unit file in ${administrators} or ${vendors.join(', ')}`);
+    if (mode === 'rewrite' && folder !== administrators && !isVendors) {
+        return refuse(`${path} is generated or linked from elsewhere`, `a unit file in ${administrators} or ${vendors.join(', ')}, or \`unit-mode: drop-in\``);
     }
+    const ownPaths = ownDropIns(name);
     return {
+        mode,
         path,
         text: fragment.text,
-        dropIns: unit.dropIns,
+        dropIns: unit.dropIns.filter(({ path: other }) => !ownPaths.includes(other) && !other.endsWith(heldLimits)),
+        own: ownPaths.flatMap((one) => {
+            const found = facts.files[one];
+            if (found === undefined || found.kind === 'absent')
+                return [];
+            if (found.kind !== 'file' || found.text === null) {
+                return refuse(`${one} is not a regular text file`, 'no such file: Celeriac writes it');
+            }
+            return [{ path: one, text: found.text }];
+        }),
+        ownPaths,
+        workingDirectory: unit.properties.WorkingDirectory ?? '',
         target: `${administrators}/${name}`,
         expects: isVendors ? null : fragment.sha256,
     };
+}
+/** What the rules for units must know of the host. */
+function unitContext({ host, unit }, swapActive, desired) {
+    const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
+    const children = unit.processes.filter(({ pid }) => pid !== unit.mainPid);
+    const largest = Math.max(0, ...children.map(({ residentBytes }) => residentBytes));
+    return {
+        swapActive,
+        longestTaskSeconds: desired.longestTaskSeconds,
+        cpus: host.cpus,
+        hostMemoryBytes: host.memory.totalBytes,
+        processes: main ? { mainBytes: main.residentBytes, childBytes: bytes(largest) } : null,
+    };
+}
+function describeMode(source, desired) {
+    if (source.mode === desired.unitMode)
+        return [];
+    return [
+        {
+            level: 'notice',
+            message: `${desired.unit} is an instance of ${source.path}, which other instances share: it is changed by a drop-in of its own`,
+        },
+    ];
 }
 function requireApp(line, path, desired) {
     const app = appOf(line) ?? desired.app;
@@ -82366,30 +84277,82 @@ function requireApp(line, path, desired) {
 function knownProperties(unit, fact) {
     return Object.fromEntries(Object.entries(unit.properties).filter(([name]) => name in fact.properties));
 }
-function planInstall(source, unit, fact, desired) {
-    const rewritten = unit.text !== source.text;
-    if (!rewritten && !fact.needDaemonReload)
+function planInstall(source, unit, { unit: fact, files }, desired) {
+    const removed = source.own
+        .filter(({ path }) => path !== unit.dropIn?.path)
+        .map((part) => removeDropIn(part, files[part.path], source));
+    const written = planText(source, unit, files, desired);
+    if (written)
+        return { rewritten: true, operations: [...removed, written] };
+    const rewritten = removed.length > 0;
+    const unread = unit.dropIn !== null && !fact.dropIns.some(({ path }) => path === unit.dropIn?.path);
+    if (!rewritten && !fact.needDaemonReload && !unread)
         return null;
-    const path = rewritten ? source.target : source.path;
-    const copied = rewritten && source.target !== source.path;
+    // What is not rewritten is only read again.
+    const { path, text, file } = unread && unit.dropIn
+        ? { ...unit.dropIn, file: files[unit.dropIn.path] }
+        : { path: source.path, text: source.text, file: fact.fragment };
+    const install = {
+        op: 'install-unit',
+        unit: desired.unit,
+        path,
+        text,
+        expects: fileHash(file),
+        title: `have systemd read ${path} again`,
+        why: rewritten ? 'a drop-in of it is gone' : 'it changed after systemd read it',
+    };
+    return { rewritten, operations: [...removed, install] };
+}
+/** The text that has to be written: of the unit file, or of the drop-in. */
+function planText(source, unit, files, desired) {
+    const why = unit.changes.join(', ') || 'its text is of another version';
+    if (unit.dropIn !== null) {
+        const { path, text } = unit.dropIn;
+        const before = source.own.find((part) => part.path === path)?.text ?? null;
+        if (before === text)
+            return null;
+        return {
+            op: 'install-unit',
+            unit: desired.unit,
+            path,
+            text,
+            expects: fileHash(files[path]),
+            title: `install ${path}`,
+            why,
+            diff: unitDiff(path, before, text),
+        };
+    }
+    if (unit.text === source.text)
+        return null;
+    const copied = source.target !== source.path;
     const place = copied
         ? ` (a copy of ${source.path}, which packages may overwrite, and which this one beats)`
         : '';
     return {
-        rewritten,
-        operation: {
-            op: 'install-unit',
-            unit: desired.unit,
-            path,
-            text: unit.text,
-            expects: rewritten ? source.expects : fileHash(fact.fragment),
-            title: rewritten ? `install ${path}` : `have systemd read ${path} again`,
-            why: rewritten ? unit.changes.join(', ') + place : 'it changed after systemd read it',
-            ...(rewritten ? { diff: unifiedDiff(path, source.text, unit.text) } : {}),
-        },
+        op: 'install-unit',
+        unit: desired.unit,
+        path: source.target,
+        text: unit.text,
+        expects: source.expects,
+        title: `install ${source.target}`,
+        why: why + place,
+        diff: unitDiff(source.target, source.text, unit.text),
     };
 }
-const fileHash = (file) => (file.kind === 'file' ? file.sha256 : null);
+function removeDropIn(part, file, source) {
+    return {
+        op: 'remove-file',
+        path: part.path,
+        expects: fileHash(file) ?? sha256Text(''),
+        title: `remove ${part.path}`,
+        why: source.mode === 'rewrite'
+            ? `what it says is written into ${source.target}`
+            : 'the unit needs no drop-in by this name',
+        diff: unitDiff(part.path, part.text, null),
+    };
+}
+const unitDiff = (path, before, after) => unifiedDiff(path, before && redactUnit(before), after && redactUnit(after));
+const fileHash = (file) => file?.kind === 'file' ? file.sha256 : null;
 function planSupport(file = { kind: 'absent' }, desired) {
     const path = supportPath(desired);
     const { text } = desired.supportModule;
@@ -82427,14 +84390,14 @@ function planEnable(fact, unit, desired) {
 function isAtRest(unit) {
     return ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
 }
-function listRestartReasons(facts, desired, unit, known, supportChanges) {
+function listRestartReasons(facts, desired, unit, known, changes) {
     const { unit: fact, code } = facts;
     const reasons = [];
     if (fact.activeState !== 'active') {
         const { activeState, subState } = fact;
         reasons.push(`it is ${activeState}${activeState === subState ? '' : ` (${subState})`}`);
     }
-    if (unit.changes.length > 0 || unit.text !== textOf(fact))
+    if (changes.unit)
         reasons.push('its unit changes');
     else if (fact.needDaemonReload)
         reasons.push('systemd has not read its unit as it is now');
@@ -82445,8 +84408,9 @@ function listRestartReasons(facts, desired, unit, known, supportChanges) {
         reasons.push(...differing);
         reasons.push(...whyRunningDiffers(fact, unit.line));
     }
-    if (supportChanges)
+    if (changes.support)
         reasons.push('its support module changes');
+    reasons.push(...changes.release.reasons);
     const { newest } = code;
     if (newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince) {
         reasons.push(`${newest.path} is newer than the worker`);
@@ -82455,7 +84419,6 @@ function listRestartReasons(facts, desired, unit, known, supportChanges) {
         reasons.push('it is asked for');
     return reasons;
 }
-const textOf = (unit) => unit.fragment.kind === 'file' ? unit.fragment.text : null;
 /** The worker may be older than its unit: then its own arguments tell. */
 function whyRunningDiffers(fact, line) {
     const main = fact.processes.find(({ pid }) => pid === fact.mainPid);
@@ -82477,7 +84440,8 @@ function whyRunningDiffers(fact, line) {
         reasons.push(`it runs without ${missing.join(', ')}`);
     return reasons;
 }
-function tryApp(unit, fact, app, desired) {
+function tryApp(unit, fact, app, desired, trial) {
+    const instead = trial.when === 'prepared' ? trial.instead : null;
     const { workingDirectory } = unit.line.call;
     return {
         op: 'try-app',
@@ -82488,8 +84452,9 @@ function tryApp(unit, fact, app, desired) {
             desired.supportDirectory,
             ...(workingDirectory !== null && !isExpanded(workingDirectory) ? [workingDirectory] : []),
         ],
+        ...(instead !== null && { instead }),
         timeoutSeconds: desired.startTimeoutSeconds,
-        title: `import ${app} as the worker would`,
+        title: `import ${app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
         why: 'an app that does not import must not cost the worker that runs',
     };
 }
@@ -82519,11 +84484,19 @@ function resolveProgram(name, fact) {
     const found = Object.entries(fact.programs).find(([path, { exists }]) => exists && path.endsWith(`/${name}`));
     return found?.[0] ?? `/usr/bin/${name}`;
 }
-function verifyUnit(unit, desired) {
+function verifyUnit(source, unit, desired) {
+    const names = (path) => path.slice(path.lastIndexOf('/') + 1);
+    const gone = source.own.filter(({ path }) => path !== unit.dropIn?.path);
+    // An empty one stands for a drop-in that goes.
+    const dropIns = [
+        ...gone.map(({ path }) => ({ name: names(path), text: '' })),
+        ...(unit.dropIn ? [{ name: names(unit.dropIn.path), text: unit.dropIn.text }] : []),
+    ];
     return {
         op: 'verify-unit',
         unit: desired.unit,
         text: unit.text,
+        ...(dropIns.length > 0 && { dropIns }),
         title: `have systemd check the new ${desired.unit}`,
         why: 'what it only warns of would not be in force',
     };
@@ -82544,10 +84517,10 @@ function stopUnit(unit, reasons, desired) {
         unit: desired.unit,
         timeoutSeconds: limit(unit.stopMicroseconds, desired.longestTaskSeconds + stopMarginSeconds),
         title: `stop ${desired.unit}`,
-        why: `${reasons.join(', ')}; running tasks have ${words(unit.stopMicroseconds)} to end`,
+        why: `${reasons.join(', ')}; running tasks have ${deploy_worker_words(unit.stopMicroseconds)} to end`,
     };
 }
-const words = (span) => Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'all the time they need';
+const deploy_worker_words = (span) => Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'all the time they need';
 function limit(waitedFor, otherwise) {
     const whole = Number.isFinite(waitedFor) ? Math.ceil(waitedFor / microseconds(1)) : otherwise;
     return seconds(whole + answerSeconds);
@@ -82571,6 +84544,7 @@ function proveUnit(unit, known, facts, desired) {
         children,
         minHealthySeconds: desired.minHealthySeconds,
         timeoutSeconds: desired.startTimeoutSeconds,
+        ...(desired.hardening !== 'off' && { exposure: { before: facts.unit.exposure ?? null } }),
         title: `prove that ${desired.unit} runs as asked`,
         why: `${processes}, no restart for ${desired.minHealthySeconds} s, and every limit in force`,
     };
@@ -82579,9 +84553,15 @@ function proveUnit(unit, known, facts, desired) {
 function describeSatisfied(planned) {
     const { facts, desired, unit, install, support, enable, restart, strays } = planned;
     const lines = [];
-    const { fragmentPath, unitFileState } = facts.unit;
-    if (!install)
-        lines.push(`unit: ${fragmentPath} as asked${describeLimits(unit)}`);
+    const { fragmentPath, unitFileState, exposure } = facts.unit;
+    if (!install) {
+        const by = unit.dropIn === null ? '' : ` with ${unit.dropIn.path}`;
+        lines.push(`unit: ${fragmentPath}${by} as asked${describeLimits(unit)}`);
+        if (desired.hardening !== 'off') {
+            const told = exposure == null ? '' : `, exposure ${exposure} (systemd-analyze security)`;
+            lines.push(`hardening: ${desired.hardening}${told}`);
+        }
+    }
     if (!support)
         lines.push(`support module: ${supportPath(desired)}`);
     if (!enable && unitFileState === 'enabled')
@@ -82607,29 +84587,18 @@ function describeLimits({ properties }) {
         shown.push(`watchdog ${watchdog}`);
     return shown.length === 0 ? '' : `: ${shown.join(', ')}`;
 }
-/** Whether the children, as large as they are now, fit below the limit. */
-function describeMemory(facts, desired, unit) {
+/** A limit above all there is. Whether the children fit below it is a rule for units. */
+function describeMemory(facts, desired) {
     const { memoryMaxBytes } = desired;
-    const children = countChildren(unit.line, facts.host.cpus);
-    const largest = Math.max(0, ...facts.unit.processes.map(({ residentBytes }) => residentBytes));
-    const findings = [];
-    if (memoryMaxBytes !== null && children !== null && largest > 0) {
-        const needed = bytes(largest * (children + 1));
-        if (needed > memoryMaxBytes) {
-            findings.push({
-                level: 'warning',
-                message: `${children + 1} processes of up to ${formatBytes(bytes(largest))}, as the largest is now, don't fit into MemoryMax ${formatBytes(memoryMaxBytes)}: lower concurrency or raise memory-max`,
-            });
-        }
-    }
     const { totalBytes } = facts.host.memory;
-    if (memoryMaxBytes !== null && memoryMaxBytes > totalBytes) {
-        findings.push({
+    if (memoryMaxBytes === null || memoryMaxBytes <= totalBytes)
+        return [];
+    return [
+        {
             level: 'warning',
             message: `memory-max ${formatBytes(memoryMaxBytes)} is more than the host has (${formatBytes(totalBytes)}): it will never limit anything`,
-        });
-    }
-    return findings;
+        },
+    ];
 }
 function describeHost(facts, desired, unit) {
     const findings = [];
@@ -82648,11 +84617,6 @@ function describeHost(facts, desired, unit) {
     }
     if (facts.code.truncated) {
         warn('there are too many files below WorkingDirectory= to look at them all: newer code may go unseen, `restart: always` is safe');
-    }
-    const newest = [...facts.transactions].sort((a, b) => a.startedAt - b.startedAt).at(-1);
-    if (newest?.state === 'open' || newest?.state === 'undo-failed') {
-        const how = newest.state === 'open' ? 'was never finished' : 'could not be undone';
-        warn(`the transaction ${newest.id} (${newest.action}, by ${newest.holder}) ${how}`);
     }
     return findings;
 }
@@ -82715,6 +84679,7 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 void runAction('deploy-worker', async (run) => {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
@@ -82724,9 +84689,12 @@ void runAction('deploy-worker', async (run) => {
             await rollBack(run, agent);
             return;
         }
-        const facts = await agent.look(deployWorkerQuery(desired));
-        const plan = planDeployWorker(facts, desired);
-        await run.carryOut(agent, plan, { subject: desired.unit, unit: desired.unit });
+        const facts = await run.look(agent, deployWorkerQuery(desired));
+        const code = await openRunCode(desired.release, facts.release);
+        const plan = planDeployWorker(facts, desired, code.offer);
+        const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
+        const { unit } = desired;
+        await run.carryOut(agent, plan, { subject: unit, unit, release, ...code.about });
     }
     catch (e_1) {
         env_1.error = e_1;
