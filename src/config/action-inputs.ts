@@ -6,6 +6,7 @@ import {
   jsonArrayInput,
   linesInput,
   listInput,
+  maybeDurationInput,
   maybeIntegerInput,
   maybePathInput,
   maybeSizeInput,
@@ -130,6 +131,18 @@ export const deployWorkerInputs = {
       'How long your longest task may run. A stop waits that long, and a minute more, before it kills.',
     fallback: '15m',
   }),
+  'drain-timeout': maybeDurationInput({
+    description:
+      'How long the worker, which takes no more tasks then, may take to end those that it has. `longest-task` when left out.',
+  }),
+  'drain-policy': choiceInput(
+    {
+      description:
+        'When that time is up: `proceed` to the stop, which gives running tasks `longest-task` once more; `abort`, so that the old worker serves on; or `wait` on as long as tasks end.',
+      fallback: 'proceed',
+    },
+    ['proceed', 'abort', 'wait'],
+  ),
   watchdog: optionalDurationInput({
     description: 'Restart the worker when its main process is silent for this long, or `off`.',
     fallback: '5m',

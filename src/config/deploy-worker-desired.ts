@@ -14,6 +14,11 @@ export interface DeployWorkerDesired {
   readonly memoryHighBytes: Bytes | null;
   /** A stop waits that long, and a minute more. */
   readonly longestTaskSeconds: Seconds;
+  /** How long the tasks of the worker are waited for, and what then: see `DrainWorker`. */
+  readonly drain: {
+    readonly timeoutSeconds: Seconds;
+    readonly policy: 'proceed' | 'abort' | 'wait';
+  };
   /** `null`: no watchdog. */
   readonly watchdogSec: Seconds | null;
   readonly restartSec: Seconds;

@@ -18,6 +18,10 @@ export function deployWorkerDesired(
     memoryMaxBytes: inputs['memory-max'] === 'off' ? null : inputs['memory-max'],
     memoryHighBytes: inputs['memory-high'] === 'off' ? null : inputs['memory-high'],
     longestTaskSeconds: inputs['longest-task'],
+    drain: {
+      timeoutSeconds: inputs['drain-timeout'].seconds ?? inputs['longest-task'],
+      policy: inputs['drain-policy'],
+    },
     watchdogSec: watchdog === 0 ? null : watchdog,
     restartSec: inputs['restart-delay'],
     startLimitBurst: inputs['start-limit-burst'],

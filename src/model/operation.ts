@@ -17,6 +17,7 @@ export type Operation =
   | GuardUnit
   | InstallUnit
   | EnableUnit
+  | DrainWorker
   | StopUnit
   | EndProcess
   | StartUnit
@@ -126,6 +127,30 @@ export interface InstallUnit extends Described {
 export interface EnableUnit extends Described {
   readonly op: 'enable-unit';
   readonly unit: string;
+}
+
+/** A process of the app's own: its interpreter, its user and directory, its Celery. */
+interface ByTheApp {
+  readonly unit: string;
+  /** The interpreter and its leading arguments, e.g. `['/usr/bin/python3']`. */
+  readonly interpreter: readonly string[];
+  /** The value of `-A`. */
+  readonly app: string;
+  /** Directories put before the module search path. */
+  readonly pythonPath: readonly string[];
+}
+
+/**
+ * Has this worker, and no other on its broker, take no more tasks; waits for those that it has. A
+ * worker that does not answer is left to the stop, which is warm as well.
+ */
+export interface DrainWorker extends Described, ByTheApp {
+  readonly op: 'drain-worker';
+  readonly timeoutSeconds: Seconds;
+  /** When the time is up: go on to the stop, fail, or go on waiting while tasks end. */
+  readonly policy: 'proceed' | 'abort' | 'wait';
+  /** With `wait`: fail once no task has ended for so long. */
+  readonly stuckSeconds: Seconds;
 }
 
 /** Stops the unit and waits until its cgroup is empty. */

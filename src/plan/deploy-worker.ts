@@ -2,7 +2,7 @@ import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 
 import { ConfigError } from '../model/errors.ts';
 import type { FactsFor, FileFact, UnitFact } from '../model/facts.ts';
-import type { Finding, Operation, Plan } from '../model/operation.ts';
+import type { Finding, Operation, Plan, TryApp } from '../model/operation.ts';
 import { bytes, type Seconds, type Sha256, seconds } from '../model/units.ts';
 import { formatBytes, formatDuration } from '../report/quantities.ts';
 import { findCeleryCall } from '../systemd/celery-call.ts';
@@ -84,6 +84,9 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
     if (install) operations.push(install.operation);
   }
   if (enable) operations.push(enable);
+  if (restart && facts.unit.activeState === 'active') {
+    operations.push(drainWorker(unit, facts.unit, app, desired));
+  }
   if (restart && !isAtRest(facts.unit)) operations.push(stopUnit(unit, reasons, desired));
   operations.push(...endings);
   if (restart) operations.push(startUnit(unit, reasons, desired));
@@ -360,15 +363,15 @@ function whyRunningDiffers(fact: UnitFact, line: WorkerLine): readonly string[] 
   return reasons;
 }
 
-function tryApp(
+/** What a process of the app's own is started with. */
+function byTheApp(
   unit: WorkerUnit,
   fact: UnitFact,
   app: string,
   desired: DeployWorkerDesired,
-): Operation {
+): Pick<TryApp, 'unit' | 'interpreter' | 'app' | 'pythonPath'> {
   const { workingDirectory } = unit.line.call;
   return {
-    op: 'try-app',
     unit: desired.unit,
     interpreter: interpreterFor(unit.line, fact),
     app,
@@ -376,6 +379,18 @@ function tryApp(
       desired.supportDirectory,
       ...(workingDirectory !== null && !isExpanded(workingDirectory) ? [workingDirectory] : []),
     ],
+  };
+}
+
+function tryApp(
+  unit: WorkerUnit,
+  fact: UnitFact,
+  app: string,
+  desired: DeployWorkerDesired,
+): Operation {
+  return {
+    op: 'try-app',
+    ...byTheApp(unit, fact, app, desired),
     timeoutSeconds: desired.startTimeoutSeconds,
     title: `import ${app} as the worker would`,
     why: 'an app that does not import must not cost the worker that runs',
@@ -433,6 +448,31 @@ function guardUnit(desired: DeployWorkerDesired): Operation {
     unit: desired.unit,
     title: `remember how ${desired.unit} runs now`,
     why: 'if a later step fails, it is brought back to that',
+  };
+}
+
+const whenTimeIsUp = {
+  proceed: 'then its stop waits for the rest',
+  abort: 'then the old worker serves on',
+  wait: 'and longer as long as tasks end',
+} as const;
+
+function drainWorker(
+  unit: WorkerUnit,
+  fact: UnitFact,
+  app: string,
+  desired: DeployWorkerDesired,
+): Operation {
+  const { timeoutSeconds, policy } = desired.drain;
+  const until = formatDuration(timeoutSeconds);
+  return {
+    op: 'drain-worker',
+    ...byTheApp(unit, fact, app, desired),
+    timeoutSeconds,
+    policy,
+    stuckSeconds: seconds(desired.longestTaskSeconds + stopMarginSeconds),
+    title: `drain ${desired.unit}`,
+    why: `its tasks have ${until} to end while it takes no more, ${whenTimeIsUp[policy]}`,
   };
 }
 

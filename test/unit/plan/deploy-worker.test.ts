@@ -25,6 +25,7 @@ const defaults: DeployWorkerDesired = {
   memoryMaxBytes: bytes(800 * MiB),
   memoryHighBytes: bytes(600 * MiB),
   longestTaskSeconds: seconds(900),
+  drain: { timeoutSeconds: seconds(900), policy: 'proceed' },
   watchdogSec: seconds(300),
   restartSec: seconds(10),
   startLimitBurst: 5,
