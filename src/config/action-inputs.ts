@@ -143,6 +143,28 @@ export const deployWorkerInputs = {
     },
     ['proceed', 'abort', 'wait'],
   ),
+  'orphaned-jobs': choiceInput(
+    {
+      description:
+        "What becomes of jobs that the stopped worker left `processing` though no message is left to do them: `leave`, `fail` with the reason, or `reset` to pending. For apps whose row carries its task's id until that task ends it.",
+      fallback: 'leave',
+    },
+    ['leave', 'fail', 'reset'],
+  ),
+  database,
+  'keep-backups': integerInput(
+    { description: 'With `orphaned-jobs`: backups of the database to keep.', fallback: '5' },
+    { min: 1, max: 100 },
+  ),
+  'busy-timeout': durationInput({
+    description: 'With `orphaned-jobs`: how long to wait while the database is locked.',
+    fallback: '10s',
+  }),
+  'restore-unacked': booleanInput({
+    description:
+      'Put messages that dead workers left unacked in Redis back into their queues, when no other worker uses that broker. They are only reported otherwise.',
+    fallback: 'false',
+  }),
   watchdog: optionalDurationInput({
     description: 'Restart the worker when its main process is silent for this long, or `off`.',
     fallback: '5m',

@@ -1,3 +1,4 @@
+import type { StoreMapping } from './job-store.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
 /**
@@ -19,6 +20,9 @@ export type Operation =
   | EnableUnit
   | DrainWorker
   | StopUnit
+  | SettleJobs
+  | RestoreUnacked
+  | FindUnacked
   | EndProcess
   | StartUnit
   | ProveUnit
@@ -158,6 +162,36 @@ export interface StopUnit extends Described {
   readonly op: 'stop-unit';
   readonly unit: string;
   readonly timeoutSeconds: Seconds;
+}
+
+/**
+ * Fails or resets the jobs that the stopped worker left "processing": with nothing in its cgroup,
+ * each is orphaned whose message is in no queue, not unacked, and held by no other worker. The
+ * host picks them, by the mapping given here: before the stop nobody can know them. They are
+ * changed as `repair-jobs` does it, after a backup.
+ */
+export interface SettleJobs extends Described, ByTheApp {
+  readonly op: 'settle-jobs';
+  readonly database: string;
+  readonly mapping: StoreMapping;
+  readonly action: 'fail' | 'reset';
+  /** Stands in the error column of the rows that are failed. */
+  readonly message: string;
+  readonly keepBackups: number;
+  readonly busyTimeoutSeconds: Seconds;
+}
+
+/**
+ * Messages that dead workers never acknowledged (Redis), back into their queues; none while another
+ * worker uses the broker.
+ */
+export interface RestoreUnacked extends Described, ByTheApp {
+  readonly op: 'restore-unacked';
+}
+
+/** Tells of such messages, and leaves them: Celery restores them when their time-out is over. */
+export interface FindUnacked extends Described, ByTheApp {
+  readonly op: 'find-unacked';
 }
 
 /** TERM, then KILL after the grace, to one process known by pid and start; never by name. */

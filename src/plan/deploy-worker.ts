@@ -2,13 +2,14 @@ import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 
 import { ConfigError } from '../model/errors.ts';
 import type { FactsFor, FileFact, UnitFact } from '../model/facts.ts';
-import type { Finding, Operation, Plan, TryApp } from '../model/operation.ts';
+import type { Finding, Operation, Plan } from '../model/operation.ts';
 import { bytes, type Seconds, type Sha256, seconds } from '../model/units.ts';
 import { formatBytes, formatDuration } from '../report/quantities.ts';
 import { findCeleryCall } from '../systemd/celery-call.ts';
 import { isExpanded, type WorkerLine } from '../systemd/exec-line.ts';
 import { interpreterOfCommand } from '../systemd/interpreter.ts';
 import { microseconds } from '../systemd/values.ts';
+import { type ByTheApp, planLeftovers } from './leftovers.ts';
 import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from './strays.ts';
 import { unifiedDiff } from './text-diff.ts';
 import {
@@ -27,6 +28,7 @@ export interface DeployWorkerQuery {
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
   readonly transactions: { readonly unit: string };
+  readonly stores: { readonly unit: string } | { readonly paths: readonly string[] };
 }
 
 export type DeployWorkerFacts = FactsFor<DeployWorkerQuery>;
@@ -41,7 +43,15 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired)] },
     transactions: { unit: desired.unit },
+    stores: storesQuery(desired),
   };
+}
+
+/** Only who wants jobs settled pays for looking for them. */
+function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
+  const { action, database } = orphanedJobs;
+  if (action === 'leave') return { paths: [] };
+  return database === null ? { unit } : { paths: [database] };
 }
 
 /**
@@ -75,9 +85,12 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
   const endings = endStrays(strays.strays, desired.strays.graceSeconds);
   const restart = reasons.length > 0;
 
+  const own = byTheApp(unit, facts.unit, app, desired);
+  const leftovers = planLeftovers(own, facts.stores, desired);
+
   const operations: Operation[] = [];
   if (restart) {
-    operations.push(tryApp(unit, facts.unit, app, desired));
+    operations.push(tryApp(own, desired));
     if (install?.rewritten) operations.push(verifyUnit(unit, desired));
     operations.push(guardUnit(desired));
     if (support) operations.push(support);
@@ -85,14 +98,17 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
   }
   if (enable) operations.push(enable);
   if (restart && facts.unit.activeState === 'active') {
-    operations.push(drainWorker(unit, facts.unit, app, desired));
+    operations.push(drainWorker(own, desired));
   }
   if (restart && !isAtRest(facts.unit)) operations.push(stopUnit(unit, reasons, desired));
   operations.push(...endings);
-  if (restart) operations.push(startUnit(unit, reasons, desired));
+  if (restart) {
+    operations.push(...leftovers.beforeStart, startUnit(unit, reasons, desired));
+  }
   if (restart || endings.length > 0) {
     operations.push(proveUnit(unit, known, facts, desired));
   }
+  if (restart) operations.push(...leftovers.afterProof);
   return {
     operations,
     satisfied: describeSatisfied({
@@ -109,6 +125,7 @@ export function planDeployWorker(facts: DeployWorkerFacts, desired: DeployWorker
       ...unit.findings,
       ...describeMemory(facts, desired, unit),
       ...describeLeftAlone(strays),
+      ...leftovers.findings,
       ...describeHost(facts, desired, unit),
     ],
   };
@@ -369,7 +386,7 @@ function byTheApp(
   fact: UnitFact,
   app: string,
   desired: DeployWorkerDesired,
-): Pick<TryApp, 'unit' | 'interpreter' | 'app' | 'pythonPath'> {
+): ByTheApp {
   const { workingDirectory } = unit.line.call;
   return {
     unit: desired.unit,
@@ -382,17 +399,12 @@ function byTheApp(
   };
 }
 
-function tryApp(
-  unit: WorkerUnit,
-  fact: UnitFact,
-  app: string,
-  desired: DeployWorkerDesired,
-): Operation {
+function tryApp(own: ByTheApp, desired: DeployWorkerDesired): Operation {
   return {
     op: 'try-app',
-    ...byTheApp(unit, fact, app, desired),
+    ...own,
     timeoutSeconds: desired.startTimeoutSeconds,
-    title: `import ${app} as the worker would`,
+    title: `import ${own.app} as the worker would`,
     why: 'an app that does not import must not cost the worker that runs',
   };
 }
@@ -457,17 +469,12 @@ const whenTimeIsUp = {
   wait: 'and longer as long as tasks end',
 } as const;
 
-function drainWorker(
-  unit: WorkerUnit,
-  fact: UnitFact,
-  app: string,
-  desired: DeployWorkerDesired,
-): Operation {
+function drainWorker(own: ByTheApp, desired: DeployWorkerDesired): Operation {
   const { timeoutSeconds, policy } = desired.drain;
   const until = formatDuration(timeoutSeconds);
   return {
     op: 'drain-worker',
-    ...byTheApp(unit, fact, app, desired),
+    ...own,
     timeoutSeconds,
     policy,
     stuckSeconds: seconds(desired.longestTaskSeconds + stopMarginSeconds),

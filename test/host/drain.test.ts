@@ -77,8 +77,7 @@ const drain = (
 
 const mainPid = (unit = UNIT) => hand.shell(`systemctl show -P MainPID ${unit}`);
 const waiting = async () => Number(await hand.shell('redis-cli llen celery'));
-const isCompleted = async (id: string) =>
-  (await readJob(hand.machine, id))?.status === 'completed';
+const isCompleted = async (id: string) => (await readJob(hand.machine, id))?.status === 'completed';
 const isStarted = async (id: string) => (await readJob(hand.machine, id)) !== undefined;
 /** Node → queues, as every worker on the broker tells them. */
 const consumed = async (): Promise<Record<string, readonly string[]>> => {
@@ -94,11 +93,17 @@ const consumed = async (): Promise<Record<string, readonly string[]>> => {
 describe('drain-worker', () => {
   test('ends every task that the worker has, and leaves the other worker alone', async () => {
     const others = await mainPid(OTHER);
-    const jobs = [12, 1, 1].map((each) => makeJob(each));
+    const jobs = [30, 1, 1].map((each) => makeJob(each));
     const [first] = jobs;
     await sendJobs(hand.machine, jobs);
     await waitUntil('the first is begun', () => isStarted(first?.id ?? ''));
+    console.log(
+      await hand.shell(
+        `redis-cli llen celery; redis-cli hlen unacked; cd ${BACKEND}; celery -A celery_app inspect -j reserved; celery -A celery_app inspect -j active; journalctl -u celery-worker -n 40 -o cat`,
+      ),
+    );
     const outcome = await hand.commit([guard, drain()]);
+    console.log(JSON.stringify(outcome), hand.notes);
     expect(messages(outcome)[1]).toMatch(
       /^celery-worker\.service takes no more tasks, and its 3 tasks ended within \d+ s$/,
     );
