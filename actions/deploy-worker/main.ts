@@ -6,7 +6,7 @@ import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
 
 void runAction('deploy-worker', async (run) => {
-  const desired = deployWorkerDesired(run.inputs, supportModuleText());
+  const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);
   await using agent = await run.openAgent();
   if (run.inputs['roll-back'] !== '') {
     await rollBack(run, agent);
