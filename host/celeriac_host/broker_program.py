@@ -131,14 +131,12 @@ class Drain:
         worker = find(self.control, self.request)
         # Nothing is cancelled before the agent has it on its disk.
         self.line.ask("found", {"node": worker.node, "queues": worker.queues})
-        cancelled_at = time.time()
         for queue in worker.queues:
             self.control.ask(worker.node, "cancel_consumer", queue=queue)
         self.begun = self.progressed = time.monotonic()
         end = self.wait(worker.node)
         return {
             "end": end,
-            "cancelledAt": cancelled_at,
             "left": [described(task) for task in self.tasks],
             "seen": len(self.known),
             "seconds": time.monotonic() - self.begun,

@@ -39,10 +39,14 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     if problem is not None:
         # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.
         line = f"{unit} is not drained: {problem}; its stop waits for its tasks all the same"
-        return line, {"drained": False, "cancelledAt": work.cancelled_at, "problem": problem}
+        return line, {"drained": False, "consumedUntil": work.consumed_until, "problem": problem}
     left, end = report["left"], report["end"]
     waited = f"{report['seconds']:.0f} s"
-    result = {"drained": end == "drained", "cancelledAt": report["cancelledAt"], "left": left}
+    result = {
+        "drained": end == "drained",
+        "consumedUntil": work.consumed_until,
+        "left": left,
+    }
     if end == "drained":
         count = report["seen"]
         ended = f"its {count} task{'' if count == 1 else 's'} ended" if count else "it had no task"
@@ -95,7 +99,8 @@ class _Drain:
         self.seen = units.show(host, args["unit"], PROPERTIES)
         self.stage = "starting its interpreter"
         self.report: dict[str, Any] | None = None
-        self.cancelled_at: float | None = None
+        # On the clock since boot, as systemd's own moments are.
+        self.consumed_until: float | None = None
 
     def run(self) -> dict[str, Any]:
         args, main = self.args, units.number(self.seen["MainPID"])
@@ -127,7 +132,7 @@ class _Drain:
         if "found" in message:
             found = message["found"]
             self.journal.keep("worker", {**found, "invocation": self.seen["InvocationID"]})
-            self.cancelled_at = time.time()
+            self.consumed_until = time.monotonic()
             return "go"
         if "waiting" in message:
             now = units.show(self.host, self.args["unit"], ["InvocationID"])
