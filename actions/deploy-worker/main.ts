@@ -2,11 +2,12 @@ import { openRunCode } from '../../src/action/offer-code.ts';
 import { rollBack } from '../../src/action/roll-back.ts';
 import { runAction } from '../../src/action/run.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
+import { tellRestart } from '../../src/action/tell-restart.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
 
 void runAction('deploy-worker', async (run) => {
-  const desired = deployWorkerDesired(run.inputs, supportModuleText());
+  const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);
   await using agent = await run.openAgent();
   if (run.inputs['roll-back'] !== '') {
     await rollBack(run, agent);
@@ -17,5 +18,6 @@ void runAction('deploy-worker', async (run) => {
   const plan = planDeployWorker(facts, desired, code.offer);
   const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
   const { unit } = desired;
-  await run.carryOut(agent, plan, { subject: unit, unit, release, ...code.about });
+  const about = { subject: unit, unit, release, tell: tellRestart };
+  await run.carryOut(agent, plan, { ...about, ...code.about });
 });

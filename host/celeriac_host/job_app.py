@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from typing import Any
 
-from celeriac_host import units
-from celeriac_host.job_lines import Ended, follow
+from celeriac_host import app_process, units
+from celeriac_host.job_lines import Ended
 from celeriac_host.system import System
 
 # Beyond the jobs' own time: importing the app, connecting, clearing up.
@@ -21,18 +19,13 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     state = seen.get("ActiveState", "unknown")
     if request["kind"] == "canary" and (state != "active" or not seen.get("InvocationID")):
         return failed(f"{request['unit']} is {state}: there is no worker that could answer")
-    where = units.context(host, request["unit"])
-    paths = [*request["pythonPath"], *filter(None, [where.environment.get("PYTHONPATH")])]
     listener = _Listener(host)
-    ended = follow(
+    ended = app_process.run(
         host,
-        [*request["interpreter"], "-c", program()],
+        "job_program",
+        {**request, "invocation": seen.get("InvocationID", "")},
         listener.take,
         timeout=request["timeoutSeconds"] + MARGIN_SECONDS,
-        whom=where.identity,
-        cwd=where.directory,
-        env={**where.environment, **({"PYTHONPATH": ":".join(paths)} if paths else {})},
-        payload=json.dumps({**request, "invocation": seen.get("InvocationID", "")}).encode(),
     )
     report = listener.report
     if report is None:
@@ -40,15 +33,6 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
         report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
     return report
-
-
-def program() -> str:
-    """The text that the app's interpreter runs."""
-    name = "celeriac_host.job_program"
-    spec = importlib.util.find_spec(name)
-    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]
-    assert isinstance(text, str)
-    return text
 
 
 def failed(problem: str) -> dict[str, Any]:
@@ -63,13 +47,7 @@ class _Listener:
         self.stage = "starting its interpreter"
         self.report: dict[str, Any] | None = None
 
-    def take(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(message, dict):
-            return
+    def take(self, message: dict[str, Any]) -> None:
         self.stage = message.get("stage", self.stage)
         self.report = message.get("report", self.report)
         if "note" in message:

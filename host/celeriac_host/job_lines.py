@@ -6,6 +6,7 @@ import os
 import selectors
 import subprocess
 import time
+from contextlib import suppress
 from typing import Callable, Mapping, NamedTuple, Sequence
 
 from celeriac_host.errors import OperationError
@@ -54,7 +55,7 @@ class _Lines:
 def follow(
     host: System,
     argv: Sequence[str],
-    on_line: Callable[[bytes], object],
+    on_line: Callable[[bytes], "bytes | None"],
     timeout: float,
     whom: Identity | None = None,
     env: Mapping[str, str | None] | None = None,
@@ -63,7 +64,8 @@ def follow(
 ) -> Ended:
     """Runs it in a session of its own, as `System.run` does; its group ends in every case.
 
-    Raises OperationError when it can't be started, RunnerGone.
+    What `on_line` returns is written to its stdin, which stays open for that. Raises OperationError
+    when it can't be started, RunnerGone.
     """
     try:
         process = subprocess.Popen(
@@ -79,7 +81,15 @@ def follow(
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OperationError(f"{argv[0]} could not be started: {reason}", ran=argv) from None
-    lines = _Lines(on_line)
+    answers = os.dup(process.stdin.fileno())  # type: ignore[union-attr]
+
+    def take_line(line: bytes) -> None:
+        answer = on_line(line)
+        if answer is not None:
+            with suppress(BrokenPipeError):
+                os.write(answers, answer)
+
+    lines = _Lines(take_line)
     err = bytearray()
 
     def take_out(pipe: object) -> bool:
@@ -116,5 +126,6 @@ def follow(
                         selector.unregister(key.fileobj)
         lines.end()
     finally:
+        os.close(answers)
         _end(process)
     return Ended(process.returncode, bytes(err).decode("utf-8", "replace"))

@@ -1,20 +1,16 @@
 """Sends jobs through an app's own Celery and waits for them.
 
-It is run by the app's interpreter, as the unit's user in its directory, not by the agent's: text
-for `python -c`, that imports nothing of ours. The request comes on stdin as JSON; JSON lines go
-out: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.
+It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). JSON lines
+go out: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.
 """
 
-import json
-import os
-import signal
 import socket
-import sys
 import time
 import uuid
 from importlib import import_module
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
-from urllib.parse import urlsplit
+from typing import Any, Dict, List, NamedTuple, Optional, Set
+
+from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
 
 NOTE_SECONDS = 3.0
 POLL_SECONDS = 0.3
@@ -23,10 +19,6 @@ WITHDRAW_DEPTH = 5000
 # An answer that was on its way when the time was up still finds its queue.
 GRACE_SECONDS = 1.0
 CANARY = "celeriac.canary"
-
-
-class Problem(Exception):
-    """What went wrong as a whole, as a sentence for people."""
 
 
 class Job:
@@ -61,53 +53,11 @@ class Session(NamedTuple):
     app: Any
     connection: Any
     request: Dict[str, Any]
-    tell: Callable[[str, Any], None]
+    line: Line
     deadline: float
 
     def left(self) -> float:
         return max(self.deadline - time.monotonic(), 0.0)
-
-
-def load_app(name: str) -> Any:
-    """As `celery -A` finds it."""
-    sys.path.insert(0, os.getcwd())
-    try:
-        from celery.app.utils import find_app
-
-        return find_app(name)
-    except (Exception, SystemExit) as error:
-        raise Problem("the app %s does not import: %s" % (name, line_of(error))) from error
-
-
-def connect(app: Any) -> Any:
-    """A connection to the app's broker that is known to work."""
-    connection = app.connection_for_write()
-    try:
-        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)
-    except Exception as error:
-        where = connection.as_uri(include_password=False, mask="**")
-        raise Problem("the broker %s can't be reached: %s" % (where, line_of(error))) from error
-    return connection
-
-
-def line_of(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return "%s: %s" % (type(error).__name__, lines[0]) if lines else type(error).__name__
-
-
-def masked(app: Any, text: str) -> str:
-    """Without the passwords of broker and result backend, wherever a library put them."""
-    urls: List[str] = []
-    for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):
-        value = app.conf.get(name)
-        urls.extend(value if isinstance(value, (list, tuple)) else [value or ""])
-    for url in ";".join(map(str, urls)).split(";"):
-        try:
-            password = urlsplit(url).password
-        except ValueError:
-            continue
-        text = text.replace(password, "**") if password else text
-    return text
 
 
 def queue_options(app: Any, name: str) -> Dict[str, Any]:
@@ -214,7 +164,7 @@ class Canaries:
                     self.send([job for job in again if job.waiting])
             if time.monotonic() >= note_at:
                 note_at = time.monotonic() + NOTE_SECONDS
-                self.session.tell("note", self.note())
+                self.session.line.tell("note", self.note())
 
     def note(self) -> str:
         back = [job for job in self.jobs if not job.waiting]
@@ -319,7 +269,7 @@ class Tasks:
                 break
             if time.monotonic() >= note_at:
                 note_at = time.monotonic() + NOTE_SECONDS
-                self.session.tell("note", self.note())
+                self.session.line.tell("note", self.note())
             time.sleep(POLL_SECONDS)
         for job in self.waiting():
             job.end("timed-out", self.last_word(job))
@@ -424,18 +374,18 @@ def report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:
     return {"ok": ok, "jobs": [job.row() for job in jobs], "problem": problem}
 
 
-def carry_out(request: Dict[str, Any], tell: Callable[[str, Any], None]) -> Dict[str, Any]:
-    tell("stage", "importing the app " + request["app"])
+def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    line.tell("stage", "importing the app " + request["app"])
     try:
         app = load_app(request["app"])
     except Problem as problem:
         return report([], str(problem))
     try:
-        tell("stage", "connecting to the broker")
+        line.tell("stage", "connecting to the broker")
         connection = connect(app)
         deadline = time.monotonic() + request["timeoutSeconds"]
-        session = Session(app, connection, request, tell, deadline)
-        tell("stage", "waiting for the jobs")
+        session = Session(app, connection, request, line, deadline)
+        line.tell("stage", "waiting for the jobs")
         work = Canaries(session) if request["kind"] == "canary" else Tasks(session)
         return work.run()
     except Problem as problem:
@@ -444,25 +394,5 @@ def carry_out(request: Dict[str, Any], tell: Callable[[str, Any], None]) -> Dict
         return report([], masked(app, "the jobs could not be sent or followed: " + line_of(error)))
 
 
-def leave(signum: int, frame: Any) -> None:
-    raise SystemExit(128 + signum)
-
-
-def main() -> None:
-    request = json.loads(sys.stdin.read())
-    # What the app prints while it is imported must not be taken for ours.
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-
-    def tell(kind: str, what: Any) -> None:
-        out.write(json.dumps({kind: what}) + "\n")
-        out.flush()
-
-    signal.signal(signal.SIGTERM, leave)
-    tell("report", carry_out(request, tell))
-    # Threads that the app or its libraries started may not hold this up.
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    serve(carry_out)

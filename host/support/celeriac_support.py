@@ -1,10 +1,11 @@
 """What a Celery worker loads beside its app: `celery -A app worker -I celeriac_support`.
 
-Two things, and neither needs a change to the app:
+Three things, and none needs a change to the app:
 
 - a watchdog: READY=1 when the worker consumes, WATCHDOG=1 while its main process turns,
   STOPPING=1 when it begins to stop (sd_notify(3));
-- a canary: a task that answers by the broker which process of which unit ran it.
+- a canary: a task that answers by the broker which process of which unit ran it;
+- a word of remote control that gives the worker queues back that were cancelled.
 
 It runs inside somebody's worker, so whatever fails in here is logged once and swallowed. Outside
 systemd (no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.
@@ -25,9 +26,10 @@ import os
 import socket
 import threading
 import time
-from typing import Any, Dict, Optional, Set
+from typing import Any, Dict, List, Optional, Set
 
 from celery import Task, bootsteps, shared_task, signals
+from celery.worker.control import control_command
 
 log = logging.getLogger(__name__)
 
@@ -186,6 +188,28 @@ def _on_worker_ready(sender: Any = None, **_: Any) -> None:
 signals.worker_init.connect(_on_worker_init, weak=False)
 signals.worker_ready.connect(_on_worker_ready, weak=False)
 signals.worker_shutting_down.connect(_announce_stop, weak=False)
+
+
+# --- remote control ----------------------------------------------------------------------------
+
+
+@control_command(args=[('queues', list)], signature='<queues>')
+def celeriac_consume_again(state: Any, queues: Any = (), **_: Any) -> Dict[str, str]:
+    """Has the worker consume these queues after every reconnect, too.
+
+    Celery's `cancel_consumer` takes a queue off the list that a reconnect begins from, and before
+    5.7 its `add_consumer` does not put a queue back there that the app knows already.
+    """
+    try:
+        known = state.consumer.app.amqp.queues
+        names: List[str] = [str(name) for name in queues]
+        known.select([*names, *(name for name in known.consume_from if name not in names)])
+        for name in names:
+            state.consumer.call_soon(state.consumer.add_task_queue, name)
+    except Exception as error:
+        _complain('queues could not be given back', error)
+        return {'error': repr(error)}
+    return {'ok': 'consumes ' + ', '.join(names)}
 
 
 # --- canary ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import { readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
-import type { Plan } from '../model/operation.ts';
+import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { Parcel } from '../ports/code.ts';
@@ -59,6 +59,15 @@ export interface About {
   /** What the operations count on; sent to the host before they are applied. */
   readonly parcels?: readonly Parcel[];
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
+  /** What there is to tell of what was done, beside its steps. */
+  readonly tell?: (outcome: Outcome | null) => Told;
+}
+
+export interface Told {
+  /** Follows the verdict; may be empty. */
+  readonly sentence: string;
+  readonly findings: readonly Finding[];
+  readonly outputs: Readonly<Record<string, string>>;
 }
 
 /** Runs an action to its end: every failure becomes one message, one annotation, exit 1. */
@@ -229,7 +238,13 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   #report(agent: Agent, plan: Plan, outcome: Outcome | null, about: About): void {
     const { reporter } = this;
     const checklist = checklistOf(plan, outcome);
-    const sentence = describeOutcome(plan, outcome);
+    const told = about.tell?.(outcome);
+    const sentence = [describeOutcome(plan, outcome), told?.sentence ?? '']
+      .filter((part) => part !== '')
+      .join(' ');
+    const findings = [...plan.findings, ...(told?.findings ?? [])];
+    for (const { level, message } of told?.findings ?? []) reporter[level](message, this.#name);
+    for (const [name, value] of Object.entries(told?.outputs ?? {})) reporter.output(name, value);
     reporter.output('changed', String(outcome?.result === 'committed'));
     reporter.output('transaction', outcome?.result === 'committed' ? outcome.transaction : '');
     reporter.info(sentence);
@@ -237,7 +252,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
       reporter.info(renderChecklistText(checklist));
     }
     const markdown = [
-      plan.findings.length === 0 ? '' : renderFindings(plan.findings),
+      findings.length === 0 ? '' : renderFindings(findings),
       plan.operations.length === 0
         ? ''
         : `<details>\n<summary>The plan</summary>\n\n${renderPlanMarkdown({ ...plan, findings: [], satisfied: [] })}\n\n</details>`,

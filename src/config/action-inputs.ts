@@ -7,6 +7,7 @@ import {
   jsonArrayInput,
   linesInput,
   listInput,
+  maybeDurationInput,
   maybeIntegerInput,
   maybePathInput,
   maybeSizeInput,
@@ -156,6 +157,40 @@ export const deployWorkerInputs = {
     description:
       'How long your longest task may run. A stop waits that long, and a minute more, before it kills.',
     fallback: '15m',
+  }),
+  'drain-timeout': maybeDurationInput({
+    description:
+      'How long the worker, which takes no more tasks then, may take to end those that it has. `longest-task` when left out.',
+  }),
+  'drain-policy': choiceInput(
+    {
+      description:
+        'When that time is up: `proceed` to the stop, which gives running tasks `longest-task` once more; `abort`, so that the old worker serves on; or `wait` on as long as tasks end.',
+      fallback: 'proceed',
+    },
+    ['proceed', 'abort', 'wait'],
+  ),
+  'orphaned-jobs': choiceInput(
+    {
+      description:
+        "What becomes of jobs that the stopped worker left `processing` though no message is left to do them: `leave`, `fail` with the reason, or `reset` to pending. For apps whose row carries its task's id until that task ends it.",
+      fallback: 'leave',
+    },
+    ['leave', 'fail', 'reset'],
+  ),
+  database,
+  'keep-backups': integerInput(
+    { description: 'With `orphaned-jobs`: backups of the database to keep.', fallback: '5' },
+    { min: 1, max: 100 },
+  ),
+  'busy-timeout': durationInput({
+    description: 'With `orphaned-jobs`: how long to wait while the database is locked.',
+    fallback: '10s',
+  }),
+  'restore-unacked': booleanInput({
+    description:
+      'Put messages that dead workers left unacked in Redis back into their queues, when no other worker uses that broker. They are only reported otherwise.',
+    fallback: 'false',
   }),
   watchdog: optionalDurationInput({
     description: 'Restart the worker when its main process is silent for this long, or `off`.',

@@ -30,7 +30,11 @@ export const manifests: Readonly<Record<ActionName, ActionManifest>> = {
       'Gives a Celery worker a correct systemd unit and a restart that loses no task, or puts everything back.',
     icon: 'refresh-cw',
     inputs: actions['deploy-worker'],
-    outputs: commonOutputs,
+    outputs: {
+      ...commonOutputs,
+      downtime:
+        'Seconds in which no task could be taken: from the last moment at which the old worker may have taken one until the new worker is ready. Empty when nothing was restarted, or the unit does not say when it is ready.',
+    },
   },
   cleanup: {
     title: 'Celeriac: clean up',

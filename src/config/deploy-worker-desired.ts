@@ -21,6 +21,23 @@ export interface DeployWorkerDesired {
   readonly memoryHighBytes: Bytes | null;
   /** A stop waits that long, and a minute more. */
   readonly longestTaskSeconds: Seconds;
+  /** How long the tasks of the worker are waited for, and what then: see `DrainWorker`. */
+  readonly drain: {
+    readonly timeoutSeconds: Seconds;
+    readonly policy: 'proceed' | 'abort' | 'wait';
+  };
+  /** What becomes of jobs that the stopped worker left "processing". */
+  readonly orphanedJobs: {
+    readonly action: 'leave' | 'fail' | 'reset';
+    /** Path of the SQLite file; `null`: those below the unit's WorkingDirectory. */
+    readonly database: string | null;
+    readonly keepBackups: number;
+    readonly busyTimeoutSeconds: Seconds;
+    /** Named in the rows that are failed. */
+    readonly runUrl: string | null;
+  };
+  /** Messages of dead workers go back into their queues; else they are reported. */
+  readonly restoreUnacked: boolean;
   /** `null`: no watchdog. */
   readonly watchdogSec: Seconds | null;
   readonly restartSec: Seconds;

@@ -6,10 +6,14 @@ import { releaseDesired } from './release-inputs.ts';
 const supportDirectory = '/usr/local/lib/celeriac';
 const supportName = 'celeriac_support';
 
-/** What the inputs of deploy-worker ask for. `supportText` is the source of the support module. */
+/**
+ * What the inputs of deploy-worker ask for. `supportText` is the source of the support module;
+ * `runUrl` is named in the rows that are changed.
+ */
 export function deployWorkerDesired(
   inputs: DeployWorkerValues,
   supportText: string,
+  runUrl: string | null = null,
 ): DeployWorkerDesired {
   const { queues, watchdog } = inputs;
   return {
@@ -22,6 +26,18 @@ export function deployWorkerDesired(
     memoryMaxBytes: inputs['memory-max'] === 'off' ? null : inputs['memory-max'],
     memoryHighBytes: inputs['memory-high'] === 'off' ? null : inputs['memory-high'],
     longestTaskSeconds: inputs['longest-task'],
+    drain: {
+      timeoutSeconds: inputs['drain-timeout'].seconds ?? inputs['longest-task'],
+      policy: inputs['drain-policy'],
+    },
+    orphanedJobs: {
+      action: inputs['orphaned-jobs'],
+      database: inputs.database.path,
+      keepBackups: inputs['keep-backups'],
+      busyTimeoutSeconds: inputs['busy-timeout'],
+      runUrl,
+    },
+    restoreUnacked: inputs['restore-unacked'],
     watchdogSec: watchdog === 0 ? null : watchdog,
     restartSec: inputs['restart-delay'],
     startLimitBurst: inputs['start-limit-burst'],

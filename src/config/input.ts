@@ -76,6 +76,18 @@ export const maybeSizeInput = (described: Described): Input<{ readonly bytes: By
 export const durationInput = (described: Described): Input<Seconds> =>
   input(described, 'a duration such as 90s, 30m or 2h', parseDuration);
 
+/** A duration, or nothing at all. */
+export const maybeDurationInput = (
+  described: Described,
+): Input<{ readonly seconds: Seconds | null }> =>
+  input({ ...described, fallback: '' }, 'a duration such as 90s, 30m or 2h, or nothing', (text) => {
+    if (text.trim() === '') {
+      return { seconds: null };
+    }
+    const duration = parseDuration(text);
+    return duration === null ? null : { seconds: duration };
+  });
+
 /** A duration, or `off` as 0 s. */
 export const optionalDurationInput = (described: Described): Input<Seconds> =>
   input(described, 'a duration such as 5m, or `off`', (text) =>

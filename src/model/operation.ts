@@ -1,3 +1,4 @@
+import type { StoreMapping } from './job-store.ts';
 import type { CommitId } from './release.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
@@ -18,7 +19,11 @@ export type Operation =
   | GuardUnit
   | InstallUnit
   | EnableUnit
+  | DrainWorker
   | StopUnit
+  | SettleJobs
+  | RestoreUnacked
+  | FindUnacked
   | EndProcess
   | StartUnit
   | ProveUnit
@@ -139,11 +144,65 @@ export interface EnableUnit extends Described {
   readonly unit: string;
 }
 
+/** A process of the app's own: its interpreter, its user and directory, its Celery. */
+interface ByTheApp {
+  readonly unit: string;
+  /** The interpreter and its leading arguments, e.g. `['/usr/bin/python3']`. */
+  readonly interpreter: readonly string[];
+  /** The value of `-A`. */
+  readonly app: string;
+  /** Directories put before the module search path. */
+  readonly pythonPath: readonly string[];
+}
+
+/**
+ * Has this worker, and no other on its broker, take no more tasks; waits for those that it has. A
+ * worker that does not answer is left to the stop, which is warm as well.
+ */
+export interface DrainWorker extends Described, ByTheApp {
+  readonly op: 'drain-worker';
+  readonly timeoutSeconds: Seconds;
+  /** When the time is up: go on to the stop, fail, or go on waiting while tasks end. */
+  readonly policy: 'proceed' | 'abort' | 'wait';
+  /** With `wait`: fail once no task has ended for so long. */
+  readonly stuckSeconds: Seconds;
+}
+
 /** Stops the unit and waits until its cgroup is empty. */
 export interface StopUnit extends Described {
   readonly op: 'stop-unit';
   readonly unit: string;
   readonly timeoutSeconds: Seconds;
+}
+
+/**
+ * Fails or resets the jobs that the stopped worker left "processing": with nothing in its cgroup,
+ * each is orphaned whose message is in no queue, not unacked, and held by no other worker. The
+ * host picks them, by the mapping given here: before the stop nobody can know them. They are
+ * changed as `repair-jobs` does it, after a backup.
+ */
+export interface SettleJobs extends Described, ByTheApp {
+  readonly op: 'settle-jobs';
+  readonly database: string;
+  readonly mapping: StoreMapping;
+  readonly action: 'fail' | 'reset';
+  /** Stands in the error column of the rows that are failed. */
+  readonly message: string;
+  readonly keepBackups: number;
+  readonly busyTimeoutSeconds: Seconds;
+}
+
+/**
+ * Messages that dead workers never acknowledged (Redis), back into their queues; none while another
+ * worker uses the broker.
+ */
+export interface RestoreUnacked extends Described, ByTheApp {
+  readonly op: 'restore-unacked';
+}
+
+/** Tells of such messages, and leaves them: Celery restores them when their time-out is over. */
+export interface FindUnacked extends Described, ByTheApp {
+  readonly op: 'find-unacked';
 }
 
 /** TERM, then KILL after the grace, to one process known by pid and start; never by name. */

@@ -14,6 +14,7 @@ import type { UnitContext } from '../systemd/unit-rules.ts';
 import type { UnitPart } from '../systemd/unit-stack.ts';
 import { microseconds } from '../systemd/values.ts';
 import { ownDropIns } from './drop-in.ts';
+import { type ByTheApp, planLeftovers } from './leftovers.ts';
 import { describePast } from './past.ts';
 import { planRelease, type ReleasePlan, type Trial } from './release.ts';
 import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from './strays.ts';
@@ -37,6 +38,7 @@ export interface DeployWorkerQuery {
   readonly files: { readonly paths: readonly string[] };
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
+  readonly stores: { readonly unit: string } | { readonly paths: readonly string[] };
 }
 
 export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
@@ -54,6 +56,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
     transactions: { unit: desired.unit },
     release: releaseQuery(desired),
+    stores: storesQuery(desired),
   };
 }
 
@@ -65,6 +68,13 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
     checkout: from?.source === 'git' ? from.checkout : null,
     deployTo: from?.source === 'upload' ? from.deployTo : null,
   };
+}
+
+/** Only who wants jobs settled pays for looking for them. */
+function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
+  const { action, database } = orphanedJobs;
+  if (action === 'leave') return { paths: [] };
+  return database === null ? { unit } : { paths: [database] };
 }
 
 /**
@@ -112,7 +122,9 @@ export function planDeployWorker(
   const endings = endStrays(strays.strays, desired.strays.graceSeconds);
   const restart = reasons.length > 0;
 
-  const trial = tryApp(unit, facts.unit, app, desired, code.trial);
+  const own = byTheApp(unit, facts.unit, app, desired);
+  const leftovers = planLeftovers(own, facts.stores, desired);
+  const trial = tryApp(own, desired, code.trial);
 
   const operations: Operation[] = [];
   if (restart) {
@@ -125,14 +137,18 @@ export function planDeployWorker(
     if (install) operations.push(...install.operations);
   }
   if (enable) operations.push(enable);
+  if (restart && facts.unit.activeState === 'active') operations.push(drainWorker(own, desired));
   operations.push(...code.inPlace);
   if (code.trial.when === 'in-place') operations.push(trial);
   if (restart && !isAtRest(facts.unit)) operations.push(stopUnit(unit, reasons, desired));
-  operations.push(...endings, ...code.swap);
+  operations.push(...endings);
+  if (restart) operations.push(...leftovers.beforeStart);
+  operations.push(...code.swap);
   if (restart) operations.push(startUnit(unit, reasons, desired));
   if (restart || endings.length > 0) {
     operations.push(proveUnit(unit, known, facts, desired));
   }
+  if (restart) operations.push(...leftovers.afterProof);
   operations.push(...code.finish);
   return {
     operations,
@@ -152,6 +168,7 @@ export function planDeployWorker(
       ...code.findings,
       ...describeMemory(facts, desired),
       ...describeLeftAlone(strays),
+      ...leftovers.findings,
       ...describeHost(facts, desired, unit),
       ...describePast(facts.transactions),
     ],
@@ -518,17 +535,15 @@ function whyRunningDiffers(fact: UnitFact, line: WorkerLine): readonly string[] 
   return reasons;
 }
 
-function tryApp(
+/** What a process of the app's own is started with. */
+function byTheApp(
   unit: WorkerUnit,
   fact: UnitFact,
   app: string,
   desired: DeployWorkerDesired,
-  trial: Trial,
-): Operation {
-  const instead = trial.when === 'prepared' ? trial.instead : null;
+): ByTheApp {
   const { workingDirectory } = unit.line.call;
   return {
-    op: 'try-app',
     unit: desired.unit,
     interpreter: interpreterFor(unit.line, fact),
     app,
@@ -536,9 +551,17 @@ function tryApp(
       desired.supportDirectory,
       ...(workingDirectory !== null && !isExpanded(workingDirectory) ? [workingDirectory] : []),
     ],
+  };
+}
+
+function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial): Operation {
+  const instead = trial.when === 'prepared' ? trial.instead : null;
+  return {
+    op: 'try-app',
+    ...own,
     ...(instead !== null && { instead }),
     timeoutSeconds: desired.startTimeoutSeconds,
-    title: `import ${app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
+    title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
     why: 'an app that does not import must not cost the worker that runs',
   };
 }
@@ -602,6 +625,26 @@ function guardUnit(desired: DeployWorkerDesired): Operation {
     unit: desired.unit,
     title: `remember how ${desired.unit} runs now`,
     why: 'if a later step fails, it is brought back to that',
+  };
+}
+
+const whenTimeIsUp = {
+  proceed: 'then its stop waits for the rest',
+  abort: 'then the old worker serves on',
+  wait: 'and longer as long as tasks end',
+} as const;
+
+function drainWorker(own: ByTheApp, desired: DeployWorkerDesired): Operation {
+  const { timeoutSeconds, policy } = desired.drain;
+  const until = formatDuration(timeoutSeconds);
+  return {
+    op: 'drain-worker',
+    ...own,
+    timeoutSeconds,
+    policy,
+    stuckSeconds: seconds(desired.longestTaskSeconds + stopMarginSeconds),
+    title: `drain ${desired.unit}`,
+    why: `its tasks have ${until} to end while it takes no more, ${whenTimeIsUp[policy]}`,
   };
 }
 

@@ -15,6 +15,7 @@ from celeriac_host.journal import StepJournal
 from celeriac_host.system import System, Tick
 
 PROPERTIES = ("ActiveState", "SubState", "Result", "MainPID", "TimeoutStopUSec")
+READY = ("Type", "ActiveEnterTimestampMonotonic")
 RESTING = ("inactive", "failed")
 LONGEST_STOP_SECONDS = 3600.0
 
@@ -23,7 +24,7 @@ def check(args: dict[str, Any], host: System) -> bool:
     return units.show(host, args["unit"], PROPERTIES)["ActiveState"] == "active"
 
 
-def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
     journal.keep("was", units.show(host, unit, PROPERTIES)["ActiveState"])
     if limits.release(unit):
@@ -48,7 +49,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     now = units.show(host, unit, PROPERTIES)
     if now["ActiveState"] != "active":
         raise _failed(unit, "", OperationError("", ran=argv), cursor, host)
-    return f"{unit} is active (main {now['MainPID']})"
+    return f"{unit} is active (main {now['MainPID']})", {"consumesFrom": _ready(unit, host)}
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
@@ -62,6 +63,13 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
         host.run(argv, timeout=timeout, tick=tick)
     return f"{unit} stopped again"
+
+
+def _ready(unit: str, host: System) -> float | None:
+    """When it said that it is, on the clock since boot; None where a unit never says it."""
+    seen = units.show(host, unit, READY)
+    moment = units.number(seen["ActiveEnterTimestampMonotonic"])
+    return moment / 1e6 if moment and seen["Type"].startswith("notify") else None
 
 
 def _failed(

@@ -27,7 +27,7 @@ def check(args: dict[str, Any], host: System) -> bool:
     return now["ActiveState"] in RESTING and not units.cgroup_processes(_group(args["unit"], now))
 
 
-def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
     begun = time.monotonic()
     # Its ControlGroup is empty once it has stopped, whatever is left there.
@@ -54,7 +54,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     if now["ActiveState"] not in RESTING:
         raise OperationError(f"{unit} is {now['ActiveState']} ({now['SubState']}) after its stop")
     more = f"; {ended} left behind were ended" if ended else ""
-    return f"{unit} stopped, no process left{more}"
+    line = f"{unit} stopped, no process left{more}"
+    return line, {"consumedUntil": begun if before["ActiveState"] == "active" else None}
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:

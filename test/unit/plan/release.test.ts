@@ -271,6 +271,15 @@ describe('a deploy of code', () => {
     memoryMaxBytes: bytes(800 * 1024 ** 2),
     memoryHighBytes: bytes(600 * 1024 ** 2),
     longestTaskSeconds: seconds(900),
+    drain: { timeoutSeconds: seconds(900), policy: 'proceed' },
+    orphanedJobs: {
+      action: 'leave',
+      database: null,
+      keepBackups: 5,
+      busyTimeoutSeconds: seconds(10),
+      runUrl: null,
+    },
+    restoreUnacked: false,
     watchdogSec: seconds(300),
     restartSec: seconds(10),
     startLimitBurst: 5,
@@ -293,11 +302,13 @@ describe('a deploy of code', () => {
       'guard-unit',
       'fetch-commit',
       'install-dependencies',
+      'drain-worker',
       'checkout-code',
       'try-app',
       'stop-unit',
       'start-unit',
       'prove-unit',
+      'find-unacked',
     ]);
   });
 

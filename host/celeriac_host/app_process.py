@@ -1,0 +1,69 @@
+"""A program of ours in a process of the app's own: its interpreter, user and surroundings."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import Any, Callable
+
+from celeriac_host import units
+from celeriac_host.job_lines import Ended, follow
+from celeriac_host.system import System
+
+SHARED = "app_side"
+# Makes the shared module importable under its own name, then runs the program.
+TEXT = """
+import sys, types
+package = sys.modules["celeriac_host"] = types.ModuleType("celeriac_host")
+package.__path__ = []
+shared = sys.modules["celeriac_host.{shared}"] = types.ModuleType("celeriac_host.{shared}")
+exec(compile({shared_text!r}, "{shared}.py", "exec"), shared.__dict__)
+exec(compile({text!r}, "{name}.py", "exec"), {{"__name__": "__main__"}})
+"""
+
+
+def run(
+    host: System,
+    name: str,
+    request: dict[str, Any],
+    take: Callable[[dict[str, Any]], Any],
+    timeout: float,
+) -> Ended:
+    """Runs the program `name`; `take` gets each message, and may return what is answered to it.
+
+    `request` has unit, interpreter, app and pythonPath. Raises OperationError, RunnerGone, and
+    what `take` raises.
+    """
+    where = units.context(host, request["unit"])
+    paths = [*request["pythonPath"], *filter(None, [where.environment.get("PYTHONPATH")])]
+
+    def on_line(line: bytes) -> bytes | None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return None
+        answer = take(message) if isinstance(message, dict) else None
+        return None if answer is None else json.dumps(answer).encode("ascii") + b"\n"
+
+    return follow(
+        host,
+        [*request["interpreter"], "-c", text(name)],
+        on_line,
+        timeout=timeout,
+        whom=where.identity,
+        cwd=where.directory,
+        env={**where.environment, **({"PYTHONPATH": ":".join(paths)} if paths else {})},
+        payload=json.dumps(request).encode("ascii") + b"\n",
+    )
+
+
+def text(name: str) -> str:
+    """What the app's interpreter runs."""
+    return TEXT.format(shared=SHARED, shared_text=_source(SHARED), name=name, text=_source(name))
+
+
+def _source(name: str) -> str:
+    spec = importlib.util.find_spec("celeriac_host." + name)
+    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
+    assert isinstance(found, str)
+    return found

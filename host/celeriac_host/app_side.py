@@ -1,0 +1,95 @@
+"""What every program of ours needs that is run by an app's own interpreter.
+
+Text for `python -c`, put together by `app_process`: it runs as the unit's user in its directory,
+beside nothing of ours but the program itself. The request comes on stdin as one line of JSON, what
+is answered to it later as further lines; JSON lines go out, one key each, the last one `report`.
+Python 3.6 and later.
+"""
+
+import json
+import os
+import signal
+import sys
+from typing import Any, Callable, Dict, List
+from urllib.parse import urlsplit
+
+
+class Problem(Exception):
+    """What went wrong as a whole, as a sentence for people."""
+
+
+class Line:
+    """Both ways to the agent."""
+
+    def __init__(self) -> None:
+        # What the app prints while it is imported must not be taken for ours.
+        self.out = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+
+    def tell(self, kind: str, what: Any) -> None:
+        self.out.write(json.dumps({kind: what}) + "\n")
+        self.out.flush()
+
+    def ask(self, kind: str, what: Any) -> Any:
+        """Tells it, and waits for the agent's word. Leaves when the agent is gone."""
+        self.tell(kind, what)
+        said = sys.stdin.readline()
+        if not said:
+            raise SystemExit(1)
+        return json.loads(said)
+
+
+def load_app(name: str) -> Any:
+    """As `celery -A` finds it."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        from celery.app.utils import find_app
+
+        return find_app(name)
+    except (Exception, SystemExit) as error:
+        raise Problem("the app %s does not import: %s" % (name, line_of(error))) from error
+
+
+def connect(app: Any) -> Any:
+    """A connection to the app's broker that is known to work."""
+    connection = app.connection_for_write()
+    try:
+        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)
+    except Exception as error:
+        where = connection.as_uri(include_password=False, mask="**")
+        raise Problem("the broker %s can't be reached: %s" % (where, line_of(error))) from error
+    return connection
+
+
+def line_of(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return "%s: %s" % (type(error).__name__, lines[0]) if lines else type(error).__name__
+
+
+def masked(app: Any, text: str) -> str:
+    """Without the passwords of broker and result backend, wherever a library put them."""
+    urls: List[str] = []
+    for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):
+        value = app.conf.get(name)
+        urls.extend(value if isinstance(value, (list, tuple)) else [value or ""])
+    for url in ";".join(map(str, urls)).split(";"):
+        try:
+            password = urlsplit(url).password
+        except ValueError:
+            continue
+        text = text.replace(password, "**") if password else text
+    return text
+
+
+def leave(signum: int, frame: Any) -> None:
+    raise SystemExit(128 + signum)
+
+
+def serve(carry_out: Callable[[Dict[str, Any], Line], Any]) -> None:
+    """Never returns."""
+    request = json.loads(sys.stdin.readline())
+    line = Line()
+    signal.signal(signal.SIGTERM, leave)
+    line.tell("report", carry_out(request, line))
+    # Threads that the app or its libraries started may not hold this up.
+    os._exit(0)

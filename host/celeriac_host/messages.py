@@ -1,0 +1,65 @@
+"""The messages of an app's broker, as an operation asks for them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celeriac_host import app_process, processes, units
+from celeriac_host.errors import OperationError
+from celeriac_host.facts import workers
+from celeriac_host.system import System
+
+TIMEOUT_SECONDS = 120.0
+
+
+def ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:
+    """What `messages_program` reports; `problem` says why there is nothing else."""
+    report: dict[str, Any] = {}
+    stage = "starting its interpreter"
+
+    def take(message: dict[str, Any]) -> None:
+        nonlocal stage
+        stage = message.get("stage", stage)
+        report.update(message.get("report") or {})
+
+    request = {
+        **{name: args[name] for name in ("unit", "interpreter", "app", "pythonPath")},
+        **more,
+        "kind": kind,
+    }
+    try:
+        # Inside, as systemd itself: whoever is there else is asked for, not looked up by name.
+        request["localWorkers"] = other_workers(args["unit"], host)
+        ended = app_process.run(host, "messages_program", request, take, timeout=TIMEOUT_SECONDS)
+    except OperationError as error:
+        return {"problem": error.message}
+    if report:
+        return report
+    lines = ended.lines()
+    why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
+    return {"problem": f"the program that looks for messages ended while {stage}: {why}"}
+
+
+def other_workers(unit: str, host: System) -> list[int]:
+    """Main processes of Celery workers in the unit's directory that are not the unit's."""
+    directory = os.path.realpath(units.context(host, unit).directory)
+    group = units.show(host, unit, ["ControlGroup"]).get("ControlGroup", "")
+    own = {process.pid for process in units.cgroup_processes(group)}
+    found = [
+        process
+        for process in processes.read_all()
+        if process.pid not in own
+        and process.state not in "ZX"
+        and workers.is_worker(process.argv)
+        and _directory(process.pid) == directory
+    ]
+    pids = {process.pid for process in found}
+    return sorted(process.pid for process in found if process.parent not in pids)
+
+
+def _directory(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").replace(" (deleted)", "")
+    except OSError:
+        return ""

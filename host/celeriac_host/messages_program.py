@@ -1,0 +1,251 @@
+"""Looks for messages in the app's broker: unacked ones of dead workers, and those of given tasks.
+
+It is run by the app's interpreter, as the unit's user in its directory (see `app_side`), through
+the app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.
+"""
+
+import json
+import time
+from importlib import import_module
+from typing import Any, Dict, Iterator, List, NamedTuple, Set
+
+from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
+
+ROLL_CALL_SECONDS = 2.0
+MUTEX_SECONDS = 10.0
+# The oldest ones; more than this is no leftover.
+UNACKED_LIMIT = 10000
+QUEUED_LIMIT = 200000
+CHUNK = 1000
+SHOWN = 20
+# Between the parts of a binding, as Kombu writes it.
+SEPARATOR = b"\x06\x16"
+
+
+class Unacked(NamedTuple):
+    tag: str
+    task: str
+    ident: str
+    exchange: str
+    routing_key: str
+    delivered_at: float
+
+
+class Broker:
+    """Kombu's Redis channel, and a client that reads any key by its whole name."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.connection = connect(app)
+        transport = self.connection.transport
+        if getattr(transport, "driver_type", "") != "redis":
+            kind = getattr(transport, "driver_type", "") or "another broker"
+            raise Problem("its broker (%s) does not show its messages: only Redis does" % kind)
+        self.channel = self.connection.default_channel
+        redis = import_module("redis")
+        pool = self.channel.client.connection_pool
+        # Kombu's own client puts the prefix before the keys of some commands only.
+        self.prefix = getattr(self.channel, "global_keyprefix", "") or ""
+        self.raw = redis.Redis(connection_pool=pool)
+
+    def key(self, name: str) -> str:
+        return self.prefix + name
+
+    def unacked(self) -> List[Unacked]:
+        """Oldest first."""
+        index, kept = self.key(self.channel.unacked_index_key), self.key(self.channel.unacked_key)
+        rows = self.raw.zrange(index, 0, UNACKED_LIMIT - 1, withscores=True)
+        found = []
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            for (tag, score), raw in zip(part, self.raw.hmget(kept, [tag for tag, _ in part])):
+                message = unacked_of(tag, raw, score)
+                if message is not None:
+                    found.append(message)
+        return found
+
+    def queued(self) -> Iterator[bytes]:
+        """Every message that waits in a queue of this broker."""
+        count = 0
+        for name in sorted(self.queues()):
+            for step in self.channel.priority_steps:
+                key = self.key(self.channel._q_for_pri(name, step))
+                if self.raw.type(key) != b"list":
+                    continue
+                for start in range(0, self.raw.llen(key), CHUNK):
+                    for raw in self.raw.lrange(key, start, start + CHUNK - 1):
+                        count += 1
+                        if count > QUEUED_LIMIT:
+                            raise Problem("more than %d messages wait in it" % QUEUED_LIMIT)
+                        yield raw
+
+    def queues(self) -> Set[str]:
+        found = {str(name) for name in self.app.amqp.queues}
+        found.add(str(self.app.conf.task_default_queue))
+        for key in self.raw.scan_iter(match=self.key("_kombu.binding.*"), count=1000):
+            for binding in self.raw.smembers(key):
+                found.add(binding.split(SEPARATOR)[-1].decode("utf-8", "replace"))
+        return found
+
+    def listeners(self) -> List[str]:
+        """Clients of this database that take remote control or events, as every worker does."""
+        try:
+            mine = self.raw.connection_pool.connection_kwargs.get("db") or 0
+            rows = self.raw.client_list()
+        except Exception:
+            return []  # not every Redis lets one ask
+        return [
+            row.get("addr", "?")
+            for row in rows
+            if int(row.get("psub", 0)) + int(row.get("sub", 0)) > 0
+            and str(row.get("db")) == str(mine)
+        ]
+
+    def everybody(self, command: str) -> Dict[str, Any]:
+        answers = self.app.control.broadcast(command, reply=True, timeout=ROLL_CALL_SECONDS)
+        return {node: said for each in answers or [] for node, said in each.items()}
+
+
+def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
+    """None for what is no longer there, or is not as Kombu writes it."""
+    try:
+        message, exchange, routing_key = json.loads(raw)
+        ident, task = identify(message)
+    except (TypeError, ValueError, KeyError):
+        return None
+    return Unacked(tag.decode("utf-8"), task, ident, exchange, routing_key, score)
+
+
+def identify(message: Dict[str, Any]) -> List[str]:
+    """Id and name of the task that a message calls."""
+    headers = message.get("headers") or {}
+    properties = message.get("properties") or {}
+    ident = headers.get("id") or properties.get("correlation_id") or "?"
+    return [str(ident), str(headers.get("task") or "?")]
+
+
+# --- unacked -----------------------------------------------------------------------------------
+
+
+def look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
+    """What was delivered before that moment and is held by nobody that answers."""
+    now = time.time()
+    before = request["before"] or now
+    found = [each for each in broker.unacked() if each.delivered_at < before]
+    report: Dict[str, Any] = {"count": len(found), "restored": 0, "others": [], "why": None}
+    if not found:
+        return report
+    names = [each.task for each in found]
+    report["tasks"] = {name: names.count(name) for name in sorted(set(names))}
+    report["oldestSeconds"] = max(now - found[0].delivered_at, 0.0)
+    report["messages"] = [
+        {"id": each.ident, "task": each.task, "queue": each.routing_key or each.exchange}
+        for each in found[:SHOWN]
+    ]
+    alive = broker.everybody("stats")
+    report["others"] = sorted(
+        node
+        for node, said in alive.items()
+        if not (isinstance(said, dict) and said.get("pid") == request["mainPid"])
+    )
+    if request["kind"] == "restore":
+        report["why"] = why_not(broker, request, report["others"])
+        if report["why"] is None:
+            restore(broker, found, report)
+    return report
+
+
+def why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:
+    """They may be somebody's who is alive."""
+    if others:
+        return "other workers use this broker, and may hold them: " + ", ".join(others[:5])
+    if request["localWorkers"]:
+        pids = ", ".join(map(str, request["localWorkers"][:5]))
+        return "another worker of this app runs here, and may hold them: process " + pids
+    listening = broker.listeners()
+    if listening:
+        said = "%s listens on this Redis database, and may be a worker that does not answer"
+        return said % ", ".join(listening[:5])
+    return None
+
+
+def restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:
+    """As Kombu does it when the visibility timeout is over, each message in one transaction."""
+    kombu: Any = import_module("kombu.transport.redis")
+    channel = broker.channel
+    lost = []
+    deadline = time.monotonic() + MUTEX_SECONDS
+    while True:
+        try:
+            with channel.conn_or_acquire() as client, kombu.Mutex(
+                client, channel.unacked_mutex_key, channel.unacked_mutex_expire
+            ):
+                for each in found:
+                    # Kombu would take it off the list, and then find nowhere to put it.
+                    if not channel._lookup(each.exchange, each.routing_key):
+                        lost.append(each)
+                        continue
+                    channel.qos.restore_by_tag(each.tag, client)
+                    report["restored"] += 1
+            break
+        except kombu.MutexHeld:
+            if time.monotonic() >= deadline:
+                raise Problem("another process restores messages just now") from None
+            time.sleep(0.5)
+    if lost:
+        report["why"] = "%d of them belong to no queue any more" % len(lost)
+
+
+# --- tasks -------------------------------------------------------------------------------------
+
+
+def trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Which of these tasks are still to be run, and which a living worker holds."""
+    wanted = set(request["ids"])
+    held: Set[str] = set()
+    pids = {
+        said.get("pid") for said in broker.everybody("stats").values() if isinstance(said, dict)
+    }
+    silent = [pid for pid in request["localWorkers"] if pid not in pids]
+    if silent:
+        raise Problem(
+            "another worker of this app runs here and does not answer, so what it holds can't be "
+            "told: process " + ", ".join(map(str, silent[:5]))
+        )
+    if pids:
+        for command in ("active", "reserved", "scheduled"):
+            for tasks in broker.everybody(command).values():
+                for task in tasks or []:
+                    held.add(str(task.get("id") or (task.get("request") or {}).get("id")))
+    owed = {each.ident for each in broker.unacked()} & wanted
+    for raw in broker.queued():
+        owed |= named_in(raw, wanted)
+    return {"owed": sorted(owed), "held": sorted(held & wanted)}
+
+
+def named_in(raw: bytes, wanted: Set[str]) -> Set[str]:
+    try:
+        return {identify(json.loads(raw))[0]} & wanted
+    except (TypeError, ValueError, AttributeError):
+        return {ident for ident in wanted if ident.encode("utf-8") in raw}
+
+
+# --- ------------------------------------------------------------------------------------------
+
+
+def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    line.tell("stage", "importing the app " + request["app"])
+    app = None
+    try:
+        app = load_app(request["app"])
+        line.tell("stage", "looking into the broker")
+        broker = Broker(app)
+        return trace(broker, request) if request["kind"] == "trace" else look(broker, request)
+    except Problem as problem:
+        return {"problem": str(problem) if app is None else masked(app, str(problem))}
+    except Exception as error:
+        return {"problem": line_of(error) if app is None else masked(app, line_of(error))}
+
+
+if __name__ == "__main__":
+    serve(carry_out)

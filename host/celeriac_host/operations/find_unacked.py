@@ -1,0 +1,34 @@
+"""Looks for messages that workers took and never ended, because they died.
+
+Touches: nothing: a broker other than Redis is not looked into.
+Undo: nothing to undo.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host import leftovers, messages, units
+from celeriac_host.facts.unit import instant
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+PROPERTIES = ("ActiveState", "MainPID", "InactiveExitTimestampMonotonic")
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
+    seen = units.show(host, args["unit"], PROPERTIES)
+    running = seen["ActiveState"] not in ("inactive", "failed")
+    # What was delivered before the worker of now was started belongs to one that is gone.
+    started = instant(seen["InactiveExitTimestampMonotonic"]) if running else None
+    main = units.number(seen["MainPID"])
+    report = messages.ask(args, host, "look", before=started, mainPid=main)
+    return leftovers.describe(report), report
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
+    return None

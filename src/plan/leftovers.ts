@@ -1,0 +1,116 @@
+import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import { isJobTable, proposeMapping } from '../jobs/mapping.ts';
+import { ConfigError } from '../model/errors.ts';
+import type { StoreFact } from '../model/facts.ts';
+import type { StoreMapping } from '../model/job-store.ts';
+import type { Finding, Operation, TryApp } from '../model/operation.ts';
+
+/** What a process of the app's own is started with. */
+export type ByTheApp = Pick<TryApp, 'unit' | 'interpreter' | 'app' | 'pythonPath'>;
+
+/** What dead workers left behind: jobs without a message, messages without a worker. */
+export interface Leftovers {
+  /** While nothing runs: after the strays, before the start. */
+  readonly beforeStart: readonly Operation[];
+  /** What costs no downtime: after the new worker has proved itself. */
+  readonly afterProof: readonly Operation[];
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * The jobs and the messages that the old worker, or an earlier one, left behind.
+ *
+ * @throws ConfigError when jobs are to be settled and there is no database of jobs
+ */
+export function planLeftovers(
+  byTheApp: ByTheApp,
+  stores: readonly StoreFact[],
+  desired: DeployWorkerDesired,
+): Leftovers {
+  const { settle, findings } = planSettling(byTheApp, stores, desired);
+  const restore: Operation = {
+    op: 'restore-unacked',
+    ...byTheApp,
+    title: 'put messages of dead workers back into their queues',
+    why: 'they would wait there until the visibility timeout is over',
+  };
+  const find: Operation = {
+    op: 'find-unacked',
+    ...byTheApp,
+    title: 'look for messages of dead workers',
+    why: 'their tasks wait until the visibility timeout is over; restore-unacked is off',
+  };
+  return {
+    beforeStart: [...settle, ...(desired.restoreUnacked ? [restore] : [])],
+    afterProof: desired.restoreUnacked ? [] : [find],
+    findings,
+  };
+}
+
+interface Settling {
+  readonly settle: readonly Operation[];
+  readonly findings: readonly Finding[];
+}
+
+function planSettling(
+  byTheApp: ByTheApp,
+  stores: readonly StoreFact[],
+  desired: DeployWorkerDesired,
+): Settling {
+  const { action, keepBackups, busyTimeoutSeconds } = desired.orphanedJobs;
+  if (action === 'leave') return { settle: [], findings: [] };
+  const findings: Finding[] = [];
+  const settle = chooseStores(stores, desired).flatMap(({ database, mapping }): Operation[] => {
+    const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
+    if (tables.length === 0) {
+      const message = `no table of ${database} has a column with the id of its task: which jobs are orphaned can't be told, they are left`;
+      findings.push({ level: 'warning', message });
+      return [];
+    }
+    return [
+      {
+        op: 'settle-jobs',
+        ...byTheApp,
+        database,
+        mapping,
+        action,
+        message: messageFor(desired),
+        keepBackups,
+        busyTimeoutSeconds,
+        title: `${action} orphaned jobs of ${database}`,
+        why: `with no worker left, what is processing in ${tables.join(', ')} and has no message any more is nobody's`,
+      },
+    ];
+  });
+  return { settle, findings };
+}
+
+function messageFor({ orphanedJobs, unit }: DeployWorkerDesired): string {
+  const run = orphanedJobs.runUrl === null ? '' : `, ${orphanedJobs.runUrl}`;
+  return `processing when ${unit} had stopped, and no message left; marked failed by celeriac${run}`;
+}
+
+interface ChosenStore {
+  readonly database: string;
+  readonly mapping: StoreMapping;
+}
+
+function chooseStores(
+  stores: readonly StoreFact[],
+  desired: DeployWorkerDesired,
+): readonly ChosenStore[] {
+  const chosen = stores.flatMap((fact) =>
+    fact.kind === 'sqlite' && fact.tables.some(isJobTable)
+      ? [{ database: fact.path, mapping: proposeMapping(fact.path, fact.tables) }]
+      : [],
+  );
+  if (chosen.length > 0) return chosen;
+  const seen = stores.map((fact) => (fact.kind === 'unreadable' ? fact.problem : fact.path));
+  throw new ConfigError(
+    'input orphaned-jobs',
+    seen.length === 0
+      ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
+      : `no database with jobs was found: ${seen.join(', ')}`,
+    'the path of the SQLite file in which the app keeps its jobs: set `database`; or `leave`',
+  );
+}

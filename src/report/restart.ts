@@ -1,0 +1,69 @@
+import type { Finding } from '../model/operation.ts';
+import type { Outcome } from '../model/outcome.ts';
+import { type Seconds, seconds } from '../model/units.ts';
+import { formatDuration } from './quantities.ts';
+
+/** What a restart has to tell once it is done, beside its steps. */
+export interface RestartReport {
+  /** `null`: nothing was restarted, or the unit does not say when it is ready. */
+  readonly downtimeSeconds: Seconds | null;
+  /** Empty, or one sentence. */
+  readonly sentence: string;
+  readonly findings: readonly Finding[];
+}
+
+/** What the steps of a deploy found out: how long nothing was consumed, and what is left over. */
+export function describeRestart(outcome: Outcome): RestartReport {
+  const downtimeSeconds = downtimeOf(outcome);
+  return {
+    downtimeSeconds,
+    sentence:
+      downtimeSeconds === null
+        ? ''
+        : `No task was taken for ${formatDuration(downtimeSeconds)} (downtime).`,
+    findings: outcome.steps.flatMap(findingsOf),
+  };
+}
+
+/**
+ * From the last moment at which the old worker may have taken a task to the first at which the new
+ * one could. Both are on the host's clock since boot.
+ */
+function downtimeOf({ result, steps }: Outcome): Seconds | null {
+  if (result !== 'committed') return null;
+  const moment = (op: string, name: string): number | null => {
+    const found = steps.find((step) => step.op === op && step.status === 'done')?.result?.[name];
+    return typeof found === 'number' ? found : null;
+  };
+  const from = moment('drain-worker', 'consumedUntil') ?? moment('stop-unit', 'consumedUntil');
+  const to = moment('start-unit', 'consumesFrom');
+  return from === null || to === null || to < from
+    ? null
+    : seconds(Math.round((to - from) * 10) / 10);
+}
+
+function findingsOf({ op, status, message, result }: Outcome['steps'][number]): readonly Finding[] {
+  if (status !== 'done' || result === undefined) return [];
+  if (op === 'drain-worker') {
+    return 'problem' in result ? [{ level: 'notice', message }] : [];
+  }
+  if (op === 'settle-jobs') {
+    return 'problem' in result ? [{ level: 'warning', message }] : [];
+  }
+  if (op !== 'find-unacked' && op !== 'restore-unacked') return [];
+  if ('problem' in result) return [{ level: 'notice', message }];
+  const left = Number(result.count) - Number(result.restored);
+  if (!(left > 0)) return [];
+  return [{ level: 'warning', message: `${message}${idsOf(result.messages)}` }];
+}
+
+/** `: 5f2c… (tasks.process_link, queue links), …` */
+function idsOf(messages: unknown): string {
+  if (!Array.isArray(messages) || messages.length === 0) return '';
+  const shown = messages
+    .slice(0, 5)
+    .map(({ id, task, queue }) => `${id} (${task}, queue ${queue})`)
+    .join(', ');
+  const more = messages.length > 5 ? ', …' : '';
+  return `: ${shown}${more}`;
+}

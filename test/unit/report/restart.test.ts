@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import type { Outcome, Step } from '../../../src/model/outcome.ts';
+import { seconds } from '../../../src/model/units.ts';
+import { describeRestart } from '../../../src/report/restart.ts';
+
+const step = (op: string, result: Step['result'], status: Step['status'] = 'done'): Step => ({
+  index: 0,
+  op,
+  status,
+  message: `${op} said`,
+  seconds: seconds(1),
+  ...(result !== undefined && { result }),
+});
+const outcome = (...steps: Step[]): Outcome => ({ transaction: 't', result: 'committed', steps });
+const start = step('start-unit', { consumesFrom: 112.34 });
+
+describe('downtime', () => {
+  it('begins when the drained worker takes no more, though it stops later', () => {
+    const done = outcome(
+      step('drain-worker', { drained: true, consumedUntil: 100, left: [] }),
+      step('stop-unit', { consumedUntil: 110 }),
+      start,
+    );
+    expect(describeRestart(done)).toMatchObject({
+      downtimeSeconds: 12.3,
+      sentence: 'No task was taken for 12 s (downtime).',
+      findings: [],
+    });
+  });
+
+  it('begins with the stop of a worker that could not be drained', () => {
+    const done = outcome(
+      step('drain-worker', { drained: false, consumedUntil: null, problem: 'it is silent' }),
+      step('stop-unit', { consumedUntil: 110 }),
+      start,
+    );
+    expect(describeRestart(done)).toMatchObject({
+      downtimeSeconds: 2.3,
+      findings: [{ level: 'notice', message: 'drain-worker said' }],
+    });
+  });
+
+  it.each([
+    ['nothing was restarted', outcome()],
+    ['none ran before', outcome(step('stop-unit', { consumedUntil: null }), start)],
+    [
+      'the unit does not say when it is ready',
+      outcome(step('stop-unit', { consumedUntil: 1 }), step('start-unit', { consumesFrom: null })),
+    ],
+    [
+      'it was undone',
+      { ...outcome(step('stop-unit', { consumedUntil: 1 }), start), result: 'undone' as const },
+    ],
+  ])('is not told when %s', (_why, done) => {
+    expect(describeRestart(done)).toMatchObject({ downtimeSeconds: null, sentence: '' });
+  });
+});
+
+describe('messages of dead workers', () => {
+  const messages = [{ id: 'a1', task: 'tasks.work', queue: 'links' }];
+
+  it('are warned of by name and id', () => {
+    const done = outcome(step('find-unacked', { count: 1, restored: 0, messages }));
+    expect(describeRestart(done).findings).toEqual([
+      { level: 'warning', message: 'find-unacked said: a1 (tasks.work, queue links)' },
+    ]);
+  });
+
+  it('are no warning when there are none, or all are back in their queues', () => {
+    const none = step('find-unacked', { count: 0, restored: 0 });
+    const back = step('restore-unacked', { count: 1, restored: 1, messages });
+    expect(describeRestart(outcome(none, back)).findings).toEqual([]);
+  });
+
+  it('are a notice where the broker does not show them', () => {
+    const done = outcome(step('find-unacked', { problem: 'not Redis' }));
+    expect(describeRestart(done).findings).toMatchObject([{ level: 'notice' }]);
+  });
+});
+
+it('warns of jobs that could not be told to be orphans', () => {
+  const done = outcome(step('settle-jobs', { changed: 0, problem: 'the broker is down' }));
+  expect(describeRestart(done).findings).toMatchObject([{ level: 'warning' }]);
+});
