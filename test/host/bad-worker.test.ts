@@ -111,7 +111,7 @@ test('a unit that systemd rejects: said before the worker is stopped', async () 
   await machine.writeFile(UNIT_PATH, theirs);
   const run = await deploy({ 'restart-delay': '11s' });
   expect(run.code, run.log).toBe(1);
-  expect(run.log).toMatch(/^deploy-worker: .*CPUQuota.*half.*\.$/m);
+  expect(run.log).toMatch(/^deploy-worker: .*Invalid CPU quota 'half'.*\.$/m);
   expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
   expect(await machine.readFile(UNIT_PATH)).toBe(theirs);
   await machine.writeFile(UNIT_PATH, unit);

@@ -67,8 +67,8 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 def _bring_back(unit: str, now: dict[str, str], children: int, host: System) -> str:
     cursor = units.cursor(host)
-    # A run that began meanwhile, or is about to, may be of the definition that was taken back: after
-    # a boot it may be on its way up, and as Type=notify no longer holds it would never be ready.
+    # A run that began meanwhile, or is about to, may be of the definition that was taken back:
+    # after a boot it may be on its way up, and would never be ready as Type=notify no longer holds.
     verb = "start" if now["ActiveState"] in RESTING else "restart"
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     try:

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { type Machine, startMachine } from '../../../sandbox/machine.ts';
 import { supportModuleText } from '../../../src/action/support-module.ts';
 import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
-import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import type { Plan } from '../../../src/model/operation.ts';
 import type { Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
-import { bytes, seconds } from '../../../src/model/units.ts';
+import { seconds } from '../../../src/model/units.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
 import { BACKEND, completeJob, shell, UNIT, UNIT_PATH, waitUntil } from './worker.ts';
 
 /** Where the work stands when the fault comes. */
@@ -72,29 +72,14 @@ const opsOf = ({ operations }: Plan): readonly string[] => [
   RELEASE,
 ];
 
-const DESIRED: DeployWorkerDesired = {
+const DESIRED = workerDesired({
   unit: UNIT,
-  unitMode: 'rewrite',
-  hardening: 'off',
-  readWritePaths: [],
-  concurrency: 1,
-  queues: null,
-  memoryMaxBytes: bytes(800 * 1024 ** 2),
   memoryHighBytes: null,
   longestTaskSeconds: seconds(60),
-  watchdogSec: seconds(300),
-  restartSec: seconds(10),
-  startLimitBurst: 5,
-  startLimitIntervalSec: seconds(300),
-  startTimeoutSeconds: seconds(120),
   minHealthySeconds: seconds(2),
-  supportDirectory: '/usr/local/lib/celeriac',
-  supportModule: { name: 'celeriac_support', text: supportModuleText() },
   strays: { graceSeconds: seconds(60) },
-  restartPolicy: 'when-needed',
-  app: null,
-  release: null,
-};
+  supportModule: { name: 'celeriac_support', text: supportModuleText() },
+});
 const SUPPORT = `${DESIRED.supportDirectory}/${DESIRED.supportModule.name}.py`;
 
 /** Short: who is gone never confirms. */

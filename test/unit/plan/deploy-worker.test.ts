@@ -13,42 +13,16 @@ import {
 } from '../../../src/plan/deploy-worker.ts';
 import { parseExecLine } from '../../../src/systemd/exec-line.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
 
 const MiB = 1024 ** 2;
 const supportText = '# the support module\n';
 const supportPath = '/usr/local/lib/celeriac/celeriac_support.py';
 
-const defaults: DeployWorkerDesired = {
+const defaults = workerDesired({
   unit: 'celery-worker.service',
-  unitMode: 'rewrite',
-  hardening: 'off',
-  readWritePaths: [],
-  concurrency: 1,
-  queues: null,
-  memoryMaxBytes: bytes(800 * MiB),
-  memoryHighBytes: bytes(600 * MiB),
-  longestTaskSeconds: seconds(900),
-  drain: { timeoutSeconds: seconds(900), policy: 'proceed' },
-  orphanedJobs: {
-    action: 'leave',
-    database: null,
-    keepBackups: 5,
-    busyTimeoutSeconds: seconds(10),
-    runUrl: null,
-  },
-  restoreUnacked: false,
-  watchdogSec: seconds(300),
-  restartSec: seconds(10),
-  startLimitBurst: 5,
-  startLimitIntervalSec: seconds(300),
-  startTimeoutSeconds: seconds(120),
-  minHealthySeconds: seconds(10),
-  supportDirectory: '/usr/local/lib/celeriac',
   supportModule: { name: 'celeriac_support', text: supportText },
-  strays: { graceSeconds: seconds(960) },
-  restartPolicy: 'when-needed',
-  app: null,
-};
+});
 
 /** One file a case, in fixtures/deploy-worker; the hosts in it were looked at by the agent. */
 interface Case {

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import type { ReleaseDesired } from '../../../src/config/release-desired.ts';
 import type {
   CheckoutTree,
@@ -15,6 +14,7 @@ import { bytes, epochSeconds, seconds, sha256Text } from '../../../src/model/uni
 import { type DeployWorkerFacts, planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import { planRelease } from '../../../src/plan/release.ts';
 import { renderCommitLog } from '../../../src/report/commit-log.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
 
 const old = 'a'.repeat(40);
 const next = 'b'.repeat(40);
@@ -261,38 +261,11 @@ describe('dependencies', () => {
 describe('a deploy of code', () => {
   const fixtures = join(import.meta.dirname, 'fixtures/deploy-worker/hosts/healthy.json');
   const facts = JSON.parse(readFileSync(fixtures, 'utf8')) as DeployWorkerFacts;
-  const desired: DeployWorkerDesired = {
+  const desired = workerDesired({
     unit: 'celery-worker.service',
-    unitMode: 'rewrite',
-    hardening: 'off',
-    readWritePaths: [],
-    concurrency: 1,
-    queues: null,
-    memoryMaxBytes: bytes(800 * 1024 ** 2),
-    memoryHighBytes: bytes(600 * 1024 ** 2),
-    longestTaskSeconds: seconds(900),
-    drain: { timeoutSeconds: seconds(900), policy: 'proceed' },
-    orphanedJobs: {
-      action: 'leave',
-      database: null,
-      keepBackups: 5,
-      busyTimeoutSeconds: seconds(10),
-      runUrl: null,
-    },
-    restoreUnacked: false,
-    watchdogSec: seconds(300),
-    restartSec: seconds(10),
-    startLimitBurst: 5,
-    startLimitIntervalSec: seconds(300),
-    startTimeoutSeconds: seconds(120),
-    minHealthySeconds: seconds(10),
-    supportDirectory: '/usr/local/lib/celeriac',
     supportModule: { name: 'celeriac_support', text: '# the support module\n' },
-    strays: { graceSeconds: seconds(960) },
-    restartPolicy: 'when-needed',
-    app: null,
     release: git,
-  };
+  });
   const withCode = (tree: CodeTree, offered: CodeOffer) =>
     planDeployWorker({ ...facts, release: { tree, installed: null } }, desired, offered);
 

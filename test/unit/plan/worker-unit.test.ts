@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { bytes, MiB, seconds } from '../../../src/model/units.ts';
 import { ownDropIns } from '../../../src/plan/drop-in.ts';
@@ -15,38 +14,13 @@ import { parseUnitFile, type UnitFile } from '../../../src/systemd/unit-file.ts'
 import { findUnitFaults, type UnitContext, unitRules } from '../../../src/systemd/unit-rules.ts';
 import { isReadBefore, stackUnit, type UnitPart } from '../../../src/systemd/unit-stack.ts';
 import { parseSize, parseTimeSpan } from '../../../src/systemd/values.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
 
-const desired: DeployWorkerDesired = {
+const desired = workerDesired({
   unit: 'x.service',
-  unitMode: 'rewrite',
-  hardening: 'off',
-  readWritePaths: [],
-  concurrency: 1,
   queues: ['a'],
-  memoryMaxBytes: bytes(800 * MiB),
-  memoryHighBytes: bytes(600 * MiB),
-  longestTaskSeconds: seconds(900),
-  drain: { timeoutSeconds: seconds(900), policy: 'proceed' },
-  orphanedJobs: {
-    action: 'leave',
-    database: null,
-    keepBackups: 5,
-    busyTimeoutSeconds: seconds(10),
-    runUrl: null,
-  },
-  restoreUnacked: false,
-  watchdogSec: seconds(300),
-  restartSec: seconds(10),
-  startLimitBurst: 5,
-  startLimitIntervalSec: seconds(300),
-  startTimeoutSeconds: seconds(120),
-  minHealthySeconds: seconds(10),
-  supportDirectory: '/usr/local/lib/celeriac',
   supportModule: { name: 'celeriac_support', text: '' },
-  strays: { graceSeconds: seconds(960) },
-  restartPolicy: 'when-needed',
-  app: null,
-};
+});
 
 const context: UnitContext = {
   swapActive: true,
@@ -285,7 +259,7 @@ describe('whatever a unit and its drop-ins say', () => {
   const hosts = fc.record({ text: body.map((text) => `${plain}${text}`), dropIns });
 
   /** By systemd's reading alone: the last line of either spelling counts. */
-  function expectInForce(file: UnitFile, wish: DeployWorkerDesired): void {
+  function expectInForce(file: UnitFile, wish: typeof desired): void {
     const lastOf = (...keys: readonly string[]): string | null => {
       const found = file.entries.flatMap((entry) =>
         entry.kind === 'assignment' && keys.includes(entry.key) ? [entry.value] : [],
