@@ -1,10 +1,32 @@
+import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Sandbox machines that may run at once: one vCPU each, emulated where KVM is not to be had. */
 const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? '2');
 
+/** In this order. A long file that began last would be waited for on one machine alone. */
+const LONGEST: readonly string[] = [
+  'kill-matrix',
+  'deploy',
+  'deploy-code',
+  'transaction',
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const place = ({ moduleId }: TestSpecification): number => {
+      const at = LONGEST.indexOf(basename(moduleId, '.test.ts'));
+      return at === -1 ? LONGEST.length : at;
+    };
+    return sorted.toSorted((one, other) => place(one) - place(other));
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         // Not a line for each source map that a package forgot.
@@ -36,8 +58,8 @@ export default defineConfig({
           name: 'workflow',
           include: ['test/workflow/**/*.test.ts'],
           globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
-          sequence: { groupOrder: 2 },
-          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+          maxWorkers: machines,
           testTimeout: 600_000,
           hookTimeout: 300_000,
         },

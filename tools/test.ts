@@ -13,8 +13,7 @@ const stages = [
   { name: 'boundaries', kind: 'check' },
   { name: 'unit', kind: 'vitest' },
   { name: 'dist', kind: 'check' },
-  { name: 'host', kind: 'vitest' },
-  { name: 'workflow', kind: 'vitest' },
+  { name: 'machines', kind: 'vitest' },
 ] as const;
 type Stage = (typeof stages)[number];
 

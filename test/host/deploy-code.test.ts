@@ -25,24 +25,6 @@ const CHECKOUT = '/root/slideshow';
 const VENV = '/srv/venv';
 const REQUIREMENTS = '--no-index\n--find-links /srv/wheels\nprobe-package==1.0\n';
 
-/** A wheel is a zip: made where there is no network. */
-const WHEELS = `
-import os, zipfile
-os.makedirs('/srv/wheels', exist_ok=True)
-for version in ('1.0', '2.0', '3.0'):
-    info = 'probe_package-%s.dist-info' % version
-    with zipfile.ZipFile('/srv/wheels/probe_package-%s-py3-none-any.whl' % version, 'w') as wheel:
-        names = ['probe_package.py', *(info + name for name in ('/METADATA', '/WHEEL', '/RECORD'))]
-        # So many that an installation has a middle.
-        for number in range(3000 if version == '3.0' else 0):
-            wheel.writestr('probe_data/%d.py' % number, 'NUMBER = %d\\n' % number)
-            names.append('probe_data/%d.py' % number)
-        wheel.writestr('probe_package.py', 'VERSION = %r\\n' % version)
-        wheel.writestr(info + '/METADATA', 'Metadata-Version: 2.1\\nName: probe-package\\nVersion: %s\\n' % version)
-        wheel.writestr(info + '/WHEEL', 'Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-        wheel.writestr(info + '/RECORD', ''.join(name + ',,\\n' for name in names))
-`;
-
 let machine: Machine;
 let clone: Clone;
 /** The commit that the host had before Celeriac came, and the first that was deployed. */
@@ -52,16 +34,9 @@ let deployed: string;
 let transaction: string;
 
 beforeAll(async () => {
-  machine = await startMachine({ name: 'deploy-code', state: 'healthy' });
+  machine = await startMachine({ name: 'deploy-code', state: 'environment' });
   clone = await Clone.of(machine, CHECKOUT);
   original = clone.git('rev-parse', 'HEAD');
-  await machine.run('python3 -I -', { input: WHEELS });
-  await machine.run(
-    `python3 -m venv --system-site-packages ${VENV} && chown -R deploy: ${VENV} &&
-     sed -i 's#^ExecStart=/usr/bin/celery#ExecStart=${VENV}/bin/python -m celery#' ${UNIT_PATH} &&
-     systemctl daemon-reload && systemctl restart ${UNIT}`,
-    { timeoutSeconds: 240 },
-  );
 });
 
 afterAll(async () => {

@@ -8,7 +8,7 @@ import { Hand, messages, type PlainOperation, statuses } from './hand.ts';
 import {
   BACKEND,
   DATABASE,
-  type Job,
+  leaveUnacked,
   makeJob,
   readJob,
   sendJobs,
@@ -170,13 +170,6 @@ describe('drain-worker', () => {
   });
 });
 
-/** As Kombu keeps what was delivered and not acknowledged. */
-const leaveUnacked = async ({ id, message }: Job, age = 600): Promise<void> => {
-  const kept = JSON.stringify([JSON.parse(message), '', 'celery']);
-  await hand.machine.run(`redis-cli -x hset unacked tag-${id}`, { input: kept });
-  await hand.shell(`redis-cli zadd unacked_index $(($(date +%s) - ${age})) tag-${id}`);
-};
-
 describe('what dead workers left', () => {
   test('a job is failed, but for one that a message is left for; undone, it is as it was', async () => {
     await hand.commit([stop]);
@@ -187,7 +180,7 @@ describe('what dead workers left', () => {
       );
     }
     await sendJobs(hand.machine, [queued]);
-    await leaveUnacked(unacked);
+    await leaveUnacked(hand.machine, unacked);
     const { stores } = await hand.agent.look({ stores: { paths: [DATABASE] } });
     const [store] = stores;
     if (store?.kind !== 'sqlite') throw new Error('no store');

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Machine, startMachine } from '../../../sandbox/machine.ts';
+import { offerCode } from '../../../src/action/offer-code.ts';
 import { supportModuleText } from '../../../src/action/support-module.ts';
+import { openGitCode } from '../../../src/adapters/git-code.ts';
 import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import type { Plan } from '../../../src/model/operation.ts';
@@ -9,8 +11,22 @@ import type { Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
+import type { Parcel } from '../../../src/ports/code.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
-import { BACKEND, completeJob, shell, UNIT, UNIT_PATH, waitUntil } from './worker.ts';
+import { Clone } from './clone.ts';
+import {
+  BACKEND,
+  completeJob,
+  DATABASE,
+  type Job,
+  leaveUnacked,
+  makeJob,
+  readJob,
+  shell,
+  UNIT,
+  UNIT_PATH,
+  waitUntil,
+} from './worker.ts';
 
 /** Where the work stands when the fault comes. */
 export const PHASES = ['before', 'in', 'unsaid', 'after'] as const;
@@ -79,7 +95,26 @@ const DESIRED = workerDesired({
   minHealthySeconds: seconds(2),
   strays: { graceSeconds: seconds(60) },
   supportModule: { name: 'celeriac_support', text: supportModuleText() },
+  orphanedJobs: {
+    action: 'fail',
+    database: DATABASE,
+    keepBackups: 2,
+    busyTimeoutSeconds: seconds(10),
+    runUrl: null,
+  },
+  restoreUnacked: true,
+  release: {
+    from: { source: 'git', checkout: null, dirtyTree: 'refuse' },
+    commit: null,
+    dependencies: {
+      file: 'backend/requirements.txt',
+      tool: 'pip',
+      timeoutSeconds: seconds(150),
+    },
+  },
 });
+const CHECKOUT = '/root/slideshow';
+const REQUIREMENTS = '--no-index\n--find-links /srv/wheels\nprobe-package==1.0\n';
 const SUPPORT = `${DESIRED.supportDirectory}/${DESIRED.supportModule.name}.py`;
 
 /** Short: who is gone never confirms. */
@@ -89,10 +124,15 @@ const CONFIRMED = seconds(60);
 /** The work goes on by itself, where nothing can be told to it. */
 const LINK_CUT_SECONDS = 6;
 
+/** A job that a crash left "processing", and no message for it anywhere. */
+const ORPHAN = '0f0f0f0f-0000-4000-8000-000000000000';
+
 /** Every operation of a deploy has something to do on this host. */
 const PREPARE = `
 systemctl -q disable ${UNIT}
 systemctl is-active -q ${UNIT} || systemctl start ${UNIT}
+sqlite3 -cmd '.timeout 5000' ${DATABASE} "INSERT OR IGNORE INTO jobs (id, status, celery_task_id, started_at)
+  VALUES ('${ORPHAN}', 'processing', '${ORPHAN}', CURRENT_TIMESTAMP)"
 if ! pgrep -xa celery | grep -q -- --pool=solo; then
   cd ${BACKEND}
   nohup setsid celery -A celery_app worker --loglevel=warning --pool=solo >/tmp/celery-stray.log 2>&1 </dev/null &
@@ -103,7 +143,7 @@ until pgrep -xa celery | grep -q -- --pool=solo; do sleep 0.2; done
 
 /** All that a deploy changes, and all that it must not leave behind, as one JSON object. */
 const INSPECT = `
-import fcntl, glob, hashlib, json, os, subprocess
+import fcntl, glob, hashlib, json, os, sqlite3, subprocess
 
 def run(*argv):
     return subprocess.run(argv, stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
@@ -132,6 +172,10 @@ print(json.dumps({
     'text': digest('${UNIT_PATH}'),
     'support': digest('${SUPPORT}'),
     'supportFolder': os.path.exists('/usr/local/lib/celeriac'),
+    'code': run('git', '-C', '${CHECKOUT}', 'log', '-1', '--format=%H %D'),
+    'dirty': run('git', '-C', '${CHECKOUT}', 'status', '--short'),
+    'installed': sorted(glob.glob('/srv/venv/lib/*/site-packages/probe*')),
+    'orphan': sqlite3.connect('${DATABASE}', timeout=20).execute("SELECT status FROM jobs WHERE id = '${ORPHAN}'").fetchone(),
     'unit': unit,
     'children': len(run('pgrep', '-P', main).split()) if main != '0' else 0,
     'temporary': sorted(each for folder in folders for each in glob.glob(folder + '/.*.celeriac-*')),
@@ -148,6 +192,10 @@ interface Inspected {
   readonly text: string | null;
   readonly support: string | null;
   readonly supportFolder: boolean;
+  readonly code: string;
+  readonly dirty: string;
+  readonly installed: readonly string[];
+  readonly orphan: readonly string[];
   readonly unit: Readonly<Record<string, string>>;
   readonly children: number;
   readonly temporary: readonly string[];
@@ -171,12 +219,14 @@ export interface Verdict {
 export class KillMatrix {
   readonly machine: Machine;
   readonly plan: Plan;
+  readonly #clone: Clone;
   readonly #old: Inspected;
   readonly #new: Inspected;
-  #dirty = false;
+  #dirty = true;
 
-  private constructor(machine: Machine, plan: Plan, old: Inspected, next: Inspected) {
-    this.machine = machine;
+  private constructor(rig: Rig, plan: Plan, old: Inspected, next: Inspected) {
+    this.machine = rig.machine;
+    this.#clone = rig.clone;
     this.plan = plan;
     this.#old = old;
     this.#new = next;
@@ -184,35 +234,42 @@ export class KillMatrix {
 
   /** Deploys once without a fault: that is what `new` looks like. */
   static async start(name: string): Promise<KillMatrix> {
-    const machine = await startMachine({ name, state: 'healthy' });
+    const machine = await startMachine({ name, state: 'environment' });
+    const clone = await Clone.of(machine, CHECKOUT);
+    clone.commit('All that a commit can change', {
+      'backend/requirements.txt': REQUIREMENTS,
+      'backend/new/module.py': 'NEW = True\n',
+      'backend/tasks.py': `${clone.read('backend/tasks.py')}# as it is now\n`,
+    });
     await prepare(machine);
     const old = await inspect(machine);
     await using agent = await connect(machine, hostProgram);
-    const plan = await planOn(agent);
+    const { plan, parcels } = await planOn(agent, clone);
+    for (const parcel of parcels) await agent.send(parcel, () => {});
     const { result, failure } = await agent.apply(plan.operations, metaFor(null), () => {});
     if (result !== 'committed') throw new Error(`without a fault: ${JSON.stringify(failure)}`);
-    const matrix = new KillMatrix(machine, plan, old, await inspect(machine));
-    matrix.#dirty = true;
-    return matrix;
+    return new KillMatrix({ machine, clone }, plan, old, await inspect(machine));
   }
 
-  stop(): Promise<void> {
-    return this.machine.stop();
+  async stop(): Promise<void> {
+    this.#clone[Symbol.dispose]();
+    await this.machine.stop();
   }
 
   /** @throws Error that tells how the host ended neither old nor new, or not whole */
   async run(each: Case): Promise<Verdict> {
     try {
       if (this.#dirty) await this.machine.reset();
-      await prepare(this.machine);
+      const owed = await prepare(this.machine);
       if (each.fault === 'state-full') {
         await shell(
           this.machine,
-          'mkdir -p /var/lib/celeriac; mount -t tmpfs -o size=16M,mode=700 none /var/lib/celeriac',
+          'mkdir -p /var/lib/celeriac; mount -t tmpfs -o size=64M,mode=700 none /var/lib/celeriac',
         );
       }
       this.#dirty = true;
       const verdict = await this.#provoke(each);
+      await requireOwed(this.machine, owed);
       // What ended old is as it was, and good enough for the next one: that is the claim.
       this.#dirty = verdict.ending === 'new' || each.fault === 'state-full';
       return verdict;
@@ -227,11 +284,16 @@ export class KillMatrix {
     const lasts = each.fault === 'disk-full' || each.fault === 'state-full';
     const stays = lasts || each.fault === 'work-killed';
     const runner = await connect(machine, withHalt(each));
-    const { operations } = await planOn(runner);
+    const { plan, parcels } = await planOn(runner, this.#clone);
+    for (const parcel of parcels) await runner.send(parcel, () => {});
     const halted = Promise.withResolvers<void>();
-    const running = runner.apply(operations, metaFor(stays ? CONFIRMED : UNCONFIRMED), (said) => {
-      if (said.kind === 'note' && said.message.startsWith('halted at ')) halted.resolve();
-    });
+    const running = runner.apply(
+      plan.operations,
+      metaFor(stays ? CONFIRMED : UNCONFIRMED),
+      (said) => {
+        if (said.kind === 'note' && said.message.startsWith('halted at ')) halted.resolve();
+      },
+    );
     const ended = running.then(
       (outcome) => outcome,
       () => null,
@@ -252,13 +314,13 @@ export class KillMatrix {
     const ending = this.#judge(each, found, await readJournal(machine));
     if (lasts) await shell(machine, 'rm -f /ballast /var/lib/celeriac/ballast');
     if (found.unit.ActiveState === 'active') await completeJob(machine);
-    await requireTold(machine, ending, stays);
+    await this.#requireTold(ending, stays);
     return { ending, told };
   }
 
   #judge(each: Case, found: Inspected, journal: string): Ending {
-    const pick = ({ text, support, supportFolder, unit }: Inspected) =>
-      JSON.stringify({ text, support, supportFolder, enabled: unit.UnitFileState });
+    const pick = ({ text, support, supportFolder, code, installed, orphan, unit }: Inspected) =>
+      JSON.stringify([text, support, supportFolder, code, installed, orphan, unit.UnitFileState]);
     const ending = [this.#old, this.#new].find((end) => pick(end) === pick(found));
     const wrong: string[] = [];
     if (ending === undefined) wrong.push('neither old nor new');
@@ -268,6 +330,7 @@ export class KillMatrix {
     const serves = found.unit.ActiveState === 'active' && found.children > 0;
     if (!serves && !forgotten) wrong.push('the worker does not serve');
     if (serves && found.unit.MemoryMax !== ending?.unit.MemoryMax) wrong.push('MemoryMax');
+    if (found.dirty !== '') wrong.push('a dirty tree');
     if (found.unit.NeedDaemonReload !== 'no') wrong.push('NeedDaemonReload');
     if (found.temporary.length > 0 || found.dropIns.length > 0) wrong.push('left behind');
     if (found.scopes !== '' || found.locked) wrong.push('still at work');
@@ -278,11 +341,54 @@ export class KillMatrix {
     }
     return ending === this.#old ? 'old' : 'new';
   }
+
+  /** The next run's report, and the ledger. */
+  async #requireTold(ending: Ending, stays: boolean): Promise<void> {
+    await using agent = await connect(this.machine, hostProgram);
+    const { findings, operations } = (await planOn(agent, this.#clone)).plan;
+    const { transactions, releases } = await agent.look({
+      transactions: { unit: UNIT },
+      releases: { unit: UNIT },
+    });
+    const [newest, release] = [transactions.at(-1), releases.releases.at(-1)];
+    const said = JSON.stringify({ findings, newest, releases }, null, 1);
+    if (releases.awaiting !== null) throw new Error(`a verdict is still awaited: ${said}`);
+    if (newest?.state !== (ending === 'new' ? 'committed' : 'undone')) {
+      throw new Error(`ended ${ending}, and the host says otherwise: ${said}`);
+    }
+    if (ending === 'new') {
+      if (release?.verdict !== 'confirmed') throw new Error(`not confirmed: ${said}`);
+      if (operations.length > 0) throw new Error(`new, and not as asked: ${said}`);
+      return;
+    }
+    if (release?.transaction === newest.id && release.verdict !== 'rolled-back') {
+      throw new Error(`the ledger tells of a release that is gone: ${said}`);
+    }
+    const tells = findings.some(({ message }) => message.includes('put back by the host itself'));
+    if (!stays && !tells) throw new Error(`the next run does not tell: ${said}`);
+  }
 }
 
-const prepare = async (machine: Machine): Promise<void> => {
+/** A machine, and what `actions/checkout` has for it. */
+interface Rig {
+  readonly machine: Machine;
+  readonly clone: Clone;
+}
+
+/** Returns a job whose message a dead worker had. */
+async function prepare(machine: Machine): Promise<Job> {
   await machine.run(PREPARE, { timeoutSeconds: 120 });
-};
+  const owed = makeJob(0.1);
+  await leaveUnacked(machine, owed);
+  return owed;
+}
+
+/** A message that was to be put back is where it was, or its job is done. */
+async function requireOwed(machine: Machine, { id }: Job): Promise<void> {
+  const kept = async () => (await shell(machine, `redis-cli hexists unacked tag-${id}`)) === '1';
+  const done = async () => (await readJob(machine, id))?.status === 'completed';
+  await waitUntil(`the message of ${id} is kept, or done`, async () => (await kept()) || done());
+}
 
 async function connect(machine: Machine, program: typeof hostProgram): Promise<Agent> {
   const { host, sshPort: port, key, knownHosts } = machine;
@@ -291,8 +397,17 @@ async function connect(machine: Machine, program: typeof hostProgram): Promise<A
   return await openAgent({ target, program, limits: { reconnect: seconds(0) } }, () => {});
 }
 
-async function planOn(agent: Agent): Promise<Plan> {
-  return planDeployWorker(await agent.look(deployWorkerQuery(DESIRED)), DESIRED);
+/** As the action plans: with what its clone brings. */
+async function planOn(
+  agent: Agent,
+  clone: Clone,
+): Promise<{ readonly plan: Plan; readonly parcels: readonly Parcel[] }> {
+  const facts = await agent.look(deployWorkerQuery(DESIRED));
+  const code = openGitCode(clone.folder);
+  const head = clone.git('rev-parse', 'HEAD');
+  const brought = await offerCode(code, DESIRED.release, facts.release, head);
+  const plan = planDeployWorker(facts, DESIRED, brought?.offer ?? null);
+  return { plan, parcels: brought?.parcels ?? [] };
 }
 
 const metaFor = (confirmWithinSeconds: typeof CONFIRMED | null): TransactionMeta => ({
@@ -400,29 +515,3 @@ const readJournal = (machine: Machine): Promise<string> =>
     machine,
     'cd /var/lib/celeriac/transactions && cat "$(ls -t | head -n 1)/journal.jsonl"; tail -n 3 ../releases.jsonl 2>/dev/null || true',
   );
-
-/** The next run's report, and the ledger. */
-async function requireTold(machine: Machine, ending: Ending, stays: boolean): Promise<void> {
-  await using agent = await connect(machine, hostProgram);
-  const { findings, operations } = await planOn(agent);
-  const { transactions, releases } = await agent.look({
-    transactions: { unit: UNIT },
-    releases: { unit: UNIT },
-  });
-  const [newest, release] = [transactions.at(-1), releases.releases.at(-1)];
-  const said = JSON.stringify({ findings, newest, releases }, null, 1);
-  if (releases.awaiting !== null) throw new Error(`a verdict is still awaited: ${said}`);
-  if (newest?.state !== (ending === 'new' ? 'committed' : 'undone')) {
-    throw new Error(`ended ${ending}, and the host says otherwise: ${said}`);
-  }
-  if (ending === 'new') {
-    if (release?.verdict !== 'confirmed') throw new Error(`not confirmed: ${said}`);
-    if (operations.length > 0) throw new Error(`new, and not as asked: ${said}`);
-    return;
-  }
-  if (release?.transaction === newest.id && release.verdict !== 'rolled-back') {
-    throw new Error(`the ledger tells of a release that is gone: ${said}`);
-  }
-  const tells = findings.some(({ message }) => message.includes('put back by the host itself'));
-  if (!stays && !tells) throw new Error(`the next run does not tell: ${said}`);
-}

@@ -104,6 +104,17 @@ export async function sendJobs(
   await machine.run(`python3 -I -S - '${asked}'`, { input: SEND, timeoutSeconds: 400 });
 }
 
+/** As Kombu keeps what was delivered and never acknowledged: here by a worker that is dead. */
+export async function leaveUnacked(
+  machine: Machine,
+  { id, message }: Job,
+  ageSeconds = 600,
+): Promise<void> {
+  const kept = JSON.stringify([JSON.parse(message), '', 'celery']);
+  await machine.run(`redis-cli -x hset unacked tag-${id}`, { input: kept });
+  await shell(machine, `redis-cli zadd unacked_index $(($(date +%s) - ${ageSeconds})) tag-${id}`);
+}
+
 const GENERATOR = '/etc/systemd/system-generators/test-jobs-first';
 
 /**

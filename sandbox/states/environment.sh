@@ -1,0 +1,60 @@
+#!/bin/bash
+# A worker as it should be, run from a virtual environment of its own; its owner is deploy, and
+# /srv/wheels has something to install into it, as nothing leads out of this host.
+set -eu
+
+environment=/srv/venv
+
+python3 -m venv --system-site-packages "$environment"
+chown -R deploy: "$environment"
+
+mkdir /srv/wheels
+python3 -I - <<'PYTHON'
+import zipfile
+
+for version in ("1.0", "2.0", "3.0"):
+    info = "probe_package-%s.dist-info" % version
+    path = "/srv/wheels/probe_package-%s-py3-none-any.whl" % version
+    with zipfile.ZipFile(path, "w") as wheel:
+        names = ["probe_package.py", *(info + name for name in ("/METADATA", "/WHEEL", "/RECORD"))]
+        # So many that an installation has a middle.
+        for number in range(3000 if version == "3.0" else 0):
+            wheel.writestr("probe_data/%d.py" % number, "NUMBER = %d\n" % number)
+            names.append("probe_data/%d.py" % number)
+        wheel.writestr("probe_package.py", "VERSION = %r\n" % version)
+        about = "Metadata-Version: 2.1\nName: probe-package\nVersion: %s\n" % version
+        wheel.writestr(info + "/METADATA", about)
+        tags = "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        wheel.writestr(info + "/WHEEL", tags)
+        wheel.writestr(info + "/RECORD", "".join(name + ",,\n" for name in names))
+PYTHON
+
+cat >/etc/systemd/system/celery-worker.service <<UNIT
+[Unit]
+Description=Celery Worker
+After=network.target redis.service redis-server.service
+Wants=redis-server.service
+
+[Service]
+Type=simple
+User=root
+WorkingDirectory=/root/slideshow/backend
+ExecStart=$environment/bin/python -m celery -A celery_app worker --loglevel=info --concurrency=1 -Q celery,batch,links,variations
+Restart=always
+RestartSec=10
+KillMode=mixed
+TimeoutStopSec=60
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+
+systemctl daemon-reload
+systemctl --quiet enable celery-worker.service
+systemctl restart celery-worker.service
+for _ in $(seq 60); do
+  journalctl --unit=celery-worker.service --boot --grep=' ready\.$' --quiet >/dev/null && exit 0
+  sleep 1
+done
+echo 'the worker did not become ready within 60 s' >&2
+exit 1
