@@ -6,12 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? '2');
 
 /** In this order. A long file that began last would be waited for on one machine alone. */
-const LONGEST: readonly string[] = [
-  'kill-matrix',
-  'deploy',
-  'deploy-code',
-  'transaction',
-];
+const LONGEST: readonly string[] = ['kill-matrix', 'deploy', 'deploy-code', 'transaction'];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -95,6 +95,7 @@ test('the commit of the run, over the one connection; a dry run sends nothing', 
     'stop-unit',
     'start-unit',
     'prove-unit',
+    'find-unacked',
   ]);
   expect(run.log).toContain('probe-package none → 1.0');
   expect(run.summary).toContain(`${short(original)} → ${short(deployed)}`);

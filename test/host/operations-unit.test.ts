@@ -252,7 +252,7 @@ test('verify-unit: whatever systemd says of it counts; what it says of others do
   expect(template.message).toContain("Unknown key 'Bad'");
   const missing = await hand.refuse([verify(text('1').replace('/srv/pool', '/srv/none'))]);
   expect(missing.message).toContain('/srv/none is not executable');
-  expect(await hand.shell('ls -d /run/celeriac* 2>/dev/null || true')).toBe('');
+  expect(await hand.shell('ls -d /run/celeriac-* 2>/dev/null || true')).toBe('');
 });
 
 describe('try-app', () => {

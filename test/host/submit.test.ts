@@ -226,7 +226,7 @@ test('the program leaves when the runner does, and takes its canary along', asyn
   const gone = own.agent
     .submit({ kind: 'canary', ...APP, queues: ['nobody'] }, () => {})
     .catch((error: unknown) => error);
-  const senders = () => output('pgrep -fc \'^/usr/bin/python3 -c """Sends jobs\' || true');
+  const senders = () => output("pgrep -fc '^/usr/bin/python3 -c .import sys, types' || true");
   await expect.poll(senders, { timeout: 60_000 }).toBe('1');
   await expect.poll(() => output('redis-cli llen nobody'), { timeout: 60_000 }).toBe('1');
   await own.agent.close();
