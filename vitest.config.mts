@@ -1,9 +1,13 @@
+import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Sandbox machines that may run at once: one vCPU each, emulated where KVM is not to be had. */
-const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? '2');
+/**
+ * Sandbox machines that may run at once: one vCPU each, emulated where KVM is not to be had. They
+ * wait for a third of their time, so one more than there are processors keeps these busy.
+ */
+const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? availableParallelism() + 1);
 
 /** In this order. A long file that began last would be waited for on one machine alone. */
 const LONGEST: readonly string[] = ['kill-matrix', 'deploy', 'deploy-code', 'transaction'];
