@@ -10,7 +10,20 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? availableParallelism() + 1);
 
 /** In this order. A long file that began last would be waited for on one machine alone. */
-const LONGEST: readonly string[] = ['kill-matrix', 'deploy', 'deploy-code', 'transaction'];
+const LONGEST: readonly string[] = [
+  'kill-matrix',
+  'deploy-code',
+  'deploy',
+  'broken-release',
+  'drain',
+  'bad-worker',
+  'no-task-lost',
+  'pipeline',
+  'reference-unit',
+  'operations-unit',
+  'submit',
+  'worker-unit',
+];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
