@@ -18,7 +18,7 @@ afterAll(() => machine?.stop());
 test('tasks of both kinds flow through a good deploy and two that fail: none is lost', {
   timeout: 900_000,
 }, async () => {
-  const count = 200;
+  const count = 160;
   await beginFlow(machine, count, 2);
   for (const [index, kind] of KINDS.entries()) await deployOnce(machine, kind, index + 1);
   const balance = await endFlow(machine, count, 300);

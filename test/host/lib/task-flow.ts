@@ -124,7 +124,7 @@ export async function deployOnce(machine: Machine, kind: Kind, turn: number): Pr
       inputs({
         'min-healthy-time': '3s',
         // Something changes every time.
-        'memory-max': `${700 + (turn % 2) * 50}M`,
+        'memory-max': `${700 + turn}M`,
         'longest-task': '60s',
         ...more,
       }),
