@@ -57,6 +57,7 @@ export default defineConfig({
       {
         test: {
           name: 'host',
+          expect: { poll: { interval: 1000 } },
           include: ['test/host/**/*.test.ts'],
           globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
           sequence: { groupOrder: 1 },

@@ -191,7 +191,7 @@ test('the work is told to end: all is undone, and its child is ended', async () 
     write('/srv/d', 'd'),
     { op: 'start-unit', unit: 'slow.service', timeoutSeconds: seconds(600) },
   ]);
-  await hand.shell('until pgrep -f "systemctl .* start -- slow" >/dev/null; do sleep 0.1; done');
+  await hand.shell('until pgrep -f "systemctl .* start -- slow" >/dev/null; do sleep 0.3; done');
   await hand.shell(`systemctl stop ${await scopes()}`);
   const outcome = await running;
   expect(outcome?.result).toBe('undone');
@@ -215,10 +215,10 @@ test('nobody is left: the guard puts the host right by itself, and leaves', asyn
   const timer = 'systemctl is-active celeriac-guard.timer || true';
   expect(await hand.shell(timer)).toBe('active');
   await hand.shell(`kill -KILL ${other.agent.hello.pid}; systemctl kill -s KILL ${await scopes()}`);
-  await hand.shell('for i in $(seq 600); do grep -q old /srv/old && break; sleep 0.1; done');
+  await hand.shell('for i in $(seq 600); do grep -q old /srv/old && break; sleep 0.2; done');
   expect(await lastEnd()).toContain('"undone"');
   await hand.shell(
-    'while systemctl is-active -q celeriac-guard.timer; do sleep 0.2; done; ! ls /etc/systemd/system/timers.target.wants/celeriac-guard.timer 2>/dev/null',
+    'while systemctl is-active -q celeriac-guard.timer; do sleep 0.5; done; ! ls /etc/systemd/system/timers.target.wants/celeriac-guard.timer 2>/dev/null',
   );
   const { transactions } = await hand.agent.look({ transactions: {} });
   expect(transactions.at(-1)).toMatchObject({

@@ -131,8 +131,8 @@ if ! pgrep -xa celery | grep -q -- --pool=solo; then
   cd ${BACKEND}
   nohup setsid celery -A celery_app worker --loglevel=warning --pool=solo >/tmp/celery-stray.log 2>&1 </dev/null &
 fi
-until [ "$(pgrep -cP "$(systemctl show -P MainPID ${UNIT})")" -ge 1 ]; do sleep 0.2; done
-until pgrep -xa celery | grep -q -- --pool=solo; do sleep 0.2; done
+until [ "$(pgrep -cP "$(systemctl show -P MainPID ${UNIT})")" -ge 1 ]; do sleep 0.5; done
+until pgrep -xa celery | grep -q -- --pool=solo; do sleep 0.5; done
 `;
 
 /** All that a deploy changes, and all that it must not leave behind, as one JSON object. */

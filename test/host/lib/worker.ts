@@ -26,15 +26,16 @@ export async function show<Name extends string>(
   ) as Record<Name, string>;
 }
 
+/** Looks less and less often: each look costs an emulated host more than it does a real one. */
 export async function waitUntil(
   what: string,
   holds: () => Promise<boolean>,
   seconds = 120,
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
-  while (!(await holds())) {
+  for (let pause = 500; !(await holds()); pause = Math.min(2000, pause + 500)) {
     if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
@@ -133,7 +134,7 @@ export async function beginJobsBeforeReload(
 grep -qF '${unitHolds}' ${UNIT_PATH} || exit 0
 for _ in $(seq 200); do
   [ "$(sqlite3 -readonly -cmd '.timeout 5000' ${DATABASE} "${begun}")" = ${jobs.length} ] && exit 0
-  sleep 0.2
+  sleep 0.5
 done
 `;
   await shell(machine, `mkdir -p ${GENERATOR.slice(0, GENERATOR.lastIndexOf('/'))}`);
