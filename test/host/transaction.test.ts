@@ -272,8 +272,8 @@ test('two at once: one waits and names the holder, or gives up and names it', as
 });
 
 test('a full disk: no journal, no change; full in the middle, undone all the same', async () => {
-  await hand.shell(`mkdir -p /mnt/full && mount -t tmpfs -o size=2M none /mnt/full
-    mount --bind /mnt/full ${STATE} && head -c 4M /dev/zero >/mnt/full/ballast || true`);
+  await hand.shell(`mkdir -p /mnt/full && mount -t tmpfs -o size=4M none /mnt/full
+    mount --bind /mnt/full ${STATE} && head -c 8M /dev/zero >/mnt/full/ballast || true`);
   const full = await refusal(hand.apply([write('/srv/h', 'h')]));
   expect(full.message).toContain('No space left on device; nothing was changed');
   expect(full.failure.next).toContain('free some space');
@@ -286,14 +286,17 @@ test('a full disk: no journal, no change; full in the middle, undone all the sam
     watch(60),
   ]);
   await hand.shell(
-    `head -c 4M /dev/zero >${STATE}/ballast 2>/dev/null; systemctl restart redis-server`,
+    `head -c 8M /dev/zero >${STATE}/ballast 2>/dev/null; systemctl restart redis-server`,
   );
   const outcome = await running;
   expect(outcome?.result).toBe('undone');
   expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
   expect(await lastEnd()).toContain('"undone"');
 
-  await hand.shell(`rm ${STATE}/ballast`);
+  // Room for the plan with its contents and for the reserve, and not for what it writes.
+  await hand.shell(
+    `rm ${STATE}/ballast; free=$(df --output=avail -B1 ${STATE} | tail -1); head -c $((free - 2400 * 1024)) /dev/zero >${STATE}/ballast`,
+  );
   const small = await hand.apply([
     write('/srv/h', 'h'),
     write('/mnt/full/big', 'x'.repeat(700 * 1024)),
@@ -302,7 +305,7 @@ test('a full disk: no journal, no change; full in the middle, undone all the sam
   expect(small.failure?.message).toContain('No space left on device: /mnt/full/big');
   expect(small.result).toBe('undone');
   expect(await hand.shell('ls /srv; ls -A /mnt/full')).toBe(
-    'old\nbackups\nlock\nprogram.py\ntransactions',
+    'old\nbackups\nballast\nlock\nprogram.py\ntransactions',
   );
 });
 
