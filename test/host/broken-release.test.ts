@@ -117,77 +117,66 @@ test('a unit that cannot live: red, and the old one is back', { timeout: 300_000
   expect(gate.log).toContain('3 canaries to batch, links and variations: done');
 });
 
-test.each([
-  { moment: 'waits for a task to end', at: /: \d+ tasks? still running/, inputs: {} },
-  {
-    moment: 'proves the new worker',
-    at: /^\d+\/\d+ prove that/m,
-    inputs: { 'min-healthy-time': '20s' },
-  },
-])(
-  'a runner killed while the host $moment: it goes on, and back when nobody confirms',
-  {
-    timeout: 300_000,
-  },
-  async ({ at, inputs }) => {
-    const known = await listTransactions(machine);
-    const { MainPID } = await show(machine, 'MainPID');
-    // Its task runs when the old worker is drained.
-    const job = makeJob(60);
-    const letGo = await beginJobsBeforeReload(machine, [job], 'MemoryMax=700M');
-    const sent = sendJobs(machine, [job], { path: UNIT_PATH, holds: 'MemoryMax=700M' });
-    let runner: Parameters<NonNullable<BundleOptions['onStart']>>[0] | undefined;
-    let printed = '';
-    const run = await deploy(
-      { 'memory-max': '700M', 'confirm-within': '1s', ...inputs },
-      {
-        onStart: (child) => {
-          runner = child;
-        },
-        onLog: (text) => {
-          printed += text;
-          if (at.test(printed)) runner?.kill('SIGKILL');
-        },
+test('a runner killed while the host waits for a task to end: it goes on, and back when nobody confirms', {
+  timeout: 300_000,
+}, async () => {
+  const known = await listTransactions(machine);
+  const { MainPID } = await show(machine, 'MainPID');
+  // Its task runs when the old worker is drained.
+  const job = makeJob(40);
+  const letGo = await beginJobsBeforeReload(machine, [job], 'MemoryMax=700M');
+  const sent = sendJobs(machine, [job], { path: UNIT_PATH, holds: 'MemoryMax=700M' });
+  let runner: Parameters<NonNullable<BundleOptions['onStart']>>[0] | undefined;
+  let printed = '';
+  const run = await deploy(
+    { 'memory-max': '700M', 'confirm-within': '1s' },
+    {
+      onStart: (child) => {
+        runner = child;
       },
-    );
-    await sent;
-    await letGo();
-    expect(run.code, run.log).toBeNull();
+      onLog: (text) => {
+        printed += text;
+        if (/: \d+ tasks? still running/.test(printed)) runner?.kill('SIGKILL');
+      },
+    },
+  );
+  await sent;
+  await letGo();
+  expect(run.code, run.log).toBeNull();
 
-    const [interrupted, ...others] = (await listTransactions(machine)).filter(
-      (id) => !known.includes(id),
-    );
-    expect(others).toEqual([]);
-    const read = () => readTransaction(machine, interrupted ?? '');
-    await waitUntil('the host has put itself back', async () => {
-      return (await read()).journal.at(-1)?.result === 'undone';
-    });
-    const undone = await read();
-    const ends = undone.journal.flatMap(({ event, result }) => (event === 'ended' ? [result] : []));
-    expect(ends).toEqual(['committed', 'undone']);
-    await waitUntil('no agent is left', async () => {
-      const processes = await shell(machine, 'ps -eo args');
-      return !/python3 .*(?:celeriac_host|program\.py)/m.test(processes);
-    });
-    await expectDeployedServes();
+  const [interrupted, ...others] = (await listTransactions(machine)).filter(
+    (id) => !known.includes(id),
+  );
+  expect(others).toEqual([]);
+  const read = () => readTransaction(machine, interrupted ?? '');
+  await waitUntil('the host has put itself back', async () => {
+    return (await read()).journal.at(-1)?.result === 'undone';
+  });
+  const undone = await read();
+  const ends = undone.journal.flatMap(({ event, result }) => (event === 'ended' ? [result] : []));
+  expect(ends).toEqual(['committed', 'undone']);
+  await waitUntil('no agent is left', async () => {
+    const processes = await shell(machine, 'ps -eo args');
+    return !/python3 .*(?:celeriac_host|program\.py)/m.test(processes);
+  });
+  await expectDeployedServes();
 
-    // The old worker ended it; no other had to do it again.
-    const row = await readJob(machine, job.id);
-    expect(row).toMatchObject({ status: 'completed' });
-    expect(isRunningAt(beginOf(undone, 'drain-worker'), row ?? {})).toBe(true);
-    const log = (options: string) => shell(machine, `journalctl -o cat ${options}`);
-    expect(receivedJobs(await log(`_PID=${MainPID}`))).toContain(job.id);
-    const received = receivedJobs(await log(`-u ${UNIT}`));
-    expect(received.filter((id) => id === job.id)).toHaveLength(1);
+  // The old worker ended it; no other had to do it again.
+  const row = await readJob(machine, job.id);
+  expect(row).toMatchObject({ status: 'completed' });
+  expect(isRunningAt(beginOf(undone, 'drain-worker'), row ?? {})).toBe(true);
+  const log = (options: string) => shell(machine, `journalctl -o cat ${options}`);
+  expect(receivedJobs(await log(`_PID=${MainPID}`))).toContain(job.id);
+  const received = receivedJobs(await log(`-u ${UNIT}`));
+  expect(received.filter((id) => id === job.id)).toHaveLength(1);
 
-    const next = await deploy();
-    expect(next.code, next.log).toBe(0);
-    expect(next.log).toContain('Nothing to do: the host is as desired.');
-    expect(next.log).toMatch(
-      /^::warning .*was put back by the host itself: it was not confirmed within /m,
-    );
-  },
-);
+  const next = await deploy();
+  expect(next.code, next.log).toBe(0);
+  expect(next.log).toContain('Nothing to do: the host is as desired.');
+  expect(next.log).toMatch(
+    /^::warning .*was put back by the host itself: it was not confirmed within /m,
+  );
+});
 
 test('a gate that fails: red with evidence, and the release can be taken back', {
   timeout: 300_000,

@@ -94,7 +94,7 @@ const consumed = async (): Promise<Record<string, readonly string[]>> => {
 describe('drain-worker', () => {
   test('ends every task that the worker has, and leaves the other worker alone', async () => {
     const others = await mainPid(OTHER);
-    const jobs = [30, 1, 1].map((each) => makeJob(each));
+    const jobs = [45, 1, 1].map((each) => makeJob(each));
     const [first] = jobs;
     await sendJobs(hand.machine, jobs);
     await waitUntil('the first is begun', () => isStarted(first?.id ?? ''));
