@@ -6,9 +6,10 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Accelerator } from './accelerator.ts';
 import { execute, sleep } from './command.ts';
 import { SandboxError } from './failure.ts';
@@ -52,28 +53,47 @@ export async function provideMoment(
   const key = await hashMoment(accelerator, state);
   const moments = join(image.folder, 'moments');
   const folder = join(moments, `${label}-${key}`);
-  if (!existsSync(folder)) {
+  if (!isWhole(folder)) {
     const clean =
       state === undefined ? undefined : await provideMoment(image, accelerator, undefined, say);
     const waiting = () => say(`another process is making a snapshot: waiting for it`);
     await withLock(join(cacheFolder(), 'moment.lock'), waiting, async () => {
-      if (existsSync(folder)) return;
+      if (isWhole(folder)) return;
       mkdirSync(moments, { recursive: true });
       removeLeftovers(moments);
+      rmSync(folder, { recursive: true, force: true });
       const work = mkdtempSync(join(moments, 'building-'));
       try {
         await makeMoment(work, image, accelerator, clean, state, say);
+        writeFileSync(join(work, BASE), clean === undefined ? '' : basename(clean.folder));
         renameSync(work, folder);
       } finally {
         rmSync(work, { recursive: true, force: true });
       }
       for (const name of readdirSync(moments)) {
-        if (name.startsWith(`${label}-`) && name !== `${label}-${key}`)
-          removeUnused(join(moments, name));
+        const other = join(moments, name);
+        const outdated = name.startsWith(`${label}-`) && other !== folder;
+        if (outdated || baseOf(other) === basename(folder)) removeUnused(other);
       }
     });
   }
   return openMoment(folder);
+}
+
+/** Its disk holds only what differs from that of another moment: useless without that one. */
+const BASE = 'base';
+
+function baseOf(folder: string): string | undefined {
+  try {
+    return readFileSync(join(folder, BASE), 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function isWhole(folder: string): boolean {
+  const base = baseOf(folder);
+  return base !== undefined && existsSync(join(dirname(folder), base));
 }
 
 function openMoment(folder: string): Moment {

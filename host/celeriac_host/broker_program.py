@@ -53,11 +53,18 @@ class Control:
             raise Problem("%s says to %s: %s" % (node, command, said["error"]))
         return said
 
+    def tell(self, node: str, command: str, **arguments: Any) -> None:
+        """Without an answer. Raises Problem when the broker does not take it."""
+        self._broadcast(command, [node], arguments=arguments, reply=False)
+
     def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:
         try:
             return (
                 self.app.control.broadcast(
-                    command, destination=destination, reply=True, connection=self.connection, **more
+                    command,
+                    destination=destination,
+                    connection=self.connection,
+                    **{"reply": True, **more},
                 )
                 or []
             )
@@ -131,7 +138,10 @@ class Drain:
         worker = find(self.control, self.request)
         # Nothing is cancelled before the agent has it on its disk.
         self.line.ask("found", {"node": worker.node, "queues": worker.queues})
+        # All at once, and one look whether they are; each answer would cost a round trip.
         for queue in worker.queues:
+            self.control.tell(worker.node, "cancel_consumer", queue=queue)
+        for queue in self.control.queues(worker.node):
             self.control.ask(worker.node, "cancel_consumer", queue=queue)
         self.begun = self.progressed = time.monotonic()
         end = self.wait(worker.node)

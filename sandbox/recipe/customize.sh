@@ -34,6 +34,10 @@ sed -i -E '/pam_(motd|mail)\.so/d' "$root/etc/pam.d/sshd" "$root/etc/pam.d/login
 # The journal survives a reboot, as on a rented host.
 mkdir -p "$root/var/log/journal"
 
+# Ten looks a second at nothing are a twentieth of an emulated processor.
+sed -i -E 's/^hz .*/hz 1/; s/^activerehashing .*/activerehashing no/' "$root/etc/redis/redis.conf"
+grep -qx 'hz 1' "$root/etc/redis/redis.conf"
+
 # mmdebstrap leaves how the builder reaches its mirror; the host has no way out anyway.
 rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/apt.conf.d/99mmdebstrap"
 : >"$root/etc/resolv.conf"

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
+import { isLong } from '../lib/long.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { completeJob, listTransactions, shell, show, UNIT_PATH } from './lib/worker.ts';
@@ -88,22 +89,26 @@ test('a worker that dies 8 s after its start: back, and why', { timeout: 300_000
   clone.git('reset', '-q', '--hard', good);
 });
 
-test('a worker that leaks until MemoryMax: back, and why', { timeout: 300_000 }, async () => {
-  clone.commit('A leak', {
-    'backend/celery_app.py': withThread([
-      'held = []',
-      'while True:',
-      "    held.append(b'x' * 10_000_000)",
-      '    time.sleep(0.05)',
-    ]),
-  });
-  const run = await deploy({ 'min-healthy-time': '60s' });
-  await expectGoodServes(
-    run,
-    /^deploy-worker: celery-worker\.service does not keep running: .*(?:out of memory|OOM killer).*\.$/m,
-  );
-  clone.git('reset', '-q', '--hard', good);
-});
+test.runIf(isLong)(
+  'a worker that leaks until MemoryMax: back, and why',
+  { timeout: 300_000 },
+  async () => {
+    clone.commit('A leak', {
+      'backend/celery_app.py': withThread([
+        'held = []',
+        'while True:',
+        "    held.append(b'x' * 10_000_000)",
+        '    time.sleep(0.05)',
+      ]),
+    });
+    const run = await deploy({ 'min-healthy-time': '60s' });
+    await expectGoodServes(
+      run,
+      /^deploy-worker: celery-worker\.service does not keep running: .*(?:out of memory|OOM killer).*\.$/m,
+    );
+    clone.git('reset', '-q', '--hard', good);
+  },
+);
 
 test('a unit that systemd rejects: said before the worker is stopped', async () => {
   const { MainPID } = await show(machine, 'MainPID');
@@ -140,27 +145,31 @@ test('two runs at once: one waits and names the other, both end right', {
   await completeJob(machine);
 });
 
-test('an sshd that is restarted in the middle, with all its connections: no roll-back', {
-  timeout: 300_000,
-}, async () => {
-  let bounced: Promise<unknown> | undefined;
-  const run = await deploy(
-    { 'restart-delay': '13s', 'min-healthy-time': '10s' },
-    {
-      onLog: (text) => {
-        if (/^\d+\/\d+ (?:stop|drain) /m.test(text)) {
-          bounced ??= shell(
-            machine,
-            "systemd-run -q --collect sh -c 'systemctl kill -s KILL --kill-whom=all ssh; for pid in $(pgrep -x sshd); do kill -KILL $pid; done; sleep 3; systemctl restart ssh'",
-          ).catch(() => {});
-        }
+test.runIf(isLong)(
+  'an sshd that is restarted in the middle, with all its connections: no roll-back',
+  {
+    timeout: 300_000,
+  },
+  async () => {
+    let bounced: Promise<unknown> | undefined;
+    const run = await deploy(
+      { 'restart-delay': '13s', 'min-healthy-time': '10s' },
+      {
+        onLog: (text) => {
+          if (/^\d+\/\d+ (?:stop|drain) /m.test(text)) {
+            bounced ??= shell(
+              machine,
+              "systemd-run -q --collect sh -c 'systemctl kill -s KILL --kill-whom=all ssh; for pid in $(pgrep -x sshd); do kill -KILL $pid; done; sleep 3; systemctl restart ssh'",
+            ).catch(() => {});
+          }
+        },
       },
-    },
-  );
-  await bounced;
-  expect(run.code, run.log).toBe(0);
-  expect(run.log).toContain('connected again: following the work on the host');
-  expect(run.log).toMatch(/^cost: 2 handshakes, 2 execs/m);
-  expect(await machine.readFile(UNIT_PATH)).toContain('RestartSec=13');
-  await completeJob(machine);
-});
+    );
+    await bounced;
+    expect(run.code, run.log).toBe(0);
+    expect(run.log).toContain('connected again: following the work on the host');
+    expect(run.log).toMatch(/^cost: 2 handshakes, 2 execs/m);
+    expect(await machine.readFile(UNIT_PATH)).toContain('RestartSec=13');
+    await completeJob(machine);
+  },
+);

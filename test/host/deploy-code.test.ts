@@ -3,6 +3,7 @@ import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openGitCode } from '../../src/adapters/git-code.ts';
 import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { isLong } from '../lib/long.ts';
 import { Hand } from './hand.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
@@ -212,62 +213,66 @@ test('a changed tracked file is listed and refused, a database in the way too', 
   expect(await head()).toBe(deployed);
 });
 
-test('a git that is killed half-way, and a disk that fills up: the checkout is as before', {
-  timeout: 300_000,
-}, async () => {
-  await using hand = await Hand.open(machine);
-  const pid = await mainPid();
-  const next = clone.commit('Slow', {
-    '.gitattributes': '*.slow filter=slow\n',
-    'backend/a_new.py': '',
-    'backend/celery_config.py': `${clone.read('backend/celery_config.py')}# more\n`,
-    'm.slow': 's\n',
-    'z.py': '',
-  });
-  clone.git('reset', '-q', '--hard', deployed);
-  const small = '/mnt/small';
-  await shell(
-    machine,
-    `git -C ${CHECKOUT} config filter.slow.smudge 'sleep 600'
+test.runIf(isLong)(
+  'a git that is killed half-way, and a disk that fills up: the checkout is as before',
+  {
+    timeout: 300_000,
+  },
+  async () => {
+    await using hand = await Hand.open(machine);
+    const pid = await mainPid();
+    const next = clone.commit('Slow', {
+      '.gitattributes': '*.slow filter=slow\n',
+      'backend/a_new.py': '',
+      'backend/celery_config.py': `${clone.read('backend/celery_config.py')}# more\n`,
+      'm.slow': 's\n',
+      'z.py': '',
+    });
+    clone.git('reset', '-q', '--hard', deployed);
+    const small = '/mnt/small';
+    await shell(
+      machine,
+      `git -C ${CHECKOUT} config filter.slow.smudge 'sleep 600'
      mkdir ${small}; mount -t tmpfs -o size=64M none ${small}; git clone -q ${CHECKOUT} ${small}/app; chown -R deploy: ${small}/app
      sudo -u deploy git -C ${small}/app config filter.slow.smudge 'head -c 80M /dev/zero' `,
-  );
-  const known = { known: [deployed], shallow: [] };
-  const parcel = await openGitCode(clone.folder).bundle(next, known);
-  if (parcel === null) throw new Error('the host lacks nothing');
-  await hand.agent.send(parcel, () => {});
-  const sha256 = sha256Text(parcel.sha256);
-  const plan = (checkout: string) =>
-    [
-      { op: 'guard-unit', unit: UNIT },
-      { op: 'fetch-commit', checkout, commit: next, sha256 },
-      { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
-    ] as const;
-
-  const running = hand.refuse(plan(CHECKOUT));
-  await waitUntil('the checkout is half done', async () => {
-    const seen = await shell(
-      machine,
-      `cd ${CHECKOUT}; ls z.py backend/a_new.py .git/index.lock 2>/dev/null || true`,
     );
-    return seen.includes('a_new.py') && seen.includes('index.lock') && !seen.includes('z.py');
-  });
-  await shell(machine, 'pkill -KILL -x git; pkill -KILL -x sleep; true');
-  expect((await running).message).toContain('git checkout failed');
-  expect(await head()).toBe(deployed);
-  const status = `git -C ${CHECKOUT} status --short --branch; ls ${CHECKOUT}/.git | grep lock || true`;
-  expect(await shell(machine, status)).toBe('## main');
-  expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
+    const known = { known: [deployed], shallow: [] };
+    const parcel = await openGitCode(clone.folder).bundle(next, known);
+    if (parcel === null) throw new Error('the host lacks nothing');
+    await hand.agent.send(parcel, () => {});
+    const sha256 = sha256Text(parcel.sha256);
+    const plan = (checkout: string) =>
+      [
+        { op: 'guard-unit', unit: UNIT },
+        { op: 'fetch-commit', checkout, commit: next, sha256 },
+        { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
+      ] as const;
 
-  const full = await hand.refuse(plan(`${small}/app`));
-  expect(full.message).toMatch(/No space left on device/);
-  expect(await shell(machine, `sudo -u deploy git -C ${small}/app status --short --branch`)).toBe(
-    '## main...origin/main',
-  );
-  expect(await shell(machine, `find ${small}/app ! -user deploy`)).toBe('');
-  await shell(machine, `git -C ${CHECKOUT} config --unset filter.slow.smudge; umount ${small}`);
-  expect(await mainPid()).toBe(pid);
-});
+    const running = hand.refuse(plan(CHECKOUT));
+    await waitUntil('the checkout is half done', async () => {
+      const seen = await shell(
+        machine,
+        `cd ${CHECKOUT}; ls z.py backend/a_new.py .git/index.lock 2>/dev/null || true`,
+      );
+      return seen.includes('a_new.py') && seen.includes('index.lock') && !seen.includes('z.py');
+    });
+    await shell(machine, 'pkill -KILL -x git; pkill -KILL -x sleep; true');
+    expect((await running).message).toContain('git checkout failed');
+    expect(await head()).toBe(deployed);
+    const status = `git -C ${CHECKOUT} status --short --branch; ls ${CHECKOUT}/.git | grep lock || true`;
+    expect(await shell(machine, status)).toBe('## main');
+    expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
+
+    const full = await hand.refuse(plan(`${small}/app`));
+    expect(full.message).toMatch(/No space left on device/);
+    expect(await shell(machine, `sudo -u deploy git -C ${small}/app status --short --branch`)).toBe(
+      '## main...origin/main',
+    );
+    expect(await shell(machine, `find ${small}/app ! -user deploy`)).toBe('');
+    await shell(machine, `git -C ${CHECKOUT} config --unset filter.slow.smudge; umount ${small}`);
+    expect(await mainPid()).toBe(pid);
+  },
+);
 
 test('no room for what is sent: said before anything is', async () => {
   clone.commit('Next', { 'backend/more.py': '' });

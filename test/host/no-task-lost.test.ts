@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { isLong } from '../lib/long.ts';
 import { beginFlow, deployOnce, endFlow, KINDS, prepareFlow } from './lib/task-flow.ts';
 
 /* The same with 2,000 tasks and 20 deploys: `npm run bench:no-task-lost`. */
@@ -7,6 +8,7 @@ import { beginFlow, deployOnce, endFlow, KINDS, prepareFlow } from './lib/task-f
 let machine: Machine;
 
 beforeAll(async () => {
+  if (!isLong) return;
   machine = await startMachine({ name: 'no-task-lost', state: 'healthy' });
   await prepareFlow(machine);
   // A worker that knows the tasks, and a first release.
@@ -15,19 +17,23 @@ beforeAll(async () => {
 
 afterAll(() => machine?.stop());
 
-test('tasks of both kinds flow through a good deploy and two that fail: none is lost', {
-  timeout: 900_000,
-}, async () => {
-  const count = 160;
-  await beginFlow(machine, count, 2);
-  for (const [index, kind] of KINDS.entries()) await deployOnce(machine, kind, index + 1);
-  const balance = await endFlow(machine, count, 300);
-  expect(balance).toEqual({
-    sent: count,
-    done: count,
-    lost: [],
-    repeatedEarly: [],
-    repeatedLate: [],
-    processing: 0,
-  });
-});
+test.runIf(isLong)(
+  'tasks of both kinds flow through a good deploy and two that fail: none is lost',
+  {
+    timeout: 900_000,
+  },
+  async () => {
+    const count = 160;
+    await beginFlow(machine, count, 2);
+    for (const [index, kind] of KINDS.entries()) await deployOnce(machine, kind, index + 1);
+    const balance = await endFlow(machine, count, 300);
+    expect(balance).toEqual({
+      sent: count,
+      done: count,
+      lost: [],
+      repeatedEarly: [],
+      repeatedLate: [],
+      processing: 0,
+    });
+  },
+);

@@ -9,6 +9,7 @@ import type { Operation, Plan } from '../../src/model/operation.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
+import { isLong } from '../lib/long.ts';
 import { Hand, META } from './hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
@@ -168,30 +169,34 @@ test('an instance is changed by a drop-in of its own, and undone by deleting it'
   expect(await others(unit)).toBe(before);
 });
 
-test('the unit file rewritten instead, and a drop-in again: the same host', {
-  timeout: 400_000,
-}, async () => {
-  await expect(plan({ hardening: 'standard' })).rejects.toThrow(
-    /override.conf:2 sets MemoryMax=2G, which beats .*celery-worker.service/,
-  );
-  const override = `${DROP_INS}/override.conf`;
-  await hand.shell(`rm ${override} && systemctl daemon-reload`);
-  const asked = ['MemoryMax', 'Type', 'PrivateTmp', 'ReadWritePaths', 'TimeoutStopUSec'] as const;
-  const seen = await show(machine, ...asked);
-  const file = await machine.readFile(UNIT_PATH);
-  const { outcome, ops } = await deploy({ hardening: 'standard' });
-  expect(ops).toContain('remove-file');
-  expect(await hand.shell(`ls ${DROP_INS}`)).toBe('');
-  const rewritten = await machine.readFile(UNIT_PATH);
-  expect(rewritten).not.toBe(file);
-  expect(await show(machine, ...asked)).toEqual(seen);
-  await completeJob(machine);
+test.runIf(isLong)(
+  'the unit file rewritten instead, and a drop-in again: the same host',
+  {
+    timeout: 400_000,
+  },
+  async () => {
+    await expect(plan({ hardening: 'standard' })).rejects.toThrow(
+      /override.conf:2 sets MemoryMax=2G, which beats .*celery-worker.service/,
+    );
+    const override = `${DROP_INS}/override.conf`;
+    await hand.shell(`rm ${override} && systemctl daemon-reload`);
+    const asked = ['MemoryMax', 'Type', 'PrivateTmp', 'ReadWritePaths', 'TimeoutStopUSec'] as const;
+    const seen = await show(machine, ...asked);
+    const file = await machine.readFile(UNIT_PATH);
+    const { outcome, ops } = await deploy({ hardening: 'standard' });
+    expect(ops).toContain('remove-file');
+    expect(await hand.shell(`ls ${DROP_INS}`)).toBe('');
+    const rewritten = await machine.readFile(UNIT_PATH);
+    expect(rewritten).not.toBe(file);
+    expect(await show(machine, ...asked)).toEqual(seen);
+    await completeJob(machine);
 
-  // All of it is in force, so a drop-in has nothing to say.
-  const again = { 'unit-mode': 'drop-in', hardening: 'standard' };
-  expect((await plan(again)).operations).toEqual([]);
-  await hand.undo(outcome.transaction);
-  expect(await machine.readFile(UNIT_PATH)).toBe(file);
-  expect(await hand.shell(`ls ${DROP_INS}`)).toBe('zz-celeriac.conf');
-  expect(await show(machine, ...asked)).toEqual(seen);
-});
+    // All of it is in force, so a drop-in has nothing to say.
+    const again = { 'unit-mode': 'drop-in', hardening: 'standard' };
+    expect((await plan(again)).operations).toEqual([]);
+    await hand.undo(outcome.transaction);
+    expect(await machine.readFile(UNIT_PATH)).toBe(file);
+    expect(await hand.shell(`ls ${DROP_INS}`)).toBe('zz-celeriac.conf');
+    expect(await show(machine, ...asked)).toEqual(seen);
+  },
+);
