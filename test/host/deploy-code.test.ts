@@ -155,7 +155,7 @@ test('code that does not import, with other dependencies: all is back, and the w
   clone.git('reset', '-q', '--hard', deployed);
 });
 
-test('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
+test.runIf(isLong)('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
   timeout: 300_000,
 }, async () => {
   await using hand = await Hand.open(machine);
@@ -193,7 +193,7 @@ test('dependencies that can not be had, and a pip that is killed half-way: the e
   expect(await mainPid()).toBe(pid);
 });
 
-test('a changed tracked file is listed and refused, a database in the way too', async () => {
+test.runIf(isLong)('a changed tracked file is listed and refused, a database in the way too', async () => {
   await shell(machine, `echo '# by hand' >>${BACKEND}/web.py`);
   clone.commit('Next', { 'backend/more.py': '' });
   const run = await deploy();

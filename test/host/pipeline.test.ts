@@ -1,3 +1,4 @@
+import { isLong } from '../lib/long.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine, type User } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
@@ -363,7 +364,7 @@ test('verify: healthy, by real jobs through all four queues', { timeout: 300_000
   expect(run.log).toContain('3 canaries to batch, links and variations: done');
 });
 
-test('twice: the second plans are empty, and nothing on the host differs', {
+test.runIf(isLong)('twice: the second plans are empty, and nothing on the host differs', {
   timeout: 300_000,
 }, async () => {
   const transactions = await listTransactions(machine);

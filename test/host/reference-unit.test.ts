@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { isLong } from '../lib/long.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { readTransaction, shell, show, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
@@ -151,7 +152,7 @@ test.each([
   expect(await readSwap()).toEqual(desired);
 });
 
-test('a healthy worker outlives its watchdog', { timeout: 300_000 }, async () => {
+test.runIf(isLong)('a healthy worker outlives its watchdog', { timeout: 300_000 }, async () => {
   const uptime = async () => Number(await shell(machine, 'cut -d" " -f1 /proc/uptime'));
   const readyAt = async () =>
     Number((await show(machine, 'ActiveEnterTimestampMonotonic')).ActiveEnterTimestampMonotonic) /
@@ -168,7 +169,7 @@ test('a healthy worker outlives its watchdog', { timeout: 300_000 }, async () =>
   expect(Number(pinged) / 1e6).toBeGreaterThan(ready + 2 * WATCHDOG_SECONDS);
 });
 
-test('a worker that stands still is restarted, and passes the gate again', {
+test.runIf(isLong)('a worker that stands still is restarted, and passes the gate again', {
   timeout: 400_000,
 }, async () => {
   await shell(machine, `kill -STOP ${proved}`);

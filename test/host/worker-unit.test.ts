@@ -142,7 +142,7 @@ test('a drop-in beats the others, hardened, and its worker works on', {
   expect(await others(UNIT)).toBe(before);
 });
 
-test('an instance is changed by a drop-in of its own, and undone by deleting it', {
+test.runIf(isLong)('an instance is changed by a drop-in of its own, and undone by deleting it', {
   timeout: 400_000,
 }, async () => {
   const unit = 'celery@one.service';
