@@ -9,15 +9,18 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  */
 const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? availableParallelism() + 1);
 
+/** `npm run long`: also the files that are long as a whole. */
+const isLong = process.env.CELERIAC_TEST_LONG === '1';
+
 /** In this order. A long file that began last would be waited for on one machine alone. */
 const LONGEST: readonly string[] = [
-  'kill-matrix',
+  'kill-matrix.long',
   'deploy-code',
   'deploy',
   'broken-release',
   'drain',
   'bad-worker',
-  'no-task-lost',
+  'no-task-lost.long',
   'pipeline',
   'reference-unit',
   'operations-unit',
@@ -59,6 +62,7 @@ export default defineConfig({
           name: 'host',
           expect: { poll: { interval: 1000 } },
           include: ['test/host/**/*.test.ts'],
+          exclude: isLong ? [] : ['**/*.long.test.ts'],
           globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
           sequence: { groupOrder: 1 },
           maxWorkers: machines,

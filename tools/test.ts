@@ -49,5 +49,6 @@ const chosen = choose(process.argv.slice(2));
 const folder = mkdtempSync(path.join(tmpdir(), 'celeriac-test-'));
 const outcomes = chosen.map((stage) => run(stage, folder));
 rmSync(folder, { recursive: true, force: true });
+console.log('\nNot in it: what takes an hour, `npm run long`.');
 console.log(`\n${renderTable(outcomes)}`);
 process.exitCode = outcomes.every((outcome) => outcome.failed === 0) ? 0 : 1;

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import signal
 from typing import Any, NamedTuple, Sequence
 
 from celeriac_host import processes
@@ -66,7 +67,11 @@ UP = ("running", "degraded", "starting", "initializing", "maintenance")
 def going_down(host: System) -> bool:
     """Whether the machine is on its way down; systemd may not even answer then."""
     with host.shielded():
-        done = host.run(["systemctl", "is-system-running"], timeout=30, check=False)
+        for _ in range(3):
+            done = host.run(["systemctl", "is-system-running"], timeout=30, check=False)
+            # Who ends our control group may hit this one too: it has said nothing then.
+            if done.code != -signal.SIGTERM:
+                break
     return done.out.strip() not in UP
 
 

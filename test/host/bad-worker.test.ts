@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
-import { isLong } from '../lib/long.ts';
+import { longTest } from '../lib/long.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { completeJob, listTransactions, shell, show, UNIT_PATH } from './lib/worker.ts';
@@ -89,26 +89,22 @@ test('a worker that dies 8 s after its start: back, and why', { timeout: 300_000
   clone.git('reset', '-q', '--hard', good);
 });
 
-test.runIf(isLong)(
-  'a worker that leaks until MemoryMax: back, and why',
-  { timeout: 300_000 },
-  async () => {
-    clone.commit('A leak', {
-      'backend/celery_app.py': withThread([
-        'held = []',
-        'while True:',
-        "    held.append(b'x' * 10_000_000)",
-        '    time.sleep(0.05)',
-      ]),
-    });
-    const run = await deploy({ 'min-healthy-time': '60s' });
-    await expectGoodServes(
-      run,
-      /^deploy-worker: celery-worker\.service does not keep running: .*(?:out of memory|OOM killer).*\.$/m,
-    );
-    clone.git('reset', '-q', '--hard', good);
-  },
-);
+longTest('a worker that leaks until MemoryMax: back, and why', { timeout: 300_000 }, async () => {
+  clone.commit('A leak', {
+    'backend/celery_app.py': withThread([
+      'held = []',
+      'while True:',
+      "    held.append(b'x' * 10_000_000)",
+      '    time.sleep(0.05)',
+    ]),
+  });
+  const run = await deploy({ 'min-healthy-time': '60s' });
+  await expectGoodServes(
+    run,
+    /^deploy-worker: celery-worker\.service does not keep running: .*(?:out of memory|OOM killer).*\.$/m,
+  );
+  clone.git('reset', '-q', '--hard', good);
+});
 
 test('a unit that systemd rejects: said before the worker is stopped', async () => {
   const { MainPID } = await show(machine, 'MainPID');
@@ -145,7 +141,7 @@ test('two runs at once: one waits and names the other, both end right', {
   await completeJob(machine);
 });
 
-test.runIf(isLong)(
+longTest(
   'an sshd that is restarted in the middle, with all its connections: no roll-back',
   {
     timeout: 300_000,

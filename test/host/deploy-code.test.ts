@@ -3,7 +3,7 @@ import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openGitCode } from '../../src/adapters/git-code.ts';
 import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { isLong } from '../lib/long.ts';
+import { longTest } from '../lib/long.ts';
 import { Hand } from './hand.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
@@ -155,45 +155,49 @@ test('code that does not import, with other dependencies: all is back, and the w
   clone.git('reset', '-q', '--hard', deployed);
 });
 
-test.runIf(isLong)('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
-  timeout: 300_000,
-}, async () => {
-  await using hand = await Hand.open(machine);
-  const pid = await mainPid();
-  const install = (version: string) =>
-    ({
-      op: 'install-dependencies',
-      unit: UNIT,
-      interpreter: [`${VENV}/bin/python`],
-      tool: 'pip',
-      file: `${version}.txt`,
-      commit: deployed,
-      lock: version,
-      timeoutSeconds: time(150),
-      release: '/srv/needs',
-    }) as const;
-  await shell(machine, 'mkdir /srv/needs');
-  for (const version of ['3.0', '9.0']) {
-    const text = REQUIREMENTS.replace('1.0', version);
-    await machine.writeFile(`/srv/needs/${version}.txt`, text);
-  }
-  const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
-  expect((await hand.refuse([install('9.0')])).message).toMatch(
-    /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
-  );
-  const running = hand.refuse([install('3.0')]);
-  const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
-  await waitUntil('pip is half done', async () => (await shell(machine, half)) !== '');
-  await shell(machine, `pkill -KILL -f '[p]ip install --no-input'`);
-  expect((await running).message).toContain('pip install of 3.0.txt failed');
-  expect(await shell(machine, half)).toBe('');
-  expect(await probe()).toBe('1.0');
-  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
-  expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
-  expect(await mainPid()).toBe(pid);
-});
+longTest(
+  'dependencies that can not be had, and a pip that is killed half-way: the environment as it was',
+  {
+    timeout: 300_000,
+  },
+  async () => {
+    await using hand = await Hand.open(machine);
+    const pid = await mainPid();
+    const install = (version: string) =>
+      ({
+        op: 'install-dependencies',
+        unit: UNIT,
+        interpreter: [`${VENV}/bin/python`],
+        tool: 'pip',
+        file: `${version}.txt`,
+        commit: deployed,
+        lock: version,
+        timeoutSeconds: time(150),
+        release: '/srv/needs',
+      }) as const;
+    await shell(machine, 'mkdir /srv/needs');
+    for (const version of ['3.0', '9.0']) {
+      const text = REQUIREMENTS.replace('1.0', version);
+      await machine.writeFile(`/srv/needs/${version}.txt`, text);
+    }
+    const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
+    expect((await hand.refuse([install('9.0')])).message).toMatch(
+      /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
+    );
+    const running = hand.refuse([install('3.0')]);
+    const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
+    await waitUntil('pip is half done', async () => (await shell(machine, half)) !== '');
+    await shell(machine, `pkill -KILL -f '[p]ip install --no-input'`);
+    expect((await running).message).toContain('pip install of 3.0.txt failed');
+    expect(await shell(machine, half)).toBe('');
+    expect(await probe()).toBe('1.0');
+    expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+    expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
+    expect(await mainPid()).toBe(pid);
+  },
+);
 
-test.runIf(isLong)('a changed tracked file is listed and refused, a database in the way too', async () => {
+longTest('a changed tracked file is listed and refused, a database in the way too', async () => {
   await shell(machine, `echo '# by hand' >>${BACKEND}/web.py`);
   clone.commit('Next', { 'backend/more.py': '' });
   const run = await deploy();
@@ -213,7 +217,7 @@ test.runIf(isLong)('a changed tracked file is listed and refused, a database in 
   expect(await head()).toBe(deployed);
 });
 
-test.runIf(isLong)(
+longTest(
   'a git that is killed half-way, and a disk that fills up: the checkout is as before',
   {
     timeout: 300_000,

@@ -4,7 +4,7 @@ import { supportModuleText } from '../../src/action/support-module.ts';
 import { proposeMapping } from '../../src/jobs/mapping.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
-import { isLong } from '../lib/long.ts';
+import { longTest } from '../lib/long.ts';
 import { Hand, messages, type PlainOperation, statuses } from './hand.ts';
 import {
   BACKEND,
@@ -144,7 +144,7 @@ describe('drain-worker', () => {
     await waitUntil('the job is done', () => isCompleted(job.id));
   });
 
-  test.runIf(isLong)('told to end meanwhile: the queues are given back', async () => {
+  longTest('told to end meanwhile: the queues are given back', async () => {
     const main = await mainPid();
     const job = makeJob(60);
     await sendJobs(hand.machine, [job]);

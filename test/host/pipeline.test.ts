@@ -1,8 +1,8 @@
-import { isLong } from '../lib/long.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine, type User } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { longTest } from '../lib/long.ts';
 import { captureHost, listProcesses, processesBeside } from './lib/host-state.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { countLogins, watchLogins } from './lib/logins.ts';
@@ -193,9 +193,10 @@ test('deploy-worker: one worker as asked, and no task lost', { timeout: 400_000 
   );
   expect(strays).toHaveLength(3);
 
-  // Eight are taken at once, by five children and three strays; the others by whoever is free. They
-  // start once the new unit is written, and before it is read.
-  const jobs = Array.from({ length: 11 }, (_, index) => makeJob(index < 8 ? 15 : 40));
+  // Eight are taken at once, by five children and three strays; the others by whoever is free, and
+  // enough of them that the strays have work when their turn comes. They start once the new unit is
+  // written, and before it is read.
+  const jobs = Array.from({ length: 15 }, (_, index) => makeJob(index < 8 ? 15 : 30));
   const letGo = await beginJobsBeforeReload(machine, jobs.slice(0, 8), 'KillMode=mixed');
   const sent = sendJobs(machine, jobs, { path: UNIT_PATH, holds: 'KillMode=mixed' });
   const run = await carryOut('deploy-worker');
@@ -364,26 +365,30 @@ test('verify: healthy, by real jobs through all four queues', { timeout: 300_000
   expect(run.log).toContain('3 canaries to batch, links and variations: done');
 });
 
-test.runIf(isLong)('twice: the second plans are empty, and nothing on the host differs', {
-  timeout: 300_000,
-}, async () => {
-  const transactions = await listTransactions(machine);
-  await jobsSent.forget();
-  const before = await captureHost(machine);
-  for (const action of ['provision', 'deploy-worker', 'cleanup'] as const) {
-    const run = await succeed(action);
-    expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
-    expect(run.log).toContain('Nothing to do: the host is as desired.');
-    expect(run.log).not.toContain('the plan');
-  }
-  // Here the canaries would be answered.
-  const verify = await succeed('verify', dryRun);
-  expect(verify.log).toContain('dry run, would send: 1 canary to celery');
-  expect(await captureHost(machine)).toEqual(before);
-  expect(await jobsSent.count()).toBe('0');
-  expect(await listTransactions(machine)).toEqual(transactions);
-  expect(transactions).toHaveLength(3);
-});
+longTest(
+  'twice: the second plans are empty, and nothing on the host differs',
+  {
+    timeout: 300_000,
+  },
+  async () => {
+    const transactions = await listTransactions(machine);
+    await jobsSent.forget();
+    const before = await captureHost(machine);
+    for (const action of ['provision', 'deploy-worker', 'cleanup'] as const) {
+      const run = await succeed(action);
+      expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
+      expect(run.log).toContain('Nothing to do: the host is as desired.');
+      expect(run.log).not.toContain('the plan');
+    }
+    // Here the canaries would be answered.
+    const verify = await succeed('verify', dryRun);
+    expect(verify.log).toContain('dry run, would send: 1 canary to celery');
+    expect(await captureHost(machine)).toEqual(before);
+    expect(await jobsSent.count()).toBe('0');
+    expect(await listTransactions(machine)).toEqual(transactions);
+    expect(transactions).toHaveLength(3);
+  },
+);
 
 test('as a user who may sudo it is the same; who may not is told so', {
   timeout: 300_000,

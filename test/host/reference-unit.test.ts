@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { isLong } from '../lib/long.ts';
+import { longTest } from '../lib/long.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { readTransaction, shell, show, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
@@ -152,7 +152,7 @@ test.each([
   expect(await readSwap()).toEqual(desired);
 });
 
-test.runIf(isLong)('a healthy worker outlives its watchdog', { timeout: 300_000 }, async () => {
+longTest('a healthy worker outlives its watchdog', { timeout: 300_000 }, async () => {
   const uptime = async () => Number(await shell(machine, 'cut -d" " -f1 /proc/uptime'));
   const readyAt = async () =>
     Number((await show(machine, 'ActiveEnterTimestampMonotonic')).ActiveEnterTimestampMonotonic) /
@@ -169,24 +169,28 @@ test.runIf(isLong)('a healthy worker outlives its watchdog', { timeout: 300_000 
   expect(Number(pinged) / 1e6).toBeGreaterThan(ready + 2 * WATCHDOG_SECONDS);
 });
 
-test.runIf(isLong)('a worker that stands still is restarted, and passes the gate again', {
-  timeout: 400_000,
-}, async () => {
-  await shell(machine, `kill -STOP ${proved}`);
-  await waitUntil(
-    'another one is ready',
-    async () => {
-      const { MainPID, ActiveState } = await show(machine, 'MainPID', 'ActiveState');
-      return MainPID !== proved && ActiveState === 'active';
-    },
-    240,
-  );
-  expect((await show(machine, 'NRestarts')).NRestarts).toBe('1');
-  expect(await shell(machine, `journalctl -u ${UNIT} -o cat`)).toContain('Watchdog timeout');
+longTest(
+  'a worker that stands still is restarted, and passes the gate again',
+  {
+    timeout: 400_000,
+  },
+  async () => {
+    await shell(machine, `kill -STOP ${proved}`);
+    await waitUntil(
+      'another one is ready',
+      async () => {
+        const { MainPID, ActiveState } = await show(machine, 'MainPID', 'ActiveState');
+        return MainPID !== proved && ActiveState === 'active';
+      },
+      240,
+    );
+    expect((await show(machine, 'NRestarts')).NRestarts).toBe('1');
+    expect(await shell(machine, `journalctl -u ${UNIT} -o cat`)).toContain('Watchdog timeout');
 
-  const strict = await runBundle('verify', inputsFor(machine, { gate: 'none' }));
-  expect(strict.code).toBe(1);
-  expect(strict.log).toMatch(/^verify: restarts: 1 restart; expected none/m);
-  const verify = await succeed('verify', { 'max-restarts': '1' });
-  expect(verify.log).toContain('1 canary to celery: done');
-});
+    const strict = await runBundle('verify', inputsFor(machine, { gate: 'none' }));
+    expect(strict.code).toBe(1);
+    expect(strict.log).toMatch(/^verify: restarts: 1 restart; expected none/m);
+    const verify = await succeed('verify', { 'max-restarts': '1' });
+    expect(verify.log).toContain('1 canary to celery: done');
+  },
+);

@@ -9,7 +9,7 @@ import type { Operation, Plan } from '../../src/model/operation.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
-import { isLong } from '../lib/long.ts';
+import { longTest } from '../lib/long.ts';
 import { Hand, META } from './hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
@@ -142,34 +142,38 @@ test('a drop-in beats the others, hardened, and its worker works on', {
   expect(await others(UNIT)).toBe(before);
 });
 
-test.runIf(isLong)('an instance is changed by a drop-in of its own, and undone by deleting it', {
-  timeout: 400_000,
-}, async () => {
-  const unit = 'celery@one.service';
-  const before = await others(unit);
-  const { plan: made } = await deploy({ unit, 'memory-max': '300M', 'memory-high': 'off' });
-  expect(made.findings.map(({ message }) => message)).toEqual(
-    expect.arrayContaining([
-      expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
-      expect.stringMatching(/^a shell stands between .*The new unit mends it/),
-    ]),
-  );
-  const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);
-  expect(await limits()).toBe(`${300 * 1024 ** 2}\nmixed`);
-  const main = await hand.shell(`systemctl show -P MainPID ${unit}`);
-  expect(await hand.shell(`tr '\\0' ' ' </proc/${main}/cmdline`)).toMatch(
-    /celery -A celery_app worker -c 1 -Q one -n one@%h -I celeriac_support /,
-  );
-  expect(await others(unit)).toBe(before);
+longTest(
+  'an instance is changed by a drop-in of its own, and undone by deleting it',
+  {
+    timeout: 400_000,
+  },
+  async () => {
+    const unit = 'celery@one.service';
+    const before = await others(unit);
+    const { plan: made } = await deploy({ unit, 'memory-max': '300M', 'memory-high': 'off' });
+    expect(made.findings.map(({ message }) => message)).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
+        expect.stringMatching(/^a shell stands between .*The new unit mends it/),
+      ]),
+    );
+    const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);
+    expect(await limits()).toBe(`${300 * 1024 ** 2}\nmixed`);
+    const main = await hand.shell(`systemctl show -P MainPID ${unit}`);
+    expect(await hand.shell(`tr '\\0' ' ' </proc/${main}/cmdline`)).toMatch(
+      /celery -A celery_app worker -c 1 -Q one -n one@%h -I celeriac_support /,
+    );
+    expect(await others(unit)).toBe(before);
 
-  await hand.shell(
-    `rm /etc/systemd/system/${unit}.d/celeriac.conf && systemctl daemon-reload && systemctl stop ${unit}`,
-  );
-  expect(await limits()).toBe('infinity\nmixed');
-  expect(await others(unit)).toBe(before);
-});
+    await hand.shell(
+      `rm /etc/systemd/system/${unit}.d/celeriac.conf && systemctl daemon-reload && systemctl stop ${unit}`,
+    );
+    expect(await limits()).toBe('infinity\nmixed');
+    expect(await others(unit)).toBe(before);
+  },
+);
 
-test.runIf(isLong)(
+longTest(
   'the unit file rewritten instead, and a drop-in again: the same host',
   {
     timeout: 400_000,

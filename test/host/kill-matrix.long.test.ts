@@ -1,14 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { isLong } from '../lib/long.ts';
 import { FAULTS, KillMatrix, nameOf, PHASES, someCases } from './lib/kill-matrix.ts';
 
 /* All of it, operation by operation: `npm run kill-matrix`. */
 
-
 let matrix: KillMatrix;
 
 beforeAll(async () => {
-  if (!isLong) return;
   matrix = await KillMatrix.start('kill-matrix');
 });
 
@@ -21,14 +18,14 @@ const EVERY = [
   ...['end-process', 'settle-jobs', 'restore-unacked', 'start-unit', 'prove-unit'],
 ];
 
-test.runIf(isLong)('the plan changes everything; a case for each fault, and each phase', () => {
+test('the plan changes everything; a case for each fault, and each phase', () => {
   expect(matrix.plan.operations.map(({ op }) => op)).toEqual(expect.arrayContaining(EVERY));
   const cases = someCases(matrix.plan);
   expect(cases.map(({ fault }) => fault)).toEqual(FAULTS);
   expect(new Set(cases.map(({ phase }) => phase))).toEqual(new Set(PHASES));
 });
 
-test.runIf(isLong).each(FAULTS)(
+test.each(FAULTS)(
   '%s: the host ends old or new, whole, and tells it',
   { timeout: 900_000 },
   async (fault) => {

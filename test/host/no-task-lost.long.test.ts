@@ -1,0 +1,33 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { beginFlow, deployOnce, endFlow, KINDS, prepareFlow } from './lib/task-flow.ts';
+
+/* The same with 2,000 tasks and 20 deploys: `npm run bench:no-task-lost`. */
+
+let machine: Machine;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'no-task-lost', state: 'healthy' });
+  await prepareFlow(machine);
+  // A worker that knows the tasks, and a first release.
+  await deployOnce(machine, 'good', 0);
+});
+
+afterAll(() => machine?.stop());
+
+test('tasks of both kinds flow through a good deploy and two that fail: none is lost', {
+  timeout: 900_000,
+}, async () => {
+  const count = 160;
+  await beginFlow(machine, count, 2);
+  for (const [index, kind] of KINDS.entries()) await deployOnce(machine, kind, index + 1);
+  const balance = await endFlow(machine, count, 300);
+  expect(balance).toEqual({
+    sent: count,
+    done: count,
+    lost: [],
+    repeatedEarly: [],
+    repeatedLate: [],
+    processing: 0,
+  });
+});
