@@ -66,7 +66,8 @@ export default defineConfig({
           globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
           sequence: { groupOrder: 1 },
           maxWorkers: machines,
-          testTimeout: 180_000,
+          // A busy machine is no reason to fail.
+          testTimeout: 400_000,
           hookTimeout: 300_000,
         },
       },

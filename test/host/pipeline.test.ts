@@ -181,7 +181,10 @@ test('provision: 2 GiB of swap, now and after a reboot', { timeout: 300_000 }, a
   await expectSwap();
 });
 
-test('deploy-worker: one worker as asked, and no task lost', { timeout: 400_000 }, async () => {
+/** Its worker takes nothing more then. */
+const ONCE_IT_STOPS = `until systemctl is-active ${UNIT} | grep -qE '^(de|in)'; do sleep 0.5; done`;
+
+test('deploy-worker: one worker as asked, and no task lost', { timeout: 600_000 }, async () => {
   const before = await listProcesses(machine);
   const oldMain = Number((await show(machine, 'MainPID')).MainPID);
   const strays = before.filter(
@@ -193,12 +196,16 @@ test('deploy-worker: one worker as asked, and no task lost', { timeout: 400_000 
   );
   expect(strays).toHaveLength(3);
 
-  // Eight are taken at once, by five children and three strays; the others by whoever is free, and
-  // enough of them that the strays have work when their turn comes. They start once the new unit is
-  // written, and before it is read.
-  const jobs = Array.from({ length: 15 }, (_, index) => makeJob(index < 8 ? 15 : 30));
-  const letGo = await beginJobsBeforeReload(machine, jobs.slice(0, 8), 'KillMode=mixed');
-  const sent = sendJobs(machine, jobs, { path: UNIT_PATH, holds: 'KillMode=mixed' });
+  // Eight are taken at once, by five children and three strays; the others by whoever is free. They
+  // start once the new unit is written, and before it is read. Those of the strays come when the
+  // unit takes no more, and outlast its stop.
+  const early = Array.from({ length: 11 }, (_, index) => makeJob(index < 8 ? 15 : 40));
+  const late = Array.from({ length: 3 }, () => makeJob(60));
+  const jobs = [...early, ...late];
+  const letGo = await beginJobsBeforeReload(machine, early.slice(0, 8), 'KillMode=mixed');
+  const sent = sendJobs(machine, early, { path: UNIT_PATH, holds: 'KillMode=mixed' })
+    .then(() => machine.run(ONCE_IT_STOPS, { timeoutSeconds: 400 }))
+    .then(() => sendJobs(machine, late));
   const run = await carryOut('deploy-worker');
   await sent;
   await letGo();
