@@ -25,6 +25,7 @@ SERVICE = """\
 [Unit]
 Description=Celeriac: finish what was cut short, put back what nobody confirmed
 After=network.target redis.service redis-server.service
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
@@ -38,6 +39,8 @@ TIMER = f"""\
 # Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.
 [Unit]
 Description=Celeriac: the tick of {NAME}.service
+# Each transaction starts it: five within ten seconds, and systemd would refuse the sixth.
+StartLimitIntervalSec=0
 
 [Timer]
 OnActiveSec={TICK_SECONDS}

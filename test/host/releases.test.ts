@@ -178,3 +178,10 @@ test('a roll-back over several releases goes on after a power cut', async () => 
   expect(undone.steps.map(({ status }) => status)).toEqual(['undone', 'undone']);
   expect(await present()).toBe('1');
 });
+
+test('transactions may follow each other fast: systemd never refuses the guard', async () => {
+  const timer = 'celeriac-guard.timer';
+  await hand.shell(
+    `for _ in 1 2 3 4 5 6 7 8 9; do systemctl start ${timer} && systemctl stop ${timer} || exit 1; done`,
+  );
+});
