@@ -158,6 +158,7 @@ class _Trial:
         if key not in self.changes:
             self.changes[key] = {
                 "table": table["table"],
+                "key": table["id"],
                 "id": ident,
                 "group": self._group(table, ident),
                 "seen": self._seen(table, ident),

@@ -31,7 +31,13 @@ def snapshot(
             evidence=error.evidence,
             next="nothing was changed; see to what is said above, then run again",
         ) from None
-    return {"database": path, "sizeBytes": size, "sha256": digest, "takenAt": taken_at}
+    return {
+        "database": path,
+        "holds": "everything",
+        "sizeBytes": size,
+        "sha256": digest,
+        "takenAt": taken_at,
+    }
 
 
 def _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:

@@ -97,6 +97,7 @@ const faultShape = z.object({
 
 const snapshotShape = z.object({
   database: z.string(),
+  holds: z.enum(['everything', 'rows']),
   sizeBytes: z.number().int().nonnegative(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   takenAt: z.number(),

@@ -99,11 +99,11 @@ class SqliteStore implements Store {
   }
 
   #compare(change: RowChange): string[] {
-    const { table, id, seen, below = [] } = change;
+    const { table, key, id, seen, below = [] } = change;
     const name = `${table} ${id}`;
     const columns = Object.keys(seen);
     const values = Object.values(seen);
-    const found = this.#count(table, ['id', ...columns], [id, ...values]);
+    const found = this.#count(table, [key, ...columns], [id, ...values]);
     const problems = found === 1 ? [] : [`${name}: ${found} rows are as seen, not one`];
     for (const child of below) {
       const rows = this.#count(child.table, [child.column], [id]);
@@ -124,20 +124,20 @@ class SqliteStore implements Store {
   }
 
   #change(
-    { table, id, change }: RowChange,
+    { table, key, id, change }: RowChange,
     changed: Record<string, { updated: number; deleted: number }>,
   ): void {
     if (change.kind === 'keep') return;
     const counts = changed[table] ?? { updated: 0, deleted: 0 };
     changed[table] = counts;
     if (change.kind === 'delete') {
-      const sql = `DELETE FROM ${quoteName(table)} WHERE id = ?`;
+      const sql = `DELETE FROM ${quoteName(table)} WHERE ${quoteName(key)} = ?`;
       counts.deleted += this.#database.prepare(sql).run(bind(id)).changes;
       return;
     }
     const columns = Object.keys(change.set);
     const list = columns.map((column) => `${quoteName(column)} = ?`).join(', ');
-    const sql = `UPDATE ${quoteName(table)} SET ${list} WHERE id = ?`;
+    const sql = `UPDATE ${quoteName(table)} SET ${list} WHERE ${quoteName(key)} = ?`;
     const values = Object.values(change.set).map(bind);
     counts.updated += this.#database.prepare(sql).run(...values, bind(id)).changes;
   }

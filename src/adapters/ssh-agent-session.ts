@@ -4,6 +4,7 @@ import { inflate } from 'node:zlib';
 import type { ClientChannel } from 'ssh2';
 import { HostError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
+import type { Extract } from '../model/job-store.ts';
 import type { Operation } from '../model/operation.ts';
 import type {
   Deed,
@@ -247,6 +248,7 @@ class SshAgent implements Agent {
   async snapshot(
     database: string,
     limitBytes: Bytes,
+    extract: Extract,
     onProgress: OnProgress,
   ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }> {
     const step = `copy ${database}`;
@@ -265,7 +267,7 @@ class SshAgent implements Agent {
       }
       pieces.push(piece);
     };
-    const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes }, step, {
+    const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
       silence: this.#limits.snapshotSilence,
       onProgress: collect,
     });

@@ -1,6 +1,7 @@
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
+import type { Extract } from '../model/job-store.ts';
 import type { Finding, Operation, Plan, RowChange } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { type EpochSeconds, seconds } from '../model/units.ts';
@@ -117,7 +118,10 @@ function findStuck(copies: readonly StoreCopy[], desired: CleanUpDesired): reado
 async function copyStores(tools: CleanUpTools, desired: CleanUpDesired): Promise<StoreCopy[]> {
   const { agent, openStore, onProgress = () => {} } = tools;
   const { stores } = await agent.look({
-    stores: desired.database === null ? { unit: desired.unit } : { paths: [desired.database] },
+    stores: {
+      unit: desired.unit,
+      databases: desired.database === null ? null : [desired.database],
+    },
   });
   const copies: StoreCopy[] = [];
   try {
@@ -125,6 +129,7 @@ async function copyStores(tools: CleanUpTools, desired: CleanUpDesired): Promise
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
+        extractFor(mapping, desired),
         onProgress,
       );
       const store = openStore(database, content);
@@ -135,6 +140,17 @@ async function copyStores(tools: CleanUpTools, desired: CleanUpDesired): Promise
     for (const { store } of copies) store[Symbol.dispose]();
     throw error;
   }
+}
+
+/** What is needed of a database that is too large to be copied whole. */
+function extractFor(mapping: StoreMapping, desired: CleanUpDesired): Extract {
+  return {
+    unit: desired.unit,
+    mapping,
+    suspects: Object.fromEntries(mapping.map(({ table }) => [table, desired.statuses])),
+    orphans: desired.orphans,
+    ids: desired.ids,
+  };
 }
 
 function growCopy(
@@ -339,7 +355,9 @@ function listOperations(one: PlannedRepair, desired: CleanUpDesired): Operation[
       title: `Repair ${count} of ${database}`,
       why: summarize(one, desired),
       database,
+      unit: desired.unit,
       rows: repair.changes,
+      lookAgain: null,
       busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
       diff: renderRepairTable(repair.rows, 'plain'),
     },

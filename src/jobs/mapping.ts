@@ -89,6 +89,8 @@ function mapTable(table: StoreTable, parents: Parents, job: readonly StoreTable[
     id: findColumn(table, ['id']) ?? 'id',
     status: findColumn(table, ['status']) ?? 'status',
     parent: parents.get(table.name) ?? null,
+    words: {},
+    resend: null,
     ...columns,
     times: [...named, ...others],
     counters: findCounters(table, parents, job),

@@ -374,6 +374,7 @@ function describe(
   });
   return {
     table: row.mapping.table,
+    key: row.mapping.id,
     id: row.id,
     group: `${root.mapping.table}:${root.id}`,
     seen: pickSeen(row, vitalColumns(row.mapping)),

@@ -1,3 +1,4 @@
+import type { ByTheApp } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -21,8 +22,17 @@ export interface FactArguments {
   readonly journal: { readonly unit: string };
   readonly kernel: { readonly unit: string };
   readonly http: { readonly probes: readonly HttpProbe[] };
-  /** SQLite files: those named, or those found below the unit's WorkingDirectory. */
-  readonly stores: { readonly paths: readonly string[] } | { readonly unit: string };
+  /**
+   * Job databases: those named (paths of SQLite files, `postgresql://` URLs), or those found below
+   * the unit's WorkingDirectory and in its environment.
+   */
+  readonly stores: {
+    readonly unit: string;
+    /** `null`: those that are found. */
+    readonly databases: readonly string[] | null;
+  };
+  readonly tasks: TasksQuery;
+  readonly resets: { readonly database: string };
   readonly transactions: { readonly unit?: string };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
@@ -40,6 +50,9 @@ export interface FactAnswers {
   readonly kernel: KernelFact;
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
+  readonly tasks: TasksFact;
+  /** How often Celeriac has reset a row: `table:id` → times. */
+  readonly resets: Readonly<Record<string, number>>;
   readonly transactions: readonly TransactionFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
@@ -245,8 +258,32 @@ export type StoreFact =
       readonly sizeBytes: Bytes;
       readonly tables: readonly StoreTable[];
     }
+  | {
+      readonly kind: 'postgresql';
+      /** The URL, without a password. */
+      readonly path: string;
+      readonly tables: readonly StoreTable[];
+    }
   | { readonly kind: 'absent'; readonly path: string }
   | { readonly kind: 'unreadable'; readonly path: string; readonly problem: string };
+
+/** What Celery and its broker know of tasks, asked by a process of the app's own. */
+export interface TasksQuery extends ByTheApp {
+  readonly ids: readonly string[];
+}
+
+export type TasksFact =
+  | {
+      readonly kind: 'told';
+      /** `stopped`: the unit is, with nothing left in its cgroup. */
+      readonly worker: 'stopped' | 'answers';
+      /** Their messages are in a queue, or unacked. */
+      readonly owed: readonly string[];
+      /** Active, reserved or scheduled in a worker that answers. */
+      readonly held: readonly string[];
+    }
+  /** A worker runs and does not answer, or the broker can't be asked: nothing is known. */
+  | { readonly kind: 'unknown'; readonly problem: string };
 
 export interface StoreTable {
   readonly name: string;

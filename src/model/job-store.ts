@@ -3,6 +3,10 @@ export interface TableMapping {
   readonly table: string;
   readonly id: string;
   readonly status: string;
+  /** What the app's own words for a status mean, where they are not our words. */
+  readonly words: Readonly<Record<string, StatusWord>>;
+  /** How the task of a row is sent again; `null`: not known. */
+  readonly resend: Resend | null;
   /** The table whose rows this table's rows belong to. */
   readonly parent: ParentMapping | null;
   readonly created: string | null;
@@ -30,6 +34,28 @@ export interface CounterMapping {
   readonly table: string;
   /** The status it counts, or all rows. */
   readonly counts: 'total' | StatusWord;
+}
+
+/** A call of a task: its arguments are columns of the row. */
+export interface Resend {
+  /** As Celery knows it: `tasks.process_link`. */
+  readonly task: string;
+  readonly args: readonly string[];
+  /** `null`: the app's own routing. */
+  readonly queue: string | null;
+}
+
+/** Which rows of a job database are needed when the whole of it is too much. */
+export interface Extract {
+  /** Whose user and environment a PostgreSQL database is reached with. */
+  readonly unit: string;
+  readonly mapping: StoreMapping;
+  /** Table → the statuses, in the app's words, of rows that may want repair. */
+  readonly suspects: Readonly<Record<string, readonly string[]>>;
+  /** Also rows whose parent is gone. */
+  readonly orphans: boolean;
+  /** Also these rows: whole ids, or beginnings of ids of at least 8 characters. */
+  readonly ids: readonly string[];
 }
 
 /** Tables in an order in which parents come before what is below them. */

@@ -34,7 +34,9 @@ export type Operation =
   | PruneReleases
   | InstallDependencies
   | BackupDatabase
-  | RepairJobs;
+  | RepairJobs
+  | SendTasks
+  | RestoreDatabase;
 
 export type Verb = Operation['op'];
 
@@ -145,7 +147,7 @@ export interface EnableUnit extends Described {
 }
 
 /** A process of the app's own: its interpreter, its user and directory, its Celery. */
-interface ByTheApp {
+export interface ByTheApp {
   readonly unit: string;
   /** The interpreter and its leading arguments, e.g. `['/usr/bin/python3']`. */
   readonly interpreter: readonly string[];
@@ -315,7 +317,9 @@ export type SqlValue = string | number | null;
 
 export interface RowChange {
   readonly table: string;
-  /** The value of its column `id`. */
+  /** The column that names the row. */
+  readonly key: string;
+  /** Its value. */
   readonly id: string | number;
   /** Rows of one group are changed together or, when one of them is not as seen, not at all. */
   readonly group: string;
@@ -334,12 +338,57 @@ export interface RowChange {
     | { readonly kind: 'keep' };
 }
 
-/** One BEGIN IMMEDIATE transaction, compare-and-set group by group, as the file's owner. */
+/**
+ * One transaction, compare-and-set group by group: as the file's owner (SQLite), or through the
+ * host's psql as the unit's user (PostgreSQL). A group is left alone when one of its rows is not
+ * as seen, or, by a second look, one of its tasks is still owed or held.
+ */
 export interface RepairJobs extends Described {
   readonly op: 'repair-jobs';
   readonly database: string;
+  /** The worker's unit; PostgreSQL is reached with its user and environment. */
+  readonly unit: string;
   /** In the order in which they are to be changed: children before parents. */
   readonly rows: readonly RowChange[];
+  readonly busyTimeoutSeconds: Seconds;
+  /** Asked again just before the change; `null`: nobody can be asked. */
+  readonly lookAgain: LookAgain | null;
+}
+
+/** Which task a group of rows waits for. */
+export interface LookAgain extends ByTheApp {
+  readonly tasks: readonly { readonly group: string; readonly task: string }[];
+}
+
+/** Calls tasks by their name through the app's own Celery, each once, under a given id. */
+export interface SendTasks extends Described, ByTheApp {
+  readonly op: 'send-tasks';
+  /** The rows whose tasks are sent; one that is not so in the database is not sent. */
+  readonly database: string;
+  readonly calls: readonly TaskCall[];
+}
+
+export interface TaskCall {
+  readonly id: string;
+  readonly task: string;
+  readonly args: readonly SqlValue[];
+  readonly queue: string | null;
+  /** Sent only while this row holds the id in that column: the repair may have left it alone. */
+  readonly row: {
+    readonly table: string;
+    readonly key: string;
+    readonly id: string | number;
+    readonly column: string;
+  };
+}
+
+/** Puts a backup back in place of what a SQLite database holds now, which is backed up first. */
+export interface RestoreDatabase extends Described {
+  readonly op: 'restore-database';
+  readonly database: string;
+  /** Its path on the host, or `latest`. */
+  readonly backup: string;
+  readonly keep: number;
   readonly busyTimeoutSeconds: Seconds;
 }
 

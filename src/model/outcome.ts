@@ -78,6 +78,8 @@ export interface TransactionMeta {
 
 export interface SnapshotInfo {
   readonly database: string;
+  /** All of it, or only the rows of an extract. */
+  readonly holds: 'everything' | 'rows';
   readonly sizeBytes: Bytes;
   readonly sha256: Sha256;
   readonly takenAt: EpochSeconds;

@@ -38,7 +38,7 @@ export interface DeployWorkerQuery {
   readonly files: { readonly paths: readonly string[] };
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
-  readonly stores: { readonly unit: string } | { readonly paths: readonly string[] };
+  readonly stores: { readonly unit: string; readonly databases: readonly string[] | null };
 }
 
 export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
@@ -73,8 +73,8 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
 /** Only who wants jobs settled pays for looking for them. */
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
   const { action, database } = orphanedJobs;
-  if (action === 'leave') return { paths: [] };
-  return database === null ? { unit } : { paths: [database] };
+  if (action === 'leave') return { unit, databases: [] };
+  return { unit, databases: database === null ? null : [database] };
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { FactQuery, FactsFor } from '../model/facts.ts';
+import type { Extract } from '../model/job-store.ts';
 import type { Operation } from '../model/operation.ts';
 import type {
   Deed,
@@ -51,10 +52,14 @@ export interface Agent extends AsyncDisposable {
   recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]>;
   /** These releases of the unit, which await their verdict, stay. False: they no longer do. */
   confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
-  /** A consistent copy of a SQLite file, whole, in memory. */
+  /**
+   * A consistent copy of a job database as a SQLite file in memory: the whole of it, or, when it is
+   * larger than the limit or a PostgreSQL database, the rows that the extract names.
+   */
   snapshot(
     database: string,
     limitBytes: Bytes,
+    extract: Extract,
     onProgress: OnProgress,
   ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }>;
   submit(request: JobRequest, onProgress: OnProgress): Promise<JobReport>;

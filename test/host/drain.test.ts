@@ -182,7 +182,7 @@ describe('what dead workers left', () => {
     }
     await sendJobs(hand.machine, [queued]);
     await leaveUnacked(hand.machine, unacked);
-    const { stores } = await hand.agent.look({ stores: { paths: [DATABASE] } });
+    const { stores } = await hand.agent.look({ stores: { unit: UNIT, databases: [DATABASE] } });
     const [store] = stores;
     if (store?.kind !== 'sqlite') throw new Error('no store');
     const settle: PlainOperation = {

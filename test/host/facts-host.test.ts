@@ -167,7 +167,7 @@ time.sleep(600)"
 
 describe('stores', () => {
   test('the tables of the app, found below its directory', async () => {
-    const { stores } = await agent.look({ stores: { unit: 'slideshow-web' } });
+    const { stores } = await agent.look({ stores: { unit: 'slideshow-web', databases: null } });
     expect(stores.map((store) => store.path)).toEqual([DATABASE]);
     const [store] = stores as readonly [Extract<StoreFact, { kind: 'sqlite' }>];
     expect(store).toMatchObject({ kind: 'sqlite', owner: 'root', group: 'root' });
@@ -203,7 +203,7 @@ PY
     const before = await listing();
     expect(before).toContain('live.db-wal deploy');
     const paths = ['/srv/store/idle.db', '/srv/store/live.db'];
-    const { stores } = await agent.look({ stores: { paths } });
+    const { stores } = await agent.look({ stores: { unit: 'slideshow-web', databases: paths } });
     expect(stores).toEqual([
       expect.objectContaining({
         kind: 'sqlite',
@@ -236,7 +236,7 @@ time.sleep(600)"
     `);
     const names = ['encrypted', 'damaged', 'folder', 'locked', 'none'];
     const { stores } = await agent.look({
-      stores: { paths: names.map((name) => `/srv/${name}.db`) },
+      stores: { unit: 'slideshow-web', databases: names.map((name) => `/srv/${name}.db`) },
     });
     const problems = stores.map((store) =>
       store.kind === 'unreadable' ? store.problem : store.kind,

@@ -56,7 +56,8 @@ PROBLEMS = (
 
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
-    paths = args["paths"] if "paths" in args else discover(host, args["unit"])
+    named = args["databases"]
+    paths = discover(host, args["unit"]) if named is None else named
     return [store_fact(host, path) for path in paths]
 
 

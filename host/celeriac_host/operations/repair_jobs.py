@@ -137,16 +137,17 @@ class _Schema:
             raise OperationError(f"table {table!r} has no column {column!r}")
         return databases.quoted(column)
 
-    def read(self, table: str, ident: Any, columns: list[str]) -> list[tuple[Any, ...]]:
+    def read(self, row: Row, columns: list[str]) -> list[tuple[Any, ...]]:
+        table, key, ident = row["table"], row["key"], row["id"]
         what = ", ".join(self.name(table, column) for column in columns) or "1"
-        where = f"{databases.quoted(table)} WHERE {self.name(table, 'id')} = ?"
+        where = f"{databases.quoted(table)} WHERE {self.name(table, key)} = ?"
         return self.database.execute(f"SELECT {what} FROM {where}", (ident,)).fetchmany(2)
 
     def difference(self, row: Row) -> str | None:
         """Why the row is not as seen; None when it is."""
         table, ident = row["table"], row["id"]
         columns = list(row["seen"])
-        found = self.read(table, ident, columns)
+        found = self.read(row, columns)
         if not found:
             return "is gone"
         if len(found) > 1:
@@ -168,13 +169,13 @@ class _Schema:
     def keep(self, row: Row) -> Row:
         """What undo needs of it: the whole row as it is."""
         names = [name for name, given in self.columns(row["table"]) if given]
-        values = self.read(row["table"], row["id"], names)[0]
+        values = self.read(row, names)[0]
         old = {name: _encode(value) for name, value in zip(names, values)}
-        return {"table": row["table"], "id": row["id"], "change": row["change"], "old": old}
+        return {**{name: row[name] for name in ("table", "key", "id", "change")}, "old": old}
 
     def change(self, row: Row) -> None:
-        table, ident, change = row["table"], row["id"], row["change"]
-        where = f"WHERE {self.name(table, 'id')} = ?"
+        table, key, ident, change = row["table"], row["key"], row["id"], row["change"]
+        where = f"WHERE {self.name(table, key)} = ?"
         if change["kind"] == "delete":
             done = self.database.execute(f"DELETE FROM {databases.quoted(table)} {where}", (ident,))
         else:
@@ -184,9 +185,10 @@ class _Schema:
 
     def restore(self, kept: Row) -> str:
         """`restored`, `already`, or `left` when somebody changed it since."""
-        table, ident = kept["table"], kept["id"]
+        # What an older version kept names no key: it knew of `id` alone.
+        table, key, ident = kept["table"], kept.get("key", "id"), kept["id"]
         old = {name: _decode(value) for name, value in kept["old"].items()}
-        found = self.read(table, ident, list(old))
+        found = self.read(kept, list(old))
         now = dict(zip(old, found[0])) if len(found) == 1 else None
         if kept["change"]["kind"] == "delete":
             if now is not None:
@@ -196,7 +198,7 @@ class _Schema:
             values = [_bound(value) for value in old.values()]
             where = databases.quoted(table)
             self.database.execute(f"INSERT INTO {where} ({names}) VALUES ({marks})", values)
-            self._restore_texts(table, ident, old)
+            self._restore_texts(kept, old)
             return "restored"
         wrote = kept["change"]["set"]
         lower = {name.lower(): name for name in old}
@@ -207,9 +209,9 @@ class _Schema:
             return "already"
         if not all(_same(now[lower[name.lower()]], value) for name, value in wrote.items()):
             return "left"
-        where = f"WHERE {self.name(table, 'id')} = ?"
+        where = f"WHERE {self.name(table, key)} = ?"
         self._set(table, {name: _bound(value) for name, value in was.items()}, where, ident)
-        self._restore_texts(table, ident, was)
+        self._restore_texts(kept, was)
         return "restored"
 
     def _set(self, table: str, values: Row, where: str, ident: Any) -> sqlite3.Cursor:
@@ -217,14 +219,15 @@ class _Schema:
         statement = f"UPDATE {databases.quoted(table)} SET {pairs} {where}"
         return self.database.execute(statement, (*values.values(), ident))
 
-    def _restore_texts(self, table: str, ident: Any, values: Row) -> None:
+    def _restore_texts(self, kept: Row, values: Row) -> None:
         """Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here."""
+        table, key, ident = kept["table"], kept.get("key", "id"), kept["id"]
         for name, value in values.items():
             if isinstance(value, databases.Bytes):
                 column = self.name(table, name)
                 self.database.execute(
                     f"UPDATE {databases.quoted(table)} SET {column} = CAST({column} AS TEXT)"
-                    f" WHERE {self.name(table, 'id')} = ?",
+                    f" WHERE {self.name(table, key)} = ?",
                     (ident,),
                 )
 
@@ -240,7 +243,7 @@ def _is_so(schema: _Schema, row: Row) -> bool:
     if change["kind"] == "keep":
         return True
     wrote = change.get("set", {})
-    found = schema.read(row["table"], row["id"], list(wrote))
+    found = schema.read(row, list(wrote))
     if change["kind"] == "delete":
         return not found
     return len(found) == 1 and all(map(_same, found[0], wrote.values()))

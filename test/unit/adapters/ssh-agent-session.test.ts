@@ -510,9 +510,11 @@ describe('a transaction', () => {
 });
 
 describe('a snapshot', () => {
+  const rows = { unit: 'a.service', mapping: [], suspects: {}, orphans: false, ids: [] };
   const content = Buffer.concat([randomBytes(300_000), Buffer.alloc(300_000)]);
   const info = {
     database: '/srv/app.db',
+    holds: 'everything',
     sizeBytes: content.length,
     sha256: createHash('sha256').update(content).digest('hex'),
     takenAt: 1_790_000_000,
@@ -528,12 +530,14 @@ describe('a snapshot', () => {
     },
   });
   const take = (script: FakeAgent, limit = 1_000_000) =>
-    withAgent(script, (agent) => refusal(agent.snapshot('/srv/app.db', bytes(limit), quiet)));
+    withAgent(script, (agent) => refusal(agent.snapshot('/srv/app.db', bytes(limit), rows, quiet)));
 
   test('arrives whole', async () => {
     const seen: Progress[] = [];
     await withAgent(sending(deflateSync(content)), async (agent) => {
-      const copy = await agent.snapshot('/srv/app.db', bytes(1_000_000), (each) => seen.push(each));
+      const copy = await agent.snapshot('/srv/app.db', bytes(1_000_000), rows, (each) =>
+        seen.push(each),
+      );
       expect(copy.info).toEqual(info);
       expect(content.equals(copy.content)).toBe(true);
     });
@@ -564,7 +568,7 @@ describe('a snapshot', () => {
     await withAgent(
       script,
       async (agent) => {
-        const error = await refusal(agent.snapshot('/srv/app.db', bytes(10), quiet));
+        const error = await refusal(agent.snapshot('/srv/app.db', bytes(10), rows, quiet));
         expect(error.message).toContain('within 0.05 s at: copy /srv/app.db');
       },
       { limits },

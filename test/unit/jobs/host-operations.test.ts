@@ -32,7 +32,9 @@ function drive(database: AppDatabase, module: string, call: string, args: object
 const repair = (database: AppDatabase, call: string, rows: readonly RowChange[], busy = 5) =>
   drive(database, 'operations.repair_jobs', call, {
     database: database.file,
+    unit: 'celery-worker.service',
     rows,
+    lookAgain: null,
     busyTimeoutSeconds: busy,
   });
 
@@ -199,6 +201,7 @@ describe('repair-jobs', () => {
     const before = everything(database);
     const row: RowChange = {
       table: 'jobs',
+      key: 'id',
       id: 'job-one',
       group: 'g',
       seen: { status: 'processing' },
@@ -213,6 +216,7 @@ describe('repair-jobs', () => {
     using database = stuckDatabase();
     const row: RowChange = {
       table: 'jobs',
+      key: 'id',
       id: "x' OR '1'='1",
       group: 'g',
       seen: {},
@@ -228,12 +232,20 @@ describe('repair-jobs', () => {
     const rows: RowChange[] = [
       {
         table: 'jobs',
+        key: 'id',
         id: 'job-two',
         group: 'a',
         seen: {},
         change: { kind: 'update', set: { status: 'failed' } },
       },
-      { table: 'batches', id: 'batch-one', group: 'b', seen: {}, change: { kind: 'delete' } },
+      {
+        table: 'batches',
+        key: 'id',
+        id: 'batch-one',
+        group: 'b',
+        seen: {},
+        change: { kind: 'delete' },
+      },
     ];
     expect(repair(database, 'do', rows).error).toContain('FOREIGN KEY constraint failed');
     expect(everything(database)).toEqual(before);
