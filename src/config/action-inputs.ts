@@ -7,6 +7,7 @@ import {
   jsonArrayInput,
   linesInput,
   listInput,
+  maybeDatabaseInput,
   maybeDurationInput,
   maybeIntegerInput,
   maybePathInput,
@@ -18,6 +19,8 @@ import {
   patternInput,
   secretInput,
   sizeInput,
+  textBlockInput,
+  timeZoneInput,
   unitInput,
   type ValuesOf,
 } from './input.ts';
@@ -88,6 +91,11 @@ const unit = unitInput({
 const database = maybePathInput({
   description:
     "The SQLite file with the jobs. Found below the unit's WorkingDirectory when left out.",
+});
+
+const jobDatabase = maybeDatabaseInput({
+  description:
+    "Where the jobs are: a SQLite file, or a `postgresql://` URL without a password. Found below the unit's WorkingDirectory and in its environment when left out.",
 });
 
 const threshold = durationInput({
@@ -252,31 +260,72 @@ export const deployWorkerInputs = {
 export const cleanupInputs = {
   ...hostInputs,
   unit,
-  database,
+  database: jobDatabase,
+  stores: textBlockInput({
+    description:
+      'A YAML list of job databases where their schemas do not tell enough: `database`, and for each of its `tables` columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (their word: ours), `resend` (`task`, `args`, `queue`) or `ignore`.',
+    fallback: '',
+  }),
   action: choiceInput(
     {
       description:
-        '`fail` marks stuck jobs as failed with the reason, `reset` makes them pending again, `delete` removes them with everything below them.',
+        '`fail` marks stuck jobs as failed with the reason, `reset` makes them pending again and sends their tasks where `stores` says how, `delete` removes them with everything below them. Parents whose rows have all ended are finalised by each of them; `finalise` does nothing else.',
       fallback: 'fail',
     },
-    ['fail', 'reset', 'delete'],
+    ['fail', 'reset', 'delete', 'finalise'],
   ),
   threshold,
+  statuses: listInput(
+    { description: 'Statuses in which a job can be stuck.', fallback: 'processing' },
+    'words separated by commas',
+    /^[A-Za-z0-9_-]{1,64}$/,
+  ),
+  evidence: choiceInput(
+    {
+      description:
+        '`broker`: nothing is called dead before the worker and its broker were asked for its task. `age`: by its age alone, for apps whose worker is elsewhere or whose broker is not Redis.',
+      fallback: 'broker',
+    },
+    ['broker', 'age'],
+  ),
+  'confirm-after': optionalDurationInput({
+    description:
+      'How long a job must look dead: it is looked at again after this time, before it is changed; `off`: once is enough. A stopped worker needs no second look.',
+    fallback: '60s',
+  }),
+  'max-resets': integerInput(
+    { description: 'With `reset`: a job that was reset so often fails.', fallback: '3' },
+    { min: 1, max: 1000 },
+  ),
+  timezone: timeZoneInput({
+    description: 'What times without a zone in the tables mean.',
+    fallback: 'UTC',
+  }),
+  restore: patternInput(
+    {
+      description:
+        'Instead of cleaning up: `latest` or the path of a backup on the host puts `database` back as it was then; the `transaction` of an earlier clean-up puts its rows back.',
+      fallback: '',
+    },
+    'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a',
+    /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_.-]{1,200}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
+  ),
   ids: listInput(
     {
       description:
-        'Only these jobs, whatever their age: whole ids, or their first 8 characters or more.',
+        'Only these jobs, whatever their age: whole ids, or their first 8 characters or more; `table:id` where two tables hold the same.',
       fallback: '',
     },
-    'ids of at least 8 characters, separated by commas',
-    /^[A-Za-z0-9_-]{8,128}$/,
+    'ids separated by commas',
+    /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/,
   ),
   orphans: booleanInput({
     description: 'Also treat rows whose parent is gone.',
     fallback: 'true',
   }),
   'snapshot-limit': sizeInput({
-    description: 'Largest database that is copied to the runner.',
+    description:
+      'Largest database that is copied to the runner whole. Of a larger one only the rows that matter are, and their old values are the backup.',
     fallback: '256M',
   }),
   'keep-backups': integerInput(
@@ -387,7 +436,7 @@ export const verifyInputs = {
     { description: 'Restarts by systemd allowed since the start.', fallback: '0' },
     { min: 0, max: 1000 },
   ),
-  database,
+  database: jobDatabase,
   threshold,
   'snapshot-limit': cleanupInputs['snapshot-limit'],
   confirm: booleanInput({

@@ -1,12 +1,15 @@
 import { type Bytes, bytes, MiB, type Seconds, seconds } from '../model/units.ts';
+import type { StoreSpec } from './stores-input.ts';
 
-/** What becomes of a stuck row. */
-export type CleanUpAction = 'reset' | 'fail' | 'delete';
+/** What becomes of a stuck row. `finalise`: only those parents end whose rows all have. */
+export type CleanUpAction = 'reset' | 'fail' | 'delete' | 'finalise';
 
 /** Which jobs are to be cleaned up, and how. */
 export interface CleanUpDesired {
-  /** Path of the SQLite file on the host; `null`: those below the unit's WorkingDirectory. */
+  /** A SQLite file on the host, or a `postgresql://` URL; `null`: those that are found. */
   readonly database: string | null;
+  /** What a person says of job databases; where there are any, no others are looked for. */
+  readonly stores: readonly StoreSpec[];
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
   readonly action: CleanUpAction;
@@ -21,6 +24,14 @@ export interface CleanUpDesired {
   readonly statuses: readonly string[];
   /** Also rows whose parent is gone. */
   readonly orphans: boolean;
+  /** Whether the worker and the broker are asked before a row is called dead. */
+  readonly evidence: 'broker' | 'age';
+  /** From the look to the change, in which nothing may have moved; 0: none. */
+  readonly confirmAfterSeconds: Seconds;
+  /** A row that was reset so often fails. */
+  readonly maxResets: number;
+  /** IANA name of the zone of times that name none. */
+  readonly timeZone: string;
   /** Larger databases are not copied to the runner. */
   readonly snapshotLimitBytes: Bytes;
   /** Copies kept under /var/lib/celeriac/backups for each database. */
@@ -34,12 +45,17 @@ export interface CleanUpDesired {
 
 export const cleanUpDefaults = {
   database: null,
+  stores: [],
   unit: 'celery-worker.service',
   action: 'fail',
   thresholdSeconds: seconds(1800),
   ids: [],
   statuses: ['processing'],
   orphans: true,
+  evidence: 'broker',
+  confirmAfterSeconds: seconds(60),
+  maxResets: 3,
+  timeZone: 'UTC',
   snapshotLimitBytes: bytes(256 * MiB),
   keepBackups: 5,
   busyTimeoutSeconds: seconds(10),

@@ -1,16 +1,32 @@
+import { ConfigError } from '../model/errors.ts';
 import type { CleanupValues } from './action-inputs.ts';
 import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
+import { parseStores } from './stores-input.ts';
 
-/** What the inputs of cleanup ask for. `runUrl` is named in the rows that are changed. */
+/**
+ * What the inputs of cleanup ask for. `runUrl` is named in the rows that are changed.
+ *
+ * @throws ConfigError when `stores` is not right
+ */
 export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDesired {
+  const stores = parseStores(inputs.stores);
+  if (stores.length > 0 && inputs.database.path !== null) {
+    throw new ConfigError('input stores', '`database` is given as well', 'one of the two');
+  }
   return {
     ...cleanUpDefaults,
     database: inputs.database.path,
+    stores,
     unit: inputs.unit,
     action: inputs.action,
     thresholdSeconds: inputs.threshold,
     ids: inputs.ids,
+    statuses: inputs.statuses,
     orphans: inputs.orphans,
+    evidence: inputs.evidence,
+    confirmAfterSeconds: inputs['confirm-after'],
+    maxResets: inputs['max-resets'],
+    timeZone: inputs.timezone,
     snapshotLimitBytes: inputs['snapshot-limit'],
     keepBackups: inputs['keep-backups'],
     busyTimeoutSeconds: inputs['busy-timeout'],

@@ -189,11 +189,47 @@ export const textInput = (described: Described, expected: string): Input<string>
 export const linesInput = (described: Described, expected: string): Input<string> =>
   input(described, expected, (text) => (text.trim() === '' ? null : text));
 
+/** Several lines, or nothing; what they hold is judged by its own parser. */
+export const textBlockInput = (described: Described): Input<string> =>
+  input(described, 'lines of YAML, or nothing', (text) => text);
+
 export const secretInput = (described: Described, expected: string): Input<string> =>
   input({ ...described, secret: true }, expected, (text) => text);
 
 /** An absolute path without `..`, white space, quotes or what systemd and shells treat specially. */
 export const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
+
+/**
+ * A PostgreSQL URL that holds no password: `postgresql://app@127.0.0.1:5432/jobs`. Empty parts are
+ * those of psql.
+ */
+const postgresUrl =
+  /^postgres(?:ql)?:\/\/(?:[A-Za-z0-9_.%-]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?(?:\/[A-Za-z0-9_.%-]+)?(?:\?[A-Za-z0-9_=&%./-]*)?$/;
+
+/** Whether a job database can be named so. */
+export const isDatabase = (text: string): boolean =>
+  absolutePath.test(text) || (postgresUrl.test(text) && !/[?&]password=/i.test(text));
+
+/** A job database, or nothing: those that are found. */
+export const maybeDatabaseInput = (described: Described): Input<{ readonly path: string | null }> =>
+  input(
+    { ...described, fallback: '' },
+    'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, or nothing',
+    (text) => {
+      const path = text.trim();
+      return path === '' ? { path: null } : isDatabase(path) ? { path } : null;
+    },
+  );
+
+/** A time zone by its name; naive times of an app may be local ones. */
+export const timeZoneInput = (described: Described): Input<string> =>
+  input(described, 'a time zone such as UTC or Europe/Berlin', (text) => {
+    try {
+      return new Intl.DateTimeFormat('en', { timeZone: text.trim() }).resolvedOptions().timeZone;
+    } catch {
+      return null;
+    }
+  });
 
 /** A systemd service name, with or without its suffix (systemd.unit(5)). */
 const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;

@@ -9,7 +9,7 @@ import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Rehearsal, Store } from '../ports/store.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
 import { growForest, type JobForest, shortId } from './job-forest.ts';
-import { isJobTable, proposeMapping, type StoreMapping } from './mapping.ts';
+import { holdJobs, proposeMapping, type StoreMapping } from './mapping.ts';
 import { planRepair, type Repair, type RepairedRow } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
 import { findStuckRows, type StuckRow, selectNamed } from './staleness.ts';
@@ -187,7 +187,7 @@ interface ChosenStore {
 function chooseStores(stores: readonly StoreFact[], desired: CleanUpDesired): ChosenStore[] {
   if (desired.database !== null) return [chooseNamed(stores[0], desired.database)];
   const chosen = stores.flatMap((fact) =>
-    fact.kind === 'sqlite' && fact.tables.some(isJobTable)
+    fact.kind === 'sqlite' && holdJobs(fact.tables)
       ? [{ database: fact.path, mapping: proposeMapping(fact.path, fact.tables) }]
       : [],
   );

@@ -1,5 +1,5 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { isJobTable, proposeMapping } from '../jobs/mapping.ts';
+import { holdJobs, proposeMapping } from '../jobs/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
 import type { StoreMapping } from '../model/job-store.ts';
@@ -100,7 +100,7 @@ function chooseStores(
   desired: DeployWorkerDesired,
 ): readonly ChosenStore[] {
   const chosen = stores.flatMap((fact) =>
-    fact.kind === 'sqlite' && fact.tables.some(isJobTable)
+    fact.kind === 'sqlite' && holdJobs(fact.tables)
       ? [{ database: fact.path, mapping: proposeMapping(fact.path, fact.tables) }]
       : [],
   );

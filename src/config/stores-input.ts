@@ -1,0 +1,122 @@
+import { LineCounter, type ParsedNode, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { ConfigError } from '../model/errors.ts';
+import type { Resend, StatusWord } from '../model/job-store.ts';
+import { isDatabase } from './input.ts';
+
+/** What a person says of a job database, where its schema does not say it. */
+export interface StoreSpec {
+  /** Path of a SQLite file, or a `postgresql://` URL without a password. */
+  readonly database: string;
+  /** By the table's name. */
+  readonly tables: Readonly<Record<string, TableSpec>>;
+  /** `input stores, line 3`. */
+  readonly where: string;
+}
+
+/** What is left out is found by the schema; `null`: there is no such column, or no parent. */
+export interface TableSpec {
+  /** These rows are not jobs. */
+  readonly ignore?: boolean | undefined;
+  readonly id?: string | undefined;
+  readonly status?: string | undefined;
+  readonly created?: string | null | undefined;
+  readonly started?: string | null | undefined;
+  readonly completed?: string | null | undefined;
+  readonly updated?: string | null | undefined;
+  readonly error?: string | null | undefined;
+  readonly task?: string | null | undefined;
+  readonly parent?: { readonly table: string; readonly column: string } | null | undefined;
+  readonly words?: Readonly<Record<string, StatusWord>> | undefined;
+  readonly resend?: Resend | undefined;
+}
+
+const column = z.string().min(1).max(128);
+const task = /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/;
+const queue = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
+
+const tableShape = z.strictObject({
+  ignore: z.boolean().optional(),
+  id: column.optional(),
+  status: column.optional(),
+  created: column.nullable().optional(),
+  started: column.nullable().optional(),
+  completed: column.nullable().optional(),
+  updated: column.nullable().optional(),
+  error: column.nullable().optional(),
+  task: column.nullable().optional(),
+  parent: z.strictObject({ table: column, column }).nullable().optional(),
+  words: z
+    .record(
+      z.string().min(1),
+      z.enum(['pending', 'processing', 'completed', 'failed', 'cancelled']),
+    )
+    .optional(),
+  resend: z
+    .strictObject({
+      task: z.string().regex(task, 'expected the name of a task such as tasks.process_link'),
+      args: z.array(column).default([]),
+      queue: z.string().regex(queue, 'expected the name of a queue').nullable().default(null),
+    })
+    .optional(),
+});
+
+const storesShape = z.array(
+  z.strictObject({
+    database: z
+      .string()
+      .refine(isDatabase, 'expected an absolute path, or a postgresql:// URL without a password'),
+    tables: z.record(z.string(), tableShape).default({}),
+  }),
+);
+
+/**
+ * Reads the input `stores`, a YAML list:
+ *
+ * ```yaml
+ * - database: /srv/app/jobs.db
+ *   tables:
+ *     tasks:
+ *       status: state
+ *       words: { running: processing, error: failed }
+ *       resend: { task: app.tasks.run, args: [id], queue: batch }
+ * ```
+ *
+ * @throws ConfigError with the line and what was expected
+ */
+export function parseStores(text: string): readonly StoreSpec[] {
+  if (text.trim() === '') return [];
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const place = (offset: number | undefined): string =>
+    `input stores, line ${lines.linePos(offset ?? 0).line}`;
+  const broken = document.errors[0];
+  if (broken !== undefined) {
+    const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
+    throw new ConfigError(place(broken.pos[0]), `it is not YAML: ${problem}`, 'a YAML list');
+  }
+  const at = (path: readonly PropertyKey[]): string => {
+    for (let length = path.length; length >= 0; length -= 1) {
+      const node = document.getIn(path.slice(0, length), true) as ParsedNode | undefined;
+      if (node?.range) return place(node.range[0]);
+    }
+    return place(0);
+  };
+  const parsed = storesShape.safeParse(document.toJS());
+  if (!parsed.success) throw describeIssue(parsed.error.issues[0], at);
+  return parsed.data.map((store, index) => ({ ...store, where: at([index]) }));
+}
+
+function describeIssue(
+  issue: z.core.$ZodIssue | undefined,
+  at: (path: readonly PropertyKey[]) => string,
+): ConfigError {
+  const path = issue?.path ?? [];
+  const name = path.length === 0 ? 'it' : `\`${path.map(String).join('.')}\``;
+  const message = issue?.message ?? 'it is not a list of stores';
+  return new ConfigError(
+    at(path),
+    `${name} is not right: ${message.replace(/^expected/, 'it must be')}`,
+    'a list of stores: `database`, and `tables` with id, status, created, started, completed, updated, error, task, parent, words, resend, ignore',
+  );
+}
