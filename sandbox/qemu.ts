@@ -40,7 +40,12 @@ export function hardware({ accelerator, image, disk, ram }: Launch): string[] {
     ...['-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=256'],
     // Without what costs an emulated processor more than it gives: five-level page tables, tagged
     // TLBs; nor virtualization, whose driver the guest would load.
-    ...['-cpu', accelerator === 'kvm' ? 'host' : 'max,la57=off,pcid=off,invpcid=off,svm=off'],
+    ...[
+      '-cpu',
+      accelerator === 'kvm'
+        ? 'host'
+        : 'max,la57=off,pcid=off,invpcid=off,svm=off,smap=off,smep=off,umip=off,pku=off',
+    ],
     ...['-machine', 'pc,memory-backend=ram', '-smp', '1', '-m', `${RAM_MEBIBYTES}`],
     ...['-object', memory, '-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', kernelArguments().join(' ')],
@@ -68,7 +73,6 @@ function kernelArguments(): string[] {
     'mitigations=off',
     'init_on_alloc=0',
     'apparmor=0',
-    'audit=0',
     // A busy builder may not run the guest for seconds: no reason to cry lockup.
     'nowatchdog',
     'panic=-1',

@@ -15,6 +15,8 @@ from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, ma
 ROLL_CALL_SECONDS = (2.0, 5.0)
 ANSWER_SECONDS = 5.0
 POLL_SECONDS = 1.0
+# A look costs the worker and the host as long as it takes: at most a third of the time.
+POLL_LOOKS = 2.0
 NOTE_SECONDS = 5.0
 # A worker that was silent for so long is no longer waited for.
 SILENT_SECONDS = 30.0
@@ -156,7 +158,10 @@ class Drain:
         empty = 0
         note_at = time.monotonic() + NOTE_SECONDS
         while True:
-            if self.look(node):
+            looking = time.monotonic()
+            answered = self.look(node)
+            took = time.monotonic() - looking
+            if answered:
                 empty = 0 if self.tasks else empty + 1
                 if empty >= EMPTY_POLLS:
                     return "drained"
@@ -172,7 +177,7 @@ class Drain:
                 note_at = time.monotonic() + NOTE_SECONDS
                 # The agent looks at the unit whenever it hears of us.
                 self.line.ask("waiting", self.note(waited))
-            time.sleep(POLL_SECONDS)
+            time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)
 
     def look(self, node: str) -> bool:
         """Whether it answered."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import os
 import sys
@@ -18,8 +18,8 @@ LOADER = "celeriac_host/loader.py"
 
 TEXT = """\
 # Celeriac's own program, as the last run brought it. See `work.py` in it for what it is asked.
-import base64, json, sys, zlib
-sources = json.loads(zlib.decompress(base64.b85decode(
+import binascii, json, sys, zlib
+sources = json.loads(zlib.decompress(binascii.a2b_base64(
 b"%s"
 )))
 exec(compile(sources["%s"], "%s", "exec"), {"SOURCES": sources, "WORDS": sys.argv[1:]})
@@ -33,7 +33,7 @@ def path(state: str) -> str:
 def install(state: str) -> None:
     """Of this very version; only root can read or change it. Raises OSError."""
     packed = zlib.compress(json.dumps(SOURCES).encode("utf-8"), 6)
-    text = TEXT % (base64.b85encode(packed).decode("ascii"), LOADER, LOADER)
+    text = TEXT % (binascii.b2a_base64(packed, newline=False).decode("ascii"), LOADER, LOADER)
     content = text.encode("ascii")
     found = files.find(path(state))
     if found is None or found.content != content:

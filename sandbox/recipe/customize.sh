@@ -53,6 +53,9 @@ for unit in sandbox-network ssh redis-server slideshow-web; do
   chroot "$root" systemctl --quiet enable "$unit.service"
 done
 
+# A job database for those tests that start it.
+chroot "$root" systemctl --quiet disable postgresql.service
+
 chroot "$root" python3 -m compileall -q /usr/local/lib/python3.11/dist-packages
 
 # The app's checkout, as its owner would have cloned it.
