@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as core from '@actions/core';
+import { systemClock } from '../adapters/clock.ts';
 import { openAgent } from '../adapters/ssh-agent-session.ts';
 import { type ActionName, actions, type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
@@ -13,6 +14,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
+import type { Seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { Parcel } from '../ports/code.ts';
 import { checklistOf, renderChecklistText } from '../report/checklist.ts';
@@ -58,6 +60,8 @@ export interface About {
   readonly release?: NonNullable<TransactionMeta['release']>;
   /** What the operations count on; sent to the host before they are applied. */
   readonly parcels?: readonly Parcel[];
+  /** Between the plan and its application. */
+  readonly pause?: { readonly seconds: Seconds; readonly why: string };
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
   /** What there is to tell of what was done, beside its steps. */
   readonly tell?: (outcome: Outcome | null) => Told;
@@ -226,7 +230,11 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     return outcome;
   }
 
-  #apply(agent: Agent, plan: Plan, about: About): Promise<Outcome> {
+  async #apply(agent: Agent, plan: Plan, about: About): Promise<Outcome> {
+    if (about.pause !== undefined) {
+      this.reporter.info(`${this.#name}: ${about.pause.why}`);
+      await systemClock.sleep(about.pause.seconds);
+    }
     return this.reporter.group(`${this.#name}: at work on the host`, async () => {
       for (const parcel of about.parcels ?? []) await agent.send(parcel, this.onProgress());
       const { release } = about;

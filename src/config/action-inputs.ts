@@ -308,7 +308,7 @@ export const cleanupInputs = {
       fallback: '',
     },
     'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a',
-    /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_.-]{1,200}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
+    /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
   ),
   ids: listInput(
     {

@@ -1,26 +1,33 @@
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
-import { ConfigError } from '../model/errors.ts';
-import type { StoreFact } from '../model/facts.ts';
+import { ConfigError, HostError } from '../model/errors.ts';
+import type { HostFact, StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { Extract } from '../model/job-store.ts';
-import type { Finding, Operation, Plan, RowChange } from '../model/operation.ts';
-import type { Outcome } from '../model/outcome.ts';
-import { type EpochSeconds, seconds } from '../model/units.ts';
+import type { ByTheApp, Finding, Operation, Plan } from '../model/operation.ts';
+import { type EpochSeconds, type Seconds, seconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Rehearsal, Store } from '../ports/store.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
-import { growForest, type JobForest, shortId } from './job-forest.ts';
-import { holdJobs, proposeMapping, type StoreMapping } from './mapping.ts';
+import { interpreterOf } from '../systemd/interpreter.ts';
+import { workerCallOf } from '../verify/worker-call.ts';
+import { growForest, type JobForest, nameRow, shortId } from './job-forest.ts';
+import { type Evidence, judgeRow, listTasks, readEvidence } from './liveness.ts';
+import { describeMapping, meaningOf, type StoreMapping, statusWords } from './mapping.ts';
 import { planRepair, type Repair, type RepairedRow } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
-import { findStuckRows, type StuckRow, selectNamed } from './staleness.ts';
+import { findStuckRows, refuseEndedStatuses, type StuckRow, selectNamed } from './staleness.ts';
+import { chooseStores, listDatabases } from './store-choice.ts';
 
 /** A job database as it was a moment ago, opened on the runner. */
 export interface StoreCopy {
   readonly database: string;
   readonly store: Store;
   readonly forest: JobForest;
+  /** All of it, or the rows that may want repair with their families. */
+  readonly holds: 'everything' | 'rows';
   /** By the host's clock. */
   readonly takenAt: EpochSeconds;
+  /** What the choice of its tables has to tell. */
+  readonly findings: readonly Finding[];
 }
 
 /** What there is to repair in one database. */
@@ -33,6 +40,10 @@ export interface StoreRepair {
 export interface CleanUp {
   readonly plan: Plan;
   readonly repairs: readonly StoreRepair[];
+  /** What was taken for what, one line a table. */
+  readonly mappings: readonly { readonly database: string; readonly lines: readonly string[] }[];
+  /** How long to wait before the plan is applied: what moves meanwhile is left alone. */
+  readonly pauseSeconds: Seconds;
   /** The rows of every repair as one table a database; empty when there are none. */
   render(style: 'markdown' | 'plain'): string;
 }
@@ -41,6 +52,8 @@ export interface CleanUp {
 export interface CleanUpTools {
   readonly agent: Pick<Agent, 'look' | 'snapshot'>;
   readonly openStore: OpenStore;
+  /** The id of a task that is to be sent: a UUID, as Celery's own. */
+  readonly newTaskId: () => string;
   readonly onProgress?: OnProgress;
 }
 
@@ -48,17 +61,23 @@ export interface CleanUpTools {
  * Finds the stuck jobs of the host's databases, decides what becomes of each, and tries it on
  * copies. Nothing is changed on the host: applying `plan.operations` does that.
  *
- * @throws ConfigError when there is no database of jobs, or the ids name nothing
- * @throws HostError when a database can't be read or copied
+ * @throws ConfigError when there is no database of jobs, the ids name nothing, or the unit does
+ * not tell how its app is asked
+ * @throws HostError when a database can't be read or copied, or it can't be told what the worker
+ * holds
  */
 export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired): Promise<CleanUp> {
-  const copies = await copyStores(tools, desired);
+  const host = await lookAtHost(tools, desired);
+  const copies = await copyStores(tools, host.stores, desired);
   try {
-    const found = findStuck(copies, desired);
-    const planned = copies.map((copy, index) =>
-      repairCopy(copy, found[index] ?? noneStuck, desired),
-    );
-    return describeCleanUp(limitChanges(planned), desired);
+    const app = host.unit === null ? null : appOf(host.unit, host.cpus);
+    const { found, evidence } = await findDead(tools, copies, host.unit, app, desired);
+    const resets = await countResets(tools, copies, desired);
+    const planned = copies.map((copy, index) => {
+      const dead = found[index] ?? noneStuck;
+      return repairCopy(copy, dead, evidence, resets[index] ?? {}, tools, desired);
+    });
+    return describeCleanUp(limitChanges(planned), app, evidence, desired);
   } finally {
     for (const { store } of copies) store[Symbol.dispose]();
   }
@@ -74,18 +93,21 @@ export interface StuckCount {
 }
 
 /**
- * The rows that a clean-up would find, and no plan.
+ * The rows that show no sign of life, and no plan; nobody is asked for their tasks.
  *
  * @throws ConfigError when there is no database of jobs
  * @throws HostError when a database can't be read or copied
  */
 export async function lookForStuckRows(
-  tools: CleanUpTools,
+  tools: Omit<CleanUpTools, 'newTaskId'>,
   desired: CleanUpDesired,
 ): Promise<readonly StuckCount[]> {
-  const copies = await copyStores(tools, desired);
+  const { stores } = await tools.agent.look({
+    stores: { unit: desired.unit, databases: listDatabases(desired) },
+  });
+  const copies = await copyStores(tools, stores, desired);
   try {
-    const found = findStuck(copies, desired);
+    const found = findStuck(copies, false, desired);
     return copies.map(({ database, takenAt }, index) => ({
       database,
       takenAt,
@@ -96,36 +118,60 @@ export async function lookForStuckRows(
   }
 }
 
-interface FoundStuck {
-  readonly stuck: readonly StuckRow[];
-  readonly findings: readonly Finding[];
+// --- what there is ------------------------------------------------------------------------------
+
+interface HostLook {
+  readonly stores: readonly StoreFact[];
+  /** `null`: nobody is to be asked by the app. */
+  readonly unit: UnitFact | null;
+  readonly cpus: number;
 }
 
-const noneStuck: FoundStuck = { stuck: [], findings: [] };
-
-/** Named rows and nothing else, or those that show no sign of life. */
-function findStuck(copies: readonly StoreCopy[], desired: CleanUpDesired): readonly FoundStuck[] {
-  const { thresholdSeconds, statuses, orphans, ids } = desired;
-  if (ids.length > 0) {
-    const forests = copies.map((copy) => copy.forest);
-    return selectNamed(forests, ids).map((stuck) => ({ stuck, findings: [] }));
+async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
+  const { agent } = tools;
+  const stores = { unit: desired.unit, databases: listDatabases(desired) };
+  if (!needsApp(desired)) {
+    return { ...(await agent.look({ stores })), unit: null, cpus: 0 };
   }
-  return copies.map((copy) =>
-    findStuckRows(copy.forest, { now: copy.takenAt, thresholdSeconds, statuses, orphans }),
-  );
+  const look = await agent.look({ stores, unit: { name: desired.unit }, host: {} });
+  const host: HostFact = look.host;
+  return { stores: look.stores, unit: look.unit, cpus: host.cpus };
 }
 
-async function copyStores(tools: CleanUpTools, desired: CleanUpDesired): Promise<StoreCopy[]> {
+/** To ask for tasks, or to send them. */
+function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
+  const tables = stores.flatMap((store) => Object.values(store.tables));
+  const sends = action === 'reset' && tables.some(({ resend }) => resend !== undefined);
+  return evidence === 'broker' || sends;
+}
+
+/** @throws ConfigError when the unit does not tell it */
+function appOf(unit: UnitFact, cpus: number): ByTheApp {
+  const hint =
+    'the unit of a Celery worker; `evidence: age` goes by the age of jobs alone, without asking the worker';
+  if (unit.loadState !== 'loaded') {
+    const problem = unit.loadState === 'not-found' ? 'there is no such unit' : unit.loadState;
+    throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
+  }
+  const interpreter = interpreterOf(unit);
+  const call = workerCallOf(unit, cpus);
+  if (interpreter === null || call === null || call.app === null) {
+    const problem = `how ${unit.name} starts its Celery app can't be read from its ExecStart`;
+    throw new ConfigError('input unit', problem, hint);
+  }
+  return { unit: unit.name, interpreter, app: call.app, pythonPath: call.pythonPath };
+}
+
+async function copyStores(
+  tools: Omit<CleanUpTools, 'newTaskId'>,
+  stores: readonly StoreFact[],
+  desired: CleanUpDesired,
+): Promise<StoreCopy[]> {
   const { agent, openStore, onProgress = () => {} } = tools;
-  const { stores } = await agent.look({
-    stores: {
-      unit: desired.unit,
-      databases: desired.database === null ? null : [desired.database],
-    },
-  });
+  refuseEndedStatuses(desired.statuses);
   const copies: StoreCopy[] = [];
   try {
-    for (const { database, mapping } of chooseStores(stores, desired)) {
+    for (const { database, mapping, findings } of chooseStores(stores, desired)) {
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
@@ -133,7 +179,9 @@ async function copyStores(tools: CleanUpTools, desired: CleanUpDesired): Promise
         onProgress,
       );
       const store = openStore(database, content);
-      copies.push(growCopy(database, store, mapping, info.takenAt));
+      const { takenAt, holds } = info;
+      const forest = growCopy(database, store, mapping, desired.timeZone);
+      copies.push({ database, store, forest, holds, takenAt, findings });
     }
     return copies;
   } catch (error) {
@@ -147,7 +195,13 @@ function extractFor(mapping: StoreMapping, desired: CleanUpDesired): Extract {
   return {
     unit: desired.unit,
     mapping,
-    suspects: Object.fromEntries(mapping.map(({ table }) => [table, desired.statuses])),
+    suspects: Object.fromEntries(
+      mapping.map((table) => {
+        const meant = new Set(desired.statuses.map((word) => meaningOf(table, word)));
+        const own = Object.keys(table.words).filter((word) => meant.has(meaningOf(table, word)));
+        return [table.table, [...new Set([...desired.statuses, ...own])]];
+      }),
+    ),
     orphans: desired.orphans,
     ids: desired.ids,
   };
@@ -157,12 +211,14 @@ function growCopy(
   database: string,
   store: Store,
   mapping: StoreMapping,
-  takenAt: EpochSeconds,
-): StoreCopy {
+  timeZone: string,
+): JobForest {
   try {
     refuseDamage(database, store);
-    const forest = growForest(mapping, (table, columns) => store.readRows(table, columns));
-    return { database, store, forest, takenAt };
+    const read = (table: string, columns: readonly string[]) => store.readRows(table, columns);
+    const forest = growForest(mapping, read, timeZone);
+    refuseUnknownWords(database, forest);
+    return forest;
   } catch (error) {
     store[Symbol.dispose]();
     throw error;
@@ -179,92 +235,177 @@ function refuseDamage(database: string, store: Store): void {
   );
 }
 
-interface ChosenStore {
-  readonly database: string;
-  readonly mapping: StoreMapping;
-}
-
-function chooseStores(stores: readonly StoreFact[], desired: CleanUpDesired): ChosenStore[] {
-  if (desired.database !== null) return [chooseNamed(stores[0], desired.database)];
-  const chosen = stores.flatMap((fact) =>
-    fact.kind === 'sqlite' && holdJobs(fact.tables)
-      ? [{ database: fact.path, mapping: proposeMapping(fact.path, fact.tables) }]
-      : [],
-  );
-  if (chosen.length > 0) return chosen;
-  const seen = stores.map((fact) => `${fact.path} (${describeFact(fact)})`);
-  throw new ConfigError(
-    'input database',
-    seen.length === 0
-      ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
-      : `no database with jobs was found below the WorkingDirectory of ${desired.unit}, only ${seen.join(', ')}`,
-    'the path of the SQLite file in which the app keeps its jobs; set `database`',
-  );
-}
-
-function chooseNamed(fact: StoreFact | undefined, database: string): ChosenStore {
-  if (fact?.kind === 'sqlite') {
-    return { database: fact.path, mapping: proposeMapping(fact.path, fact.tables) };
+/** Where the words were given, one that is not among them is more likely forgotten than meant. */
+function refuseUnknownWords(database: string, forest: JobForest): void {
+  const known: ReadonlySet<string> = new Set(statusWords);
+  for (const table of forest.mapping) {
+    if (Object.keys(table.words).length === 0) continue;
+    const row = forest.rows.find((each) => each.mapping === table && !known.has(each.status));
+    if (row === undefined) continue;
+    throw new ConfigError(
+      'input stores',
+      `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not name`,
+      `\`words\` with every status of ${table.table}, each as one of ${statusWords.join(', ')}`,
+    );
   }
-  const problem = fact ? describeFact(fact) : 'the host says nothing about it';
-  throw new ConfigError(
-    'input database',
-    fact?.kind === 'unreadable' ? fact.problem : `${database}: ${problem}`,
-    whatWouldDo(problem),
-  );
 }
 
-function whatWouldDo(problem: string): string {
-  if (problem.startsWith('is damaged')) return 'a database that is whole: restore it from a backup';
-  if (problem.startsWith('is locked')) return 'a database that can be read: try again';
-  return 'the path on the host of the SQLite file in which the app keeps its jobs';
+// --- dead or alive ------------------------------------------------------------------------------
+
+interface FoundStuck {
+  readonly stuck: readonly StuckRow[];
+  readonly findings: readonly Finding[];
 }
 
-function describeFact(fact: StoreFact): string {
-  if (fact.kind === 'absent') return 'there is no such file';
-  if (fact.kind === 'unreadable') return fact.problem.replace(`${fact.path} `, '');
-  return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
-}
+const noneStuck: FoundStuck = { stuck: [], findings: [] };
 
-/** What an applied clean-up left alone because it had changed since the plan was made. */
-export function reportSkipped(outcome: Outcome): readonly Finding[] {
-  return outcome.steps.flatMap((step): Finding[] => {
-    const rows = step.op === 'repair-jobs' ? readSkipped(step.result?.skipped) : [];
-    if (rows.length === 0) return [];
-    const list = rows.slice(0, 5).map((row) => `${row.table} ${shortId(row.id)} ${row.why}`);
-    const more = rows.length > 5 ? `; and ${rows.length - 5} more` : '';
-    const message = `${formatCount(rows.length, 'row')} left alone: ${list.join('; ')}${more}`;
-    return [{ level: 'warning', message }];
+/** Named rows and nothing else, or those that show no sign of life. */
+function findStuck(
+  copies: readonly StoreCopy[],
+  stopped: boolean,
+  desired: CleanUpDesired,
+): readonly FoundStuck[] {
+  const { thresholdSeconds, orphans, ids } = desired;
+  if (ids.length > 0) {
+    const forests = copies.map((copy) => copy.forest);
+    return selectNamed(forests, ids).map((stuck) => ({ stuck, findings: [] }));
+  }
+  return copies.map(({ forest, takenAt }) => {
+    const statuses = statusesOf(forest, desired);
+    return findStuckRows(forest, { now: takenAt, thresholdSeconds, statuses, orphans, stopped });
   });
 }
 
-/** Rows that an applied clean-up really changed. */
-export function countRepaired(outcome: Outcome): number {
-  if (outcome.result !== 'committed') return 0;
-  const counts = outcome.steps.map((step) => step.result?.changed);
-  return counts.reduce<number>((sum, count) => sum + (typeof count === 'number' ? count : 0), 0);
+/** In our words: a person may ask by the app's. */
+function statusesOf(forest: JobForest, { statuses }: CleanUpDesired): readonly string[] {
+  const meant = forest.mapping.flatMap((table) => statuses.map((word) => meaningOf(table, word)));
+  return [...new Set([...statuses, ...meant])];
 }
 
-interface SkippedRow {
-  readonly table: string;
-  readonly id: string | number;
-  readonly why: string;
+/** The rows that are dead by all that can be known, and what is told of the others. */
+async function findDead(
+  tools: CleanUpTools,
+  copies: readonly StoreCopy[],
+  unit: UnitFact | null,
+  app: ByTheApp | null,
+  desired: CleanUpDesired,
+): Promise<{ readonly found: readonly FoundStuck[]; readonly evidence: Evidence | null }> {
+  if (desired.evidence === 'age' || unit === null || app === null) {
+    return { found: findStuck(copies, false, desired), evidence: null };
+  }
+  const seemsStopped =
+    ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
+  const suspects = findStuck(copies, seemsStopped, desired);
+  if (suspects.every(({ stuck }) => stuck.length === 0)) return { found: suspects, evidence: null };
+  const evidence = await askForTasks(tools, app, listTasks(suspects.flatMap((one) => one.stuck)));
+  // It may have been started meanwhile.
+  const stopped = seemsStopped && evidence.worker === 'stopped';
+  const found = stopped === seemsStopped ? suspects : findStuck(copies, stopped, desired);
+  return { found: found.map((one) => judge(one, evidence, desired)), evidence };
 }
 
-const readSkipped = (value: unknown): readonly SkippedRow[] =>
-  Array.isArray(value) ? (value as readonly SkippedRow[]) : [];
+/** One question holds no more. */
+const tasksAtOnce = 5000;
+
+async function askForTasks(
+  { agent, onProgress = () => {} }: CleanUpTools,
+  app: ByTheApp,
+  ids: readonly string[],
+): Promise<Evidence> {
+  onProgress({ kind: 'note', message: `asking ${app.unit} and its broker for the tasks of jobs` });
+  const told: (TasksFact & { kind: 'told' })[] = [];
+  for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
+    const asked = ids.slice(at, at + tasksAtOnce);
+    const { tasks } = await agent.look({ tasks: { ...app, ids: asked } });
+    if (tasks.kind === 'unknown') throw nothingKnown(tasks.problem, app);
+    told.push(tasks);
+  }
+  return readEvidence(app.unit, {
+    kind: 'told',
+    worker: told.every(({ worker }) => worker === 'stopped') ? 'stopped' : 'answers',
+    owed: told.flatMap(({ owed }) => owed),
+    held: told.flatMap(({ held }) => held),
+  });
+}
+
+function nothingKnown(problem: string, { unit }: ByTheApp): HostError {
+  return new HostError(`No job is called dead, and nothing was changed: ${problem}.`, {
+    step: 'ask the worker and its broker for the tasks of jobs',
+    next: `See what ${unit} does: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. Where nobody can be asked for good, \`evidence: age\` goes by the age of jobs alone.`,
+  });
+}
+
+function judge(found: FoundStuck, evidence: Evidence, desired: CleanUpDesired): FoundStuck {
+  const dead: StuckRow[] = [];
+  const alive = new Map<string, StuckRow[]>();
+  const leave = (why: string, one: StuckRow): void => {
+    alive.set(why, [...(alive.get(why) ?? []), one]);
+  };
+  for (const one of found.stuck) {
+    const verdict = judgeRow(one.row, evidence);
+    if (verdict.kind === 'dead') dead.push({ ...one, evidence: verdict.why });
+    else if (verdict.kind === 'held') leave(`a worker holds task ${shortId(verdict.task)}`, one);
+    else if (one.reason === 'named' && desired.action === 'reset')
+      dead.push({ ...one, owed: true });
+    else leave(`task ${shortId(verdict.task)} still waits in the broker`, one);
+  }
+  return { stuck: dead, findings: [...found.findings, ...reportAlive(alive)] };
+}
+
+/** The longest list in one finding. */
+const shown = 10;
+
+function reportAlive(alive: ReadonlyMap<string, readonly StuckRow[]>): Finding[] {
+  const lines = [...alive].map(([why, rows]) => {
+    const names = rows.slice(0, shown).map(({ row }) => nameRow(row));
+    return `${names.join(', ')}${moreThan(rows)}: ${why}`;
+  });
+  if (lines.length === 0) return [];
+  const named = [...alive.values()].flat().some(({ reason }) => reason === 'named');
+  const message = `left alone, they live: ${lines.slice(0, shown).join('; ')}${moreThan(lines)}`;
+  return [{ level: named ? 'warning' : 'notice', message }];
+}
+
+const moreThan = (list: readonly unknown[]): string =>
+  list.length > shown ? ` and ${list.length - shown} more` : '';
+
+async function countResets(
+  { agent }: CleanUpTools,
+  copies: readonly StoreCopy[],
+  { action }: CleanUpDesired,
+): Promise<readonly Readonly<Record<string, number>>[]> {
+  if (action !== 'reset') return [];
+  const counts: Readonly<Record<string, number>>[] = [];
+  for (const { database } of copies) {
+    counts.push((await agent.look({ resets: { database } })).resets);
+  }
+  return counts;
+}
+
+// --- what becomes of them -----------------------------------------------------------------------
 
 interface PlannedRepair {
   readonly database: string;
+  readonly mapping: StoreMapping;
+  readonly holds: StoreCopy['holds'];
   readonly repair: Repair;
   readonly rehearsal: Rehearsal;
   readonly findings: readonly Finding[];
 }
 
-function repairCopy(copy: StoreCopy, found: FoundStuck, desired: CleanUpDesired): PlannedRepair {
-  const { database, store, forest, takenAt } = copy;
-  const { action, statuses, runUrl } = desired;
-  const repair = planRepair(forest, found.stuck, { action, now: takenAt, statuses, runUrl });
+function repairCopy(
+  copy: StoreCopy,
+  found: FoundStuck,
+  evidence: Evidence | null,
+  resets: Readonly<Record<string, number>>,
+  { newTaskId }: CleanUpTools,
+  desired: CleanUpDesired,
+): PlannedRepair {
+  const { database, store, forest, takenAt, holds } = copy;
+  const { action, runUrl, maxResets } = desired;
+  const statuses = statusesOf(forest, desired);
+  const rules = { action, now: takenAt, statuses, runUrl, evidence, resets, maxResets, newTaskId };
+  const repair = planRepair(forest, found.stuck, rules);
   const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
   if (rehearsal.problems.length > 0) {
     throw new ConfigError(
@@ -273,11 +414,11 @@ function repairCopy(copy: StoreCopy, found: FoundStuck, desired: CleanUpDesired)
       'an action that the database allows; nothing was changed on the host',
     );
   }
-  const findings = [...found.findings, ...repair.findings].map((finding) => ({
+  const findings = [...copy.findings, ...found.findings, ...repair.findings].map((finding) => ({
     where: database,
     ...finding,
   }));
-  return { database, repair, rehearsal, findings };
+  return { database, mapping: forest.mapping, holds, repair, rehearsal, findings };
 }
 
 const nothingToTry: Rehearsal = { changed: {}, problems: [] };
@@ -289,42 +430,61 @@ const changesLimit = 600 * 1024;
 function limitChanges(planned: readonly PlannedRepair[]): readonly PlannedRepair[] {
   let room = changesLimit;
   return planned.map((one) => {
-    const groups = Map.groupBy(one.repair.changes, (change) => change.group);
-    const taken: RowChange[] = [];
+    const { changes, tasks, calls } = one.repair;
+    const taken = new Set<string>();
     let left = 0;
-    for (const group of groups.values()) {
-      const size = new TextEncoder().encode(JSON.stringify(group)).length;
+    const [tasksOf, callsOf] = [tasks, calls].map((list) =>
+      Map.groupBy(list, (each) => each.group),
+    );
+    for (const [group, rows] of Map.groupBy(changes, (change) => change.group)) {
+      const message = [rows, tasksOf?.get(group) ?? [], callsOf?.get(group) ?? []];
+      const size = new TextEncoder().encode(JSON.stringify(message)).length;
       if (size > room) {
-        left += group.filter((row) => row.change.kind !== 'keep').length;
+        left += rows.filter((row) => row.change.kind !== 'keep').length;
         continue;
       }
       room -= size;
-      taken.push(...group);
+      taken.add(group);
     }
     return left === 0 ? one : cutRepair(one, taken, left);
   });
 }
 
-function cutRepair(one: PlannedRepair, changes: readonly RowChange[], left: number): PlannedRepair {
+function cutRepair(one: PlannedRepair, taken: ReadonlySet<string>, left: number): PlannedRepair {
+  const { repair } = one;
   const key = (row: { table: string; id: string | number }): string => `${row.table}:${row.id}`;
+  const isTaken = (each: { readonly group: string }): boolean => taken.has(each.group);
+  const changes = repair.changes.filter(isTaken);
   const kept = new Set(changes.map(key));
   const message = `${left} more rows want repair than one run takes: run the clean-up again`;
   return {
     ...one,
-    repair: { ...one.repair, changes, rows: one.repair.rows.filter((row) => kept.has(key(row))) },
+    repair: {
+      ...repair,
+      changes,
+      calls: repair.calls.filter(isTaken),
+      tasks: repair.tasks.filter(isTaken),
+      rows: repair.rows.filter((row) => kept.has(key(row))),
+    },
     findings: [...one.findings, { level: 'warning', message, where: one.database }],
   };
 }
 
-function describeCleanUp(planned: readonly PlannedRepair[], desired: CleanUpDesired): CleanUp {
+function describeCleanUp(
+  planned: readonly PlannedRepair[],
+  app: ByTheApp | null,
+  evidence: Evidence | null,
+  desired: CleanUpDesired,
+): CleanUp {
   const changing = planned.filter(({ repair }) => repair.rows.length > 0);
   const plan: Plan = {
-    operations: changing.flatMap((one) => listOperations(one, desired)),
+    operations: changing.flatMap((one) => listOperations(one, app, desired)),
     satisfied: planned
       .filter(({ repair }) => repair.rows.length === 0)
       .map(({ database }) => `jobs: nothing to repair in ${database}`),
     findings: planned.flatMap(({ findings }) => findings),
   };
+  const waits = changing.length > 0 && evidence?.worker !== 'stopped';
   return {
     plan,
     repairs: changing.map(({ database, repair, rehearsal }) => ({
@@ -332,6 +492,11 @@ function describeCleanUp(planned: readonly PlannedRepair[], desired: CleanUpDesi
       rows: repair.rows,
       rehearsal,
     })),
+    mappings: planned.map(({ database, mapping }) => ({
+      database,
+      lines: describeMapping(mapping),
+    })),
+    pauseSeconds: waits ? desired.confirmAfterSeconds : seconds(0),
     render: (style) =>
       changing
         .map(({ database, repair }) => `${database}\n\n${renderRepairTable(repair.rows, style)}\n`)
@@ -339,29 +504,45 @@ function describeCleanUp(planned: readonly PlannedRepair[], desired: CleanUpDesi
   };
 }
 
-function listOperations(one: PlannedRepair, desired: CleanUpDesired): Operation[] {
-  const { database, repair } = one;
+function listOperations(
+  one: PlannedRepair,
+  app: ByTheApp | null,
+  desired: CleanUpDesired,
+): Operation[] {
+  const { database, repair, holds } = one;
+  const { changes, tasks, calls } = repair;
   const count = formatCount(repair.rows.length, 'row');
-  return [
-    {
-      op: 'backup-database',
-      title: `Back up ${database}`,
-      why: `${count} of it will be changed`,
-      database,
-      keep: desired.keepBackups,
-    },
-    {
-      op: 'repair-jobs',
-      title: `Repair ${count} of ${database}`,
-      why: summarize(one, desired),
-      database,
-      unit: desired.unit,
-      rows: repair.changes,
-      lookAgain: null,
-      busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
-      diff: renderRepairTable(repair.rows, 'plain'),
-    },
-  ];
+  const backUp: Operation = {
+    op: 'backup-database',
+    title: `Back up ${database}`,
+    why: `${count} of it will be changed`,
+    database,
+    keep: desired.keepBackups,
+  };
+  const repairJobs: Operation = {
+    op: 'repair-jobs',
+    title: `Repair ${count} of ${database}`,
+    why: summarize(one, desired),
+    database,
+    unit: desired.unit,
+    rows: changes,
+    lookAgain: app === null || tasks.length === 0 ? null : { ...app, tasks },
+    busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
+    diff: renderRepairTable(repair.rows, 'plain'),
+  };
+  // What is not copied whole has the rows as they were in the transaction's journal.
+  const changed = holds === 'everything' ? [backUp, repairJobs] : [repairJobs];
+  if (app === null || calls.length === 0) return changed;
+  const names = [...new Set(calls.map(({ task }) => task))].join(', ');
+  const send: Operation = {
+    op: 'send-tasks',
+    ...app,
+    title: `Send ${formatCount(calls.length, 'task')} again`,
+    why: `${names}: pending starts nothing by itself`,
+    database,
+    calls: calls.map(({ group: _, ...call }) => call),
+  };
+  return [...changed, send];
 }
 
 /** `2 jobs failed, 4 batches failed, 12 batch_links failed; no sign of life for 30 min`. */

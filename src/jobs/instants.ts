@@ -33,11 +33,14 @@ const calendar =
 
 /**
  * Reads a timestamp: calendar text with a space or `T`, with or without a fraction, `Z` or an
- * offset (without one it is UTC), or seconds or milliseconds since 1970, as number or as text.
+ * offset (without one it is a local time of that zone), or seconds or milliseconds since 1970, as
+ * number or as text.
  *
  * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
+ *
+ * @param timeZone IANA name of the zone of times that name none
  */
-export function readInstant(value: unknown): InstantReading {
+export function readInstant(value: unknown, timeZone = 'UTC'): InstantReading {
   if (value === null || (typeof value === 'string' && value.trim() === '')) {
     return { kind: 'absent' };
   }
@@ -45,7 +48,7 @@ export function readInstant(value: unknown): InstantReading {
   if (typeof value !== 'string') return { kind: 'unreadable' };
   const text = value.trim();
   if (/^\d{10,13}(?:\.\d+)?$/.test(text)) return readEpoch(Number(text), text, true);
-  return readCalendar(text);
+  return readCalendar(text, timeZone);
 }
 
 function readEpoch(value: number, written: string, text: boolean): InstantReading {
@@ -60,7 +63,7 @@ function readEpoch(value: number, written: string, text: boolean): InstantReadin
   return { kind: 'unreadable' };
 }
 
-function readCalendar(text: string): InstantReading {
+function readCalendar(text: string, timeZone: string): InstantReading {
   const match = calendar.exec(text);
   if (!match) return { kind: 'unreadable' };
   const part = (index: number): number => Number(match[index] ?? '0');
@@ -74,7 +77,8 @@ function readCalendar(text: string): InstantReading {
     return { kind: 'unreadable' };
   }
   const digits = match[8] ?? '';
-  const whole = Date.UTC(year, month - 1, day, hour, minute, second) / 1000 - offset;
+  const local = Date.UTC(year, month - 1, day, hour, minute, second) / 1000;
+  const whole = zone === '' ? fromLocal(local, timeZone) : local - offset;
   return {
     kind: 'instant',
     at: epochSeconds(whole + Number(`0.${digits || '0'}`)),
@@ -87,6 +91,50 @@ function readCalendar(text: string): InstantReading {
   };
 }
 
+/**
+ * The instant of a local time. An hour that comes twice is taken for the later: that makes a row
+ * younger, never older.
+ */
+function fromLocal(local: number, timeZone: string): number {
+  if (timeZone === 'UTC') return local;
+  const offsets = [local - 86_400, local + 86_400].map((at) => zoneOffset(at, timeZone));
+  const candidates = offsets.map((offset) => local - offset);
+  const fitting = candidates.filter((at) => at + zoneOffset(at, timeZone) === local);
+  return Math.max(...(fitting.length > 0 ? fitting : candidates));
+}
+
+const zoneFormats = new Map<string, Intl.DateTimeFormat>();
+
+/** Seconds that clocks of a zone are ahead of UTC at an instant. */
+function zoneOffset(at: number, timeZone: string): number {
+  if (timeZone === 'UTC') return 0;
+  const format =
+    zoneFormats.get(timeZone) ??
+    new Intl.DateTimeFormat('en-US', {
+      timeZone,
+      hourCycle: 'h23',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
+    });
+  zoneFormats.set(timeZone, format);
+  const whole = Math.floor(at);
+  const parts = new Map(format.formatToParts(whole * 1000).map(({ type, value }) => [type, value]));
+  const part = (name: Intl.DateTimeFormatPartTypes): number => Number(parts.get(name));
+  const shown = Date.UTC(
+    part('year'),
+    part('month') - 1,
+    part('day'),
+    part('hour'),
+    part('minute'),
+    part('second'),
+  );
+  return shown / 1000 - whole;
+}
+
 /** Seconds east of UTC; `null` when there is no such offset. */
 function readOffset(zone: string): number | null {
   const match = /^([+-])(\d{2}):?(\d{2})?$/.exec(zone);
@@ -96,10 +144,15 @@ function readOffset(zone: string): number | null {
   return (match[1] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
 }
 
-/** Writes an instant in the given form; the fraction is cut, never rounded up. */
-export function writeInstant(at: EpochSeconds, form: InstantForm): SqlValue {
+/**
+ * Writes an instant in the given form; the fraction is cut, never rounded up.
+ *
+ * @param timeZone IANA name of the zone of times that name none
+ */
+export function writeInstant(at: EpochSeconds, form: InstantForm, timeZone = 'UTC'): SqlValue {
   if (form.kind === 'epoch') return writeEpoch(at, form);
-  const shifted = at + (readOffset(form.zone) ?? 0);
+  const offset = form.zone === '' ? zoneOffset(at, timeZone) : (readOffset(form.zone) ?? 0);
+  const shifted = at + offset;
   const whole = Math.floor(shifted);
   const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', form.separator);
   const digits = form.fraction === 0 ? '' : `.${cutFraction(shifted - whole, form.fraction)}`;

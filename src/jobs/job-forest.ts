@@ -1,12 +1,13 @@
 import type { SqlValue } from '../model/operation.ts';
 import type { StoreRow, StoreValue } from '../ports/store.ts';
 import { commonForm, defaultForm, type InstantForm } from './instants.ts';
-import type { StoreMapping, TableMapping } from './mapping.ts';
+import { meaningOf, type StoreMapping, type TableMapping } from './mapping.ts';
 
 /** A row of a jobs table, tied to the rows above and below it. */
 export interface JobRow {
   readonly mapping: TableMapping;
   readonly id: string | number;
+  /** In our words where the mapping has one, else in the app's. */
   readonly status: string;
   /** The mapped columns. */
   readonly values: StoreRow;
@@ -26,11 +27,14 @@ export interface JobForest {
   readonly withoutId: ReadonlyMap<string, number>;
   /** How each time column writes its instants: table → column → form. */
   readonly forms: ReadonlyMap<string, ReadonlyMap<string, InstantForm>>;
+  /** IANA name of the zone of times that name none. */
+  readonly timeZone: string;
 }
 
 /** The columns of a table that Celeriac reads. */
 export function readableColumns(mapping: TableMapping): readonly string[] {
-  return [...new Set([...vitalColumns(mapping), mapping.error].filter((name) => name !== null))];
+  const columns = [...vitalColumns(mapping), mapping.error, ...(mapping.resend?.args ?? [])];
+  return [...new Set(columns.filter((name) => name !== null))];
 }
 
 /** The columns whose change means that the row lives: a row is changed only while they stay. */
@@ -45,13 +49,15 @@ export function vitalColumns(mapping: TableMapping): readonly string[] {
 export function growForest(
   mapping: StoreMapping,
   readRows: (table: string, columns: readonly string[]) => readonly StoreRow[],
+  timeZone = 'UTC',
 ): JobForest {
   const byTable = new Map<string, Map<string, Sapling>>();
   const rows: Sapling[] = [];
   const withoutId = new Map<string, number>();
   const forms = new Map<string, ReadonlyMap<string, InstantForm>>();
   for (const table of mapping) {
-    const read = readRows(table.table, [table.id, ...readableColumns(table)]);
+    const columns = new Set([table.id, ...readableColumns(table)]);
+    const read = readRows(table.table, [...columns]);
     forms.set(table.table, findForms(table, read));
     const byId = new Map<string, Sapling>();
     byTable.set(table.table, byId);
@@ -70,7 +76,7 @@ export function growForest(
       byId.set(String(id), row);
     }
   }
-  return { mapping, rows, withoutId, forms };
+  return { mapping, rows, withoutId, forms, timeZone };
 }
 
 type Sapling = { -readonly [Key in keyof JobRow]: JobRow[Key] } & { children: JobRow[] };
@@ -89,7 +95,7 @@ function plant(
   const row: Sapling = {
     mapping,
     id,
-    status: typeof status === 'string' ? status : '',
+    status: readStatus(mapping, status),
     values,
     parent: parent ?? null,
     children: [],
@@ -98,6 +104,13 @@ function plant(
   };
   parent?.children.push(row);
   return row;
+}
+
+/** Numbers are statuses where the mapping says what they mean. */
+function readStatus(mapping: TableMapping, value: StoreValue | undefined): string {
+  if (typeof value === 'string') return meaningOf(mapping, value);
+  const word = typeof value === 'number' ? String(value) : '';
+  return Object.hasOwn(mapping.words, word) ? meaningOf(mapping, word) : '';
 }
 
 function findForms(
@@ -121,6 +134,11 @@ export function descendantsOf(row: JobRow): readonly JobRow[] {
   return row.children.flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
+/** All rows above, nearest first. */
+export function ancestorsOf(row: JobRow): readonly JobRow[] {
+  return row.parent === null ? [] : [row.parent, ...ancestorsOf(row.parent)];
+}
+
 /** The topmost row above, or the row itself. */
 export function rootOf(row: JobRow): JobRow {
   return row.parent ? rootOf(row.parent) : row;
@@ -133,6 +151,13 @@ export function rootOf(row: JobRow): JobRow {
 export function mirrorAbove(row: JobRow): JobRow | null {
   const tie = row.mapping.parent;
   return tie && !tie.foreignKey && row.parent?.children.length === 1 ? row.parent : null;
+}
+
+/** The id of the task that is, or was, at work on a row. */
+export function taskOf(row: JobRow): string | null {
+  const { task } = row.mapping;
+  const value = task === null ? null : (row.values[task] ?? null);
+  return typeof value === 'string' && value.trim() !== '' ? value : null;
 }
 
 /** A value as a person may read it. */

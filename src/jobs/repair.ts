@@ -1,9 +1,11 @@
 import type { CleanUpAction } from '../config/cleanup-desired.ts';
-import type { Finding, RowChange, SqlValue } from '../model/operation.ts';
-import { type EpochSeconds, type Seconds, seconds } from '../model/units.ts';
-import { formatDuration } from '../report/quantities.ts';
+import { ConfigError } from '../model/errors.ts';
+import type { Finding, RowChange, SqlValue, TaskCall } from '../model/operation.ts';
+import { type EpochSeconds, epochSeconds, type Seconds, seconds } from '../model/units.ts';
+import { formatCount, formatDuration } from '../report/quantities.ts';
 import { defaultForm, readInstant, writeInstant } from './instants.ts';
 import {
+  ancestorsOf,
   descendantsOf,
   type JobForest,
   type JobRow,
@@ -14,7 +16,8 @@ import {
   showValue,
   vitalColumns,
 } from './job-forest.ts';
-import { type CounterMapping, isEnded } from './mapping.ts';
+import { type Evidence, isOwn, tasksOf } from './liveness.ts';
+import { type CounterMapping, isEnded, wordFor } from './mapping.ts';
 import { isOpen, type StuckRow } from './staleness.ts';
 
 export interface RepairRules {
@@ -24,6 +27,13 @@ export interface RepairRules {
   readonly statuses: readonly string[];
   /** Stands in the error message of the rows that are failed. */
   readonly runUrl: string | null;
+  /** What the worker and the broker said; `null`: nobody was asked. */
+  readonly evidence: Evidence | null;
+  /** How often a row has been reset: `table:id` → times. */
+  readonly resets: Readonly<Record<string, number>>;
+  readonly maxResets: number;
+  /** The id of a task that is to be sent. */
+  readonly newTaskId: () => string;
 }
 
 /** A changed row, for people. */
@@ -43,6 +53,10 @@ export interface Repair {
   readonly changes: readonly RowChange[];
   /** Parents before children, as people read them; one for each change but `keep`. */
   readonly rows: readonly RepairedRow[];
+  /** Tasks to be sent for rows that are reset; each belongs to the group of its row. */
+  readonly calls: readonly (TaskCall & { readonly group: string })[];
+  /** The tasks that must still be gone when a group is changed. */
+  readonly tasks: readonly { readonly group: string; readonly task: string }[];
   readonly findings: readonly Finding[];
 }
 
@@ -55,6 +69,8 @@ interface Fate {
   /** When it ended; only for rows that end. */
   readonly endedAt: EpochSeconds;
   readonly lastSign: EpochSeconds | null;
+  /** With `pending`: its task is still owed, so that nothing is sent and its id stays. */
+  readonly owed?: boolean;
 }
 
 type Fates = Map<JobRow, Fate>;
@@ -73,29 +89,91 @@ export function planRepair(
 ): Repair {
   const fates: Fates = new Map();
   const wanted = new Map(stuck.map((found) => [found.row, found]));
-  const deciding: Deciding = { rules, fates, wanted, findings: [], endedOrphans: new Map() };
+  const deciding: Deciding = {
+    rules,
+    forest,
+    fates,
+    wanted,
+    findings: [],
+    endedOrphans: new Map(),
+    unfinished: new Map(),
+  };
   // Upper rows come first: what is below a stuck row shares its fate.
   for (const found of stuck) decide(found, deciding);
   if (rules.action === 'fail') endParents(fates, rules);
-  const groups = listGroups(forest, fates, rules);
+  const sent = chooseCalls(fates, rules);
+  const groups = listGroups(forest, fates, sent, rules);
   return {
     changes: groups.flat().map(({ change }) => change),
     rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
+    calls: [...sent].map(([row, call]) => ({ ...call, group: groupOf(row) })),
+    tasks: rules.evidence === null ? [] : listGone(fates),
     findings: [
       ...deciding.findings,
       ...reportEndedOrphans(deciding.endedOrphans),
-      ...warnOfReset(fates),
+      ...reportUnfinished(deciding.unfinished),
+      ...warnOfReset(fates, sent),
     ],
   };
 }
 
+const groupOf = (row: JobRow): string => {
+  const root = rootOf(row);
+  return `${root.mapping.table}:${root.id}`;
+};
+
+/** The tasks of which a verdict says that they are gone, for a second look. */
+function listGone(fates: Fates): Repair['tasks'] {
+  const seen = new Map<string, { readonly group: string; readonly task: string }>();
+  for (const [row, fate] of fates) {
+    if (fate.owed) continue;
+    const group = groupOf(row);
+    for (const task of tasksOf(row)) seen.set(JSON.stringify([group, task]), { group, task });
+  }
+  return [...seen.values()];
+}
+
+/**
+ * The calls by which reset rows begin again: of the rows of one tree that are reset, the upper one
+ * starts those below it, so that nothing runs twice.
+ */
+function chooseCalls(fates: Fates, { newTaskId }: RepairRules): ReadonlyMap<JobRow, TaskCall> {
+  const sends = (row: JobRow): boolean => {
+    const fate = fates.get(row);
+    return fate?.becomes === 'pending' && !fate.owed && row.mapping.resend !== null;
+  };
+  const chosen = [...fates.keys()].filter(
+    (row) => sends(row) && !ancestorsOf(row).some((above) => sends(above)),
+  );
+  return new Map(chosen.map((row) => [row, callOf(row, newTaskId())]));
+}
+
+function callOf(row: JobRow, id: string): TaskCall {
+  const { table, id: key, task: column, resend } = row.mapping;
+  if (resend === null || column === null) throw new RangeError(`${table} has no task to send`);
+  const { task, args, queue } = resend;
+  const values = args.map((name): SqlValue => {
+    const value = name === key ? row.id : (row.values[name] ?? null);
+    if (value === null || typeof value !== 'object') return value;
+    throw new ConfigError(
+      'input stores',
+      `${nameRow(row)} holds ${showValue(value)} in \`${name}\`, which can't be an argument of a task`,
+      '`resend` with columns of text or numbers',
+    );
+  });
+  return { id, task, args: values, queue, row: { table, key, id: row.id, column } };
+}
+
 interface Deciding {
   readonly rules: RepairRules;
+  readonly forest: JobForest;
   readonly fates: Fates;
   readonly wanted: ReadonlyMap<JobRow, StuckRow>;
   readonly findings: Finding[];
   /** Table → rows that have ended and whose parent is gone. */
   readonly endedOrphans: Map<string, number>;
+  /** Table → rows that are stuck, and that `finalise` leaves so. */
+  readonly unfinished: Map<string, number>;
 }
 
 function decide(found: StuckRow, deciding: Deciding): void {
@@ -108,12 +186,21 @@ function decide(found: StuckRow, deciding: Deciding): void {
     findings.push({ level: 'warning', message });
     return;
   }
-  if (reason === 'stuck') {
+  if (reason === 'stuck' || rules.action === 'finalise') {
     const mirror = endedMirror(row, deciding);
     if (mirror) {
       settle(found, mirror, deciding);
       return;
     }
+    if (isDone(row, deciding)) {
+      finalise(found, deciding);
+      return;
+    }
+  }
+  if (rules.action === 'finalise') {
+    const { table } = row.mapping;
+    deciding.unfinished.set(table, (deciding.unfinished.get(table) ?? 0) + 1);
+    return;
   }
   if (rules.action === 'delete') {
     remove(found, deciding);
@@ -132,8 +219,59 @@ function decide(found: StuckRow, deciding: Deciding): void {
     });
     return;
   }
-  if (rules.action === 'reset' && !isAbandoned(found, deciding)) reset(found, deciding);
-  else fail(found, deciding);
+  if (rules.action !== 'reset' || isAbandoned(found, deciding)) {
+    fail(found, deciding);
+    return;
+  }
+  const times = Math.max(...open.map((each) => timesReset(each, rules)));
+  if (times < rules.maxResets) reset(found, deciding);
+  else fail(found, deciding, `reset ${formatCount(times, 'time')} already`);
+}
+
+const timesReset = (row: JobRow, { resets }: RepairRules): number =>
+  resets[`${row.mapping.table}:${row.id}`] ?? 0;
+
+/** It waits for nothing: all below it has ended, and no more is to come. */
+function isDone(row: JobRow, { rules, wanted }: Deciding): boolean {
+  const ended = (child: JobRow): boolean =>
+    isEnded(child.status) ||
+    (wanted.get(child)?.reason === 'stuck' && child.children.length > 0 && done(child));
+  const done = (each: JobRow): boolean =>
+    each.children.length > 0 &&
+    isOpen(each, rules.statuses) &&
+    each.status !== 'pending' &&
+    each.children.every(ended) &&
+    !expectsMore(each);
+  return done(row);
+}
+
+/** It becomes what became of those below it: completed, when one of them was. */
+function finalise(found: StuckRow, deciding: Deciding): 'completed' | 'failed' | 'cancelled' {
+  const { rules, fates, wanted } = deciding;
+  const { row } = found;
+  const ends = row.children.map((child) => {
+    const own = wanted.get(child);
+    return isEnded(child.status) || own === undefined ? child.status : finalise(own, deciding);
+  });
+  const becomes =
+    (['completed', 'failed', 'cancelled'] as const).find((word) => ends.includes(word)) ?? 'failed';
+  const failed = ends.filter((status) => status === 'failed').length;
+  const what = row.children[0]?.mapping.table ?? 'rows';
+  const story = `${failed} of ${ends.length} ${what} failed`;
+  fates.set(row, {
+    becomes,
+    why: withEvidence(`all its ${what} have ended, ${story}`, found),
+    message: failed === 0 ? null : `${story}; ${signed('finalised', rules)}`,
+    endedAt: latestEnd(row, deciding) ?? rules.now,
+    lastSign: found.lastSign,
+  });
+  return becomes;
+}
+
+function latestEnd(row: JobRow, { forest }: Deciding): EpochSeconds | null {
+  const ends = descendantsOf(row).map((each) => endOf(each, forest));
+  const known = ends.filter((at) => at !== null);
+  return known.length > 0 ? epochSeconds(Math.max(...known)) : null;
 }
 
 /** Nobody would take the row up again: what it belonged to is gone or has ended. */
@@ -144,21 +282,22 @@ function isAbandoned(found: StuckRow, { wanted }: Deciding): boolean {
 }
 
 /** The row that tells the truth, when the work has ended and only this row does not say so. */
-function endedMirror(row: JobRow, { rules, wanted }: Deciding): JobRow | null {
-  const mirror = endedBelow(row) ?? endedAbove(row);
+function endedMirror(row: JobRow, { rules, wanted, forest }: Deciding): JobRow | null {
+  const mirror = endedBelow(row, forest) ?? endedAbove(row);
   if (!mirror || wanted.has(mirror)) return null;
   // Completed work is never deleted because a copy of its status lags behind.
   return rules.action === 'delete' && mirror.status !== 'completed' ? null : mirror;
 }
 
 /** The last of a job's batches, when all of them have ended alike. */
-function endedBelow(row: JobRow): JobRow | null {
+function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
   const [first] = row.children;
   const alike = row.children.every(
     (child) => child.mapping.parent?.foreignKey === false && child.status === first?.status,
   );
   if (!first || !alike || !isEnded(first.status)) return null;
-  return row.children.toSorted((a, b) => (endOf(b) ?? 0) - (endOf(a) ?? 0))[0] ?? null;
+  const end = (child: JobRow): number => endOf(child, forest) ?? 0;
+  return row.children.toSorted((a, b) => end(b) - end(a))[0] ?? null;
 }
 
 /** A batch's job; it may be completed for the sake of another batch. */
@@ -169,19 +308,19 @@ function endedAbove(row: JobRow): JobRow | null {
 }
 
 /** The row says what its mirror says; what is still unfinished below it won't be taken up. */
-function settle(found: StuckRow, mirror: JobRow, { rules, fates }: Deciding): void {
+function settle(found: StuckRow, mirror: JobRow, { rules, fates, forest }: Deciding): void {
   const { row } = found;
   const becomes = mirror.status as 'completed' | 'failed' | 'cancelled';
   const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
   fates.set(row, {
     becomes,
-    why: `${nameRow(mirror)} is ${becomes} already`,
+    why: withEvidence(`${nameRow(mirror)} is ${becomes} already`, found),
     message: becomes === 'completed' ? null : message,
-    endedAt: endOf(mirror) ?? rules.now,
+    endedAt: endOf(mirror, forest) ?? rules.now,
     lastSign: found.lastSign,
   });
   const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
-  for (const below of openBelow(row, rules, fates)) {
+  for (const below of rules.action === 'finalise' ? [] : openBelow(row, rules, fates)) {
     const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
     fates.set(below, {
       becomes: rules.action === 'delete' ? 'deleted' : rest,
@@ -193,9 +332,9 @@ function settle(found: StuckRow, mirror: JobRow, { rules, fates }: Deciding): vo
   }
 }
 
-function endOf(row: JobRow): EpochSeconds | null {
+function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null {
   const { completed } = row.mapping;
-  const reading = readInstant(completed ? (row.values[completed] ?? null) : null);
+  const reading = readInstant(completed ? (row.values[completed] ?? null) : null, timeZone);
   return reading.kind === 'instant' ? reading.at : null;
 }
 
@@ -227,11 +366,12 @@ function reset(found: StuckRow, { rules, fates, wanted }: Deciding): void {
       message: null,
       endedAt: rules.now,
       lastSign: (own ?? found).lastSign,
+      owed: found.owed === true,
     });
   }
 }
 
-function fail(found: StuckRow, { rules, fates, wanted }: Deciding): void {
+function fail(found: StuckRow, { rules, fates, wanted }: Deciding, because = ''): void {
   const { row } = found;
   const mirror = mirrorAbove(row);
   const upper = mirror && isOpen(mirror, rules.statuses) ? [mirror] : [];
@@ -239,9 +379,11 @@ function fail(found: StuckRow, { rules, fates, wanted }: Deciding): void {
   for (const each of [...upper, ...self, ...openBelow(row, rules, fates)]) {
     if (fates.has(each)) continue;
     const own = wanted.get(each);
-    const why = own ? explain(own, rules) : relate(each, row);
-    const story =
-      each.status === 'pending' ? `never started: ${why}` : stuckFor(each, own ?? found, rules);
+    const reason = own ? explain(own, rules) : relate(each, row);
+    const why = because === '' ? reason : `${reason}; ${because}`;
+    const told = stuckFor(each, own ?? found, rules);
+    const stuck = because === '' ? told : `${told}; ${because}`;
+    const story = each.status === 'pending' ? `never started: ${why}` : stuck;
     fates.set(each, {
       becomes: 'failed',
       why,
@@ -258,20 +400,25 @@ function openBelow(row: JobRow, rules: RepairRules, fates: Fates): readonly JobR
 
 function stuckFor(row: JobRow, found: StuckRow, rules: RepairRules): string {
   const age = found.lastSign === null ? '' : ` for ${formatDuration(rules.now - found.lastSign)}`;
-  return `stuck in ${row.status}${age}`;
+  return withEvidence(`stuck in ${row.status}${age}`, found);
 }
+
+const withEvidence = (text: string, { evidence }: StuckRow): string =>
+  evidence === undefined || evidence === null ? text : `${text}; ${evidence}`;
 
 const signed = (done: string, rules: RepairRules): string =>
   `${done} by celeriac${rules.runUrl ? `, ${rules.runUrl}` : ''}`;
 
 function explain(found: StuckRow, rules: RepairRules): string {
-  if (found.reason === 'named') return 'named in ids';
+  if (found.reason === 'named') return withEvidence('named in ids', found);
   const column = found.row.mapping.parent?.column;
   if (found.reason === 'orphan') {
     const table = found.row.mapping.parent?.table;
-    return `orphan: no row of ${table} is ${showValue(column ? found.row.values[column] : null)}`;
+    const missing = showValue(column ? found.row.values[column] : null);
+    return withEvidence(`orphan: no row of ${table} is ${missing}`, found);
   }
-  return `no sign of life for ${formatDuration(rules.now - (found.lastSign ?? rules.now))}`;
+  const age = formatDuration(rules.now - (found.lastSign ?? rules.now));
+  return withEvidence(`no sign of life for ${age}`, found);
 }
 
 function relate(row: JobRow, stuck: JobRow): string {
@@ -287,6 +434,7 @@ function endParents(fates: Fates, rules: RepairRules): void {
   for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
     if (parent === null || fates.has(parent) || parent.blocked !== null) continue;
     if (!isOpen(parent, rules.statuses) || parent.status === 'pending') continue;
+    if (isOwn(parent, rules.evidence)) continue;
     const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
     if (!after.every((status) => isEnded(status)) || expectsMore(parent)) continue;
     const failed = after.filter((status) => status === 'failed').length;
@@ -327,6 +475,7 @@ interface ListedChange {
 function listGroups(
   forest: JobForest,
   fates: Fates,
+  sent: ReadonlyMap<JobRow, TaskCall>,
   rules: RepairRules,
 ): readonly (readonly ListedChange[])[] {
   const counters = countAgain(fates);
@@ -352,9 +501,11 @@ function listGroups(
       .map((row) => {
         const fate = fates.get(row);
         const counted = counters.get(row) ?? {};
-        const change = act(row, fate, counted, forest, rules);
+        const call = sent.get(row);
+        const change = act(row, fate, counted, forest, rules, call);
+        const reset = fate?.becomes === 'pending' && { reset: true as const };
         return {
-          change: { ...describe(row, root, forest, fate), change },
+          change: { ...describe(row, root, forest, fate), change, ...reset },
           shown: show(row, fate, counted, rules),
         };
       }),
@@ -388,9 +539,12 @@ function act(
   counted: Readonly<Record<string, SqlValue>>,
   forest: JobForest,
   rules: RepairRules,
+  call: TaskCall | undefined,
 ): RowChange['change'] {
   if (fate?.becomes === 'deleted') return { kind: 'delete' };
-  const set = { ...(fate ? setColumns(row, fate, forest, rules) : {}), ...counted };
+  const fated = fate ? setColumns(row, fate, fate.becomes, forest, rules) : {};
+  const sent = call === undefined ? {} : { [call.row.column]: call.id };
+  const set = { ...fated, ...sent, ...counted };
   const news = Object.entries(set).filter(([column, value]) => row.values[column] !== value);
   return news.length > 0 ? { kind: 'update', set: Object.fromEntries(news) } : { kind: 'keep' };
 }
@@ -398,19 +552,24 @@ function act(
 function setColumns(
   row: JobRow,
   fate: Fate,
+  becomes: Exclude<Fate['becomes'], 'deleted'>,
   forest: JobForest,
   rules: RepairRules,
 ): Record<string, SqlValue> {
   const { status, started, completed, updated, error, task } = row.mapping;
-  const set: Record<string, SqlValue> = { [status]: fate.becomes };
+  const word = wordFor(row.mapping, becomes);
+  // Words that are numbers in the table stay numbers.
+  const asNumber = typeof row.values[status] === 'number';
+  const set: Record<string, SqlValue> = { [status]: asNumber ? Number(word) : word };
   const stamp = (column: string | null, at: EpochSeconds): void => {
     if (column === null) return;
     const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
-    set[column] = writeInstant(at, form);
+    set[column] = writeInstant(at, form, forest.timeZone);
   };
   stamp(updated, rules.now);
-  if (fate.becomes === 'pending') {
-    for (const column of [started, completed, error, task]) if (column) set[column] = null;
+  if (becomes === 'pending') {
+    const emptied = [started, completed, error, fate.owed ? null : task];
+    for (const column of emptied) if (column) set[column] = null;
     return set;
   }
   stamp(completed, fate.endedAt);
@@ -480,13 +639,27 @@ function reportEndedOrphans(ended: ReadonlyMap<string, number>): Finding[] {
   }));
 }
 
-function warnOfReset(fates: Fates): Finding[] {
-  const pending = [...fates.values()].filter((fate) => fate.becomes === 'pending').length;
-  if (pending === 0) return [];
+function reportUnfinished(unfinished: ReadonlyMap<string, number>): Finding[] {
+  return [...unfinished].map(([table, count]) => ({
+    level: 'notice',
+    message: `${table}: ${formatCount(count, 'stuck row')} left so: action finalise ends only what waits for nothing`,
+  }));
+}
+
+/** Those that nothing starts: neither a task of their own, nor that of a row above or of a mirror. */
+function warnOfReset(fates: Fates, sent: ReadonlyMap<JobRow, TaskCall>): Finding[] {
+  const started = (row: JobRow): boolean =>
+    [row, ...ancestorsOf(row)].some((each) => sent.has(each)) ||
+    row.children.some((child) => mirrorAbove(child) === row && sent.has(child));
+  const idle = [...fates].filter(
+    ([row, fate]) => fate.becomes === 'pending' && !fate.owed && !started(row),
+  );
+  if (idle.length === 0) return [];
+  const tables = [...new Set(idle.map(([row]) => row.mapping.table))].join(', ');
   return [
     {
       level: 'warning',
-      message: `pending starts nothing by itself: the rows that are reset (${pending}) wait until the app sends their tasks again`,
+      message: `pending starts nothing by itself: the rows that are reset (${idle.length}) wait until the app sends their tasks again; \`resend\` in \`stores\` says how Celeriac can (${tables})`,
     },
   ];
 }

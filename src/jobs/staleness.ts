@@ -2,7 +2,14 @@ import { ConfigError } from '../model/errors.ts';
 import type { Finding } from '../model/operation.ts';
 import { type EpochSeconds, epochSeconds, type Seconds } from '../model/units.ts';
 import { readInstant } from './instants.ts';
-import { type JobForest, type JobRow, mirrorAbove, nameRow, showValue } from './job-forest.ts';
+import {
+  type JobForest,
+  type JobRow,
+  mirrorAbove,
+  nameRow,
+  showValue,
+  taskOf,
+} from './job-forest.ts';
 import { isEnded, statusWords } from './mapping.ts';
 
 export interface StalenessRules {
@@ -12,12 +19,18 @@ export interface StalenessRules {
   /** Statuses in which a row can be stuck. */
   readonly statuses: readonly string[];
   readonly orphans: boolean;
+  /** The worker is: what has a task of its own, and nothing below, is dead whatever its age. */
+  readonly stopped?: boolean;
 }
 
 /** A row that wants repair, and why. */
 export interface StuckRow {
   readonly row: JobRow;
   readonly reason: 'stuck' | 'orphan' | 'named';
+  /** What says that it is dead, beside its age; `null`: nobody was asked. */
+  readonly evidence?: string | null;
+  /** Its task is still to come: only a reset that sends nothing does no harm. */
+  readonly owed?: boolean;
   /** The freshest sign of life in it and in all that is below; `null`: none that can be read. */
   readonly lastSign: EpochSeconds | null;
 }
@@ -33,12 +46,10 @@ const clockTolerance = 300;
 /**
  * The rows that show no sign of life, neither themselves nor anything below them, since longer
  * than the threshold. A row whose times can't be read is reported and left alone.
- *
- * @throws ConfigError when a status is asked for in which nothing can be stuck
  */
 export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRows {
-  refuseEndedStatuses(rules.statuses);
-  const life = new LifeSigns();
+  const { timeZone } = forest;
+  const life = new LifeSigns(timeZone);
   const stuck: StuckRow[] = [];
   const doubts = new Map<string, string[]>();
   const doubt = (kind: string, line: string): void => {
@@ -50,6 +61,8 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
     const sign = life.ofUnit(row);
     if (row.blocked !== null) {
       doubt('left alone', `${nameRow(row)}: ${row.blocked}`);
+    } else if (rules.stopped && reason === 'stuck' && isLeafOfTask(row)) {
+      stuck.push({ row, reason, lastSign: latestOf(sign, rules) });
     } else if (sign.unreadable !== null) {
       doubt('left alone, its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
     } else if (sign.latest === null) {
@@ -63,6 +76,12 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
   return { stuck, findings: [...reportDoubts(doubts), ...reportOddities(forest, rules)] };
 }
 
+/** Its task did the work, and nobody else will. */
+const isLeafOfTask = (row: JobRow): boolean => taskOf(row) !== null && row.children.length === 0;
+
+const latestOf = ({ latest }: Sign, { now }: StalenessRules): EpochSeconds | null =>
+  latest === null || latest > now ? null : epochSeconds(latest);
+
 function suspect(row: JobRow, rules: StalenessRules): 'stuck' | 'orphan' | null {
   const stuck = rules.statuses.includes(row.status);
   // Without a foreign key a parent may be gone on purpose: only unfinished work is an orphan then.
@@ -70,7 +89,8 @@ function suspect(row: JobRow, rules: StalenessRules): 'stuck' | 'orphan' | null 
   return stuck ? 'stuck' : null;
 }
 
-function refuseEndedStatuses(statuses: readonly string[]): void {
+/** @throws ConfigError when a status is asked for in which nothing can be stuck */
+export function refuseEndedStatuses(statuses: readonly string[]): void {
   const ended = statuses.find((status) => isEnded(status));
   if (ended === undefined) return;
   throw new ConfigError(
@@ -90,6 +110,11 @@ interface Sign {
 /** Signs of life, each row's looked up once. */
 class LifeSigns {
   readonly #known = new Map<JobRow, Sign>();
+  readonly #timeZone: string;
+
+  constructor(timeZone: string) {
+    this.#timeZone = timeZone;
+  }
 
   /** Of the row, all that is below it, and the row it mirrors. */
   ofUnit(row: JobRow): Sign {
@@ -99,7 +124,10 @@ class LifeSigns {
   #ofTree(row: JobRow): Sign {
     const known = this.#known.get(row);
     if (known) return known;
-    const sign = [readSign(row), ...row.children.map((child) => this.#ofTree(child))].reduce(join);
+    const sign = [
+      readSign(row, this.#timeZone),
+      ...row.children.map((child) => this.#ofTree(child)),
+    ].reduce(join);
     this.#known.set(row, sign);
     return sign;
   }
@@ -113,11 +141,11 @@ function join(one: Sign, other: Sign): Sign {
   };
 }
 
-function readSign(row: JobRow): Sign {
+function readSign(row: JobRow, timeZone: string): Sign {
   let sign: Sign = { latest: null, unreadable: null };
   for (const column of row.mapping.times) {
     const value = row.values[column] ?? null;
-    const reading = readInstant(value);
+    const reading = readInstant(value, timeZone);
     if (reading.kind === 'instant') sign = join(sign, { latest: reading.at, unreadable: null });
     if (reading.kind === 'unreadable') {
       const unreadable = `${nameRow(row)} has ${column} = ${showValue(value)}`;
@@ -204,18 +232,19 @@ export function selectNamed(
     if (all.length === 0) throw unknownId(id, forests);
     if (all.length > 1) throw ambiguousId(id, all);
     matches.forEach((rows, index) => {
-      for (const row of rows) selected[index]?.push(nameStuck(row));
+      const timeZone = forests[index]?.timeZone ?? 'UTC';
+      for (const row of rows) selected[index]?.push(nameStuck(row, timeZone));
     });
   }
   return selected;
 }
 
-function nameStuck(row: JobRow): StuckRow {
+function nameStuck(row: JobRow, timeZone: string): StuckRow {
   if (row.blocked !== null) {
     const problem = `${nameRow(row)} can't be changed by its id: ${row.blocked}`;
     throw new ConfigError('input ids', problem, 'a row with an id of its own');
   }
-  const { latest } = new LifeSigns().ofUnit(row);
+  const { latest } = new LifeSigns(timeZone).ofUnit(row);
   return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
 }
 

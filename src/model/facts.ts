@@ -253,6 +253,8 @@ export type StoreFact =
   | {
       readonly kind: 'sqlite';
       readonly path: string;
+      /** Device and inode: two paths may be one file. */
+      readonly file: string;
       readonly owner: string;
       readonly group: string;
       readonly sizeBytes: Bytes;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
@@ -61,12 +61,14 @@ async function statuses(): Promise<Record<string, string>> {
 const desire = (wishes: Partial<CleanUpDesired> = {}): CleanUpDesired => ({
   ...cleanUpDefaults,
   database,
+  evidence: 'age',
+  confirmAfterSeconds: seconds(0),
   runUrl: 'https://ci.example/runs/7',
   ...wishes,
 });
 
 const plan = (wishes: Partial<CleanUpDesired> = {}): Promise<CleanUp> =>
-  planCleanUp({ agent, openStore: openSqliteStore }, desire(wishes));
+  planCleanUp({ agent, openStore: openSqliteStore, newTaskId: randomUUID }, desire(wishes));
 
 const meta = {
   action: 'cleanup',

@@ -76,7 +76,14 @@ describe('inputs', () => {
     ['cleanup', 'threshold', '0m'],
     ['cleanup', 'threshold', '-5m'],
     ['cleanup', 'action', 'destroy'],
-    ['cleanup', 'ids', 'abc'],
+    ['cleanup', 'ids', 'ab.cd'],
+    ['cleanup', 'evidence', 'none'],
+    ['cleanup', 'confirm-after', 'soon'],
+    ['cleanup', 'max-resets', '0'],
+    ['cleanup', 'timezone', 'Mars/Olympus'],
+    ['cleanup', 'restore', '/etc/passwd'],
+    ['cleanup', 'restore', '/var/lib/celeriac/backups/../x'],
+    ['cleanup', 'database', 'postgresql://app:secret@127.0.0.1/jobs'],
     ['cleanup', 'database', 'jobs.db'],
     ['verify', 'gate-args', '{"a": 1}'],
     ['verify', 'gate-args', '[1,'],
@@ -102,7 +109,7 @@ describe('inputs', () => {
     '../..',
   ];
   // White space parts the items of a list, so the two-line text is two plain items there.
-  const lists = ['queues', 'ids', 'shared', 'gate-done', 'gate-failed', 'http-probes'];
+  const lists = ['queues', 'ids', 'shared', 'gate-done', 'gate-failed', 'http-probes', 'statuses'];
   // A secret, a pin or a form field is not judged by its looks; gate-args is JSON.
   const free = [
     'ssh-key',
@@ -111,6 +118,8 @@ describe('inputs', () => {
     'gate-form',
     'gate-batch-form',
     'gate-args',
+    // YAML: see stores-input.
+    'stores',
   ];
   const every = (Object.keys(actions) as ActionName[]).flatMap((action) =>
     Object.keys(actions[action])

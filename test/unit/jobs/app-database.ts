@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,9 +7,10 @@ import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
 import { planCleanUp } from '../../../src/jobs/clean-up.ts';
-import type { StoreFact, StoreTable } from '../../../src/model/facts.ts';
+import type { StoreFact, StoreTable, TasksFact, UnitFact } from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, sha256Text } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
+import { facts, unitFact } from '../verify/facts.ts';
 
 /** What every test calls now: 2026-01-18 15:00:00 UTC. */
 export const now = epochSeconds(Date.UTC(2026, 0, 18, 15) / 1000);
@@ -170,6 +172,7 @@ export class AppDatabase implements Disposable {
     return {
       kind: 'sqlite',
       path,
+      file: `254:1:${this.file}`,
       owner: 'root',
       group: 'root',
       sizeBytes: bytes(1),
@@ -199,41 +202,72 @@ interface ForeignKey {
   readonly to: string;
 }
 
+/** What else the host would say, besides its databases. */
+export interface HostAnswers {
+  readonly unit?: UnitFact;
+  /** Ids → what is known of them. */
+  readonly tasks?: (ids: readonly string[]) => TasksFact;
+  readonly resets?: Readonly<Record<string, number>>;
+  readonly holds?: 'everything' | 'rows';
+}
+
+/** Nothing is in a worker or a queue. */
+export const nothingLeft = (): TasksFact => ({
+  kind: 'told',
+  worker: 'answers',
+  owed: [],
+  held: [],
+});
+
 /** An agent that has only databases; each `look` answers these facts. */
 export function agentOf(
-  facts: readonly StoreFact[],
+  stores: readonly StoreFact[],
   contents: Readonly<Record<string, Uint8Array>>,
+  { unit = unitFact(), tasks = nothingLeft, resets = {}, holds = 'everything' }: HostAnswers = {},
 ): Pick<Agent, 'look' | 'snapshot'> & { readonly asked: string[] } {
   const asked: string[] = [];
   const agent = {
     asked,
-    look: async (query: unknown) => {
+    look: async (query: { readonly tasks?: { readonly ids: readonly string[] } }) => {
       asked.push(`look ${JSON.stringify(query)}`);
-      return { stores: facts };
+      const answers = { stores, unit, host: facts().host, resets };
+      return { ...answers, tasks: query.tasks && tasks(query.tasks.ids) };
     },
     snapshot: async (database: string) => {
       asked.push(`snapshot ${database}`);
       const content = contents[database] ?? new Uint8Array();
-      const info = {
-        database,
-        sizeBytes: bytes(content.length),
-        sha256: sha256Text(''),
-        takenAt: now,
+      const sizeBytes = bytes(content.length);
+      return {
+        info: { database, holds, sizeBytes, sha256: sha256Text(''), takenAt: now },
+        content,
       };
-      return { info, content };
     },
   };
   return agent as unknown as ReturnType<typeof agentOf>;
 }
 
+/** Goes by age alone, unless a test asks for more. */
 export function desire(wishes: Partial<CleanUpDesired> = {}): CleanUpDesired {
-  return { ...cleanUpDefaults, database: path, runUrl: 'https://ci.example/runs/7', ...wishes };
+  return {
+    ...cleanUpDefaults,
+    database: path,
+    evidence: 'age',
+    runUrl: 'https://ci.example/runs/7',
+    ...wishes,
+  };
 }
 
+/** Ids of tasks that are sent again. */
+export const newTaskId = (): string => randomUUID();
+
 /** The clean-up of one database, as a run plans it. */
-export function planFor(database: AppDatabase, wishes: Partial<CleanUpDesired> = {}) {
-  const agent = agentOf([database.fact()], { [path]: database.content() });
-  return planCleanUp({ agent, openStore: openSqliteStore }, desire(wishes));
+export function planFor(
+  database: AppDatabase,
+  wishes: Partial<CleanUpDesired> = {},
+  answers: HostAnswers = {},
+) {
+  const agent = agentOf([database.fact()], { [path]: database.content() }, answers);
+  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes));
 }
 
 /** Makes the planned changes in the database itself, as the host would. */
@@ -244,15 +278,15 @@ export function applyPlan(
   database.sql.pragma('foreign_keys = ON');
   for (const operation of cleanUp.plan.operations) {
     if (operation.op !== 'repair-jobs') continue;
-    for (const { table, id, change } of operation.rows) {
+    for (const { table, key, id, change } of operation.rows) {
       if (change.kind === 'keep') continue;
       if (change.kind === 'delete') {
-        database.sql.prepare(`DELETE FROM "${table}" WHERE id = ?`).run(id);
+        database.sql.prepare(`DELETE FROM "${table}" WHERE "${key}" = ?`).run(id);
         continue;
       }
       const pairs = Object.keys(change.set).map((column) => `"${column}" = ?`);
       database.sql
-        .prepare(`UPDATE "${table}" SET ${pairs.join(', ')} WHERE id = ?`)
+        .prepare(`UPDATE "${table}" SET ${pairs.join(', ')} WHERE "${key}" = ?`)
         .run(...Object.values(change.set), id);
     }
   }

@@ -2,12 +2,8 @@ import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
-import {
-  countRepaired,
-  lookForStuckRows,
-  planCleanUp,
-  reportSkipped,
-} from '../../../src/jobs/clean-up.ts';
+import { lookForStuckRows, planCleanUp } from '../../../src/jobs/clean-up.ts';
+import { countRepaired, reportSkipped } from '../../../src/jobs/clean-up-outcome.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { StoreFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
@@ -23,6 +19,7 @@ import {
   desire,
   hour,
   minute,
+  newTaskId,
   now,
   path,
   planFor,
@@ -75,6 +72,7 @@ const ended: Record<CleanUpDesired['action'], string> = {
   fail: 'failed',
   reset: 'pending',
   delete: 'deleted',
+  finalise: 'processing',
 };
 
 describe('what is found', () => {
@@ -356,7 +354,7 @@ describe('fail', () => {
       set: { status: 'completed', completed_at: byPython(hour) },
     });
     database.sql.exec("UPDATE batches SET status = 'failed' WHERE id = 'b-1'");
-    expect(changesOf(await planFor(database))).toEqual({ [job]: 'processing → failed' });
+    expect(changesOf(await planFor(database))).toEqual({ [job]: 'processing → completed' });
   });
 
   test('a stuck batch beside a living one goes alone', async () => {
@@ -683,10 +681,10 @@ describe('what the host is told', () => {
     const name = 'jo"bs]; DROP TABLE x; -- `|';
     const quoted = `"${name.replaceAll('"', '""')}"`;
     using database = new AppDatabase(
-      `CREATE TABLE ${quoted} (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);`,
+      `CREATE TABLE ${quoted} (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT);`,
     );
     database.sql
-      .prepare(`INSERT INTO ${quoted} VALUES (?, 'processing', ?)`)
+      .prepare(`INSERT INTO ${quoted} VALUES (?, 'processing', ?, NULL)`)
       .run("x' OR 1=1 --|\n<b>", bySqlite(day));
     const cleanUp = await planFor(database);
     expect(repairOf(cleanUp).rows).toMatchObject([{ table: name, id: "x' OR 1=1 --|\n<b>" }]);
@@ -755,10 +753,10 @@ describe('databases', () => {
       { ...second.fact(), path: other } as StoreFact,
     ];
     const agent = agentOf(facts, { [path]: first.content(), [other]: second.content() });
-    const tools = { agent, openStore: openSqliteStore };
+    const tools = { agent, openStore: openSqliteStore, newTaskId };
     const cleanUp = await planCleanUp(tools, desire({ database: null }));
     expect(agent.asked).toEqual([
-      'look {"stores":{"unit":"celery-worker.service"}}',
+      'look {"stores":{"unit":"celery-worker.service","databases":null}}',
       `snapshot ${path}`,
       `snapshot ${other}`,
     ]);
@@ -781,7 +779,7 @@ describe('databases', () => {
       'only /srv/app/other.db (file is not a database)',
     ],
   ])('%s found: the error says to set database', async (_, facts, expected) => {
-    const tools = { agent: agentOf(facts, {}), openStore: openSqliteStore };
+    const tools = { agent: agentOf(facts, {}), openStore: openSqliteStore, newTaskId };
     const error = await failureOf(planCleanUp(tools, desire({ database: null })));
     expect(error.message).toContain(expected);
     expect(error.expected).toContain('set `database`');
@@ -792,7 +790,9 @@ describe('databases', () => {
     ['foreign', { kind: 'unreadable', path, problem: 'file is not a database' }, 'not a database'],
   ])('a %s database is refused', async (_, fact, expected) => {
     const agent = agentOf([fact], {});
-    const error = await failureOf(planCleanUp({ agent, openStore: openSqliteStore }, desire()));
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
     expect(error.where).toBe('input database');
     expect(error.message).toContain(expected);
     expect(agent.asked).toHaveLength(1);
@@ -801,7 +801,9 @@ describe('databases', () => {
   test('a database whose tables have no status is refused before it is copied', async () => {
     using database = new AppDatabase('CREATE TABLE notes (id TEXT); CREATE TABLE tags (x);');
     const agent = agentOf([database.fact()], {});
-    const error = await failureOf(planCleanUp({ agent, openStore: openSqliteStore }, desire()));
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
     expect(error.message).toContain('its tables: notes, tags');
     expect(agent.asked).toHaveLength(1);
   });
@@ -820,7 +822,9 @@ describe('databases', () => {
     // Where the pages of the jobs are.
     content.fill(0xa5, content.length - 3 * 4096);
     const agent = agentOf([database.fact()], { [path]: content });
-    const error = await failureOf(planCleanUp({ agent, openStore: openSqliteStore }, desire()));
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
     expect(error.where).toBe('input database');
     expect(error.message).toMatch(/damaged|malformed/);
   });
@@ -829,7 +833,9 @@ describe('databases', () => {
     using database = new AppDatabase();
     const content = new TextEncoder().encode('certainly no database '.repeat(200));
     const agent = agentOf([database.fact()], { [path]: content });
-    const error = await failureOf(planCleanUp({ agent, openStore: openSqliteStore }, desire()));
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
     expect(error.message).toContain("can't be read as a SQLite database");
   });
 
@@ -844,8 +850,8 @@ describe('databases', () => {
       return store;
     };
     const agent = agentOf([database.fact()], { [path]: database.content() });
-    await planCleanUp({ agent, openStore }, desire());
-    await failureOf(planCleanUp({ agent, openStore }, desire({ ids: ['ffffffff'] })));
+    await planCleanUp({ agent, openStore, newTaskId }, desire());
+    await failureOf(planCleanUp({ agent, openStore, newTaskId }, desire({ ids: ['ffffffff'] })));
     expect(seen.map((names) => names.length)).toEqual([1, 1]);
     expect(left()).toEqual([]);
   });

@@ -37,6 +37,8 @@ describe('proposeMapping', () => {
       id: 'id',
       status: 'status',
       parent: null,
+      words: {},
+      resend: null,
       created: 'created_at',
       started: 'started_at',
       completed: 'completed_at',
