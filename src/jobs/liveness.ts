@@ -29,17 +29,17 @@ export type Verdict =
   | { readonly kind: 'held' | 'owed'; readonly task: string };
 
 /**
- * The tasks by which a row lives: its own, those of its mirror and of what is unfinished below it;
- * where none of them has one, that of the nearest row above which has.
+ * The tasks by which a row lives: its own, and those of its mirror and of what is unfinished below
+ * it. A row that names none lives by that of the nearest row above which does.
  */
 export function tasksOf(row: JobRow): readonly string[] {
   const unit = [mirrorAbove(row), ...descendantsOf(row)].filter((each) => each !== null);
   const open = [row, ...unit.filter((each) => !isEnded(each.status))];
-  const own = open.map(taskOf).filter((task) => task !== null);
-  if (own.length > 0) return [...new Set(own)];
-  const above = ancestorsOf(row).map(taskOf);
-  return above.filter((task) => task !== null).slice(0, 1);
+  const tasks = open.map((each) => [each, ...ancestorsOf(each)].map(taskOf).find(isNamed));
+  return [...new Set(tasks.filter(isNamed))];
 }
+
+const isNamed = (task: string | null | undefined): task is string => typeof task === 'string';
 
 /** All that has to be asked before anything is said of these rows, or of those above them. */
 export function listTasks(found: readonly StuckRow[]): readonly string[] {

@@ -1,0 +1,444 @@
+import { describe, expect, test } from 'vitest';
+import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
+import { type CleanUp, planCleanUp } from '../../../src/jobs/clean-up.ts';
+import { ConfigError, HostError } from '../../../src/model/errors.ts';
+import type { TasksFact } from '../../../src/model/facts.ts';
+import type { RepairJobs, SendTasks } from '../../../src/model/operation.ts';
+import { seconds } from '../../../src/model/units.ts';
+import { unitFact } from '../verify/facts.ts';
+import {
+  AppDatabase,
+  agentOf,
+  byPython,
+  bySqlite,
+  day,
+  desire,
+  hour,
+  minute,
+  newTaskId,
+  nothingLeft,
+  path,
+  planFor,
+} from './app-database.ts';
+
+const asked = { evidence: 'broker' } as const;
+
+const told = (changes: Partial<TasksFact & { kind: 'told' }>) => (): TasksFact => ({
+  kind: 'told',
+  worker: 'answers',
+  owed: [],
+  held: [],
+  ...changes,
+});
+
+const changes = (cleanUp: CleanUp): Record<string, string> =>
+  Object.fromEntries(
+    cleanUp.repairs.flatMap(({ rows }) => rows.map(({ id, becomes }) => [String(id), becomes])),
+  );
+
+const findings = (cleanUp: CleanUp): string =>
+  cleanUp.plan.findings.map(({ level, message }) => `${level}: ${message}`).join('\n');
+
+const repairOf = ({ plan }: CleanUp): RepairJobs => {
+  const found = plan.operations.find((each) => each.op === 'repair-jobs');
+  if (!found) throw new Error('no repair');
+  return found;
+};
+
+const stoppedUnit = unitFact({ activeState: 'inactive', mainPid: null, processes: [] });
+
+/** Two links that were processing for a day, each with a task. */
+const twoLinks = (database: AppDatabase) =>
+  database.addBatch('a', {
+    ago: day,
+    links: [
+      ['processing', day],
+      ['processing', day],
+    ],
+  });
+
+describe('what is asked', () => {
+  test('the tasks of the row, its mirror, of what is unfinished below it, and of those above', async () => {
+    using database = new AppDatabase();
+    database.addBatch('a', {
+      ago: day,
+      links: [
+        ['processing', day],
+        ['completed', day],
+      ],
+    });
+    database.addBatch('fresh', { ago: minute, links: [['processing', minute]] });
+    const seen: (readonly string[])[] = [];
+    const tasks = (ids: readonly string[]): TasksFact => {
+      seen.push(ids.toSorted());
+      return nothingLeft();
+    };
+    await planFor(database, asked, { tasks });
+    expect(seen).toEqual([['task-a', 'task-a-0']]);
+  });
+
+  test('nobody, when there is nothing to repair', async () => {
+    using database = new AppDatabase();
+    const agent = agentOf([database.fact()], { [path]: database.content() });
+    const tools = { agent, openStore: openSqliteStore, newTaskId };
+    await planCleanUp(tools, desire(asked));
+    expect(agent.asked.filter((line) => line.includes('tasks'))).toEqual([]);
+  });
+
+  test('in several questions, when there are many', async () => {
+    using database = new AppDatabase();
+    const add = database.sql.prepare(
+      'INSERT INTO jobs (id, status, created_at, celery_task_id) VALUES (?, ?, ?, ?)',
+    );
+    for (let at = 0; at < 7000; at += 1) add.run(`j-${at}`, 'processing', bySqlite(day), `t-${at}`);
+    const counts: number[] = [];
+    const tasks = (ids: readonly string[]): TasksFact => {
+      counts.push(ids.length);
+      return { ...nothingLeft(), held: ids.slice(1) } as TasksFact;
+    };
+    const cleanUp = await planFor(database, asked, { tasks });
+    expect(counts).toEqual([5000, 2000]);
+    expect(Object.keys(changes(cleanUp))).toHaveLength(2);
+  });
+
+  test('a worker that does not answer: nothing is called dead', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const problem = 'celery-worker.service runs (process 123) and does not answer';
+    const error = await planFor(database, asked, {
+      tasks: () => ({ kind: 'unknown', problem }),
+    }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(HostError);
+    expect((error as HostError).message).toBe(
+      `No job is called dead, and nothing was changed: ${problem}.`,
+    );
+    expect((error as HostError).failure.next).toContain('`evidence: age`');
+  });
+
+  test.each([
+    ['no such unit', unitFact({ loadState: 'not-found' }), 'there is no such unit'],
+    [
+      'a unit that hides its worker',
+      unitFact({
+        processes: [],
+        properties: { ExecStart: '{ path=/srv/run.sh ; argv[]=/srv/run.sh ; ignore_errors=no ; }' },
+        programs: { '/srv/run.sh': { exists: true, shebang: '#!/bin/sh' } },
+      }),
+      "can't be read from its ExecStart",
+    ],
+  ])('%s: an error that names the way out', async (_, unit, problem) => {
+    using database = new AppDatabase();
+    const error = await planFor(database, asked, { unit }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as ConfigError).message).toContain(problem);
+    expect((error as ConfigError).expected).toContain('`evidence: age`');
+    expect(changes(await planFor(database, { evidence: 'age' }, { unit }))).toEqual({});
+  });
+});
+
+describe('what lives', () => {
+  test('a row whose task a worker holds, its mirror, and what is above', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const cleanUp = await planFor(database, asked, { tasks: told({ held: ['task-a-0'] }) });
+    expect(changes(cleanUp)).toEqual({ 'link-a-1': 'failed', 'job-a': 'processing' });
+    expect(findings(cleanUp)).toContain(
+      'notice: left alone, they live: jobs job-a, batches batch-a, batch_links link-a-0: a worker holds task task-a-0',
+    );
+  });
+
+  test('a row whose task waits in the broker', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const tasks = told({ owed: ['task-a-0', 'task-a-1'] });
+    const cleanUp = await planFor(database, asked, { tasks });
+    expect(cleanUp.plan.operations).toEqual([]);
+    expect(findings(cleanUp)).toContain('task task-a-0 still waits in the broker');
+  });
+
+  test('a row without a task of its own lives by the task above it', async () => {
+    using database = new AppDatabase();
+    const { links } = database.addBatch('a', { ago: day, links: [['completed', day]] });
+    database.addVariation(links[0] ?? '', 'processing', day);
+    const alive = await planFor(database, asked, { tasks: told({ held: ['task-a-0'] }) });
+    expect(changes(alive)).toEqual({});
+    const dead = await planFor(database, asked);
+    expect(changes(dead)[`variation-link-a-0-${day}`]).toBe('failed');
+  });
+
+  test('a parent whose own task lives is not ended with the last of its children', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    database.sql.exec("UPDATE batch_links SET celery_task_id = 'gone' || id");
+    const cleanUp = await planFor(database, asked, { tasks: told({ held: ['task-a'] }) });
+    expect(changes(cleanUp)).toMatchObject({ 'link-a-0': 'failed', 'link-a-1': 'failed' });
+    expect(changes(cleanUp)).not.toMatchObject({ 'job-a': 'failed' });
+  });
+
+  test.each(['fail', 'delete', 'reset', 'finalise'] as const)(
+    'also one that is named, with %s: a warning says so',
+    async (action) => {
+      using database = new AppDatabase();
+      twoLinks(database);
+      const wishes = { ...asked, action, ids: ['link-a-0'] };
+      const cleanUp = await planFor(database, wishes, { tasks: told({ held: ['task-a-0'] }) });
+      expect(cleanUp.plan.operations).toEqual([]);
+      expect(findings(cleanUp)).toContain('warning: left alone, they live: batch_links link-a-0');
+    },
+  );
+
+  test('one that is named and owed is made pending, and nothing is sent', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const wishes = { ...asked, action: 'reset', ids: ['link-a-0'] } as const;
+    const cleanUp = await planFor(database, wishes, { tasks: told({ owed: ['task-a-0'] }) });
+    expect(changes(cleanUp)).toMatchObject({ 'link-a-0': 'pending' });
+    const change = repairOf(cleanUp).rows.find(({ id }) => id === 'link-a-0')?.change;
+    expect(change).toEqual({ kind: 'update', set: { status: 'pending', started_at: null } });
+    expect(findings(cleanUp)).not.toContain('pending starts nothing');
+  });
+});
+
+describe('what is dead', () => {
+  test('says its evidence: in the table of rows, and in the row', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const cleanUp = await planFor(database, asked);
+    const row = cleanUp.repairs[0]?.rows.find(({ id }) => id === 'link-a-0');
+    expect(row?.why).toBe('no sign of life for 1 d; task task-a-0 is in no worker and no queue');
+    const change = repairOf(cleanUp).rows.find(({ id }) => id === 'link-a-0')?.change;
+    expect(change).toMatchObject({
+      set: {
+        error_message:
+          'stuck in processing for 1 d; task task-a-0 is in no worker and no queue; marked failed by celeriac, https://ci.example/runs/7',
+      },
+    });
+  });
+
+  test('is looked at a second time, by its tasks and after a pause', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const cleanUp = await planFor(database, { ...asked, confirmAfterSeconds: seconds(60) });
+    expect(cleanUp.pauseSeconds).toBe(60);
+    expect(repairOf(cleanUp).lookAgain).toMatchObject({
+      unit: 'celery-worker.service',
+      interpreter: ['/usr/bin/python3'],
+      app: 'celery_app',
+      tasks: [
+        { group: 'jobs:job-a', task: 'task-a' },
+        { group: 'jobs:job-a', task: 'task-a-0' },
+        { group: 'jobs:job-a', task: 'task-a-1' },
+      ],
+    });
+  });
+
+  test('at once, whatever its age, when the worker is stopped', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', {
+      id: 'young',
+      status: 'processing',
+      celery_task_id: 'task-young',
+      created_at: bySqlite(minute),
+      started_at: byPython(minute),
+    });
+    // Nothing says that a worker is at work on it.
+    database.add('video_jobs', { id: 'video', status: 'processing', created_at: bySqlite(minute) });
+    // As alive as what is below it.
+    database.addBatch('parent', { ago: minute, links: [['pending', minute]] });
+    const answers = { unit: stoppedUnit, tasks: told({ worker: 'stopped' }) };
+    const cleanUp = await planFor(database, asked, answers);
+    expect(changes(cleanUp)).toEqual({ young: 'failed' });
+    expect(cleanUp.pauseSeconds).toBe(0);
+    expect(cleanUp.repairs[0]?.rows[0]?.why).toContain('celery-worker.service is stopped, task');
+    const started = { unit: stoppedUnit, tasks: told({ worker: 'answers' }) };
+    expect(changes(await planFor(database, asked, started))).toEqual({});
+    const owed = { unit: stoppedUnit, tasks: told({ worker: 'stopped', owed: ['task-young'] }) };
+    expect(changes(await planFor(database, asked, owed))).toEqual({});
+  });
+});
+
+describe('finalise', () => {
+  const ended = (database: AppDatabase, ...states: readonly string[]) =>
+    database.addBatch('a', { ago: day, links: states.map((state) => [state, day] as const) });
+
+  test.each([
+    [['completed', 'failed'], 'completed'],
+    [['failed', 'failed'], 'failed'],
+    [['cancelled', 'cancelled'], 'cancelled'],
+    [['cancelled', 'failed'], 'failed'],
+  ])('a batch of %j is %s, and so is its job', async (states, becomes) => {
+    for (const action of ['finalise', 'fail', 'reset', 'delete'] as const) {
+      using database = new AppDatabase();
+      ended(database, ...states);
+      const cleanUp = await planFor(database, { ...asked, action });
+      expect(changes(cleanUp)).toEqual({ 'job-a': becomes, 'batch-a': becomes });
+    }
+  });
+
+  test('it says what failed, when it ended, and counts again', async () => {
+    using database = new AppDatabase();
+    ended(database, 'completed', 'failed');
+    database.sql.exec('UPDATE jobs SET completed_links = 0, failed_links = 0');
+    const cleanUp = await planFor(database, asked);
+    expect(repairOf(cleanUp).rows.find(({ id }) => id === 'batch-a')?.change).toEqual({
+      kind: 'update',
+      set: {
+        status: 'completed',
+        completed_at: byPython(day),
+        error_message:
+          '1 of 2 batch_links failed; finalised by celeriac, https://ci.example/runs/7',
+      },
+    });
+  });
+
+  test('not while rows are still to come, and nothing else', async () => {
+    using database = new AppDatabase();
+    ended(database, 'completed', 'completed');
+    database.sql.exec('UPDATE batches SET total_links = 3; UPDATE jobs SET total_links = 3');
+    database.add('video_jobs', { id: 'video', status: 'processing', created_at: bySqlite(day) });
+    const cleanUp = await planFor(database, { ...asked, action: 'finalise' });
+    expect(changes(cleanUp)).toEqual({});
+    expect(findings(cleanUp)).toContain('video_jobs: 1 stuck row left so');
+  });
+
+  test('not while its own task lives', async () => {
+    using database = new AppDatabase();
+    ended(database, 'completed');
+    const cleanUp = await planFor(database, asked, { tasks: told({ owed: ['task-a'] }) });
+    expect(changes(cleanUp)).toEqual({});
+  });
+});
+
+describe('reset', () => {
+  const spec = (tables: object) => ({
+    database: null,
+    stores: [{ database: path, where: 'input stores, line 1', tables: tables as never }],
+  });
+  const resend = { task: 'tasks.process_link', args: ['id', 'link_index'], queue: 'links' };
+
+  const sent = ({ plan }: CleanUp): SendTasks | undefined =>
+    plan.operations.find((each) => each.op === 'send-tasks');
+
+  test('a task is sent again under a new id, which its row names', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const wishes = { ...asked, action: 'reset', ...spec({ batch_links: { resend } }) } as const;
+    const cleanUp = await planFor(database, wishes);
+    const send = sent(cleanUp);
+    expect(send).toMatchObject({ database: path, app: 'celery_app', title: 'Send 2 tasks again' });
+    expect(send?.calls).toMatchObject([
+      { task: 'tasks.process_link', args: ['link-a-0', 0], queue: 'links' },
+      { task: 'tasks.process_link', args: ['link-a-1', 0], queue: 'links' },
+    ]);
+    for (const { id, row } of send?.calls ?? []) {
+      const change = repairOf(cleanUp).rows.find((each) => each.id === row.id);
+      expect(change).toMatchObject({
+        reset: true,
+        change: { set: { status: 'pending', started_at: null, celery_task_id: id } },
+      });
+    }
+    // Nothing below or beside them has a task of its own to wait for.
+    expect(findings(cleanUp)).toContain('(jobs, batches)');
+  });
+
+  test('of a tree the upper row is sent, so that nothing runs twice', async () => {
+    using database = new AppDatabase();
+    twoLinks(database);
+    const whole = { task: 'tasks.process_batch', args: ['id'], queue: null };
+    const tables = { jobs: { resend: whole }, batch_links: { resend } };
+    const cleanUp = await planFor(database, { ...asked, action: 'reset', ...spec(tables) });
+    expect(sent(cleanUp)?.calls).toMatchObject([{ task: 'tasks.process_batch', args: ['job-a'] }]);
+    expect(findings(cleanUp)).not.toContain('pending starts nothing');
+  });
+
+  test('so often, then it fails', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: 'one', status: 'processing', created_at: bySqlite(day) });
+    const wishes = { ...asked, action: 'reset', maxResets: 2 } as const;
+    const becomes = async (times: number) =>
+      changes(await planFor(database, wishes, { resets: { 'jobs:one': times } })).one;
+    expect(await becomes(1)).toBe('pending');
+    expect(await becomes(2)).toBe('failed');
+    const cleanUp = await planFor(database, wishes, { resets: { 'jobs:one': 2 } });
+    expect(repairOf(cleanUp).rows[0]?.change).toMatchObject({
+      set: { error_message: expect.stringContaining('reset 2 times already; marked failed') },
+    });
+  });
+});
+
+describe('words and zones', () => {
+  const schema = `CREATE TABLE work (key INTEGER PRIMARY KEY, state TEXT, begun TEXT, task_id TEXT);
+    CREATE TABLE codes (id INTEGER PRIMARY KEY, status INTEGER, created_at TEXT, task_id TEXT);`;
+  const tables = {
+    work: {
+      id: 'key',
+      status: 'state',
+      started: 'begun',
+      words: { running: 'processing', waiting: 'pending', broken: 'failed', done: 'completed' },
+    },
+    codes: { words: { 0: 'pending', 1: 'processing', 2: 'completed', 3: 'failed' } },
+  } as const;
+  const wishes = {
+    database: null,
+    stores: [{ database: path, where: 'input stores, line 1', tables }],
+  };
+
+  test("the app's own words are read and written; numbers stay numbers", async () => {
+    using database = new AppDatabase(schema);
+    database.sql.exec(`INSERT INTO work VALUES (1, 'running', '${bySqlite(day)}', NULL);
+      INSERT INTO work VALUES (2, 'done', '${bySqlite(day)}', NULL);
+      INSERT INTO codes VALUES (1, 1, '${bySqlite(day)}', NULL), (2, 2, '${bySqlite(day)}', NULL)`);
+    const cleanUp = await planFor(database, wishes);
+    expect(repairOf(cleanUp).rows).toMatchObject([
+      { table: 'work', key: 'key', id: 1, change: { set: { state: 'broken' } } },
+      { table: 'codes', key: 'id', id: 1, change: { set: { status: 3 } } },
+    ]);
+  });
+
+  test('a word that was not given is an error that names it', async () => {
+    using database = new AppDatabase(schema);
+    database.sql.exec("INSERT INTO work VALUES (1, 'frozen', NULL, NULL)");
+    const error = await planFor(database, wishes).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as ConfigError).message).toContain("has the status 'frozen', which `words`");
+  });
+
+  test('times that name no zone are those of the zone that is said', async () => {
+    using database = new AppDatabase();
+    // 15:00 in Berlin is 14:00 UTC, an hour ago; read as UTC it would be now.
+    const started_at = '2026-01-18 15:00:00';
+    const created_at = '2026-01-18 14:00:00';
+    database.add('jobs', { id: 'local', status: 'processing', created_at, started_at });
+    expect(changes(await planFor(database))).toEqual({});
+    const cleanUp = await planFor(database, { timeZone: 'Europe/Berlin' });
+    expect(repairOf(cleanUp).rows[0]?.change).toMatchObject({
+      set: { completed_at: '2026-01-18 16:00:00' },
+    });
+  });
+});
+
+test('two stores that name one file are refused, before anything is read', async () => {
+  using database = new AppDatabase();
+  const link = '/srv/app/link.db';
+  const facts = [database.fact(), { ...database.fact(), path: link }];
+  const agent = agentOf(facts, {});
+  const stores = [path, link].map((each, index) => ({
+    database: each,
+    tables: {},
+    where: `input stores, line ${index + 1}`,
+  }));
+  const tools = { agent, openStore: openSqliteStore, newTaskId };
+  const error = await planCleanUp(tools, desire({ database: null, stores })).catch(
+    (thrown: unknown) => thrown,
+  );
+  expect((error as ConfigError).where).toBe('input stores, line 2');
+  expect((error as ConfigError).message).toContain('are one and the same database');
+  expect(agent.asked).toHaveLength(1);
+});
+
+test('what is not copied whole is not backed up: its journal keeps the rows', async () => {
+  using database = new AppDatabase();
+  database.add('jobs', { id: 'one', status: 'processing', created_at: bySqlite(2 * hour) });
+  const { plan } = await planFor(database, {}, { holds: 'rows' });
+  expect(plan.operations.map(({ op }) => op)).toEqual(['repair-jobs']);
+});
