@@ -52,12 +52,6 @@ export function listTasks(found: readonly StuckRow[]): readonly string[] {
   return [...tasks];
 }
 
-/** Whether a row's own task is still somewhere. */
-export function isOwn(row: JobRow, evidence: Evidence | null): boolean {
-  const task = taskOf(row);
-  return task !== null && evidence !== null && (evidence.held.has(task) || evidence.owed.has(task));
-}
-
 /** What the evidence says of a row; with none it is as dead as its age. */
 export function judgeRow(row: JobRow, evidence: Evidence | null): Verdict {
   if (evidence === null) return { kind: 'dead', why: null };

@@ -16,7 +16,7 @@ import {
   showValue,
   vitalColumns,
 } from './job-forest.ts';
-import { type Evidence, isOwn, tasksOf } from './liveness.ts';
+import { type Evidence, judgeRow, tasksOf } from './liveness.ts';
 import { type CounterMapping, isEnded, wordFor } from './mapping.ts';
 import { isOpen, type StuckRow } from './staleness.ts';
 
@@ -434,7 +434,7 @@ function endParents(fates: Fates, rules: RepairRules): void {
   for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
     if (parent === null || fates.has(parent) || parent.blocked !== null) continue;
     if (!isOpen(parent, rules.statuses) || parent.status === 'pending') continue;
-    if (isOwn(parent, rules.evidence)) continue;
+    if (judgeRow(parent, rules.evidence).kind !== 'dead') continue;
     const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
     if (!after.every((status) => isEnded(status)) || expectsMore(parent)) continue;
     const failed = after.filter((status) => status === 'failed').length;

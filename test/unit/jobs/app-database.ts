@@ -67,6 +67,7 @@ export class AppDatabase implements Disposable {
     this.folder = mkdtempSync(join(tmpdir(), 'celeriac-test-'));
     this.file = join(this.folder, 'app.db');
     this.sql = openDatabase(this.file);
+    this.sql.pragma('synchronous = OFF');
     this.sql.exec(tables);
     // Orphans are made as an app without this pragma makes them.
     this.sql.pragma('foreign_keys = OFF');
