@@ -43,6 +43,10 @@ class Owner(NamedTuple):
     groups: list[int]
 
 
+class NoAnswer(OperationError):
+    """The child is gone without a last word: whether it had ended its work is not known."""
+
+
 class Locked(Exception):
     """Somebody else holds the database; raised in the child, explained by the parent."""
 
@@ -132,7 +136,7 @@ class Conversation:
         """Its next word. Raises OperationError with what went wrong there."""
         said = self._channel.receive()
         if said is None:
-            raise OperationError(f"the work on {self.path} ended without an answer")
+            raise NoAnswer(f"the work on {self.path} ended without an answer")
         if "locked" in said:
             raise OperationError(_explain_lock(self.path, said["locked"]))
         if "error" in said:

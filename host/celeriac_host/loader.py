@@ -38,7 +38,10 @@ class MemoryImporter:
         if where is None:
             return None
         is_package = where.endswith("/__init__.py")
-        return ModuleSpec(fullname, self, origin=where, is_package=is_package)
+        spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)
+        # No importlib.abc.Loader by name, but by what it can do.
+        spec.loader = self  # type: ignore[assignment]
+        return spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None

@@ -7,11 +7,13 @@ the app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery
 import json
 import time
 from importlib import import_module
-from typing import Any, Dict, Iterator, List, NamedTuple, Set
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
 
 ROLL_CALL_SECONDS = 2.0
+# The second time for a worker that is slow to answer.
+ROLL_CALLS = (ROLL_CALL_SECONDS, 6.0)
 MUTEX_SECONDS = 10.0
 # The oldest ones; more than this is no leftover.
 UNACKED_LIMIT = 10000
@@ -20,6 +22,10 @@ CHUNK = 1000
 SHOWN = 20
 # Between the parts of a binding, as Kombu writes it.
 SEPARATOR = b"\x06\x16"
+
+
+# The name of a node, and what it says.
+Answer = Tuple[str, Any]
 
 
 class Unacked(NamedTuple):
@@ -102,8 +108,12 @@ class Broker:
         ]
 
     def everybody(self, command: str) -> Dict[str, Any]:
-        answers = self.app.control.broadcast(command, reply=True, timeout=ROLL_CALL_SECONDS)
-        return {node: said for each in answers or [] for node, said in each.items()}
+        return dict(self.answers(command, ROLL_CALL_SECONDS))
+
+    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:
+        """Two workers of one name are two answers."""
+        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)
+        return [(node, said) for each in found or [] for node, said in each.items()]
 
 
 def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
@@ -200,27 +210,64 @@ def restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> Non
 
 
 def trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Which of these tasks are still to be run, and which a living worker holds."""
+    """Which of these tasks are still to be run, and which a living worker holds.
+
+    A task goes from a queue to `unacked` and into a worker, and with a retry from there back into a
+    queue. Read in that order, and the broker once more at the end, it is seen wherever it goes.
+    """
     wanted = set(request["ids"])
-    held: Set[str] = set()
-    pids = {
-        said.get("pid") for said in broker.everybody("stats").values() if isinstance(said, dict)
-    }
-    silent = [pid for pid in request["localWorkers"] if pid not in pids]
-    if silent:
+    owed = in_broker(broker, wanted)
+    held = in_workers(broker, request) & wanted
+    owed |= in_broker(broker, wanted)
+    return {"owed": sorted(owed - held), "held": sorted(held)}
+
+
+def in_broker(broker: Broker, wanted: Set[str]) -> Set[str]:
+    found: Set[str] = set()
+    if not wanted:
+        return found
+    for raw in broker.queued():
+        found |= named_in(raw, wanted)
+    return found | ({each.ident for each in broker.unacked()} & wanted)
+
+
+def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
+    """Raises Problem when one that is known to run does not say what it has."""
+    main = request.get("mainPid", 0)
+    expected = {pid for pid in [main, *request["localWorkers"]] if pid}
+    answers: List[Answer] = []
+    for seconds in ROLL_CALLS if expected else ROLL_CALLS[:1]:
+        answers = broker.answers("stats", seconds)
+        silent = expected - {said.get("pid") for _, said in answers if isinstance(said, dict)}
+        if not silent:
+            break
+    else:
+        if main in silent:
+            raise Problem("does not answer Celery's remote control: what it holds can't be told")
         raise Problem(
             "another worker of this app runs here and does not answer, so what it holds can't be "
-            "told: process " + ", ".join(map(str, silent[:5]))
+            "told: process " + ", ".join(map(str, sorted(silent)[:5]))
         )
-    if pids:
-        for command in ("active", "reserved", "scheduled"):
-            for tasks in broker.everybody(command).values():
-                for task in tasks or []:
-                    held.add(str(task.get("id") or (task.get("request") or {}).get("id")))
-    owed = {each.ident for each in broker.unacked()} & wanted
-    for raw in broker.queued():
-        owed |= named_in(raw, wanted)
-    return {"owed": sorted(owed), "held": sorted(held & wanted)}
+    nodes = sorted(node for node, _ in answers)
+    found: Set[str] = set()
+    for command in ("active", "reserved", "scheduled") if nodes else ():
+        for tasks in all_of(broker, command, nodes):
+            for task in tasks or []:
+                found.add(str(task.get("id") or (task.get("request") or {}).get("id")))
+    return found
+
+
+def all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:
+    """What every one of them says; several may have one name. Raises Problem."""
+    for seconds in ROLL_CALLS:
+        answers = broker.answers(command, seconds, limit=len(nodes))
+        missing = list(nodes)
+        for node, _ in answers:
+            if node in missing:
+                missing.remove(node)
+        if not missing:
+            return [said for _, said in answers]
+    raise Problem("%s does not say which tasks are %s" % (missing[0], command))
 
 
 def named_in(raw: bytes, wanted: Set[str]) -> Set[str]:

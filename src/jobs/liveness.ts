@@ -43,13 +43,8 @@ const isNamed = (task: string | null | undefined): task is string => typeof task
 
 /** All that has to be asked before anything is said of these rows, or of those above them. */
 export function listTasks(found: readonly StuckRow[]): readonly string[] {
-  const tasks = new Set<string>();
-  for (const { row } of found) {
-    for (const task of tasksOf(row)) tasks.add(task);
-    for (const above of ancestorsOf(row)) tasks.add(taskOf(above) ?? '');
-  }
-  tasks.delete('');
-  return [...tasks];
+  const rows = new Set(found.flatMap(({ row }) => [row, ...ancestorsOf(row)]));
+  return [...new Set([...rows].flatMap(tasksOf))];
 }
 
 /** What the evidence says of a row; with none it is as dead as its age. */

@@ -1,6 +1,6 @@
 """Rows of a job database changed in one transaction, only where they are as seen.
 
-Touches: those rows.
+Touches: those rows; /var/lib/celeriac/resets.json.
 Undo: each row as it was, unless somebody changed it since.
 """
 
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import sqlite3
+import time
 from collections import Counter
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, NamedTuple
 
-from celeriac_host import databases
+from celeriac_host import databases, resets
 from celeriac_host.errors import OperationError
+from celeriac_host.facts import tasks
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System
 
@@ -30,21 +32,31 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     path, rows = args["database"], args["rows"]
-    busy = args["busyTimeoutSeconds"]
-    work = _Repair(path, rows, busy).work
+    alive = _look_again(args, host)
+    work = _Repair(path, rows, alive, args["busyTimeoutSeconds"]).work
     with databases.as_owner(path, host, work) as child:
-        # The database is locked now, and waits until the rows as they were are on the disk.
+        # Nothing is locked yet: it waits until the rows as they were are on the disk.
         journal.keep("rows", child.receive())
-        child.send("go")
-        result: dict[str, Any] = child.receive()
+        try:
+            result = _let_go(child, journal)
+        except databases.NoAnswer:
+            raise
+        except OperationError:
+            journal.keep("unchanged", True)
+            raise
+    _count_resets(host, journal, path)
     left = f", {len(result['skipped'])} left alone" if result["skipped"] else ""
     done = f"{result['updated']} updated, {result['deleted']} deleted{left} in {path}"
     return done, result
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    kept = journal.get("rows")
-    if not kept:
+    counted = journal.get("resets")
+    if counted and journal.get("resetsUndone") is None:
+        journal.keep("resetsUndone", True)
+        resets.count(host.state, args["database"], counted, -1)
+    kept = _touched(journal)
+    if not kept or journal.get("unchanged"):
         return None
     path = args["database"]
     restored, left = databases.ask(path, host, lambda: _put_back(path, kept))
@@ -54,51 +66,134 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     return f"{restored} rows of {path} restored"
 
 
+def _let_go(child: databases.Conversation, journal: StepJournal) -> dict[str, Any]:
+    child.send("go")
+    said: dict[str, Any] = child.receive()
+    if "leave" in said:
+        # Those moved just now; whoever undoes this must not take them for ours.
+        journal.keep("left", said["leave"])
+        child.send("go")
+        said = child.receive()
+    return said
+
+
+def _touched(journal: StepJournal) -> list[Row]:
+    left = set(journal.get("left", ()))
+    return [row for row in journal.get("rows") or () if row.get("group") not in left]
+
+
+def _look_again(args: dict[str, Any], host: System) -> dict[str, str]:
+    """Group → why it lives after all. Raises OperationError when that can't be told."""
+    again = args.get("lookAgain")
+    if not again:
+        return {}
+    found = tasks.look({**again, "ids": [each["task"] for each in again["tasks"]]}, host)
+    if found["kind"] == "unknown":
+        raise OperationError(f"{found['problem']}; nothing was changed")
+    held, owed = set(found["held"]), set(found["owed"])
+    alive: dict[str, str] = {}
+    for each in again["tasks"]:
+        if each["task"] in held:
+            alive[each["group"]] = f"lives: a worker holds task {each['task']}"
+        elif each["task"] in owed:
+            alive.setdefault(each["group"], f"lives: task {each['task']} waits in the broker")
+    return alive
+
+
+def _count_resets(host: System, journal: StepJournal, path: str) -> None:
+    rows = [f"{row['table']}:{row['id']}" for row in _touched(journal) if row.get("reset")]
+    if rows and journal.get("resets") is None:
+        journal.keep("resets", rows)
+        resets.count(host.state, path, rows, 1)
+
+
+class _Seen(NamedTuple):
+    """What the comparison without a lock found."""
+
+    taken: list[Row]
+    skipped: Skipped
+    # As PRAGMA data_version tells it: another one means that somebody wrote since.
+    version: int
+    # Table → its largest rowid, where it has one.
+    newest: dict[str, int]
+
+
 class _Repair:
     """What the child does, as the owner of the file."""
 
-    def __init__(self, path: str, rows: list[Row], busy_seconds: float) -> None:
+    def __init__(
+        self, path: str, rows: list[Row], alive: dict[str, str], busy_seconds: float
+    ) -> None:
         self.path = path
         self.rows = rows
+        self.alive = alive
         self.busy_seconds = busy_seconds
 
     def work(self, channel: databases.Channel) -> dict[str, Any]:
+        """All that takes time is done before the lock: reading, and keeping what was read."""
         with databases.opened(self.path, "mode=rw", self.busy_seconds) as database:
             database.execute("PRAGMA foreign_keys = ON")
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                schema = _Schema(database)
-                broken = _broken_keys(database)
-                taken, skipped = self._compare(schema)
-                channel.send({"value": [schema.keep(row) for row in taken]})
-                if channel.receive() != "go":
-                    raise OperationError("the rows as they were could not be kept")
-                counts = Counter(row["change"]["kind"] for row in taken)
-                for row in taken:
-                    schema.change(row)
-                _refuse_left_behind(broken, _broken_keys(database))
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-                raise
-        return {
-            "changed": counts["update"] + counts["delete"],
-            "updated": counts["update"],
-            "deleted": counts["delete"],
-            "skipped": skipped,
-        }
+            schema = _Schema(database)
+            seen, kept = self._see(schema)
+            channel.send({"value": kept})
+            if channel.receive() != "go":
+                raise OperationError("the rows as they were could not be kept")
+            if not seen.taken:
+                return _result([], seen.skipped, 0.0)
+            return self._change(schema, seen, channel)
 
-    def _compare(self, schema: _Schema) -> tuple[list[Row], Skipped]:
+    def _see(self, schema: _Schema) -> tuple[_Seen, list[Row]]:
+        schema.database.execute("BEGIN")
+        try:
+            # The first read of it begins the snapshot.
+            schema.load()
+            version = schema.version()
+            newest = schema.newest(self.rows)
+            taken, skipped = self._compare(schema, self.rows, schema.count_below(self.rows))
+            return _Seen(taken, skipped, version, newest), [schema.keep(row) for row in taken]
+        finally:
+            schema.database.execute("ROLLBACK")
+
+    def _change(self, schema: _Schema, seen: _Seen, channel: databases.Channel) -> dict[str, Any]:
+        database = schema.database
+        database.execute("BEGIN IMMEDIATE")
+        locked_at = time.monotonic()
+        try:
+            taken, skipped = seen.taken, list(seen.skipped)
+            if schema.version() != seen.version:
+                groups = {row["group"] for row in taken}
+                rows = [row for row in self.rows if row["group"] in groups]
+                counts = schema.count_new_below(rows, seen.newest)
+                taken, moved = self._compare(schema, rows, counts)
+                skipped += moved
+                if moved:
+                    channel.send({"value": {"leave": sorted({row["group"] for row in moved})}})
+                    if channel.receive() != "go":
+                        raise OperationError("what was left alone could not be kept")
+            for row in taken:
+                schema.change(row)
+            database.execute("COMMIT")
+        except sqlite3.IntegrityError as error:
+            database.execute("ROLLBACK")
+            raise OperationError(f"the database refuses it: {error}; nothing was changed") from None
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        return _result(taken, skipped, time.monotonic() - locked_at)
+
+    def _compare(
+        self, schema: _Schema, rows: list[Row], counts: Below
+    ) -> tuple[list[Row], Skipped]:
         """The rows to change, in their order; and those of groups in which one is not as seen."""
         reasons: dict[str, list[tuple[Row, str]]] = {}
-        for row in self.rows:
-            why = schema.difference(row)
+        for row in rows:
+            why = self.alive.get(row["group"]) or schema.difference(row, counts)
             if why is not None:
                 reasons.setdefault(row["group"], []).append((row, why))
         taken: list[Row] = []
         skipped: Skipped = []
-        for row in self.rows:
+        for row in rows:
             found = reasons.get(row["group"])
             changes = row["change"]["kind"] != "keep"
             if found is None:
@@ -110,8 +205,28 @@ class _Repair:
                 continue
             first, first_why = found[0]
             why = own or f"belongs to {first['table']} {first['id']}, which {first_why}"
-            skipped.append({"table": row["table"], "id": row["id"], "why": why})
+            skipped.append(
+                {"table": row["table"], "id": row["id"], "group": row["group"], "why": why}
+            )
         return taken, skipped
+
+
+def _result(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:
+    counts = Counter(row["change"]["kind"] for row in taken)
+    return {
+        "changed": counts["update"] + counts["delete"],
+        "updated": counts["update"],
+        "deleted": counts["delete"],
+        "skipped": skipped,
+        "lockedSeconds": round(locked_seconds, 6),
+    }
+
+
+# (table below, its column) → the value of that column → how many rows have it, where that could be
+# counted; None: it was not.
+Below = Dict[Any, Dict[Any, Any]]
+# A statement holds so many values.
+VALUES_AT_ONCE = 500
 
 
 class _Schema:
@@ -119,14 +234,19 @@ class _Schema:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self.database = database
-        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        self.tables: set[str] = {str(name) for (name,) in names}
+        self.tables: set[str] = set()
         self._columns: dict[str, list[tuple[str, bool]]] = {}
+
+    def load(self) -> None:
+        names = self.database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self.tables = {str(name) for (name,) in names}
+
+    def version(self) -> int:
+        return int(self.database.execute("PRAGMA data_version").fetchone()[0])
 
     def columns(self, table: str) -> list[tuple[str, bool]]:
         """Name, and whether a value can be given to it (not to a generated one)."""
-        if table not in self.tables:
-            raise OperationError(f"there is no table {table!r}; the plan was made from another")
+        self._require(table)
         if table not in self._columns:
             found = self.database.execute(f"PRAGMA table_xinfo({databases.quoted(table)})")
             self._columns[table] = [(str(row[1]), row[6] == 0) for row in found]
@@ -143,9 +263,9 @@ class _Schema:
         where = f"{databases.quoted(table)} WHERE {self.name(table, key)} = ?"
         return self.database.execute(f"SELECT {what} FROM {where}", (ident,)).fetchmany(2)
 
-    def difference(self, row: Row) -> str | None:
+    def difference(self, row: Row, counts: Below) -> str | None:
         """Why the row is not as seen; None when it is."""
-        table, ident = row["table"], row["id"]
+        ident = row["id"]
         columns = list(row["seen"])
         found = self.read(row, columns)
         if not found:
@@ -156,22 +276,78 @@ class _Schema:
             if not _same(now, row["seen"][column]):
                 return f"changed meanwhile: {column} is now {_show(now)}"
         for child in row.get("below", ()):
-            below = databases.quoted(child["table"]) if child["table"] in self.tables else None
-            if below is None:
-                raise OperationError(f"there is no table {child['table']!r}")
-            column = self.name(child["table"], child["column"])
-            counting = f"SELECT count(*) FROM {below} WHERE {column} = ?"
-            count = self.database.execute(counting, (ident,)).fetchone()[0]
-            if count != child["rows"]:
+            count = counts[child["table"], child["column"]].get(ident, 0)
+            if count is not None and count != child["rows"]:
                 return f"changed meanwhile: it has {count} {child['table']}, not {child['rows']}"
         return None
+
+    def newest(self, rows: list[Row]) -> dict[str, int]:
+        found = {}
+        for table, _ in _ties(rows):
+            self._require(table)
+            try:
+                asked = self.database.execute(f"SELECT max(rowid) FROM {databases.quoted(table)}")
+                found[table] = int(asked.fetchone()[0] or 0)
+            except sqlite3.OperationalError:
+                pass  # WITHOUT ROWID
+        return found
+
+    def count_below(self, rows: list[Row]) -> Below:
+        """Once for all rows: without an index each count would read the whole table."""
+        return {tie: self._count(tie, idents) for tie, idents in _ties(rows).items()}
+
+    def count_new_below(self, rows: list[Row], newest: dict[str, int]) -> Below:
+        """The same, under the lock. Where no index makes it cheap, only rows that are new count.
+
+        Those that were there are among the rows that are compared one by one.
+        """
+        found: Below = {}
+        for tie, idents in _ties(rows).items():
+            table, _ = tie
+            if table not in newest or self._has_index(*tie):
+                found[tie] = self._count(tie, idents)
+                continue
+            added = self._count(tie, idents, f" AND rowid > {newest[table]}")
+            expected = _expected(rows, tie)
+            found[tie] = {ident: expected[ident] + added.get(ident, 0) for ident in expected}
+        return found
+
+    def _count(self, tie: tuple[str, str], idents: list[Any], more: str = "") -> dict[Any, Any]:
+        table, column = tie
+        self._require(table)
+        name = self.name(table, column)
+        found: dict[Any, Any] = {}
+        for start in range(0, len(idents), VALUES_AT_ONCE):
+            some = idents[start : start + VALUES_AT_ONCE]
+            marks = ", ".join("?" for _ in some)
+            where = f"{name} IN ({marks}){more}"
+            asked = self.database.execute(
+                f"SELECT {name}, count(*) FROM {databases.quoted(table)} WHERE {where} GROUP BY 1",
+                some,
+            )
+            found.update(dict(asked.fetchall()))
+        return found
+
+    def _has_index(self, table: str, column: str) -> bool:
+        listed = self.database.execute(f"PRAGMA index_list({databases.quoted(table)})").fetchall()
+        for index in listed:
+            info = f"PRAGMA index_info({databases.quoted(str(index[1]))})"
+            first = self.database.execute(info).fetchone()
+            if first is not None and str(first[2]).lower() == column.lower():
+                return True
+        return False
+
+    def _require(self, table: str) -> None:
+        if table not in self.tables:
+            raise OperationError(f"there is no table {table!r}; the plan was made from another")
 
     def keep(self, row: Row) -> Row:
         """What undo needs of it: the whole row as it is."""
         names = [name for name, given in self.columns(row["table"]) if given]
         values = self.read(row, names)[0]
         old = {name: _encode(value) for name, value in zip(names, values)}
-        return {**{name: row[name] for name in ("table", "key", "id", "change")}, "old": old}
+        told = {name: row[name] for name in ("table", "key", "id", "group", "change")}
+        return {**told, **({"reset": True} if row.get("reset") else {}), "old": old}
 
     def change(self, row: Row) -> None:
         table, key, ident, change = row["table"], row["key"], row["id"], row["change"]
@@ -235,6 +411,7 @@ class _Schema:
 def _all_so(path: str, rows: list[Row]) -> bool:
     with databases.opened(path, "mode=ro", databases.READ_BUSY_SECONDS) as database:
         schema = _Schema(database)
+        schema.load()
         return all(_is_so(schema, row) for row in rows)
 
 
@@ -256,6 +433,7 @@ def _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:
         database.execute("BEGIN IMMEDIATE")
         try:
             schema = _Schema(database)
+            schema.load()
             # Parents were changed last, so they come back first.
             for row in reversed(kept):
                 how = schema.restore(row)
@@ -270,17 +448,22 @@ def _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:
     return restored, left
 
 
-def _broken_keys(database: sqlite3.Connection) -> Counter[Tuple[str, str]]:
-    found = database.execute("PRAGMA foreign_key_check")
-    return Counter((str(row[0]), str(row[2])) for row in found)
+def _ties(rows: list[Row]) -> dict[tuple[str, str], list[Any]]:
+    """(table below, its column) → the rows above."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        for child in row.get("below", ()):
+            found.setdefault((child["table"], child["column"]), []).append(row["id"])
+    return found
 
 
-def _refuse_left_behind(before: Counter[Tuple[str, str]], after: Counter[Tuple[str, str]]) -> None:
-    for (table, parent), count in (after - before).items():
-        raise OperationError(
-            f"{count} rows of {table} would be left without their row of {parent}; "
-            "nothing was changed"
-        )
+def _expected(rows: list[Row], tie: tuple[str, str]) -> dict[Any, int]:
+    return {
+        row["id"]: child["rows"]
+        for row in rows
+        for child in row.get("below", ())
+        if (child["table"], child["column"]) == tie
+    }
 
 
 def _same(one: Any, other: Any) -> bool:

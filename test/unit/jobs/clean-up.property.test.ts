@@ -182,44 +182,48 @@ function checkInvariants(nodes: readonly Node[], database: AppDatabase, now: Map
   }
 }
 
-describe.each(['fail', 'reset', 'delete', 'finalise'] as const)('%s', (action) => {
-  test('no row that lives is changed, none that is dead is missed, all adds up', async () => {
-    await fc.assert(
-      fc.asyncProperty(forests, async (seeds) => {
-        const { nodes, database, now } = await clean(seeds, action);
-        using _ = database;
-        for (const node of nodes) {
-          const became = now.get(node) ?? '';
-          const told = `${node.id}: ${node.status} → ${became}`;
-          if (lives(node) && !isEnded(node.status))
-            expect([told, became]).toEqual([told, node.status]);
-          if (isEnded(node.status) && became !== node.status) {
-            // Only with the whole of a tree whose upper row is dead.
-            expect([told, action, became]).toEqual([told, 'delete', 'deleted']);
+describe.each(['fail', 'reset', 'delete', 'finalise'] as const)(
+  '%s',
+  { timeout: isLong ? 1_200_000 : 60_000 },
+  (action) => {
+    test('no row that lives is changed, none that is dead is missed, all adds up', async () => {
+      await fc.assert(
+        fc.asyncProperty(forests, async (seeds) => {
+          const { nodes, database, now } = await clean(seeds, action);
+          using _ = database;
+          for (const node of nodes) {
+            const became = now.get(node) ?? '';
+            const told = `${node.id}: ${node.status} → ${became}`;
+            if (lives(node) && !isEnded(node.status))
+              expect([told, became]).toEqual([told, node.status]);
+            if (isEnded(node.status) && became !== node.status) {
+              // Only with the whole of a tree whose upper row is dead.
+              expect([told, action, became]).toEqual([told, 'delete', 'deleted']);
+            }
+            if (action !== 'finalise' && isDead(node))
+              expect([told, became]).not.toEqual([told, 'processing']);
+            if (became === node.status || isEnded(node.status)) continue;
+            expect([told, isChangeable(node, now)]).toEqual([told, true]);
           }
-          if (action !== 'finalise' && isDead(node))
-            expect([told, became]).not.toEqual([told, 'processing']);
-          if (became === node.status || isEnded(node.status)) continue;
-          expect([told, isChangeable(node, now)]).toEqual([told, true]);
-        }
-        checkInvariants(nodes, database, now);
-      }),
-      runs,
-    );
-  });
+          checkInvariants(nodes, database, now);
+        }),
+        runs,
+      );
+    });
 
-  test('a second clean-up at once finds nothing more', async () => {
-    await fc.assert(
-      fc.asyncProperty(forests, async (seeds) => {
-        const { database } = await clean(seeds, action);
-        using _ = database;
-        const again = await planFor(database, { action, evidence: 'broker' }, { tasks });
-        expect(again.repairs.flatMap(({ rows }) => rows)).toEqual([]);
-      }),
-      { numRuns: runs.numRuns / 2 },
-    );
-  });
-});
+    test('a second clean-up at once finds nothing more', async () => {
+      await fc.assert(
+        fc.asyncProperty(forests, async (seeds) => {
+          const { database } = await clean(seeds, action);
+          using _ = database;
+          const again = await planFor(database, { action, evidence: 'broker' }, { tasks });
+          expect(again.repairs.flatMap(({ rows }) => rows)).toEqual([]);
+        }),
+        { numRuns: runs.numRuns / 2 },
+      );
+    });
+  },
+);
 
 /** Dead itself, unfinished below what is dead, its mirror, or a parent that waits for nothing. */
 function isChangeable(node: Node, now: Map<Node, string>): boolean {

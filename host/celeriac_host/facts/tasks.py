@@ -1,0 +1,36 @@
+"""Which tasks are still to come, and which a worker holds; asked by a process of the app's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host import messages, units
+from celeriac_host.system import System
+
+PROPERTIES = ("LoadState", "ActiveState", "MainPID", "ControlGroup")
+RESTING = ("inactive", "failed")
+RUNNING = ("active", "reloading")
+
+
+def look(args: dict[str, Any], host: System) -> dict[str, Any]:
+    """TasksFact: `told`, or `unknown` with the reason. Never a guess."""
+    unit = args["unit"]
+    before = units.show(host, unit, PROPERTIES)
+    state, main = before["ActiveState"], units.number(before["MainPID"])
+    left = units.cgroup_processes(before["ControlGroup"])
+    stopped = state in RESTING and not left
+    if not stopped and (state not in RUNNING or not main):
+        what = f"{unit} is {state}, with {len(left)} processes: what they hold can't be told"
+        return _unknown(what)
+    said = messages.ask(args, host, "trace", ids=args["ids"], mainPid=main)
+    if "problem" in said:
+        return _unknown(f"{unit} {'is stopped' if stopped else 'runs'}, and {said['problem']}")
+    after = units.show(host, unit, PROPERTIES)
+    if (after["ActiveState"] in RESTING, units.number(after["MainPID"])) != (stopped, main):
+        return _unknown(f"{unit} was started or stopped while it was asked")
+    worker = "stopped" if stopped else "answers"
+    return {"kind": "told", "worker": worker, "owed": said["owed"], "held": said["held"]}
+
+
+def _unknown(problem: str) -> dict[str, Any]:
+    return {"kind": "unknown", "problem": problem}
