@@ -257,7 +257,7 @@ def copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:
     about = find(path)
     # What is in -wal comes on top, and what was deleted may come off: the child looks again.
     companions = sum(_size(each) for each in _files_of(path))
-    folder = tempfile.mkdtemp(prefix="celeriac-", dir=_roomy_folder(companions))
+    folder = tempfile.mkdtemp(prefix="celeriac-", dir=roomy_folder(companions))
     try:
         if os.geteuid() == 0:
             os.chown(folder, about.st_uid, about.st_gid)
@@ -326,7 +326,7 @@ def open_copy(target: str) -> int:
     return handle
 
 
-def _roomy_folder(needed: int) -> str:
+def roomy_folder(needed: int) -> str:
     for folder in COPY_FOLDERS:
         if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:
             return folder

@@ -72,6 +72,10 @@ class Broker:
 
     def queued(self) -> Iterator[bytes]:
         """Every message that waits in a queue of this broker."""
+        return (raw for _, raw in self.waiting())
+
+    def waiting(self) -> Iterator[Tuple[str, bytes]]:
+        """The same, each with the key of its list."""
         count = 0
         for name in sorted(self.queues()):
             for step in self.channel.priority_steps:
@@ -83,7 +87,7 @@ class Broker:
                         count += 1
                         if count > QUEUED_LIMIT:
                             raise Problem("more than %d messages wait in it" % QUEUED_LIMIT)
-                        yield raw
+                        yield key, raw
 
     def queues(self) -> Set[str]:
         found = {str(name) for name in self.app.amqp.queues}
@@ -277,7 +281,20 @@ def named_in(raw: bytes, wanted: Set[str]) -> Set[str]:
         return {ident for ident in wanted if ident.encode("utf-8") in raw}
 
 
+def withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes the messages of these tasks out of their queues; none that a worker has."""
+    wanted = set(request["ids"])
+    withdrawn: Set[str] = set()
+    for key, raw in list(broker.waiting()):
+        named = named_in(raw, wanted)
+        if named and broker.raw.lrem(key, 1, raw):
+            withdrawn |= named
+    return {"withdrawn": sorted(withdrawn)}
+
+
 # --- ------------------------------------------------------------------------------------------
+
+KINDS = {"trace": trace, "look": look, "restore": look, "withdraw": withdraw}
 
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
@@ -287,7 +304,7 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
         app = load_app(request["app"])
         line.tell("stage", "looking into the broker")
         broker = Broker(app)
-        return trace(broker, request) if request["kind"] == "trace" else look(broker, request)
+        return KINDS[request["kind"]](broker, request)
     except Problem as problem:
         return {"problem": str(problem) if app is None else masked(app, str(problem))}
     except Exception as error:

@@ -37,7 +37,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         target = _free_name(folder, path)
         journal.keep("backup", target)
         _write(copy, target)
-    removed = _prune(folder, path, args["keep"], target)
+    removed = prune(host, path, args["keep"], spare=(target,))
     more = f"; {removed} older removed" if removed else ""
     return f"{path} copied to {target}{more}", {"path": target, "sizeBytes": size}
 
@@ -83,11 +83,18 @@ def _write(copy: str, target: str) -> None:
     files.sync_folder(os.path.dirname(target))
 
 
-def _prune(folder: str, path: str, keep: int, newest: str) -> int:
+def listed(host: System, path: str) -> list[str]:
+    """Backups of this database, oldest first."""
+    folder = os.path.join(host.state, "backups")
     pattern = re.compile(re.escape(_stem(path)) + r"-\d{8}T\d{6}Z(-\d+)?\.db")
     ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]
-    ours.sort(key=lambda name: os.lstat(name).st_mtime_ns)
-    old = [name for name in ours if name != newest][: max(len(ours) - max(keep, 1), 0)]
+    return sorted(ours, key=lambda each: (os.lstat(each).st_mtime_ns, each))
+
+
+def prune(host: System, path: str, keep: int, spare: tuple[str, ...]) -> int:
+    """Removes the oldest until `keep` are left; how many."""
+    ours = listed(host, path)
+    old = [name for name in ours if name not in spare][: max(len(ours) - max(keep, 1), 0)]
     for name in old:
         os.unlink(name)
     return len(old)

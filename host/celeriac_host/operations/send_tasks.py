@@ -1,0 +1,126 @@
+"""Calls tasks of rows that were made pending again, each once, through the app's own Celery.
+
+Touches: the queues of the app's broker; a row that does not name the task is not called for.
+Undo: messages that still wait are taken out again; what a worker has taken is done by it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host import app_process, databases, messages, units
+from celeriac_host.databases import quoted
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import StepJournal
+from celeriac_host.system import System
+
+TIMEOUT_SECONDS = 300.0
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
+    calls = args["calls"]
+    found = _rows(args, host)
+    left = [
+        {"id": call["id"], "why": f"{call['row']['table']} {call['row']['id']} does not name it"}
+        for call in calls
+        if call["id"] not in found
+    ]
+    already = _sent_before(args, host, journal, found)
+    open_calls = [call for call in calls if call["id"] in found and call["id"] not in already]
+    # How the rows were: who carries this on tells by them what was begun, and what was not.
+    if journal.get("rows") is None:
+        journal.keep("rows", found)
+    sent = _send(args, open_calls, host, journal) if open_calls else []
+    count = len(sent) + len(already)
+    more = f", {len(left)} not: their rows were left alone" if left else ""
+    return f"{_tasks(count)} sent{more}", {"sent": count, "left": left}
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    ids = [call["id"] for call in args["calls"] if journal.get("sending:" + call["id"])]
+    if not ids:
+        return None
+    said = messages.ask(args, host, "withdraw", ids=ids)
+    if "problem" in said:
+        raise OperationError(f"{_tasks(len(ids))} may be in the broker: {said['problem']}")
+    taken = len(ids) - len(said["withdrawn"])
+    rest = f"; {taken} were taken by a worker, or never sent" if taken else ""
+    return f"{_tasks(len(said['withdrawn']))} taken out of the broker{rest}"
+
+
+def _send(
+    args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal
+) -> list[str]:
+    report: dict[str, Any] = {}
+    stage = "starting its interpreter"
+
+    def take(message: dict[str, Any]) -> bool | None:
+        nonlocal stage
+        stage = message.get("stage", stage)
+        report.update(message.get("report") or {})
+        if "send" in message:
+            journal.keep("sending:" + message["send"], True)
+            return True
+        if "sent" in message:
+            journal.keep("sent:" + message["sent"], True)
+        return None
+
+    request = {
+        **{name: args[name] for name in ("unit", "interpreter", "app", "pythonPath")},
+        "calls": calls,
+    }
+    ended = app_process.run(host, "send_program", request, take, timeout=TIMEOUT_SECONDS)
+    if "problem" in report:
+        raise OperationError(f"tasks can't be sent: {report['problem']}")
+    if "sent" not in report:
+        lines = ended.lines()
+        why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
+        raise OperationError(f"the program that sends tasks ended while {stage}: {why}")
+    sent: list[str] = report["sent"]
+    return sent
+
+
+def _sent_before(
+    args: dict[str, Any], host: System, journal: StepJournal, found: dict[str, Any]
+) -> set[str]:
+    """Those of an earlier try: told of, still somewhere, or begun by a worker."""
+    ids = [call["id"] for call in args["calls"]]
+    sure = {each for each in ids if journal.get("sent:" + each)}
+    doubtful = [each for each in ids if journal.get("sending:" + each) and each not in sure]
+    if not doubtful:
+        return sure
+    said = messages.ask(args, host, "trace", ids=doubtful)
+    if "problem" in said:
+        raise OperationError(f"whether tasks were sent can't be told: {said['problem']}")
+    rows = journal.get("rows", {})
+    moved = {each for each in doubtful if found.get(each) != rows.get(each)}
+    return sure | moved | set(said["owed"]) | set(said["held"])
+
+
+def _rows(args: dict[str, Any], host: System) -> dict[str, Any]:
+    """Id of a task → its row as text; only of rows that name it."""
+    path, calls = args["database"], args["calls"]
+    found: dict[str, Any] = databases.ask(path, host, lambda: _read(path, calls))
+    return found
+
+
+def _read(path: str, calls: list[dict[str, Any]]) -> dict[str, str]:
+    found = {}
+    with databases.opened(path, "mode=ro", databases.READ_BUSY_SECONDS) as database:
+        for call in calls:
+            row = call["row"]
+            where = f"{quoted(row['key'])} = ? AND {quoted(row['column'])} = ?"
+            rows = database.execute(
+                f"SELECT * FROM {quoted(row['table'])} WHERE {where}", (row["id"], call["id"])
+            ).fetchall()
+            if len(rows) == 1:
+                found[call["id"]] = repr(rows[0])
+    return found
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task{'' if count == 1 else 's'}"

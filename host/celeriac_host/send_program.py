@@ -1,0 +1,47 @@
+"""Calls tasks by their names, each under a given id, through the app's own Celery.
+
+It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). The agent
+is asked before each call, and told after it. Python 3.6 and later, Celery 4.4 and later.
+"""
+
+from typing import Any, Dict, List
+
+from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
+
+
+def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    app.loader.import_default_modules()
+    if app.conf.get("task_always_eager"):
+        raise Problem("task_always_eager is on: the tasks would run here, not in the worker")
+    calls = request["calls"]
+    unknown = sorted({call["task"] for call in calls if call["task"] not in app.tasks})
+    if unknown:
+        raise Problem("the app knows no task %s" % ", ".join(unknown))
+    connection = connect(app)
+    sent: List[str] = []
+    for call in calls:
+        if not line.ask("send", call["id"]):
+            continue
+        more = {"queue": call["queue"]} if call["queue"] else {}
+        task = app.tasks[call["task"]]
+        task.apply_async(args=call["args"], task_id=call["id"], connection=connection, **more)
+        sent.append(call["id"])
+        line.tell("sent", call["id"])
+    return {"sent": sent}
+
+
+def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    app = None
+    try:
+        line.tell("stage", "importing the app " + request["app"])
+        app = load_app(request["app"])
+        line.tell("stage", "sending tasks")
+        return send(app, request, line)
+    except Problem as problem:
+        return {"problem": str(problem) if app is None else masked(app, str(problem))}
+    except Exception as error:
+        return {"problem": line_of(error) if app is None else masked(app, line_of(error))}
+
+
+if __name__ == "__main__":
+    serve(carry_out)
