@@ -47,6 +47,10 @@ class NoAnswer(OperationError):
     """The child is gone without a last word: whether it had ended its work is not known."""
 
 
+class TooLarge(OperationError):
+    """A database is larger than its copy may be."""
+
+
 class Locked(Exception):
     """Somebody else holds the database; raised in the child, explained by the parent."""
 
@@ -139,6 +143,8 @@ class Conversation:
             raise NoAnswer(f"the work on {self.path} ended without an answer")
         if "locked" in said:
             raise OperationError(_explain_lock(self.path, said["locked"]))
+        if "tooLarge" in said:
+            raise TooLarge(f"{self.path}: {said['tooLarge']}")
         if "error" in said:
             raise OperationError(f"{self.path}: {said['error']}", evidence=said["evidence"])
         return said["value"]
@@ -165,6 +171,8 @@ def _be_child(path: str, owner: Owner, work: Callable[[Channel], Any], end: sock
         channel.send({"value": work(channel)})
     except Locked as error:
         channel.send({"locked": str(error)})
+    except TooLarge as error:
+        channel.send({"tooLarge": error.message})
     except OperationError as error:
         channel.send({"error": error.message, "evidence": list(error.evidence)})
     except sqlite3.Error as error:
@@ -270,21 +278,21 @@ def copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:
 
 def _copy(path: str, target: str, limit_bytes: int | None) -> None:
     """A WAL database that nobody has open is read without making -wal and -shm beside it."""
-    before = _resting(path)
+    before = resting(path)
     if before is not None:
         try:
             _copy_by("immutable=1", path, target, limit_bytes)
         except sqlite3.Error:
             # Damaged; or somebody wrote just then, and a copy under its locks will be sound.
-            if _resting(path) == before:
+            if resting(path) == before:
                 raise
-        if _resting(path) == before:
+        if resting(path) == before:
             return
         os.unlink(target)
     _copy_by("mode=ro", path, target, limit_bytes)
 
 
-def _resting(path: str) -> tuple[int, int] | None:
+def resting(path: str) -> tuple[int, int] | None:
     """Size and time of a WAL database all of which is in its one file; None: it is not so."""
     with open(path, "rb") as file:
         in_wal_mode = file.read(20)[18:] == b"\2\2"
@@ -306,7 +314,7 @@ def _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         size = size_of(database)
         if limit_bytes is not None and size > limit_bytes:
-            raise OperationError(
+            raise TooLarge(
                 f"it is {size} bytes large; a copy may have {limit_bytes} bytes (snapshot-limit)"
             )
         copy = sqlite3.connect(target, isolation_level=None)

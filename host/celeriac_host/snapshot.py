@@ -1,4 +1,4 @@
-"""A consistent copy of a database, sent to the runner piece by piece."""
+"""A consistent copy of a database, or of what matters in it, sent to the runner piece by piece."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 import os
 import time
 import zlib
-from typing import Any, Callable
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator
 
-from celeriac_host import databases
+from celeriac_host import databases, extract
 from celeriac_host.errors import Fault, OperationError
 from celeriac_host.system import System
 
@@ -22,8 +23,7 @@ def snapshot(
     """Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone."""
     path = args["database"]
     try:
-        with databases.copied(path, host, args["limitBytes"]) as copy:
-            taken_at = time.time()
+        with _copied(args, host) as (copy, holds, taken_at):
             size, digest = _send(copy, host, emit_chunk)
     except OperationError as error:
         raise Fault(
@@ -33,11 +33,30 @@ def snapshot(
         ) from None
     return {
         "database": path,
-        "holds": "everything",
+        "holds": holds,
         "sizeBytes": size,
         "sha256": digest,
         "takenAt": taken_at,
     }
+
+
+@contextmanager
+def _copied(args: dict[str, Any], host: System) -> Iterator[tuple[str, str, float]]:
+    """Path of the copy, what it holds, and when it was so."""
+    path, limit = args["database"], args["limitBytes"]
+    wanted = args.get("extract")
+    begun = time.time()
+    if wanted is None or databases.find(path).st_size <= limit:
+        try:
+            with databases.copied(path, host, limit) as copy:
+                yield copy, "everything", time.time()
+                return
+        except databases.TooLarge:
+            # What -wal holds comes on top.
+            if wanted is None:
+                raise
+    with extract.extracted(path, host, wanted, limit) as copy:
+        yield copy, "rows", begun
 
 
 def _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:

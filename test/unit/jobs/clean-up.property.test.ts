@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import type { CleanUpAction } from '../../../src/config/cleanup-desired.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
 import { isLong } from '../../lib/long.ts';
-import { AppDatabase, applyPlan, byPython, bySqlite, minute, planFor } from './app-database.ts';
+import { type AppDatabase, applyPlan, planFor } from './app-database.ts';
+import { below, forests, grow, type Node, type Seed, store } from './random-forest.ts';
 
 /**
  * Random jobs, batches, links and variations of the reference app, with random tasks of which some
@@ -11,103 +12,6 @@ import { AppDatabase, applyPlan, byPython, bySqlite, minute, planFor } from './a
  */
 
 const threshold = 30;
-
-interface Node {
-  readonly table: string;
-  readonly id: string;
-  readonly status: string;
-  /** Minutes since its last sign of life. */
-  readonly age: number;
-  readonly task: string | null;
-  readonly parent: Node | null;
-  readonly children: Node[];
-}
-
-const tables = ['jobs', 'batches', 'batch_links', 'batch_variations'] as const;
-const parentColumn = {
-  batches: 'job_id',
-  batch_links: 'batch_id',
-  batch_variations: 'batch_link_id',
-};
-
-interface Seed {
-  readonly status: string;
-  readonly age: number;
-  readonly task: 'none' | 'lost' | 'held' | 'owed';
-  readonly below: readonly Seed[];
-}
-
-const statusOf = fc.oneof(
-  { weight: 5, arbitrary: fc.constant('processing') },
-  { weight: 5, arbitrary: fc.constantFrom('pending', 'completed', 'failed', 'cancelled') },
-);
-
-/** A batch mostly mirrors its job; sometimes it lags behind. */
-function seedOf(depth: number): fc.Arbitrary<Seed> {
-  return fc.record({
-    status: statusOf,
-    age: fc.integer({ min: 1, max: 120 }),
-    task: fc.constantFrom('none', 'lost', 'lost', 'held', 'owed'),
-    below:
-      depth === 0
-        ? fc.constant([])
-        : fc.array(seedOf(depth - 1), { maxLength: depth === 3 ? 2 : 3, size: 'max' }),
-  });
-}
-
-const forests = fc.array(seedOf(3), { minLength: 1, maxLength: 3 });
-
-function grow(seeds: readonly Seed[]): Node[] {
-  const all: Node[] = [];
-  const plant = (seed: Seed, depth: number, parent: Node | null, path: string): void => {
-    const table = tables[depth] ?? '';
-    const mirrors = depth === 1 && parent?.children.length === 0;
-    const node: Node = {
-      table,
-      id: `${table}-${path}`,
-      status: mirrors ? (parent?.status ?? '') : seed.status,
-      age: seed.age,
-      // A batch has no column for it.
-      task: seed.task === 'none' || depth === 1 ? null : `${seed.task}-${table}-${path}`,
-      parent,
-      children: [],
-    };
-    parent?.children.push(node);
-    all.push(node);
-    seed.below.forEach((below, index) => {
-      plant(below, depth + 1, node, `${path}.${index}`);
-    });
-  };
-  seeds.forEach((seed, index) => {
-    plant(seed, 0, null, String(index));
-  });
-  return all;
-}
-
-function store(nodes: readonly Node[]): AppDatabase {
-  const database = new AppDatabase();
-  for (const node of nodes) {
-    const { table, id, status, age, task, parent } = node;
-    const column = parentColumn[table as keyof typeof parentColumn];
-    const links = below(node).filter((each) => each.table === 'batch_links');
-    database.add(table, {
-      id,
-      status,
-      created_at: bySqlite(121 * minute),
-      started_at: byPython(age * minute),
-      ...(column === undefined ? {} : { [column]: parent?.id ?? null }),
-      ...(table === 'batches' ? {} : { celery_task_id: task }),
-      ...(table === 'jobs' || table === 'batches' ? { total_links: links.length } : {}),
-      ...(table === 'jobs'
-        ? {
-            completed_links: links.filter((link) => link.status === 'completed').length,
-            failed_links: links.filter((link) => link.status === 'failed').length,
-          }
-        : {}),
-    });
-  }
-  return database;
-}
 
 const tasks = (ids: readonly string[]): TasksFact => ({
   kind: 'told',
@@ -117,8 +21,6 @@ const tasks = (ids: readonly string[]): TasksFact => ({
 });
 
 // --- the rules, plainly -------------------------------------------------------------------------
-
-const below = (node: Node): Node[] => node.children.flatMap((child) => [child, ...below(child)]);
 
 const isEnded = (status: string): boolean => ['completed', 'failed', 'cancelled'].includes(status);
 

@@ -7,27 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import type { RowChange } from '../../../src/model/operation.ts';
 import { AppDatabase, bySqlite, day, minute, planFor } from './app-database.ts';
-
-const driver = join(import.meta.dirname, 'drive_host.py');
-
-interface Said {
-  readonly value?: unknown;
-  readonly error?: string;
-  readonly content?: string;
-  readonly pieces?: readonly number[];
-}
-
-/** Runs a function of the host's program here, with a state folder beside the database. */
-function drive(database: AppDatabase, module: string, call: string, args: object): Said {
-  const state = join(database.folder, 'state');
-  const result = spawnSync('python3', ['-I', driver], {
-    input: JSON.stringify({ module, call, args, state }),
-    encoding: 'utf8',
-    maxBuffer: 1024 ** 3,
-  });
-  if (result.status !== 0) throw new Error(result.stderr);
-  return JSON.parse(result.stdout) as Said;
-}
+import { drive, type Said } from './drive-host.ts';
 
 const repair = (database: AppDatabase, call: string, rows: readonly RowChange[], busy = 5) =>
   drive(database, 'operations.repair_jobs', call, {

@@ -1,0 +1,171 @@
+"""The rows of a database that may want repair, with their families, as a database of their own.
+
+For one that is too large to be copied whole. A row is judged by all that is above and below it, so
+all of that comes along: what is decided on the part is what would be decided on the whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator
+
+from celeriac_host import databases
+from celeriac_host.databases import quoted
+from celeriac_host.errors import OperationError
+from celeriac_host.system import System
+
+# A table of the plan's mapping: src/jobs/mapping.ts.
+Table = Dict[str, Any]
+BATCH = 1000
+
+
+@contextmanager
+def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
+    """Path of the small database; gone after the block. Raises OperationError."""
+    about = databases.find(path)
+    folder = tempfile.mkdtemp(prefix="celeriac-", dir=databases.roomy_folder(0))
+    try:
+        if os.geteuid() == 0:
+            os.chown(folder, about.st_uid, about.st_gid)
+        target = os.path.join(folder, "copy.db")
+        databases.ask(path, host, lambda: _extract(path, target, extract, limit_bytes))
+        yield target
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _extract(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+    """In the child. One read transaction: no row is from another moment than its parent."""
+    mode = "immutable=1" if databases.resting(path) else "mode=ro"
+    with databases.opened(path, mode, databases.READ_BUSY_SECONDS) as database:
+        copy = sqlite3.connect(target, isolation_level=None)
+        try:
+            copy.execute("PRAGMA synchronous = OFF")
+            copy.execute("PRAGMA journal_mode = OFF")
+            database.execute("BEGIN")
+            counts = _Families(database, extract).gather()
+            for at, table in enumerate(extract["mapping"]):
+                _copy(database, copy, table["table"], table["id"], f"temp.k{at}", limit_bytes)
+        except _TooLarge:
+            rows = ", ".join(f"{count} {table}" for table, count in counts.items() if count)
+            raise OperationError(
+                f"the rows that may want repair are more than {limit_bytes} bytes "
+                f"(snapshot-limit): {rows}, with all above and below them"
+            ) from None
+        finally:
+            copy.close()
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Families:
+    """Tables of ids: first of the suspects, then of all that is above them, then of all below."""
+
+    def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:
+        self.database = database
+        self.mapping: list[Table] = extract["mapping"]
+        self.suspects: dict[str, list[str]] = extract["suspects"]
+        self.orphans: bool = extract["orphans"]
+        self.ids: list[str] = extract["ids"]
+        self.at = {table["table"]: index for index, table in enumerate(self.mapping)}
+
+    def gather(self) -> dict[str, int]:
+        """Table → how many suspects. The rows wanted are in temp.k0, temp.k1… by then."""
+        for index in range(len(self.mapping)):
+            self.database.execute(f"CREATE TEMP TABLE k{index} (id UNIQUE)")
+        for table in self.mapping:
+            self._suspect(table)
+        counts = {
+            table["table"]: self.database.execute(f"SELECT count(*) FROM temp.k{at}").fetchone()[0]
+            for at, table in enumerate(self.mapping)
+        }
+        for table in reversed(self.mapping):
+            self._add_parents(table)
+        for table in self.mapping:
+            self._add_children(table)
+        return counts
+
+    def _suspect(self, table: Table) -> None:
+        status = quoted(table["status"])
+        if not self.ids:
+            words = self.suspects.get(table["table"], [])
+            # A status may be kept as a number.
+            values = [*words, *(int(word) for word in words if word.isdigit())]
+            marks = ", ".join("?" for _ in values)
+            self._add(table, f"{status} IN ({marks})", values)
+            if self.orphans and table["parent"] is not None:
+                parent = self.mapping[self.at[table["parent"]["table"]]]
+                column = quoted(table["parent"]["column"])
+                there = f"SELECT {quoted(parent['id'])} FROM {quoted(parent['table'])}"
+                known = f"{there} WHERE {quoted(parent['id'])} IS NOT NULL"
+                self._add(table, f"{column} IS NOT NULL AND {column} NOT IN ({known})", [])
+        for ident in self.ids:
+            self._name(table, ident)
+
+    def _name(self, table: Table, ident: str) -> None:
+        name, colon, rest = ident.partition(":")
+        if colon and name in self.at:
+            if name != table["table"]:
+                return
+            ident = rest
+        column = quoted(table["id"])
+        self._add(table, f"{column} = ?", [ident])
+        if ident.isdigit():
+            self._add(table, f"{column} = ?", [int(ident)])
+        # By an index, where LIKE would read the whole table.
+        self._add(table, f"{column} >= ? AND {column} < ?", [ident, ident + "\U0010ffff"])
+
+    def _add(self, table: Table, where: str, values: list[Any]) -> None:
+        self.database.execute(
+            f"INSERT OR IGNORE INTO temp.k{self.at[table['table']]}"
+            f" SELECT {quoted(table['id'])} FROM {quoted(table['table'])}"
+            f" WHERE {quoted(table['id'])} IS NOT NULL AND {where}",
+            values,
+        )
+
+    def _add_parents(self, table: Table) -> None:
+        if table["parent"] is None:
+            return
+        parent = self.mapping[self.at[table["parent"]["table"]]]
+        column, own = quoted(table["parent"]["column"]), quoted(table["table"])
+        named = f"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d"
+        self._add(parent, f"{quoted(parent['id'])} IN ({named % self.at[table['table']]})", [])
+
+    def _add_children(self, table: Table) -> None:
+        if table["parent"] is None:
+            return
+        above = self.at[table["parent"]["table"]]
+        self._add(table, f"{quoted(table['parent']['column'])} IN temp.k{above}", [])
+
+
+def _copy(
+    database: sqlite3.Connection,
+    copy: sqlite3.Connection,
+    table: str,
+    key: str,
+    keys: str,
+    limit_bytes: int,
+) -> None:
+    """The columns as they are declared; what ties them to tables that are not here is left out."""
+    columns = database.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    declared = ", ".join(
+        f"{quoted(name)} {kind}{' NOT NULL' if required else ''}"
+        for _, name, kind, required, _, _, hidden in columns
+        if hidden != 1
+    )
+    names = ", ".join(quoted(row[1]) for row in columns if row[6] != 1)
+    marks = ", ".join("?" for row in columns if row[6] != 1)
+    copy.execute(f"CREATE TABLE {quoted(table)} ({declared})")
+    copy.execute("BEGIN")
+    found = database.execute(f"SELECT {names} FROM {quoted(table)} WHERE {quoted(key)} IN {keys}")
+    for rows in iter(lambda: found.fetchmany(BATCH), []):
+        copy.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", rows)
+        if databases.size_of(copy) > limit_bytes:
+            raise _TooLarge
+    copy.execute("COMMIT")

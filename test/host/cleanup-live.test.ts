@@ -1,0 +1,188 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startMachine } from '../../sandbox/machine.ts';
+import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
+import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
+import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
+import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
+import { HostError } from '../../src/model/errors.ts';
+import { seconds } from '../../src/model/units.ts';
+import { Hand } from './hand.ts';
+import {
+  DATABASE,
+  leaveUnacked,
+  makeJob,
+  readJob,
+  sendJobs,
+  show,
+  UNIT,
+  waitUntil,
+} from './lib/worker.ts';
+
+/** Dead or alive, by a worker that runs, with its real broker. */
+
+let hand: Hand;
+
+beforeAll(async () => {
+  hand = await Hand.open(await startMachine({ name: 'cleanup-live', state: 'healthy' }));
+});
+afterAll(async () => {
+  await hand?.stop();
+});
+
+const long = '2026-01-16T14:21:09.418273';
+
+const sql = (statement: string): Promise<string> =>
+  hand.shell(`sqlite3 -cmd '.timeout 10000' ${DATABASE} "${statement}"`);
+
+/** A row that claims to be worked on, and its task. */
+async function addRow(startedAt = long, task: string | null = randomUUID()): Promise<string> {
+  const id = task ?? randomUUID();
+  const value = task === null ? 'NULL' : `'${task}'`;
+  await sql(
+    `INSERT INTO jobs (id, status, celery_task_id, created_at, started_at) VALUES ('${id}', 'processing', ${value}, '${startedAt}', '${startedAt}')`,
+  );
+  return id;
+}
+
+const plan = (wishes: Partial<CleanUpDesired> = {}): Promise<CleanUp> =>
+  planCleanUp(
+    { agent: hand.agent, openStore: openSqliteStore, newTaskId: randomUUID },
+    {
+      ...cleanUpDefaults,
+      stores: [
+        {
+          database: DATABASE,
+          where: 'input stores, line 1',
+          tables: { jobs: { resend: { task: 'tasks.process_job', args: ['id'], queue: null } } },
+        },
+      ],
+      ...wishes,
+    },
+  );
+
+const found = ({ repairs }: CleanUp): readonly string[] =>
+  repairs.flatMap(({ rows }) => rows.map(({ id, becomes }) => `${id} ${becomes}`)).toSorted();
+
+const statusOf = async (id: string): Promise<unknown> => (await readJob(hand.machine, id))?.status;
+
+const apply = async ({ plan }: CleanUp) => {
+  const outcome = await hand.commit(plan.operations);
+  return { outcome, skipped: reportSkipped(outcome).map(({ message }) => message) };
+};
+
+describe('a worker that runs', () => {
+  test('what it holds and what waits for it lives, whatever its age; what is lost is dead', async () => {
+    const [running, waits] = [makeJob(60), makeJob(0)] as const;
+    await sendJobs(hand.machine, [running]);
+    await waitUntil('it is begun', async () => (await statusOf(running.id)) === 'processing');
+    await sendJobs(hand.machine, [waits]);
+    await sql(`UPDATE jobs SET created_at = '${long}', started_at = '${long}'`);
+    await addRow(long, waits.id);
+    const lost = await addRow();
+    const cleanUp = await plan();
+    expect(found(cleanUp)).toEqual([`${lost} failed`]);
+    const told = cleanUp.plan.findings.map(({ message }) => message).join('\n');
+    expect(told).toContain(`a worker holds task ${running.id.slice(0, 8)}`);
+    expect(told).toContain(waits.id.slice(0, 8));
+    expect(cleanUp.pauseSeconds).toBe(60);
+    await apply(cleanUp);
+    expect((await readJob(hand.machine, lost))?.error_message).toMatch(
+      /^stuck in processing for .*; task [0-9a-f]{8} is in no worker and no queue; marked failed by celeriac$/,
+    );
+    expect(await statusOf(running.id)).toBe('processing');
+    await waitUntil('both are done', async () => (await statusOf(waits.id)) === 'completed', 300);
+    expect(await statusOf(running.id)).toBe('completed');
+  });
+
+  test('a second look, just before the change: what is owed by then is left alone', async () => {
+    const [lives, lost] = [makeJob(0), await addRow()] as const;
+    await addRow(long, lives.id);
+    const cleanUp = await plan();
+    expect(found(cleanUp)).toEqual([`${lives.id} failed`, `${lost} failed`].toSorted());
+    await leaveUnacked(hand.machine, lives);
+    const { outcome, skipped } = await apply(cleanUp);
+    expect(outcome.steps.at(-1)?.result).toMatchObject({ changed: 1 });
+    expect(skipped).toEqual([
+      `1 row left alone: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
+    ]);
+    expect(await statusOf(lives.id)).toBe('processing');
+    await hand.shell(`redis-cli del unacked unacked_index`);
+    await sql(`DELETE FROM jobs WHERE id = '${lives.id}'`);
+  });
+
+  test('it does not answer: nothing is called dead', async () => {
+    const lost = await addRow();
+    const { MainPID: main } = await show(hand.machine, 'MainPID');
+    await hand.shell(`kill -STOP ${main}`);
+    const error = await plan().catch((thrown: unknown) => thrown);
+    await hand.shell(`kill -CONT ${main}`);
+    expect(error).toBeInstanceOf(HostError);
+    expect((error as HostError).message).toBe(
+      `No job is called dead, and nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: what it holds can't be told.`,
+    );
+    expect(await statusOf(lost)).toBe('processing');
+    await waitUntil('it answers again', async () => found(await plan()).length === 1);
+  });
+
+  test('reset sends the task again under a new id, once, and the worker does it', async () => {
+    const [lost] = found(await plan()).map((line) => line.split(' ')[0] ?? '');
+    const cleanUp = await plan({ action: 'reset' });
+    const { outcome } = await apply(cleanUp);
+    expect(outcome.steps.map(({ op, message }) => [op, message])).toMatchObject([
+      ['backup-database', expect.anything()],
+      ['repair-jobs', expect.stringContaining('1 updated')],
+      ['send-tasks', '1 task sent'],
+    ]);
+    await waitUntil('it is done', async () => (await statusOf(lost ?? '')) === 'completed');
+    const row = await readJob(hand.machine, lost ?? '');
+    expect(row?.celery_task_id).not.toBe(lost);
+    const { resets } = await hand.agent.look({ resets: { database: DATABASE } });
+    expect(resets).toEqual({ [`jobs:${lost}`]: 1 });
+  });
+});
+
+describe('a worker that is stopped', () => {
+  test('what it had is dead at once; a task that waits when the reset is undone is taken back', async () => {
+    await hand.shell(`systemctl stop ${UNIT}`);
+    const now = await hand.shell("date -u +'%Y-%m-%dT%H:%M:%S.000001'");
+    const [lost, other] = [await addRow(now), await addRow(now, null)] as const;
+    const cleanUp = await plan({ action: 'reset' });
+    expect(found(cleanUp)).toEqual([`${lost} pending`]);
+    expect(cleanUp.pauseSeconds).toBe(0);
+    expect(cleanUp.repairs[0]?.rows[0]?.why).toContain(`${UNIT} is stopped, task`);
+    const before = await readJob(hand.machine, lost);
+    const { outcome } = await apply(cleanUp);
+    expect(await hand.shell('redis-cli llen celery')).toBe('1');
+    await hand.undo(outcome.transaction);
+    expect(await hand.shell('redis-cli llen celery')).toBe('0');
+    expect(await readJob(hand.machine, lost)).toEqual(before);
+    const { resets } = await hand.agent.look({ resets: { database: DATABASE } });
+    expect(resets[`jobs:${lost}`]).toBeUndefined();
+    await apply(await plan({ action: 'fail' }));
+    expect([await statusOf(lost), await statusOf(other)]).toEqual(['failed', 'processing']);
+  });
+
+  test('a backup is put back while the app has the database open, and taken away again', async () => {
+    const before = await sql('SELECT count(*) FROM jobs');
+    await hand.shell(`setsid nohup python3 -c 'import sqlite3,time
+d = sqlite3.connect("${DATABASE}"); d.execute("SELECT count(*) FROM jobs").fetchall(); time.sleep(300)' >/dev/null 2>&1 </dev/null & echo $! >/run/reader.pid`);
+    await hand.commit([{ op: 'backup-database', database: DATABASE, keep: 9 }]);
+    await addRow();
+    const restore = {
+      op: 'restore-database',
+      database: DATABASE,
+      keep: 9,
+      busyTimeoutSeconds: seconds(10),
+    } as const;
+    const outcome = await hand.commit([{ ...restore, backup: 'latest' }]);
+    expect(await sql('SELECT count(*) FROM jobs; PRAGMA integrity_check')).toBe(`${before}\nok`);
+    await hand.undo(outcome.transaction);
+    expect(await sql('SELECT count(*) FROM jobs')).toBe(String(Number(before) + 1));
+    await hand.shell('kill $(cat /run/reader.pid)');
+    const failure = await hand.refuse([
+      { ...restore, backup: '/var/lib/celeriac/backups/none.db' },
+    ]);
+    expect(failure.message).toContain(`is no backup of ${DATABASE}`);
+  });
+});

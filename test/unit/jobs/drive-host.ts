@@ -1,0 +1,25 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import type { AppDatabase } from './app-database.ts';
+
+const driver = join(import.meta.dirname, 'drive_host.py');
+
+/** What a function of the host's program says. */
+export interface Said {
+  readonly value?: unknown;
+  readonly error?: string;
+  readonly content?: string;
+  readonly pieces?: readonly number[];
+}
+
+/** Runs a function of the host's program here, with a state folder beside the database. */
+export function drive(database: AppDatabase, module: string, call: string, args: object): Said {
+  const state = join(database.folder, 'state');
+  const result = spawnSync('python3', ['-I', driver], {
+    input: JSON.stringify({ module, call, args, state }),
+    encoding: 'utf8',
+    maxBuffer: 1024 ** 3,
+  });
+  if (result.status !== 0) throw new Error(result.stderr);
+  return JSON.parse(result.stdout) as Said;
+}

@@ -1,0 +1,124 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
+import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
+import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
+import { type CleanUp, planCleanUp } from '../../../src/jobs/clean-up.ts';
+import { proposeMapping } from '../../../src/jobs/mapping.ts';
+import { isLong } from '../../lib/long.ts';
+import { type AppDatabase, agentOf, desire, newTaskId, path } from './app-database.ts';
+import { drive, type Said } from './drive-host.ts';
+import { forests, grow, store } from './random-forest.ts';
+
+/** Too much to be copied whole, in a table that holds no jobs. */
+function fatten(database: AppDatabase): void {
+  database.sql.exec('CREATE TABLE photos (name TEXT, content BLOB)');
+  database.sql.prepare('INSERT INTO photos VALUES (?, zeroblob(2000000))').run('one');
+}
+
+const limit = 1_000_000;
+
+function extractOf(database: AppDatabase, wishes: Partial<CleanUpDesired> = {}): Said {
+  const mapping = proposeMapping(database.file, database.tables());
+  const { orphans, ids, statuses } = desire(wishes);
+  const suspects = Object.fromEntries(mapping.map(({ table }) => [table, statuses]));
+  const extract = { unit: 'celery-worker.service', mapping, suspects, orphans, ids };
+  const said = drive(database, 'snapshot', 'snapshot', {
+    database: database.file,
+    limitBytes: limit,
+    extract,
+  });
+  if (said.error !== undefined) throw new Error(said.error);
+  return said;
+}
+
+const contentOf = (said: Said): Uint8Array => Buffer.from(said.content ?? '', 'base64');
+
+const planOn = (
+  database: AppDatabase,
+  content: Uint8Array,
+  wishes: Partial<CleanUpDesired>,
+): Promise<CleanUp> =>
+  planCleanUp(
+    {
+      agent: agentOf([database.fact()], { [path]: content }),
+      openStore: openSqliteStore,
+      newTaskId,
+    },
+    desire(wishes),
+  );
+
+const changesOf = ({ plan }: CleanUp) =>
+  plan.operations.flatMap((each) => (each.op === 'repair-jobs' ? each.rows : []));
+
+describe('an extract', () => {
+  test('is planned on as the whole would be', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        forests,
+        fc.constantFrom('fail' as const, 'reset' as const, 'delete' as const),
+        async (seeds, action) => {
+          const nodes = grow(seeds);
+          using database = store(nodes);
+          // Some parents are gone.
+          database.sql.exec("DELETE FROM batches WHERE id LIKE '%.1'");
+          fatten(database);
+          const said = extractOf(database);
+          expect(said.value).toMatchObject({ holds: 'rows' });
+          const whole = await planOn(database, database.content(), { action });
+          const part = await planOn(database, contentOf(said), { action });
+          expect(changesOf(part)).toEqual(changesOf(whole));
+          expect(part.repairs.map(({ rows }) => rows)).toEqual(
+            whole.repairs.map(({ rows }) => rows),
+          );
+        },
+      ),
+      { numRuns: isLong ? 500 : 15 },
+    );
+  }, 120_000);
+
+  test('holds the rows that are named, by their beginnings too, with their families', async () => {
+    const seed = { status: 'completed', age: 90, task: 'none', below: [] } as const;
+    const link = { ...seed, status: 'processing' };
+    const tree = { ...seed, below: [{ ...seed, below: [link, seed] }] };
+    using database = store(grow([tree, tree, tree]));
+    fatten(database);
+    const read = (wishes: Partial<CleanUpDesired>): readonly unknown[] => {
+      const file = join(database.folder, 'part.db');
+      writeFileSync(file, contentOf(extractOf(database, wishes)));
+      using part = { sql: openDatabase(file), [Symbol.dispose]: () => part.sql.close() };
+      return ['jobs', 'batches', 'batch_links'].flatMap((table) =>
+        part.sql.prepare(`SELECT id FROM ${table} ORDER BY id`).pluck().all(),
+      );
+    };
+    const family = (at: number) => [
+      `jobs-${at}`,
+      `batches-${at}.0`,
+      `batch_links-${at}.0.0`,
+      `batch_links-${at}.0.1`,
+    ];
+    expect(read({ ids: ['batch_links-1.0.1'] })).toEqual(family(1));
+    expect(read({ ids: ['batch_links:batch_links-2.0'] })).toEqual(family(2));
+    expect(read({ ids: ['jobs:batch_links-2.0'] })).toEqual([]);
+    expect(read({ statuses: ['waiting'] })).toEqual([]);
+  });
+
+  test('that is too large itself says what it would hold', () => {
+    const seed = { status: 'processing', age: 90, task: 'none', below: [] } as const;
+    using database = store(grow([seed, seed]));
+    database.sql.prepare('UPDATE jobs SET folder_name = ?').run('x'.repeat(1_000_000));
+    expect(() => extractOf(database)).toThrow(
+      /the rows that may want repair are more than 1000000 bytes \(snapshot-limit\): 2 jobs,/,
+    );
+  });
+
+  test('leaves the database as it was, and no temporary folder', () => {
+    using database = store(grow([]));
+    fatten(database);
+    const before = database.content();
+    extractOf(database);
+    expect(database.content()).toEqual(before);
+  });
+});
