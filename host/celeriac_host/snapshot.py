@@ -9,7 +9,7 @@ import zlib
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
-from celeriac_host import databases, extract
+from celeriac_host import databases, extract, postgres, postgres_extract
 from celeriac_host.errors import Fault, OperationError
 from celeriac_host.system import System
 
@@ -46,6 +46,10 @@ def _copied(args: dict[str, Any], host: System) -> Iterator[tuple[str, str, floa
     path, limit = args["database"], args["limitBytes"]
     wanted = args.get("extract")
     begun = time.time()
+    if wanted is not None and postgres.is_url(path):
+        with postgres_extract.extracted(path, host, wanted, limit) as copy:
+            yield copy, "rows", begun
+            return
     if wanted is None or databases.find(path).st_size <= limit:
         try:
             with databases.copied(path, host, limit) as copy:

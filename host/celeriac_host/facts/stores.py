@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from typing import Any
 
+from celeriac_host import postgres
 from celeriac_host.errors import OperationError
 from celeriac_host.facts.code import is_skipped, working_directory
 from celeriac_host.system import Identity, System, group_name, user_name
@@ -58,7 +59,18 @@ PROBLEMS = (
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     named = args["databases"]
     paths = discover(host, args["unit"]) if named is None else named
-    return [store_fact(host, path) for path in paths]
+    return [
+        postgres_fact(host, args["unit"], path) if postgres.is_url(path) else store_fact(host, path)
+        for path in paths
+    ]
+
+
+def postgres_fact(host: System, unit: str, url: str) -> dict[str, Any]:
+    try:
+        tables = postgres.tables(host, unit, url)
+    except OperationError as error:
+        return {"kind": "unreadable", "path": url, "problem": error.message}
+    return {"kind": "postgresql", "path": url, "tables": tables}
 
 
 def discover(host: System, unit: str) -> list[str]:
@@ -106,6 +118,7 @@ def store_fact(host: System, path: str) -> dict[str, Any]:
     return {
         "kind": "sqlite",
         "path": path,
+        "file": f"{about.st_dev}:{about.st_ino}",
         "owner": user_name(about.st_uid),
         "group": group_name(about.st_gid),
         "sizeBytes": about.st_size,

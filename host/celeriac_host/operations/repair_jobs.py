@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import Any, Dict, List, NamedTuple
 
-from celeriac_host import databases, resets
+from celeriac_host import databases, postgres, postgres_repair, resets
 from celeriac_host.errors import OperationError
 from celeriac_host.facts import tasks
 from celeriac_host.journal import StepJournal
@@ -27,27 +27,62 @@ Skipped = List[Dict[str, Any]]
 def check(args: dict[str, Any], host: System) -> bool:
     """Whether every row is already what it is to become."""
     path, rows = args["database"], args["rows"]
+    if postgres.is_url(path):
+        return postgres_repair.is_so(_place(args, host), rows)
     return bool(databases.ask(path, host, lambda: _all_so(path, rows)))
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
-    path, rows = args["database"], args["rows"]
+    path = args["database"]
     alive = _look_again(args, host)
+    if postgres.is_url(path):
+        result = _change_postgres(args, host, journal, alive)
+    else:
+        result = _change_sqlite(args, host, journal, alive)
+    _count_resets(host, journal, path)
+    left = f", {len(result['skipped'])} left alone" if result["skipped"] else ""
+    done = f"{result['updated']} updated, {result['deleted']} deleted{left} in {path}"
+    return done, result
+
+
+def _change_postgres(
+    args: dict[str, Any], host: System, journal: StepJournal, alive: dict[str, str]
+) -> dict[str, Any]:
+    place = _place(args, host)
+    taken, skipped = postgres_repair.see(place, args["rows"], alive)
+    journal.keep("rows", taken)
+    groups = {row["group"] for row in taken}
+    rows = [row for row in args["rows"] if row["group"] in groups]
+    if not rows:
+        nothing = {"changed": 0, "updated": 0, "deleted": 0, "lockedSeconds": 0.0}
+        return {**nothing, "skipped": skipped}
+    result, left = postgres_repair.change(place, rows)
+    if left:
+        # They were not touched: whoever undoes this compares them, and finds them so.
+        journal.keep("left", left)
+    return {**result, "skipped": [*skipped, *result["skipped"]]}
+
+
+def _place(args: dict[str, Any], host: System, busy: float | None = None) -> postgres_repair.Place:
+    seconds = args["busyTimeoutSeconds"] if busy is None else busy
+    return postgres_repair.Place(host, args["unit"], args["database"], seconds)
+
+
+def _change_sqlite(
+    args: dict[str, Any], host: System, journal: StepJournal, alive: dict[str, str]
+) -> dict[str, Any]:
+    path, rows = args["database"], args["rows"]
     work = _Repair(path, rows, alive, args["busyTimeoutSeconds"]).work
     with databases.as_owner(path, host, work) as child:
         # Nothing is locked yet: it waits until the rows as they were are on the disk.
         journal.keep("rows", child.receive())
         try:
-            result = _let_go(child, journal)
+            return _let_go(child, journal)
         except databases.NoAnswer:
             raise
         except OperationError:
             journal.keep("unchanged", True)
             raise
-    _count_resets(host, journal, path)
-    left = f", {len(result['skipped'])} left alone" if result["skipped"] else ""
-    done = f"{result['updated']} updated, {result['deleted']} deleted{left} in {path}"
-    return done, result
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
@@ -59,7 +94,11 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if not kept or journal.get("unchanged"):
         return None
     path = args["database"]
-    restored, left = databases.ask(path, host, lambda: _put_back(path, kept))
+    if postgres.is_url(path):
+        place = _place(args, host, UNDO_BUSY_SECONDS)
+        restored, left = postgres_repair.put_back(place, kept)
+    else:
+        restored, left = databases.ask(path, host, lambda: _put_back(path, kept))
     if left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
         return f"{restored} rows of {path} restored; changed since, so left as they are: {names}"

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import app_process, databases, messages, units
+from celeriac_host import (
+    app_process,
+    databases,
+    messages,
+    postgres,
+    postgres_repair,
+    units,
+)
 from celeriac_host.databases import quoted
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
@@ -104,6 +111,9 @@ def _sent_before(
 def _rows(args: dict[str, Any], host: System) -> dict[str, Any]:
     """Id of a task → its row as text; only of rows that name it."""
     path, calls = args["database"], args["calls"]
+    if postgres.is_url(path):
+        place = postgres_repair.Place(host, args["unit"], path, databases.READ_BUSY_SECONDS)
+        return postgres_repair.named(place, calls)
     found: dict[str, Any] = databases.ask(path, host, lambda: _read(path, calls))
     return found
 

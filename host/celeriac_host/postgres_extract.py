@@ -1,0 +1,189 @@
+"""The rows of a PostgreSQL database that may want repair, with their families, as a SQLite file.
+
+One statement is one snapshot: no row is from another moment than its parent. What comes along is
+what `extract` takes of a SQLite database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator
+
+from celeriac_host import databases, postgres
+from celeriac_host.errors import OperationError
+from celeriac_host.postgres import quoted, text
+from celeriac_host.system import System
+
+# A table of the plan's mapping: src/jobs/mapping.ts.
+Table = Dict[str, Any]
+BATCH = 1000
+
+
+@contextmanager
+def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
+    """Path of the SQLite file; gone after the block. Raises OperationError."""
+    folder = tempfile.mkdtemp(prefix="celeriac-", dir=databases.roomy_folder(0))
+    try:
+        target = os.path.join(folder, "copy.db")
+        _Extract(url, host, extract, limit_bytes).write(target)
+        yield target
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def columns_of(table: Table) -> list[str]:
+    """Those that the plan reads: `readableColumns` in src/jobs/job-forest.ts, and the id."""
+    parent = table["parent"]["column"] if table["parent"] else None
+    resend = table["resend"]["args"] if table["resend"] else []
+    counters = [counter["column"] for counter in table["counters"]]
+    named = [table["id"], table["status"], parent, table["task"], table["error"]]
+    every = [*named, *table["times"], *counters, *resend]
+    return list(dict.fromkeys(name for name in every if name is not None))
+
+
+class _Extract:
+    def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:
+        self.url = url
+        self.host = host
+        self.extract = extract
+        self.limit_bytes = limit_bytes
+        self.mapping: list[Table] = extract["mapping"]
+        self.at = {table["table"]: index for index, table in enumerate(self.mapping)}
+
+    def write(self, target: str) -> None:
+        copy = sqlite3.connect(target, isolation_level=None)
+        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.mapping]
+
+        def save(index: int) -> None:
+            marks = ", ".join("?" for _ in columns_of(self.mapping[index]))
+            name = databases.quoted(self.mapping[index]["table"])
+            copy.executemany(f"INSERT INTO {name} VALUES ({marks})", unsaved[index])
+            unsaved[index].clear()
+            if databases.size_of(copy) > self.limit_bytes:
+                raise OperationError(
+                    f"the rows of {self.url} that may want repair, with all above and below "
+                    f"them, are more than {self.limit_bytes} bytes (snapshot-limit)"
+                )
+
+        def take(row: Any) -> None:
+            index, values = row
+            unsaved[index].append(tuple(_plain(value) for value in values))
+            if len(unsaved[index]) >= BATCH:
+                save(index)
+
+        try:
+            copy.execute("PRAGMA synchronous = OFF")
+            for table in self.mapping:
+                # Without types: each value stays what it is.
+                names = ", ".join(map(databases.quoted, columns_of(table)))
+                copy.execute(f"CREATE TABLE {databases.quoted(table['table'])} ({names})")
+            copy.execute("BEGIN")
+            postgres.stream(self.host, self.extract["unit"], self.url, self.script(), take)
+            for index in range(len(self.mapping)):
+                save(index)
+            copy.execute("COMMIT")
+        finally:
+            copy.close()
+
+    def script(self) -> str:
+        parts = []
+        for index, table in enumerate(self.mapping):
+            parts.append(f"s{index} AS ({self._suspects(table)})")
+        for index in reversed(range(len(self.mapping))):
+            parts.append(f"u{index} AS ({self._with_parents(index)})")
+        for index, table in enumerate(self.mapping):
+            parts.append(f"d{index} AS ({self._with_children(index, table)})")
+        rows = " UNION ALL ".join(self._rows(index) for index in range(len(self.mapping)))
+        return (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
+            f"WITH {', '.join(parts)} {rows};\nCOMMIT;"
+        )
+
+    def _suspects(self, table: Table) -> str:
+        own, key, status = (quoted(table[name]) for name in ("table", "id", "status"))
+        wheres = []
+        if not self.extract["ids"]:
+            words = self.extract["suspects"].get(table["table"], [])
+            # Text as it stands can be found by an index; an enum's words can't.
+            wheres.append(f"{status}::text IN ({postgres.names(words)})" if words else "false")
+            if self.extract["orphans"] and table["parent"]:
+                parent = self.mapping[self.at[table["parent"]["table"]]]
+                column = quoted(table["parent"]["column"])
+                wheres.append(
+                    f"(t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "
+                    f"{quoted(parent['table'])} p WHERE p.{quoted(parent['id'])}::text"
+                    f" = t.{column}::text))"
+                    if not self._same_type(table)
+                    else f"(t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "
+                    f"{quoted(parent['table'])} p WHERE p.{quoted(parent['id'])} = t.{column}))"
+                )
+        for ident in self.extract["ids"]:
+            name, colon, rest = ident.partition(":")
+            if colon and name in self.at:
+                if name != table["table"]:
+                    continue
+                ident = rest
+            wheres.append(f"left(t.{key}::text, {len(ident)}) = {text(ident)}")
+        return f"SELECT t.{key} AS id FROM {own} t WHERE {' OR '.join(wheres) or 'false'}"
+
+    def _same_type(self, table: Table) -> bool:
+        """A foreign key ties columns of one kind; a name alone may not."""
+        return bool(table["parent"]["foreignKey"])
+
+    def _with_parents(self, index: int) -> str:
+        found = [f"SELECT id FROM s{index}"]
+        name = self.mapping[index]["table"]
+        key = quoted(self.mapping[index]["id"])
+        for below, table in enumerate(self.mapping):
+            if table["parent"] is None or table["parent"]["table"] != name:
+                continue
+            column, own = quoted(table["parent"]["column"]), quoted(table["table"])
+            where = f"c.{quoted(table['id'])} IN (SELECT id FROM u{below})"
+            if self._same_type(table):
+                found.append(
+                    f"SELECT c.{column} FROM {own} c WHERE {where} AND {column} IS NOT NULL"
+                )
+            else:
+                found.append(
+                    f"SELECT p.{key} FROM {quoted(name)} p WHERE p.{key}::text IN"
+                    f" (SELECT c.{column}::text FROM {own} c WHERE {where})"
+                )
+        return " UNION ".join(found)
+
+    def _with_children(self, index: int, table: Table) -> str:
+        found = [f"SELECT id FROM u{index}"]
+        if table["parent"] is not None:
+            above = self.at[table["parent"]["table"]]
+            column, own, key = (
+                quoted(table["parent"]["column"]),
+                quoted(table["table"]),
+                table["id"],
+            )
+            same = self._same_type(table)
+            where = (
+                f"c.{column} IN (SELECT id FROM d{above})"
+                if same
+                else f"c.{column}::text IN (SELECT id::text FROM d{above})"
+            )
+            found.append(f"SELECT c.{quoted(key)} FROM {own} c WHERE {where}")
+        return " UNION ".join(found)
+
+    def _rows(self, index: int) -> str:
+        table = self.mapping[index]
+        values = ", ".join(f"t.{quoted(name)}" for name in columns_of(table))
+        where = f"t.{quoted(table['id'])} IN (SELECT id FROM d{index})"
+        return (
+            f"SELECT json_build_array({index}, json_build_array({values}))"
+            f" FROM {quoted(table['table'])} t WHERE {where}"
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
