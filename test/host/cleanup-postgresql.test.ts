@@ -14,9 +14,8 @@ import { UNIT } from './lib/worker.ts';
 const url = 'postgresql://app@127.0.0.1:5432/jobs';
 let hand: Hand;
 
-const psql = async (script: string, user = 'postgres'): Promise<string> => {
-  const database = user === 'postgres' && !script.includes('jobs') ? 'postgres' : 'jobs';
-  const argv = `runuser -u postgres -- psql -X -q -A -t -v ON_ERROR_STOP=1 -d ${database}`;
+const psql = async (script: string, database = 'jobs'): Promise<string> => {
+  const argv = `cd / && runuser -u postgres -- psql -X -q -A -t -v ON_ERROR_STOP=1 -d ${database}`;
   return (await hand.machine.run(argv, { input: script, timeoutSeconds: 120 })).stdout.trim();
 };
 
@@ -26,7 +25,8 @@ const dump = (): Promise<string> =>
 beforeAll(async () => {
   hand = await Hand.open(await startMachine({ name: 'cleanup-postgresql', state: 'healthy' }));
   await hand.shell(`systemctl stop ${UNIT} && systemctl start postgresql@15-main`);
-  await psql('CREATE ROLE app LOGIN PASSWORD \'quite secret\'; CREATE DATABASE "jobs" OWNER app;');
+  await psql("CREATE ROLE app LOGIN PASSWORD 'quite secret';", 'postgres');
+  await psql('CREATE DATABASE jobs OWNER app;', 'postgres');
   await psql(`SET ROLE app;
     CREATE TYPE state AS ENUM ('pending', 'processing', 'completed', 'failed', 'cancelled');
     CREATE TABLE jobs (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), status state NOT NULL,

@@ -291,18 +291,22 @@ test('no room for what is sent: said before anything is', async () => {
   expect(await head()).toBe(deployed);
 });
 
-test('rolled back: the commit of before, its dependencies, its worker', {
-  timeout: 300_000,
-}, async () => {
-  const run = await deploy({ 'roll-back': transaction });
-  expect(run.code, run.log).toBe(0);
-  expect(run.log).toContain(`${CHECKOUT} is at ${short(original)} again`);
-  expect(await head()).toBe(original);
-  expect(await shell(machine, `git -C ${CHECKOUT} status --short --branch`)).toBe('## main');
-  await expect(probe()).rejects.toThrow();
-  expect(await shell(machine, `ls ${DATABASE}`)).toBe(DATABASE);
-  await completeJob(machine);
-});
+longTest(
+  'rolled back: the commit of before, its dependencies, its worker',
+  {
+    timeout: 300_000,
+  },
+  async () => {
+    const run = await deploy({ 'roll-back': transaction });
+    expect(run.code, run.log).toBe(0);
+    expect(run.log).toContain(`${CHECKOUT} is at ${short(original)} again`);
+    expect(await head()).toBe(original);
+    expect(await shell(machine, `git -C ${CHECKOUT} status --short --branch`)).toBe('## main');
+    await expect(probe()).rejects.toThrow();
+    expect(await shell(machine, `ls ${DATABASE}`)).toBe(DATABASE);
+    await completeJob(machine);
+  },
+);
 
 test('uploaded releases: shared paths, the link, and the oldest gone', {
   timeout: 400_000,

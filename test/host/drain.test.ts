@@ -95,17 +95,18 @@ const consumed = async (): Promise<Record<string, readonly string[]>> => {
 describe('drain-worker', () => {
   test('ends every task that the worker has, and leaves the other worker alone', async () => {
     const others = await mainPid(OTHER);
-    const jobs = [45, 1, 1].map((each) => makeJob(each));
+    // Long enough to be still running when a slow machine has come to look.
+    const jobs = [80, 1, 1].map((each) => makeJob(each));
     const [first] = jobs;
     await sendJobs(hand.machine, jobs);
     await waitUntil('the first is begun', () => isStarted(first?.id ?? ''));
-    const outcome = await hand.commit([guard, drain()]);
+    const outcome = await hand.commit([guard, drain('proceed', 150)]);
     expect(messages(outcome)[1]).toMatch(
       /^celery-worker\.service takes no more tasks, and its 3 tasks ended within \d+ s$/,
     );
     expect(outcome.steps[1]?.result).toMatchObject({ drained: true, left: [] });
     expect(hand.notes.join('\n')).toMatch(
-      /^celery-worker: 3 tasks still running, \d+ s of 60; oldest process_job [0-9a-f]{4}… \d+ s$/m,
+      /^celery-worker: 3 tasks still running, \d+ s of 150; oldest process_job [0-9a-f]{4}… \d+ s$/m,
     );
     for (const { id } of jobs) expect(await isCompleted(id)).toBe(true);
     const late = makeJob(0.1);

@@ -199,8 +199,8 @@ test('deploy-worker: one worker as asked, and no task lost', { timeout: 600_000 
   // Eight are taken at once, by five children and three strays; the others by whoever is free. They
   // start once the new unit is written, and before it is read. Those of the strays come when the
   // unit takes no more, and outlast its stop.
-  const early = Array.from({ length: 11 }, (_, index) => makeJob(index < 8 ? 15 : 40));
-  const late = Array.from({ length: 3 }, () => makeJob(60));
+  const early = Array.from({ length: 11 }, (_, index) => makeJob(index < 8 ? 30 : 60));
+  const late = Array.from({ length: 3 }, () => makeJob(80));
   const jobs = [...early, ...late];
   const letGo = await beginJobsBeforeReload(machine, early.slice(0, 8), 'KillMode=mixed');
   const sent = sendJobs(machine, early, { path: UNIT_PATH, holds: 'KillMode=mixed' })
@@ -397,21 +397,25 @@ longTest(
   },
 );
 
-test('as a user who may sudo it is the same; who may not is told so', {
-  timeout: 300_000,
-}, async () => {
-  await shell(machine, "sysctl -q vm.swappiness=60; sed -i '/swapfile/d' /etc/fstab");
-  const before = await captureHost(machine);
-  const refused = await act('provision', {}, 'nosudo');
-  expect(refused.code).toBe(1);
-  expect(refused.log).toContain('nosudo may not use sudo without a password');
-  expect(refused.log).toContain('NOPASSWD');
-  expect(await captureHost(machine)).toEqual(before);
+longTest(
+  'as a user who may sudo it is the same; who may not is told so',
+  {
+    timeout: 300_000,
+  },
+  async () => {
+    await shell(machine, "sysctl -q vm.swappiness=60; sed -i '/swapfile/d' /etc/fstab");
+    const before = await captureHost(machine);
+    const refused = await act('provision', {}, 'nosudo');
+    expect(refused.code).toBe(1);
+    expect(refused.log).toContain('nosudo may not use sudo without a password');
+    expect(refused.log).toContain('NOPASSWD');
+    expect(await captureHost(machine)).toEqual(before);
 
-  const run = await succeed('provision', {}, 'deploy');
-  expect(run.outputs.changed).toBe('true');
-  await expectSwap();
-  const { plan } = await readTransaction(machine, run.outputs.transaction ?? '');
-  expect(plan.operations.map(({ op }) => op)).toEqual(['write-file', 'set-sysctl']);
-  expect(await shell(machine, 'stat -c %U /var/lib/celeriac /etc/fstab')).toBe('root\nroot');
-});
+    const run = await succeed('provision', {}, 'deploy');
+    expect(run.outputs.changed).toBe('true');
+    await expectSwap();
+    const { plan } = await readTransaction(machine, run.outputs.transaction ?? '');
+    expect(plan.operations.map(({ op }) => op)).toEqual(['write-file', 'set-sysctl']);
+    expect(await shell(machine, 'stat -c %U /var/lib/celeriac /etc/fstab')).toBe('root\nroot');
+  },
+);

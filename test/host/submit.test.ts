@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { JobReport, JobRequest } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
+import { longTest } from '../lib/long.ts';
 import { Hand } from './hand.ts';
 
 const UNIT = `[Unit]
@@ -174,7 +175,7 @@ describe('a task of the app', () => {
     }
   });
 
-  test('a failure carries its exception, a silence its last state', async () => {
+  longTest('a failure carries its exception, a silence its last state', async () => {
     const failed = await call([[null, 0, 0, 'error']]);
     expect(failed.problem).toBe(
       '1 of 1 calls of tasks.process_job did not succeed: FAILURE: WorkError: asked to fail',
@@ -198,7 +199,7 @@ describe('an HTTP call', () => {
     expect(report.notes.join('\n')).toMatch(/status processing/);
   });
 
-  test('a batch that fails, a form that is refused, a field that is not there', async () => {
+  longTest('a batch that fails, a form that is refused, a field that is not there', async () => {
     const failed = await submit({ ...BATCH, form: { ...BATCH.form, failure: 'error' } });
     expect(failed.jobs[0]).toMatchObject({ state: 'failed' });
     expect(failed.problem).toContain('status failed');
@@ -210,7 +211,7 @@ describe('an HTTP call', () => {
     expect(deaf.problem).toBe('POST http://127.0.0.1:9/: connection refused');
   });
 
-  test('one that never ends is timed out with its last word', async () => {
+  longTest('one that never ends is timed out with its last word', async () => {
     const report = await submit({
       ...BATCH,
       form: { ...BATCH.form, seconds: '30' },
