@@ -61,7 +61,7 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
         report(use.line, `${use.what} in src/${folderOf(file)}, which is pure: pass the value in`);
       }
     }
-    if (/^actions\/[^/]+\/main\.ts$/.test(file)) {
+    if (/^(?:actions\/[^/]+|cli)\/main\.ts$/.test(file)) {
       const lines = text.trimEnd().split('\n').length;
       if (lines > longestMain) {
         report(1, `${lines} lines: at most ${longestMain}; logic belongs in src`);
@@ -83,10 +83,10 @@ function resolve(file: string, specifier: string): string | undefined {
   return path.posix.join(path.posix.dirname(file), specifier);
 }
 
-/** `src/plan/swap.ts` → `plan`; `actions/verify/main.ts` → `actions`. */
+/** `src/plan/swap.ts` → `plan`; `actions/verify/main.ts` and `cli/main.ts` → `actions`. */
 function folderOf(file: string): string | undefined {
   const [top, second, ...rest] = file.split('/');
-  if (top === 'actions') return 'actions';
+  if (top === 'actions' || top === 'cli') return 'actions';
   return top === 'src' && rest.length > 0 ? second : undefined;
 }
 
@@ -195,7 +195,7 @@ function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[][] {
 }
 
 function readSources(root: string): Map<string, string> {
-  const files = globSync(['src/**/*.ts', 'actions/*/*.ts'], { cwd: root })
+  const files = globSync(['src/**/*.ts', 'actions/*/*.ts', 'cli/*.ts'], { cwd: root })
     .map((file) => file.split(path.sep).join('/'))
     .filter((file) => !file.endsWith('.d.ts'))
     .sort();

@@ -1,10 +1,10 @@
 import path from 'node:path';
-import { bundleActions, writeBundles } from './bundle.ts';
+import { bundlePrograms, writeBundles } from './bundle.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
 try {
-  const files = await bundleActions(root);
+  const files = await bundlePrograms(root);
   writeBundles(root, files);
   for (const file of files) {
     console.log(`${file.path}  ${(file.content.length / 1024).toFixed(0)} KiB`);

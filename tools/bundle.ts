@@ -19,15 +19,13 @@ const entries = [
 /** What ncc copies and nothing on a Linux runner can use: ssh2's helper for Windows. */
 const unwanted = new Set(['pagent.exe']);
 
-/** The names of the actions: the folders of `actions/` that have a `main.ts`. */
-export function actionNames(root: string): string[] {
-  return globSync('actions/*/main.ts', { cwd: root })
-    .map((main) => path.basename(path.dirname(main)))
-    .sort();
+/** The folders that have a program: those of the actions, and that of the command line. */
+export function programFolders(root: string): string[] {
+  return globSync(['actions/*/main.ts', 'cli/main.ts'], { cwd: root }).map(path.dirname).sort();
 }
 
 /**
- * Every file of every action's `dist`, made from the sources alone.
+ * Every file of every program's `dist`, made from the sources alone.
  *
  * The compiler makes JavaScript, then ncc bundles that: ncc's own TypeScript loader would need the
  * old compiler. The output is CommonJS (ssh2 and better-sqlite3 use `__dirname`), not minified, so
@@ -35,7 +33,7 @@ export function actionNames(root: string): string[] {
  *
  * @throws Error when the sources do not compile or a bundle cannot be made.
  */
-export async function bundleActions(root: string): Promise<BundleFile[]> {
+export async function bundlePrograms(root: string): Promise<BundleFile[]> {
   mkdirSync(path.join(root, 'build'), { recursive: true });
   const compiled = mkdtempSync(path.join(root, 'build', 'run-'));
   const before = process.cwd();
@@ -44,7 +42,9 @@ export async function bundleActions(root: string): Promise<BundleFile[]> {
     // ncc names modules by their path from the working directory: keep that the same everywhere.
     process.chdir(compiled);
     const files: BundleFile[] = [];
-    for (const name of actionNames(root)) files.push(...(await bundleAction(compiled, name)));
+    for (const folder of programFolders(root)) {
+      files.push(...(await bundleProgram(compiled, folder)));
+    }
     return files;
   } finally {
     process.chdir(before);
@@ -52,10 +52,10 @@ export async function bundleActions(root: string): Promise<BundleFile[]> {
   }
 }
 
-/** Replaces each action's `dist` by these files. */
+/** Replaces each program's `dist` by these files. */
 export function writeBundles(root: string, files: readonly BundleFile[]): void {
-  for (const name of actionNames(root)) {
-    rmSync(path.join(root, 'actions', name, 'dist'), { recursive: true, force: true });
+  for (const folder of programFolders(root)) {
+    rmSync(path.join(root, folder, 'dist'), { recursive: true, force: true });
   }
   for (const file of files) {
     const target = path.join(root, file.path);
@@ -71,13 +71,13 @@ function compile(root: string, output: string): void {
     [compiler, '-p', path.join(root, 'tsconfig.build.json'), '--outDir', output],
     { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
   );
-  if (status !== 0) throw new Error('the sources of the actions do not compile: see above');
+  if (status !== 0) throw new Error('the sources do not compile: see above');
 }
 
-async function bundleAction(compiled: string, name: string): Promise<BundleFile[]> {
+async function bundleProgram(compiled: string, folder: string): Promise<BundleFile[]> {
   const files = new Map<string, BundleFile>();
   for (const entry of entries) {
-    const source = path.join(compiled, 'actions', name, `${entry.source}.js`);
+    const source = path.join(compiled, folder, `${entry.source}.js`);
     if (!existsSync(source)) continue;
     const bundle = await ncc(source, {
       cache: false,
@@ -89,10 +89,12 @@ async function bundleAction(compiled: string, name: string): Promise<BundleFile[
       target: 'es2024',
     });
     const add = (file: string, content: string | Buffer, mode: number) => {
-      const target = `actions/${name}/dist/${file}`;
+      const target = `${folder}/dist/${file}`;
       files.set(target, { path: target, content: Buffer.from(content), mode });
     };
-    add(entry.program, bundle.code, 0o644);
+    // What a person may start by its name has to be executable.
+    const mode = bundle.code.startsWith('#!') ? 0o755 : 0o644;
+    add(entry.program, bundle.code, mode);
     for (const [file, asset] of Object.entries(bundle.assets)) {
       if (!unwanted.has(file)) add(file, asset.source, 0o644);
     }

@@ -1,13 +1,13 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type BundleFile, bundleActions } from './bundle.ts';
+import { type BundleFile, bundlePrograms } from './bundle.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
 /** One line for each file of `dist` that is not what the sources build. */
 function differences(built: readonly BundleFile[]): string[] {
   const wanted = new Map(built.map((file) => [file.path, file.content]));
-  const found = globSync('actions/*/dist/**', { cwd: root, withFileTypes: true })
+  const found = globSync(['actions/*/dist/**', 'cli/dist/**'], { cwd: root, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)));
   const lines = found.filter((file) => !wanted.has(file)).map((file) => `${file}: left over`);
@@ -21,13 +21,13 @@ function differences(built: readonly BundleFile[]): string[] {
 function report(built: readonly BundleFile[]): boolean {
   const lines = differences(built);
   if (built.length === 0) {
-    console.error('dist: no action was found: expected actions/<name>/main.ts');
+    console.error('dist: no program was found: expected actions/<name>/main.ts, cli/main.ts');
     return false;
   }
   if (lines.length > 0) {
     console.error('dist: what is here is not what the sources build:');
     for (const line of lines) console.error(`  ${line}`);
-    console.error("Run 'npm run build' and commit actions/*/dist with the sources.");
+    console.error("Run 'npm run build' and commit actions/*/dist and cli/dist with the sources.");
     return false;
   }
   console.log(`dist: ${built.length} files are what the sources build.`);
@@ -35,7 +35,7 @@ function report(built: readonly BundleFile[]): boolean {
 }
 
 try {
-  process.exitCode = report(await bundleActions(root)) ? 0 : 1;
+  process.exitCode = report(await bundlePrograms(root)) ? 0 : 1;
 } catch (error) {
   console.error(`dist: ${(error as Error).message}`);
   process.exitCode = 1;

@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cleanupFlags } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
 import type { Input } from '../src/config/input.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
@@ -74,6 +75,15 @@ export function renderTables(manifest: ActionManifest): string {
   return lines.join('\n');
 }
 
+/** The flags of the command line. */
+export function renderFlags(): string {
+  const lines = cleanupFlags.map(({ name, takes, fallback, description, isSwitch }) => {
+    const standard = fallback === '' ? '' : isSwitch ? fallback : `\`${fallback}\``;
+    return `| \`--${name}\` | ${cell(takes)} | ${cell(standard)} | ${cell(description)} |`;
+  });
+  return ['| flag | takes | default | what it is |', '|---|---|---|---|', ...lines].join('\n');
+}
+
 /** @throws Error when the README has no place for the tables */
 export function withTables(readme: string, tables: string): string {
   const from = readme.indexOf(begin);
@@ -133,6 +143,10 @@ function readOperations(): Record<string, string> {
 function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/operations.md', renderOperations(readOperations())];
   yield* unitRulePages();
+  yield [
+    'cli/README.md',
+    withTables(readFileSync(join(root, 'cli/README.md'), 'utf8'), renderFlags()),
+  ];
   for (const [name, manifest] of Object.entries(manifests)) {
     yield [`actions/${name}/action.yml`, renderActionYml(manifest)];
     const readme = `actions/${name}/README.md`;

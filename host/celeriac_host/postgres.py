@@ -147,11 +147,7 @@ def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict
 def password_for(url: str, environment: dict[str, str]) -> str | None:
     """Of a URL in the environment that names the same server, database and user."""
     wanted = _place(url)
-    for value in environment.values():
-        # `postgresql+psycopg2://` and `db+postgresql://` are SQLAlchemy's and Celery's.
-        plain = re.sub(r"^(?:db\+)?(postgres(?:ql)?)(?:\+\w+)?://", r"\1://", value.strip())
-        if not is_url(plain):
-            continue
+    for plain in _urls(environment):
         try:
             password = urllib.parse.urlsplit(plain).password
             same = _place(plain) == wanted
@@ -160,6 +156,20 @@ def password_for(url: str, environment: dict[str, str]) -> str | None:
         if password is not None and same:
             return urllib.parse.unquote(password)
     return None
+
+
+def named_in(environment: dict[str, str]) -> list[str]:
+    """The databases that URLs in it name, each without its password."""
+    return list(dict.fromkeys(map(without_password, _urls(environment))))
+
+
+def _urls(environment: dict[str, str]) -> list[str]:
+    # `postgresql+psycopg2://` and `db+postgresql://` are SQLAlchemy's and Celery's.
+    plain = (
+        re.sub(r"^(?:db\+)?(?:postgres(?:ql)?)(?:\+\w+)?://", "postgresql://", value.strip())
+        for value in environment.values()
+    )
+    return [url for url in plain if is_url(url)]
 
 
 def _place(url: str) -> tuple[str, int, str, str]:

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { inflate } from 'node:zlib';
-import type { ClientChannel } from 'ssh2';
 import { HostError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Extract } from '../model/job-store.ts';
@@ -44,13 +43,8 @@ import {
   startCommand,
 } from './agent-start.ts';
 import { systemClock } from './clock.ts';
-import {
-  type OnNote,
-  openSession,
-  type SessionOptions,
-  type SshSession,
-  tail,
-} from './ssh-session.ts';
+import type { HostChannel, HostConnection } from './host-connection.ts';
+import { type OnNote, openSession, type SessionOptions, tail } from './ssh-session.ts';
 
 export type { HostProgram } from './agent-start.ts';
 export type { OnNote, SshTarget } from './ssh-session.ts';
@@ -59,6 +53,8 @@ export interface AgentLimits {
   /** From the exec to the hello. */
   readonly hello: Seconds;
   readonly look: Seconds;
+  /** When an app's worker and broker are asked, in a process of the app's own. */
+  readonly lookAtTasks: Seconds;
   /** For one piece of what is sent, on a slow disk. */
   readonly receive: Seconds;
   /** Silence between two pieces of a snapshot. */
@@ -74,6 +70,7 @@ export interface AgentLimits {
 const DEFAULT_LIMITS: AgentLimits = {
   hello: seconds(60),
   look: seconds(60),
+  lookAtTasks: seconds(240),
   receive: seconds(120),
   snapshotSilence: seconds(120),
   submitMargin: seconds(60),
@@ -87,6 +84,8 @@ export interface AgentOptions extends SessionOptions {
   /** The Python program that is sent: path → source. */
   readonly program: HostProgram;
   readonly limits?: Partial<AgentLimits>;
+  /** Instead of SSH. */
+  readonly connect?: () => Promise<HostConnection>;
 }
 
 /** In base64, with what stands around it, less than a line may have. */
@@ -106,7 +105,7 @@ export async function openAgent(options: AgentOptions, onNote: OnNote): Promise<
 
 /** One session with the agent in it. */
 interface Started {
-  readonly session: SshSession;
+  readonly session: HostConnection;
   readonly link: AgentLink;
   readonly hello: Hello;
   readonly startSeconds: Seconds;
@@ -114,7 +113,7 @@ interface Started {
 
 async function startAgent(options: AgentOptions, onNote: OnNote): Promise<Started> {
   const clock = options.clock ?? systemClock;
-  const session = await openSession(options, onNote);
+  const session = await (options.connect?.() ?? openSession(options, onNote));
   try {
     const begun = clock.now();
     const program = packProgram(options.program);
@@ -176,7 +175,7 @@ class SshAgent implements Agent {
     const names = Object.keys(query);
     const step = `look at ${names.join(', ')}`;
     const answer = await this.#link.ask({ ask: 'look', query }, step, {
-      total: this.#limits.look,
+      total: 'tasks' in query ? this.#limits.lookAtTasks : this.#limits.look,
     });
     const missing = names.filter((name) => !isRecord(answer) || answer[name] === undefined);
     if (missing.length > 0) {
@@ -398,8 +397,8 @@ interface Pending {
 /** The JSON lines of one agent: matches answers to what was asked, and fails all at once. */
 class AgentLink {
   readonly hello: Promise<Hello>;
-  readonly #session: SshSession;
-  readonly #channel: ClientChannel;
+  readonly #session: HostConnection;
+  readonly #channel: HostChannel;
   readonly #lines = new LineSplitter();
   readonly #pending = new Map<number, Pending>();
   readonly #ended: Promise<void>;
@@ -417,7 +416,7 @@ class AgentLink {
   sent = 0;
   received = 0;
 
-  constructor(session: SshSession, channel: ClientChannel, limits: AgentLimits) {
+  constructor(session: HostConnection, channel: HostChannel, limits: AgentLimits) {
     this.#session = session;
     this.#channel = channel;
     const hello = Promise.withResolvers<Hello>();

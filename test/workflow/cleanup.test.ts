@@ -17,7 +17,9 @@ afterAll(async () => {
 });
 
 const byHand = (inputs: Readonly<Record<string, string>>): Promise<WorkflowRun> =>
-  runWorkflow('cleanup.yml', 'workflow_dispatch', machine, { inputs });
+  runWorkflow('cleanup.yml', 'workflow_dispatch', machine, {
+    inputs: { 'confirm-after': 'off', ...inputs },
+  });
 
 const onSchedule = (): Promise<WorkflowRun> => runWorkflow('cleanup.yml', 'schedule', machine);
 

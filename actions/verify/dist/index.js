@@ -66892,6 +66892,27 @@ function getIDToken(aud) {
  */
 
 //# sourceMappingURL=core.js.map
+;// CONCATENATED MODULE: external "node:timers/promises"
+const promises_namespaceObject = require("node:timers/promises");
+;// CONCATENATED MODULE: ./src/model/units.js
+const units_bytes = (value) => value;
+const units_seconds = (value) => value;
+const units_epochSeconds = (value) => value;
+const sha256Text = (value) => value;
+const KiB = units_bytes(1024);
+const MiB = units_bytes(1024 * KiB);
+const GiB = units_bytes(1024 * MiB);
+
+;// CONCATENATED MODULE: ./src/adapters/clock.js
+
+
+const systemClock = {
+    now: () => units_seconds(performance.now() / 1000),
+    sleep: async (duration) => {
+        await (0,promises_namespaceObject.setTimeout)(duration * 1000);
+    },
+};
+
 // EXTERNAL MODULE: external "node:crypto"
 var external_node_crypto_ = __nccwpck_require__(7598);
 // EXTERNAL MODULE: external "node:util"
@@ -66917,7 +66938,7 @@ class errors_ConfigError extends Error {
     }
 }
 /** The host could not be reached, or would not do what was asked. */
-class HostError extends Error {
+class errors_HostError extends Error {
     name = 'HostError';
     failure;
     constructor(message, failure, options) {
@@ -66938,15 +66959,6 @@ class GateError extends Error {
         this.next = next;
     }
 }
-
-;// CONCATENATED MODULE: ./src/model/units.js
-const units_bytes = (value) => value;
-const units_seconds = (value) => value;
-const epochSeconds = (value) => value;
-const sha256Text = (value) => value;
-const KiB = units_bytes(1024);
-const MiB = units_bytes(1024 * KiB);
-const GiB = units_bytes(1024 * MiB);
 
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/core/util.js
 
@@ -76568,6 +76580,7 @@ const faultShape = object({
 });
 const snapshotShape = object({
     database: schemas_string(),
+    holds: schemas_enum(['everything', 'rows']),
     sizeBytes: schemas_number().int().nonnegative(),
     sha256: schemas_string().regex(/^[0-9a-f]{64}$/),
     takenAt: schemas_number(),
@@ -77517,18 +77530,6 @@ class NodeSSH {
     }
 }
 
-;// CONCATENATED MODULE: external "node:timers/promises"
-const promises_namespaceObject = require("node:timers/promises");
-;// CONCATENATED MODULE: ./src/adapters/clock.js
-
-
-const systemClock = {
-    now: () => units_seconds(performance.now() / 1000),
-    sleep: async (duration) => {
-        await (0,promises_namespaceObject.setTimeout)(duration * 1000);
-    },
-};
-
 ;// CONCATENATED MODULE: ./src/adapters/known-hosts.js
 
 
@@ -77999,7 +78000,7 @@ class SshSession {
     }
     /** The error of work that was going on when the connection went away. */
     lostError(point, reason) {
-        return new HostError(`The connection to ${address(this.target)} was lost at: ${point} (${reason}).`, {
+        return new errors_HostError(`The connection to ${address(this.target)} was lost at: ${point} (${reason}).`, {
             step: point,
             evidence: [],
             next: 'Check that the server is up and the network to it, then run again: what the host holds is read anew.',
@@ -78033,7 +78034,7 @@ class SshSession {
     }
     #noChannel(point, reason) {
         const { user } = this.target;
-        return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
+        return new errors_HostError(`${address(this.target)} did not run a command: ${reason}.`, {
             step: point,
             evidence: [],
             next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
@@ -78107,13 +78108,13 @@ class SshSession {
             case 'lost':
                 return this.lostError(command, end.reason);
             case 'timed-out':
-                return new HostError(`\`${command}\` did not end within ${timeout} s; it was ended.`, {
+                return new errors_HostError(`\`${command}\` did not end within ${timeout} s; it was ended.`, {
                     ...failure,
                     exitCode: null,
                     next: 'See on the server why it takes so long, or allow it more time.',
                 });
             case 'too-much':
-                return new HostError(`\`${command}\` wrote too much; it was ended.`, {
+                return new errors_HostError(`\`${command}\` wrote too much; it was ended.`, {
                     ...failure,
                     exitCode: null,
                     next: `Expected: at most ${COMMAND_OUTPUT_LIMIT_BYTES} bytes.`,
@@ -78122,7 +78123,7 @@ class SshSession {
                 const how = end.code === null
                     ? `ended without an exit code${end.signal === null ? '' : ` (${end.signal})`}`
                     : `failed with exit code ${end.code}`;
-                return new HostError(`\`${command}\` ${how}.`, {
+                return new errors_HostError(`\`${command}\` ${how}.`, {
                     ...failure,
                     exitCode: end.code,
                     next: 'Run it on the server by hand to see why.',
@@ -78265,7 +78266,7 @@ function address(target) {
 }
 function unreachable(target, attempts, cause, error) {
     const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
-    return new HostError(`${address(target)} cannot be reached: ${cause} (${times}).`, {
+    return new errors_HostError(`${address(target)} cannot be reached: ${cause} (${times}).`, {
         step: CONNECT_STEP,
         evidence: [],
         next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall lets this runner in.',
@@ -78274,14 +78275,14 @@ function unreachable(target, attempts, cause, error) {
 function wrongHostKey(target, pins, verdict) {
     const got = describeKey(verdict.got);
     if (verdict.kind === 'revoked') {
-        return new HostError(`${address(target)} shows the host key ${got}, which is revoked.`, {
+        return new errors_HostError(`${address(target)} shows the host key ${got}, which is revoked.`, {
             step: CONNECT_STEP,
             evidence: [`known-hosts line ${verdict.line}: @revoked`],
             next: 'Do not trust this server until you know why. Give it a new host key, and put that into `known-hosts`.',
         });
     }
     const expected = pins.expected.map(describeKey);
-    return new HostError(`The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to it.`, {
+    return new errors_HostError(`The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to it.`, {
         step: CONNECT_STEP,
         evidence: [...expected.map((line) => `expected: ${line}`), `got:      ${got}`],
         next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and mend `known-hosts`. If it was not, someone may stand between: find out before you go on.',
@@ -78290,7 +78291,7 @@ function wrongHostKey(target, pins, verdict) {
 function noPinnedKeyOffered(target, pins, offered) {
     const expected = pins.expected.map(describeKey);
     const came = offered === null ? 'none of them' : `only ${offered.replaceAll(',', ', ')}`;
-    return new HostError(`${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, it offers ${came}. Nothing was sent to it.`, {
+    return new errors_HostError(`${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, it offers ${came}. Nothing was sent to it.`, {
         step: CONNECT_STEP,
         evidence: [...expected.map((line) => `expected: ${line}`), `offered:  ${offered ?? 'none'}`],
         next: `If the server's keys were changed on purpose, compare \`ssh-keyscan -p ${target.port} ${target.host}\` with its console and mend \`known-hosts\`.`,
@@ -78300,14 +78301,14 @@ function refusedLogin(target, key, seen) {
     const keyText = `${key.fingerprint} (${key.type})`;
     const methods = seen.methodsLeft.join(', ');
     if (seen.partial) {
-        return new HostError(`${address(target)} took the key of ${target.user} but asks for a second proof: ${methods}.`, {
+        return new errors_HostError(`${address(target)} took the key of ${target.user} but asks for a second proof: ${methods}.`, {
             step: CONNECT_STEP,
             evidence: [`key: ${keyText}`],
             next: `Expected: the key alone is enough. Set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
         });
     }
     const noKeys = methods !== '' && !seen.methodsLeft.includes('publickey');
-    return new HostError(`${address(target)} refused the login of ${target.user} with the key ${keyText}. It was tried once, and is not tried again.`, {
+    return new errors_HostError(`${address(target)} refused the login of ${target.user} with the key ${keyText}. It was tried once, and is not tried again.`, {
         step: CONNECT_STEP,
         evidence: [
             ...(methods === '' ? [] : [`the server accepts: ${methods}`]),
@@ -78319,7 +78320,7 @@ function refusedLogin(target, key, seen) {
     });
 }
 function brokenLogin(target, key, seen, cause, error) {
-    return new HostError(`${address(target)} ended the connection while ${target.user} was logging in: ${cause}. It is not tried again.`, {
+    return new errors_HostError(`${address(target)} ended the connection while ${target.user} was logging in: ${cause}. It is not tried again.`, {
         step: CONNECT_STEP,
         evidence: [`key: ${key.fingerprint} (${key.type})`, ...tail(seen.banner, 5)],
         next: `Read the server's log (\`journalctl -t sshd\`): the account may have expired (\`chage -l ${target.user}\`) or be locked, or there were too many logins.`,
@@ -78470,7 +78471,7 @@ function explainStart(evidence) {
         ...tail(evidence.stderr, 10),
         ...tail(evidence.stdout, 10).map((line) => `stdout: ${line}`),
     ].map((line) => line.slice(0, 300));
-    return new HostError(`The agent could not be started: ${problem}.`, {
+    return new errors_HostError(`The agent could not be started: ${problem}.`, {
         step: 'start the agent',
         ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
         exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
@@ -78535,6 +78536,7 @@ function explainEnd(evidence) {
 const DEFAULT_LIMITS = {
     hello: units_seconds(60),
     look: units_seconds(60),
+    lookAtTasks: units_seconds(240),
     receive: units_seconds(120),
     snapshotSilence: units_seconds(120),
     submitMargin: units_seconds(60),
@@ -78557,7 +78559,7 @@ async function openAgent(options, onNote) {
 }
 async function startAgent(options, onNote) {
     const clock = options.clock ?? systemClock;
-    const session = await openSession(options, onNote);
+    const session = await (options.connect?.() ?? openSession(options, onNote));
     try {
         const begun = clock.now();
         const program = packProgram(options.program);
@@ -78611,7 +78613,7 @@ class SshAgent {
         const names = Object.keys(query);
         const step = `look at ${names.join(', ')}`;
         const answer = await this.#link.ask({ ask: 'look', query }, step, {
-            total: this.#limits.look,
+            total: 'tasks' in query ? this.#limits.lookAtTasks : this.#limits.look,
         });
         const missing = names.filter((name) => !isRecord(answer) || answer[name] === undefined);
         if (missing.length > 0) {
@@ -78666,7 +78668,7 @@ class SshAgent {
             throw protocolError(step, 'the answer lacks what was confirmed', []);
         return confirmed;
     }
-    async snapshot(database, limitBytes, onProgress) {
+    async snapshot(database, limitBytes, extract, onProgress) {
         const step = `copy ${database}`;
         const pieces = [];
         let packedBytes = 0;
@@ -78683,7 +78685,7 @@ class SshAgent {
             }
             pieces.push(piece);
         };
-        const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes }, step, {
+        const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
             silence: this.#limits.snapshotSilence,
             onProgress: collect,
         });
@@ -79009,7 +79011,7 @@ class AgentLink {
         }
         this.isLost ||= this.#state === 'ready';
         const how = code === null ? (signal ?? 'no exit code') : `exit code ${code}`;
-        this.#fail((point) => new HostError(`The agent ended at: ${point} (${how}).`, {
+        this.#fail((point) => new errors_HostError(`The agent ended at: ${point} (${how}).`, {
             step: point,
             ran: ['python3'],
             exitCode: code,
@@ -79048,7 +79050,7 @@ class AgentLink {
     }
 }
 function faultError(step, fault) {
-    return new HostError(fault.message, {
+    return new errors_HostError(fault.message, {
         step,
         ...(fault.ran ? { ran: fault.ran } : {}),
         ...(fault.exitCode === undefined ? {} : { exitCode: fault.exitCode }),
@@ -79058,7 +79060,7 @@ function faultError(step, fault) {
     });
 }
 function timeoutError(step, limit) {
-    return new HostError(`The host did not answer within ${limit} s at: ${step}.`, {
+    return new errors_HostError(`The host did not answer within ${limit} s at: ${step}.`, {
         step,
         exitCode: null,
         evidence: [],
@@ -79066,21 +79068,21 @@ function timeoutError(step, limit) {
     });
 }
 function closedError(step) {
-    return new HostError(`The session with the host was closed at: ${step}.`, {
+    return new errors_HostError(`The session with the host was closed at: ${step}.`, {
         step,
         evidence: [],
         next: 'Run again: what the host holds is read anew.',
     });
 }
 function protocolError(step, problem, evidence) {
-    return new HostError(`The agent and the action do not understand each other at: ${step} (${problem}).`, {
+    return new errors_HostError(`The agent and the action do not understand each other at: ${step} (${problem}).`, {
         step,
         evidence,
         next: 'This is a fault of Celeriac: report it with these lines.',
     });
 }
 function tooLarge(step, database, limitBytes) {
-    return new HostError(`${database} is larger than ${limitBytes} bytes, too large to be copied.`, {
+    return new errors_HostError(`${database} is larger than ${limitBytes} bytes, too large to be copied.`, {
         step,
         evidence: [],
         next: 'Name a smaller database, or remove old rows from this one.',
@@ -79245,9 +79247,32 @@ const jsonArrayInput = (described) => input(described, 'a JSON array such as `["
 const textInput = (described, expected) => input(described, `${expected}, on one line`, (text) => text === '' || plainText.test(text) ? text : null);
 /** Several lines, taken as they are; what they hold is judged by its own parser. */
 const linesInput = (described, expected) => input(described, expected, (text) => (text.trim() === '' ? null : text));
+/** Several lines, or nothing; what they hold is judged by its own parser. */
+const textBlockInput = (described) => input(described, 'lines of YAML, or nothing', (text) => text);
 const secretInput = (described, expected) => input({ ...described, secret: true }, expected, (text) => text);
 /** An absolute path without `..`, white space, quotes or what systemd and shells treat specially. */
 const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
+/**
+ * A PostgreSQL URL that holds no password: `postgresql://app@127.0.0.1:5432/jobs`. Empty parts are
+ * those of psql.
+ */
+const postgresUrl = /^postgres(?:ql)?:\/\/(?:[A-Za-z0-9_.%-]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?(?:\/[A-Za-z0-9_.%-]+)?(?:\?[A-Za-z0-9_=&%./-]*)?$/;
+/** Whether a job database can be named so. */
+const isDatabase = (text) => absolutePath.test(text) || (postgresUrl.test(text) && !/[?&]password=/i.test(text));
+/** A job database, or nothing: those that are found. */
+const maybeDatabaseInput = (described) => input({ ...described, fallback: '' }, 'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, or nothing', (text) => {
+    const path = text.trim();
+    return path === '' ? { path: null } : isDatabase(path) ? { path } : null;
+});
+/** A time zone by its name; naive times of an app may be local ones. */
+const timeZoneInput = (described) => input(described, 'a time zone such as UTC or Europe/Berlin', (text) => {
+    try {
+        return new Intl.DateTimeFormat('en', { timeZone: text.trim() }).resolvedOptions().timeZone;
+    }
+    catch {
+        return null;
+    }
+});
 /** A systemd service name, with or without its suffix (systemd.unit(5)). */
 const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
 /** A systemd service; read with its suffix, given with or without. */
@@ -79404,6 +79429,9 @@ const unit = unitInput({
 const database = maybePathInput({
     description: "The SQLite file with the jobs. Found below the unit's WorkingDirectory when left out.",
 });
+const jobDatabase = maybeDatabaseInput({
+    description: "Where the jobs are: a SQLite file, or a `postgresql://` URL without a password. Found below the unit's WorkingDirectory and in its environment when left out.",
+});
 const threshold = durationInput({
     description: 'How old the last sign of life of a job, and of everything below it, must be before it counts as stuck.',
     fallback: '30m',
@@ -79510,22 +79538,44 @@ const deployWorkerInputs = {
 const cleanupInputs = {
     ...hostInputs,
     unit,
-    database,
-    action: choiceInput({
-        description: '`fail` marks stuck jobs as failed with the reason, `reset` makes them pending again, `delete` removes them with everything below them.',
-        fallback: 'fail',
-    }, ['fail', 'reset', 'delete']),
-    threshold,
-    ids: listInput({
-        description: 'Only these jobs, whatever their age: whole ids, or their first 8 characters or more.',
+    database: jobDatabase,
+    stores: textBlockInput({
+        description: 'A YAML list of job databases where their schemas do not tell enough: `database`, and for each of its `tables` columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (their word: ours), `resend` (`task`, `args`, `queue`) or `ignore`.',
         fallback: '',
-    }, 'ids of at least 8 characters, separated by commas', /^[A-Za-z0-9_-]{8,128}$/),
+    }),
+    action: choiceInput({
+        description: '`fail` marks stuck jobs as failed with the reason, `reset` makes them pending again and sends their tasks where `stores` says how, `delete` removes them with everything below them. Parents whose rows have all ended are finalised by each of them; `finalise` does nothing else.',
+        fallback: 'fail',
+    }, ['fail', 'reset', 'delete', 'finalise']),
+    threshold,
+    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'words separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    evidence: choiceInput({
+        description: '`broker`: nothing is called dead before the worker and its broker were asked for its task. `age`: by its age alone, for apps whose worker is elsewhere or whose broker is not Redis.',
+        fallback: 'broker',
+    }, ['broker', 'age']),
+    'confirm-after': optionalDurationInput({
+        description: 'How long a job must look dead: it is looked at again after this time, before it is changed; `off`: once is enough. A stopped worker needs no second look.',
+        fallback: '60s',
+    }),
+    'max-resets': integerInput({ description: 'With `reset`: a job that was reset so often fails.', fallback: '3' }, { min: 1, max: 1000 }),
+    timezone: timeZoneInput({
+        description: 'What times without a zone in the tables mean.',
+        fallback: 'UTC',
+    }),
+    restore: patternInput({
+        description: 'Instead of cleaning up: `latest` or the path of a backup on the host puts `database` back as it was then; the `transaction` of an earlier clean-up puts its rows back.',
+        fallback: '',
+    }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
+    ids: listInput({
+        description: 'Only these jobs, whatever their age: whole ids, or their first 8 characters or more; `table:id` where two tables hold the same.',
+        fallback: '',
+    }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
     orphans: booleanInput({
         description: 'Also treat rows whose parent is gone.',
         fallback: 'true',
     }),
     'snapshot-limit': sizeInput({
-        description: 'Largest database that is copied to the runner.',
+        description: 'Largest database that is copied to the runner whole. Of a larger one only the rows that matter are, and their old values are the backup.',
         fallback: '256M',
     }),
     'keep-backups': integerInput({ description: 'Backups of the database to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
@@ -79582,7 +79632,7 @@ const verifyInputs = {
     'max-429': integerInput({ description: "Answers 429 allowed in the worker's journal since its start.", fallback: '0' }, { min: 0, max: 1_000_000 }),
     'max-errors': maybeIntegerInput({ description: 'Errors allowed in it. Left out: they are a warning.' }, { min: 0, max: 1_000_000 }),
     'max-restarts': integerInput({ description: 'Restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
-    database,
+    database: jobDatabase,
     threshold,
     'snapshot-limit': cleanupInputs['snapshot-limit'],
     confirm: booleanInput({
@@ -79743,11 +79793,12 @@ const hostProgram = {
     "celeriac_host/app_process.py": "\"\"\"A program of ours in a process of the app's own: its interpreter, user and surroundings.\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nfrom typing import Any, Callable\n\nfrom celeriac_host import units\nfrom celeriac_host.job_lines import Ended, follow\nfrom celeriac_host.system import System\n\nSHARED = \"app_side\"\n# Makes the shared module importable under its own name, then runs the program.\nTEXT = \"\"\"\nimport sys, types\npackage = sys.modules[\"celeriac_host\"] = types.ModuleType(\"celeriac_host\")\npackage.__path__ = []\nshared = sys.modules[\"celeriac_host.{shared}\"] = types.ModuleType(\"celeriac_host.{shared}\")\nexec(compile({shared_text!r}, \"{shared}.py\", \"exec\"), shared.__dict__)\nexec(compile({text!r}, \"{name}.py\", \"exec\"), {{\"__name__\": \"__main__\"}})\n\"\"\"\n\n\ndef run(\n    host: System,\n    name: str,\n    request: dict[str, Any],\n    take: Callable[[dict[str, Any]], Any],\n    timeout: float,\n) -> Ended:\n    \"\"\"Runs the program `name`; `take` gets each message, and may return what is answered to it.\n\n    `request` has unit, interpreter, app and pythonPath. Raises OperationError, RunnerGone, and\n    what `take` raises.\n    \"\"\"\n    where = units.context(host, request[\"unit\"])\n    paths = [*request[\"pythonPath\"], *filter(None, [where.environment.get(\"PYTHONPATH\")])]\n\n    def on_line(line: bytes) -> bytes | None:\n        try:\n            message = json.loads(line)\n        except ValueError:\n            return None\n        answer = take(message) if isinstance(message, dict) else None\n        return None if answer is None else json.dumps(answer).encode(\"ascii\") + b\"\\n\"\n\n    return follow(\n        host,\n        [*request[\"interpreter\"], \"-c\", text(name)],\n        on_line,\n        timeout=timeout,\n        whom=where.identity,\n        cwd=where.directory,\n        env={**where.environment, **({\"PYTHONPATH\": \":\".join(paths)} if paths else {})},\n        payload=json.dumps(request).encode(\"ascii\") + b\"\\n\",\n    )\n\n\ndef text(name: str) -> str:\n    \"\"\"What the app's interpreter runs.\"\"\"\n    return TEXT.format(shared=SHARED, shared_text=_source(SHARED), name=name, text=_source(name))\n\n\ndef _source(name: str) -> str:\n    spec = importlib.util.find_spec(\"celeriac_host.\" + name)\n    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(found, str)\n    return found\n",
     "celeriac_host/app_side.py": "\"\"\"What every program of ours needs that is run by an app's own interpreter.\n\nText for `python -c`, put together by `app_process`: it runs as the unit's user in its directory,\nbeside nothing of ours but the program itself. The request comes on stdin as one line of JSON, what\nis answered to it later as further lines; JSON lines go out, one key each, the last one `report`.\nPython 3.6 and later.\n\"\"\"\n\nimport json\nimport os\nimport signal\nimport sys\nfrom typing import Any, Callable, Dict, List\nfrom urllib.parse import urlsplit\n\n\nclass Problem(Exception):\n    \"\"\"What went wrong as a whole, as a sentence for people.\"\"\"\n\n\nclass Line:\n    \"\"\"Both ways to the agent.\"\"\"\n\n    def __init__(self) -> None:\n        # What the app prints while it is imported must not be taken for ours.\n        self.out = os.fdopen(os.dup(1), \"w\")\n        os.dup2(2, 1)\n\n    def tell(self, kind: str, what: Any) -> None:\n        self.out.write(json.dumps({kind: what}) + \"\\n\")\n        self.out.flush()\n\n    def ask(self, kind: str, what: Any) -> Any:\n        \"\"\"Tells it, and waits for the agent's word. Leaves when the agent is gone.\"\"\"\n        self.tell(kind, what)\n        said = sys.stdin.readline()\n        if not said:\n            raise SystemExit(1)\n        return json.loads(said)\n\n\ndef load_app(name: str) -> Any:\n    \"\"\"As `celery -A` finds it.\"\"\"\n    sys.path.insert(0, os.getcwd())\n    try:\n        from celery.app.utils import find_app\n\n        return find_app(name)\n    except (Exception, SystemExit) as error:\n        raise Problem(\"the app %s does not import: %s\" % (name, line_of(error))) from error\n\n\ndef connect(app: Any) -> Any:\n    \"\"\"A connection to the app's broker that is known to work.\"\"\"\n    connection = app.connection_for_write()\n    try:\n        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)\n    except Exception as error:\n        where = connection.as_uri(include_password=False, mask=\"**\")\n        raise Problem(\"the broker %s can't be reached: %s\" % (where, line_of(error))) from error\n    return connection\n\n\ndef line_of(error: BaseException) -> str:\n    lines = str(error).strip().splitlines()\n    return \"%s: %s\" % (type(error).__name__, lines[0]) if lines else type(error).__name__\n\n\ndef masked(app: Any, text: str) -> str:\n    \"\"\"Without the passwords of broker and result backend, wherever a library put them.\"\"\"\n    urls: List[str] = []\n    for name in (\"broker_url\", \"broker_read_url\", \"broker_write_url\", \"result_backend\"):\n        value = app.conf.get(name)\n        urls.extend(value if isinstance(value, (list, tuple)) else [value or \"\"])\n    for url in \";\".join(map(str, urls)).split(\";\"):\n        try:\n            password = urlsplit(url).password\n        except ValueError:\n            continue\n        text = text.replace(password, \"**\") if password else text\n    return text\n\n\ndef leave(signum: int, frame: Any) -> None:\n    raise SystemExit(128 + signum)\n\n\ndef serve(carry_out: Callable[[Dict[str, Any], Line], Any]) -> None:\n    \"\"\"Never returns.\"\"\"\n    request = json.loads(sys.stdin.readline())\n    line = Line()\n    signal.signal(signal.SIGTERM, leave)\n    line.tell(\"report\", carry_out(request, line))\n    # Threads that the app or its libraries started may not hold this up.\n    os._exit(0)\n",
     "celeriac_host/aside.py": "\"\"\"A file kept aside before it is changed, and put back from the journal.\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport os\nfrom typing import Any\n\nfrom celeriac_host import files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\n\n\ndef expect(path: str, expects: str | None, also: str = \"\") -> files.Found | None:\n    \"\"\"What is there now; OperationError when it is not what the plan saw (nor `also`).\"\"\"\n    found = files.find(path)\n    seen = None if found is None else found.sha256\n    if seen != expects and (seen is None or seen != also):\n        was = \"nothing\" if expects is None else \"another text\"\n        now = \"nothing\" if seen is None else \"something else\"\n        raise OperationError(\n            f\"{path} changed after the plan was made: {was} was there, now there is {now}; \"\n            \"run again, so that the plan is made from what is there\"\n        )\n    return found\n\n\ndef keep(journal: StepJournal, path: str, found: files.Found | None, wrote: str | None) -> None:\n    \"\"\"Before the change. `wrote`: sha256 of what will be there, None for nothing.\"\"\"\n    was = None\n    if found is not None:\n        was = {\n            \"backup\": journal.back_up(found.content),\n            \"sha256\": found.sha256,\n            \"mode\": found.mode,\n            \"uid\": found.uid,\n            \"gid\": found.gid,\n            \"modifiedNs\": found.modified_ns,\n        }\n    folders = files.missing_folders(os.path.dirname(path))\n    journal.keep(\"file\", {\"path\": path, \"was\": was, \"wrote\": wrote, \"folders\": folders})\n\n\ndef change(\n    journal: StepJournal, path: str, found: files.Found | None, text: str, mode: int\n) -> None:\n    \"\"\"Keeps what is there and writes the text; owner and group stay those of the file.\"\"\"\n    content = text.encode(\"utf-8\")\n    keep(journal, path, found, files.sha256(content))\n    files.make_folders(os.path.dirname(path))\n    uid, gid = (os.geteuid(), os.getegid()) if found is None else (found.uid, found.gid)\n    files.write(path, content, mode, uid, gid)\n\n\ndef put_back(journal: StepJournal) -> str | None:\n    \"\"\"None when nothing had been kept, so nothing changed. Raises OperationError, OSError.\"\"\"\n    kept = journal.get(\"file\")\n    if kept is None:\n        return None\n    path, was = kept[\"path\"], kept[\"was\"]\n    now = files.find(path)\n    if not _ours(kept, now):\n        copy = f\"; as it was before: {was['backup']}\" if was else \"\"\n        raise OperationError(f\"{path} was changed by somebody since; left as it is{copy}\")\n    if was is None:\n        if now is not None:\n            files.remove(path)\n        files.remove_byte_code(path)\n        files.remove_folders(kept[\"folders\"])\n        return f\"{path} removed again\"\n    before = files.Found(\n        _backup(was[\"backup\"]), was[\"mode\"], was[\"uid\"], was[\"gid\"], was[\"modifiedNs\"]\n    )\n    if now != before:\n        _restore(path, before)\n    return f\"{path} restored\"\n\n\ndef changed(kept: dict[str, Any]) -> bool:\n    \"\"\"Whether a file is no longer what the transaction left there.\"\"\"\n    try:\n        now = files.find(kept[\"path\"])\n    except OperationError:\n        return True\n    return bool((None if now is None else now.sha256) != kept[\"wrote\"])\n\n\ndef _ours(kept: dict[str, Any], now: files.Found | None) -> bool:\n    was = kept[\"was\"][\"sha256\"] if kept[\"was\"] else None\n    return (None if now is None else now.sha256) in (was, kept[\"wrote\"])\n\n\ndef _backup(path: str) -> bytes:\n    found = files.find(path)\n    if found is None:\n        raise OperationError(f\"{path} is gone: the file can't be restored from it\")\n    return found.content\n\n\ndef _restore(path: str, before: files.Found) -> None:\n    try:\n        files.make_folders(os.path.dirname(path))\n        files.write(path, *before)\n    except OSError as error:\n        if error.errno != errno.ENOSPC or not os.path.lexists(path):\n            raise\n        files.overwrite(path, before)\n",
-    "celeriac_host/broker_program.py": "\"\"\"Talks to one worker through its broker: drains it, or gives it its queues back.\n\nIt is run by the app's interpreter, as the unit's user in its directory (see `app_side`). It speaks\nto the worker by Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport socket\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set\n\nfrom celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve\n\n# How long answers to all are waited for; the second time for a worker that is slow to answer.\nROLL_CALL_SECONDS = (2.0, 5.0)\nANSWER_SECONDS = 5.0\nPOLL_SECONDS = 1.0\nNOTE_SECONDS = 5.0\n# A worker that was silent for so long is no longer waited for.\nSILENT_SECONDS = 30.0\n# A message may be on its way from the broker when the queue is cancelled.\nEMPTY_POLLS = 2\n# Of the support module; see there.\nCONSUME_AGAIN = \"celeriac_consume_again\"\n\n\nclass Worker(NamedTuple):\n    node: str\n    queues: List[str]\n\n\nclass Control:\n    \"\"\"Celery's remote control, one question at a time.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        self.app = app\n        self.connection = connection\n\n    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:\n        \"\"\"Every answer as {node: what it says}; two nodes of one name are two answers.\"\"\"\n        answers = self._broadcast(command, None, timeout=seconds)\n        return [{node: said} for each in answers for node, said in each.items()]\n\n    def ask(self, node: str, command: str, **arguments: Any) -> Any:\n        \"\"\"The node's answer. Raises Problem when there is none, or an error.\"\"\"\n        answers = self._broadcast(\n            command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1\n        )\n        if not answers:\n            raise Problem(\"%s does not answer\" % node)\n        said = answers[0].get(node)\n        if isinstance(said, dict) and \"error\" in said:\n            raise Problem(\"%s says to %s: %s\" % (node, command, said[\"error\"]))\n        return said\n\n    def tell(self, node: str, command: str, **arguments: Any) -> None:\n        \"\"\"Without an answer. Raises Problem when the broker does not take it.\"\"\"\n        self._broadcast(command, [node], arguments=arguments, reply=False)\n\n    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:\n        try:\n            return (\n                self.app.control.broadcast(\n                    command,\n                    destination=destination,\n                    connection=self.connection,\n                    **{\"reply\": True, **more},\n                )\n                or []\n            )\n        except Exception as error:\n            # The next question has another connection.\n            self.connection.close()\n            raise Problem(\"the broker can't be asked: \" + line_of(error)) from error\n\n    def queues(self, node: str) -> List[str]:\n        return [queue[\"name\"] for queue in self.ask(node, \"active_queues\") or []]\n\n\ndef find(control: Control, request: Dict[str, Any]) -> Worker:\n    \"\"\"The worker whose main process systemd knows. Raises Problem.\"\"\"\n    answers: List[Dict[str, Any]] = []\n    for seconds in ROLL_CALL_SECONDS:\n        answers = control.everybody(\"stats\", seconds)\n        nodes = [node for each in answers for node in each]\n        found = [node for each in answers for node, said in each.items() if is_it(said, request)]\n        ours = [node for node in found if is_here(node, request)]\n        if ours:\n            break\n    else:\n        others = \", \".join(sorted({node for each in answers for node in each})[:5])\n        raise Problem(\n            \"it does not answer Celery's remote control (%s)\"\n            % (\"only %s do\" % others if others else \"nor does any other worker\")\n        )\n    if len(ours) > 1 or nodes.count(ours[0]) > 1:\n        raise Problem(\n            \"%d workers are called %s, and what is said to one reaches all: give each its own -n\"\n            % (max(len(ours), nodes.count(ours[0])), ours[0])\n        )\n    return Worker(ours[0], control.queues(ours[0]))\n\n\ndef is_it(said: Any, request: Dict[str, Any]) -> bool:\n    \"\"\"By its pid, and by those of its children where its pool tells them.\"\"\"\n    if not isinstance(said, dict) or said.get(\"pid\") != request[\"mainPid\"]:\n        return False\n    told = (said.get(\"pool\") or {}).get(\"processes\")\n    children = set(request[\"children\"])\n    return not told or not children or bool(children & set(told))\n\n\ndef is_here(node: str, request: Dict[str, Any]) -> bool:\n    \"\"\"Pids say nothing about the host: its name does, or the name in the worker's own words.\"\"\"\n    host = node.partition(\"@\")[2]\n    name = socket.gethostname()\n    named = any(host and host in word for word in request[\"argv\"])\n    return host in (name, name.split(\".\")[0], socket.getfqdn()) or named\n\n\n# --- draining ----------------------------------------------------------------------------------\n\n\nclass Drain:\n    \"\"\"The worker takes nothing more; what it has is waited for.\"\"\"\n\n    def __init__(self, control: Control, request: Dict[str, Any], line: Line) -> None:\n        self.control = control\n        self.request = request\n        self.line = line\n        self.begun = time.monotonic()\n        self.answered = time.monotonic()\n        self.progressed = time.monotonic()\n        self.tasks: List[Dict[str, Any]] = []\n        self.known: Set[str] = set()\n\n    def run(self) -> Dict[str, Any]:\n        worker = find(self.control, self.request)\n        # Nothing is cancelled before the agent has it on its disk.\n        self.line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        # All at once, and one look whether they are; each answer would cost a round trip.\n        for queue in worker.queues:\n            self.control.tell(worker.node, \"cancel_consumer\", queue=queue)\n        for queue in self.control.queues(worker.node):\n            self.control.ask(worker.node, \"cancel_consumer\", queue=queue)\n        self.begun = self.progressed = time.monotonic()\n        end = self.wait(worker.node)\n        return {\n            \"end\": end,\n            \"left\": [described(task) for task in self.tasks],\n            \"seen\": len(self.known),\n            \"seconds\": time.monotonic() - self.begun,\n        }\n\n    def wait(self, node: str) -> str:\n        empty = 0\n        note_at = time.monotonic() + NOTE_SECONDS\n        while True:\n            if self.look(node):\n                empty = 0 if self.tasks else empty + 1\n                if empty >= EMPTY_POLLS:\n                    return \"drained\"\n            elif time.monotonic() - self.answered >= SILENT_SECONDS:\n                return \"silent\"\n            waited = time.monotonic() - self.begun\n            if waited >= self.request[\"timeoutSeconds\"]:\n                if self.request[\"policy\"] != \"wait\":\n                    return \"timeout\"\n                if time.monotonic() - self.progressed >= self.request[\"stuckSeconds\"]:\n                    return \"stuck\"\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                # The agent looks at the unit whenever it hears of us.\n                self.line.ask(\"waiting\", self.note(waited))\n            time.sleep(POLL_SECONDS)\n\n    def look(self, node: str) -> bool:\n        \"\"\"Whether it answered.\"\"\"\n        try:\n            active = self.control.ask(node, \"active\") or []\n            reserved = self.control.ask(node, \"reserved\") or []\n        except Problem:\n            return False\n        self.answered = time.monotonic()\n        before = {task[\"id\"] for task in self.tasks}\n        running = {task[\"id\"] for task in active}\n        self.tasks = active + [task for task in reserved if task[\"id\"] not in running]\n        now = {task[\"id\"] for task in self.tasks}\n        self.known |= now\n        if before - now:\n            self.progressed = self.answered\n        return True\n\n    def note(self, waited: float) -> str:\n        limit = self.request[\"timeoutSeconds\"]\n        silent = time.monotonic() - self.answered\n        if silent > NOTE_SECONDS:\n            return \"no answer for %d s, %d s of %g\" % (silent, waited, limit)\n        count = \"%d task%s\" % (len(self.tasks), \"\" if len(self.tasks) == 1 else \"s\")\n        oldest = max(self.tasks, key=age_of, default=None)\n        more = \"; oldest \" + described(oldest) if oldest else \"\"\n        return \"%s still running, %d s of %g%s\" % (count, waited, limit, more)\n\n\ndef age_of(task: Dict[str, Any]) -> float:\n    \"\"\"Seconds since a child took it; -1 for one that waits, or where the worker can't tell.\"\"\"\n    begun = task.get(\"time_start\")\n    age = time.time() - begun if isinstance(begun, (int, float)) else -1.0\n    return age if -5 < age < 30 * 86400 else -1.0\n\n\ndef described(task: Dict[str, Any]) -> str:\n    \"\"\"`process_link 5f2c… 120 s`\"\"\"\n    name = str(task.get(\"name\") or task.get(\"type\") or \"?\").rsplit(\".\", 1)[-1]\n    age = age_of(task)\n    ident = str(task[\"id\"])\n    short = ident[:4] + \"…\" if len(ident) > 8 else ident\n    return \"%s %s %s\" % (name, short, \"%d s\" % age if age >= 0 else \"(waits)\")\n\n\n# --- giving back -------------------------------------------------------------------------------\n\n\ndef give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"Every queue consumed again, seen in its own list. Tries as long as it may.\"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    while True:\n        try:\n            lasting = consume_again(control, node, queues)\n            missing = set(queues) - set(control.queues(node))\n            if not missing:\n                return {\"lasting\": lasting}\n            problem = \"%s does not consume %s\" % (node, \", \".join(sorted(missing)))\n        except Problem as error:\n            problem = str(error)\n        if time.monotonic() >= deadline:\n            raise Problem(problem)\n        time.sleep(POLL_SECONDS)\n\n\ndef consume_again(control: Control, node: str, queues: List[str]) -> bool:\n    \"\"\"Whether it will consume them after the next reconnect, too.\n\n    `add_consumer` starts a queue that was cancelled, but before Celery 5.7 leaves it out of those\n    that a reconnect starts: that takes the support module's own command.\n    \"\"\"\n    missing = [queue for queue in queues if queue not in control.queues(node)]\n    for queue in missing:\n        control.ask(node, \"add_consumer\", queue=queue)\n    if tuple(import_module(\"celery\").VERSION[:2]) >= (5, 7):\n        return True\n    try:\n        said = control.ask(node, CONSUME_AGAIN, queues=queues)\n    except Problem:\n        return False\n    return isinstance(said, dict) and \"ok\" in said\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n    app = None\n    try:\n        app = load_app(request[\"app\"])\n        line.tell(\"stage\", \"connecting to the broker\")\n        control = Control(app, connect(app))\n        line.tell(\"stage\", \"talking to the worker\")\n        if request[\"kind\"] == \"give-back\":\n            return give_back(control, request, line)\n        return Drain(control, request, line).run()\n    except Problem as problem:\n        return {\"problem\": str(problem) if app is None else masked(app, str(problem))}\n    except Exception as error:\n        return {\"problem\": line_of(error) if app is None else masked(app, line_of(error))}\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
-    "celeriac_host/databases.py": "\"\"\"SQLite files of the app: looked into, copied and changed as their owner, never as root.\n\nRoot would leave -wal and -shm files behind that the app can't write. So whatever touches a\ndatabase runs in a forked child that has become the file's owner; it speaks with its parent in\nJSON lines.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport pwd\nimport select\nimport shutil\nimport signal\nimport socket\nimport sqlite3\nimport stat\nimport sys\nimport tempfile\nimport time\nimport urllib.parse\nfrom contextlib import contextmanager, suppress\nfrom typing import Any, Callable, Iterator, NamedTuple\n\nfrom celeriac_host import processes\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import SLICE_SECONDS, System\n\nCOPY_FOLDERS = (\"/var/tmp\", \"/tmp\")\nMARGIN_BYTES = 16 * 1024 * 1024\nREAD_BUSY_SECONDS = 10.0\n# A child that does not come back within this time is stuck in the kernel or in a damaged file.\nLONGEST_SECONDS = 900.0\n# sqlite3.h; the module has names for them only since Python 3.11.\nSQLITE_BUSY, SQLITE_LOCKED = 5, 6\nCOMPANIONS = (\"\", \"-wal\", \"-shm\", \"-journal\")\n\n\nclass Owner(NamedTuple):\n    uid: int\n    gid: int\n    groups: list[int]\n\n\nclass Locked(Exception):\n    \"\"\"Somebody else holds the database; raised in the child, explained by the parent.\"\"\"\n\n\ndef find(path: str) -> os.stat_result:\n    \"\"\"OperationError unless it is a regular file (a symbolic link to one will do).\"\"\"\n    try:\n        about = os.stat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path}: there is no such file\") from None\n    except (OSError, ValueError) as error:\n        reason = error.strerror if isinstance(error, OSError) else str(error)\n        raise OperationError(f\"{path!r} can't be read: {reason}\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected a SQLite database\")\n    return about\n\n\ndef owner_of(about: os.stat_result) -> Owner:\n    groups = {about.st_gid}\n    # A number without a name has no other groups.\n    with suppress(KeyError):\n        entry = pwd.getpwuid(about.st_uid)\n        groups.update(os.getgrouplist(entry.pw_name, entry.pw_gid))\n    return Owner(about.st_uid, about.st_gid, sorted(groups))\n\n\nclass Channel:\n    \"\"\"One end of the pipe between parent and child: JSON values, one a line.\"\"\"\n\n    def __init__(self, end: socket.socket, heed: Callable[[], None] | None = None) -> None:\n        self.end = end\n        self.heed = heed\n        self.unread = bytearray()\n\n    def send(self, value: Any) -> None:\n        self.end.sendall(json.dumps(value).encode(\"ascii\") + b\"\\n\")\n\n    def receive(self) -> Any:\n        \"\"\"None when the other side is gone.\"\"\"\n        deadline = time.monotonic() + LONGEST_SECONDS\n        while True:\n            line, newline, rest = self.unread.partition(b\"\\n\")\n            if newline:\n                self.unread = rest\n                return json.loads(line)\n            if self.heed is not None:\n                self.heed()\n            if time.monotonic() > deadline:\n                return None\n            if not select.select([self.end], [], [], SLICE_SECONDS)[0]:\n                continue\n            piece = self.end.recv(1024 * 1024)\n            if not piece:\n                return None\n            self.unread += piece\n\n\n@contextmanager\ndef as_owner(path: str, host: System, work: Callable[[Channel], Any]) -> Iterator[Conversation]:\n    \"\"\"Runs `work` as the owner of the database; it ends when the block does, whatever happens.\"\"\"\n    owner = owner_of(find(path))\n    if os.geteuid() not in (0, owner.uid):\n        raise OperationError(f\"only root or the owner of {path} can work on it\")\n    ours, theirs = socket.socketpair()\n    child = os.fork()\n    if child == 0:\n        ours.close()\n        _be_child(path, owner, work, theirs)\n    theirs.close()\n    try:\n        yield Conversation(path, Channel(ours, host.heed))\n    finally:\n        ours.close()\n        _end(child)\n\n\nclass Conversation:\n    \"\"\"What the parent has of its child.\"\"\"\n\n    def __init__(self, path: str, channel: Channel) -> None:\n        self.path = path\n        self.send = channel.send\n        self._channel = channel\n\n    def receive(self) -> Any:\n        \"\"\"Its next word. Raises OperationError with what went wrong there.\"\"\"\n        said = self._channel.receive()\n        if said is None:\n            raise OperationError(f\"the work on {self.path} ended without an answer\")\n        if \"locked\" in said:\n            raise OperationError(_explain_lock(self.path, said[\"locked\"]))\n        if \"error\" in said:\n            raise OperationError(f\"{self.path}: {said['error']}\", evidence=said[\"evidence\"])\n        return said[\"value\"]\n\n\ndef ask(path: str, host: System, work: Callable[[], Any]) -> Any:\n    \"\"\"One question, one answer.\"\"\"\n    with as_owner(path, host, lambda channel: work()) as child:\n        return child.receive()\n\n\ndef _be_child(path: str, owner: Owner, work: Callable[[Channel], Any], end: socket.socket) -> None:\n    \"\"\"Never returns: no handler, thread or buffer of the agent is this process's business.\"\"\"\n    channel = Channel(end)\n    try:\n        for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n            signal.signal(name, signal.SIG_DFL)\n        os.setsid()\n        if os.geteuid() == 0:\n            os.setgroups(owner.groups)\n            os.setgid(owner.gid)\n            os.setuid(owner.uid)\n        os.chdir(\"/\")\n        channel.send({\"value\": work(channel)})\n    except Locked as error:\n        channel.send({\"locked\": str(error)})\n    except OperationError as error:\n        channel.send({\"error\": error.message, \"evidence\": list(error.evidence)})\n    except sqlite3.Error as error:\n        channel.send({\"error\": _plain(error), \"evidence\": []})\n    except BaseException as error:\n        channel.send({\"error\": f\"{type(error).__name__}: {error}\", \"evidence\": []})\n    finally:\n        with suppress(OSError):\n            end.close()\n        sys.stderr.flush()\n        os._exit(0)\n\n\ndef _end(child: int) -> None:\n    \"\"\"It has said all it had to say, or nobody listens any more.\"\"\"\n    end = time.monotonic() + 1.0\n    while time.monotonic() < end:\n        if os.waitpid(child, os.WNOHANG)[0]:\n            return\n        time.sleep(0.005)\n    with suppress(ProcessLookupError):\n        os.kill(child, signal.SIGKILL)\n    os.waitpid(child, 0)\n\n\ndef _plain(error: sqlite3.Error) -> str:\n    text = str(error)\n    if \"not a database\" in text:\n        return \"this is not a SQLite database\"\n    if \"malformed\" in text:\n        return f\"the database is damaged ({text})\"\n    return text\n\n\ndef is_busy(error: sqlite3.OperationalError) -> bool:\n    return \"locked\" in str(error) or \"busy\" in str(error)\n\n\n@contextmanager\ndef opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connection]:\n    \"\"\"In the child: `mode` is `mode=ro`, `mode=rw` or `immutable=1`. Raises Locked.\n\n    Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.\n    \"\"\"\n    where = f\"file:{urllib.parse.quote(path)}?{mode}\"\n    database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)\n    try:\n        database.text_factory = _text\n        database.execute(\"PRAGMA trusted_schema = OFF\")\n        yield database\n    except sqlite3.OperationalError as error:\n        if is_busy(error):\n            raise Locked(f\"waited {busy_seconds:g} s\") from None\n        raise\n    finally:\n        with suppress(sqlite3.Error):\n            database.close()\n\n\nclass Bytes(bytes):\n    \"\"\"Text of a row that is not UTF-8.\"\"\"\n\n\ndef _text(raw: bytes) -> str | Bytes:\n    try:\n        return raw.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        return Bytes(raw)\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier is data: a quote in it is doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a name with a NUL character is no table or column\")\n    return '\"' + name.replace('\"', '\"\"') + '\"'\n\n\ndef size_of(database: sqlite3.Connection) -> int:\n    pages = database.execute(\"PRAGMA page_count\").fetchone()[0]\n    size = database.execute(\"PRAGMA page_size\").fetchone()[0]\n    return int(pages) * int(size)\n\n\n@contextmanager\ndef copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:\n    \"\"\"Path of a consistent copy, made by the online backup API; gone after the block.\n\n    Raises OperationError: not a database, larger than the limit, no room, locked.\n    \"\"\"\n    about = find(path)\n    # What is in -wal comes on top, and what was deleted may come off: the child looks again.\n    companions = sum(_size(each) for each in _files_of(path))\n    folder = tempfile.mkdtemp(prefix=\"celeriac-\", dir=_roomy_folder(companions))\n    try:\n        if os.geteuid() == 0:\n            os.chown(folder, about.st_uid, about.st_gid)\n        target = os.path.join(folder, \"copy.db\")\n        ask(path, host, lambda: _copy(path, target, limit_bytes))\n        yield target\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _copy(path: str, target: str, limit_bytes: int | None) -> None:\n    \"\"\"A WAL database that nobody has open is read without making -wal and -shm beside it.\"\"\"\n    before = _resting(path)\n    if before is not None:\n        try:\n            _copy_by(\"immutable=1\", path, target, limit_bytes)\n        except sqlite3.Error:\n            # Damaged; or somebody wrote just then, and a copy under its locks will be sound.\n            if _resting(path) == before:\n                raise\n        if _resting(path) == before:\n            return\n        os.unlink(target)\n    _copy_by(\"mode=ro\", path, target, limit_bytes)\n\n\ndef _resting(path: str) -> tuple[int, int] | None:\n    \"\"\"Size and time of a WAL database all of which is in its one file; None: it is not so.\"\"\"\n    with open(path, \"rb\") as file:\n        in_wal_mode = file.read(20)[18:] == b\"\\2\\2\"\n    if not in_wal_mode or any(os.path.exists(each) for each in _files_of(path)[1:]):\n        return None\n    about = os.stat(path)\n    return about.st_size, about.st_mtime_ns\n\n\ndef _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None:\n    deadline = time.monotonic() + READ_BUSY_SECONDS\n\n    def refuse_waiting(status: int, remaining: int, total: int) -> None:\n        # Connection.backup tries again for ever while the database is locked.\n        if status in (SQLITE_BUSY, SQLITE_LOCKED) and time.monotonic() > deadline:\n            raise Locked(f\"waited {READ_BUSY_SECONDS:g} s\")\n\n    with opened(path, mode, READ_BUSY_SECONDS) as database:\n        database.execute(\"SELECT count(*) FROM sqlite_master\").fetchone()\n        size = size_of(database)\n        if limit_bytes is not None and size > limit_bytes:\n            raise OperationError(\n                f\"it is {size} bytes large; a copy may have {limit_bytes} bytes (snapshot-limit)\"\n            )\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            database.backup(copy, progress=refuse_waiting)\n        finally:\n            copy.close()\n\n\ndef open_copy(target: str) -> int:\n    \"\"\"A descriptor of the copy: its folder was the owner's, so nothing in it is trusted.\"\"\"\n    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    if not stat.S_ISREG(os.fstat(handle).st_mode):\n        os.close(handle)\n        raise OperationError(\"the copy is not a regular file\")\n    return handle\n\n\ndef _roomy_folder(needed: int) -> str:\n    for folder in COPY_FOLDERS:\n        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:\n            return folder\n    wanted = (needed + MARGIN_BYTES) // (1024 * 1024)\n    raise OperationError(\n        f\"no room for a copy of the database: {wanted} MiB are needed in \"\n        + \" or \".join(COPY_FOLDERS)\n    )\n\n\ndef free_bytes(folder: str) -> int:\n    about = os.statvfs(folder)\n    return about.f_bavail * about.f_frsize\n\n\ndef _files_of(path: str) -> list[str]:\n    \"\"\"The database and what SQLite keeps beside it.\"\"\"\n    return [os.path.realpath(path) + suffix for suffix in COMPANIONS]\n\n\ndef _size(path: str) -> int:\n    try:\n        return os.stat(path).st_size\n    except OSError:\n        return 0\n\n\ndef _explain_lock(path: str, waited: str) -> str:\n    holders = lock_holders(path)\n    who = f\" by {', '.join(holders)}\" if holders else \"\"\n    return f\"{path} is locked{who}; {waited}, nothing was changed\"\n\n\ndef lock_holders(path: str) -> list[str]:\n    \"\"\"Who holds a write lock on it; else who has it open. Empty when nobody can be seen.\"\"\"\n    inodes = set()\n    for each in _files_of(path):\n        with suppress(OSError):\n            inodes.add(os.stat(each).st_ino)\n    with_file_open = [pid for pid in _pids() if _has_open(pid, inodes)]\n    writing = [pid for pid in _locking(inodes) if pid in with_file_open]\n    return [_describe_process(pid) for pid in (writing or with_file_open)[:5]]\n\n\ndef _locking(inodes: set[int]) -> list[int]:\n    \"\"\"`1: POSIX  ADVISORY  WRITE 4711 fe:01:131085 120 120` in /proc/locks.\"\"\"\n    found = []\n    try:\n        with open(\"/proc/locks\", encoding=\"ascii\", errors=\"replace\") as file:\n            rows = [line.split() for line in file]\n    except OSError:\n        return []\n    for row in rows:\n        if \"WRITE\" not in row or \"->\" in row:\n            continue\n        at = row.index(\"WRITE\")\n        inode = row[at + 2].rpartition(\":\")[2]\n        if row[at + 1].isdigit() and inode.isdigit() and int(inode) in inodes:\n            found.append(int(row[at + 1]))\n    return found\n\n\ndef _pids() -> list[int]:\n    ours = os.getpid()\n    return [int(name) for name in os.listdir(\"/proc\") if name.isdigit() and int(name) != ours]\n\n\ndef _has_open(pid: int, inodes: set[int]) -> bool:\n    folder = f\"/proc/{pid}/fd\"\n    with suppress(OSError):\n        for name in os.listdir(folder):\n            with suppress(OSError):\n                if os.stat(os.path.join(folder, name)).st_ino in inodes:\n                    return True\n    return False\n\n\ndef _describe_process(pid: int) -> str:\n    process = processes.read(pid)\n    if process is None:\n        return f\"pid {pid}\"\n    command = \" \".join(process.argv)[:80] or \"?\"\n    return f\"pid {pid} ({command}, user {process.user})\"\n",
+    "celeriac_host/broker_program.py": "\"\"\"Talks to one worker through its broker: drains it, or gives it its queues back.\n\nIt is run by the app's interpreter, as the unit's user in its directory (see `app_side`). It speaks\nto the worker by Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport socket\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set\n\nfrom celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve\n\n# How long answers to all are waited for; the second time for a worker that is slow to answer.\nROLL_CALL_SECONDS = (2.0, 5.0)\nANSWER_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A look costs the worker and the host as long as it takes: at most a third of the time.\nPOLL_LOOKS = 2.0\nNOTE_SECONDS = 5.0\n# A worker that was silent for so long is no longer waited for.\nSILENT_SECONDS = 30.0\n# A message may be on its way from the broker when the queue is cancelled.\nEMPTY_POLLS = 2\n# Of the support module; see there.\nCONSUME_AGAIN = \"celeriac_consume_again\"\n\n\nclass Worker(NamedTuple):\n    node: str\n    queues: List[str]\n\n\nclass Control:\n    \"\"\"Celery's remote control, one question at a time.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        self.app = app\n        self.connection = connection\n\n    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:\n        \"\"\"Every answer as {node: what it says}; two nodes of one name are two answers.\"\"\"\n        answers = self._broadcast(command, None, timeout=seconds)\n        return [{node: said} for each in answers for node, said in each.items()]\n\n    def ask(self, node: str, command: str, **arguments: Any) -> Any:\n        \"\"\"The node's answer. Raises Problem when there is none, or an error.\"\"\"\n        answers = self._broadcast(\n            command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1\n        )\n        if not answers:\n            raise Problem(\"%s does not answer\" % node)\n        said = answers[0].get(node)\n        if isinstance(said, dict) and \"error\" in said:\n            raise Problem(\"%s says to %s: %s\" % (node, command, said[\"error\"]))\n        return said\n\n    def tell(self, node: str, command: str, **arguments: Any) -> None:\n        \"\"\"Without an answer. Raises Problem when the broker does not take it.\"\"\"\n        self._broadcast(command, [node], arguments=arguments, reply=False)\n\n    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:\n        try:\n            return (\n                self.app.control.broadcast(\n                    command,\n                    destination=destination,\n                    connection=self.connection,\n                    **{\"reply\": True, **more},\n                )\n                or []\n            )\n        except Exception as error:\n            # The next question has another connection.\n            self.connection.close()\n            raise Problem(\"the broker can't be asked: \" + line_of(error)) from error\n\n    def queues(self, node: str) -> List[str]:\n        return [queue[\"name\"] for queue in self.ask(node, \"active_queues\") or []]\n\n\ndef find(control: Control, request: Dict[str, Any]) -> Worker:\n    \"\"\"The worker whose main process systemd knows. Raises Problem.\"\"\"\n    answers: List[Dict[str, Any]] = []\n    for seconds in ROLL_CALL_SECONDS:\n        answers = control.everybody(\"stats\", seconds)\n        nodes = [node for each in answers for node in each]\n        found = [node for each in answers for node, said in each.items() if is_it(said, request)]\n        ours = [node for node in found if is_here(node, request)]\n        if ours:\n            break\n    else:\n        others = \", \".join(sorted({node for each in answers for node in each})[:5])\n        raise Problem(\n            \"it does not answer Celery's remote control (%s)\"\n            % (\"only %s do\" % others if others else \"nor does any other worker\")\n        )\n    if len(ours) > 1 or nodes.count(ours[0]) > 1:\n        raise Problem(\n            \"%d workers are called %s, and what is said to one reaches all: give each its own -n\"\n            % (max(len(ours), nodes.count(ours[0])), ours[0])\n        )\n    return Worker(ours[0], control.queues(ours[0]))\n\n\ndef is_it(said: Any, request: Dict[str, Any]) -> bool:\n    \"\"\"By its pid, and by those of its children where its pool tells them.\"\"\"\n    if not isinstance(said, dict) or said.get(\"pid\") != request[\"mainPid\"]:\n        return False\n    told = (said.get(\"pool\") or {}).get(\"processes\")\n    children = set(request[\"children\"])\n    return not told or not children or bool(children & set(told))\n\n\ndef is_here(node: str, request: Dict[str, Any]) -> bool:\n    \"\"\"Pids say nothing about the host: its name does, or the name in the worker's own words.\"\"\"\n    host = node.partition(\"@\")[2]\n    name = socket.gethostname()\n    named = any(host and host in word for word in request[\"argv\"])\n    return host in (name, name.split(\".\")[0], socket.getfqdn()) or named\n\n\n# --- draining ----------------------------------------------------------------------------------\n\n\nclass Drain:\n    \"\"\"The worker takes nothing more; what it has is waited for.\"\"\"\n\n    def __init__(self, control: Control, request: Dict[str, Any], line: Line) -> None:\n        self.control = control\n        self.request = request\n        self.line = line\n        self.begun = time.monotonic()\n        self.answered = time.monotonic()\n        self.progressed = time.monotonic()\n        self.tasks: List[Dict[str, Any]] = []\n        self.known: Set[str] = set()\n\n    def run(self) -> Dict[str, Any]:\n        worker = find(self.control, self.request)\n        # Nothing is cancelled before the agent has it on its disk.\n        self.line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        # All at once, and one look whether they are; each answer would cost a round trip.\n        for queue in worker.queues:\n            self.control.tell(worker.node, \"cancel_consumer\", queue=queue)\n        for queue in self.control.queues(worker.node):\n            self.control.ask(worker.node, \"cancel_consumer\", queue=queue)\n        self.begun = self.progressed = time.monotonic()\n        end = self.wait(worker.node)\n        return {\n            \"end\": end,\n            \"left\": [described(task) for task in self.tasks],\n            \"seen\": len(self.known),\n            \"seconds\": time.monotonic() - self.begun,\n        }\n\n    def wait(self, node: str) -> str:\n        empty = 0\n        note_at = time.monotonic() + NOTE_SECONDS\n        while True:\n            looking = time.monotonic()\n            answered = self.look(node)\n            took = time.monotonic() - looking\n            if answered:\n                empty = 0 if self.tasks else empty + 1\n                if empty >= EMPTY_POLLS:\n                    return \"drained\"\n            elif time.monotonic() - self.answered >= SILENT_SECONDS:\n                return \"silent\"\n            waited = time.monotonic() - self.begun\n            if waited >= self.request[\"timeoutSeconds\"]:\n                if self.request[\"policy\"] != \"wait\":\n                    return \"timeout\"\n                if time.monotonic() - self.progressed >= self.request[\"stuckSeconds\"]:\n                    return \"stuck\"\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                # The agent looks at the unit whenever it hears of us.\n                self.line.ask(\"waiting\", self.note(waited))\n            time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)\n\n    def look(self, node: str) -> bool:\n        \"\"\"Whether it answered.\"\"\"\n        try:\n            active = self.control.ask(node, \"active\") or []\n            reserved = self.control.ask(node, \"reserved\") or []\n        except Problem:\n            return False\n        self.answered = time.monotonic()\n        before = {task[\"id\"] for task in self.tasks}\n        running = {task[\"id\"] for task in active}\n        self.tasks = active + [task for task in reserved if task[\"id\"] not in running]\n        now = {task[\"id\"] for task in self.tasks}\n        self.known |= now\n        if before - now:\n            self.progressed = self.answered\n        return True\n\n    def note(self, waited: float) -> str:\n        limit = self.request[\"timeoutSeconds\"]\n        silent = time.monotonic() - self.answered\n        if silent > NOTE_SECONDS:\n            return \"no answer for %d s, %d s of %g\" % (silent, waited, limit)\n        count = \"%d task%s\" % (len(self.tasks), \"\" if len(self.tasks) == 1 else \"s\")\n        oldest = max(self.tasks, key=age_of, default=None)\n        more = \"; oldest \" + described(oldest) if oldest else \"\"\n        return \"%s still running, %d s of %g%s\" % (count, waited, limit, more)\n\n\ndef age_of(task: Dict[str, Any]) -> float:\n    \"\"\"Seconds since a child took it; -1 for one that waits, or where the worker can't tell.\"\"\"\n    begun = task.get(\"time_start\")\n    age = time.time() - begun if isinstance(begun, (int, float)) else -1.0\n    return age if -5 < age < 30 * 86400 else -1.0\n\n\ndef described(task: Dict[str, Any]) -> str:\n    \"\"\"`process_link 5f2c… 120 s`\"\"\"\n    name = str(task.get(\"name\") or task.get(\"type\") or \"?\").rsplit(\".\", 1)[-1]\n    age = age_of(task)\n    ident = str(task[\"id\"])\n    short = ident[:4] + \"…\" if len(ident) > 8 else ident\n    return \"%s %s %s\" % (name, short, \"%d s\" % age if age >= 0 else \"(waits)\")\n\n\n# --- giving back -------------------------------------------------------------------------------\n\n\ndef give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"Every queue consumed again, seen in its own list. Tries as long as it may.\"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    while True:\n        try:\n            lasting = consume_again(control, node, queues)\n            missing = set(queues) - set(control.queues(node))\n            if not missing:\n                return {\"lasting\": lasting}\n            problem = \"%s does not consume %s\" % (node, \", \".join(sorted(missing)))\n        except Problem as error:\n            problem = str(error)\n        if time.monotonic() >= deadline:\n            raise Problem(problem)\n        time.sleep(POLL_SECONDS)\n\n\ndef consume_again(control: Control, node: str, queues: List[str]) -> bool:\n    \"\"\"Whether it will consume them after the next reconnect, too.\n\n    `add_consumer` starts a queue that was cancelled, but before Celery 5.7 leaves it out of those\n    that a reconnect starts: that takes the support module's own command.\n    \"\"\"\n    missing = [queue for queue in queues if queue not in control.queues(node)]\n    for queue in missing:\n        control.ask(node, \"add_consumer\", queue=queue)\n    if tuple(import_module(\"celery\").VERSION[:2]) >= (5, 7):\n        return True\n    try:\n        said = control.ask(node, CONSUME_AGAIN, queues=queues)\n    except Problem:\n        return False\n    return isinstance(said, dict) and \"ok\" in said\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n    app = None\n    try:\n        app = load_app(request[\"app\"])\n        line.tell(\"stage\", \"connecting to the broker\")\n        control = Control(app, connect(app))\n        line.tell(\"stage\", \"talking to the worker\")\n        if request[\"kind\"] == \"give-back\":\n            return give_back(control, request, line)\n        return Drain(control, request, line).run()\n    except Problem as problem:\n        return {\"problem\": str(problem) if app is None else masked(app, str(problem))}\n    except Exception as error:\n        return {\"problem\": line_of(error) if app is None else masked(app, line_of(error))}\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
+    "celeriac_host/databases.py": "\"\"\"SQLite files of the app: looked into, copied and changed as their owner, never as root.\n\nRoot would leave -wal and -shm files behind that the app can't write. So whatever touches a\ndatabase runs in a forked child that has become the file's owner; it speaks with its parent in\nJSON lines.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport pwd\nimport select\nimport shutil\nimport signal\nimport socket\nimport sqlite3\nimport stat\nimport sys\nimport tempfile\nimport time\nimport urllib.parse\nfrom contextlib import contextmanager, suppress\nfrom typing import Any, Callable, Iterator, NamedTuple\n\nfrom celeriac_host import processes\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import SLICE_SECONDS, System\n\nCOPY_FOLDERS = (\"/var/tmp\", \"/tmp\")\nMARGIN_BYTES = 16 * 1024 * 1024\nREAD_BUSY_SECONDS = 10.0\n# A child that does not come back within this time is stuck in the kernel or in a damaged file.\nLONGEST_SECONDS = 900.0\n# sqlite3.h; the module has names for them only since Python 3.11.\nSQLITE_BUSY, SQLITE_LOCKED = 5, 6\nCOMPANIONS = (\"\", \"-wal\", \"-shm\", \"-journal\")\n\n\nclass Owner(NamedTuple):\n    uid: int\n    gid: int\n    groups: list[int]\n\n\nclass NoAnswer(OperationError):\n    \"\"\"The child is gone without a last word: whether it had ended its work is not known.\"\"\"\n\n\nclass TooLarge(OperationError):\n    \"\"\"A database is larger than its copy may be.\"\"\"\n\n\nclass Locked(Exception):\n    \"\"\"Somebody else holds the database; raised in the child, explained by the parent.\"\"\"\n\n\ndef find(path: str) -> os.stat_result:\n    \"\"\"OperationError unless it is a regular file (a symbolic link to one will do).\"\"\"\n    try:\n        about = os.stat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path}: there is no such file\") from None\n    except (OSError, ValueError) as error:\n        reason = error.strerror if isinstance(error, OSError) else str(error)\n        raise OperationError(f\"{path!r} can't be read: {reason}\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected a SQLite database\")\n    return about\n\n\ndef owner_of(about: os.stat_result) -> Owner:\n    groups = {about.st_gid}\n    # A number without a name has no other groups.\n    with suppress(KeyError):\n        entry = pwd.getpwuid(about.st_uid)\n        groups.update(os.getgrouplist(entry.pw_name, entry.pw_gid))\n    return Owner(about.st_uid, about.st_gid, sorted(groups))\n\n\nclass Channel:\n    \"\"\"One end of the pipe between parent and child: JSON values, one a line.\"\"\"\n\n    def __init__(self, end: socket.socket, heed: Callable[[], None] | None = None) -> None:\n        self.end = end\n        self.heed = heed\n        self.unread = bytearray()\n\n    def send(self, value: Any) -> None:\n        self.end.sendall(json.dumps(value).encode(\"ascii\") + b\"\\n\")\n\n    def receive(self) -> Any:\n        \"\"\"None when the other side is gone.\"\"\"\n        deadline = time.monotonic() + LONGEST_SECONDS\n        while True:\n            line, newline, rest = self.unread.partition(b\"\\n\")\n            if newline:\n                self.unread = rest\n                return json.loads(line)\n            if self.heed is not None:\n                self.heed()\n            if time.monotonic() > deadline:\n                return None\n            if not select.select([self.end], [], [], SLICE_SECONDS)[0]:\n                continue\n            piece = self.end.recv(1024 * 1024)\n            if not piece:\n                return None\n            self.unread += piece\n\n\n@contextmanager\ndef as_owner(path: str, host: System, work: Callable[[Channel], Any]) -> Iterator[Conversation]:\n    \"\"\"Runs `work` as the owner of the database; it ends when the block does, whatever happens.\"\"\"\n    owner = owner_of(find(path))\n    if os.geteuid() not in (0, owner.uid):\n        raise OperationError(f\"only root or the owner of {path} can work on it\")\n    ours, theirs = socket.socketpair()\n    child = os.fork()\n    if child == 0:\n        ours.close()\n        _be_child(path, owner, work, theirs)\n    theirs.close()\n    try:\n        yield Conversation(path, Channel(ours, host.heed))\n    finally:\n        ours.close()\n        _end(child)\n\n\nclass Conversation:\n    \"\"\"What the parent has of its child.\"\"\"\n\n    def __init__(self, path: str, channel: Channel) -> None:\n        self.path = path\n        self.send = channel.send\n        self._channel = channel\n\n    def receive(self) -> Any:\n        \"\"\"Its next word. Raises OperationError with what went wrong there.\"\"\"\n        said = self._channel.receive()\n        if said is None:\n            raise NoAnswer(f\"the work on {self.path} ended without an answer\")\n        if \"locked\" in said:\n            raise OperationError(_explain_lock(self.path, said[\"locked\"]))\n        if \"tooLarge\" in said:\n            raise TooLarge(f\"{self.path}: {said['tooLarge']}\")\n        if \"error\" in said:\n            raise OperationError(f\"{self.path}: {said['error']}\", evidence=said[\"evidence\"])\n        return said[\"value\"]\n\n\ndef ask(path: str, host: System, work: Callable[[], Any]) -> Any:\n    \"\"\"One question, one answer.\"\"\"\n    with as_owner(path, host, lambda channel: work()) as child:\n        return child.receive()\n\n\ndef _be_child(path: str, owner: Owner, work: Callable[[Channel], Any], end: socket.socket) -> None:\n    \"\"\"Never returns: no handler, thread or buffer of the agent is this process's business.\"\"\"\n    channel = Channel(end)\n    try:\n        for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n            signal.signal(name, signal.SIG_DFL)\n        os.setsid()\n        if os.geteuid() == 0:\n            os.setgroups(owner.groups)\n            os.setgid(owner.gid)\n            os.setuid(owner.uid)\n        os.chdir(\"/\")\n        channel.send({\"value\": work(channel)})\n    except Locked as error:\n        channel.send({\"locked\": str(error)})\n    except TooLarge as error:\n        channel.send({\"tooLarge\": error.message})\n    except OperationError as error:\n        channel.send({\"error\": error.message, \"evidence\": list(error.evidence)})\n    except sqlite3.Error as error:\n        channel.send({\"error\": _plain(error), \"evidence\": []})\n    except BaseException as error:\n        channel.send({\"error\": f\"{type(error).__name__}: {error}\", \"evidence\": []})\n    finally:\n        with suppress(OSError):\n            end.close()\n        sys.stderr.flush()\n        os._exit(0)\n\n\ndef _end(child: int) -> None:\n    \"\"\"It has said all it had to say, or nobody listens any more.\"\"\"\n    end = time.monotonic() + 1.0\n    while time.monotonic() < end:\n        if os.waitpid(child, os.WNOHANG)[0]:\n            return\n        time.sleep(0.005)\n    with suppress(ProcessLookupError):\n        os.kill(child, signal.SIGKILL)\n    os.waitpid(child, 0)\n\n\ndef _plain(error: sqlite3.Error) -> str:\n    text = str(error)\n    if \"not a database\" in text:\n        return \"this is not a SQLite database\"\n    if \"malformed\" in text:\n        return f\"the database is damaged ({text})\"\n    return text\n\n\ndef is_busy(error: sqlite3.OperationalError) -> bool:\n    return \"locked\" in str(error) or \"busy\" in str(error)\n\n\n@contextmanager\ndef opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connection]:\n    \"\"\"In the child: `mode` is `mode=ro`, `mode=rw` or `immutable=1`. Raises Locked.\n\n    Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.\n    \"\"\"\n    where = f\"file:{urllib.parse.quote(path)}?{mode}\"\n    database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)\n    try:\n        database.text_factory = _text\n        database.execute(\"PRAGMA trusted_schema = OFF\")\n        yield database\n    except sqlite3.OperationalError as error:\n        if is_busy(error):\n            raise Locked(f\"waited {busy_seconds:g} s\") from None\n        raise\n    finally:\n        with suppress(sqlite3.Error):\n            database.close()\n\n\nclass Bytes(bytes):\n    \"\"\"Text of a row that is not UTF-8.\"\"\"\n\n\ndef _text(raw: bytes) -> str | Bytes:\n    try:\n        return raw.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        return Bytes(raw)\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier is data: a quote in it is doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a name with a NUL character is no table or column\")\n    return '\"' + name.replace('\"', '\"\"') + '\"'\n\n\ndef size_of(database: sqlite3.Connection) -> int:\n    pages = database.execute(\"PRAGMA page_count\").fetchone()[0]\n    size = database.execute(\"PRAGMA page_size\").fetchone()[0]\n    return int(pages) * int(size)\n\n\n@contextmanager\ndef copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:\n    \"\"\"Path of a consistent copy, made by the online backup API; gone after the block.\n\n    Raises OperationError: not a database, larger than the limit, no room, locked.\n    \"\"\"\n    about = find(path)\n    # What is in -wal comes on top, and what was deleted may come off: the child looks again.\n    companions = sum(_size(each) for each in _files_of(path))\n    folder = tempfile.mkdtemp(prefix=\"celeriac-\", dir=roomy_folder(companions))\n    try:\n        if os.geteuid() == 0:\n            os.chown(folder, about.st_uid, about.st_gid)\n        target = os.path.join(folder, \"copy.db\")\n        ask(path, host, lambda: _copy(path, target, limit_bytes))\n        yield target\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _copy(path: str, target: str, limit_bytes: int | None) -> None:\n    \"\"\"A WAL database that nobody has open is read without making -wal and -shm beside it.\"\"\"\n    before = resting(path)\n    if before is not None:\n        try:\n            _copy_by(\"immutable=1\", path, target, limit_bytes)\n        except sqlite3.Error:\n            # Damaged; or somebody wrote just then, and a copy under its locks will be sound.\n            if resting(path) == before:\n                raise\n        if resting(path) == before:\n            return\n        os.unlink(target)\n    _copy_by(\"mode=ro\", path, target, limit_bytes)\n\n\ndef resting(path: str) -> tuple[int, int] | None:\n    \"\"\"Size and time of a WAL database all of which is in its one file; None: it is not so.\"\"\"\n    with open(path, \"rb\") as file:\n        in_wal_mode = file.read(20)[18:] == b\"\\2\\2\"\n    if not in_wal_mode or any(os.path.exists(each) for each in _files_of(path)[1:]):\n        return None\n    about = os.stat(path)\n    return about.st_size, about.st_mtime_ns\n\n\ndef _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None:\n    deadline = time.monotonic() + READ_BUSY_SECONDS\n\n    def refuse_waiting(status: int, remaining: int, total: int) -> None:\n        # Connection.backup tries again for ever while the database is locked.\n        if status in (SQLITE_BUSY, SQLITE_LOCKED) and time.monotonic() > deadline:\n            raise Locked(f\"waited {READ_BUSY_SECONDS:g} s\")\n\n    with opened(path, mode, READ_BUSY_SECONDS) as database:\n        database.execute(\"SELECT count(*) FROM sqlite_master\").fetchone()\n        size = size_of(database)\n        if limit_bytes is not None and size > limit_bytes:\n            raise TooLarge(\n                f\"it is {size} bytes large; a copy may have {limit_bytes} bytes (snapshot-limit)\"\n            )\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            database.backup(copy, progress=refuse_waiting)\n        finally:\n            copy.close()\n\n\ndef open_copy(target: str) -> int:\n    \"\"\"A descriptor of the copy: its folder was the owner's, so nothing in it is trusted.\"\"\"\n    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    if not stat.S_ISREG(os.fstat(handle).st_mode):\n        os.close(handle)\n        raise OperationError(\"the copy is not a regular file\")\n    return handle\n\n\ndef roomy_folder(needed: int) -> str:\n    for folder in COPY_FOLDERS:\n        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:\n            return folder\n    wanted = (needed + MARGIN_BYTES) // (1024 * 1024)\n    raise OperationError(\n        f\"no room for a copy of the database: {wanted} MiB are needed in \"\n        + \" or \".join(COPY_FOLDERS)\n    )\n\n\ndef free_bytes(folder: str) -> int:\n    about = os.statvfs(folder)\n    return about.f_bavail * about.f_frsize\n\n\ndef _files_of(path: str) -> list[str]:\n    \"\"\"The database and what SQLite keeps beside it.\"\"\"\n    return [os.path.realpath(path) + suffix for suffix in COMPANIONS]\n\n\ndef _size(path: str) -> int:\n    try:\n        return os.stat(path).st_size\n    except OSError:\n        return 0\n\n\ndef _explain_lock(path: str, waited: str) -> str:\n    holders = lock_holders(path)\n    who = f\" by {', '.join(holders)}\" if holders else \"\"\n    return f\"{path} is locked{who}; {waited}, nothing was changed\"\n\n\ndef lock_holders(path: str) -> list[str]:\n    \"\"\"Who holds a write lock on it; else who has it open. Empty when nobody can be seen.\"\"\"\n    inodes = set()\n    for each in _files_of(path):\n        with suppress(OSError):\n            inodes.add(os.stat(each).st_ino)\n    with_file_open = [pid for pid in _pids() if _has_open(pid, inodes)]\n    writing = [pid for pid in _locking(inodes) if pid in with_file_open]\n    return [_describe_process(pid) for pid in (writing or with_file_open)[:5]]\n\n\ndef _locking(inodes: set[int]) -> list[int]:\n    \"\"\"`1: POSIX  ADVISORY  WRITE 4711 fe:01:131085 120 120` in /proc/locks.\"\"\"\n    found = []\n    try:\n        with open(\"/proc/locks\", encoding=\"ascii\", errors=\"replace\") as file:\n            rows = [line.split() for line in file]\n    except OSError:\n        return []\n    for row in rows:\n        if \"WRITE\" not in row or \"->\" in row:\n            continue\n        at = row.index(\"WRITE\")\n        inode = row[at + 2].rpartition(\":\")[2]\n        if row[at + 1].isdigit() and inode.isdigit() and int(inode) in inodes:\n            found.append(int(row[at + 1]))\n    return found\n\n\ndef _pids() -> list[int]:\n    ours = os.getpid()\n    return [int(name) for name in os.listdir(\"/proc\") if name.isdigit() and int(name) != ours]\n\n\ndef _has_open(pid: int, inodes: set[int]) -> bool:\n    folder = f\"/proc/{pid}/fd\"\n    with suppress(OSError):\n        for name in os.listdir(folder):\n            with suppress(OSError):\n                if os.stat(os.path.join(folder, name)).st_ino in inodes:\n                    return True\n    return False\n\n\ndef _describe_process(pid: int) -> str:\n    process = processes.read(pid)\n    if process is None:\n        return f\"pid {pid}\"\n    command = \" \".join(process.argv)[:80] or \"?\"\n    return f\"pid {pid} ({command}, user {process.user})\"\n",
     "celeriac_host/detached.py": "\"\"\"Starts the work in a control group of its own (a transient scope), away from the SSH session.\n\nIt inherits the lock of the host, and so holds it until it ends, whatever becomes of its parent.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Sequence\n\nfrom celeriac_host import live, lock, program\nfrom celeriac_host.errors import Fault\nfrom celeriac_host.system import System\n\nENVIRONMENT = {\n    \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n    \"LC_ALL\": \"C\",\n}\n\n\ndef launch(host: System, ident: str, words: Sequence[str], held: lock.Lock) -> None:\n    \"\"\"`words` for `work.py`; what it says can be followed by `ident`. Raises Fault.\n\n    The lock is handed over: it is free again when the work has ended.\n    \"\"\"\n    live.forget(ident)\n    scope = f\"celeriac-{ident}-{os.urandom(2).hex()}.scope\"\n    argv = [\"systemd-run\", \"--scope\", \"--quiet\", \"--collect\", f\"--unit={scope}\"]\n    argv += [\"--description=Celeriac at work\", \"--\"]\n    argv += program.command(host.state, [*words, str(held.handle)])\n    try:\n        os.makedirs(live.FOLDER, 0o700, exist_ok=True)\n        with open(_complaints(ident), \"wb\") as complaints:\n            # systemd-run becomes the program itself: the lock goes through it.\n            subprocess.Popen(\n                argv,\n                stdin=subprocess.DEVNULL,\n                stdout=complaints,\n                stderr=complaints,\n                cwd=\"/\",\n                env=ENVIRONMENT,\n                start_new_session=True,\n                pass_fds=(held.handle,),\n            )\n    except OSError as error:\n        raise Fault(f\"the work could not be started: {error}; nothing was changed\") from None\n    held.hand_over()\n\n\ndef complaints(ident: str) -> list[str]:\n    \"\"\"What it, or systemd-run, wrote to its stderr: nothing, unless something is very wrong.\"\"\"\n    with suppress(OSError), open(_complaints(ident), encoding=\"utf-8\", errors=\"replace\") as file:\n        return [line for line in file.read().splitlines() if line.strip()][-20:]\n    return []\n\n\ndef _complaints(ident: str) -> str:\n    return os.path.join(live.FOLDER, ident + \".stderr\")\n",
     "celeriac_host/environments.py": "\"\"\"The Python environment that an app runs in: which it is, whose it is, what was installed last.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host import files, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import Identity, System, identity\n\nFOLDER = \"dependencies\"\nTELL = \"import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable]))\"\n\n\nclass Environment(NamedTuple):\n    \"\"\"A virtual environment; `owner` is who owns its folder.\"\"\"\n\n    prefix: str\n    python: str\n    owner: Identity\n\n\ndef find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:\n    \"\"\"That of the unit's interpreter. Raises OperationError for Python as the system has it.\"\"\"\n    # Its folder may not be there yet.\n    where = units.context(host, unit)._replace(directory=\"/\")\n    done = units.run_as(host, where, [*interpreter, \"-c\", TELL], timeout=60, check=False)\n    try:\n        prefix, base, python = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(\n            f\"{' '.join(interpreter)}, the interpreter of {unit}, did not answer: {why}\",\n            ran=list(interpreter),\n            evidence=lines,\n        ) from None\n    if prefix == base or not os.path.isfile(os.path.join(prefix, \"pyvenv.cfg\")):\n        raise OperationError(\n            f\"{unit} runs on the system's Python ({python}), which belongs to the packages of the \"\n            \"system and is not changed; make an environment (python3 -m venv), and name its celery \"\n            \"in ExecStart=\"\n        )\n    return Environment(prefix, python, identity(str(os.stat(prefix).st_uid)))\n\n\ndef recorded(state: str, unit: str) -> dict[str, Any] | None:\n    \"\"\"What Celeriac installed last for this unit; None when it never did.\"\"\"\n    try:\n        with open(record_path(state, unit), encoding=\"utf-8\") as file:\n            found = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return found if isinstance(found, dict) else None\n\n\ndef record(state: str, unit: str, what: dict[str, Any] | None) -> None:\n    path = record_path(state, unit)\n    if what is None:\n        files.remove(path)\n        return\n    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)\n    content = json.dumps(what, indent=1).encode(\"ascii\") + b\"\\n\"\n    files.write(path, content, 0o600, os.geteuid(), os.getegid())\n\n\ndef record_path(state: str, unit: str) -> str:\n    return os.path.join(state, FOLDER, re.sub(r\"[^A-Za-z0-9@._-]\", \"_\", unit) + \".json\")\n",
     "celeriac_host/errors.py": "\"\"\"What goes wrong, in words for people.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Sequence\n\n\nclass OperationError(Exception):\n    \"\"\"One operation, or one look, did not succeed.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n    ) -> None:\n        super().__init__(message)\n        self.message = message\n        self.ran = ran\n        self.exit_code = exit_code\n        self.evidence = evidence\n\n\nclass Fault(OperationError):\n    \"\"\"What was asked went wrong as a whole; `next` says what a person should do.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n        next: str = \"\",\n    ) -> None:\n        super().__init__(message, ran, exit_code, evidence)\n        self.next = next\n\n\nclass RunnerGone(BaseException):\n    \"\"\"Nobody listens any more, or this process was told to end: stop.\n\n    Not an `Exception`, so that no handler of ordinary errors swallows it.\n    \"\"\"\n\n\nclass GoingDown(BaseException):\n    \"\"\"The machine goes down: leave everything as it is, it is put right after the boot.\"\"\"\n\n\ndef describe(error: BaseException) -> str:\n    \"\"\"One line: the message where it was meant for people, else type, message and place.\"\"\"\n    if isinstance(error, OperationError):\n        return error.message\n    if isinstance(error, RunnerGone):\n        return \"the runner is gone\"\n    if isinstance(error, OSError) and error.strerror:\n        named = isinstance(error.filename, (str, bytes))\n        where = f\": {os.fsdecode(error.filename)}\" if named else \"\"\n        return f\"{error.strerror}{where}{_place(error)}\"\n    return f\"{type(error).__name__}: {error}{_place(error)}\"\n\n\ndef _place(error: BaseException) -> str:\n    # Here: it takes long to import, and is seldom needed.\n    import traceback\n\n    frames = traceback.extract_tb(error.__traceback__)\n    return f\" ({frames[-1].filename}:{frames[-1].lineno})\" if frames else \"\"\n",
+    "celeriac_host/extract.py": "\"\"\"The rows of a database that may want repair, with their families, as a database of their own.\n\nFor one that is too large to be copied whole. A row is judged by all that is above and below it, so\nall of that comes along: what is decided on the part is what would be decided on the whole.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport sqlite3\nimport tempfile\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host import databases\nfrom celeriac_host.databases import quoted\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import System\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the small database; gone after the block. Raises OperationError.\"\"\"\n    about = databases.find(path)\n    folder = tempfile.mkdtemp(prefix=\"celeriac-\", dir=databases.roomy_folder(0))\n    try:\n        if os.geteuid() == 0:\n            os.chown(folder, about.st_uid, about.st_gid)\n        target = os.path.join(folder, \"copy.db\")\n        databases.ask(path, host, lambda: _extract(path, target, extract, limit_bytes))\n        yield target\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _extract(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:\n    \"\"\"In the child. One read transaction: no row is from another moment than its parent.\"\"\"\n    mode = \"immutable=1\" if databases.resting(path) else \"mode=ro\"\n    with databases.opened(path, mode, databases.READ_BUSY_SECONDS) as database:\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            copy.execute(\"PRAGMA journal_mode = OFF\")\n            database.execute(\"BEGIN\")\n            counts = _Families(database, extract).gather()\n            for at, table in enumerate(extract[\"mapping\"]):\n                _copy(database, copy, table[\"table\"], table[\"id\"], f\"temp.k{at}\", limit_bytes)\n        except _TooLarge:\n            rows = \", \".join(f\"{count} {table}\" for table, count in counts.items() if count)\n            raise OperationError(\n                f\"the rows that may want repair are more than {limit_bytes} bytes \"\n                f\"(snapshot-limit): {rows}, with all above and below them\"\n            ) from None\n        finally:\n            copy.close()\n\n\nclass _TooLarge(Exception):\n    pass\n\n\nclass _Families:\n    \"\"\"Tables of ids: first of the suspects, then of all that is above them, then of all below.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:\n        self.database = database\n        self.mapping: list[Table] = extract[\"mapping\"]\n        self.suspects: dict[str, list[str]] = extract[\"suspects\"]\n        self.orphans: bool = extract[\"orphans\"]\n        self.ids: list[str] = extract[\"ids\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.mapping)}\n\n    def gather(self) -> dict[str, int]:\n        \"\"\"Table → how many suspects. The rows wanted are in temp.k0, temp.k1… by then.\"\"\"\n        for index in range(len(self.mapping)):\n            self.database.execute(f\"CREATE TEMP TABLE k{index} (id UNIQUE)\")\n        for table in self.mapping:\n            self._suspect(table)\n        counts = {\n            table[\"table\"]: self.database.execute(f\"SELECT count(*) FROM temp.k{at}\").fetchone()[0]\n            for at, table in enumerate(self.mapping)\n        }\n        for table in reversed(self.mapping):\n            self._add_parents(table)\n        for table in self.mapping:\n            self._add_children(table)\n        return counts\n\n    def _suspect(self, table: Table) -> None:\n        status = quoted(table[\"status\"])\n        if not self.ids:\n            words = self.suspects.get(table[\"table\"], [])\n            # A status may be kept as a number.\n            values = [*words, *(int(word) for word in words if word.isdigit())]\n            marks = \", \".join(\"?\" for _ in values)\n            self._add(table, f\"{status} IN ({marks})\", values)\n            if self.orphans and table[\"parent\"] is not None:\n                parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n                column = quoted(table[\"parent\"][\"column\"])\n                there = f\"SELECT {quoted(parent['id'])} FROM {quoted(parent['table'])}\"\n                known = f\"{there} WHERE {quoted(parent['id'])} IS NOT NULL\"\n                self._add(table, f\"{column} IS NOT NULL AND {column} NOT IN ({known})\", [])\n        for ident in self.ids:\n            self._name(table, ident)\n\n    def _name(self, table: Table, ident: str) -> None:\n        name, colon, rest = ident.partition(\":\")\n        if colon and name in self.at:\n            if name != table[\"table\"]:\n                return\n            ident = rest\n        column = quoted(table[\"id\"])\n        self._add(table, f\"{column} = ?\", [ident])\n        if ident.isdigit():\n            self._add(table, f\"{column} = ?\", [int(ident)])\n        # By an index, where LIKE would read the whole table.\n        self._add(table, f\"{column} >= ? AND {column} < ?\", [ident, ident + \"\\U0010ffff\"])\n\n    def _add(self, table: Table, where: str, values: list[Any]) -> None:\n        self.database.execute(\n            f\"INSERT OR IGNORE INTO temp.k{self.at[table['table']]}\"\n            f\" SELECT {quoted(table['id'])} FROM {quoted(table['table'])}\"\n            f\" WHERE {quoted(table['id'])} IS NOT NULL AND {where}\",\n            values,\n        )\n\n    def _add_parents(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n        column, own = quoted(table[\"parent\"][\"column\"]), quoted(table[\"table\"])\n        named = f\"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d\"\n        self._add(parent, f\"{quoted(parent['id'])} IN ({named % self.at[table['table']]})\", [])\n\n    def _add_children(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        above = self.at[table[\"parent\"][\"table\"]]\n        self._add(table, f\"{quoted(table['parent']['column'])} IN temp.k{above}\", [])\n\n\ndef _copy(\n    database: sqlite3.Connection,\n    copy: sqlite3.Connection,\n    table: str,\n    key: str,\n    keys: str,\n    limit_bytes: int,\n) -> None:\n    \"\"\"The columns as they are declared; what ties them to tables that are not here is left out.\"\"\"\n    columns = database.execute(f\"PRAGMA table_xinfo({quoted(table)})\").fetchall()\n    declared = \", \".join(\n        f\"{quoted(name)} {kind}{' NOT NULL' if required else ''}\"\n        for _, name, kind, required, _, _, hidden in columns\n        if hidden != 1\n    )\n    names = \", \".join(quoted(row[1]) for row in columns if row[6] != 1)\n    marks = \", \".join(\"?\" for row in columns if row[6] != 1)\n    copy.execute(f\"CREATE TABLE {quoted(table)} ({declared})\")\n    copy.execute(\"BEGIN\")\n    found = database.execute(f\"SELECT {names} FROM {quoted(table)} WHERE {quoted(key)} IN {keys}\")\n    for rows in iter(lambda: found.fetchmany(BATCH), []):\n        copy.executemany(f\"INSERT INTO {quoted(table)} VALUES ({marks})\", rows)\n        if databases.size_of(copy) > limit_bytes:\n            raise _TooLarge\n    copy.execute(\"COMMIT\")\n",
     "celeriac_host/facts/__init__.py": "\"\"\"Facts: one module each, `look(args, host)` → what goes over the wire. They only read.\"\"\"\n",
     "celeriac_host/facts/code.py": "\"\"\"The newest Python source of the app: is it newer than the worker that runs it?\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system import System\nfrom celeriac_host.units import show\n\nFILE_LIMIT = 20_000\nSKIPPED = (\"node_modules\", \"__pycache__\", \"site-packages\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    directory = working_directory(host, args[\"unit\"])\n    if not directory:\n        return {\"newest\": None, \"truncated\": False}\n    return newest_source(directory, host)\n\n\ndef working_directory(host: System, unit: str) -> str:\n    \"\"\"Of a unit's processes; empty when none is set (the root folder is nobody's app).\"\"\"\n    seen = show(host, full_name(unit), [\"WorkingDirectory\", \"User\"])\n    path = seen.get(\"WorkingDirectory\", \"\").lstrip(\"!\")\n    if path == \"~\":\n        return os.path.expanduser(\"~\" + seen.get(\"User\", \"\"))\n    return path\n\n\ndef newest_source(directory: str, host: System) -> dict[str, Any]:\n    \"\"\"Breadth first, so that a limit cuts what lies deepest.\"\"\"\n    folders = deque([os.path.realpath(directory)])\n    newest: dict[str, Any] | None = None\n    seen = 0\n    while folders:\n        host.heed()\n        files, below = _entries(folders.popleft())\n        folders.extend(below)\n        for path in files:\n            seen += 1\n            if seen > FILE_LIMIT:\n                return {\"newest\": newest, \"truncated\": True}\n            if not path.endswith(\".py\"):\n                continue\n            try:\n                modified = os.stat(path).st_mtime\n            except OSError:\n                continue\n            if newest is None or modified > newest[\"modified\"]:\n                newest = {\"path\": path, \"modified\": modified}\n    return {\"newest\": newest, \"truncated\": False}\n\n\ndef _entries(folder: str) -> tuple[list[str], list[str]]:\n    \"\"\"Its files, and the folders in it that may hold the app's own code.\"\"\"\n    try:\n        with os.scandir(folder) as found:\n            entries = list(found)\n    except OSError:\n        return [], []\n    if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n        return [], []\n    folders = [\n        entry.path\n        for entry in entries\n        if entry.is_dir(follow_symlinks=False) and not is_skipped(entry.name)\n    ]\n    return [entry.path for entry in entries if entry.is_file()], folders\n\n\ndef is_skipped(folder: str) -> bool:\n    \"\"\"Hidden folders (.git, .venv, .tox) and those of other people's code.\"\"\"\n    return folder.startswith(\".\") or folder in SKIPPED\n",
     "celeriac_host/facts/files.py": "\"\"\"Files as they are: text, hash, mode and owner. Symbolic links are not followed.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import System, group_name, user_name\n\nTEXT_LIMIT_BYTES = 1024 * 1024\nWHAT = (\n    (stat.S_ISDIR, \"directory\"),\n    (stat.S_ISFIFO, \"named pipe\"),\n    (stat.S_ISSOCK, \"socket\"),\n    (stat.S_ISBLK, \"block device\"),\n    (stat.S_ISCHR, \"character device\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    return {path: file_fact(path) for path in args[\"paths\"]}\n\n\ndef file_fact(path: str) -> dict[str, Any]:\n    \"\"\"A FileFact. Raises OperationError when it is there and may not be read.\"\"\"\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        with open(path, \"rb\", opener=_no_follow) as file:\n            about = os.fstat(file.fileno())\n            text, digest, size = _content(file)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{path} can't be read: {reason}\") from None\n    return {\n        \"kind\": \"file\",\n        \"text\": text,\n        \"sha256\": digest,\n        \"sizeBytes\": size,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n    }\n\n\ndef octal_mode(mode: int) -> str:\n    return f\"{stat.S_IMODE(mode):04o}\"\n\n\ndef what(mode: int) -> str:\n    \"\"\"The kind of thing that is no regular file, in a word.\"\"\"\n    return next((word for test, word in WHAT if test(mode)), \"unknown\")\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _content(file: Any) -> tuple[str | None, str, int]:\n    \"\"\"Its text where it is one, its hash, its size.\"\"\"\n    digest = hashlib.sha256()\n    kept = bytearray()\n    size = 0\n    for piece in iter(lambda: file.read(256 * 1024), b\"\"):\n        digest.update(piece)\n        size += len(piece)\n        if size <= TEXT_LIMIT_BYTES:\n            kept += piece\n    try:\n        text = None if size > TEXT_LIMIT_BYTES else kept.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        text = None\n    return text, digest.hexdigest(), size\n",
@@ -79757,9 +79808,11 @@ const hostProgram = {
     "celeriac_host/facts/kernel.py": "\"\"\"The kernel's own word on out-of-memory kills since the unit's start.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.journal import ENTRY_LIMIT, MESSAGE_LIMIT, at, parsed, read\nfrom celeriac_host.facts.unit import full_name, instant\nfrom celeriac_host.system import System\n\nKILL = re.compile(rb\"out of memory|oom-kill|oom.killer|oom_reaper\", re.IGNORECASE)\nLIMIT = 100\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    seen = units.show(host, full_name(args[\"unit\"]), [\"InactiveExitTimestampMonotonic\"])\n    started = seen.get(\"InactiveExitTimestampMonotonic\")\n    kills: deque[dict[str, Any]] = deque(maxlen=LIMIT)\n    lines = 0\n\n    def take(line: bytes) -> None:\n        nonlocal lines\n        lines += 1\n        if not KILL.search(line):\n            return\n        entry = parsed(line)\n        # Compared on the clock that nobody sets; -k reads this boot alone.\n        if units.number(entry.get(\"__MONOTONIC_TIMESTAMP\")) >= units.number(started):\n            kills.append(entry)\n\n    try:\n        read(host, [\"-k\", \"-n\", str(ENTRY_LIMIT)], take)\n        # A container's journal has none of the kernel's lines, and complains of nothing.\n        readable = lines > 0\n    except OperationError:\n        readable = False\n    return {\n        \"since\": instant(started),\n        \"outOfMemory\": [\n            {\"at\": at(entry), \"message\": units.message(entry)[:MESSAGE_LIMIT]} for entry in kills\n        ],\n        \"readable\": readable,\n    }\n",
     "celeriac_host/facts/release.py": "\"\"\"The code of the app as it is on the host: a git checkout, or a folder of releases.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import environments, git\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.code import working_directory\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system import System, user_name\n\n# What the runner may build on; a host that is further behind gets more than it needs.\nCOMMIT_LIMIT = 1000\nREF_LIMIT = 300\nLISTED = 20\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Of `source: none` there is nothing to be known.\"\"\"\n    unit = full_name(args[\"unit\"])\n    tree: dict[str, Any] = {\"kind\": \"none\"}\n    if args[\"source\"] == \"git\":\n        tree = _checkout(args[\"checkout\"] or working_directory(host, unit), host)\n    elif args[\"source\"] == \"upload\":\n        tree = _releases(args[\"deployTo\"])\n    return {\"tree\": tree, \"installed\": environments.recorded(host.state, unit)}\n\n\ndef _checkout(directory: str, host: System) -> dict[str, Any]:\n    try:\n        found = git.find(directory) if directory and os.path.isdir(directory) else None\n        if found is None:\n            return {\"kind\": \"absent\", \"path\": directory}\n        head = git.head(host, found)\n        dirty = git.dirty(host, found)\n        return {\n            \"kind\": \"checkout\",\n            \"path\": found.path,\n            \"owner\": found.owner.name,\n            \"head\": head,\n            \"branch\": git.branch(host, found),\n            \"known\": _known(found, head, host),\n            \"shallow\": _shallow(found, host),\n            \"dirty\": dirty[:LISTED],\n            \"dirtyCount\": len(dirty),\n        }\n    except OperationError as error:\n        return {\"kind\": \"unusable\", \"path\": directory, \"problem\": error.message}\n\n\ndef _known(found: git.Checkout, head: str, host: System) -> list[str]:\n    \"\"\"Commits that are there: the checked out one, its history, and where branches and tags are.\"\"\"\n    words = [\"rev-list\", f\"--max-count={COMMIT_LIMIT}\", \"HEAD\"]\n    history = git.run(host, found, *words).out.split()\n    form = \"--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)\"\n    lines = git.run(host, found, \"for-each-ref\", f\"--count={REF_LIMIT}\", form).out.splitlines()\n    refs = [\n        words[words.index(\"commit\") + 1] for words in map(str.split, lines) if \"commit\" in words\n    ]\n    return list(dict.fromkeys([head, *history, *refs]))\n\n\ndef _shallow(found: git.Checkout, host: System) -> list[str]:\n    \"\"\"Commits whose parents were not fetched.\"\"\"\n    if git.line(host, found, \"rev-parse\", \"--is-shallow-repository\", check=False) != \"true\":\n        return []\n    path = os.path.join(found.path, git.line(host, found, \"rev-parse\", \"--git-path\", \"shallow\"))\n    done = host.run([\"cat\", \"--\", path], user=found.owner, check=False)\n    return [each for each in done.out.split() if git.COMMIT.fullmatch(each)]\n\n\ndef _releases(base: str) -> dict[str, Any]:\n    if not os.path.isdir(base):\n        return {\"kind\": \"absent\", \"path\": base}\n    link = os.path.join(base, \"current\")\n    if os.path.lexists(link) and not os.path.islink(link):\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{link} is not a link\"}\n    try:\n        names = os.listdir(os.path.join(base, \"releases\"))\n    except FileNotFoundError:\n        names = []\n    except OSError as error:\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{error.filename}: {error.strerror}\"}\n    return {\n        \"kind\": \"releases\",\n        \"path\": base,\n        \"owner\": user_name(os.stat(base).st_uid),\n        \"current\": os.readlink(link) if os.path.islink(link) else None,\n        \"releases\": sorted(each for each in names if git.COMMIT.fullmatch(each)),\n    }\n",
     "celeriac_host/facts/releases.py": "\"\"\"The releases of a unit, as the ledger tells, and what awaits its verdict.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import guard, releases\nfrom celeriac_host.journal import read_plan, transactions_folder\nfrom celeriac_host.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    unit = args[\"unit\"]\n    waiting = releases.awaiting(host.state, unit)\n    return {\n        \"releases\": [_shown(each, host) for each in releases.of_unit(host.state, unit)],\n        \"awaiting\": None\n        if waiting is None\n        else {\"transactions\": waiting[\"transactions\"], \"deadline\": waiting[\"deadline\"]},\n        \"guarded\": guard.is_armed(),\n    }\n\n\ndef _shown(release: dict[str, Any], host: System) -> dict[str, Any]:\n    ident = release[\"transaction\"]\n    folder = os.path.join(transactions_folder(host.state), ident or \"\")\n    return {\n        **{name: release[name] for name in (\"release\", \"transaction\", \"at\", \"holder\", \"sha\")},\n        \"actor\": release[\"actor\"],\n        \"verdict\": release[\"verdict\"],\n        \"why\": release.get(\"why\", \"\"),\n        # Its journal is still there: without it there is nothing to undo it from.\n        \"kept\": ident is not None and read_plan(folder) is not None,\n    }\n",
-    "celeriac_host/facts/stores.py": "\"\"\"SQLite files: who owns them, which tables they have. Read as they are, and left so.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport sys\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.code import is_skipped, working_directory\nfrom celeriac_host.system import Identity, System, group_name, user_name\n\nENDINGS = (\".db\", \".sqlite\", \".sqlite3\")\nDEPTH = 3\nFOUND_LIMIT = 20\nHEADER = b\"SQLite format 3\\0\"\nTIMEOUT_SECONDS = 15.0\n# Runs in a process of its own, as the file's owner: what SQLite writes beside a database (-wal,\n# -shm) must not belong to root, or the app can't write any more.\nCODE = \"\"\"\nimport json, os, sqlite3, sys, urllib.parse\npath, wal = sys.argv[1], sys.argv[2] == \"wal\"\n# A WAL database that nobody has open: all of it is in the one file, and immutable leaves it alone\n# where mode=ro would make the files beside it.\nstill = wal and not os.path.exists(path + \"-wal\")\nuri = \"file:\" + urllib.parse.quote(path) + (\"?immutable=1\" if still else \"?mode=ro\")\ndb = sqlite3.connect(uri, uri=True, timeout=3)\ndb.text_factory = lambda text: text.decode(\"utf-8\", \"replace\")\nquoted = lambda name: '\"' + name.replace('\"', '\"\"') + '\"'\ntables = []\nnames = \"SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_'\"\nfor (name,) in db.execute(names + \" ORDER BY name LIMIT 500\").fetchall():\n    columns = db.execute(\"PRAGMA table_info(%s)\" % quoted(name)).fetchall()\n    keys = db.execute(\"PRAGMA foreign_key_list(%s)\" % quoted(name)).fetchall()\n    tables.append({\n        \"name\": name,\n        \"columns\": [{\"name\": c[1], \"type\": c[2]} for c in columns],\n        \"keys\": [[k[3], k[2], k[4]] for k in keys],\n        \"primary\": next((c[1] for c in columns if c[5] == 1), \"\"),\n    })\ndb.close()\nprint(json.dumps(tables))\n\"\"\"\n# What SQLite says → what it means to a person.\nPROBLEMS = (\n    (\"file is not a database\", \"is not a SQLite database, or an encrypted one\"),\n    (\"malformed\", \"is damaged: SQLite says that its image is malformed\"),\n    (\"locked\", \"is locked by another process, also after 3 s of waiting\"),\n    (\"unable to open\", \"can't be opened by its owner\"),\n    (\"readonly\", \"was left in the middle of a write, and can't be read before that is undone\"),\n    (\"No module named\", \"can't be read: this host's Python has no sqlite3 module\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    paths = args[\"paths\"] if \"paths\" in args else discover(host, args[\"unit\"])\n    return [store_fact(host, path) for path in paths]\n\n\ndef discover(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's WorkingDirectory that are called like a SQLite database.\"\"\"\n    directory = working_directory(host, unit)\n    found: list[str] = []\n    folders = deque([(directory, 1)] if directory else [])\n    while folders and len(found) < FOUND_LIMIT:\n        folder, depth = folders.popleft()\n        try:\n            with os.scandir(folder) as opened:\n                entries = sorted(opened, key=lambda entry: entry.name)\n        except OSError:\n            continue\n        if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n            continue\n        for entry in entries:\n            if entry.is_file() and entry.name.endswith(ENDINGS):\n                found.append(entry.path)\n            elif depth < DEPTH and entry.is_dir(follow_symlinks=False):\n                folders.extend([] if is_skipped(entry.name) else [(entry.path, depth + 1)])\n    return found[:FOUND_LIMIT]\n\n\ndef store_fact(host: System, path: str) -> dict[str, Any]:\n    try:\n        about = os.stat(path)\n        if not stat.S_ISREG(about.st_mode):\n            return unreadable(path, \"is not a regular file\")\n        with open(path, \"rb\") as file:\n            header = file.read(100)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\", \"path\": path}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        return unreadable(path, f\"can't be opened: {reason}\")\n    if header and not header.startswith(HEADER):\n        return unreadable(\n            path, \"is not a SQLite database (or an encrypted one): its header differs\"\n        )\n    try:\n        tables = read_tables(host, path, about, wal=header[18:20] == b\"\\2\\2\")\n    except OperationError as error:\n        return unreadable(path, _meaning(error))\n    return {\n        \"kind\": \"sqlite\",\n        \"path\": path,\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n        \"sizeBytes\": about.st_size,\n        \"tables\": tables,\n    }\n\n\ndef unreadable(path: str, problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unreadable\", \"path\": path, \"problem\": f\"{path} {problem}\"}\n\n\ndef read_tables(host: System, path: str, about: os.stat_result, wal: bool) -> list[dict[str, Any]]:\n    \"\"\"As the file's owner. Raises OperationError with SQLite's words.\"\"\"\n    argv = [sys.executable, \"-I\", \"-S\", \"-c\", CODE, path, \"wal\" if wal else \"plain\"]\n    whom = owner(about)\n    try:\n        done = host.run(argv, timeout=TIMEOUT_SECONDS, user=whom)\n    except OperationError:\n        # An owner who may not pass the folders above. Without a -wal we leave nothing behind.\n        if whom is None or os.path.exists(path + \"-wal\"):\n            raise\n        done = host.run(argv, timeout=TIMEOUT_SECONDS)\n    tables: list[dict[str, Any]] = json.loads(done.out)\n    primary = {table[\"name\"].lower(): table.pop(\"primary\") for table in tables}\n    for table in tables:\n        table[\"foreignKeys\"] = [\n            # A key that names no column means the parent's primary key.\n            {\"column\": column, \"table\": parent, \"to\": to or primary.get(parent.lower(), \"\")}\n            for column, parent, to in table.pop(\"keys\")\n        ]\n    return tables\n\n\ndef owner(about: os.stat_result) -> Identity | None:\n    \"\"\"Whom to read as; None: as we are (it is ours, or we may not choose).\"\"\"\n    if os.geteuid() != 0 or about.st_uid == 0:\n        return None\n    name = user_name(about.st_uid)\n    try:\n        groups = os.getgrouplist(name, about.st_gid)\n    except (KeyError, OSError):\n        groups = [about.st_gid]\n    return Identity(name, about.st_uid, about.st_gid, sorted(groups), \"/\", \"/bin/sh\")\n\n\ndef _meaning(error: OperationError) -> str:\n    said = \"\\n\".join([error.message, *error.evidence])\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return meaning\n    return f\"can't be read: {error.message}\"\n",
+    "celeriac_host/facts/resets.py": "\"\"\"How often Celeriac has reset the rows of a database.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import resets\nfrom celeriac_host.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, int]:\n    return resets.read(host.state, args[\"database\"])\n",
+    "celeriac_host/facts/stores.py": "\"\"\"SQLite files: who owns them, which tables they have. Read as they are, and left so.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport sys\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host import postgres, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.code import is_skipped, working_directory\nfrom celeriac_host.system import Identity, System, group_name, user_name\n\nENDINGS = (\".db\", \".sqlite\", \".sqlite3\")\nDEPTH = 3\nFOUND_LIMIT = 20\nHEADER = b\"SQLite format 3\\0\"\nTIMEOUT_SECONDS = 15.0\n# Runs in a process of its own, as the file's owner: what SQLite writes beside a database (-wal,\n# -shm) must not belong to root, or the app can't write any more.\nCODE = \"\"\"\nimport json, os, sqlite3, sys, urllib.parse\npath, wal = sys.argv[1], sys.argv[2] == \"wal\"\n# A WAL database that nobody has open: all of it is in the one file, and immutable leaves it alone\n# where mode=ro would make the files beside it.\nstill = wal and not os.path.exists(path + \"-wal\")\nuri = \"file:\" + urllib.parse.quote(path) + (\"?immutable=1\" if still else \"?mode=ro\")\ndb = sqlite3.connect(uri, uri=True, timeout=3)\ndb.text_factory = lambda text: text.decode(\"utf-8\", \"replace\")\nquoted = lambda name: '\"' + name.replace('\"', '\"\"') + '\"'\ntables = []\nnames = \"SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_'\"\nfor (name,) in db.execute(names + \" ORDER BY name LIMIT 500\").fetchall():\n    columns = db.execute(\"PRAGMA table_info(%s)\" % quoted(name)).fetchall()\n    keys = db.execute(\"PRAGMA foreign_key_list(%s)\" % quoted(name)).fetchall()\n    tables.append({\n        \"name\": name,\n        \"columns\": [{\"name\": c[1], \"type\": c[2]} for c in columns],\n        \"keys\": [[k[3], k[2], k[4]] for k in keys],\n        \"primary\": next((c[1] for c in columns if c[5] == 1), \"\"),\n    })\ndb.close()\nprint(json.dumps(tables))\n\"\"\"\n# What SQLite says → what it means to a person.\nPROBLEMS = (\n    (\"file is not a database\", \"is not a SQLite database, or an encrypted one\"),\n    (\"malformed\", \"is damaged: SQLite says that its image is malformed\"),\n    (\"locked\", \"is locked by another process, also after 3 s of waiting\"),\n    (\"unable to open\", \"can't be opened by its owner\"),\n    (\"readonly\", \"was left in the middle of a write, and can't be read before that is undone\"),\n    (\"No module named\", \"can't be read: this host's Python has no sqlite3 module\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    named = args[\"databases\"]\n    paths = found(host, args[\"unit\"]) if named is None else named\n    return [\n        postgres_fact(host, args[\"unit\"], path) if postgres.is_url(path) else store_fact(host, path)\n        for path in paths\n    ]\n\n\ndef postgres_fact(host: System, unit: str, url: str) -> dict[str, Any]:\n    try:\n        tables = postgres.tables(host, unit, url)\n    except OperationError as error:\n        return {\"kind\": \"unreadable\", \"path\": url, \"problem\": error.message}\n    return {\"kind\": \"postgresql\", \"path\": url, \"tables\": tables}\n\n\ndef found(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's directory, and the PostgreSQL databases that its environment names.\"\"\"\n    try:\n        urls = postgres.named_in(units.context(host, unit).environment)\n    except OperationError:\n        urls = []\n    return [*discover(host, unit), *urls]\n\n\ndef discover(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's WorkingDirectory that are called like a SQLite database.\"\"\"\n    directory = working_directory(host, unit)\n    found: list[str] = []\n    folders = deque([(directory, 1)] if directory else [])\n    while folders and len(found) < FOUND_LIMIT:\n        folder, depth = folders.popleft()\n        try:\n            with os.scandir(folder) as opened:\n                entries = sorted(opened, key=lambda entry: entry.name)\n        except OSError:\n            continue\n        if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n            continue\n        for entry in entries:\n            if entry.is_file() and entry.name.endswith(ENDINGS):\n                found.append(entry.path)\n            elif depth < DEPTH and entry.is_dir(follow_symlinks=False):\n                folders.extend([] if is_skipped(entry.name) else [(entry.path, depth + 1)])\n    return found[:FOUND_LIMIT]\n\n\ndef store_fact(host: System, path: str) -> dict[str, Any]:\n    try:\n        about = os.stat(path)\n        if not stat.S_ISREG(about.st_mode):\n            return unreadable(path, \"is not a regular file\")\n        with open(path, \"rb\") as file:\n            header = file.read(100)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\", \"path\": path}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        return unreadable(path, f\"can't be opened: {reason}\")\n    if header and not header.startswith(HEADER):\n        return unreadable(\n            path, \"is not a SQLite database (or an encrypted one): its header differs\"\n        )\n    try:\n        tables = read_tables(host, path, about, wal=header[18:20] == b\"\\2\\2\")\n    except OperationError as error:\n        return unreadable(path, _meaning(error))\n    return {\n        \"kind\": \"sqlite\",\n        \"path\": path,\n        \"file\": f\"{about.st_dev}:{about.st_ino}\",\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n        \"sizeBytes\": about.st_size,\n        \"tables\": tables,\n    }\n\n\ndef unreadable(path: str, problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unreadable\", \"path\": path, \"problem\": f\"{path} {problem}\"}\n\n\ndef read_tables(host: System, path: str, about: os.stat_result, wal: bool) -> list[dict[str, Any]]:\n    \"\"\"As the file's owner. Raises OperationError with SQLite's words.\"\"\"\n    argv = [sys.executable, \"-I\", \"-S\", \"-c\", CODE, path, \"wal\" if wal else \"plain\"]\n    whom = owner(about)\n    try:\n        done = host.run(argv, timeout=TIMEOUT_SECONDS, user=whom)\n    except OperationError:\n        # An owner who may not pass the folders above. Without a -wal we leave nothing behind.\n        if whom is None or os.path.exists(path + \"-wal\"):\n            raise\n        done = host.run(argv, timeout=TIMEOUT_SECONDS)\n    tables: list[dict[str, Any]] = json.loads(done.out)\n    primary = {table[\"name\"].lower(): table.pop(\"primary\") for table in tables}\n    for table in tables:\n        table[\"foreignKeys\"] = [\n            # A key that names no column means the parent's primary key.\n            {\"column\": column, \"table\": parent, \"to\": to or primary.get(parent.lower(), \"\")}\n            for column, parent, to in table.pop(\"keys\")\n        ]\n    return tables\n\n\ndef owner(about: os.stat_result) -> Identity | None:\n    \"\"\"Whom to read as; None: as we are (it is ours, or we may not choose).\"\"\"\n    if os.geteuid() != 0 or about.st_uid == 0:\n        return None\n    name = user_name(about.st_uid)\n    try:\n        groups = os.getgrouplist(name, about.st_gid)\n    except (KeyError, OSError):\n        groups = [about.st_gid]\n    return Identity(name, about.st_uid, about.st_gid, sorted(groups), \"/\", \"/bin/sh\")\n\n\ndef _meaning(error: OperationError) -> str:\n    said = \"\\n\".join([error.message, *error.evidence])\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return meaning\n    return f\"can't be read: {error.message}\"\n",
     "celeriac_host/facts/swap.py": "\"\"\"Swap: the file, what the kernel uses, fstab, and the room there is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.files import file_fact, octal_mode, what\nfrom celeriac_host.system import System, user_name\n\nSIGNATURE = b\"SWAPSPACE2\"\nMEBIBYTE = 1024 * 1024\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    path = args[\"path\"]\n    return {\n        \"file\": swap_file(path),\n        \"active\": active(),\n        \"fstab\": file_fact(\"/etc/fstab\"),\n        \"filesystem\": filesystem(path),\n    }\n\n\ndef swap_file(path: str) -> dict[str, Any]:\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        formatted = is_formatted(path)\n        blank = not formatted and is_blank(path, about.st_size)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except OSError as error:\n        raise OperationError(f\"{path} can't be read: {error.strerror}\") from None\n    return {\n        \"kind\": \"file\",\n        \"sizeBytes\": about.st_size,\n        \"allocatedBytes\": about.st_blocks * 512,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"formatted\": formatted,\n        \"blank\": blank,\n    }\n\n\ndef is_formatted(path: str) -> bool:\n    \"\"\"The kernel looks for the signature in the last ten bytes of the first page.\"\"\"\n    with open(path, \"rb\") as file:\n        file.seek(os.sysconf(\"SC_PAGE_SIZE\") - len(SIGNATURE))\n        return file.read(len(SIGNATURE)) == SIGNATURE\n\n\ndef is_blank(path: str, size: int) -> bool:\n    \"\"\"Zeros at both ends: made to become swap, and left before mkswap.\"\"\"\n    with open(path, \"rb\") as file:\n        for at in (0, max(size - MEBIBYTE, 0)):\n            file.seek(at)\n            piece = file.read(MEBIBYTE)\n            if piece.count(0) != len(piece):\n                return False\n    return True\n\n\ndef active() -> list[dict[str, Any]]:\n    \"\"\"/proc/swaps; its sizes are in KiB, its paths escaped.\"\"\"\n    try:\n        with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n            rows = [line.split() for line in file][1:]\n    except FileNotFoundError:\n        return []\n    return [\n        {\n            \"path\": unescape(row[0]),\n            \"type\": row[1],\n            \"sizeBytes\": int(row[2]) * 1024,\n            \"usedBytes\": int(row[3]) * 1024,\n            \"priority\": int(row[4]),\n        }\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef unescape(text: str) -> str:\n    r\"\"\"`\\040` and the like, as the kernel writes white space and backslashes in paths.\"\"\"\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef filesystem(path: str) -> dict[str, Any]:\n    \"\"\"What the path is on, or would be: that of its nearest parent that exists.\"\"\"\n    place = os.path.realpath(path)\n    while not os.path.exists(place):\n        place = os.path.dirname(place)\n    room = os.statvfs(place)\n    point, kind = _mount_of(place)\n    return {\n        \"type\": kind,\n        \"mountPoint\": point,\n        \"sizeBytes\": room.f_blocks * room.f_frsize,\n        \"freeBytes\": room.f_bavail * room.f_frsize,\n    }\n\n\ndef _mount_of(place: str) -> tuple[str, str]:\n    \"\"\"Mount point and type. Of several mounts on one point the last hides the others.\"\"\"\n    found = (\"/\", \"unknown\")\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            left, _, right = line.partition(\" - \")\n            point = unescape(left.split()[4])\n            inside = place == point or place.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(found[0]):\n                found = (point, right.split()[0])\n    return found\n",
     "celeriac_host/facts/sysctl.py": "\"\"\"Kernel settings: in force now, and set for the next boot.\"\"\"\n\nfrom __future__ import annotations\n\nimport fnmatch\nimport os\nfrom typing import Any, Iterator\n\nfrom celeriac_host.system import System\n\n# sysctl.d(5): a file in an earlier folder hides those of its name in later ones.\nFOLDERS = (\n    \"/etc/sysctl.d\",\n    \"/run/sysctl.d\",\n    \"/usr/local/lib/sysctl.d\",\n    \"/usr/lib/sysctl.d\",\n    \"/lib/sysctl.d\",\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    names = {as_path(name): name for name in args[\"names\"]}\n    return {\n        \"values\": {name: value(path) for path, name in names.items()},\n        \"settings\": [\n            {\"name\": name, \"value\": setting, \"path\": file, \"line\": line}\n            for file in files()\n            for line, key, setting in lines(file)\n            for path, name in names.items()\n            if fnmatch.fnmatchcase(path, as_path(key))\n        ],\n    }\n\n\ndef as_path(name: str) -> str:\n    \"\"\"`vm.swappiness` → `vm/swappiness`. Where a slash comes first, dots belong to the names.\"\"\"\n    dot, slash = name.find(\".\"), name.find(\"/\")\n    if slash >= 0 and (dot < 0 or slash < dot):\n        return name\n    return name.translate(str.maketrans(\"./\", \"/.\"))\n\n\ndef value(path: str) -> str | None:\n    parts = path.split(\"/\")\n    if \"..\" in parts or \"\" in parts:\n        return None\n    try:\n        with open(f\"/proc/sys/{path}\", encoding=\"utf-8\", errors=\"replace\") as file:\n            return file.read().strip()\n    except OSError:\n        return None\n\n\ndef files() -> list[str]:\n    \"\"\"In the order in which systemd-sysctl reads them: by name, wherever they lie.\n\n    /etc/sysctl.conf is not among them by itself: Debian links to it as 99-sysctl.conf.\n    \"\"\"\n    by_name: dict[str, str] = {}\n    for folder in FOLDERS:\n        try:\n            names = os.listdir(folder)\n        except OSError:\n            continue\n        for name in names:\n            if name.endswith(\".conf\"):\n                by_name.setdefault(name, os.path.join(folder, name))\n    # A link to /dev/null hides a vendor's file; any other is named by what people edit.\n    paths = (os.path.realpath(by_name[name]) for name in sorted(by_name))\n    return [path for path in paths if path != \"/dev/null\"]\n\n\ndef lines(path: str) -> Iterator[tuple[int, str, str]]:\n    \"\"\"Line number, key and value of each assignment.\"\"\"\n    try:\n        with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n            text = file.read()\n    except OSError:\n        return\n    for number, line in enumerate(text.splitlines(), 1):\n        key, equals, setting = line.partition(\"=\")\n        key = key.strip()\n        if equals and not key.startswith((\"#\", \";\")):\n            # `-`: a failure to set it is to be ignored.\n            yield number, key.lstrip(\"-\").strip(), setting.strip()\n",
+    "celeriac_host/facts/tasks.py": "\"\"\"Which tasks are still to come, and which a worker holds; asked by a process of the app's own.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import messages, units\nfrom celeriac_host.system import System\n\nPROPERTIES = (\"LoadState\", \"ActiveState\", \"MainPID\", \"ControlGroup\")\nRESTING = (\"inactive\", \"failed\")\nRUNNING = (\"active\", \"reloading\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"TasksFact: `told`, or `unknown` with the reason. Never a guess.\"\"\"\n    unit = args[\"unit\"]\n    before = units.show(host, unit, PROPERTIES)\n    state, main = before[\"ActiveState\"], units.number(before[\"MainPID\"])\n    left = units.cgroup_processes(before[\"ControlGroup\"])\n    stopped = state in RESTING and not left\n    if not stopped and (state not in RUNNING or not main):\n        what = f\"{unit} is {state}, with {len(left)} processes: what they hold can't be told\"\n        return _unknown(what)\n    said = messages.ask(args, host, \"trace\", ids=args[\"ids\"], mainPid=main)\n    if \"problem\" in said:\n        return _unknown(f\"{unit} {'is stopped' if stopped else 'runs'}, and {said['problem']}\")\n    after = units.show(host, unit, PROPERTIES)\n    if (after[\"ActiveState\"] in RESTING, units.number(after[\"MainPID\"])) != (stopped, main):\n        return _unknown(f\"{unit} was started or stopped while it was asked\")\n    worker = \"stopped\" if stopped else \"answers\"\n    return {\"kind\": \"told\", \"worker\": worker, \"owed\": said[\"owed\"], \"held\": said[\"held\"]}\n\n\ndef _unknown(problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unknown\", \"problem\": problem}\n",
     "celeriac_host/facts/transactions.py": "\"\"\"What Celeriac did on this host, as far as it is remembered.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.journal import remembered\nfrom celeriac_host.system import System\n\nFIELDS = (\"id\", \"action\", \"holder\", \"startedAt\", \"state\", \"undoneBy\", \"undoneWhy\")\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    unit = args.get(\"unit\")\n    return [\n        {name: each[name] for name in FIELDS}\n        for each in remembered(host.state)\n        if unit is None or each[\"unit\"] == unit\n    ]\n",
     "celeriac_host/facts/unit.py": "\"\"\"One systemd unit: its definition, its state, its processes, its memory.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport stat\nimport time\nfrom typing import Any, Iterable\n\nfrom celeriac_host import limits, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts.files import file_fact\nfrom celeriac_host.processes import Process\nfrom celeriac_host.system import System\n\nSUFFIXES = (\"service\", \"socket\", \"timer\", \"target\", \"path\", \"mount\", \"slice\", \"scope\", \"swap\")\nFOLDERS = (\"/etc/systemd/system\", \"/run/systemd/system\", \"/usr/lib/systemd/system\")\nSCRIPT_LIMIT_BYTES = 1024\nEXEC_LINE = re.compile(r\"^\\s*Exec[A-Z]\\w*\\s*=(.*(?:\\\\\\n.*)*)\", re.MULTILINE)\nEXEC_PROPERTY = re.compile(r\"Exec(Start|Stop|Reload|Condition)(Pre|Post)?\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    name = full_name(args[\"name\"])\n    seen = show_all(host, name)\n    path = seen.get(\"FragmentPath\", \"\") or _masked_path(name)\n    fragment = file_fact(path) if path else {\"kind\": \"absent\"}\n    drop_ins = [\n        {\"path\": file, \"text\": text}\n        for file in units.split_words(seen.get(\"DropInPaths\", \"\"))\n        for text in [_text(file)]\n        # One that a killed run left is gone with that run's undo, which comes first.\n        if text is not None and not limits.is_hold(file)\n    ]\n    texts = [fragment.get(\"text\") or \"\", *(drop_in[\"text\"] for drop_in in drop_ins)]\n    group = seen.get(\"ControlGroup\", \"\")\n    return {\n        \"name\": seen.get(\"Id\") or name,\n        \"loadState\": seen.get(\"LoadState\", \"not-found\"),\n        \"activeState\": seen.get(\"ActiveState\", \"inactive\"),\n        \"subState\": seen.get(\"SubState\", \"dead\"),\n        \"unitFileState\": seen.get(\"UnitFileState\", \"\"),\n        \"needDaemonReload\": seen.get(\"NeedDaemonReload\") == \"yes\",\n        \"fragmentPath\": path,\n        \"fragment\": fragment,\n        \"dropIns\": drop_ins,\n        \"properties\": seen,\n        \"programs\": {path: _program(path) for path in sorted(_programs(seen, texts))},\n        \"mainPid\": units.number(seen.get(\"MainPID\")) or None,\n        \"processes\": [process_fact(process) for process in units.cgroup_processes(group)],\n        \"memory\": _memory(group),\n        \"activeSince\": instant(seen.get(\"ActiveEnterTimestampMonotonic\")),\n        \"exposure\": units.exposure(host, name) if args.get(\"exposure\") else None,\n    }\n\n\ndef full_name(name: str) -> str:\n    \"\"\"With its suffix. Raises OperationError for what systemctl would take as a pattern.\"\"\"\n    if not name or re.search(r\"[*?\\[\\]/\\s]\", name):\n        raise OperationError(f\"{name!r} is not the name of a unit, e.g. celery-worker.service\")\n    return name if name.rpartition(\".\")[2] in SUFFIXES else name + \".service\"\n\n\ndef show_all(host: System, name: str) -> dict[str, str]:\n    \"\"\"Every property, empty ones too; what does not exist has its LoadState.\"\"\"\n    done = host.run([\"systemctl\", \"show\", \"--all\", \"--no-pager\", \"--\", name], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = units.PROPERTY.fullmatch(line)\n        if match is None:\n            # A value that goes on: somebody put a line break in it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last = match.group(1)\n        found[last] = f\"{found[last]}\\n{match.group(2)}\" if last in found else match.group(2)\n    return found\n\n\ndef instant(monotonic_us: str | None) -> float | None:\n    \"\"\"A `…TimestampMonotonic` as seconds since 1970 by the clock as it is now; None for never.\"\"\"\n    since_boot = units.number(monotonic_us) / 1e6\n    return time.time() - (time.monotonic() - since_boot) if since_boot else None\n\n\ndef process_fact(process: Process) -> dict[str, Any]:\n    return {\n        \"pid\": process.pid,\n        \"parentPid\": process.parent,\n        \"state\": process.state,\n        \"user\": process.user,\n        \"residentBytes\": process.resident_bytes,\n        \"argv\": list(process.argv),\n        \"startTicks\": process.start_ticks,\n    }\n\n\ndef _masked_path(name: str) -> str:\n    \"\"\"systemctl does not tell where a unit is masked.\"\"\"\n    paths = (os.path.join(folder, name) for folder in FOLDERS)\n    return next((path for path in paths if os.path.lexists(path)), \"\")\n\n\ndef _text(path: str) -> str | None:\n    try:\n        with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n            return file.read()\n    except OSError:\n        return None\n\n\ndef _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:\n    \"\"\"Each absolute path among the words of the Exec lines, as loaded and as written.\"\"\"\n    lines = [value for name, value in seen.items() if EXEC_PROPERTY.fullmatch(name)]\n    for text in texts:\n        lines += (match.replace(\"\\\\\\n\", \" \") for match in EXEC_LINE.findall(text))\n    words = re.findall(r\"[^\\s\\\"';=]+\", \" \".join(lines))\n    return {path for path in (word.lstrip(\"-@:+!\") for word in words) if path.startswith(\"/\")}\n\n\ndef _program(path: str) -> dict[str, Any]:\n    try:\n        if not stat.S_ISREG(os.stat(path).st_mode):\n            return {\"exists\": True, \"shebang\": None, \"script\": None}\n        with open(path, \"rb\") as file:\n            start = file.read(SCRIPT_LIMIT_BYTES)\n    except (OSError, ValueError):\n        return {\"exists\": os.path.lexists(path), \"shebang\": None, \"script\": None}\n    if not start.startswith(b\"#!\"):\n        return {\"exists\": True, \"shebang\": None, \"script\": None}\n    script = start.decode(\"utf-8\", \"replace\")\n    return {\"exists\": True, \"shebang\": script.partition(\"\\n\")[0], \"script\": script}\n\n\ndef _memory(group: str) -> dict[str, Any] | None:\n    \"\"\"The unified hierarchy's counters; None on cgroup version 1, or when nothing runs.\"\"\"\n    folder = units.cgroup_folder(group)\n    if folder is None:\n        return None\n    current = _text(os.path.join(folder, \"memory.current\"))\n    if current is None:\n        return None\n    peak = _text(os.path.join(folder, \"memory.peak\"))\n    events = _text(os.path.join(folder, \"memory.events\")) or \"\"\n    rows = [line.split() for line in events.splitlines()]\n    return {\n        \"currentBytes\": int(current),\n        \"peakBytes\": None if peak is None else int(peak),\n        \"events\": {row[0]: int(row[1]) for row in rows if len(row) == 2},\n    }\n",
     "celeriac_host/facts/workers.py": "\"\"\"Processes whose command line is that of a Celery worker, wherever they run.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport time\nfrom typing import Any, Sequence\n\nfrom celeriac_host import processes\nfrom celeriac_host.facts.unit import process_fact\nfrom celeriac_host.system import System\n\nINTERPRETER = re.compile(r\"(python|pypy)[0-9.]*[a-z]*\")\nMODULE = re.compile(r\"celery(\\.__main__|\\.bin\\.(celery|worker))?\")\n# What setproctitle makes of a worker: `[celeryd: celery@host:MainProcess] -active- (…)`.\nTITLE = re.compile(r\"\\[celeryd: .+\\]\")\n# Options that stand before the sub-command and take the next word as their value.\nINTERPRETER_VALUES = (\"-W\", \"-X\", \"-Q\", \"--check-hash-based-pycs\")\nCELERY_VALUES = (\n    \"-A\",\n    \"--app\",\n    \"-b\",\n    \"--broker\",\n    \"--result-backend\",\n    \"--loader\",\n    \"--config\",\n    \"--workdir\",\n)\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    with open(\"/proc/uptime\", encoding=\"ascii\") as file:\n        booted = time.time() - float(file.read().split()[0])\n    return [\n        {\n            **process_fact(process),\n            \"cgroup\": processes.control_group(process.pid) or \"\",\n            \"workingDirectory\": _working_directory(process.pid),\n            \"startedAt\": booted + process.start_ticks / processes.TICKS_PER_SECOND,\n        }\n        for process in processes.read_all()\n        if process.pid != os.getpid() and is_worker(process.argv)\n    ]\n\n\ndef is_worker(argv: Sequence[str]) -> bool:\n    \"\"\"By its words alone: Celery as the program, `worker` as its sub-command.\n\n    A shell, sudo or ssh that carries such a line is another program and does not match.\n    \"\"\"\n    if not argv:\n        return False\n    if TITLE.match(argv[0]):\n        return True\n    program = os.path.basename(argv[0])\n    rest = list(argv[1:])\n    if INTERPRETER.fullmatch(program):\n        program, rest = _script(rest)\n    if program == \"celeryd\":\n        return True\n    return program == \"celery\" and _sub_command(rest) == \"worker\"\n\n\ndef _script(words: list[str]) -> tuple[str, list[str]]:\n    \"\"\"What an interpreter runs, and the words after it; `-c` text is nobody's worker.\"\"\"\n    at = 0\n    while at < len(words):\n        word = words[at]\n        if word == \"-m\" and at + 1 < len(words):\n            known = MODULE.fullmatch(words[at + 1])\n            return (\"celery\" if known else \"\"), words[at + 2 :]\n        if word in (\"-c\", \"-\"):\n            return \"\", []\n        if not word.startswith(\"-\"):\n            return os.path.basename(word), words[at + 1 :]\n        at += 2 if word in INTERPRETER_VALUES else 1\n    return \"\", []\n\n\ndef _sub_command(words: list[str]) -> str:\n    at = 0\n    while at < len(words):\n        if not words[at].startswith(\"-\"):\n            return words[at]\n        at += 2 if words[at] in CELERY_VALUES else 1\n    return \"\"\n\n\ndef _working_directory(pid: int) -> str | None:\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\")\n    except OSError:\n        return None\n",
@@ -79775,12 +79828,12 @@ const hostProgram = {
     "celeriac_host/leftovers.py": "\"\"\"Words for what dead workers left in the broker.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\n\ndef describe(report: dict[str, Any]) -> str:\n    if \"problem\" in report:\n        return f\"messages of dead workers were not looked for: {report['problem']}\"\n    count = report[\"count\"]\n    if not count:\n        return \"no message was left unacked by a dead worker\"\n    tasks = \", \".join(f\"{number} {name}\" for name, number in report[\"tasks\"].items())\n    found = f\"{count} message{'' if count == 1 else 's'} left unacked ({tasks})\"\n    oldest = f\"the oldest for {report['oldestSeconds']:.0f} s\"\n    restored = report[\"restored\"]\n    if restored:\n        why = f\"; {report['why']}\" if report[\"why\"] else \"\"\n        return f\"{restored} of {found}, {oldest}, put back into their queues{why}\"\n    if report[\"why\"]:\n        return f\"{found}, {oldest}; not put back: {report['why']}\"\n    others = f\"; or held by {', '.join(report['others'][:5])}\" if report[\"others\"] else \"\"\n    return f\"{found}, {oldest}{others}\"\n",
     "celeriac_host/limits.py": "\"\"\"The memory limits of a worker that still runs, kept until the new definition is started.\n\nA daemon-reload puts the limits of the new unit file on the cgroup at once. The old worker may be\nfar above them, and would lose its tasks to the OOM killer while it drains.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\n\nfrom celeriac_host import files, units\nfrom celeriac_host.system import System\n\nFOLDER = \"/run/systemd/system\"\nNAME = \"zzz-celeriac-until-start.conf\"\nLIMITS = (\"MemoryMax\", \"MemoryHigh\")\n\n\ndef hold(unit: str, host: System) -> None:\n    \"\"\"Written, not read yet: a daemon-reload has to follow. Gone after a reboot.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", *LIMITS])\n    if seen.get(\"ActiveState\") in (\"inactive\", \"failed\"):\n        return\n    lines = [f\"{name}={seen[name]}\" for name in LIMITS if seen.get(name)]\n    text = \"\\n\".join([\"# Until the worker is started anew.\", \"[Service]\", *lines, \"\"])\n    path = _path(unit)\n    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)\n    files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n\n\ndef release(unit: str) -> bool:\n    \"\"\"Whether there was something to take away; then a daemon-reload has to follow.\"\"\"\n    path = _path(unit)\n    if not os.path.lexists(path):\n        return False\n    files.remove(path)\n    files.remove_folders([os.path.dirname(path)])\n    return True\n\n\ndef is_hold(path: str) -> bool:\n    \"\"\"Whether a drop-in is one of these: ours for the moment, no part of the unit's definition.\"\"\"\n    return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME\n\n\ndef _path(unit: str) -> str:\n    return os.path.join(FOLDER, unit + \".d\", NAME)\n",
     "celeriac_host/live.py": "\"\"\"What a work says while it goes on, in memory (/run): whoever is connected may follow it.\n\nOne JSON object a line: the progress of the protocol, at the end `{\"kind\": \"outcome\", …}`. A full\ndisk does not touch it, a reboot forgets it; what must last is in the journal.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host import lock\nfrom celeriac_host.system import System\n\nFOLDER = \"/run/celeriac\"\nPOLL_SECONDS = 0.1\nLIMIT_BYTES = 8 * 1024 * 1024\n\nEmit = Callable[[dict[str, Any]], object]\n\n\nclass Live:\n    \"\"\"The writing end. Never raises: whether anybody can follow is not the work's concern.\"\"\"\n\n    def __init__(self, ident: str) -> None:\n        self.handle = -1\n        with suppress(OSError):\n            os.makedirs(FOLDER, 0o700, exist_ok=True)\n            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC\n            self.handle = os.open(_path(ident), flags | os.O_NOFOLLOW, 0o600)\n\n    def tell(self, progress: dict[str, Any]) -> None:\n        with suppress(OSError):\n            if progress[\"kind\"] != \"note\" or os.fstat(self.handle).st_size < LIMIT_BYTES:\n                os.write(self.handle, json.dumps(progress).encode(\"ascii\") + b\"\\n\")\n\n\ndef follow(ident: str, host: System, emit: Emit) -> dict[str, Any] | None:\n    \"\"\"Passes on what is said, until the outcome; None when the work ended without one.\n\n    Raises RunnerGone: the work goes on without its listener.\n    \"\"\"\n    reader = _Reader(ident)\n    quiet = 0\n    while True:\n        for progress in reader.read():\n            if progress[\"kind\"] == \"outcome\":\n                outcome: dict[str, Any] = progress[\"outcome\"]\n                return outcome\n            emit(progress)\n            quiet = 0\n        quiet += 1\n        # Once a second: the lock is free when the work is dead.\n        if quiet % 10 == 0 and not lock.is_held(host.state):\n            ends = [each[\"outcome\"] for each in reader.read() if each[\"kind\"] == \"outcome\"]\n            return ends[-1] if ends else None\n        host.sleep(POLL_SECONDS)\n\n\ndef forget(ident: str) -> None:\n    with suppress(OSError):\n        os.unlink(_path(ident))\n\n\nclass _Reader:\n    def __init__(self, ident: str) -> None:\n        self.path = _path(ident)\n        self.position = 0\n\n    def read(self) -> list[dict[str, Any]]:\n        \"\"\"The whole lines since the last time.\"\"\"\n        try:\n            with open(self.path, \"rb\") as file:\n                file.seek(self.position)\n                text = file.read()\n        except FileNotFoundError:\n            return []\n        whole = text[: text.rfind(b\"\\n\") + 1]\n        self.position += len(whole)\n        return [json.loads(line) for line in whole.splitlines()]\n\n\ndef _path(ident: str) -> str:\n    return os.path.join(FOLDER, ident + \".jsonl\")\n",
-    "celeriac_host/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent, or the work it is asked for.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source. The program that a\ntransaction leaves on the disk for itself adds `WORDS`: what to do.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.abc\nimport importlib.machinery\nimport importlib.util\nimport sys\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n\nclass MemoryImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):\n    \"\"\"Finds and loads the modules of one package among sources held in memory.\"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is a package all the same.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> importlib.machinery.ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        return importlib.util.spec_from_loader(\n            fullname, self, origin=where, is_package=where.endswith(\"/__init__.py\")\n        )\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str], words: Sequence[str]) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    # Part of it is kept as a file on the host, see program.py.\n    vars(importlib.import_module(\"celeriac_host.program\"))[\"SOURCES\"] = sources\n    if words:\n        importlib.import_module(\"celeriac_host.work\").main(words)\n    else:\n        importlib.import_module(\"celeriac_host.agent\").main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"], globals().get(\"WORDS\", ()))\n",
+    "celeriac_host/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent, or the work it is asked for.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source. The program that a\ntransaction leaves on the disk for itself adds `WORDS`: what to do.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport sys\nfrom importlib import import_module\nfrom importlib.machinery import ModuleSpec\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n\nclass MemoryImporter:\n    \"\"\"Finds and loads the modules of one package among sources held in memory.\n\n    By the import system's protocols alone: its base classes cost more to load than the agent.\n    \"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is a package all the same.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        is_package = where.endswith(\"/__init__.py\")\n        spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)\n        # No importlib.abc.Loader by name, but by what it can do.\n        spec.loader = self  # type: ignore[assignment]\n        return spec\n\n    def create_module(self, spec: ModuleSpec) -> ModuleType | None:\n        return None\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str], words: Sequence[str]) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    # Part of it is kept as a file on the host, see program.py.\n    vars(import_module(\"celeriac_host.program\"))[\"SOURCES\"] = sources\n    if words:\n        import_module(\"celeriac_host.work\").main(words)\n    else:\n        import_module(\"celeriac_host.agent\").main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"], globals().get(\"WORDS\", ()))\n",
     "celeriac_host/lock.py": "\"\"\"One writer a host: an flock that dies with its holder, and so can't go stale.\"\"\"\n\nfrom __future__ import annotations\n\nimport fcntl\nimport os\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.errors import Fault\nfrom celeriac_host.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.3\n\n\nclass Lock:\n    \"\"\"Held as long as its handle, or a copy of it in another process, is open.\"\"\"\n\n    def __init__(self, handle: int) -> None:\n        self.handle = handle\n\n    def label(self, meta: dict[str, Any]) -> None:\n        \"\"\"Says who holds it, for those who wait.\"\"\"\n        since = time.strftime(\"%Y-%m-%dT%H:%M:%SZ\", time.gmtime())\n        self._write(f\"{meta['holder']} ({meta['action']}, since {since}, pid {os.getpid()})\")\n\n    def release(self) -> None:\n        self._write(\"\")\n        self.hand_over()\n\n    def hand_over(self) -> None:\n        \"\"\"Another process has a copy of the handle: from now on it alone holds the lock.\"\"\"\n        if self.handle >= 0:\n            os.close(self.handle)\n            self.handle = -1\n\n    def __enter__(self) -> Lock:\n        return self\n\n    def __exit__(self, *_: object) -> None:\n        if self.handle >= 0:\n            self.release()\n\n    def _write(self, text: str) -> None:\n        # Only for people: on a full disk the lock holds without it.\n        with suppress(OSError):\n            os.ftruncate(self.handle, 0)\n            os.pwrite(self.handle, text.encode(\"utf-8\", \"replace\"), 0)\n\n\ndef take(host: System, meta: dict[str, Any]) -> Lock:\n    \"\"\"Waits for it up to `lockTimeoutSeconds`, naming the holder. Raises Fault, RunnerGone.\"\"\"\n    handle = _open(host.state)\n    try:\n        _wait(host, handle, float(meta.get(\"lockTimeoutSeconds\", 0)))\n    except BaseException:\n        os.close(handle)\n        raise\n    taken = Lock(handle)\n    taken.label(meta)\n    return taken\n\n\ndef try_take(state: str) -> Lock | None:\n    \"\"\"None when somebody holds it.\"\"\"\n    handle = _open(state)\n    if _taken(handle, fcntl.LOCK_EX):\n        return Lock(handle)\n    os.close(handle)\n    return None\n\n\ndef is_held(state: str) -> bool:\n    \"\"\"Whether somebody works on the host. Two who ask are not in each other's way.\"\"\"\n    try:\n        handle = os.open(os.path.join(state, \"lock\"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)\n    except FileNotFoundError:\n        return False\n    try:\n        return not _taken(handle, fcntl.LOCK_SH)\n    finally:\n        os.close(handle)\n\n\ndef _open(state: str) -> int:\n    path = os.path.join(state, \"lock\")\n    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)\n\n\ndef _wait(host: System, handle: int, timeout: float) -> None:\n    begun = time.monotonic()\n    next_note = begun\n    while not _taken(handle, fcntl.LOCK_EX):\n        now = time.monotonic()\n        holder = os.pread(handle, 4096, 0).decode(\"utf-8\", \"replace\").strip() or \"somebody\"\n        if now - begun >= timeout:\n            raise Fault(\n                f\"the lock of this host was not had within {timeout:g} s: {holder} holds it\",\n                next=\"wait until that run has ended, then run this one again\",\n            )\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(f\"waiting for the lock of this host, held by {holder}\")\n        host.sleep(POLL_SECONDS)\n\n\ndef _taken(handle: int, kind: int) -> bool:\n    try:\n        fcntl.flock(handle, kind | fcntl.LOCK_NB)\n    except BlockingIOError:\n        return False\n    return True\n",
     "celeriac_host/messages.py": "\"\"\"The messages of an app's broker, as an operation asks for them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import app_process, processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts import workers\nfrom celeriac_host.system import System\n\nTIMEOUT_SECONDS = 120.0\n\n\ndef ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:\n    \"\"\"What `messages_program` reports; `problem` says why there is nothing else.\"\"\"\n    report: dict[str, Any] = {}\n    stage = \"starting its interpreter\"\n\n    def take(message: dict[str, Any]) -> None:\n        nonlocal stage\n        stage = message.get(\"stage\", stage)\n        report.update(message.get(\"report\") or {})\n\n    request = {\n        **{name: args[name] for name in (\"unit\", \"interpreter\", \"app\", \"pythonPath\")},\n        **more,\n        \"kind\": kind,\n    }\n    try:\n        # Inside, as systemd itself: whoever is there else is asked for, not looked up by name.\n        request[\"localWorkers\"] = other_workers(args[\"unit\"], host)\n        ended = app_process.run(host, \"messages_program\", request, take, timeout=TIMEOUT_SECONDS)\n    except OperationError as error:\n        return {\"problem\": error.message}\n    if report:\n        return report\n    lines = ended.lines()\n    why = units.last_exception(lines) or (lines[-1] if lines else \"it said nothing\")\n    return {\"problem\": f\"the program that looks for messages ended while {stage}: {why}\"}\n\n\ndef other_workers(unit: str, host: System) -> list[int]:\n    \"\"\"Main processes of Celery workers in the unit's directory that are not the unit's.\"\"\"\n    directory = os.path.realpath(units.context(host, unit).directory)\n    group = units.show(host, unit, [\"ControlGroup\"]).get(\"ControlGroup\", \"\")\n    own = {process.pid for process in units.cgroup_processes(group)}\n    found = [\n        process\n        for process in processes.read_all()\n        if process.pid not in own\n        and process.state not in \"ZX\"\n        and workers.is_worker(process.argv)\n        and _directory(process.pid) == directory\n    ]\n    pids = {process.pid for process in found}\n    return sorted(process.pid for process in found if process.parent not in pids)\n\n\ndef _directory(pid: int) -> str:\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\").replace(\" (deleted)\", \"\")\n    except OSError:\n        return \"\"\n",
-    "celeriac_host/messages_program.py": "\"\"\"Looks for messages in the app's broker: unacked ones of dead workers, and those of given tasks.\n\nIt is run by the app's interpreter, as the unit's user in its directory (see `app_side`), through\nthe app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport json\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, Iterator, List, NamedTuple, Set\n\nfrom celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve\n\nROLL_CALL_SECONDS = 2.0\nMUTEX_SECONDS = 10.0\n# The oldest ones; more than this is no leftover.\nUNACKED_LIMIT = 10000\nQUEUED_LIMIT = 200000\nCHUNK = 1000\nSHOWN = 20\n# Between the parts of a binding, as Kombu writes it.\nSEPARATOR = b\"\\x06\\x16\"\n\n\nclass Unacked(NamedTuple):\n    tag: str\n    task: str\n    ident: str\n    exchange: str\n    routing_key: str\n    delivered_at: float\n\n\nclass Broker:\n    \"\"\"Kombu's Redis channel, and a client that reads any key by its whole name.\"\"\"\n\n    def __init__(self, app: Any) -> None:\n        self.app = app\n        self.connection = connect(app)\n        transport = self.connection.transport\n        if getattr(transport, \"driver_type\", \"\") != \"redis\":\n            kind = getattr(transport, \"driver_type\", \"\") or \"another broker\"\n            raise Problem(\"its broker (%s) does not show its messages: only Redis does\" % kind)\n        self.channel = self.connection.default_channel\n        redis = import_module(\"redis\")\n        pool = self.channel.client.connection_pool\n        # Kombu's own client puts the prefix before the keys of some commands only.\n        self.prefix = getattr(self.channel, \"global_keyprefix\", \"\") or \"\"\n        self.raw = redis.Redis(connection_pool=pool)\n\n    def key(self, name: str) -> str:\n        return self.prefix + name\n\n    def unacked(self) -> List[Unacked]:\n        \"\"\"Oldest first.\"\"\"\n        index, kept = self.key(self.channel.unacked_index_key), self.key(self.channel.unacked_key)\n        rows = self.raw.zrange(index, 0, UNACKED_LIMIT - 1, withscores=True)\n        found = []\n        for start in range(0, len(rows), CHUNK):\n            part = rows[start : start + CHUNK]\n            for (tag, score), raw in zip(part, self.raw.hmget(kept, [tag for tag, _ in part])):\n                message = unacked_of(tag, raw, score)\n                if message is not None:\n                    found.append(message)\n        return found\n\n    def queued(self) -> Iterator[bytes]:\n        \"\"\"Every message that waits in a queue of this broker.\"\"\"\n        count = 0\n        for name in sorted(self.queues()):\n            for step in self.channel.priority_steps:\n                key = self.key(self.channel._q_for_pri(name, step))\n                if self.raw.type(key) != b\"list\":\n                    continue\n                for start in range(0, self.raw.llen(key), CHUNK):\n                    for raw in self.raw.lrange(key, start, start + CHUNK - 1):\n                        count += 1\n                        if count > QUEUED_LIMIT:\n                            raise Problem(\"more than %d messages wait in it\" % QUEUED_LIMIT)\n                        yield raw\n\n    def queues(self) -> Set[str]:\n        found = {str(name) for name in self.app.amqp.queues}\n        found.add(str(self.app.conf.task_default_queue))\n        for key in self.raw.scan_iter(match=self.key(\"_kombu.binding.*\"), count=1000):\n            for binding in self.raw.smembers(key):\n                found.add(binding.split(SEPARATOR)[-1].decode(\"utf-8\", \"replace\"))\n        return found\n\n    def listeners(self) -> List[str]:\n        \"\"\"Clients of this database that take remote control or events, as every worker does.\"\"\"\n        try:\n            mine = self.raw.connection_pool.connection_kwargs.get(\"db\") or 0\n            rows = self.raw.client_list()\n        except Exception:\n            return []  # not every Redis lets one ask\n        return [\n            row.get(\"addr\", \"?\")\n            for row in rows\n            if int(row.get(\"psub\", 0)) + int(row.get(\"sub\", 0)) > 0\n            and str(row.get(\"db\")) == str(mine)\n        ]\n\n    def everybody(self, command: str) -> Dict[str, Any]:\n        answers = self.app.control.broadcast(command, reply=True, timeout=ROLL_CALL_SECONDS)\n        return {node: said for each in answers or [] for node, said in each.items()}\n\n\ndef unacked_of(tag: bytes, raw: Any, score: float) -> Any:\n    \"\"\"None for what is no longer there, or is not as Kombu writes it.\"\"\"\n    try:\n        message, exchange, routing_key = json.loads(raw)\n        ident, task = identify(message)\n    except (TypeError, ValueError, KeyError):\n        return None\n    return Unacked(tag.decode(\"utf-8\"), task, ident, exchange, routing_key, score)\n\n\ndef identify(message: Dict[str, Any]) -> List[str]:\n    \"\"\"Id and name of the task that a message calls.\"\"\"\n    headers = message.get(\"headers\") or {}\n    properties = message.get(\"properties\") or {}\n    ident = headers.get(\"id\") or properties.get(\"correlation_id\") or \"?\"\n    return [str(ident), str(headers.get(\"task\") or \"?\")]\n\n\n# --- unacked -----------------------------------------------------------------------------------\n\n\ndef look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"What was delivered before that moment and is held by nobody that answers.\"\"\"\n    now = time.time()\n    before = request[\"before\"] or now\n    found = [each for each in broker.unacked() if each.delivered_at < before]\n    report: Dict[str, Any] = {\"count\": len(found), \"restored\": 0, \"others\": [], \"why\": None}\n    if not found:\n        return report\n    names = [each.task for each in found]\n    report[\"tasks\"] = {name: names.count(name) for name in sorted(set(names))}\n    report[\"oldestSeconds\"] = max(now - found[0].delivered_at, 0.0)\n    report[\"messages\"] = [\n        {\"id\": each.ident, \"task\": each.task, \"queue\": each.routing_key or each.exchange}\n        for each in found[:SHOWN]\n    ]\n    alive = broker.everybody(\"stats\")\n    report[\"others\"] = sorted(\n        node\n        for node, said in alive.items()\n        if not (isinstance(said, dict) and said.get(\"pid\") == request[\"mainPid\"])\n    )\n    if request[\"kind\"] == \"restore\":\n        report[\"why\"] = why_not(broker, request, report[\"others\"])\n        if report[\"why\"] is None:\n            restore(broker, found, report)\n    return report\n\n\ndef why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:\n    \"\"\"They may be somebody's who is alive.\"\"\"\n    if others:\n        return \"other workers use this broker, and may hold them: \" + \", \".join(others[:5])\n    if request[\"localWorkers\"]:\n        pids = \", \".join(map(str, request[\"localWorkers\"][:5]))\n        return \"another worker of this app runs here, and may hold them: process \" + pids\n    listening = broker.listeners()\n    if listening:\n        said = \"%s listens on this Redis database, and may be a worker that does not answer\"\n        return said % \", \".join(listening[:5])\n    return None\n\n\ndef restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:\n    \"\"\"As Kombu does it when the visibility timeout is over, each message in one transaction.\"\"\"\n    kombu: Any = import_module(\"kombu.transport.redis\")\n    channel = broker.channel\n    lost = []\n    deadline = time.monotonic() + MUTEX_SECONDS\n    while True:\n        try:\n            with channel.conn_or_acquire() as client, kombu.Mutex(\n                client, channel.unacked_mutex_key, channel.unacked_mutex_expire\n            ):\n                for each in found:\n                    # Kombu would take it off the list, and then find nowhere to put it.\n                    if not channel._lookup(each.exchange, each.routing_key):\n                        lost.append(each)\n                        continue\n                    channel.qos.restore_by_tag(each.tag, client)\n                    report[\"restored\"] += 1\n            break\n        except kombu.MutexHeld:\n            if time.monotonic() >= deadline:\n                raise Problem(\"another process restores messages just now\") from None\n            time.sleep(0.5)\n    if lost:\n        report[\"why\"] = \"%d of them belong to no queue any more\" % len(lost)\n\n\n# --- tasks -------------------------------------------------------------------------------------\n\n\ndef trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Which of these tasks are still to be run, and which a living worker holds.\"\"\"\n    wanted = set(request[\"ids\"])\n    held: Set[str] = set()\n    pids = {\n        said.get(\"pid\") for said in broker.everybody(\"stats\").values() if isinstance(said, dict)\n    }\n    silent = [pid for pid in request[\"localWorkers\"] if pid not in pids]\n    if silent:\n        raise Problem(\n            \"another worker of this app runs here and does not answer, so what it holds can't be \"\n            \"told: process \" + \", \".join(map(str, silent[:5]))\n        )\n    if pids:\n        for command in (\"active\", \"reserved\", \"scheduled\"):\n            for tasks in broker.everybody(command).values():\n                for task in tasks or []:\n                    held.add(str(task.get(\"id\") or (task.get(\"request\") or {}).get(\"id\")))\n    owed = {each.ident for each in broker.unacked()} & wanted\n    for raw in broker.queued():\n        owed |= named_in(raw, wanted)\n    return {\"owed\": sorted(owed), \"held\": sorted(held & wanted)}\n\n\ndef named_in(raw: bytes, wanted: Set[str]) -> Set[str]:\n    try:\n        return {identify(json.loads(raw))[0]} & wanted\n    except (TypeError, ValueError, AttributeError):\n        return {ident for ident in wanted if ident.encode(\"utf-8\") in raw}\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n    app = None\n    try:\n        app = load_app(request[\"app\"])\n        line.tell(\"stage\", \"looking into the broker\")\n        broker = Broker(app)\n        return trace(broker, request) if request[\"kind\"] == \"trace\" else look(broker, request)\n    except Problem as problem:\n        return {\"problem\": str(problem) if app is None else masked(app, str(problem))}\n    except Exception as error:\n        return {\"problem\": line_of(error) if app is None else masked(app, line_of(error))}\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
+    "celeriac_host/messages_program.py": "\"\"\"Looks for messages in the app's broker: unacked ones of dead workers, and those of given tasks.\n\nIt is run by the app's interpreter, as the unit's user in its directory (see `app_side`), through\nthe app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport json\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple\n\nfrom celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve\n\nROLL_CALL_SECONDS = 2.0\n# The second time for a worker that is slow to answer.\nROLL_CALLS = (ROLL_CALL_SECONDS, 6.0)\nMUTEX_SECONDS = 10.0\n# The oldest ones; more than this is no leftover.\nUNACKED_LIMIT = 10000\nQUEUED_LIMIT = 200000\nCHUNK = 1000\nSHOWN = 20\n# Between the parts of a binding, as Kombu writes it.\nSEPARATOR = b\"\\x06\\x16\"\n\n\n# The name of a node, and what it says.\nAnswer = Tuple[str, Any]\n\n\nclass Unacked(NamedTuple):\n    tag: str\n    task: str\n    ident: str\n    exchange: str\n    routing_key: str\n    delivered_at: float\n\n\nclass Broker:\n    \"\"\"Kombu's Redis channel, and a client that reads any key by its whole name.\"\"\"\n\n    def __init__(self, app: Any) -> None:\n        self.app = app\n        self.connection = connect(app)\n        transport = self.connection.transport\n        if getattr(transport, \"driver_type\", \"\") != \"redis\":\n            kind = getattr(transport, \"driver_type\", \"\") or \"another broker\"\n            raise Problem(\"its broker (%s) does not show its messages: only Redis does\" % kind)\n        self.channel = self.connection.default_channel\n        redis = import_module(\"redis\")\n        pool = self.channel.client.connection_pool\n        # Kombu's own client puts the prefix before the keys of some commands only.\n        self.prefix = getattr(self.channel, \"global_keyprefix\", \"\") or \"\"\n        self.raw = redis.Redis(connection_pool=pool)\n\n    def key(self, name: str) -> str:\n        return self.prefix + name\n\n    def unacked(self) -> List[Unacked]:\n        \"\"\"Oldest first.\"\"\"\n        index, kept = self.key(self.channel.unacked_index_key), self.key(self.channel.unacked_key)\n        rows = self.raw.zrange(index, 0, UNACKED_LIMIT - 1, withscores=True)\n        found = []\n        for start in range(0, len(rows), CHUNK):\n            part = rows[start : start + CHUNK]\n            for (tag, score), raw in zip(part, self.raw.hmget(kept, [tag for tag, _ in part])):\n                message = unacked_of(tag, raw, score)\n                if message is not None:\n                    found.append(message)\n        return found\n\n    def queued(self) -> Iterator[bytes]:\n        \"\"\"Every message that waits in a queue of this broker.\"\"\"\n        return (raw for _, raw in self.waiting())\n\n    def waiting(self) -> Iterator[Tuple[str, bytes]]:\n        \"\"\"The same, each with the key of its list.\"\"\"\n        count = 0\n        for name in sorted(self.queues()):\n            for step in self.channel.priority_steps:\n                key = self.key(self.channel._q_for_pri(name, step))\n                if self.raw.type(key) != b\"list\":\n                    continue\n                for start in range(0, self.raw.llen(key), CHUNK):\n                    for raw in self.raw.lrange(key, start, start + CHUNK - 1):\n                        count += 1\n                        if count > QUEUED_LIMIT:\n                            raise Problem(\"more than %d messages wait in it\" % QUEUED_LIMIT)\n                        yield key, raw\n\n    def queues(self) -> Set[str]:\n        found = {str(name) for name in self.app.amqp.queues}\n        found.add(str(self.app.conf.task_default_queue))\n        for key in self.raw.scan_iter(match=self.key(\"_kombu.binding.*\"), count=1000):\n            for binding in self.raw.smembers(key):\n                found.add(binding.split(SEPARATOR)[-1].decode(\"utf-8\", \"replace\"))\n        return found\n\n    def listeners(self) -> List[str]:\n        \"\"\"Clients of this database that take remote control or events, as every worker does.\"\"\"\n        try:\n            mine = self.raw.connection_pool.connection_kwargs.get(\"db\") or 0\n            rows = self.raw.client_list()\n        except Exception:\n            return []  # not every Redis lets one ask\n        return [\n            row.get(\"addr\", \"?\")\n            for row in rows\n            if int(row.get(\"psub\", 0)) + int(row.get(\"sub\", 0)) > 0\n            and str(row.get(\"db\")) == str(mine)\n        ]\n\n    def everybody(self, command: str) -> Dict[str, Any]:\n        return dict(self.answers(command, ROLL_CALL_SECONDS))\n\n    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:\n        \"\"\"Two workers of one name are two answers.\"\"\"\n        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)\n        return [(node, said) for each in found or [] for node, said in each.items()]\n\n\ndef unacked_of(tag: bytes, raw: Any, score: float) -> Any:\n    \"\"\"None for what is no longer there, or is not as Kombu writes it.\"\"\"\n    try:\n        message, exchange, routing_key = json.loads(raw)\n        ident, task = identify(message)\n    except (TypeError, ValueError, KeyError):\n        return None\n    return Unacked(tag.decode(\"utf-8\"), task, ident, exchange, routing_key, score)\n\n\ndef identify(message: Dict[str, Any]) -> List[str]:\n    \"\"\"Id and name of the task that a message calls.\"\"\"\n    headers = message.get(\"headers\") or {}\n    properties = message.get(\"properties\") or {}\n    ident = headers.get(\"id\") or properties.get(\"correlation_id\") or \"?\"\n    return [str(ident), str(headers.get(\"task\") or \"?\")]\n\n\n# --- unacked -----------------------------------------------------------------------------------\n\n\ndef look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"What was delivered before that moment and is held by nobody that answers.\"\"\"\n    now = time.time()\n    before = request[\"before\"] or now\n    found = [each for each in broker.unacked() if each.delivered_at < before]\n    report: Dict[str, Any] = {\"count\": len(found), \"restored\": 0, \"others\": [], \"why\": None}\n    if not found:\n        return report\n    names = [each.task for each in found]\n    report[\"tasks\"] = {name: names.count(name) for name in sorted(set(names))}\n    report[\"oldestSeconds\"] = max(now - found[0].delivered_at, 0.0)\n    report[\"messages\"] = [\n        {\"id\": each.ident, \"task\": each.task, \"queue\": each.routing_key or each.exchange}\n        for each in found[:SHOWN]\n    ]\n    alive = broker.everybody(\"stats\")\n    report[\"others\"] = sorted(\n        node\n        for node, said in alive.items()\n        if not (isinstance(said, dict) and said.get(\"pid\") == request[\"mainPid\"])\n    )\n    if request[\"kind\"] == \"restore\":\n        report[\"why\"] = why_not(broker, request, report[\"others\"])\n        if report[\"why\"] is None:\n            restore(broker, found, report)\n    return report\n\n\ndef why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:\n    \"\"\"They may be somebody's who is alive.\"\"\"\n    if others:\n        return \"other workers use this broker, and may hold them: \" + \", \".join(others[:5])\n    if request[\"localWorkers\"]:\n        pids = \", \".join(map(str, request[\"localWorkers\"][:5]))\n        return \"another worker of this app runs here, and may hold them: process \" + pids\n    listening = broker.listeners()\n    if listening:\n        said = \"%s listens on this Redis database, and may be a worker that does not answer\"\n        return said % \", \".join(listening[:5])\n    return None\n\n\ndef restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:\n    \"\"\"As Kombu does it when the visibility timeout is over, each message in one transaction.\"\"\"\n    kombu: Any = import_module(\"kombu.transport.redis\")\n    channel = broker.channel\n    lost = []\n    deadline = time.monotonic() + MUTEX_SECONDS\n    while True:\n        try:\n            with channel.conn_or_acquire() as client, kombu.Mutex(\n                client, channel.unacked_mutex_key, channel.unacked_mutex_expire\n            ):\n                for each in found:\n                    # Kombu would take it off the list, and then find nowhere to put it.\n                    if not channel._lookup(each.exchange, each.routing_key):\n                        lost.append(each)\n                        continue\n                    channel.qos.restore_by_tag(each.tag, client)\n                    report[\"restored\"] += 1\n            break\n        except kombu.MutexHeld:\n            if time.monotonic() >= deadline:\n                raise Problem(\"another process restores messages just now\") from None\n            time.sleep(0.5)\n    if lost:\n        report[\"why\"] = \"%d of them belong to no queue any more\" % len(lost)\n\n\n# --- tasks -------------------------------------------------------------------------------------\n\n\ndef trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Which of these tasks are still to be run, and which a living worker holds.\n\n    A task goes from a queue to `unacked` and into a worker, and with a retry from there back into a\n    queue. Read in that order, and the broker once more at the end, it is seen wherever it goes.\n    \"\"\"\n    wanted = set(request[\"ids\"])\n    owed = in_broker(broker, wanted)\n    held = in_workers(broker, request) & wanted\n    owed |= in_broker(broker, wanted)\n    return {\"owed\": sorted(owed - held), \"held\": sorted(held)}\n\n\ndef in_broker(broker: Broker, wanted: Set[str]) -> Set[str]:\n    found: Set[str] = set()\n    if not wanted:\n        return found\n    for raw in broker.queued():\n        found |= named_in(raw, wanted)\n    return found | ({each.ident for each in broker.unacked()} & wanted)\n\n\ndef in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:\n    \"\"\"Raises Problem when one that is known to run does not say what it has.\"\"\"\n    main = request.get(\"mainPid\", 0)\n    expected = {pid for pid in [main, *request[\"localWorkers\"]] if pid}\n    answers: List[Answer] = []\n    for seconds in ROLL_CALLS if expected else ROLL_CALLS[:1]:\n        answers = broker.answers(\"stats\", seconds)\n        silent = expected - {said.get(\"pid\") for _, said in answers if isinstance(said, dict)}\n        if not silent:\n            break\n    else:\n        if main in silent:\n            raise Problem(\"does not answer Celery's remote control: what it holds can't be told\")\n        raise Problem(\n            \"another worker of this app runs here and does not answer, so what it holds can't be \"\n            \"told: process \" + \", \".join(map(str, sorted(silent)[:5]))\n        )\n    nodes = sorted(node for node, _ in answers)\n    found: Set[str] = set()\n    for command in (\"active\", \"reserved\", \"scheduled\") if nodes else ():\n        for tasks in all_of(broker, command, nodes):\n            for task in tasks or []:\n                found.add(str(task.get(\"id\") or (task.get(\"request\") or {}).get(\"id\")))\n    return found\n\n\ndef all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:\n    \"\"\"What every one of them says; several may have one name. Raises Problem.\"\"\"\n    for seconds in ROLL_CALLS:\n        answers = broker.answers(command, seconds, limit=len(nodes))\n        missing = list(nodes)\n        for node, _ in answers:\n            if node in missing:\n                missing.remove(node)\n        if not missing:\n            return [said for _, said in answers]\n    raise Problem(\"%s does not say which tasks are %s\" % (missing[0], command))\n\n\ndef named_in(raw: bytes, wanted: Set[str]) -> Set[str]:\n    try:\n        return {identify(json.loads(raw))[0]} & wanted\n    except (TypeError, ValueError, AttributeError):\n        return {ident for ident in wanted if ident.encode(\"utf-8\") in raw}\n\n\ndef withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Takes the messages of these tasks out of their queues; none that a worker has.\"\"\"\n    wanted = set(request[\"ids\"])\n    withdrawn: Set[str] = set()\n    for key, raw in list(broker.waiting()):\n        named = named_in(raw, wanted)\n        if named and broker.raw.lrem(key, 1, raw):\n            withdrawn |= named\n    return {\"withdrawn\": sorted(withdrawn)}\n\n\n# --- ------------------------------------------------------------------------------------------\n\nKINDS = {\"trace\": trace, \"look\": look, \"restore\": look, \"withdraw\": withdraw}\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n    app = None\n    try:\n        app = load_app(request[\"app\"])\n        line.tell(\"stage\", \"looking into the broker\")\n        broker = Broker(app)\n        return KINDS[request[\"kind\"]](broker, request)\n    except Problem as problem:\n        return {\"problem\": str(problem) if app is None else masked(app, str(problem))}\n    except Exception as error:\n        return {\"problem\": line_of(error) if app is None else masked(app, line_of(error))}\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/operations/__init__.py": "\"\"\"One file for each verb: `check`, `do` and `undo`.\"\"\"\n",
-    "celeriac_host/operations/backup_database.py": "\"\"\"A consistent copy of a job database (online backup), the last few kept.\n\nTouches: /var/lib/celeriac/backups; the database is only read.\nUndo: nothing: a copy harms nobody, and it stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport shutil\nimport time\nfrom typing import Any\n\nfrom celeriac_host import databases, files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    folder = os.path.join(host.state, \"backups\")\n    with databases.copied(path, host, None) as copy:\n        size = os.lstat(copy).st_size\n        free = databases.free_bytes(folder)\n        if free < size + databases.MARGIN_BYTES:\n            raise OperationError(\n                f\"no room for a backup of {path}: {size} bytes and some more are needed, \"\n                f\"{free} are free in {folder}\"\n            )\n        target = _free_name(folder, path)\n        journal.keep(\"backup\", target)\n        _write(copy, target)\n    removed = _prune(folder, path, args[\"keep\"], target)\n    more = f\"; {removed} older removed\" if removed else \"\"\n    return f\"{path} copied to {target}{more}\", {\"path\": target, \"sizeBytes\": size}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"A whole copy harms nobody, and may be wanted just then; only a half one goes.\"\"\"\n    target = journal.get(\"backup\")\n    half = None if target is None else target + \".part\"\n    if half is not None and os.path.lexists(half):\n        os.unlink(half)\n        return f\"{half} removed\"\n    return None\n\n\ndef _stem(path: str) -> str:\n    \"\"\"The file's name, and a mark of its folder: two apps may call theirs the same.\"\"\"\n    name = os.path.basename(path)\n    plain = re.sub(r\"[^A-Za-z0-9_.-]\", \"_\", os.path.splitext(name)[0])[:80]\n    return f\"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}\"\n\n\ndef _free_name(folder: str, path: str) -> str:\n    stem = os.path.join(folder, f\"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\")\n    candidates = [f\"{stem}.db\", *(f\"{stem}-{number}.db\" for number in range(2, 100))]\n    return next(name for name in candidates if not os.path.lexists(name))\n\n\ndef _write(copy: str, target: str) -> None:\n    half = target + \".part\"\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    try:\n        with os.fdopen(databases.open_copy(copy), \"rb\") as source, os.fdopen(\n            os.open(half, flags, 0o600), \"wb\"\n        ) as file:\n            shutil.copyfileobj(source, file, 1024 * 1024)\n            file.flush()\n            os.fsync(file.fileno())\n        os.rename(half, target)\n    except BaseException:\n        if os.path.lexists(half):\n            os.unlink(half)\n        raise\n    files.sync_folder(os.path.dirname(target))\n\n\ndef _prune(folder: str, path: str, keep: int, newest: str) -> int:\n    pattern = re.compile(re.escape(_stem(path)) + r\"-\\d{8}T\\d{6}Z(-\\d+)?\\.db\")\n    ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]\n    ours.sort(key=lambda name: os.lstat(name).st_mtime_ns)\n    old = [name for name in ours if name != newest][: max(len(ours) - max(keep, 1), 0)]\n    for name in old:\n        os.unlink(name)\n    return len(old)\n",
+    "celeriac_host/operations/backup_database.py": "\"\"\"A consistent copy of a job database (online backup), the last few kept.\n\nTouches: /var/lib/celeriac/backups; the database is only read.\nUndo: nothing: a copy harms nobody, and it stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport shutil\nimport time\nfrom typing import Any\n\nfrom celeriac_host import databases, files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    folder = os.path.join(host.state, \"backups\")\n    with databases.copied(path, host, None) as copy:\n        size = os.lstat(copy).st_size\n        free = databases.free_bytes(folder)\n        if free < size + databases.MARGIN_BYTES:\n            raise OperationError(\n                f\"no room for a backup of {path}: {size} bytes and some more are needed, \"\n                f\"{free} are free in {folder}\"\n            )\n        target = _free_name(folder, path)\n        journal.keep(\"backup\", target)\n        _write(copy, target)\n    removed = prune(host, path, args[\"keep\"], spare=(target,))\n    more = f\"; {removed} older removed\" if removed else \"\"\n    return f\"{path} copied to {target}{more}\", {\"path\": target, \"sizeBytes\": size}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"A whole copy harms nobody, and may be wanted just then; only a half one goes.\"\"\"\n    target = journal.get(\"backup\")\n    half = None if target is None else target + \".part\"\n    if half is not None and os.path.lexists(half):\n        os.unlink(half)\n        return f\"{half} removed\"\n    return None\n\n\ndef _stem(path: str) -> str:\n    \"\"\"The file's name, and a mark of its folder: two apps may call theirs the same.\"\"\"\n    name = os.path.basename(path)\n    plain = re.sub(r\"[^A-Za-z0-9_.-]\", \"_\", os.path.splitext(name)[0])[:80]\n    return f\"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}\"\n\n\ndef _free_name(folder: str, path: str) -> str:\n    stem = os.path.join(folder, f\"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\")\n    candidates = [f\"{stem}.db\", *(f\"{stem}-{number}.db\" for number in range(2, 100))]\n    return next(name for name in candidates if not os.path.lexists(name))\n\n\ndef _write(copy: str, target: str) -> None:\n    half = target + \".part\"\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    try:\n        with os.fdopen(databases.open_copy(copy), \"rb\") as source, os.fdopen(\n            os.open(half, flags, 0o600), \"wb\"\n        ) as file:\n            shutil.copyfileobj(source, file, 1024 * 1024)\n            file.flush()\n            os.fsync(file.fileno())\n        os.rename(half, target)\n    except BaseException:\n        if os.path.lexists(half):\n            os.unlink(half)\n        raise\n    files.sync_folder(os.path.dirname(target))\n\n\ndef listed(host: System, path: str) -> list[str]:\n    \"\"\"Backups of this database, oldest first.\"\"\"\n    folder = os.path.join(host.state, \"backups\")\n    pattern = re.compile(re.escape(_stem(path)) + r\"-\\d{8}T\\d{6}Z(-\\d+)?\\.db\")\n    ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]\n    return sorted(ours, key=lambda each: (os.lstat(each).st_mtime_ns, each))\n\n\ndef prune(host: System, path: str, keep: int, spare: tuple[str, ...]) -> int:\n    \"\"\"Removes the oldest until `keep` are left; how many.\"\"\"\n    ours = listed(host, path)\n    old = [name for name in ours if name not in spare][: max(len(ours) - max(keep, 1), 0)]\n    for name in old:\n        os.unlink(name)\n    return len(old)\n",
     "celeriac_host/operations/checkout_code.py": "\"\"\"Moves a git checkout, and the branch it is on, to another commit.\n\nTouches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.\nUndo: the previous commit on the same branch, with its files and their times, and what was stashed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host import git, trees\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.git import Change, Checkout\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nLISTED = 20\nMARGIN_BYTES = 32 * 1024 * 1024\nTIMES_LIMIT = 20_000\n# git writes and goes: whoever holds its lock for longer was killed.\nLOCK_SECONDS = 10.0\nTIMEOUT_SECONDS = 900.0\nNOTHING = \"000000\"\nSUBMODULE = \"160000\"\nDATABASE_MAGIC = b\"SQLite format 3\\0\"\nDATABASE_NAMES = (\".db\", \".sqlite\", \".sqlite3\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.head(host, checkout) == git.require_commit(args[\"commit\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, new = git.require(args[\"checkout\"]), args[\"commit\"]\n    old, branch = git.head(host, checkout), git.branch(host, checkout)\n    if old != args[\"expects\"]:\n        raise OperationError(\n            f\"{checkout.path} is at {git.short(old)}; it was at {git.short(args['expects'])} when \"\n            \"the plan was made; run again\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git is at work in {checkout.path}, or was killed there: {locks[0]} is there; \"\n            \"remove it if no git runs\"\n        )\n    dirty = git.dirty(host, checkout)\n    _judge_dirty(checkout, dirty, args[\"dirtyTree\"])\n    changes = git.changes(host, checkout, old, new)\n    _judge_changes(host, checkout, changes, new)\n    journal.keep(\"was\", _before(checkout, old, branch, changes, dirty))\n    if dirty:\n        _stash(host, checkout, old, new, journal)\n    where = [\"--no-track\", \"-B\", branch, new] if branch else [\"--detach\", new]\n    words = [\"checkout\", \"-q\", \"--no-overwrite-ignore\", *where, \"--\"]\n    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != new:\n        raise OperationError(f\"{checkout.path} is not at {git.short(new)} after its checkout\")\n    # The files, too, before it is written down that they are there.\n    os.sync()\n    journal.keep(\"moved\", new)\n    on = f\" on {branch}\" if branch else \"\"\n    aside = f\"; {_listed(dirty)} stashed\" if dirty else \"\"\n    return f\"{checkout.path} is at {git.short(new)}{on}, was at {git.short(old)}{aside}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    checkout, moved = git.require(args[\"checkout\"]), journal.get(\"moved\")\n    if moved is None:\n        _put_back(host, checkout, was)\n    else:\n        _move_back(host, checkout, was, moved)\n    _unstash(host, checkout, journal, whether_stored=moved is not None)\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"times\": was[\"times\"]})\n    return f\"{checkout.path} is at {git.short(was['head'])} again\"\n\n\ndef _judge_dirty(checkout: Checkout, dirty: list[str], policy: str) -> None:\n    databases = [path for path in dirty if _is_database(checkout, path)]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(databases)} is tracked by git and changed since: a \"\n            \"database is not the code's; take it out of git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    if dirty and policy != \"stash\":\n        raise OperationError(\n            f\"{checkout.path} has changes that are in no commit: {_listed(dirty)}; commit or undo \"\n            \"them there, or set the input dirty-tree to stash\",\n            evidence=dirty[:LISTED],\n        )\n\n\ndef _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:\n    \"\"\"Refuses what would cost more than code.\"\"\"\n    modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]\n    if modules:\n        raise OperationError(\n            f\"{checkout.path}: the submodule {modules[0]} changes, which is not carried over: use \"\n            \"source: upload, or a repository without submodules\"\n        )\n    attributes = git.run(host, checkout, \"cat-file\", \"-p\", new + \":.gitattributes\", check=False)\n    if attributes.code == 0 and \"filter=lfs\" in attributes.out:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not carried \"\n            \"over: deploy the code by other means\"\n        )\n    databases = [\n        each.path\n        for each in changes\n        if each.old_mode != NOTHING and _is_database(checkout, each.path)\n    ]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} would overwrite or delete the database \"\n            f\"{_listed(databases)}; take it out of git (git rm --cached, and a line in .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    in_the_way = _in_the_way(checkout, changes)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which is \"\n            \"there already and not tracked by git; move it away, or take it out of the commit\",\n            evidence=in_the_way[:LISTED],\n        )\n    _require_room(host, checkout, changes)\n\n\ndef _is_database(checkout: Checkout, path: str) -> bool:\n    whole = os.path.join(checkout.path, path)\n    if not os.path.isfile(whole):\n        return False\n    if path.endswith(DATABASE_NAMES):\n        return True\n    try:\n        with open(whole, \"rb\", opener=_no_follow) as file:\n            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC\n    except OSError:\n        return False\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:\n    \"\"\"What git does not track and the new commit would put something else in the place of.\"\"\"\n    tracked = {each.path for each in changes if each.old_mode != NOTHING}\n    found = set()\n    for each in changes:\n        if each.old_mode != NOTHING:\n            continue\n        parts = each.path.split(\"/\")\n        for count in range(1, len(parts) + 1):\n            path = \"/\".join(parts[:count])\n            whole = os.path.join(checkout.path, path)\n            if path in tracked or not os.path.lexists(whole):\n                break\n            is_folder = os.path.isdir(whole) and not os.path.islink(whole)\n            if count < len(parts) and is_folder:\n                continue\n            if is_folder and _holds_only(checkout, path, tracked):\n                break\n            found.add(path)\n            break\n    return sorted(found)\n\n\ndef _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:\n    \"\"\"Whether all in it goes with the old commit, so that a file may take its place.\"\"\"\n    for where, _, names in os.walk(os.path.join(checkout.path, folder)):\n        relative = os.path.relpath(where, checkout.path)\n        if any(f\"{relative}/{name}\" not in tracked for name in names):\n            return False\n    return True\n\n\ndef _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:\n    objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]\n    words = [\"cat-file\", \"--batch-check=%(objectsize)\"]\n    asked = \"\".join(f\"{each}\\n\" for each in objects).encode(\"ascii\")\n    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []\n    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES\n    free = shutil.disk_usage(checkout.path).free\n    if free < needed:\n        raise OperationError(\n            f\"No space left on device: {checkout.path} has {free // 2**20} MiB free, and \"\n            f\"{needed // 2**20} MiB are needed for the new files and the rest of the host\"\n        )\n\n\ndef _before(\n    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]\n) -> dict[str, Any]:\n    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})\n    times = {}\n    for path in kept[:TIMES_LIMIT]:\n        with suppress(OSError):\n            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns\n    return {\n        \"head\": old,\n        \"branch\": branch,\n        \"kept\": kept,\n        \"added\": sorted(each.path for each in changes if each.old_mode == NOTHING),\n        \"times\": times,\n    }\n\n\ndef _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:\n    name = git.line(host, checkout, \"stash\", \"create\")\n    # Before anything of it goes from the tree.\n    journal.keep(\"stash\", git.require_commit(name))\n    said = f\"Celeriac: before {git.short(old)} became {git.short(new)}\"\n    git.run(host, checkout, \"stash\", \"store\", \"-q\", \"-m\", said, name)\n    git.run(host, checkout, \"reset\", \"-q\", \"--hard\", old)\n\n\ndef _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:\n    \"\"\"From a checkout that was broken off anywhere: nothing in these paths is anybody else's.\"\"\"\n    end = time.monotonic() + LOCK_SECONDS\n    while git.locks(host, checkout) and time.monotonic() < end:\n        host.sleep(0.5)\n    for lock in git.locks(host, checkout):\n        folder, name = os.path.split(os.path.realpath(lock))\n        trees.work(host, checkout.owner, \"put-back\", {\"root\": folder}, {\"remove\": [name]})\n    _remove(host, checkout, was[\"added\"])\n    git.run(host, checkout, \"read-tree\", was[\"head\"])\n    names = \"\".join(f\"{path}\\0\" for path in was[\"kept\"]).encode(\"utf-8\")\n    if names:\n        words = [\"checkout-index\", \"-f\", \"-q\", \"-u\", \"-z\", \"--stdin\"]\n        git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != was[\"head\"]:\n        git.run(host, checkout, \"update-ref\", \"-m\", \"celeriac: undo\", \"HEAD\", was[\"head\"])\n    git.run(host, checkout, \"update-index\", \"-q\", \"--refresh\", check=False)\n\n\ndef _remove(host: System, checkout: Checkout, paths: list[str]) -> None:\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"remove\": paths})\n\n\ndef _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:\n    \"\"\"The whole commit again. What somebody did since is not overwritten.\"\"\"\n    now, branch = git.head(host, checkout), git.branch(host, checkout)\n    if now == was[\"head\"]:\n        return\n    if now != moved or branch != was[\"branch\"]:\n        raise OperationError(\n            f\"{checkout.path} was moved to {git.short(now)} by somebody since; left as it is\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(f\"another git is at work in {checkout.path}: {locks[0]} is there\")\n    back = git.changes(host, checkout, now, was[\"head\"])\n    in_the_way = _in_the_way(checkout, back)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(in_the_way)} came since and would be overwritten\"\n        )\n    git.run(host, checkout, \"reset\", \"-q\", \"--keep\", was[\"head\"], timeout=TIMEOUT_SECONDS)\n\n\ndef _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:\n    \"\"\"With `whether_stored` only what still lies in the stash: else it was applied already.\"\"\"\n    stash = journal.get(\"stash\")\n    if stash is None:\n        return\n    entries = git.run(host, checkout, \"stash\", \"list\", \"--format=%H\").out.split()\n    if whether_stored and stash not in entries:\n        return\n    git.run(host, checkout, \"stash\", \"apply\", \"-q\", \"--index\", stash)\n    if stash in entries:\n        git.run(host, checkout, \"stash\", \"drop\", \"-q\", f\"stash@{{{entries.index(stash)}}}\")\n\n\ndef _listed(paths: list[str]) -> str:\n    shown = \", \".join(paths[:3])\n    return shown if len(paths) <= 3 else f\"{shown} and {len(paths) - 3} more\"\n",
     "celeriac_host/operations/drain_worker.py": "\"\"\"Has the worker take no more tasks, and waits for those that it has.\n\nTouches: which queues the running worker consumes, by Celery's remote control; no other worker.\nUndo: the queues given back to it, while it still runs.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host import app_process, processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.job_lines import Ended\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System, Tick\n\nPROPERTIES = (\"ActiveState\", \"SubState\", \"MainPID\", \"InvocationID\", \"TimeoutStopUSec\")\n# Beyond the wait itself: importing the app, finding the worker, its last answers.\nMARGIN_SECONDS = 90.0\nGIVE_BACK_SECONDS = 60.0\nLONGEST_STOP_SECONDS = 3600.0\n# `wait` is bounded by tasks that end, not by the clock.\nFOREVER_SECONDS = 7 * 86400.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Nothing to drain where nothing runs.\"\"\"\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    return seen[\"ActiveState\"] != \"active\" or not units.number(seen[\"MainPID\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, policy = args[\"unit\"], args[\"policy\"]\n    work = _Drain(args, host, journal)\n    begun = time.time()\n    report = work.run()\n    problem = report.get(\"problem\")\n    if problem is not None:\n        # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.\n        line = f\"{unit} is not drained: {problem}; its stop waits for its tasks all the same\"\n        return line, {\"drained\": False, \"consumedUntil\": work.consumed_until, \"problem\": problem}\n    left, end = report[\"left\"], report[\"end\"]\n    waited = f\"{report['seconds']:.0f} s\"\n    result = {\n        \"drained\": end == \"drained\",\n        \"consumedUntil\": work.consumed_until,\n        \"left\": left,\n    }\n    if end == \"drained\":\n        count = report[\"seen\"]\n        ended = f\"its {count} task{'' if count == 1 else 's'} ended\" if count else \"it had no task\"\n        took = f\" within {waited}\" if count else \"\"\n        return f\"{unit} takes no more tasks, and {ended}{took}\", result\n    what = f\"{len(left)} task{'' if len(left) == 1 else 's'}\"\n    if end == \"silent\":\n        line = f\"{unit} takes no more tasks; it does not answer any more: its stop waits for them\"\n        return line, result\n    if end == \"timeout\" and policy == \"proceed\":\n        return f\"{what} still running after {waited}: {unit}'s stop waits for them on\", result\n    why = (\n        f\"no task ended for {time.time() - begun:.0f} s (drain-policy: wait)\"\n        if end == \"stuck\"\n        else f\"after {waited} (drain-policy: {policy})\"\n    )\n    raise OperationError(\n        f\"{unit} is not drained: {what} still running, {why}\",\n        evidence=left,\n    )\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, kept = args[\"unit\"], journal.get(\"worker\")\n    if kept is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"InvocationID\"] != kept[\"invocation\"] or now[\"ActiveState\"] != \"active\":\n        return f\"{unit}: nothing to give back, the worker that was drained is gone\"\n    names = \", \".join(kept[\"queues\"])\n    problem, lasting = _give_back(args, kept, host)\n    if problem is None:\n        warning = \"\" if lasting else \"; restart it when it is idle, or a reconnect loses them again\"\n        return f\"{unit} consumes {names} again (main {now['MainPID']}){warning}\"\n    # Rather a warm restart than a worker that runs and takes nothing: the guard starts it.\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its stop\"))\n    timeout = units.seconds(now[\"TimeoutStopUSec\"], LONGEST_STOP_SECONDS) + 30\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"stop\", \"--\", unit]\n    host.run(argv, timeout=timeout, tick=tick)\n    return f\"{unit} could not be given {names} back ({problem}), so it was stopped for a new start\"\n\n\nclass _Drain:\n    \"\"\"What is heard from the program while it works.\"\"\"\n\n    def __init__(self, args: dict[str, Any], host: System, journal: StepJournal) -> None:\n        self.args = args\n        self.host = host\n        self.journal = journal\n        self.seen = units.show(host, args[\"unit\"], PROPERTIES)\n        self.stage = \"starting its interpreter\"\n        self.report: dict[str, Any] | None = None\n        # On the clock since boot, as systemd's own moments are.\n        self.consumed_until: float | None = None\n\n    def run(self) -> dict[str, Any]:\n        args, main = self.args, units.number(self.seen[\"MainPID\"])\n        process = processes.read(main)\n        request = {\n            **_app(args),\n            \"kind\": \"drain\",\n            \"policy\": args[\"policy\"],\n            \"timeoutSeconds\": args[\"timeoutSeconds\"],\n            \"stuckSeconds\": args[\"stuckSeconds\"],\n            \"mainPid\": main,\n            \"children\": [each.pid for each in processes.pool_children(main)],\n            \"argv\": list(process.argv) if process else [],\n        }\n        wait = FOREVER_SECONDS if args[\"policy\"] == \"wait\" else float(args[\"timeoutSeconds\"])\n        try:\n            ended = app_process.run(\n                self.host, \"broker_program\", request, self.take, timeout=wait + MARGIN_SECONDS\n            )\n        except _Restarted:\n            return {\"problem\": \"it ended while it was drained, and was started anew by systemd\"}\n        except OperationError as error:\n            return {\"problem\": error.message}\n        return self.report or {\"problem\": _silence(ended, self.stage)}\n\n    def take(self, message: dict[str, Any]) -> Any:\n        self.stage = message.get(\"stage\", self.stage)\n        self.report = message.get(\"report\", self.report)\n        if \"found\" in message:\n            found = message[\"found\"]\n            self.journal.keep(\"worker\", {**found, \"invocation\": self.seen[\"InvocationID\"]})\n            self.consumed_until = time.monotonic()\n            return \"go\"\n        if \"waiting\" in message:\n            now = units.show(self.host, self.args[\"unit\"], [\"InvocationID\"])\n            if now[\"InvocationID\"] != self.seen[\"InvocationID\"]:\n                raise _Restarted\n            name = self.args[\"unit\"]\n            short = name[: -len(\".service\")] if name.endswith(\".service\") else name\n            self.host.note(f\"{short}: {message['waiting']}\")\n            return \"go\"\n        return None\n\n\nclass _Restarted(Exception):\n    \"\"\"The worker is another by now.\"\"\"\n\n\ndef _give_back(args: dict[str, Any], kept: dict[str, Any], host: System) -> tuple[str | None, bool]:\n    \"\"\"Why not; and whether a reconnect to the broker keeps it so.\"\"\"\n    found: dict[str, Any] = {\"problem\": \"the program that talks to it said nothing\"}\n\n    def take(message: dict[str, Any]) -> None:\n        found.update(message.get(\"report\", {}) or {})\n        if \"report\" in message and \"problem\" not in message[\"report\"]:\n            found.pop(\"problem\")\n\n    request = {\n        **_app(args),\n        \"kind\": \"give-back\",\n        \"node\": kept[\"node\"],\n        \"queues\": kept[\"queues\"],\n        \"timeoutSeconds\": GIVE_BACK_SECONDS,\n    }\n    try:\n        timeout = GIVE_BACK_SECONDS + MARGIN_SECONDS\n        app_process.run(host, \"broker_program\", request, take, timeout=timeout)\n    except OperationError as error:\n        return error.message, False\n    return found.get(\"problem\"), bool(found.get(\"lasting\"))\n\n\ndef _app(args: dict[str, Any]) -> dict[str, Any]:\n    return {name: args[name] for name in (\"unit\", \"interpreter\", \"app\", \"pythonPath\")}\n\n\ndef _silence(ended: Ended, stage: str) -> str:\n    lines = ended.lines()\n    if ended.code is None:\n        return f\"the program that drains it did not end in time; it was {stage}\"\n    why = units.last_exception(lines) or (lines[-1] if lines else f\"exit code {ended.code}\")\n    return f\"the program that drains it ended while {stage}: {why}\"\n",
     "celeriac_host/operations/enable_unit.py": "\"\"\"Has the unit started at boot.\n\nTouches: the links that `systemctl enable` makes.\nUndo: `systemctl disable`, where it was disabled.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n# From any other state `disable` would not lead back.\nREVERSIBLE = (\"disabled\", \"indirect\", \"\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _state(args[\"unit\"], host) == \"enabled\"\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    state = _state(unit, host)\n    if state not in REVERSIBLE:\n        raise OperationError(\n            f\"{unit} is {state}: it can't be enabled; expected a unit file of its own, \"\n            \"with WantedBy= in [Install]\"\n        )\n    journal.keep(\"state\", state)\n    with host.shielded():\n        units.control(host, \"enable\", \"--\", unit)\n    now = _state(unit, host)\n    if now != \"enabled\":\n        raise OperationError(f\"{unit} is {now or 'unknown'} after enabling it; expected enabled\")\n    return f\"{unit} enabled\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, before = args[\"unit\"], journal.get(\"state\")\n    if before is None:\n        return None\n    if _state(unit, host) == \"enabled\":\n        units.control(host, \"disable\", \"--\", unit)\n    return f\"{unit} {before or 'disabled'} again\"\n\n\ndef _state(unit: str, host: System) -> str:\n    return units.show(host, unit, [\"UnitFileState\"]).get(\"UnitFileState\", \"\")\n",
@@ -79794,8 +79847,10 @@ const hostProgram = {
     "celeriac_host/operations/prove_unit.py": "\"\"\"Proof that the unit runs as asked, for some time.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host import processes, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nSTEADY = (\"ActiveState\", \"MainPID\", \"NRestarts\")\n# The invocation tells the lines of this very start from those of the worker before and after it.\nABOUT = (*STEADY, \"SubState\", \"InvocationID\")\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A child that is just being replaced is missing for a moment.\nREPLACED_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, children = args[\"unit\"], args[\"children\"]\n    _compare(unit, args[\"properties\"], host)\n    first = units.show(host, unit, ABOUT)\n    if first[\"ActiveState\"] != \"active\":\n        raise _failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", first, host)\n    main = units.number(first[\"MainPID\"])\n    _wait_for_children(unit, main, children, float(args[\"timeoutSeconds\"]), host, first)\n    healthy = float(args[\"minHealthySeconds\"])\n    end = time.monotonic() + healthy\n    next_note = time.monotonic() + NOTE_SECONDS\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))\n        _stay_put(unit, first, host)\n        left = end - time.monotonic()\n        if left > 0 and time.monotonic() >= next_note:\n            next_note += NOTE_SECONDS\n            host.note(f\"{unit}: steady, {left:.0f} s to go\")\n    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)\n    pids = [child.pid for child in processes.pool_children(main)]\n    line = f\"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s\"\n    result = {\"mainPid\": main, \"children\": pids, \"restarts\": units.number(first[\"NRestarts\"])}\n    if args.get(\"exposure\"):\n        exposure = {\"before\": args[\"exposure\"][\"before\"], \"after\": units.exposure(host, unit)}\n        shown = [\"unknown\" if each is None else f\"{each:g}\" for each in exposure.values()]\n        line += f\"; exposure {shown[0]} \\u2192 {shown[1]} (systemd-analyze security)\"\n        result[\"exposure\"] = exposure\n    return line, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _compare(unit: str, asked: dict[str, str], host: System) -> None:\n    if not asked:\n        return\n    seen = units.show(host, unit, list(asked))\n    wrong = [\n        f\"{name} is {seen.get(name, 'unknown to this systemd')}, expected {value}\"\n        for name, value in asked.items()\n        if seen.get(name) != value\n    ]\n    if wrong:\n        raise OperationError(f\"{unit} is not as asked: {'; '.join(wrong)}\", evidence=wrong)\n\n\ndef _wait_for_children(\n    unit: str,\n    main: int,\n    expected: int | None,\n    timeout: float,\n    host: System,\n    first: dict[str, str],\n) -> None:\n    if expected is None:\n        return\n    end = time.monotonic() + timeout\n    while True:\n        found = processes.pool_children(main)\n        if len(found) == expected:\n            return\n        _stay_put(unit, first, host)\n        if time.monotonic() >= end:\n            raise OperationError(\n                f\"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}\",\n                evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in found]\n                or units.evidence(host, unit, invocation=first[\"InvocationID\"]),\n            )\n        host.sleep(POLL_SECONDS / 2)\n\n\ndef _stay_put(unit: str, first: dict[str, str], host: System) -> None:\n    now = units.show(host, unit, STEADY)\n    moved = [\n        f\"{name} went from {first[name]} to {now[name]}\"\n        for name in STEADY\n        if now[name] != first[name]\n    ]\n    if moved:\n        raise _failed(unit, \"does not keep running: \" + \", \".join(moved), first, host)\n\n\ndef _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:\n    lines = units.evidence(host, unit, invocation=first[\"InvocationID\"])\n    why = units.reason(lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n",
     "celeriac_host/operations/prune_releases.py": "\"\"\"Removes the oldest releases; the current one and the one before it always stay.\n\nTouches: folders in releases/ of the app's folder that are named as commits.\nUndo: nothing to undo: they stay removed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import git, trees\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not _surplus(args)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    surplus = _surplus(args)\n    folder = os.path.join(args[\"deployTo\"], \"releases\")\n    names = [os.path.basename(each) for each in surplus]\n    try:\n        left = trees.remove(host, trees.owner_of(args[\"deployTo\"]), folder, names)\n    except OperationError as error:\n        # A release that serves is not given up for this.\n        return f\"older releases could not be removed: {error.message}\"\n    removed = \", \".join(git.short(os.path.basename(each)) for each in surplus if each not in left)\n    kept = f\"; could not remove {', '.join(left)}\" if left else \"\"\n    return f\"removed {removed or 'nothing'}{kept}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _surplus(args: dict[str, Any]) -> list[str]:\n    \"\"\"Those that were unpacked, or run from, the longest ago.\"\"\"\n    base = args[\"deployTo\"]\n    folder = os.path.join(base, \"releases\")\n    try:\n        names = [each for each in os.listdir(folder) if git.COMMIT.fullmatch(each)]\n    except OSError:\n        return []\n    current = os.path.basename(os.path.realpath(os.path.join(base, \"current\")))\n    spared = {current, *args[\"spare\"]}\n    paths = [os.path.join(folder, each) for each in names]\n    newest = sorted(paths, key=lambda path: os.lstat(path).st_ctime, reverse=True)\n    others = [path for path in newest if os.path.basename(path) not in spared]\n    stay = max(args[\"keep\"] - len(spared.intersection(names)), 0)\n    return others[stay:]\n",
     "celeriac_host/operations/remove_file.py": "\"\"\"Removes a file, beside a backup.\n\nTouches: that file.\nUndo: the file as it was, to the byte.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import aside, files\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not os.path.lexists(args[\"path\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    found = aside.expect(path, args[\"expects\"])\n    aside.keep(journal, path, found, None)\n    files.remove(path)\n    return f\"{path} removed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.put_back(journal)\n",
-    "celeriac_host/operations/repair_jobs.py": "\"\"\"Rows of a job database changed in one transaction, only where they are as seen.\n\nTouches: those rows.\nUndo: each row as it was, unless somebody changed it since.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport sqlite3\nfrom collections import Counter\nfrom typing import Any, Dict, List, Tuple\n\nfrom celeriac_host import databases\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\nRow = Dict[str, Any]\nSkipped = List[Dict[str, Any]]\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Whether every row is already what it is to become.\"\"\"\n    path, rows = args[\"database\"], args[\"rows\"]\n    return bool(databases.ask(path, host, lambda: _all_so(path, rows)))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path, rows = args[\"database\"], args[\"rows\"]\n    busy = args[\"busyTimeoutSeconds\"]\n    work = _Repair(path, rows, busy).work\n    with databases.as_owner(path, host, work) as child:\n        # The database is locked now, and waits until the rows as they were are on the disk.\n        journal.keep(\"rows\", child.receive())\n        child.send(\"go\")\n        result: dict[str, Any] = child.receive()\n    left = f\", {len(result['skipped'])} left alone\" if result[\"skipped\"] else \"\"\n    done = f\"{result['updated']} updated, {result['deleted']} deleted{left} in {path}\"\n    return done, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    kept = journal.get(\"rows\")\n    if not kept:\n        return None\n    path = args[\"database\"]\n    restored, left = databases.ask(path, host, lambda: _put_back(path, kept))\n    if left:\n        names = \", \".join(left[:5]) + (f\" and {len(left) - 5} more\" if len(left) > 5 else \"\")\n        return f\"{restored} rows of {path} restored; changed since, so left as they are: {names}\"\n    return f\"{restored} rows of {path} restored\"\n\n\nclass _Repair:\n    \"\"\"What the child does, as the owner of the file.\"\"\"\n\n    def __init__(self, path: str, rows: list[Row], busy_seconds: float) -> None:\n        self.path = path\n        self.rows = rows\n        self.busy_seconds = busy_seconds\n\n    def work(self, channel: databases.Channel) -> dict[str, Any]:\n        with databases.opened(self.path, \"mode=rw\", self.busy_seconds) as database:\n            database.execute(\"PRAGMA foreign_keys = ON\")\n            database.execute(\"BEGIN IMMEDIATE\")\n            try:\n                schema = _Schema(database)\n                broken = _broken_keys(database)\n                taken, skipped = self._compare(schema)\n                channel.send({\"value\": [schema.keep(row) for row in taken]})\n                if channel.receive() != \"go\":\n                    raise OperationError(\"the rows as they were could not be kept\")\n                counts = Counter(row[\"change\"][\"kind\"] for row in taken)\n                for row in taken:\n                    schema.change(row)\n                _refuse_left_behind(broken, _broken_keys(database))\n                database.execute(\"COMMIT\")\n            except BaseException:\n                if database.in_transaction:\n                    database.execute(\"ROLLBACK\")\n                raise\n        return {\n            \"changed\": counts[\"update\"] + counts[\"delete\"],\n            \"updated\": counts[\"update\"],\n            \"deleted\": counts[\"delete\"],\n            \"skipped\": skipped,\n        }\n\n    def _compare(self, schema: _Schema) -> tuple[list[Row], Skipped]:\n        \"\"\"The rows to change, in their order; and those of groups in which one is not as seen.\"\"\"\n        reasons: dict[str, list[tuple[Row, str]]] = {}\n        for row in self.rows:\n            why = schema.difference(row)\n            if why is not None:\n                reasons.setdefault(row[\"group\"], []).append((row, why))\n        taken: list[Row] = []\n        skipped: Skipped = []\n        for row in self.rows:\n            found = reasons.get(row[\"group\"])\n            changes = row[\"change\"][\"kind\"] != \"keep\"\n            if found is None:\n                if changes:\n                    taken.append(row)\n                continue\n            own = next((why for other, why in found if other is row), None)\n            if own is None and not changes:\n                continue\n            first, first_why = found[0]\n            why = own or f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n            skipped.append({\"table\": row[\"table\"], \"id\": row[\"id\"], \"why\": why})\n        return taken, skipped\n\n\nclass _Schema:\n    \"\"\"The database's own tables and columns: no name reaches SQL that is not one of them.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection) -> None:\n        self.database = database\n        names = database.execute(\"SELECT name FROM sqlite_master WHERE type = 'table'\")\n        self.tables: set[str] = {str(name) for (name,) in names}\n        self._columns: dict[str, list[tuple[str, bool]]] = {}\n\n    def columns(self, table: str) -> list[tuple[str, bool]]:\n        \"\"\"Name, and whether a value can be given to it (not to a generated one).\"\"\"\n        if table not in self.tables:\n            raise OperationError(f\"there is no table {table!r}; the plan was made from another\")\n        if table not in self._columns:\n            found = self.database.execute(f\"PRAGMA table_xinfo({databases.quoted(table)})\")\n            self._columns[table] = [(str(row[1]), row[6] == 0) for row in found]\n        return self._columns[table]\n\n    def name(self, table: str, column: str) -> str:\n        if all(column.lower() != known.lower() for known, _ in self.columns(table)):\n            raise OperationError(f\"table {table!r} has no column {column!r}\")\n        return databases.quoted(column)\n\n    def read(self, table: str, ident: Any, columns: list[str]) -> list[tuple[Any, ...]]:\n        what = \", \".join(self.name(table, column) for column in columns) or \"1\"\n        where = f\"{databases.quoted(table)} WHERE {self.name(table, 'id')} = ?\"\n        return self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchmany(2)\n\n    def difference(self, row: Row) -> str | None:\n        \"\"\"Why the row is not as seen; None when it is.\"\"\"\n        table, ident = row[\"table\"], row[\"id\"]\n        columns = list(row[\"seen\"])\n        found = self.read(table, ident, columns)\n        if not found:\n            return \"is gone\"\n        if len(found) > 1:\n            return \"is there more than once\"\n        for column, now in zip(columns, found[0]):\n            if not _same(now, row[\"seen\"][column]):\n                return f\"changed meanwhile: {column} is now {_show(now)}\"\n        for child in row.get(\"below\", ()):\n            below = databases.quoted(child[\"table\"]) if child[\"table\"] in self.tables else None\n            if below is None:\n                raise OperationError(f\"there is no table {child['table']!r}\")\n            column = self.name(child[\"table\"], child[\"column\"])\n            counting = f\"SELECT count(*) FROM {below} WHERE {column} = ?\"\n            count = self.database.execute(counting, (ident,)).fetchone()[0]\n            if count != child[\"rows\"]:\n                return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n        return None\n\n    def keep(self, row: Row) -> Row:\n        \"\"\"What undo needs of it: the whole row as it is.\"\"\"\n        names = [name for name, given in self.columns(row[\"table\"]) if given]\n        values = self.read(row[\"table\"], row[\"id\"], names)[0]\n        old = {name: _encode(value) for name, value in zip(names, values)}\n        return {\"table\": row[\"table\"], \"id\": row[\"id\"], \"change\": row[\"change\"], \"old\": old}\n\n    def change(self, row: Row) -> None:\n        table, ident, change = row[\"table\"], row[\"id\"], row[\"change\"]\n        where = f\"WHERE {self.name(table, 'id')} = ?\"\n        if change[\"kind\"] == \"delete\":\n            done = self.database.execute(f\"DELETE FROM {databases.quoted(table)} {where}\", (ident,))\n        else:\n            done = self._set(table, change[\"set\"], where, ident)\n        if done.rowcount != 1:\n            raise OperationError(f\"{table} {ident}: {done.rowcount} rows changed instead of one\")\n\n    def restore(self, kept: Row) -> str:\n        \"\"\"`restored`, `already`, or `left` when somebody changed it since.\"\"\"\n        table, ident = kept[\"table\"], kept[\"id\"]\n        old = {name: _decode(value) for name, value in kept[\"old\"].items()}\n        found = self.read(table, ident, list(old))\n        now = dict(zip(old, found[0])) if len(found) == 1 else None\n        if kept[\"change\"][\"kind\"] == \"delete\":\n            if now is not None:\n                return \"already\" if now == old else \"left\"\n            names = \", \".join(self.name(table, name) for name in old)\n            marks = \", \".join(\"?\" for _ in old)\n            values = [_bound(value) for value in old.values()]\n            where = databases.quoted(table)\n            self.database.execute(f\"INSERT INTO {where} ({names}) VALUES ({marks})\", values)\n            self._restore_texts(table, ident, old)\n            return \"restored\"\n        wrote = kept[\"change\"][\"set\"]\n        lower = {name.lower(): name for name in old}\n        was = {lower[name.lower()]: old[lower[name.lower()]] for name in wrote}\n        if now is None:\n            return \"left\"\n        if all(_same(now[name], value) for name, value in was.items()):\n            return \"already\"\n        if not all(_same(now[lower[name.lower()]], value) for name, value in wrote.items()):\n            return \"left\"\n        where = f\"WHERE {self.name(table, 'id')} = ?\"\n        self._set(table, {name: _bound(value) for name, value in was.items()}, where, ident)\n        self._restore_texts(table, ident, was)\n        return \"restored\"\n\n    def _set(self, table: str, values: Row, where: str, ident: Any) -> sqlite3.Cursor:\n        pairs = \", \".join(f\"{self.name(table, column)} = ?\" for column in values)\n        statement = f\"UPDATE {databases.quoted(table)} SET {pairs} {where}\"\n        return self.database.execute(statement, (*values.values(), ident))\n\n    def _restore_texts(self, table: str, ident: Any, values: Row) -> None:\n        \"\"\"Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here.\"\"\"\n        for name, value in values.items():\n            if isinstance(value, databases.Bytes):\n                column = self.name(table, name)\n                self.database.execute(\n                    f\"UPDATE {databases.quoted(table)} SET {column} = CAST({column} AS TEXT)\"\n                    f\" WHERE {self.name(table, 'id')} = ?\",\n                    (ident,),\n                )\n\n\ndef _all_so(path: str, rows: list[Row]) -> bool:\n    with databases.opened(path, \"mode=ro\", databases.READ_BUSY_SECONDS) as database:\n        schema = _Schema(database)\n        return all(_is_so(schema, row) for row in rows)\n\n\ndef _is_so(schema: _Schema, row: Row) -> bool:\n    change = row[\"change\"]\n    if change[\"kind\"] == \"keep\":\n        return True\n    wrote = change.get(\"set\", {})\n    found = schema.read(row[\"table\"], row[\"id\"], list(wrote))\n    if change[\"kind\"] == \"delete\":\n        return not found\n    return len(found) == 1 and all(map(_same, found[0], wrote.values()))\n\n\ndef _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:\n    restored, left = 0, []\n    with databases.opened(path, \"mode=rw\", UNDO_BUSY_SECONDS) as database:\n        database.execute(\"PRAGMA foreign_keys = ON\")\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            schema = _Schema(database)\n            # Parents were changed last, so they come back first.\n            for row in reversed(kept):\n                how = schema.restore(row)\n                restored += how == \"restored\"\n                if how == \"left\":\n                    left.append(f\"{row['table']} {row['id']}\")\n            database.execute(\"COMMIT\")\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n    return restored, left\n\n\ndef _broken_keys(database: sqlite3.Connection) -> Counter[Tuple[str, str]]:\n    found = database.execute(\"PRAGMA foreign_key_check\")\n    return Counter((str(row[0]), str(row[2])) for row in found)\n\n\ndef _refuse_left_behind(before: Counter[Tuple[str, str]], after: Counter[Tuple[str, str]]) -> None:\n    for (table, parent), count in (after - before).items():\n        raise OperationError(\n            f\"{count} rows of {table} would be left without their row of {parent}; \"\n            \"nothing was changed\"\n        )\n\n\ndef _same(one: Any, other: Any) -> bool:\n    numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))\n    return (numbers or type(one) is type(other)) and bool(one == other)\n\n\ndef _show(value: Any) -> str:\n    return \"empty\" if value is None else repr(value)[:60]\n\n\ndef _encode(value: Any) -> Any:\n    \"\"\"JSON has no bytes; and text that is not UTF-8 must come back as it was.\"\"\"\n    if isinstance(value, databases.Bytes):\n        return {\"text\": base64.b64encode(value).decode(\"ascii\")}\n    if isinstance(value, bytes):\n        return {\"blob\": base64.b64encode(value).decode(\"ascii\")}\n    return value\n\n\ndef _decode(value: Any) -> Any:\n    if not isinstance(value, dict):\n        return value\n    if \"text\" in value:\n        return databases.Bytes(base64.b64decode(value[\"text\"]))\n    return base64.b64decode(value[\"blob\"])\n\n\ndef _bound(value: Any) -> Any:\n    return bytes(value) if isinstance(value, databases.Bytes) else value\n",
+    "celeriac_host/operations/repair_jobs.py": "\"\"\"Rows of a job database changed in one transaction, only where they are as seen.\n\nTouches: those rows; /var/lib/celeriac/resets.json.\nUndo: each row as it was, unless somebody changed it since.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport sqlite3\nimport time\nfrom collections import Counter\nfrom typing import Any, Dict, List, NamedTuple\n\nfrom celeriac_host import databases, postgres, postgres_repair, resets\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.facts import tasks\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\nRow = Dict[str, Any]\nSkipped = List[Dict[str, Any]]\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Whether every row is already what it is to become.\"\"\"\n    path, rows = args[\"database\"], args[\"rows\"]\n    if postgres.is_url(path):\n        return postgres_repair.is_so(_place(args, host), rows)\n    return bool(databases.ask(path, host, lambda: _all_so(path, rows)))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    alive = _look_again(args, host)\n    if postgres.is_url(path):\n        result = _change_postgres(args, host, journal, alive)\n    else:\n        result = _change_sqlite(args, host, journal, alive)\n    _count_resets(host, journal, path)\n    left = f\", {len(result['skipped'])} left alone\" if result[\"skipped\"] else \"\"\n    done = f\"{result['updated']} updated, {result['deleted']} deleted{left} in {path}\"\n    return done, result\n\n\ndef _change_postgres(\n    args: dict[str, Any], host: System, journal: StepJournal, alive: dict[str, str]\n) -> dict[str, Any]:\n    place = _place(args, host)\n    taken, skipped = postgres_repair.see(place, args[\"rows\"], alive)\n    journal.keep(\"rows\", taken)\n    groups = {row[\"group\"] for row in taken}\n    rows = [row for row in args[\"rows\"] if row[\"group\"] in groups]\n    if not rows:\n        nothing = {\"changed\": 0, \"updated\": 0, \"deleted\": 0, \"lockedSeconds\": 0.0}\n        return {**nothing, \"skipped\": skipped}\n    result, left = postgres_repair.change(place, rows)\n    if left:\n        # They were not touched: whoever undoes this compares them, and finds them so.\n        journal.keep(\"left\", left)\n    return {**result, \"skipped\": [*skipped, *result[\"skipped\"]]}\n\n\ndef _place(args: dict[str, Any], host: System, busy: float | None = None) -> postgres_repair.Place:\n    seconds = args[\"busyTimeoutSeconds\"] if busy is None else busy\n    return postgres_repair.Place(host, args[\"unit\"], args[\"database\"], seconds)\n\n\ndef _change_sqlite(\n    args: dict[str, Any], host: System, journal: StepJournal, alive: dict[str, str]\n) -> dict[str, Any]:\n    path, rows = args[\"database\"], args[\"rows\"]\n    work = _Repair(path, rows, alive, args[\"busyTimeoutSeconds\"]).work\n    with databases.as_owner(path, host, work) as child:\n        # Nothing is locked yet: it waits until the rows as they were are on the disk.\n        journal.keep(\"rows\", child.receive())\n        try:\n            return _let_go(child, journal)\n        except databases.NoAnswer:\n            raise\n        except OperationError:\n            journal.keep(\"unchanged\", True)\n            raise\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    counted = journal.get(\"resets\")\n    if counted and journal.get(\"resetsUndone\") is None:\n        journal.keep(\"resetsUndone\", True)\n        resets.count(host.state, args[\"database\"], counted, -1)\n    kept = _touched(journal)\n    if not kept or journal.get(\"unchanged\"):\n        return None\n    path = args[\"database\"]\n    if postgres.is_url(path):\n        place = _place(args, host, UNDO_BUSY_SECONDS)\n        restored, left = postgres_repair.put_back(place, kept)\n    else:\n        restored, left = databases.ask(path, host, lambda: _put_back(path, kept))\n    if left:\n        names = \", \".join(left[:5]) + (f\" and {len(left) - 5} more\" if len(left) > 5 else \"\")\n        return f\"{restored} rows of {path} restored; changed since, so left as they are: {names}\"\n    return f\"{restored} rows of {path} restored\"\n\n\ndef _let_go(child: databases.Conversation, journal: StepJournal) -> dict[str, Any]:\n    child.send(\"go\")\n    said: dict[str, Any] = child.receive()\n    if \"leave\" in said:\n        # Those moved just now; whoever undoes this must not take them for ours.\n        journal.keep(\"left\", said[\"leave\"])\n        child.send(\"go\")\n        said = child.receive()\n    return said\n\n\ndef _touched(journal: StepJournal) -> list[Row]:\n    left = set(journal.get(\"left\", ()))\n    return [row for row in journal.get(\"rows\") or () if row.get(\"group\") not in left]\n\n\ndef _look_again(args: dict[str, Any], host: System) -> dict[str, str]:\n    \"\"\"Group → why it lives after all. Raises OperationError when that can't be told.\"\"\"\n    again = args.get(\"lookAgain\")\n    if not again:\n        return {}\n    found = tasks.look({**again, \"ids\": [each[\"task\"] for each in again[\"tasks\"]]}, host)\n    if found[\"kind\"] == \"unknown\":\n        raise OperationError(f\"{found['problem']}; nothing was changed\")\n    held, owed = set(found[\"held\"]), set(found[\"owed\"])\n    alive: dict[str, str] = {}\n    for each in again[\"tasks\"]:\n        if each[\"task\"] in held:\n            alive[each[\"group\"]] = f\"lives: a worker holds task {each['task']}\"\n        elif each[\"task\"] in owed:\n            alive.setdefault(each[\"group\"], f\"lives: task {each['task']} waits in the broker\")\n    return alive\n\n\ndef _count_resets(host: System, journal: StepJournal, path: str) -> None:\n    rows = [f\"{row['table']}:{row['id']}\" for row in _touched(journal) if row.get(\"reset\")]\n    if rows and journal.get(\"resets\") is None:\n        journal.keep(\"resets\", rows)\n        resets.count(host.state, path, rows, 1)\n\n\nclass _Seen(NamedTuple):\n    \"\"\"What the comparison without a lock found.\"\"\"\n\n    taken: list[Row]\n    skipped: Skipped\n    # As PRAGMA data_version tells it: another one means that somebody wrote since.\n    version: int\n    # Table → its largest rowid, where it has one.\n    newest: dict[str, int]\n\n\nclass _Repair:\n    \"\"\"What the child does, as the owner of the file.\"\"\"\n\n    def __init__(\n        self, path: str, rows: list[Row], alive: dict[str, str], busy_seconds: float\n    ) -> None:\n        self.path = path\n        self.rows = rows\n        self.alive = alive\n        self.busy_seconds = busy_seconds\n\n    def work(self, channel: databases.Channel) -> dict[str, Any]:\n        \"\"\"All that takes time is done before the lock: reading, and keeping what was read.\"\"\"\n        with databases.opened(self.path, \"mode=rw\", self.busy_seconds) as database:\n            database.execute(\"PRAGMA foreign_keys = ON\")\n            schema = _Schema(database)\n            seen, kept = self._see(schema)\n            channel.send({\"value\": kept})\n            if channel.receive() != \"go\":\n                raise OperationError(\"the rows as they were could not be kept\")\n            if not seen.taken:\n                return _result([], seen.skipped, 0.0)\n            return self._change(schema, seen, channel)\n\n    def _see(self, schema: _Schema) -> tuple[_Seen, list[Row]]:\n        schema.database.execute(\"BEGIN\")\n        try:\n            # The first read of it begins the snapshot.\n            schema.load()\n            version = schema.version()\n            newest = schema.newest(self.rows)\n            taken, skipped = self._compare(schema, self.rows, schema.count_below(self.rows))\n            return _Seen(taken, skipped, version, newest), [schema.keep(row) for row in taken]\n        finally:\n            schema.database.execute(\"ROLLBACK\")\n\n    def _change(self, schema: _Schema, seen: _Seen, channel: databases.Channel) -> dict[str, Any]:\n        database = schema.database\n        database.execute(\"BEGIN IMMEDIATE\")\n        locked_at = time.monotonic()\n        try:\n            taken, skipped = seen.taken, list(seen.skipped)\n            if schema.version() != seen.version:\n                groups = {row[\"group\"] for row in taken}\n                rows = [row for row in self.rows if row[\"group\"] in groups]\n                counts = schema.count_new_below(rows, seen.newest)\n                taken, moved = self._compare(schema, rows, counts)\n                skipped += moved\n                if moved:\n                    channel.send({\"value\": {\"leave\": sorted({row[\"group\"] for row in moved})}})\n                    if channel.receive() != \"go\":\n                        raise OperationError(\"what was left alone could not be kept\")\n            for row in taken:\n                schema.change(row)\n            database.execute(\"COMMIT\")\n        except sqlite3.IntegrityError as error:\n            database.execute(\"ROLLBACK\")\n            raise OperationError(f\"the database refuses it: {error}; nothing was changed\") from None\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n        return _result(taken, skipped, time.monotonic() - locked_at)\n\n    def _compare(\n        self, schema: _Schema, rows: list[Row], counts: Below\n    ) -> tuple[list[Row], Skipped]:\n        \"\"\"The rows to change, in their order; and those of groups in which one is not as seen.\"\"\"\n        reasons: dict[str, list[tuple[Row, str]]] = {}\n        for row in rows:\n            why = self.alive.get(row[\"group\"]) or schema.difference(row, counts)\n            if why is not None:\n                reasons.setdefault(row[\"group\"], []).append((row, why))\n        taken: list[Row] = []\n        skipped: Skipped = []\n        for row in rows:\n            found = reasons.get(row[\"group\"])\n            changes = row[\"change\"][\"kind\"] != \"keep\"\n            if found is None:\n                if changes:\n                    taken.append(row)\n                continue\n            own = next((why for other, why in found if other is row), None)\n            if own is None and not changes:\n                continue\n            first, first_why = found[0]\n            why = own or f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n            skipped.append(\n                {\"table\": row[\"table\"], \"id\": row[\"id\"], \"group\": row[\"group\"], \"why\": why}\n            )\n        return taken, skipped\n\n\ndef _result(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:\n    counts = Counter(row[\"change\"][\"kind\"] for row in taken)\n    return {\n        \"changed\": counts[\"update\"] + counts[\"delete\"],\n        \"updated\": counts[\"update\"],\n        \"deleted\": counts[\"delete\"],\n        \"skipped\": skipped,\n        \"lockedSeconds\": round(locked_seconds, 6),\n    }\n\n\n# (table below, its column) → the value of that column → how many rows have it, where that could be\n# counted; None: it was not.\nBelow = Dict[Any, Dict[Any, Any]]\n# A statement holds so many values.\nVALUES_AT_ONCE = 500\n\n\nclass _Schema:\n    \"\"\"The database's own tables and columns: no name reaches SQL that is not one of them.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection) -> None:\n        self.database = database\n        self.tables: set[str] = set()\n        self._columns: dict[str, list[tuple[str, bool]]] = {}\n\n    def load(self) -> None:\n        names = self.database.execute(\"SELECT name FROM sqlite_master WHERE type = 'table'\")\n        self.tables = {str(name) for (name,) in names}\n\n    def version(self) -> int:\n        return int(self.database.execute(\"PRAGMA data_version\").fetchone()[0])\n\n    def columns(self, table: str) -> list[tuple[str, bool]]:\n        \"\"\"Name, and whether a value can be given to it (not to a generated one).\"\"\"\n        self._require(table)\n        if table not in self._columns:\n            found = self.database.execute(f\"PRAGMA table_xinfo({databases.quoted(table)})\")\n            self._columns[table] = [(str(row[1]), row[6] == 0) for row in found]\n        return self._columns[table]\n\n    def name(self, table: str, column: str) -> str:\n        if all(column.lower() != known.lower() for known, _ in self.columns(table)):\n            raise OperationError(f\"table {table!r} has no column {column!r}\")\n        return databases.quoted(column)\n\n    def read(self, row: Row, columns: list[str]) -> list[tuple[Any, ...]]:\n        table, key, ident = row[\"table\"], row[\"key\"], row[\"id\"]\n        what = \", \".join(self.name(table, column) for column in columns) or \"1\"\n        where = f\"{databases.quoted(table)} WHERE {self.name(table, key)} = ?\"\n        return self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchmany(2)\n\n    def difference(self, row: Row, counts: Below) -> str | None:\n        \"\"\"Why the row is not as seen; None when it is.\"\"\"\n        ident = row[\"id\"]\n        columns = list(row[\"seen\"])\n        found = self.read(row, columns)\n        if not found:\n            return \"is gone\"\n        if len(found) > 1:\n            return \"is there more than once\"\n        for column, now in zip(columns, found[0]):\n            if not _same(now, row[\"seen\"][column]):\n                return f\"changed meanwhile: {column} is now {_show(now)}\"\n        for child in row.get(\"below\", ()):\n            count = counts[child[\"table\"], child[\"column\"]].get(ident, 0)\n            if count is not None and count != child[\"rows\"]:\n                return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n        return None\n\n    def newest(self, rows: list[Row]) -> dict[str, int]:\n        found = {}\n        for table, _ in _ties(rows):\n            self._require(table)\n            try:\n                asked = self.database.execute(f\"SELECT max(rowid) FROM {databases.quoted(table)}\")\n                found[table] = int(asked.fetchone()[0] or 0)\n            except sqlite3.OperationalError:\n                pass  # WITHOUT ROWID\n        return found\n\n    def count_below(self, rows: list[Row]) -> Below:\n        \"\"\"Once for all rows: without an index each count would read the whole table.\"\"\"\n        return {tie: self._count(tie, idents) for tie, idents in _ties(rows).items()}\n\n    def count_new_below(self, rows: list[Row], newest: dict[str, int]) -> Below:\n        \"\"\"The same, under the lock. Where no index makes it cheap, only rows that are new count.\n\n        Those that were there are among the rows that are compared one by one.\n        \"\"\"\n        found: Below = {}\n        for tie, idents in _ties(rows).items():\n            table, _ = tie\n            if table not in newest or self._has_index(*tie):\n                found[tie] = self._count(tie, idents)\n                continue\n            added = self._count(tie, idents, f\" AND rowid > {newest[table]}\")\n            expected = _expected(rows, tie)\n            found[tie] = {ident: expected[ident] + added.get(ident, 0) for ident in expected}\n        return found\n\n    def _count(self, tie: tuple[str, str], idents: list[Any], more: str = \"\") -> dict[Any, Any]:\n        table, column = tie\n        self._require(table)\n        name = self.name(table, column)\n        found: dict[Any, Any] = {}\n        for start in range(0, len(idents), VALUES_AT_ONCE):\n            some = idents[start : start + VALUES_AT_ONCE]\n            marks = \", \".join(\"?\" for _ in some)\n            where = f\"{name} IN ({marks}){more}\"\n            asked = self.database.execute(\n                f\"SELECT {name}, count(*) FROM {databases.quoted(table)} WHERE {where} GROUP BY 1\",\n                some,\n            )\n            found.update(dict(asked.fetchall()))\n        return found\n\n    def _has_index(self, table: str, column: str) -> bool:\n        listed = self.database.execute(f\"PRAGMA index_list({databases.quoted(table)})\").fetchall()\n        for index in listed:\n            info = f\"PRAGMA index_info({databases.quoted(str(index[1]))})\"\n            first = self.database.execute(info).fetchone()\n            if first is not None and str(first[2]).lower() == column.lower():\n                return True\n        return False\n\n    def _require(self, table: str) -> None:\n        if table not in self.tables:\n            raise OperationError(f\"there is no table {table!r}; the plan was made from another\")\n\n    def keep(self, row: Row) -> Row:\n        \"\"\"What undo needs of it: the whole row as it is.\"\"\"\n        names = [name for name, given in self.columns(row[\"table\"]) if given]\n        values = self.read(row, names)[0]\n        old = {name: _encode(value) for name, value in zip(names, values)}\n        told = {name: row[name] for name in (\"table\", \"key\", \"id\", \"group\", \"change\")}\n        return {**told, **({\"reset\": True} if row.get(\"reset\") else {}), \"old\": old}\n\n    def change(self, row: Row) -> None:\n        table, key, ident, change = row[\"table\"], row[\"key\"], row[\"id\"], row[\"change\"]\n        where = f\"WHERE {self.name(table, key)} = ?\"\n        if change[\"kind\"] == \"delete\":\n            done = self.database.execute(f\"DELETE FROM {databases.quoted(table)} {where}\", (ident,))\n        else:\n            done = self._set(table, change[\"set\"], where, ident)\n        if done.rowcount != 1:\n            raise OperationError(f\"{table} {ident}: {done.rowcount} rows changed instead of one\")\n\n    def restore(self, kept: Row) -> str:\n        \"\"\"`restored`, `already`, or `left` when somebody changed it since.\"\"\"\n        # What an older version kept names no key: it knew of `id` alone.\n        table, key, ident = kept[\"table\"], kept.get(\"key\", \"id\"), kept[\"id\"]\n        old = {name: _decode(value) for name, value in kept[\"old\"].items()}\n        found = self.read(kept, list(old))\n        now = dict(zip(old, found[0])) if len(found) == 1 else None\n        if kept[\"change\"][\"kind\"] == \"delete\":\n            if now is not None:\n                return \"already\" if now == old else \"left\"\n            names = \", \".join(self.name(table, name) for name in old)\n            marks = \", \".join(\"?\" for _ in old)\n            values = [_bound(value) for value in old.values()]\n            where = databases.quoted(table)\n            self.database.execute(f\"INSERT INTO {where} ({names}) VALUES ({marks})\", values)\n            self._restore_texts(kept, old)\n            return \"restored\"\n        wrote = kept[\"change\"][\"set\"]\n        lower = {name.lower(): name for name in old}\n        was = {lower[name.lower()]: old[lower[name.lower()]] for name in wrote}\n        if now is None:\n            return \"left\"\n        if all(_same(now[name], value) for name, value in was.items()):\n            return \"already\"\n        if not all(_same(now[lower[name.lower()]], value) for name, value in wrote.items()):\n            return \"left\"\n        where = f\"WHERE {self.name(table, key)} = ?\"\n        self._set(table, {name: _bound(value) for name, value in was.items()}, where, ident)\n        self._restore_texts(kept, was)\n        return \"restored\"\n\n    def _set(self, table: str, values: Row, where: str, ident: Any) -> sqlite3.Cursor:\n        pairs = \", \".join(f\"{self.name(table, column)} = ?\" for column in values)\n        statement = f\"UPDATE {databases.quoted(table)} SET {pairs} {where}\"\n        return self.database.execute(statement, (*values.values(), ident))\n\n    def _restore_texts(self, kept: Row, values: Row) -> None:\n        \"\"\"Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here.\"\"\"\n        table, key, ident = kept[\"table\"], kept.get(\"key\", \"id\"), kept[\"id\"]\n        for name, value in values.items():\n            if isinstance(value, databases.Bytes):\n                column = self.name(table, name)\n                self.database.execute(\n                    f\"UPDATE {databases.quoted(table)} SET {column} = CAST({column} AS TEXT)\"\n                    f\" WHERE {self.name(table, key)} = ?\",\n                    (ident,),\n                )\n\n\ndef _all_so(path: str, rows: list[Row]) -> bool:\n    with databases.opened(path, \"mode=ro\", databases.READ_BUSY_SECONDS) as database:\n        schema = _Schema(database)\n        schema.load()\n        return all(_is_so(schema, row) for row in rows)\n\n\ndef _is_so(schema: _Schema, row: Row) -> bool:\n    change = row[\"change\"]\n    if change[\"kind\"] == \"keep\":\n        return True\n    wrote = change.get(\"set\", {})\n    found = schema.read(row, list(wrote))\n    if change[\"kind\"] == \"delete\":\n        return not found\n    return len(found) == 1 and all(map(_same, found[0], wrote.values()))\n\n\ndef _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:\n    restored, left = 0, []\n    with databases.opened(path, \"mode=rw\", UNDO_BUSY_SECONDS) as database:\n        database.execute(\"PRAGMA foreign_keys = ON\")\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            schema = _Schema(database)\n            schema.load()\n            # Parents were changed last, so they come back first.\n            for row in reversed(kept):\n                how = schema.restore(row)\n                restored += how == \"restored\"\n                if how == \"left\":\n                    left.append(f\"{row['table']} {row['id']}\")\n            database.execute(\"COMMIT\")\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n    return restored, left\n\n\ndef _ties(rows: list[Row]) -> dict[tuple[str, str], list[Any]]:\n    \"\"\"(table below, its column) → the rows above.\"\"\"\n    found: dict[tuple[str, str], list[Any]] = {}\n    for row in rows:\n        for child in row.get(\"below\", ()):\n            found.setdefault((child[\"table\"], child[\"column\"]), []).append(row[\"id\"])\n    return found\n\n\ndef _expected(rows: list[Row], tie: tuple[str, str]) -> dict[Any, int]:\n    return {\n        row[\"id\"]: child[\"rows\"]\n        for row in rows\n        for child in row.get(\"below\", ())\n        if (child[\"table\"], child[\"column\"]) == tie\n    }\n\n\ndef _same(one: Any, other: Any) -> bool:\n    numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))\n    return (numbers or type(one) is type(other)) and bool(one == other)\n\n\ndef _show(value: Any) -> str:\n    return \"empty\" if value is None else repr(value)[:60]\n\n\ndef _encode(value: Any) -> Any:\n    \"\"\"JSON has no bytes; and text that is not UTF-8 must come back as it was.\"\"\"\n    if isinstance(value, databases.Bytes):\n        return {\"text\": base64.b64encode(value).decode(\"ascii\")}\n    if isinstance(value, bytes):\n        return {\"blob\": base64.b64encode(value).decode(\"ascii\")}\n    return value\n\n\ndef _decode(value: Any) -> Any:\n    if not isinstance(value, dict):\n        return value\n    if \"text\" in value:\n        return databases.Bytes(base64.b64decode(value[\"text\"]))\n    return base64.b64decode(value[\"blob\"])\n\n\ndef _bound(value: Any) -> Any:\n    return bytes(value) if isinstance(value, databases.Bytes) else value\n",
+    "celeriac_host/operations/restore_database.py": "\"\"\"A backup put back in place of what a SQLite database holds now, which is backed up first.\n\nTouches: the database, through SQLite itself, so that the app may have it open;\n/var/lib/celeriac/backups.\nUndo: what it held before comes back the same way.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport sqlite3\nimport tempfile\nimport time\nfrom typing import Any\n\nfrom celeriac_host import databases\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.operations import backup_database\nfrom celeriac_host.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    backup = _find(args[\"backup\"], path, host)\n    # None is pruned: the one that is restored may be the oldest.\n    keep = len(backup_database.listed(host, path)) + 1\n    _, now = backup_database.do({\"database\": path, \"keep\": keep}, host, journal)\n    journal.keep(\"restoring\", backup)\n    _restore(backup, path, host, args[\"busyTimeoutSeconds\"])\n    backup_database.prune(host, path, args[\"keep\"], spare=(backup, now[\"path\"]))\n    size = os.lstat(backup).st_size\n    done = f\"{path} holds again what {backup} does; what it held is in {now['path']}\"\n    return done, {\"from\": backup, \"path\": path, \"sizeBytes\": size, \"before\": now[\"path\"]}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"restoring\") is None:\n        return backup_database.undo(args, host, journal)\n    before = journal.get(\"backup\")\n    _restore(before, args[\"database\"], host, UNDO_BUSY_SECONDS)\n    return f\"{args['database']} holds again what it did before, from {before}\"\n\n\ndef _find(wanted: str, path: str, host: System) -> str:\n    \"\"\"Path of the backup. Raises OperationError unless it is one of this database.\"\"\"\n    ours = backup_database.listed(host, path)\n    if wanted == \"latest\":\n        if not ours:\n            raise OperationError(f\"there is no backup of {path} in {host.state}/backups\")\n        return ours[-1]\n    if wanted not in ours:\n        known = \", \".join(ours[-5:]) or \"none\"\n        raise OperationError(f\"{wanted} is no backup of {path}; there are: {known}\")\n    return wanted\n\n\ndef _restore(backup: str, path: str, host: System, busy_seconds: float) -> None:\n    \"\"\"As the owner of the database, who may not read our backups: so from a copy.\"\"\"\n    about = databases.find(path)\n    size = os.lstat(backup).st_size\n    folder = tempfile.mkdtemp(prefix=\"celeriac-\", dir=databases.roomy_folder(size))\n    copy = os.path.join(folder, \"copy.db\")\n    try:\n        shutil.copyfile(backup, copy)\n        if os.geteuid() == 0:\n            for each in (copy, folder):\n                os.chown(each, about.st_uid, about.st_gid)\n        databases.ask(path, host, lambda: _copy_over(copy, path, busy_seconds))\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _copy_over(copy: str, path: str, busy_seconds: float) -> None:\n    deadline = time.monotonic() + busy_seconds\n\n    def refuse_waiting(status: int, remaining: int, total: int) -> None:\n        # Connection.backup tries again for ever while somebody holds the database.\n        busy = status in (databases.SQLITE_BUSY, databases.SQLITE_LOCKED)\n        if busy and time.monotonic() > deadline:\n            raise databases.Locked(f\"waited {busy_seconds:g} s\")\n\n    with databases.opened(copy, \"mode=ro\", busy_seconds) as source:\n        said = source.execute(\"PRAGMA integrity_check(1)\").fetchone()[0]\n        if said != \"ok\":\n            raise OperationError(f\"the backup is damaged: {said}; nothing was changed\")\n        with databases.opened(path, \"mode=rw\", busy_seconds) as target:\n            try:\n                source.backup(target, progress=refuse_waiting)\n            except sqlite3.OperationalError as error:\n                if databases.is_busy(error):\n                    raise databases.Locked(f\"waited {busy_seconds:g} s\") from None\n                raise\n",
     "celeriac_host/operations/restore_unacked.py": "\"\"\"Puts messages of dead workers back into their queues, as Kombu would after their time-out.\n\nTouches: `unacked` and the queues of a Redis broker, while no other worker uses it.\nUndo: can't be undone: whichever worker runs next does those tasks.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import leftovers, messages\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    journal.keep(\"restoring\", True)\n    report = messages.ask(args, host, \"restore\", before=None, mainPid=0)\n    journal.keep(\"restored\", report.get(\"restored\", 0))\n    return leftovers.describe(report), report\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"restoring\") is None:\n        return None\n    count = journal.get(\"restored\", \"some, maybe, of the\")\n    return None if count == 0 else f\"{count} messages stay in their queues: they are to be done\"\n",
+    "celeriac_host/operations/send_tasks.py": "\"\"\"Calls tasks of rows that were made pending again, each once, through the app's own Celery.\n\nTouches: the queues of the app's broker; a row that does not name the task is not called for.\nUndo: messages that still wait are taken out again; what a worker has taken is done by it.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import (\n    app_process,\n    databases,\n    messages,\n    postgres,\n    postgres_repair,\n    units,\n)\nfrom celeriac_host.databases import quoted\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nTIMEOUT_SECONDS = 300.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    calls = args[\"calls\"]\n    found = _rows(args, host)\n    left = [\n        {\"id\": call[\"id\"], \"why\": f\"{call['row']['table']} {call['row']['id']} does not name it\"}\n        for call in calls\n        if call[\"id\"] not in found\n    ]\n    already = _sent_before(args, host, journal, found)\n    open_calls = [call for call in calls if call[\"id\"] in found and call[\"id\"] not in already]\n    # How the rows were: who carries this on tells by them what was begun, and what was not.\n    if journal.get(\"rows\") is None:\n        journal.keep(\"rows\", found)\n    sent = _send(args, open_calls, host, journal) if open_calls else []\n    count = len(sent) + len(already)\n    more = f\", {len(left)} not: their rows were left alone\" if left else \"\"\n    return f\"{_tasks(count)} sent{more}\", {\"sent\": count, \"left\": left}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    ids = [call[\"id\"] for call in args[\"calls\"] if journal.get(\"sending:\" + call[\"id\"])]\n    if not ids:\n        return None\n    said = messages.ask(args, host, \"withdraw\", ids=ids)\n    if \"problem\" in said:\n        raise OperationError(f\"{_tasks(len(ids))} may be in the broker: {said['problem']}\")\n    taken = len(ids) - len(said[\"withdrawn\"])\n    rest = f\"; {taken} were taken by a worker, or never sent\" if taken else \"\"\n    return f\"{_tasks(len(said['withdrawn']))} taken out of the broker{rest}\"\n\n\ndef _send(\n    args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal\n) -> list[str]:\n    report: dict[str, Any] = {}\n    stage = \"starting its interpreter\"\n\n    def take(message: dict[str, Any]) -> bool | None:\n        nonlocal stage\n        stage = message.get(\"stage\", stage)\n        report.update(message.get(\"report\") or {})\n        if \"send\" in message:\n            journal.keep(\"sending:\" + message[\"send\"], True)\n            return True\n        if \"sent\" in message:\n            journal.keep(\"sent:\" + message[\"sent\"], True)\n        return None\n\n    request = {\n        **{name: args[name] for name in (\"unit\", \"interpreter\", \"app\", \"pythonPath\")},\n        \"calls\": calls,\n    }\n    ended = app_process.run(host, \"send_program\", request, take, timeout=TIMEOUT_SECONDS)\n    if \"problem\" in report:\n        raise OperationError(f\"tasks can't be sent: {report['problem']}\")\n    if \"sent\" not in report:\n        lines = ended.lines()\n        why = units.last_exception(lines) or (lines[-1] if lines else \"it said nothing\")\n        raise OperationError(f\"the program that sends tasks ended while {stage}: {why}\")\n    sent: list[str] = report[\"sent\"]\n    return sent\n\n\ndef _sent_before(\n    args: dict[str, Any], host: System, journal: StepJournal, found: dict[str, Any]\n) -> set[str]:\n    \"\"\"Those of an earlier try: told of, still somewhere, or begun by a worker.\"\"\"\n    ids = [call[\"id\"] for call in args[\"calls\"]]\n    sure = {each for each in ids if journal.get(\"sent:\" + each)}\n    doubtful = [each for each in ids if journal.get(\"sending:\" + each) and each not in sure]\n    if not doubtful:\n        return sure\n    said = messages.ask(args, host, \"trace\", ids=doubtful)\n    if \"problem\" in said:\n        raise OperationError(f\"whether tasks were sent can't be told: {said['problem']}\")\n    rows = journal.get(\"rows\", {})\n    moved = {each for each in doubtful if found.get(each) != rows.get(each)}\n    return sure | moved | set(said[\"owed\"]) | set(said[\"held\"])\n\n\ndef _rows(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Id of a task → its row as text; only of rows that name it.\"\"\"\n    path, calls = args[\"database\"], args[\"calls\"]\n    if postgres.is_url(path):\n        place = postgres_repair.Place(host, args[\"unit\"], path, databases.READ_BUSY_SECONDS)\n        return postgres_repair.named(place, calls)\n    found: dict[str, Any] = databases.ask(path, host, lambda: _read(path, calls))\n    return found\n\n\ndef _read(path: str, calls: list[dict[str, Any]]) -> dict[str, str]:\n    found = {}\n    with databases.opened(path, \"mode=ro\", databases.READ_BUSY_SECONDS) as database:\n        for call in calls:\n            row = call[\"row\"]\n            where = f\"{quoted(row['key'])} = ? AND {quoted(row['column'])} = ?\"\n            rows = database.execute(\n                f\"SELECT * FROM {quoted(row['table'])} WHERE {where}\", (row[\"id\"], call[\"id\"])\n            ).fetchall()\n            if len(rows) == 1:\n                found[call[\"id\"]] = repr(rows[0])\n    return found\n\n\ndef _tasks(count: int) -> str:\n    return f\"{count} task{'' if count == 1 else 's'}\"\n",
     "celeriac_host/operations/set_mode.py": "\"\"\"Mode and owner of a regular file; its content stays.\n\nTouches: that file's mode and owner.\nUndo: both as they were.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport pwd\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    about = os.lstat(_regular(args[\"path\"]))\n    return (stat.S_IMODE(about.st_mode), about.st_uid) == (int(args[\"mode\"], 8), _uid(args))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = _regular(args[\"path\"])\n    about = os.lstat(path)\n    journal.keep(\"was\", {\"mode\": stat.S_IMODE(about.st_mode), \"uid\": about.st_uid})\n    _set(path, int(args[\"mode\"], 8), _uid(args))\n    return f\"{path}: mode {args['mode']}, owner {args['owner']}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    _set(_regular(args[\"path\"]), was[\"mode\"], was[\"uid\"])\n    return f\"{args['path']}: mode {was['mode']:04o} again\"\n\n\ndef _uid(args: dict[str, Any]) -> int:\n    try:\n        return pwd.getpwnam(args[\"owner\"]).pw_uid\n    except KeyError:\n        raise OperationError(f\"this host has no user {args['owner']}\") from None\n\n\ndef _regular(path: str) -> str:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path} is gone; expected a regular file\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected one\")\n    return path\n\n\ndef _set(path: str, mode: int, uid: int) -> None:\n    \"\"\"Never through a link that was put there meanwhile.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    try:\n        # Closed first: a mode opened wide never meets the other owner.\n        os.fchmod(handle, mode & 0o600)\n        os.fchown(handle, uid, -1)\n        os.fchmod(handle, mode)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n",
     "celeriac_host/operations/set_sysctl.py": "\"\"\"Sets one kernel setting in the running kernel.\n\nTouches: that setting, until the next boot.\nUndo: the value as it was.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Any\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    wanted: list[str] = args[\"value\"].split()\n    return _read(args[\"name\"]) == wanted\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    name, value = args[\"name\"], args[\"value\"]\n    before = _read(name)\n    journal.keep(\"value\", \" \".join(before))\n    _write(name, value)\n    if _read(name) != value.split():\n        raise OperationError(f\"the kernel did not take {name} = {value}: it has {_read(name)}\")\n    return f\"{name} = {value} (was {' '.join(before)})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    before = journal.get(\"value\")\n    if before is None:\n        return None\n    if _read(args[\"name\"]) != before.split():\n        _write(args[\"name\"], before)\n    return f\"{args['name']} = {before} again\"\n\n\ndef _path(name: str) -> str:\n    # Dots separate; a dot within a word is written as a slash (an interface `eth0.1`).\n    words = [word.replace(\"/\", \".\") for word in name.split(\".\")]\n    if not all(re.fullmatch(r\"[A-Za-z0-9_:*-]+(\\.[A-Za-z0-9_:*-]+)*\", word) for word in words):\n        raise OperationError(f\"{name!r} is no name of a kernel setting\")\n    return \"/proc/sys/\" + \"/\".join(words)\n\n\ndef _read(name: str) -> list[str]:\n    try:\n        with open(_path(name), encoding=\"utf-8\") as file:\n            return file.read().split()\n    except FileNotFoundError:\n        raise OperationError(f\"this kernel has no setting {name}\") from None\n    except OSError as error:\n        raise OperationError(f\"{name} can't be read: {error.strerror}\") from None\n\n\ndef _write(name: str, value: str) -> None:\n    try:\n        with open(_path(name), \"w\", encoding=\"utf-8\") as file:\n            file.write(value + \"\\n\")\n    except OSError as error:\n        raise OperationError(\n            f\"the kernel does not let {name} be set to {value} here: {error.strerror} \"\n            \"(in a container it is the outer host's to set)\"\n        ) from None\n",
     "celeriac_host/operations/settle_jobs.py": "\"\"\"Fails or resets the jobs that the stopped worker left \"processing\", unless a message is left.\n\nTouches: those rows and the counters above them; /var/lib/celeriac/backups.\nUndo: each row as it was, unless somebody changed it since.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host import databases, messages, orphans, units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.operations import backup_database, repair_jobs\nfrom celeriac_host.system import System\n\nRESTING = (\"inactive\", \"failed\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, path, mapping = args[\"unit\"], args[\"database\"], args[\"mapping\"]\n    _refuse_running(unit, host)\n    found = databases.ask(path, host, lambda: orphans.find(path, mapping))\n    candidates = [orphans.Candidate(*each) for each in found]\n    nothing = {\"changed\": 0, \"owed\": 0, \"held\": 0, \"skipped\": []}\n    if not candidates:\n        return f\"no job of {path} was left processing\", nothing\n    count = _jobs(len(candidates))\n    said = messages.ask(args, host, \"trace\", ids=[each.task for each in candidates])\n    if \"problem\" in said:\n        # Whether a message is left to do the work can't be told: then nothing is guessed.\n        line = f\"{count} of {path} left processing, and left so: {said['problem']}\"\n        return line, {**nothing, \"problem\": said[\"problem\"]}\n    owed, held = set(said[\"owed\"]), set(said[\"held\"])\n    lost = [each for each in candidates if each.task not in owed | held]\n    counts = {\n        \"owed\": sum(each.task in owed for each in candidates),\n        \"held\": sum(each.task in held for each in candidates),\n    }\n    if not lost:\n        return f\"{count} of {path} processing, {_kept(counts)}\", {**nothing, **counts}\n    message, action, now = args[\"message\"], args[\"action\"], time.time()\n    rows = databases.ask(\n        path, host, lambda: orphans.plan(path, mapping, lost, action, message, now)\n    )\n    backup_database.do({**args, \"keep\": args[\"keepBackups\"]}, host, journal)\n    _, result = repair_jobs.do({**args, \"rows\": rows}, host, journal)\n    done = \"failed\" if action == \"fail\" else \"reset to pending\"\n    left = (\n        f\"; {len(result['skipped'])} rows changed meanwhile, left alone\"\n        if result[\"skipped\"]\n        else \"\"\n    )\n    kept = f\"; {_kept(counts)}\" if any(counts.values()) else \"\"\n    line = f\"{_jobs(len(lost))} of {path} left processing, {done}{kept}{left}\"\n    return line, {**result, **counts}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    # What each of the two kept stands under a name of its own.\n    backup_database.undo(args, host, journal)\n    return repair_jobs.undo(args, host, journal)\n\n\ndef _refuse_running(unit: str, host: System) -> None:\n    \"\"\"Only with an empty cgroup is every job without a message an orphan.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", \"ControlGroup\"])\n    left = units.cgroup_processes(seen.get(\"ControlGroup\", \"\"))\n    if seen[\"ActiveState\"] not in RESTING or left:\n        raise OperationError(\n            f\"{unit} is {seen['ActiveState']} with {len(left)} processes: its jobs may be alive\",\n            evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in left],\n        )\n\n\ndef _jobs(count: int) -> str:\n    return f\"{count} job{'' if count == 1 else 's'}\"\n\n\ndef _kept(counts: dict[str, int]) -> str:\n    parts = []\n    if counts[\"owed\"]:\n        parts.append(f\"{counts['owed']} left: their messages are still in the broker\")\n    if counts[\"held\"]:\n        parts.append(f\"{counts['held']} left: another worker holds them\")\n    return \", \".join(parts)\n",
@@ -79808,12 +79863,17 @@ const hostProgram = {
     "celeriac_host/operations/unpack_release.py": "\"\"\"Unpacks a commit that was sent as an archive into a release folder of its own.\n\nTouches: releases/<commit> and shared/ in the app's folder, as the owner of that folder.\nUndo: the release folder is removed; shared paths that were made stay.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host import git, incoming, trees\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    release = _release(args)\n    linked = all(os.path.islink(os.path.join(release, each[\"path\"])) for each in args[\"shared\"])\n    return os.path.isdir(release) and linked\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    base, release = args[\"deployTo\"], _release(args)\n    owner = trees.owner_of(base)\n    asked = {\"base\": base, \"name\": args[\"commit\"], \"shared\": args[\"shared\"]}\n    if os.path.isdir(release):\n        trees.work(host, owner, \"unpack\", asked)\n        return f\"{release} is there, its shared paths are linked\"\n    journal.keep(\"makes\", release)\n    with incoming.open_whole(args[\"sha256\"], host) as archive:\n        said = trees.work(host, owner, \"unpack\", asked, stdin=archive)\n    return f\"{release} holds {said['files']} files and folders, and belongs to {owner.name}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    release = journal.get(\"makes\")\n    if release is None:\n        return None\n    base = args[\"deployTo\"]\n    if os.path.realpath(os.path.join(base, \"current\")) == os.path.realpath(release):\n        return f\"{release} is the current release, and stays\"\n    folder = os.path.dirname(release)\n    names = [args[\"commit\"], f\".{args['commit']}.part\"]\n    there = [each for each in names if os.path.lexists(os.path.join(folder, each))]\n    left = trees.remove(host, trees.owner_of(base), folder, there)\n    return f\"{release} could not be removed wholly\" if left else f\"{release} removed again\"\n\n\ndef _release(args: dict[str, Any]) -> str:\n    return os.path.join(args[\"deployTo\"], \"releases\", git.require_commit(args[\"commit\"]))\n",
     "celeriac_host/operations/verify_unit.py": "\"\"\"`systemd-analyze verify` over a unit's text, before it is installed.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host import files\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\nUNIT_NAME = re.compile(\n    r\"(?:^|(?<=[\\s'\\\"/]))([\\w:.\\\\@-]+\\.(?:service|socket|target|device|mount|automount|swap|timer\"\n    r\"|path|slice|scope))\\b\"\n)\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    # /run is memory: it has room when the disk is full.\n    folder = f\"/run/celeriac-{os.urandom(4).hex()}\"\n    os.mkdir(folder, 0o700)\n    try:\n        path = os.path.join(folder, unit)\n        with open(path, \"w\", encoding=\"utf-8\") as file:\n            file.write(args[\"text\"])\n        for drop_in in args.get(\"dropIns\", ()):\n            os.makedirs(path + \".d\", 0o700, exist_ok=True)\n            with open(os.path.join(path + \".d\", drop_in[\"name\"]), \"w\", encoding=\"utf-8\") as file:\n                file.write(drop_in[\"text\"])\n        done = host.run([\"systemd-analyze\", \"verify\", \"--man=no\", path], timeout=90, check=False)\n    finally:\n        files.remove_tree(folder)\n    lines = [line for line in done.err.splitlines() if line.strip()]\n    # It exits 0 on much that it complains of: what it says counts.\n    found = [line.replace(folder + \"/\", \"\") for line in lines if _concerns(line, unit, folder)]\n    if not found and done.code != 0 and not lines:\n        found = [f\"systemd-analyze verify ended with exit code {done.code} and said nothing\"]\n    if found:\n        raise OperationError(\n            f\"systemd finds fault with {unit}: {found[0]}\",\n            ran=done.argv,\n            exit_code=done.code,\n            evidence=found,\n        )\n    return f\"systemd finds no fault with {unit}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _concerns(line: str, unit: str, folder: str) -> bool:\n    \"\"\"Lines on other units of the host are not ours; they begin with that unit's path or name.\"\"\"\n    if folder in line:\n        return True\n    named = UNIT_NAME.match(line) or re.match(r\"(?:/\\S+/)([\\w:.\\\\@-]+\\.[a-z]+)(?:\\.d/\\S+)?:\", line)\n    if named is None:\n        return True\n    name, _, suffix = unit.rpartition(\".\")\n    ours = {unit}\n    if \"@\" in name:\n        # A template is looked at through an instance of its own making.\n        stem = re.escape(name[: name.index(\"@\") + 1])\n        return re.fullmatch(rf\"{stem}[^@]*\\.{suffix}\", named.group(1)) is not None\n    return named.group(1) in ours\n",
     "celeriac_host/operations/write_file.py": "\"\"\"Writes a whole file, atomically, beside a backup.\n\nTouches: that file.\nUndo: the file as it was, to the byte, or none.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import aside, files\nfrom celeriac_host.journal import StepJournal\nfrom celeriac_host.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    found = files.find(args[\"path\"])\n    return (\n        found is not None\n        and found.content == args[\"text\"].encode(\"utf-8\")\n        and found.mode == int(args[\"mode\"], 8)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    wanted = files.sha256(args[\"text\"].encode(\"utf-8\"))\n    found = aside.expect(path, args[\"expects\"], also=wanted)\n    aside.change(journal, path, found, args[\"text\"], int(args[\"mode\"], 8))\n    return f\"{path} written ({args['mode']})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.put_back(journal)\n",
-    "celeriac_host/orphans.py": "\"\"\"Rows that stay \"processing\" though no worker is left to end them, and what becomes of each.\n\nWhich rows they are is known only while no worker runs, and then nobody but the host can look. What\nthey are is the plan's: the mapping says which columns tell it, and the action what to write. The\nrules are those of src/jobs/repair.ts, for the one case that needs no judgement by age. The writing\nis repair-jobs' own: it compares each row with what was seen here.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport datetime\nimport re\nimport sqlite3\nfrom collections import Counter\nfrom typing import Any, Dict, Iterator, NamedTuple\n\nfrom celeriac_host import databases\nfrom celeriac_host.databases import quoted\n\nPROCESSING = \"processing\"\nENDED = (\"completed\", \"failed\", \"cancelled\")\nSAMPLES = 50\nCALENDAR = re.compile(\n    r\"\\d{4}-\\d\\d-\\d\\d([T ])\\d\\d:\\d\\d(?::\\d\\d(?:[.,](\\d{1,9}))?)?\"\n    r\"( ?(?:Z|z|UTC)|[+-]\\d\\d(?::?\\d\\d)?)?\"\n)\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\n\n\nclass Candidate(NamedTuple):\n    \"\"\"A row that a task was at work on.\"\"\"\n\n    table: str\n    ident: Any\n    task: str\n\n\ndef find(path: str, mapping: list[Table]) -> list[Candidate]:\n    \"\"\"In the child, as the owner: rows with a task id and nothing below, in \"processing\".\n\n    A row with others below it is as alive as they are: it has no task that runs as long as it.\n    \"\"\"\n    with databases.opened(path, \"mode=ro\", databases.READ_BUSY_SECONDS) as database:\n        found = []\n        for table in mapping:\n            if table[\"task\"] is None:\n                continue\n            own, task = quoted(table[\"table\"]), quoted(table[\"task\"])\n            below = \" \".join(\n                f\"AND NOT EXISTS (SELECT 1 FROM {quoted(other['table'])} AS below\"\n                f\" WHERE below.{quoted(other['parent']['column'])} = above.{quoted(table['id'])})\"\n                for other in _below(table, mapping)\n            )\n            rows = database.execute(\n                f\"SELECT {quoted(table['id'])}, {task} FROM {own} AS above\"\n                f\" WHERE {quoted(table['status'])} = ? AND {task} IS NOT NULL {below}\",\n                (PROCESSING,),\n            )\n            for ident, value in rows:\n                if isinstance(ident, (int, str)) and isinstance(value, str) and value:\n                    found.append(Candidate(table[\"table\"], ident, value))\n        return found\n\n\ndef plan(\n    path: str,\n    mapping: list[Table],\n    orphans: list[Candidate],\n    action: str,\n    message: str,\n    now: float,\n) -> list[dict[str, Any]]:\n    \"\"\"In the child: the changes for repair-jobs, children before parents.\n\n    They are tried inside a transaction that is rolled back: so the counters of the rows above are\n    counted by the database itself.\n    \"\"\"\n    with databases.opened(path, \"mode=rw\", databases.READ_BUSY_SECONDS) as database:\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            return _Trial(database, mapping, action, message, now).run(orphans)\n        finally:\n            database.execute(\"ROLLBACK\")\n\n\nclass _Trial:\n    def __init__(\n        self,\n        database: sqlite3.Connection,\n        mapping: list[Table],\n        action: str,\n        message: str,\n        now: float,\n    ) -> None:\n        self.database = database\n        self.tables = {table[\"table\"]: table for table in mapping}\n        self.mapping = mapping\n        self.action = action\n        self.message = message\n        self.now = now\n        self.changes: dict[tuple[str, Any], dict[str, Any]] = {}\n\n    def run(self, orphans: list[Candidate]) -> list[dict[str, Any]]:\n        for each in orphans:\n            self._settle(self.tables[each.table], each.ident, self.message)\n        for each in orphans:\n            self._settle_above(self.tables[each.table], each.ident)\n        for table, ident in list(self.changes):\n            for above, upper in self._ancestors(self.tables[table], ident):\n                self._count_again(above, upper)\n        depth = {name: at for at, name in enumerate(self.tables)}\n        ordered = sorted(self.changes.items(), key=lambda each: -depth[each[0][0]])\n        return [change for _, change in ordered]\n\n    def _settle(self, table: Table, ident: Any, message: str) -> None:\n        ended = self.action == \"fail\"\n        values: dict[str, Any] = {table[\"status\"]: \"failed\" if ended else \"pending\"}\n        if table[\"updated\"]:\n            values[table[\"updated\"]] = self._time(table, table[\"updated\"])\n        if ended:\n            if table[\"completed\"]:\n                values[table[\"completed\"]] = self._time(table, table[\"completed\"])\n            if table[\"error\"]:\n                before = self._values(table, ident, [table[\"error\"]])[table[\"error\"]]\n                said = f\"; before: {before}\" if isinstance(before, str) and before else \"\"\n                values[table[\"error\"]] = message + said\n        else:\n            names = (\"started\", \"completed\", \"error\", \"task\")\n            values.update({table[name]: None for name in names if table[name]})\n        self._change(table, ident, values)\n\n    def _settle_above(self, table: Table, ident: Any) -> None:\n        \"\"\"A parent waits for children that end: of those that all have, the last was just failed.\n\n        A reset takes only a mirror along: a row tied by its name alone, with this one child.\n        \"\"\"\n        for above, upper in self._ancestors(table, ident):\n            if self._values(above, upper, [above[\"status\"]])[above[\"status\"]] != PROCESSING:\n                return\n            statuses = list(self._children(above, upper))\n            if self.action == \"reset\":\n                if table[\"parent\"][\"foreignKey\"] or len(statuses) != 1:\n                    return\n                self._settle(above, upper, \"\")\n            else:\n                if any(status not in ENDED for status in statuses) or self._expects(above, upper):\n                    return\n                failed = statuses.count(\"failed\")\n                signed = self.message.rpartition(\"; \")[2]\n                what = f\"{failed} of {len(statuses)} {table['table']} failed\"\n                self._settle(above, upper, f\"{what}; {signed}\")\n            table = above\n\n    def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:\n        key = (table[\"table\"], ident)\n        if key not in self.changes:\n            self.changes[key] = {\n                \"table\": table[\"table\"],\n                \"id\": ident,\n                \"group\": self._group(table, ident),\n                \"seen\": self._seen(table, ident),\n                \"below\": self._counts_below(table, ident),\n                \"change\": {\"kind\": \"update\", \"set\": {}},\n            }\n        self.changes[key][\"change\"][\"set\"].update(values)\n        pairs = \", \".join(f\"{quoted(column)} = ?\" for column in values)\n        where = f\"WHERE {quoted(table['id'])} = ?\"\n        statement = f\"UPDATE {quoted(table['table'])} SET {pairs} {where}\"\n        self.database.execute(statement, (*values.values(), ident))\n\n    def _count_again(self, table: Table, ident: Any) -> None:\n        news = {}\n        for counter in table[\"counters\"]:\n            if counter[\"counts\"] == \"total\":\n                continue\n            counts = self._count_below(table, ident, counter[\"table\"])\n            value = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            if counts and value != counts[counter[\"counts\"]]:\n                news[counter[\"column\"]] = counts[counter[\"counts\"]]\n        if news:\n            self._change(table, ident, news)\n\n    def _expects(self, table: Table, ident: Any) -> bool:\n        \"\"\"Its total says that rows are still to be added below it.\"\"\"\n        for counter in table[\"counters\"]:\n            if counter[\"counts\"] != \"total\":\n                continue\n            total = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            below = sum(self._count_below(table, ident, counter[\"table\"]).values())\n            if isinstance(total, int) and total > below:\n                return True\n        return False\n\n    def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:\n        \"\"\"Status → how many rows of that table, at whatever depth below this row.\"\"\"\n        path = [self.tables[counted]]\n        while path[-1][\"parent\"][\"table\"] != table[\"table\"]:\n            path.append(self.tables[path[-1][\"parent\"][\"table\"]])\n        joins = \" \".join(\n            f\"JOIN {quoted(upper['table'])} AS t{at + 1}\"\n            f\" ON t{at}.{quoted(lower['parent']['column'])} = t{at + 1}.{quoted(upper['id'])}\"\n            for at, (lower, upper) in enumerate(zip(path, path[1:]))\n        )\n        last = f\"t{len(path) - 1}.{quoted(path[-1]['parent']['column'])}\"\n        status = f\"t0.{quoted(path[0]['status'])}\"\n        rows = self.database.execute(\n            f\"SELECT {status}, count(*) FROM {quoted(counted)} AS t0 {joins}\"\n            f\" WHERE {last} = ? GROUP BY {status}\",\n            (ident,),\n        )\n        return Counter({str(name): count for name, count in rows})\n\n    def _ancestors(self, table: Table, ident: Any) -> Iterator[tuple[Table, Any]]:\n        \"\"\"Upwards, as far as there are rows.\"\"\"\n        while table[\"parent\"] is not None:\n            upper = self.tables[table[\"parent\"][\"table\"]]\n            key = self._values(table, ident, [table[\"parent\"][\"column\"]])\n            ident = key[table[\"parent\"][\"column\"]]\n            if ident is None or not self._is_there(upper, ident):\n                return\n            table = upper\n            yield table, ident\n\n    def _children(self, table: Table, ident: Any) -> Iterator[str]:\n        for other in _below(table, self.mapping):\n            rows = self.database.execute(\n                f\"SELECT {quoted(other['status'])} FROM {quoted(other['table'])}\"\n                f\" WHERE {quoted(other['parent']['column'])} = ?\",\n                (ident,),\n            )\n            yield from (str(status) for (status,) in rows)\n\n    def _group(self, table: Table, ident: Any) -> str:\n        for above, upper in self._ancestors(table, ident):\n            table, ident = above, upper\n        return f\"{table['table']}:{ident}\"\n\n    def _counts_below(self, table: Table, ident: Any) -> list[dict[str, Any]]:\n        return [\n            {\n                \"table\": other[\"table\"],\n                \"column\": other[\"parent\"][\"column\"],\n                \"rows\": self.database.execute(\n                    f\"SELECT count(*) FROM {quoted(other['table'])}\"\n                    f\" WHERE {quoted(other['parent']['column'])} = ?\",\n                    (ident,),\n                ).fetchone()[0],\n            }\n            for other in _below(table, self.mapping)\n        ]\n\n    def _seen(self, table: Table, ident: Any) -> dict[str, Any]:\n        parent = table[\"parent\"][\"column\"] if table[\"parent\"] else None\n        counters = [counter[\"column\"] for counter in table[\"counters\"]]\n        columns = [table[\"status\"], parent, table[\"task\"], *table[\"times\"], *counters]\n        values = self._values(table, ident, [name for name in columns if name is not None])\n        plain = (int, float, str, type(None))\n        return {name: value for name, value in values.items() if isinstance(value, plain)}\n\n    def _values(self, table: Table, ident: Any, columns: list[str]) -> dict[str, Any]:\n        what = \", \".join(quoted(column) for column in columns)\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        row = self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchone()\n        return dict(zip(columns, row or [None] * len(columns)))\n\n    def _is_there(self, table: Table, ident: Any) -> bool:\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        return self.database.execute(f\"SELECT 1 FROM {where}\", (ident,)).fetchone() is not None\n\n    def _time(self, table: Table, column: str) -> Any:\n        \"\"\"Now, as the column's own values are written; else as its neighbours' are.\"\"\"\n        named = [table[name] for name in (\"completed\", \"started\", \"updated\", \"created\")]\n        for name in [column, *filter(None, named)]:\n            rows = self.database.execute(\n                f\"SELECT {quoted(name)} FROM {quoted(table['table'])}\"\n                f\" WHERE {quoted(name)} IS NOT NULL ORDER BY rowid DESC LIMIT {SAMPLES}\"\n            )\n            forms = Counter(form for form in (_form(value) for (value,) in rows) if form)\n            if forms:\n                return _written(self.now, forms.most_common(1)[0][0])\n        return _written(self.now, (\"text\", \"T\", 6, \"\"))\n\n\ndef _below(table: Table, mapping: list[Table]) -> list[Table]:\n    return [\n        other for other in mapping if other[\"parent\"] and other[\"parent\"][\"table\"] == table[\"table\"]\n    ]\n\n\ndef _form(value: Any) -> tuple[Any, ...] | None:\n    \"\"\"How an instant is written; None when it is none.\"\"\"\n    if isinstance(value, (int, float)):\n        whole = isinstance(value, int)\n        if 1e9 <= value < 1e10:\n            return (\"number\", 1, whole)\n        return (\"number\", 1000, whole) if 1e12 <= value < 1e13 else None\n    match = CALENDAR.fullmatch(value.strip()) if isinstance(value, str) else None\n    if match is None:\n        return None\n    fraction = len(match.group(2) or \"\")\n    return (\"text\", match.group(1), fraction, match.group(3) or \"\")\n\n\ndef _written(now: float, form: tuple[Any, ...]) -> Any:\n    if form[0] == \"number\":\n        value = now * form[1]\n        return int(value) if form[2] else round(value, 6)\n    _, separator, fraction, zone = form\n    offset = re.fullmatch(r\"([+-])(\\d\\d):?(\\d\\d)?\", zone)\n    shift = 0\n    if offset:\n        minutes = int(offset.group(2)) * 60 + int(offset.group(3) or 0)\n        shift = (-60 if offset.group(1) == \"-\" else 60) * minutes\n    at = datetime.datetime.fromtimestamp(now + shift, datetime.timezone.utc)\n    digits = f\"{at.microsecond:06d}\".ljust(9, \"0\")[:fraction]\n    return at.strftime(f\"%Y-%m-%d{separator}%H:%M:%S\") + (f\".{digits}\" if digits else \"\") + zone\n",
+    "celeriac_host/orphans.py": "\"\"\"Rows that stay \"processing\" though no worker is left to end them, and what becomes of each.\n\nWhich rows they are is known only while no worker runs, and then nobody but the host can look. What\nthey are is the plan's: the mapping says which columns tell it, and the action what to write. The\nrules are those of src/jobs/repair.ts, for the one case that needs no judgement by age. The writing\nis repair-jobs' own: it compares each row with what was seen here.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport datetime\nimport re\nimport sqlite3\nfrom collections import Counter\nfrom typing import Any, Dict, Iterator, NamedTuple\n\nfrom celeriac_host import databases\nfrom celeriac_host.databases import quoted\n\nPROCESSING = \"processing\"\nENDED = (\"completed\", \"failed\", \"cancelled\")\nSAMPLES = 50\nCALENDAR = re.compile(\n    r\"\\d{4}-\\d\\d-\\d\\d([T ])\\d\\d:\\d\\d(?::\\d\\d(?:[.,](\\d{1,9}))?)?\"\n    r\"( ?(?:Z|z|UTC)|[+-]\\d\\d(?::?\\d\\d)?)?\"\n)\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\n\n\nclass Candidate(NamedTuple):\n    \"\"\"A row that a task was at work on.\"\"\"\n\n    table: str\n    ident: Any\n    task: str\n\n\ndef find(path: str, mapping: list[Table]) -> list[Candidate]:\n    \"\"\"In the child, as the owner: rows with a task id and nothing below, in \"processing\".\n\n    A row with others below it is as alive as they are: it has no task that runs as long as it.\n    \"\"\"\n    with databases.opened(path, \"mode=ro\", databases.READ_BUSY_SECONDS) as database:\n        found = []\n        for table in mapping:\n            if table[\"task\"] is None:\n                continue\n            own, task = quoted(table[\"table\"]), quoted(table[\"task\"])\n            below = \" \".join(\n                f\"AND NOT EXISTS (SELECT 1 FROM {quoted(other['table'])} AS below\"\n                f\" WHERE below.{quoted(other['parent']['column'])} = above.{quoted(table['id'])})\"\n                for other in _below(table, mapping)\n            )\n            rows = database.execute(\n                f\"SELECT {quoted(table['id'])}, {task} FROM {own} AS above\"\n                f\" WHERE {quoted(table['status'])} = ? AND {task} IS NOT NULL {below}\",\n                (PROCESSING,),\n            )\n            for ident, value in rows:\n                if isinstance(ident, (int, str)) and isinstance(value, str) and value:\n                    found.append(Candidate(table[\"table\"], ident, value))\n        return found\n\n\ndef plan(\n    path: str,\n    mapping: list[Table],\n    orphans: list[Candidate],\n    action: str,\n    message: str,\n    now: float,\n) -> list[dict[str, Any]]:\n    \"\"\"In the child: the changes for repair-jobs, children before parents.\n\n    They are tried inside a transaction that is rolled back: so the counters of the rows above are\n    counted by the database itself.\n    \"\"\"\n    with databases.opened(path, \"mode=rw\", databases.READ_BUSY_SECONDS) as database:\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            return _Trial(database, mapping, action, message, now).run(orphans)\n        finally:\n            database.execute(\"ROLLBACK\")\n\n\nclass _Trial:\n    def __init__(\n        self,\n        database: sqlite3.Connection,\n        mapping: list[Table],\n        action: str,\n        message: str,\n        now: float,\n    ) -> None:\n        self.database = database\n        self.tables = {table[\"table\"]: table for table in mapping}\n        self.mapping = mapping\n        self.action = action\n        self.message = message\n        self.now = now\n        self.changes: dict[tuple[str, Any], dict[str, Any]] = {}\n\n    def run(self, orphans: list[Candidate]) -> list[dict[str, Any]]:\n        for each in orphans:\n            self._settle(self.tables[each.table], each.ident, self.message)\n        for each in orphans:\n            self._settle_above(self.tables[each.table], each.ident)\n        for table, ident in list(self.changes):\n            for above, upper in self._ancestors(self.tables[table], ident):\n                self._count_again(above, upper)\n        depth = {name: at for at, name in enumerate(self.tables)}\n        ordered = sorted(self.changes.items(), key=lambda each: -depth[each[0][0]])\n        return [change for _, change in ordered]\n\n    def _settle(self, table: Table, ident: Any, message: str) -> None:\n        ended = self.action == \"fail\"\n        values: dict[str, Any] = {table[\"status\"]: \"failed\" if ended else \"pending\"}\n        if table[\"updated\"]:\n            values[table[\"updated\"]] = self._time(table, table[\"updated\"])\n        if ended:\n            if table[\"completed\"]:\n                values[table[\"completed\"]] = self._time(table, table[\"completed\"])\n            if table[\"error\"]:\n                before = self._values(table, ident, [table[\"error\"]])[table[\"error\"]]\n                said = f\"; before: {before}\" if isinstance(before, str) and before else \"\"\n                values[table[\"error\"]] = message + said\n        else:\n            names = (\"started\", \"completed\", \"error\", \"task\")\n            values.update({table[name]: None for name in names if table[name]})\n        self._change(table, ident, values)\n\n    def _settle_above(self, table: Table, ident: Any) -> None:\n        \"\"\"A parent waits for children that end: of those that all have, the last was just failed.\n\n        A reset takes only a mirror along: a row tied by its name alone, with this one child.\n        \"\"\"\n        for above, upper in self._ancestors(table, ident):\n            if self._values(above, upper, [above[\"status\"]])[above[\"status\"]] != PROCESSING:\n                return\n            statuses = list(self._children(above, upper))\n            if self.action == \"reset\":\n                if table[\"parent\"][\"foreignKey\"] or len(statuses) != 1:\n                    return\n                self._settle(above, upper, \"\")\n            else:\n                if any(status not in ENDED for status in statuses) or self._expects(above, upper):\n                    return\n                failed = statuses.count(\"failed\")\n                signed = self.message.rpartition(\"; \")[2]\n                what = f\"{failed} of {len(statuses)} {table['table']} failed\"\n                self._settle(above, upper, f\"{what}; {signed}\")\n            table = above\n\n    def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:\n        key = (table[\"table\"], ident)\n        if key not in self.changes:\n            self.changes[key] = {\n                \"table\": table[\"table\"],\n                \"key\": table[\"id\"],\n                \"id\": ident,\n                \"group\": self._group(table, ident),\n                \"seen\": self._seen(table, ident),\n                \"below\": self._counts_below(table, ident),\n                \"change\": {\"kind\": \"update\", \"set\": {}},\n            }\n        self.changes[key][\"change\"][\"set\"].update(values)\n        pairs = \", \".join(f\"{quoted(column)} = ?\" for column in values)\n        where = f\"WHERE {quoted(table['id'])} = ?\"\n        statement = f\"UPDATE {quoted(table['table'])} SET {pairs} {where}\"\n        self.database.execute(statement, (*values.values(), ident))\n\n    def _count_again(self, table: Table, ident: Any) -> None:\n        news = {}\n        for counter in table[\"counters\"]:\n            if counter[\"counts\"] == \"total\":\n                continue\n            counts = self._count_below(table, ident, counter[\"table\"])\n            value = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            if counts and value != counts[counter[\"counts\"]]:\n                news[counter[\"column\"]] = counts[counter[\"counts\"]]\n        if news:\n            self._change(table, ident, news)\n\n    def _expects(self, table: Table, ident: Any) -> bool:\n        \"\"\"Its total says that rows are still to be added below it.\"\"\"\n        for counter in table[\"counters\"]:\n            if counter[\"counts\"] != \"total\":\n                continue\n            total = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            below = sum(self._count_below(table, ident, counter[\"table\"]).values())\n            if isinstance(total, int) and total > below:\n                return True\n        return False\n\n    def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:\n        \"\"\"Status → how many rows of that table, at whatever depth below this row.\"\"\"\n        path = [self.tables[counted]]\n        while path[-1][\"parent\"][\"table\"] != table[\"table\"]:\n            path.append(self.tables[path[-1][\"parent\"][\"table\"]])\n        joins = \" \".join(\n            f\"JOIN {quoted(upper['table'])} AS t{at + 1}\"\n            f\" ON t{at}.{quoted(lower['parent']['column'])} = t{at + 1}.{quoted(upper['id'])}\"\n            for at, (lower, upper) in enumerate(zip(path, path[1:]))\n        )\n        last = f\"t{len(path) - 1}.{quoted(path[-1]['parent']['column'])}\"\n        status = f\"t0.{quoted(path[0]['status'])}\"\n        rows = self.database.execute(\n            f\"SELECT {status}, count(*) FROM {quoted(counted)} AS t0 {joins}\"\n            f\" WHERE {last} = ? GROUP BY {status}\",\n            (ident,),\n        )\n        return Counter({str(name): count for name, count in rows})\n\n    def _ancestors(self, table: Table, ident: Any) -> Iterator[tuple[Table, Any]]:\n        \"\"\"Upwards, as far as there are rows.\"\"\"\n        while table[\"parent\"] is not None:\n            upper = self.tables[table[\"parent\"][\"table\"]]\n            key = self._values(table, ident, [table[\"parent\"][\"column\"]])\n            ident = key[table[\"parent\"][\"column\"]]\n            if ident is None or not self._is_there(upper, ident):\n                return\n            table = upper\n            yield table, ident\n\n    def _children(self, table: Table, ident: Any) -> Iterator[str]:\n        for other in _below(table, self.mapping):\n            rows = self.database.execute(\n                f\"SELECT {quoted(other['status'])} FROM {quoted(other['table'])}\"\n                f\" WHERE {quoted(other['parent']['column'])} = ?\",\n                (ident,),\n            )\n            yield from (str(status) for (status,) in rows)\n\n    def _group(self, table: Table, ident: Any) -> str:\n        for above, upper in self._ancestors(table, ident):\n            table, ident = above, upper\n        return f\"{table['table']}:{ident}\"\n\n    def _counts_below(self, table: Table, ident: Any) -> list[dict[str, Any]]:\n        return [\n            {\n                \"table\": other[\"table\"],\n                \"column\": other[\"parent\"][\"column\"],\n                \"rows\": self.database.execute(\n                    f\"SELECT count(*) FROM {quoted(other['table'])}\"\n                    f\" WHERE {quoted(other['parent']['column'])} = ?\",\n                    (ident,),\n                ).fetchone()[0],\n            }\n            for other in _below(table, self.mapping)\n        ]\n\n    def _seen(self, table: Table, ident: Any) -> dict[str, Any]:\n        parent = table[\"parent\"][\"column\"] if table[\"parent\"] else None\n        counters = [counter[\"column\"] for counter in table[\"counters\"]]\n        columns = [table[\"status\"], parent, table[\"task\"], *table[\"times\"], *counters]\n        values = self._values(table, ident, [name for name in columns if name is not None])\n        plain = (int, float, str, type(None))\n        return {name: value for name, value in values.items() if isinstance(value, plain)}\n\n    def _values(self, table: Table, ident: Any, columns: list[str]) -> dict[str, Any]:\n        what = \", \".join(quoted(column) for column in columns)\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        row = self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchone()\n        return dict(zip(columns, row or [None] * len(columns)))\n\n    def _is_there(self, table: Table, ident: Any) -> bool:\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        return self.database.execute(f\"SELECT 1 FROM {where}\", (ident,)).fetchone() is not None\n\n    def _time(self, table: Table, column: str) -> Any:\n        \"\"\"Now, as the column's own values are written; else as its neighbours' are.\"\"\"\n        named = [table[name] for name in (\"completed\", \"started\", \"updated\", \"created\")]\n        for name in [column, *filter(None, named)]:\n            rows = self.database.execute(\n                f\"SELECT {quoted(name)} FROM {quoted(table['table'])}\"\n                f\" WHERE {quoted(name)} IS NOT NULL ORDER BY rowid DESC LIMIT {SAMPLES}\"\n            )\n            forms = Counter(form for form in (_form(value) for (value,) in rows) if form)\n            if forms:\n                return _written(self.now, forms.most_common(1)[0][0])\n        return _written(self.now, (\"text\", \"T\", 6, \"\"))\n\n\ndef _below(table: Table, mapping: list[Table]) -> list[Table]:\n    return [\n        other for other in mapping if other[\"parent\"] and other[\"parent\"][\"table\"] == table[\"table\"]\n    ]\n\n\ndef _form(value: Any) -> tuple[Any, ...] | None:\n    \"\"\"How an instant is written; None when it is none.\"\"\"\n    if isinstance(value, (int, float)):\n        whole = isinstance(value, int)\n        if 1e9 <= value < 1e10:\n            return (\"number\", 1, whole)\n        return (\"number\", 1000, whole) if 1e12 <= value < 1e13 else None\n    match = CALENDAR.fullmatch(value.strip()) if isinstance(value, str) else None\n    if match is None:\n        return None\n    fraction = len(match.group(2) or \"\")\n    return (\"text\", match.group(1), fraction, match.group(3) or \"\")\n\n\ndef _written(now: float, form: tuple[Any, ...]) -> Any:\n    if form[0] == \"number\":\n        value = now * form[1]\n        return int(value) if form[2] else round(value, 6)\n    _, separator, fraction, zone = form\n    offset = re.fullmatch(r\"([+-])(\\d\\d):?(\\d\\d)?\", zone)\n    shift = 0\n    if offset:\n        minutes = int(offset.group(2)) * 60 + int(offset.group(3) or 0)\n        shift = (-60 if offset.group(1) == \"-\" else 60) * minutes\n    at = datetime.datetime.fromtimestamp(now + shift, datetime.timezone.utc)\n    digits = f\"{at.microsecond:06d}\".ljust(9, \"0\")[:fraction]\n    return at.strftime(f\"%Y-%m-%d{separator}%H:%M:%S\") + (f\".{digits}\" if digits else \"\") + zone\n",
+    "celeriac_host/postgres.py": "\"\"\"A PostgreSQL database of the app, through the host's own psql, as the unit's user.\n\nNothing is ever asked for: the password is where libpq looks for it (PGPASSWORD, PGPASSFILE,\n~/.pgpass), or in a URL of the unit's environment that names the same database.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nimport urllib.parse\nfrom typing import Any, Callable, Iterable\n\nfrom celeriac_host import units\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.job_lines import follow\nfrom celeriac_host.system import System\n\nCONNECT_SECONDS = 10\nREAD_SECONDS = 600.0\nSCHEMES = (\"postgresql\", \"postgres\")\nOUTPUT_BYTES = 64 * 1024 * 1024\n# What libpq or the server says → what it means to a person.\nPROBLEMS = (\n    (\n        \"no password supplied\",\n        \"asks for a password, which is neither in PGPASSWORD, PGPASSFILE or a URL of the unit's \"\n        \"environment, nor in ~/.pgpass of its user\",\n    ),\n    (\"password authentication failed\", \"refuses the password\"),\n    (\"Peer authentication failed\", \"does not take the unit's user for the one of the URL\"),\n    (\"no pg_hba.conf entry\", \"is not open to this host and user (pg_hba.conf)\"),\n    (\"Connection refused\", \"can't be reached: nothing listens there\"),\n    (\"No such file or directory\", \"can't be reached: no server listens on its socket\"),\n    (\"could not translate host name\", \"can't be reached: its host name is not known\"),\n    (\"timeout expired\", \"can't be reached within %d s\" % CONNECT_SECONDS),\n    (\"lock timeout\", \"is locked by another session\"),\n)\n\n# Lists every table that can be named without its schema.\nTABLES = \"\"\"\nSELECT json_build_object(\n  'name', c.relname,\n  'columns', (\n    SELECT json_agg(json_build_object(\n      'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)\n    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),\n  'foreignKeys', coalesce((\n    SELECT json_agg(json_build_object('column', a.attname, 'table', p.relname, 'to', b.attname))\n    FROM pg_constraint k\n    JOIN pg_class p ON p.oid = k.confrelid\n    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]\n    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]\n    WHERE k.conrelid = c.oid AND k.contype = 'f' AND array_length(k.conkey, 1) = 1), '[]'::json))\nFROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\nWHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)\n  AND n.nspname NOT IN ('pg_catalog', 'information_schema')\nORDER BY c.relname LIMIT 500;\n\"\"\"\n\n\ndef is_url(database: str) -> bool:\n    return database.partition(\"://\")[0] in SCHEMES\n\n\ndef tables(host: System, unit: str, url: str) -> list[dict[str, Any]]:\n    \"\"\"Raises OperationError.\"\"\"\n    return ask(host, unit, url, TABLES)\n\n\ndef ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:\n    \"\"\"The JSON values that a script prints, one a line. Raises OperationError.\"\"\"\n    found: list[Any] = []\n    stream(host, unit, url, script, found.append, busy_seconds)\n    return found\n\n\ndef stream(\n    host: System,\n    unit: str,\n    url: str,\n    script: str,\n    take: Callable[[Any], object],\n    busy_seconds: float = 10.0,\n) -> None:\n    \"\"\"The same, each value as it comes.\"\"\"\n    where = units.context(host, unit)\n    argv = [\"psql\", \"-X\", \"-w\", \"-q\", \"-A\", \"-t\", \"-v\", \"ON_ERROR_STOP=1\", \"-d\", url]\n    wrong: list[str] = []\n\n    def on_line(line: bytes) -> None:\n        text = line.strip()\n        if not text:\n            return\n        try:\n            value = json.loads(text)\n        except ValueError:\n            wrong.append(text.decode(\"utf-8\", \"replace\"))\n            return\n        take(value)\n\n    try:\n        ended = follow(\n            host,\n            argv,\n            on_line,\n            timeout=READ_SECONDS,\n            whom=where.identity,\n            cwd=where.directory,\n            env={**where.environment, **_session(where.environment, url, busy_seconds)},\n            payload=(script + \"\\n\\\\q\\n\").encode(\"utf-8\"),\n        )\n    except OperationError as error:\n        if \"No such file\" in error.message:\n            raise OperationError(f\"{url} can't be read: the host has no psql\") from None\n        raise\n    if ended.code is None:\n        raise OperationError(f\"{url} did not answer within {READ_SECONDS:g} s\")\n    if ended.code != 0:\n        raise _explained(url, ended.lines())\n    if wrong:\n        raise OperationError(f\"{url}: psql says what is no JSON: {wrong[0][:200]}\")\n\n\ndef _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:\n    options = {\n        \"standard_conforming_strings\": \"on\",\n        \"datestyle\": \"ISO\",\n        \"lock_timeout\": str(int(busy_seconds * 1000)),\n        \"statement_timeout\": str(int(READ_SECONDS * 1000)),\n        \"client_min_messages\": \"warning\",\n    }\n    given = environment.get(\"PGOPTIONS\", \"\")\n    ours = \" \".join(f\"-c {name}={value}\" for name, value in options.items())\n    found: dict[str, str | None] = {\n        \"LC_ALL\": \"C.UTF-8\",\n        \"PGAPPNAME\": \"celeriac\",\n        \"PGCONNECT_TIMEOUT\": str(CONNECT_SECONDS),\n        \"PGCLIENTENCODING\": \"UTF8\",\n        \"PGTZ\": \"UTC\",\n        \"PGOPTIONS\": f\"{given} {ours}\".strip(),\n    }\n    password = None if \"PGPASSWORD\" in environment else password_for(url, environment)\n    return {**found, **({} if password is None else {\"PGPASSWORD\": password})}\n\n\ndef password_for(url: str, environment: dict[str, str]) -> str | None:\n    \"\"\"Of a URL in the environment that names the same server, database and user.\"\"\"\n    wanted = _place(url)\n    for plain in _urls(environment):\n        try:\n            password = urllib.parse.urlsplit(plain).password\n            same = _place(plain) == wanted\n        except ValueError:\n            continue\n        if password is not None and same:\n            return urllib.parse.unquote(password)\n    return None\n\n\ndef named_in(environment: dict[str, str]) -> list[str]:\n    \"\"\"The databases that URLs in it name, each without its password.\"\"\"\n    return list(dict.fromkeys(map(without_password, _urls(environment))))\n\n\ndef _urls(environment: dict[str, str]) -> list[str]:\n    # `postgresql+psycopg2://` and `db+postgresql://` are SQLAlchemy's and Celery's.\n    plain = (\n        re.sub(r\"^(?:db\\+)?(?:postgres(?:ql)?)(?:\\+\\w+)?://\", \"postgresql://\", value.strip())\n        for value in environment.values()\n    )\n    return [url for url in plain if is_url(url)]\n\n\ndef _place(url: str) -> tuple[str, int, str, str]:\n    parts = urllib.parse.urlsplit(url)\n    name = parts.hostname or \"localhost\"\n    host = \"localhost\" if name in (\"127.0.0.1\", \"::1\") else name\n    return host, parts.port or 5432, parts.path.strip(\"/\"), parts.username or \"\"\n\n\ndef without_password(url: str) -> str:\n    return re.sub(r\"^(\\w+://[^:@/]*):[^@/]*@\", r\"\\1@\", url)\n\n\ndef _explained(url: str, lines: list[str]) -> OperationError:\n    said = \" \".join(lines)\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return OperationError(f\"{url} {meaning}\", evidence=lines)\n    missing = re.search(r'FATAL: +(database \".*\" does not exist|role \".*\" does not exist)', said)\n    if missing:\n        return OperationError(f\"{url}: {missing.group(1)}\", evidence=lines)\n    wrong = re.search(r\"(?:ERROR|FATAL): +(.*)\", lines[0] if lines else \"\")\n    why = wrong.group(1) if wrong else (lines[-1] if lines else \"psql said nothing\")\n    return OperationError(f\"{url}: {why}\", evidence=lines)\n\n\n# --- SQL text -----------------------------------------------------------------------------------\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier is data: a quote in it is doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a name with a NUL character is no table or column\")\n    return '\"' + name.replace('\"', '\"\"') + '\"' if name.isascii() else _unicode(name)\n\n\ndef _unicode(name: str) -> str:\n    \"\"\"The script is ASCII, whatever the names are.\"\"\"\n    escaped = \"\".join(\n        char if char.isascii() else \"!+%06x\" % ord(char)\n        for char in name.replace(\"!\", \"!!\").replace('\"', '\"\"')\n    )\n    return f\"U&\\\"{escaped}\\\" UESCAPE '!'\"\n\n\ndef literal(value: Any) -> str:\n    \"\"\"JSON as a string constant: ASCII, in which with our settings only a quote counts.\"\"\"\n    return \"'\" + json.dumps(value).replace(\"'\", \"''\") + \"'\"\n\n\ndef text(value: str) -> str:\n    \"\"\"A string constant.\"\"\"\n    return f\"({literal([value])}::jsonb ->> 0)\"\n\n\ndef names(values: Iterable[str]) -> str:\n    return \", \".join(text(value) for value in values)\n",
+    "celeriac_host/postgres_extract.py": "\"\"\"The rows of a PostgreSQL database that may want repair, with their families, as a SQLite file.\n\nOne statement is one snapshot: no row is from another moment than its parent. What comes along is\nwhat `extract` takes of a SQLite database.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport shutil\nimport sqlite3\nimport tempfile\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host import databases, postgres\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.postgres import quoted, text\nfrom celeriac_host.system import System\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the SQLite file; gone after the block. Raises OperationError.\"\"\"\n    folder = tempfile.mkdtemp(prefix=\"celeriac-\", dir=databases.roomy_folder(0))\n    try:\n        target = os.path.join(folder, \"copy.db\")\n        _Extract(url, host, extract, limit_bytes).write(target)\n        yield target\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef columns_of(table: Table) -> list[str]:\n    \"\"\"Those that the plan reads: `readableColumns` in src/jobs/job-forest.ts, and the id.\"\"\"\n    parent = table[\"parent\"][\"column\"] if table[\"parent\"] else None\n    resend = table[\"resend\"][\"args\"] if table[\"resend\"] else []\n    counters = [counter[\"column\"] for counter in table[\"counters\"]]\n    named = [table[\"id\"], table[\"status\"], parent, table[\"task\"], table[\"error\"]]\n    every = [*named, *table[\"times\"], *counters, *resend]\n    return list(dict.fromkeys(name for name in every if name is not None))\n\n\nclass _Extract:\n    def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:\n        self.url = url\n        self.host = host\n        self.extract = extract\n        self.limit_bytes = limit_bytes\n        self.mapping: list[Table] = extract[\"mapping\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.mapping)}\n\n    def write(self, target: str) -> None:\n        copy = sqlite3.connect(target, isolation_level=None)\n        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.mapping]\n\n        def save(index: int) -> None:\n            marks = \", \".join(\"?\" for _ in columns_of(self.mapping[index]))\n            name = databases.quoted(self.mapping[index][\"table\"])\n            copy.executemany(f\"INSERT INTO {name} VALUES ({marks})\", unsaved[index])\n            unsaved[index].clear()\n            if databases.size_of(copy) > self.limit_bytes:\n                raise OperationError(\n                    f\"the rows of {self.url} that may want repair, with all above and below \"\n                    f\"them, are more than {self.limit_bytes} bytes (snapshot-limit)\"\n                )\n\n        def take(row: Any) -> None:\n            index, values = row\n            unsaved[index].append(tuple(_plain(value) for value in values))\n            if len(unsaved[index]) >= BATCH:\n                save(index)\n\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            for table in self.mapping:\n                # Without types: each value stays what it is.\n                names = \", \".join(map(databases.quoted, columns_of(table)))\n                copy.execute(f\"CREATE TABLE {databases.quoted(table['table'])} ({names})\")\n            copy.execute(\"BEGIN\")\n            postgres.stream(self.host, self.extract[\"unit\"], self.url, self.script(), take)\n            for index in range(len(self.mapping)):\n                save(index)\n            copy.execute(\"COMMIT\")\n        finally:\n            copy.close()\n\n    def script(self) -> str:\n        parts = []\n        for index, table in enumerate(self.mapping):\n            parts.append(f\"s{index} AS ({self._suspects(table)})\")\n        for index in reversed(range(len(self.mapping))):\n            parts.append(f\"u{index} AS ({self._with_parents(index)})\")\n        for index, table in enumerate(self.mapping):\n            parts.append(f\"d{index} AS ({self._with_children(index, table)})\")\n        rows = \" UNION ALL \".join(self._rows(index) for index in range(len(self.mapping)))\n        return (\n            \"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\\n\"\n            f\"WITH {', '.join(parts)} {rows};\\nCOMMIT;\"\n        )\n\n    def _suspects(self, table: Table) -> str:\n        own, key, status = (quoted(table[name]) for name in (\"table\", \"id\", \"status\"))\n        wheres = []\n        if not self.extract[\"ids\"]:\n            words = self.extract[\"suspects\"].get(table[\"table\"], [])\n            # Text as it stands can be found by an index; an enum's words can't.\n            wheres.append(f\"{status}::text IN ({postgres.names(words)})\" if words else \"false\")\n            if self.extract[\"orphans\"] and table[\"parent\"]:\n                parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n                column = quoted(table[\"parent\"][\"column\"])\n                wheres.append(\n                    f\"(t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM \"\n                    f\"{quoted(parent['table'])} p WHERE p.{quoted(parent['id'])}::text\"\n                    f\" = t.{column}::text))\"\n                    if not self._same_type(table)\n                    else f\"(t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM \"\n                    f\"{quoted(parent['table'])} p WHERE p.{quoted(parent['id'])} = t.{column}))\"\n                )\n        for ident in self.extract[\"ids\"]:\n            name, colon, rest = ident.partition(\":\")\n            if colon and name in self.at:\n                if name != table[\"table\"]:\n                    continue\n                ident = rest\n            wheres.append(f\"left(t.{key}::text, {len(ident)}) = {text(ident)}\")\n        return f\"SELECT t.{key} AS id FROM {own} t WHERE {' OR '.join(wheres) or 'false'}\"\n\n    def _same_type(self, table: Table) -> bool:\n        \"\"\"A foreign key ties columns of one kind; a name alone may not.\"\"\"\n        return bool(table[\"parent\"][\"foreignKey\"])\n\n    def _with_parents(self, index: int) -> str:\n        found = [f\"SELECT id FROM s{index}\"]\n        name = self.mapping[index][\"table\"]\n        key = quoted(self.mapping[index][\"id\"])\n        for below, table in enumerate(self.mapping):\n            if table[\"parent\"] is None or table[\"parent\"][\"table\"] != name:\n                continue\n            column, own = quoted(table[\"parent\"][\"column\"]), quoted(table[\"table\"])\n            where = f\"c.{quoted(table['id'])} IN (SELECT id FROM u{below})\"\n            if self._same_type(table):\n                found.append(\n                    f\"SELECT c.{column} FROM {own} c WHERE {where} AND {column} IS NOT NULL\"\n                )\n            else:\n                found.append(\n                    f\"SELECT p.{key} FROM {quoted(name)} p WHERE p.{key}::text IN\"\n                    f\" (SELECT c.{column}::text FROM {own} c WHERE {where})\"\n                )\n        return \" UNION \".join(found)\n\n    def _with_children(self, index: int, table: Table) -> str:\n        found = [f\"SELECT id FROM u{index}\"]\n        if table[\"parent\"] is not None:\n            above = self.at[table[\"parent\"][\"table\"]]\n            column, own, key = (\n                quoted(table[\"parent\"][\"column\"]),\n                quoted(table[\"table\"]),\n                table[\"id\"],\n            )\n            same = self._same_type(table)\n            where = (\n                f\"c.{column} IN (SELECT id FROM d{above})\"\n                if same\n                else f\"c.{column}::text IN (SELECT id::text FROM d{above})\"\n            )\n            found.append(f\"SELECT c.{quoted(key)} FROM {own} c WHERE {where}\")\n        return \" UNION \".join(found)\n\n    def _rows(self, index: int) -> str:\n        table = self.mapping[index]\n        values = \", \".join(f\"t.{quoted(name)}\" for name in columns_of(table))\n        where = f\"t.{quoted(table['id'])} IN (SELECT id FROM d{index})\"\n        return (\n            f\"SELECT json_build_array({index}, json_build_array({values}))\"\n            f\" FROM {quoted(table['table'])} t WHERE {where}\"\n        )\n\n\ndef _plain(value: Any) -> Any:\n    if isinstance(value, bool):\n        return int(value)\n    return json.dumps(value) if isinstance(value, (dict, list)) else value\n",
+    "celeriac_host/postgres_repair.py": "\"\"\"Rows of a PostgreSQL database changed in one transaction, only where they are as seen.\n\nAs `repair_jobs` does it with a SQLite database: read and kept first, then locked, compared again\nand changed. Rows that another session has locked are left alone (SKIP LOCKED).\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nfrom collections import Counter\nfrom typing import Any, Dict, List\n\nfrom celeriac_host import postgres\nfrom celeriac_host.postgres import literal, quoted, text\nfrom celeriac_host.system import System\n\nRow = Dict[str, Any]\nSkipped = List[Dict[str, Any]]\n\n\nclass Place:\n    \"\"\"Where the database is, and as whom it is reached.\"\"\"\n\n    def __init__(self, host: System, unit: str, url: str, busy_seconds: float) -> None:\n        self.host = host\n        self.unit = unit\n        self.url = url\n        self.busy_seconds = busy_seconds\n\n    def ask(self, script: str) -> list[Any]:\n        return postgres.ask(self.host, self.unit, self.url, script, self.busy_seconds)\n\n\ndef is_so(place: Place, rows: list[Row]) -> bool:\n    \"\"\"Whether every row is already what it is to become.\"\"\"\n    queries = []\n    for row in rows:\n        kind = row[\"change\"][\"kind\"]\n        if kind == \"delete\":\n            queries.append(f\"NOT EXISTS ({_named(row)})\")\n        elif kind == \"update\":\n            queries.append(f\"EXISTS ({_named(row)} AND {_equals(row, row['change']['set'])})\")\n    if not queries:\n        return True\n    return bool(place.ask(f\"SELECT to_json({' AND '.join(queries)});\")[0])\n\n\ndef see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row], Skipped]:\n    \"\"\"What would be changed, each row with all that it holds now; and what would not, and why.\"\"\"\n    parts = [\n        f\"SELECT json_build_array({at}, ({_whole(row)}), ({_matches(row)}), {_belows(row)});\"\n        for at, row in enumerate(rows)\n    ]\n    found = place.ask(\"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\\n\" + \"\\n\".join(parts))\n    computed = _computed(place, {row[\"table\"] for row in rows})\n    reasons: dict[str, tuple[Row, str]] = {}\n    for at, now, matches, belows in found:\n        row = rows[at]\n        why = alive.get(row[\"group\"]) or _why(row, now, matches, belows)\n        if why is not None:\n            reasons.setdefault(row[\"group\"], (row, why))\n    taken = [\n        {**row, \"old\": _given(found[at][1], computed.get(row[\"table\"], []))}\n        for at, row in enumerate(rows)\n        if row[\"group\"] not in reasons and row[\"change\"][\"kind\"] != \"keep\"\n    ]\n    return taken, _skipped(rows, reasons)\n\n\ndef change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:\n    \"\"\"Changes the rows of these groups; the result, and the groups that had moved by then.\"\"\"\n    values = [{\"at\": at, \"g\": row[\"group\"]} for at, row in enumerate(rows)]\n    script = [\n        \"BEGIN;\",\n        # One statement a row locks in the order of the plan: two repairs can't wait for each other.\n        *(_lock(at, row) for at, row in enumerate(rows)),\n        \"SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));\",\n        *(\n            f\"UPDATE pg_temp.celeriac_seen SET why = 'changed meanwhile' WHERE n = {at} AND why\"\n            f\" IS NULL AND NOT ({_matches(row)} AND {_same_below(row)});\"\n            for at, row in enumerate(rows)\n        ),\n        *(_apply(row) for row in rows if row[\"change\"][\"kind\"] != \"keep\"),\n        \"SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;\",\n        \"SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));\",\n        \"COMMIT;\",\n    ]\n    setup = (\n        \"CREATE TEMP TABLE celeriac_seen (n int, g text, why text);\\n\"\n        \"INSERT INTO celeriac_seen SELECT (e->>'at')::int, e->>'g', NULL\"\n        f\" FROM jsonb_array_elements({literal(values)}::jsonb) e;\"\n    )\n    said = place.ask(\"\\n\".join([setup, *script]))\n    moments = [each[1] for each in said if each[0] == \"at\"]\n    reasons: dict[str, tuple[Row, str]] = {}\n    for each in said:\n        if each[0] == \"why\":\n            row = rows[each[1]]\n            reasons.setdefault(row[\"group\"], (row, each[2]))\n    taken = [row for row in rows if row[\"group\"] not in reasons]\n    counts = Counter(row[\"change\"][\"kind\"] for row in taken)\n    result = {\n        \"changed\": counts[\"update\"] + counts[\"delete\"],\n        \"updated\": counts[\"update\"],\n        \"deleted\": counts[\"delete\"],\n        \"skipped\": _skipped(rows, reasons),\n        \"lockedSeconds\": round(float(moments[-1]) - float(moments[0]), 6),\n    }\n    return result, sorted(reasons)\n\n\ndef put_back(place: Place, kept: list[Row]) -> tuple[int, list[str]]:\n    \"\"\"How many are as they were again; and those that somebody changed since.\"\"\"\n    script = [\"BEGIN;\"]\n    # Parents were changed last, so they come back first.\n    backwards = list(reversed(kept))\n    for at, row in enumerate(backwards):\n        script.append(_restore(at, row))\n    said = place.ask(\"\\n\".join([*script, \"COMMIT;\"]))\n    ends = dict(said)\n    left = [\n        f\"{row['table']} {row['id']}\"\n        for at, row in enumerate(backwards)\n        if ends.get(at, \"left\") == \"left\"\n    ]\n    return sum(how == \"restored\" for how in ends.values()), left\n\n\ndef named(place: Place, calls: list[dict[str, Any]]) -> dict[str, str]:\n    \"\"\"Id of a task → its row as text; only of rows that name it.\"\"\"\n    parts = []\n    for call in calls:\n        row = call[\"row\"]\n        task = f\"t.{quoted(row['column'])}::text = {text(call['id'])}\"\n        parts.append(\n            f\"SELECT json_build_array({literal(call['id'])}::json, to_json(t)::text)\"\n            f\" FROM {quoted(row['table'])} t WHERE {_key(row)} AND {task};\"\n        )\n    return dict(place.ask(\"\\n\".join(parts)))\n\n\ndef _computed(place: Place, tables: set[str]) -> dict[str, list[str]]:\n    \"\"\"Columns that the database fills by itself, and lets nobody else.\"\"\"\n    wanted = \", \".join(f\"to_regclass(quote_ident({text(table)}))\" for table in sorted(tables))\n    return dict(\n        place.ask(\n            \"SELECT json_build_array(c.relname, json_agg(a.attname)) FROM pg_attribute a\"\n            \" JOIN pg_class c ON c.oid = a.attrelid\"\n            f\" WHERE c.oid IN ({wanted}) AND a.attgenerated <> '' GROUP BY c.relname;\"\n        )\n    )\n\n\ndef _given(row: Row, computed: list[str]) -> Row:\n    return {name: value for name, value in row.items() if name not in computed}\n\n\n# --- a row in SQL -------------------------------------------------------------------------------\n\n\ndef _typed(table: str, column: str, value: Any) -> str:\n    \"\"\"A JSON value as the column's own type: so an index on it can be used.\"\"\"\n    own = quoted(table)\n    return (\n        f\"(jsonb_populate_record(NULL::{own}, {literal({column: value})}::jsonb)).{quoted(column)}\"\n    )\n\n\ndef _whole(row: Row) -> str:\n    \"\"\"All that it holds, each value as JSON text.\"\"\"\n    own = quoted(row[\"table\"])\n    each = f\"{own} t, jsonb_each(to_jsonb(t)) e\"\n    return f\"SELECT json_object_agg(e.key, e.value::text) FROM {each} WHERE {_key(row)}\"\n\n\ndef _key(row: Row) -> str:\n    return f\"t.{quoted(row['key'])} = {_typed(row['table'], row['key'], row['id'])}\"\n\n\ndef _named(row: Row) -> str:\n    return f\"SELECT 1 FROM {quoted(row['table'])} t WHERE {_key(row)}\"\n\n\ndef _object(columns: list[str], of: str) -> str:\n    \"\"\"The columns as JSON, as the extract gave them: of a boolean, 0 or 1.\"\"\"\n    pairs = []\n    for name in columns:\n        value = f\"{of}.{quoted(name)}\"\n        pairs.append(\n            f\"{text(name)}, CASE jsonb_typeof(to_jsonb({value})) WHEN 'boolean'\"\n            f\" THEN to_jsonb(({value}::text = 'true')::int) ELSE to_jsonb({value}) END\"\n        )\n    return f\"jsonb_build_object({', '.join(pairs)})\"\n\n\ndef _matches(row: Row) -> str:\n    \"\"\"Whether the row is as the plan saw it.\"\"\"\n    seen = row[\"seen\"]\n    if not seen:\n        return f\"EXISTS ({_named(row)})\"\n    return f\"EXISTS ({_named(row)} AND {_object(list(seen), 't')} @> {literal(seen)}::jsonb)\"\n\n\ndef _equals(row: Row, values: Row, wrote: str = \"\") -> str:\n    \"\"\"Whether these columns hold these values, read as the columns' own types.\"\"\"\n    if not values:\n        return \"true\"\n    wrote = wrote or _record(row, literal(values))\n    columns = list(values)\n    return f\"{_object(columns, 't')} = (SELECT {_object(columns, 'r')} FROM {wrote} r)\"\n\n\ndef _counted(row: Row, child: Row) -> str:\n    own = quoted(child[\"table\"])\n    column = quoted(child[\"column\"])\n    value = _typed(child[\"table\"], child[\"column\"], row[\"id\"])\n    return f\"(SELECT count(*) FROM {own} c WHERE c.{column} = {value})\"\n\n\ndef _belows(row: Row) -> str:\n    return f\"json_build_array({', '.join(_counted(row, each) for each in row.get('below', ()))})\"\n\n\ndef _same_below(row: Row) -> str:\n    checks = [f\"{_counted(row, each)} = {int(each['rows'])}\" for each in row.get(\"below\", ())]\n    return \" AND \".join(checks) or \"true\"\n\n\ndef _lock(at: int, row: Row) -> str:\n    locked = f\"{_named(row)} FOR UPDATE SKIP LOCKED\"\n    there = f\"EXISTS ({_named(row)})\"\n    return (\n        f\"WITH l AS ({locked}) UPDATE pg_temp.celeriac_seen SET why =\"\n        f\" CASE WHEN {there} THEN 'is locked by another session' ELSE 'is gone' END\"\n        f\" WHERE n = {at} AND NOT EXISTS (SELECT 1 FROM l);\"\n    )\n\n\ndef _apply(row: Row) -> str:\n    own = quoted(row[\"table\"])\n    good = (\n        \"NOT EXISTS (SELECT 1 FROM pg_temp.celeriac_seen WHERE why IS NOT NULL\"\n        f\" AND g = {text(row['group'])})\"\n    )\n    if row[\"change\"][\"kind\"] == \"delete\":\n        return f\"DELETE FROM {own} t WHERE {_key(row)} AND {good};\"\n    values = row[\"change\"][\"set\"]\n    return f\"{_assign(row, values, _record(row, literal(values)))} WHERE {_key(row)} AND {good};\"\n\n\ndef _record(row: Row, values: str) -> str:\n    return f\"jsonb_populate_record(NULL::{quoted(row['table'])}, {values}::jsonb)\"\n\n\ndef _kept(old: dict[str, str]) -> str:\n    \"\"\"What was kept, to the last digit: each value is JSON as the database itself wrote it.\"\"\"\n    pairs = \", \".join(f\"{json.dumps(name)}: {value}\" for name, value in old.items())\n    return \"'{\" + pairs.replace(\"'\", \"''\") + \"}'\"\n\n\ndef _assign(row: Row, values: Row, wrote: str) -> str:\n    own = quoted(row[\"table\"])\n    pairs = \", \".join(f\"{quoted(name)} = ({wrote}).{quoted(name)}\" for name in values)\n    return f\"UPDATE {own} t SET {pairs}\"\n\n\ndef _restore(at: int, row: Row) -> str:\n    old = row[\"old\"]\n    kept = _record(row, _kept(old))\n    if row[\"change\"][\"kind\"] == \"delete\":\n        own = quoted(row[\"table\"])\n        columns = \", \".join(quoted(name) for name in old)\n        values = \", \".join(f\"r.{quoted(name)}\" for name in old)\n        same = f\"EXISTS ({_named(row)} AND {_equals(row, old, kept)})\"\n        return (\n            f\"WITH there AS (SELECT {same} AS already), i AS (INSERT INTO {own} ({columns})\"\n            f\" OVERRIDING SYSTEM VALUE SELECT {values} FROM {kept} r\"\n            f\" WHERE NOT EXISTS ({_named(row)}) RETURNING 1)\"\n            f\" SELECT json_build_array({at}, CASE WHEN EXISTS (SELECT 1 FROM i) THEN 'restored'\"\n            \" WHEN (SELECT already FROM there) THEN 'already' ELSE 'left' END);\"\n        )\n    wrote = row[\"change\"][\"set\"]\n    was = {name: old[name] for name in wrote}\n    already = f\"EXISTS ({_named(row)} AND {_equals(row, was, kept)})\"\n    back = f\"{_assign(row, was, kept)} WHERE {_key(row)}\"\n    return (\n        f\"WITH there AS (SELECT {already} AS already), u AS ({back}\"\n        f\" AND {_equals(row, wrote)} RETURNING 1)\"\n        f\" SELECT json_build_array({at}, CASE WHEN (SELECT already FROM there) THEN 'already'\"\n        \" WHEN EXISTS (SELECT 1 FROM u) THEN 'restored' ELSE 'left' END);\"\n    )\n\n\n# --- words --------------------------------------------------------------------------------------\n\n\ndef _why(row: Row, now: dict[str, str] | None, matches: bool, belows: list[int]) -> str | None:\n    if now is None:\n        return \"is gone\"\n    if not matches:\n        for column, seen in row[\"seen\"].items():\n            value = now.get(column, \"null\")\n            if json.loads(value) != seen:\n                return f\"changed meanwhile: {column} is now {value[:60]}\"\n        return \"changed meanwhile\"\n    for child, count in zip(row.get(\"below\", ()), belows):\n        if count != child[\"rows\"]:\n            return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n    return None\n\n\ndef _skipped(rows: list[Row], reasons: dict[str, tuple[Row, str]]) -> Skipped:\n    found: Skipped = []\n    for row in rows:\n        if row[\"group\"] not in reasons:\n            continue\n        first, first_why = reasons[row[\"group\"]]\n        own = first[\"table\"] == row[\"table\"] and first[\"id\"] == row[\"id\"]\n        if not own and row[\"change\"][\"kind\"] == \"keep\":\n            continue\n        why = first_why if own else f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n        found.append({\"table\": row[\"table\"], \"id\": row[\"id\"], \"group\": row[\"group\"], \"why\": why})\n    return found\n",
     "celeriac_host/processes.py": "\"\"\"Processes, as /proc shows them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system import user_name\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nTICKS_PER_SECOND = os.sysconf(\"SC_CLK_TCK\")\n# Children of a pool's main process that carry no task.\nHELPERS = (\"semaphore_tracker\", \"resource_tracker\", \"forkserver\")\n\n\nclass Process(NamedTuple):\n    pid: int\n    parent: int\n    state: str\n    \"\"\"The state letter: R, S, D, T, Z…\"\"\"\n    user: str\n    resident_bytes: int\n    argv: Sequence[str]\n    start_ticks: int\n    \"\"\"Since boot; with the pid it names one process for ever.\"\"\"\n\n\ndef read(pid: int) -> Process | None:\n    \"\"\"None when it is gone.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/stat\", \"rb\") as file:\n            # The name in brackets may hold anything, brackets too.\n            fields = file.read().rpartition(b\")\")[2].split()\n        with open(f\"/proc/{pid}/cmdline\", \"rb\") as file:\n            words = file.read()\n        uid = os.stat(f\"/proc/{pid}\").st_uid\n    except (OSError, ValueError):\n        return None\n    argv = words[:-1].split(b\"\\0\") if words.endswith(b\"\\0\") else words.split(b\"\\0\")\n    return Process(\n        pid=pid,\n        parent=int(fields[1]),\n        state=fields[0].decode(),\n        user=user_name(uid),\n        resident_bytes=int(fields[21]) * PAGE_BYTES,\n        argv=[word.decode(\"utf-8\", \"replace\") for word in argv] if words else [],\n        start_ticks=int(fields[19]),\n    )\n\n\ndef read_all() -> list[Process]:\n    found = (read(int(name)) for name in os.listdir(\"/proc\") if name.isdigit())\n    return [process for process in found if process is not None]\n\n\ndef control_group(pid: int) -> str | None:\n    \"\"\"Its cgroup below the root: the unified hierarchy's, else systemd's own.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/cgroup\", encoding=\"utf-8\", errors=\"replace\") as file:\n            rows = [line.rstrip(\"\\n\").split(\":\", 2) for line in file]\n    except OSError:\n        return None\n    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}\n    return paths.get(\"name=systemd\", paths.get(\"\"))\n\n\ndef descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Children, their children and so on; parents before their children.\"\"\"\n    by_parent: dict[int, list[Process]] = {}\n    for process in read_all() if among is None else among:\n        by_parent.setdefault(process.parent, []).append(process)\n    found = list(by_parent.get(pid, []))\n    for process in found:\n        found.extend(by_parent.get(process.pid, []))\n    return found\n\n\ndef pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Direct children that may run tasks: no zombies, none of Python's helper processes.\"\"\"\n    return [\n        process\n        for process in (read_all() if among is None else among)\n        if process.parent == pid\n        and process.state not in \"ZX\"\n        and not any(helper in word for helper in HELPERS for word in process.argv)\n    ]\n\n\ndef same(process: Process) -> bool:\n    \"\"\"Whether this very process still runs (a zombie does not).\"\"\"\n    now = read(process.pid)\n    return now is not None and now.start_ticks == process.start_ticks and now.state not in \"ZX\"\n",
-    "celeriac_host/program.py": "\"\"\"This program as a file on the host: what carries a transaction on when nobody is connected.\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport json\nimport os\nimport sys\nimport zlib\nfrom typing import Sequence\n\nfrom celeriac_host import files\n\n# Module path → source; the loader puts it here.\nSOURCES: dict[str, str] = {}\nNAME = \"program.py\"\nLOADER = \"celeriac_host/loader.py\"\n\nTEXT = \"\"\"\\\n# Celeriac's own program, as the last run brought it. See `work.py` in it for what it is asked.\nimport base64, json, sys, zlib\nsources = json.loads(zlib.decompress(base64.b85decode(\nb\"%s\"\n)))\nexec(compile(sources[\"%s\"], \"%s\", \"exec\"), {\"SOURCES\": sources, \"WORDS\": sys.argv[1:]})\n\"\"\"\n\n\ndef path(state: str) -> str:\n    return os.path.join(state, NAME)\n\n\ndef install(state: str) -> None:\n    \"\"\"Of this very version; only root can read or change it. Raises OSError.\"\"\"\n    packed = zlib.compress(json.dumps(SOURCES).encode(\"utf-8\"), 6)\n    text = TEXT % (base64.b85encode(packed).decode(\"ascii\"), LOADER, LOADER)\n    content = text.encode(\"ascii\")\n    found = files.find(path(state))\n    if found is None or found.content != content:\n        files.write(path(state), content, 0o600, os.geteuid(), os.getegid())\n\n\ndef command(state: str, words: Sequence[str]) -> list[str]:\n    return [sys.executable or \"/usr/bin/python3\", \"-I\", \"-S\", \"-u\", path(state), *words]\n",
+    "celeriac_host/program.py": "\"\"\"This program as a file on the host: what carries a transaction on when nobody is connected.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport json\nimport os\nimport sys\nimport zlib\nfrom typing import Sequence\n\nfrom celeriac_host import files\n\n# Module path → source; the loader puts it here.\nSOURCES: dict[str, str] = {}\nNAME = \"program.py\"\nLOADER = \"celeriac_host/loader.py\"\n\nTEXT = \"\"\"\\\n# Celeriac's own program, as the last run brought it. See `work.py` in it for what it is asked.\nimport binascii, json, sys, zlib\nsources = json.loads(zlib.decompress(binascii.a2b_base64(\nb\"%s\"\n)))\nexec(compile(sources[\"%s\"], \"%s\", \"exec\"), {\"SOURCES\": sources, \"WORDS\": sys.argv[1:]})\n\"\"\"\n\n\ndef path(state: str) -> str:\n    return os.path.join(state, NAME)\n\n\ndef install(state: str) -> None:\n    \"\"\"Of this very version; only root can read or change it. Raises OSError.\"\"\"\n    packed = zlib.compress(json.dumps(SOURCES).encode(\"utf-8\"), 6)\n    text = TEXT % (binascii.b2a_base64(packed, newline=False).decode(\"ascii\"), LOADER, LOADER)\n    content = text.encode(\"ascii\")\n    found = files.find(path(state))\n    if found is None or found.content != content:\n        files.write(path(state), content, 0o600, os.geteuid(), os.getegid())\n\n\ndef command(state: str, words: Sequence[str]) -> list[str]:\n    return [sys.executable or \"/usr/bin/python3\", \"-I\", \"-S\", \"-u\", path(state), *words]\n",
     "celeriac_host/releases.py": "\"\"\"The ledger: what was released on this host, who asked, and what became of it.\n\n`releases.jsonl` has a line for each release of a unit, and one for each verdict on it. Release 0\nis the unit as it was before Celeriac. `awaiting/<unit>.json` names releases that nobody confirmed\nyet, newest first, and when they go back by themselves. `rolling.json` is a roll-back on its way.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host import files\n\nLEDGER = \"releases.jsonl\"\nAWAITING = \"awaiting\"\nROLLING = \"rolling.json\"\nDIFF_LIMIT = 16 * 1024\nLEDGER_LIMIT_BYTES = 4 * 1024 * 1024\nKEEP_LINES = 400\n\n\ndef record(state: str, ident: str, plan: dict[str, Any]) -> None:\n    \"\"\"A transaction that is about to be committed becomes a release. Raises OSError.\"\"\"\n    meta = plan[\"meta\"]\n    unit = meta[\"unit\"]\n    known = of_unit(state, unit)\n    now = round(time.time(), 3)\n    lines: list[dict[str, Any]] = []\n    if not known:\n        lines.append({\"unit\": unit, \"release\": 0, \"at\": now, \"transaction\": None})\n    diffs = [each[\"diff\"] for each in plan[\"operations\"] if each.get(\"diff\")]\n    lines.append(\n        {\n            \"unit\": unit,\n            \"release\": max((each[\"release\"] for each in known), default=0) + 1,\n            \"at\": now,\n            \"transaction\": ident,\n            \"holder\": meta.get(\"holder\", \"\"),\n            \"actor\": meta.get(\"actor\", \"\"),\n            \"sha\": meta.get(\"sha\", \"\"),\n            \"what\": [each.get(\"title\", each[\"op\"]) for each in plan[\"operations\"]],\n            \"diff\": \"\".join(diffs)[:DIFF_LIMIT],\n        }\n    )\n    _append(state, lines)\n\n\ndef judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, why: str) -> None:\n    \"\"\"`confirmed` or `rolled-back`, for the releases of these transactions. Raises OSError.\"\"\"\n    now = round(time.time(), 3)\n    known = {each[\"transaction\"]: each[\"release\"] for each in of_unit(state, unit)}\n    _append(\n        state,\n        [\n            {\n                \"unit\": unit,\n                \"release\": known[ident],\n                \"at\": now,\n                \"verdict\": verdict,\n                \"by\": by,\n                \"why\": why,\n            }\n            for ident in idents\n            if ident in known\n        ],\n    )\n\n\ndef of_unit(state: str, unit: str) -> list[dict[str, Any]]:\n    \"\"\"Its releases, oldest first, each with its last verdict.\"\"\"\n    found: dict[int, dict[str, Any]] = {}\n    for line in _lines(state):\n        if line.get(\"unit\") != unit:\n            continue\n        release = line[\"release\"]\n        if \"verdict\" in line:\n            about = found.get(release, {})\n            about.update(verdict=line[\"verdict\"], judgedAt=line[\"at\"])\n            about.update(judgedBy=line[\"by\"], why=line[\"why\"])\n        else:\n            found[release] = {\"holder\": \"\", \"actor\": \"\", \"sha\": \"\", \"verdict\": \"none\", **line}\n    return [found[release] for release in sorted(found)]\n\n\n# --- releases that wait for a verdict ----------------------------------------------------------\n\n\ndef await_verdict(state: str, unit: str, ident: str, within: float) -> float:\n    \"\"\"From now on, unless confirmed, it goes back. Returns when (epoch). Raises OSError.\n\n    What was unconfirmed before goes back with it: the last state that somebody confirmed counts.\n    \"\"\"\n    before = awaiting(state, unit)\n    deadline = time.time() + within\n    content = {\n        \"unit\": unit,\n        \"transactions\": [ident, *(before[\"transactions\"] if before else [])],\n        \"withinSeconds\": within,\n        \"deadline\": deadline,\n        # Of this boot alone, but nobody can set it.\n        \"bootId\": _boot_id(),\n        \"bootDeadline\": time.clock_gettime(time.CLOCK_BOOTTIME) + within,\n    }\n    os.makedirs(os.path.join(state, AWAITING), 0o700, exist_ok=True)\n    _write(_awaiting_path(state, unit), content)\n    return deadline\n\n\ndef awaiting(state: str, unit: str) -> dict[str, Any] | None:\n    return _read(_awaiting_path(state, unit))\n\n\ndef all_awaiting(state: str) -> list[dict[str, Any]]:\n    try:\n        names = sorted(os.listdir(os.path.join(state, AWAITING)))\n    except FileNotFoundError:\n        return []\n    found = (_read(os.path.join(state, AWAITING, name)) for name in names)\n    return [each for each in found if each is not None]\n\n\ndef is_due(waiting: dict[str, Any]) -> bool:\n    if waiting[\"bootId\"] == _boot_id():\n        return time.clock_gettime(time.CLOCK_BOOTTIME) >= float(waiting[\"bootDeadline\"])\n    return time.time() >= float(waiting[\"deadline\"])\n\n\ndef stop_awaiting(state: str, unit: str, ident: str | None = None) -> None:\n    \"\"\"Of all its transactions, or of one.\"\"\"\n    path = _awaiting_path(state, unit)\n    waiting = _read(path)\n    if waiting is None:\n        return\n    left = [each for each in waiting[\"transactions\"] if ident is not None and each != ident]\n    if left:\n        _write(path, {**waiting, \"transactions\": left})\n    else:\n        files.remove(path)\n\n\n# --- a roll-back on its way --------------------------------------------------------------------\n\n\ndef begin_rolling(state: str, rolling: dict[str, Any]) -> None:\n    \"\"\"`transactions` newest first, `by`, `why`. Durable before the first is undone.\"\"\"\n    _write(os.path.join(state, ROLLING), rolling)\n\n\ndef rolling_now(state: str) -> dict[str, Any] | None:\n    return _read(os.path.join(state, ROLLING))\n\n\ndef end_rolling(state: str) -> None:\n    files.remove(os.path.join(state, ROLLING))\n\n\n# -----------------------------------------------------------------------------------------------\n\n\ndef _append(state: str, lines: Sequence[dict[str, Any]]) -> None:\n    path = os.path.join(state, LEDGER)\n    text = \"\".join(json.dumps(line) + \"\\n\" for line in lines)\n    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)\n    try:\n        size = os.fstat(handle).st_size\n        # A power cut may have torn the last line.\n        torn = size > 0 and os.pread(handle, 1, size - 1) != b\"\\n\"\n        left = memoryview(((\"\\n\" if torn else \"\") + text).encode(\"ascii\"))\n        while left:\n            left = left[os.write(handle, left) :]\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if size > LEDGER_LIMIT_BYTES:\n        kept = _lines(state)[-KEEP_LINES:]\n        whole = \"\".join(json.dumps(line) + \"\\n\" for line in kept)\n        files.write(path, whole.encode(\"ascii\"), 0o600, os.geteuid(), os.getegid())\n\n\ndef _lines(state: str) -> list[dict[str, Any]]:\n    try:\n        with open(os.path.join(state, LEDGER), encoding=\"utf-8\") as file:\n            texts = file.read().splitlines()\n    except FileNotFoundError:\n        return []\n    found = []\n    for text in texts:\n        with suppress(ValueError):\n            line = json.loads(text)\n            if isinstance(line, dict) and isinstance(line.get(\"release\"), int):\n                found.append(line)\n    return found\n\n\ndef _awaiting_path(state: str, unit: str) -> str:\n    return os.path.join(state, AWAITING, unit + \".json\")\n\n\ndef _write(path: str, content: dict[str, Any]) -> None:\n    files.write(path, json.dumps(content).encode(\"ascii\"), 0o600, os.geteuid(), os.getegid())\n\n\ndef _read(path: str) -> dict[str, Any] | None:\n    try:\n        with open(path, encoding=\"utf-8\") as file:\n            found = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return found if isinstance(found, dict) else None\n\n\ndef _boot_id() -> str:\n    with open(\"/proc/sys/kernel/random/boot_id\", encoding=\"ascii\") as file:\n        return file.read().strip()\n",
     "celeriac_host/requests.py": "\"\"\"What the action asks that changes the host. The work itself is done detached, see `work.py`.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nimport stat\nimport time\nfrom typing import Any, Callable, Sequence\n\nfrom celeriac_host import detached, files, guard, live, lock, releases, transaction, work\nfrom celeriac_host.errors import Fault, OperationError, describe\nfrom celeriac_host.journal import (\n    BACKUPS,\n    PLAN,\n    Journal,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import System\n\n# The guard may be at it already: a drain and a start, at most.\nRECOVER_SECONDS = 3600.0\n\nEmit = Callable[[dict[str, Any]], object]\n\n\ndef apply(\n    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit\n) -> dict[str, Any]:\n    \"\"\"Under the host's lock. Returns the outcome, also when it was undone. Raises Fault.\"\"\"\n    for operation in operations:\n        transaction.module_of(operation)\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            _report_interrupted(_tend(held, host, emit))\n        ident = _begin(operations, meta, host)\n        detached.launch(host, ident, [\"carry-out\", ident], held)\n    return follow({\"transactions\": [ident], \"live\": ident}, host, emit)\n\n\ndef undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Puts back what committed transactions changed, the newest first. Raises Fault.\"\"\"\n    for ident in idents:\n        if read_plan(_folder(ident, host)) is None:\n            raise Fault(f\"this host remembers no transaction {ident!r}\")\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in idents:\n            if states[ident] == \"undone\":\n                raise Fault(f\"transaction {ident} was undone already\")\n        if all(states[ident] == \"committed\" for ident in idents):\n            transaction.refuse_foreign_changes([_folder(ident, host) for ident in idents])\n        try:\n            releases.begin_rolling(\n                host.state,\n                {\"transactions\": list(idents), \"by\": meta[\"holder\"], \"why\": \"it was asked for\"},\n            )\n            guard.arm(host)\n        except OSError as error:\n            releases.end_rolling(host.state)\n            raise _unwritable(host.state, error) from None\n        detached.launch(host, work.TEND, [\"tend\"], held)\n    return follow({\"transactions\": list(idents), \"live\": work.TEND}, host, emit)\n\n\ndef follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"To the end of what was opened, also over another connection. Raises Fault, RunnerGone.\"\"\"\n    folders = [_folder(ident, host) for ident in opened[\"transactions\"]]\n    if any(read_plan(folder) is None for folder in folders):\n        raise Fault(f\"this host remembers no transaction {opened['transactions']}\")\n    emit({\"kind\": \"opened\", **opened})\n    outcome = live.follow(opened[\"live\"], host, emit)\n    if outcome is not None and \"deeds\" not in outcome:\n        return outcome\n    complaints = detached.complaints(opened[\"live\"])\n    if any(Journal(folder).state() == \"open\" for folder in folders):\n        # Killed from outside. What it left is put right now, not at the guard's next tick.\n        emit({\"kind\": \"note\", \"message\": \"the work on the host ended before its time\"})\n        recover({**work.SELF, \"lockTimeoutSeconds\": RECOVER_SECONDS}, host, emit)\n    ends = [transaction.recall(folder, host) for folder in folders]\n    found = {**ends[0], \"steps\": [step for end in ends for step in end[\"steps\"]]}\n    if any(end[\"result\"] == \"undo-failed\" for end in ends):\n        found[\"result\"] = \"undo-failed\"\n    if complaints and found[\"result\"] != \"committed\" and \"failure\" in found:\n        found[\"failure\"].setdefault(\"evidence\", complaints)\n    return found\n\n\ndef recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Puts right what was cut short, if anything was. Raises Fault, RunnerGone.\"\"\"\n    if not _interrupted(host.state):\n        return {\"deeds\": []}\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            return {\"deeds\": _tend(held, host, emit)}\n    return {\"deeds\": []}\n\n\ndef confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"These releases, which await their verdict, stay. Raises Fault, RunnerGone.\"\"\"\n    with lock.take(host, meta), host.shielded():\n        waiting = releases.awaiting(host.state, unit)\n        # Gone back meanwhile, or no longer what was verified.\n        if waiting is None or waiting[\"transactions\"] != list(idents):\n            return {\"confirmed\": False}\n        releases.judge(host.state, unit, idents, \"confirmed\", meta[\"holder\"], \"it was verified\")\n        releases.stop_awaiting(host.state, unit)\n        guard.disarm(host)\n        return {\"confirmed\": True}\n\n\ndef _interrupted(state: str) -> bool:\n    is_open = any(known[\"state\"] == \"open\" for known in remembered(state))\n    return is_open or releases.rolling_now(state) is not None\n\n\ndef _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:\n    guard.arm(host)\n    detached.launch(host, work.TEND, [\"tend\"], held)\n    outcome = live.follow(work.TEND, host, lambda each: each[\"kind\"] == \"note\" and emit(each))\n    if outcome is None:\n        raise Fault(\n            \"what an earlier run left could not be put right: the work ended before its time\",\n            evidence=detached.complaints(work.TEND),\n            next=\"look at the evidence; the host tries again by itself, every few seconds\",\n        )\n    deeds: list[dict[str, Any]] = outcome[\"deeds\"]\n    return deeds\n\n\ndef _report_interrupted(deeds: list[dict[str, Any]]) -> None:\n    whole = all(deed[\"result\"] == \"undone\" for deed in deeds)\n    names = \", \".join(deed[\"transaction\"] for deed in deeds)\n    steps = [step for deed in deeds for step in deed[\"steps\"]]\n    raise Fault(\n        f\"an earlier transaction ({names}) was cut short and \"\n        f\"{'is undone now' if whole else 'could not be undone wholly'}; this run changed nothing\",\n        evidence=[f\"{step['op']}: {step['message']}\" for step in steps],\n        next=\"run again: this run's plan was made before that\",\n    )\n\n\ndef _folder(ident: str, host: System) -> str:\n    if not re.fullmatch(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\", ident):\n        raise Fault(f\"this host remembers no transaction {ident!r}\")\n    return os.path.join(transactions_folder(host.state), ident)\n\n\ndef _make_state(state: str) -> None:\n    for folder in (state, transactions_folder(state), os.path.join(state, \"backups\")):\n        try:\n            os.makedirs(folder, 0o700, exist_ok=True)\n            about = os.lstat(folder)\n        except OSError as error:\n            raise Fault(\n                f\"{folder} can't be made: {error.strerror}; nothing was changed\",\n                next=\"Celeriac needs root, or sudo, and a disk that can be written\",\n            ) from None\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n            raise Fault(f\"{folder} is not a directory of root; nothing was changed\")\n        if stat.S_IMODE(about.st_mode) != 0o700:\n            os.chmod(folder, 0o700)\n\n\ndef _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:\n    \"\"\"Writes down what is to be done, and arms the guard, before any of it is done.\"\"\"\n    now = time.time()\n    ident = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime(now)) + \"-\" + os.urandom(2).hex()\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = {\"id\": ident, \"startedAt\": now, \"meta\": meta, \"operations\": list(operations)}\n    try:\n        os.makedirs(os.path.join(folder, BACKUPS), 0o700)\n        os.chmod(folder, 0o700)\n        journal = Journal(folder)\n        journal.reserve()\n        journal.write(\"opened\")\n        content = json.dumps(plan, indent=1).encode(\"ascii\")\n        # Last: a folder without a plan is a transaction that never began.\n        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())\n        files.sync_folder(transactions_folder(host.state))\n        guard.arm(host)\n    except OSError as error:\n        files.remove_tree(folder)\n        guard.disarm(host)\n        raise _unwritable(host.state, error) from None\n    except OperationError as error:\n        files.remove_tree(folder)\n        raise Fault(\n            f\"the guard could not be armed: {describe(error)}; nothing was changed\",\n            evidence=error.evidence,\n            next=\"see `systemctl status celeriac-guard.timer` on the server\",\n        ) from None\n    return ident\n\n\ndef _unwritable(state: str, error: OSError) -> Fault:\n    return Fault(\n        f\"the journal can't be written to {error.filename or state}: {error.strerror}; \"\n        \"nothing was changed\",\n        next=\"free some space on that disk, then run again\",\n    )\n",
-    "celeriac_host/snapshot.py": "\"\"\"A consistent copy of a database, sent to the runner piece by piece.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport time\nimport zlib\nfrom typing import Any, Callable\n\nfrom celeriac_host import databases\nfrom celeriac_host.errors import Fault, OperationError\nfrom celeriac_host.system import System\n\n# In base64 these are 256 KiB.\nPIECE_BYTES = 192 * 1024\n\n\ndef snapshot(\n    args: dict[str, Any], host: System, emit_chunk: Callable[[bytes], None]\n) -> dict[str, Any]:\n    \"\"\"Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone.\"\"\"\n    path = args[\"database\"]\n    try:\n        with databases.copied(path, host, args[\"limitBytes\"]) as copy:\n            taken_at = time.time()\n            size, digest = _send(copy, host, emit_chunk)\n    except OperationError as error:\n        raise Fault(\n            error.message,\n            evidence=error.evidence,\n            next=\"nothing was changed; see to what is said above, then run again\",\n        ) from None\n    return {\"database\": path, \"sizeBytes\": size, \"sha256\": digest, \"takenAt\": taken_at}\n\n\ndef _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:\n    digest = hashlib.sha256()\n    squeeze = zlib.compressobj(6)\n    unsent = bytearray()\n    size = 0\n\n    def send_full() -> None:\n        while len(unsent) >= PIECE_BYTES:\n            emit_chunk(bytes(unsent[:PIECE_BYTES]))\n            del unsent[:PIECE_BYTES]\n\n    with os.fdopen(databases.open_copy(copy), \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            host.heed()\n            size += len(piece)\n            digest.update(piece)\n            unsent += squeeze.compress(piece)\n            send_full()\n    unsent += squeeze.flush()\n    send_full()\n    if unsent:\n        emit_chunk(bytes(unsent))\n    return size, digest.hexdigest()\n",
+    "celeriac_host/resets.py": "\"\"\"How often a row was made pending again: one that is reset for ever would never be seen to fail.\n\n`resets.json` in the state folder: database → `table:id` → times.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Iterable\n\nfrom celeriac_host import files\n\nNAME = \"resets.json\"\n# Of one database; the oldest go first.\nROWS_LIMIT = 10000\n\n\ndef read(state: str, database: str) -> dict[str, int]:\n    return _all(state).get(database, {})\n\n\ndef count(state: str, database: str, rows: Iterable[str], by: int) -> None:\n    \"\"\"`by` more, or less, for each of these rows. Raises OSError.\"\"\"\n    wanted = list(rows)\n    if not wanted:\n        return\n    everything = _all(state)\n    counts = everything.setdefault(database, {})\n    for row in wanted:\n        times = counts.pop(row, 0) + by\n        if times > 0:\n            counts[row] = times\n    for row in list(counts)[: max(len(counts) - ROWS_LIMIT, 0)]:\n        del counts[row]\n    content = json.dumps(everything).encode(\"ascii\")\n    files.write(os.path.join(state, NAME), content, 0o600, os.geteuid(), os.getegid())\n\n\ndef _all(state: str) -> dict[str, dict[str, int]]:\n    # What can't be read counts from nothing: it only says when to give up.\n    with suppress(OSError, ValueError):\n        with open(os.path.join(state, NAME), encoding=\"ascii\") as file:\n            found = json.load(file)\n        if isinstance(found, dict):\n            return {str(name): dict(rows) for name, rows in found.items() if isinstance(rows, dict)}\n    return {}\n",
+    "celeriac_host/send_program.py": "\"\"\"Calls tasks by their names, each under a given id, through the app's own Celery.\n\nIt is run by the app's interpreter, as the unit's user in its directory (see `app_side`). The agent\nis asked before each call, and told after it. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nfrom typing import Any, Dict, List\n\nfrom celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve\n\n\ndef send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    app.loader.import_default_modules()\n    if app.conf.get(\"task_always_eager\"):\n        raise Problem(\"task_always_eager is on: the tasks would run here, not in the worker\")\n    calls = request[\"calls\"]\n    unknown = sorted({call[\"task\"] for call in calls if call[\"task\"] not in app.tasks})\n    if unknown:\n        raise Problem(\"the app knows no task %s\" % \", \".join(unknown))\n    connection = connect(app)\n    sent: List[str] = []\n    for call in calls:\n        if not line.ask(\"send\", call[\"id\"]):\n            continue\n        more = {\"queue\": call[\"queue\"]} if call[\"queue\"] else {}\n        task = app.tasks[call[\"task\"]]\n        task.apply_async(args=call[\"args\"], task_id=call[\"id\"], connection=connection, **more)\n        sent.append(call[\"id\"])\n        line.tell(\"sent\", call[\"id\"])\n    return {\"sent\": sent}\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    app = None\n    try:\n        line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n        app = load_app(request[\"app\"])\n        line.tell(\"stage\", \"sending tasks\")\n        return send(app, request, line)\n    except Problem as problem:\n        return {\"problem\": str(problem) if app is None else masked(app, str(problem))}\n    except Exception as error:\n        return {\"problem\": line_of(error) if app is None else masked(app, line_of(error))}\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
+    "celeriac_host/snapshot.py": "\"\"\"A consistent copy of a database, or of what matters in it, sent to the runner piece by piece.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport time\nimport zlib\nfrom contextlib import contextmanager\nfrom typing import Any, Callable, Iterator\n\nfrom celeriac_host import databases, extract, postgres, postgres_extract\nfrom celeriac_host.errors import Fault, OperationError\nfrom celeriac_host.system import System\n\n# In base64 these are 256 KiB.\nPIECE_BYTES = 192 * 1024\n\n\ndef snapshot(\n    args: dict[str, Any], host: System, emit_chunk: Callable[[bytes], None]\n) -> dict[str, Any]:\n    \"\"\"Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone.\"\"\"\n    path = args[\"database\"]\n    try:\n        with _copied(args, host) as (copy, holds, taken_at):\n            size, digest = _send(copy, host, emit_chunk)\n    except OperationError as error:\n        raise Fault(\n            error.message,\n            evidence=error.evidence,\n            next=\"nothing was changed; see to what is said above, then run again\",\n        ) from None\n    return {\n        \"database\": path,\n        \"holds\": holds,\n        \"sizeBytes\": size,\n        \"sha256\": digest,\n        \"takenAt\": taken_at,\n    }\n\n\n@contextmanager\ndef _copied(args: dict[str, Any], host: System) -> Iterator[tuple[str, str, float]]:\n    \"\"\"Path of the copy, what it holds, and when it was so.\"\"\"\n    path, limit = args[\"database\"], args[\"limitBytes\"]\n    wanted = args.get(\"extract\")\n    begun = time.time()\n    if wanted is not None and postgres.is_url(path):\n        with postgres_extract.extracted(path, host, wanted, limit) as copy:\n            yield copy, \"rows\", begun\n            return\n    if wanted is None or databases.find(path).st_size <= limit:\n        try:\n            with databases.copied(path, host, limit) as copy:\n                yield copy, \"everything\", time.time()\n                return\n        except databases.TooLarge:\n            # What -wal holds comes on top.\n            if wanted is None:\n                raise\n    with extract.extracted(path, host, wanted, limit) as copy:\n        yield copy, \"rows\", begun\n\n\ndef _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:\n    digest = hashlib.sha256()\n    squeeze = zlib.compressobj(6)\n    unsent = bytearray()\n    size = 0\n\n    def send_full() -> None:\n        while len(unsent) >= PIECE_BYTES:\n            emit_chunk(bytes(unsent[:PIECE_BYTES]))\n            del unsent[:PIECE_BYTES]\n\n    with os.fdopen(databases.open_copy(copy), \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            host.heed()\n            size += len(piece)\n            digest.update(piece)\n            unsent += squeeze.compress(piece)\n            send_full()\n    unsent += squeeze.flush()\n    send_full()\n    if unsent:\n        emit_chunk(bytes(unsent))\n    return size, digest.hexdigest()\n",
     "celeriac_host/submit.py": "\"\"\"Real jobs for the gate, sent from the host itself: canaries, tasks of the app's own, HTTP.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host import job_app, job_http\nfrom celeriac_host.errors import Fault, OperationError\nfrom celeriac_host.system import System\n\n\ndef submit(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport; also when nothing could be sent. Raises Fault for an unknown kind.\"\"\"\n    kind = request.get(\"kind\")\n    if kind == \"http\":\n        return job_http.run(request, host)\n    if kind not in (\"canary\", \"task\"):\n        raise Fault(f\"nothing is known about jobs of the kind {kind!r}\")\n    try:\n        return job_app.run(request, host)\n    except OperationError as error:\n        return job_app.failed(error.message)\n",
     "celeriac_host/swaps.py": "\"\"\"Swap areas: which the kernel uses, turning one on and off, what a file of one is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import NamedTuple\n\nfrom celeriac_host.errors import OperationError\nfrom celeriac_host.system import System, Tick\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nSIGNATURE = b\"SWAPSPACE2\"\nSWAPOFF_TIMEOUT_SECONDS = 900.0\n# Where mkswap puts them in the first page.\nUUID_AT, LABEL_AT = 1036, 1052\n\n\nclass Active(NamedTuple):\n    path: str\n    size_bytes: int\n    used_bytes: int\n    priority: int\n\n\ndef all_active() -> list[Active]:\n    \"\"\"/proc/swaps; it escapes white space in paths as octal.\"\"\"\n    with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        rows = [line.split() for line in file.readlines()[1:]]\n    return [\n        Active(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024, int(row[4]))\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef active(path: str) -> Active | None:\n    real = os.path.realpath(path)\n    return next((each for each in all_active() if each.path in (path, real)), None)\n\n\ndef unescaped(text: str) -> str:\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef turn_on(host: System, path: str, priority: int = -1) -> None:\n    \"\"\"Raises OperationError, with the reason in words where the kernel forbids it.\"\"\"\n    # A negative priority is the kernel's own choice; it can't be asked for.\n    wanted = [\"-p\", str(priority)] if priority >= 0 else []\n    done = host.run([\"swapon\", *wanted, \"--\", path], timeout=60, check=False)\n    if done.code == 0:\n        return\n    lines = done.lines()\n    message = lines[-1] if lines else f\"exit code {done.code}\"\n    if \"not permitted\" in message:\n        virt = host.run([\"systemd-detect-virt\", \"-c\"], check=False).out.strip()\n        kind = f\"a {virt} container\" if virt not in (\"\", \"none\") else \"a container\"\n        message = (\n            f\"the kernel does not let swap be turned on ({message}): inside {kind} only the \"\n            \"outer host can; set swap there, or leave it out here\"\n        )\n    else:\n        message = f\"{path} could not be turned on as swap: {message}\"\n    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)\n\n\ndef turn_off(host: System, path: str) -> None:\n    \"\"\"Refuses when memory could not take back what is swapped out. Raises OperationError.\"\"\"\n    now = active(path)\n    if now is None:\n        return\n    room = memory_available()\n    if now.used_bytes > room:\n        raise OperationError(\n            f\"{path} holds {_mib(now.used_bytes)} MiB and only {_mib(room)} MiB of memory are \"\n            \"available: turning it off would make processes be killed\"\n        )\n\n    def tell() -> None:\n        left = active(path)\n        if left is not None:\n            host.note(f\"turning {path} off: {_mib(left.used_bytes)} MiB left in it\")\n\n    host.run([\"swapoff\", \"--\", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))\n\n\ndef memory_available() -> int:\n    with open(\"/proc/meminfo\", encoding=\"ascii\") as file:\n        match = re.search(r\"^MemAvailable:\\s+(\\d+) kB\", file.read(), re.MULTILINE)\n    return int(match.group(1)) * 1024 if match else 0\n\n\nclass Header(NamedTuple):\n    \"\"\"What mkswap wrote into the first page.\"\"\"\n\n    uuid: str\n    label: str\n\n\ndef header(path: str) -> Header | None:\n    \"\"\"None when the file is not formatted as swap.\"\"\"\n    with open(path, \"rb\") as file:\n        page = file.read(PAGE_BYTES)\n    if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:\n        return None\n    digits = page[UUID_AT : UUID_AT + 16].hex()\n    uuid = \"-\".join(re.findall(r\"(.{8})(.{4})(.{4})(.{4})(.{12})\", digits)[0])\n    label = page[LABEL_AT : LABEL_AT + 16].split(b\"\\0\")[0].decode(\"utf-8\", \"replace\")\n    return Header(uuid, label)\n\n\ndef _mib(size_bytes: int) -> int:\n    return size_bytes // (1024 * 1024)\n",
     "celeriac_host/system.py": "\"\"\"The host, as operations and facts see it: running commands, waiting, telling.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nimport selectors\nimport signal\nimport subprocess\nimport time\nfrom contextlib import contextmanager, suppress\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.errors import OperationError, RunnerGone\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nEND_GRACE_SECONDS = 5.0\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative when a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of its stderr, or of its stdout when it wrote none.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Identity(NamedTuple):\n    \"\"\"Whom a command runs as.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    groups: Sequence[int]\n    home: str\n    shell: str\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called every so often while a command runs, e.g. to tell what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\ndef identity(user: str, group: str = \"\", supplementary: Sequence[str] = ()) -> Identity:\n    \"\"\"Resolves names or numeric ids of a user and groups.\"\"\"\n    try:\n        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)\n    except KeyError:\n        raise OperationError(f\"there is no user {user} on this host\") from None\n    gid = group_id(group) if group else entry.pw_gid\n    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}\n    groups.update(group_id(name) for name in supplementary)\n    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)\n\n\ndef group_id(group: str) -> int:\n    try:\n        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid\n    except KeyError:\n        raise OperationError(f\"there is no group {group} on this host\") from None\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n\n\nclass System:\n    \"\"\"One for the life of the agent. `state` is where transactions and backups are kept.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, nothing is broken off because the runner is gone.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone when it is, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in a session of its own and waits for it.\n\n        `stdin` is an open file that it reads on, also one that its user may not open.\n\n        `env` is laid over a small environment of ours; `None` removes a name. `check` is what\n        exit codes are good: True is `(0,)`, False is any. stdout keeps its first `limit_bytes`,\n        stderr its last 64 KiB. Its whole process group ends when the time is up or the runner is\n        gone. Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        if whom is not None and os.geteuid() not in (0, whom.uid):\n            raise OperationError(f\"only root can run {argv[0]} as {whom.name}\", ran=argv)\n        become = whom is not None and os.geteuid() == 0 and whom.uid != 0\n        try:\n            process = subprocess.Popen(\n                list(argv),\n                stdin=stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE),\n                stdout=subprocess.PIPE,\n                stderr=subprocess.PIPE,\n                cwd=cwd,\n                env=_environment(whom, env or {}),\n                start_new_session=True,\n                preexec_fn=_becoming(whom) if whom is not None and become else None,\n            )\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} is not there\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"{argv[0]} could not be started: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            _end(process)\n        done = output.completed(argv, _code(process))\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not end within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ended; False when the time was up before.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = _Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # What it left behind may hold its pipes open; that is not waited for.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"What a command writes, within bounds.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\nclass _Feed:\n    \"\"\"What is written to a command's stdin, as it takes it.\"\"\"\n\n    def __init__(self, pipe: Any, payload: bytes) -> None:\n        self.pipe = pipe\n        self.left = memoryview(payload)\n        os.set_blocking(pipe.fileno(), False)\n\n    def push(self, pipe: Any) -> bool:\n        try:\n            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]\n        except BrokenPipeError:\n            self.left = self.left[:0]\n        if not self.left:\n            pipe.close()\n        return bool(self.left)\n\n\ndef _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:\n    merged: dict[str, str | None] = {\n        \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n        \"LC_ALL\": \"C\",\n        \"SYSTEMD_COLORS\": \"0\",\n        \"SYSTEMD_PAGER\": \"\",\n        \"SYSTEMD_URLIFY\": \"0\",\n    }\n    person = whom or identity(str(os.geteuid()))\n    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)\n    merged.update(env)\n    return {name: value for name, value in merged.items() if value is not None}\n\n\ndef _becoming(whom: Identity) -> Callable[[], None]:\n    groups, gid, uid = list(whom.groups), whom.gid, whom.uid\n\n    def become() -> None:\n        os.setgroups(groups)\n        os.setgid(gid)\n        os.setuid(uid)\n\n    return become\n\n\ndef _end(process: Any) -> None:\n    \"\"\"Leaves no process of the group behind: TERM, then KILL.\"\"\"\n    if process.poll() is None:\n        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):\n            with suppress(ProcessLookupError):\n                os.killpg(process.pid, name)\n            try:\n                process.wait(grace)\n                break\n            except subprocess.TimeoutExpired:\n                continue\n        _kill_group(process.pid)\n    for pipe in (process.stdin, process.stdout, process.stderr):\n        if pipe is not None:\n            with suppress(BrokenPipeError):\n                pipe.close()\n\n\ndef _code(process: Any) -> int:\n    # None: not even KILL ended it (a process in uninterruptible sleep).\n    return -signal.SIGKILL if process.returncode is None else process.returncode\n\n\ndef _kill_group(group: int) -> None:\n    with suppress(ProcessLookupError, PermissionError):\n        os.killpg(group, signal.SIGKILL)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
@@ -80028,7 +80088,7 @@ const failure_shownCharacters = 1000;
 function renderFailure(error, context) {
     if (error instanceof errors_ConfigError)
         return renderConfigError(error, context);
-    if (error instanceof HostError)
+    if (error instanceof errors_HostError)
         return renderHostError(error, context);
     if (error instanceof GateError)
         return renderGateError(error, context);
@@ -80054,7 +80114,7 @@ function outcomeToHostError(outcome, operations) {
     const { failure } = outcome;
     const operation = failure === undefined ? undefined : operations[failure.index];
     const step = operation?.title ?? 'the transaction';
-    return new HostError(failure?.message ?? 'the transaction did not come to its end', {
+    return new errors_HostError(failure?.message ?? 'the transaction did not come to its end', {
         step,
         ...commandOf(failure),
         evidence: failure?.evidence ?? [],
@@ -80521,6 +80581,7 @@ const properties = (title) => (title === undefined ? {} : { title });
 
 
 
+
 /** Runs an action to its end: every failure becomes one message, one annotation, exit 1. */
 async function runAction(name, body) {
     const reporter = new GithubReporter();
@@ -80656,7 +80717,11 @@ class ActionRun {
         }
         return outcome;
     }
-    #apply(agent, plan, about) {
+    async #apply(agent, plan, about) {
+        if (about.pause !== undefined) {
+            this.reporter.info(`${this.#name}: ${about.pause.why}`);
+            await systemClock.sleep(about.pause.seconds);
+        }
         return this.reporter.group(`${this.#name}: at work on the host`, async () => {
             for (const parcel of about.parcels ?? [])
                 await agent.send(parcel, this.onProgress());
@@ -80840,11 +80905,11 @@ class SqliteStore {
         return { changed, problems };
     }
     #compare(change) {
-        const { table, id, seen, below = [] } = change;
+        const { table, key, id, seen, below = [] } = change;
         const name = `${table} ${id}`;
         const columns = Object.keys(seen);
         const values = Object.values(seen);
-        const found = this.#count(table, ['id', ...columns], [id, ...values]);
+        const found = this.#count(table, [key, ...columns], [id, ...values]);
         const problems = found === 1 ? [] : [`${name}: ${found} rows are as seen, not one`];
         for (const child of below) {
             const rows = this.#count(child.table, [child.column], [id]);
@@ -80862,19 +80927,19 @@ class SqliteStore {
             .pluck()
             .get(...values.map(bind));
     }
-    #change({ table, id, change }, changed) {
+    #change({ table, key, id, change }, changed) {
         if (change.kind === 'keep')
             return;
         const counts = changed[table] ?? { updated: 0, deleted: 0 };
         changed[table] = counts;
         if (change.kind === 'delete') {
-            const sql = `DELETE FROM ${quoteName(table)} WHERE id = ?`;
+            const sql = `DELETE FROM ${quoteName(table)} WHERE ${quoteName(key)} = ?`;
             counts.deleted += this.#database.prepare(sql).run(bind(id)).changes;
             return;
         }
         const columns = Object.keys(change.set);
         const list = columns.map((column) => `${quoteName(column)} = ?`).join(', ');
-        const sql = `UPDATE ${quoteName(table)} SET ${list} WHERE id = ?`;
+        const sql = `UPDATE ${quoteName(table)} SET ${list} WHERE ${quoteName(key)} = ?`;
         const values = Object.values(change.set).map(bind);
         counts.updated += this.#database.prepare(sql).run(...values, bind(id)).changes;
     }
@@ -80931,12 +80996,17 @@ const messageOf = (error) => error instanceof Error ? error.message : String(err
 
 const cleanUpDefaults = {
     database: null,
+    stores: [],
     unit: 'celery-worker.service',
     action: 'fail',
     thresholdSeconds: units_seconds(1800),
     ids: [],
     statuses: ['processing'],
     orphans: true,
+    evidence: 'broker',
+    confirmAfterSeconds: units_seconds(60),
+    maxResets: 3,
+    timeZone: 'UTC',
     snapshotLimitBytes: units_bytes(256 * MiB),
     keepBackups: 5,
     busyTimeoutSeconds: units_seconds(10),
@@ -81022,1260 +81092,6 @@ function readGate(inputs) {
 }
 function missing(name, gate, expected) {
     return new errors_ConfigError(`input ${name}`, `\`gate: ${gate}\` is chosen, but \`${name}\` is not given`, expected);
-}
-
-;// CONCATENATED MODULE: ./src/jobs/instants.js
-
-/** What Python's `datetime.isoformat()` writes: the form of a column that holds no instant yet. */
-const instants_defaultForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
-const calendar = /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
-/**
- * Reads a timestamp: calendar text with a space or `T`, with or without a fraction, `Z` or an
- * offset (without one it is UTC), or seconds or milliseconds since 1970, as number or as text.
- *
- * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
- */
-function instants_readInstant(value) {
-    if (value === null || (typeof value === 'string' && value.trim() === '')) {
-        return { kind: 'absent' };
-    }
-    if (typeof value === 'number')
-        return readEpoch(value, String(value), false);
-    if (typeof value !== 'string')
-        return { kind: 'unreadable' };
-    const text = value.trim();
-    if (/^\d{10,13}(?:\.\d+)?$/.test(text))
-        return readEpoch(Number(text), text, true);
-    return readCalendar(text);
-}
-function readEpoch(value, written, text) {
-    const fraction = written.split('.')[1]?.length ?? 0;
-    const form = (unit) => ({ kind: 'epoch', unit, fraction, text });
-    if (value >= 1e9 && value < 1e10) {
-        return { kind: 'instant', at: epochSeconds(value), form: form('s') };
-    }
-    if (value >= 1e12 && value < 1e13) {
-        return { kind: 'instant', at: epochSeconds(value / 1000), form: form('ms') };
-    }
-    return { kind: 'unreadable' };
-}
-function readCalendar(text) {
-    const match = calendar.exec(text);
-    if (!match)
-        return { kind: 'unreadable' };
-    const part = (index) => Number(match[index] ?? '0');
-    const [year, month, day] = [part(1), part(2), part(3)];
-    const [hour, minute, second] = [part(5), part(6), part(7)];
-    const zone = match[9] ?? '';
-    const offset = readOffset(zone);
-    const date = new Date(Date.UTC(year, month - 1, day));
-    const exists = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && year >= 1970;
-    if (!exists || hour > 23 || minute > 59 || second > 59 || offset === null) {
-        return { kind: 'unreadable' };
-    }
-    const digits = match[8] ?? '';
-    const whole = Date.UTC(year, month - 1, day, hour, minute, second) / 1000 - offset;
-    return {
-        kind: 'instant',
-        at: epochSeconds(whole + Number(`0.${digits || '0'}`)),
-        form: {
-            kind: 'text',
-            separator: match[4] === 'T' ? 'T' : ' ',
-            fraction: digits.length,
-            zone,
-        },
-    };
-}
-/** Seconds east of UTC; `null` when there is no such offset. */
-function readOffset(zone) {
-    const match = /^([+-])(\d{2}):?(\d{2})?$/.exec(zone);
-    if (!match)
-        return 0;
-    const [hours, minutes] = [Number(match[2]), Number(match[3] ?? '0')];
-    if (hours > 14 || minutes > 59)
-        return null;
-    return (match[1] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
-}
-/** Writes an instant in the given form; the fraction is cut, never rounded up. */
-function instants_writeInstant(at, form) {
-    if (form.kind === 'epoch')
-        return writeEpoch(at, form);
-    const shifted = at + (readOffset(form.zone) ?? 0);
-    const whole = Math.floor(shifted);
-    const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', form.separator);
-    const digits = form.fraction === 0 ? '' : `.${cutFraction(shifted - whole, form.fraction)}`;
-    return `${text}${digits}${form.zone}`;
-}
-function writeEpoch(at, form) {
-    const places = form.unit === 'ms' ? 3 : 6;
-    const digits = Math.min(form.fraction, places);
-    const micros = Math.round(at * 1e6);
-    const value = Math.floor(micros / 10 ** (places - digits)) / 10 ** digits;
-    return form.text ? value.toFixed(digits) : value;
-}
-/** Doubles hold a present-day instant to about a quarter of a microsecond. */
-function cutFraction(fraction, digits) {
-    const micros = Math.min(999_999, Math.round(fraction * 1e6));
-    return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
-}
-/** The form that most values of a column have; `null` when none of them is an instant. */
-function commonForm(values) {
-    const seen = new Map();
-    for (const value of values) {
-        const reading = instants_readInstant(value);
-        if (reading.kind !== 'instant')
-            continue;
-        // isoformat() leaves out a fraction of zero: its length alone makes no other form.
-        const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
-        const entry = seen.get(key) ?? { form: reading.form, count: 0 };
-        const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;
-        seen.set(key, { form: longest, count: entry.count + 1 });
-    }
-    let best = null;
-    for (const entry of seen.values())
-        if (!best || entry.count > best.count)
-            best = entry;
-    return best?.form ?? null;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/job-forest.js
-
-/** The columns of a table that Celeriac reads. */
-function readableColumns(mapping) {
-    return [...new Set([...job_forest_vitalColumns(mapping), mapping.error].filter((name) => name !== null))];
-}
-/** The columns whose change means that the row lives: a row is changed only while they stay. */
-function job_forest_vitalColumns(mapping) {
-    const named = [mapping.status, mapping.parent?.column ?? null, mapping.task];
-    const counters = mapping.counters.map((counter) => counter.column);
-    const columns = [...named, ...mapping.times, ...counters].filter((name) => name !== null);
-    return [...new Set(columns)];
-}
-/** Ties the rows of all mapped tables together. */
-function growForest(mapping, readRows) {
-    const byTable = new Map();
-    const rows = [];
-    const withoutId = new Map();
-    const forms = new Map();
-    for (const table of mapping) {
-        const read = readRows(table.table, [table.id, ...readableColumns(table)]);
-        forms.set(table.table, findForms(table, read));
-        const byId = new Map();
-        byTable.set(table.table, byId);
-        for (const values of read) {
-            const id = values[table.id] ?? null;
-            if (typeof id !== 'string' && typeof id !== 'number') {
-                withoutId.set(table.table, (withoutId.get(table.table) ?? 0) + 1);
-                continue;
-            }
-            const row = plant(table, id, values, byTable);
-            rows.push(row);
-            const twin = byId.get(String(id));
-            if (twin) {
-                twin.blocked = row.blocked = 'another row of the table has the same id';
-            }
-            byId.set(String(id), row);
-        }
-    }
-    return { mapping, rows, withoutId, forms };
-}
-function plant(mapping, id, values, byTable) {
-    const key = mapping.parent ? (values[mapping.parent.column] ?? null) : null;
-    const named = typeof key === 'string' || typeof key === 'number' ? String(key) : null;
-    const parent = mapping.parent && named !== null ? byTable.get(mapping.parent.table)?.get(named) : undefined;
-    const status = values[mapping.status];
-    const row = {
-        mapping,
-        id,
-        status: typeof status === 'string' ? status : '',
-        values,
-        parent: parent ?? null,
-        children: [],
-        orphan: named !== null && parent === undefined,
-        blocked: null,
-    };
-    parent?.children.push(row);
-    return row;
-}
-function findForms(table, rows) {
-    const common = new Map(table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]));
-    // A column that was never filled is filled by who fills the others: the app, not SQLite's
-    // CURRENT_TIMESTAMP, which is what `created_at` mostly shows.
-    const neighbours = [table.completed, table.started, table.updated, table.created];
-    const neighbour = neighbours.map((name) => (name ? common.get(name) : null)).find(Boolean);
-    return new Map(table.times.map((column) => [column, common.get(column) ?? neighbour ?? instants_defaultForm]));
-}
-/** All rows below, nearest first. */
-function job_forest_descendantsOf(row) {
-    return row.children.flatMap((child) => [child, ...job_forest_descendantsOf(child)]);
-}
-/** The topmost row above, or the row itself. */
-function job_forest_rootOf(row) {
-    return row.parent ? job_forest_rootOf(row.parent) : row;
-}
-/**
- * The row that says the same about the same work: a batch and the job that names it by a column
- * without a foreign key, when nothing else is below the job. They are repaired together.
- */
-function job_forest_mirrorAbove(row) {
-    const tie = row.mapping.parent;
-    return tie && !tie.foreignKey && row.parent?.children.length === 1 ? row.parent : null;
-}
-/** A value as a person may read it. */
-function job_forest_showValue(value) {
-    if (value === null || value === undefined)
-        return 'empty';
-    if (typeof value === 'object')
-        return value.opaque === 'blob' ? 'binary data' : 'a huge number';
-    return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
-}
-/** `batches 12ab34cd`: the first 8 characters are what people quote. */
-const job_forest_nameRow = (row) => `${row.mapping.table} ${job_forest_shortId(row.id)}`;
-const job_forest_shortId = (id) => /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(String(id)) ? String(id).slice(0, 8) : String(id);
-/** The columns that can be compared on the host, with what they hold. */
-function job_forest_pickSeen(row, columns) {
-    const seen = {};
-    for (const column of columns) {
-        const value = row.values[column] ?? null;
-        if (value === null || typeof value !== 'object')
-            seen[column] = value;
-    }
-    return seen;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/mapping.js
-
-const statusWords = [
-    'pending',
-    'processing',
-    'completed',
-    'failed',
-    'cancelled',
-];
-const endedWords = new Set(['completed', 'failed', 'cancelled']);
-/** Nothing more happens to a row in this status. */
-const mapping_isEnded = (status) => endedWords.has(status);
-const columnNames = {
-    created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
-    started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
-    completed: ['completed_at', 'finished_at', 'ended_at', 'date_done', 'end_time', 'done_at'],
-    updated: ['updated_at', 'modified_at', 'heartbeat_at', 'last_heartbeat', 'last_seen_at'],
-    error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
-    task: ['celery_task_id', 'task_id'],
-};
-/** Tables of Celery, Kombu and Django that hold results and messages, not the app's jobs. */
-const foreignTables = /^(?:celery_|kombu_|django_|sqlite_|alembic_)/i;
-/** A time in the future, or of something else than work. */
-const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
-/**
- * Finds the tables that hold jobs, by the names of their columns: an `id`, a `status`, and what
- * ties them to each other.
- *
- * @throws ConfigError when no table has both an id and a status column
- */
-function proposeMapping(database, tables) {
-    const job = tables.filter((table) => isJobTable(table));
-    if (job.length === 0) {
-        const seen = tables.map((table) => table.name);
-        throw new errors_ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`, 'the SQLite file in which the app keeps its jobs');
-    }
-    const parents = breakCycles(new Map(job.map((table) => [table.name, findParent(table, job)])));
-    const mapped = job.map((table) => mapTable(table, parents, job));
-    return mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents));
-}
-/** Whether a table has both an id and a status column, and is the app's own. */
-function isJobTable(table) {
-    return (!foreignTables.test(table.name) &&
-        findColumn(table, ['id']) !== null &&
-        findColumn(table, ['status']) !== null);
-}
-function mapTable(table, parents, job) {
-    const columns = {
-        created: findColumn(table, columnNames.created),
-        started: findColumn(table, columnNames.started),
-        completed: findColumn(table, columnNames.completed),
-        updated: findColumn(table, columnNames.updated),
-        error: findColumn(table, columnNames.error),
-        task: findColumn(table, columnNames.task),
-    };
-    const { created, started, completed, updated } = columns;
-    const named = [created, started, completed, updated].filter((name) => name !== null);
-    const others = table.columns
-        .map((column) => column.name)
-        .filter((name) => /_at$/i.test(name) && !noSignOfLife.test(name) && !named.includes(name));
-    return {
-        table: table.name,
-        id: findColumn(table, ['id']) ?? 'id',
-        status: findColumn(table, ['status']) ?? 'status',
-        parent: parents.get(table.name) ?? null,
-        ...columns,
-        times: [...named, ...others],
-        counters: findCounters(table, parents, job),
-    };
-}
-function findColumn(table, names) {
-    for (const name of names) {
-        const column = table.columns.find((candidate) => candidate.name.toLowerCase() === name);
-        if (column)
-            return column.name;
-    }
-    return null;
-}
-/** By foreign key, else by a column such as `job_id` that names another table of jobs. */
-function findParent(table, job) {
-    for (const key of table.foreignKeys) {
-        const parent = job.find((other) => other.name.toLowerCase() === key.table.toLowerCase());
-        // SQLite leaves the column empty when the key means the parent's primary key.
-        const toId = !key.to || key.to.toLowerCase() === 'id';
-        if (parent && parent !== table && toId) {
-            return { table: parent.name, column: key.column, foreignKey: true };
-        }
-    }
-    for (const column of table.columns) {
-        const singular = /^(.+)_id$/i.exec(column.name)?.[1]?.toLowerCase();
-        const parent = job.find((other) => other !== table && singularOf(other.name) === singular);
-        if (parent)
-            return { table: parent.name, column: column.name, foreignKey: false };
-    }
-    return null;
-}
-/** `batches` → `batch`, `batch_links` → `batch_link`, `queries` → `query`. */
-function singularOf(table) {
-    const name = table.toLowerCase();
-    if (/ies$/.test(name))
-        return name.replace(/ies$/, 'y');
-    if (/(?:ch|sh|s|x|z)es$/.test(name))
-        return name.replace(/es$/, '');
-    return name.replace(/s$/, '');
-}
-/** A table can't be below itself: the tie known by its name alone gives way. */
-function breakCycles(found) {
-    const parents = new Map(found);
-    for (const table of parents.keys()) {
-        const seen = new Set([table]);
-        for (let at = parents.get(table)?.table; at !== undefined; at = parents.get(at)?.table) {
-            if (seen.has(at)) {
-                const path = [...seen];
-                const ring = path.slice(path.indexOf(at));
-                const weakest = ring.find((name) => parents.get(name)?.foreignKey === false) ?? at;
-                parents.set(weakest, null);
-                break;
-            }
-            seen.add(at);
-        }
-    }
-    return parents;
-}
-function depthOf(table, parents) {
-    const parent = parents.get(table);
-    return parent ? 1 + depthOf(parent.table, parents) : 0;
-}
-/** `completed_links` counts the completed rows of the nearest table below that ends in `links`. */
-function findCounters(table, parents, job) {
-    const below = job
-        .filter((other) => isBelow(other.name, table.name, parents))
-        .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
-    return table.columns.flatMap((column) => {
-        const match = /^([a-z]+)_(.+)$/.exec(column.name.toLowerCase());
-        const counts = match?.[1] ?? '';
-        const counted = below.find(({ name }) => `_${name.toLowerCase()}`.endsWith(`_${match?.[2]}`));
-        if (!counted || !isCountable(counts))
-            return [];
-        return [{ column: column.name, table: counted.name, counts }];
-    });
-}
-const isCountable = (word) => word === 'total' || statusWords.some((status) => status === word);
-function isBelow(table, above, parents) {
-    const parent = parents.get(table)?.table;
-    return parent !== undefined && (parent === above || isBelow(parent, above, parents));
-}
-function listNames(names) {
-    if (names.length === 0)
-        return 'none at all';
-    const shown = names.slice(0, 20).join(', ');
-    return names.length > 20 ? `${shown} and ${names.length - 20} more` : shown;
-}
-
-;// CONCATENATED MODULE: ./src/jobs/staleness.js
-
-
-
-
-
-/** A host's clock and an app's may differ a little. */
-const clockTolerance = 300;
-/**
- * The rows that show no sign of life, neither themselves nor anything below them, since longer
- * than the threshold. A row whose times can't be read is reported and left alone.
- *
- * @throws ConfigError when a status is asked for in which nothing can be stuck
- */
-function findStuckRows(forest, rules) {
-    refuseEndedStatuses(rules.statuses);
-    const life = new LifeSigns();
-    const stuck = [];
-    const doubts = new Map();
-    const doubt = (kind, line) => {
-        doubts.set(kind, [...(doubts.get(kind) ?? []), line]);
-    };
-    for (const row of forest.rows) {
-        const reason = suspect(row, rules);
-        if (reason === null)
-            continue;
-        const sign = life.ofUnit(row);
-        if (row.blocked !== null) {
-            doubt('left alone', `${job_forest_nameRow(row)}: ${row.blocked}`);
-        }
-        else if (sign.unreadable !== null) {
-            doubt('left alone, its age is unknown', `${job_forest_nameRow(row)}: ${sign.unreadable}`);
-        }
-        else if (sign.latest === null) {
-            doubt('left alone, its age is unknown', `${job_forest_nameRow(row)} holds no time`);
-        }
-        else if (sign.latest > rules.now + clockTolerance) {
-            doubt('left alone, its last sign of life is in the future', job_forest_nameRow(row));
-        }
-        else if (rules.now - sign.latest > rules.thresholdSeconds) {
-            stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
-        }
-    }
-    return { stuck, findings: [...reportDoubts(doubts), ...reportOddities(forest, rules)] };
-}
-function suspect(row, rules) {
-    const stuck = rules.statuses.includes(row.status);
-    // Without a foreign key a parent may be gone on purpose: only unfinished work is an orphan then.
-    if (rules.orphans && row.orphan && (stuck || row.mapping.parent?.foreignKey))
-        return 'orphan';
-    return stuck ? 'stuck' : null;
-}
-function refuseEndedStatuses(statuses) {
-    const ended = statuses.find((status) => mapping_isEnded(status));
-    if (ended === undefined)
-        return;
-    throw new errors_ConfigError('input statuses', `a row in status ${ended} has ended and can't be stuck`, 'statuses of unfinished work, such as processing');
-}
-/** Signs of life, each row's looked up once. */
-class LifeSigns {
-    #known = new Map();
-    /** Of the row, all that is below it, and the row it mirrors. */
-    ofUnit(row) {
-        return this.#ofTree(job_forest_mirrorAbove(row) ?? row);
-    }
-    #ofTree(row) {
-        const known = this.#known.get(row);
-        if (known)
-            return known;
-        const sign = [readSign(row), ...row.children.map((child) => this.#ofTree(child))].reduce(join);
-        this.#known.set(row, sign);
-        return sign;
-    }
-}
-function join(one, other) {
-    const times = [one.latest, other.latest].filter((time) => time !== null);
-    return {
-        latest: times.length > 0 ? Math.max(...times) : null,
-        unreadable: one.unreadable ?? other.unreadable,
-    };
-}
-function readSign(row) {
-    let sign = { latest: null, unreadable: null };
-    for (const column of row.mapping.times) {
-        const value = row.values[column] ?? null;
-        const reading = instants_readInstant(value);
-        if (reading.kind === 'instant')
-            sign = join(sign, { latest: reading.at, unreadable: null });
-        if (reading.kind === 'unreadable') {
-            const unreadable = `${job_forest_nameRow(row)} has ${column} = ${job_forest_showValue(value)}`;
-            sign = join(sign, { latest: null, unreadable });
-        }
-    }
-    return sign;
-}
-/** The longest list of rows in one finding. */
-const shown = 10;
-function reportDoubts(doubts) {
-    return [...doubts].map(([kind, lines]) => {
-        const more = lines.length > shown ? `; and ${lines.length - shown} more` : '';
-        return { level: 'warning', message: `${kind}: ${lines.slice(0, shown).join('; ')}${more}` };
-    });
-}
-function reportOddities(forest, rules) {
-    const findings = [];
-    for (const [table, count] of forest.withoutId) {
-        const message = `${table}: ${count} rows whose id is neither text nor a number are left alone`;
-        findings.push({ level: 'warning', message });
-    }
-    const known = new Set([...statusWords, ...rules.statuses]);
-    for (const { table } of forest.mapping) {
-        const words = new Set(forest.rows
-            .filter((row) => row.mapping.table === table && !known.has(row.status))
-            .map((row) => row.status || 'no text'));
-        if (words.size === 0)
-            continue;
-        const list = [...words].slice(0, shown).join(', ');
-        findings.push({
-            level: 'notice',
-            message: `${table}: rows in a status that Celeriac does not know are left alone: ${list}`,
-        });
-    }
-    return findings;
-}
-/** The shortest beginning of an id that is taken for the whole. */
-const prefixLength = 8;
-/** Which rows an id means; none, when it names nothing here. */
-function findNamed(forest, id) {
-    const [table, rest] = splitTable(forest, id);
-    const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
-    const exact = rows.filter((row) => String(row.id) === rest);
-    if (exact.length > 0 || rest.length < prefixLength)
-        return topmost(exact);
-    return topmost(rows.filter((row) => String(row.id).startsWith(rest)));
-}
-function splitTable(forest, id) {
-    const match = /^([^:]+):(.+)$/s.exec(id);
-    const known = forest.mapping.some(({ table }) => table === match?.[1]);
-    return known && match?.[1] && match[2] ? [match[1], match[2]] : [null, id];
-}
-const isOf = (row, table) => row.mapping.table === table;
-/** A job and its batch may share an id: the upper one selects both. */
-function topmost(rows) {
-    return rows.filter((row) => !rows.some((other) => isAbove(other, row)));
-}
-const isAbove = (upper, row) => row.parent !== null && (row.parent === upper || isAbove(upper, row.parent));
-/**
- * The rows that a person named, over all databases; age doesn't matter.
- *
- * @throws ConfigError when an id names nothing, or more than one row
- */
-function selectNamed(forests, ids) {
-    const selected = forests.map(() => []);
-    for (const id of ids) {
-        const matches = forests.map((forest) => findNamed(forest, id));
-        const all = matches.flat();
-        if (all.length === 0)
-            throw unknownId(id, forests);
-        if (all.length > 1)
-            throw ambiguousId(id, all);
-        matches.forEach((rows, index) => {
-            for (const row of rows)
-                selected[index]?.push(nameStuck(row));
-        });
-    }
-    return selected;
-}
-function nameStuck(row) {
-    if (row.blocked !== null) {
-        const problem = `${job_forest_nameRow(row)} can't be changed by its id: ${row.blocked}`;
-        throw new errors_ConfigError('input ids', problem, 'a row with an id of its own');
-    }
-    const { latest } = new LifeSigns().ofUnit(row);
-    return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
-}
-function unknownId(id, forests) {
-    const short = id.length < prefixLength;
-    const open = forests
-        .flatMap((forest) => forest.rows)
-        .filter((row) => row.parent === null && !mapping_isEnded(row.status));
-    const candidates = open.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
-    const hint = candidates.length > 0 ? `; unfinished now: ${candidates.join(', ')}` : '';
-    return new errors_ConfigError('input ids', `no job, and nothing below one, has the id ${staleness_quote(id)}${short ? ` (or it is too short for a beginning)` : ''}`, `a whole id, or its first ${prefixLength} characters or more${hint}`);
-}
-function ambiguousId(id, rows) {
-    const more = rows.length > shown ? ` and ${rows.length - shown} more` : '';
-    const list = rows.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
-    return new errors_ConfigError('input ids', `${staleness_quote(id)} names ${rows.length} rows: ${list.join(', ')}${more}`, 'an id that names one row; table:id tells rows of two tables apart');
-}
-const staleness_quote = (text) => `'${text.slice(0, 80)}'`;
-/** Unfinished: pending, processing, or what the person counts as processing. */
-const staleness_isOpen = (row, statuses) => row.status === 'pending' || row.status === 'processing' || statuses.includes(row.status);
-
-;// CONCATENATED MODULE: ./src/jobs/repair.js
-
-
-
-
-
-
-/**
- * What to do about the rows that were found: these, what hangs on them, and nothing else.
- *
- * `fail` and `reset` also take the unfinished rows below and the row's mirror; `delete` takes all
- * that is below. Each row comes with what was seen of it, so that the host changes it only if it
- * is still so; the whole tree of a job is one group.
- */
-function repair_planRepair(forest, stuck, rules) {
-    const fates = new Map();
-    const wanted = new Map(stuck.map((found) => [found.row, found]));
-    const deciding = { rules, fates, wanted, findings: [], endedOrphans: new Map() };
-    // Upper rows come first: what is below a stuck row shares its fate.
-    for (const found of stuck)
-        decide(found, deciding);
-    if (rules.action === 'fail')
-        endParents(fates, rules);
-    const groups = listGroups(forest, fates, rules);
-    return {
-        changes: groups.flat().map(({ change }) => change),
-        rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
-        findings: [
-            ...deciding.findings,
-            ...reportEndedOrphans(deciding.endedOrphans),
-            ...warnOfReset(fates),
-        ],
-    };
-}
-function decide(found, deciding) {
-    const { row, reason } = found;
-    const { rules, fates, findings } = deciding;
-    if (fates.has(row))
-        return;
-    const blocked = [row, mirrorAbove(row), ...descendantsOf(row)].find((each) => each?.blocked);
-    if (blocked) {
-        const message = `${nameRow(row)} is left alone: ${nameRow(blocked)}: ${blocked.blocked}`;
-        findings.push({ level: 'warning', message });
-        return;
-    }
-    if (reason === 'stuck') {
-        const mirror = endedMirror(row, deciding);
-        if (mirror) {
-            repair_settle(found, mirror, deciding);
-            return;
-        }
-    }
-    if (rules.action === 'delete') {
-        remove(found, deciding);
-        return;
-    }
-    if (reason === 'orphan' && !isOpen(row, rules.statuses)) {
-        const { table } = row.mapping;
-        deciding.endedOrphans.set(table, (deciding.endedOrphans.get(table) ?? 0) + 1);
-        return;
-    }
-    const open = [row, ...descendantsOf(row)].filter((each) => isOpen(each, rules.statuses));
-    if (reason === 'named' && open.length === 0) {
-        findings.push({
-            level: 'warning',
-            message: `${nameRow(row)} is ${row.status || 'in no known status'}, and nothing below it is unfinished: only action delete changes such rows`,
-        });
-        return;
-    }
-    if (rules.action === 'reset' && !isAbandoned(found, deciding))
-        repair_reset(found, deciding);
-    else
-        fail(found, deciding);
-}
-/** Nobody would take the row up again: what it belonged to is gone or has ended. */
-function isAbandoned(found, { wanted }) {
-    const { parent } = found.row;
-    if (found.reason === 'orphan' || isEnded(found.row.status))
-        return true;
-    return parent !== null && isEnded(parent.status) && !wanted.has(parent);
-}
-/** The row that tells the truth, when the work has ended and only this row does not say so. */
-function endedMirror(row, { rules, wanted }) {
-    const mirror = endedBelow(row) ?? endedAbove(row);
-    if (!mirror || wanted.has(mirror))
-        return null;
-    // Completed work is never deleted because a copy of its status lags behind.
-    return rules.action === 'delete' && mirror.status !== 'completed' ? null : mirror;
-}
-/** The last of a job's batches, when all of them have ended alike. */
-function endedBelow(row) {
-    const [first] = row.children;
-    const alike = row.children.every((child) => child.mapping.parent?.foreignKey === false && child.status === first?.status);
-    if (!first || !alike || !isEnded(first.status))
-        return null;
-    return row.children.toSorted((a, b) => (endOf(b) ?? 0) - (endOf(a) ?? 0))[0] ?? null;
-}
-/** A batch's job; it may be completed for the sake of another batch. */
-function endedAbove(row) {
-    const { parent, mapping } = row;
-    if (!parent || mapping.parent?.foreignKey || !isEnded(parent.status))
-        return null;
-    return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
-}
-/** The row says what its mirror says; what is still unfinished below it won't be taken up. */
-function repair_settle(found, mirror, { rules, fates }) {
-    const { row } = found;
-    const becomes = mirror.status;
-    const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
-    fates.set(row, {
-        becomes,
-        why: `${nameRow(mirror)} is ${becomes} already`,
-        message: becomes === 'completed' ? null : message,
-        endedAt: endOf(mirror) ?? rules.now,
-        lastSign: found.lastSign,
-    });
-    const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
-    for (const below of openBelow(row, rules, fates)) {
-        const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
-        fates.set(below, {
-            becomes: rules.action === 'delete' ? 'deleted' : rest,
-            why,
-            message: `${why}; ${signed(`marked ${rest}`, rules)}`,
-            endedAt: rules.now,
-            lastSign: found.lastSign,
-        });
-    }
-}
-function endOf(row) {
-    const { completed } = row.mapping;
-    const reading = readInstant(completed ? (row.values[completed] ?? null) : null);
-    return reading.kind === 'instant' ? reading.at : null;
-}
-function remove(found, { rules, fates, wanted }) {
-    const top = mirrorAbove(found.row) ?? found.row;
-    for (const row of [top, ...descendantsOf(top)]) {
-        if (fates.has(row))
-            continue;
-        const own = wanted.get(row);
-        fates.set(row, {
-            becomes: 'deleted',
-            why: own ? explain(own, rules) : relate(row, found.row),
-            message: null,
-            endedAt: rules.now,
-            lastSign: (own ?? found).lastSign,
-        });
-    }
-}
-function repair_reset(found, { rules, fates, wanted }) {
-    const { row } = found;
-    const mirror = mirrorAbove(row);
-    for (const each of [row, mirror, ...descendantsOf(row)]) {
-        if (!each || fates.has(each) || !isOpen(each, rules.statuses))
-            continue;
-        if (each.status === 'pending')
-            continue;
-        const own = wanted.get(each);
-        fates.set(each, {
-            becomes: 'pending',
-            why: own ? explain(own, rules) : relate(each, row),
-            message: null,
-            endedAt: rules.now,
-            lastSign: (own ?? found).lastSign,
-        });
-    }
-}
-function fail(found, { rules, fates, wanted }) {
-    const { row } = found;
-    const mirror = mirrorAbove(row);
-    const upper = mirror && isOpen(mirror, rules.statuses) ? [mirror] : [];
-    const self = isOpen(row, rules.statuses) ? [row] : [];
-    for (const each of [...upper, ...self, ...openBelow(row, rules, fates)]) {
-        if (fates.has(each))
-            continue;
-        const own = wanted.get(each);
-        const why = own ? explain(own, rules) : relate(each, row);
-        const story = each.status === 'pending' ? `never started: ${why}` : stuckFor(each, own ?? found, rules);
-        fates.set(each, {
-            becomes: 'failed',
-            why,
-            message: `${story}; ${signed('marked failed', rules)}`,
-            endedAt: rules.now,
-            lastSign: (own ?? found).lastSign,
-        });
-    }
-}
-function openBelow(row, rules, fates) {
-    return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
-}
-function stuckFor(row, found, rules) {
-    const age = found.lastSign === null ? '' : ` for ${formatDuration(rules.now - found.lastSign)}`;
-    return `stuck in ${row.status}${age}`;
-}
-const signed = (done, rules) => `${done} by celeriac${rules.runUrl ? `, ${rules.runUrl}` : ''}`;
-function explain(found, rules) {
-    if (found.reason === 'named')
-        return 'named in ids';
-    const column = found.row.mapping.parent?.column;
-    if (found.reason === 'orphan') {
-        const table = found.row.mapping.parent?.table;
-        return `orphan: no row of ${table} is ${showValue(column ? found.row.values[column] : null)}`;
-    }
-    return `no sign of life for ${formatDuration(rules.now - (found.lastSign ?? rules.now))}`;
-}
-function relate(row, stuck) {
-    return row === mirrorAbove(stuck) ? `mirrors ${nameRow(stuck)}` : `below ${nameRow(stuck)}`;
-}
-/**
- * A parent that waits for children of which the last was failed just now would wait for ever: the
- * task that ends it comes only after all of them came back.
- */
-function endParents(fates, rules) {
-    const queue = [...fates.keys()].map((row) => row.parent);
-    for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
-        if (parent === null || fates.has(parent) || parent.blocked !== null)
-            continue;
-        if (!isOpen(parent, rules.statuses) || parent.status === 'pending')
-            continue;
-        const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
-        if (!after.every((status) => isEnded(status)) || expectsMore(parent))
-            continue;
-        const failed = after.filter((status) => status === 'failed').length;
-        const what = parent.children[0]?.mapping.table ?? 'rows';
-        const why = `all its ${what} have ended, ${failed} of ${after.length} failed`;
-        fates.set(parent, {
-            becomes: 'failed',
-            why,
-            message: `${failed} of ${after.length} ${what} failed; ${signed('marked failed', rules)}`,
-            endedAt: rules.now,
-            lastSign: null,
-        });
-        queue.push(parent.parent);
-    }
-}
-/** Its total says that rows are still to be added below it. */
-function expectsMore(row) {
-    return row.mapping.counters.some((counter) => {
-        const total = row.values[counter.column];
-        return (counter.counts === 'total' &&
-            typeof total === 'number' &&
-            total > countedBelow(row, counter).length);
-    });
-}
-const countedBelow = (row, counter) => descendantsOf(row).filter((below) => below.mapping.table === counter.table);
-/** One group a tree, in the order of the rows found; in a group the deepest rows first. */
-function listGroups(forest, fates, rules) {
-    const counters = countAgain(fates);
-    const groups = new Map();
-    const add = (row) => {
-        const root = rootOf(row);
-        const group = groups.get(root) ?? new Set();
-        groups.set(root, group.add(row));
-    };
-    for (const row of fates.keys()) {
-        add(row);
-        // The decision rests on all that is below, too, and on the mirror: they must be as seen.
-        for (const below of descendantsOf(row))
-            if (below.blocked === null)
-                add(below);
-        const mirror = mirrorAbove(row);
-        if (mirror && mirror.blocked === null)
-            add(mirror);
-    }
-    for (const row of counters.keys())
-        add(row);
-    const depth = new Map(forest.mapping.map((table, index) => [table, index]));
-    const depthOf = (row) => depth.get(row.mapping) ?? 0;
-    return [...groups].map(([root, rows]) => [...rows]
-        .toSorted((a, b) => depthOf(b) - depthOf(a))
-        .map((row) => {
-        const fate = fates.get(row);
-        const counted = counters.get(row) ?? {};
-        const change = act(row, fate, counted, forest, rules);
-        return {
-            change: { ...repair_describe(row, root, forest, fate), change },
-            shown: show(row, fate, counted, rules),
-        };
-    }));
-}
-function repair_describe(row, root, forest, fate) {
-    const below = forest.mapping.flatMap((table) => {
-        if (table.parent?.table !== row.mapping.table)
-            return [];
-        const rows = row.children.filter((child) => child.mapping === table).length;
-        return [{ table: table.table, column: table.parent.column, rows }];
-    });
-    return {
-        table: row.mapping.table,
-        id: row.id,
-        group: `${root.mapping.table}:${root.id}`,
-        seen: pickSeen(row, vitalColumns(row.mapping)),
-        ...(fate && below.length > 0 ? { below } : {}),
-    };
-}
-function act(row, fate, counted, forest, rules) {
-    if (fate?.becomes === 'deleted')
-        return { kind: 'delete' };
-    const set = { ...(fate ? setColumns(row, fate, forest, rules) : {}), ...counted };
-    const news = Object.entries(set).filter(([column, value]) => row.values[column] !== value);
-    return news.length > 0 ? { kind: 'update', set: Object.fromEntries(news) } : { kind: 'keep' };
-}
-function setColumns(row, fate, forest, rules) {
-    const { status, started, completed, updated, error, task } = row.mapping;
-    const set = { [status]: fate.becomes };
-    const stamp = (column, at) => {
-        if (column === null)
-            return;
-        const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
-        set[column] = writeInstant(at, form);
-    };
-    stamp(updated, rules.now);
-    if (fate.becomes === 'pending') {
-        for (const column of [started, completed, error, task])
-            if (column)
-                set[column] = null;
-        return set;
-    }
-    stamp(completed, fate.endedAt);
-    if (error && fate.message !== null)
-        set[error] = keepEarlier(fate.message, row.values[error]);
-    return set;
-}
-/** What the app itself said went wrong is worth more than that it was stuck. */
-function keepEarlier(message, before) {
-    return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
-}
-/** The counters of rows above what changes, where they are to say something else now. */
-function countAgain(fates) {
-    const above = new Set();
-    for (const row of fates.keys()) {
-        for (let at = row; at !== null; at = at.parent)
-            above.add(at);
-    }
-    const counted = new Map();
-    for (const row of above) {
-        if (fates.get(row)?.becomes === 'deleted' || row.blocked !== null)
-            continue;
-        const set = {};
-        for (const counter of row.mapping.counters) {
-            const before = countedBelow(row, counter);
-            if (before.length === 0 || !before.some((below) => fates.has(below)))
-                continue;
-            const value = row.values[counter.column] ?? null;
-            const count = before.filter((below) => isCounted(below, counter, fates)).length;
-            // A total is the app's own promise: it is touched only where it counted these very rows.
-            if (counter.counts === 'total' && value !== before.length)
-                continue;
-            if (value !== count)
-                set[counter.column] = count;
-        }
-        if (Object.keys(set).length > 0)
-            counted.set(row, set);
-    }
-    return counted;
-}
-function isCounted(row, counter, fates) {
-    const status = fates.get(row)?.becomes ?? row.status;
-    return counter.counts === 'total' ? status !== 'deleted' : status === counter.counts;
-}
-function show(row, fate, counted, rules) {
-    const news = Object.entries(counted).map(([column, value]) => `${column} ${showValue(row.values[column])} → ${value}`);
-    if (!fate && news.length === 0)
-        return null;
-    const sign = fate?.lastSign ?? null;
-    return {
-        table: row.mapping.table,
-        id: row.id,
-        status: row.status,
-        becomes: fate?.becomes ?? row.status,
-        ageSeconds: sign === null ? null : seconds(rules.now - sign),
-        why: [fate?.why, ...news].filter((text) => text !== undefined).join('; '),
-    };
-}
-function reportEndedOrphans(ended) {
-    return [...ended].map(([table, count]) => ({
-        level: 'notice',
-        message: `${table}: rows that have ended and whose parent is gone: ${count}; action delete removes them`,
-    }));
-}
-function warnOfReset(fates) {
-    const pending = [...fates.values()].filter((fate) => fate.becomes === 'pending').length;
-    if (pending === 0)
-        return [];
-    return [
-        {
-            level: 'warning',
-            message: `pending starts nothing by itself: the rows that are reset (${pending}) wait until the app sends their tasks again`,
-        },
-    ];
-}
-
-;// CONCATENATED MODULE: ./src/jobs/repair-table.js
-
-
-
-const head = (/* unused pure expression or super */ null && (['table', 'id', 'status', 'becomes', 'age', 'why']));
-/** Rows of the longest table; the rest is counted. */
-const repair_table_shown = 200;
-/** The rows of a repair, for a job summary or for a log. */
-function repair_table_renderRepairTable(rows, style) {
-    if (rows.length === 0)
-        return '';
-    const short = countShortIds(rows);
-    const cells = rows.slice(0, repair_table_shown).map((row) => readCells(row, short));
-    const rest = rows.length > repair_table_shown ? `… and ${rows.length - repair_table_shown} rows more` : '';
-    const lines = style === 'markdown' ? markdownLines(cells) : plainLines(cells);
-    return [...lines, ...(rest ? ['', rest] : [])].join('\n');
-}
-const shortKey = (row) => `${row.table} ${shortId(row.id)}`;
-function countShortIds(rows) {
-    const counts = new Map();
-    for (const row of rows)
-        counts.set(shortKey(row), (counts.get(shortKey(row)) ?? 0) + 1);
-    return counts;
-}
-/** An id stands short where that tells its row from the others of its table. */
-function readCells(row, short) {
-    const id = short.get(shortKey(row)) === 1 ? shortId(row.id) : String(row.id);
-    const becomes = row.becomes === row.status ? '(counters)' : row.becomes;
-    const age = row.ageSeconds === null ? '' : formatDuration(row.ageSeconds);
-    return [row.table, id, row.status, becomes, age, row.why].map(toOneLine);
-}
-function markdownLines(cells) {
-    const line = (row) => `| ${row.map(escapeMarkdown).join(' | ')} |`;
-    return [line(head), `|${' --- |'.repeat(head.length)}`, ...cells.map(line)];
-}
-function plainLines(cells) {
-    const all = [[...head], ...cells];
-    const widths = head.map((_, index) => Math.max(...all.map((row) => row[index]?.length ?? 0)));
-    return all.map((row) => row
-        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
-        .join('  ')
-        .trimEnd());
-}
-
-;// CONCATENATED MODULE: ./src/jobs/clean-up.js
-
-
-
-
-
-
-
-
-/**
- * Finds the stuck jobs of the host's databases, decides what becomes of each, and tries it on
- * copies. Nothing is changed on the host: applying `plan.operations` does that.
- *
- * @throws ConfigError when there is no database of jobs, or the ids name nothing
- * @throws HostError when a database can't be read or copied
- */
-async function planCleanUp(tools, desired) {
-    const copies = await copyStores(tools, desired);
-    try {
-        const found = findStuck(copies, desired);
-        const planned = copies.map((copy, index) => repairCopy(copy, found[index] ?? noneStuck, desired));
-        return describeCleanUp(limitChanges(planned), desired);
-    }
-    finally {
-        for (const { store } of copies)
-            store[Symbol.dispose]();
-    }
-}
-/**
- * The rows that a clean-up would find, and no plan.
- *
- * @throws ConfigError when there is no database of jobs
- * @throws HostError when a database can't be read or copied
- */
-async function lookForStuckRows(tools, desired) {
-    const copies = await copyStores(tools, desired);
-    try {
-        const found = findStuck(copies, desired);
-        return copies.map(({ database, takenAt }, index) => ({
-            database,
-            takenAt,
-            ...(found[index] ?? noneStuck),
-        }));
-    }
-    finally {
-        for (const { store } of copies)
-            store[Symbol.dispose]();
-    }
-}
-const noneStuck = { stuck: [], findings: [] };
-/** Named rows and nothing else, or those that show no sign of life. */
-function findStuck(copies, desired) {
-    const { thresholdSeconds, statuses, orphans, ids } = desired;
-    if (ids.length > 0) {
-        const forests = copies.map((copy) => copy.forest);
-        return selectNamed(forests, ids).map((stuck) => ({ stuck, findings: [] }));
-    }
-    return copies.map((copy) => findStuckRows(copy.forest, { now: copy.takenAt, thresholdSeconds, statuses, orphans }));
-}
-async function copyStores(tools, desired) {
-    const { agent, openStore, onProgress = () => { } } = tools;
-    const { stores } = await agent.look({
-        stores: desired.database === null ? { unit: desired.unit } : { paths: [desired.database] },
-    });
-    const copies = [];
-    try {
-        for (const { database, mapping } of chooseStores(stores, desired)) {
-            const { info, content } = await agent.snapshot(database, desired.snapshotLimitBytes, onProgress);
-            const store = openStore(database, content);
-            copies.push(growCopy(database, store, mapping, info.takenAt));
-        }
-        return copies;
-    }
-    catch (error) {
-        for (const { store } of copies)
-            store[Symbol.dispose]();
-        throw error;
-    }
-}
-function growCopy(database, store, mapping, takenAt) {
-    try {
-        refuseDamage(database, store);
-        const forest = growForest(mapping, (table, columns) => store.readRows(table, columns));
-        return { database, store, forest, takenAt };
-    }
-    catch (error) {
-        store[Symbol.dispose]();
-        throw error;
-    }
-}
-function refuseDamage(database, store) {
-    const damage = store.findDamage();
-    if (damage.length === 0)
-        return;
-    throw new errors_ConfigError('input database', `${database} is damaged: ${damage.slice(0, 3).join('; ')}`, 'a SQLite file whose integrity_check says ok; restore it from a backup first');
-}
-function chooseStores(stores, desired) {
-    if (desired.database !== null)
-        return [chooseNamed(stores[0], desired.database)];
-    const chosen = stores.flatMap((fact) => fact.kind === 'sqlite' && fact.tables.some(isJobTable)
-        ? [{ database: fact.path, mapping: proposeMapping(fact.path, fact.tables) }]
-        : []);
-    if (chosen.length > 0)
-        return chosen;
-    const seen = stores.map((fact) => `${fact.path} (${describeFact(fact)})`);
-    throw new errors_ConfigError('input database', seen.length === 0
-        ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
-        : `no database with jobs was found below the WorkingDirectory of ${desired.unit}, only ${seen.join(', ')}`, 'the path of the SQLite file in which the app keeps its jobs; set `database`');
-}
-function chooseNamed(fact, database) {
-    if (fact?.kind === 'sqlite') {
-        return { database: fact.path, mapping: proposeMapping(fact.path, fact.tables) };
-    }
-    const problem = fact ? describeFact(fact) : 'the host says nothing about it';
-    throw new errors_ConfigError('input database', fact?.kind === 'unreadable' ? fact.problem : `${database}: ${problem}`, whatWouldDo(problem));
-}
-function whatWouldDo(problem) {
-    if (problem.startsWith('is damaged'))
-        return 'a database that is whole: restore it from a backup';
-    if (problem.startsWith('is locked'))
-        return 'a database that can be read: try again';
-    return 'the path on the host of the SQLite file in which the app keeps its jobs';
-}
-function describeFact(fact) {
-    if (fact.kind === 'absent')
-        return 'there is no such file';
-    if (fact.kind === 'unreadable')
-        return fact.problem.replace(`${fact.path} `, '');
-    return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
-}
-/** What an applied clean-up left alone because it had changed since the plan was made. */
-function reportSkipped(outcome) {
-    return outcome.steps.flatMap((step) => {
-        const rows = step.op === 'repair-jobs' ? readSkipped(step.result?.skipped) : [];
-        if (rows.length === 0)
-            return [];
-        const list = rows.slice(0, 5).map((row) => `${row.table} ${shortId(row.id)} ${row.why}`);
-        const more = rows.length > 5 ? `; and ${rows.length - 5} more` : '';
-        const message = `${formatCount(rows.length, 'row')} left alone: ${list.join('; ')}${more}`;
-        return [{ level: 'warning', message }];
-    });
-}
-/** Rows that an applied clean-up really changed. */
-function countRepaired(outcome) {
-    if (outcome.result !== 'committed')
-        return 0;
-    const counts = outcome.steps.map((step) => step.result?.changed);
-    return counts.reduce((sum, count) => sum + (typeof count === 'number' ? count : 0), 0);
-}
-const readSkipped = (value) => Array.isArray(value) ? value : [];
-function repairCopy(copy, found, desired) {
-    const { database, store, forest, takenAt } = copy;
-    const { action, statuses, runUrl } = desired;
-    const repair = planRepair(forest, found.stuck, { action, now: takenAt, statuses, runUrl });
-    const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
-    if (rehearsal.problems.length > 0) {
-        throw new ConfigError('input action', `${action} does not go well on a copy of ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`, 'an action that the database allows; nothing was changed on the host');
-    }
-    const findings = [...found.findings, ...repair.findings].map((finding) => ({
-        where: database,
-        ...finding,
-    }));
-    return { database, repair, rehearsal, findings };
-}
-const nothingToTry = { changed: {}, problems: [] };
-/** One message to the host holds at most 1 MiB, and its rows are most of it. */
-const changesLimit = (/* unused pure expression or super */ null && (600 * 1024));
-/** As many whole groups as one message holds; the rest is for the next run, and said. */
-function limitChanges(planned) {
-    let room = changesLimit;
-    return planned.map((one) => {
-        const groups = Map.groupBy(one.repair.changes, (change) => change.group);
-        const taken = [];
-        let left = 0;
-        for (const group of groups.values()) {
-            const size = new TextEncoder().encode(JSON.stringify(group)).length;
-            if (size > room) {
-                left += group.filter((row) => row.change.kind !== 'keep').length;
-                continue;
-            }
-            room -= size;
-            taken.push(...group);
-        }
-        return left === 0 ? one : cutRepair(one, taken, left);
-    });
-}
-function cutRepair(one, changes, left) {
-    const key = (row) => `${row.table}:${row.id}`;
-    const kept = new Set(changes.map(key));
-    const message = `${left} more rows want repair than one run takes: run the clean-up again`;
-    return {
-        ...one,
-        repair: { ...one.repair, changes, rows: one.repair.rows.filter((row) => kept.has(key(row))) },
-        findings: [...one.findings, { level: 'warning', message, where: one.database }],
-    };
-}
-function describeCleanUp(planned, desired) {
-    const changing = planned.filter(({ repair }) => repair.rows.length > 0);
-    const plan = {
-        operations: changing.flatMap((one) => listOperations(one, desired)),
-        satisfied: planned
-            .filter(({ repair }) => repair.rows.length === 0)
-            .map(({ database }) => `jobs: nothing to repair in ${database}`),
-        findings: planned.flatMap(({ findings }) => findings),
-    };
-    return {
-        plan,
-        repairs: changing.map(({ database, repair, rehearsal }) => ({
-            database,
-            rows: repair.rows,
-            rehearsal,
-        })),
-        render: (style) => changing
-            .map(({ database, repair }) => `${database}\n\n${renderRepairTable(repair.rows, style)}\n`)
-            .join('\n'),
-    };
-}
-function listOperations(one, desired) {
-    const { database, repair } = one;
-    const count = formatCount(repair.rows.length, 'row');
-    return [
-        {
-            op: 'backup-database',
-            title: `Back up ${database}`,
-            why: `${count} of it will be changed`,
-            database,
-            keep: desired.keepBackups,
-        },
-        {
-            op: 'repair-jobs',
-            title: `Repair ${count} of ${database}`,
-            why: summarize(one, desired),
-            database,
-            rows: repair.changes,
-            busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
-            diff: renderRepairTable(repair.rows, 'plain'),
-        },
-    ];
-}
-/** `2 jobs failed, 4 batches failed, 12 batch_links failed; no sign of life for 30 min`. */
-function summarize({ repair }, desired) {
-    const counts = new Map();
-    for (const row of repair.rows) {
-        const becomes = row.becomes === row.status ? 'counted again' : row.becomes;
-        const key = `${row.table} ${becomes}`;
-        counts.set(key, (counts.get(key) ?? 0) + 1);
-    }
-    const list = [...counts].map(([key, count]) => `${count} ${key}`).join(', ');
-    const reason = desired.ids.length > 0
-        ? 'named in ids'
-        : `no sign of life for ${formatDuration(desired.thresholdSeconds)}`;
-    return `${list}; ${reason}`;
 }
 
 ;// CONCATENATED MODULE: ./src/systemd/celery-call.js
@@ -82594,6 +81410,2782 @@ function readShort(word) {
             seen.push(flag);
     }
     return { flags: seen, valued: null };
+}
+
+;// CONCATENATED MODULE: ./src/systemd/shell-line.js
+/**
+ * The script of `sh -c '…'` in an Exec line, read as far as it is plain: some commands, the last of
+ * which becomes the worker. Words know where they stand, so that one can be changed.
+ */
+/** @param script unquoted as systemd does it, `%` and `$` still doubled */
+function readShell(script) {
+    const tokens = [];
+    let at = 0;
+    while (at < script.length) {
+        const rest = script.slice(at);
+        const space = /^[ \t]+/.exec(rest);
+        const end = /^(?:&&|;|\n)/.exec(rest);
+        const redirection = /^(?:\d*(?:>>|>\||[<>]&?(?=[^<>]))|&>>?)[ \t]*/.exec(rest);
+        if (space) {
+            at += space[0].length;
+        }
+        else if (end) {
+            tokens.push('end');
+            at += end[0].length;
+        }
+        else if (redirection) {
+            const target = readWord(script, at + redirection[0].length);
+            if (typeof target === 'string')
+                return refuse(target);
+            at = target.end;
+        }
+        else {
+            const problem = unreadable(rest);
+            if (problem !== null)
+                return refuse(problem);
+            const word = readWord(script, at);
+            if (typeof word === 'string')
+                return refuse(word);
+            tokens.push(word);
+            at = word.end;
+        }
+    }
+    return readCommands(tokens);
+}
+const refuse = (problem) => ({ kind: 'refused', problem });
+function unreadable(rest) {
+    if (/^\|\|/.test(rest))
+        return 'goes on with `||` where a command fails';
+    if (/^\|/.test(rest))
+        return 'pipes (`|`) what a command prints into another';
+    if (/^&/.test(rest))
+        return 'sends a command to the background (`&`)';
+    if (/^[()<#]/.test(rest))
+        return `has ${rest[0]} in it`;
+    return null;
+}
+/** The word that begins there, or why it can't be read. */
+function readWord(script, start) {
+    let at = start;
+    let quote = '';
+    let text = '';
+    while (at < script.length) {
+        const char = script[at] ?? '';
+        const next = script[at + 1] ?? '';
+        if (quote !== "'" && (char === '`' || (char === '$' && next === '('))) {
+            return 'runs another command in the place of a word';
+        }
+        if (char === '\\' && quote !== "'") {
+            text += next;
+            at += 2;
+        }
+        else if (quote !== '') {
+            if (char === quote)
+                quote = '';
+            else
+                text += char;
+            at += 1;
+        }
+        else if (char === '"' || char === "'") {
+            quote = char;
+            at += 1;
+        }
+        else if (/[ \t\n;&|<>()]/.test(char)) {
+            break;
+        }
+        else {
+            text += char;
+            at += 1;
+        }
+    }
+    if (quote !== '')
+        return 'has a quote that is never closed';
+    if (at === start)
+        return 'has a redirection without a target';
+    // systemd makes one `$` of two, and then it is the shell's.
+    return { text: text.replaceAll('$$', '$'), start, end: at };
+}
+const isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+function readCommands(tokens) {
+    const commands = [[]];
+    for (const token of tokens) {
+        if (token === 'end')
+            commands.push([]);
+        else
+            commands.at(-1)?.push(token);
+    }
+    const all = commands.filter((command) => command.length > 0);
+    const exported = [];
+    let directory = null;
+    let environment = null;
+    for (const command of all.slice(0, -1)) {
+        const [{ text: name } = { text: '' }, ...words] = command;
+        const [{ text: first } = { text: '' }] = words;
+        if (command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
+            /\bworker\b/.test(join(words))) {
+            return refuse('does something after its worker has ended');
+        }
+        if (name === 'cd') {
+            if (!/^\/[^$%~]*$/.test(first))
+                return refuse(`changes to the directory ${first || '~'}`);
+            directory = first;
+        }
+        else if (name === '.' || name === 'source') {
+            environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;
+        }
+        else if (name === 'export' || command.every(isAssignment)) {
+            exported.push(...command.filter(isAssignment));
+        }
+    }
+    if (environment !== null && !environment.startsWith('/')) {
+        environment = directory === null ? environment : `${directory}/${environment}`;
+    }
+    const last = all.at(-1) ?? [];
+    const own = last.findIndex((word) => !isAssignment(word));
+    const command = own === -1 ? [] : last.slice(own);
+    const becomes = command[0]?.text === 'exec';
+    return {
+        kind: 'read',
+        script: {
+            assignments: [...exported, ...last.slice(0, Math.max(own, 0))],
+            words: becomes ? command.slice(1) : command,
+            becomes,
+            directory,
+            environment,
+        },
+    };
+}
+const join = (words) => words.map(({ text }) => text).join(' ');
+
+;// CONCATENATED MODULE: ./src/systemd/exec-line.js
+
+
+
+/**
+ * The words of a value, unquoted; `null` when its quotes don't balance, which systemd refuses.
+ * Serves every setting whose value is a list of quoted words, e.g. `Environment=`.
+ */
+function splitWords(value) {
+    const words = [];
+    let at = 0;
+    for (;;) {
+        while (isSpace(value[at]))
+            at += 1;
+        if (at >= value.length)
+            return words;
+        const word = exec_line_readWord(value, at);
+        if (word === null)
+            return null;
+        words.push(word);
+        at = word.end;
+    }
+}
+/** The commands of one Exec setting: several when separated by a lone `;`. */
+function parseExecLine(value) {
+    const words = splitWords(value);
+    if (words === null)
+        return null;
+    const commands = [[]];
+    for (const word of words) {
+        const written = value.slice(word.start, word.end);
+        if (written === ';')
+            commands.push([]);
+        else
+            commands.at(-1)?.push(written === '\\;' ? { ...word, text: ';' } : word);
+    }
+    return commands.filter((command) => command.length > 0).map(takePrefixes);
+}
+/** How a word is written so that systemd reads exactly this text, `%` and `$` doubled. */
+function quoteExecWord(text) {
+    return quoteWord(text.replaceAll('%', '%%').replaceAll('$', '$$$$'));
+}
+/** Quotes a word where white space, quotes or backslashes need it; `%` and `$` are left alone. */
+function quoteWord(text) {
+    if (text !== '' && text !== ';' && !/["'\\]/.test(text) && !hasSpaceOrControl(text))
+        return text;
+    const escaped = Array.from(text.replace(/["\\]/g, '\\$&'), (char) => char < ' ' ? `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}` : char);
+    return `"${escaped.join('')}"`;
+}
+const hasSpaceOrControl = (text) => Array.from(text).some((char) => char <= ' ');
+/** True when systemd puts something else in the place of a word, or of a part of it. */
+function isExpanded(text) {
+    return /[%$]/.test(text.replaceAll('%%', '').replaceAll('$$', ''));
+}
+const direct = 'one ExecStart= that runs the worker directly, e.g. ' +
+    '`ExecStart=/usr/bin/celery -A app worker --concurrency=1`';
+/**
+ * Reads the worker's command line from a unit.
+ *
+ * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
+ *   that can be read
+ */
+function readWorkerLine(file, path, whereOf = (entry) => `${path}:${file.lineOf(entry)}`) {
+    const entries = file.effective('Service', 'ExecStart');
+    const [entry] = entries;
+    if (!entry) {
+        throw new errors_ConfigError('input unit', `${path} has no ExecStart=`, direct);
+    }
+    const where = whereOf(entry);
+    if (entries.length > 1) {
+        const places = entries.map(whereOf).join(', ');
+        throw exec_line_unreadable(path, `has several ExecStart= (${places})`, direct);
+    }
+    const commands = parseExecLine(entry.value);
+    if (commands === null) {
+        throw exec_line_unreadable(where, 'ExecStart= has a quote that is never closed', 'balanced quotes');
+    }
+    const [command] = commands;
+    if (!command || commands.length > 1) {
+        throw exec_line_unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
+    }
+    const read = readCommand(command, entry);
+    if (read.kind === 'refused') {
+        throw exec_line_unreadable(where, `ExecStart= ${read.problem}`, read.expected ?? direct);
+    }
+    const type = file.value('Service', 'Type') ?? 'simple';
+    if (type === 'forking' || type === 'oneshot') {
+        throw exec_line_unreadable(path, `is of Type=${type}, but a worker that systemd watches stays in the foreground`, 'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach');
+    }
+    return read.line;
+}
+function readCommand({ prefixes, words }, entry) {
+    const argv = words.map(({ text }) => text);
+    const found = findCeleryCall(argv, { argumentZero: prefixes.includes('@') });
+    if (found.kind === 'found') {
+        const assignments = words
+            .slice(0, found.call.wrapper.length)
+            .filter(({ text }) => found.call.environment.includes(text));
+        const line = { entry, argv, words, assignments, call: found.call, shell: 'none' };
+        return { kind: 'read', line };
+    }
+    return found.shell === undefined ? found : readScript(words, found.shell, entry);
+}
+function readScript(words, shell, entry) {
+    const name = words[shell]?.text ?? 'sh';
+    const refuse = (problem, expected = celery_call_withoutShell) => ({
+        kind: 'refused',
+        problem,
+        expected,
+    });
+    const from = words.findIndex(({ text }, at) => at > shell && !/^[-+]/.test(text));
+    const [word, ...more] = from === -1 ? [] : words.slice(from);
+    const isScript = words.some(({ text }, at) => at > shell && /^-[a-z]*c$/.test(text));
+    if (!word || !isScript || more.length > 0) {
+        return refuse(`starts ${name}, and what that runs can't be told`);
+    }
+    const written = entry.value.slice(word.start, word.end);
+    // Places in the script are places in the line only where nothing is escaped.
+    if (written !== `'${word.text}'` && written !== `"${word.text}"`) {
+        return refuse(`has a script for ${name} that is not one quoted word without escapes`);
+    }
+    const reading = readShell(word.text);
+    if (reading.kind === 'refused') {
+        return refuse(`has a script for ${name} that ${reading.problem}`);
+    }
+    const { script } = reading;
+    const place = ({ text, start, end }) => ({
+        text,
+        start: word.start + 1 + start,
+        end: word.start + 1 + end,
+    });
+    const argv = script.words.map(({ text }) => text);
+    const inner = findCeleryCall(argv);
+    if (inner.kind === 'refused') {
+        return refuse(`has a script for ${name} that ${inner.problem}`, inner.expected);
+    }
+    const { call } = inner;
+    const program = call.wrapper.length;
+    if (/^[~]|[*?[]/.test(argv[program] ?? '')) {
+        return refuse(`has a script for ${name} that runs ${argv[program]}`);
+    }
+    const isBare = !(argv[program] ?? '').includes('/');
+    const known = isBare && script.environment !== null
+        ? argv.with(program, `${script.environment}/bin/${argv[program]}`)
+        : argv;
+    const environment = script.assignments.map(({ text }) => text);
+    return {
+        kind: 'read',
+        line: {
+            entry,
+            argv: known,
+            words: script.words.map(place),
+            assignments: [
+                ...words.slice(0, shell).filter(exec_line_isAssignment),
+                ...script.assignments.map(place),
+            ],
+            call: {
+                ...call,
+                environment: [
+                    ...words
+                        .slice(0, shell)
+                        .filter(exec_line_isAssignment)
+                        .map(({ text }) => text),
+                    ...environment,
+                    ...call.environment,
+                ],
+                workingDirectory: call.workingDirectory ?? script.directory,
+            },
+            shell: script.becomes ? 'becomes' : 'waits',
+        },
+    };
+}
+const exec_line_isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+/** Has the shell become the worker, so that systemd's signals and the worker's news arrive. */
+function becomeWorker(line) {
+    const [first] = line.words;
+    if (line.shell !== 'waits' || !first)
+        return [];
+    const { start, end } = first;
+    return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
+}
+/** The same; `null` for a unit that can't be read. */
+function findWorkerLine(file) {
+    try {
+        return readWorkerLine(file, '', () => '');
+    }
+    catch (error) {
+        if (error instanceof ConfigError)
+            return null;
+        throw error;
+    }
+}
+function exec_line_unreadable(where, problem, expected) {
+    return new errors_ConfigError('input unit', `${where}: ${problem}`, expected);
+}
+/** Pool children set to a number, in the user's own spelling; an `--autoscale` gives way. */
+function setConcurrency(line, children) {
+    const { concurrency, autoscale } = line.call.options;
+    const value = String(children);
+    if (concurrency.length === 0 && autoscale.length > 0) {
+        const [first, ...others] = autoscale;
+        if (first) {
+            return [spliceOption(line, first, `--concurrency=${value}`), ...removeOptions(line, others)];
+        }
+    }
+    return [
+        ...setOption(line, concurrency, '--concurrency', value),
+        ...removeOptions(line, autoscale),
+    ];
+}
+function setQueues(line, queues) {
+    return setOption(line, line.call.options.queues, '-Q', queues.join(','));
+}
+/** Has the worker import one more module; `-I` counts once, so an existing list is extended. */
+function addInclude(line, module) {
+    if (line.call.include.includes(module))
+        return [];
+    const present = line.call.options.include.at(-1);
+    const last = present && line.words[present.last];
+    if (line.shell !== 'none' && present && present.value !== '' && last) {
+        // Two pieces side by side are one word to a shell, whatever quotes the first is in.
+        const others = removeOptions(line, line.call.options.include.slice(0, -1));
+        return [...others, { start: last.end, end: last.end, text: `,${module}` }];
+    }
+    // The value is kept as written: it may hold variables.
+    const value = present && present.value !== '' ? `${present.value},${module}` : module;
+    return setOption(line, line.call.options.include, '-I', value, quoteWord);
+}
+function setOption(line, present, name, value, quote = quoteExecWord) {
+    const last = present.at(-1);
+    const quoted = quote(value);
+    if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
+        throw new ConfigError('input unit', `${value} can't be written into the shell script of ExecStart=`, withoutShell);
+    }
+    if (!last) {
+        return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
+    }
+    const others = removeOptions(line, present.slice(0, -1));
+    if (last.value === value)
+        return others;
+    const [word, text] = last.written === 'separate' ? [last.last, quoted] : [last.first, `${last.prefix}${quoted}`];
+    return [...others, spliceWord(line, word, text)];
+}
+function spliceWord(line, index, text) {
+    const word = line.words[index];
+    if (!word)
+        throw new RangeError('no such word');
+    return { start: word.start, end: word.end, text };
+}
+function spliceOption(line, option, text) {
+    const first = line.words[option.first];
+    const last = line.words[option.last];
+    if (!first || !last)
+        throw new RangeError('no such word');
+    return { start: first.start, end: last.end, text };
+}
+/** Takes options away together with the white space before them; of `-Ec5` stays `-E`. */
+function removeOptions(line, options) {
+    return options.map((option) => {
+        const bundled = /^-[^-].+$/.exec(option.prefix) ? option.prefix.slice(0, -1) : '';
+        const whole = spliceOption(line, option, bundled);
+        if (bundled !== '')
+            return whole;
+        return { ...whole, start: line.words[option.first - 1]?.end ?? whole.start };
+    });
+}
+/** After the worker's last argument, before `--` where there is one. */
+function insertAtEnd(line, text) {
+    const word = line.words[line.call.endOfOptions - 1];
+    if (!word)
+        throw new RangeError('no words');
+    return { start: word.end, end: word.end, text: ` ${text}` };
+}
+const isSpace = (char) => char === ' ' || char === '\t' || char === '\n' || char === '\r';
+function exec_line_readWord(value, start) {
+    let at = start;
+    let quote = '';
+    let text = '';
+    while (at < value.length) {
+        const char = value[at] ?? '';
+        if (char === '\\') {
+            const read = readEscape(value.slice(at + 1));
+            text += read.text;
+            at += 1 + read.length;
+        }
+        else if (quote !== '') {
+            if (char === quote)
+                quote = '';
+            else
+                text += char;
+            at += 1;
+        }
+        else if (char === '"' || char === "'") {
+            quote = char;
+            at += 1;
+        }
+        else if (isSpace(char)) {
+            break;
+        }
+        else {
+            text += char;
+            at += 1;
+        }
+    }
+    return quote === '' ? { text, start, end: at } : null;
+}
+const escapes = {
+    a: '\x07',
+    b: '\b',
+    f: '\f',
+    n: '\n',
+    r: '\r',
+    t: '\t',
+    v: '\v',
+    s: ' ',
+    '\\': '\\',
+    '"': '"',
+    "'": "'",
+};
+/** What follows a backslash (`cunescape_one()`); an unknown escape is kept with its backslash. */
+function readEscape(rest) {
+    const simple = escapes[rest[0] ?? ''];
+    if (simple !== undefined)
+        return { text: simple, length: 1 };
+    const code = /^x([0-9a-fA-F]{2})/.exec(rest) ??
+        /^u([0-9a-fA-F]{4})/.exec(rest) ??
+        /^U([0-9a-fA-F]{8})/.exec(rest);
+    const octal = /^([0-7]{3})/.exec(rest);
+    const point = code ? Number.parseInt(code[1] ?? '', 16) : Number.parseInt(octal?.[1] ?? '', 8);
+    const digits = code ?? octal;
+    // NUL is refused by systemd, and so is what Unicode does not have.
+    if (digits && point > 0 && point <= (octal ? 0xff : 0x10ffff)) {
+        return { text: String.fromCodePoint(point), length: digits[0].length };
+    }
+    return { text: `\\${rest[0] ?? ''}`, length: rest === '' ? 0 : 1 };
+}
+function takePrefixes(words) {
+    const [program, ...rest] = words;
+    if (!program)
+        return { prefixes: '', words };
+    const prefixes = /^[-@:+!|]*/.exec(program.text)?.[0] ?? '';
+    return { prefixes, words: [{ ...program, text: program.text.slice(prefixes.length) }, ...rest] };
+}
+
+;// CONCATENATED MODULE: ./src/systemd/unit-file.js
+/**
+ * Unit files by systemd.syntax(7), kept to the byte: comments, blank lines, order, continuations,
+ * repeated keys and sections, CRLF, a missing last newline. What is not edited prints as it was.
+ * The reading is that of systemd's `config_parse()`.
+ */
+var unit_file_a;
+/** The bytes of this file, as entries. */
+function parseUnitFile(text) {
+    const entries = [];
+    let section = null;
+    for (const raw of splitLogicalLines(text)) {
+        const entry = readEntry(raw, section);
+        if (entry.kind === 'section')
+            section = entry.name;
+        entries.push(entry);
+    }
+    return new UnitFile(entries);
+}
+/** A unit file; immutable: each edit returns another one. */
+class UnitFile {
+    entries;
+    constructor(entries) {
+        this.entries = entries;
+    }
+    /** The text, to the byte: `parseUnitFile(text).print() === text`. */
+    print() {
+        return this.entries.map((entry) => entry.raw).join('');
+    }
+    /** The 1-based line on which an entry begins. */
+    lineOf(entry) {
+        let line = 1;
+        for (const other of this.entries) {
+            if (other === entry)
+                return line;
+            line += splitLines(other.raw).length;
+        }
+        throw new RangeError('the entry is not one of this file');
+    }
+    hasSection(name) {
+        return this.entries.some((entry) => entry.kind === 'section' && entry.name === name);
+    }
+    /** Every assignment of a key, in order, those that were reset and the resets too. */
+    assignments(section, key) {
+        return this.entries.filter((entry) => entry.kind === 'assignment' && entry.section === section && entry.key === key);
+    }
+    /** The assignments that count for a list: those after the last empty one. */
+    effective(section, key) {
+        const all = this.assignments(section, key);
+        return all.slice(all.findLastIndex(({ value }) => value === '') + 1);
+    }
+    /** The values of a list such as `ExecStartPre=` or `Environment=`. */
+    values(section, key) {
+        return this.effective(section, key).map(({ value }) => value);
+    }
+    /** The value of a key that has one, such as `Restart=`: the last. `null`: systemd's default. */
+    value(section, key) {
+        return this.values(section, key).at(-1) ?? null;
+    }
+    /**
+     * Gives a key this value, or these, and touches no other line. Nothing changes when it has them.
+     * They take the place of the last assignment; earlier ones go. A new key is put below `near`, or
+     * else at the end of its section; a missing section is added.
+     *
+     * @throws RangeError for a value that can't stand on one line
+     */
+    set(section, key, value, near = null) {
+        const wanted = typeof value === 'string' ? [value] : value;
+        wanted.forEach(checkValue);
+        const present = this.values(section, key);
+        const same = typeof value === 'string'
+            ? present.at(-1) === value
+            : present.length === wanted.length && present.every((one, at) => one === wanted[at]);
+        if (same)
+            return this;
+        const last = this.assignments(section, key).at(-1);
+        if (!last)
+            return this.add(section, key, wanted, near);
+        const lead = leadOf(last);
+        const entries = this.entries.flatMap((entry) => {
+            if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
+                return [entry];
+            }
+            const kept = innerComments(entry.raw);
+            if (entry !== last)
+                return kept;
+            const ending = lastEnding(entry.raw);
+            return [
+                ...kept,
+                ...wanted.map((one, at) => 
+                // Only the last of them may lack a line ending, as the line it replaces did.
+                unit_file_assign(section, key, one, lead, at === wanted.length - 1 ? ending : ending || this.#eol)),
+            ];
+        });
+        return new unit_file_a(entries);
+    }
+    /** Puts assignments after the last one of this key, or of `near`, or at the section's end. */
+    add(section, key, values, near = null) {
+        values.forEach(checkValue);
+        if (values.length === 0)
+            return this;
+        const { file, at } = this.#placeFor(section, key, near);
+        const added = values.map((one) => unit_file_assign(section, key, one, `${key}=`, file.#eol));
+        return file.#insert(at, added);
+    }
+    /** Takes every assignment of a key away; comments stay. */
+    remove(section, key) {
+        return this.removeEntries(this.assignments(section, key));
+    }
+    /** Takes these lines away; comments inside them stay. */
+    removeEntries(gone) {
+        if (gone.length === 0)
+            return this;
+        return new unit_file_a(this.entries.flatMap((entry) => gone.includes(entry) ? innerComments(entry.raw) : [entry]));
+    }
+    /**
+     * Replaces pieces of one assignment's value where they stand, so that its line breaks, comments
+     * and spacing elsewhere are kept. An empty piece inserts.
+     */
+    splice(target, splices) {
+        if (splices.length === 0)
+            return this;
+        let raw = target.raw;
+        const sources = valueSources(target.raw);
+        const fromTheEnd = [...splices].sort((a, b) => b.start - a.start || b.end - a.end);
+        for (const { start, end, text } of fromTheEnd) {
+            checkOneLine(text);
+            const [from, to] = rawSpan(sources, start, end);
+            raw = raw.slice(0, sparingComments(raw, from, to)) + text + raw.slice(to);
+        }
+        return this.#replace(target, raw);
+    }
+    #replace(target, raw) {
+        if (splitLogicalLines(raw).length !== 1)
+            throw new RangeError('the splice breaks its line');
+        return new unit_file_a(this.entries.map((entry) => (entry === target ? readEntry(raw, target.section) : entry)));
+    }
+    get #eol() {
+        const first = this.entries.find((entry) => lastEnding(entry.raw) !== '');
+        return first && lastEnding(first.raw) === '\r\n' ? '\r\n' : '\n';
+    }
+    #placeFor(section, key, near) {
+        const same = this.assignments(section, key).at(-1) ??
+            (near === null ? undefined : this.assignments(section, near).at(-1));
+        if (same)
+            return { file: this, at: this.entries.indexOf(same) + 1 };
+        const header = this.entries.findLastIndex((entry) => entry.kind === 'section' && entry.name === section);
+        if (header === -1)
+            return this.#withSection(section).#placeFor(section, key, near);
+        const following = this.entries.findIndex((entry, at) => at > header && entry.kind === 'section');
+        const end = following === -1 ? this.entries.length : following;
+        // Comments that trail a section often belong to the next one: new lines go before them.
+        const lastSetting = this.entries
+            .slice(header, end)
+            .findLastIndex((entry) => entry.kind !== 'blank' && entry.kind !== 'comment');
+        return { file: this, at: header + lastSetting + 1 };
+    }
+    #withSection(name) {
+        const eol = this.#eol;
+        const header = { kind: 'section', name, raw: `[${name}]${eol}` };
+        const blank = { kind: 'blank', raw: eol };
+        const first = this.entries.findIndex((entry) => entry.kind === 'section');
+        const install = this.entries.findIndex((entry) => entry.kind === 'section' && entry.name === 'Install');
+        if (name === 'Unit' && first !== -1) {
+            return this.#insert(this.#aboveComments(first), [header, blank]);
+        }
+        if (name === 'Service' && install !== -1) {
+            return this.#insert(this.#aboveComments(install), [header, blank]);
+        }
+        const apart = this.entries.length > 0 && this.entries.at(-1)?.kind !== 'blank';
+        return this.#insert(this.entries.length, apart ? [blank, header] : [header]);
+    }
+    /** Above the comments that stand right on top of a section, unless they head the file. */
+    #aboveComments(section) {
+        let at = section;
+        while (this.entries[at - 1]?.kind === 'comment')
+            at -= 1;
+        return at === 0 ? section : at;
+    }
+    #insert(at, added) {
+        const before = this.entries.slice(0, at);
+        const previous = before.at(-1);
+        const ended = previous ? [...before.slice(0, -1), closeEntry(previous, this.#eol)] : before;
+        return new unit_file_a([...ended, ...added, ...this.entries.slice(at)]);
+    }
+}
+unit_file_a = UnitFile;
+const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+/** `\n`, `\r` and NUL end a line, and so does each combination of them (`read_line()`). */
+const endings = /\n\r?\0?|\r\n?\0?|\0/g;
+function splitLines(text) {
+    const lines = [];
+    let from = 0;
+    for (const match of text.matchAll(endings)) {
+        lines.push({ text: text.slice(from, match.index), ending: match[0] });
+        from = match.index + match[0].length;
+    }
+    if (from < text.length)
+        lines.push({ text: text.slice(from), ending: '' });
+    return lines;
+}
+const isComment = (line) => /^[ \t]*[#;]/.test(line);
+/** A backslash that no other backslash escapes stands at the end. */
+const continues = (line) => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
+function splitLogicalLines(text) {
+    const entries = [];
+    let open = '';
+    for (const { text: line, ending: end } of splitLines(text)) {
+        const whole = line + end;
+        if (open === '') {
+            if (!isComment(line) && continues(line))
+                open = whole;
+            else
+                entries.push(whole);
+        }
+        else {
+            open += whole;
+            if (!isComment(line) && !continues(line)) {
+                entries.push(open);
+                open = '';
+            }
+        }
+    }
+    if (open !== '')
+        entries.push(open);
+    return entries;
+}
+/** The line as systemd puts it together; a byte order mark at its start is skipped. */
+function readLogicalLine(raw) {
+    let text = '';
+    const sources = [];
+    let offset = 0;
+    for (const line of splitLines(raw)) {
+        if (!(isComment(line.text) && offset > 0)) {
+            const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
+            for (let at = offset === 0 && joined.startsWith('\uFEFF') ? 1 : 0; at < joined.length; at++) {
+                text += joined[at];
+                sources.push(offset + at);
+            }
+        }
+        offset += line.text.length + line.ending.length;
+    }
+    return { text, sources };
+}
+function readEntry(raw, section) {
+    const text = readLogicalLine(raw).text.replace(whitespace, '');
+    if (text === '')
+        return { kind: 'blank', raw };
+    if (isComment(text))
+        return { kind: 'comment', raw };
+    if (text.startsWith('[')) {
+        return text.endsWith(']') ? { kind: 'section', raw, name: text.slice(1, -1) } : junk(raw);
+    }
+    const equals = text.indexOf('=');
+    if (equals <= 0)
+        return junk(raw);
+    return {
+        kind: 'assignment',
+        raw,
+        section,
+        key: text.slice(0, equals).replace(whitespace, ''),
+        value: text.slice(equals + 1).replace(whitespace, ''),
+    };
+}
+const junk = (raw) => ({ kind: 'junk', raw });
+/** Where each character of the value stands in the raw bytes, and where the value ends. */
+function valueSources(raw) {
+    const { text, sources } = readLogicalLine(raw);
+    const after = text.indexOf('=') + 1;
+    const value = text.slice(after);
+    const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
+    const length = value.replace(whitespace, '').length;
+    const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
+    return [...sources.slice(from, from + length), end];
+}
+/** What stands before the value: indentation, key, `=` and the spaces around it. */
+function leadOf(entry) {
+    const lead = entry.raw.slice(0, valueSources(entry.raw)[0]);
+    return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
+}
+function rawSpan(sources, start, end) {
+    const from = sources[start];
+    if (from === undefined || end < start || end >= sources.length) {
+        throw new RangeError('the splice is not within the value');
+    }
+    // Insertions stick to the character before them: after a word, not after its line break.
+    if (start === end && start > 0) {
+        const place = (sources[start - 1] ?? 0) + 1;
+        return [place, place];
+    }
+    return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
+}
+/** Where a removal may begin, so that comment lines between the words it takes are not lost. */
+function sparingComments(raw, from, to) {
+    const gone = raw.slice(from, to);
+    if (innerComments(gone).length === 0)
+        return from;
+    const lines = splitLines(gone);
+    const last = lines.at(-1)?.text ?? '';
+    return to - last.trimStart().length;
+}
+/** Comment lines inside a continued line, which outlive it. */
+function innerComments(raw) {
+    return splitLines(raw)
+        .slice(1)
+        .filter((line) => isComment(line.text))
+        .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
+}
+function lastEnding(raw) {
+    return splitLines(raw).at(-1)?.ending ?? '';
+}
+/** Makes sure that what follows an entry begins a line of its own. */
+function closeEntry(entry, eol) {
+    let raw = entry.raw;
+    if (lastEnding(raw) === '')
+        raw += eol;
+    // A backslash on the file's last line would take the next line in: an empty line ends it.
+    if (splitLogicalLines(raw + eol).length === 1)
+        raw += eol;
+    return { ...entry, raw };
+}
+function unit_file_assign(section, key, value, lead, eol) {
+    return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
+}
+function checkOneLine(text) {
+    if (/[\n\r\0]/.test(text))
+        throw new RangeError('a value of a unit file is one line');
+}
+function checkValue(value) {
+    checkOneLine(value);
+    if (value !== value.replace(whitespace, '')) {
+        throw new RangeError('white space around a value is not kept by systemd');
+    }
+    if (continues(value))
+        throw new RangeError('a backslash at the end would take the next line in');
+}
+
+;// CONCATENATED MODULE: ./src/verify/worker-call.js
+
+
+
+
+/**
+ * The worker that a unit runs: by its main process, which knows every variable and drop-in, else
+ * by its files. `null` when neither is a Celery worker that can be read.
+ */
+function worker_call_workerCallOf(unit, cpus) {
+    const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
+    // Where setproctitle is there, Celery writes a title over its arguments; that finds no call.
+    const running = main === undefined ? null : findCeleryCall(main.argv);
+    if (running?.kind === 'found')
+        return describeCall(running.call, unit, cpus, () => false);
+    const written = callInFiles(unit);
+    return written === null ? null : describeCall(written, unit, cpus, isExpanded);
+}
+/** The last file that sets ExecStart: drop-ins beat the unit file. */
+function callInFiles(unit) {
+    const { fragment } = unit;
+    const texts = [
+        ...(fragment.kind === 'file' && fragment.text !== null ? [fragment.text] : []),
+        ...unit.dropIns.map(({ text }) => text),
+    ];
+    const files = texts.map(parseUnitFile);
+    const file = files.findLast((one) => one.effective('Service', 'ExecStart').length > 0);
+    if (file === undefined)
+        return null;
+    try {
+        return readWorkerLine(file, unit.fragmentPath).call;
+    }
+    catch (error) {
+        if (error instanceof errors_ConfigError)
+            return null;
+        throw error;
+    }
+}
+function describeCall(call, unit, cpus, isUnknown) {
+    const forks = ['prefork', 'processes'].includes(call.pool);
+    return {
+        app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
+        queues: describeQueues(call.queues, isUnknown),
+        children: forks ? childrenOf(call, cpus) : { min: 0, max: 0 },
+        forks,
+        beat: call.beat,
+        include: call.include,
+        workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
+        pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
+    };
+}
+function describeQueues(queues, isUnknown) {
+    if (queues === null || queues.length === 0)
+        return 'default';
+    return queues.some(isUnknown) ? 'unknown' : queues;
+}
+function childrenOf(call, cpus) {
+    const scale = /^(\d+)(?:,(\d+))?$/.exec(call.autoscale ?? '');
+    if (call.autoscale !== null) {
+        return scale === null ? null : { min: Number(scale[2] ?? 0), max: Number(scale[1]) };
+    }
+    if (call.concurrency !== null && !/^\d+$/.test(call.concurrency))
+        return null;
+    // Celery takes 0 for "not given", too.
+    const count = Number(call.concurrency ?? 0) || cpus;
+    return { min: count, max: count };
+}
+/** Celery puts its working directory first; `env PYTHONPATH=…` is not in the unit's environment. */
+function pythonPathOf(call, unit) {
+    const directory = call.workingDirectory ?? unit.properties.WorkingDirectory?.replace(/^!/, '');
+    const variable = call.environment.findLast((word) => word.startsWith('PYTHONPATH='));
+    const folders = variable?.slice('PYTHONPATH='.length).split(':') ?? [];
+    return [directory ?? '', ...folders].filter((folder) => folder.startsWith('/'));
+}
+
+;// CONCATENATED MODULE: ./src/jobs/instants.js
+
+/** What Python's `datetime.isoformat()` writes: the form of a column that holds no instant yet. */
+const instants_defaultForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
+const calendar = /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
+/**
+ * Reads a timestamp: calendar text with a space or `T`, with or without a fraction, `Z` or an
+ * offset (without one it is a local time of that zone), or seconds or milliseconds since 1970, as
+ * number or as text.
+ *
+ * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
+ *
+ * @param timeZone IANA name of the zone of times that name none
+ */
+function instants_readInstant(value, timeZone = 'UTC') {
+    if (value === null || (typeof value === 'string' && value.trim() === '')) {
+        return { kind: 'absent' };
+    }
+    if (typeof value === 'number')
+        return readEpoch(value, String(value), false);
+    if (typeof value !== 'string')
+        return { kind: 'unreadable' };
+    const text = value.trim();
+    if (/^\d{10,13}(?:\.\d+)?$/.test(text))
+        return readEpoch(Number(text), text, true);
+    return readCalendar(text, timeZone);
+}
+function readEpoch(value, written, text) {
+    const fraction = written.split('.')[1]?.length ?? 0;
+    const form = (unit) => ({ kind: 'epoch', unit, fraction, text });
+    if (value >= 1e9 && value < 1e10) {
+        return { kind: 'instant', at: units_epochSeconds(value), form: form('s') };
+    }
+    if (value >= 1e12 && value < 1e13) {
+        return { kind: 'instant', at: units_epochSeconds(value / 1000), form: form('ms') };
+    }
+    return { kind: 'unreadable' };
+}
+function readCalendar(text, timeZone) {
+    const match = calendar.exec(text);
+    if (!match)
+        return { kind: 'unreadable' };
+    const part = (index) => Number(match[index] ?? '0');
+    const [year, month, day] = [part(1), part(2), part(3)];
+    const [hour, minute, second] = [part(5), part(6), part(7)];
+    const zone = match[9] ?? '';
+    const offset = readOffset(zone);
+    const date = new Date(Date.UTC(year, month - 1, day));
+    const exists = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && year >= 1970;
+    if (!exists || hour > 23 || minute > 59 || second > 59 || offset === null) {
+        return { kind: 'unreadable' };
+    }
+    const digits = match[8] ?? '';
+    const local = Date.UTC(year, month - 1, day, hour, minute, second) / 1000;
+    const whole = zone === '' ? fromLocal(local, timeZone) : local - offset;
+    return {
+        kind: 'instant',
+        at: units_epochSeconds(whole + Number(`0.${digits || '0'}`)),
+        form: {
+            kind: 'text',
+            separator: match[4] === 'T' ? 'T' : ' ',
+            fraction: digits.length,
+            zone,
+        },
+    };
+}
+/**
+ * The instant of a local time. An hour that comes twice is taken for the later: that makes a row
+ * younger, never older.
+ */
+function fromLocal(local, timeZone) {
+    if (timeZone === 'UTC')
+        return local;
+    const offsets = [local - 86_400, local + 86_400].map((at) => zoneOffset(at, timeZone));
+    const candidates = offsets.map((offset) => local - offset);
+    const fitting = candidates.filter((at) => at + zoneOffset(at, timeZone) === local);
+    return Math.max(...(fitting.length > 0 ? fitting : candidates));
+}
+const zoneFormats = new Map();
+/** Seconds that clocks of a zone are ahead of UTC at an instant. */
+function zoneOffset(at, timeZone) {
+    if (timeZone === 'UTC')
+        return 0;
+    const format = zoneFormats.get(timeZone) ??
+        new Intl.DateTimeFormat('en-US', {
+            timeZone,
+            hourCycle: 'h23',
+            year: 'numeric',
+            month: 'numeric',
+            day: 'numeric',
+            hour: 'numeric',
+            minute: 'numeric',
+            second: 'numeric',
+        });
+    zoneFormats.set(timeZone, format);
+    const whole = Math.floor(at);
+    const parts = new Map(format.formatToParts(whole * 1000).map(({ type, value }) => [type, value]));
+    const part = (name) => Number(parts.get(name));
+    const shown = Date.UTC(part('year'), part('month') - 1, part('day'), part('hour'), part('minute'), part('second'));
+    return shown / 1000 - whole;
+}
+/** Seconds east of UTC; `null` when there is no such offset. */
+function readOffset(zone) {
+    const match = /^([+-])(\d{2}):?(\d{2})?$/.exec(zone);
+    if (!match)
+        return 0;
+    const [hours, minutes] = [Number(match[2]), Number(match[3] ?? '0')];
+    if (hours > 14 || minutes > 59)
+        return null;
+    return (match[1] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+}
+/**
+ * Writes an instant in the given form; the fraction is cut, never rounded up.
+ *
+ * @param timeZone IANA name of the zone of times that name none
+ */
+function instants_writeInstant(at, form, timeZone = 'UTC') {
+    if (form.kind === 'epoch')
+        return writeEpoch(at, form);
+    const offset = form.zone === '' ? zoneOffset(at, timeZone) : (readOffset(form.zone) ?? 0);
+    const shifted = at + offset;
+    const whole = Math.floor(shifted);
+    const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', form.separator);
+    const digits = form.fraction === 0 ? '' : `.${cutFraction(shifted - whole, form.fraction)}`;
+    return `${text}${digits}${form.zone}`;
+}
+function writeEpoch(at, form) {
+    const places = form.unit === 'ms' ? 3 : 6;
+    const digits = Math.min(form.fraction, places);
+    const micros = Math.round(at * 1e6);
+    const value = Math.floor(micros / 10 ** (places - digits)) / 10 ** digits;
+    return form.text ? value.toFixed(digits) : value;
+}
+/** Doubles hold a present-day instant to about a quarter of a microsecond. */
+function cutFraction(fraction, digits) {
+    const micros = Math.min(999_999, Math.round(fraction * 1e6));
+    return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
+}
+/** The form that most values of a column have; `null` when none of them is an instant. */
+function commonForm(values) {
+    const seen = new Map();
+    for (const value of values) {
+        const reading = instants_readInstant(value);
+        if (reading.kind !== 'instant')
+            continue;
+        // isoformat() leaves out a fraction of zero: its length alone makes no other form.
+        const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
+        const entry = seen.get(key) ?? { form: reading.form, count: 0 };
+        const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;
+        seen.set(key, { form: longest, count: entry.count + 1 });
+    }
+    let best = null;
+    for (const entry of seen.values())
+        if (!best || entry.count > best.count)
+            best = entry;
+    return best?.form ?? null;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/mapping.js
+
+const statusWords = [
+    'pending',
+    'processing',
+    'completed',
+    'failed',
+    'cancelled',
+];
+const endedWords = new Set(['completed', 'failed', 'cancelled']);
+/** Nothing more happens to a row in this status. */
+const mapping_isEnded = (status) => endedWords.has(status);
+const columnNames = {
+    created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
+    started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
+    completed: ['completed_at', 'finished_at', 'ended_at', 'date_done', 'end_time', 'done_at'],
+    updated: ['updated_at', 'modified_at', 'heartbeat_at', 'last_heartbeat', 'last_seen_at'],
+    error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
+    task: ['celery_task_id', 'task_id'],
+};
+/** Tables of Celery, Kombu and Django that hold results and messages, not the app's jobs. */
+const foreignTables = /^(?:celery_|kombu_|django_|sqlite_|alembic_)/i;
+/** A table that is called so holds work. */
+const jobName = /(?:^|_)(?:jobs?|tasks?|batch(?:es)?|queues?|works?|work_items?|runs?)(?:_|$)/i;
+/** A time in the future, or of something else than work. */
+const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
+/**
+ * Finds the tables that hold jobs, by the names of their columns: an `id`, a `status`, and what
+ * ties them to each other. What is said of a table counts more than what its schema suggests.
+ *
+ * @param where the place of the specs, for errors
+ * @throws ConfigError when no table has both an id and a status column, when a spec names what is
+ * not there, or when it can't be told which table is the parent
+ */
+function proposeMapping(database, tables, specs = {}, where = 'input stores') {
+    refuseUnknownNames(database, tables, specs, where);
+    const job = findJobTables(tables, specs);
+    if (job.length === 0) {
+        throw noJobTable(database, tables, listDoubtful(tables, specs));
+    }
+    const ties = new Map(job.map((table) => [table.name, findTies(table, job)]));
+    const found = job.map((table) => [table.name, chooseParent(table, ties, specs)]);
+    const parents = breakCycles(database, new Map(found), specs);
+    const mapped = job.map((table) => mapTable(table, parents, job, specs[table.name] ?? {}));
+    return mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents));
+}
+/**
+ * Those with an id and a status that hold Celery's work: by what was said, a column with the id of a
+ * task, their name, or a tie to such a table. An order may be "processing" for days, too.
+ */
+function findJobTables(tables, specs) {
+    const candidates = tables.filter((table) => isJobTable(table, specs[table.name]));
+    const sure = new Set(candidates.filter((table) => specs[table.name] !== undefined ||
+        findColumn(table, columnNames.task) !== null ||
+        jobName.test(table.name)));
+    const ties = candidates.flatMap((table) => findTies(table, candidates).map((tie) => [table, tie.table]));
+    for (let before = -1; before !== sure.size;) {
+        before = sure.size;
+        for (const [table, parent] of ties) {
+            const upper = candidates.find(({ name }) => name === parent);
+            if (upper && (sure.has(table) || sure.has(upper)))
+                sure.add(table).add(upper);
+        }
+    }
+    return candidates.filter((table) => sure.has(table));
+}
+/** Tables with an id and a status of which nothing tells that they hold jobs. */
+function listDoubtful(tables, specs = {}) {
+    const sure = findJobTables(tables, specs);
+    return tables
+        .filter((table) => isJobTable(table, specs[table.name]) && !sure.includes(table))
+        .map((table) => table.name);
+}
+/** Whether there is a table of jobs among them. */
+const holdJobs = (tables) => findJobTables(tables, {}).length > 0;
+/** Whether a table has both an id and a status column, and is the app's own. */
+function isJobTable(table, spec) {
+    if (spec?.ignore === true || (spec === undefined && foreignTables.test(table.name)))
+        return false;
+    return idColumn(table, spec) !== null && statusColumn(table, spec) !== null;
+}
+const idColumn = (table, spec) => spec?.id ?? findColumn(table, ['id', 'uuid', `${singularOf(table.name)}_id`]);
+const statusColumn = (table, spec) => spec?.status ?? findColumn(table, ['status']);
+function noJobTable(database, tables, doubtful) {
+    if (doubtful.length > 0) {
+        return new errors_ConfigError('input stores', `whether ${listNames(doubtful)} of ${database} hold jobs can't be told: they have an id and a status, but no id of a task`, 'the tables of jobs by their names, in `stores`');
+    }
+    const seen = tables.map((table) => table.name);
+    return new errors_ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`, 'the database in which the app keeps its jobs');
+}
+function refuseUnknownNames(database, tables, specs, where) {
+    for (const [name, spec] of Object.entries(specs)) {
+        const table = tables.find((each) => each.name === name);
+        if (table === undefined) {
+            const seen = listNames(tables.map((each) => each.name));
+            throw new errors_ConfigError(where, `${database} has no table \`${name}\``, `one of: ${seen}`);
+        }
+        const { parent, resend, id, status, created, started, completed, updated, error, task } = spec;
+        const named = [id, status, created, started, completed, updated, error, task];
+        const columns = [...named, parent?.column, ...(resend?.args ?? [])];
+        const known = table.columns.map((column) => column.name);
+        const wrong = columns.find((column) => column != null && !known.includes(column));
+        if (wrong != null) {
+            const expected = `one of its columns: ${listNames(known)}`;
+            throw new errors_ConfigError(where, `table \`${name}\` has no column \`${wrong}\``, expected);
+        }
+        if (parent && !tables.some((each) => each.name === parent.table)) {
+            throw new errors_ConfigError(where, `the parent of \`${name}\` is a table that is not there: \`${parent.table}\``, `one of: ${listNames(tables.map((each) => each.name))}`);
+        }
+        if (resend && (task === null || (task ?? findColumn(table, columnNames.task)) === null)) {
+            throw new errors_ConfigError(where, `table \`${name}\` has no column for the id of its task`, '`task`: a task is sent again under an id that its row names');
+        }
+    }
+}
+function mapTable(table, parents, job, spec) {
+    const column = (name) => {
+        const said = spec[name];
+        return said === undefined ? findColumn(table, columnNames[name]) : said;
+    };
+    const columns = {
+        created: column('created'),
+        started: column('started'),
+        completed: column('completed'),
+        updated: column('updated'),
+        error: column('error'),
+        task: column('task'),
+    };
+    const { created, started, completed, updated } = columns;
+    const named = [created, started, completed, updated].filter((name) => name !== null);
+    const others = table.columns
+        .map((column) => column.name)
+        .filter((name) => /_at$/i.test(name) && !noSignOfLife.test(name) && !named.includes(name));
+    return {
+        table: table.name,
+        id: idColumn(table, spec) ?? 'id',
+        status: statusColumn(table, spec) ?? 'status',
+        parent: parents.get(table.name) ?? null,
+        words: spec.words ?? {},
+        resend: spec.resend ?? null,
+        ...columns,
+        times: [...named, ...others],
+        counters: findCounters(table, parents, job),
+    };
+}
+function findColumn(table, names) {
+    for (const name of names) {
+        const column = table.columns.find((candidate) => candidate.name.toLowerCase() === name);
+        if (column)
+            return column.name;
+    }
+    return null;
+}
+/** By foreign keys, else by columns such as `job_id` that name another table of jobs. */
+function findTies(table, job) {
+    const keys = table.foreignKeys.flatMap((key) => {
+        const parent = job.find((other) => other.name.toLowerCase() === key.table.toLowerCase());
+        // The column is left empty when the key means the parent's primary key.
+        const toId = !key.to || ['id', idColumn(parent ?? table)?.toLowerCase()].includes(key.to.toLowerCase());
+        return parent && parent !== table && toId
+            ? [{ table: parent.name, column: key.column, foreignKey: true }]
+            : [];
+    });
+    if (keys.length > 0)
+        return keys;
+    return table.columns.flatMap((column) => {
+        const singular = /^(.+)_id$/i.exec(column.name)?.[1]?.toLowerCase();
+        const parent = job.find((other) => other !== table && singularOf(other.name) === singular);
+        return parent ? [{ table: parent.name, column: column.name, foreignKey: false }] : [];
+    });
+}
+/**
+ * The nearest one: a link that names its batch and its job, too, belongs to the batch.
+ *
+ * @throws ConfigError when there are several and none is below the others
+ */
+function chooseParent(table, ties, specs) {
+    const own = ties.get(table.name) ?? [];
+    const said = specs[table.name]?.parent;
+    if (said === null)
+        return null;
+    if (said !== undefined) {
+        const foreignKey = own.some((tie) => tie.foreignKey && tie.column === said.column);
+        return { ...said, foreignKey };
+    }
+    const nearest = own.filter((tie) => !own.some((other) => other.table !== tie.table && reaches(other.table, tie.table, ties)));
+    const names = new Set(nearest.map((tie) => tie.table));
+    if (names.size > 1) {
+        const list = nearest.map((tie) => `${tie.table} by ${tie.column}`).join(', ');
+        throw new errors_ConfigError('input stores', `which table is above \`${table.name}\` can't be told: ${list}`, `its \`parent\`: { table, column }, or null`);
+    }
+    return nearest[0] ?? null;
+}
+function reaches(from, to, ties, seen = new Set()) {
+    if (seen.has(from))
+        return false;
+    const next = ties.get(from) ?? [];
+    const passed = new Set([...seen, from]);
+    return next.some((tie) => tie.table === to || reaches(tie.table, to, ties, passed));
+}
+/** `batches` → `batch`, `batch_links` → `batch_link`, `queries` → `query`. */
+function singularOf(table) {
+    const name = table.toLowerCase();
+    if (/ies$/.test(name))
+        return name.replace(/ies$/, 'y');
+    if (/(?:ch|sh|s|x|z)es$/.test(name))
+        return name.replace(/es$/, '');
+    return name.replace(/s$/, '');
+}
+/**
+ * A table can't be below itself: the tie known by its name alone gives way.
+ *
+ * @throws ConfigError when each tie of the ring is a foreign key, or was said
+ */
+function breakCycles(database, found, specs) {
+    const parents = new Map(found);
+    for (const table of parents.keys()) {
+        const seen = new Set([table]);
+        for (let at = parents.get(table)?.table; at !== undefined; at = parents.get(at)?.table) {
+            if (seen.has(at)) {
+                const path = [...seen];
+                const ring = path.slice(path.indexOf(at));
+                const weakest = ring.find((name) => parents.get(name)?.foreignKey === false && specs[name]?.parent === undefined);
+                if (weakest === undefined) {
+                    throw new errors_ConfigError('input stores', `the tables of ${database} are above each other in a ring: ${[...ring, at].join(' → ')}`, '`parent: null` for the one that is at the top');
+                }
+                parents.set(weakest, null);
+                break;
+            }
+            seen.add(at);
+        }
+    }
+    return parents;
+}
+/** Our word for what a status column holds; itself, when nothing is said of it. */
+const meaningOf = (mapping, word) => Object.hasOwn(mapping.words, word) ? (mapping.words[word] ?? word) : word;
+/** The app's word for one of ours. */
+const mapping_wordFor = (mapping, status) => Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ?? status;
+/** The mapping, as a person may check it: one line a table. */
+function mapping_describeMapping(mapping) {
+    return mapping.map((table) => {
+        const { parent, task, error, times, resend } = table;
+        const words = Object.entries(table.words).map(([word, meaning]) => `${word} = ${meaning}`);
+        const parts = [
+            `id ${table.id}`,
+            `status ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
+            parent === null
+                ? 'at the top'
+                : `below ${parent.table} by ${parent.column}${parent.foreignKey ? '' : ' (no foreign key)'}`,
+            `times ${times.join(', ') || 'none'}`,
+            `task ${task ?? 'none'}`,
+            `error ${error ?? 'none'}`,
+            ...(resend === null ? [] : [`sent again as ${resend.task}(${resend.args.join(', ')})`]),
+        ];
+        return `${table.table}: ${parts.join('; ')}`;
+    });
+}
+function depthOf(table, parents) {
+    const parent = parents.get(table);
+    return parent ? 1 + depthOf(parent.table, parents) : 0;
+}
+/** `completed_links` counts the completed rows of the nearest table below that ends in `links`. */
+function findCounters(table, parents, job) {
+    const below = job
+        .filter((other) => isBelow(other.name, table.name, parents))
+        .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
+    return table.columns.flatMap((column) => {
+        const match = /^([a-z]+)_(.+)$/.exec(column.name.toLowerCase());
+        const counts = match?.[1] ?? '';
+        const counted = below.find(({ name }) => `_${name.toLowerCase()}`.endsWith(`_${match?.[2]}`));
+        if (!counted || !isCountable(counts))
+            return [];
+        return [{ column: column.name, table: counted.name, counts }];
+    });
+}
+const isCountable = (word) => word === 'total' || statusWords.some((status) => status === word);
+function isBelow(table, above, parents) {
+    const parent = parents.get(table)?.table;
+    return parent !== undefined && (parent === above || isBelow(parent, above, parents));
+}
+function listNames(names) {
+    if (names.length === 0)
+        return 'none at all';
+    const shown = names.slice(0, 20).join(', ');
+    return names.length > 20 ? `${shown} and ${names.length - 20} more` : shown;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/job-forest.js
+
+
+/** The columns of a table that Celeriac reads. */
+function readableColumns(mapping) {
+    const columns = [...job_forest_vitalColumns(mapping), mapping.error, ...(mapping.resend?.args ?? [])];
+    return [...new Set(columns.filter((name) => name !== null))];
+}
+/** The columns whose change means that the row lives: a row is changed only while they stay. */
+function job_forest_vitalColumns(mapping) {
+    const named = [mapping.status, mapping.parent?.column ?? null, mapping.task];
+    const counters = mapping.counters.map((counter) => counter.column);
+    const columns = [...named, ...mapping.times, ...counters].filter((name) => name !== null);
+    return [...new Set(columns)];
+}
+/** Ties the rows of all mapped tables together. */
+function growForest(mapping, readRows, timeZone = 'UTC') {
+    const byTable = new Map();
+    const rows = [];
+    const withoutId = new Map();
+    const forms = new Map();
+    for (const table of mapping) {
+        const columns = new Set([table.id, ...readableColumns(table)]);
+        const read = readRows(table.table, [...columns]);
+        forms.set(table.table, findForms(table, read));
+        const byId = new Map();
+        byTable.set(table.table, byId);
+        for (const values of read) {
+            const id = values[table.id] ?? null;
+            if (typeof id !== 'string' && typeof id !== 'number') {
+                withoutId.set(table.table, (withoutId.get(table.table) ?? 0) + 1);
+                continue;
+            }
+            const row = plant(table, id, values, byTable);
+            rows.push(row);
+            const twin = byId.get(String(id));
+            if (twin) {
+                twin.blocked = row.blocked = 'another row of the table has the same id';
+            }
+            byId.set(String(id), row);
+        }
+    }
+    return { mapping, rows, withoutId, forms, timeZone };
+}
+function plant(mapping, id, values, byTable) {
+    const key = mapping.parent ? (values[mapping.parent.column] ?? null) : null;
+    const named = typeof key === 'string' || typeof key === 'number' ? String(key) : null;
+    const parent = mapping.parent && named !== null ? byTable.get(mapping.parent.table)?.get(named) : undefined;
+    const status = values[mapping.status];
+    const row = {
+        mapping,
+        id,
+        status: readStatus(mapping, status),
+        values,
+        parent: parent ?? null,
+        children: [],
+        orphan: named !== null && parent === undefined,
+        blocked: null,
+    };
+    parent?.children.push(row);
+    return row;
+}
+/** Numbers are statuses where the mapping says what they mean. */
+function readStatus(mapping, value) {
+    if (typeof value === 'string')
+        return meaningOf(mapping, value);
+    const word = typeof value === 'number' ? String(value) : '';
+    return Object.hasOwn(mapping.words, word) ? meaningOf(mapping, word) : '';
+}
+function findForms(table, rows) {
+    const common = new Map(table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]));
+    // A column that was never filled is filled by who fills the others: the app, not SQLite's
+    // CURRENT_TIMESTAMP, which is what `created_at` mostly shows.
+    const neighbours = [table.completed, table.started, table.updated, table.created];
+    const neighbour = neighbours.map((name) => (name ? common.get(name) : null)).find(Boolean);
+    return new Map(table.times.map((column) => [column, common.get(column) ?? neighbour ?? instants_defaultForm]));
+}
+/** All rows below, nearest first. */
+function job_forest_descendantsOf(row) {
+    return row.children.flatMap((child) => [child, ...job_forest_descendantsOf(child)]);
+}
+/** All rows above, nearest first. */
+function job_forest_ancestorsOf(row) {
+    return row.parent === null ? [] : [row.parent, ...job_forest_ancestorsOf(row.parent)];
+}
+/** The topmost row above, or the row itself. */
+function job_forest_rootOf(row) {
+    return row.parent ? job_forest_rootOf(row.parent) : row;
+}
+/**
+ * The row that says the same about the same work: a batch and the job that names it by a column
+ * without a foreign key, when nothing else is below the job. They are repaired together.
+ */
+function job_forest_mirrorAbove(row) {
+    const tie = row.mapping.parent;
+    return tie && !tie.foreignKey && row.parent?.children.length === 1 ? row.parent : null;
+}
+/** The id of the task that is, or was, at work on a row. */
+function job_forest_taskOf(row) {
+    const { task } = row.mapping;
+    const value = task === null ? null : (row.values[task] ?? null);
+    return typeof value === 'string' && value.trim() !== '' ? value : null;
+}
+/** A value as a person may read it. */
+function job_forest_showValue(value) {
+    if (value === null || value === undefined)
+        return 'empty';
+    if (typeof value === 'object')
+        return value.opaque === 'blob' ? 'binary data' : 'a huge number';
+    return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
+}
+/** `batches 12ab34cd`: the first 8 characters are what people quote. */
+const job_forest_nameRow = (row) => `${row.mapping.table} ${job_forest_shortId(row.id)}`;
+const job_forest_shortId = (id) => /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(String(id)) ? String(id).slice(0, 8) : String(id);
+/** The columns that can be compared on the host, with what they hold. */
+function job_forest_pickSeen(row, columns) {
+    const seen = {};
+    for (const column of columns) {
+        const value = row.values[column] ?? null;
+        if (value === null || typeof value !== 'object')
+            seen[column] = value;
+    }
+    return seen;
+}
+
+;// CONCATENATED MODULE: ./src/jobs/liveness.js
+
+
+function liveness_readEvidence(unit, fact) {
+    return { unit, worker: fact.worker, owed: new Set(fact.owed), held: new Set(fact.held) };
+}
+/**
+ * The tasks by which a row lives: its own, and those of its mirror and of what is unfinished below
+ * it. A row that names none lives by that of the nearest row above which does.
+ */
+function liveness_tasksOf(row) {
+    const unit = [mirrorAbove(row), ...descendantsOf(row)].filter((each) => each !== null);
+    const open = [row, ...unit.filter((each) => !isEnded(each.status))];
+    const tasks = open.map((each) => [each, ...ancestorsOf(each)].map(taskOf).find(isNamed));
+    return [...new Set(tasks.filter(isNamed))];
+}
+const isNamed = (task) => typeof task === 'string';
+/** All that has to be asked before anything is said of these rows, or of those above them. */
+function liveness_listTasks(found) {
+    const rows = new Set(found.flatMap(({ row }) => [row, ...ancestorsOf(row)]));
+    return [...new Set([...rows].flatMap(liveness_tasksOf))];
+}
+/** What the evidence says of a row; with none it is as dead as its age. */
+function liveness_judgeRow(row, evidence) {
+    if (evidence === null)
+        return { kind: 'dead', why: null };
+    const tasks = liveness_tasksOf(row);
+    const held = tasks.find((task) => evidence.held.has(task));
+    if (held !== undefined)
+        return { kind: 'held', task: held };
+    const owed = tasks.find((task) => evidence.owed.has(task));
+    if (owed !== undefined)
+        return { kind: 'owed', task: owed };
+    return { kind: 'dead', why: describeDeath(tasks, evidence) };
+}
+function describeDeath(tasks, { worker, unit }) {
+    const stopped = worker === 'stopped' ? `${unit} is stopped` : null;
+    const [first] = tasks;
+    const lost = first === undefined
+        ? 'it has no id of a task to ask for'
+        : tasks.length === 1
+            ? `task ${shortId(first)} is in no worker and no queue`
+            : `its ${tasks.length} tasks are in no worker and no queue`;
+    return [stopped, lost].filter((part) => part !== null).join(', ');
+}
+
+;// CONCATENATED MODULE: ./src/jobs/staleness.js
+
+
+
+
+
+/** A host's clock and an app's may differ a little. */
+const clockTolerance = 300;
+/**
+ * The rows that show no sign of life, neither themselves nor anything below them, since longer
+ * than the threshold. A row whose times can't be read is reported and left alone.
+ */
+function findStuckRows(forest, rules) {
+    const { timeZone } = forest;
+    const life = new LifeSigns(timeZone);
+    const stuck = [];
+    const doubts = new Map();
+    const doubt = (kind, line) => {
+        doubts.set(kind, [...(doubts.get(kind) ?? []), line]);
+    };
+    for (const row of forest.rows) {
+        const reason = suspect(row, rules);
+        if (reason === null)
+            continue;
+        const sign = life.ofUnit(row);
+        if (row.blocked !== null) {
+            doubt('left alone', `${job_forest_nameRow(row)}: ${row.blocked}`);
+        }
+        else if (rules.stopped && reason === 'stuck' && isLeafOfTask(row)) {
+            stuck.push({ row, reason, lastSign: latestOf(sign, rules) });
+        }
+        else if (sign.unreadable !== null) {
+            doubt('left alone, its age is unknown', `${job_forest_nameRow(row)}: ${sign.unreadable}`);
+        }
+        else if (sign.latest === null) {
+            doubt('left alone, its age is unknown', `${job_forest_nameRow(row)} holds no time`);
+        }
+        else if (sign.latest > rules.now + clockTolerance) {
+            doubt('left alone, its last sign of life is in the future', job_forest_nameRow(row));
+        }
+        else if (rules.now - sign.latest > rules.thresholdSeconds) {
+            stuck.push({ row, reason, lastSign: units_epochSeconds(sign.latest) });
+        }
+    }
+    return { stuck, findings: [...reportDoubts(doubts), ...reportOddities(forest, rules)] };
+}
+/** Its task did the work, and nobody else will. */
+const isLeafOfTask = (row) => job_forest_taskOf(row) !== null && row.children.length === 0;
+const latestOf = ({ latest }, { now }) => latest === null || latest > now ? null : units_epochSeconds(latest);
+function suspect(row, rules) {
+    const stuck = rules.statuses.includes(row.status);
+    // Without a foreign key a parent may be gone on purpose: only unfinished work is an orphan then.
+    if (rules.orphans && row.orphan && (stuck || row.mapping.parent?.foreignKey))
+        return 'orphan';
+    return stuck ? 'stuck' : null;
+}
+/** @throws ConfigError when a status is asked for in which nothing can be stuck */
+function refuseEndedStatuses(statuses) {
+    const ended = statuses.find((status) => mapping_isEnded(status));
+    if (ended === undefined)
+        return;
+    throw new errors_ConfigError('input statuses', `a row in status ${ended} has ended and can't be stuck`, 'statuses of unfinished work, such as processing');
+}
+/** Signs of life, each row's looked up once. */
+class LifeSigns {
+    #known = new Map();
+    #timeZone;
+    constructor(timeZone) {
+        this.#timeZone = timeZone;
+    }
+    /** Of the row, all that is below it, and the row it mirrors. */
+    ofUnit(row) {
+        return this.#ofTree(job_forest_mirrorAbove(row) ?? row);
+    }
+    #ofTree(row) {
+        const known = this.#known.get(row);
+        if (known)
+            return known;
+        const sign = [
+            readSign(row, this.#timeZone),
+            ...row.children.map((child) => this.#ofTree(child)),
+        ].reduce(staleness_join);
+        this.#known.set(row, sign);
+        return sign;
+    }
+}
+function staleness_join(one, other) {
+    const times = [one.latest, other.latest].filter((time) => time !== null);
+    return {
+        latest: times.length > 0 ? Math.max(...times) : null,
+        unreadable: one.unreadable ?? other.unreadable,
+    };
+}
+function readSign(row, timeZone) {
+    let sign = { latest: null, unreadable: null };
+    for (const column of row.mapping.times) {
+        const value = row.values[column] ?? null;
+        const reading = instants_readInstant(value, timeZone);
+        if (reading.kind === 'instant')
+            sign = staleness_join(sign, { latest: reading.at, unreadable: null });
+        if (reading.kind === 'unreadable') {
+            const unreadable = `${job_forest_nameRow(row)} has ${column} = ${job_forest_showValue(value)}`;
+            sign = staleness_join(sign, { latest: null, unreadable });
+        }
+    }
+    return sign;
+}
+/** The longest list of rows in one finding. */
+const shown = 10;
+function reportDoubts(doubts) {
+    return [...doubts].map(([kind, lines]) => {
+        const more = lines.length > shown ? `; and ${lines.length - shown} more` : '';
+        return { level: 'warning', message: `${kind}: ${lines.slice(0, shown).join('; ')}${more}` };
+    });
+}
+function reportOddities(forest, rules) {
+    const findings = [];
+    for (const [table, count] of forest.withoutId) {
+        const message = `${table}: ${count} rows whose id is neither text nor a number are left alone`;
+        findings.push({ level: 'warning', message });
+    }
+    const known = new Set([...statusWords, ...rules.statuses]);
+    for (const { table } of forest.mapping) {
+        const words = new Set(forest.rows
+            .filter((row) => row.mapping.table === table && !known.has(row.status))
+            .map((row) => row.status || 'no text'));
+        if (words.size === 0)
+            continue;
+        const list = [...words].slice(0, shown).join(', ');
+        findings.push({
+            level: 'notice',
+            message: `${table}: rows in a status that Celeriac does not know are left alone: ${list}`,
+        });
+    }
+    return findings;
+}
+/** The shortest beginning of an id that is taken for the whole. */
+const prefixLength = 8;
+/** Which rows an id means; none, when it names nothing here. */
+function findNamed(forest, id) {
+    const [table, rest] = splitTable(forest, id);
+    const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
+    const exact = rows.filter((row) => String(row.id) === rest);
+    if (exact.length > 0 || rest.length < prefixLength)
+        return topmost(exact);
+    return topmost(rows.filter((row) => String(row.id).startsWith(rest)));
+}
+function splitTable(forest, id) {
+    const match = /^([^:]+):(.+)$/s.exec(id);
+    const known = forest.mapping.some(({ table }) => table === match?.[1]);
+    return known && match?.[1] && match[2] ? [match[1], match[2]] : [null, id];
+}
+const isOf = (row, table) => row.mapping.table === table;
+/** A job and its batch may share an id: the upper one selects both. */
+function topmost(rows) {
+    return rows.filter((row) => !rows.some((other) => isAbove(other, row)));
+}
+const isAbove = (upper, row) => row.parent !== null && (row.parent === upper || isAbove(upper, row.parent));
+/**
+ * The rows that a person named, over all databases; age doesn't matter.
+ *
+ * @throws ConfigError when an id names nothing, or more than one row
+ */
+function selectNamed(forests, ids) {
+    const selected = forests.map(() => []);
+    for (const id of ids) {
+        const matches = forests.map((forest) => findNamed(forest, id));
+        const all = matches.flat();
+        if (all.length === 0)
+            throw unknownId(id, forests);
+        if (all.length > 1)
+            throw ambiguousId(id, all);
+        matches.forEach((rows, index) => {
+            const timeZone = forests[index]?.timeZone ?? 'UTC';
+            for (const row of rows)
+                selected[index]?.push(nameStuck(row, timeZone));
+        });
+    }
+    return selected;
+}
+function nameStuck(row, timeZone) {
+    if (row.blocked !== null) {
+        const problem = `${job_forest_nameRow(row)} can't be changed by its id: ${row.blocked}`;
+        throw new errors_ConfigError('input ids', problem, 'a row with an id of its own');
+    }
+    const { latest } = new LifeSigns(timeZone).ofUnit(row);
+    return { row, reason: 'named', lastSign: latest === null ? null : units_epochSeconds(latest) };
+}
+function unknownId(id, forests) {
+    const short = id.length < prefixLength;
+    const open = forests
+        .flatMap((forest) => forest.rows)
+        .filter((row) => row.parent === null && !mapping_isEnded(row.status));
+    const candidates = open.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+    const hint = candidates.length > 0 ? `; unfinished now: ${candidates.join(', ')}` : '';
+    return new errors_ConfigError('input ids', `no job, and nothing below one, has the id ${staleness_quote(id)}${short ? ` (or it is too short for a beginning)` : ''}`, `a whole id, or its first ${prefixLength} characters or more${hint}`);
+}
+function ambiguousId(id, rows) {
+    const more = rows.length > shown ? ` and ${rows.length - shown} more` : '';
+    const list = rows.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+    return new errors_ConfigError('input ids', `${staleness_quote(id)} names ${rows.length} rows: ${list.join(', ')}${more}`, 'an id that names one row; table:id tells rows of two tables apart');
+}
+const staleness_quote = (text) => `'${text.slice(0, 80)}'`;
+/** Unfinished: pending, processing, or what the person counts as processing. */
+const staleness_isOpen = (row, statuses) => row.status === 'pending' || row.status === 'processing' || statuses.includes(row.status);
+
+;// CONCATENATED MODULE: ./src/jobs/repair.js
+
+
+
+
+
+
+
+
+/**
+ * What to do about the rows that were found: these, what hangs on them, and nothing else.
+ *
+ * `fail` and `reset` also take the unfinished rows below and the row's mirror; `delete` takes all
+ * that is below. Each row comes with what was seen of it, so that the host changes it only if it
+ * is still so; the whole tree of a job is one group.
+ */
+function repair_planRepair(forest, stuck, rules) {
+    const fates = new Map();
+    const wanted = new Map(stuck.map((found) => [found.row, found]));
+    const deciding = {
+        rules,
+        forest,
+        fates,
+        wanted,
+        findings: [],
+        endedOrphans: new Map(),
+        unfinished: new Map(),
+    };
+    // Upper rows come first: what is below a stuck row shares its fate.
+    for (const found of stuck)
+        decide(found, deciding);
+    if (rules.action === 'fail')
+        endParents(fates, rules);
+    const sent = chooseCalls(fates, rules);
+    const groups = listGroups(forest, fates, sent, rules);
+    return {
+        changes: groups.flat().map(({ change }) => change),
+        rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
+        calls: [...sent].map(([row, call]) => ({ ...call, group: groupOf(row) })),
+        tasks: rules.evidence === null ? [] : listGone(fates),
+        findings: [
+            ...deciding.findings,
+            ...reportEndedOrphans(deciding.endedOrphans),
+            ...reportUnfinished(deciding.unfinished),
+            ...warnOfReset(fates, sent),
+        ],
+    };
+}
+const groupOf = (row) => {
+    const root = rootOf(row);
+    return `${root.mapping.table}:${root.id}`;
+};
+/** The tasks of which a verdict says that they are gone, for a second look. */
+function listGone(fates) {
+    const seen = new Map();
+    for (const [row, fate] of fates) {
+        if (fate.owed)
+            continue;
+        const group = groupOf(row);
+        for (const task of tasksOf(row))
+            seen.set(JSON.stringify([group, task]), { group, task });
+    }
+    return [...seen.values()];
+}
+/**
+ * The calls by which reset rows begin again: of the rows of one tree that are reset, the upper one
+ * starts those below it, so that nothing runs twice.
+ */
+function chooseCalls(fates, { newTaskId }) {
+    const sends = (row) => {
+        const fate = fates.get(row);
+        return fate?.becomes === 'pending' && !fate.owed && row.mapping.resend !== null;
+    };
+    const chosen = [...fates.keys()].filter((row) => sends(row) && !ancestorsOf(row).some((above) => sends(above)));
+    return new Map(chosen.map((row) => [row, callOf(row, newTaskId())]));
+}
+function callOf(row, id) {
+    const { table, id: key, task: column, resend } = row.mapping;
+    if (resend === null || column === null)
+        throw new RangeError(`${table} has no task to send`);
+    const { task, args, queue } = resend;
+    const values = args.map((name) => {
+        const value = name === key ? row.id : (row.values[name] ?? null);
+        if (value === null || typeof value !== 'object')
+            return value;
+        throw new ConfigError('input stores', `${nameRow(row)} holds ${showValue(value)} in \`${name}\`, which can't be an argument of a task`, '`resend` with columns of text or numbers');
+    });
+    return { id, task, args: values, queue, row: { table, key, id: row.id, column } };
+}
+function decide(found, deciding) {
+    const { row, reason } = found;
+    const { rules, fates, findings } = deciding;
+    if (fates.has(row))
+        return;
+    const blocked = [row, mirrorAbove(row), ...descendantsOf(row)].find((each) => each?.blocked);
+    if (blocked) {
+        const message = `${nameRow(row)} is left alone: ${nameRow(blocked)}: ${blocked.blocked}`;
+        findings.push({ level: 'warning', message });
+        return;
+    }
+    if (reason === 'stuck' || rules.action === 'finalise') {
+        const mirror = endedMirror(row, deciding);
+        if (mirror) {
+            repair_settle(found, mirror, deciding);
+            return;
+        }
+        if (isDone(row, deciding)) {
+            finalise(found, deciding);
+            return;
+        }
+    }
+    if (rules.action === 'finalise') {
+        const { table } = row.mapping;
+        deciding.unfinished.set(table, (deciding.unfinished.get(table) ?? 0) + 1);
+        return;
+    }
+    if (rules.action === 'delete') {
+        remove(found, deciding);
+        return;
+    }
+    if (reason === 'orphan' && !isOpen(row, rules.statuses)) {
+        const { table } = row.mapping;
+        deciding.endedOrphans.set(table, (deciding.endedOrphans.get(table) ?? 0) + 1);
+        return;
+    }
+    const open = [row, ...descendantsOf(row)].filter((each) => isOpen(each, rules.statuses));
+    if (reason === 'named' && open.length === 0) {
+        findings.push({
+            level: 'warning',
+            message: `${nameRow(row)} is ${row.status || 'in no known status'}, and nothing below it is unfinished: only action delete changes such rows`,
+        });
+        return;
+    }
+    if (rules.action !== 'reset' || isAbandoned(found, deciding)) {
+        fail(found, deciding);
+        return;
+    }
+    const times = Math.max(...open.map((each) => timesReset(each, rules)));
+    if (times < rules.maxResets)
+        repair_reset(found, deciding);
+    else
+        fail(found, deciding, `reset ${formatCount(times, 'time')} already`);
+}
+const timesReset = (row, { resets }) => resets[`${row.mapping.table}:${row.id}`] ?? 0;
+/** It waits for nothing: all below it has ended, and no more is to come. */
+function isDone(row, { rules, wanted }) {
+    const ended = (child) => isEnded(child.status) ||
+        (wanted.get(child)?.reason === 'stuck' && child.children.length > 0 && done(child));
+    const done = (each) => each.children.length > 0 &&
+        isOpen(each, rules.statuses) &&
+        each.status !== 'pending' &&
+        each.children.every(ended) &&
+        !expectsMore(each);
+    return done(row);
+}
+/** It becomes what became of those below it: completed, when one of them was. */
+function finalise(found, deciding) {
+    const { rules, fates, wanted } = deciding;
+    const { row } = found;
+    const ends = row.children.map((child) => {
+        const own = wanted.get(child);
+        return isEnded(child.status) || own === undefined ? child.status : finalise(own, deciding);
+    });
+    const becomes = ['completed', 'failed', 'cancelled'].find((word) => ends.includes(word)) ?? 'failed';
+    const failed = ends.filter((status) => status === 'failed').length;
+    const what = row.children[0]?.mapping.table ?? 'rows';
+    const story = `${failed} of ${ends.length} ${what} failed`;
+    fates.set(row, {
+        becomes,
+        why: withEvidence(`all its ${what} have ended, ${story}`, found),
+        message: failed === 0 ? null : `${story}; ${signed('finalised', rules)}`,
+        endedAt: latestEnd(row, deciding) ?? rules.now,
+        lastSign: found.lastSign,
+    });
+    return becomes;
+}
+function latestEnd(row, { forest }) {
+    const ends = descendantsOf(row).map((each) => endOf(each, forest));
+    const known = ends.filter((at) => at !== null);
+    return known.length > 0 ? epochSeconds(Math.max(...known)) : null;
+}
+/** Nobody would take the row up again: what it belonged to is gone or has ended. */
+function isAbandoned(found, { wanted }) {
+    const { parent } = found.row;
+    if (found.reason === 'orphan' || isEnded(found.row.status))
+        return true;
+    return parent !== null && isEnded(parent.status) && !wanted.has(parent);
+}
+/** The row that tells the truth, when the work has ended and only this row does not say so. */
+function endedMirror(row, { rules, wanted, forest }) {
+    const mirror = endedBelow(row, forest) ?? endedAbove(row);
+    if (!mirror || wanted.has(mirror))
+        return null;
+    // Completed work is never deleted because a copy of its status lags behind.
+    return rules.action === 'delete' && mirror.status !== 'completed' ? null : mirror;
+}
+/** The last of a job's batches, when all of them have ended alike. */
+function endedBelow(row, forest) {
+    const [first] = row.children;
+    const alike = row.children.every((child) => child.mapping.parent?.foreignKey === false && child.status === first?.status);
+    if (!first || !alike || !isEnded(first.status))
+        return null;
+    const end = (child) => endOf(child, forest) ?? 0;
+    return row.children.toSorted((a, b) => end(b) - end(a))[0] ?? null;
+}
+/** A batch's job; it may be completed for the sake of another batch. */
+function endedAbove(row) {
+    const { parent, mapping } = row;
+    if (!parent || mapping.parent?.foreignKey || !isEnded(parent.status))
+        return null;
+    return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
+}
+/** The row says what its mirror says; what is still unfinished below it won't be taken up. */
+function repair_settle(found, mirror, { rules, fates, forest }) {
+    const { row } = found;
+    const becomes = mirror.status;
+    const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
+    fates.set(row, {
+        becomes,
+        why: withEvidence(`${nameRow(mirror)} is ${becomes} already`, found),
+        message: becomes === 'completed' ? null : message,
+        endedAt: endOf(mirror, forest) ?? rules.now,
+        lastSign: found.lastSign,
+    });
+    const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
+    for (const below of rules.action === 'finalise' ? [] : openBelow(row, rules, fates)) {
+        const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
+        fates.set(below, {
+            becomes: rules.action === 'delete' ? 'deleted' : rest,
+            why,
+            message: `${why}; ${signed(`marked ${rest}`, rules)}`,
+            endedAt: rules.now,
+            lastSign: found.lastSign,
+        });
+    }
+}
+function endOf(row, { timeZone }) {
+    const { completed } = row.mapping;
+    const reading = readInstant(completed ? (row.values[completed] ?? null) : null, timeZone);
+    return reading.kind === 'instant' ? reading.at : null;
+}
+function remove(found, { rules, fates, wanted }) {
+    const top = mirrorAbove(found.row) ?? found.row;
+    for (const row of [top, ...descendantsOf(top)]) {
+        if (fates.has(row))
+            continue;
+        const own = wanted.get(row);
+        fates.set(row, {
+            becomes: 'deleted',
+            why: own ? explain(own, rules) : relate(row, found.row),
+            message: null,
+            endedAt: rules.now,
+            lastSign: (own ?? found).lastSign,
+        });
+    }
+}
+function repair_reset(found, { rules, fates, wanted }) {
+    const { row } = found;
+    const mirror = mirrorAbove(row);
+    for (const each of [row, mirror, ...descendantsOf(row)]) {
+        if (!each || fates.has(each) || !isOpen(each, rules.statuses))
+            continue;
+        if (each.status === 'pending')
+            continue;
+        const own = wanted.get(each);
+        fates.set(each, {
+            becomes: 'pending',
+            why: own ? explain(own, rules) : relate(each, row),
+            message: null,
+            endedAt: rules.now,
+            lastSign: (own ?? found).lastSign,
+            owed: found.owed === true,
+        });
+    }
+}
+function fail(found, { rules, fates, wanted }, because = '') {
+    const { row } = found;
+    const mirror = mirrorAbove(row);
+    const upper = mirror && isOpen(mirror, rules.statuses) ? [mirror] : [];
+    const self = isOpen(row, rules.statuses) ? [row] : [];
+    for (const each of [...upper, ...self, ...openBelow(row, rules, fates)]) {
+        if (fates.has(each))
+            continue;
+        const own = wanted.get(each);
+        const reason = own ? explain(own, rules) : relate(each, row);
+        const why = because === '' ? reason : `${reason}; ${because}`;
+        const told = stuckFor(each, own ?? found, rules);
+        const stuck = because === '' ? told : `${told}; ${because}`;
+        const story = each.status === 'pending' ? `never started: ${why}` : stuck;
+        fates.set(each, {
+            becomes: 'failed',
+            why,
+            message: `${story}; ${signed('marked failed', rules)}`,
+            endedAt: rules.now,
+            lastSign: (own ?? found).lastSign,
+        });
+    }
+}
+function openBelow(row, rules, fates) {
+    return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
+}
+function stuckFor(row, found, rules) {
+    const age = found.lastSign === null ? '' : ` for ${formatDuration(rules.now - found.lastSign)}`;
+    return withEvidence(`stuck in ${row.status}${age}`, found);
+}
+const withEvidence = (text, { evidence }) => evidence === undefined || evidence === null ? text : `${text}; ${evidence}`;
+const signed = (done, rules) => `${done} by celeriac${rules.runUrl ? `, ${rules.runUrl}` : ''}`;
+function explain(found, rules) {
+    if (found.reason === 'named')
+        return withEvidence('named in ids', found);
+    const column = found.row.mapping.parent?.column;
+    if (found.reason === 'orphan') {
+        const table = found.row.mapping.parent?.table;
+        const missing = showValue(column ? found.row.values[column] : null);
+        return withEvidence(`orphan: no row of ${table} is ${missing}`, found);
+    }
+    const age = formatDuration(rules.now - (found.lastSign ?? rules.now));
+    return withEvidence(`no sign of life for ${age}`, found);
+}
+function relate(row, stuck) {
+    return row === mirrorAbove(stuck) ? `mirrors ${nameRow(stuck)}` : `below ${nameRow(stuck)}`;
+}
+/**
+ * A parent that waits for children of which the last was failed just now would wait for ever: the
+ * task that ends it comes only after all of them came back.
+ */
+function endParents(fates, rules) {
+    const queue = [...fates.keys()].map((row) => row.parent);
+    for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
+        if (parent === null || fates.has(parent) || parent.blocked !== null)
+            continue;
+        if (!isOpen(parent, rules.statuses) || parent.status === 'pending')
+            continue;
+        if (judgeRow(parent, rules.evidence).kind !== 'dead')
+            continue;
+        const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
+        if (!after.every((status) => isEnded(status)) || expectsMore(parent))
+            continue;
+        const failed = after.filter((status) => status === 'failed').length;
+        const what = parent.children[0]?.mapping.table ?? 'rows';
+        const why = `all its ${what} have ended, ${failed} of ${after.length} failed`;
+        fates.set(parent, {
+            becomes: 'failed',
+            why,
+            message: `${failed} of ${after.length} ${what} failed; ${signed('marked failed', rules)}`,
+            endedAt: rules.now,
+            lastSign: null,
+        });
+        queue.push(parent.parent);
+    }
+}
+/** Its total says that rows are still to be added below it. */
+function expectsMore(row) {
+    return row.mapping.counters.some((counter) => {
+        const total = row.values[counter.column];
+        return (counter.counts === 'total' &&
+            typeof total === 'number' &&
+            total > countedBelow(row, counter).length);
+    });
+}
+const countedBelow = (row, counter) => descendantsOf(row).filter((below) => below.mapping.table === counter.table);
+/** One group a tree, in the order of the rows found; in a group the deepest rows first. */
+function listGroups(forest, fates, sent, rules) {
+    const counters = countAgain(fates);
+    const groups = new Map();
+    const add = (row) => {
+        const root = rootOf(row);
+        const group = groups.get(root) ?? new Set();
+        groups.set(root, group.add(row));
+    };
+    for (const row of fates.keys()) {
+        add(row);
+        // The decision rests on all that is below, too, and on the mirror: they must be as seen.
+        for (const below of descendantsOf(row))
+            if (below.blocked === null)
+                add(below);
+        const mirror = mirrorAbove(row);
+        if (mirror && mirror.blocked === null)
+            add(mirror);
+    }
+    for (const row of counters.keys())
+        add(row);
+    const depth = new Map(forest.mapping.map((table, index) => [table, index]));
+    const depthOf = (row) => depth.get(row.mapping) ?? 0;
+    return [...groups].map(([root, rows]) => [...rows]
+        .toSorted((a, b) => depthOf(b) - depthOf(a))
+        .map((row) => {
+        const fate = fates.get(row);
+        const counted = counters.get(row) ?? {};
+        const call = sent.get(row);
+        const change = act(row, fate, counted, forest, rules, call);
+        const reset = fate?.becomes === 'pending' && { reset: true };
+        return {
+            change: { ...repair_describe(row, root, forest, fate), change, ...reset },
+            shown: show(row, fate, counted, rules),
+        };
+    }));
+}
+function repair_describe(row, root, forest, fate) {
+    const below = forest.mapping.flatMap((table) => {
+        if (table.parent?.table !== row.mapping.table)
+            return [];
+        const rows = row.children.filter((child) => child.mapping === table).length;
+        return [{ table: table.table, column: table.parent.column, rows }];
+    });
+    return {
+        table: row.mapping.table,
+        key: row.mapping.id,
+        id: row.id,
+        group: `${root.mapping.table}:${root.id}`,
+        seen: pickSeen(row, vitalColumns(row.mapping)),
+        ...(fate && below.length > 0 ? { below } : {}),
+    };
+}
+function act(row, fate, counted, forest, rules, call) {
+    if (fate?.becomes === 'deleted')
+        return { kind: 'delete' };
+    const fated = fate ? setColumns(row, fate, fate.becomes, forest, rules) : {};
+    const sent = call === undefined ? {} : { [call.row.column]: call.id };
+    const set = { ...fated, ...sent, ...counted };
+    const news = Object.entries(set).filter(([column, value]) => row.values[column] !== value);
+    return news.length > 0 ? { kind: 'update', set: Object.fromEntries(news) } : { kind: 'keep' };
+}
+function setColumns(row, fate, becomes, forest, rules) {
+    const { status, started, completed, updated, error, task } = row.mapping;
+    const word = wordFor(row.mapping, becomes);
+    // Words that are numbers in the table stay numbers.
+    const asNumber = typeof row.values[status] === 'number';
+    const set = { [status]: asNumber ? Number(word) : word };
+    const stamp = (column, at) => {
+        if (column === null)
+            return;
+        const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
+        set[column] = writeInstant(at, form, forest.timeZone);
+    };
+    stamp(updated, rules.now);
+    if (becomes === 'pending') {
+        const emptied = [started, completed, error, fate.owed ? null : task];
+        for (const column of emptied)
+            if (column)
+                set[column] = null;
+        return set;
+    }
+    stamp(completed, fate.endedAt);
+    if (error && fate.message !== null)
+        set[error] = keepEarlier(fate.message, row.values[error]);
+    return set;
+}
+/** What the app itself said went wrong is worth more than that it was stuck. */
+function keepEarlier(message, before) {
+    return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
+}
+/** The counters of rows above what changes, where they are to say something else now. */
+function countAgain(fates) {
+    const above = new Set();
+    for (const row of fates.keys()) {
+        for (let at = row; at !== null; at = at.parent)
+            above.add(at);
+    }
+    const counted = new Map();
+    for (const row of above) {
+        if (fates.get(row)?.becomes === 'deleted' || row.blocked !== null)
+            continue;
+        const set = {};
+        for (const counter of row.mapping.counters) {
+            const before = countedBelow(row, counter);
+            if (before.length === 0 || !before.some((below) => fates.has(below)))
+                continue;
+            const value = row.values[counter.column] ?? null;
+            const count = before.filter((below) => isCounted(below, counter, fates)).length;
+            // A total is the app's own promise: it is touched only where it counted these very rows.
+            if (counter.counts === 'total' && value !== before.length)
+                continue;
+            if (value !== count)
+                set[counter.column] = count;
+        }
+        if (Object.keys(set).length > 0)
+            counted.set(row, set);
+    }
+    return counted;
+}
+function isCounted(row, counter, fates) {
+    const status = fates.get(row)?.becomes ?? row.status;
+    return counter.counts === 'total' ? status !== 'deleted' : status === counter.counts;
+}
+function show(row, fate, counted, rules) {
+    const news = Object.entries(counted).map(([column, value]) => `${column} ${showValue(row.values[column])} → ${value}`);
+    if (!fate && news.length === 0)
+        return null;
+    const sign = fate?.lastSign ?? null;
+    return {
+        table: row.mapping.table,
+        id: row.id,
+        status: row.status,
+        becomes: fate?.becomes ?? row.status,
+        ageSeconds: sign === null ? null : seconds(rules.now - sign),
+        why: [fate?.why, ...news].filter((text) => text !== undefined).join('; '),
+    };
+}
+function reportEndedOrphans(ended) {
+    return [...ended].map(([table, count]) => ({
+        level: 'notice',
+        message: `${table}: rows that have ended and whose parent is gone: ${count}; action delete removes them`,
+    }));
+}
+function reportUnfinished(unfinished) {
+    return [...unfinished].map(([table, count]) => ({
+        level: 'notice',
+        message: `${table}: ${formatCount(count, 'stuck row')} left so: action finalise ends only what waits for nothing`,
+    }));
+}
+/** Those that nothing starts: neither a task of their own, nor that of a row above or of a mirror. */
+function warnOfReset(fates, sent) {
+    const started = (row) => [row, ...ancestorsOf(row)].some((each) => sent.has(each)) ||
+        row.children.some((child) => mirrorAbove(child) === row && sent.has(child));
+    const idle = [...fates].filter(([row, fate]) => fate.becomes === 'pending' && !fate.owed && !started(row));
+    if (idle.length === 0)
+        return [];
+    const tables = [...new Set(idle.map(([row]) => row.mapping.table))].join(', ');
+    return [
+        {
+            level: 'warning',
+            message: `pending starts nothing by itself: the rows that are reset (${idle.length}) wait until the app sends their tasks again; \`resend\` in \`stores\` says how Celeriac can (${tables})`,
+        },
+    ];
+}
+
+;// CONCATENATED MODULE: ./src/jobs/repair-table.js
+
+
+
+const head = (/* unused pure expression or super */ null && (['table', 'id', 'status', 'becomes', 'age', 'why']));
+/** Rows of the longest table; the rest is counted. */
+const repair_table_shown = 200;
+/** The rows of a repair, for a job summary or for a log. */
+function repair_table_renderRepairTable(rows, style) {
+    if (rows.length === 0)
+        return '';
+    const short = countShortIds(rows);
+    const cells = rows.slice(0, repair_table_shown).map((row) => readCells(row, short));
+    const rest = rows.length > repair_table_shown ? `… and ${rows.length - repair_table_shown} rows more` : '';
+    const lines = style === 'markdown' ? markdownLines(cells) : plainLines(cells);
+    return [...lines, ...(rest ? ['', rest] : [])].join('\n');
+}
+const shortKey = (row) => `${row.table} ${shortId(row.id)}`;
+function countShortIds(rows) {
+    const counts = new Map();
+    for (const row of rows)
+        counts.set(shortKey(row), (counts.get(shortKey(row)) ?? 0) + 1);
+    return counts;
+}
+/** An id stands short where that tells its row from the others of its table. */
+function readCells(row, short) {
+    const id = short.get(shortKey(row)) === 1 ? shortId(row.id) : String(row.id);
+    const becomes = row.becomes === row.status ? '(counters)' : row.becomes;
+    const age = row.ageSeconds === null ? '' : formatDuration(row.ageSeconds);
+    return [row.table, id, row.status, becomes, age, row.why].map(toOneLine);
+}
+function markdownLines(cells) {
+    const line = (row) => `| ${row.map(escapeMarkdown).join(' | ')} |`;
+    return [line(head), `|${' --- |'.repeat(head.length)}`, ...cells.map(line)];
+}
+function plainLines(cells) {
+    const all = [[...head], ...cells];
+    const widths = head.map((_, index) => Math.max(...all.map((row) => row[index]?.length ?? 0)));
+    return all.map((row) => row
+        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+        .join('  ')
+        .trimEnd());
+}
+
+;// CONCATENATED MODULE: ./src/jobs/store-choice.js
+
+
+/** The databases that have to be looked at; `null`: those that are found. */
+function store_choice_listDatabases(desired) {
+    if (desired.stores.length > 0)
+        return desired.stores.map(({ database }) => database);
+    return desired.database === null ? null : [desired.database];
+}
+/**
+ * Those that were named, else those that hold jobs by their schemas.
+ *
+ * @throws ConfigError when one that was named can't be used, or none was found
+ */
+function chooseStores(facts, desired) {
+    const { stores, database } = desired;
+    if (stores.length > 0) {
+        const chosen = stores.map((spec, index) => requireStore(facts[index], spec));
+        refuseTwins(chosen, stores);
+        return chosen.map((fact, index) => mapStore(fact, stores[index]));
+    }
+    if (database !== null) {
+        return [mapStore(requireStore(facts[0], { database, tables: {}, where: 'input database' }))];
+    }
+    return findStores(facts, desired);
+}
+function findStores(facts, { unit }) {
+    const chosen = facts.filter(isReadable).filter((fact) => holdJobs(fact.tables));
+    if (chosen.length > 0)
+        return chosen.map((fact) => mapStore(fact));
+    const seen = facts.map((fact) => `${fact.path} (${describeFact(fact)})`);
+    throw new errors_ConfigError('input database', seen.length === 0
+        ? `no SQLite file was found below the WorkingDirectory of ${unit}`
+        : `no database with jobs was found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`, 'the path of the SQLite file, or the postgresql:// URL, where the app keeps its jobs; set `database`');
+}
+function mapStore(fact, spec) {
+    const { path, tables } = fact;
+    const mapping = proposeMapping(path, tables, spec?.tables, spec?.where);
+    const doubtful = listDoubtful(tables, spec?.tables);
+    const message = `${doubtful.join(', ')}: left alone, though there is an id and a status: whether these rows are jobs can't be told; \`stores\` can say so`;
+    return {
+        database: path,
+        mapping,
+        findings: doubtful.length > 0 ? [{ level: 'notice', message, where: path }] : [],
+    };
+}
+const isReadable = (fact) => fact.kind === 'sqlite' || fact.kind === 'postgresql';
+function requireStore(fact, spec) {
+    if (fact !== undefined && isReadable(fact))
+        return fact;
+    const problem = fact ? describeFact(fact) : 'the host says nothing about it';
+    throw new errors_ConfigError(spec.where, fact?.kind === 'unreadable' ? fact.problem : `${spec.database}: ${problem}`, whatWouldDo(problem, spec.database));
+}
+function whatWouldDo(problem, database) {
+    if (problem.startsWith('is damaged'))
+        return 'a database that is whole: restore it from a backup';
+    if (problem.startsWith('is locked'))
+        return 'a database that can be read: try again';
+    return database.startsWith('/')
+        ? 'the path on the host of the SQLite file in which the app keeps its jobs'
+        : "a PostgreSQL database that the host's own psql reaches as the unit's user";
+}
+function describeFact(fact) {
+    if (fact.kind === 'absent')
+        return 'there is no such file';
+    if (fact.kind === 'unreadable')
+        return fact.problem.replace(`${fact.path} `, '');
+    return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
+}
+/** One database, repaired twice at once, would be repaired wrongly. */
+function refuseTwins(facts, specs) {
+    const seen = new Map();
+    facts.forEach((fact, index) => {
+        const spec = specs[index];
+        if (spec === undefined)
+            return;
+        const key = fact.kind === 'sqlite' ? fact.file : fact.path;
+        const twin = seen.get(key);
+        if (twin !== undefined) {
+            throw new errors_ConfigError(spec.where, `${spec.database} and ${twin.database} (${twin.where}) are one and the same database`, 'each database once, with all its tables');
+        }
+        seen.set(key, spec);
+    });
+}
+
+;// CONCATENATED MODULE: ./src/jobs/clean-up.js
+
+
+
+
+
+
+
+
+
+
+
+
+/**
+ * Finds the stuck jobs of the host's databases, decides what becomes of each, and tries it on
+ * copies. Nothing is changed on the host: applying `plan.operations` does that.
+ *
+ * @throws ConfigError when there is no database of jobs, the ids name nothing, or the unit does
+ * not tell how its app is asked
+ * @throws HostError when a database can't be read or copied, or it can't be told what the worker
+ * holds
+ */
+async function planCleanUp(tools, desired) {
+    const host = await lookAtHost(tools, desired);
+    const copies = await copyStores(tools, host.stores, desired);
+    try {
+        const app = host.unit === null ? null : appOf(host.unit, host.cpus);
+        const { found, evidence } = await findDead(tools, copies, host.unit, app, desired);
+        const resets = await countResets(tools, copies, desired);
+        const planned = copies.map((copy, index) => {
+            const dead = found[index] ?? noneStuck;
+            return repairCopy(copy, dead, evidence, resets[index] ?? {}, tools, desired);
+        });
+        return describeCleanUp(limitChanges(planned), app, evidence, desired);
+    }
+    finally {
+        for (const { store } of copies)
+            store[Symbol.dispose]();
+    }
+}
+/**
+ * The rows that show no sign of life, and no plan; nobody is asked for their tasks.
+ *
+ * @throws ConfigError when there is no database of jobs
+ * @throws HostError when a database can't be read or copied
+ */
+async function lookForStuckRows(tools, desired) {
+    const { stores } = await tools.agent.look({
+        stores: { unit: desired.unit, databases: store_choice_listDatabases(desired) },
+    });
+    const copies = await copyStores(tools, stores, desired);
+    try {
+        const found = findStuck(copies, false, desired);
+        return copies.map(({ database, takenAt }, index) => ({
+            database,
+            takenAt,
+            ...(found[index] ?? noneStuck),
+        }));
+    }
+    finally {
+        for (const { store } of copies)
+            store[Symbol.dispose]();
+    }
+}
+async function lookAtHost(tools, desired) {
+    const { agent } = tools;
+    const stores = { unit: desired.unit, databases: listDatabases(desired) };
+    if (!needsApp(desired)) {
+        return { ...(await agent.look({ stores })), unit: null, cpus: 0 };
+    }
+    const look = await agent.look({ stores, unit: { name: desired.unit }, host: {} });
+    const host = look.host;
+    return { stores: look.stores, unit: look.unit, cpus: host.cpus };
+}
+/** To ask for tasks, or to send them. */
+function needsApp({ evidence, action, stores }) {
+    const tables = stores.flatMap((store) => Object.values(store.tables));
+    const sends = action === 'reset' && tables.some(({ resend }) => resend !== undefined);
+    return evidence === 'broker' || sends;
+}
+/** @throws ConfigError when the unit does not tell it */
+function appOf(unit, cpus) {
+    const hint = 'the unit of a Celery worker; `evidence: age` goes by the age of jobs alone, without asking the worker';
+    if (unit.loadState !== 'loaded') {
+        const problem = unit.loadState === 'not-found' ? 'there is no such unit' : unit.loadState;
+        throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
+    }
+    const interpreter = interpreterOf(unit);
+    const call = workerCallOf(unit, cpus);
+    if (interpreter === null || call === null || call.app === null) {
+        const problem = `how ${unit.name} starts its Celery app can't be read from its ExecStart`;
+        throw new ConfigError('input unit', problem, hint);
+    }
+    return { unit: unit.name, interpreter, app: call.app, pythonPath: call.pythonPath };
+}
+async function copyStores(tools, stores, desired) {
+    const { agent, openStore, onProgress = () => { } } = tools;
+    refuseEndedStatuses(desired.statuses);
+    const copies = [];
+    try {
+        for (const { database, mapping, findings } of chooseStores(stores, desired)) {
+            const { info, content } = await agent.snapshot(database, desired.snapshotLimitBytes, extractFor(mapping, desired), onProgress);
+            const store = openStore(database, content);
+            const { takenAt, holds } = info;
+            const forest = growCopy(database, store, mapping, desired.timeZone);
+            copies.push({ database, store, forest, holds, takenAt, findings });
+        }
+        return copies;
+    }
+    catch (error) {
+        for (const { store } of copies)
+            store[Symbol.dispose]();
+        throw error;
+    }
+}
+/** What is needed of a database that is too large to be copied whole. */
+function extractFor(mapping, desired) {
+    return {
+        unit: desired.unit,
+        mapping,
+        suspects: Object.fromEntries(mapping.map((table) => {
+            const meant = new Set(desired.statuses.map((word) => meaningOf(table, word)));
+            const own = Object.keys(table.words).filter((word) => meant.has(meaningOf(table, word)));
+            return [table.table, [...new Set([...desired.statuses, ...own])]];
+        })),
+        orphans: desired.orphans,
+        ids: desired.ids,
+    };
+}
+function growCopy(database, store, mapping, timeZone) {
+    try {
+        refuseDamage(database, store);
+        const read = (table, columns) => store.readRows(table, columns);
+        const forest = growForest(mapping, read, timeZone);
+        refuseUnknownWords(database, forest);
+        return forest;
+    }
+    catch (error) {
+        store[Symbol.dispose]();
+        throw error;
+    }
+}
+function refuseDamage(database, store) {
+    const damage = store.findDamage();
+    if (damage.length === 0)
+        return;
+    throw new errors_ConfigError('input database', `${database} is damaged: ${damage.slice(0, 3).join('; ')}`, 'a SQLite file whose integrity_check says ok; restore it from a backup first');
+}
+/** Where the words were given, one that is not among them is more likely forgotten than meant. */
+function refuseUnknownWords(database, forest) {
+    const known = new Set(statusWords);
+    for (const table of forest.mapping) {
+        if (Object.keys(table.words).length === 0)
+            continue;
+        const row = forest.rows.find((each) => each.mapping === table && !known.has(each.status));
+        if (row === undefined)
+            continue;
+        throw new errors_ConfigError('input stores', `${job_forest_nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not name`, `\`words\` with every status of ${table.table}, each as one of ${statusWords.join(', ')}`);
+    }
+}
+const noneStuck = { stuck: [], findings: [] };
+/** Named rows and nothing else, or those that show no sign of life. */
+function findStuck(copies, stopped, desired) {
+    const { thresholdSeconds, orphans, ids } = desired;
+    if (ids.length > 0) {
+        const forests = copies.map((copy) => copy.forest);
+        return selectNamed(forests, ids).map((stuck) => ({ stuck, findings: [] }));
+    }
+    return copies.map(({ forest, takenAt }) => {
+        const statuses = statusesOf(forest, desired);
+        return findStuckRows(forest, { now: takenAt, thresholdSeconds, statuses, orphans, stopped });
+    });
+}
+/** In our words: a person may ask by the app's. */
+function statusesOf(forest, { statuses }) {
+    const meant = forest.mapping.flatMap((table) => statuses.map((word) => meaningOf(table, word)));
+    return [...new Set([...statuses, ...meant])];
+}
+/** The rows that are dead by all that can be known, and what is told of the others. */
+async function findDead(tools, copies, unit, app, desired) {
+    if (desired.evidence === 'age' || unit === null || app === null) {
+        return { found: findStuck(copies, false, desired), evidence: null };
+    }
+    const seemsStopped = ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
+    const suspects = findStuck(copies, seemsStopped, desired);
+    if (suspects.every(({ stuck }) => stuck.length === 0))
+        return { found: suspects, evidence: null };
+    const evidence = await askForTasks(tools, app, listTasks(suspects.flatMap((one) => one.stuck)));
+    // It may have been started meanwhile.
+    const stopped = seemsStopped && evidence.worker === 'stopped';
+    const found = stopped === seemsStopped ? suspects : findStuck(copies, stopped, desired);
+    return { found: found.map((one) => judge(one, evidence, desired)), evidence };
+}
+/** One question holds no more. */
+const tasksAtOnce = 5000;
+async function askForTasks({ agent, onProgress = () => { } }, app, ids) {
+    onProgress({ kind: 'note', message: `asking ${app.unit} and its broker for the tasks of jobs` });
+    const told = [];
+    for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
+        const asked = ids.slice(at, at + tasksAtOnce);
+        const { tasks } = await agent.look({ tasks: { ...app, ids: asked } });
+        if (tasks.kind === 'unknown')
+            throw nothingKnown(tasks.problem, app);
+        told.push(tasks);
+    }
+    return readEvidence(app.unit, {
+        kind: 'told',
+        worker: told.every(({ worker }) => worker === 'stopped') ? 'stopped' : 'answers',
+        owed: told.flatMap(({ owed }) => owed),
+        held: told.flatMap(({ held }) => held),
+    });
+}
+function nothingKnown(problem, { unit }) {
+    return new HostError(`No job is called dead, and nothing was changed: ${problem}.`, {
+        step: 'ask the worker and its broker for the tasks of jobs',
+        next: `See what ${unit} does: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. Where nobody can be asked for good, \`evidence: age\` goes by the age of jobs alone.`,
+    });
+}
+function judge(found, evidence, desired) {
+    const dead = [];
+    const alive = new Map();
+    const leave = (why, one) => {
+        alive.set(why, [...(alive.get(why) ?? []), one]);
+    };
+    for (const one of found.stuck) {
+        const verdict = judgeRow(one.row, evidence);
+        if (verdict.kind === 'dead')
+            dead.push({ ...one, evidence: verdict.why });
+        else if (verdict.kind === 'held')
+            leave(`a worker holds task ${shortId(verdict.task)}`, one);
+        else if (one.reason === 'named' && desired.action === 'reset')
+            dead.push({ ...one, owed: true });
+        else
+            leave(`task ${shortId(verdict.task)} still waits in the broker`, one);
+    }
+    return { stuck: dead, findings: [...found.findings, ...reportAlive(alive)] };
+}
+/** The longest list in one finding. */
+const clean_up_shown = 10;
+function reportAlive(alive) {
+    const lines = [...alive].map(([why, rows]) => {
+        const names = rows.slice(0, clean_up_shown).map(({ row }) => nameRow(row));
+        return `${names.join(', ')}${moreThan(rows)}: ${why}`;
+    });
+    if (lines.length === 0)
+        return [];
+    const named = [...alive.values()].flat().some(({ reason }) => reason === 'named');
+    const message = `left alone, they live: ${lines.slice(0, clean_up_shown).join('; ')}${moreThan(lines)}`;
+    return [{ level: named ? 'warning' : 'notice', message }];
+}
+const moreThan = (list) => list.length > clean_up_shown ? ` and ${list.length - clean_up_shown} more` : '';
+async function countResets({ agent }, copies, { action }) {
+    if (action !== 'reset')
+        return [];
+    const counts = [];
+    for (const { database } of copies) {
+        counts.push((await agent.look({ resets: { database } })).resets);
+    }
+    return counts;
+}
+function repairCopy(copy, found, evidence, resets, { newTaskId }, desired) {
+    const { database, store, forest, takenAt, holds } = copy;
+    const { action, runUrl, maxResets } = desired;
+    const statuses = statusesOf(forest, desired);
+    const rules = { action, now: takenAt, statuses, runUrl, evidence, resets, maxResets, newTaskId };
+    const repair = planRepair(forest, found.stuck, rules);
+    const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
+    if (rehearsal.problems.length > 0) {
+        throw new ConfigError('input action', `${action} does not go well on a copy of ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`, 'an action that the database allows; nothing was changed on the host');
+    }
+    const findings = [...copy.findings, ...found.findings, ...repair.findings].map((finding) => ({
+        where: database,
+        ...finding,
+    }));
+    return { database, mapping: forest.mapping, holds, repair, rehearsal, findings };
+}
+const nothingToTry = { changed: {}, problems: [] };
+/** One message to the host holds at most 1 MiB, and its rows are most of it. */
+const changesLimit = (/* unused pure expression or super */ null && (600 * 1024));
+/** As many whole groups as one message holds; the rest is for the next run, and said. */
+function limitChanges(planned) {
+    let room = changesLimit;
+    return planned.map((one) => {
+        const { changes, tasks, calls } = one.repair;
+        const taken = new Set();
+        let left = 0;
+        const [tasksOf, callsOf] = [tasks, calls].map((list) => Map.groupBy(list, (each) => each.group));
+        for (const [group, rows] of Map.groupBy(changes, (change) => change.group)) {
+            const message = [rows, tasksOf?.get(group) ?? [], callsOf?.get(group) ?? []];
+            const size = new TextEncoder().encode(JSON.stringify(message)).length;
+            if (size > room) {
+                left += rows.filter((row) => row.change.kind !== 'keep').length;
+                continue;
+            }
+            room -= size;
+            taken.add(group);
+        }
+        return left === 0 ? one : cutRepair(one, taken, left);
+    });
+}
+function cutRepair(one, taken, left) {
+    const { repair } = one;
+    const key = (row) => `${row.table}:${row.id}`;
+    const isTaken = (each) => taken.has(each.group);
+    const changes = repair.changes.filter(isTaken);
+    const kept = new Set(changes.map(key));
+    const message = `${left} more rows want repair than one run takes: run the clean-up again`;
+    return {
+        ...one,
+        repair: {
+            ...repair,
+            changes,
+            calls: repair.calls.filter(isTaken),
+            tasks: repair.tasks.filter(isTaken),
+            rows: repair.rows.filter((row) => kept.has(key(row))),
+        },
+        findings: [...one.findings, { level: 'warning', message, where: one.database }],
+    };
+}
+function describeCleanUp(planned, app, evidence, desired) {
+    const changing = planned.filter(({ repair }) => repair.rows.length > 0);
+    const plan = {
+        operations: changing.flatMap((one) => listOperations(one, app, desired)),
+        satisfied: planned
+            .filter(({ repair }) => repair.rows.length === 0)
+            .map(({ database }) => `jobs: nothing to repair in ${database}`),
+        findings: planned.flatMap(({ findings }) => findings),
+    };
+    const waits = changing.length > 0 && evidence?.worker !== 'stopped';
+    return {
+        plan,
+        repairs: changing.map(({ database, repair, rehearsal }) => ({
+            database,
+            rows: repair.rows,
+            rehearsal,
+        })),
+        mappings: planned.map(({ database, mapping }) => ({
+            database,
+            lines: describeMapping(mapping),
+        })),
+        pauseSeconds: waits ? desired.confirmAfterSeconds : seconds(0),
+        render: (style) => changing
+            .map(({ database, repair }) => `${database}\n\n${renderRepairTable(repair.rows, style)}\n`)
+            .join('\n'),
+    };
+}
+function listOperations(one, app, desired) {
+    const { database, repair, holds } = one;
+    const { changes, tasks, calls } = repair;
+    const count = formatCount(repair.rows.length, 'row');
+    const backUp = {
+        op: 'backup-database',
+        title: `Back up ${database}`,
+        why: `${count} of it will be changed`,
+        database,
+        keep: desired.keepBackups,
+    };
+    const repairJobs = {
+        op: 'repair-jobs',
+        title: `Repair ${count} of ${database}`,
+        why: summarize(one, desired),
+        database,
+        unit: desired.unit,
+        rows: changes,
+        lookAgain: app === null || tasks.length === 0 ? null : { ...app, tasks },
+        busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
+        diff: renderRepairTable(repair.rows, 'plain'),
+    };
+    // What is not copied whole has the rows as they were in the transaction's journal.
+    const changed = holds === 'everything' ? [backUp, repairJobs] : [repairJobs];
+    if (app === null || calls.length === 0)
+        return changed;
+    const names = [...new Set(calls.map(({ task }) => task))].join(', ');
+    const send = {
+        op: 'send-tasks',
+        ...app,
+        title: `Send ${formatCount(calls.length, 'task')} again`,
+        why: `${names}: pending starts nothing by itself`,
+        database,
+        calls: calls.map(({ group: _, ...call }) => call),
+    };
+    return [...changed, send];
+}
+/** `2 jobs failed, 4 batches failed, 12 batch_links failed; no sign of life for 30 min`. */
+function summarize({ repair }, desired) {
+    const counts = new Map();
+    for (const row of repair.rows) {
+        const becomes = row.becomes === row.status ? 'counted again' : row.becomes;
+        const key = `${row.table} ${becomes}`;
+        counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    const list = [...counts].map(([key, count]) => `${count} ${key}`).join(', ');
+    const reason = desired.ids.length > 0
+        ? 'named in ids'
+        : `no sign of life for ${formatDuration(desired.thresholdSeconds)}`;
+    return `${list}; ${reason}`;
 }
 
 ;// CONCATENATED MODULE: ./src/plan/strays.js
@@ -83353,7 +84945,7 @@ function checkStuckRows(search, desired) {
  * The verdict over everything that was seen. A warning leaves the host healthy; a check that could
  * not be made is named as such.
  */
-function judge(seen, desired) {
+function checks_judge(seen, desired) {
     // What the jobs left behind counts: a kill or a restart during the gate is a finding.
     const facts = seen.after ?? seen.before;
     const checks = [
@@ -83391,7 +84983,7 @@ function gateError(verdict) {
  * Read from the effective `ExecStart` (`systemctl show`) and the shebang of the program it names;
  * `null` when that is no Python, e.g. a shell wrapper.
  */
-function interpreterOf(unit) {
+function interpreter_interpreterOf(unit) {
     const commands = execCommands(unit.properties.ExecStart ?? '');
     const celery = commands.find((argv) => argv.some((word) => /celery/.test(word)));
     const argv = celery ?? commands[0];
@@ -83500,7 +85092,7 @@ function planGate(gate, source, timeoutSeconds) {
         case 'none':
             return [];
         case 'canary': {
-            const app = appOf(source);
+            const app = gate_appOf(source);
             const [first, batch] = spreadCanaries(queuesOf(source));
             const request = (queues) => ({ kind: 'canary', ...app, queues, timeoutSeconds });
             return [
@@ -83513,7 +85105,7 @@ function planGate(gate, source, timeoutSeconds) {
             ];
         }
         case 'task': {
-            const app = appOf(source);
+            const app = gate_appOf(source);
             const { task, queue, args } = gate;
             const where = queue === null ? '' : ` to ${queue}`;
             const request = (count) => ({
@@ -83570,7 +85162,7 @@ function queuesOf({ unit, call }) {
     }
     return call === null || call.queues === 'default' ? [] : call.queues;
 }
-function appOf({ unit, interpreter, call }) {
+function gate_appOf({ unit, interpreter, call }) {
     if (call === null) {
         throw new errors_ConfigError('input unit', `${unit} does not run a Celery worker that can be read`, 'a unit whose ExecStart is `celery … worker`, or gate `http` or `none`');
     }
@@ -83581,907 +85173,6 @@ function appOf({ unit, interpreter, call }) {
         throw new errors_ConfigError('input unit', `${unit} does not show which Python its Celery runs with`, 'an ExecStart of a Python, or of a program whose shebang names one; or gate `http` or `none`');
     }
     return { unit, interpreter, app: call.app, pythonPath: call.pythonPath };
-}
-
-;// CONCATENATED MODULE: ./src/systemd/shell-line.js
-/**
- * The script of `sh -c '…'` in an Exec line, read as far as it is plain: some commands, the last of
- * which becomes the worker. Words know where they stand, so that one can be changed.
- */
-/** @param script unquoted as systemd does it, `%` and `$` still doubled */
-function readShell(script) {
-    const tokens = [];
-    let at = 0;
-    while (at < script.length) {
-        const rest = script.slice(at);
-        const space = /^[ \t]+/.exec(rest);
-        const end = /^(?:&&|;|\n)/.exec(rest);
-        const redirection = /^(?:\d*(?:>>|>\||[<>]&?(?=[^<>]))|&>>?)[ \t]*/.exec(rest);
-        if (space) {
-            at += space[0].length;
-        }
-        else if (end) {
-            tokens.push('end');
-            at += end[0].length;
-        }
-        else if (redirection) {
-            const target = readWord(script, at + redirection[0].length);
-            if (typeof target === 'string')
-                return refuse(target);
-            at = target.end;
-        }
-        else {
-            const problem = unreadable(rest);
-            if (problem !== null)
-                return refuse(problem);
-            const word = readWord(script, at);
-            if (typeof word === 'string')
-                return refuse(word);
-            tokens.push(word);
-            at = word.end;
-        }
-    }
-    return readCommands(tokens);
-}
-const refuse = (problem) => ({ kind: 'refused', problem });
-function unreadable(rest) {
-    if (/^\|\|/.test(rest))
-        return 'goes on with `||` where a command fails';
-    if (/^\|/.test(rest))
-        return 'pipes (`|`) what a command prints into another';
-    if (/^&/.test(rest))
-        return 'sends a command to the background (`&`)';
-    if (/^[()<#]/.test(rest))
-        return `has ${rest[0]} in it`;
-    return null;
-}
-/** The word that begins there, or why it can't be read. */
-function readWord(script, start) {
-    let at = start;
-    let quote = '';
-    let text = '';
-    while (at < script.length) {
-        const char = script[at] ?? '';
-        const next = script[at + 1] ?? '';
-        if (quote !== "'" && (char === '`' || (char === '$' && next === '('))) {
-            return 'runs another command in the place of a word';
-        }
-        if (char === '\\' && quote !== "'") {
-            text += next;
-            at += 2;
-        }
-        else if (quote !== '') {
-            if (char === quote)
-                quote = '';
-            else
-                text += char;
-            at += 1;
-        }
-        else if (char === '"' || char === "'") {
-            quote = char;
-            at += 1;
-        }
-        else if (/[ \t\n;&|<>()]/.test(char)) {
-            break;
-        }
-        else {
-            text += char;
-            at += 1;
-        }
-    }
-    if (quote !== '')
-        return 'has a quote that is never closed';
-    if (at === start)
-        return 'has a redirection without a target';
-    // systemd makes one `$` of two, and then it is the shell's.
-    return { text: text.replaceAll('$$', '$'), start, end: at };
-}
-const isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
-function readCommands(tokens) {
-    const commands = [[]];
-    for (const token of tokens) {
-        if (token === 'end')
-            commands.push([]);
-        else
-            commands.at(-1)?.push(token);
-    }
-    const all = commands.filter((command) => command.length > 0);
-    const exported = [];
-    let directory = null;
-    let environment = null;
-    for (const command of all.slice(0, -1)) {
-        const [{ text: name } = { text: '' }, ...words] = command;
-        const [{ text: first } = { text: '' }] = words;
-        if (command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
-            /\bworker\b/.test(shell_line_join(words))) {
-            return refuse('does something after its worker has ended');
-        }
-        if (name === 'cd') {
-            if (!/^\/[^$%~]*$/.test(first))
-                return refuse(`changes to the directory ${first || '~'}`);
-            directory = first;
-        }
-        else if (name === '.' || name === 'source') {
-            environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;
-        }
-        else if (name === 'export' || command.every(isAssignment)) {
-            exported.push(...command.filter(isAssignment));
-        }
-    }
-    if (environment !== null && !environment.startsWith('/')) {
-        environment = directory === null ? environment : `${directory}/${environment}`;
-    }
-    const last = all.at(-1) ?? [];
-    const own = last.findIndex((word) => !isAssignment(word));
-    const command = own === -1 ? [] : last.slice(own);
-    const becomes = command[0]?.text === 'exec';
-    return {
-        kind: 'read',
-        script: {
-            assignments: [...exported, ...last.slice(0, Math.max(own, 0))],
-            words: becomes ? command.slice(1) : command,
-            becomes,
-            directory,
-            environment,
-        },
-    };
-}
-const shell_line_join = (words) => words.map(({ text }) => text).join(' ');
-
-;// CONCATENATED MODULE: ./src/systemd/exec-line.js
-
-
-
-/**
- * The words of a value, unquoted; `null` when its quotes don't balance, which systemd refuses.
- * Serves every setting whose value is a list of quoted words, e.g. `Environment=`.
- */
-function splitWords(value) {
-    const words = [];
-    let at = 0;
-    for (;;) {
-        while (isSpace(value[at]))
-            at += 1;
-        if (at >= value.length)
-            return words;
-        const word = exec_line_readWord(value, at);
-        if (word === null)
-            return null;
-        words.push(word);
-        at = word.end;
-    }
-}
-/** The commands of one Exec setting: several when separated by a lone `;`. */
-function parseExecLine(value) {
-    const words = splitWords(value);
-    if (words === null)
-        return null;
-    const commands = [[]];
-    for (const word of words) {
-        const written = value.slice(word.start, word.end);
-        if (written === ';')
-            commands.push([]);
-        else
-            commands.at(-1)?.push(written === '\\;' ? { ...word, text: ';' } : word);
-    }
-    return commands.filter((command) => command.length > 0).map(takePrefixes);
-}
-/** How a word is written so that systemd reads exactly this text, `%` and `$` doubled. */
-function quoteExecWord(text) {
-    return quoteWord(text.replaceAll('%', '%%').replaceAll('$', '$$$$'));
-}
-/** Quotes a word where white space, quotes or backslashes need it; `%` and `$` are left alone. */
-function quoteWord(text) {
-    if (text !== '' && text !== ';' && !/["'\\]/.test(text) && !hasSpaceOrControl(text))
-        return text;
-    const escaped = Array.from(text.replace(/["\\]/g, '\\$&'), (char) => char < ' ' ? `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}` : char);
-    return `"${escaped.join('')}"`;
-}
-const hasSpaceOrControl = (text) => Array.from(text).some((char) => char <= ' ');
-/** True when systemd puts something else in the place of a word, or of a part of it. */
-function isExpanded(text) {
-    return /[%$]/.test(text.replaceAll('%%', '').replaceAll('$$', ''));
-}
-const direct = 'one ExecStart= that runs the worker directly, e.g. ' +
-    '`ExecStart=/usr/bin/celery -A app worker --concurrency=1`';
-/**
- * Reads the worker's command line from a unit.
- *
- * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
- *   that can be read
- */
-function readWorkerLine(file, path, whereOf = (entry) => `${path}:${file.lineOf(entry)}`) {
-    const entries = file.effective('Service', 'ExecStart');
-    const [entry] = entries;
-    if (!entry) {
-        throw new errors_ConfigError('input unit', `${path} has no ExecStart=`, direct);
-    }
-    const where = whereOf(entry);
-    if (entries.length > 1) {
-        const places = entries.map(whereOf).join(', ');
-        throw exec_line_unreadable(path, `has several ExecStart= (${places})`, direct);
-    }
-    const commands = parseExecLine(entry.value);
-    if (commands === null) {
-        throw exec_line_unreadable(where, 'ExecStart= has a quote that is never closed', 'balanced quotes');
-    }
-    const [command] = commands;
-    if (!command || commands.length > 1) {
-        throw exec_line_unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
-    }
-    const read = readCommand(command, entry);
-    if (read.kind === 'refused') {
-        throw exec_line_unreadable(where, `ExecStart= ${read.problem}`, read.expected ?? direct);
-    }
-    const type = file.value('Service', 'Type') ?? 'simple';
-    if (type === 'forking' || type === 'oneshot') {
-        throw exec_line_unreadable(path, `is of Type=${type}, but a worker that systemd watches stays in the foreground`, 'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach');
-    }
-    return read.line;
-}
-function readCommand({ prefixes, words }, entry) {
-    const argv = words.map(({ text }) => text);
-    const found = findCeleryCall(argv, { argumentZero: prefixes.includes('@') });
-    if (found.kind === 'found') {
-        const assignments = words
-            .slice(0, found.call.wrapper.length)
-            .filter(({ text }) => found.call.environment.includes(text));
-        const line = { entry, argv, words, assignments, call: found.call, shell: 'none' };
-        return { kind: 'read', line };
-    }
-    return found.shell === undefined ? found : readScript(words, found.shell, entry);
-}
-function readScript(words, shell, entry) {
-    const name = words[shell]?.text ?? 'sh';
-    const refuse = (problem, expected = celery_call_withoutShell) => ({
-        kind: 'refused',
-        problem,
-        expected,
-    });
-    const from = words.findIndex(({ text }, at) => at > shell && !/^[-+]/.test(text));
-    const [word, ...more] = from === -1 ? [] : words.slice(from);
-    const isScript = words.some(({ text }, at) => at > shell && /^-[a-z]*c$/.test(text));
-    if (!word || !isScript || more.length > 0) {
-        return refuse(`starts ${name}, and what that runs can't be told`);
-    }
-    const written = entry.value.slice(word.start, word.end);
-    // Places in the script are places in the line only where nothing is escaped.
-    if (written !== `'${word.text}'` && written !== `"${word.text}"`) {
-        return refuse(`has a script for ${name} that is not one quoted word without escapes`);
-    }
-    const reading = readShell(word.text);
-    if (reading.kind === 'refused') {
-        return refuse(`has a script for ${name} that ${reading.problem}`);
-    }
-    const { script } = reading;
-    const place = ({ text, start, end }) => ({
-        text,
-        start: word.start + 1 + start,
-        end: word.start + 1 + end,
-    });
-    const argv = script.words.map(({ text }) => text);
-    const inner = findCeleryCall(argv);
-    if (inner.kind === 'refused') {
-        return refuse(`has a script for ${name} that ${inner.problem}`, inner.expected);
-    }
-    const { call } = inner;
-    const program = call.wrapper.length;
-    if (/^[~]|[*?[]/.test(argv[program] ?? '')) {
-        return refuse(`has a script for ${name} that runs ${argv[program]}`);
-    }
-    const isBare = !(argv[program] ?? '').includes('/');
-    const known = isBare && script.environment !== null
-        ? argv.with(program, `${script.environment}/bin/${argv[program]}`)
-        : argv;
-    const environment = script.assignments.map(({ text }) => text);
-    return {
-        kind: 'read',
-        line: {
-            entry,
-            argv: known,
-            words: script.words.map(place),
-            assignments: [
-                ...words.slice(0, shell).filter(exec_line_isAssignment),
-                ...script.assignments.map(place),
-            ],
-            call: {
-                ...call,
-                environment: [
-                    ...words
-                        .slice(0, shell)
-                        .filter(exec_line_isAssignment)
-                        .map(({ text }) => text),
-                    ...environment,
-                    ...call.environment,
-                ],
-                workingDirectory: call.workingDirectory ?? script.directory,
-            },
-            shell: script.becomes ? 'becomes' : 'waits',
-        },
-    };
-}
-const exec_line_isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
-/** Has the shell become the worker, so that systemd's signals and the worker's news arrive. */
-function becomeWorker(line) {
-    const [first] = line.words;
-    if (line.shell !== 'waits' || !first)
-        return [];
-    const { start, end } = first;
-    return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
-}
-/** The same; `null` for a unit that can't be read. */
-function findWorkerLine(file) {
-    try {
-        return readWorkerLine(file, '', () => '');
-    }
-    catch (error) {
-        if (error instanceof ConfigError)
-            return null;
-        throw error;
-    }
-}
-function exec_line_unreadable(where, problem, expected) {
-    return new errors_ConfigError('input unit', `${where}: ${problem}`, expected);
-}
-/** Pool children set to a number, in the user's own spelling; an `--autoscale` gives way. */
-function setConcurrency(line, children) {
-    const { concurrency, autoscale } = line.call.options;
-    const value = String(children);
-    if (concurrency.length === 0 && autoscale.length > 0) {
-        const [first, ...others] = autoscale;
-        if (first) {
-            return [spliceOption(line, first, `--concurrency=${value}`), ...removeOptions(line, others)];
-        }
-    }
-    return [
-        ...setOption(line, concurrency, '--concurrency', value),
-        ...removeOptions(line, autoscale),
-    ];
-}
-function setQueues(line, queues) {
-    return setOption(line, line.call.options.queues, '-Q', queues.join(','));
-}
-/** Has the worker import one more module; `-I` counts once, so an existing list is extended. */
-function addInclude(line, module) {
-    if (line.call.include.includes(module))
-        return [];
-    const present = line.call.options.include.at(-1);
-    const last = present && line.words[present.last];
-    if (line.shell !== 'none' && present && present.value !== '' && last) {
-        // Two pieces side by side are one word to a shell, whatever quotes the first is in.
-        const others = removeOptions(line, line.call.options.include.slice(0, -1));
-        return [...others, { start: last.end, end: last.end, text: `,${module}` }];
-    }
-    // The value is kept as written: it may hold variables.
-    const value = present && present.value !== '' ? `${present.value},${module}` : module;
-    return setOption(line, line.call.options.include, '-I', value, quoteWord);
-}
-function setOption(line, present, name, value, quote = quoteExecWord) {
-    const last = present.at(-1);
-    const quoted = quote(value);
-    if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
-        throw new ConfigError('input unit', `${value} can't be written into the shell script of ExecStart=`, withoutShell);
-    }
-    if (!last) {
-        return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
-    }
-    const others = removeOptions(line, present.slice(0, -1));
-    if (last.value === value)
-        return others;
-    const [word, text] = last.written === 'separate' ? [last.last, quoted] : [last.first, `${last.prefix}${quoted}`];
-    return [...others, spliceWord(line, word, text)];
-}
-function spliceWord(line, index, text) {
-    const word = line.words[index];
-    if (!word)
-        throw new RangeError('no such word');
-    return { start: word.start, end: word.end, text };
-}
-function spliceOption(line, option, text) {
-    const first = line.words[option.first];
-    const last = line.words[option.last];
-    if (!first || !last)
-        throw new RangeError('no such word');
-    return { start: first.start, end: last.end, text };
-}
-/** Takes options away together with the white space before them; of `-Ec5` stays `-E`. */
-function removeOptions(line, options) {
-    return options.map((option) => {
-        const bundled = /^-[^-].+$/.exec(option.prefix) ? option.prefix.slice(0, -1) : '';
-        const whole = spliceOption(line, option, bundled);
-        if (bundled !== '')
-            return whole;
-        return { ...whole, start: line.words[option.first - 1]?.end ?? whole.start };
-    });
-}
-/** After the worker's last argument, before `--` where there is one. */
-function insertAtEnd(line, text) {
-    const word = line.words[line.call.endOfOptions - 1];
-    if (!word)
-        throw new RangeError('no words');
-    return { start: word.end, end: word.end, text: ` ${text}` };
-}
-const isSpace = (char) => char === ' ' || char === '\t' || char === '\n' || char === '\r';
-function exec_line_readWord(value, start) {
-    let at = start;
-    let quote = '';
-    let text = '';
-    while (at < value.length) {
-        const char = value[at] ?? '';
-        if (char === '\\') {
-            const read = readEscape(value.slice(at + 1));
-            text += read.text;
-            at += 1 + read.length;
-        }
-        else if (quote !== '') {
-            if (char === quote)
-                quote = '';
-            else
-                text += char;
-            at += 1;
-        }
-        else if (char === '"' || char === "'") {
-            quote = char;
-            at += 1;
-        }
-        else if (isSpace(char)) {
-            break;
-        }
-        else {
-            text += char;
-            at += 1;
-        }
-    }
-    return quote === '' ? { text, start, end: at } : null;
-}
-const escapes = {
-    a: '\x07',
-    b: '\b',
-    f: '\f',
-    n: '\n',
-    r: '\r',
-    t: '\t',
-    v: '\v',
-    s: ' ',
-    '\\': '\\',
-    '"': '"',
-    "'": "'",
-};
-/** What follows a backslash (`cunescape_one()`); an unknown escape is kept with its backslash. */
-function readEscape(rest) {
-    const simple = escapes[rest[0] ?? ''];
-    if (simple !== undefined)
-        return { text: simple, length: 1 };
-    const code = /^x([0-9a-fA-F]{2})/.exec(rest) ??
-        /^u([0-9a-fA-F]{4})/.exec(rest) ??
-        /^U([0-9a-fA-F]{8})/.exec(rest);
-    const octal = /^([0-7]{3})/.exec(rest);
-    const point = code ? Number.parseInt(code[1] ?? '', 16) : Number.parseInt(octal?.[1] ?? '', 8);
-    const digits = code ?? octal;
-    // NUL is refused by systemd, and so is what Unicode does not have.
-    if (digits && point > 0 && point <= (octal ? 0xff : 0x10ffff)) {
-        return { text: String.fromCodePoint(point), length: digits[0].length };
-    }
-    return { text: `\\${rest[0] ?? ''}`, length: rest === '' ? 0 : 1 };
-}
-function takePrefixes(words) {
-    const [program, ...rest] = words;
-    if (!program)
-        return { prefixes: '', words };
-    const prefixes = /^[-@:+!|]*/.exec(program.text)?.[0] ?? '';
-    return { prefixes, words: [{ ...program, text: program.text.slice(prefixes.length) }, ...rest] };
-}
-
-;// CONCATENATED MODULE: ./src/systemd/unit-file.js
-/**
- * Unit files by systemd.syntax(7), kept to the byte: comments, blank lines, order, continuations,
- * repeated keys and sections, CRLF, a missing last newline. What is not edited prints as it was.
- * The reading is that of systemd's `config_parse()`.
- */
-var unit_file_a;
-/** The bytes of this file, as entries. */
-function parseUnitFile(text) {
-    const entries = [];
-    let section = null;
-    for (const raw of splitLogicalLines(text)) {
-        const entry = readEntry(raw, section);
-        if (entry.kind === 'section')
-            section = entry.name;
-        entries.push(entry);
-    }
-    return new UnitFile(entries);
-}
-/** A unit file; immutable: each edit returns another one. */
-class UnitFile {
-    entries;
-    constructor(entries) {
-        this.entries = entries;
-    }
-    /** The text, to the byte: `parseUnitFile(text).print() === text`. */
-    print() {
-        return this.entries.map((entry) => entry.raw).join('');
-    }
-    /** The 1-based line on which an entry begins. */
-    lineOf(entry) {
-        let line = 1;
-        for (const other of this.entries) {
-            if (other === entry)
-                return line;
-            line += splitLines(other.raw).length;
-        }
-        throw new RangeError('the entry is not one of this file');
-    }
-    hasSection(name) {
-        return this.entries.some((entry) => entry.kind === 'section' && entry.name === name);
-    }
-    /** Every assignment of a key, in order, those that were reset and the resets too. */
-    assignments(section, key) {
-        return this.entries.filter((entry) => entry.kind === 'assignment' && entry.section === section && entry.key === key);
-    }
-    /** The assignments that count for a list: those after the last empty one. */
-    effective(section, key) {
-        const all = this.assignments(section, key);
-        return all.slice(all.findLastIndex(({ value }) => value === '') + 1);
-    }
-    /** The values of a list such as `ExecStartPre=` or `Environment=`. */
-    values(section, key) {
-        return this.effective(section, key).map(({ value }) => value);
-    }
-    /** The value of a key that has one, such as `Restart=`: the last. `null`: systemd's default. */
-    value(section, key) {
-        return this.values(section, key).at(-1) ?? null;
-    }
-    /**
-     * Gives a key this value, or these, and touches no other line. Nothing changes when it has them.
-     * They take the place of the last assignment; earlier ones go. A new key is put below `near`, or
-     * else at the end of its section; a missing section is added.
-     *
-     * @throws RangeError for a value that can't stand on one line
-     */
-    set(section, key, value, near = null) {
-        const wanted = typeof value === 'string' ? [value] : value;
-        wanted.forEach(checkValue);
-        const present = this.values(section, key);
-        const same = typeof value === 'string'
-            ? present.at(-1) === value
-            : present.length === wanted.length && present.every((one, at) => one === wanted[at]);
-        if (same)
-            return this;
-        const last = this.assignments(section, key).at(-1);
-        if (!last)
-            return this.add(section, key, wanted, near);
-        const lead = leadOf(last);
-        const entries = this.entries.flatMap((entry) => {
-            if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
-                return [entry];
-            }
-            const kept = innerComments(entry.raw);
-            if (entry !== last)
-                return kept;
-            const ending = lastEnding(entry.raw);
-            return [
-                ...kept,
-                ...wanted.map((one, at) => 
-                // Only the last of them may lack a line ending, as the line it replaces did.
-                unit_file_assign(section, key, one, lead, at === wanted.length - 1 ? ending : ending || this.#eol)),
-            ];
-        });
-        return new unit_file_a(entries);
-    }
-    /** Puts assignments after the last one of this key, or of `near`, or at the section's end. */
-    add(section, key, values, near = null) {
-        values.forEach(checkValue);
-        if (values.length === 0)
-            return this;
-        const { file, at } = this.#placeFor(section, key, near);
-        const added = values.map((one) => unit_file_assign(section, key, one, `${key}=`, file.#eol));
-        return file.#insert(at, added);
-    }
-    /** Takes every assignment of a key away; comments stay. */
-    remove(section, key) {
-        return this.removeEntries(this.assignments(section, key));
-    }
-    /** Takes these lines away; comments inside them stay. */
-    removeEntries(gone) {
-        if (gone.length === 0)
-            return this;
-        return new unit_file_a(this.entries.flatMap((entry) => gone.includes(entry) ? innerComments(entry.raw) : [entry]));
-    }
-    /**
-     * Replaces pieces of one assignment's value where they stand, so that its line breaks, comments
-     * and spacing elsewhere are kept. An empty piece inserts.
-     */
-    splice(target, splices) {
-        if (splices.length === 0)
-            return this;
-        let raw = target.raw;
-        const sources = valueSources(target.raw);
-        const fromTheEnd = [...splices].sort((a, b) => b.start - a.start || b.end - a.end);
-        for (const { start, end, text } of fromTheEnd) {
-            checkOneLine(text);
-            const [from, to] = rawSpan(sources, start, end);
-            raw = raw.slice(0, sparingComments(raw, from, to)) + text + raw.slice(to);
-        }
-        return this.#replace(target, raw);
-    }
-    #replace(target, raw) {
-        if (splitLogicalLines(raw).length !== 1)
-            throw new RangeError('the splice breaks its line');
-        return new unit_file_a(this.entries.map((entry) => (entry === target ? readEntry(raw, target.section) : entry)));
-    }
-    get #eol() {
-        const first = this.entries.find((entry) => lastEnding(entry.raw) !== '');
-        return first && lastEnding(first.raw) === '\r\n' ? '\r\n' : '\n';
-    }
-    #placeFor(section, key, near) {
-        const same = this.assignments(section, key).at(-1) ??
-            (near === null ? undefined : this.assignments(section, near).at(-1));
-        if (same)
-            return { file: this, at: this.entries.indexOf(same) + 1 };
-        const header = this.entries.findLastIndex((entry) => entry.kind === 'section' && entry.name === section);
-        if (header === -1)
-            return this.#withSection(section).#placeFor(section, key, near);
-        const following = this.entries.findIndex((entry, at) => at > header && entry.kind === 'section');
-        const end = following === -1 ? this.entries.length : following;
-        // Comments that trail a section often belong to the next one: new lines go before them.
-        const lastSetting = this.entries
-            .slice(header, end)
-            .findLastIndex((entry) => entry.kind !== 'blank' && entry.kind !== 'comment');
-        return { file: this, at: header + lastSetting + 1 };
-    }
-    #withSection(name) {
-        const eol = this.#eol;
-        const header = { kind: 'section', name, raw: `[${name}]${eol}` };
-        const blank = { kind: 'blank', raw: eol };
-        const first = this.entries.findIndex((entry) => entry.kind === 'section');
-        const install = this.entries.findIndex((entry) => entry.kind === 'section' && entry.name === 'Install');
-        if (name === 'Unit' && first !== -1) {
-            return this.#insert(this.#aboveComments(first), [header, blank]);
-        }
-        if (name === 'Service' && install !== -1) {
-            return this.#insert(this.#aboveComments(install), [header, blank]);
-        }
-        const apart = this.entries.length > 0 && this.entries.at(-1)?.kind !== 'blank';
-        return this.#insert(this.entries.length, apart ? [blank, header] : [header]);
-    }
-    /** Above the comments that stand right on top of a section, unless they head the file. */
-    #aboveComments(section) {
-        let at = section;
-        while (this.entries[at - 1]?.kind === 'comment')
-            at -= 1;
-        return at === 0 ? section : at;
-    }
-    #insert(at, added) {
-        const before = this.entries.slice(0, at);
-        const previous = before.at(-1);
-        const ended = previous ? [...before.slice(0, -1), closeEntry(previous, this.#eol)] : before;
-        return new unit_file_a([...ended, ...added, ...this.entries.slice(at)]);
-    }
-}
-unit_file_a = UnitFile;
-const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
-/** `\n`, `\r` and NUL end a line, and so does each combination of them (`read_line()`). */
-const endings = /\n\r?\0?|\r\n?\0?|\0/g;
-function splitLines(text) {
-    const lines = [];
-    let from = 0;
-    for (const match of text.matchAll(endings)) {
-        lines.push({ text: text.slice(from, match.index), ending: match[0] });
-        from = match.index + match[0].length;
-    }
-    if (from < text.length)
-        lines.push({ text: text.slice(from), ending: '' });
-    return lines;
-}
-const isComment = (line) => /^[ \t]*[#;]/.test(line);
-/** A backslash that no other backslash escapes stands at the end. */
-const continues = (line) => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
-function splitLogicalLines(text) {
-    const entries = [];
-    let open = '';
-    for (const { text: line, ending: end } of splitLines(text)) {
-        const whole = line + end;
-        if (open === '') {
-            if (!isComment(line) && continues(line))
-                open = whole;
-            else
-                entries.push(whole);
-        }
-        else {
-            open += whole;
-            if (!isComment(line) && !continues(line)) {
-                entries.push(open);
-                open = '';
-            }
-        }
-    }
-    if (open !== '')
-        entries.push(open);
-    return entries;
-}
-/** The line as systemd puts it together; a byte order mark at its start is skipped. */
-function readLogicalLine(raw) {
-    let text = '';
-    const sources = [];
-    let offset = 0;
-    for (const line of splitLines(raw)) {
-        if (!(isComment(line.text) && offset > 0)) {
-            const joined = continues(line.text) ? `${line.text.slice(0, -1)} ` : line.text;
-            for (let at = offset === 0 && joined.startsWith('\uFEFF') ? 1 : 0; at < joined.length; at++) {
-                text += joined[at];
-                sources.push(offset + at);
-            }
-        }
-        offset += line.text.length + line.ending.length;
-    }
-    return { text, sources };
-}
-function readEntry(raw, section) {
-    const text = readLogicalLine(raw).text.replace(whitespace, '');
-    if (text === '')
-        return { kind: 'blank', raw };
-    if (isComment(text))
-        return { kind: 'comment', raw };
-    if (text.startsWith('[')) {
-        return text.endsWith(']') ? { kind: 'section', raw, name: text.slice(1, -1) } : junk(raw);
-    }
-    const equals = text.indexOf('=');
-    if (equals <= 0)
-        return junk(raw);
-    return {
-        kind: 'assignment',
-        raw,
-        section,
-        key: text.slice(0, equals).replace(whitespace, ''),
-        value: text.slice(equals + 1).replace(whitespace, ''),
-    };
-}
-const junk = (raw) => ({ kind: 'junk', raw });
-/** Where each character of the value stands in the raw bytes, and where the value ends. */
-function valueSources(raw) {
-    const { text, sources } = readLogicalLine(raw);
-    const after = text.indexOf('=') + 1;
-    const value = text.slice(after);
-    const from = after + (/^[ \t\r\n]*/.exec(value)?.[0].length ?? 0);
-    const length = value.replace(whitespace, '').length;
-    const end = length === 0 ? (sources[after - 1] ?? 0) + 1 : (sources[from + length - 1] ?? 0) + 1;
-    return [...sources.slice(from, from + length), end];
-}
-/** What stands before the value: indentation, key, `=` and the spaces around it. */
-function leadOf(entry) {
-    const lead = entry.raw.slice(0, valueSources(entry.raw)[0]);
-    return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
-}
-function rawSpan(sources, start, end) {
-    const from = sources[start];
-    if (from === undefined || end < start || end >= sources.length) {
-        throw new RangeError('the splice is not within the value');
-    }
-    // Insertions stick to the character before them: after a word, not after its line break.
-    if (start === end && start > 0) {
-        const place = (sources[start - 1] ?? 0) + 1;
-        return [place, place];
-    }
-    return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
-}
-/** Where a removal may begin, so that comment lines between the words it takes are not lost. */
-function sparingComments(raw, from, to) {
-    const gone = raw.slice(from, to);
-    if (innerComments(gone).length === 0)
-        return from;
-    const lines = splitLines(gone);
-    const last = lines.at(-1)?.text ?? '';
-    return to - last.trimStart().length;
-}
-/** Comment lines inside a continued line, which outlive it. */
-function innerComments(raw) {
-    return splitLines(raw)
-        .slice(1)
-        .filter((line) => isComment(line.text))
-        .map((line) => ({ kind: 'comment', raw: line.text + line.ending }));
-}
-function lastEnding(raw) {
-    return splitLines(raw).at(-1)?.ending ?? '';
-}
-/** Makes sure that what follows an entry begins a line of its own. */
-function closeEntry(entry, eol) {
-    let raw = entry.raw;
-    if (lastEnding(raw) === '')
-        raw += eol;
-    // A backslash on the file's last line would take the next line in: an empty line ends it.
-    if (splitLogicalLines(raw + eol).length === 1)
-        raw += eol;
-    return { ...entry, raw };
-}
-function unit_file_assign(section, key, value, lead, eol) {
-    return { kind: 'assignment', raw: `${lead}${value}${eol}`, section, key, value };
-}
-function checkOneLine(text) {
-    if (/[\n\r\0]/.test(text))
-        throw new RangeError('a value of a unit file is one line');
-}
-function checkValue(value) {
-    checkOneLine(value);
-    if (value !== value.replace(whitespace, '')) {
-        throw new RangeError('white space around a value is not kept by systemd');
-    }
-    if (continues(value))
-        throw new RangeError('a backslash at the end would take the next line in');
-}
-
-;// CONCATENATED MODULE: ./src/verify/worker-call.js
-
-
-
-
-/**
- * The worker that a unit runs: by its main process, which knows every variable and drop-in, else
- * by its files. `null` when neither is a Celery worker that can be read.
- */
-function workerCallOf(unit, cpus) {
-    const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
-    // Where setproctitle is there, Celery writes a title over its arguments; that finds no call.
-    const running = main === undefined ? null : findCeleryCall(main.argv);
-    if (running?.kind === 'found')
-        return describeCall(running.call, unit, cpus, () => false);
-    const written = callInFiles(unit);
-    return written === null ? null : describeCall(written, unit, cpus, isExpanded);
-}
-/** The last file that sets ExecStart: drop-ins beat the unit file. */
-function callInFiles(unit) {
-    const { fragment } = unit;
-    const texts = [
-        ...(fragment.kind === 'file' && fragment.text !== null ? [fragment.text] : []),
-        ...unit.dropIns.map(({ text }) => text),
-    ];
-    const files = texts.map(parseUnitFile);
-    const file = files.findLast((one) => one.effective('Service', 'ExecStart').length > 0);
-    if (file === undefined)
-        return null;
-    try {
-        return readWorkerLine(file, unit.fragmentPath).call;
-    }
-    catch (error) {
-        if (error instanceof errors_ConfigError)
-            return null;
-        throw error;
-    }
-}
-function describeCall(call, unit, cpus, isUnknown) {
-    const forks = ['prefork', 'processes'].includes(call.pool);
-    return {
-        app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
-        queues: describeQueues(call.queues, isUnknown),
-        children: forks ? childrenOf(call, cpus) : { min: 0, max: 0 },
-        forks,
-        beat: call.beat,
-        include: call.include,
-        workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
-        pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
-    };
-}
-function describeQueues(queues, isUnknown) {
-    if (queues === null || queues.length === 0)
-        return 'default';
-    return queues.some(isUnknown) ? 'unknown' : queues;
-}
-function childrenOf(call, cpus) {
-    const scale = /^(\d+)(?:,(\d+))?$/.exec(call.autoscale ?? '');
-    if (call.autoscale !== null) {
-        return scale === null ? null : { min: Number(scale[2] ?? 0), max: Number(scale[1]) };
-    }
-    if (call.concurrency !== null && !/^\d+$/.test(call.concurrency))
-        return null;
-    // Celery takes 0 for "not given", too.
-    const count = Number(call.concurrency ?? 0) || cpus;
-    return { min: count, max: count };
-}
-/** Celery puts its working directory first; `env PYTHONPATH=…` is not in the unit's environment. */
-function pythonPathOf(call, unit) {
-    const directory = call.workingDirectory ?? unit.properties.WorkingDirectory?.replace(/^!/, '');
-    const variable = call.environment.findLast((word) => word.startsWith('PYTHONPATH='));
-    const folders = variable?.slice('PYTHONPATH='.length).split(':') ?? [];
-    return [directory ?? '', ...folders].filter((folder) => folder.startsWith('/'));
 }
 
 ;// CONCATENATED MODULE: ./src/verify/verify-host.js
@@ -84518,15 +85209,15 @@ async function verifyHost(ports, desired) {
     const query = verifyQuery(desired);
     const before = await ports.agent.look(query);
     requireUnit(before.unit);
-    const call = workerCallOf(before.unit, before.host.cpus);
-    const source = { unit: desired.unit, interpreter: interpreterOf(before.unit), call };
+    const call = worker_call_workerCallOf(before.unit, before.host.cpus);
+    const source = { unit: desired.unit, interpreter: interpreter_interpreterOf(before.unit), call };
     const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
     const stuck = await ports.findStuckRows();
     const gate = await passGate(ports, requests, before, call, desired.dryRun);
     const after = gate.kind === 'sent' ? await ports.agent.look(query) : null;
     const strays = ports.findStrays(after ?? before);
     const evidence = { before, after, call, strays, stuck, gate };
-    return { verdict: judge(evidence, desired), evidence };
+    return { verdict: checks_judge(evidence, desired), evidence };
 }
 function requireUnit(unit) {
     const problems = {
@@ -84585,7 +85276,7 @@ async function send(ports, request) {
         return { kind: 'report', report: await ports.agent.submit(request.request, ports.onProgress) };
     }
     catch (error) {
-        if (!(error instanceof HostError))
+        if (!(error instanceof errors_HostError))
             throw error;
         const { evidence = [], next } = error.failure;
         return { kind: 'fault', problem: error.message, evidence, next };
@@ -84724,7 +85415,7 @@ async function judgeRelease(run, agent, verdict, { transactions, deadline }) {
         return '';
     }
     if (!(await agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)))) {
-        throw new HostError(`the release of ${inputs.unit} did not last until it was verified`, {
+        throw new errors_HostError(`the release of ${inputs.unit} did not last until it was verified`, {
             step: `confirm transaction ${transactions.join(', ')}`,
             evidence: [
                 `it could be confirmed until ${formatInstant(deadline)}: the host put the old worker back then, or another release took its place`,
@@ -84738,7 +85429,7 @@ async function judgeRelease(run, agent, verdict, { transactions, deadline }) {
 }
 /** Whose app can't be told has no strays that can be told apart from other apps' workers. */
 function straysOf({ host, unit, workers }) {
-    const call = workerCallOf(unit, host.cpus);
+    const call = worker_call_workerCallOf(unit, host.cpus);
     if (call === null || call.app === null) {
         return [];
     }

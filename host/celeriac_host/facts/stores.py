@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from typing import Any
 
-from celeriac_host import postgres
+from celeriac_host import postgres, units
 from celeriac_host.errors import OperationError
 from celeriac_host.facts.code import is_skipped, working_directory
 from celeriac_host.system import Identity, System, group_name, user_name
@@ -58,7 +58,7 @@ PROBLEMS = (
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     named = args["databases"]
-    paths = discover(host, args["unit"]) if named is None else named
+    paths = found(host, args["unit"]) if named is None else named
     return [
         postgres_fact(host, args["unit"], path) if postgres.is_url(path) else store_fact(host, path)
         for path in paths
@@ -71,6 +71,15 @@ def postgres_fact(host: System, unit: str, url: str) -> dict[str, Any]:
     except OperationError as error:
         return {"kind": "unreadable", "path": url, "problem": error.message}
     return {"kind": "postgresql", "path": url, "tables": tables}
+
+
+def found(host: System, unit: str) -> list[str]:
+    """Files below the unit's directory, and the PostgreSQL databases that its environment names."""
+    try:
+        urls = postgres.named_in(units.context(host, unit).environment)
+    except OperationError:
+        urls = []
+    return [*discover(host, unit), *urls]
 
 
 def discover(host: System, unit: str) -> list[str]:

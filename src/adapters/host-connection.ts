@@ -1,0 +1,34 @@
+import type { HostError } from '../model/errors.ts';
+import type { Seconds } from '../model/units.ts';
+
+/** One program at work on the host: bytes both ways, and how it ended. */
+export interface HostChannel {
+  readonly stderr: {
+    on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+    on(event: 'error', listener: () => void): unknown;
+  };
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  on(event: 'error', listener: () => void): unknown;
+  on(
+    event: 'close',
+    listener: (code: number | null | undefined, signal: string | undefined) => void,
+  ): unknown;
+  write(data: string | Buffer): unknown;
+  end(): unknown;
+}
+
+/** What the agent is started over: an SSH session, or this machine itself. */
+export interface HostConnection {
+  readonly target: { readonly host: string; readonly user: string };
+  readonly handshakes: number;
+  readonly execs: number;
+  readonly connectSeconds: Seconds;
+  /** Starts a shell command. @throws HostError */
+  exec(command: string, step: string): Promise<HostChannel>;
+  /** Calls back once when the connection goes without having been closed. */
+  onLost(listener: (reason: string) => void): void;
+  lostError(step: string, reason: string): HostError;
+  /** Without a word. */
+  destroy(): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { HostError } from '../model/errors.ts';
+import { seconds } from '../model/units.ts';
+import type { HostChannel, HostConnection } from './host-connection.ts';
+
+/** This very machine: the agent is a child process, and nobody logs in. */
+export class LocalConnection implements HostConnection {
+  readonly target: { readonly host: string; readonly user: string };
+  readonly handshakes = 0;
+  readonly connectSeconds = seconds(0);
+  readonly #children: ChildProcess[] = [];
+
+  constructor(user: string) {
+    this.target = { host: 'this machine', user };
+  }
+
+  get execs(): number {
+    return this.#children.length;
+  }
+
+  exec(command: string, step: string): Promise<HostChannel> {
+    // In a session of its own: Ctrl+C is for us, and we tell it when to leave.
+    const child = spawn('/bin/sh', ['-c', command], { detached: true });
+    this.#children.push(child);
+    return new Promise((resolve, reject) => {
+      child.once('spawn', () => resolve(new LocalChannel(child)));
+      child.once('error', (error) => {
+        reject(
+          new HostError(`The agent could not be started: ${error.message}.`, {
+            step,
+            next: 'See whether /bin/sh and python3 are there.',
+          }),
+        );
+      });
+    });
+  }
+
+  /** A machine is never lost to itself. */
+  onLost(): void {}
+
+  lostError(step: string, reason: string): HostError {
+    return new HostError(`The agent was lost at: ${step} (${reason}).`, {
+      step,
+      next: 'Run again.',
+    });
+  }
+
+  destroy(): void {
+    for (const child of this.#children) child.kill('SIGTERM');
+  }
+
+  async close(): Promise<void> {
+    for (const child of this.#children) child.stdin?.end();
+  }
+}
+
+class LocalChannel implements HostChannel {
+  readonly #child: ChildProcess;
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdin?.on('error', () => {});
+  }
+
+  get stderr(): HostChannel['stderr'] {
+    return this.#child.stderr as HostChannel['stderr'];
+  }
+
+  on(event: string, listener: (...args: never[]) => void): void {
+    const source = event === 'data' ? this.#child.stdout : this.#child;
+    source?.on(event, listener as (...args: unknown[]) => void);
+  }
+
+  write(data: string | Buffer): void {
+    this.#child.stdin?.write(data);
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+  }
+}

@@ -1,0 +1,45 @@
+import { ConfigError } from '../model/errors.ts';
+import { renderFailure } from '../report/failure.ts';
+import { cleanUp, type Terminal } from './cleanup.ts';
+import { exitCodeOf, exitCodes } from './exit-code.ts';
+import { asFlags, renderHelp } from './flags.ts';
+
+/** What the bundled SQLite needs. */
+const oldestNode = 22;
+
+/**
+ * The command line: `celeriac cleanup …`. Never throws.
+ *
+ * @returns the exit code
+ */
+export async function runCommand(
+  words: readonly string[],
+  terminal: Terminal,
+  interrupted: AbortSignal,
+): Promise<number> {
+  const [command, ...rest] = words;
+  const node = process.versions.node;
+  if (Number(node.split('.')[0]) < oldestNode) {
+    terminal.note(`celeriac needs Node.js ${oldestNode} or newer; this is ${node}`);
+    return exitCodes.usage;
+  }
+  if (words.includes('--help') || words.includes('-h') || command === undefined) {
+    terminal.out(renderHelp());
+    return command === undefined ? exitCodes.usage : exitCodes.done;
+  }
+  try {
+    if (command !== 'cleanup') {
+      const problem = `there is no command '${command}'`;
+      throw new ConfigError('command line', problem, '`celeriac cleanup`; see `celeriac --help`');
+    }
+    return await cleanUp(rest, terminal, interrupted);
+  } catch (error) {
+    if (interrupted.aborted) {
+      terminal.note('interrupted; what was begun on the host goes on to its end there');
+      return exitCodes.interrupted;
+    }
+    const told = error instanceof ConfigError ? asFlags(error) : error;
+    terminal.note(renderFailure(told, { action: 'cleanup' }).message);
+    return exitCodeOf(error);
+  }
+}

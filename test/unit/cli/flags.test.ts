@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest';
+import { exitCodeOf, exitCodes } from '../../../src/cli/exit-code.ts';
+import { asFlags, cleanupFlags, parseFlags, renderHelp } from '../../../src/cli/flags.ts';
+import { cleanupInputs } from '../../../src/config/action-inputs.ts';
+import { ConfigError, HostError } from '../../../src/model/errors.ts';
+
+describe('flags', () => {
+  test('every input of the action has one, but what comes from files and the environment', () => {
+    const names = cleanupFlags.map(({ name }) => name);
+    const elsewhere = ['ssh-key', 'ssh-key-passphrase', 'known-hosts', 'fleet-file'];
+    for (const name of Object.keys(cleanupInputs)) {
+      expect([name, names.includes(name)]).toEqual([name, !elsewhere.includes(name)]);
+    }
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test('switches stand alone, and can be taken back', () => {
+    const given = parseFlags(['--dry-run', '--no-orphans', '--threshold=5m', '--ids', 'a1,b2']);
+    expect(Object.fromEntries(given)).toEqual({
+      'dry-run': 'true',
+      orphans: 'false',
+      threshold: '5m',
+      ids: 'a1,b2',
+    });
+  });
+
+  test.each([
+    [['--bogus'], "Unknown option '--bogus'"],
+    [['--threshold'], "Option '--threshold <value>' argument missing"],
+    [['jobs.db'], "Unexpected argument 'jobs.db'"],
+  ])('%j is refused', (words, problem) => {
+    expect(() => parseFlags(words)).toThrow(ConfigError);
+    expect(() => parseFlags(words)).toThrow(problem);
+  });
+
+  test('an error names the flag, not the input', () => {
+    const where = (text: string) => asFlags(new ConfigError(text, 'wrong', 'right')).where;
+    expect(where('input threshold')).toBe('--threshold');
+    expect(where('input stores, line 3')).toBe('--stores, line 3');
+    expect(where('input known-hosts')).toBe('--known-hosts-file');
+    expect(where('command line')).toBe('command line');
+  });
+
+  test('the help holds every flag, in lines that a terminal shows whole', () => {
+    const help = renderHelp();
+    for (const { name } of cleanupFlags) expect(help).toContain(`--${name}`);
+    expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+    for (const code of Object.values(exitCodes)) expect(help).toMatch(new RegExp(`\\b${code} `));
+  });
+});
+
+test('what is wrong is told from what failed', () => {
+  expect(exitCodeOf(new ConfigError('--ids', 'wrong', 'right'))).toBe(2);
+  expect(exitCodeOf(new HostError('gone', { step: 'connect', next: 'run again' }))).toBe(1);
+});
