@@ -13,10 +13,23 @@ export interface Said {
 }
 
 /** Runs a function of the host's program here, with a state folder beside the database. */
-export function drive(database: AppDatabase, module: string, call: string, args: object): Said {
+export function drive(
+  database: AppDatabase,
+  module: string,
+  call: string,
+  args: object,
+  /** Run in the database when a step has kept its rows, before it asks for the lock. */
+  between?: string,
+): Said {
   const state = join(database.folder, 'state');
   const result = spawnSync('python3', ['-I', driver], {
-    input: JSON.stringify({ module, call, args, state }),
+    input: JSON.stringify({
+      module,
+      call,
+      args,
+      state,
+      ...(between === undefined ? {} : { between: { database: database.file, sql: between } }),
+    }),
     encoding: 'utf8',
     maxBuffer: 1024 ** 3,
   });

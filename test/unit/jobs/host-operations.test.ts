@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
@@ -9,14 +9,26 @@ import type { RowChange } from '../../../src/model/operation.ts';
 import { AppDatabase, bySqlite, day, minute, planFor } from './app-database.ts';
 import { drive, type Said } from './drive-host.ts';
 
-const repair = (database: AppDatabase, call: string, rows: readonly RowChange[], busy = 5) =>
-  drive(database, 'operations.repair_jobs', call, {
-    database: database.file,
-    unit: 'celery-worker.service',
-    rows,
-    lookAgain: null,
-    busyTimeoutSeconds: busy,
-  });
+const repair = (
+  database: AppDatabase,
+  call: string,
+  rows: readonly RowChange[],
+  busy = 5,
+  between?: string,
+) =>
+  drive(
+    database,
+    'operations.repair_jobs',
+    call,
+    {
+      database: database.file,
+      unit: 'celery-worker.service',
+      rows,
+      lookAgain: null,
+      busyTimeoutSeconds: busy,
+    },
+    between,
+  );
 
 /** Message and result of a `do`. */
 const doneBy = (said: Said): readonly [string, Result] => {
@@ -28,6 +40,7 @@ interface Result {
   readonly changed: number;
   readonly updated: number;
   readonly deleted: number;
+  readonly lockedSeconds: number;
   readonly skipped: readonly {
     readonly table: string;
     readonly id: string;
@@ -113,6 +126,67 @@ describe('repair-jobs', () => {
     expect(result.changed).toBe(0);
     expect(result.skipped.map((row) => row.why).join('\n')).toMatch(/it has 3 batch_links, not 2/);
     expect(result.skipped.map((row) => row.why).join('\n')).toMatch(/is gone/);
+  });
+
+  test.each([
+    [
+      'a row moves',
+      "UPDATE batch_links SET status = 'completed' WHERE id = 'link-one-0'",
+      /now 'completed'/,
+    ],
+    ['a row goes', "DELETE FROM batch_variations WHERE batch_link_id = 'link-one-1'", /is gone/],
+    [
+      'a row comes',
+      "INSERT INTO batch_links (id, batch_id) VALUES ('link-new', 'batch-one')",
+      /it has 3 batch_links, not 2/,
+    ],
+  ])('%s between the look and the lock: its tree is left, also by undo', async (_, sql, why) => {
+    for (const action of ['fail', 'delete'] as const) {
+      using database = stuckDatabase();
+      const rows = await planned(database, action);
+      const [, result] = doneBy(repair(database, 'do', rows, 5, sql));
+      expect(result.skipped.map((row) => row.why).join('\n')).toMatch(why);
+      expect(result.changed).toBeGreaterThan(0);
+      expect(database.row('jobs', 'job-one')?.status).toBe('processing');
+      expect(database.row('jobs', 'job-two')?.status).not.toBe('processing');
+      const meanwhile = everything(database);
+      expect(repair(database, 'undo', rows).value).not.toContain('changed since');
+      expect(everything(database)).not.toEqual(meanwhile);
+      expect(database.row('jobs', 'job-two')?.status).toBe('processing');
+      // What went by itself does not come back.
+      expect(
+        database.sql
+          .prepare("SELECT count(*) FROM batch_variations WHERE batch_link_id = 'link-one-1'")
+          .pluck()
+          .get(),
+      ).toBe(sql.startsWith('DELETE') ? 0 : 1);
+    }
+  });
+
+  test('what others write elsewhere meanwhile is no reason; the lock is short', async () => {
+    using database = stuckDatabase();
+    const rows = await planned(database, 'fail');
+    const sql = "INSERT INTO video_jobs (id) VALUES ('other')";
+    const [, result] = doneBy(repair(database, 'do', rows, 5, sql));
+    expect(result.skipped).toEqual([]);
+    expect(result.lockedSeconds).toBeGreaterThan(0);
+  });
+
+  test('resets are counted, and taken back', async () => {
+    using database = stuckDatabase();
+    const rows = await planned(database, 'reset');
+    const counts = () =>
+      drive(database, 'facts.resets', 'look', { database: database.file }).value as Record<
+        string,
+        number
+      >;
+    expect(counts()).toEqual({});
+    doneBy(repair(database, 'do', rows));
+    expect(counts()).toMatchObject({ 'jobs:job-one': 1, 'batch_links:link-two-0': 1 });
+    expect(counts()).not.toHaveProperty('batch_links:link-two-1');
+    repair(database, 'undo', rows);
+    repair(database, 'undo', rows);
+    expect(counts()).toEqual({});
   });
 
   test('undo leaves what the app changed since', async () => {
@@ -351,5 +425,65 @@ describe('backup-database', () => {
     backUp(database, 'do', 1);
     expect(readdirSync(folder)).toContain('app-20200101T000000Z.db');
     expect(readdirSync(folder)).toHaveLength(2);
+  });
+});
+
+describe('restore-database', () => {
+  const restore = (database: AppDatabase, call: string, backup: string) =>
+    drive(database, 'operations.restore_database', call, {
+      database: database.file,
+      backup,
+      keep: 2,
+      busyTimeoutSeconds: 1,
+    });
+  const backUp = (database: AppDatabase): string => {
+    const said = drive(database, 'operations.backup_database', 'do', {
+      database: database.file,
+      keep: 5,
+    });
+    return (said.value as [string, { path: string }])[1].path;
+  };
+
+  test.each(['WAL', 'DELETE'])('a backup comes back into an open %s database, and goes', (mode) => {
+    using database = stuckDatabase();
+    database.sql.pragma(`journal_mode = ${mode}`);
+    const before = everything(database);
+    const backup = backUp(database);
+    database.sql.exec("DELETE FROM jobs; INSERT INTO jobs (id) VALUES ('later')");
+    const after = everything(database);
+    const said = restore(database, 'do', 'latest');
+    expect(said.error).toBeUndefined();
+    expect(said.value).toMatchObject([
+      expect.stringContaining(`holds again what ${backup} does`),
+      { from: backup },
+    ]);
+    expect(everything(database)).toEqual(before);
+    expect(database.sql.pragma('integrity_check', { simple: true })).toBe('ok');
+    expect(restore(database, 'undo', 'latest').value).toContain('holds again what it did before');
+    expect(everything(database)).toEqual(after);
+  });
+
+  test('only a backup of this very database', () => {
+    using database = stuckDatabase();
+    expect(restore(database, 'do', 'latest').error).toContain('there is no backup of');
+    backUp(database);
+    const other = join(database.folder, 'state', 'backups', 'other.db');
+    writeFileSync(other, '');
+    expect(restore(database, 'do', other).error).toContain(`is no backup of ${database.file}`);
+    expect(restore(database, 'do', '/etc/passwd').error).toContain('is no backup of');
+  });
+
+  test('one that is damaged changes nothing; a lock is waited for', () => {
+    using database = stuckDatabase();
+    const backup = backUp(database);
+    const before = everything(database);
+    database.sql.exec('BEGIN IMMEDIATE');
+    expect(restore(database, 'do', backup).error).toMatch(/is locked.*nothing was changed/);
+    database.sql.exec('ROLLBACK');
+    const content = readFileSync(backup);
+    content.fill(0x55, 5000, 9000);
+    writeFileSync(backup, content);
+    expect(restore(database, 'do', backup).error).toMatch(/damaged|malformed/);
+    expect(everything(database)).toEqual(before);
   });
 });

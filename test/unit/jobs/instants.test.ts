@@ -148,3 +148,34 @@ describe('commonForm', () => {
     expect(form && writeInstant(at, form)).toBe(expected);
   });
 });
+
+describe('times that name no zone', () => {
+  const berlin = 'Europe/Berlin';
+
+  test.each([
+    ['2026-01-18 13:00:00', '2026-01-18T12:00:00Z'],
+    ['2026-07-18 14:00:00', '2026-07-18T12:00:00Z'],
+    // One that names a zone is where it says.
+    ['2026-01-18 13:00:00+02:00', '2026-01-18T11:00:00Z'],
+    // The hour that comes twice: the later, so that nothing looks older than it is.
+    ['2026-10-25 02:30:00', '2026-10-25T01:30:00Z'],
+    // The hour that never comes.
+    ['2026-03-29 02:30:00', '2026-03-29T01:30:00Z'],
+  ])('%s in Berlin is %s', (text, expected) => {
+    const reading = readInstant(text, berlin);
+    expect(reading.kind === 'instant' && new Date(reading.at * 1000).toISOString()).toBe(
+      new Date(expected).toISOString(),
+    );
+  });
+
+  test('are written so that they are read again', () => {
+    for (const at of [noon, noon + 182 * 86_400 + 0.25, noon + 71 * 86_400]) {
+      const text = writeInstant(epochSeconds(at), defaultForm, berlin);
+      const reading = readInstant(text, berlin);
+      expect(reading.kind === 'instant' && reading.at).toBeCloseTo(at, 5);
+    }
+    expect(writeInstant(epochSeconds(noon), defaultForm, 'Asia/Kolkata')).toBe(
+      '2026-01-18T17:30:00.000000',
+    );
+  });
+});

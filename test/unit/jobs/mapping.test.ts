@@ -87,3 +87,58 @@ describe('proposeMapping', () => {
     ]);
   });
 });
+
+describe('what is ambiguous', () => {
+  test('tables above each other by foreign keys are asked for by name', () => {
+    const error = failureOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, run_id TEXT REFERENCES runs (id));
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, job_id TEXT REFERENCES jobs (id));
+    `);
+    expect(error.where).toBe('input stores');
+    expect(error.message).toMatch(
+      /above each other in a ring: (jobs → runs → jobs|runs → jobs → runs)/,
+    );
+    expect(error.expected).toContain('`parent: null`');
+  });
+
+  test('two tables above one, neither below the other, too; the nearest is taken where one is', () => {
+    const error = failureOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, job_id TEXT, batch_id TEXT);
+    `);
+    expect(error.message).toContain("which table is above `work_items` can't be told");
+    const mapping = mappingOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, job_id TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, job_id TEXT, batch_id TEXT);
+    `);
+    expect(mapping.at(-1)?.parent).toMatchObject({ table: 'batches', column: 'batch_id' });
+  });
+
+  test('an order may be processing, too: a table is no job by its status alone', () => {
+    const error = failureOf('CREATE TABLE orders (id TEXT PRIMARY KEY, status TEXT);');
+    expect(error.where).toBe('input stores');
+    expect(error.message).toContain('whether orders of');
+  });
+
+  test('what is said counts, and has to be there', () => {
+    using database = new AppDatabase(`
+      CREATE TABLE orders (number INTEGER PRIMARY KEY, state TEXT, job TEXT);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);`);
+    const propose = (orders: object) => proposeMapping(path, database.tables(), { orders });
+    const said = { id: 'number', status: 'state', parent: { table: 'jobs', column: 'job' } };
+    expect(propose(said).at(-1)).toMatchObject({ table: 'orders', id: 'number', status: 'state' });
+    expect(() => propose({ ...said, id: 'nr' })).toThrow('has no column `nr`');
+    expect(() => propose({ ...said, parent: { table: 'job', column: 'job' } })).toThrow(
+      'not there: `job`',
+    );
+    expect(() => propose({ ...said, resend: { task: 'a.b', args: [], queue: null } })).toThrow(
+      'no column for the id of its task',
+    );
+    expect(() => proposeMapping(path, database.tables(), { order: {} })).toThrow(
+      'has no table `order`',
+    );
+    expect(propose({ ignore: true }).map(({ table }) => table)).toEqual(['jobs']);
+  });
+});
