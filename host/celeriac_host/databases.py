@@ -202,6 +202,8 @@ def _plain(error: sqlite3.Error) -> str:
     text = str(error)
     if "not a database" in text:
         return "this is not a SQLite database"
+    if "readonly" in text:
+        return "it can't be written: it is read-only, or lies on a file system that is"
     if "malformed" in text:
         return f"the database is damaged ({text})"
     return text

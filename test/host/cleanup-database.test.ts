@@ -1,4 +1,9 @@
+import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
@@ -12,6 +17,7 @@ import { bytes, seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
 import { isLong, longTest } from '../lib/long.ts';
 
+const program = join(import.meta.dirname, '../../cli/dist/index.js');
 const app = '/root/slideshow/backend/batch_processing.db';
 /** The same rows, in a database that belongs to an ordinary user. */
 const folder = '/srv/jobs';
@@ -112,6 +118,35 @@ describe("the app's own database", () => {
     expect([count('jobs'), count('batches'), count('batch_links')]).toEqual([2, 4, 12]);
     expect(rows).toHaveLength(20);
     expect(cleanUp.render('plain')).toContain('77cfa3cd');
+  });
+
+  test('from a terminal, over SSH, the worker asked: the same rows', async () => {
+    const { host, sshPort, key, knownHosts } = machine;
+    const home = mkdtempSync(join(tmpdir(), 'celeriac-test-'));
+    try {
+      writeFileSync(join(home, 'key'), key, { mode: 0o600 });
+      writeFileSync(join(home, 'hosts'), knownHosts);
+      const words = ['cleanup', '--host', host, '--port', String(sshPort), '--user', 'deploy'];
+      const files = [
+        '--ssh-key-file',
+        join(home, 'key'),
+        '--known-hosts-file',
+        join(home, 'hosts'),
+      ];
+      const run = await promisify(execFile)(
+        process.execPath,
+        [program, ...words, ...files, '--database', app, '--dry-run', '--json'],
+        { timeout: 300_000 },
+      ).catch((failed: { code: number; stdout: string; stderr: string }) => failed);
+      expect(run).toMatchObject({ code: 3 });
+      const { rows } = JSON.parse(run.stdout) as { rows: { id: string; why: string }[] };
+      expect(rows).toHaveLength(20);
+      expect(rows.find(({ id }) => id === first)?.why).toMatch(
+        /^no sign of life for .*; its 4 tasks are in no worker and no queue$/,
+      );
+    } finally {
+      rmSync(home, { recursive: true });
+    }
   });
 
   test('costs one handshake and one exec, however much is asked', () => {
@@ -223,6 +258,63 @@ PY
   });
 });
 
+describe('an app that goes on', () => {
+  /** Fifty rows a second, and every tenth of a second a stuck job that ends after all. */
+  const WRITER = `
+import os, sqlite3, time
+d = sqlite3.connect("${database}", isolation_level=None, timeout=10)
+done = open("${folder}/done.txt", "w")
+begun, n = time.monotonic(), 0
+while not os.path.exists("${folder}/stop"):
+    n += 1
+    d.execute("INSERT INTO video_jobs (id, status, created_at) VALUES (?, 'processing', datetime('now'))", ("new-%d" % n,))
+    if n % 5 == 0:
+        name = "many-%d" % (n // 5)
+        if d.execute("UPDATE jobs SET status = 'completed', completed_at = datetime('now') WHERE id = ? AND status = 'processing'", (name,)).rowcount == 1:
+            done.write(name + "\\n")
+            done.flush()
+    time.sleep(max(0.0, begun + n * 0.02 - time.monotonic()))
+open("${folder}/written.txt", "w").write(str(n))
+`;
+
+  test('and a worker that ends jobs just then: none that has ended is overwritten', async () => {
+    await provideDatabase();
+    await run(`sqlite3 ${database} "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+      INSERT INTO jobs (id, status, created_at, started_at) SELECT 'many-' || i, 'processing', '2026-01-16 14:21:07', '2026-01-16 14:21:07' FROM n"
+      chown -R deploy:deploy ${folder}`);
+    await machine.writeFile('/tmp/writer.py', WRITER);
+    await run(
+      'setsid nohup runuser -u deploy -- python3 /tmp/writer.py >/tmp/writer.log 2>&1 </dev/null &',
+    );
+    await run(`for n in $(seq 200); do [ -s ${folder}/done.txt ] && break; sleep 0.1; done`);
+    const cleanUp = await plan();
+    const outcome = await apply(cleanUp);
+    expect(outcome.result).toBe('committed');
+    await run(`sleep 1; touch ${folder}/stop
+      for n in $(seq 200); do [ -e ${folder}/written.txt ] && break; sleep 0.1; done`);
+    // It was never locked out.
+    expect(await run('cat /tmp/writer.log')).toBe('');
+    const done = (await run(`cat ${folder}/done.txt`)).split('\n');
+    const now = await run(
+      `sqlite3 -readonly ${database} "SELECT id || ' ' || status FROM jobs WHERE id LIKE 'many-%'"`,
+    );
+    const became = new Map(now.split('\n').map((line) => line.split(' ') as [string, string]));
+    expect(done.length).toBeGreaterThan(3);
+    for (const id of done) expect([id, became.get(id)]).toEqual([id, 'completed']);
+    const others = [...became].filter(([id]) => !done.includes(id));
+    expect(new Set(others.map(([, status]) => status))).toEqual(new Set(['failed']));
+    const { skipped } = stepOf(outcome, 'repair-jobs').result as { skipped: { id: string }[] };
+    expect(skipped.every(({ id }) => done.includes(id))).toBe(true);
+    const written = await run(`cat ${folder}/written.txt`);
+    expect(
+      await run(
+        `sqlite3 -readonly ${database} "SELECT count(*) FROM video_jobs WHERE id LIKE 'new-%'; PRAGMA integrity_check"`,
+      ),
+    ).toBe(`${written}\nok`);
+    expect(await owners()).toBe(ownedByDeploy);
+  });
+});
+
 describe('bad input', () => {
   beforeAll(provideDatabase);
 
@@ -284,7 +376,45 @@ describe('bad input', () => {
 
   test('a database above the limit is not copied', async () => {
     const error = await refusal(plan({ snapshotLimitBytes: bytes(8192) }));
-    expect(error.message).toContain('a copy may have 8192 bytes');
+    expect(error.message).toMatch(/more than 8192 bytes \(snapshot-limit\): 2 jobs, 4 batches/);
+  });
+
+  const sums = () => run(`cd ${folder} && sha256sum jobs.db*`);
+
+  test('what is left of another database beside it counts for nothing', async () => {
+    await run(`pkill -u deploy -f '^[^ ]*python3 -c import time,sqlite3'
+      for n in $(seq 100); do [ -e ${database}-wal ] || break; sleep 0.1; done
+      head -c 40000 /dev/urandom >${database}-wal; chown deploy:deploy ${database}-wal`);
+    const before = await sums();
+    expect(idsOf(await plan())).toHaveLength(20);
+    expect((await sums()).split('\n').filter((line) => !line.endsWith('-shm'))).toEqual(
+      before.split('\n'),
+    );
+    await run(`rm -f ${database}-wal ${database}-shm`);
+  });
+
+  test('a file system that is read-only, a disk that is full: one sentence, nothing changed', async () => {
+    const before = await sums();
+    const cleanUp = await plan();
+    await run(`mount --bind ${folder} ${folder} && mount -o remount,bind,ro ${folder}`);
+    try {
+      const outcome = await apply(cleanUp);
+      expect(outcome.result).toBe('undone');
+      expect(outcome.failure?.message).toBe(
+        `${database}: it can't be written: it is read-only, or lies on a file system that is`,
+      );
+    } finally {
+      await run(`umount ${folder}`);
+    }
+    await run('mount -t tmpfs -o size=64k,mode=700 none /var/lib/celeriac/backups');
+    try {
+      const outcome = await apply(cleanUp);
+      expect(outcome.result).toBe('undone');
+      expect(outcome.failure?.message).toMatch(/^no room for a backup of \/srv\/jobs\/jobs\.db: /);
+    } finally {
+      await run('umount /var/lib/celeriac/backups');
+    }
+    expect(await sums()).toBe(before);
   });
 });
 
