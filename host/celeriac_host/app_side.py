@@ -81,6 +81,21 @@ def masked(app: Any, text: str) -> str:
     return text
 
 
+def with_app(
+    request: Dict[str, Any], line: Line, work: Callable[[Any], Dict[str, Any]]
+) -> Dict[str, Any]:
+    """What `work` makes of the app; what goes wrong is a `problem`, without passwords."""
+    app = None
+    try:
+        line.tell("stage", "importing the app " + request["app"])
+        app = load_app(request["app"])
+        return work(app)
+    except Problem as problem:
+        return {"problem": str(problem) if app is None else masked(app, str(problem))}
+    except Exception as error:
+        return {"problem": line_of(error) if app is None else masked(app, line_of(error))}
+
+
 def leave(signum: int, frame: Any) -> None:
     raise SystemExit(128 + signum)
 

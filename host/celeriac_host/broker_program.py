@@ -9,7 +9,7 @@ import time
 from importlib import import_module
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
-from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
+from celeriac_host.app_side import Line, Problem, connect, line_of, serve, with_app
 
 # How long answers to all are waited for; the second time for a worker that is slow to answer.
 ROLL_CALL_SECONDS = (2.0, 5.0)
@@ -266,20 +266,15 @@ def consume_again(control: Control, node: str, queues: List[str]) -> bool:
 
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    line.tell("stage", "importing the app " + request["app"])
-    app = None
-    try:
-        app = load_app(request["app"])
+    def work(app: Any) -> Dict[str, Any]:
         line.tell("stage", "connecting to the broker")
         control = Control(app, connect(app))
         line.tell("stage", "talking to the worker")
         if request["kind"] == "give-back":
             return give_back(control, request, line)
         return Drain(control, request, line).run()
-    except Problem as problem:
-        return {"problem": str(problem) if app is None else masked(app, str(problem))}
-    except Exception as error:
-        return {"problem": line_of(error) if app is None else masked(app, line_of(error))}
+
+    return with_app(request, line, work)
 
 
 if __name__ == "__main__":

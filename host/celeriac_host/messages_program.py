@@ -9,7 +9,7 @@ import time
 from importlib import import_module
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
+from celeriac_host.app_side import Line, Problem, connect, serve, with_app
 
 ROLL_CALL_SECONDS = 2.0
 # The second time for a worker that is slow to answer.
@@ -298,17 +298,11 @@ KINDS = {"trace": trace, "look": look, "restore": look, "withdraw": withdraw}
 
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    line.tell("stage", "importing the app " + request["app"])
-    app = None
-    try:
-        app = load_app(request["app"])
+    def work(app: Any) -> Dict[str, Any]:
         line.tell("stage", "looking into the broker")
-        broker = Broker(app)
-        return KINDS[request["kind"]](broker, request)
-    except Problem as problem:
-        return {"problem": str(problem) if app is None else masked(app, str(problem))}
-    except Exception as error:
-        return {"problem": line_of(error) if app is None else masked(app, line_of(error))}
+        return KINDS[request["kind"]](Broker(app), request)
+
+    return with_app(request, line, work)
 
 
 if __name__ == "__main__":

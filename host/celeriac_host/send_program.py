@@ -6,10 +6,11 @@ is asked before each call, and told after it. Python 3.6 and later, Celery 4.4 a
 
 from typing import Any, Dict, List
 
-from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
+from celeriac_host.app_side import Line, Problem, connect, serve, with_app
 
 
 def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    line.tell("stage", "sending tasks")
     app.loader.import_default_modules()
     if app.conf.get("task_always_eager"):
         raise Problem("task_always_eager is on: the tasks would run here, not in the worker")
@@ -31,16 +32,7 @@ def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
 
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    app = None
-    try:
-        line.tell("stage", "importing the app " + request["app"])
-        app = load_app(request["app"])
-        line.tell("stage", "sending tasks")
-        return send(app, request, line)
-    except Problem as problem:
-        return {"problem": str(problem) if app is None else masked(app, str(problem))}
-    except Exception as error:
-        return {"problem": line_of(error) if app is None else masked(app, line_of(error))}
+    return with_app(request, line, lambda app: send(app, request, line))
 
 
 if __name__ == "__main__":

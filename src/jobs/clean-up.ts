@@ -272,6 +272,7 @@ function findStuck(
   }
   return copies.map(({ forest, takenAt }) => {
     const statuses = statusesOf(forest, desired);
+    refuseEndedStatuses(statuses);
     return findStuckRows(forest, { now: takenAt, thresholdSeconds, statuses, orphans, stopped });
   });
 }
