@@ -52655,6 +52655,137 @@ function wrap(text, columns) {
     return lines;
 }
 
+;// CONCATENATED MODULE: ./src/plan/restore-jobs.js
+
+/** Whether `restore` names a transaction, not a backup. */
+const isTransaction = (restore) => /^[0-9]{8}T[0-9]{6}-/.test(restore);
+/**
+ * The clean-up whose rows are to be put back.
+ *
+ * @throws ConfigError when the host remembers no such clean-up, or it is undone already
+ */
+function requireCleanUp(restore, transactions) {
+    const known = transactions.filter(({ action }) => action === 'cleanup');
+    const found = known.find(({ id }) => id === restore);
+    const standing = known.filter(({ state }) => state === 'committed').map(({ id }) => id);
+    const expected = `one of: ${standing.slice(-10).join(', ') || 'none; the host remembers no clean-up that stands'}`;
+    if (found === undefined) {
+        throw new errors_ConfigError('input restore', `the host knows no clean-up ${restore}`, expected);
+    }
+    if (found.state !== 'committed') {
+        throw new errors_ConfigError('input restore', `${restore} is ${found.state}, not committed`, expected);
+    }
+    return found;
+}
+/**
+ * A backup in place of what a database holds now.
+ *
+ * @throws ConfigError when it is not known which database, or it is none that has backups
+ */
+function planRestore(restore, stores, desired) {
+    const { database, busyTimeoutSeconds, keepBackups } = desired;
+    const files = stores.filter((fact) => fact.kind !== 'postgresql');
+    const [only] = files;
+    if (database?.includes('://')) {
+        throw new errors_ConfigError('input restore', `${database} is no file: its backups are not Celeriac's`, 'the `transaction` of a clean-up, which puts its rows back');
+    }
+    if (only === undefined || (database === null && files.length > 1)) {
+        throw new errors_ConfigError('input database', only === undefined
+            ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
+            : `which database is to be restored is not said: there are ${files.map(({ path }) => path).join(', ')}`, 'the path of the database that is to be restored');
+    }
+    const what = restore === 'latest' ? 'its newest backup' : restore;
+    return {
+        operations: [
+            {
+                op: 'restore-database',
+                title: `Restore ${only.path}`,
+                why: `to ${what}, as asked; what it holds now is backed up first`,
+                database: only.path,
+                backup: restore,
+                keep: keepBackups,
+                busyTimeoutSeconds,
+            },
+        ],
+        satisfied: [],
+        findings: [],
+    };
+}
+
+;// CONCATENATED MODULE: ./src/cli/terminal.js
+
+/** Tells what the host streams; `plan` is what its steps are counted in. */
+function progressTo(terminal, plan) {
+    return (progress) => {
+        if (progress.kind === 'note')
+            terminal.note(`  ${progress.message}`);
+        if (progress.kind === 'step-started') {
+            const place = plan === undefined ? '' : `${progress.index + 1}/${plan.operations.length} `;
+            terminal.note(`${place}${progress.title}`);
+        }
+        if (progress.kind === 'step-ended') {
+            const { status, message, seconds } = progress.step;
+            terminal.note(`  ${status}: ${message} (${quantities_formatDuration(seconds)})`);
+        }
+    };
+}
+
+;// CONCATENATED MODULE: ./src/cli/restore.js
+
+
+
+
+
+
+
+
+/**
+ * `--restore`: a backup in place of what a database holds, or the rows of an earlier clean-up as they
+ * were.
+ *
+ * @throws ConfigError, HostError
+ */
+function restore(agent, wanted, desired, meta, terminal) {
+    const put = isTransaction(wanted) ? undoCleanUp : restoreBackup;
+    return put(agent, wanted, desired, meta, terminal);
+}
+async function undoCleanUp(agent, wanted, { dryRun }, meta, terminal) {
+    const { transactions } = await agent.look({ transactions: {} });
+    const { id } = requireCleanUp(wanted, transactions);
+    if (dryRun) {
+        terminal.out(`Dry run: clean-up ${id} would be undone; nothing was changed.\n`);
+        return exitCodes.found;
+    }
+    const outcome = await agent.undo([id], meta, progressTo(terminal));
+    if (outcome.result !== 'undone') {
+        throw new HostError(`Not all of clean-up ${id} could be undone.`, {
+            step: `undo ${id}`,
+            left: outcome.steps
+                .filter(({ status }) => status === 'not-undone')
+                .map(({ message }) => message),
+            next: 'put right by hand what is left; its backup is in /var/lib/celeriac/backups.',
+        });
+    }
+    terminal.out(`Put back: clean-up ${id} is undone, and its rows are as they were before.\n`);
+    return exitCodes.done;
+}
+async function restoreBackup(agent, wanted, desired, meta, terminal) {
+    const { stores } = await agent.look({
+        stores: { unit: desired.unit, databases: store_choice_listDatabases(desired) },
+    });
+    const plan = planRestore(wanted, stores, desired);
+    terminal.out(`${renderPlanText(plan)}\n`);
+    const outcome = desired.dryRun
+        ? null
+        : await agent.apply(plan.operations, meta, progressTo(terminal, plan));
+    terminal.out(`${describeOutcome(plan, outcome)}\n`);
+    if (outcome === null)
+        return exitCodes.found;
+    if (outcome.result !== 'committed')
+        throw outcomeToHostError(outcome, plan.operations);
+    return exitCodes.done;
+}
+
 ;// CONCATENATED MODULE: ./src/cli/cleanup.js
 var __addDisposableResource = (undefined && undefined.__addDisposableResource) || function (env, value, async) {
     if (value !== null && value !== void 0) {
@@ -52728,6 +52859,8 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
+
 /**
  * `celeriac cleanup`: stuck jobs are found, shown and, unless it is a dry run, repaired.
  *
@@ -52742,16 +52875,17 @@ async function cleanUp(words, terminal, interrupted) {
         const inputs = values;
         const holder = `${(0,external_node_os_namespaceObject.userInfo)().username}@${(0,external_node_os_namespaceObject.hostname)()}`;
         const desired = cleanUpDesired(inputs, holder);
-        if (inputs.restore !== '')
-            throw noRestore();
         const agent = __addDisposableResource(env_1, await openAgent(connectionOf(flags, inputs, terminal), terminal.note), true);
         interrupted.addEventListener('abort', () => void agent.close());
+        const meta = metaOf(inputs, holder);
+        if (inputs.restore !== '')
+            return restore(agent, inputs.restore, desired, meta, terminal);
         const tell = progressTo(terminal);
         const tools = { agent, openStore: openSqliteStore, newTaskId: external_node_crypto_namespaceObject.randomUUID, onProgress: tell };
         const found = await planCleanUp(tools, desired);
         if (!flags.has('json'))
             showPlan(found, desired, terminal);
-        const outcome = await carryOut(agent, found, desired, metaOf(inputs, holder), terminal);
+        const outcome = await carryOut(agent, found, desired, meta, terminal);
         if (flags.has('json'))
             terminal.out(`${JSON.stringify(cleanup_describe(found, outcome), null, 2)}\n`);
         else
@@ -52771,7 +52905,6 @@ async function cleanUp(words, terminal, interrupted) {
             await result_1;
     }
 }
-const noRestore = () => new errors_ConfigError('input restore', 'what was cleaned up is put back by the action', 'no `--restore` here; run the action cleanup with `restore`');
 function cleanup_judge(plan, outcome, terminal) {
     if (outcome === null)
         return plan.operations.length > 0 ? exitCodes.found : exitCodes.done;
@@ -52869,20 +53002,6 @@ const metaOf = (inputs, holder) => ({
     actor: (0,external_node_os_namespaceObject.userInfo)().username,
     lockTimeoutSeconds: inputs['lock-timeout'],
 });
-function progressTo(terminal, plan) {
-    return (progress) => {
-        if (progress.kind === 'note')
-            terminal.note(`  ${progress.message}`);
-        if (progress.kind === 'step-started') {
-            const place = plan === undefined ? '' : `${progress.index + 1}/${plan.operations.length} `;
-            terminal.note(`${place}${progress.title}`);
-        }
-        if (progress.kind === 'step-ended') {
-            const { status, message, seconds } = progress.step;
-            terminal.note(`  ${status}: ${message} (${quantities_formatDuration(seconds)})`);
-        }
-    };
-}
 
 ;// CONCATENATED MODULE: ./src/cli/celeriac.js
 

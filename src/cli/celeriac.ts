@@ -1,8 +1,9 @@
 import { ConfigError } from '../model/errors.ts';
 import { renderFailure } from '../report/failure.ts';
-import { cleanUp, type Terminal } from './cleanup.ts';
+import { cleanUp } from './cleanup.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, renderHelp } from './flags.ts';
+import type { Terminal } from './terminal.ts';
 
 /** What the bundled SQLite needs. */
 const oldestNode = 22;

@@ -15,7 +15,7 @@ import { type CleanUp, planCleanUp } from '../jobs/clean-up.ts';
 import { countRepaired, reportSkipped } from '../jobs/clean-up-outcome.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Finding, Plan } from '../model/operation.ts';
-import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
+import type { Outcome, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { outcomeToHostError } from '../report/failure.ts';
 import { renderPlanText } from '../report/plan-view.ts';
@@ -23,12 +23,8 @@ import { formatDuration } from '../report/quantities.ts';
 import { describeOutcome } from '../report/summary.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { type GivenFlags, inputsFor, parseFlags } from './flags.ts';
-
-/** Where a command speaks: results on stdout, what goes on meanwhile on stderr. */
-export interface Terminal {
-  out(text: string): void;
-  note(line: string): void;
-}
+import { restore } from './restore.ts';
+import { progressTo, type Terminal } from './terminal.ts';
 
 /**
  * `celeriac cleanup`: stuck jobs are found, shown and, unless it is a dry run, repaired.
@@ -46,14 +42,15 @@ export async function cleanUp(
   const inputs = values as unknown as CleanupValues;
   const holder = `${userInfo().username}@${hostname()}`;
   const desired = cleanUpDesired(inputs, holder);
-  if (inputs.restore !== '') throw noRestore();
   await using agent = await openAgent(connectionOf(flags, inputs, terminal), terminal.note);
   interrupted.addEventListener('abort', () => void agent.close());
+  const meta = metaOf(inputs, holder);
+  if (inputs.restore !== '') return restore(agent, inputs.restore, desired, meta, terminal);
   const tell = progressTo(terminal);
   const tools = { agent, openStore: openSqliteStore, newTaskId: randomUUID, onProgress: tell };
   const found = await planCleanUp(tools, desired);
   if (!flags.has('json')) showPlan(found, desired, terminal);
-  const outcome = await carryOut(agent, found, desired, metaOf(inputs, holder), terminal);
+  const outcome = await carryOut(agent, found, desired, meta, terminal);
   if (flags.has('json')) terminal.out(`${JSON.stringify(describe(found, outcome), null, 2)}\n`);
   else terminal.out(`${describeOutcome(found.plan, outcome)}\n`);
   if (outcome !== null && outcome.result !== 'committed') {
@@ -61,13 +58,6 @@ export async function cleanUp(
   }
   return judge(found.plan, outcome, terminal);
 }
-
-const noRestore = (): ConfigError =>
-  new ConfigError(
-    'input restore',
-    'what was cleaned up is put back by the action',
-    'no `--restore` here; run the action cleanup with `restore`',
-  );
 
 function judge(plan: Plan, outcome: Outcome | null, terminal: Terminal): ExitCode {
   if (outcome === null) return plan.operations.length > 0 ? exitCodes.found : exitCodes.done;
@@ -174,17 +164,3 @@ const metaOf = (inputs: CleanupValues, holder: string): TransactionMeta => ({
   actor: userInfo().username,
   lockTimeoutSeconds: inputs['lock-timeout'],
 });
-
-function progressTo(terminal: Terminal, plan?: Plan): (progress: Progress) => void {
-  return (progress) => {
-    if (progress.kind === 'note') terminal.note(`  ${progress.message}`);
-    if (progress.kind === 'step-started') {
-      const place = plan === undefined ? '' : `${progress.index + 1}/${plan.operations.length} `;
-      terminal.note(`${place}${progress.title}`);
-    }
-    if (progress.kind === 'step-ended') {
-      const { status, message, seconds } = progress.step;
-      terminal.note(`  ${status}: ${message} (${formatDuration(seconds)})`);
-    }
-  };
-}
