@@ -52,7 +52,7 @@ export default defineConfig({
           globalSetup: ['tools/generate.ts'],
           sequence: { groupOrder: 0 },
           // A busy machine is no reason to fail.
-          testTimeout: 30_000,
+          testTimeout: 90_000,
           // They import JSON in a way that only bundlers take.
           server: { deps: { inline: [/@actions\/(?:workflow-parser|expressions)/] } },
         },
@@ -67,8 +67,8 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           maxWorkers: machines,
           // A busy machine is no reason to fail.
-          testTimeout: 400_000,
-          hookTimeout: 300_000,
+          testTimeout: 1_200_000,
+          hookTimeout: 900_000,
         },
       },
       {
@@ -78,8 +78,8 @@ export default defineConfig({
           globalSetup: ['tools/generate.ts', 'tools/provide-image.ts'],
           sequence: { groupOrder: 1 },
           maxWorkers: machines,
-          testTimeout: 600_000,
-          hookTimeout: 300_000,
+          testTimeout: 1_800_000,
+          hookTimeout: 900_000,
         },
       },
     ],

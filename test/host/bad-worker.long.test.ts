@@ -73,7 +73,7 @@ async function expectGoodServes({ code, log }: BundleRun, reason: RegExp): Promi
   await completeJob(machine);
 }
 
-test('a worker that dies 8 s after its start: back, and why', { timeout: 300_000 }, async () => {
+test('a worker that dies 8 s after its start: back, and why', { timeout: 900_000 }, async () => {
   clone.commit('A lease that is lost', {
     'backend/celery_app.py': withThread([
       'time.sleep(8)',
@@ -89,7 +89,7 @@ test('a worker that dies 8 s after its start: back, and why', { timeout: 300_000
   clone.git('reset', '-q', '--hard', good);
 });
 
-longTest('a worker that leaks until MemoryMax: back, and why', { timeout: 300_000 }, async () => {
+longTest('a worker that leaks until MemoryMax: back, and why', { timeout: 900_000 }, async () => {
   clone.commit('A leak', {
     'backend/celery_app.py': withThread([
       'held = []',
@@ -119,7 +119,7 @@ test('a unit that systemd rejects: said before the worker is stopped', async () 
 });
 
 test('two runs at once: one waits and names the other, both end right', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   const known = await listTransactions(machine);
   let second: Promise<BundleRun> | undefined;
@@ -144,7 +144,7 @@ test('two runs at once: one waits and names the other, both end right', {
 longTest(
   'an sshd that is restarted in the middle, with all its connections: no roll-back',
   {
-    timeout: 300_000,
+    timeout: 900_000,
   },
   async () => {
     let bounced: Promise<unknown> | undefined;

@@ -79,7 +79,7 @@ function expectOneError({ code, log }: BundleRun): void {
 }
 
 test('an app that does not import: red, and the old worker never stopped', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   const { MainPID } = await show(machine, 'MainPID');
   const app = `${BACKEND}/celery_app.py`;
@@ -101,7 +101,7 @@ test('an app that does not import: red, and the old worker never stopped', {
 
 longTest(
   'a unit that cannot live: red, and the old one is back',
-  { timeout: 300_000 },
+  { timeout: 900_000 },
   async () => {
     const { MainPID } = await show(machine, 'MainPID');
     const run = await deploy({ queues: 'celery,liks' });
@@ -123,7 +123,7 @@ longTest(
 );
 
 test('a runner killed while the host waits for a task to end: it goes on, and back when nobody confirms', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   const known = await listTransactions(machine);
   const { MainPID } = await show(machine, 'MainPID');
@@ -186,7 +186,7 @@ test('a runner killed while the host waits for a task to end: it goes on, and ba
 longTest(
   'a gate that fails: red with evidence, and the release can be taken back',
   {
-    timeout: 300_000,
+    timeout: 900_000,
   },
   async () => {
     const task = { gate: 'task', 'gate-task': 'tasks.process_job' };

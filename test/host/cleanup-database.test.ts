@@ -136,7 +136,7 @@ describe("the app's own database", () => {
       const run = await promisify(execFile)(
         process.execPath,
         [program, ...words, ...files, '--database', app, '--dry-run', '--json'],
-        { timeout: 300_000 },
+        { timeout: 900_000 },
       ).catch((failed: { code: number; stdout: string; stderr: string }) => failed);
       expect(run).toMatchObject({ code: 3 });
       const { rows } = JSON.parse(run.stdout) as { rows: { id: string; why: string }[] };

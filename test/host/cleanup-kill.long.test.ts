@@ -69,7 +69,7 @@ const lines: readonly Readonly<Record<string, string | number>>[] = [
   { event: 'ended' },
 ];
 
-test.each(lines)('killed at %j', { timeout: 400_000 }, async (line) => {
+test.each(lines)('killed at %j', { timeout: 1_200_000 }, async (line) => {
   await sql('DELETE FROM jobs');
   await hand.shell('redis-cli del celery; rm -f /tmp/watching');
   for (let at = 0; at < 3; at += 1) {

@@ -17,7 +17,7 @@ let hand: Hand;
 
 const psql = async (script: string, database = 'jobs'): Promise<string> => {
   const argv = `cd / && runuser -u postgres -- psql -X -q -A -t -v ON_ERROR_STOP=1 -d ${database}`;
-  return (await hand.machine.run(argv, { input: script, timeoutSeconds: 120 })).stdout.trim();
+  return (await hand.machine.run(argv, { input: script, timeoutSeconds: 300 })).stdout.trim();
 };
 
 const dump = (): Promise<string> =>

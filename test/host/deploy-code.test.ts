@@ -67,7 +67,7 @@ function expectOneError({ code, log }: BundleRun): void {
 }
 
 test('the commit of the run, over the one connection; a dry run sends nothing', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   const tasks = clone.read('backend/tasks.py');
   deployed = clone.commit('Say who is at work <b>::error::', {
@@ -113,7 +113,7 @@ test('the commit of the run, over the one connection; a dry run sends nothing', 
   await completeJob(machine);
 });
 
-test('the same again: nothing to do', async () => {
+longTest('the same again: nothing to do', async () => {
   const pid = await mainPid();
   const run = await deploy(withRequirements);
   expect(run.code, run.log).toBe(0);
@@ -124,7 +124,7 @@ test('the same again: nothing to do', async () => {
 });
 
 test('code that does not import, with other dependencies: all is back, and the worker never stopped', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   const pid = await mainPid();
   const app = clone.read('backend/celery_app.py');
@@ -158,7 +158,7 @@ test('code that does not import, with other dependencies: all is back, and the w
 longTest(
   'dependencies that can not be had, and a pip that is killed half-way: the environment as it was',
   {
-    timeout: 300_000,
+    timeout: 900_000,
   },
   async () => {
     await using hand = await Hand.open(machine);
@@ -220,7 +220,7 @@ longTest('a changed tracked file is listed and refused, a database in the way to
 longTest(
   'a git that is killed half-way, and a disk that fills up: the checkout is as before',
   {
-    timeout: 300_000,
+    timeout: 900_000,
   },
   async () => {
     await using hand = await Hand.open(machine);
@@ -294,7 +294,7 @@ test('no room for what is sent: said before anything is', async () => {
 longTest(
   'rolled back: the commit of before, its dependencies, its worker',
   {
-    timeout: 300_000,
+    timeout: 900_000,
   },
   async () => {
     const run = await deploy({ 'roll-back': transaction });
@@ -309,7 +309,7 @@ longTest(
 );
 
 test('uploaded releases: shared paths, the link, and the oldest gone', {
-  timeout: 400_000,
+  timeout: 1_200_000,
 }, async () => {
   const base = '/srv/app';
   const oldest = ['1', '2', '3'].map((digit) => digit.repeat(40));

@@ -140,7 +140,7 @@ longTest(
     running.catch(() => {});
     await expect
       .poll(() => other.progress.some((each) => each.kind === 'step-started' && each.index === 2), {
-        timeout: 120_000,
+        timeout: 360_000,
       })
       .toBe(true);
     // Whoever comes next is to find it: neither the guard, nor the runner that follows the work.

@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => machine?.stop());
 
 test('tasks of both kinds flow through a good deploy and two that fail: none is lost', {
-  timeout: 900_000,
+  timeout: 2_700_000,
 }, async () => {
   const count = 160;
   await beginFlow(machine, count, 2);

@@ -141,7 +141,7 @@ async function expectSwap(): Promise<void> {
   expect(await shell(machine, 'cat /proc/sys/vm/swappiness')).toBe('10');
 }
 
-test('a dry run of all four changes nothing', { timeout: 300_000 }, async () => {
+longTest('a dry run of all four changes nothing', { timeout: 900_000 }, async () => {
   await jobsSent.forget();
   const before = await captureHost(machine);
   const provision = await succeed('provision', dryRun);
@@ -171,7 +171,7 @@ test('a dry run of all four changes nothing', { timeout: 300_000 }, async () => 
   expect(Object.keys(before).filter((name) => /celeriac|^\/swapfile/.test(name))).toEqual([]);
 });
 
-test('provision: 2 GiB of swap, now and after a reboot', { timeout: 300_000 }, async () => {
+test('provision: 2 GiB of swap, now and after a reboot', { timeout: 900_000 }, async () => {
   await carryOut('provision');
   await expectSwap();
 
@@ -184,7 +184,7 @@ test('provision: 2 GiB of swap, now and after a reboot', { timeout: 300_000 }, a
 /** Its worker takes nothing more then. */
 const ONCE_IT_STOPS = `until systemctl is-active ${UNIT} | grep -qE '^(de|in)'; do sleep 0.5; done`;
 
-test('deploy-worker: one worker as asked, and no task lost', { timeout: 600_000 }, async () => {
+test('deploy-worker: one worker as asked, and no task lost', { timeout: 1_500_000 }, async () => {
   const before = await listProcesses(machine);
   const oldMain = Number((await show(machine, 'MainPID')).MainPID);
   const strays = before.filter(
@@ -204,7 +204,7 @@ test('deploy-worker: one worker as asked, and no task lost', { timeout: 600_000 
   const jobs = [...early, ...late];
   const letGo = await beginJobsBeforeReload(machine, early.slice(0, 8), 'KillMode=mixed');
   const sent = sendJobs(machine, early, { path: UNIT_PATH, holds: 'KillMode=mixed' })
-    .then(() => machine.run(ONCE_IT_STOPS, { timeoutSeconds: 400 }))
+    .then(() => machine.run(ONCE_IT_STOPS, { timeoutSeconds: 900 }))
     .then(() => sendJobs(machine, late));
   const run = await carryOut('deploy-worker');
   await sent;
@@ -309,7 +309,7 @@ async function expectNoTaskLost(
 }
 
 test('cleanup: the stuck rows failed, no other row touched, a backup that opens', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   const before = await readRows(machine);
   const run = await carryOut('cleanup');
@@ -352,30 +352,34 @@ test('cleanup: the stuck rows failed, no other row touched, a backup that opens'
   expect(await readRows(machine, backups)).toEqual(before);
 });
 
-test('verify: healthy, by real jobs through all four queues', { timeout: 300_000 }, async () => {
-  const inputs = {
-    'swap-size': '2G',
-    'memory-max': '800M',
-    'memory-high': '600M',
-    concurrency: '1',
-    'http-probes': 'http://127.0.0.1/api/health',
-    database: DATABASE,
-  };
-  await jobsSent.forget();
-  const run = await succeed('verify', inputs);
-  expect(await jobsSent.count()).not.toBe('0');
-  expect(run.outputs.healthy).toBe('true');
-  const checks = JSON.parse(run.outputs.checks ?? '[]') as { title: string; state: string }[];
-  expect(checks.filter(({ state }) => state !== 'passed')).toEqual([]);
-  const received = await shell(machine, `${sinceStart} | grep 'canary.* succeeded'`);
-  expect(received.split('\n')).toHaveLength(4);
-  expect(run.log).toContain('3 canaries to batch, links and variations: done');
-});
+longTest(
+  'verify: healthy, by real jobs through all four queues',
+  { timeout: 900_000 },
+  async () => {
+    const inputs = {
+      'swap-size': '2G',
+      'memory-max': '800M',
+      'memory-high': '600M',
+      concurrency: '1',
+      'http-probes': 'http://127.0.0.1/api/health',
+      database: DATABASE,
+    };
+    await jobsSent.forget();
+    const run = await succeed('verify', inputs);
+    expect(await jobsSent.count()).not.toBe('0');
+    expect(run.outputs.healthy).toBe('true');
+    const checks = JSON.parse(run.outputs.checks ?? '[]') as { title: string; state: string }[];
+    expect(checks.filter(({ state }) => state !== 'passed')).toEqual([]);
+    const received = await shell(machine, `${sinceStart} | grep 'canary.* succeeded'`);
+    expect(received.split('\n')).toHaveLength(4);
+    expect(run.log).toContain('3 canaries to batch, links and variations: done');
+  },
+);
 
 longTest(
   'twice: the second plans are empty, and nothing on the host differs',
   {
-    timeout: 300_000,
+    timeout: 900_000,
   },
   async () => {
     const transactions = await listTransactions(machine);
@@ -400,7 +404,7 @@ longTest(
 longTest(
   'as a user who may sudo it is the same; who may not is told so',
   {
-    timeout: 300_000,
+    timeout: 900_000,
   },
   async () => {
     await shell(machine, "sysctl -q vm.swappiness=60; sed -i '/swapfile/d' /etc/fstab");

@@ -72,7 +72,7 @@ async function readSwap(): Promise<Record<string, string>> {
 }
 
 test('a unit that cannot start is mended, and its worker is healthy', {
-  timeout: 300_000,
+  timeout: 900_000,
 }, async () => {
   expect((await show(machine, 'ActiveState')).ActiveState).not.toBe('active');
   await succeed('provision');
@@ -135,7 +135,7 @@ test.each(
   ]
     // One of them is enough for `npm test`.
     .filter((_, index) => isLong || index === 0),
-)('half-done: $state', { timeout: 300_000 }, async ({ script, operations }) => {
+)('half-done: $state', { timeout: 900_000 }, async ({ script, operations }) => {
   const desired = await readSwap();
   expect(desired).toMatchObject({
     active: '/swapfile file 2097148',
@@ -156,7 +156,7 @@ test.each(
   expect(await readSwap()).toEqual(desired);
 });
 
-longTest('a healthy worker outlives its watchdog', { timeout: 300_000 }, async () => {
+longTest('a healthy worker outlives its watchdog', { timeout: 900_000 }, async () => {
   const uptime = async () => Number(await shell(machine, 'cut -d" " -f1 /proc/uptime'));
   const readyAt = async () =>
     Number((await show(machine, 'ActiveEnterTimestampMonotonic')).ActiveEnterTimestampMonotonic) /
@@ -176,7 +176,7 @@ longTest('a healthy worker outlives its watchdog', { timeout: 300_000 }, async (
 longTest(
   'a worker that stands still is restarted, and passes the gate again',
   {
-    timeout: 400_000,
+    timeout: 1_200_000,
   },
   async () => {
     await shell(machine, `kill -STOP ${proved}`);

@@ -26,7 +26,7 @@ async function start(program: string, ...words: readonly string[]): Promise<Chil
 }
 
 test('a machine whose starter was killed at once leaves nothing to the next of its name', {
-  timeout: 30_000,
+  timeout: 90_000,
 }, async () => {
   makeInstanceFolder(paths.folder);
   // It has neither a record nor a pid file: it is about to write one.

@@ -131,7 +131,7 @@ test('a main process that stands still is restarted', async () => {
 longTest('a stop lets the running task complete', async () => {
   const job = await sendJob(8);
   await waitUntil('the job is taken', async () => (await statusOf(job)) === 'processing');
-  await machine.run('systemctl stop celery-worker', { timeoutSeconds: 120 });
+  await machine.run('systemctl stop celery-worker', { timeoutSeconds: 300 });
   expect(await statusOf(job)).toBe('completed');
   expect(await show('Result')).toBe('success');
 });

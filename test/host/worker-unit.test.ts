@@ -101,7 +101,7 @@ print(json.dumps(files))'`;
 });
 
 test('a drop-in beats the others, hardened, and its worker works on', {
-  timeout: 400_000,
+  timeout: 1_200_000,
 }, async () => {
   // What `systemctl edit` makes.
   await hand.shell(`mkdir ${DROP_INS}`);
@@ -145,7 +145,7 @@ test('a drop-in beats the others, hardened, and its worker works on', {
 longTest(
   'an instance is changed by a drop-in of its own, and undone by deleting it',
   {
-    timeout: 400_000,
+    timeout: 1_200_000,
   },
   async () => {
     const unit = 'celery@one.service';
@@ -176,7 +176,7 @@ longTest(
 longTest(
   'the unit file rewritten instead, and a drop-in again: the same host',
   {
-    timeout: 400_000,
+    timeout: 1_200_000,
   },
   async () => {
     await expect(plan({ hardening: 'standard' })).rejects.toThrow(

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { runWorkflow, type WorkflowOptions, type WorkflowRun } from '../lib/act.ts';
 import { takeFingerprint } from '../lib/fingerprint.ts';
+import { longTest } from '../lib/long.ts';
 
 const unitPath = '/etc/systemd/system/celery-worker.service';
 const appPath = '/root/slideshow/backend/celery_app.py';
@@ -107,7 +108,7 @@ it('finds nothing to do the second time', async () => {
   expect(await takeFingerprint(machine)).toEqual(before);
 });
 
-it('ends red where the app fails to import, and the old worker serves on', async () => {
+longTest('ends red where the app fails to import, and the old worker serves on', async () => {
   const state = await unitState();
   const app = await machine.readFile(appPath);
   await machine.writeFile(appPath, `${app}\nimport not_installed_anywhere\n`);

@@ -9,7 +9,7 @@ export const TRANSACTIONS = '/var/lib/celeriac/transactions';
 
 /** What a shell command prints, without the last line break. */
 export async function shell(machine: Machine, command: string): Promise<string> {
-  return (await machine.run(command, { timeoutSeconds: 120 })).stdout.replace(/\n$/, '');
+  return (await machine.run(command, { timeoutSeconds: 300 })).stdout.replace(/\n$/, '');
 }
 
 /** Properties of a unit as `systemctl show` prints them. */
@@ -30,7 +30,7 @@ export async function show<Name extends string>(
 export async function waitUntil(
   what: string,
   holds: () => Promise<boolean>,
-  seconds = 120,
+  seconds = 400,
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   for (let pause = 500; !(await holds()); pause = Math.min(2000, pause + 500)) {
@@ -102,7 +102,7 @@ export async function sendJobs(
   once: { readonly path: string; readonly holds: string } = { path: '', holds: '' },
 ): Promise<void> {
   const asked = JSON.stringify([once.path, once.holds, ...jobs.map(({ message }) => message)]);
-  await machine.run(`python3 -I -S - '${asked}'`, { input: SEND, timeoutSeconds: 400 });
+  await machine.run(`python3 -I -S - '${asked}'`, { input: SEND, timeoutSeconds: 900 });
 }
 
 /** As Kombu keeps what was delivered and never acknowledged: here by a worker that is dead. */
