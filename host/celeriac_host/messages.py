@@ -10,7 +10,7 @@ from celeriac_host.errors import OperationError
 from celeriac_host.facts import workers
 from celeriac_host.system import System
 
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 200.0
 
 
 def ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from celeriac_host.app_side import Line, Problem, connect, serve, with_app
 
 ROLL_CALL_SECONDS = 2.0
-# The second time for a worker that is slow to answer.
-ROLL_CALLS = (ROLL_CALL_SECONDS, 6.0)
+# Each is longer, for a worker, or a host, that is slow to answer.
+ROLL_CALLS = (ROLL_CALL_SECONDS, 6.0, 20.0)
 MUTEX_SECONDS = 10.0
 # The oldest ones; more than this is no leftover.
 UNACKED_LIMIT = 10000

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../adapters/clock.ts';
+import { setTimeout as wait } from 'node:timers/promises';
 import { LocalConnection } from '../adapters/local-connection.ts';
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import { openAgent } from '../adapters/ssh-agent-session.ts';
@@ -45,12 +45,12 @@ export async function cleanUp(
   await using agent = await openAgent(connectionOf(flags, inputs, terminal), terminal.note);
   interrupted.addEventListener('abort', () => void agent.close());
   const meta = metaOf(inputs, holder);
-  if (inputs.restore !== '') return restore(agent, inputs.restore, desired, meta, terminal);
+  if (inputs.restore !== '') return await restore(agent, inputs.restore, desired, meta, terminal);
   const tell = progressTo(terminal);
   const tools = { agent, openStore: openSqliteStore, newTaskId: randomUUID, onProgress: tell };
   const found = await planCleanUp(tools, desired);
   if (!flags.has('json')) showPlan(found, desired, terminal);
-  const outcome = await carryOut(agent, found, desired, meta, terminal);
+  const outcome = await carryOut(agent, found, desired, meta, terminal, interrupted);
   if (flags.has('json')) terminal.out(`${JSON.stringify(describe(found, outcome), null, 2)}\n`);
   else terminal.out(`${describeOutcome(found.plan, outcome)}\n`);
   if (outcome !== null && outcome.result !== 'committed') {
@@ -72,11 +72,12 @@ async function carryOut(
   { dryRun }: CleanUpDesired,
   meta: TransactionMeta,
   terminal: Terminal,
+  interrupted: AbortSignal,
 ): Promise<Outcome | null> {
   if (dryRun || plan.operations.length === 0) return null;
   if (pauseSeconds > 0) {
     terminal.note(`they are looked at again in ${formatDuration(pauseSeconds)}: what moves, lives`);
-    await systemClock.sleep(pauseSeconds);
+    await wait(pauseSeconds * 1000, undefined, { signal: interrupted });
   }
   return agent.apply(plan.operations, meta, progressTo(terminal, plan));
 }

@@ -219,7 +219,7 @@ describe('a unit', () => {
             each.step.status === 'failed' &&
             each.step.message.includes('could not be stopped'),
         );
-      await expect.poll(hasFailed, { timeout: 60_000 }).toBe(true);
+      await expect.poll(hasFailed, { timeout: 300_000 }).toBe(true);
       // The undo waits until it has stopped after all.
       await hand.shell(`systemctl kill -s KILL ${unit}`);
       const outcome = await running;

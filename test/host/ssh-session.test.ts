@@ -94,7 +94,7 @@ describe('a login that works', () => {
       count(sshd, new RegExp(`^Starting session: command for ${user} from \\S+ port ${port} `)),
     ).toBe(1);
     expect(count(sshd, /^Failed /)).toBe(0);
-    await expect.poll(countAgents, { timeout: 20_000 }).toBe(0);
+    await expect.poll(countAgents, { timeout: 120_000 }).toBe(0);
   });
 
   test('is not disturbed by what .bashrc prints', async () => {
@@ -219,7 +219,7 @@ describe('a host that cannot be reached', () => {
     await machine.run(`kill -KILL ${sshdPid.stdout.trim()}`);
     const error = await refusal(agent.look(QUERY));
     expect(error.message).toMatch(/lost at: look at host|lost at: wait for the next question/);
-    await expect.poll(countAgents, { timeout: 20_000 }).toBe(0);
+    await expect.poll(countAgents, { timeout: 120_000 }).toBe(0);
   });
 });
 

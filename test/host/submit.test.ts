@@ -225,13 +225,13 @@ describe('an HTTP call', () => {
 test('the program leaves when the runner does, and takes its canary along', async () => {
   const own = await Hand.open(machine);
   const gone = own.agent
-    .submit({ kind: 'canary', ...APP, queues: ['nobody'] }, () => {})
+    .submit({ kind: 'canary', ...APP, queues: ['nobody'], timeoutSeconds: seconds(600) }, () => {})
     .catch((error: unknown) => error);
   const senders = () => output("pgrep -fc '^/usr/bin/python3 -c .import sys, types' || true");
-  await expect.poll(senders, { timeout: 60_000 }).toBe('1');
-  await expect.poll(() => output('redis-cli llen nobody'), { timeout: 60_000 }).toBe('1');
+  await expect.poll(senders, { timeout: 300_000 }).toBe('1');
+  await expect.poll(() => output('redis-cli llen nobody'), { timeout: 300_000 }).toBe('1');
   await own.agent.close();
   await gone;
-  await expect.poll(senders, { timeout: 60_000 }).toBe('0');
+  await expect.poll(senders, { timeout: 300_000 }).toBe('0');
   expect(await output('redis-cli llen nobody')).toBe('0');
 });
