@@ -32,15 +32,30 @@ def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int
         if os.geteuid() == 0:
             os.chown(folder, about.st_uid, about.st_gid)
         target = os.path.join(folder, "copy.db")
-        databases.ask(path, host, lambda: _extract(path, target, extract, limit_bytes))
+        databases.ask(path, host, lambda: _look(path, target, extract, limit_bytes))
         yield target
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _extract(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
-    """In the child. One read transaction: no row is from another moment than its parent."""
-    mode = "immutable=1" if databases.resting(path) else "mode=ro"
+def _look(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+    """In the child. One that nobody has open is read without making -wal and -shm beside it."""
+    before = databases.resting(path)
+    if before is not None:
+        try:
+            _extract(path, "immutable=1", target, extract, limit_bytes)
+        except sqlite3.Error:
+            # Damaged; or somebody wrote just then, and what is read under its locks is sound.
+            if databases.resting(path) == before:
+                raise
+        if databases.resting(path) == before:
+            return
+        os.unlink(target)
+    _extract(path, "mode=ro", target, extract, limit_bytes)
+
+
+def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+    """One read transaction: no row is from another moment than its parent."""
     with databases.opened(path, mode, databases.READ_BUSY_SECONDS) as database:
         copy = sqlite3.connect(target, isolation_level=None)
         try:

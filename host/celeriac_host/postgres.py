@@ -180,7 +180,14 @@ def _place(url: str) -> tuple[str, int, str, str]:
 
 
 def without_password(url: str) -> str:
-    return re.sub(r"^(\w+://[^:@/]*):[^@/]*@", r"\1@", url)
+    """Neither before the host (a password may hold an @) nor among the options."""
+    scheme, _, rest = url.partition("://")
+    place, mark, options = rest.partition("?")
+    authority, slash, path = place.partition("/")
+    who, at, where = authority.rpartition("@")
+    kept = "&".join(each for each in options.split("&") if not each.startswith("password="))
+    login = who.partition(":")[0] + at if at else ""
+    return f"{scheme}://{login}{where}{slash}{path}{mark if kept else ''}{kept}"
 
 
 def _explained(url: str, lines: list[str]) -> OperationError:

@@ -129,7 +129,10 @@ class _Extract:
                     continue
                 ident = rest
             wheres.append(f"left(t.{key}::text, {len(ident)}) = {text(ident)}")
-        return f"SELECT t.{key} AS id FROM {own} t WHERE {' OR '.join(wheres) or 'false'}"
+        # Apart, so that each may have its index.
+        return " UNION ".join(
+            f"SELECT t.{key} AS id FROM {own} t WHERE {where}" for where in wheres or ["false"]
+        )
 
     def _same_type(self, table: Table) -> bool:
         """A foreign key ties columns of one kind; a name alone may not."""

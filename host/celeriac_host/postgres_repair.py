@@ -69,6 +69,7 @@ def see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row]
 
 def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
     """Changes the rows of these groups; the result, and the groups that had moved by then."""
+    acting = _acting(place, {row["table"] for row in rows})
     values = [{"at": at, "g": row["group"]} for at, row in enumerate(rows)]
     script = [
         "BEGIN;",
@@ -79,6 +80,12 @@ def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
             f"UPDATE pg_temp.celeriac_seen SET why = 'changed meanwhile' WHERE n = {at} AND why"
             f" IS NULL AND NOT ({_matches(row)} AND {_same_below(row)});"
             for at, row in enumerate(rows)
+        ),
+        *(
+            _spare(at, row, child)
+            for at, row in enumerate(rows)
+            if row["change"]["kind"] == "delete"
+            for child in acting.get(row["table"], [])
         ),
         *(_apply(row) for row in rows if row["change"]["kind"] != "keep"),
         "SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;",
@@ -153,6 +160,25 @@ def _computed(place: Place, tables: set[str]) -> dict[str, list[str]]:
 
 def _given(row: Row, computed: list[str]) -> Row:
     return {name: value for name, value in row.items() if name not in computed}
+
+
+def _acting(place: Place, tables: set[str]) -> dict[str, list[Row]]:
+    """Table → the foreign keys to it that change rows of others when a row of it is deleted."""
+    wanted = ", ".join(f"to_regclass(quote_ident({text(table)}))" for table in sorted(tables))
+    found: dict[str, list[Row]] = {}
+    for above, space, table, columns, to in place.ask(
+        "SELECT json_build_array(p.relname, n.nspname, c.relname,"
+        " (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.conkey) WITH ORDINALITY k (n, i)"
+        "  JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.n),"
+        " (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.confkey) WITH ORDINALITY k (n, i)"
+        "  JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.n))"
+        " FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid"
+        " JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE f.contype = 'f' AND f.confdeltype IN ('c', 'n', 'd') AND p.oid IN ({wanted});"
+    ):
+        key = {"space": space, "table": table, "columns": columns, "to": to}
+        found.setdefault(above, []).append(key)
+    return found
 
 
 # --- a row in SQL -------------------------------------------------------------------------------
@@ -233,6 +259,26 @@ def _lock(at: int, row: Row) -> str:
         f"WITH l AS ({locked}) UPDATE pg_temp.celeriac_seen SET why ="
         f" CASE WHEN {there} THEN 'is locked by another session' ELSE 'is gone' END"
         f" WHERE n = {at} AND NOT EXISTS (SELECT 1 FROM l);"
+    )
+
+
+def _spare(at: int, row: Row, child: Row) -> str:
+    """A row that would take others along, which nobody looked at, stays; and so does its group."""
+    table, columns = child["table"], child["columns"]
+    looked_at = {(each["table"], each["column"]) for each in row.get("below", ())}
+    if len(columns) == 1 and (table, columns[0]) in looked_at:
+        return ""
+    ties = " AND ".join(
+        f"c.{quoted(column)} = t.{quoted(to)}" for column, to in zip(columns, child["to"])
+    )
+    hangs = (
+        f"SELECT 1 FROM {quoted(child['space'])}.{quoted(table)} c"
+        f" JOIN {quoted(row['table'])} t ON {ties} WHERE {_key(row)}"
+    )
+    why = text(f"has rows of {table}, which would go with it (ON DELETE)")
+    return (
+        f"UPDATE pg_temp.celeriac_seen SET why = {why}"
+        f" WHERE n = {at} AND why IS NULL AND EXISTS ({hangs});"
     )
 
 

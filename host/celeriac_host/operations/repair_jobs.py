@@ -10,7 +10,7 @@ import base64
 import sqlite3
 import time
 from collections import Counter
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, Iterator, List, NamedTuple
 
 from celeriac_host import databases, postgres, postgres_repair, resets
 from celeriac_host.errors import OperationError
@@ -275,6 +275,7 @@ class _Schema:
         self.database = database
         self.tables: set[str] = set()
         self._columns: dict[str, list[tuple[str, bool]]] = {}
+        self._acting: dict[str, list[tuple[str, list[tuple[str, str | None]]]]] = {}
 
     def load(self) -> None:
         names = self.database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -314,11 +315,44 @@ class _Schema:
         for column, now in zip(columns, found[0]):
             if not _same(now, row["seen"][column]):
                 return f"changed meanwhile: {column} is now {_show(now)}"
+        if row["change"]["kind"] == "delete":
+            for table, where in self._would_go(row):
+                hangs = f"SELECT EXISTS (SELECT 1 FROM {databases.quoted(table)} AS c {where})"
+                if self.database.execute(hangs, (ident,)).fetchone()[0]:
+                    return f"has rows of {table}, which would go with it (ON DELETE)"
         for child in row.get("below", ()):
             count = counts[child["table"], child["column"]].get(ident, 0)
             if count is not None and count != child["rows"]:
                 return f"changed meanwhile: it has {count} {child['table']}, not {child['rows']}"
         return None
+
+    def _would_go(self, row: Row) -> Iterator[tuple[str, str]]:
+        """Tables, beside those of the plan, whose rows SQLite itself changes with a deleted one."""
+        below = {(each["table"], each["column"]) for each in row.get("below", ())}
+        own, key = row["table"], self.name(row["table"], row["key"])
+        if own not in self._acting:
+            self._acting[own] = self._find_acting(own)
+        for table, keys in self._acting[own]:
+            if len(keys) == 1 and (table, keys[0][0]) in below:
+                continue
+            ties = " AND ".join(
+                f"c.{databases.quoted(column)} = t.{databases.quoted(to)}"
+                if to
+                else f"c.{databases.quoted(column)} = t.{key}"
+                for column, to in keys
+            )
+            yield table, f"JOIN {databases.quoted(own)} AS t ON {ties} WHERE t.{key} = ?"
+
+    def _find_acting(self, own: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
+        found = []
+        for table in self.tables:
+            keys: dict[int, list[tuple[str, str | None]]] = {}
+            listed = self.database.execute(f"PRAGMA foreign_key_list({databases.quoted(table)})")
+            for number, _, parent, column, to, _, on_delete, _ in listed.fetchall():
+                if parent.lower() == own.lower() and on_delete not in ("NO ACTION", "RESTRICT"):
+                    keys.setdefault(number, []).append((column, to))
+            found += [(table, columns) for columns in keys.values()]
+        return found
 
     def newest(self, rows: list[Row]) -> dict[str, int]:
         found = {}

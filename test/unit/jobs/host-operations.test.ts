@@ -172,6 +172,23 @@ describe('repair-jobs', () => {
     expect(result.lockedSeconds).toBeGreaterThan(0);
   });
 
+  test.each(['CASCADE', 'SET NULL'])(
+    'a row that would take others along by ON DELETE %s is left alone',
+    async (action) => {
+      using database = stuckDatabase();
+      const rows = await planned(database, 'delete');
+      database.sql.exec(`CREATE TABLE notes (id TEXT, job TEXT REFERENCES jobs ON DELETE ${action});
+        INSERT INTO notes VALUES ('precious', 'job-one')`);
+      const [, result] = doneBy(repair(database, 'do', rows));
+      expect(result.skipped.find((row) => row.id === 'job-one')?.why).toBe(
+        'has rows of notes, which would go with it (ON DELETE)',
+      );
+      expect(database.row('notes', 'precious')?.job).toBe('job-one');
+      expect(database.row('batch_links', 'link-one-0')).toBeDefined();
+      expect(database.row('jobs', 'job-two')).toBeUndefined();
+    },
+  );
+
   test('resets are counted, and taken back', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'reset');
