@@ -202,8 +202,6 @@ def _plain(error: sqlite3.Error) -> str:
     text = str(error)
     if "not a database" in text:
         return "this is not a SQLite database"
-    if "readonly" in text:
-        return "it can't be written: it is read-only, or lies on a file system that is"
     if "malformed" in text:
         return f"the database is damaged ({text})"
     return text
@@ -219,6 +217,8 @@ def opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connec
 
     Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.
     """
+    if mode == "mode=rw" and not os.access(path, os.W_OK):
+        raise OperationError("it can't be written: it is read-only, or on a file system that is")
     where = f"file:{urllib.parse.quote(path)}?{mode}"
     database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)
     try:

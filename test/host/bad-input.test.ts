@@ -36,13 +36,16 @@ const wrongDatabases: readonly BadInput[] = [
     is: 'cleanup: an empty file as the database',
     action: 'cleanup',
     inputs: { database: '/srv/bad/empty.db' },
-    says: [/empty\.db has no table .*none at all/, /expected: the SQLite file/],
+    says: [/empty\.db has no table .*none at all/, /expected: the database in which/],
   },
   {
     is: 'cleanup: a database of another program',
     action: 'cleanup',
     inputs: { database: '/srv/bad/foreign.db' },
-    says: [/foreign\.db has no table .* status column; its tables: notes/, /expected: the SQLite/],
+    says: [
+      /foreign\.db has no table .* status column; its tables: notes/,
+      /expected: the database in which/,
+    ],
   },
   {
     is: 'cleanup: a database that is cut off in the middle of a page',
@@ -69,7 +72,7 @@ const wrongDatabases: readonly BadInput[] = [
       inputs: { database: '/srv/bad/no-status.db' },
       says: [
         /no-status\.db has no table .* status column; its tables: jobs/,
-        /expected: the SQLite/,
+        /expected: the database in which/,
       ],
     },
     {
