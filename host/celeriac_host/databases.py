@@ -202,6 +202,8 @@ def _plain(error: sqlite3.Error) -> str:
     text = str(error)
     if "not a database" in text:
         return "this is not a SQLite database"
+    if "unable to open" in text:
+        return "it can't be opened: it is on a read-only file system, or closed to its owner"
     if "malformed" in text:
         return f"the database is damaged ({text})"
     return text

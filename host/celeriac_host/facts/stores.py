@@ -18,7 +18,7 @@ ENDINGS = (".db", ".sqlite", ".sqlite3")
 DEPTH = 3
 FOUND_LIMIT = 20
 HEADER = b"SQLite format 3\0"
-TIMEOUT_SECONDS = 15.0
+TIMEOUT_SECONDS = 45.0
 # Runs in a process of its own, as the file's owner: what SQLite writes beside a database (-wal,
 # -shm) must not belong to root, or the app can't write any more.
 CODE = """
