@@ -164,7 +164,7 @@ describe('interrupted, it ends with 130', () => {
     host.interrupt.abort();
     expect((await running).code).toBe(130);
     late.resolve(host.agent());
-    await expect.poll(() => host.closed).toBe(1);
+    await expect.poll(() => host.closed, { timeout: 10_000 }).toBe(1);
     expect(host.applied).toEqual([]);
   });
 
@@ -181,7 +181,7 @@ describe('interrupted, it ends with 130', () => {
     const lost = Promise.withResolvers<Outcome>();
     using host = new Host(() => lost.promise);
     const running = host.run(atOnce);
-    await expect.poll(() => host.applied.length).toBe(1);
+    await expect.poll(() => host.applied.length, { timeout: 10_000 }).toBe(1);
     host.interrupt.abort();
     lost.reject(new HostError('closed.', { step: 'apply', next: 'run again' }));
     const { code, err } = await running;
