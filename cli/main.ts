@@ -1,14 +1,10 @@
 #!/usr/bin/env node
 import { runCommand } from '../src/cli/celeriac.ts';
+import { exitCodes } from '../src/cli/exit-code.ts';
+import { toolsOfProcess } from '../src/cli/this-process.ts';
 
-const interrupted = new AbortController();
-process.once('SIGINT', () => interrupted.abort());
-
-const terminal = {
-  out: (text: string) => process.stdout.write(text),
-  note: (line: string) => process.stderr.write(`${line}\n`),
-};
-
-void runCommand(process.argv.slice(2), terminal, interrupted.signal).then((code) => {
+void runCommand(process.argv.slice(2), toolsOfProcess()).then((code) => {
   process.exitCode = code;
+  // A login that was interrupted may still wait for its answer.
+  if (code === exitCodes.interrupted) process.exit();
 });

@@ -83,10 +83,10 @@ function resolve(file: string, specifier: string): string | undefined {
   return path.posix.join(path.posix.dirname(file), specifier);
 }
 
-/** `src/plan/swap.ts` → `plan`; `actions/verify/main.ts` and `cli/main.ts` → `actions`. */
+/** `src/plan/swap.ts` → `plan`; `actions/verify/main.ts` → `actions`; `cli/main.ts` → `cli`. */
 function folderOf(file: string): string | undefined {
   const [top, second, ...rest] = file.split('/');
-  if (top === 'actions' || top === 'cli') return 'actions';
+  if (top === 'actions' || top === 'cli') return top;
   return top === 'src' && rest.length > 0 ? second : undefined;
 }
 
@@ -122,6 +122,9 @@ function judgeFile(
   if (folder === other) return undefined;
   if (layerOf(other) > layerOf(folder) || folder === 'model') {
     return `${folder} must not import ${other} ('${specifier}')`;
+  }
+  if (folder === 'cli' && other === 'action') {
+    return `cli must not import action ('${specifier}'): that speaks to a runner`;
   }
   if (other === 'ports' && portlessFolders.has(folder)) {
     return `${folder} must not import ports ('${specifier}'): it is handed facts`;

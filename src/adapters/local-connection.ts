@@ -1,7 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
 import { HostError } from '../model/errors.ts';
 import { seconds } from '../model/units.ts';
 import type { HostChannel, HostConnection } from './host-connection.ts';
+
+/** For the agent to leave by itself, once nobody speaks to it any more. */
+const CLOSE_MILLISECONDS = 2000;
 
 /** This very machine: the agent is a child process, and nobody logs in. */
 export class LocalConnection implements HostConnection {
@@ -10,6 +15,7 @@ export class LocalConnection implements HostConnection {
   readonly connectSeconds = seconds(0);
   readonly #children: ChildProcess[] = [];
 
+  /** @param user as `startCommand` takes it: one other than root uses sudo */
   constructor(user: string) {
     this.target = { host: 'this machine', user };
   }
@@ -46,13 +52,35 @@ export class LocalConnection implements HostConnection {
   }
 
   destroy(): void {
-    for (const child of this.#children) child.kill('SIGTERM');
+    for (const child of this.#children.filter(isRunning)) {
+      child.stdin?.destroy();
+      try {
+        // The shell, and what it started: they are a group of their own.
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
+      } catch {
+        // Gone meanwhile, or root's by sudo: that ends by its end-of-file.
+      }
+      // What never ends must not keep us from ending.
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      child.unref();
+    }
   }
 
   async close(): Promise<void> {
     for (const child of this.#children) child.stdin?.end();
+    const ends = this.#children.filter(isRunning).map((child) => once(child, 'exit'));
+    const patience = new AbortController();
+    const late = setTimeout(CLOSE_MILLISECONDS, undefined, { signal: patience.signal });
+    await Promise.race([Promise.all(ends), late]);
+    patience.abort();
+    late.catch(() => {});
+    this.destroy();
   }
 }
+
+const isRunning = (child: ChildProcess): boolean =>
+  child.pid !== undefined && child.exitCode === null && child.signalCode === null;
 
 class LocalChannel implements HostChannel {
   readonly #child: ChildProcess;

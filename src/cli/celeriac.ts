@@ -1,6 +1,8 @@
+import { version } from '../generated/version.ts';
 import { ConfigError } from '../model/errors.ts';
+import { stripControls } from '../report/escape.ts';
 import { renderFailure } from '../report/failure.ts';
-import { cleanUp } from './cleanup.ts';
+import { type CommandTools, cleanUp } from './cleanup.ts';
 import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, renderHelp } from './flags.ts';
 import type { Terminal } from './terminal.ts';
@@ -13,11 +15,8 @@ const oldestNode = 22;
  *
  * @returns the exit code
  */
-export async function runCommand(
-  words: readonly string[],
-  terminal: Terminal,
-  interrupted: AbortSignal,
-): Promise<number> {
+export async function runCommand(words: readonly string[], tools: CommandTools): Promise<number> {
+  const terminal = guarded(tools.terminal);
   const [command, ...rest] = words;
   const node = process.versions.node;
   if (Number(node.split('.')[0]) < oldestNode) {
@@ -28,14 +27,18 @@ export async function runCommand(
     terminal.out(renderHelp());
     return command === undefined ? exitCodes.usage : exitCodes.done;
   }
+  if (command === '--version') {
+    terminal.out(`celeriac ${version}\n`);
+    return exitCodes.done;
+  }
   try {
     if (command !== 'cleanup') {
       const problem = `there is no command '${command}'`;
       throw new ConfigError('command line', problem, '`celeriac cleanup`; see `celeriac --help`');
     }
-    return await cleanUp(rest, terminal, interrupted);
+    return await cleanUp(rest, { ...tools, terminal });
   } catch (error) {
-    if (interrupted.aborted) {
+    if (tools.interrupted.aborted) {
       terminal.note('interrupted; what was begun on the host goes on to its end there');
       return exitCodes.interrupted;
     }
@@ -44,3 +47,9 @@ export async function runCommand(
     return exitCodeOf(error);
   }
 }
+
+/** What a host or a database says must not command the terminal. */
+const guarded = (terminal: Terminal): Terminal => ({
+  out: (text) => terminal.out(text),
+  note: (line) => terminal.note(stripControls(line)),
+});

@@ -1,19 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { homedir, hostname, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { hostname } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
-import { LocalConnection } from '../adapters/local-connection.ts';
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import { openAgent } from '../adapters/ssh-agent-session.ts';
+import type { AgentOptions, OnNote } from '../adapters/ssh-agent-session.ts';
 import type { CleanupValues } from '../config/action-inputs.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { cleanUpDesired } from '../config/cleanup-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
-import { hostProgram } from '../generated/host-program.ts';
 import { type CleanUp, planCleanUp } from '../jobs/clean-up.ts';
 import { countRepaired, reportSkipped } from '../jobs/clean-up-outcome.ts';
-import { ConfigError } from '../model/errors.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
@@ -21,34 +16,40 @@ import { outcomeToHostError } from '../report/failure.ts';
 import { renderPlanText } from '../report/plan-view.ts';
 import { formatDuration } from '../report/quantities.ts';
 import { describeOutcome } from '../report/summary.ts';
+import { connectionOf, givenBy, type Person } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
-import { type GivenFlags, inputsFor, parseFlags } from './flags.ts';
+import { inputsFor, parseFlags } from './flags.ts';
 import { restore } from './restore.ts';
 import { progressTo, type Terminal } from './terminal.ts';
+
+/** Everything a command takes from the outside. */
+export interface CommandTools {
+  readonly terminal: Terminal;
+  /** Ends the connection; what was begun on the host goes on to its end there. */
+  readonly interrupted: AbortSignal;
+  readonly person: Person;
+  readonly openAgent: (options: AgentOptions, onNote: OnNote) => Promise<Agent>;
+}
 
 /**
  * `celeriac cleanup`: stuck jobs are found, shown and, unless it is a dry run, repaired.
  *
- * @param interrupted ends the connection; what was begun on the host goes on to its end there
- * @throws ConfigError, HostError
+ * @throws ConfigError, HostError; anything once it was interrupted
  */
-export async function cleanUp(
-  words: readonly string[],
-  terminal: Terminal,
-  interrupted: AbortSignal,
-): Promise<ExitCode> {
+export async function cleanUp(words: readonly string[], tools: CommandTools): Promise<ExitCode> {
+  const { terminal, interrupted, person } = tools;
   const flags = parseFlags(words);
   const values = readInputs(inputsFor(flags.has('host')), givenBy(flags), new Map());
   const inputs = values as unknown as CleanupValues;
-  const holder = `${userInfo().username}@${hostname()}`;
+  const holder = `${person.name}@${hostname()}`;
   const desired = cleanUpDesired(inputs, holder);
-  await using agent = await openAgent(connectionOf(flags, inputs, terminal), terminal.note);
+  await using agent = await open(connectionOf(flags, inputs, person), tools);
   interrupted.addEventListener('abort', () => void agent.close());
-  const meta = metaOf(inputs, holder);
+  const meta = metaOf(inputs, holder, person);
   if (inputs.restore !== '') return await restore(agent, inputs.restore, desired, meta, terminal);
   const tell = progressTo(terminal);
-  const tools = { agent, openStore: openSqliteStore, newTaskId: randomUUID, onProgress: tell };
-  const found = await planCleanUp(tools, desired);
+  const use = { agent, openStore: openSqliteStore, newTaskId: randomUUID, onProgress: tell };
+  const found = await planCleanUp(use, desired);
   if (!flags.has('json')) showPlan(found, desired, terminal);
   const outcome = await carryOut(agent, found, desired, meta, terminal, interrupted);
   if (flags.has('json')) terminal.out(`${JSON.stringify(describe(found, outcome), null, 2)}\n`);
@@ -57,6 +58,25 @@ export async function cleanUp(
     throw outcomeToHostError(outcome, found.plan.operations);
   }
   return judge(found.plan, outcome, terminal);
+}
+
+/** Whoever interrupts a login that takes its time does not wait for its end. */
+async function open(options: AgentOptions, tools: CommandTools): Promise<Agent> {
+  const { terminal, interrupted } = tools;
+  interrupted.throwIfAborted();
+  const opening = tools.openAgent(options, terminal.note);
+  const aborted = new Promise<never>((_, reject) => {
+    interrupted.addEventListener('abort', () => reject(interrupted.reason), { once: true });
+  });
+  try {
+    return await Promise.race([opening, aborted]);
+  } catch (error) {
+    opening.then(
+      (agent) => agent.close(),
+      () => {},
+    );
+    throw error;
+  }
 }
 
 function judge(plan: Plan, outcome: Outcome | null, terminal: Terminal): ExitCode {
@@ -92,13 +112,14 @@ function showPlan(found: CleanUp, { dryRun }: CleanUpDesired, terminal: Terminal
 }
 
 /** The document of `--json`. */
-export function describe({ repairs, plan }: CleanUp, outcome: Outcome | null) {
+export function describe({ repairs, plan, mappings }: CleanUp, outcome: Outcome | null) {
   const rows = repairs.flatMap(({ database, rows }) => rows.map((row) => ({ database, ...row })));
   const findings: readonly Finding[] = [
     ...plan.findings,
     ...(outcome === null ? [] : reportSkipped(outcome)),
   ];
   return {
+    databases: mappings.map(({ database }) => database),
     found: rows.length,
     repaired: outcome === null ? 0 : countRepaired(outcome),
     result: outcome?.result ?? null,
@@ -108,60 +129,10 @@ export function describe({ repairs, plan }: CleanUp, outcome: Outcome | null) {
   };
 }
 
-/** Texts of the inputs; those that hold a key or a pin are read from their files. */
-function givenBy(flags: GivenFlags): (name: string) => string {
-  const home = join(homedir(), '.ssh');
-  return (name) => {
-    if (!flags.has('host')) return flags.get(name) ?? '';
-    if (name === 'ssh-key') {
-      const standard = ['id_ed25519', 'id_rsa'].map((file) => join(home, file));
-      const chosen = flags.get('ssh-key-file') ?? standard.find((file) => existsSync(file));
-      return readFile('ssh-key-file', chosen ?? standard[0] ?? '');
-    }
-    if (name === 'known-hosts') {
-      return readFile(
-        'known-hosts-file',
-        flags.get('known-hosts-file') ?? join(home, 'known_hosts'),
-      );
-    }
-    if (name === 'ssh-key-passphrase') return process.env.CELERIAC_SSH_KEY_PASSPHRASE ?? '';
-    return flags.get(name) ?? '';
-  };
-}
-
-function readFile(flag: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const problem = `${path} can't be read`;
-    throw new ConfigError(`--${flag}`, problem, 'the path of a file that is there', { cause });
-  }
-}
-
-function connectionOf(flags: GivenFlags, inputs: CleanupValues, terminal: Terminal) {
-  if (flags.has('host')) {
-    const { host, port, user } = inputs;
-    const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };
-    const target = { host, port, user, ...login, knownHosts: inputs['known-hosts'] };
-    return { target, policy: { connectTimeout: inputs['connect-timeout'] }, program: hostProgram };
-  }
-  const { username, uid } = userInfo();
-  const root = uid === 0 || flags.get('sudo') !== 'true';
-  if (uid !== 0 && root && !inputs['dry-run']) {
-    terminal.note(`as ${username} only a dry run is possible: --sudo works as root`);
-  }
-  const target = { host: 'this machine', port: 0, user: root ? 'root' : username };
-  return {
-    target: { ...target, key: '', knownHosts: '' },
-    program: hostProgram,
-    connect: async () => new LocalConnection(username),
-  };
-}
-
-const metaOf = (inputs: CleanupValues, holder: string): TransactionMeta => ({
+const metaOf = (inputs: CleanupValues, holder: string, person: Person): TransactionMeta => ({
   action: 'cleanup',
   holder,
   sha: '',
-  actor: userInfo().username,
+  actor: person.name,
   lockTimeoutSeconds: inputs['lock-timeout'],
 });

@@ -22,6 +22,9 @@ const elsewhere: ReadonlySet<string> = new Set([
   'fleet-file',
 ]);
 
+/** What holds the passphrase of the key: a flag would show it to everyone on the machine. */
+export const passphraseVariable = 'CELERIAC_SSH_KEY_PASSPHRASE';
+
 /** Flags that no input has. */
 const ownFlags: readonly Flag[] = [
   {
@@ -35,8 +38,7 @@ const ownFlags: readonly Flag[] = [
     name: 'ssh-key-file',
     takes: 'a path',
     fallback: '~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
-    description:
-      'With `--host`: the private key. Its passphrase, if any, is taken from CELERIAC_SSH_KEY_PASSPHRASE.',
+    description: `With \`--host\`: the private key. Its passphrase, if any, is taken from ${passphraseVariable}.`,
     isSwitch: false,
   },
   {
@@ -91,12 +93,75 @@ function flagOf(name: string, input: Input<unknown>): Flag {
 /** What was given: flag → its text; switches are `true` or `false`. */
 export type GivenFlags = ReadonlyMap<string, string>;
 
+/** What only a login needs; on this machine nobody logs in. */
+const loginFlags: readonly string[] = [
+  'port',
+  'user',
+  'ssh-key-file',
+  'known-hosts-file',
+  'connect-timeout',
+];
+
 /**
  * Reads the words after `celeriac cleanup`.
  *
- * @throws ConfigError for a flag that nobody knows, or one that lacks its value
+ * @throws ConfigError for a flag that nobody knows, one that lacks its value, and those that do not
+ * go together
  */
 export function parseFlags(words: readonly string[]): GivenFlags {
+  const given = readWords(joinSwitches(words));
+  refuseEmpty(given);
+  refuseStrangers(given);
+  return given;
+}
+
+/** `--orphans false` and `--orphans=false` → `--no-orphans`: inputs are written so in workflows. */
+function joinSwitches(words: readonly string[]): readonly string[] {
+  const switches = new Set(cleanupFlags.filter((flag) => flag.isSwitch).map(({ name }) => name));
+  const joined: string[] = [];
+  for (let at = 0; at < words.length; at += 1) {
+    const word = words[at] ?? '';
+    const [, name = '', inner] = /^--([a-z-]+)(?:=(.*))?$/s.exec(word) ?? [];
+    const next = words[at + 1];
+    const value = inner ?? (next === 'true' || next === 'false' ? next : undefined);
+    if (!switches.has(name) || (value !== 'true' && value !== 'false')) {
+      joined.push(word);
+      continue;
+    }
+    joined.push(value === 'true' ? `--${name}` : `--no-${name}`);
+    if (inner === undefined) at += 1;
+  }
+  return joined;
+}
+
+/** `--ids "$ID"` with nothing in it must not mean every job. */
+function refuseEmpty(given: GivenFlags): void {
+  for (const [name, text] of given) {
+    if (text.trim() !== '') continue;
+    const takes = cleanupFlags.find((flag) => flag.name === name)?.takes ?? '';
+    const expected = takes.replace(/,? or nothing$/, '');
+    throw new ConfigError(`--${name}`, `\`--${name}\` is empty`, `${expected}; or leave it out`);
+  }
+}
+
+/** Whoever forgets `--host` does not mean this machine. */
+function refuseStrangers(given: GivenFlags): void {
+  const refuse = (name: string, problem: string, expected: string): never => {
+    throw new ConfigError(`--${name}`, problem, expected);
+  };
+  const login = loginFlags.find((name) => given.has(name));
+  if (!given.has('host') && login !== undefined) {
+    refuse(login, `\`--${login}\` is given, but no \`--host\``, '`--host` as well, or neither');
+  }
+  if (given.has('host') && given.get('sudo') === 'true') {
+    refuse('sudo', '`--sudo` is for this machine', '`--host` alone: its user uses sudo as needed');
+  }
+  if (given.has('restore') && given.get('json') === 'true') {
+    refuse('json', '`--restore` is told in words only', '`--restore` without `--json`');
+  }
+}
+
+function readWords(words: readonly string[]): GivenFlags {
   const options = Object.fromEntries(
     cleanupFlags.map(({ name, isSwitch }) => [
       name,
@@ -121,11 +186,16 @@ export function inputsFor(remote: boolean): Inputs {
 
 /** `input threshold` → `--threshold`: a person at a terminal gave no input. */
 export const asFlags = (error: ConfigError): ConfigError => {
-  const where = error.where.replace(/^input ([a-z-]+)/, (_, name: string) =>
-    name === 'ssh-key' || name === 'known-hosts' ? `--${name}-file` : `--${name}`,
-  );
+  const where = error.where
+    .replace(/^input ([a-z-]+)/, (_, name: string) => nameOnTerminal(name))
+    .replace(/^known-hosts:(\d+)/, '--known-hosts-file, line $1');
   return new ConfigError(where, error.message, error.expected, { cause: error });
 };
+
+function nameOnTerminal(input: string): string {
+  if (input === 'ssh-key-passphrase') return passphraseVariable;
+  return input === 'ssh-key' || input === 'known-hosts' ? `--${input}-file` : `--${input}`;
+}
 
 const width = 26;
 
@@ -151,6 +221,7 @@ export function renderHelp(): string {
     'Usage: celeriac cleanup [--host H] [--database F] [flags]',
     '',
     "Repairs stuck and orphaned jobs in the app's own tables: on this machine, or on a server over SSH.",
+    '`celeriac --version` prints the version.',
     '',
     ...lines,
     '',

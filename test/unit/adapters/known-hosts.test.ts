@@ -4,7 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { fingerprint, matchesPattern, pinnedKeys } from '../../../src/adapters/known-hosts.ts';
+import {
+  fingerprint,
+  linesForHost,
+  matchesPattern,
+  pinnedKeys,
+} from '../../../src/adapters/known-hosts.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-known-hosts-'));
@@ -292,5 +297,34 @@ describe('what is refused', () => {
     expect(error.where).toBe('known-hosts:3');
     expect(error.message).toContain(problem);
     expect(`${error.message} ${error.expected}`).not.toContain(key.slice(0, 30));
+  });
+});
+
+describe("a person's own file", () => {
+  const pin = (text: string, host = 'vps.example.org', port = 22) =>
+    pinnedKeys(linesForHost(text, host, port), host, port);
+
+  test('may hold what is beyond us, in the lines of other hosts', () => {
+    const text = `# mine\ndb.example.org what is this\n|1|abc|def ${ed25519}\nvps.example.org ${ed25519}\n`;
+    expect(() => pinnedKeys(text, 'vps.example.org', 22)).toThrow(ConfigError);
+    expect(pin(text).verify(blob(ed25519))).toMatchObject({ kind: 'accepted', line: 4 });
+  });
+
+  test.each(['vps.example.org', '*.example.org', '*'])('revocations of %s stay', (names) => {
+    const text = `vps.example.org ${ed25519}\nvps.example.org ${rsa}\n@revoked ${names} ${ed25519}\n`;
+    expect(pin(text).verify(blob(ed25519)).kind).toBe('revoked');
+    expect(pin(text).verify(blob(rsa)).kind).toBe('accepted');
+  });
+
+  test('names and ports are told apart as ever', () => {
+    const text = `${hashed('vps.example.org')} ${ed25519}\n[db.example.org]:2222 ${rsa}\n`;
+    expect(pin(text).expected).toHaveLength(1);
+    expect(pin(text, 'DB.example.org', 2222).expected).toHaveLength(1);
+    expect(() => pin(text, 'db.example.org')).toThrow('line 2 names the host with another port');
+    expect(() => pin(text, 'new.example.org')).toThrow('no key for new.example.org is pinned');
+  });
+
+  test('a bad line of the host itself is named', () => {
+    expect(() => pin(`\nvps.example.org ssh-ed25519\n`)).toThrow('line 2 of `known-hosts`');
   });
 });

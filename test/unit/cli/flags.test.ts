@@ -24,6 +24,37 @@ describe('flags', () => {
     });
   });
 
+  test('switches take a value as well, as inputs of a workflow do', () => {
+    const given = parseFlags([
+      '--orphans',
+      'false',
+      '--dry-run=true',
+      '--json=false',
+      '--ids',
+      'a',
+    ]);
+    expect(Object.fromEntries(given)).toEqual({
+      orphans: 'false',
+      'dry-run': 'true',
+      json: 'false',
+      ids: 'a',
+    });
+    expect(() => parseFlags(['--dry-run=perhaps'])).toThrow(ConfigError);
+  });
+
+  test.each([
+    [['--ids', ''], '`--ids` is empty'],
+    [['--database', ' '], '`--database` is empty'],
+    [['--host='], '`--host` is empty'],
+    [['--user', 'deploy'], '`--user` is given, but no `--host`'],
+    [['--ssh-key-file', 'key', '--dry-run'], '`--ssh-key-file` is given, but no `--host`'],
+    [['--host', 'vps', '--sudo'], '`--sudo` is for this machine'],
+    [['--restore', 'latest', '--json'], '`--restore` is told in words only'],
+  ])('%j means something else than it says, and is refused', (words, problem) => {
+    expect(() => parseFlags(words)).toThrow(ConfigError);
+    expect(() => parseFlags(words)).toThrow(problem);
+  });
+
   test.each([
     [['--bogus'], "Unknown option '--bogus'"],
     [['--threshold'], "Option '--threshold <value>' argument missing"],
@@ -38,6 +69,8 @@ describe('flags', () => {
     expect(where('input threshold')).toBe('--threshold');
     expect(where('input stores, line 3')).toBe('--stores, line 3');
     expect(where('input known-hosts')).toBe('--known-hosts-file');
+    expect(where('known-hosts:3')).toBe('--known-hosts-file, line 3');
+    expect(where('input ssh-key-passphrase')).toBe('CELERIAC_SSH_KEY_PASSPHRASE');
     expect(where('command line')).toBe('command line');
   });
 

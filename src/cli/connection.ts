@@ -1,0 +1,82 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { linesForHost } from '../adapters/known-hosts.ts';
+import { LocalConnection } from '../adapters/local-connection.ts';
+import type { AgentOptions } from '../adapters/ssh-agent-session.ts';
+import { type CleanupValues, hostInputs } from '../config/action-inputs.ts';
+import { hostProgram } from '../generated/host-program.ts';
+import { ConfigError } from '../model/errors.ts';
+import { type GivenFlags, passphraseVariable } from './flags.ts';
+
+/** Who types: `uid` 0 is root. */
+export interface Person {
+  readonly name: string;
+  readonly uid: number;
+}
+
+/**
+ * Texts of the inputs; those that hold a key or a pin are read from their files.
+ *
+ * @throws ConfigError when one of these files can't be read, or does not know the host
+ */
+export function givenBy(flags: GivenFlags): (name: string) => string {
+  return (name) => {
+    if (!flags.has('host')) return flags.get(name) ?? '';
+    if (name === 'ssh-key') return readKey(flags.get('ssh-key-file'));
+    if (name === 'known-hosts') return readKnownHosts(flags);
+    if (name === 'ssh-key-passphrase') return process.env[passphraseVariable] ?? '';
+    return flags.get(name) ?? '';
+  };
+}
+
+function readKey(given: string | undefined): string {
+  const standard = ['id_ed25519', 'id_rsa'].map((file) => join(homedir(), '.ssh', file));
+  const chosen = given ?? standard.find((file) => existsSync(file)) ?? standard[0] ?? '';
+  return readFile('ssh-key-file', chosen);
+}
+
+function readKnownHosts(flags: GivenFlags): string {
+  const path = flags.get('known-hosts-file') ?? join(homedir(), '.ssh', 'known_hosts');
+  const port = Number(flags.get('port') ?? hostInputs.port.fallback);
+  return linesForHost(readFile('known-hosts-file', path), flags.get('host') ?? '', port);
+}
+
+function readFile(flag: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const problem = `${path} can't be read`;
+    throw new ConfigError(`--${flag}`, problem, 'the path of a file that is there', { cause });
+  }
+}
+
+/**
+ * How the agent is reached: over SSH with `--host`, as a child process without.
+ *
+ * @throws ConfigError when this person may only look, and wants more
+ */
+export function connectionOf(
+  flags: GivenFlags,
+  inputs: CleanupValues,
+  person: Person,
+): AgentOptions {
+  if (flags.has('host')) {
+    const { host, port, user } = inputs;
+    const login = { key: inputs['ssh-key'], passphrase: inputs['ssh-key-passphrase'] };
+    const target = { host, port, user, ...login, knownHosts: inputs['known-hosts'] };
+    return { target, policy: { connectTimeout: inputs['connect-timeout'] }, program: hostProgram };
+  }
+  const bySudo = person.uid !== 0 && flags.get('sudo') === 'true';
+  if (person.uid !== 0 && !bySudo && !inputs['dry-run']) {
+    const problem = `${person.name} may only look: changes are root's to make`;
+    throw new ConfigError('command line', problem, '`--dry-run`, `--sudo`, or to be run by root');
+  }
+  // To start the agent, a user other than root means sudo.
+  const user = bySudo ? person.name : 'root';
+  return {
+    target: { host: 'this machine', port: 0, user, key: '', knownHosts: '' },
+    program: hostProgram,
+    connect: async () => new LocalConnection(user),
+  };
+}

@@ -1,0 +1,32 @@
+import { userInfo } from 'node:os';
+import { openAgent } from '../adapters/ssh-agent-session.ts';
+import type { CommandTools } from './cleanup.ts';
+import type { Person } from './connection.ts';
+
+/** The terminal, the person and the Ctrl+C of this very process. */
+export function toolsOfProcess(): CommandTools {
+  const interrupt = new AbortController();
+  // Once: a second Ctrl+C ends the process at once.
+  process.once('SIGINT', () => interrupt.abort());
+  // `| head` has read enough: what goes on and its exit code stand all the same.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  return {
+    terminal: {
+      out: (text) => void process.stdout.write(text),
+      note: (line) => void process.stderr.write(`${line}\n`),
+    },
+    interrupted: interrupt.signal,
+    person: whoTypes(),
+    openAgent,
+  };
+}
+
+function whoTypes(): Person {
+  const uid = process.getuid?.() ?? -1;
+  try {
+    return { name: userInfo().username, uid };
+  } catch {
+    // In a container, a user may have a number and no name.
+    return { name: `user ${uid}`, uid };
+  }
+}

@@ -1,0 +1,74 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { connectionOf, givenBy } from '../../../src/cli/connection.ts';
+import { inputsFor, parseFlags } from '../../../src/cli/flags.ts';
+import type { CleanupValues } from '../../../src/config/action-inputs.ts';
+import { readInputs } from '../../../src/config/read-inputs.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'celeriac-connection-'));
+const keyFile = join(folder, 'key');
+const knownHosts = join(folder, 'known_hosts');
+writeFileSync(keyFile, 'the key');
+writeFileSync(knownHosts, 'other.example.org what is this\nvps.example.org ssh-ed25519 AAAA\n');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const root = { name: 'root', uid: 0 };
+const alice = { name: 'alice', uid: 1000 };
+
+function connect(words: readonly string[], person = root) {
+  const flags = parseFlags(words);
+  const values = readInputs(inputsFor(flags.has('host')), givenBy(flags), new Map());
+  return connectionOf(flags, values as unknown as CleanupValues, person);
+}
+
+const files = ['--ssh-key-file', keyFile, '--known-hosts-file', knownHosts];
+
+describe('over SSH', () => {
+  test('the key and the pins come from files, the pins only of that host', () => {
+    const { target, connect: local } = connect(['--host', 'vps.example.org', ...files]);
+    expect(local).toBeUndefined();
+    expect(target).toMatchObject({ host: 'vps.example.org', port: 22, user: 'root' });
+    expect(target.key).toBe('the key');
+    expect(target.knownHosts.trim()).toBe('vps.example.org ssh-ed25519 AAAA');
+  });
+
+  test('an ordinary user at this end is no hindrance', () => {
+    expect(connect(['--host', 'vps.example.org', ...files], alice).target.user).toBe('root');
+  });
+
+  test.each([
+    [['--host', 'vps.example.org', '--ssh-key-file', '/none'], '--ssh-key-file', '/none'],
+    [['--host', 'new.example.org', ...files], 'input known-hosts', 'no key for new.example.org'],
+    [['--host', 'vps.example.org', '--port', 'ssh', ...files], 'input port', 'not right'],
+  ])('%j is refused', (words, where, problem) => {
+    const error = refusal(() => connect(words));
+    expect(error.where).toBe(where);
+    expect(error.message).toContain(problem);
+  });
+});
+
+describe('on this machine', () => {
+  test('root needs no sudo; others have it only when they ask', () => {
+    expect(connect([]).target.user).toBe('root');
+    expect(connect(['--sudo']).target.user).toBe('root');
+    expect(connect(['--dry-run'], alice).target.user).toBe('root');
+    expect(connect(['--sudo'], alice).target.user).toBe('alice');
+  });
+
+  test('whoever is not root may only look', () => {
+    const error = refusal(() => connect(['--no-sudo'], alice));
+    expect(error.message).toBe("alice may only look: changes are root's to make");
+  });
+});
+
+function refusal(work: () => unknown): ConfigError {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+  }
+  throw new Error('expected a ConfigError');
+}
