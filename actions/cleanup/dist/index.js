@@ -81355,8 +81355,7 @@ function hostEntryName(host, port) {
  */
 function pinnedKeys(text, host, port) {
     const entries = parseKnownHosts(text);
-    const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
-    const howTo = `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
+    const howTo = howToPin(host, port);
     if (entries.length === 0) {
         throw new errors_ConfigError(WHERE, '`known-hosts` holds no host key, so the server cannot be recognised', howTo);
     }
@@ -81386,6 +81385,36 @@ function pinnedKeys(text, host, port) {
             return trusted.length === 0 ? { kind: 'unknown', got } : { kind: 'mismatch', got, expected };
         },
     };
+}
+/**
+ * A person's own known_hosts for one host: the lines of other hosts, of which some may be beyond us,
+ * are blank. Lines keep their numbers.
+ *
+ * @throws ConfigError when no line names the host
+ */
+function linesForHost(text, host, port) {
+    const name = hostEntryName(host, port);
+    const lower = host.toLowerCase();
+    const lines = text.split(/\r\n|\n|\r/).map((line) => {
+        const [first = '', second = ''] = line
+            .replace(/^\uFEFF/, '')
+            .trim()
+            .split(/[ \t]+/);
+        const names = first.startsWith('@') ? second : first;
+        // With another port it is no pin, but worth naming.
+        const isMeant = matchesHost(names, name) ||
+            matchesHost(names, lower) ||
+            names.toLowerCase().includes(`[${lower}]:`);
+        return isMeant && !names.startsWith('#') ? line : '';
+    });
+    if (lines.every((line) => line === '')) {
+        throw new ConfigError(WHERE, `no key for ${name} is pinned`, howToPin(host, port));
+    }
+    return lines.join('\n');
+}
+function howToPin(host, port) {
+    const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
+    return `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
 }
 function explainNoPin(entries, matching, trusted, host, port) {
     const name = hostEntryName(host, port);

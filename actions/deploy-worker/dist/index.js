@@ -63146,7 +63146,7 @@ const external_node_path_namespaceObject = require("node:path");
  * `next` says what the person should do.
  */
 /** What is asked for is wrong: the person's to mend. The host was not touched. */
-class ConfigError extends Error {
+class errors_ConfigError extends Error {
     name = 'ConfigError';
     /** The input, or `file:line:column`, the fault is in. */
     where;
@@ -63215,14 +63215,14 @@ class GitCode {
     }
     async require(commit) {
         if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(commit)) {
-            throw new ConfigError('input commit', commit === ''
+            throw new errors_ConfigError('input commit', commit === ''
                 ? 'no commit is named, and this is no run of a workflow (GITHUB_SHA is not set)'
                 : `\`${commit}\` is not the whole name of a commit`, 'the 40 hexadecimal digits of a commit');
         }
         await this.#commonFolder();
         if (await this.has(commit))
             return commit;
-        throw new ConfigError('input commit', `${CLONE} has no commit ${git_code_short(commit)}`, WHOLE_CLONE);
+        throw new errors_ConfigError('input commit', `${CLONE} has no commit ${git_code_short(commit)}`, WHOLE_CLONE);
     }
     async has(commit) {
         return (await this.#present([commit])).length > 0;
@@ -63231,7 +63231,7 @@ class GitCode {
         const basis = await this.#present(host.known);
         const ownShallow = await this.#shallow();
         if (basis.length === 0 && ownShallow.length === 0) {
-            throw new ConfigError('input checkout', 'the checkout on the host and this repository have no commit in common', 'a checkout of this repository');
+            throw new errors_ConfigError('input checkout', 'the checkout on the host and this repository have no commit in common', 'a checkout of this repository');
         }
         const hostShallow = await this.#present(host.shallow);
         const folder = await (0,promises_namespaceObject.mkdtemp)((0,external_node_path_namespaceObject.join)((0,external_node_os_namespaceObject.tmpdir)(), 'celeriac-bundle-'));
@@ -63267,7 +63267,7 @@ class GitCode {
     async archive(commit) {
         const tree = await this.#text(['ls-tree', '-r', '--format=%(objectmode)', commit]);
         if (tree.split('\n').includes('160000')) {
-            throw new ConfigError('input source', `commit ${git_code_short(commit)} has submodules, which an archive leaves out`, 'a repository without submodules');
+            throw new errors_ConfigError('input source', `commit ${git_code_short(commit)} has submodules, which an archive leaves out`, 'a repository without submodules');
         }
         const words = ['-c', 'tar.umask=0022', 'archive', '--format=tar.gz', commit];
         return parcel('the archive', await this.#git(words));
@@ -63323,7 +63323,7 @@ class GitCode {
             const parents = [...headersOf(raw).matchAll(/^parent (\S+)$/gm)];
             const missing = parents.map(([, parent = '']) => parent).find((id) => !known.includes(id));
             if (missing !== undefined) {
-                throw new ConfigError('input source', `${CLONE} is shallow: neither it nor the host has commit ${git_code_short(missing)}, on which ${git_code_short(each)} builds`, WHOLE_CLONE);
+                throw new errors_ConfigError('input source', `${CLONE} is shallow: neither it nor the host has commit ${git_code_short(missing)}, on which ${git_code_short(each)} builds`, WHOLE_CLONE);
             }
         }
     }
@@ -63353,7 +63353,7 @@ class GitCode {
             found = (await this.#text(['rev-parse', '--git-common-dir'])).trim();
         }
         catch (cause) {
-            throw new ConfigError('input source', `there is no git repository in ${this.#workspace}`, '`actions/checkout` before this step', { cause });
+            throw new errors_ConfigError('input source', `there is no git repository in ${this.#workspace}`, '`actions/checkout` before this step', { cause });
         }
         return (0,external_node_path_namespaceObject.isAbsolute)(found) ? found : (0,external_node_path_namespaceObject.join)(this.#workspace, found);
     }
@@ -63402,7 +63402,7 @@ function runGit(words, { cwd, input }) {
 function explain(words, error, stderr) {
     const code = 'code' in error ? error.code : undefined;
     const [why = error.message] = stderr.split('\n').filter((line) => line !== '');
-    return new ConfigError('input source', code === 'ENOENT'
+    return new errors_ConfigError('input source', code === 'ENOENT'
         ? 'git is not on this runner'
         : `\`git ${words.find((word) => /^[a-z]/.test(word) && !word.includes('.'))}\` failed on this runner: ${why}`, `git, and ${WHOLE_CLONE}`, { cause: error });
 }
@@ -63570,19 +63570,19 @@ function requireCheckout(tree, { unit, workingDirectory }) {
     const expected = 'a git checkout that the unit works in, or its path in the input checkout';
     switch (tree.kind) {
         case 'absent':
-            throw new ConfigError('input checkout', tree.path === '' || tree.path === '/'
+            throw new errors_ConfigError('input checkout', tree.path === '' || tree.path === '/'
                 ? `${unit} has no WorkingDirectory=, so its checkout is not known`
                 : `${tree.path} is in no git checkout`, expected);
         case 'unusable':
-            throw new ConfigError('input checkout', tree.problem, expected);
+            throw new errors_ConfigError('input checkout', tree.problem, expected);
         default:
-            throw new ConfigError('input checkout', `${workingDirectory} was not looked at`, expected);
+            throw new errors_ConfigError('input checkout', `${workingDirectory} was not looked at`, expected);
     }
 }
 function refuseDirty(tree, { dirtyTree }) {
     if (tree.dirtyCount === 0 || dirtyTree === 'stash')
         return;
-    throw new ConfigError('input dirty-tree', `${tree.path} has changes that are in no commit: ${listDirty(tree)}`, 'a clean checkout: commit or undo them there; or `dirty-tree: stash`');
+    throw new errors_ConfigError('input dirty-tree', `${tree.path} has changes that are in no commit: ${listDirty(tree)}`, 'a clean checkout: commit or undo them there; or `dirty-tree: stash`');
 }
 function listDirty({ dirty, dirtyCount }) {
     const shown = dirty.slice(0, 5);
@@ -63676,16 +63676,16 @@ function planUpload(fact, from, offer, context) {
 }
 function requireReleases(tree, { deployTo }, { unit, workingDirectory }) {
     if (tree.kind === 'absent') {
-        throw new ConfigError('input deploy-to', `the host has no folder ${deployTo}`, `a folder that the user of the app owns: \`install -d -o USER ${deployTo}\``);
+        throw new errors_ConfigError('input deploy-to', `the host has no folder ${deployTo}`, `a folder that the user of the app owns: \`install -d -o USER ${deployTo}\``);
     }
     if (tree.kind !== 'releases') {
         const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not looked at`;
-        throw new ConfigError('input deploy-to', problem, `a link ${deployTo}/current, or none yet`);
+        throw new errors_ConfigError('input deploy-to', problem, `a link ${deployTo}/current, or none yet`);
     }
     const directory = workingDirectory.replace(/^!/, '').replace(/\/$/, '');
     const current = `${tree.path}/current`;
     if (directory !== current && !directory.startsWith(`${current}/`)) {
-        throw new ConfigError('input deploy-to', `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}: a new release would not reach it`, `WorkingDirectory=${current}, or a folder below it, in ${unit}`);
+        throw new errors_ConfigError('input deploy-to', `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}: a new release would not reach it`, `WorkingDirectory=${current}, or a folder below it, in ${unit}`);
     }
     return tree;
 }
@@ -63931,7 +63931,7 @@ async function lockOf(code, { dependencies }, commit, present) {
     const { file, tool, timeoutSeconds } = dependencies;
     const hash = await code.hashLock(commit, file);
     if (hash === null) {
-        throw new ConfigError('input requirements', `commit ${commit.slice(0, 7)} has no file ${file}`, 'a path from the top of the repository, such as backend/requirements.txt');
+        throw new errors_ConfigError('input requirements', `commit ${commit.slice(0, 7)} has no file ${file}`, 'a path from the top of the repository, such as backend/requirements.txt');
     }
     const previousHash = present === null ? null : await code.hashLock(present, file);
     return { file, tool, hash, previousHash, timeoutSeconds };
@@ -64001,7 +64001,7 @@ function aboutTransaction(id, transactions) {
     }
     return `transaction ${id} of ${formatInstant(found.startedAt)} (${found.holder})`;
 }
-const refuse = (problem, expected) => new ConfigError('input roll-back', problem, expected);
+const refuse = (problem, expected) => new errors_ConfigError('input roll-back', problem, expected);
 
 ;// CONCATENATED MODULE: ./src/action/undo.js
 
@@ -77655,10 +77655,9 @@ function hostEntryName(host, port) {
  */
 function pinnedKeys(text, host, port) {
     const entries = parseKnownHosts(text);
-    const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
-    const howTo = `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
+    const howTo = howToPin(host, port);
     if (entries.length === 0) {
-        throw new ConfigError(WHERE, '`known-hosts` holds no host key, so the server cannot be recognised', howTo);
+        throw new errors_ConfigError(WHERE, '`known-hosts` holds no host key, so the server cannot be recognised', howTo);
     }
     const name = hostEntryName(host, port);
     const matching = entries.filter((entry) => matchesHost(entry.names, name));
@@ -77669,7 +77668,7 @@ function pinnedKeys(text, host, port) {
     const pinnedTypes = new Set(trusted.map((entry) => entry.type));
     const algorithms = [...ALGORITHMS].flatMap(([type, names]) => pinnedTypes.has(type) ? names : []);
     if (algorithms.length === 0) {
-        throw new ConfigError(WHERE, explainNoPin(entries, matching, trusted, host, port), howTo);
+        throw new errors_ConfigError(WHERE, explainNoPin(entries, matching, trusted, host, port), howTo);
     }
     const expected = trusted.map((entry) => printKey(entry.key));
     return {
@@ -77686,6 +77685,36 @@ function pinnedKeys(text, host, port) {
             return trusted.length === 0 ? { kind: 'unknown', got } : { kind: 'mismatch', got, expected };
         },
     };
+}
+/**
+ * A person's own known_hosts for one host: the lines of other hosts, of which some may be beyond us,
+ * are blank. Lines keep their numbers.
+ *
+ * @throws ConfigError when no line names the host
+ */
+function linesForHost(text, host, port) {
+    const name = hostEntryName(host, port);
+    const lower = host.toLowerCase();
+    const lines = text.split(/\r\n|\n|\r/).map((line) => {
+        const [first = '', second = ''] = line
+            .replace(/^\uFEFF/, '')
+            .trim()
+            .split(/[ \t]+/);
+        const names = first.startsWith('@') ? second : first;
+        // With another port it is no pin, but worth naming.
+        const isMeant = matchesHost(names, name) ||
+            matchesHost(names, lower) ||
+            names.toLowerCase().includes(`[${lower}]:`);
+        return isMeant && !names.startsWith('#') ? line : '';
+    });
+    if (lines.every((line) => line === '')) {
+        throw new ConfigError(WHERE, `no key for ${name} is pinned`, howToPin(host, port));
+    }
+    return lines.join('\n');
+}
+function howToPin(host, port) {
+    const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
+    return `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
 }
 function explainNoPin(entries, matching, trusted, host, port) {
     const name = hostEntryName(host, port);
@@ -77719,7 +77748,7 @@ function parseKnownHosts(text) {
 function parseLine(content, line) {
     // The line itself is never quoted: it may be a secret that went into the wrong field.
     const fail = (problem, expected = LINE_SHAPE) => {
-        throw new ConfigError(`${INPUT}:${line}`, `line ${line} of \`known-hosts\`: ${problem}`, expected);
+        throw new errors_ConfigError(`${INPUT}:${line}`, `line ${line} of \`known-hosts\`: ${problem}`, expected);
     };
     const fields = content.split(/[ \t]+/);
     const marker = readMarker(fields[0] ?? '');
@@ -77877,7 +77906,7 @@ function parseLoginKey(text, passphrase) {
 }
 function checkShape(key) {
     const fail = (problem, expected = WHOLE_FILE) => {
-        throw new ConfigError(KEY_INPUT, problem, expected);
+        throw new errors_ConfigError(KEY_INPUT, problem, expected);
     };
     if (key === '')
         fail('`ssh-key` is empty');
@@ -77910,7 +77939,7 @@ function readKey(key, passphrase) {
         throw explainParse(key, passphrase, result.message);
     const parsed = Array.isArray(result) ? result[0] : result;
     if (parsed === undefined || !parsed.isPrivateKey()) {
-        throw new ConfigError(KEY_INPUT, '`ssh-key` holds no private key', WHOLE_FILE);
+        throw new errors_ConfigError(KEY_INPUT, '`ssh-key` holds no private key', WHOLE_FILE);
     }
     return parsed;
 }
@@ -77925,16 +77954,16 @@ function tryParse(key, passphrase) {
 function explainParse(key, passphrase, reason) {
     if (isEncrypted(key)) {
         if (passphrase === undefined) {
-            return new ConfigError(PASSPHRASE_INPUT, '`ssh-key` is encrypted, and `ssh-key-passphrase` is not given', 'the passphrase of the key, or a key without one');
+            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key` is encrypted, and `ssh-key-passphrase` is not given', 'the passphrase of the key, or a key without one');
         }
         if (!/unsupported|truncated/i.test(reason)) {
-            return new ConfigError(PASSPHRASE_INPUT, '`ssh-key-passphrase` does not open `ssh-key` (or that is damaged)', 'the passphrase that the key was made with');
+            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key-passphrase` does not open `ssh-key` (or that is damaged)', 'the passphrase that the key was made with');
         }
     }
     if (/unsupported openssh private key type|unsupported private key ec oid/i.test(reason)) {
-        return new ConfigError(KEY_INPUT, '`ssh-key` is of a type that cannot be used here', 'an ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` makes one');
+        return new errors_ConfigError(KEY_INPUT, '`ssh-key` is of a type that cannot be used here', 'an ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` makes one');
     }
-    return new ConfigError(KEY_INPUT, '`ssh-key` is damaged: part of it is missing or changed', WHOLE_FILE);
+    return new errors_ConfigError(KEY_INPUT, '`ssh-key` is damaged: part of it is missing or changed', WHOLE_FILE);
 }
 function isEncrypted(key) {
     if (/^(Proc-Type: 4,ENCRYPTED|Encryption: (?!none))/m.test(key))
@@ -79422,7 +79451,7 @@ function releaseDesired(inputs) {
     switch (inputs.source) {
         case 'none':
             if (dependencies !== null) {
-                throw new ConfigError('input requirements', 'with `source: none` nobody knows at which commit the file is on the host', '`source: git` or `source: upload`, or no requirements');
+                throw new errors_ConfigError('input requirements', 'with `source: none` nobody knows at which commit the file is on the host', '`source: git` or `source: upload`, or no requirements');
             }
             return null;
         case 'git': {
@@ -79436,7 +79465,7 @@ function releaseDesired(inputs) {
         case 'upload': {
             const deployTo = inputs['deploy-to'].path;
             if (deployTo === null) {
-                throw new ConfigError('input deploy-to', '`source: upload` needs a folder for the releases', 'an absolute path such as /srv/app');
+                throw new errors_ConfigError('input deploy-to', '`source: upload` needs a folder for the releases', 'an absolute path such as /srv/app');
             }
             const shared = inputs.shared.map((each) => ({
                 path: each.replace(/\/$/, ''),
@@ -79455,7 +79484,7 @@ function dependenciesDesired(inputs) {
     const isUvLock = file === 'uv.lock' || file.endsWith('/uv.lock');
     const tool = how === 'auto' ? (isUvLock ? 'uv' : 'pip') : how;
     if ((tool === 'uv') !== isUvLock) {
-        throw new ConfigError('input requirements', `${tool} does not install ${file}`, tool === 'uv' ? 'a `uv.lock`' : 'a file of requirements, or `dependencies: uv`');
+        throw new errors_ConfigError('input requirements', `${tool} does not install ${file}`, tool === 'uv' ? 'a `uv.lock`' : 'a file of requirements, or `dependencies: uv`');
     }
     return { file, tool, timeoutSeconds: inputs['dependencies-timeout'] };
 }
@@ -79463,7 +79492,7 @@ function refuseNested(paths) {
     for (const path of paths) {
         const outer = paths.find((other) => path.startsWith(`${other}/`));
         if (outer !== undefined) {
-            throw new ConfigError('input shared', `${path} is inside ${outer}`, `${outer}/ alone`);
+            throw new errors_ConfigError('input shared', `${path} is inside ${outer}`, `${outer}/ alone`);
         }
     }
 }
@@ -79756,7 +79785,7 @@ function parseFleetFile(path, text, action) {
     const broken = document.errors[0];
     if (broken !== undefined) {
         const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
-        throw new ConfigError(place(broken.pos[0]), `it is not YAML: ${problem}`, 'valid YAML');
+        throw new errors_ConfigError(place(broken.pos[0]), `it is not YAML: ${problem}`, 'valid YAML');
     }
     const values = new Map();
     if (document.contents === null) {
@@ -79795,11 +79824,11 @@ function* entriesOf(node, place) {
         return;
     }
     if (!(0,dist/* isMap */.jh)(node)) {
-        throw new ConfigError(place(node.range?.[0]), 'it is not a mapping', '`name: value` lines');
+        throw new errors_ConfigError(place(node.range?.[0]), 'it is not a mapping', '`name: value` lines');
     }
     for (const { key, value } of node.items) {
         if (!(0,dist/* isScalar */.jn)(key) || typeof key.value !== 'string') {
-            throw new ConfigError(place(node.range?.[0]), 'a key is not a plain word', 'an input name');
+            throw new errors_ConfigError(place(node.range?.[0]), 'a key is not a plain word', 'an input name');
         }
         yield [key.value, (value ?? null), place(key.range?.[0])];
     }
@@ -79807,13 +79836,13 @@ function* entriesOf(node, place) {
 function checkKey(key, where, known, expected) {
     const input = Object.hasOwn(known, key) ? known[key] : undefined;
     if (input === undefined) {
-        throw new ConfigError(where, `unknown key \`${key}\``, expected);
+        throw new errors_ConfigError(where, `unknown key \`${key}\``, expected);
     }
     if (input.secret) {
-        throw new ConfigError(where, `\`${key}\` is a secret`, 'it in a secret of the repository');
+        throw new errors_ConfigError(where, `\`${key}\` is a secret`, 'it in a secret of the repository');
     }
     if (key === 'fleet-file') {
-        throw new ConfigError(where, 'a fleet file does not name another', 'no such key');
+        throw new errors_ConfigError(where, 'a fleet file does not name another', 'no such key');
     }
 }
 function plainValue(node, where, place) {
@@ -79826,7 +79855,7 @@ function plainValue(node, where, place) {
         // The source keeps what a number would lose: `0644`, `1_000`.
         return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
     }
-    throw new ConfigError(at, 'it is neither text, a number nor a list', 'a plain value or a list');
+    throw new errors_ConfigError(at, 'it is neither text, a number nor a list', 'a plain value or a list');
 }
 
 ;// CONCATENATED MODULE: ./src/config/read-inputs.js
@@ -79847,12 +79876,12 @@ function readInputs(inputs, given, fleet) {
         const text = source?.text ?? input.fallback;
         const where = source?.where ?? `input ${name}`;
         if (text === null) {
-            throw new ConfigError(where, `\`${name}\` is not given`, input.expected);
+            throw new errors_ConfigError(where, `\`${name}\` is not given`, input.expected);
         }
         const parsed = input.schema.safeParse(text);
         if (!parsed.success) {
             const shown = input.secret ? '' : `: ${showValue(text)}`;
-            throw new ConfigError(where, `\`${name}\` is not right${shown}`, input.expected);
+            throw new errors_ConfigError(where, `\`${name}\` is not right${shown}`, input.expected);
         }
         values[name] = parsed.data;
     }
@@ -80048,7 +80077,7 @@ const shownEvidence = 40;
 const failure_shownCharacters = 1000;
 /** Renders whatever ended a run: one readable message, one annotation, never a stack trace. */
 function renderFailure(error, context) {
-    if (error instanceof ConfigError)
+    if (error instanceof errors_ConfigError)
         return renderConfigError(error, context);
     if (error instanceof HostError)
         return renderHostError(error, context);
@@ -80539,7 +80568,7 @@ function readFleet(name, path, { required }) {
             return new Map();
         }
         const problem = `\`${path}\` can't be read`;
-        throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
+        throw new errors_ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
     }
     return parseFleetFile(path, text, name);
 }
@@ -81360,7 +81389,7 @@ function readWorkerLine(file, path, whereOf = (entry) => `${path}:${file.lineOf(
     const entries = file.effective('Service', 'ExecStart');
     const [entry] = entries;
     if (!entry) {
-        throw new ConfigError('input unit', `${path} has no ExecStart=`, direct);
+        throw new errors_ConfigError('input unit', `${path} has no ExecStart=`, direct);
     }
     const where = whereOf(entry);
     if (entries.length > 1) {
@@ -81481,13 +81510,13 @@ function findWorkerLine(file) {
         return readWorkerLine(file, '', () => '');
     }
     catch (error) {
-        if (error instanceof ConfigError)
+        if (error instanceof errors_ConfigError)
             return null;
         throw error;
     }
 }
 function exec_line_unreadable(where, problem, expected) {
-    return new ConfigError('input unit', `${where}: ${problem}`, expected);
+    return new errors_ConfigError('input unit', `${where}: ${problem}`, expected);
 }
 /** Pool children set to a number, in the user's own spelling; an `--autoscale` gives way. */
 function setConcurrency(line, children) {
@@ -81526,7 +81555,7 @@ function setOption(line, present, name, value, quote = quoteExecWord) {
     const last = present.at(-1);
     const quoted = quote(value);
     if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
-        throw new ConfigError('input unit', `${value} can't be written into the shell script of ExecStart=`, withoutShell);
+        throw new errors_ConfigError('input unit', `${value} can't be written into the shell script of ExecStart=`, withoutShell);
     }
     if (!last) {
         return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
@@ -82411,17 +82440,17 @@ const idColumn = (table, spec) => spec?.id ?? findColumn(table, ['id', 'uuid', `
 const statusColumn = (table, spec) => spec?.status ?? findColumn(table, ['status']);
 function noJobTable(database, tables, doubtful) {
     if (doubtful.length > 0) {
-        return new ConfigError('input stores', `whether ${listNames(doubtful)} of ${database} hold jobs can't be told: they have an id and a status, but no id of a task`, 'the tables of jobs by their names, in `stores`');
+        return new errors_ConfigError('input stores', `whether ${listNames(doubtful)} of ${database} hold jobs can't be told: they have an id and a status, but no id of a task`, 'the tables of jobs by their names, in `stores`');
     }
     const seen = tables.map((table) => table.name);
-    return new ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`, 'the database in which the app keeps its jobs');
+    return new errors_ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`, 'the database in which the app keeps its jobs');
 }
 function refuseUnknownNames(database, tables, specs, where) {
     for (const [name, spec] of Object.entries(specs)) {
         const table = tables.find((each) => each.name === name);
         if (table === undefined) {
             const seen = listNames(tables.map((each) => each.name));
-            throw new ConfigError(where, `${database} has no table \`${name}\``, `one of: ${seen}`);
+            throw new errors_ConfigError(where, `${database} has no table \`${name}\``, `one of: ${seen}`);
         }
         const { parent, resend, id, status, created, started, completed, updated, error, task } = spec;
         const named = [id, status, created, started, completed, updated, error, task];
@@ -82430,13 +82459,13 @@ function refuseUnknownNames(database, tables, specs, where) {
         const wrong = columns.find((column) => column != null && !known.includes(column));
         if (wrong != null) {
             const expected = `one of its columns: ${listNames(known)}`;
-            throw new ConfigError(where, `table \`${name}\` has no column \`${wrong}\``, expected);
+            throw new errors_ConfigError(where, `table \`${name}\` has no column \`${wrong}\``, expected);
         }
         if (parent && !tables.some((each) => each.name === parent.table)) {
-            throw new ConfigError(where, `the parent of \`${name}\` is a table that is not there: \`${parent.table}\``, `one of: ${listNames(tables.map((each) => each.name))}`);
+            throw new errors_ConfigError(where, `the parent of \`${name}\` is a table that is not there: \`${parent.table}\``, `one of: ${listNames(tables.map((each) => each.name))}`);
         }
         if (resend && (task === null || (task ?? findColumn(table, columnNames.task)) === null)) {
-            throw new ConfigError(where, `table \`${name}\` has no column for the id of its task`, '`task`: a task is sent again under an id that its row names');
+            throw new errors_ConfigError(where, `table \`${name}\` has no column for the id of its task`, '`task`: a task is sent again under an id that its row names');
         }
     }
 }
@@ -82514,7 +82543,7 @@ function chooseParent(table, ties, specs) {
     const names = new Set(nearest.map((tie) => tie.table));
     if (names.size > 1) {
         const list = nearest.map((tie) => `${tie.table} by ${tie.column}`).join(', ');
-        throw new ConfigError('input stores', `which table is above \`${table.name}\` can't be told: ${list}`, `its \`parent\`: { table, column }, or null`);
+        throw new errors_ConfigError('input stores', `which table is above \`${table.name}\` can't be told: ${list}`, `its \`parent\`: { table, column }, or null`);
     }
     return nearest[0] ?? null;
 }
@@ -82549,7 +82578,7 @@ function breakCycles(database, found, specs) {
                 const ring = path.slice(path.indexOf(at));
                 const weakest = ring.find((name) => parents.get(name)?.foreignKey === false && specs[name]?.parent === undefined);
                 if (weakest === undefined) {
-                    throw new ConfigError('input stores', `the tables of ${database} are above each other in a ring: ${[...ring, at].join(' → ')}`, '`parent: null` for the one that is at the top');
+                    throw new errors_ConfigError('input stores', `the tables of ${database} are above each other in a ring: ${[...ring, at].join(' → ')}`, '`parent: null` for the one that is at the top');
                 }
                 parents.set(weakest, null);
                 break;
@@ -82680,7 +82709,7 @@ function chooseStores(stores, desired) {
     if (chosen.length > 0)
         return chosen;
     const seen = stores.map((fact) => (fact.kind === 'unreadable' ? fact.problem : fact.path));
-    throw new ConfigError('input orphaned-jobs', seen.length === 0
+    throw new errors_ConfigError('input orphaned-jobs', seen.length === 0
         ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
         : `no database with jobs was found: ${seen.join(', ')}`, 'the path of the SQLite file in which the app keeps its jobs: set `database`; or `leave`');
 }
@@ -84268,7 +84297,7 @@ function extendWorkerUnit(source, desired, context) {
             return extendBy(path, source, desired, context);
         }
         catch (error) {
-            if (!(error instanceof ConfigError))
+            if (!(error instanceof errors_ConfigError))
                 throw error;
             // The next name is read later, so that fewer drop-ins can contradict.
             refusal = error;
@@ -84308,7 +84337,7 @@ function readIfThere(unit, path) {
         return readLine(unit, path);
     }
     catch (error) {
-        if (error instanceof ConfigError)
+        if (error instanceof errors_ConfigError)
             return null;
         throw error;
     }
@@ -84455,7 +84484,7 @@ function checkDropIns(dropIns, beaten, settings, desired) {
     for (const { path, text } of dropIns) {
         const file = parseUnitFile(text);
         const refuse = (entry, expected) => {
-            throw new ConfigError('input unit', `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which beats ${beaten}`, `${expected}; then run \`systemctl daemon-reload\``);
+            throw new errors_ConfigError('input unit', `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which beats ${beaten}`, `${expected}; then run \`systemctl daemon-reload\``);
         };
         const [exec] = file.assignments('Service', 'ExecStart');
         if (exec)
@@ -84772,11 +84801,11 @@ function checkDesired(desired) {
     const { startLimitBurst, restartSec, startLimitIntervalSec } = desired;
     const longest = startLimitBurst * restartSec;
     if (startLimitIntervalSec <= longest) {
-        throw new ConfigError('input start-limit-interval', `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a worker that crashes would be started for ever`, `more than ${longest}s`);
+        throw new errors_ConfigError('input start-limit-interval', `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a worker that crashes would be started for ever`, `more than ${longest}s`);
     }
     const { memoryHighBytes, memoryMaxBytes } = desired;
     if (memoryHighBytes !== null && memoryMaxBytes !== null && memoryHighBytes >= memoryMaxBytes) {
-        throw new ConfigError('input memory-high', `${formatBytes(memoryHighBytes)} is not below memory-max (${formatBytes(memoryMaxBytes)})`, `less than ${formatBytes(memoryMaxBytes)}, or \`off\``);
+        throw new errors_ConfigError('input memory-high', `${formatBytes(memoryHighBytes)} is not below memory-max (${formatBytes(memoryMaxBytes)})`, `less than ${formatBytes(memoryMaxBytes)}, or \`off\``);
     }
 }
 /** What install-unit leaves until the start, and an interrupted run for the next one to undo. */
@@ -84787,7 +84816,7 @@ function readSource(facts, desired) {
     const { unit } = facts;
     const { fragment, fragmentPath: path } = unit;
     const refuse = (problem, expected) => {
-        throw new ConfigError('input unit', problem, expected);
+        throw new errors_ConfigError('input unit', problem, expected);
     };
     const name = desired.unit;
     if (name.includes('@.')) {
@@ -84867,7 +84896,7 @@ function requireApp(line, path, desired) {
     if (app !== null)
         return app;
     const written = line.call.app;
-    throw new ConfigError('input unit', written === null
+    throw new errors_ConfigError('input unit', written === null
         ? `ExecStart= in ${path} does not name the app`
         : `ExecStart= in ${path} names the app by a variable (-A ${written})`, '`-A module` with the name of the app itself in ExecStart=');
 }
@@ -84955,7 +84984,7 @@ function planSupport(file = { kind: 'absent' }, desired) {
     const path = supportPath(desired);
     const { text } = desired.supportModule;
     if (file.kind === 'symlink' || file.kind === 'other') {
-        throw new ConfigError('host', `${path} is not a regular file`, 'a regular file, or none');
+        throw new errors_ConfigError('host', `${path} is not a regular file`, 'a regular file, or none');
     }
     const mode = '0644';
     if (file.kind === 'file' && file.text === text && file.mode === mode)
@@ -85073,7 +85102,7 @@ function interpreterFor(line, fact) {
     const argv = line.argv.slice(wrapper.length);
     const [program = ''] = argv;
     if (fact.programs[program]?.exists === false) {
-        throw new ConfigError('input unit', `ExecStart= runs ${program}, which is not on the host`, 'the path of the celery that the app uses');
+        throw new errors_ConfigError('input unit', `ExecStart= runs ${program}, which is not on the host`, 'the path of the celery that the app uses');
     }
     const path = program.startsWith('/') ? program : resolveProgram(program, fact);
     const literal = environment.filter((word) => !isExpanded(word)).map(unescapePercent);
