@@ -4,6 +4,7 @@ It is run by the app's interpreter, as the unit's user in its directory (see `ap
 the app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.
 """
 
+import base64
 import json
 import time
 from importlib import import_module
@@ -35,6 +36,7 @@ class Unacked(NamedTuple):
     exchange: str
     routing_key: str
     delivered_at: float
+    message: Dict[str, Any]
 
 
 class Broker:
@@ -127,7 +129,7 @@ def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
         ident, task = identify(message)
     except (TypeError, ValueError, KeyError):
         return None
-    return Unacked(tag.decode("utf-8"), task, ident, exchange, routing_key, score)
+    return Unacked(tag.decode("utf-8"), task, ident, exchange, routing_key, score, message)
 
 
 def identify(message: Dict[str, Any]) -> List[str]:
@@ -231,8 +233,10 @@ def in_broker(broker: Broker, wanted: Set[str]) -> Set[str]:
     if not wanted:
         return found
     for raw in broker.queued():
-        found |= named_in(raw, wanted)
-    return found | ({each.ident for each in broker.unacked()} & wanted)
+        found |= owed_by(raw, wanted)
+    for each in broker.unacked():
+        found |= ({each.ident} & wanted) | promised_in(each.message, wanted)
+    return found
 
 
 def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
@@ -274,11 +278,62 @@ def all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:
     raise Problem("%s does not say which tasks are %s" % (missing[0], command))
 
 
-def named_in(raw: bytes, wanted: Set[str]) -> Set[str]:
+def owed_by(raw: bytes, wanted: Set[str]) -> Set[str]:
+    """Those among the wanted that are run because of a message."""
     try:
-        return {identify(json.loads(raw))[0]} & wanted
+        message = json.loads(raw)
+        return ({identify(message)[0]} & wanted) | promised_in(message, wanted)
     except (TypeError, ValueError, AttributeError):
-        return {ident for ident in wanted if ident.encode("utf-8") in raw}
+        return mentioned_in(raw, wanted)
+
+
+def called_by(raw: bytes) -> Optional[str]:
+    """The task that a message is itself; None for what is not as Kombu writes it."""
+    try:
+        return identify(json.loads(raw))[0]
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def promised_in(message: Dict[str, Any], wanted: Set[str]) -> Set[str]:
+    """Those that follow its task: the rest of a chain, a chord's body, callbacks, a group's parts.
+
+    Celery sends them only when that task is done; until then they are nowhere else.
+    """
+    body = message.get("body")
+    if not isinstance(body, str):
+        return set()
+    raw = body.encode("utf-8")
+    try:
+        if (message.get("properties") or {}).get("body_encoding") == "base64":
+            raw = base64.b64decode(raw)
+        packed = (message.get("headers") or {}).get("compression")
+        if packed:
+            raw = import_module("kombu.compression").decompress(raw, packed)
+        return signed_in(json.loads(raw), wanted)
+    except Exception:
+        # Pickle, msgpack, yaml: what could run code when it is loaded is only searched.
+        return mentioned_in(raw, wanted)
+
+
+def signed_in(root: Any, wanted: Set[str]) -> Set[str]:
+    """The ids of all signatures in it: `{"task": …, "options": {"task_id": …}}`."""
+    found: Set[str] = set()
+    todo = [root]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo.extend(value)
+        elif isinstance(value, dict):
+            options = value.get("options")
+            if "task" in value and isinstance(options, dict):
+                found.add(str(options.get("task_id")))
+            todo.extend(value.values())
+    return found & wanted
+
+
+def mentioned_in(raw: bytes, wanted: Set[str]) -> Set[str]:
+    return {ident for ident in wanted if ident.encode("utf-8") in raw}
 
 
 def withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
@@ -286,9 +341,9 @@ def withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
     wanted = set(request["ids"])
     withdrawn: Set[str] = set()
     for key, raw in list(broker.waiting()):
-        named = named_in(raw, wanted)
-        if named and broker.raw.lrem(key, 1, raw):
-            withdrawn |= named
+        task = called_by(raw)
+        if task and task in wanted and broker.raw.lrem(key, 1, raw):
+            withdrawn.add(task)
     return {"withdrawn": sorted(withdrawn)}
 
 

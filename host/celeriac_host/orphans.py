@@ -18,6 +18,7 @@ from celeriac_host import databases
 from celeriac_host.databases import quoted
 
 PROCESSING = "processing"
+# Of a parent the first that one of its rows is.
 ENDED = ("completed", "failed", "cancelled")
 SAMPLES = 50
 CALENDAR = re.compile(
@@ -98,13 +99,14 @@ class _Trial:
         self.tables = {table["table"]: table for table in mapping}
         self.mapping = mapping
         self.action = action
+        self.becomes = "failed" if action == "fail" else "pending"
         self.message = message
         self.now = now
         self.changes: dict[tuple[str, Any], dict[str, Any]] = {}
 
     def run(self, orphans: list[Candidate]) -> list[dict[str, Any]]:
         for each in orphans:
-            self._settle(self.tables[each.table], each.ident, self.message)
+            self._settle(self.tables[each.table], each.ident, self.message, self.becomes)
         for each in orphans:
             self._settle_above(self.tables[each.table], each.ident)
         for table, ident in list(self.changes):
@@ -114,15 +116,15 @@ class _Trial:
         ordered = sorted(self.changes.items(), key=lambda each: -depth[each[0][0]])
         return [change for _, change in ordered]
 
-    def _settle(self, table: Table, ident: Any, message: str) -> None:
-        ended = self.action == "fail"
-        values: dict[str, Any] = {table["status"]: "failed" if ended else "pending"}
+    def _settle(self, table: Table, ident: Any, message: str, becomes: str) -> None:
+        ended = becomes in ENDED
+        values: dict[str, Any] = {table["status"]: becomes}
         if table["updated"]:
             values[table["updated"]] = self._time(table, table["updated"])
         if ended:
             if table["completed"]:
                 values[table["completed"]] = self._time(table, table["completed"])
-            if table["error"]:
+            if table["error"] and message:
                 before = self._values(table, ident, [table["error"]])[table["error"]]
                 said = f"; before: {before}" if isinstance(before, str) and before else ""
                 values[table["error"]] = message + said
@@ -132,7 +134,7 @@ class _Trial:
         self._change(table, ident, values)
 
     def _settle_above(self, table: Table, ident: Any) -> None:
-        """A parent waits for children that end: of those that all have, the last was just failed.
+        """A parent waits for children that end: it becomes what they did, completed if one is.
 
         A reset takes only a mirror along: a row tied by its name alone, with this one child.
         """
@@ -143,14 +145,15 @@ class _Trial:
             if self.action == "reset":
                 if table["parent"]["foreignKey"] or len(statuses) != 1:
                     return
-                self._settle(above, upper, "")
+                self._settle(above, upper, "", self.becomes)
             else:
                 if any(status not in ENDED for status in statuses) or self._expects(above, upper):
                     return
                 failed = statuses.count("failed")
                 signed = self.message.rpartition("; ")[2]
-                what = f"{failed} of {len(statuses)} {table['table']} failed"
-                self._settle(above, upper, f"{what}; {signed}")
+                what = f"{failed} of {len(statuses)} {table['table']} failed; {signed}"
+                becomes = next(status for status in ENDED if status in statuses)
+                self._settle(above, upper, what if failed else "", becomes)
             table = above
 
     def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:

@@ -1,0 +1,90 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { proposeMapping } from '../../../src/jobs/mapping.ts';
+import type { RowChange } from '../../../src/model/operation.ts';
+import { AppDatabase, minute } from './app-database.ts';
+
+/** What becomes of the jobs of a worker that is gone, by the host's own program. */
+
+const host = join(import.meta.dirname, '../../../host');
+
+const program = `
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from celeriac_host import orphans
+path, mapping, action = json.load(sys.stdin)
+found = orphans.find(path, mapping)
+now = 1768748400.0
+print(json.dumps(orphans.plan(path, mapping, found, action, "nobody had it; by a test", now)))
+`;
+
+/** `table id` → what is written into the row. */
+function settle(database: AppDatabase, action: 'fail' | 'reset'): Record<string, unknown> {
+  const mapping = proposeMapping(database.file, database.tables());
+  const { stdout, stderr, status } = spawnSync('python3', ['-I', '-c', program, host], {
+    input: JSON.stringify([database.file, mapping, action]),
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(stderr);
+  const changes = JSON.parse(stdout) as RowChange[];
+  return Object.fromEntries(
+    changes.map(({ id, change }) => [id, change.kind === 'update' ? change.set : change.kind]),
+  );
+}
+
+const failed = { status: 'failed', error_message: 'nobody had it; by a test' };
+
+describe('a batch whose last link is failed', () => {
+  test('is completed, as its job is, when another link was: no more is to come', () => {
+    using database = new AppDatabase();
+    const links = [
+      ['completed', 9 * minute],
+      ['processing', minute],
+    ] as const;
+    database.addBatch('a', { ago: 10 * minute, links });
+    const ended = { status: 'completed', completed_at: expect.any(String) };
+    expect(settle(database, 'fail')).toEqual({
+      'link-a-1': { ...failed, completed_at: '2026-01-18T15:00:00.000000' },
+      'batch-a': { ...ended, error_message: '1 of 2 batch_links failed; by a test' },
+      'job-a': { ...ended, failed_links: 1 },
+    });
+  });
+
+  test('is failed when none was', () => {
+    using database = new AppDatabase();
+    database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
+    expect(settle(database, 'fail')).toMatchObject({
+      'link-a-0': failed,
+      'batch-a': { status: 'failed', error_message: '1 of 1 batch_links failed; by a test' },
+      'job-a': { status: 'failed', error_message: '1 of 1 batches failed; by a test' },
+    });
+  });
+
+  test('goes on while another link is still to come', () => {
+    using database = new AppDatabase();
+    const links = [
+      ['pending', minute],
+      ['processing', minute],
+    ] as const;
+    database.addBatch('a', { ago: 10 * minute, links });
+    const changes = settle(database, 'fail');
+    expect(changes['link-a-1']).toMatchObject(failed);
+    expect(changes['batch-a']).toBeUndefined();
+    expect(changes['job-a']).toEqual({ failed_links: 1 });
+  });
+});
+
+test('reset takes the row alone: its task is sent again by whoever sent it', () => {
+  using database = new AppDatabase();
+  database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
+  expect(settle(database, 'reset')).toEqual({
+    'link-a-0': {
+      status: 'pending',
+      celery_task_id: null,
+      started_at: null,
+      completed_at: null,
+      error_message: null,
+    },
+  });
+});
