@@ -101,9 +101,11 @@ class _Families:
             for at, table in enumerate(self.mapping)
         }
         for table in reversed(self.mapping):
+            self._add_own_parents(table)
             self._add_parents(table)
         for table in self.mapping:
             self._add_children(table)
+            self._add_own_children(table)
         return counts
 
     def _suspect(self, table: Table) -> None:
@@ -116,12 +118,16 @@ class _Families:
             self._add(table, f"{status} IN ({marks})", values)
             if self.orphans and table["parent"] is not None:
                 parent = self.mapping[self.at[table["parent"]["table"]]]
-                column = quoted(table["parent"]["column"])
-                there = f"SELECT {quoted(parent['id'])} FROM {quoted(parent['table'])}"
-                known = f"{there} WHERE {quoted(parent['id'])} IS NOT NULL"
-                self._add(table, f"{column} IS NOT NULL AND {column} NOT IN ({known})", [])
+                self._suspect_orphans(table, table["parent"]["column"], parent)
+            if self.orphans and table["own"] and table["own"]["foreignKey"]:
+                self._suspect_orphans(table, table["own"]["column"], table)
         for ident in self.ids:
             self._name(table, ident)
+
+    def _suspect_orphans(self, table: Table, tie: str, parent: Table) -> None:
+        column, key = quoted(tie), quoted(parent["id"])
+        known = f"SELECT {key} FROM {quoted(parent['table'])} WHERE {key} IS NOT NULL"
+        self._add(table, f"{column} IS NOT NULL AND {column} NOT IN ({known})", [])
 
     def _name(self, table: Table, ident: str) -> None:
         name, colon, rest = ident.partition(":")
@@ -136,13 +142,15 @@ class _Families:
         # By an index, where LIKE would read the whole table.
         self._add(table, f"{column} >= ? AND {column} < ?", [ident, ident + "\U0010ffff"])
 
-    def _add(self, table: Table, where: str, values: list[Any]) -> None:
-        self.database.execute(
+    def _add(self, table: Table, where: str, values: list[Any]) -> int:
+        """How many were not among the wanted yet."""
+        added = self.database.execute(
             f"INSERT OR IGNORE INTO temp.k{self.at[table['table']]}"
             f" SELECT {quoted(table['id'])} FROM {quoted(table['table'])}"
             f" WHERE {quoted(table['id'])} IS NOT NULL AND {where}",
             values,
         )
+        return added.rowcount
 
     def _add_parents(self, table: Table) -> None:
         if table["parent"] is None:
@@ -151,6 +159,21 @@ class _Families:
         column, own = quoted(table["parent"]["column"]), quoted(table["table"])
         named = f"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d"
         self._add(parent, f"{quoted(parent['id'])} IN ({named % self.at[table['table']]})", [])
+
+    def _add_own_parents(self, table: Table) -> None:
+        if table["own"]:
+            column, own, key = (
+                quoted(name) for name in (table["own"]["column"], table["table"], table["id"])
+            )
+            named = f"SELECT {column} FROM {own} WHERE {key} IN temp.k{self.at[table['table']]}"
+            while self._add(table, f"{key} IN ({named})", []):
+                pass
+
+    def _add_own_children(self, table: Table) -> None:
+        if table["own"]:
+            wanted = f"temp.k{self.at[table['table']]}"
+            while self._add(table, f"{quoted(table['own']['column'])} IN {wanted}", []):
+                pass
 
     def _add_children(self, table: Table) -> None:
         if table["parent"] is None:

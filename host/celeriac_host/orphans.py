@@ -51,8 +51,9 @@ def find(path: str, mapping: list[Table]) -> list[Candidate]:
             own, task = quoted(table["table"]), quoted(table["task"])
             below = " ".join(
                 f"AND NOT EXISTS (SELECT 1 FROM {quoted(other['table'])} AS below"
-                f" WHERE below.{quoted(other['parent']['column'])} = above.{quoted(table['id'])})"
-                for other in _below(table, mapping)
+                f" WHERE below.{quoted(column)} = above.{quoted(table['id'])}"
+                f"{_not_itself(other, table)})"
+                for other, column in _below(table, mapping)
             )
             rows = database.execute(
                 f"SELECT {quoted(table['id'])}, {task} FROM {own} AS above"
@@ -143,7 +144,7 @@ class _Trial:
                 return
             statuses = list(self._children(above, upper))
             if self.action == "reset":
-                if table["parent"]["foreignKey"] or len(statuses) != 1:
+                if above is table or table["parent"]["foreignKey"] or len(statuses) != 1:
                     return
                 self._settle(above, upper, "", self.becomes)
             else:
@@ -177,7 +178,7 @@ class _Trial:
     def _count_again(self, table: Table, ident: Any) -> None:
         news = {}
         for counter in table["counters"]:
-            if counter["counts"] == "total":
+            if counter["counts"] == "total" or self._nests(self.tables[counter["table"]]):
                 continue
             counts = self._count_below(table, ident, counter["table"])
             value = self._values(table, ident, [counter["column"]])[counter["column"]]
@@ -216,23 +217,44 @@ class _Trial:
         )
         return Counter({str(name): count for name, count in rows})
 
+    def _nests(self, table: Table) -> bool:
+        """Whether the app counts rows below others of their own table can't be told."""
+        if not table["own"]:
+            return False
+        where = f"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL"
+        return self.database.execute(f"SELECT 1 FROM {where} LIMIT 1").fetchone() is not None
+
     def _ancestors(self, table: Table, ident: Any) -> Iterator[tuple[Table, Any]]:
-        """Upwards, as far as there are rows."""
-        while table["parent"] is not None:
-            upper = self.tables[table["parent"]["table"]]
-            key = self._values(table, ident, [table["parent"]["column"]])
-            ident = key[table["parent"]["column"]]
-            if ident is None or not self._is_there(upper, ident):
+        """Upwards, as far as there are rows, and no row twice."""
+        seen = {(table["table"], ident)}
+        while True:
+            found = self._parent(table, ident)
+            if found is None or (found[0]["table"], found[1]) in seen:
                 return
-            table = upper
+            table, ident = found
+            seen.add((table["table"], ident))
             yield table, ident
 
+    def _parent(self, table: Table, ident: Any) -> tuple[Table, Any] | None:
+        """A row of its own table comes first."""
+        ties = [(table, table["own"])] if table["own"] else []
+        if table["parent"]:
+            ties.append((self.tables[table["parent"]["table"]], table["parent"]))
+        for upper, tie in ties:
+            key = self._values(table, ident, [tie["column"]])[tie["column"]]
+            if key is None or (upper is table and key == ident):
+                continue
+            if self._is_there(upper, key):
+                return upper, key
+        return None
+
     def _children(self, table: Table, ident: Any) -> Iterator[str]:
-        for other in _below(table, self.mapping):
+        for other, column in _below(table, self.mapping):
+            itself = f" AND {quoted(other['id'])} <> ?" if other is table else ""
             rows = self.database.execute(
                 f"SELECT {quoted(other['status'])} FROM {quoted(other['table'])}"
-                f" WHERE {quoted(other['parent']['column'])} = ?",
-                (ident,),
+                f" WHERE {quoted(column)} = ?{itself}",
+                (ident, ident) if itself else (ident,),
             )
             yield from (str(status) for (status,) in rows)
 
@@ -245,20 +267,19 @@ class _Trial:
         return [
             {
                 "table": other["table"],
-                "column": other["parent"]["column"],
+                "column": column,
                 "rows": self.database.execute(
-                    f"SELECT count(*) FROM {quoted(other['table'])}"
-                    f" WHERE {quoted(other['parent']['column'])} = ?",
+                    f"SELECT count(*) FROM {quoted(other['table'])} WHERE {quoted(column)} = ?",
                     (ident,),
                 ).fetchone()[0],
             }
-            for other in _below(table, self.mapping)
+            for other, column in _below(table, self.mapping)
         ]
 
     def _seen(self, table: Table, ident: Any) -> dict[str, Any]:
-        parent = table["parent"]["column"] if table["parent"] else None
+        ties = [tie["column"] for tie in (table["parent"], table["own"]) if tie]
         counters = [counter["column"] for counter in table["counters"]]
-        columns = [table["status"], parent, table["task"], *table["times"], *counters]
+        columns = [table["status"], *ties, table["task"], *table["times"], *counters]
         values = self._values(table, ident, [name for name in columns if name is not None])
         plain = (int, float, str, type(None))
         return {name: value for name, value in values.items() if isinstance(value, plain)}
@@ -287,10 +308,20 @@ class _Trial:
         return _written(self.now, ("text", "T", 6, ""))
 
 
-def _below(table: Table, mapping: list[Table]) -> list[Table]:
-    return [
-        other for other in mapping if other["parent"] and other["parent"]["table"] == table["table"]
+def _below(table: Table, mapping: list[Table]) -> list[tuple[Table, str]]:
+    """The tables whose rows name rows of this one, each with the column that does."""
+    found = [
+        (other, other["parent"]["column"])
+        for other in mapping
+        if other["parent"] and other["parent"]["table"] == table["table"]
     ]
+    return [*found, (table, table["own"]["column"])] if table["own"] else found
+
+
+def _not_itself(other: Table, table: Table) -> str:
+    """The top of a tree may name itself."""
+    key = quoted(table["id"])
+    return f" AND below.{key} <> above.{key}" if other is table else ""
 
 
 def _form(value: Any) -> tuple[Any, ...] | None:

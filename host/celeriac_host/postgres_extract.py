@@ -38,10 +38,10 @@ def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int)
 
 def columns_of(table: Table) -> list[str]:
     """Those that the plan reads: `readableColumns` in src/jobs/job-forest.ts, and the id."""
-    parent = table["parent"]["column"] if table["parent"] else None
+    ties = [tie["column"] for tie in (table["parent"], table["own"]) if tie]
     resend = table["resend"]["args"] if table["resend"] else []
     counters = [counter["column"] for counter in table["counters"]]
-    named = [table["id"], table["status"], parent, table["task"], table["error"]]
+    named = [table["id"], table["status"], *ties, table["task"], table["error"]]
     every = [*named, *table["times"], *counters, *resend]
     return list(dict.fromkeys(name for name in every if name is not None))
 
@@ -101,7 +101,7 @@ class _Extract:
         rows = " UNION ALL ".join(self._rows(index) for index in range(len(self.mapping)))
         return (
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
-            f"WITH {', '.join(parts)} {rows};\nCOMMIT;"
+            f"WITH RECURSIVE {', '.join(parts)} {rows};\nCOMMIT;"
         )
 
     def _suspects(self, table: Table) -> str:
@@ -113,15 +113,9 @@ class _Extract:
             wheres.append(f"{status}::text IN ({postgres.names(words)})" if words else "false")
             if self.extract["orphans"] and table["parent"]:
                 parent = self.mapping[self.at[table["parent"]["table"]]]
-                column = quoted(table["parent"]["column"])
-                wheres.append(
-                    f"(t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "
-                    f"{quoted(parent['table'])} p WHERE p.{quoted(parent['id'])}::text"
-                    f" = t.{column}::text))"
-                    if not self._same_type(table)
-                    else f"(t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "
-                    f"{quoted(parent['table'])} p WHERE p.{quoted(parent['id'])} = t.{column}))"
-                )
+                wheres.append(_is_orphan(table["parent"], parent))
+            if self.extract["orphans"] and table["own"] and table["own"]["foreignKey"]:
+                wheres.append(_is_orphan(table["own"], table))
         for ident in self.extract["ids"]:
             name, colon, rest = ident.partition(":")
             if colon and name in self.at:
@@ -134,47 +128,26 @@ class _Extract:
             f"SELECT t.{key} AS id FROM {own} t WHERE {where}" for where in wheres or ["false"]
         )
 
-    def _same_type(self, table: Table) -> bool:
-        """A foreign key ties columns of one kind; a name alone may not."""
-        return bool(table["parent"]["foreignKey"])
-
     def _with_parents(self, index: int) -> str:
         found = [f"SELECT id FROM s{index}"]
-        name = self.mapping[index]["table"]
-        key = quoted(self.mapping[index]["id"])
+        upper = self.mapping[index]
         for below, table in enumerate(self.mapping):
-            if table["parent"] is None or table["parent"]["table"] != name:
-                continue
-            column, own = quoted(table["parent"]["column"]), quoted(table["table"])
-            where = f"c.{quoted(table['id'])} IN (SELECT id FROM u{below})"
-            if self._same_type(table):
-                found.append(
-                    f"SELECT c.{column} FROM {own} c WHERE {where} AND {column} IS NOT NULL"
-                )
-            else:
-                found.append(
-                    f"SELECT p.{key} FROM {quoted(name)} p WHERE p.{key}::text IN"
-                    f" (SELECT c.{column}::text FROM {own} c WHERE {where})"
-                )
-        return " UNION ".join(found)
+            if table["parent"] and table["parent"]["table"] == upper["table"]:
+                found.append(_parents(table, table["parent"], upper, f"u{below}"))
+        base = " UNION ".join(found)
+        if not upper["own"]:
+            return base
+        return f"({base}) UNION {_parents(upper, upper['own'], upper, f'u{index}')}"
 
     def _with_children(self, index: int, table: Table) -> str:
         found = [f"SELECT id FROM u{index}"]
-        if table["parent"] is not None:
+        if table["parent"]:
             above = self.at[table["parent"]["table"]]
-            column, own, key = (
-                quoted(table["parent"]["column"]),
-                quoted(table["table"]),
-                table["id"],
-            )
-            same = self._same_type(table)
-            where = (
-                f"c.{column} IN (SELECT id FROM d{above})"
-                if same
-                else f"c.{column}::text IN (SELECT id::text FROM d{above})"
-            )
-            found.append(f"SELECT c.{quoted(key)} FROM {own} c WHERE {where}")
-        return " UNION ".join(found)
+            found.append(_children(table, table["parent"], f"d{above}"))
+        base = " UNION ".join(found)
+        if not table["own"]:
+            return base
+        return f"({base}) UNION {_children(table, table['own'], f'd{index}')}"
 
     def _rows(self, index: int) -> str:
         table = self.mapping[index]
@@ -184,6 +157,34 @@ class _Extract:
             f"SELECT json_build_array({index}, json_build_array({values}))"
             f" FROM {quoted(table['table'])} t WHERE {where}"
         )
+
+
+# A foreign key ties columns of one kind; a name alone may not: then both are compared as text.
+
+
+def _is_orphan(tie: Table, parent: Table) -> str:
+    column, cast = quoted(tie["column"]), "" if tie["foreignKey"] else "::text"
+    there = f"SELECT 1 FROM {quoted(parent['table'])} p"
+    same = f"p.{quoted(parent['id'])}{cast} = t.{column}{cast}"
+    return f"(t.{column} IS NOT NULL AND NOT EXISTS ({there} WHERE {same}))"
+
+
+def _parents(table: Table, tie: Table, upper: Table, wanted: str) -> str:
+    """The ids of the rows above those of `table` that are in a part of the statement."""
+    own, column, key = quoted(table["table"]), quoted(tie["column"]), quoted(table["id"])
+    named = f"FROM {own} c JOIN {wanted} w ON c.{key} = w.id"
+    if tie["foreignKey"]:
+        return f"SELECT c.{column} AS id {named} WHERE c.{column} IS NOT NULL"
+    above = quoted(upper["id"])
+    joined = f"JOIN {quoted(upper['table'])} p ON p.{above}::text = c.{column}::text"
+    return f"SELECT p.{above} AS id {named} {joined}"
+
+
+def _children(table: Table, tie: Table, wanted: str) -> str:
+    own, column, key = quoted(table["table"]), quoted(tie["column"]), quoted(table["id"])
+    cast = "" if tie["foreignKey"] else "::text"
+    joined = f"JOIN {wanted} w ON c.{column}{cast} = w.id{cast}"
+    return f"SELECT c.{key} AS id FROM {own} c {joined}"
 
 
 def _plain(value: Any) -> Any:

@@ -1,3 +1,4 @@
+import type { OwnTie, ParentMapping } from '../model/job-store.ts';
 import type { SqlValue } from '../model/operation.ts';
 import type { StoreRow, StoreValue } from '../ports/store.ts';
 import { commonForm, defaultForm, type InstantForm } from './instants.ts';
@@ -12,6 +13,8 @@ export interface JobRow {
   /** The mapped columns. */
   readonly values: StoreRow;
   readonly parent: JobRow | null;
+  /** How it names its parent, or the one that is gone; `null`: it names none. */
+  readonly tie: ParentMapping | null;
   readonly children: readonly JobRow[];
   /** It names a parent that is not there. */
   readonly orphan: boolean;
@@ -39,7 +42,8 @@ export function readableColumns(mapping: TableMapping): readonly string[] {
 
 /** The columns whose change means that the row lives: a row is changed only while they stay. */
 export function vitalColumns(mapping: TableMapping): readonly string[] {
-  const named = [mapping.status, mapping.parent?.column ?? null, mapping.task];
+  const ties = [mapping.parent?.column ?? null, mapping.own?.column ?? null];
+  const named = [mapping.status, ...ties, mapping.task];
   const counters = mapping.counters.map((counter) => counter.column);
   const columns = [...named, ...mapping.times, ...counters].filter((name) => name !== null);
   return [...new Set(columns)];
@@ -61,6 +65,7 @@ export function growForest(
     forms.set(table.table, findForms(table, read));
     const byId = new Map<string, Sapling>();
     byTable.set(table.table, byId);
+    const saplings: Sapling[] = [];
     for (const values of read) {
       const id = values[table.id] ?? null;
       if (typeof id !== 'string' && typeof id !== 'number') {
@@ -68,18 +73,25 @@ export function growForest(
         continue;
       }
       const row = plant(table, id, values, byTable);
-      rows.push(row);
+      saplings.push(row);
       const twin = byId.get(String(id));
       if (twin) {
         twin.blocked = row.blocked = 'another row of the table has the same id';
       }
       byId.set(String(id), row);
     }
+    for (const row of table.own === null ? saplings : tieOwn(table, table.own, saplings, byId)) {
+      row.parent?.children.push(row);
+      rows.push(row);
+    }
   }
   return { mapping, rows, withoutId, forms, timeZone };
 }
 
-type Sapling = { -readonly [Key in keyof JobRow]: JobRow[Key] } & { children: JobRow[] };
+type Sapling = { -readonly [Key in keyof JobRow]: JobRow[Key] } & {
+  parent: Sapling | null;
+  children: JobRow[];
+};
 
 function plant(
   mapping: TableMapping,
@@ -87,24 +99,75 @@ function plant(
   values: StoreRow,
   byTable: ReadonlyMap<string, ReadonlyMap<string, Sapling>>,
 ): Sapling {
-  const key = mapping.parent ? (values[mapping.parent.column] ?? null) : null;
-  const named = typeof key === 'string' || typeof key === 'number' ? String(key) : null;
+  const named = mapping.parent ? readKey(values[mapping.parent.column]) : null;
   const parent =
     mapping.parent && named !== null ? byTable.get(mapping.parent.table)?.get(named) : undefined;
   const status = values[mapping.status];
-  const row: Sapling = {
+  return {
     mapping,
     id,
     status: readStatus(mapping, status),
     values,
     parent: parent ?? null,
+    tie: named === null ? null : mapping.parent,
     children: [],
     orphan: named !== null && parent === undefined,
     blocked: null,
   };
-  parent?.children.push(row);
-  return row;
 }
+
+const readKey = (key: StoreValue | undefined): string | null =>
+  typeof key === 'string' || typeof key === 'number' ? String(key) : null;
+
+/** More rows of one table above each other than any app means. */
+const deepest = 100;
+
+/** Ties the rows of a table to those of the same table that they name; upper ones first. */
+function tieOwn(
+  { table }: TableMapping,
+  own: OwnTie,
+  rows: readonly Sapling[],
+  byId: ReadonlyMap<string, Sapling>,
+): readonly Sapling[] {
+  const above = new Map<Sapling, Sapling>();
+  for (const row of rows) {
+    const key = readKey(row.values[own.column]);
+    // The top of a tree may name itself.
+    if (key === null || key === String(row.id)) continue;
+    const upper = byId.get(key);
+    if (upper !== undefined) above.set(row, upper);
+    else if (own.foreignKey && row.tie === null) {
+      row.tie = { table, ...own };
+      row.orphan = true;
+    }
+  }
+  const depths = new Map(rows.map((row) => [row, climb(row, above).length]));
+  for (const row of rows) {
+    if ((depths.get(row) ?? 0) <= deepest) continue;
+    for (const each of [row, ...climb(row, above)]) {
+      each.blocked = `more than ${deepest} rows of ${table} are above each other, or in a ring`;
+    }
+  }
+  for (const [row, upper] of above) {
+    if ((depths.get(row) ?? 0) > deepest) continue;
+    row.parent = upper;
+    row.tie = { table, ...own };
+    row.orphan = false;
+  }
+  return rows.toSorted((a, b) => (depths.get(a) ?? 0) - (depths.get(b) ?? 0));
+}
+
+/** The rows above, nearest first; no more than are needed to know that they are too many. */
+function climb(row: Sapling, above: ReadonlyMap<Sapling, Sapling>): readonly Sapling[] {
+  const path: Sapling[] = [];
+  for (let at = above.get(row); at !== undefined && path.length <= deepest; at = above.get(at)) {
+    path.push(at);
+  }
+  return path;
+}
+
+/** It belongs to a row of its own table. */
+export const isOwn = (row: JobRow): boolean => row.tie?.table === row.mapping.table;
 
 /** Numbers are statuses where the mapping says what they mean. */
 function readStatus(mapping: TableMapping, value: StoreValue | undefined): string {
@@ -149,8 +212,8 @@ export function rootOf(row: JobRow): JobRow {
  * without a foreign key, when nothing else is below the job. They are repaired together.
  */
 export function mirrorAbove(row: JobRow): JobRow | null {
-  const tie = row.mapping.parent;
-  return tie && !tie.foreignKey && row.parent?.children.length === 1 ? row.parent : null;
+  const mirrors = row.tie !== null && !row.tie.foreignKey && !isOwn(row);
+  return mirrors && row.parent?.children.length === 1 ? row.parent : null;
 }
 
 /** The id of the task that is, or was, at work on a row. */

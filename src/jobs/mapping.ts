@@ -3,6 +3,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { StoreTable } from '../model/facts.ts';
 import type {
   CounterMapping,
+  OwnTie,
   ParentMapping,
   StatusWord,
   StoreMapping,
@@ -204,6 +205,7 @@ function mapTable(
     task: column('task'),
   };
   const { created, started, completed, updated } = columns;
+  const own = findOwnTie(table, spec);
   const named = [created, started, completed, updated].filter((name) => name !== null);
   const others = table.columns
     .map((column) => column.name)
@@ -213,6 +215,7 @@ function mapTable(
     id: idColumn(table, spec) ?? 'id',
     status: statusColumn(table, spec) ?? 'status',
     parent: parents.get(table.name) ?? null,
+    own,
     words: spec.words ?? {},
     resend: spec.resend ?? null,
     ...columns,
@@ -248,6 +251,25 @@ function findTies(table: StoreTable, job: readonly StoreTable[]): readonly Paren
   });
 }
 
+/** By a foreign key to the table itself, else by a column such as `parent_id`. */
+function findOwnTie(table: StoreTable, { parent: said, id }: TableSpec): OwnTie | null {
+  if (said === null) return null;
+  const ids = ['id', idColumn(table, { id })?.toLowerCase()];
+  const keys = table.foreignKeys.filter(
+    (key) =>
+      key.table.toLowerCase() === table.name.toLowerCase() &&
+      (!key.to || ids.includes(key.to.toLowerCase())),
+  );
+  const key = (column: string): boolean => keys.some((each) => each.column === column);
+  if (said?.table === table.name) return { column: said.column, foreignKey: key(said.column) };
+  const named = table.columns.find(({ name }) => {
+    const match = /^parent_(?:(.+)_)?id$/i.exec(name);
+    return match && [undefined, singularOf(table.name)].includes(match[1]?.toLowerCase());
+  });
+  const column = keys[0]?.column ?? named?.name;
+  return column === undefined ? null : { column, foreignKey: key(column) };
+}
+
 /**
  * The nearest one: a link that names its batch and its job, too, belongs to the batch.
  *
@@ -261,7 +283,7 @@ function chooseParent(
   const own = ties.get(table.name) ?? [];
   const said = specs[table.name]?.parent;
   if (said === null) return null;
-  if (said !== undefined) {
+  if (said !== undefined && said.table !== table.name) {
     const foreignKey = own.some((tie) => tie.foreignKey && tie.column === said.column);
     return { ...said, foreignKey };
   }
@@ -344,14 +366,13 @@ export const wordFor = (mapping: TableMapping, status: StatusWord): string =>
 /** The mapping, as a person may check it: one line a table. */
 export function describeMapping(mapping: StoreMapping): readonly string[] {
   return mapping.map((table) => {
-    const { parent, task, error, times, resend } = table;
+    const { parent, own, task, error, times, resend } = table;
     const words = Object.entries(table.words).map(([word, meaning]) => `${word} = ${meaning}`);
     const parts = [
       `id ${table.id}`,
       `status ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
-      parent === null
-        ? 'at the top'
-        : `below ${parent.table} by ${parent.column}${parent.foreignKey ? '' : ' (no foreign key)'}`,
+      parent === null ? 'at the top' : describeTie(parent),
+      ...(own === null ? [] : [describeTie({ table: 'another of them', ...own })]),
       `times ${times.join(', ') || 'none'}`,
       `task ${task ?? 'none'}`,
       `error ${error ?? 'none'}`,
@@ -360,6 +381,9 @@ export function describeMapping(mapping: StoreMapping): readonly string[] {
     return `${table.table}: ${parts.join('; ')}`;
   });
 }
+
+const describeTie = ({ table, column, foreignKey }: ParentMapping): string =>
+  `below ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
 
 function depthOf(table: string, parents: Parents): number {
   const parent = parents.get(table);

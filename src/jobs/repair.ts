@@ -7,6 +7,7 @@ import { defaultForm, readInstant, writeInstant } from './instants.ts';
 import {
   ancestorsOf,
   descendantsOf,
+  isOwn,
   type JobForest,
   type JobRow,
   mirrorAbove,
@@ -293,7 +294,7 @@ function endedMirror(row: JobRow, { rules, wanted, forest }: Deciding): JobRow |
 function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
   const [first] = row.children;
   const alike = row.children.every(
-    (child) => child.mapping.parent?.foreignKey === false && child.status === first?.status,
+    (child) => child.tie?.foreignKey === false && !isOwn(child) && child.status === first?.status,
   );
   if (!first || !alike || !isEnded(first.status)) return null;
   const end = (child: JobRow): number => endOf(child, forest) ?? 0;
@@ -302,8 +303,8 @@ function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
 
 /** A batch's job; it may be completed for the sake of another batch. */
 function endedAbove(row: JobRow): JobRow | null {
-  const { parent, mapping } = row;
-  if (!parent || mapping.parent?.foreignKey || !isEnded(parent.status)) return null;
+  const { parent, tie } = row;
+  if (!parent || tie?.foreignKey || isOwn(row) || !isEnded(parent.status)) return null;
   return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
 }
 
@@ -411,11 +412,10 @@ const signed = (done: string, rules: RepairRules): string =>
 
 function explain(found: StuckRow, rules: RepairRules): string {
   if (found.reason === 'named') return withEvidence('named in ids', found);
-  const column = found.row.mapping.parent?.column;
+  const { tie, values } = found.row;
   if (found.reason === 'orphan') {
-    const table = found.row.mapping.parent?.table;
-    const missing = showValue(column ? found.row.values[column] : null);
-    return withEvidence(`orphan: no row of ${table} is ${missing}`, found);
+    const missing = showValue(tie ? values[tie.column] : null);
+    return withEvidence(`orphan: no row of ${tie?.table} is ${missing}`, found);
   }
   const age = formatDuration(rules.now - (found.lastSign ?? rules.now));
   return withEvidence(`no sign of life for ${age}`, found);
@@ -464,7 +464,11 @@ function expectsMore(row: JobRow): boolean {
 }
 
 const countedBelow = (row: JobRow, counter: CounterMapping): readonly JobRow[] =>
-  descendantsOf(row).filter((below) => below.mapping.table === counter.table);
+  descendantsOf(row).filter((below) => below.mapping.table === counter.table && !isOwn(below));
+
+/** Whether the app counts rows below others of their own table can't be told. */
+const nests = (row: JobRow, counter: CounterMapping): boolean =>
+  descendantsOf(row).some((below) => below.mapping.table === counter.table && isOwn(below));
 
 interface ListedChange {
   readonly change: RowChange;
@@ -495,9 +499,10 @@ function listGroups(
   for (const row of counters.keys()) add(row);
   const depth = new Map(forest.mapping.map((table, index) => [table, index]));
   const depthOf = (row: JobRow): number => depth.get(row.mapping) ?? 0;
+  const ownDepthOf = (row: JobRow): number => (isOwn(row) ? ancestorsOf(row).length : 0);
   return [...groups].map(([root, rows]) =>
     [...rows]
-      .toSorted((a, b) => depthOf(b) - depthOf(a))
+      .toSorted((a, b) => depthOf(b) - depthOf(a) || ownDepthOf(b) - ownDepthOf(a))
       .map((row) => {
         const fate = fates.get(row);
         const counted = counters.get(row) ?? {};
@@ -520,9 +525,16 @@ function describe(
 ): Omit<RowChange, 'change'> {
   const below = forest.mapping.flatMap((table) => {
     if (table.parent?.table !== row.mapping.table) return [];
+    const { column } = table.parent;
     const rows = row.children.filter((child) => child.mapping === table).length;
-    return [{ table: table.table, column: table.parent.column, rows }];
+    return [{ table: table.table, column, rows }];
   });
+  const { table, own } = row.mapping;
+  if (own !== null) {
+    const named = row.children.filter(isOwn).length;
+    const itself = String(row.values[own.column]) === String(row.id) ? 1 : 0;
+    below.push({ table, column: own.column, rows: named + itself });
+  }
   return {
     table: row.mapping.table,
     key: row.mapping.id,
@@ -595,6 +607,7 @@ function countAgain(fates: Fates): ReadonlyMap<JobRow, Readonly<Record<string, S
     for (const counter of row.mapping.counters) {
       const before = countedBelow(row, counter);
       if (before.length === 0 || !before.some((below) => fates.has(below))) continue;
+      if (nests(row, counter)) continue;
       const value = row.values[counter.column] ?? null;
       const count = before.filter((below) => isCounted(below, counter, fates)).length;
       // A total is the app's own promise: it is touched only where it counted these very rows.

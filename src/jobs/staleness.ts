@@ -85,7 +85,7 @@ const latestOf = ({ latest }: Sign, { now }: StalenessRules): EpochSeconds | nul
 function suspect(row: JobRow, rules: StalenessRules): 'stuck' | 'orphan' | null {
   const stuck = rules.statuses.includes(row.status);
   // Without a foreign key a parent may be gone on purpose: only unfinished work is an orphan then.
-  if (rules.orphans && row.orphan && (stuck || row.mapping.parent?.foreignKey)) return 'orphan';
+  if (rules.orphans && row.orphan && (stuck || row.tie?.foreignKey)) return 'orphan';
   return stuck ? 'stuck' : null;
 }
 

@@ -9,6 +9,8 @@ export interface TableMapping {
   readonly resend: Resend | null;
   /** The table whose rows this table's rows belong to. */
   readonly parent: ParentMapping | null;
+  /** How a row names another of the same table that it belongs to; that one comes first. */
+  readonly own: OwnTie | null;
   readonly created: string | null;
   readonly started: string | null;
   readonly completed: string | null;
@@ -27,6 +29,8 @@ export interface ParentMapping {
   /** Declared in the schema; else known by its name alone, and perhaps a mirror. */
   readonly foreignKey: boolean;
 }
+
+export type OwnTie = Omit<ParentMapping, 'table'>;
 
 export interface CounterMapping {
   readonly column: string;

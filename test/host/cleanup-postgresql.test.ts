@@ -41,6 +41,13 @@ beforeAll(async () => {
         '{"a": 1.50}', 'task-' || i, now() - interval '1 day' FROM generate_series(1, 3) i;
     INSERT INTO job_links (job_id, status, "odd ""näme", started_at)
       SELECT id, 'processing', E'it''s \\\\ ü\\n', now() - interval '1 day' FROM jobs, generate_series(1, 2);
+    CREATE TABLE crawl_jobs (id uuid PRIMARY KEY, parent_id text, status text, started_at timestamptz);
+    CREATE TABLE sub_tasks (id bigint PRIMARY KEY, above bigint REFERENCES sub_tasks, status text,
+      started_at timestamptz);
+    INSERT INTO sub_tasks SELECT i, nullif(i - 1, 0), CASE i WHEN 3 THEN 'pending' ELSE 'processing' END,
+      now() - interval '1 day' * (3 - i) FROM generate_series(1, 3) i;
+    INSERT INTO crawl_jobs SELECT ('0000000' || id || '-0000-4000-8000-000000000001')::uuid,
+      '0000000' || above || '-0000-4000-8000-000000000001', status, started_at FROM sub_tasks;
     INSERT INTO jobs (id, status, started_at) VALUES ('00000009-0000-4000-8000-000000000000', 'processing', now());`);
 });
 afterAll(async () => {
@@ -81,6 +88,7 @@ test("the password is that of the unit's own URL; the same plan, and the very ro
     'jobs 00000002',
     'jobs 00000003',
   ]);
+  // Of those below their own kind each is as fresh as the last, which itself is no suspect.
   expect(found(cleanUp)).toHaveLength(9);
   expect(await dump()).toBe(before);
 

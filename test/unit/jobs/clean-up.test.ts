@@ -4,8 +4,9 @@ import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { lookForStuckRows, planCleanUp } from '../../../src/jobs/clean-up.ts';
 import { countRepaired, reportSkipped } from '../../../src/jobs/clean-up-outcome.ts';
+import { describeMapping, proposeMapping } from '../../../src/jobs/mapping.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
-import type { StoreFact } from '../../../src/model/facts.ts';
+import type { StoreFact, TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { OpenStore } from '../../../src/ports/store.ts';
@@ -20,6 +21,7 @@ import {
   hour,
   minute,
   newTaskId,
+  nothingLeft,
   now,
   path,
   planFor,
@@ -876,5 +878,130 @@ describe('databases', () => {
     const wishes = desire({ thresholdSeconds: seconds(30 * day) });
     const [none] = await lookForStuckRows({ agent, openStore: openSqliteStore }, wishes);
     expect(none?.stuck).toEqual([]);
+  });
+});
+
+describe('jobs below jobs', () => {
+  const nested = (tie: string): AppDatabase =>
+    new AppDatabase(`CREATE TABLE jobs (
+      id TEXT PRIMARY KEY, status TEXT NOT NULL, celery_task_id TEXT, error_message TEXT,
+      created_at TIMESTAMP, completed_at TIMESTAMP, ${tie});`);
+  const byKey = 'parent TEXT REFERENCES jobs (id)';
+  const byName = 'parent_id TEXT';
+  const add = (
+    database: AppDatabase,
+    id: string,
+    status: string,
+    ago: number,
+    above: string | null = null,
+  ): void => {
+    const tie = database.tables()[0]?.columns.find(({ name }) => name.startsWith('parent'));
+    database.add('jobs', {
+      id,
+      status,
+      created_at: bySqlite(ago),
+      celery_task_id: `task-${id}`,
+      [tie?.name ?? '']: above,
+    });
+  };
+
+  test.each([byKey, byName])('%s: the upper one is as fresh as the lowest', async (tie) => {
+    using database = nested(tie);
+    // Below comes first in the table.
+    add(database, 'leaf', 'processing', minute, 'middle');
+    add(database, 'middle', 'processing', day, 'top');
+    add(database, 'top', 'processing', 2 * day);
+    add(database, 'other', 'processing', day, 'top');
+    expect(changesOf(await planFor(database))).toEqual({ other: 'processing → failed' });
+  });
+
+  test('the upper one lives by the task of the lower', async () => {
+    using database = nested(byKey);
+    add(database, 'leaf', 'processing', day, 'top');
+    add(database, 'top', 'processing', day);
+    const tasks = (): TasksFact => ({ ...nothingLeft(), held: ['task-leaf'] }) as TasksFact;
+    const cleanUp = await planFor(database, { evidence: 'broker' }, { tasks });
+    expect(changesOf(cleanUp)).toEqual({});
+    expect(messages(cleanUp)).toContain('a worker holds task task-leaf');
+  });
+
+  test('done when all below it are, completed when one is', async () => {
+    using database = nested(byKey);
+    add(database, 'one', 'completed', day, 'top');
+    add(database, 'two', 'failed', day, 'top');
+    add(database, 'top', 'processing', day);
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({ top: 'processing → completed' });
+    expect(changeOf(cleanUp, 'top')).toMatchObject({
+      set: { error_message: expect.stringContaining('1 of 2 jobs failed') },
+    });
+  });
+
+  test('a tie by name alone is no mirror', async () => {
+    using database = nested(byName);
+    add(database, 'only', 'processing', day, 'top');
+    add(database, 'top', 'completed', 2 * day);
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({ only: 'processing → failed' });
+    expect(messages(await planFor(database, { dryRun: true }))).not.toContain('mirror');
+  });
+
+  test.each([byKey, byName])('%s: deleted from below, with nothing left of it', async (tie) => {
+    using database = nested(tie);
+    add(database, 'leaf', 'completed', day, 'middle');
+    add(database, 'top', 'processing', day, 'top');
+    add(database, 'middle', 'processing', day, 'top');
+    add(database, 'other', 'completed', day);
+    const cleanUp = await planFor(database, { action: 'delete', ids: ['jobs:top'] });
+    expect(repairOf(cleanUp).rows.map(({ id }) => id)).toEqual(['leaf', 'middle', 'top']);
+    // The top names itself, as the host will count.
+    expect(repairOf(cleanUp).rows.map(({ below }) => below?.[0]?.rows)).toEqual([0, 1, 2]);
+    applyPlan(database, cleanUp);
+    expect(database.statuses()).toEqual({ other: 'completed' });
+  });
+
+  test('an upper one that is gone: an orphan by foreign key, nothing by name', async () => {
+    for (const tie of [byKey, byName]) {
+      using database = nested(tie);
+      add(database, 'lost', 'failed', day, 'gone');
+      const cleanUp = await planFor(database, { action: 'delete' });
+      expect(changesOf(cleanUp)).toEqual(tie === byKey ? { lost: 'failed → deleted' } : {});
+    }
+  });
+
+  test('a ring, or a chain without end, is left alone', async () => {
+    using database = nested(byName);
+    add(database, 'a', 'processing', day, 'b');
+    add(database, 'b', 'processing', day, 'a');
+    add(database, 'below', 'processing', day, 'a');
+    for (let at = 0; at < 120; at += 1) {
+      add(database, `chain-${at}`, 'processing', day, at === 0 ? null : `chain-${at - 1}`);
+    }
+    add(database, 'apart', 'processing', day);
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({ apart: 'processing → failed' });
+    expect(messages(cleanUp)).toContain(
+      'left alone: jobs chain-0: more than 100 rows of jobs are above each other, or in a ring;',
+    );
+  });
+
+  test('is said with the mapping', () => {
+    using database = nested(byName);
+    expect(describeMapping(proposeMapping(path, database.tables()))).toEqual([
+      expect.stringContaining(
+        'status status; at the top; below another of them by parent_id (no foreign key);',
+      ),
+    ]);
+  });
+
+  test('said in `stores`, or said not to be', () => {
+    using database = nested('of_job TEXT, parent_id TEXT');
+    const told = (parent: { table: string; column: string } | null) =>
+      proposeMapping(path, database.tables(), { jobs: { parent } })[0];
+    expect(told({ table: 'jobs', column: 'of_job' })).toMatchObject({
+      parent: null,
+      own: { column: 'of_job', foreignKey: false },
+    });
+    expect(told(null)).toMatchObject({ parent: null, own: null });
   });
 });

@@ -18,6 +18,19 @@ function fatten(database: AppDatabase): void {
   database.sql.prepare('INSERT INTO photos VALUES (?, zeroblob(2000000))').run('one');
 }
 
+/** Also below rows of the same table: links below their batch's first, jobs below each other. */
+function nest(database: AppDatabase, references: '' | 'REFERENCES'): void {
+  const tie = (table: string): string => (references === '' ? '' : `${references} ${table} (id)`);
+  database.sql.exec(`
+    ALTER TABLE jobs ADD COLUMN parent_job_id TEXT ${tie('jobs')};
+    ALTER TABLE batch_links ADD COLUMN parent_id TEXT ${tie('batch_links')};
+    UPDATE batch_links SET parent_id =
+      (SELECT min(id) FROM batch_links AS one WHERE one.batch_id = batch_links.batch_id);
+    UPDATE jobs SET parent_job_id = 'jobs-1' WHERE id = 'jobs-2';
+    UPDATE jobs SET parent_job_id = 'gone' WHERE id = 'jobs-1';
+  `);
+}
+
 const limit = 1_000_000;
 
 function extractOf(database: AppDatabase, wishes: Partial<CleanUpDesired> = {}): Said {
@@ -59,9 +72,11 @@ describe('an extract', () => {
       fc.asyncProperty(
         forests,
         fc.constantFrom('fail' as const, 'reset' as const, 'delete' as const),
-        async (seeds, action) => {
+        fc.constantFrom('flat', 'nested', 'with foreign keys'),
+        async (seeds, action, shape) => {
           const nodes = grow(seeds);
           using database = store(nodes);
+          if (shape !== 'flat') nest(database, shape === 'nested' ? '' : 'REFERENCES');
           // Some parents are gone.
           database.sql.exec("DELETE FROM batches WHERE id LIKE '%.1'");
           fatten(database);

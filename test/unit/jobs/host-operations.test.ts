@@ -104,6 +104,29 @@ describe('repair-jobs', () => {
     },
   );
 
+  test('rows of one table above each other: the lowest first; one that came meanwhile is seen', async () => {
+    using database = new AppDatabase();
+    database.sql.exec('ALTER TABLE jobs ADD COLUMN parent_job_id TEXT REFERENCES jobs (id)');
+    const add = (id: string, above: string): void => {
+      const created_at = bySqlite(day);
+      database.add('jobs', { id, status: 'processing', parent_job_id: above, created_at });
+    };
+    for (const top of ['a', 'b']) {
+      add(`${top}-leaf`, `${top}-middle`);
+      add(`${top}-middle`, top);
+      add(top, top);
+    }
+    const rows = await planned(database, 'delete');
+    add('b-new', 'b');
+    const before = everything(database);
+    const [, result] = doneBy(repair(database, 'do', rows));
+    expect(result.changed).toBe(3);
+    expect(result.skipped.find(({ id }) => id === 'b')?.why).toContain('it has 3 jobs, not 2');
+    expect(Object.keys(database.statuses())).toEqual(['b-leaf', 'b-middle', 'b', 'b-new']);
+    expect(repair(database, 'undo', rows).value).toContain('3 rows');
+    expect(everything(database)).toEqual(before);
+  });
+
   test('a tree in which a row moved meanwhile is left alone, the others are not', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'delete');

@@ -37,6 +37,7 @@ describe('proposeMapping', () => {
       id: 'id',
       status: 'status',
       parent: null,
+      own: null,
       words: {},
       resend: null,
       created: 'created_at',

@@ -88,3 +88,22 @@ test('reset takes the row alone: its task is sent again by whoever sent it', () 
     },
   });
 });
+
+test('jobs below jobs: the lowest is failed, and those above end with it', () => {
+  using database = new AppDatabase();
+  database.sql.exec('ALTER TABLE jobs ADD COLUMN parent_job_id TEXT REFERENCES jobs (id)');
+  const add = (id: string, status: string, parent_job_id: string | null): void => {
+    database.add('jobs', { id, status, parent_job_id, celery_task_id: `task-${id}` });
+  };
+  add('top', 'processing', 'top');
+  add('middle', 'processing', 'top');
+  add('leaf', 'processing', 'middle');
+  add('done', 'completed', 'top');
+  const changes = settle(database, 'fail');
+  expect(changes).toMatchObject({
+    leaf: failed,
+    middle: { status: 'failed', error_message: '1 of 1 jobs failed; by a test' },
+    top: { status: 'completed', error_message: '1 of 2 jobs failed; by a test' },
+  });
+  expect(Object.keys(settle(database, 'reset'))).toEqual(['leaf']);
+});
