@@ -33,7 +33,8 @@ export type { CommandResult } from './command.ts';
 export { SandboxError } from './failure.ts';
 export { listStates } from './states.ts';
 
-const BOOT_SECONDS = 240;
+// Ten times what it takes: a busy builder is no reason to fail.
+const BOOT_SECONDS = 600;
 
 /** Who can log in: root; deploy, who has `sudo -n`; nosudo, who has not. */
 export type User = 'root' | 'deploy' | 'nosudo';

@@ -159,7 +159,9 @@ describe('swap', () => {
       ['empty', `: >${path}`],
     ].filter((_, index) => isLong || index === 1),
   )('a file %s becomes swap, and is put back', async (_, script) => {
-    await hand.shell(`rm -f ${path}; { ${script}; chown deploy ${path}; } 2>/dev/null >&2`);
+    await hand.shell(
+      `{ swapoff ${path}; rm -f ${path}; ${script}; chown deploy ${path}; } 2>/dev/null >&2`,
+    );
     const state = `stat -c '%s %a %U' ${path}; blkid -p -s UUID -o value ${path} || true`;
     const before = await hand.shell(state);
     const { transaction } = await hand.commit([make(), on]);
