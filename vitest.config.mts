@@ -15,17 +15,25 @@ const isLong = process.env.CELERIAC_TEST_LONG === '1';
 /** In this order. A long file that began last would be waited for on one machine alone. */
 const LONGEST: readonly string[] = [
   'kill-matrix.long',
-  'deploy-code',
+  'cleanup-kill.long',
   'deploy',
+  'pipeline',
+  'deploy-code',
   'broken-release.long',
   'drain',
+  'cleanup-live',
   'bad-worker.long',
   'no-task-lost.long',
-  'pipeline',
-  'reference-unit',
+  'bad-input',
   'operations-unit',
+  'releases',
+  'cleanup',
   'submit',
+  'reference-unit',
+  'transaction',
+  'cleanup-database',
   'worker-unit',
+  'cleanup-postgresql',
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -51,6 +59,7 @@ export default defineConfig({
           include: ['test/unit/**/*.test.ts'],
           globalSetup: ['tools/generate.ts'],
           sequence: { groupOrder: 0 },
+          maxWorkers: availableParallelism(),
           // A busy machine is no reason to fail.
           testTimeout: 90_000,
           // They import JSON in a way that only bundlers take.

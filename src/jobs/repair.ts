@@ -18,7 +18,7 @@ import {
   vitalColumns,
 } from './job-forest.ts';
 import { type Evidence, judgeRow, tasksOf } from './liveness.ts';
-import { type CounterMapping, isEnded, wordFor } from './mapping.ts';
+import { type CounterMapping, isEnded, type TableMapping, wordFor } from './mapping.ts';
 import { isOpen, type StuckRow } from './staleness.ts';
 
 export interface RepairRules {
@@ -499,6 +499,7 @@ function listGroups(
   for (const row of counters.keys()) add(row);
   const depth = new Map(forest.mapping.map((table, index) => [table, index]));
   const depthOf = (row: JobRow): number => depth.get(row.mapping) ?? 0;
+  const nested = countNested(forest);
   const ownDepthOf = (row: JobRow): number => (isOwn(row) ? ancestorsOf(row).length : 0);
   return [...groups].map(([root, rows]) =>
     [...rows]
@@ -510,7 +511,7 @@ function listGroups(
         const change = act(row, fate, counted, forest, rules, call);
         const reset = fate?.becomes === 'pending' && { reset: true as const };
         return {
-          change: { ...describe(row, root, forest, fate), change, ...reset },
+          change: { ...describe(row, root, forest, nested, fate), change, ...reset },
           shown: show(row, fate, counted, rules),
         };
       }),
@@ -521,19 +522,26 @@ function describe(
   row: JobRow,
   root: JobRow,
   forest: JobForest,
+  nested: Nested,
   fate: Fate | undefined,
 ): Omit<RowChange, 'change'> {
   const below = forest.mapping.flatMap((table) => {
     if (table.parent?.table !== row.mapping.table) return [];
     const { column } = table.parent;
-    const rows = row.children.filter((child) => child.mapping === table).length;
+    // One that hangs below another of its table may name this row all the same.
+    const rows =
+      table.own === null
+        ? row.children.filter((child) => child.mapping === table).length
+        : (nested.get(table)?.get(String(row.id)) ?? 0);
     return [{ table: table.table, column, rows }];
   });
   const { table, own } = row.mapping;
   if (own !== null) {
-    const named = row.children.filter(isOwn).length;
-    const itself = String(row.values[own.column]) === String(row.id) ? 1 : 0;
-    below.push({ table, column: own.column, rows: named + itself });
+    // The top of a tree may name itself.
+    const named = [row, ...row.children.filter(isOwn)].filter((each) =>
+      names(each, own.column, row),
+    );
+    below.push({ table, column: own.column, rows: named.length });
   }
   return {
     table: row.mapping.table,
@@ -543,6 +551,25 @@ function describe(
     seen: pickSeen(row, vitalColumns(row.mapping)),
     ...(fate && below.length > 0 ? { below } : {}),
   };
+}
+
+const names = (row: JobRow, column: string, other: JobRow): boolean => {
+  const value = row.values[column] ?? null;
+  return typeof value !== 'object' && String(value) === String(other.id);
+};
+
+/** A table whose rows may be below each other → the id of a parent → how many rows name it. */
+type Nested = ReadonlyMap<TableMapping, ReadonlyMap<string, number>>;
+
+function countNested({ rows }: JobForest): Nested {
+  const counts = new Map<TableMapping, Map<string, number>>();
+  for (const { mapping, values } of rows) {
+    const value = mapping.own && mapping.parent ? (values[mapping.parent.column] ?? null) : null;
+    if (value === null || typeof value === 'object') continue;
+    const ofTable = counts.get(mapping) ?? new Map<string, number>();
+    counts.set(mapping, ofTable.set(String(value), (ofTable.get(String(value)) ?? 0) + 1));
+  }
+  return counts;
 }
 
 function act(

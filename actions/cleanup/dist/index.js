@@ -66844,6 +66844,7 @@ function listGroups(forest, fates, sent, rules) {
         add(row);
     const depth = new Map(forest.mapping.map((table, index) => [table, index]));
     const depthOf = (row) => depth.get(row.mapping) ?? 0;
+    const nested = countNested(forest);
     const ownDepthOf = (row) => (isOwn(row) ? ancestorsOf(row).length : 0);
     return [...groups].map(([root, rows]) => [...rows]
         .toSorted((a, b) => depthOf(b) - depthOf(a) || ownDepthOf(b) - ownDepthOf(a))
@@ -66854,24 +66855,27 @@ function listGroups(forest, fates, sent, rules) {
         const change = act(row, fate, counted, forest, rules, call);
         const reset = fate?.becomes === 'pending' && { reset: true };
         return {
-            change: { ...describe(row, root, forest, fate), change, ...reset },
+            change: { ...describe(row, root, forest, nested, fate), change, ...reset },
             shown: show(row, fate, counted, rules),
         };
     }));
 }
-function describe(row, root, forest, fate) {
+function describe(row, root, forest, nested, fate) {
     const below = forest.mapping.flatMap((table) => {
         if (table.parent?.table !== row.mapping.table)
             return [];
         const { column } = table.parent;
-        const rows = row.children.filter((child) => child.mapping === table).length;
+        // One that hangs below another of its table may name this row all the same.
+        const rows = table.own === null
+            ? row.children.filter((child) => child.mapping === table).length
+            : (nested.get(table)?.get(String(row.id)) ?? 0);
         return [{ table: table.table, column, rows }];
     });
     const { table, own } = row.mapping;
     if (own !== null) {
-        const named = row.children.filter(isOwn).length;
-        const itself = String(row.values[own.column]) === String(row.id) ? 1 : 0;
-        below.push({ table, column: own.column, rows: named + itself });
+        // The top of a tree may name itself.
+        const named = [row, ...row.children.filter(isOwn)].filter((each) => names(each, own.column, row));
+        below.push({ table, column: own.column, rows: named.length });
     }
     return {
         table: row.mapping.table,
@@ -66881,6 +66885,21 @@ function describe(row, root, forest, fate) {
         seen: pickSeen(row, vitalColumns(row.mapping)),
         ...(fate && below.length > 0 ? { below } : {}),
     };
+}
+const names = (row, column, other) => {
+    const value = row.values[column] ?? null;
+    return typeof value !== 'object' && String(value) === String(other.id);
+};
+function countNested({ rows }) {
+    const counts = new Map();
+    for (const { mapping, values } of rows) {
+        const value = mapping.own && mapping.parent ? (values[mapping.parent.column] ?? null) : null;
+        if (value === null || typeof value === 'object')
+            continue;
+        const ofTable = counts.get(mapping) ?? new Map();
+        counts.set(mapping, ofTable.set(String(value), (ofTable.get(String(value)) ?? 0) + 1));
+    }
+    return counts;
 }
 function act(row, fate, counted, forest, rules, call) {
     if (fate?.becomes === 'deleted')
