@@ -129,7 +129,7 @@ describe('drain-worker', () => {
 
   test('aborted: the queues are given back, and the worker never stopped', async () => {
     const main = await mainPid();
-    const job = makeJob(45);
+    const job = makeJob(100);
     await sendJobs(hand.machine, [job]);
     await waitUntil('it is begun', () => isStarted(job.id));
     const outcome = await hand.apply([guard, drain('abort', 3), stop, start]);
