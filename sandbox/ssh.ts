@@ -110,9 +110,14 @@ export async function waitForLogin(
 ): Promise<string> {
   const deadline = Date.now() + timeoutSeconds * 1000;
   const question = 'test ! -e /run/nologin && cat /proc/sys/kernel/random/boot_id';
+  // Each time longer: a guest that is slow to greet would be kept from it by ever more callers.
+  let patience = 1;
   for (;;) {
     // Cheap to ask, and QEMU accepts connections long before the guest does.
-    while (!(await greets(target.port)) && Date.now() < deadline) await sleep(0.25);
+    while (!(await greets(target.port, patience)) && Date.now() < deadline) {
+      patience = Math.min(10, patience * 1.4);
+      await sleep(0.25);
+    }
     const { code, stdout, stderr } = await runOver(target, 'root', 'own', question, {
       allowFailure: true,
       timeoutSeconds: 60,
@@ -127,10 +132,10 @@ export async function waitForLogin(
   }
 }
 
-/** Does an SSH server say hello within a second? */
-function greets(port: number): Promise<boolean> {
+/** Does an SSH server say hello within these seconds? */
+function greets(port: number, seconds: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1', timeout: 1000 });
+    const socket = connect({ port, host: '127.0.0.1', timeout: seconds * 1000 });
     socket.once('data', (data) => {
       resolve(data.toString('latin1').startsWith('SSH-'));
       socket.destroy();
