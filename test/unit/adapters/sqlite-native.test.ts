@@ -1,11 +1,10 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
+import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
 function newFile(): string {
-  return path.join(mkdtempSync(path.join(tmpdir(), 'celeriac-sqlite-')), 'app.db');
+  return path.join(makeTemporaryFolder(), 'app.db');
 }
 
 test('what one connection writes, another one reads', () => {

@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { packHost } from '../../../tools/pack-host.ts';
+import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
 function treeOf(files: Record<string, string>): string {
-  const root = mkdtempSync(path.join(tmpdir(), 'celeriac-pack-'));
+  const root = makeTemporaryFolder();
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
     writeFileSync(path.join(root, name), text);

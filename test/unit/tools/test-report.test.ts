@@ -1,11 +1,11 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { countStage, countTests, renderTable } from '../../../tools/test-report.ts';
+import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
 function reportOf(counts: Record<string, number>, testResults: readonly unknown[] = []): string {
-  const file = path.join(mkdtempSync(path.join(tmpdir(), 'celeriac-report-')), 'report.json');
+  const file = path.join(makeTemporaryFolder(), 'report.json');
   const none = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 };
   writeFileSync(file, JSON.stringify({ ...none, ...counts, testResults }));
   return file;
