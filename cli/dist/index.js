@@ -48209,7 +48209,9 @@ function isDone(row, { rules, wanted }) {
         !expectsMore(each);
     return done(row);
 }
-/** It becomes what became of those below it: completed, when one of them was. */
+/** What a parent of rows that ended like this becomes: completed, when one of them is. */
+const endOfAll = (ends) => ['completed', 'failed', 'cancelled'].find((word) => ends.includes(word)) ?? 'failed';
+/** It becomes what became of those below it. */
 function finalise(found, deciding) {
     const { rules, fates, wanted } = deciding;
     const { row } = found;
@@ -48217,7 +48219,7 @@ function finalise(found, deciding) {
         const own = wanted.get(child);
         return isEnded(child.status) || own === undefined ? child.status : finalise(own, deciding);
     });
-    const becomes = ['completed', 'failed', 'cancelled'].find((word) => ends.includes(word)) ?? 'failed';
+    const becomes = endOfAll(ends);
     const failed = ends.filter((status) => status === 'failed').length;
     const what = row.children[0]?.mapping.table ?? 'rows';
     const story = `${failed} of ${ends.length} ${what} failed`;
@@ -48393,11 +48395,11 @@ function endParents(fates, rules) {
             continue;
         const failed = after.filter((status) => status === 'failed').length;
         const what = parent.children[0]?.mapping.table ?? 'rows';
-        const why = `all its ${what} have ended, ${failed} of ${after.length} failed`;
+        const story = `${failed} of ${after.length} ${what} failed`;
         fates.set(parent, {
-            becomes: 'failed',
-            why,
-            message: `${failed} of ${after.length} ${what} failed; ${signed('marked failed', rules)}`,
+            becomes: endOfAll(after),
+            why: `all its ${what} have ended, ${story}`,
+            message: failed === 0 ? null : `${story}; ${signed('finalised', rules)}`,
             endedAt: rules.now,
             lastSign: null,
         });
