@@ -22,7 +22,7 @@ afterAll(async () => {
 
 /** Kills the work, with its children, as soon as its journal holds such a line. */
 const WATCH = `
-import glob, json, os, signal, sys
+import glob, json, os, signal, sys, time
 wanted = json.loads(sys.argv[1])
 known = set(glob.glob("/var/lib/celeriac/transactions/*"))
 open("/tmp/watching", "w").close()
@@ -41,7 +41,7 @@ def found():
                 return True
     return False
 while not found():
-    pass
+    time.sleep(0.002)
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
         line = open("/proc/%s/cmdline" % pid, "rb").read()
@@ -104,7 +104,10 @@ test.each(lines)('killed at %j', { timeout: 1_200_000 }, async (line) => {
   );
   const outcome = await hand.apply(cleanUp.plan.operations);
   expect(await sql('PRAGMA integrity_check')).toBe('ok');
-  expect(await hand.shell('cat /tmp/watch.log')).toBe('');
+  // It saw its line, killed, and left.
+  expect(await hand.shell("cat /tmp/watch.log; pgrep -f '^python3 /tmp/watch.py' || true")).toBe(
+    '',
+  );
   const after = await sql('SELECT * FROM jobs ORDER BY id');
   const waiting = await hand.shell('redis-cli llen celery');
   // Old or new, and nothing between: as many messages as there are rows that wait for one.
