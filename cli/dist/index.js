@@ -47723,6 +47723,12 @@ function tieOwn({ table }, own, rows, byId) {
     for (const [row, upper] of above) {
         if ((depths.get(row) ?? 0) > deepest)
             continue;
+        const other = climb(row, above).at(-1)?.parent ?? null;
+        if (row.parent !== null && other !== null && other !== row.parent) {
+            // Which of the two it keeps alive can't be told: both are left alone.
+            row.blocked = `it is below ${nameRow(row.parent)} and, by ${own.column}, below ${nameRow(other)}`;
+            row.parent.blocked = `${nameRow(row)} ${row.blocked.replace(/^it /, '')}`;
+        }
         row.parent = upper;
         row.tie = { table, ...own };
         row.orphan = false;

@@ -88,7 +88,7 @@ export function growForest(
   return { mapping, rows, withoutId, forms, timeZone };
 }
 
-type Sapling = { -readonly [Key in keyof JobRow]: JobRow[Key] } & {
+type Sapling = { -readonly [Key in Exclude<keyof JobRow, 'parent' | 'children'>]: JobRow[Key] } & {
   parent: Sapling | null;
   children: JobRow[];
 };
@@ -150,6 +150,12 @@ function tieOwn(
   }
   for (const [row, upper] of above) {
     if ((depths.get(row) ?? 0) > deepest) continue;
+    const other = climb(row, above).at(-1)?.parent ?? null;
+    if (row.parent !== null && other !== null && other !== row.parent) {
+      // Which of the two it keeps alive can't be told: both are left alone.
+      row.blocked = `it is below ${nameRow(row.parent)} and, by ${own.column}, below ${nameRow(other)}`;
+      row.parent.blocked = `${nameRow(row)} ${row.blocked.replace(/^it /, '')}`;
+    }
     row.parent = upper;
     row.tie = { table, ...own };
     row.orphan = false;

@@ -82901,6 +82901,12 @@ function tieOwn({ table }, own, rows, byId) {
     for (const [row, upper] of above) {
         if ((depths.get(row) ?? 0) > deepest)
             continue;
+        const other = climb(row, above).at(-1)?.parent ?? null;
+        if (row.parent !== null && other !== null && other !== row.parent) {
+            // Which of the two it keeps alive can't be told: both are left alone.
+            row.blocked = `it is below ${job_forest_nameRow(row.parent)} and, by ${own.column}, below ${job_forest_nameRow(other)}`;
+            row.parent.blocked = `${job_forest_nameRow(row)} ${row.blocked.replace(/^it /, '')}`;
+        }
         row.parent = upper;
         row.tie = { table, ...own };
         row.orphan = false;

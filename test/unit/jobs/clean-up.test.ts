@@ -994,6 +994,28 @@ describe('jobs below jobs', () => {
     ]);
   });
 
+  test('a row between two trees: both are left alone', async () => {
+    using database = new AppDatabase();
+    database.sql.exec('ALTER TABLE batch_links ADD COLUMN parent_id TEXT');
+    for (const name of ['one', 'two', 'three']) {
+      database.addBatch(name, { ago: day, links: [['processing', day]] });
+    }
+    database.add('batch_links', {
+      id: 'between',
+      batch_id: 'batch-two',
+      parent_id: 'link-one-0',
+      status: 'processing',
+      created_at: bySqlite(minute),
+    });
+    const cleanUp = await planFor(database);
+    const changed = Object.keys(changesOf(cleanUp));
+    for (const id of ['batch-one', 'batch-two', 'link-one-0', 'between']) {
+      expect(changed).not.toContain(id);
+    }
+    expect(changed).toContain('batch-three');
+    expect(messages(cleanUp)).toContain('below batches batch-two and, by parent_id, below batches');
+  });
+
   test('said in `stores`, or said not to be', () => {
     using database = nested('of_job TEXT, parent_id TEXT');
     const told = (parent: { table: string; column: string } | null) =>
