@@ -4,7 +4,7 @@ import { openGitCode } from '../../src/adapters/git-code.ts';
 import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { longTest } from '../lib/long.ts';
-import { Hand } from './hand.ts';
+import { Hand, noApp } from './hand.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { printedStory, storyOf } from './lib/plan-log.ts';
@@ -247,7 +247,7 @@ longTest(
     const sha256 = sha256Text(parcel.sha256);
     const plan = (checkout: string) =>
       [
-        { op: 'guard-unit', unit: UNIT },
+        { op: 'guard-unit', unit: UNIT, ...noApp },
         { op: 'fetch-commit', checkout, commit: next, sha256 },
         { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
       ] as const;
