@@ -18,7 +18,7 @@ declare -A node_integrity=(
   [x64]='sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
   [arm64]='sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
 )
-setup_needs='node24 npm python linters python-linters qemu image-tools act generated'
+setup_needs='node24 npm python linters python-linters qemu image-tools containers act generated'
 
 say() {
   printf 'setup: %s\n' "$*" >&2
@@ -103,7 +103,15 @@ lacking() {
       [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
       [ "$(id -u)" = 0 ] || has newuidmap || echo uidmap
       ;;
+    containers) lacking_for_containers ;;
   esac
+}
+
+# Container hosts are root's work: whoever may not install packages could not run one either.
+lacking_for_containers() {
+  may_install_packages || return 0
+  has systemd-nspawn || echo systemd-container
+  has ip || echo iproute2
 }
 
 lacking_venv() {
@@ -269,7 +277,7 @@ is_ready() {
       use_tools "$(venv_folder act)" "$(go_folder "act-$act_version")"
       act_is_new_enough
       ;;
-    qemu | image-tools) [ -z "$(lacking "$1")" ] ;;
+    qemu | image-tools | containers) [ -z "$(lacking "$1")" ] ;;
     *) false ;;
   esac
 }

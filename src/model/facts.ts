@@ -143,6 +143,8 @@ export interface SwapFact {
 export interface SysctlFact {
   /** The value in force; `null` when the kernel has no such setting. */
   readonly values: Readonly<Record<string, string | null>>;
+  /** Those that not even root can set here: they belong to the host of this container. */
+  readonly readOnly: readonly string[];
   /** Lines that set one of the names, in the order in which systemd-sysctl applies them. */
   readonly settings: readonly {
     readonly name: string;
