@@ -161,22 +161,23 @@ def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, A
     else:
         # Nothing is cancelled before the agent has it on its disk.
         line.ask("found", {"node": worker.node, "queues": worker.queues})
-        cancel_all(control, worker)
+        for _ in range(CANCEL_TRIES):
+            cancel_all(control, worker)
+            left = control.queues(worker.node)
+            if not left:
+                break
+        else:
+            raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
     time.sleep(ON_ITS_WAY_SECONDS)
     return {}
 
 
 def cancel_all(control: Control, worker: Worker) -> None:
-    """All at once, and a look whether they are; each answer would cost a round trip."""
-    left = worker.queues
-    for turn in range(CANCEL_TRIES):
-        time.sleep(0.1 if turn else 0)
-        for queue in left:
-            control.tell(worker.node, "cancel_consumer", queue=queue)
-        left = control.queues(worker.node)
-        if not left:
-            return
-    raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
+    """All at once, and one look whether they are; each answer would cost a round trip."""
+    for queue in worker.queues:
+        control.tell(worker.node, "cancel_consumer", queue=queue)
+    for queue in control.queues(worker.node):
+        control.ask(worker.node, "cancel_consumer", queue=queue)
 
 
 def cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:

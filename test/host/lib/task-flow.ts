@@ -82,6 +82,12 @@ export async function beginFlow(machine: Machine, count: number, pace: number): 
   );
 }
 
+/** Sends no more; how many were sent. */
+export async function stopFlow(machine: Machine): Promise<number> {
+  await shell(machine, 'systemctl stop feed');
+  return Number(await shell(machine, `cat ${SENT}`));
+}
+
 /** Waits until all are sent and done, then strikes the balance. */
 export async function endFlow(machine: Machine, count: number, seconds: number): Promise<Balance> {
   const sentAll = async () => (await shell(machine, `cat ${SENT} || true`)) === String(count);
