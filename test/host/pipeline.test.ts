@@ -273,7 +273,7 @@ test('deploy-worker: one worker as asked, and no task lost', { timeout: 1_500_00
   expect(after.filter(isBystander)).toEqual(before.filter(isBystander));
   expect(run.log).toContain('it runs celery_app in another directory (/opt/other)');
   // What is said to one of them reaches all: the stop itself waits.
-  expect(run.log).toContain('is not drained: 4 workers are called celery@vps');
+  expect(run.log).toContain('is not drained: 4 workers share the node name celery@vps');
   expect(run.log).toContain('other-worker.service looks after it');
 
   await expectNoTaskLost(
