@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seconds } from '../../src/model/units.ts';
-import { Hand, messages, type PlainOperation, sha256, statuses } from './hand.ts';
+import { Hand, messages, type PlainOperation, sha256, statuses } from './lib/hand.ts';
 
 let hand: Hand;
 

@@ -9,7 +9,7 @@ import type { Operation, Plan } from '../../src/model/operation.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
-import { Hand, META } from './hand.ts';
+import { Hand, META } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
 
