@@ -1,0 +1,61 @@
+import type { Machine } from '../../../sandbox/machine.ts';
+import { supportModuleText } from '../../../src/action/support-module.ts';
+import { BACKEND, UNIT, UNIT_PATH } from './worker.ts';
+
+/** Where a worker that no deploy has touched finds the support module. */
+export const SUPPORT_FOLDER = '/opt/celeriac';
+
+/** A worker that loads the support module; `service`: further lines of its `[Service]`. */
+export const supportedUnit = (queues: string, service = ''): string => `[Unit]
+Description=Celery worker
+After=redis-server.service
+
+[Service]
+Type=notify
+NotifyAccess=main
+Environment=PYTHONPATH=${SUPPORT_FOLDER}
+WorkingDirectory=${BACKEND}
+ExecStart=/usr/bin/celery -A celery_app worker -I celeriac_support -l info --concurrency=1 -Q ${queues}
+KillMode=mixed
+TimeoutStartSec=120
+TimeoutStopSec=120
+${service}`;
+
+/** Installs it with its module, and starts it. */
+export async function startSupportedUnit(machine: Machine, text: string): Promise<void> {
+  await machine.run(`mkdir -p ${SUPPORT_FOLDER}`);
+  await machine.writeFile(`${SUPPORT_FOLDER}/celeriac_support.py`, supportModuleText());
+  await machine.writeFile(UNIT_PATH, text);
+  await machine.run(`systemctl daemon-reload && systemctl restart ${UNIT}`);
+}
+
+/**
+ * What deploy-worker makes of the task list's unit. `watchdog` stands where the old unit has lines
+ * of its own; without them, everything new comes after KillMode=.
+ */
+export const mendedUnit = (watchdogSeconds: number, hadLimits: boolean): string => {
+  const stop = 'KillMode=mixed\nTimeoutStartSec=120\nTimeoutStopSec=960\n';
+  const memory = 'MemoryMax=800M\nMemoryHigh=600M\n';
+  const watchdog = `WatchdogSec=${watchdogSeconds}\n`;
+  const journal = 'StandardOutput=journal\nStandardError=journal\n';
+  const oom = 'OOMPolicy=continue\n';
+  return `[Unit]
+Description=Celery Worker for TikTok Slideshow Generator
+After=network.target redis.service redis-server.service
+StartLimitIntervalSec=300
+StartLimitBurst=5
+
+[Service]
+Type=notify
+NotifyAccess=main
+User=root
+WorkingDirectory=${BACKEND}
+Environment=PYTHONPATH=/usr/local/lib/celeriac
+ExecStart=/usr/bin/celery -A celery_app worker --loglevel=info --concurrency=1 -Q celery,batch,links,variations -I celeriac_support
+Restart=always
+RestartSec=10
+${hadLimits ? memory + watchdog + journal + stop + oom : stop + memory + oom + watchdog}
+[Install]
+WantedBy=multi-user.target
+`;
+};
