@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytes, MiB, seconds } from '../../src/model/units.ts';
+import { readProcesses } from '../lib/processes.ts';
 import { Hand, messages, type PlainOperation, sha256, statuses } from './lib/hand.ts';
 import { waitUntil } from './lib/worker.ts';
 
@@ -83,6 +84,13 @@ test('memory and kernel log: what a unit uses, and its kills since it started', 
   const later = await hand.agent.look({ kernel: { unit: 'slideshow-web' } });
   expect(later.kernel).toMatchObject({ readable: true, outOfMemory: [] });
   await hand.shell('systemctl stop hungry');
+});
+
+test('end-process: never one of the kernel', async () => {
+  const kernel = (await readProcesses(hand.machine)).get(2);
+  const startTicks = Number(kernel?.started);
+  const end: PlainOperation = { op: 'end-process', pid: 2, startTicks, graceSeconds: seconds(1) };
+  expect((await hand.refuse([end])).message).toContain('belongs to the kernel');
 });
 
 /** Stands for a worker with a task that holds memory, needs some more, and ends once it is told. */

@@ -59,3 +59,23 @@ ${hadLimits ? memory + watchdog + journal + stop + oom : stop + memory + oom + w
 WantedBy=multi-user.target
 `;
 };
+
+/** Stands for a worker: as many children as asked, ready when they are there. */
+export const POOL = `#!/usr/bin/python3 -IS
+import os, signal, socket, sys, time
+children, mood = int(sys.argv[1]), sys.argv[2:]
+if 'stubborn' in mood:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if 'broken' in mood:
+    import tasks
+for _ in range(children):
+    if os.fork() == 0:
+        time.sleep(100000)
+address = os.environ.get('NOTIFY_SOCKET')
+if address and 'silent' not in mood:
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', address)
+if 'short' in mood:
+    time.sleep(1)
+    sys.exit('went away')
+time.sleep(100000)
+`;
