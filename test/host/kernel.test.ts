@@ -211,7 +211,9 @@ describe('limits of memory', () => {
       prove(String(60 * MiB), String(50 * MiB)),
     ]);
     expect(await hand.shell('cat /run/ended')).toBe('the task ended');
-    expect(await hand.shell("journalctl -k -q -o cat --grep 'out of memory' || true")).toBe('');
+    expect(await hand.shell(`journalctl -k -q -o cat --grep 'oom_memcg=.*/${unit}' || true`)).toBe(
+      '',
+    );
     expect(await limits()).toEqual(under(60, 50));
   });
 

@@ -29,15 +29,21 @@ export async function startSupportedUnit(machine: Machine, text: string): Promis
   await machine.run(`systemctl daemon-reload && systemctl restart ${UNIT}`);
 }
 
-/**
- * What deploy-worker makes of the task list's unit. `watchdog` stands where the old unit has lines
- * of its own; without them, everything new comes after KillMode=.
- */
-export const mendedUnit = (watchdogSeconds: number, hadLimits: boolean): string => {
-  const stop = 'KillMode=mixed\nTimeoutStartSec=120\nTimeoutStopSec=960\n';
-  const memory = 'MemoryMax=800M\nMemoryHigh=600M\n';
+/** Lines of the task list's unit that only one of its versions has. */
+interface Mended {
+  readonly watchdogSeconds: number;
+  /** MemoryHigh= is for hosts that have swap. */
+  readonly hasSwap: boolean;
+  /** The old unit had lines for its limits, and for the journal, where they are kept. */
+  readonly hadLimits: boolean;
+}
+
+/** What deploy-worker makes of the task list's unit. */
+export const mendedUnit = ({ watchdogSeconds, hasSwap, hadLimits }: Mended): string => {
+  const memory = `MemoryMax=800M\n${hasSwap ? 'MemoryHigh=600M\n' : ''}`;
   const watchdog = `WatchdogSec=${watchdogSeconds}\n`;
   const journal = 'StandardOutput=journal\nStandardError=journal\n';
+  const stop = 'KillMode=mixed\nTimeoutStartSec=120\nTimeoutStopSec=960\n';
   const oom = 'OOMPolicy=continue\n';
   return `[Unit]
 Description=Celery Worker for TikTok Slideshow Generator
