@@ -139,7 +139,11 @@ def journal(
     if invocation:
         argv += [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
     else:
-        argv += ["-u", unit]
+        # Not -u: of a process that ended at once, such as one without a program, journald may
+        # never learn the unit. systemd names it, whoever of its processes writes.
+        named = ("UNIT", "OBJECT_SYSTEMD_UNIT", "COREDUMP_UNIT")
+        argv += [f"_SYSTEMD_UNIT={unit}"]
+        argv += [word for name in named for word in ("+", "_UID=0", f"{name}={unit}")]
     done = host.run(argv, timeout=60, check=False)
     return [entry for entry in map(_entry, done.out.splitlines()) if entry]
 
