@@ -68,23 +68,24 @@ describe('unit', () => {
 
   test('drop-ins, a template instance, an alias, a masked unit, none at all', async () => {
     await machine.run(`
-      mkdir -p /etc/systemd/system/celery-worker.service.d
-      printf '[Service]\\nMemoryMax=900M\\n' >/etc/systemd/system/celery-worker.service.d/10-limit.conf
+      printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n' >/etc/systemd/system/edited.service
+      mkdir /etc/systemd/system/edited.service.d
+      printf '[Service]\\nMemoryMax=900M\\n' >/etc/systemd/system/edited.service.d/10-limit.conf
       printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=-/bin/true "%%i" /srv/none\\n' >/etc/systemd/system/lot@.service
       ln -s /dev/null /etc/systemd/system/stray.service
       systemctl daemon-reload
-      systemctl start lot@7
-      printf '\\n# changed behind its back\\n' >>/etc/systemd/system/celery-worker.service
+      systemctl start lot@7 edited
+      printf '\\n# changed behind its back\\n' >>/etc/systemd/system/edited.service
     `);
-    const worker = await look('celery-worker.service');
-    expect(worker.dropIns).toEqual([
+    const edited = await look('edited.service');
+    expect(edited.dropIns).toEqual([
       {
-        path: '/etc/systemd/system/celery-worker.service.d/10-limit.conf',
+        path: '/etc/systemd/system/edited.service.d/10-limit.conf',
         text: '[Service]\nMemoryMax=900M\n',
       },
     ]);
-    expect(worker.properties.MemoryMax).toBe(String(900 * 1024 * 1024));
-    expect(worker.needDaemonReload).toBe(true);
+    expect(edited.properties.MemoryMax).toBe(String(900 * 1024 * 1024));
+    expect(edited.needDaemonReload).toBe(true);
 
     const instance = await look('lot@7.service');
     expect(instance).toMatchObject({

@@ -256,6 +256,7 @@ describe('limits of memory', () => {
     await hand.commit([install(tighter, tight)]);
     expect(await limits()).toEqual(held(60, 50));
     await hand.machine.crash();
+    hand = await Hand.open(hand.machine);
     await hand.shell(`systemctl start ${unit}`);
     expect(await limits()).toEqual(under(55, 45));
   });
