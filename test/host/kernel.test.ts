@@ -14,18 +14,7 @@ beforeAll(async () => {
 
 afterAll(() => hand?.stop());
 
-test('set-sysctl: set; again; undone; a value that the kernel refuses', async () => {
-  const set: PlainOperation = { op: 'set-sysctl', name: 'vm.swappiness', value: '10' };
-  const before = await hand.shell('sysctl -n vm.swappiness');
-  const { transaction } = await hand.commit([set]);
-  expect(await hand.shell('sysctl -n vm.swappiness')).toBe('10');
-  expect(statuses(await hand.commit([set]))).toEqual(['already']);
-  await hand.undo(transaction);
-  expect(await hand.shell('sysctl -n vm.swappiness')).toBe(before);
-  expect((await hand.refuse([{ ...set, value: 'much' }])).message).toContain('Invalid argument');
-});
-
-test('swap: made and in use; again; undone to nothing; again', async () => {
+describe('swap and swappiness', () => {
   // A name that the kernel writes with an escape.
   const path = '/swap file';
   const make = (sizeMebibytes = 16): PlainOperation => ({
@@ -34,32 +23,48 @@ test('swap: made and in use; again; undone to nothing; again', async () => {
     sizeBytes: bytes(sizeMebibytes * MiB),
   });
   const on: PlainOperation = { op: 'swap-on', path };
-  const { swap: none } = await hand.agent.look({ swap: { path } });
-  expect(none).toMatchObject({
-    file: { kind: 'absent' },
-    active: [],
-    filesystem: { type: 'ext4', mountPoint: '/' },
+  const set: PlainOperation = { op: 'set-sysctl', name: 'vm.swappiness', value: '10' };
+  const swappiness = () => hand.shell('sysctl -n vm.swappiness');
+
+  test('made and in use; again; undone to nothing', async () => {
+    const { swap: none } = await hand.agent.look({ swap: { path } });
+    expect(none).toMatchObject({
+      file: { kind: 'absent' },
+      active: [],
+      filesystem: { type: 'ext4', mountPoint: '/' },
+    });
+    const before = await swappiness();
+    expect(before).not.toBe('10');
+
+    const { transaction } = await hand.commit([make(), on, set]);
+    expect(
+      await hand.shell(
+        `stat -c '%s %a %U' '${path}'; blkid -p -s TYPE -o value '${path}'; swapon --show=NAME --raw --noheadings`,
+      ),
+    ).toBe(`${16 * MiB} 600 root\nswap\n/swap\\x20file`);
+    expect(await swappiness()).toBe('10');
+    const { swap } = await hand.agent.look({ swap: { path } });
+    expect(swap.file).toMatchObject({ kind: 'file', mode: '0600', formatted: true });
+    // Without holes, or swapon would have refused.
+    expect(swap.file.kind === 'file' && swap.file.allocatedBytes).toBeGreaterThanOrEqual(16 * MiB);
+    // One page of it holds the header.
+    expect(swap.active).toMatchObject([{ path, type: 'file', sizeBytes: 16 * MiB - 4096 }]);
+
+    expect(statuses(await hand.commit([make(), on, set]))).toEqual(Array(3).fill('already'));
+    await hand.undo(transaction);
+    expect(await hand.shell("ls -A / | grep 'swap file' || true")).toBe('');
+    expect(await swappiness()).toBe(before);
   });
 
-  const { transaction } = await hand.commit([make(), on]);
-  expect(
-    await hand.shell(
-      `stat -c '%s %a %U' '${path}'; blkid -p -s TYPE -o value '${path}'; swapon --show=NAME --raw --noheadings`,
-    ),
-  ).toBe(`${16 * MiB} 600 root\nswap\n/swap\\x20file`);
-  const { swap } = await hand.agent.look({ swap: { path } });
-  expect(swap.file).toMatchObject({ kind: 'file', mode: '0600', formatted: true });
-  // Without holes, or swapon would have refused.
-  expect(swap.file.kind === 'file' && swap.file.allocatedBytes).toBeGreaterThanOrEqual(16 * MiB);
-  // One page of it holds the header.
-  expect(swap.active).toMatchObject([{ path, type: 'file', sizeBytes: 16 * MiB - 4096 }]);
-
-  expect(statuses(await hand.commit([make(), on]))).toEqual(['already', 'already']);
-  expect((await hand.refuse([make(64)])).message).toContain('in use as swap');
-  await hand.undo(transaction);
-  expect(await hand.shell("ls -A / | grep 'swap file' || true")).toBe('');
-  expect(statuses(await hand.commit([make(), on]))).toEqual(['done', 'done']);
-  await hand.shell(`swapoff '${path}' && rm '${path}'`);
+  test('refused: swap in use of another size, a value that the kernel does not take', {
+    tags: ['nightly'],
+  }, async () => {
+    const { transaction } = await hand.commit([make(), on]);
+    expect((await hand.refuse([make(64)])).message).toContain('in use as swap');
+    const much: PlainOperation = { op: 'set-sysctl', name: 'vm.swappiness', value: 'much' };
+    expect((await hand.refuse([much])).message).toContain('Invalid argument');
+    await hand.undo(transaction);
+  });
 });
 
 test('memory and kernel log: what a unit uses, and its kills since it started', async () => {
@@ -86,7 +91,7 @@ test('memory and kernel log: what a unit uses, and its kills since it started', 
   await hand.shell('systemctl stop hungry');
 });
 
-test('end-process: never one of the kernel', async () => {
+test('end-process: never one of the kernel', { tags: ['nightly'] }, async () => {
   const kernel = (await readProcesses(hand.machine)).get(2);
   const startTicks = Number(kernel?.started);
   const end: PlainOperation = { op: 'end-process', pid: 2, startTicks, graceSeconds: seconds(1) };
