@@ -2,16 +2,24 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Count, countStage, countTests, type Outcome, renderTable } from './test-report.ts';
+import {
+  type Count,
+  countPythonTests,
+  countStage,
+  countTests,
+  type Outcome,
+  renderTable,
+} from './test-report.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Each is an npm script of its own; those of vitest count their tests, the others count as one. */
+/** Each is an npm script of its own; those of vitest and pytest count their tests, others are one. */
 const stages = [
   { name: 'lint', kind: 'check' },
   { name: 'types', kind: 'check' },
   { name: 'boundaries', kind: 'check' },
   { name: 'unit', kind: 'vitest' },
+  { name: 'python', kind: 'pytest' },
   { name: 'dist', kind: 'check' },
   { name: 'machines', kind: 'vitest' },
 ] as const;
@@ -29,11 +37,12 @@ function choose(names: readonly string[]): readonly Stage[] {
 
 function run(stage: Stage, folder: string): Outcome {
   console.log(`\n=== ${stage.name}`);
-  const report = path.join(folder, `${stage.name}.json`);
-  const options =
-    stage.kind === 'vitest'
-      ? ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-      : [];
+  const report = path.join(folder, stage.name);
+  const options = {
+    vitest: ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    pytest: ['--', '--reports', report],
+    check: [],
+  }[stage.kind];
   const start = performance.now();
   const { status } = spawnSync('npm', ['run', '--silent', stage.name, ...options], {
     cwd: root,
@@ -41,8 +50,12 @@ function run(stage: Stage, folder: string): Outcome {
   });
   const seconds = (performance.now() - start) / 1000;
   const ok = status === 0;
-  const count: Count = stage.kind === 'vitest' ? countTests(report, ok) : countStage(ok);
-  return { name: stage.name, seconds, ...count };
+  return { name: stage.name, seconds, ...count(stage, report, ok) };
+}
+
+function count(stage: Stage, report: string, ok: boolean): Count {
+  if (stage.kind === 'vitest') return countTests(report, ok);
+  return stage.kind === 'pytest' ? countPythonTests(report, ok) : countStage(ok);
 }
 
 const chosen = choose(process.argv.slice(2));

@@ -45,7 +45,8 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         try:
-            with open(self.path, encoding="utf-8") as file:
+            # Of a disk that was damaged, too: one bad byte must not keep the rest from being undone.
+            with open(self.path, encoding="utf-8", errors="replace") as file:
                 lines = file.read().splitlines()
         except FileNotFoundError:
             return []
