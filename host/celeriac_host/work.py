@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 from celeriac_host import guard, live, lock, releases, transaction
 from celeriac_host.errors import GoingDown
@@ -20,7 +20,7 @@ from celeriac_host.system import System
 TEND = "tend"
 SELF = {"holder": "the host itself", "action": "guard"}
 
-Emit = Callable[[dict[str, Any]], object]
+Emit = Callable[[Dict[str, Any]], object]
 
 
 def main(words: Sequence[str]) -> None:
