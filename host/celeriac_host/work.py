@@ -83,11 +83,13 @@ def _guard(host: System) -> None:
 def tend(host: System, emit: Emit) -> list[dict[str, Any]]:
     """Puts back what is open, and goes on with a roll-back; answers what became of each."""
     deeds = []
+    rolling = releases.rolling_now(host.state)
+    # One whose roll-back was cut is open again; who asked for that, and why, stays so.
+    rolled = rolling["transactions"] if rolling is not None else []
     for known in remembered(host.state):
-        if known["state"] == "open":
+        if known["state"] == "open" and known["id"] not in rolled:
             why = f"it was cut short ({known['holder']})"
             deeds.append(_put_back(known["id"], SELF["holder"], why, host, emit))
-    rolling = releases.rolling_now(host.state)
     if rolling is not None:
         states = {known["id"]: known["state"] for known in remembered(host.state)}
         for ident in rolling["transactions"]:
