@@ -54,7 +54,9 @@ function run(python: string, words: readonly string[], reports: string | undefin
 const words = process.argv.slice(2);
 const reports = takeReports(words);
 if (reports !== undefined) mkdirSync(reports, { recursive: true });
-const pythons = (process.env.CELERIAC_PYTEST_PYTHONS ?? '').split(':').filter((each) => each !== '');
+const pythons = (process.env.CELERIAC_PYTEST_PYTHONS ?? '')
+  .split(':')
+  .filter((each) => each !== '');
 if (!pythons.some((python) => versionOf(python).startsWith(oldestSupported))) {
   console.log(`Python ${oldestSupported}x is not here: of it only vermin (npm run lint) tells`);
 }

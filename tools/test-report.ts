@@ -89,7 +89,8 @@ function count({ passed, bad, skipped, failures }: Tally, ok: boolean): Count {
  */
 export function countPythonTests(folder: string, ok: boolean): Count {
   const files = globSync('*.xml', { cwd: folder });
-  if (files.length === 0) return { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
+  if (files.length === 0)
+    return { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
   const runs = files.map((file) => {
     const python = path.basename(file, '.xml');
     const report = readFileSync(path.join(folder, file), 'utf8');

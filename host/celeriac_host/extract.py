@@ -139,8 +139,9 @@ class _Families:
         self._add(table, f"{column} = ?", [ident])
         if ident.isdigit():
             self._add(table, f"{column} = ?", [int(ident)])
-        # By an index, where LIKE would read the whole table.
-        self._add(table, f"{column} >= ? AND {column} < ?", [ident, ident + "\U0010ffff"])
+        # By an index, where LIKE would read the whole table; but any number is below any text.
+        among = f"{column} >= ? AND {column} < ? AND substr({column}, 1, ?) = ?"
+        self._add(table, among, [ident, ident + "\U0010ffff", len(ident), ident])
 
     def _add(self, table: Table, where: str, values: list[Any]) -> int:
         """How many were not among the wanted yet."""

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from celeriac_host.errors import OperationError
 
-
 # Between the name of a file and the pid of who writes it anew.
 BESIDE = ".celeriac-"
 

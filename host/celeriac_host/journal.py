@@ -45,7 +45,7 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         try:
-            # Of a disk that was damaged, too: one bad byte must not keep the rest from being undone.
+            # One bad byte of a damaged disk must not keep the rest from being undone.
             with open(self.path, encoding="utf-8", errors="replace") as file:
                 lines = file.read().splitlines()
         except FileNotFoundError:

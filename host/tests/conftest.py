@@ -51,7 +51,7 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture
 def make_disk(root: None, tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """Mounts a file system that holds so many KiB; it is gone after the test."""
-    mounted = []
+    mounted: list[Path] = []
 
     def make(kib: int) -> Path:
         folder = tmp_path / f"disk-{len(mounted)}"

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "celeriac_host")
 
@@ -19,13 +19,13 @@ class Cut:
         self.at = at
         self.came_through = False
 
-    def __call__(self, work: Callable[[], object]) -> None:
+    def __call__(self, work: Callable[..., object], *words: Any) -> None:
         """Returns when the work is dead and all that it forked has ended."""
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(ours)
-            self._be_child(work)
+            self._be_child(work, words)
         os.close(theirs)
         status = os.waitpid(child, 0)[1]
         with os.fdopen(ours, "rb") as pipe:
@@ -38,16 +38,17 @@ class Cut:
         else:
             assert os.WTERMSIG(status) == signal.SIGKILL
 
-    def _be_child(self, work: Callable[[], object]) -> None:
+    def _be_child(self, work: Callable[..., object], words: Sequence[Any]) -> None:
+        code = 1
         try:
             sys.settrace(_Tracer(self.at).enter)
-            work()
+            work(*words)
+            code = 0
+        finally:
             sys.settrace(None)
-        except BaseException:
-            sys.settrace(None)
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+            if code:
+                traceback.print_exc()
+            os._exit(code)
 
 
 def cuts(step: int = 1) -> Iterator[Cut]:

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Tuple
 
 import pytest
 from celeriac_host import units
 from celeriac_host.errors import OperationError
 from hosts import Answers, Host
 
-# Text → what systemd 252 makes of it.
-READ: Dict[str, Dict[str, str]] = {
-    "plain": {"A=1\nB=two words\n": {"A": "1", "B": "two words"}},
-    "no line break at the end": {"A=1": {"A": "1"}},
-    "line breaks of Windows": {"A=1\r\nB='2'\r\n": {"A": "1", "B": "2"}},
-    "blanks around": {" A = 1 \t\n\tB=\t2\n": {"A": "1", "B": "2"}},
-    "empty": {"A=\nB=''\nC=\"\"\n": {"A": "", "B": "", "C": ""}},
-    "comments": {"# A=1\n; B=2\n  # C=3\nD=x#y # z\n": {"D": "x#y # z"}},
-    "no assignment": {"A\n\nexport B=1\n1C=2\nD-E=3\n=4\nF=5\n": {"F": "5"}},
-    "the last one counts": {"A=1\nA=2\n": {"A": "2"}},
-    "an apostrophe": {"A=it's\nB=1\n": {"A": "it's", "B": "1"}},
-    "JSON": {'A={"a": [1, "b"]}\nB=1\n': {"A": '{"a": [1, "b"]}', "B": "1"}},
-    "a URL": {"A=redis://:p%40ss@h:6379/0?x=1#y\n": {"A": "redis://:p%40ss@h:6379/0?x=1#y"}},
-    "quoted": {"A='x y'\nB=\"x y\"\nC='  x '  \n": {"A": "x y", "B": "x y", "C": "  x "}},
-    "quoted over lines": {'A="x\ny=z"\nB=1\n': {"A": "x\ny=z", "B": "1"}},
-    "quoted and more": {"A=\"foo\" bar\nB='a'\"b\"  'c'\n": {"A": "foobar", "B": "abc"}},
-    "a quote in the middle": {'A="foo"bar"baz"\nB=1\n': {"A": 'foobar"baz"', "B": "1"}},
-    "a quote that never ends": {'A="x\nB=1\n': {"A": "x\nB=1\n"}},
-    "backslashes between double quotes": {
-        'A="x\\y\\"z\\\\\\$\\`"\nB="a\\\nb"\n': {"A": 'x\\y"z\\$`', "B": "ab"}
-    },
-    "backslashes between single quotes": {"A='x\\y\\'\nB=1\n": {"A": "x\\y\\", "B": "1"}},
-    "backslashes outside": {"A=a\\ \nB=\\'q\nC=\\\\x\n": {"A": "a ", "B": "'q", "C": "\\x"}},
-    "a line that goes on": {"A=a \\\n  b\nB=1\n": {"A": "a   b", "B": "1"}},
-    "a backslash at the end": {"A=a\\": {"A": "a"}},
-    "the shell's way with apostrophes": {"A='it'\\''s'\nB=1\n": {"A": "it''s'", "B": "1"}},
-    "other letters": {"A=grün \u00a0\nÄ=1\n": {"A": "grün \u00a0"}},
+# Its name, the text, what systemd 252 makes of it.
+READ: Dict[str, Tuple[str, Dict[str, str]]] = {
+    "plain": ("A=1\nB=two words\n", {"A": "1", "B": "two words"}),
+    "no line break at the end": ("A=1", {"A": "1"}),
+    "line breaks of Windows": ("A=1\r\nB='2'\r\n", {"A": "1", "B": "2"}),
+    "blanks around": (" A = 1 \t\n\tB=\t2\n", {"A": "1", "B": "2"}),
+    "empty": ("A=\nB=''\nC=\"\"\n", {"A": "", "B": "", "C": ""}),
+    "comments": ("# A=1\n; B=2\n  # C=3\nD=x#y # z\n", {"D": "x#y # z"}),
+    "no assignment": ("A\n\nexport B=1\n1C=2\nD-E=3\n=4\nF=5\n", {"F": "5"}),
+    "the last one counts": ("A=1\nA=2\n", {"A": "2"}),
+    "an apostrophe": ("A=it's\nB=1\n", {"A": "it's", "B": "1"}),
+    "JSON": ('A={"a": [1, "b"]}\nB=1\n', {"A": '{"a": [1, "b"]}', "B": "1"}),
+    "a URL": ("A=redis://:p%40ss@h:6379/0?x=1#y\n", {"A": "redis://:p%40ss@h:6379/0?x=1#y"}),
+    "quoted": ("A='x y'\nB=\"x y\"\nC='  x '  \n", {"A": "x y", "B": "x y", "C": "  x "}),
+    "quoted over lines": ('A="x\ny=z"\nB=1\n', {"A": "x\ny=z", "B": "1"}),
+    "quoted and more": ("A=\"foo\" bar\nB='a'\"b\"  'c'\n", {"A": "foobar", "B": "abc"}),
+    "a quote in the middle": ('A="foo"bar"baz"\nB=1\n', {"A": 'foobar"baz"', "B": "1"}),
+    "a quote that never ends": ('A="x\nB=1\n', {"A": "x\nB=1\n"}),
+    "backslashes between double quotes": (
+        'A="x\\y\\"z\\\\\\$\\`"\nB="a\\\nb"\n',
+        {"A": 'x\\y"z\\$`', "B": "ab"},
+    ),
+    "backslashes between single quotes": ("A='x\\y\\'\nB=1\n", {"A": 'x\\y\\', "B": "1"}),
+    "backslashes outside": ("A=a\\ \nB=\\'q\nC=\\\\x\n", {"A": "a ", "B": "'q", "C": "\\x"}),
+    "a line that goes on": ("A=a \\\n  b\nB=1\n", {"A": "a   b", "B": "1"}),
+    "a backslash at the end": ('A=a\\', {"A": "a"}),
+    "the shell's way with apostrophes": ("A='it'\\''s'\nB=1\n", {"A": "it''s'", "B": "1"}),
+    "other letters": ("A=grün \u00a0\nÄ=1\n", {"A": "grün \u00a0"}),
 }
 
 
-@pytest.mark.parametrize("name", READ)
-def test_it_is_read_as_systemd_reads_it(name: str) -> None:
-    for text, expected in READ[name].items():
-        assert units.parse_environment(text) == expected
+@pytest.mark.parametrize(("text", "expected"), READ.values(), ids=READ)
+def test_it_is_read_as_systemd_reads_it(text: str, expected: Dict[str, str]) -> None:
+    assert units.parse_environment(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,9 @@ def test_lists_are_read_as_systemctl_prints_them(printed: str, words: list[str])
 
 def unit_of(shown: dict[str, str], manager: str = "PATH=/usr/bin\nLANG=C\n") -> Answers:
     lines = {"LoadState": "loaded", **shown}
-    text = "".join(f"{name}={line}\n" for name, value in lines.items() for line in value.split("\n"))
+    text = "".join(
+        f"{name}={line}\n" for name, value in lines.items() for line in value.split("\n")
+    )
     return {
         ("systemctl", "show", "--no-pager", "--", "w.service"): (0, text),
         ("systemctl", "show-environment"): (0, manager),

@@ -189,13 +189,26 @@ def test_transactions_are_remembered_oldest_first_with_what_became_of_them(state
     late.write("undoing", by="cleo", why="it was asked for")
     assert remembered(state) == [
         {
-            **{"id": "b", "action": "provision", "holder": "anna", "unit": None, "sha": "3f2c"},
-            **{"startedAt": 1.0, "state": "open", "undoneBy": "", "undoneWhy": ""},
+            "id": "b",
+            "action": "provision",
+            "holder": "anna",
+            "unit": None,
+            "sha": "3f2c",
+            "startedAt": 1.0,
+            "state": "open",
+            "undoneBy": "",
+            "undoneWhy": "",
         },
         {
-            **{"id": "a", "action": "deploy-worker", "holder": "ben", "unit": "w.service"},
-            **{"sha": "", "startedAt": 20.0, "state": "open"},
-            **{"undoneBy": "cleo", "undoneWhy": "it was asked for"},
+            "id": "a",
+            "action": "deploy-worker",
+            "holder": "ben",
+            "unit": "w.service",
+            "sha": "",
+            "startedAt": 20.0,
+            "state": "open",
+            "undoneBy": "cleo",
+            "undoneWhy": "it was asked for",
         },
     ]
 

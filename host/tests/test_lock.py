@@ -65,9 +65,7 @@ def test_it_is_released_when_the_work_fails_and_twice_is_no_harm(host: Host) -> 
     assert not lock.is_held(host.state)
 
 
-def test_who_comes_too_late_is_told_who_has_it(
-    host: Host, other: subprocess.Popen[bytes]
-) -> None:
+def test_who_comes_too_late_is_told_who_has_it(host: Host, other: subprocess.Popen[bytes]) -> None:
     with pytest.raises(Fault) as refused:
         lock.take(host, ANNA)
     assert "ben (cleanup, since " in refused.value.message
@@ -135,7 +133,7 @@ def test_a_runner_that_goes_while_it_waits_leaves_nothing_held(
 
 def test_two_who_ask_whether_it_is_held_are_not_in_each_others_way(host: Host) -> None:
     lock.take(host, ANNA).release()
-    said = []
+    said: list[bool] = []
     both = threading.Barrier(2)
 
     def ask() -> None:

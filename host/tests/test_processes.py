@@ -48,7 +48,7 @@ def test_this_process(tmp_path: Path) -> None:
     assert me.resident_bytes > 1024 * 1024
     started = me.start_ticks / processes.TICKS_PER_SECOND
     assert 0 < started <= time.clock_gettime(time.CLOCK_BOOTTIME)
-    assert me.argv[0] == sys.orig_argv[0] if hasattr(sys, "orig_argv") else me.argv
+    assert "pytest" in " ".join(me.argv)
 
 
 @pytest.mark.parametrize("name", ["a) S 1 (b", "((", "x\ny", "1 2 3"])
@@ -106,7 +106,9 @@ def test_all_of_them_are_found_with_their_children() -> None:
             found = processes.descendants(os.getpid())
             assert [each.parent for each in found if each.argv == ["sleep", "600"]] == [pid, pid]
             places = [each.pid for each in found]
-            assert all(places.index(pid) < places.index(each.pid) for each in found if each.parent == pid)
+            assert all(
+                places.index(pid) < places.index(each.pid) for each in found if each.parent == pid
+            )
         finally:
             for each in processes.descendants(pid):
                 os.kill(each.pid, signal.SIGKILL)

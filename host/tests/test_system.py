@@ -118,7 +118,9 @@ STUBBORN = "trap '' TERM HUP; sleep 600 & echo $$ $! > {0}.part; mv {0}.part {0}
 def test_when_the_time_is_up_its_whole_group_ends(system: System, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with pytest.raises(OperationError) as failed:
-        system.run(["sh", "-c", f"echo begun >&2; sleep 600 & echo $$ $! > {pids}; wait"], timeout=1)
+        system.run(
+            ["sh", "-c", f"echo begun >&2; sleep 600 & echo $$ $! > {pids}; wait"], timeout=1
+        )
     assert "1 s" in failed.value.message
     assert failed.value.evidence == (["begun"] if pids.exists() else [])
     assert alive(pids) == []
@@ -199,10 +201,9 @@ def test_users_and_groups_by_name_and_by_number() -> None:
 
 def test_errors_are_told_in_one_line() -> None:
     assert describe(OperationError("the unit is masked")) == "the unit is masked"
-    try:
-        open("/no/such/file")
-    except OSError as error:
-        said = describe(error)
+    with pytest.raises(OSError) as failed:
+        os.stat("/no/such/file")
+    said = describe(failed.value)
     assert said.startswith("No such file or directory: /no/such/file (")
     assert "test_system.py" in said
     assert describe(KeyError("x")) == "KeyError: 'x'"

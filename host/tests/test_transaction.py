@@ -1,4 +1,4 @@
-"""All of the operations, or the host as it was: on real files, with systemd's answers from a table."""
+"""All of the operations, or the host as it was: real files, systemd's answers from a table."""
 
 from __future__ import annotations
 
@@ -172,9 +172,7 @@ def test_told_to_end_it_undoes_and_is_not_broken_off_in_that(host: Host, world: 
     assert world.is_as_before()
 
 
-def test_a_machine_that_goes_down_is_left_as_it_is_until_the_boot(
-    host: Host, world: World
-) -> None:
+def test_a_machine_that_goes_down_is_left_as_it_is_until_the_boot(host: Host, world: World) -> None:
     host.answers[("systemctl", "is-system-running")] = (1, "stopping\n")
     folder = begin(host.state, [*world.operations(), broken(world)])
     with pytest.raises(GoingDown):
@@ -203,7 +201,7 @@ def test_cut_anywhere_it_is_undone_by_whoever_tends_the_host(tmp_path: Path) -> 
         world = World(folder)
         host = Host(make_state(str(folder)))
         begun = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
-        cut(lambda: transaction.carry_out(begun, host, silent))
+        cut(transaction.carry_out, begun, host, silent)
         state = Journal(begun).state()
         results.add(state)
         deeds = work.tend(host, silent)
@@ -233,7 +231,7 @@ def test_an_undoing_that_is_cut_is_ended_by_the_next(tmp_path: Path) -> None:
         transaction.carry_out(begun, host, silent)
         rolling = {"transactions": [os.path.basename(begun)], "by": "anna", "why": "asked"}
         releases.begin_rolling(host.state, rolling)
-        cut(lambda: work.tend(host, silent))
+        cut(work.tend, host, silent)
         work.tend(host, silent)
         assert world.is_as_before()
         assert releases.rolling_now(host.state) is None
