@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -30,11 +31,12 @@ def database(tmp_path: Path) -> AppDatabase:
 
 
 def temporary() -> List[str]:
+    """The copies of this process: others may be at work on this machine."""
     return [
         name
         for folder in databases.COPY_FOLDERS
         for name in os.listdir(folder)
-        if name.startswith("celeriac-") and not name.startswith("celeriac-test")
+        if name.startswith(f"celeriac-{os.getpid()}-")
     ]
 
 
@@ -239,13 +241,33 @@ def test_a_log_that_a_dead_writer_left_is_part_of_the_copy(
 
 
 def test_copies_are_gone_afterwards_whatever_happened(database: AppDatabase, host: Host) -> None:
-    before = temporary()
+    with databases.copied(str(database.path), host, None):
+        assert len(temporary()) == 1
     copy_of(database, host)
     with pytest.raises(databases.TooLarge):
         copy_of(database, host, 4096)
     with pytest.raises(ZeroDivisionError), databases.copied(str(database.path), host, None):
         raise ZeroDivisionError
-    assert temporary() == before
+    assert temporary() == []
+
+
+def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
+    database: AppDatabase, host: Host
+) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    theirs = [f"celeriac-{os.getppid()}-x", f"celeriac-{dead.pid}x", "celeriac-dependencies-x"]
+    folder = Path(databases.COPY_FOLDERS[0])
+    try:
+        for name in (*theirs, f"celeriac-{dead.pid}-x"):
+            (folder / name).mkdir()
+            (folder / name / "copy.db").touch()
+        copy_of(database, host)
+        assert not (folder / f"celeriac-{dead.pid}-x").exists()
+        assert all((folder / name / "copy.db").exists() for name in theirs)
+    finally:
+        for name in theirs:
+            shutil.rmtree(folder / name)
 
 
 def test_what_is_no_database_says_so(database: AppDatabase, host: Host) -> None:
@@ -275,7 +297,7 @@ def test_without_room_nothing_is_begun() -> None:
 # --- sent --------------------------------------------------------------------------------------
 
 
-def sent(host: Host, **args: Any) -> "tuple[Any, bytes, List[int]]":
+def sent(host: Host, **args: Any) -> tuple[Any, bytes, list[int]]:
     pieces: List[bytes] = []
     answer = snapshot.snapshot({"limitBytes": 64 * MIB, **args}, host, pieces.append)
     return answer, zlib.decompress(b"".join(pieces)), [len(piece) for piece in pieces]
@@ -306,7 +328,6 @@ def test_it_comes_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host
 def test_a_runner_that_goes_in_the_middle_leaves_nothing(
     database: AppDatabase, host: Host
 ) -> None:
-    before = temporary()
     with database.open() as opened:
         opened.execute("UPDATE jobs SET data = randomblob(2000000)")
 
@@ -315,7 +336,7 @@ def test_a_runner_that_goes_in_the_middle_leaves_nothing(
 
     with pytest.raises(RunnerGone):
         snapshot.snapshot({"database": str(database.path), "limitBytes": 64 * MIB}, host, go)
-    assert temporary() == before
+    assert temporary() == []
 
 
 def test_above_its_limit_it_is_refused_with_the_next_step(
@@ -351,7 +372,7 @@ def large(database: AppDatabase) -> AppDatabase:
     return database
 
 
-def extracted(database: AppDatabase, host: Host, **more: Any) -> "tuple[Any, List[Any]]":
+def extracted(database: AppDatabase, host: Host, **more: Any) -> tuple[Any, list[Any]]:
     answer, content, _ = sent(
         host, database=str(database.path), limitBytes=MIB, extract=wanted(**more)
     )
@@ -397,11 +418,10 @@ def test_an_extract_that_is_too_large_itself_says_of_what(
     large: AppDatabase, host: Host
 ) -> None:
     large.execute("UPDATE jobs SET data = randomblob(2000000)")
-    before = temporary()
     with pytest.raises(Fault) as refused:
         extracted(large, host, suspects={"jobs": ["done"]})
     assert "3 jobs" in refused.value.message
-    assert temporary() == before
+    assert temporary() == []
 
 
 def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host) -> None:
