@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -86,3 +87,11 @@ def fill(disk: Path) -> Path:
                 except OSError:
                     break
     return ballast
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    """The kernel carries a signal out, and shows a new state, a moment later."""
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.005)

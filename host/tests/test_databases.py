@@ -53,9 +53,7 @@ ALL = [("alive", "processing"), ("one", "processing"), ("two", "processing")]
 # --- in the child ------------------------------------------------------------------------------
 
 
-def test_the_child_is_the_owner_and_nobody_else(
-    root: None, open_folder: Path, host: Host
-) -> None:
+def test_the_child_is_the_owner_and_nobody_else(root: None, open_folder: Path, host: Host) -> None:
     nobody = pwd.getpwnam("nobody")
     database = AppDatabase(open_folder / "jobs.db")
     os.chown(open_folder, nobody.pw_uid, nobody.pw_gid)
@@ -325,9 +323,7 @@ def test_it_comes_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host
     assert 0 < sizes[-1] <= snapshot.PIECE_BYTES
 
 
-def test_a_runner_that_goes_in_the_middle_leaves_nothing(
-    database: AppDatabase, host: Host
-) -> None:
+def test_a_runner_that_goes_in_the_middle_leaves_nothing(database: AppDatabase, host: Host) -> None:
     with database.open() as opened:
         opened.execute("UPDATE jobs SET data = randomblob(2000000)")
 
@@ -414,9 +410,7 @@ def test_rows_whose_parent_is_gone_are_suspects_where_that_is_asked_for(
     assert extracted(large, host, orphans=True)[1] == [1, 2]
 
 
-def test_an_extract_that_is_too_large_itself_says_of_what(
-    large: AppDatabase, host: Host
-) -> None:
+def test_an_extract_that_is_too_large_itself_says_of_what(large: AppDatabase, host: Host) -> None:
     large.execute("UPDATE jobs SET data = randomblob(2000000)")
     with pytest.raises(Fault) as refused:
         extracted(large, host, suspects={"jobs": ["done"]})

@@ -10,12 +10,13 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import pytest
 from celeriac_host import processes
 from celeriac_host.processes import Process
 from celeriac_host.system import user_name
+from conftest import wait_for
 
 
 @contextmanager
@@ -25,14 +26,6 @@ def running(argv: Sequence[str | bytes], executable: str | None = None) -> Itera
             yield process.pid
         finally:
             process.kill()
-
-
-def wait_for(is_so: Callable[[], bool]) -> None:
-    """The kernel shows a new state a moment later."""
-    end = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def read(pid: int) -> Process:

@@ -14,6 +14,7 @@ import pytest
 from celeriac_host import processes
 from celeriac_host.errors import OperationError, RunnerGone, describe
 from celeriac_host.system import STDERR_LIMIT_BYTES, System, Tick, group_name, identity, user_name
+from conftest import wait_for
 
 PYTHON = [sys.executable, "-I", "-c"]
 
@@ -123,7 +124,7 @@ def test_when_the_time_is_up_its_whole_group_ends(system: System, tmp_path: Path
         )
     assert "1 s" in failed.value.message
     assert failed.value.evidence == (["begun"] if pids.exists() else [])
-    assert alive(pids) == []
+    wait_for(lambda: alive(pids) == [])
 
 
 def test_when_the_runner_goes_a_command_ends_though_it_does_not_want_to(
@@ -136,7 +137,7 @@ def test_when_the_runner_goes_a_command_ends_though_it_does_not_want_to(
 
     with pytest.raises(RunnerGone):
         system.run(["sh", "-c", STUBBORN.format(pids)], timeout=600, tick=Tick(0.05, go))
-    assert alive(pids) == []
+    wait_for(lambda: alive(pids) == [])
 
 
 def test_shielded_it_goes_on_without_the_runner(system: System) -> None:
