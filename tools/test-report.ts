@@ -98,7 +98,7 @@ export function countPythonTests(folder: string, ok: boolean): Count {
   });
   const passed = runs.reduce((sum, run) => sum + run.passed, 0);
   const failed = runs.reduce((sum, run) => sum + run.failed, 0);
-  const notes = runs.map(({ python, note }) => (note === '' ? python : `${python} ${note}`));
+  const notes = runs.map(({ python, note }) => (note === '' ? python : `${python} (${note})`));
   const outside = failed === 0 && !ok;
   return {
     passed,

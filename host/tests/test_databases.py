@@ -17,7 +17,7 @@ from typing import Any, Callable, List
 
 import pytest
 from app_database import AppDatabase
-from celeriac_host import databases, extract, snapshot
+from celeriac_host import databases, extract, snapshot, wire
 from celeriac_host.errors import Fault, OperationError, RunnerGone
 from hosts import Host
 
@@ -208,8 +208,10 @@ def test_a_file_that_nobody_may_write_is_refused_before_anything_is_tried(
 def test_a_copy_holds_what_is_still_in_the_log(database: AppDatabase, host: Host) -> None:
     with database.open() as writer:
         writer.execute("UPDATE jobs SET status = 'failed' WHERE id = 'one'")
+        before = database.path.read_bytes()
         assert os.path.getsize(f"{database.path}-wal") > 0
         assert dict(copy_of(database, host))["one"] == "failed"
+        assert database.path.read_bytes() == before
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
@@ -321,6 +323,8 @@ def test_it_comes_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host
     assert len(sizes) > 3
     assert set(sizes[:-1]) == {snapshot.PIECE_BYTES}
     assert 0 < sizes[-1] <= snapshot.PIECE_BYTES
+    # In base64, and with what is around them.
+    assert 4 * -(-snapshot.PIECE_BYTES // 3) <= 256 * 1024 < wire.LINE_LIMIT_BYTES
 
 
 def test_a_runner_that_goes_in_the_middle_leaves_nothing(database: AppDatabase, host: Host) -> None:
