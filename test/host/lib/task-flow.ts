@@ -106,14 +106,14 @@ export async function prepareFeed(machine: Machine): Promise<void> {
 
 /** Begins to send; returns at once. `pace`: tasks a second. */
 export async function beginFlow(machine: Machine, count: number, pace: number): Promise<void> {
-  await shell(machine, `rm -f ${LOG} ${SENT} ${HALT}`);
+  await shell(machine, `rm -f ${LOG} ${SENT}`);
   await feed(machine, 0, count, pace);
 }
 
 const feed = (machine: Machine, first: number, count: number, pace: number): Promise<string> =>
   shell(
     machine,
-    `systemd-run -q --collect --unit=feed --working-directory=${BACKEND} python3 /root/feed.py ${first} ${count} ${pace}`,
+    `rm -f ${HALT}; systemd-run -q --collect --unit=feed --working-directory=${BACKEND} python3 /root/feed.py ${first} ${count} ${pace}`,
   );
 
 /** Goes on to send after the sender was ended with its host. */
