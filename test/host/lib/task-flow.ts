@@ -208,7 +208,8 @@ export async function deployOnce(machine: Machine, kind: Kind, turn: number): Pr
   const released = require(await deploy(), 0, 'transaction');
   const gate: Inputs =
     kind === 'good'
-      ? { gate: 'canary', 'gate-timeout': '2m' }
+      ? // Tasks that stand before the canary take what they take.
+        { gate: 'canary', 'gate-timeout': '10m' }
       : { gate: 'task', 'gate-task': 'tasks.process_job', 'gate-args': '[null, 0, 0, "error"]' };
   const verify = await runBundle('verify', inputs(gate));
   if (kind === 'good') {
