@@ -137,9 +137,12 @@ run_host() {
   (
     enter_cgroup "$cgroup" "$BASHPID"
     export SYSTEMD_NSPAWN_TMPFS_TMP=0
+    # A small VPS has one, and a worker without --concurrency starts a child for each.
+    echo 0 >"$folder/processors"
     exec systemd-nspawn --quiet --boot --directory="$folder/root" \
       --register=no --keep-unit --network-namespace-path=/proc/self/ns/net \
-      --capability=CAP_NET_ADMIN --hostname="$(cat "$folder/root/etc/hostname")" \
+      --capability=CAP_NET_ADMIN \
+      --bind-ro="$folder/processors:/sys/devices/system/cpu/online" --hostname="$(cat "$folder/root/etc/hostname")" \
       --resolv-conf=off --timezone=off --link-journal=no --console=pipe
   ) </dev/null 3<&- >>"$folder/console.log" 2>&1
 }

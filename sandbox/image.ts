@@ -193,9 +193,14 @@ export function readKey(image: Image): string {
 }
 
 /** Lines for a known_hosts file. */
-export function knownHostsOf(image: Image, { host, sshPort }: Address): string {
-  const name = sshPort === 22 ? host : `[${host}]:${sshPort}`;
+export function knownHostsOf(image: Image, address: Address): string {
+  const name = knownNameOf(address);
   return image.hostKeys.map((key) => `${name} ${key}\n`).join('');
+}
+
+/** How known_hosts calls a machine: the port is named where it is not SSH's own. */
+export function knownNameOf({ host, sshPort }: Address): string {
+  return sshPort === 22 ? host : `[${host}]:${sshPort}`;
 }
 
 /** Where a machine answers SSH. */

@@ -3,7 +3,15 @@ import type { CommandResult } from './command.ts';
 import { container } from './container.ts';
 import { SandboxError } from './failure.ts';
 import type { Draft, Hardware } from './hardware.ts';
-import { type Image, knownHostsOf, openImage, provideImage, readKey, type Say } from './image.ts';
+import {
+  type Image,
+  knownHostsOf,
+  knownNameOf,
+  openImage,
+  provideImage,
+  readKey,
+  type Say,
+} from './image.ts';
 import {
   claimInstance,
   consolePath,
@@ -63,6 +71,8 @@ export type Machine = {
   readonly key: string;
   /** Lines for known_hosts, one a host key: `host type base64`. */
   readonly knownHosts: string;
+  /** The host in them: `host`, or `[host]:port`. */
+  readonly knownName: string;
   readonly knownHostsPath: string;
   /** What the host wrote to its console. */
   readonly consolePath: string;
@@ -171,6 +181,7 @@ function control(image: Image, started: Instance, say: Say): Machine {
     keyPath: image.keyPath,
     key: readKey(image),
     knownHosts: knownHostsOf(image, started),
+    knownName: knownNameOf(started),
     knownHostsPath: instancePaths(name).knownHosts,
     consolePath: consolePath(started),
     run,

@@ -20,8 +20,6 @@ export interface Outcome extends Count {
 interface VitestReport {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly numTodoTests: number;
   readonly testResults: readonly {
     /** The file. */
     readonly name: string;
@@ -31,6 +29,7 @@ interface VitestReport {
     readonly assertionResults: readonly {
       readonly fullName: string;
       readonly status: string;
+      readonly tags?: readonly string[];
       readonly failureMessages: readonly string[] | null;
     }[];
   }[];
@@ -41,20 +40,27 @@ export function countStage(ok: boolean): Count {
   return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, note: '', failures: [] };
 }
 
+/** The tag of the tests that `npm test` leaves to `npm run test:all`. */
+const nightly = 'nightly';
+
 /**
  * The tests of a vitest run, from its JSON report.
  *
- * A run never counts as good by its silence: no report, no test, a test that did not run, or a
- * failure outside every test is one failure at least.
+ * A run never counts as good by its silence: no report, no test, a test of this run that did not
+ * run, or a failure outside every test is one failure at least.
  *
  * @param ok vitest exited 0
+ * @param run whether it ran the tests that are tagged for the night, or the others
  */
-export function countTests(reportFile: string, ok: boolean): Count {
+export function countTests(reportFile: string, ok: boolean, run: 'daily' | 'nightly'): Count {
   const report = readReport(reportFile);
   if (report === undefined) {
     return { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
   }
-  const skipped = report.numPendingTests + report.numTodoTests;
+  const skipped = report.testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter(({ status }) => !['passed', 'failed'].includes(status))
+    .filter(({ tags = [] }) => tags.includes(nightly) === (run === nightly)).length;
   const passed = report.numPassedTests;
   const failed = report.numFailedTests + skipped;
   const failures = report.testResults.flatMap(describeFailures);
@@ -72,6 +78,12 @@ function describeFailures(file: VitestReport['testResults'][number]): readonly s
     ({ fullName, failureMessages }) =>
       `${name}: ${fullName}: ${brief(failureMessages?.join('\n') ?? '')}`,
   );
+}
+
+/** The last lines of what a stage printed, without colour. */
+export function lastLines(output: string, most = 20): readonly string[] {
+  const lines = stripVTControlCharacters(output).trim().split('\n');
+  return lines.slice(-most).filter((line) => line !== '');
 }
 
 /** The first line of it, within bounds. */

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { seconds } from '../../src/model/units.ts';
-import { longTest } from '../lib/long.ts';
 import { Hand, messages, type PlainOperation, sha256 } from './hand.ts';
 
 let hand: Hand;
@@ -128,39 +127,40 @@ test('a task above the new limits is not killed before it ends; undone, nothing 
   expect(await limits()).toEqual(under(60, 50));
 });
 
-longTest(
-  'a run that was killed leaves them to its undo; they are no part of the unit meanwhile',
-  async () => {
-    const other = await Hand.open(hand.machine);
-    const running = other.apply([
-      guard,
-      install(tighter, tight),
-      prove(String(60 * MiB), String(50 * MiB), 600),
-    ]);
-    running.catch(() => {});
-    await expect
-      .poll(() => other.progress.some((each) => each.kind === 'step-started' && each.index === 2), {
-        timeout: 360_000,
-      })
-      .toBe(true);
-    // Whoever comes next is to find it: neither the guard, nor the runner that follows the work.
-    await other.agent.close();
-    await hand.shell(
-      `systemctl stop celeriac-guard.timer; systemctl kill -s KILL $(systemctl list-units --plain --no-legend 'celeriac-*.scope' | cut -d' ' -f1)`,
-    );
-    await running.catch(() => {});
+test('a run that was killed leaves them to its undo; they are no part of the unit meanwhile', {
+  tags: ['nightly'],
+}, async () => {
+  const other = await Hand.open(hand.machine);
+  const running = other.apply([
+    guard,
+    install(tighter, tight),
+    prove(String(60 * MiB), String(50 * MiB), 600),
+  ]);
+  running.catch(() => {});
+  await expect
+    .poll(() => other.progress.some((each) => each.kind === 'step-started' && each.index === 2), {
+      timeout: 360_000,
+    })
+    .toBe(true);
+  // Whoever comes next is to find it: neither the guard, nor the runner that follows the work.
+  await other.agent.close();
+  await hand.shell(
+    `systemctl stop celeriac-guard.timer; systemctl kill -s KILL $(systemctl list-units --plain --no-legend 'celeriac-*.scope' | cut -d' ' -f1)`,
+  );
+  await running.catch(() => {});
 
-    expect(await limits()).toEqual(held(60, 50));
-    const seen = await hand.agent.look({ unit: { name: unit } });
-    expect(seen.unit.dropIns).toEqual([]);
-    const next = hand.apply([guard]).then(String, String);
-    expect(await next).toContain('was cut short and is undone now');
-    expect(await hand.shell(`cat ${path}`)).toBe(tight.trimEnd());
-    expect(await limits()).toEqual(under(60, 50));
-  },
-);
+  expect(await limits()).toEqual(held(60, 50));
+  const seen = await hand.agent.look({ unit: { name: unit } });
+  expect(seen.unit.dropIns).toEqual([]);
+  const next = hand.apply([guard]).then(String, String);
+  expect(await next).toContain('was cut short and is undone now');
+  expect(await hand.shell(`cat ${path}`)).toBe(tight.trimEnd());
+  expect(await limits()).toEqual(under(60, 50));
+});
 
-longTest('a host that lost its power between install and start has forgotten them', async () => {
+test('a host that lost its power between install and start has forgotten them', {
+  tags: ['nightly'],
+}, async () => {
   await hand.commit([install(tighter, tight)]);
   expect(await limits()).toEqual(held(60, 50));
   await hand.machine.crash();

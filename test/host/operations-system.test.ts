@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytes, MiB } from '../../src/model/units.ts';
-import { isLong, longTest } from '../lib/long.ts';
 import { Hand, messages, type PlainOperation, sha256, statuses } from './hand.ts';
 
 let hand: Hand;
@@ -140,7 +139,9 @@ describe('swap', () => {
     expect(statuses(await hand.commit([make(), on]))).toEqual(['done', 'done']);
   });
 
-  longTest('another size, by way of off; put back with its own UUID', async () => {
+  test('another size, by way of off; put back with its own UUID', {
+    tags: ['nightly'],
+  }, async () => {
     const id = `blkid -p -s UUID -o value ${path}; stat -c %s ${path}; swapon --show=NAME --noheadings`;
     const before = await hand.shell(id);
     const { transaction } = await hand.commit([off, make(32), on]);
@@ -151,14 +152,12 @@ describe('swap', () => {
     expect(statuses(await hand.commit([off]))).toEqual(['already']);
   });
 
-  test.each(
-    [
-      ['of zeros, not formatted', `head -c 16M /dev/zero >${path}`],
-      ['open to everybody', `head -c 16M /dev/zero >${path}; mkswap ${path}; chmod 0644 ${path}`],
-      ['with holes', `truncate -s 16M ${path}; mkswap ${path}`],
-      ['empty', `: >${path}`],
-    ].filter((_, index) => isLong || index === 1),
-  )('a file %s becomes swap, and is put back', async (_, script) => {
+  test.each([
+    ['of zeros, not formatted', `head -c 16M /dev/zero >${path}`],
+    ['open to everybody', `head -c 16M /dev/zero >${path}; mkswap ${path}; chmod 0644 ${path}`],
+    ['with holes', `truncate -s 16M ${path}; mkswap ${path}`],
+    ['empty', `: >${path}`],
+  ])('a file %s becomes swap, and is put back', async (_, script) => {
     await hand.shell(
       `{ swapoff ${path}; rm -f ${path}; ${script}; chown deploy ${path}; } 2>/dev/null >&2`,
     );
@@ -186,7 +185,9 @@ describe('swap', () => {
     expect(await hand.shell('ls -A / /run | grep swapfile || true')).toBe('');
   });
 
-  longTest('writes it where fallocate is not to be relied on, and says how far it is', async () => {
+  test('writes it where fallocate is not to be relied on, and says how far it is', {
+    tags: ['nightly'],
+  }, async () => {
     await hand.shell(
       'truncate -s 140M /root/disk && mkfs.ext2 -q /root/disk && mkdir -p /mnt/old && mount -o loop /root/disk /mnt/old',
     );
@@ -201,7 +202,7 @@ describe('swap', () => {
     expect(await hand.shell('ls /mnt/old; umount /mnt/old; rm /root/disk')).toBe('lost+found');
   });
 
-  longTest('swap-on says why, when the file is no swap', async () => {
+  test('swap-on says why, when the file is no swap', { tags: ['nightly'] }, async () => {
     await hand.shell(`head -c 1M /dev/zero >${path}; chmod 600 ${path}`);
     const failure = await hand.refuse([on]);
     expect(failure.message).toContain(`${path} could not be turned on as swap`);
@@ -209,7 +210,9 @@ describe('swap', () => {
     await hand.shell(`rm ${path}`);
   });
 
-  longTest('swap-off refuses when memory could not hold what is in it', async () => {
+  test('swap-off refuses when memory could not hold what is in it', {
+    tags: ['nightly'],
+  }, async () => {
     await hand.commit([make(256), on]);
     // Memory of a tmpfs: pushed out by force, then nearly all the rest is taken.
     await hand.shell(`mkdir -p /mnt/memory && mount -t tmpfs -o size=2G none /mnt/memory

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seconds } from '../../src/model/units.ts';
-import { isLong, longTest } from '../lib/long.ts';
 import { Hand, messages, type PlainOperation, sha256, statuses } from './hand.ts';
 
 let hand: Hand;
@@ -146,7 +145,7 @@ describe('a unit', () => {
     ],
   ];
   // One of them is enough for `npm test`.
-  test.each(isLong ? broken : broken.slice(0, 1))(
+  test.each(broken)(
     'serves again when its new version %s',
     async (_, content, within, expected) => {
       const proof = prove(2, {}, 8);
@@ -165,7 +164,9 @@ describe('a unit', () => {
     },
   );
 
-  longTest('tells why it ended, though that was before its proof began', async () => {
+  test('tells why it ended, though that was before its proof began', {
+    tags: ['nightly'],
+  }, async () => {
     const meanwhile = { ...prove(null, {}, 8), unit: 'redis-server.service' } as PlainOperation;
     const short = install(text('2 short'), first);
     const outcome = await hand.apply([guard, stop(), short, start(), meanwhile, prove(2)]);
@@ -205,32 +206,31 @@ describe('a unit', () => {
     expect(await state()).toBe('active\nenabled');
   });
 
-  longTest(
-    'that does not stop in time is named with its processes, and serves on after',
-    async () => {
-      const stubborn = text('1 stubborn', 'TimeoutStopSec=infinity');
-      await hand.commit([guard, stop(), install(stubborn, first), start()]);
-      const running = hand.apply([guard, stop(1)]);
-      running.catch(() => {});
-      const hasFailed = () =>
-        hand.progress.some(
-          (each) =>
-            each.kind === 'step-ended' &&
-            each.step.status === 'failed' &&
-            each.step.message.includes('could not be stopped'),
-        );
-      await expect.poll(hasFailed, { timeout: 300_000 }).toBe(true);
-      // The undo waits until it has stopped after all.
-      await hand.shell(`systemctl kill -s KILL ${unit}`);
-      const outcome = await running;
-      expect(outcome.result).toBe('undone');
-      expect(outcome.failure?.message).toContain(`${unit} could not be stopped`);
-      expect(outcome.failure?.evidence?.join('\n')).toContain('/srv/pool 1 stubborn');
-      expect(messages(outcome)[0]).toContain('serves again');
-      await hand.shell(`systemctl kill -s KILL ${unit}`);
-      await hand.commit([stop(), install(first, stubborn), start()]);
-    },
-  );
+  test('that does not stop in time is named with its processes, and serves on after', {
+    tags: ['nightly'],
+  }, async () => {
+    const stubborn = text('1 stubborn', 'TimeoutStopSec=infinity');
+    await hand.commit([guard, stop(), install(stubborn, first), start()]);
+    const running = hand.apply([guard, stop(1)]);
+    running.catch(() => {});
+    const hasFailed = () =>
+      hand.progress.some(
+        (each) =>
+          each.kind === 'step-ended' &&
+          each.step.status === 'failed' &&
+          each.step.message.includes('could not be stopped'),
+      );
+    await expect.poll(hasFailed, { timeout: 300_000 }).toBe(true);
+    // The undo waits until it has stopped after all.
+    await hand.shell(`systemctl kill -s KILL ${unit}`);
+    const outcome = await running;
+    expect(outcome.result).toBe('undone');
+    expect(outcome.failure?.message).toContain(`${unit} could not be stopped`);
+    expect(outcome.failure?.evidence?.join('\n')).toContain('/srv/pool 1 stubborn');
+    expect(messages(outcome)[0]).toContain('serves again');
+    await hand.shell(`systemctl kill -s KILL ${unit}`);
+    await hand.commit([stop(), install(first, stubborn), start()]);
+  });
 });
 
 test('verify-unit: whatever systemd says of it counts; what it says of others does not', async () => {
@@ -307,7 +307,7 @@ app = Celery('app', include=os.environ.get('EMPTY') or ['helper'])
     expect(messages(outcome)).toEqual(['the app app imports as deploy in /srv/app']);
   });
 
-  longTest('fails with the exception, or when the time is up', async () => {
+  test('fails with the exception, or when the time is up', { tags: ['nightly'] }, async () => {
     await hand.machine.writeFile('/srv/lib/helper.py', 'import tasks\n');
     const failure = await hand.refuse([attempt('app')]);
     expect(failure.message).toBe(
@@ -361,7 +361,9 @@ describe('end-process', () => {
     expect(messages(undone)[0]).toContain('not brought back: process');
   });
 
-  longTest('by KILL after the grace when it takes no TERM, or is stopped', async () => {
+  test('by KILL after the grace when it takes no TERM, or is stopped', {
+    tags: ['nightly'],
+  }, async () => {
     const deaf = await stray('2 stubborn');
     expect(messages(await hand.commit([deaf]))[0]).toContain('ended by KILL, 2 s after TERM');
     const stopped = (await stray('2')) as PlainOperation & { pid: number };

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { isLong, longTest } from '../lib/long.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { readTransaction, shell, show, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
@@ -103,39 +102,35 @@ test('a unit that cannot start is mended, and its worker is healthy', {
   expect(verify.log).toContain('1 canary to celery: done');
 });
 
-test.each(
-  [
-    {
-      state: 'a file that mkswap never saw',
-      script:
-        "swapoff /swapfile; rm /swapfile; fallocate -l 2G /swapfile; chmod 600 /swapfile; sed -i '/swapfile/d' /etc/fstab",
-      operations: ['make-swap', 'swap-on', 'write-file'],
-    },
-    {
-      state: 'swap that fstab does not know',
-      script: "sed -i '/swapfile/d' /etc/fstab",
-      operations: ['write-file'],
-    },
-    {
-      state: 'a line in fstab, and no file',
-      script: 'swapoff /swapfile; rm /swapfile',
-      operations: ['make-swap', 'swap-on'],
-    },
-    {
-      state: 'swap of another size, in use',
-      script:
-        'swapoff /swapfile; rm /swapfile; fallocate -l 512M /swapfile; chmod 600 /swapfile; mkswap /swapfile; swapon /swapfile',
-      operations: ['swap-off', 'make-swap', 'swap-on'],
-    },
-    {
-      state: 'swap that others may read, in use',
-      script: 'chmod 644 /swapfile',
-      operations: ['set-mode'],
-    },
-  ]
-    // From a file that mkswap never saw: operations-system.
-    .filter(() => isLong),
-)('half-done: $state', { timeout: 900_000 }, async ({ script, operations }) => {
+test.each([
+  {
+    state: 'a file that mkswap never saw',
+    script:
+      "swapoff /swapfile; rm /swapfile; fallocate -l 2G /swapfile; chmod 600 /swapfile; sed -i '/swapfile/d' /etc/fstab",
+    operations: ['make-swap', 'swap-on', 'write-file'],
+  },
+  {
+    state: 'swap that fstab does not know',
+    script: "sed -i '/swapfile/d' /etc/fstab",
+    operations: ['write-file'],
+  },
+  {
+    state: 'a line in fstab, and no file',
+    script: 'swapoff /swapfile; rm /swapfile',
+    operations: ['make-swap', 'swap-on'],
+  },
+  {
+    state: 'swap of another size, in use',
+    script:
+      'swapoff /swapfile; rm /swapfile; fallocate -l 512M /swapfile; chmod 600 /swapfile; mkswap /swapfile; swapon /swapfile',
+    operations: ['swap-off', 'make-swap', 'swap-on'],
+  },
+  {
+    state: 'swap that others may read, in use',
+    script: 'chmod 644 /swapfile',
+    operations: ['set-mode'],
+  },
+])('half-done: $state', { tags: ['nightly'], timeout: 900_000 }, async ({ script, operations }) => {
   const desired = await readSwap();
   expect(desired).toMatchObject({
     active: '/swapfile file 2097148',
@@ -156,7 +151,10 @@ test.each(
   expect(await readSwap()).toEqual(desired);
 });
 
-longTest('a healthy worker outlives its watchdog', { timeout: 900_000 }, async () => {
+test('a healthy worker outlives its watchdog', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
   const uptime = async () => Number(await shell(machine, 'cut -d" " -f1 /proc/uptime'));
   const readyAt = async () =>
     Number((await show(machine, 'ActiveEnterTimestampMonotonic')).ActiveEnterTimestampMonotonic) /
@@ -173,28 +171,25 @@ longTest('a healthy worker outlives its watchdog', { timeout: 900_000 }, async (
   expect(Number(pinged) / 1e6).toBeGreaterThan(ready + 2 * WATCHDOG_SECONDS);
 });
 
-longTest(
-  'a worker that stands still is restarted, and passes the gate again',
-  {
-    timeout: 1_200_000,
-  },
-  async () => {
-    await shell(machine, `kill -STOP ${proved}`);
-    await waitUntil(
-      'another one is ready',
-      async () => {
-        const { MainPID, ActiveState } = await show(machine, 'MainPID', 'ActiveState');
-        return MainPID !== proved && ActiveState === 'active';
-      },
-      240,
-    );
-    expect((await show(machine, 'NRestarts')).NRestarts).toBe('1');
-    expect(await shell(machine, `journalctl -u ${UNIT} -o cat`)).toContain('Watchdog timeout');
+test('a worker that stands still is restarted, and passes the gate again', {
+  tags: ['nightly'],
+  timeout: 1_200_000,
+}, async () => {
+  await shell(machine, `kill -STOP ${proved}`);
+  await waitUntil(
+    'another one is ready',
+    async () => {
+      const { MainPID, ActiveState } = await show(machine, 'MainPID', 'ActiveState');
+      return MainPID !== proved && ActiveState === 'active';
+    },
+    240,
+  );
+  expect((await show(machine, 'NRestarts')).NRestarts).toBe('1');
+  expect(await shell(machine, `journalctl -u ${UNIT} -o cat`)).toContain('Watchdog timeout');
 
-    const strict = await runBundle('verify', inputsFor(machine, { gate: 'none' }));
-    expect(strict.code).toBe(1);
-    expect(strict.log).toMatch(/^verify: restarts: 1 restart; expected none/m);
-    const verify = await succeed('verify', { 'max-restarts': '1' });
-    expect(verify.log).toContain('1 canary to celery: done');
-  },
-);
+  const strict = await runBundle('verify', inputsFor(machine, { gate: 'none' }));
+  expect(strict.code).toBe(1);
+  expect(strict.log).toMatch(/^verify: restarts: 1 restart; expected none/m);
+  const verify = await succeed('verify', { 'max-restarts': '1' });
+  expect(verify.log).toContain('1 canary to celery: done');
+});

@@ -166,7 +166,7 @@ describe('a host that cannot run the agent', () => {
 describe('a host that is not what it should be', () => {
   test('with another host key: nobody logs in', async () => {
     const { public: line } = makeKey('host');
-    const knownHosts = `[127.0.0.1]:${machine.sshPort} ${line}`;
+    const knownHosts = `${machine.knownName} ${line}`;
     const sshd = await watchSshd(async () => {
       const error = await refusal(open('root', { target: target('root', { knownHosts }) }));
       expect(error.message).toContain('is not the one in `known-hosts`');

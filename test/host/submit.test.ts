@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { JobReport, JobRequest } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
-import { longTest } from '../lib/long.ts';
 import { Hand } from './hand.ts';
 
 const UNIT = `[Unit]
@@ -175,7 +174,9 @@ describe('a task of the app', () => {
     }
   });
 
-  longTest('a failure carries its exception, a silence its last state', async () => {
+  test('a failure carries its exception, a silence its last state', {
+    tags: ['nightly'],
+  }, async () => {
     const failed = await call([[null, 0, 0, 'error']]);
     expect(failed.problem).toBe(
       '1 of 1 calls of tasks.process_job did not succeed: FAILURE: WorkError: asked to fail',
@@ -199,7 +200,9 @@ describe('an HTTP call', () => {
     expect(report.notes.join('\n')).toMatch(/status processing/);
   });
 
-  longTest('a batch that fails, a form that is refused, a field that is not there', async () => {
+  test('a batch that fails, a form that is refused, a field that is not there', {
+    tags: ['nightly'],
+  }, async () => {
     const failed = await submit({ ...BATCH, form: { ...BATCH.form, failure: 'error' } });
     expect(failed.jobs[0]).toMatchObject({ state: 'failed' });
     expect(failed.problem).toContain('status failed');
@@ -211,7 +214,7 @@ describe('an HTTP call', () => {
     expect(deaf.problem).toBe('POST http://127.0.0.1:9/: connection refused');
   });
 
-  longTest('one that never ends is timed out with its last word', async () => {
+  test('one that never ends is timed out with its last word', { tags: ['nightly'] }, async () => {
     const report = await submit({
       ...BATCH,
       form: { ...BATCH.form, seconds: '30' },

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { longTest } from '../lib/long.ts';
 import { makeJob, sendJobs } from './lib/worker.ts';
 
 /** Short, so that the test sees several of its intervals; a worker's own is minutes. */
@@ -97,24 +96,20 @@ test('a healthy worker outlives its watchdog and a broker that went away meanwhi
   expect(Number(await show('WatchdogTimestampMonotonic'))).toBeGreaterThan(pinged);
 });
 
-longTest(
-  'a remote shutdown longer than the watchdog loses no task, and the worker comes back',
-  async () => {
-    const pid = await show('MainPID');
-    const job = await sendJob(WATCHDOG_SECONDS + 5);
-    await waitUntil('the job is taken', async () => (await statusOf(job)) === 'processing');
-    await runInApp('app.control.shutdown()');
-    await waitUntil(
-      'it says that it stops',
-      async () => (await show('SubState')) === 'stop-sigterm',
-    );
-    expect(await show('StatusText')).toBe('Stopping: waiting for running tasks');
-    await waitUntil('another one serves', async () => {
-      return (await show('MainPID')) !== pid && (await show('ActiveState')) === 'active';
-    });
-    expect(await statusOf(job)).toBe('completed');
-  },
-);
+test('a remote shutdown longer than the watchdog loses no task, and the worker comes back', {
+  tags: ['nightly'],
+}, async () => {
+  const pid = await show('MainPID');
+  const job = await sendJob(WATCHDOG_SECONDS + 5);
+  await waitUntil('the job is taken', async () => (await statusOf(job)) === 'processing');
+  await runInApp('app.control.shutdown()');
+  await waitUntil('it says that it stops', async () => (await show('SubState')) === 'stop-sigterm');
+  expect(await show('StatusText')).toBe('Stopping: waiting for running tasks');
+  await waitUntil('another one serves', async () => {
+    return (await show('MainPID')) !== pid && (await show('ActiveState')) === 'active';
+  });
+  expect(await statusOf(job)).toBe('completed');
+});
 
 test('a main process that stands still is restarted', async () => {
   const pid = await show('MainPID');
@@ -128,7 +123,7 @@ test('a main process that stands still is restarted', async () => {
   expect(stdout).toContain('Watchdog timeout');
 });
 
-longTest('a stop lets the running task complete', async () => {
+test('a stop lets the running task complete', { tags: ['nightly'] }, async () => {
   const job = await sendJob(8);
   await waitUntil('the job is taken', async () => (await statusOf(job)) === 'processing');
   await machine.run('systemctl stop celery-worker', { timeoutSeconds: 300 });

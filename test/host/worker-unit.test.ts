@@ -9,7 +9,6 @@ import type { Operation, Plan } from '../../src/model/operation.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
-import { longTest } from '../lib/long.ts';
 import { Hand, META } from './hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
@@ -142,65 +141,59 @@ test('a drop-in beats the others, hardened, and its worker works on', {
   expect(await others(UNIT)).toBe(before);
 });
 
-longTest(
-  'an instance is changed by a drop-in of its own, and undone by deleting it',
-  {
-    timeout: 1_200_000,
-  },
-  async () => {
-    const unit = 'celery@one.service';
-    const before = await others(unit);
-    const { plan: made } = await deploy({ unit, 'memory-max': '300M', 'memory-high': 'off' });
-    expect(made.findings.map(({ message }) => message)).toEqual(
-      expect.arrayContaining([
-        expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
-        expect.stringMatching(/^a shell stands between .*The new unit mends it/),
-      ]),
-    );
-    const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);
-    expect(await limits()).toBe(`${300 * 1024 ** 2}\nmixed`);
-    const main = await hand.shell(`systemctl show -P MainPID ${unit}`);
-    expect(await hand.shell(`tr '\\0' ' ' </proc/${main}/cmdline`)).toMatch(
-      /celery -A celery_app worker -c 1 -Q one -n one@%h -I celeriac_support /,
-    );
-    expect(await others(unit)).toBe(before);
+test('an instance is changed by a drop-in of its own, and undone by deleting it', {
+  tags: ['nightly'],
+  timeout: 1_200_000,
+}, async () => {
+  const unit = 'celery@one.service';
+  const before = await others(unit);
+  const { plan: made } = await deploy({ unit, 'memory-max': '300M', 'memory-high': 'off' });
+  expect(made.findings.map(({ message }) => message)).toEqual(
+    expect.arrayContaining([
+      expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
+      expect.stringMatching(/^a shell stands between .*The new unit mends it/),
+    ]),
+  );
+  const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);
+  expect(await limits()).toBe(`${300 * 1024 ** 2}\nmixed`);
+  const main = await hand.shell(`systemctl show -P MainPID ${unit}`);
+  expect(await hand.shell(`tr '\\0' ' ' </proc/${main}/cmdline`)).toMatch(
+    /celery -A celery_app worker -c 1 -Q one -n one@%h -I celeriac_support /,
+  );
+  expect(await others(unit)).toBe(before);
 
-    await hand.shell(
-      `rm /etc/systemd/system/${unit}.d/celeriac.conf && systemctl daemon-reload && systemctl stop ${unit}`,
-    );
-    expect(await limits()).toBe('infinity\nmixed');
-    expect(await others(unit)).toBe(before);
-  },
-);
+  await hand.shell(
+    `rm /etc/systemd/system/${unit}.d/celeriac.conf && systemctl daemon-reload && systemctl stop ${unit}`,
+  );
+  expect(await limits()).toBe('infinity\nmixed');
+  expect(await others(unit)).toBe(before);
+});
 
-longTest(
-  'the unit file rewritten instead, and a drop-in again: the same host',
-  {
-    timeout: 1_200_000,
-  },
-  async () => {
-    await expect(plan({ hardening: 'standard' })).rejects.toThrow(
-      /override.conf:2 sets MemoryMax=2G, which beats .*celery-worker.service/,
-    );
-    const override = `${DROP_INS}/override.conf`;
-    await hand.shell(`rm ${override} && systemctl daemon-reload`);
-    const asked = ['MemoryMax', 'Type', 'PrivateTmp', 'ReadWritePaths', 'TimeoutStopUSec'] as const;
-    const seen = await show(machine, ...asked);
-    const file = await machine.readFile(UNIT_PATH);
-    const { outcome, ops } = await deploy({ hardening: 'standard' });
-    expect(ops).toContain('remove-file');
-    expect(await hand.shell(`ls ${DROP_INS}`)).toBe('');
-    const rewritten = await machine.readFile(UNIT_PATH);
-    expect(rewritten).not.toBe(file);
-    expect(await show(machine, ...asked)).toEqual(seen);
-    await completeJob(machine);
+test('the unit file rewritten instead, and a drop-in again: the same host', {
+  tags: ['nightly'],
+  timeout: 1_200_000,
+}, async () => {
+  await expect(plan({ hardening: 'standard' })).rejects.toThrow(
+    /override.conf:2 sets MemoryMax=2G, which beats .*celery-worker.service/,
+  );
+  const override = `${DROP_INS}/override.conf`;
+  await hand.shell(`rm ${override} && systemctl daemon-reload`);
+  const asked = ['MemoryMax', 'Type', 'PrivateTmp', 'ReadWritePaths', 'TimeoutStopUSec'] as const;
+  const seen = await show(machine, ...asked);
+  const file = await machine.readFile(UNIT_PATH);
+  const { outcome, ops } = await deploy({ hardening: 'standard' });
+  expect(ops).toContain('remove-file');
+  expect(await hand.shell(`ls ${DROP_INS}`)).toBe('');
+  const rewritten = await machine.readFile(UNIT_PATH);
+  expect(rewritten).not.toBe(file);
+  expect(await show(machine, ...asked)).toEqual(seen);
+  await completeJob(machine);
 
-    // All of it is in force, so a drop-in has nothing to say.
-    const again = { 'unit-mode': 'drop-in', hardening: 'standard' };
-    expect((await plan(again)).operations).toEqual([]);
-    await hand.undo(outcome.transaction);
-    expect(await machine.readFile(UNIT_PATH)).toBe(file);
-    expect(await hand.shell(`ls ${DROP_INS}`)).toBe('zz-celeriac.conf');
-    expect(await show(machine, ...asked)).toEqual(seen);
-  },
-);
+  // All of it is in force, so a drop-in has nothing to say.
+  const again = { 'unit-mode': 'drop-in', hardening: 'standard' };
+  expect((await plan(again)).operations).toEqual([]);
+  await hand.undo(outcome.transaction);
+  expect(await machine.readFile(UNIT_PATH)).toBe(file);
+  expect(await hand.shell(`ls ${DROP_INS}`)).toBe('zz-celeriac.conf');
+  expect(await show(machine, ...asked)).toEqual(seen);
+});

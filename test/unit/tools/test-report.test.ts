@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { countStage, countTests, renderTable } from '../../../tools/test-report.ts';
+import { countStage, countTests, lastLines, renderTable } from '../../../tools/test-report.ts';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
 function reportOf(counts: Record<string, number>, testResults: readonly unknown[] = []): string {
   const file = path.join(makeTemporaryFolder(), 'report.json');
-  const none = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 };
+  const none = { numPassedTests: 0, numFailedTests: 0 };
   writeFileSync(file, JSON.stringify({ ...none, ...counts, testResults }));
   return file;
 }
@@ -16,16 +16,29 @@ test.each([
   ['one red', { numPassedTests: 2, numFailedTests: 1 }, false, 2, 1],
   ['red without a failed test', { numPassedTests: 2 }, false, 2, 1],
   ['no test at all', {}, true, 0, 1],
-  ['a skipped test', { numPassedTests: 2, numPendingTests: 1 }, true, 2, 1],
-  ['a test to be written', { numPassedTests: 2, numTodoTests: 1 }, true, 2, 1],
 ])('%s', (_, counts, ok, passed, failed) => {
-  expect(countTests(reportOf(counts), ok)).toMatchObject({ passed, failed });
+  expect(countTests(reportOf(counts), ok, 'daily')).toMatchObject({ passed, failed });
+});
+
+test('a test that did not run is a failure of the run that it belongs to', () => {
+  const skipped = (...tags: readonly string[]) => ({ fullName: 'x', status: 'skipped', tags });
+  const results = [skipped(), skipped('nightly'), { ...skipped(), status: 'todo' }];
+  const report = reportOf({ numPassedTests: 2 }, [
+    { name: 'a.test.ts', status: 'passed', message: '', assertionResults: results },
+  ]);
+  expect(countTests(report, true, 'daily')).toMatchObject({ passed: 2, failed: 2 });
+  expect(countTests(report, true, 'nightly')).toMatchObject({ passed: 2, failed: 1 });
+});
+
+test('the last lines of a stage that is no list of tests', () => {
+  const output = Array.from({ length: 30 }, (_, line) => `\u001b[31mline ${line}`).join('\n');
+  expect(lastLines(output, 2)).toEqual(['line 28', 'line 29']);
 });
 
 test('a run that left no report has failed, whatever it exited with', () => {
   const count = { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
-  expect(countTests('/nowhere/report.json', true)).toEqual(count);
-  expect(countTests('/nowhere/report.json', false)).toEqual(count);
+  expect(countTests('/nowhere/report.json', true, 'daily')).toEqual(count);
+  expect(countTests('/nowhere/report.json', false, 'daily')).toEqual(count);
 });
 
 test('what failed is named, each with the first line of why, though only the end of a log be seen', () => {
@@ -51,7 +64,7 @@ test('what failed is named, each with the first line of why, though only the end
     file('test/b.test.ts', '', failed('long', 'x'.repeat(300))),
     file('test/c.test.ts', 'Error: did not come up\nmore'),
   ]);
-  expect(countTests(report, false).failures).toEqual([
+  expect(countTests(report, false, 'daily').failures).toEqual([
     'test/a.test.ts: a unit serves: Error: no',
     `test/b.test.ts: long: ${'x'.repeat(199)}…`,
     'test/c.test.ts: Error: did not come up',
