@@ -10,6 +10,7 @@ import {
   showValue,
   taskOf,
 } from './job-forest.ts';
+import type { LeftRow } from './left-alone.ts';
 import { isEnded, statusWords } from './mapping.ts';
 
 export interface StalenessRules {
@@ -37,6 +38,8 @@ export interface StuckRow {
 
 export interface StuckRows {
   readonly stuck: readonly StuckRow[];
+  /** Rows that may be stuck, of which that can't be told. */
+  readonly left: readonly LeftRow[];
   readonly findings: readonly Finding[];
 }
 
@@ -49,31 +52,32 @@ const clockTolerance = 300;
  */
 export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRows {
   const { timeZone } = forest;
-  const life = new LifeSigns(timeZone);
+  const life = new LifeSigns(timeZone, rules.now);
   const stuck: StuckRow[] = [];
-  const doubts = new Map<string, string[]>();
-  const doubt = (kind: string, line: string): void => {
-    doubts.set(kind, [...(doubts.get(kind) ?? []), line]);
+  const left: LeftRow[] = [];
+  const leave = (row: JobRow, why: string, line: string): void => {
+    left.push({ row, why, says: { line }, level: 'warning' });
   };
   for (const row of forest.rows) {
     const reason = suspect(row, rules);
     if (reason === null) continue;
     const sign = life.ofUnit(row);
     if (row.blocked !== null) {
-      doubt('left alone', `${nameRow(row)}: ${row.blocked}`);
+      leave(row, '', `${nameRow(row)}: ${row.blocked}`);
     } else if (rules.stopped && reason === 'stuck' && isLeafOfTask(row)) {
       stuck.push({ row, reason, lastSign: latestOf(sign, rules) });
     } else if (sign.unreadable !== null) {
-      doubt('left alone, its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
+      leave(row, 'its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
     } else if (sign.latest === null) {
-      doubt('left alone, its age is unknown', `${nameRow(row)} holds no time`);
+      const line = `${nameRow(row)} holds no time`;
+      left.push({ row, why: 'its age is unknown', says: { line }, level: 'warning', yields: true });
     } else if (sign.latest > rules.now + clockTolerance) {
-      doubt('left alone, its last sign of life is in the future', nameRow(row));
+      leave(row, 'its last sign of life is in the future', nameRow(row));
     } else if (rules.now - sign.latest > rules.thresholdSeconds) {
       stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
     }
   }
-  return { stuck, findings: [...reportDoubts(doubts), ...reportOddities(forest, rules)] };
+  return { stuck, left, findings: reportOddities(forest, rules) };
 }
 
 /** Its task did the work, and nobody else will. */
@@ -111,9 +115,12 @@ interface Sign {
 class LifeSigns {
   readonly #known = new Map<JobRow, Sign>();
   readonly #timeZone: string;
+  readonly #now: number | null;
 
-  constructor(timeZone: string) {
+  /** @param now `null`: what hangs on the rows in tables of other things is not looked at */
+  constructor(timeZone: string, now: number | null) {
     this.#timeZone = timeZone;
+    this.#now = now;
   }
 
   /** Of the row, all that is below it, and the row it mirrors. */
@@ -126,6 +133,7 @@ class LifeSigns {
     if (known) return known;
     const sign = [
       readSign(row, this.#timeZone),
+      readBystanders(row, this.#now),
       ...row.children.map((child) => this.#ofTree(child)),
     ].reduce(join);
     this.#known.set(row, sign);
@@ -155,15 +163,18 @@ function readSign(row: JobRow, timeZone: string): Sign {
   return sign;
 }
 
+/** What hangs on a row in tables of other things may move because the row does. */
+function readBystanders({ bystanders }: JobRow, now: number | null): Sign {
+  let latest: number | null = null;
+  for (const at of bystanders.flatMap(({ times }) => times)) {
+    const past = now !== null && at <= now + clockTolerance;
+    if (past && (latest === null || at > latest)) latest = at;
+  }
+  return { latest, unreadable: null };
+}
+
 /** The longest list of rows in one finding. */
 const shown = 10;
-
-function reportDoubts(doubts: ReadonlyMap<string, readonly string[]>): Finding[] {
-  return [...doubts].map(([kind, lines]) => {
-    const more = lines.length > shown ? `; and ${lines.length - shown} more` : '';
-    return { level: 'warning', message: `${kind}: ${lines.slice(0, shown).join('; ')}${more}` };
-  });
-}
 
 function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
   const findings: Finding[] = [];
@@ -244,7 +255,7 @@ function nameStuck(row: JobRow, timeZone: string): StuckRow {
     const problem = `${nameRow(row)} can't be changed by its id: ${row.blocked}`;
     throw new ConfigError('input ids', problem, 'a row with an id of its own');
   }
-  const { latest } = new LifeSigns(timeZone).ofUnit(row);
+  const { latest } = new LifeSigns(timeZone, null).ofUnit(row);
   return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
 }
 
