@@ -10,7 +10,7 @@ import { formatCount, formatDuration } from '../report/quantities.ts';
 import { interpreterOf } from '../systemd/interpreter.ts';
 import { workerCallOf } from '../verify/worker-call.ts';
 import { growForest, type JobForest, nameRow, shortId } from './job-forest.ts';
-import type { TableVerdict } from './job-tables.ts';
+import { doubtfulOf, type TableVerdict } from './job-tables.ts';
 import { type LeftRow, reportLeft, untouched } from './left-alone.ts';
 import { type Evidence, judgeRow, listTasks, readEvidence } from './liveness.ts';
 import { describeMapping, meaningOf, type StoreMapping, statusWords } from './mapping.ts';
@@ -272,7 +272,8 @@ function findStuck(
   const { thresholdSeconds, orphans, ids } = desired;
   if (ids.length > 0) {
     const forests = copies.map((copy) => copy.forest);
-    return selectNamed(forests, ids).map((stuck) => ({ ...noneStuck, stuck }));
+    const doubtful = doubtfulOf(copies.flatMap(({ verdicts }) => verdicts));
+    return selectNamed(forests, ids, doubtful).map((stuck) => ({ ...noneStuck, stuck }));
   }
   return copies.map(({ forest, takenAt }) => {
     const statuses = statusesOf(forest, desired);

@@ -1,9 +1,16 @@
 import type { TableSpec } from '../config/stores-input.ts';
 import type { StoreTable } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
-import { findColumn, idColumn, statusColumn, taskColumn, timeColumns } from './columns.ts';
+import {
+  columnNames,
+  findColumn,
+  idColumn,
+  statusColumn,
+  taskColumn,
+  timeColumns,
+} from './columns.ts';
 import { countedNoun, doubtStatuses, isBusinessName, readTableName } from './job-words.ts';
-import { singularOf, snakeOf } from './names.ts';
+import { singularOf, snakeOf, wordsOf } from './names.ts';
 import { findTies, type TableSpecs } from './ties.ts';
 
 /**
@@ -55,8 +62,9 @@ export function judgeTables(
       if (!found.has(table)) judgeByTies(table, [...found.keys()], take);
     }
   }
+  const job = [...found.keys()];
   return candidates.map(
-    (table) => found.get(table) ?? { table, class: 'doubtful', reason: doubt(table, candidates) },
+    (table) => found.get(table) ?? { table, class: 'doubtful', reason: doubt(table, job) },
   );
 }
 
@@ -106,7 +114,7 @@ function isCandidate(table: StoreTable, spec?: TableSpec): boolean {
 
 function judgeAlone(table: StoreTable, tables: readonly StoreTable[], take: Take): void {
   const task = celeryColumn(table, tables);
-  if (task !== null && doubtStatuses(table.statuses, 'records') === null) {
+  if (task !== null && doubtStatuses(table.statuses, 'by task') === null) {
     take(table, 'certain', `it has a column for the id of a Celery task, ${task}`);
   } else if (readTableName(table.name) === 'job' && hasTimesOfJobs(table)) {
     take(table, 'likely', 'it is named as a job, and has the statuses and times of one');
@@ -120,7 +128,7 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
     take(table, 'likely', `it is a part of ${upper.table}, and has the statuses and times of a job`);
     return;
   }
-  if (doubtStatuses(table.statuses, 'nothing') !== null) return;
+  if (doubtStatuses(table.statuses, 'by name') !== null) return;
   const below = job.filter((each) =>
     findTies(each, [...job, table]).some((tie) => tie.table === table.name),
   );
@@ -136,12 +144,16 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
 }
 
 const hasTimesOfJobs = (table: StoreTable): boolean =>
-  doubtStatuses(table.statuses, 'nothing') === null && timeColumns(table).length > 0;
+  doubtStatuses(table.statuses, 'by name') === null && timeColumns(table).length > 0;
 
-/** Unless it names a row of a table of the app's own that is called so. */
+/**
+ * Unless it names a row of a table of the app's own that is called so. Where the table's name speaks
+ * of money or people, `task_id` may be anybody's, of a provider of payments for one.
+ */
 function celeryColumn(table: StoreTable, tables: readonly StoreTable[]): string | null {
   const column = taskColumn(table);
   if (column === null) return null;
+  if (isBusinessName(table.name) && !wordsOf(column).includes('celery')) return null;
   const others = tables.filter((other) => idColumn(other) !== null);
   return findTies({ ...table, foreignKeys: [] }, others.filter(({ name }) => name !== table.name))
     .some((tie) => tie.column === column)
@@ -161,20 +173,20 @@ function findCounted(
   return null;
 }
 
-function doubt(table: StoreTable, candidates: readonly StoreTable[]): string {
+function doubt(table: StoreTable, job: readonly StoreTable[]): string {
   const name = readTableName(table.name);
   const named = name === 'job' || taskColumn(table) !== null;
-  const statuses = named ? doubtStatuses(table.statuses, 'nothing') : null;
+  const statuses = named ? doubtStatuses(table.statuses, 'by name') : null;
   if (statuses !== null) return statuses;
   if (name === 'job') return 'it is named as a job, but has no column of times';
-  const tied = candidates.filter(
-    (other) =>
-      findTies(table, [other]).length > 0 || (other !== table && findTies(other, [table]).length > 0),
+  const tied = job.filter(
+    (other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0,
   );
+  const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
   const what =
-    findColumn(table, ['task_id']) === null
+    task === undefined
       ? 'it is not named as a job, and has no column for the id of a Celery task'
-      : "it is not named as a job, and its task_id is no Celery task's";
+      : `it is not named as a job, and its ${task} need not be the id of a Celery task`;
   const names = tied.map((other) => other.name);
   return names.length > 0 ? `tied to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
 }

@@ -59,16 +59,21 @@ const nounsOf = (name: string): readonly string[] =>
 /** Django writes the model VideoJob of the app core as `core_videojob`. */
 function splitCompound(word: string): readonly string[] {
   const tail = /^(\p{L}{3,})(job|task|batch)$/u.exec(word);
-  if (tail?.[1] && tail[2]) return [tail[1], tail[2]];
-  const [, start = '', rest = ''] = /^(job|task|batch|video)(\p{L}+)$/u.exec(word) ?? [];
-  return workNouns.has(rest) || partNouns.has(rest) ? [start, rest] : [word];
+  if (tail?.[1] && tail[2]) return [...splitCompound(tail[1]), tail[2]];
+  const front = /^(job|task|batch|video)(\p{L}+)$/u.exec(word);
+  if (!front?.[1] || !front[2]) return [word];
+  const others = splitCompound(front[2]);
+  return others.every(isWorkNoun) ? [front[1], ...others] : [word];
 }
+
+const isWorkNoun = (noun: string): boolean =>
+  jobNouns.has(noun) || workNouns.has(noun) || partNouns.has(noun);
 
 // --- words of a status --------------------------------------------------------------------------
 
 const unfinishedWords = words(`
   pending queued enqueued waiting scheduled submitted received notstarted processing running
-  started inprogress working executing retry retrying paused stalled deferred`);
+  started inprogress working executing retry retrying stalled deferred`);
 
 const endedWords = words(`
   completed complete done finished success succeeded successful failed failure fail error errored
@@ -101,12 +106,12 @@ const shown = 5;
  * Why what a status column holds is not what a job's does; `null` when it may be, or when nothing
  * is known of it.
  *
- * @param besides `records`: the table is known for jobs by a task's id, so that its rows may also
- * be published or archived
+ * @param known what else says that the table holds jobs: beside the id of a task its rows may have
+ * words of their own, and be published or archived; but money is no job
  */
 export function doubtStatuses(
   statuses: readonly (string | number)[] | undefined,
-  besides: 'nothing' | 'records',
+  known: 'by task' | 'by name',
 ): string | null {
   const seen = (statuses ?? []).map(String).filter((status) => status.trim() !== '');
   if (seen.length === 0) return null;
@@ -115,11 +120,12 @@ export function doubtStatuses(
   }
   const strange = seen.filter((status) => {
     const word = plain(status);
-    return tradeWords.has(word) || (besides === 'nothing' && recordWords.has(word));
+    return tradeWords.has(word) || (known === 'by name' && recordWords.has(word));
   });
   if (strange.length > 0) return `its statuses are not only those of jobs (${some(strange)})`;
-  const known = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
-  return known ? null : `none of its statuses is one of a job's (${some(seen)})`;
+  if (known === 'by task') return null;
+  const jobs = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
+  return jobs ? null : `none of its statuses is one of a job's (${some(seen)})`;
 }
 
 const some = (list: readonly string[]): string =>

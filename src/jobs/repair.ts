@@ -320,7 +320,7 @@ function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
   const alike = row.children.every(
     (child) => child.tie?.foreignKey === false && !isOwn(child) && child.status === first?.status,
   );
-  if (!first || !alike || !isEnded(first.status)) return null;
+  if (!first || !alike || !isEnded(first.status) || awaitsOthers(row)) return null;
   const end = (child: JobRow): number => endOf(child, forest) ?? 0;
   return row.children.toSorted((a, b) => end(b) - end(a))[0] ?? null;
 }
@@ -509,8 +509,10 @@ function endParents({ fates, rules, spared }: Deciding): void {
 }
 
 /** Its total says so, or there is unfinished work in tables of which nobody knows what they hold. */
-const awaitsMore = (row: JobRow): boolean =>
-  expectsMore(row) || row.bystanders.some(({ unfinished }) => unfinished > 0);
+const awaitsMore = (row: JobRow): boolean => expectsMore(row) || awaitsOthers(row);
+
+const awaitsOthers = ({ bystanders }: JobRow): boolean =>
+  bystanders.some(({ unfinished }) => unfinished > 0);
 
 /** Its total says that rows are still to be added below it. */
 function expectsMore(row: JobRow): boolean {

@@ -10,6 +10,7 @@ import {
   showValue,
   taskOf,
 } from './job-forest.ts';
+import type { TableVerdict } from './job-tables.ts';
 import type { LeftRow } from './left-alone.ts';
 import { isEnded, statusWords } from './mapping.ts';
 
@@ -230,17 +231,19 @@ const isAbove = (upper: JobRow, row: JobRow): boolean =>
 /**
  * The rows that a person named, over all databases; age doesn't matter.
  *
+ * @param doubtful tables whose rows are left alone, so that an id of theirs is explained
  * @throws ConfigError when an id names nothing, or more than one row
  */
 export function selectNamed(
   forests: readonly JobForest[],
   ids: readonly string[],
+  doubtful: readonly TableVerdict[] = [],
 ): readonly (readonly StuckRow[])[] {
   const selected: StuckRow[][] = forests.map(() => []);
   for (const id of ids) {
     const matches = forests.map((forest) => findNamed(forest, id));
     const all = matches.flat();
-    if (all.length === 0) throw unknownId(id, forests);
+    if (all.length === 0) throw unknownId(id, forests, doubtful);
     if (all.length > 1) throw ambiguousId(id, all);
     matches.forEach((rows, index) => {
       const timeZone = forests[index]?.timeZone ?? 'UTC';
@@ -259,7 +262,19 @@ function nameStuck(row: JobRow, timeZone: string): StuckRow {
   return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
 }
 
-function unknownId(id: string, forests: readonly JobForest[]): ConfigError {
+function unknownId(
+  id: string,
+  forests: readonly JobForest[],
+  doubtful: readonly TableVerdict[],
+): ConfigError {
+  const spared = doubtful.find(({ table }) => id.startsWith(`${table.name}:`));
+  if (spared !== undefined) {
+    return new ConfigError(
+      'input ids',
+      `${quote(id)}: ${spared.table.name} is not taken for a table of jobs: ${spared.reason}`,
+      'the id of a job; or that table among those of `stores`',
+    );
+  }
   const short = id.length < prefixLength;
   const open = forests
     .flatMap((forest) => forest.rows)

@@ -52,6 +52,7 @@ describe('proposeMapping', () => {
         { column: 'completed_links', table: 'batch_links', counts: 'completed' },
         { column: 'failed_links', table: 'batch_links', counts: 'failed' },
       ],
+      bystanders: [],
     });
   });
 
@@ -78,8 +79,8 @@ describe('proposeMapping', () => {
 
   test('a ring of tables is cut where it is known by names alone', () => {
     const mapping = mappingOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, run_id TEXT);
-      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT,
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, run_id TEXT);
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
         job_id TEXT REFERENCES jobs (id));
     `);
     expect(mapping.map(({ table, parent }) => [table, parent?.table])).toEqual([
@@ -92,8 +93,10 @@ describe('proposeMapping', () => {
 describe('what is ambiguous', () => {
   test('tables above each other by foreign keys are asked for by name', () => {
     const error = failureOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, run_id TEXT REFERENCES runs (id));
-      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, job_id TEXT REFERENCES jobs (id));
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        run_id TEXT REFERENCES runs (id));
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT REFERENCES jobs (id));
     `);
     expect(error.where).toBe('input stores');
     expect(error.message).toMatch(
@@ -104,15 +107,17 @@ describe('what is ambiguous', () => {
 
   test('two tables above one, neither below the other, too; the nearest is taken where one is', () => {
     const error = failureOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);
-      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT);
-      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, job_id TEXT, batch_id TEXT);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT, batch_id TEXT);
     `);
     expect(error.message).toContain("which table is above `work_items` can't be told");
     const mapping = mappingOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);
-      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, job_id TEXT);
-      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, job_id TEXT, batch_id TEXT);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, job_id TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT, batch_id TEXT);
     `);
     expect(mapping.at(-1)?.parent).toMatchObject({ table: 'batches', column: 'batch_id' });
   });
@@ -126,7 +131,7 @@ describe('what is ambiguous', () => {
   test('what is said counts, and has to be there', () => {
     using database = new AppDatabase(`
       CREATE TABLE orders (number INTEGER PRIMARY KEY, state TEXT, job TEXT);
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);`);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);`);
     const propose = (orders: object) => proposeMapping(path, database.tables(), { orders });
     const said = { id: 'number', status: 'state', parent: { table: 'jobs', column: 'job' } };
     expect(propose(said).at(-1)).toMatchObject({ table: 'orders', id: 'number', status: 'state' });
