@@ -150,7 +150,7 @@ class _Trial:
             else:
                 if any(status not in ENDED for status in statuses) or self._expects(above, upper):
                     return
-                if self._is_named_by_others(above, upper):
+                if self._waits_for_others(above, upper):
                     return
                 failed = statuses.count("failed")
                 signed = self.message.rpartition("; ")[2]
@@ -200,18 +200,25 @@ class _Trial:
                 return True
         return False
 
-    def _is_named_by_others(self, table: Table, ident: Any) -> bool:
-        """Something unfinished hangs on it in a table of which nobody knows what it holds."""
+    def _waits_for_others(self, table: Table, ident: Any) -> bool:
+        """Something unfinished hangs on it, or on its mirror, of which nobody knows what it is."""
+        rows = [(table, ident)]
+        above = self._parent(table, ident)
+        if above is not None and above[0] is not table and not table["parent"]["foreignKey"]:
+            # A row tied by its name alone, with this one child, says the same about the same work.
+            rows += [above] if len(list(self._children(*above))) == 1 else []
+        return any(
+            self._names(tie, self._values(each, key, [tie["to"]])[tie["to"]])
+            for each, key in rows
+            for tie in each["bystanders"]
+            if tie["status"] is not None
+        )
+
+    def _names(self, tie: dict[str, Any], key: Any) -> bool:
         marks = ", ".join("?" for _ in ENDED)
-        for tie in table["bystanders"]:
-            if tie["status"] is None:
-                continue
-            to = self._values(table, ident, [tie["to"]])[tie["to"]]
-            where = f"{quoted(tie['column'])} = ? AND {quoted(tie['status'])} NOT IN ({marks})"
-            query = f"SELECT 1 FROM {quoted(tie['table'])} WHERE {where} LIMIT 1"
-            if self.database.execute(query, (to, *ENDED)).fetchone() is not None:
-                return True
-        return False
+        where = f"{quoted(tie['column'])} = ? AND {quoted(tie['status'])} NOT IN ({marks})"
+        query = f"SELECT 1 FROM {quoted(tie['table'])} WHERE {where} LIMIT 1"
+        return self.database.execute(query, (key, *ENDED)).fetchone() is not None
 
     def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:
         """Status → how many rows of that table, at whatever depth below this row."""

@@ -46,7 +46,9 @@ export function taskColumn(table: StoreTable): string | null {
 /** Every column that tells when something happened to a row. */
 export function timeColumns(table: StoreTable, spec: TableSpec = {}): readonly string[] {
   const named = (['created', 'started', 'completed', 'updated'] as const)
-    .map((name) => spec[name] ?? (spec[name] === null ? null : findColumn(table, columnNames[name])))
+    .map(
+      (name) => spec[name] ?? (spec[name] === null ? null : findColumn(table, columnNames[name])),
+    )
     .filter((name) => name !== null);
   const others = table.columns
     .map((column) => column.name)

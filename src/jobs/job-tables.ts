@@ -28,7 +28,8 @@ export interface TableVerdict {
 }
 
 /** Tables that others keep their own rows in, under a name that could be a job's. */
-const otherOwners = /^(?:celery_task(?:set)?meta$|kombu_(?:message|queue)$|djcelery_|django_|sqlite_|alembic_)/i;
+const otherOwners =
+  /^(?:celery_task(?:set)?meta$|kombu_(?:message|queue)$|djcelery_|django_|sqlite_|alembic_)/i;
 
 /** Celery's, Kombu's and Django's results, messages and migrations. */
 export const isOthers = (table: StoreTable): boolean => otherOwners.test(table.name);
@@ -88,10 +89,7 @@ export function explainDoubtful(verdicts: readonly TableVerdict[], shown = 10): 
 }
 
 /** What is left alone, why, and how to include it; `null` when nothing is. */
-export function tellDoubtful(
-  database: string,
-  verdicts: readonly TableVerdict[],
-): Finding | null {
+export function tellDoubtful(database: string, verdicts: readonly TableVerdict[]): Finding | null {
   const doubtful = doubtfulOf(verdicts);
   const [first] = doubtful;
   if (first === undefined) return null;
@@ -125,7 +123,11 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
   const name = readTableName(table.name);
   const [upper] = findTies(table, job);
   if (name === 'part' && upper !== undefined && hasTimesOfJobs(table)) {
-    take(table, 'likely', `it is a part of ${upper.table}, and has the statuses and times of a job`);
+    take(
+      table,
+      'likely',
+      `it is a part of ${upper.table}, and has the statuses and times of a job`,
+    );
     return;
   }
   if (doubtStatuses(table.statuses, 'by name') !== null) return;
@@ -155,8 +157,10 @@ function celeryColumn(table: StoreTable, tables: readonly StoreTable[]): string 
   if (column === null) return null;
   if (isBusinessName(table.name) && !wordsOf(column).includes('celery')) return null;
   const others = tables.filter((other) => idColumn(other) !== null);
-  return findTies({ ...table, foreignKeys: [] }, others.filter(({ name }) => name !== table.name))
-    .some((tie) => tie.column === column)
+  return findTies(
+    { ...table, foreignKeys: [] },
+    others.filter(({ name }) => name !== table.name),
+  ).some((tie) => tie.column === column)
     ? null
     : column;
 }

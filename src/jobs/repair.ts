@@ -3,7 +3,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { Finding, RowChange, SqlValue, TaskCall } from '../model/operation.ts';
 import { type EpochSeconds, epochSeconds, type Seconds, seconds } from '../model/units.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
-import { holdersOf } from './bystanders.ts';
+import { type Bystanders, holdersOf } from './bystanders.ts';
 import { defaultForm, readInstant, writeInstant } from './instants.ts';
 import {
   ancestorsOf,
@@ -203,6 +203,7 @@ function decide(found: StuckRow, deciding: Deciding): void {
     return;
   }
   if (reason === 'stuck' || rules.action === 'finalise') {
+    if (spareUnsettled(row, deciding)) return;
     const mirror = endedMirror(row, deciding);
     if (mirror) {
       settle(found, mirror, deciding);
@@ -244,8 +245,37 @@ function decide(found: StuckRow, deciding: Deciding): void {
   else fail(found, deciding, `reset ${formatCount(times, 'time')} already`);
 }
 
+/**
+ * All work below has ended, and yet what hangs on it in tables of other things has not: whether it
+ * waits for that can't be told.
+ */
+function spareUnsettled(row: JobRow, deciding: Deciding): boolean {
+  const below = descendantsOf(row);
+  const parents = below.filter(({ children }) => children.length > 0);
+  if (below.length === 0 || !below.every((each) => isEnded(each.status) || parents.includes(each)))
+    return false;
+  const open = parents.filter(({ status }) => !isEnded(status));
+  const others = [row, ...open].flatMap(unfinishedOthers);
+  if (others.length === 0) return false;
+  const list = others.map(({ mapping, unfinished }) => `${unfinished} of ${mapping.table}`);
+  const what = row.children[0]?.mapping.table ?? 'rows';
+  const line = `${nameRow(row)}: all its ${what} have ended, but unfinished are ${list.join(', ')}, and whether those are jobs can't be told`;
+  spare([row, ...open], line, deciding);
+  return true;
+}
+
+/** What hangs on it or on its mirror, waits or is at work, and may be jobs or not. */
+const unfinishedOthers = (row: JobRow): readonly Bystanders[] =>
+  [row, mirrorAbove(row)]
+    .flatMap((each) => each?.bystanders ?? [])
+    .filter(({ unfinished }) => unfinished > 0);
+
 /** Left alone, whatever becomes of what is around it; told of the first of these rows. */
-function spare(rows: readonly [JobRow, ...JobRow[]], line: string, { left, spared }: Deciding): void {
+function spare(
+  rows: readonly [JobRow, ...JobRow[]],
+  line: string,
+  { left, spared }: Deciding,
+): void {
   left.push({ row: rows[0], why: '', says: { line }, level: 'warning' });
   for (const row of rows) spared.add(row);
 }
@@ -263,7 +293,7 @@ function isDone(row: JobRow, { rules, wanted }: Deciding): boolean {
     isOpen(each, rules.statuses) &&
     each.status !== 'pending' &&
     each.children.every(ended) &&
-    !awaitsMore(each);
+    !expectsMore(each);
   return done(row);
 }
 
@@ -320,7 +350,7 @@ function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
   const alike = row.children.every(
     (child) => child.tie?.foreignKey === false && !isOwn(child) && child.status === first?.status,
   );
-  if (!first || !alike || !isEnded(first.status) || awaitsOthers(row)) return null;
+  if (!first || !alike || !isEnded(first.status)) return null;
   const end = (child: JobRow): number => endOf(child, forest) ?? 0;
   return row.children.toSorted((a, b) => end(b) - end(a))[0] ?? null;
 }
@@ -493,7 +523,8 @@ function endParents({ fates, rules, spared }: Deciding): void {
     if (!isOpen(parent, rules.statuses) || parent.status === 'pending') continue;
     if (judgeRow(parent, rules.evidence).kind !== 'dead') continue;
     const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
-    if (!after.every((status) => isEnded(status)) || awaitsMore(parent)) continue;
+    if (!after.every((status) => isEnded(status)) || expectsMore(parent)) continue;
+    if (unfinishedOthers(parent).length > 0) continue;
     const failed = after.filter((status) => status === 'failed').length;
     const what = parent.children[0]?.mapping.table ?? 'rows';
     const story = `${failed} of ${after.length} ${what} failed`;
@@ -507,12 +538,6 @@ function endParents({ fates, rules, spared }: Deciding): void {
     queue.push(parent.parent);
   }
 }
-
-/** Its total says so, or there is unfinished work in tables of which nobody knows what they hold. */
-const awaitsMore = (row: JobRow): boolean => expectsMore(row) || awaitsOthers(row);
-
-const awaitsOthers = ({ bystanders }: JobRow): boolean =>
-  bystanders.some(({ unfinished }) => unfinished > 0);
 
 /** Its total says that rows are still to be added below it. */
 function expectsMore(row: JobRow): boolean {
@@ -607,7 +632,9 @@ function describe(
     below.push({ table, column: own.column, rows: named.length });
   }
   if (fate?.becomes === 'deleted') {
-    const none = row.mapping.bystanders.filter((tie) => tie.foreignKey && tie.to === row.mapping.id);
+    const none = row.mapping.bystanders.filter(
+      (tie) => tie.foreignKey && tie.to === row.mapping.id,
+    );
     below.push(...none.map(({ table, column }) => ({ table, column, rows: 0 })));
   }
   return {

@@ -2,14 +2,7 @@ import type { TableSpec } from '../config/stores-input.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreTable } from '../model/facts.ts';
 import type { BystanderMapping, OwnTie, ParentMapping } from '../model/job-store.ts';
-import {
-  areAlike,
-  columnNames,
-  idColumn,
-  statusColumn,
-  timeColumns,
-  typeOf,
-} from './columns.ts';
+import { areAlike, columnNames, idColumn, statusColumn, timeColumns, typeOf } from './columns.ts';
 import { singularOf, snakeOf } from './names.ts';
 
 /** What a person says of the tables, by their names. */

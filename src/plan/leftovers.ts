@@ -61,29 +61,31 @@ function planSettling(
   const { action, keepBackups, busyTimeoutSeconds } = desired.orphanedJobs;
   if (action === 'leave') return { settle: [], findings: [] };
   const findings: Finding[] = [];
-  const settle = chooseStores(stores, desired).flatMap(({ database, mapping, told }): Operation[] => {
-    if (told !== null) findings.push(told);
-    const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
-    if (tables.length === 0) {
-      const message = `no table of ${database} has a column with the id of its task: which jobs are orphaned can't be told, they are left`;
-      findings.push({ level: 'warning', message });
-      return [];
-    }
-    return [
-      {
-        op: 'settle-jobs',
-        ...byTheApp,
-        database,
-        mapping,
-        action,
-        message: messageFor(desired),
-        keepBackups,
-        busyTimeoutSeconds,
-        title: `${action} orphaned jobs of ${database}`,
-        why: `with no worker left, what is processing in ${tables.join(', ')} and has no message any more is nobody's`,
-      },
-    ];
-  });
+  const settle = chooseStores(stores, desired).flatMap(
+    ({ database, mapping, told }): Operation[] => {
+      if (told !== null) findings.push(told);
+      const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
+      if (tables.length === 0) {
+        const message = `no table of ${database} has a column with the id of its task: which jobs are orphaned can't be told, they are left`;
+        findings.push({ level: 'warning', message });
+        return [];
+      }
+      return [
+        {
+          op: 'settle-jobs',
+          ...byTheApp,
+          database,
+          mapping,
+          action,
+          message: messageFor(desired),
+          keepBackups,
+          busyTimeoutSeconds,
+          title: `${action} orphaned jobs of ${database}`,
+          why: `with no worker left, what is processing in ${tables.join(', ')} and has no message any more is nobody's`,
+        },
+      ];
+    },
+  );
   return { settle, findings };
 }
 

@@ -473,7 +473,9 @@ describe('delete', () => {
       expect(messages(cleanUp)).toContain(
         'left alone: jobs job-dead: batch_links link-dead-1 is named by 1 row of notes by link, which hold no jobs',
       );
-      expect(changesOf(await planFor(database))).toMatchObject({ 'link-dead-1': 'processing → failed' });
+      expect(changesOf(await planFor(database))).toMatchObject({
+        'link-dead-1': 'processing → failed',
+      });
     },
   );
 
@@ -505,7 +507,9 @@ describe('delete', () => {
     database.add('outcomes', { id: 'o', task: 'task-one' });
     const cleanUp = await planFor(database, { action: 'reset' });
     expect(changesOf(cleanUp)).toEqual({ two: 'processing → pending' });
-    expect(messages(cleanUp)).toContain('left alone: jobs one: jobs one is named by 1 row of outcomes');
+    expect(messages(cleanUp)).toContain(
+      'left alone: jobs one: jobs one is named by 1 row of outcomes',
+    );
     expect(changesOf(await planFor(database))).toMatchObject({ one: 'processing → failed' });
   });
 });
