@@ -10,7 +10,7 @@ import {
   timeColumns,
 } from './columns.ts';
 import { countedNoun, doubtStatuses, isBusinessName, readTableName } from './job-words.ts';
-import { singularOf, snakeOf, wordsOf } from './names.ts';
+import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
 import { findTies, type TableSpecs } from './ties.ts';
 
 /**
@@ -23,7 +23,7 @@ export type TableClass = 'named' | 'certain' | 'likely' | 'doubtful';
 export interface TableVerdict {
   readonly table: StoreTable;
   readonly class: TableClass;
-  /** Goes after "it is taken for jobs:", or after "it is left alone:". */
+  /** For people: `it is named as a job, …`; of doubtful ones `not named as a job, …`. */
   readonly reason: string;
 }
 
@@ -81,21 +81,28 @@ export const holdJobs = (tables: readonly StoreTable[]): boolean =>
 export const doubtfulOf = (verdicts: readonly TableVerdict[]): readonly TableVerdict[] =>
   verdicts.filter((verdict) => verdict.class === 'doubtful');
 
-/** `orders (why); payments (why)`, for people. */
-export function explainDoubtful(verdicts: readonly TableVerdict[], shown = 10): string {
-  const list = verdicts.map(({ table, reason }) => `${table.name} (${reason})`);
-  const more = list.length > shown ? `; and ${list.length - shown} more` : '';
-  return list.slice(0, shown).join('; ') + more;
+/** `orders, users (why); payments (why)`, for people. */
+export function explainDoubtful(verdicts: readonly TableVerdict[]): string {
+  const names = new Map<string, string[]>();
+  for (const { table, reason } of verdicts) {
+    names.set(reason, [...(names.get(reason) ?? []), table.name]);
+  }
+  return [...names].map(([reason, list]) => `${listNames(list)} (${reason})`).join('; ');
 }
 
 /** What is left alone, why, and how to include it; `null` when nothing is. */
 export function tellDoubtful(database: string, verdicts: readonly TableVerdict[]): Finding | null {
   const doubtful = doubtfulOf(verdicts);
-  const [first] = doubtful;
-  if (first === undefined) return null;
-  const list = explainDoubtful(doubtful);
-  const message = `left alone, for nothing tells that their rows are jobs: ${list}; to include one, name it in \`stores\`: ${yamlFor(database, first.table.name)}`;
+  if (doubtful.length === 0) return null;
+  const message = `left alone, since nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
   return { level: 'notice', message, where: database };
+}
+
+/** Which `stores` would include one of these tables. */
+export function howToInclude(database: string, doubtful: readonly TableVerdict[]): string {
+  const [first, ...others] = doubtful;
+  const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
+  return `to include one, name it in \`stores\`: ${yamlFor(database, name)}`;
 }
 
 /** The value of `stores` that includes a table, as YAML on one line. */
@@ -182,15 +189,15 @@ function doubt(table: StoreTable, job: readonly StoreTable[]): string {
   const named = name === 'job' || taskColumn(table) !== null;
   const statuses = named ? doubtStatuses(table.statuses, 'by name') : null;
   if (statuses !== null) return statuses;
-  if (name === 'job') return 'it is named as a job, but has no column of times';
+  if (name === 'job') return 'named as a job, but without a column of times';
   const tied = job.filter(
     (other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0,
   );
   const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
   const what =
     task === undefined
-      ? 'it is not named as a job, and has no column for the id of a Celery task'
-      : `it is not named as a job, and its ${task} need not be the id of a Celery task`;
+      ? 'not named as a job, and without a column for the id of a Celery task'
+      : `not named as a job, and its ${task} need not be the id of a Celery task`;
   const names = tied.map((other) => other.name);
   return names.length > 0 ? `tied to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
 }

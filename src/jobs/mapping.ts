@@ -18,11 +18,11 @@ import {
 import {
   doubtfulOf,
   explainDoubtful,
+  howToInclude,
   isOthers,
   jobTablesOf,
   judgeTables,
   type TableVerdict,
-  yamlFor,
 } from './job-tables.ts';
 import { listNames, singularOf, snakeOf } from './names.ts';
 import {
@@ -84,13 +84,12 @@ function noJobTable(
   tables: readonly StoreTable[],
   doubtful: readonly TableVerdict[],
 ): ConfigError {
-  const [first] = doubtful;
-  if (first !== undefined) {
+  if (doubtful.length > 0) {
     const names = doubtful.map(({ table }) => table.name);
     return new ConfigError(
       'input stores',
       `whether ${listNames(names)} of ${database} hold jobs can't be told: ${explainDoubtful(doubtful)}`,
-      `the tables of jobs by their names, in \`stores\`: ${yamlFor(database, first.table.name)}`,
+      `the tables of jobs by their names; ${howToInclude(database, doubtful)}`,
     );
   }
   const seen = tables.map((table) => table.name);

@@ -89,11 +89,9 @@ describe('payments hang on the users on whom jobs hang', () => {
       const cleanUp = await clean(database, { action });
       expect(cleanUp.plan.operations).toEqual([]);
       expect(rowsOf(database, ['users', 'payments', 'jobs'])).toEqual(before);
+      const why = 'not named as a job, and without a column for the id of a Celery task';
       expect(messages(cleanUp)).toBe(
-        'left alone, for nothing tells that their rows are jobs: ' +
-          'users (tied to jobs, but it is not named as a job, and has no column for the id of a Celery task); ' +
-          'payments (it is not named as a job, and has no column for the id of a Celery task); ' +
-          `to include one, name it in \`stores\`: [{ database: "${path}", tables: { "users": {} } }]`,
+        `left alone, since nothing shows that their rows are jobs: users (tied to jobs, but ${why}); payments (${why}); to include one, name it in \`stores\`: [{ database: "${path}", tables: { "TABLE": {} } }]`,
       );
       expect(cleanUp.mappings[0]?.lines).toEqual([
         expect.stringMatching(
@@ -223,7 +221,7 @@ describe('what hangs on a job in tables of other things', () => {
     add(database, 'completed', 'processing', minute);
     const cleanUp = await planFor(database);
     expect(cleanUp.plan.operations).toEqual([]);
-    expect(messages(cleanUp)).toContain('pages (tied to batches, but it is not named as a job');
+    expect(messages(cleanUp)).toContain('pages (tied to batches, but not named as a job');
     database.sql.exec(`UPDATE pages SET updated_at = '${bySqlite(-day)}', status = 'done'`);
     expect(changesOf(await planFor(database))).toEqual({ 'batches b': 'processing → completed' });
   });
