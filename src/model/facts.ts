@@ -30,6 +30,8 @@ export interface FactArguments {
     readonly unit: string;
     /** `null`: those that are found. */
     readonly databases: readonly string[] | null;
+    /** Of the first of these that a table has its distinct values are told. */
+    readonly statusColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
@@ -297,6 +299,11 @@ export interface StoreTable {
     readonly table: string;
     readonly to: string;
   }[];
+  /**
+   * Distinct values of its status column, from its newest and oldest rows, at most 50. Left out when
+   * they were not asked for, there is no such column, or it can't be read.
+   */
+  readonly statuses?: readonly (string | number)[];
 }
 
 /** A transaction that this host remembers. */
