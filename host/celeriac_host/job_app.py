@@ -58,7 +58,7 @@ class _Listener:
 
 
 def _silence(ended: Ended, stage: str, request: dict[str, Any]) -> str:
-    lines = ended.lines()
+    lines = app_process.last_lines(ended)
     if ended.code is None:
         limit = request["timeoutSeconds"] + MARGIN_SECONDS
         return f"the process that sends the jobs did not end within {limit:g} s; it was {stage}"

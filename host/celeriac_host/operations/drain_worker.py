@@ -181,7 +181,7 @@ def _app(args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _silence(ended: Ended, stage: str) -> str:
-    lines = ended.lines()
+    lines = app_process.last_lines(ended)
     if ended.code is None:
         return f"the program that drains it did not end in time; it was {stage}"
     why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")
