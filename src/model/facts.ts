@@ -289,7 +289,12 @@ export type TasksFact =
       readonly held: readonly string[];
     }
   /** A worker runs and does not answer, or the broker can't be asked: nothing is known. */
-  | { readonly kind: 'unknown'; readonly problem: string };
+  | {
+      readonly kind: 'unknown';
+      readonly problem: string;
+      /** The last lines of what the program that asks wrote. */
+      readonly evidence?: readonly string[];
+    };
 
 export interface StoreTable {
   readonly name: string;
