@@ -25,6 +25,10 @@ class Problem(Exception):
     """What went wrong as a whole, as a sentence for people."""
 
 
+class TimeUp(BaseException):
+    """No `Exception`: a library that retries whatever fails must not swallow it."""
+
+
 class Line:
     """Both ways to the agent."""
 
@@ -32,8 +36,11 @@ class Line:
         # What the app prints while it is imported must not be taken for ours.
         self.out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
+        self.stage = ""
 
     def tell(self, kind: str, what: Any) -> None:
+        if kind == "stage":
+            self.stage = what
         self.out.write(json.dumps({kind: what}) + "\n")
         self.out.flush()
 
@@ -134,12 +141,24 @@ def with_app(
         line.tell("stage", "importing the app " + request["app"])
         app = load_app(request["app"])
         return work(app)
+    except TimeUp as limit:
+        return {"problem": str(limit)}
     except Exception as error:
         said = str(error) if isinstance(error, Problem) else line_of(error)
         return {
             "problem": masked(app, said),
             "evidence": [masked(app, each) for each in trace_of(error)],
         }
+
+
+def bound(seconds: float, line: Line) -> None:
+    """From now on there is so much time: then whatever goes on ends, and that is the problem."""
+
+    def end(signum: int, frame: Any) -> None:
+        raise TimeUp("no answer within %g s while %s" % (seconds, line.stage))
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def leave(signum: int, frame: Any) -> None:

@@ -3,7 +3,7 @@ import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openGitCode } from '../../src/adapters/git-code.ts';
 import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { Hand } from './hand.ts';
+import { Hand, noApp } from './hand.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { printedStory, storyOf } from './lib/plan-log.ts';
@@ -243,7 +243,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   const sha256 = sha256Text(parcel.sha256);
   const plan = (checkout: string) =>
     [
-      { op: 'guard-unit', unit: UNIT },
+      { op: 'guard-unit', unit: UNIT, ...noApp },
       { op: 'fetch-commit', checkout, commit: next, sha256 },
       { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
     ] as const;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { HostError } from '../../src/model/errors.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
-import { Hand, META, messages, type PlainOperation, sha256, statuses } from './hand.ts';
+import { Hand, META, messages, noApp, type PlainOperation, sha256, statuses } from './hand.ts';
 
 let hand: Hand;
 const STATE = '/var/lib/celeriac';
@@ -191,7 +191,7 @@ test('the work is told to end: all is undone, and its child is ended', async () 
   await hand.shell('systemctl daemon-reload');
   const [running] = await reach(hand, [
     write('/srv/d', 'd'),
-    { op: 'start-unit', unit: 'slow.service', timeoutSeconds: seconds(600) },
+    { op: 'start-unit', unit: 'slow.service', ...noApp, timeoutSeconds: seconds(600) },
   ]);
   await hand.shell('until pgrep -f "systemctl .* start -- slow" >/dev/null; do sleep 0.3; done');
   await hand.shell(`systemctl stop ${await scopes()}`);
