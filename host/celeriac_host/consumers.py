@@ -26,6 +26,7 @@ GIVE_BACK_SECONDS = 60.0
 MOST_QUEUES = 1000
 LONGEST_NAME = 512
 LONGEST_PROBLEM = 300
+MOST_EVIDENCE = 20
 
 Keep = Callable[[str, Any], None]
 
@@ -76,7 +77,8 @@ class Talk:
         except OperationError as error:
             return {"problem": error.message}
         if self.report is None:
-            return {"problem": _silence(ended, self.stage)}
+            lines = app_process.last_lines(ended)
+            return {"problem": _silence(ended, self.stage, lines), "evidence": lines}
         return self.report
 
     def take(self, message: dict[str, Any]) -> Any:
@@ -86,6 +88,9 @@ class Talk:
             self.report = message["report"]
             if self.report.get("problem") is not None:
                 self.report["problem"] = _clipped(str(self.report["problem"]))
+            evidence = self.report.get("evidence")
+            told = evidence[:MOST_EVIDENCE] if isinstance(evidence, list) else []
+            self.report["evidence"] = [_clipped(str(line)) for line in told]
         # The first alone: what is kept is on the disk at once.
         if "found" in message and self.worker is None:
             found = {**_found(message["found"]), "invocation": self.seen["InvocationID"]}
@@ -112,6 +117,7 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
         talk = Talk(args, host, seen, keep)
         limit = IMPORT_SECONDS + CANCEL_SECONDS
         report = talk.run("cancel", limit, timeoutSeconds=CANCEL_SECONDS)
+        app_process.tell_evidence(host, report)
         problem = report.get("problem")
         if problem is None:
             host.cancelled[unit] = seen["InvocationID"]
@@ -141,6 +147,7 @@ def give_back(
         sharedBy=worker["sharedBy"],
         timeoutSeconds=GIVE_BACK_SECONDS,
     )
+    app_process.tell_evidence(host, report)
     return report.get("problem"), bool(report.get("lasting"))
 
 
@@ -161,17 +168,15 @@ def _found(said: Any) -> dict[str, Any]:
     found = said if isinstance(said, dict) else {}
     node, queues = found.get("node"), found.get("queues")
     names = [node, *queues] if isinstance(queues, list) else []
-    if (
-        not 0 < len(names) <= MOST_QUEUES
-        or not all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in names)
+    if not 0 < len(names) <= MOST_QUEUES or not all(
+        isinstance(name, str) and len(name) <= LONGEST_NAME for name in names
     ):
         raise OperationError("the program that talks to the worker named no worker and queues")
     shared = found.get("sharedBy")
     return {"node": node, "queues": queues, "sharedBy": shared if type(shared) is int else 1}
 
 
-def _silence(ended: Ended, stage: str) -> str:
-    lines = ended.lines()
+def _silence(ended: Ended, stage: str, lines: list[str]) -> str:
     if ended.code is None:
         return f"the program that talks to the worker did not end in time; it was {stage}"
     why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")

@@ -1,7 +1,7 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-
+import { queryStores } from '../jobs/store-choice.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { FactsFor, FileFact, UnitFact } from '../model/facts.ts';
+import type { FactArguments, FactsFor, FileFact, UnitFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer, ReleaseFact, ReleaseQuery } from '../model/release.ts';
 import { bytes, type Seconds, type Sha256, seconds, sha256Text } from '../model/units.ts';
@@ -38,7 +38,7 @@ export interface DeployWorkerQuery {
   readonly files: { readonly paths: readonly string[] };
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
-  readonly stores: { readonly unit: string; readonly databases: readonly string[] | null };
+  readonly stores: FactArguments['stores'];
 }
 
 export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
@@ -74,7 +74,7 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
   const { action, database } = orphanedJobs;
   if (action === 'leave') return { unit, databases: [] };
-  return { unit, databases: database === null ? null : [database] };
+  return queryStores(unit, database === null ? null : [database]);
 }
 
 /**

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import consumers, stopping, units
+from celeriac_host import app_process, consumers, stopping, units
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System
@@ -35,7 +35,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     if problem is not None:
         # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.
         line = f"{unit} is not drained: {problem}; its stop waits for its tasks all the same"
-        return line, {"drained": False, "consumedUntil": work.until, "problem": problem}
+        app_process.tell_evidence(host, report)
+        return line, {"drained": False, "consumedUntil": work.until, **report}
     left, end = report["left"], report["end"]
     host.cancelled[unit] = seen["InvocationID"]
     waited = f"{report['seconds']:.0f} s"
