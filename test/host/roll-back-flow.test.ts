@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
-import { beginFlow, endFlow, prepareFlow, stopFlow } from './lib/task-flow.ts';
+import { beginFlow, endFlow, haltFlow, prepareFlow } from './lib/task-flow.ts';
 import { shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 /** Tasks a second: so many that one is always on its way to the worker. */
@@ -93,7 +93,7 @@ test('8 tasks a second flow through three roll-backs, and none is lost', async (
   expect(failed.log).toContain('it was told to end');
   await expectBack();
 
-  const sent = await stopFlow(machine);
+  const sent = await haltFlow(machine);
   // Each time two are stopped: the worker before the release, and that of the release.
   const ends = (await readEnds()).slice(before.length);
   expect(ends).toEqual(Array.from({ length: 6 }, () => ['cancelled', 'stopped']).flat());
