@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { CleanUpAction } from '../../../src/config/cleanup-desired.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
-import { isLong } from '../../lib/long.ts';
 import { type AppDatabase, applyPlan, planFor } from './app-database.ts';
 import { below, forests, grow, type Node, type Seed, store } from './random-forest.ts';
 
@@ -55,7 +54,15 @@ function after(database: AppDatabase, nodes: readonly Node[]): Map<Node, string>
   return new Map(nodes.map((node) => [node, statuses[node.id] ?? 'deleted']));
 }
 
-const runs = { numRuns: isLong ? 2000 : 40 };
+const actions = ['fail', 'reset', 'delete', 'finalise'] as const;
+const cases = [
+  ...actions.map((action) => ({ action, numRuns: 40, options: { timeout: 90_000 } })),
+  ...actions.map((action) => ({
+    action,
+    numRuns: 2000,
+    options: { timeout: 1_200_000, tags: ['nightly'] },
+  })),
+];
 
 async function clean(seeds: readonly Seed[], action: CleanUpAction) {
   const nodes = grow(seeds);
@@ -84,10 +91,8 @@ function checkInvariants(nodes: readonly Node[], database: AppDatabase, now: Map
   }
 }
 
-describe.each(['fail', 'reset', 'delete', 'finalise'] as const)(
-  '%s',
-  { timeout: isLong ? 1_200_000 : 60_000 },
-  (action) => {
+for (const { action, numRuns, options } of cases) {
+  describe(`${action}, ${numRuns} forests`, options, () => {
     test('no row that lives is changed, none that is dead is missed, all adds up', async () => {
       await fc.assert(
         fc.asyncProperty(forests, async (seeds) => {
@@ -109,7 +114,7 @@ describe.each(['fail', 'reset', 'delete', 'finalise'] as const)(
           }
           checkInvariants(nodes, database, now);
         }),
-        runs,
+        { numRuns },
       );
     });
 
@@ -121,11 +126,11 @@ describe.each(['fail', 'reset', 'delete', 'finalise'] as const)(
           const again = await planFor(database, { action, evidence: 'broker' }, { tasks });
           expect(again.repairs.flatMap(({ rows }) => rows)).toEqual([]);
         }),
-        { numRuns: runs.numRuns / 2 },
+        { numRuns: numRuns / 2 },
       );
     });
-  },
-);
+  });
+}
 
 /** Dead itself, unfinished below what is dead, its mirror, or a parent that waits for nothing. */
 function isChangeable(node: Node, now: Map<Node, string>): boolean {
