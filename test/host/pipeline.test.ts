@@ -88,18 +88,20 @@ beforeEach(async () => {
 
 afterAll(() => machine?.stop());
 
-/** Jobs that reached Redis since `forget`; workers that are idle send none. */
-const jobsSent = {
-  forget: () => shell(machine, 'redis-cli config resetstat'),
-  count: () => shell(machine, 'redis-cli info commandstats | grep -c "^cmdstat_[lr]push:" || true'),
-};
+/** How many tasks workers received so far, and how many wait in each queue. */
+const countTasks = () =>
+  shell(
+    machine,
+    `(journalctl -o cat -u ${UNIT}; cat /tmp/celery-[123].log) | grep -c '\\] received$'
+    for queue in celery batch links variations; do redis-cli llen $queue; done`,
+  );
 
 const gateTask = { gate: 'task', 'gate-task': 'tasks.process_job' };
 
 test('a dry run of all four changes nothing, nor does a user who may not sudo', {
   tags: ['nightly'],
 }, async () => {
-  await jobsSent.forget();
+  const tasks = await countTasks();
   const before = await captureHost(machine);
   const provision = await runs.succeed('provision', dryRun);
   const deploy = await runs.succeed('deploy-worker', dryRun);
@@ -108,7 +110,7 @@ test('a dry run of all four changes nothing, nor does a user who may not sudo', 
   const verify = await runs.act('verify', { ...dryRun, ...gateTask });
   const refused = await runs.act('provision', {}, 'nosudo');
   expect(await captureHost(machine)).toEqual(before);
-  expect(await jobsSent.count()).toBe('0');
+  expect(await countTasks()).toBe(tasks);
 
   for (const run of [provision, deploy, cleanup]) {
     expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
@@ -331,12 +333,16 @@ async function verifyWorker(): Promise<void> {
     'http-probes': 'http://127.0.0.1/api/health',
     database: DATABASE,
   };
-  await jobsSent.forget();
   const run = await runs.succeed('verify', inputs);
-  expect(await jobsSent.count()).not.toBe('0');
   expect(run.outputs.healthy).toBe('true');
-  const checks = JSON.parse(run.outputs.checks ?? '[]') as { title: string; state: string }[];
-  expect(checks.filter(({ state }) => state !== 'passed')).toEqual([]);
+  // What the kernel of its host keeps from a container can't be checked.
+  const mayBeSkipped = ['swap', 'oom', 'kernel-oom'];
+  const checks = JSON.parse(run.outputs.checks ?? '[]') as { id: string; state: string }[];
+  expect(
+    checks.filter(
+      ({ id, state }) => state !== 'passed' && !(state === 'skipped' && mayBeSkipped.includes(id)),
+    ),
+  ).toEqual([]);
   const invocation = await shell(machine, `systemctl show -P InvocationID ${UNIT}`);
   const received = await shell(
     machine,
@@ -349,7 +355,7 @@ async function verifyWorker(): Promise<void> {
 /** The second plans are empty, and nothing on the host differs. */
 async function repeatAll(): Promise<void> {
   const transactions = await listTransactions(machine);
-  await jobsSent.forget();
+  const tasks = await countTasks();
   const before = await captureHost(machine);
   for (const action of ['deploy-worker', 'cleanup'] as const) {
     const run = await runs.succeed(action);
@@ -361,7 +367,7 @@ async function repeatAll(): Promise<void> {
   const verify = await runs.succeed('verify', dryRun);
   expect(verify.log).toContain('dry run, would send: 1 canary to celery');
   expect(await captureHost(machine)).toEqual(before);
-  expect(await jobsSent.count()).toBe('0');
+  expect(await countTasks()).toBe(tasks);
   expect(await listTransactions(machine)).toEqual(transactions);
   expect(transactions).toHaveLength(2);
 }
