@@ -6,6 +6,7 @@ import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { Hand } from './hand.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { expectOneError } from './lib/one-error.ts';
 import { printedStory, storyOf } from './lib/plan-log.ts';
 import {
   BACKEND,
@@ -60,12 +61,6 @@ const mainPid = async () => (await show(machine, 'MainPID')).MainPID;
 const probe = () =>
   shell(machine, `${VENV}/bin/python -c 'import probe_package; print(probe_package.VERSION)'`);
 const short = (commit: string) => commit.slice(0, 7);
-
-function expectOneError({ code, log }: BundleRun): void {
-  expect(code, log).toBe(1);
-  expect(log.match(/^::error /gm)).toHaveLength(1);
-  expect(log).not.toMatch(/dist\/index\.js:\d/);
-}
 
 test('the commit of the run; then nothing to do; a broken commit is undone; and all of it rolled back', async () => {
   const { deployed, transaction } = await deployCommit();
