@@ -126,7 +126,7 @@ test("the password is that of the unit's own URL; the same plan, and the very ro
 test('deleted rows come back to the last digit', { tags: ['nightly'] }, async () => {
   await tellPassword();
   const before = await dump();
-  const cleanUp = await plan({ action: 'delete', ids: ['00000001'] });
+  const cleanUp = await plan({ action: 'delete', ids: ['jobs:00000001'] });
   const outcome = await hand.commit(cleanUp.plan.operations);
   expect(outcome.steps[0]?.result).toMatchObject({ deleted: 3 });
   expect(await psql('SELECT count(*) FROM jobs')).toBe('3');

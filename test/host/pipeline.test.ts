@@ -114,8 +114,8 @@ test('a dry run of all four changes nothing, nor does a user who may not sudo', 
 
   for (const run of [provision, deploy, cleanup]) {
     expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
-    expect(run.log).toContain('nothing was changed');
   }
+  for (const run of [deploy, cleanup]) expect(run.log).toContain('nothing was changed');
   expect(printedPlan(deploy.log)).toContain('--concurrency=1');
   expect(printedPlan(deploy.log).match(/end the stray worker/g)).toHaveLength(3);
   expect(cleanup.outputs).toMatchObject({ found: '20', repaired: '0' });

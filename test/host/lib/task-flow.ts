@@ -9,6 +9,7 @@ export type Kind = (typeof KINDS)[number];
 
 const LOG = '/var/tmp/numbered.log';
 const SENT = '/var/tmp/numbered.sent';
+const HALT = '/var/tmp/numbered.halt';
 
 /** Tasks of both kinds that say when they begin and end, and keep a row like any job. */
 const TASKS = `
@@ -41,18 +42,19 @@ def late(self, number, seconds):
 
 /** Sends them at an even pace, in turns of both kinds. */
 const FEED = `
-import sys, time
+import os, sys, time
 sys.path.insert(0, '${BACKEND}')
 import numbered
 count, pace = int(sys.argv[1]), float(sys.argv[2])
-begun = time.monotonic()
-for number in range(count):
+begun, number = time.monotonic(), 0
+while number < count and not os.path.exists('${HALT}'):
     task = numbered.late if number % 2 else numbered.early
     # Now and then a long one: there is always something to lose.
     task.apply_async((number, 4.0 if number % 40 == 7 else 0.05), queue='celery')
+    number += 1
     with open('${SENT}', 'w') as file:
-        file.write(str(number + 1))
-    time.sleep(max(0.0, begun + (number + 1) / pace - time.monotonic()))
+        file.write(str(number))
+    time.sleep(max(0.0, begun + number / pace - time.monotonic()))
 `;
 
 export interface Balance {
@@ -78,8 +80,17 @@ export async function prepareFlow(machine: Machine): Promise<void> {
 export async function beginFlow(machine: Machine, count: number, pace: number): Promise<void> {
   await shell(
     machine,
-    `rm -f ${LOG} ${SENT}; systemd-run -q --collect --unit=feed --working-directory=${BACKEND} python3 /root/feed.py ${count} ${pace}`,
+    `rm -f ${LOG} ${SENT} ${HALT}; systemd-run -q --collect --unit=feed --working-directory=${BACKEND} python3 /root/feed.py ${count} ${pace}`,
   );
+}
+
+/** Ends the sender; how many it has sent: numbers 0 to that. */
+export async function haltFlow(machine: Machine): Promise<number> {
+  await shell(machine, `touch ${HALT}`);
+  const isOver = async () =>
+    (await shell(machine, 'systemctl is-active feed || true')) !== 'active';
+  await waitUntil('the sender has ended', isOver, 60);
+  return Number(await shell(machine, `cat ${SENT}`));
 }
 
 /** Waits until all are sent and done, then strikes the balance. */
