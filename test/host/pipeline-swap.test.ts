@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { ActionRuns } from './lib/action-runs.ts';
 import { captureHost } from './lib/host-state.ts';
@@ -15,6 +15,10 @@ beforeAll(async () => {
     state: 'healthy',
     needs: ['swap', 'sysctl', 'memory'],
   });
+});
+
+beforeEach(async () => {
+  await machine.reset();
   runs = await ActionRuns.on(machine);
 });
 
@@ -39,11 +43,9 @@ test('provision: 2 GiB of swap, now and after a reboot', async () => {
   await expectSwap();
 });
 
-test('what is missing is done by a user who may sudo; then there is nothing to do; the worker has both limits', {
+test('what is missing is done by a user who may sudo; then there is nothing to do', {
   tags: ['nightly'],
 }, async () => {
-  await machine.reset();
-  runs = await ActionRuns.on(machine);
   await runs.succeed('provision');
   await shell(machine, "sysctl -q vm.swappiness=60; sed -i '/swapfile/d' /etc/fstab");
   const run = await runs.succeed('provision', {}, 'deploy');
@@ -58,7 +60,12 @@ test('what is missing is done by a user who may sudo; then there is nothing to d
   expect(again.outputs).toMatchObject({ changed: 'false', transaction: '' });
   expect(again.log).toContain('Nothing to do: the host is as desired.');
   expect(await captureHost(machine)).toEqual(before);
+});
 
+test('with swap the worker has both limits, and all that is checked passes', {
+  tags: ['nightly'],
+}, async () => {
+  await runs.succeed('provision');
   await runs.succeed('deploy-worker');
   expect(await show(machine, 'MemoryMax', 'MemoryHigh')).toEqual({
     MemoryMax: '838860800',
