@@ -45,7 +45,8 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         try:
-            with open(self.path, encoding="utf-8") as file:
+            # One bad byte of a damaged disk must not keep the rest from being undone.
+            with open(self.path, encoding="utf-8", errors="replace") as file:
                 lines = file.read().splitlines()
         except FileNotFoundError:
             return []

@@ -4,7 +4,7 @@ import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { planCleanUp } from '../../src/jobs/clean-up.ts';
-import { Hand } from './hand.ts';
+import { Hand } from './lib/hand.ts';
 import { DATABASE, UNIT, waitUntil } from './lib/worker.ts';
 
 /** A clean-up whose work is killed at every line of its journal: the database is whole each time. */

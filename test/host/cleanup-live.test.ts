@@ -7,7 +7,7 @@ import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
 import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
 import { HostError } from '../../src/model/errors.ts';
 import { seconds } from '../../src/model/units.ts';
-import { Hand } from './hand.ts';
+import { Hand } from './lib/hand.ts';
 import { beginHeldJob, installHeldJobs } from './lib/held-jobs.ts';
 import {
   BACKEND,

@@ -6,7 +6,7 @@ import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-d
 import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
 import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
 import { ConfigError } from '../../src/model/errors.ts';
-import { Hand } from './hand.ts';
+import { Hand } from './lib/hand.ts';
 import { UNIT } from './lib/worker.ts';
 
 /** Jobs in a real PostgreSQL server, reached by the host's own psql as the unit's user. */

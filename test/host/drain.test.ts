@@ -4,7 +4,7 @@ import { supportModuleText } from '../../src/action/support-module.ts';
 import { proposeMapping } from '../../src/jobs/mapping.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
-import { Hand, messages, type PlainOperation, statuses } from './hand.ts';
+import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
 import { beginHeldJob, holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import {
   BACKEND,

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import type { BundleRun } from '../lib/bundle.ts';
+import type { HostProcess } from '../lib/processes.ts';
 import { ActionRuns, dryRun } from './lib/action-runs.ts';
 import { holdJobs, installHeldJobs } from './lib/held-jobs.ts';
-import { captureHost, type HostProcess, listProcesses, processesBeside } from './lib/host-state.ts';
+import { captureHost, listProcesses, processesBeside } from './lib/host-state.ts';
 import { printedPlan } from './lib/plan-log.ts';
+import { mendedUnit } from './lib/units.ts';
 import {
   BACKEND,
   beginOf,
@@ -23,33 +25,6 @@ import {
   UNIT_PATH,
   waitUntil,
 } from './lib/worker.ts';
-
-/** The task list's own case: what it found, and what comes of it. Without swap no MemoryHigh. */
-const unitAfter = (hasSwap: boolean) => `[Unit]
-Description=Celery Worker for TikTok Slideshow Generator
-After=network.target redis.service redis-server.service
-StartLimitIntervalSec=300
-StartLimitBurst=5
-
-[Service]
-Type=notify
-NotifyAccess=main
-User=root
-WorkingDirectory=/root/slideshow/backend
-Environment=PYTHONPATH=/usr/local/lib/celeriac
-ExecStart=/usr/bin/celery -A celery_app worker --loglevel=info --concurrency=1 -Q celery,batch,links,variations -I celeriac_support
-Restart=always
-RestartSec=10
-KillMode=mixed
-TimeoutStartSec=120
-TimeoutStopSec=960
-MemoryMax=800M
-${hasSwap ? 'MemoryHigh=600M\n' : ''}OOMPolicy=continue
-WatchdogSec=300
-
-[Install]
-WantedBy=multi-user.target
-`;
 
 /**
  * What nobody may end: another app's worker in a unit of its own, one by hand in another directory,
@@ -155,7 +130,9 @@ async function deployWorker(): Promise<void> {
   const run = await runs.carryOut('deploy-worker', {}, 'root', tasks.letGo);
 
   const swaps = await shell(machine, 'tail -n +2 /proc/swaps');
-  expect(await machine.readFile(UNIT_PATH)).toBe(unitAfter(swaps !== ''));
+  expect(await machine.readFile(UNIT_PATH)).toBe(
+    mendedUnit({ watchdogSeconds: 300, hasSwap: swaps !== '', hadLimits: false }),
+  );
   await expectAsAsked(swaps !== '');
 
   const after = await listProcesses(machine);
