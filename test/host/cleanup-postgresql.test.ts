@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
@@ -121,6 +123,75 @@ test("the password is that of the unit's own URL; the same plan, and the very ro
   );
   await hand.undo(outcome.transaction);
   expect(await dump()).toBe(changed);
+});
+
+/** What is no job: a database of `test/fixtures/databases` in PostgreSQL's words. */
+async function makeShop(name: string, more: string): Promise<void> {
+  const text = readFileSync(join(import.meta.dirname, `../fixtures/databases/${name}.sql`), 'utf8');
+  const sql = text.replace(/datetime\('now','-(\d+ \w+)'\)/g, "now() - interval '$1'");
+  await psql('DROP DATABASE IF EXISTS shop', 'postgres');
+  await psql('CREATE DATABASE shop OWNER app', 'postgres');
+  await psql(`SET ROLE app; ${sql} ${more}`, 'shop');
+}
+
+test.each([
+  [
+    'payments',
+    'users payments',
+    'jobs',
+    "UPDATE jobs SET status = 'processing'; CREATE TABLE comments (job_id text REFERENCES jobs ON DELETE CASCADE);",
+    "INSERT INTO comments VALUES ('j')",
+  ],
+  [
+    'orders-delete',
+    'orders invoices',
+    'tasks',
+    `INSERT INTO tasks VALUES (7, 1, 'gone', 'processing', now() - interval '3 days');
+      CREATE TABLE comments (task_id int REFERENCES tasks);`,
+    'INSERT INTO comments VALUES (7)',
+  ],
+])('%s: %s hold no jobs and never change, %s do', async (name, others, table, more, comment) => {
+  const shop = url.replace(/jobs$/, 'shop');
+  const own = shop.replace('//app@', '//app:quite%%20secret@');
+  await hand.shell(`mkdir -p ${DROP_INS}`);
+  const unit = `[Service]\nEnvironment=SHOP_URL=${own}\n`;
+  await hand.machine.writeFile(`${DROP_INS}/shop.conf`, unit, '0600');
+  await hand.shell('systemctl daemon-reload');
+  const read = (tables: string): Promise<string> =>
+    psql(
+      tables.replaceAll(/\w+/g, (each) => `SELECT * FROM ${each} ORDER BY 1;`),
+      'shop',
+    );
+
+  await makeShop(name, more);
+  const before = await read(others);
+  const ends = { fail: ['failed'], reset: ['pending'], delete: ['deleted'], finalise: [] };
+  for (const action of ['fail', 'reset', 'delete', 'finalise'] as const) {
+    const cleanUp = await plan({ database: shop, action });
+    const rows = cleanUp.repairs.flatMap((each) => each.rows);
+    expect(rows.map((row) => `${row.table} ${row.becomes}`)).toEqual(
+      ends[action].map((end) => `${table} ${end}`),
+    );
+    const notices = cleanUp.plan.findings.map(({ message }) => message).join();
+    for (const other of others.split(' ')) expect(notices).toContain(other);
+    expect(notices).toContain('left alone, since nothing shows that their rows are jobs');
+    if (action === 'fail')
+      await hand.undo((await hand.commit(cleanUp.plan.operations)).transaction);
+    if (action !== 'delete') continue;
+    // Somebody comments on it between the look and the change; and then it is known.
+    await psql(comment, 'shop');
+    const { steps } = await hand.commit(cleanUp.plan.operations);
+    expect(steps[0]?.result).toMatchObject({ changed: 0, skipped: [{ table }] });
+    const again = await plan({ database: shop, action });
+    expect(again.plan.operations).toEqual([]);
+    expect(again.plan.findings.map(({ message }) => message).join()).toMatch(
+      /is named by 1 row of comments by (?:job|task)_id, which hold no jobs/,
+    );
+    await psql('DELETE FROM comments', 'shop');
+    const { steps: done } = await hand.commit(cleanUp.plan.operations);
+    expect(done[0]?.result).toMatchObject({ deleted: 1 });
+  }
+  expect(await read(others)).toBe(before);
 });
 
 test('deleted rows come back to the last digit', { tags: ['nightly'] }, async () => {

@@ -4,7 +4,7 @@ import { openGitCode } from '../../src/adapters/git-code.ts';
 import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { Clone } from './lib/clone.ts';
-import { Hand } from './lib/hand.ts';
+import { Hand, noApp } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { expectOneError } from './lib/one-error.ts';
 import { printedStory, storyOf } from './lib/plan-log.ts';
@@ -253,7 +253,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   const sha256 = sha256Text(parcel.sha256);
   const plan = (checkout: string) =>
     [
-      { op: 'guard-unit', unit: UNIT },
+      { op: 'guard-unit', unit: UNIT, ...noApp },
       { op: 'fetch-commit', checkout, commit: next, sha256 },
       { op: 'checkout-code', checkout, commit: next, expects: original, dirtyTree: 'refuse' },
     ] as const;

@@ -68,9 +68,9 @@ const byTheApp = {
   app: 'celery_app',
   pythonPath: [],
 } as const;
-const guard: PlainOperation = { op: 'guard-unit', unit: UNIT };
-const stop: PlainOperation = { op: 'stop-unit', unit: UNIT, timeoutSeconds: seconds(90) };
-const start: PlainOperation = { op: 'start-unit', unit: UNIT, timeoutSeconds: seconds(60) };
+const guard: PlainOperation = { op: 'guard-unit', ...byTheApp };
+const stop: PlainOperation = { op: 'stop-unit', ...byTheApp, timeoutSeconds: seconds(90) };
+const start: PlainOperation = { op: 'start-unit', ...byTheApp, timeoutSeconds: seconds(60) };
 const drain = (
   policy: 'proceed' | 'abort' | 'wait' = 'proceed',
   timeout = 60,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytes, MiB, seconds } from '../../src/model/units.ts';
 import { readProcesses } from '../lib/processes.ts';
-import { Hand, messages, type PlainOperation, sha256, statuses } from './lib/hand.ts';
+import { Hand, messages, noApp, type PlainOperation, sha256, statuses } from './lib/hand.ts';
 import { waitUntil } from './lib/worker.ts';
 
 // What a host can only show that has a kernel of its own.
@@ -144,7 +144,7 @@ const generous = text(250, '400M', '380M');
 const tight = text(10, '60M', '50M');
 const tighter = text(10, '55M', '45M');
 
-const guard: PlainOperation = { op: 'guard-unit', unit };
+const guard: PlainOperation = { op: 'guard-unit', unit, ...noApp };
 const install = (content: string, before: string | null): PlainOperation => ({
   op: 'install-unit',
   unit,
@@ -152,8 +152,8 @@ const install = (content: string, before: string | null): PlainOperation => ({
   text: content,
   expects: before === null ? null : sha256(before),
 });
-const stop: PlainOperation = { op: 'stop-unit', unit, timeoutSeconds: seconds(120) };
-const start: PlainOperation = { op: 'start-unit', unit, timeoutSeconds: seconds(120) };
+const stop: PlainOperation = { op: 'stop-unit', unit, ...noApp, timeoutSeconds: seconds(120) };
+const start: PlainOperation = { op: 'start-unit', unit, ...noApp, timeoutSeconds: seconds(120) };
 const prove = (max: string, high: string, minHealthy = 1): PlainOperation => ({
   op: 'prove-unit',
   unit,

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { HostError } from '../../src/model/errors.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
-import { Hand, META, messages, type PlainOperation, sha256, statuses } from './lib/hand.ts';
+import { Hand, META, messages, noApp, type PlainOperation, sha256, statuses } from './lib/hand.ts';
 import { waitUntil } from './lib/worker.ts';
 
 let hand: Hand;
@@ -53,6 +53,7 @@ const remove = (path: string, text: string): PlainOperation => ({
 const hold: PlainOperation = {
   op: 'start-unit',
   unit: 'held.service',
+  ...noApp,
   timeoutSeconds: seconds(600),
 };
 const letGo = () => hand.shell(`rm ${HELD}`);
