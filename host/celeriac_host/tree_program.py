@@ -7,6 +7,7 @@ JSON, with larger lists or an archive on stdin. One JSON value goes out: `{"valu
 `{"error": …}`.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -275,18 +276,35 @@ def link_tree(source: str, target: str) -> None:
 
 
 def restore_environment(args: Dict[str, Any]) -> Any:
-    """Entry by entry, each with two renames: a restore that is cut off goes on where it was."""
+    """Entry by entry, each moved twice: a restore that is cut off goes on where it was."""
     root, keep = args["root"], args["keep"]
     copy = os.path.join(root, ".celeriac", keep)
     failed = copy + FAILED
     make_folder(failed)
     for entry in sorted(os.listdir(copy)):
         present, away = os.path.join(root, entry), os.path.join(failed, entry)
-        if os.path.lexists(present) and not os.path.lexists(away):
-            os.rename(present, away)
+        if os.path.lexists(present):
+            move(present, away)
         os.rename(os.path.join(copy, entry), present)
     os.rmdir(copy)
     return None
+
+
+def move(source: str, target: str) -> None:
+    """A rename; entry by entry where a folder can't be renamed, or was moved in part before."""
+    try:
+        os.rename(source, target)
+        return
+    except OSError as error:
+        # A container's overlay file system does not rename the folders of its image.
+        if error.errno not in (errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not is_folder(source):
+            raise
+    make_folder(target)
+    for entry in os.listdir(source):
+        move(os.path.join(source, entry), os.path.join(target, entry))
+    os.rmdir(source)
 
 
 WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {
