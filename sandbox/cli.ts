@@ -1,9 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { chooseAccelerator } from './accelerator.ts';
+import { kindFor } from './capacity.ts';
 import { messageOf, SandboxError } from './failure.ts';
 import { openImage, provideImage } from './image.ts';
-import { findInstance, instancePaths, listInstances, removeInstance } from './instance.ts';
+import { findInstance, type Kind, listInstances, removeInstance, targetOf } from './instance.ts';
+import { provideLayers } from './layer.ts';
 import { type Machine, openMachine, startMachine } from './machine.ts';
 import { provideMoment } from './moment.ts';
 import { sshArguments } from './ssh.ts';
@@ -11,7 +13,9 @@ import { listStates, readState } from './states.ts';
 
 const USAGE = `A throwaway VPS: a Debian 12 host with Redis, Celery and a small app, on loopback.
 
-  sandbox up [--name N] [--state S]    start it, healthy or broken into a state
+  sandbox up [--name N] [--state S] [--kind K]
+                                       start it, healthy or broken into a state; a container (quick)
+                                       where one can be had, or --kind vm: its own kernel and swap
   sandbox ssh [--name N] [--user U] [-- command…]
                                        log in as root, deploy (sudo -n) or nosudo
   sandbox reset [--name N]             throw all changes away: as 'up' started it
@@ -31,6 +35,7 @@ async function main(args: string[]): Promise<number> {
     options: {
       name: { type: 'string', default: 'default' },
       state: { type: 'string' },
+      kind: { type: 'string' },
       user: { type: 'string', default: 'root' },
       all: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -47,7 +52,7 @@ async function main(args: string[]): Promise<number> {
   }
   switch (command) {
     case 'up':
-      return await up(values.name, values.state);
+      return await up(values.name, values.state, readKind(values.kind));
     case 'ssh':
       return logIn(values.name, values.user, rest);
     case 'reset':
@@ -67,15 +72,31 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-async function up(name: string, state: string | undefined): Promise<number> {
+function readKind(word: string | undefined): Kind | undefined {
+  if (word === undefined || word === 'container' || word === 'vm') return word;
+  throw new SandboxError(`--kind ${word}: expected 'container' or 'vm'`);
+}
+
+async function up(
+  name: string,
+  state: string | undefined,
+  kind: Kind | undefined,
+): Promise<number> {
   if (state !== undefined) readState(state);
   const running = findInstance(name);
-  if (running !== undefined && running.state === state) {
+  if (
+    running !== undefined &&
+    running.state === state &&
+    [undefined, running.kind].includes(kind)
+  ) {
     say(`'${name}' is up already; 'reset' gives it back as it was started`);
     describe(await openMachine(name));
     return 0;
   }
-  const options = state === undefined ? {} : { state };
+  const options = {
+    ...(state === undefined ? {} : { state }),
+    ...(kind === undefined ? {} : { kind }),
+  };
   describe(await startMachine({ name, detached: true, say, ...options }));
   return 0;
 }
@@ -83,14 +104,14 @@ async function up(name: string, state: string | undefined): Promise<number> {
 function describe(machine: Machine): void {
   process.stdout.write(
     [
-      `${machine.name}: up${machine.state === undefined ? '' : `, in state '${machine.state}'`}`,
-      `  ssh          127.0.0.1:${machine.sshPort}, users root, deploy (sudo -n), nosudo`,
-      `  web          http://127.0.0.1:${machine.httpPort}/api/health`,
+      `${machine.name}: a ${machine.kind} is up${machine.state === undefined ? '' : `, in state '${machine.state}'`}`,
+      `  ssh          ${machine.host}:${machine.sshPort}, users root, deploy (sudo -n), nosudo`,
+      `  web          http://${machine.host}:${machine.httpPort}/api/health`,
       `  key          ${machine.keyPath}`,
       `  known_hosts  ${machine.knownHostsPath}`,
       `  console      ${machine.consolePath}`,
       `  log in       ssh -i ${machine.keyPath} -o UserKnownHostsFile=${machine.knownHostsPath} ` +
-        `-p ${machine.sshPort} root@127.0.0.1`,
+        `-p ${machine.sshPort} root@${machine.host}`,
       '',
     ].join('\n'),
   );
@@ -99,18 +120,8 @@ function describe(machine: Machine): void {
 function logIn(name: string, user: string, command: string[]): number {
   const instance = findInstance(name);
   if (instance === undefined) throw new SandboxError(notUp(name));
-  const paths = instancePaths(name);
-  const args = sshArguments(
-    {
-      port: instance.sshPort,
-      keyPath: openImage(instance.imageFolder).keyPath,
-      knownHostsPath: paths.knownHosts,
-      socketFolder: paths.sockets,
-      generation: instance.pid,
-    },
-    user,
-    'own',
-  );
+  const target = targetOf(openImage(instance.imageFolder), instance);
+  const args = sshArguments(target, user, 'own');
   const rest = command.length === 0 ? [] : ['--', ...command];
   const { status, error } = spawnSync('ssh', [...args, ...rest], { stdio: 'inherit' });
   if (error) throw new SandboxError(`ssh: ${error.message}`);
@@ -128,8 +139,11 @@ function showStatus(): number {
   const lines = listInstances().map((name) => {
     const instance = findInstance(name);
     if (instance === undefined) return `${name}: left behind by an earlier run; 'down' removes it`;
-    const { sshPort, httpPort, state, pid } = instance;
-    return `${name}: up, ${state ?? 'clean'}, ssh ${sshPort}, web ${httpPort}, process ${pid}`;
+    const { kind, host, sshPort, httpPort, state, pid } = instance;
+    return (
+      `${name}: ${kind}, ${state ?? 'clean'}, ssh ${host}:${sshPort}, web ${host}:${httpPort}, ` +
+      `process ${pid}`
+    );
   });
   process.stdout.write(`${lines.length === 0 ? 'nothing is up' : lines.join('\n')}\n`);
   return 0;
@@ -148,11 +162,13 @@ async function down(names: string[]): Promise<number> {
 
 async function build(all: boolean): Promise<number> {
   const image = await provideImage(say);
+  const kind = await kindFor([], undefined, say);
   const accelerator = await chooseAccelerator();
   for (const state of [undefined, ...(all ? listStates() : [])]) {
+    if (kind === 'container') await provideLayers(image, state, say);
     await provideMoment(image, accelerator, state, say);
   }
-  say(`the image is ${image.folder} (${accelerator})`);
+  say(`the image is ${image.folder} (VMs: ${accelerator}, containers: ${kind === 'container'})`);
   return 0;
 }
 

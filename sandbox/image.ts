@@ -16,6 +16,7 @@ import { DEBIAN_SUITE, findDebianSources, findTransportOptions } from './debian-
 import { messageOf, SandboxError } from './failure.ts';
 import { cacheFolder } from './folders.ts';
 import { withLock } from './lock.ts';
+import { removeTree } from './privilege.ts';
 import { pruneImages, removeLeftovers } from './prune.ts';
 import { hashRecipe, RECIPE_FOLDER, readList } from './recipe.ts';
 
@@ -25,6 +26,8 @@ export type Image = {
   disk: string;
   kernel: string;
   initrd: string;
+  /** The same file system as a folder, a container's lowest layer; where root built the image. */
+  root: string;
   /** The private key (OpenSSH, mode 600) that root, deploy and nosudo log in with. */
   keyPath: string;
   /** The host's public keys, `type base64` each: ed25519, ecdsa, rsa. */
@@ -55,7 +58,7 @@ export async function provideImage(say: Say): Promise<Image> {
         await build(work, say);
         renameSync(work, image);
       } finally {
-        rmSync(work, { recursive: true, force: true });
+        removeTree(work);
       }
       pruneImages(folder);
     });
@@ -71,6 +74,7 @@ export function openImage(folder: string): Image {
     disk: join(image, 'disk.qcow2'),
     kernel: join(image, 'vmlinuz'),
     initrd: join(image, 'initrd'),
+    root: join(image, 'root'),
     keyPath: join(image, 'login_key'),
     hostKeys: readFileSync(join(image, 'host_keys'), 'utf8').trim().split('\n'),
   };
@@ -133,8 +137,8 @@ async function makeDisk(work: string): Promise<void> {
   const script = `
     set -eu
     cd "$1"
-    root=$(mktemp -d)
-    trap 'rm -rf "$root"' EXIT
+    root=$PWD/root
+    mkdir "$root"
     tar -C "$root" -xpf root.tar --exclude='./dev/*' --warning=no-timestamp
     cat "$root"/boot/vmlinuz-* >vmlinuz
     cat "$root"/boot/initrd.img-* >initrd
@@ -143,6 +147,7 @@ async function makeDisk(work: string): Promise<void> {
     mke2fs -q -t ext4 -m 1 -E lazy_itable_init=1 -d "$root" disk.raw
     qemu-img convert -O qcow2 disk.raw disk.qcow2
     rm -f disk.raw root.tar
+    [ "$3" = keep ] || rm -rf root
     chown "$2" vmlinuz initrd host_keys disk.qcow2
   `;
   const owner = `${process.getuid?.()}:${process.getgid?.()}`;
@@ -156,6 +161,7 @@ async function makeDisk(work: string): Promise<void> {
     work,
     // In a user namespace this user is the root.
     prefix[0] === 'unshare' ? '0:0' : owner,
+    prefix[0] === 'unshare' ? 'drop' : 'keep',
   ];
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
   await execute(program, args, { env });
@@ -186,12 +192,21 @@ export function readKey(image: Image): string {
   return readFileSync(image.keyPath, 'utf8');
 }
 
-/** Lines for a known_hosts file, whichever port the machine listens on. */
-export function knownHostsOf(image: Image, port: number): string {
-  return image.hostKeys.map((key) => `[127.0.0.1]:${port} ${key}\n`).join('');
+/** Lines for a known_hosts file. */
+export function knownHostsOf(image: Image, address: Address): string {
+  const name = knownNameOf(address);
+  return image.hostKeys.map((key) => `${name} ${key}\n`).join('');
 }
 
+/** How known_hosts calls a machine: the port is named where it is not SSH's own. */
+export function knownNameOf({ host, sshPort }: Address): string {
+  return sshPort === 22 ? host : `[${host}]:${sshPort}`;
+}
+
+/** Where a machine answers SSH. */
+export type Address = { host: string; sshPort: number };
+
 /** Writes them. */
-export function writeKnownHosts(image: Image, port: number, path: string): void {
-  writeFileSync(path, knownHostsOf(image, port));
+export function writeKnownHosts(image: Image, address: Address, path: string): void {
+  writeFileSync(path, knownHostsOf(image, address));
 }

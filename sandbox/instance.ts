@@ -10,12 +10,22 @@ import {
 import { basename, join } from 'node:path';
 import { SandboxError } from './failure.ts';
 import { INSTANCES_FOLDER, socketFolder } from './folders.ts';
+import type { Draft } from './hardware.ts';
+import { type Image, writeKnownHosts } from './image.ts';
+import { asRoot, asRootAtOnce } from './privilege.ts';
 import { endQemu, isOurs } from './qemu.ts';
+import type { Target } from './ssh.ts';
+
+/** A container shares this machine's kernel; a VM is QEMU with a kernel of its own. */
+export type Kind = 'container' | 'vm';
 
 /** What is known of a machine that is up, kept in `.sandbox/<name>/machine.json`. */
 export type Instance = {
   name: string;
+  kind: Kind;
+  /** QEMU, or the supervisor of a container. */
   pid: number;
+  host: string;
   sshPort: number;
   httpPort: number;
   /** The state that `up` and `reset` bring it to; absent: a healthy, freshly booted host. */
@@ -30,6 +40,10 @@ export type Instance = {
 export type InstancePaths = {
   folder: string;
   record: string;
+  /** Who ends the machine when it ends; written before anything of it runs. */
+  owner: string;
+  /** A container's: see container.sh. */
+  container: string;
   disk: string;
   knownHosts: string;
   pid: string;
@@ -48,6 +62,8 @@ export function instancePaths(name: string): InstancePaths {
   return {
     folder,
     record: join(folder, 'machine.json'),
+    owner: join(folder, 'owner'),
+    container: join(folder, 'container'),
     disk: join(folder, 'disk.qcow2'),
     knownHosts: join(folder, 'known_hosts'),
     pid: join(folder, 'pid'),
@@ -66,7 +82,7 @@ export function listInstances(): string[] {
     .sort();
 }
 
-/** The machine of this name while its QEMU runs; what an earlier boot left behind is none. */
+/** The machine of this name while it is there; what an earlier boot left behind is none. */
 export function findInstance(name: string): Instance | undefined {
   const paths = instancePaths(name);
   let instance: Instance;
@@ -75,7 +91,50 @@ export function findInstance(name: string): Instance | undefined {
   } catch {
     return undefined;
   }
-  return isOurs(instance.pid, paths.monitor) ? instance : undefined;
+  const mark = instance.kind === 'vm' ? paths.monitor : paths.container;
+  return isOurs(instance.pid, mark) ? instance : undefined;
+}
+
+/** Where the machine writes its console. */
+export function consolePath({ name, kind }: Instance): string {
+  const paths = instancePaths(name);
+  return kind === 'vm' ? paths.console : join(paths.container, 'console.log');
+}
+
+/** What was decided about a machine, to start it anew. */
+export function draftOf({ name, state, ownerPid }: Instance): Draft {
+  return {
+    name,
+    ...(state === undefined ? {} : { state }),
+    ...(ownerPid === undefined ? {} : { ownerPid }),
+  };
+}
+
+/** How to log in to it. */
+export function targetOf(image: Image, instance: Instance): Target {
+  const paths = instancePaths(instance.name);
+  return {
+    host: instance.host,
+    port: instance.sshPort,
+    keyPath: image.keyPath,
+    knownHostsPath: paths.knownHosts,
+    socketFolder: paths.sockets,
+    generation: instance.pid,
+  };
+}
+
+/** Writes down a machine that runs, and how its host keys are known. */
+export function registerInstance(image: Image, instance: Instance): Instance {
+  recordInstance(instance);
+  writeKnownHosts(image, instance, instancePaths(instance.name).knownHosts);
+  return instance;
+}
+
+/** Says whose the machine is, before anything of it runs. */
+export function claimInstance({ name, ownerPid }: Draft): void {
+  const { folder, owner } = instancePaths(name);
+  makeInstanceFolder(folder);
+  writeFileSync(owner, `${ownerPid ?? ''}`);
 }
 
 /** Git never sees what is in there. */
@@ -85,17 +144,18 @@ export function makeInstanceFolder(folder: string): void {
 }
 
 /** Written whole or not at all. */
-export function recordInstance(instance: Instance): void {
+function recordInstance(instance: Instance): void {
   const { folder, record } = instancePaths(instance.name);
   makeInstanceFolder(folder);
   writeFileSync(`${record}.new`, `${JSON.stringify(instance, null, 2)}\n`);
   renameSync(`${record}.new`, record);
 }
 
-/** Ends the machine's QEMU, if it runs, and removes what it left. */
+/** Ends the machine, if it runs, and removes what it left. */
 export async function removeInstance(name: string): Promise<void> {
   const paths = instancePaths(name);
   await endInstance(name);
+  if (existsSync(paths.container)) await asRoot('remove', [paths.container]);
   rmSync(paths.folder, { recursive: true, force: true });
   rmSync(paths.sockets, { recursive: true, force: true });
 }
@@ -132,8 +192,16 @@ function programOf(pid: number): string {
 /** Removes the machines whose owner ended without ending them. */
 export async function removeOrphans(): Promise<void> {
   for (const name of listInstances()) {
-    const owner = findInstance(name)?.ownerPid;
+    const owner = readOwner(name);
     if (owner !== undefined && !existsSync(`/proc/${owner}`)) await removeInstance(name);
+  }
+}
+
+function readOwner(name: string): number | undefined {
+  try {
+    return Number(readFileSync(instancePaths(name).owner, 'utf8')) || undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -143,9 +211,10 @@ export async function removeOrphans(): Promise<void> {
  */
 export function killOwnInstance(name: string): void {
   const paths = instancePaths(name);
+  if (readOwner(name) !== process.pid) return;
   const instance = findInstance(name);
-  if (instance?.ownerPid !== process.pid) return;
-  process.kill(instance.pid, 'SIGKILL');
+  if (instance?.kind === 'vm') process.kill(instance.pid, 'SIGKILL');
+  if (existsSync(paths.container)) asRootAtOnce('remove', [paths.container]);
   rmSync(paths.folder, { recursive: true, force: true });
   rmSync(paths.sockets, { recursive: true, force: true });
 }

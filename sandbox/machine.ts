@@ -1,40 +1,37 @@
-import { rmSync } from 'node:fs';
-import { chooseAccelerator } from './accelerator.ts';
+import { kindFor, type Need } from './capacity.ts';
 import type { CommandResult } from './command.ts';
-import { messageOf, SandboxError } from './failure.ts';
+import { container } from './container.ts';
+import { SandboxError } from './failure.ts';
+import type { Draft, Hardware } from './hardware.ts';
 import {
   type Image,
   knownHostsOf,
+  knownNameOf,
   openImage,
   provideImage,
   readKey,
   type Say,
-  writeKnownHosts,
 } from './image.ts';
 import {
-  endInstance,
+  claimInstance,
+  consolePath,
   findInstance,
   type Instance,
   instancePaths,
+  type Kind,
   killOwnInstance,
-  makeInstanceFolder,
-  recordInstance,
   removeInstance,
   removeOrphans,
+  targetOf,
 } from './instance.ts';
-import { type Moment, provideMoment } from './moment.ts';
-import { portCandidates } from './ports.ts';
-import { forwardPort, launch, loadState, makeOverlay } from './qemu.ts';
-import { type Monitor, withMonitor } from './qmp.ts';
-import { closeShared, connectAndSetClock, runOver, type Target, waitForLogin } from './ssh.ts';
+import { runOver } from './ssh.ts';
 import { applyState } from './states.ts';
+import { virtualMachine } from './virtual-machine.ts';
 
+export type { Need } from './capacity.ts';
 export type { CommandResult } from './command.ts';
 export { SandboxError } from './failure.ts';
 export { listStates } from './states.ts';
-
-// Ten times what it takes: a busy builder is no reason to fail.
-const BOOT_SECONDS = 600;
 
 /** Who can log in: root; deploy, who has `sudo -n`; nosudo, who has not. */
 export type User = 'root' | 'deploy' | 'nosudo';
@@ -52,6 +49,10 @@ export type StartOptions = {
   name: string;
   /** The state to find it in; absent: healthy and freshly booted. */
   state?: string;
+  /** What it must have that a container may not; it decides the kind. */
+  needs?: readonly Need[];
+  /** Absent: a container where one can be had and gives what is needed. */
+  kind?: Kind;
   /** It stays when this process ends, until it is taken down. */
   detached?: boolean;
   say?: Say;
@@ -60,17 +61,20 @@ export type StartOptions = {
 /** A throwaway host that is up. */
 export type Machine = {
   readonly name: string;
-  readonly host: '127.0.0.1';
+  readonly kind: Kind;
+  readonly host: string;
   readonly sshPort: number;
   readonly httpPort: number;
   readonly state: string | undefined;
   /** The private key that all users log in with: its path and its text. */
   readonly keyPath: string;
   readonly key: string;
-  /** Lines for known_hosts, one a host key: `[127.0.0.1]:port type base64`. */
+  /** Lines for known_hosts, one a host key: `host type base64`. */
   readonly knownHosts: string;
+  /** The host in them: `host`, or `[host]:port`. */
+  readonly knownName: string;
   readonly knownHostsPath: string;
-  /** What the host wrote to its serial console. */
+  /** What the host wrote to its console. */
   readonly consolePath: string;
 
   /** One command line in the user's login shell, over a connection that stays open. */
@@ -116,15 +120,21 @@ export async function startMachine(options: StartOptions): Promise<Machine> {
   const say = options.say ?? ((line) => process.stderr.write(`sandbox: ${line}\n`));
   await removeOrphans();
   const image = await provideImage(say);
+  const kind = await kindFor(options.needs ?? [], options.kind, say);
   await removeInstance(options.name);
   const draft: Draft = {
     name: options.name,
     ...(options.state === undefined ? {} : { state: options.state }),
     ...(options.detached ? {} : { ownerPid: process.pid }),
   };
-  const instance = await resume(image, draft, say);
+  claimInstance(draft);
   if (!options.detached) endWithProcess(options.name);
+  const instance = await hardwareOf(kind).start(image, draft, say);
   return control(image, instance, say);
+}
+
+function hardwareOf(kind: Kind): Hardware {
+  return kind === 'container' ? container : virtualMachine;
 }
 
 /** A machine that is up already. @throws SandboxError when it is not. */
@@ -135,104 +145,6 @@ export async function openMachine(name: string): Promise<Machine> {
   }
   const say: Say = (line) => process.stderr.write(`sandbox: ${line}\n`);
   return control(openImage(instance.imageFolder), instance, say);
-}
-
-/** What is decided about a machine before it runs. */
-type Draft = Pick<Instance, 'name' | 'state' | 'ownerPid'>;
-type Ports = Pick<Instance, 'sshPort' | 'httpPort'>;
-
-/** Starts from the saved moment, on a disk with no changes yet. */
-async function resume(image: Image, draft: Draft, say: Say, ports?: Ports): Promise<Instance> {
-  const moment = await provideMoment(image, await chooseAccelerator(), draft.state, say);
-  const { folder, disk, monitor } = instancePaths(draft.name);
-  makeInstanceFolder(folder);
-  rmSync(disk, { force: true });
-  await makeOverlay(moment.disk, disk);
-  return await bringUp(draft.name, async () => {
-    const pid = await launchInstance(image, draft.name, moment);
-    const taken = await withMonitor(monitor, async (qemu) => {
-      await loadState(qemu, moment.device);
-      const forwarded = await forwardPorts(qemu, draft.name, ports);
-      await qemu.ask('cont');
-      return forwarded;
-    });
-    const instance = register(image, { ...draft, ...taken, pid, imageFolder: image.folder });
-    await connectAndSetClock(targetOf(image, instance));
-    return instance;
-  });
-}
-
-/** Boots from the machine's own disk as it is. */
-async function boot(image: Image, draft: Draft, ports: Ports): Promise<Instance> {
-  return await bringUp(draft.name, async () => {
-    const pid = await launchInstance(image, draft.name, undefined);
-    const taken = await withMonitor(instancePaths(draft.name).monitor, (qemu) =>
-      forwardPorts(qemu, draft.name, ports),
-    );
-    const instance = register(image, { ...draft, ...taken, pid, imageFolder: image.folder });
-    await waitForLogin(targetOf(image, instance), BOOT_SECONDS);
-    return instance;
-  });
-}
-
-async function launchInstance(
-  image: Image,
-  name: string,
-  moment: Moment | undefined,
-): Promise<number> {
-  const paths = instancePaths(name);
-  return await launch({
-    image,
-    accelerator: await chooseAccelerator(),
-    disk: paths.disk,
-    ram: moment ? { file: moment.ram, changes: 'copy' } : 'anonymous',
-    incoming: moment !== undefined,
-    monitorPath: paths.monitor,
-    pidPath: paths.pid,
-    consolePath: paths.console,
-  });
-}
-
-async function forwardPorts(qemu: Monitor, name: string, ports?: Ports): Promise<Ports> {
-  const { folder } = instancePaths(name);
-  return {
-    sshPort: await forwardPort(qemu, portCandidates(`${folder}:ssh`, ports?.sshPort), 22),
-    httpPort: await forwardPort(qemu, portCandidates(`${folder}:http`, ports?.httpPort), 80),
-  };
-}
-
-function register(image: Image, instance: Instance): Instance {
-  recordInstance(instance);
-  writeKnownHosts(image, instance.sshPort, instancePaths(instance.name).knownHosts);
-  return instance;
-}
-
-async function bringUp(name: string, start: () => Promise<Instance>): Promise<Instance> {
-  try {
-    return await start();
-  } catch (error) {
-    await endInstance(name);
-    throw new SandboxError(`machine '${name}' did not come up: ${messageOf(error)}`);
-  }
-}
-
-function draftOf({ name, state, ownerPid }: Instance): Draft {
-  return {
-    name,
-    ...(state === undefined ? {} : { state }),
-    ...(ownerPid === undefined ? {} : { ownerPid }),
-  };
-}
-
-function targetOf(image: Image, instance: Instance): Target {
-  const paths = instancePaths(instance.name);
-  return {
-    port: instance.sshPort,
-    keyPath: image.keyPath,
-    knownHostsPath: paths.knownHosts,
-    socketFolder: paths.sockets,
-    generation: instance.pid,
-  };
 }
 
 function endWithProcess(name: string): void {
@@ -246,28 +158,14 @@ function endWithProcess(name: string): void {
 
 function control(image: Image, started: Instance, say: Say): Machine {
   let instance = started;
-  const { name } = started;
-  const paths = instancePaths(name);
+  const { name, kind, host, sshPort, httpPort, state } = started;
+  const hardware = hardwareOf(kind);
   const target = () => targetOf(image, instance);
-  const tellQemu = async (command: string, args?: Record<string, unknown>): Promise<void> => {
-    await withMonitor(paths.monitor, (qemu) => qemu.ask(command, args));
-  };
 
   const run = async (command: string, options: RunOptions = {}): Promise<CommandResult> => {
     const { user = 'root', ...rest } = options;
     return await runOver(target(), user, 'shared', command, rest);
   };
-  const bootAgain = async (cause: (qemu: Monitor) => Promise<unknown>): Promise<void> => {
-    const { stdout } = await run('cat /proc/sys/kernel/random/boot_id');
-    await withMonitor(paths.monitor, async (qemu) => {
-      // Until then a login would reach the host that is going down, and hang with it.
-      const reset = qemu.waitFor('RESET', BOOT_SECONDS);
-      await Promise.all([reset, cause(qemu)]);
-    });
-    await closeShared(target());
-    await waitForLogin(target(), BOOT_SECONDS, stdout.trim());
-  };
-
   const stop = async (): Promise<void> => {
     owned.delete(name);
     await removeInstance(name);
@@ -275,15 +173,17 @@ function control(image: Image, started: Instance, say: Say): Machine {
 
   return {
     name,
-    host: '127.0.0.1',
-    sshPort: started.sshPort,
-    httpPort: started.httpPort,
-    state: started.state,
+    kind,
+    host,
+    sshPort,
+    httpPort,
+    state,
     keyPath: image.keyPath,
     key: readKey(image),
-    knownHosts: knownHostsOf(image, started.sshPort),
-    knownHostsPath: paths.knownHosts,
-    consolePath: paths.console,
+    knownHosts: knownHostsOf(image, started),
+    knownName: knownNameOf(started),
+    knownHostsPath: instancePaths(name).knownHosts,
+    consolePath: consolePath(started),
     run,
     async writeFile(path, text, mode = '0644') {
       await run(`cat >${quote(path)} && chmod ${quote(mode)} ${quote(path)}`, { input: text });
@@ -293,38 +193,23 @@ function control(image: Image, started: Instance, say: Say): Machine {
     },
     breakInto: (state) => applyState(target(), state),
     async reset() {
-      await endInstance(name);
-      instance = await resume(image, draftOf(instance), say, instance);
-      requireSamePorts(started, instance);
+      instance = await hardware.reset(image, instance, say);
     },
     // The answer may be lost with the connection.
-    reboot: () =>
-      bootAgain(() => run('systemctl reboot', { allowFailure: true, timeoutSeconds: 20 })),
-    rebootAtOnce: () =>
-      bootAgain(() => run('reboot -f', { allowFailure: true, timeoutSeconds: 20 })),
-    crash: () => bootAgain((qemu) => qemu.ask('system_reset')),
-    powerOff: () => endInstance(name),
+    reboot: () => hardware.bootAgain(image, instance, (tell) => tell('systemctl reboot')),
+    rebootAtOnce: () => hardware.bootAgain(image, instance, (tell) => tell('reboot -f')),
+    crash: () => hardware.crash(image, instance),
+    powerOff: () => hardware.powerOff(instance),
     async powerOn() {
-      instance = await boot(image, draftOf(instance), instance);
-      requireSamePorts(started, instance);
+      instance = await hardware.powerOn(image, instance);
     },
-    cutLink: () => tellQemu('set_link', { name: 'nic', up: false }),
-    restoreLink: () => tellQemu('set_link', { name: 'nic', up: true }),
-    freeze: () => tellQemu('stop'),
-    thaw: () => tellQemu('cont'),
+    cutLink: () => hardware.cutLink(instance),
+    restoreLink: () => hardware.restoreLink(instance),
+    freeze: () => hardware.freeze(instance),
+    thaw: () => hardware.thaw(instance),
     stop,
     [Symbol.asyncDispose]: stop,
   };
-}
-
-/** Whoever holds this machine has told others its ports. */
-function requireSamePorts(before: Ports, after: Ports): void {
-  if (before.sshPort !== after.sshPort || before.httpPort !== after.httpPort) {
-    throw new SandboxError(
-      `port ${before.sshPort} or ${before.httpPort} was taken by another program meanwhile: ` +
-        'start the machine anew',
-    );
-  }
 }
 
 /** One word of a shell's command line. */

@@ -1,23 +1,12 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Accelerator } from './accelerator.ts';
 import { execute, sleep } from './command.ts';
 import { SandboxError } from './failure.ts';
-import { cacheFolder, digest, SANDBOX_FOLDER, socketFolder } from './folders.ts';
+import { digest, SANDBOX_FOLDER, socketFolder } from './folders.ts';
 import { type Image, type Say, writeKnownHosts } from './image.ts';
-import { withLock } from './lock.ts';
 import { portCandidates } from './ports.ts';
-import { removeLeftovers, removeUnused } from './prune.ts';
 import {
   forwardPort,
   type Launch,
@@ -29,6 +18,7 @@ import {
   saveState,
 } from './qemu.ts';
 import { withMonitor } from './qmp.ts';
+import { provideSaved } from './saved.ts';
 import { closeShared, connectAndSetClock, runOver, type Target, waitForLogin } from './ssh.ts';
 import { applyState, readState } from './states.ts';
 
@@ -36,6 +26,7 @@ import { applyState, readState } from './states.ts';
 export type Moment = { folder: string; disk: string; ram: string; device: string };
 
 const BOOT_SECONDS = 240;
+const LOOPBACK = '127.0.0.1';
 
 /**
  * The moment at which a machine is freshly booted and settled or, with a state, has been broken
@@ -52,48 +43,13 @@ export async function provideMoment(
   const label = state ?? 'clean';
   const key = await hashMoment(accelerator, state);
   const moments = join(image.folder, 'moments');
-  const folder = join(moments, `${label}-${key}`);
-  if (!isWhole(folder)) {
-    const clean =
-      state === undefined ? undefined : await provideMoment(image, accelerator, undefined, say);
-    const waiting = () => say(`another process is making a snapshot: waiting for it`);
-    await withLock(join(cacheFolder(), 'moment.lock'), waiting, async () => {
-      if (isWhole(folder)) return;
-      mkdirSync(moments, { recursive: true });
-      removeLeftovers(moments);
-      rmSync(folder, { recursive: true, force: true });
-      const work = mkdtempSync(join(moments, 'building-'));
-      try {
-        await makeMoment(work, image, accelerator, clean, state, say);
-        writeFileSync(join(work, BASE), clean === undefined ? '' : basename(clean.folder));
-        renameSync(work, folder);
-      } finally {
-        rmSync(work, { recursive: true, force: true });
-      }
-      for (const name of readdirSync(moments)) {
-        const other = join(moments, name);
-        const outdated = name.startsWith(`${label}-`) && other !== folder;
-        if (outdated || baseOf(other) === basename(folder)) removeUnused(other);
-      }
-    });
-  }
+  const clean =
+    state === undefined ? undefined : await provideMoment(image, accelerator, undefined, say);
+  const base = clean === undefined ? {} : { base: basename(clean.folder) };
+  const folder = await provideSaved({ parent: moments, label, key, ...base }, say, (work) =>
+    makeMoment(work, image, accelerator, clean, state, say),
+  );
   return openMoment(folder);
-}
-
-/** Its disk holds only what differs from that of another moment: useless without that one. */
-const BASE = 'base';
-
-function baseOf(folder: string): string | undefined {
-  try {
-    return readFileSync(join(folder, BASE), 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
-function isWhole(folder: string): boolean {
-  const base = baseOf(folder);
-  return base !== undefined && existsSync(join(dirname(folder), base));
 }
 
 function openMoment(folder: string): Moment {
@@ -153,8 +109,9 @@ async function makeMoment(
       return port;
     });
     const knownHostsPath = join(work, 'known_hosts');
-    writeKnownHosts(image, port, knownHostsPath);
+    writeKnownHosts(image, { host: LOOPBACK, sshPort: port }, knownHostsPath);
     const target: Target = {
+      host: LOOPBACK,
       port,
       keyPath: image.keyPath,
       knownHostsPath,

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { removeTree } from './privilege.ts';
 
 /** So that switching between two branches does not build twice a day. */
 const OLD_IMAGES_KEPT = 1;
@@ -15,10 +16,10 @@ export function pruneImages(current: string): void {
   for (const folder of old.slice(OLD_IMAGES_KEPT)) removeUnused(folder);
 }
 
-/** Removes a folder of the cache unless a running QEMU has it on its command line. */
+/** Removes a folder of the cache unless a running machine has it on its command line. */
 export function removeUnused(folder: string): void {
   if (!commandLines().some((line) => line.includes(folder))) {
-    rmSync(folder, { recursive: true, force: true });
+    removeTree(folder);
   }
 }
 

@@ -8,6 +8,7 @@ import { SandboxError } from './failure.ts';
 
 /** How to reach a machine. */
 export type Target = {
+  host: string;
   port: number;
   keyPath: string;
   knownHostsPath: string;
@@ -53,7 +54,7 @@ export function sshArguments(target: Target, user: string, connection: Connectio
   return [
     ...['-F', '/dev/null'],
     ...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
-    `${user}@127.0.0.1`,
+    `${user}@${target.host}`,
   ];
 }
 
@@ -114,7 +115,7 @@ export async function waitForLogin(
   let patience = 1;
   for (;;) {
     // Cheap to ask, and QEMU accepts connections long before the guest does.
-    while (!(await greets(target.port, patience)) && Date.now() < deadline) {
+    while (!(await greets(target, patience)) && Date.now() < deadline) {
       patience = Math.min(10, patience * 1.4);
       await sleep(0.25);
     }
@@ -133,9 +134,9 @@ export async function waitForLogin(
 }
 
 /** Does an SSH server say hello within these seconds? */
-function greets(port: number, seconds: number): Promise<boolean> {
+function greets({ host, port }: Target, seconds: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1', timeout: seconds * 1000 });
+    const socket = connect({ port, host, timeout: seconds * 1000 });
     socket.once('data', (data) => {
       resolve(data.toString('latin1').startsWith('SSH-'));
       socket.destroy();
@@ -151,7 +152,7 @@ export async function closeShared(target: Target): Promise<void> {
   for (const user of ['root', 'deploy', 'nosudo']) {
     const path = join(target.socketFolder, `${user}.${target.generation}`);
     if (existsSync(path)) {
-      const args = ['-F', '/dev/null', '-o', `ControlPath=${path}`, '-O', 'exit', '127.0.0.1'];
+      const args = ['-F', '/dev/null', '-o', `ControlPath=${path}`, '-O', 'exit', target.host];
       await execute('ssh', args, { allowFailure: true });
     }
   }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SandboxError } from './failure.ts';
 import { SANDBOX_FOLDER } from './folders.ts';
@@ -6,10 +6,13 @@ import { runOver, type Target } from './ssh.ts';
 
 const STATES_FOLDER = join(SANDBOX_FOLDER, 'states');
 
+/** What of a state no disk holds: run after each boot. */
+const BOOT = '.boot.sh';
+
 /** The names of the states that a machine can be broken into. */
 export function listStates(): string[] {
   return readdirSync(STATES_FOLDER)
-    .filter((name) => name.endsWith('.sh'))
+    .filter((name) => name.endsWith('.sh') && !name.endsWith(BOOT))
     .map((name) => name.slice(0, -'.sh'.length))
     .sort();
 }
@@ -23,12 +26,21 @@ export function readState(state: string): string {
   return readFileSync(join(STATES_FOLDER, `${state}.sh`), 'utf8');
 }
 
-/** Runs a state's script as root, in a login session of its own: what it starts belongs there. */
+/** What a state needs done after each boot; `true` when its disk holds all of it. */
+export function readBootScript(state: string): string {
+  const path = join(STATES_FOLDER, `${state}${BOOT}`);
+  return existsSync(path) ? readFileSync(path, 'utf8') : 'true';
+}
+
+/** Breaks a running host into a state: what is on its disk, and what runs. */
 export async function applyState(target: Target, state: string): Promise<void> {
+  await runScript(target, readState(state));
+  await runScript(target, readBootScript(state));
+}
+
+/** Runs a script as root, in a login session of its own: what it starts belongs there. */
+export async function runScript(target: Target, script: string): Promise<void> {
   const path = '/run/sandbox-state';
   const command = `cat >${path}; bash ${path} </dev/null; code=$?; rm -f ${path}; exit $code`;
-  await runOver(target, 'root', 'own', command, {
-    input: readState(state),
-    timeoutSeconds: 300,
-  });
+  await runOver(target, 'root', 'own', command, { input: script, timeoutSeconds: 300 });
 }

@@ -87,19 +87,31 @@ async function deploy(machine: Machine): Promise<number> {
   return run.code;
 }
 
+/** Says how long a part took, once it is over. */
+async function timed<Result>(part: string, work: () => Promise<Result>): Promise<Result> {
+  const began = performance.now();
+  const result = await work();
+  say(`\n   ${part}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
+  return result;
+}
+
 async function demo(keep: boolean): Promise<number> {
   say('1. A throwaway VPS, broken the way such servers break\n');
-  const machine = await startMachine({
-    name: 'demo',
-    state: 'before',
-    detached: keep,
-    say: (line) => say(`   ${line}`),
-  });
+  const machine = await timed('the VPS is up', () =>
+    startMachine({
+      name: 'demo',
+      state: 'before',
+      // Swap is part of the story, and only a kernel of its own has it.
+      kind: 'vm',
+      detached: keep,
+      say: (line) => say(`   ${line}`),
+    }),
+  );
   try {
     const before = await lookAt(machine);
     showLooks({ before });
     say('\n2. Merge to main: .github/workflows/deploy.yml as it is, run by act');
-    const code = await deploy(machine);
+    const code = await timed('the workflow took', () => deploy(machine));
     say(`\n3. ${code === 0 ? 'Green' : 'Red'}: the same VPS before and after\n`);
     showLooks({ before, after: await lookAt(machine) });
     say(`\n   job summary   ${shown(paths.summary)}`);

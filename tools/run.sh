@@ -15,4 +15,6 @@ done
 shift
 provide "${needs[@]}" || exit 1
 cd "$root"
+# A log that no terminal reads carries no colours, though CI is set.
+[ -t 1 ] || [ -n "${FORCE_COLOR:-}" ] || export NO_COLOR=1
 exec node "$@"

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 
@@ -20,8 +20,6 @@ export interface Outcome extends Count {
 interface VitestReport {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly numTodoTests: number;
   readonly testResults: readonly {
     /** The file. */
     readonly name: string;
@@ -31,6 +29,7 @@ interface VitestReport {
     readonly assertionResults: readonly {
       readonly fullName: string;
       readonly status: string;
+      readonly tags?: readonly string[];
       readonly failureMessages: readonly string[] | null;
     }[];
   }[];
@@ -41,27 +40,114 @@ export function countStage(ok: boolean): Count {
   return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, note: '', failures: [] };
 }
 
+/** The tag of the tests that `npm test` leaves to `npm run test:all`. */
+const nightly = 'nightly';
+
 /**
  * The tests of a vitest run, from its JSON report.
  *
- * A run never counts as good by its silence: no report, no test, a test that did not run, or a
- * failure outside every test is one failure at least.
+ * A run never counts as good by its silence: no report, no test, a test of this run that did not
+ * run, or a failure outside every test is one failure at least.
  *
  * @param ok vitest exited 0
+ * @param run whether it ran the tests that are tagged for the night, or the others
  */
-export function countTests(reportFile: string, ok: boolean): Count {
+export function countTests(reportFile: string, ok: boolean, run: 'daily' | 'nightly'): Count {
   const report = readReport(reportFile);
   if (report === undefined) {
     return { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
   }
-  const skipped = report.numPendingTests + report.numTodoTests;
-  const passed = report.numPassedTests;
-  const failed = report.numFailedTests + skipped;
-  const failures = report.testResults.flatMap(describeFailures);
+  const skipped = report.testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter(({ status }) => !['passed', 'failed'].includes(status))
+    .filter(({ tags = [] }) => tags.includes(nightly) === (run === nightly)).length;
+  return count(
+    {
+      passed: report.numPassedTests,
+      bad: report.numFailedTests,
+      skipped,
+      failures: report.testResults.flatMap(describeFailures),
+    },
+    ok,
+  );
+}
+
+interface Tally {
+  readonly passed: number;
+  readonly bad: number;
+  readonly skipped: number;
+  readonly failures: readonly string[];
+}
+
+function count({ passed, bad, skipped, failures }: Tally, ok: boolean): Count {
+  const failed = bad + skipped;
   if (failed === 0 && !ok) return { passed, failed: 1, note: 'failed outside its tests', failures };
   if (failed === 0 && passed === 0) return { passed, failed: 1, note: 'ran no test', failures };
   const note = skipped > 0 ? `${skipped} skipped, counted as failed` : '';
   return { passed, failed, note, failures };
+}
+
+/**
+ * The tests of pytest's runs, one on each Python: the sum, and a note that names the Pythons. The
+ * rules are those of countTests, and each run must have run a test.
+ *
+ * @param folder JUnit files, named after the Python: `3.8.18.xml`
+ * @param ok all runs exited 0
+ */
+export function countPythonTests(folder: string, ok: boolean): Count {
+  const files = globSync('*.xml', { cwd: folder });
+  if (files.length === 0)
+    return { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
+  const runs = files.map((file) => {
+    const python = path.basename(file, '.xml');
+    const report = readFileSync(path.join(folder, file), 'utf8');
+    return { python, ...count(tallyOf(report, python), true) };
+  });
+  const passed = runs.reduce((sum, run) => sum + run.passed, 0);
+  const failed = runs.reduce((sum, run) => sum + run.failed, 0);
+  const notes = runs.map(({ python, note }) => (note === '' ? python : `${python} (${note})`));
+  const outside = failed === 0 && !ok;
+  return {
+    passed,
+    failed: outside ? 1 : failed,
+    note: `Python ${notes.sort(byVersion).join(', ')}${outside ? '; failed outside its tests' : ''}`,
+    failures: runs.flatMap((run) => run.failures),
+  };
+}
+
+const byVersion = new Intl.Collator('en', { numeric: true }).compare;
+
+/** What pytest writes: test cases that hold nothing passed. */
+function tallyOf(report: string, python: string): Tally {
+  const cases = [...report.matchAll(/<testcase\b([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs)];
+  const ended = cases.map(([, attributes = '', content = '']) => {
+    const [, kind = 'passed', words = ''] = /<(failure|error|skipped)\b([^>]*)/.exec(content) ?? [];
+    const name = `${attributeOf(attributes, 'classname')}: ${attributeOf(attributes, 'name')}`;
+    return { kind, failure: `${python} ${name}: ${brief(attributeOf(words, 'message'))}` };
+  });
+  const bad = ended.filter(({ kind }) => kind === 'failure' || kind === 'error');
+  const skipped = ended.filter(({ kind }) => kind === 'skipped');
+  return {
+    passed: ended.length - bad.length - skipped.length,
+    bad: bad.length,
+    skipped: skipped.length,
+    failures: [...bad, ...skipped].map(({ failure }) => failure),
+  };
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  lt: '<',
+  gt: '>',
+  quot: '"',
+  apos: "'",
+  amp: '&',
+};
+
+function attributeOf(attributes: string, name: string): string {
+  const [, value = ''] = new RegExp(`\\b${name}="([^"]*)"`).exec(attributes) ?? [];
+  return value.replace(/&(?:#(\d+)|(\w+));/g, (whole, code?: string, entity = '') =>
+    code === undefined ? (ENTITIES[entity] ?? whole) : String.fromCodePoint(Number(code)),
+  );
 }
 
 function describeFailures(file: VitestReport['testResults'][number]): readonly string[] {
@@ -72,6 +158,12 @@ function describeFailures(file: VitestReport['testResults'][number]): readonly s
     ({ fullName, failureMessages }) =>
       `${name}: ${fullName}: ${brief(failureMessages?.join('\n') ?? '')}`,
   );
+}
+
+/** The last lines of what a stage printed, without colour. */
+export function lastLines(output: string, most = 20): readonly string[] {
+  const lines = stripVTControlCharacters(output).trim().split('\n');
+  return lines.slice(-most).filter((line) => line !== '');
 }
 
 /** The first line of it, within bounds. */

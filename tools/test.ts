@@ -1,54 +1,103 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Count, countStage, countTests, type Outcome, renderTable } from './test-report.ts';
+import {
+  type Count,
+  countPythonTests,
+  countStage,
+  countTests,
+  lastLines,
+  type Outcome,
+  renderTable,
+} from './test-report.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Each is an npm script of its own; those of vitest count their tests, the others count as one. */
+/** Each is an npm script of its own; those of vitest and pytest count their tests, others are one. */
 const stages = [
   { name: 'lint', kind: 'check' },
   { name: 'types', kind: 'check' },
   { name: 'boundaries', kind: 'check' },
   { name: 'unit', kind: 'vitest' },
+  { name: 'python', kind: 'pytest' },
   { name: 'dist', kind: 'check' },
   { name: 'machines', kind: 'vitest' },
+  { name: 'nightly', kind: 'vitest' },
 ] as const;
 type Stage = (typeof stages)[number];
 
-function choose(names: readonly string[]): readonly Stage[] {
+/** `--all`: also what `npm test` leaves to the night. */
+function choose(words: readonly string[]): readonly Stage[] {
+  const names = words.filter((word) => word !== '--all');
   const unknown = names.filter((name) => !stages.some((stage) => stage.name === name));
   if (unknown.length > 0) {
     const known = stages.map((stage) => stage.name).join(', ');
     console.error(`no such stage: ${unknown.join(', ')}; there are ${known}`);
     process.exit(2);
   }
-  return names.length === 0 ? stages : stages.filter((stage) => names.includes(stage.name));
+  if (names.length > 0) return stages.filter((stage) => names.includes(stage.name));
+  return stages.filter((stage) => stage.name !== 'nightly' || words.includes('--all'));
 }
 
-function run(stage: Stage, folder: string): Outcome {
+async function run(stage: Stage, folder: string): Promise<Outcome> {
   console.log(`\n=== ${stage.name}`);
-  const report = path.join(folder, `${stage.name}.json`);
-  const options =
-    stage.kind === 'vitest'
-      ? ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-      : [];
+  const report = path.join(folder, stage.name);
+  const options = {
+    vitest: ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    pytest: ['--', '--reports', report],
+    check: [],
+  }[stage.kind];
   const start = performance.now();
-  const { status } = spawnSync('npm', ['run', '--silent', stage.name, ...options], {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+  const { ok, output } = await runScript(stage.name, options);
   const seconds = (performance.now() - start) / 1000;
-  const ok = status === 0;
-  const count: Count = stage.kind === 'vitest' ? countTests(report, ok) : countStage(ok);
-  return { name: stage.name, seconds, ...count };
+  const counted = count(stage, report, ok);
+  // Tests that failed are named; for anything else its last words must do.
+  const told = ok || counted.failures.length > 0 ? [] : lastLines(output);
+  return { name: stage.name, seconds, ...counted, failures: [...counted.failures, ...told] };
+}
+
+/** Runs an npm script, shows what it prints, and keeps the end of it. */
+function runScript(
+  name: string,
+  options: readonly string[],
+): Promise<{ ok: boolean; output: string }> {
+  const terminal = process.stdout.isTTY === true;
+  const child = spawn('npm', ['run', '--silent', name, ...options], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...(terminal ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }) },
+  });
+  let output = '';
+  for (const [stream, shown] of [
+    [child.stdout, process.stdout],
+    [child.stderr, process.stderr],
+  ] as const) {
+    stream.on('data', (chunk: Buffer) => {
+      shown.write(chunk);
+      output = (output + chunk.toString()).slice(-20_000);
+    });
+  }
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ ok: code === 0, output }));
+  });
+}
+
+function count(stage: Stage, report: string, ok: boolean): Count {
+  if (stage.kind === 'vitest') {
+    return countTests(report, ok, stage.name === 'nightly' ? 'nightly' : 'daily');
+  }
+  return stage.kind === 'pytest' ? countPythonTests(report, ok) : countStage(ok);
 }
 
 const chosen = choose(process.argv.slice(2));
 const folder = mkdtempSync(path.join(tmpdir(), 'celeriac-test-'));
-const outcomes = chosen.map((stage) => run(stage, folder));
+const outcomes: Outcome[] = [];
+for (const stage of chosen) outcomes.push(await run(stage, folder));
 rmSync(folder, { recursive: true, force: true });
-console.log('\nNot in it: what takes an hour, `npm run long`.');
+if (chosen.some(({ name }) => name === 'machines') && !chosen.some((s) => s.name === 'nightly')) {
+  console.log('\nNot in it: the slower tests, `npm run test:all`.');
+}
 console.log(`\n${renderTable(outcomes)}`);
 process.exitCode = outcomes.every((outcome) => outcome.failed === 0) ? 0 : 1;

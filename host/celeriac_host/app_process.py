@@ -7,10 +7,12 @@ import json
 from typing import Any, Callable
 
 from celeriac_host import units
+from celeriac_host.app_side import URL_PASSWORD
 from celeriac_host.job_lines import Ended, follow
 from celeriac_host.system import System
 
 SHARED = "app_side"
+EVIDENCE_LINES = 12
 # Makes the shared module importable under its own name, then runs the program.
 TEXT = """
 import sys, types
@@ -55,6 +57,17 @@ def run(
         env={**where.environment, **({"PYTHONPATH": ":".join(paths)} if paths else {})},
         payload=json.dumps(request).encode("ascii") + b"\n",
     )
+
+
+def last_lines(ended: Ended) -> list[str]:
+    """Of what it wrote to stderr, without the passwords of URLs."""
+    return [URL_PASSWORD.sub(r"\1:**@", line) for line in ended.lines(EVIDENCE_LINES)]
+
+
+def tell_evidence(host: System, report: dict[str, Any]) -> None:
+    """What a program wrote about its problem, line by line, where its report has one."""
+    for line in report.get("evidence", ()):
+        host.note(line)
 
 
 def text(name: str) -> str:

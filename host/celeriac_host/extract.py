@@ -7,9 +7,7 @@ all of that comes along: what is decided on the part is what would be decided on
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
@@ -27,15 +25,10 @@ BATCH = 1000
 def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
     """Path of the small database; gone after the block. Raises OperationError."""
     about = databases.find(path)
-    folder = tempfile.mkdtemp(prefix="celeriac-", dir=databases.roomy_folder(0))
-    try:
-        if os.geteuid() == 0:
-            os.chown(folder, about.st_uid, about.st_gid)
+    with databases.folder_for_copy(0, about) as folder:
         target = os.path.join(folder, "copy.db")
         databases.ask(path, host, lambda: _look(path, target, extract, limit_bytes))
         yield target
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _look(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
@@ -142,8 +135,9 @@ class _Families:
         self._add(table, f"{column} = ?", [ident])
         if ident.isdigit():
             self._add(table, f"{column} = ?", [int(ident)])
-        # By an index, where LIKE would read the whole table.
-        self._add(table, f"{column} >= ? AND {column} < ?", [ident, ident + "\U0010ffff"])
+        # By an index, where LIKE would read the whole table; but any number is below any text.
+        among = f"{column} >= ? AND {column} < ? AND substr({column}, 1, ?) = ?"
+        self._add(table, among, [ident, ident + "\U0010ffff", len(ident), ident])
 
     def _add(self, table: Table, where: str, values: list[Any]) -> int:
         """How many were not among the wanted yet."""

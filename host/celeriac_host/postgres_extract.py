@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
-import tempfile
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
@@ -27,13 +25,10 @@ BATCH = 1000
 @contextmanager
 def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
     """Path of the SQLite file; gone after the block. Raises OperationError."""
-    folder = tempfile.mkdtemp(prefix="celeriac-", dir=databases.roomy_folder(0))
-    try:
+    with databases.folder_for_copy(0) as folder:
         target = os.path.join(folder, "copy.db")
         _Extract(url, host, extract, limit_bytes).write(target)
         yield target
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def columns_of(table: Table) -> list[str]:

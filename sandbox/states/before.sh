@@ -5,11 +5,13 @@ set -eu
 
 backend=/root/slideshow/backend
 
-swapoff --all
+if ! systemd-detect-virt --quiet --container; then
+  swapoff --all
+  sysctl --quiet vm.swappiness=60
+fi
 rm -f /swapfile
 sed -i '/\sswap\s/d' /etc/fstab
 rm -f /etc/sysctl.d/*swappiness*.conf
-sysctl --quiet vm.swappiness=60
 
 cat >/etc/systemd/system/celery-worker.service <<'UNIT'
 [Unit]
@@ -82,20 +84,4 @@ INSERT INTO video_jobs (id, job_type, status, created_at, started_at, completed_
 COMMIT;
 SQL
 
-# Three by hand, from this login session; they outlive it. The unit's worker is the fourth.
-cd "$backend"
-for number in 1 2 3; do
-  nohup setsid celery -A celery_app worker --loglevel=info >"/tmp/celery-$number.log" 2>&1 </dev/null &
-done
 systemctl restart celery-worker.service
-
-is_ready() {
-  journalctl --unit=celery-worker.service --boot --grep=' ready\.$' --quiet >/dev/null &&
-    [ "$(grep -l ' ready\.$' /tmp/celery-[123].log | wc -l)" = 3 ]
-}
-for _ in $(seq 120); do
-  is_ready && exit 0
-  sleep 1
-done
-echo 'the workers did not become ready within 120 s' >&2
-exit 1

@@ -323,7 +323,7 @@ async function askForTasks(
   for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
     const asked = ids.slice(at, at + tasksAtOnce);
     const { tasks } = await agent.look({ tasks: { ...app, ids: asked } });
-    if (tasks.kind === 'unknown') throw nothingKnown(tasks.problem, app);
+    if (tasks.kind === 'unknown') throw nothingKnown(tasks, app);
     told.push(tasks);
   }
   return readEvidence(app.unit, {
@@ -334,9 +334,13 @@ async function askForTasks(
   });
 }
 
-function nothingKnown(problem: string, { unit }: ByTheApp): HostError {
+function nothingKnown(
+  { problem, evidence = [] }: TasksFact & { kind: 'unknown' },
+  { unit }: ByTheApp,
+): HostError {
   return new HostError(`No job is called dead, and nothing was changed: ${problem}.`, {
     step: 'ask the worker and its broker for the tasks of jobs',
+    evidence,
     next: `See what ${unit} does: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. Where nobody can be asked for good, \`evidence: age\` goes by the age of jobs alone.`,
   });
 }

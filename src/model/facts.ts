@@ -145,6 +145,8 @@ export interface SwapFact {
 export interface SysctlFact {
   /** The value in force; `null` when the kernel has no such setting. */
   readonly values: Readonly<Record<string, string | null>>;
+  /** Those that not even root can set here: they belong to the host of this container. */
+  readonly readOnly: readonly string[];
   /** Lines that set one of the names, in the order in which systemd-sysctl applies them. */
   readonly settings: readonly {
     readonly name: string;
@@ -287,7 +289,12 @@ export type TasksFact =
       readonly held: readonly string[];
     }
   /** A worker runs and does not answer, or the broker can't be asked: nothing is known. */
-  | { readonly kind: 'unknown'; readonly problem: string };
+  | {
+      readonly kind: 'unknown';
+      readonly problem: string;
+      /** The last lines of what the program that asks wrote. */
+      readonly evidence?: readonly string[];
+    };
 
 export interface StoreTable {
   readonly name: string;

@@ -56,7 +56,7 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
       message: `swap: left alone, since this is a container (${container}) and only its host may switch swap on. Ask the provider for swap, or use a virtual machine.`,
     });
   }
-  planSwappiness(facts, desired, operations, satisfied);
+  planSwappiness(facts, desired, operations, satisfied, findings);
   return { operations, satisfied, findings };
 }
 
@@ -246,6 +246,7 @@ function planSwappiness(
   desired: ProvisionDesired,
   operations: Operation[],
   satisfied: string[],
+  findings: Finding[],
 ): void {
   const name = 'vm.swappiness';
   const wanted = String(desired.swappiness);
@@ -253,6 +254,13 @@ function planSwappiness(
   const persistent = persistentSetting(facts.sysctl, name);
   if (persistent?.value === wanted && now === wanted) {
     satisfied.push(`swappiness: ${wanted}, also after a reboot (${persistent.path})`);
+    return;
+  }
+  if (now !== wanted && facts.sysctl.readOnly.includes(name)) {
+    findings.push({
+      level: 'warning',
+      message: `swappiness: left at ${now ?? 'an unknown value'}; /proc/sys is read-only in this container (${facts.host.container ?? 'of an unknown kind'}), so only its host can set ${name}.`,
+    });
     return;
   }
   if (persistent?.value !== wanted) {

@@ -15,7 +15,6 @@ import { ConfigError, HostError } from '../../src/model/errors.ts';
 import type { Outcome, Step } from '../../src/model/outcome.ts';
 import { bytes, seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
-import { isLong, longTest } from '../lib/long.ts';
 
 const program = join(import.meta.dirname, '../../cli/dist/index.js');
 const app = '/root/slideshow/backend/batch_processing.db';
@@ -154,7 +153,7 @@ describe("the app's own database", () => {
   });
 });
 
-const tried = isLong ? (['fail', 'reset', 'delete'] as const) : (['delete'] as const);
+const tried = ['fail', 'reset', 'delete'] as const;
 
 describe.each(tried)('%s', (action) => {
   test('changes the rows that were found, and no others; undo brings them back', async () => {
@@ -195,7 +194,9 @@ describe.each(tried)('%s', (action) => {
 /** Rows that come back get other places in the file. */
 const sorted = (text: string): string[] => text.split('\n').toSorted();
 
-longTest('ids: delete takes the named job and its tree, whatever the threshold', async () => {
+test('ids: delete takes the named job and its tree, whatever the threshold', {
+  tags: ['nightly'],
+}, async () => {
   await provideDatabase();
   const was = Object.keys(await statuses());
   const cleanUp = await plan({
@@ -352,7 +353,7 @@ describe('bad input', () => {
     expect(await run('ls /tmp/owned 2>/dev/null || echo absent')).toBe('absent');
   });
 
-  longTest('a database with such a name is cleaned like any other', async () => {
+  test('a database with such a name is cleaned like any other', { tags: ['nightly'] }, async () => {
     const path = `${folder}/it's a "job" ?mode=memory&x=#1%20.db`;
     await run(
       `cp ${database} '${path.replaceAll("'", "'\\''")}'; chown -R deploy:deploy ${folder}`,

@@ -8,7 +8,6 @@ import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-d
 import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
 import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
 import { ConfigError } from '../../src/model/errors.ts';
-import { longTest } from '../lib/long.ts';
 import { Hand } from './hand.ts';
 import { UNIT } from './lib/worker.ts';
 
@@ -185,7 +184,7 @@ test.each([
   expect(await read(others)).toBe(before);
 });
 
-longTest('deleted rows come back to the last digit', async () => {
+test('deleted rows come back to the last digit', { tags: ['nightly'] }, async () => {
   await hand.shell(
     `runuser -u postgres -- psql -X -q -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"`,
   );

@@ -3,7 +3,6 @@ import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openGitCode } from '../../src/adapters/git-code.ts';
 import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { longTest } from '../lib/long.ts';
 import { Hand } from './hand.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
@@ -113,7 +112,7 @@ test('the commit of the run, over the one connection; a dry run sends nothing', 
   await completeJob(machine);
 });
 
-longTest('the same again: nothing to do', async () => {
+test('the same again: nothing to do', { tags: ['nightly'] }, async () => {
   const pid = await mainPid();
   const run = await deploy(withRequirements);
   expect(run.code, run.log).toBe(0);
@@ -155,49 +154,48 @@ test('code that does not import, with other dependencies: all is back, and the w
   clone.git('reset', '-q', '--hard', deployed);
 });
 
-longTest(
-  'dependencies that can not be had, and a pip that is killed half-way: the environment as it was',
-  {
-    timeout: 900_000,
-  },
-  async () => {
-    await using hand = await Hand.open(machine);
-    const pid = await mainPid();
-    const install = (version: string) =>
-      ({
-        op: 'install-dependencies',
-        unit: UNIT,
-        interpreter: [`${VENV}/bin/python`],
-        tool: 'pip',
-        file: `${version}.txt`,
-        commit: deployed,
-        lock: version,
-        timeoutSeconds: time(150),
-        release: '/srv/needs',
-      }) as const;
-    await shell(machine, 'mkdir /srv/needs');
-    for (const version of ['3.0', '9.0']) {
-      const text = REQUIREMENTS.replace('1.0', version);
-      await machine.writeFile(`/srv/needs/${version}.txt`, text);
-    }
-    const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
-    expect((await hand.refuse([install('9.0')])).message).toMatch(
-      /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
-    );
-    const running = hand.refuse([install('3.0')]);
-    const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
-    await waitUntil('pip is half done', async () => (await shell(machine, half)) !== '');
-    await shell(machine, `pkill -KILL -f '[p]ip install --no-input'`);
-    expect((await running).message).toContain('pip install of 3.0.txt failed');
-    expect(await shell(machine, half)).toBe('');
-    expect(await probe()).toBe('1.0');
-    expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
-    expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
-    expect(await mainPid()).toBe(pid);
-  },
-);
+test('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  await using hand = await Hand.open(machine);
+  const pid = await mainPid();
+  const install = (version: string) =>
+    ({
+      op: 'install-dependencies',
+      unit: UNIT,
+      interpreter: [`${VENV}/bin/python`],
+      tool: 'pip',
+      file: `${version}.txt`,
+      commit: deployed,
+      lock: version,
+      timeoutSeconds: time(150),
+      release: '/srv/needs',
+    }) as const;
+  await shell(machine, 'mkdir /srv/needs');
+  for (const version of ['3.0', '9.0']) {
+    const text = REQUIREMENTS.replace('1.0', version);
+    await machine.writeFile(`/srv/needs/${version}.txt`, text);
+  }
+  const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
+  expect((await hand.refuse([install('9.0')])).message).toMatch(
+    /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
+  );
+  const running = hand.refuse([install('3.0')]);
+  const half = `ls ${VENV}/lib/python3.11/site-packages/probe_data/7.py 2>/dev/null || true`;
+  await waitUntil('pip is half done', async () => (await shell(machine, half)) !== '');
+  await shell(machine, `pkill -KILL -f '[p]ip install --no-input'`);
+  expect((await running).message).toContain('pip install of 3.0.txt failed');
+  expect(await shell(machine, half)).toBe('');
+  expect(await probe()).toBe('1.0');
+  expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
+  expect(await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json')).toBe(record);
+  expect(await mainPid()).toBe(pid);
+});
 
-longTest('a changed tracked file is listed and refused, a database in the way too', async () => {
+test('a changed tracked file is listed and refused, a database in the way too', {
+  tags: ['nightly'],
+}, async () => {
   await shell(machine, `echo '# by hand' >>${BACKEND}/web.py`);
   clone.commit('Next', { 'backend/more.py': '' });
   const run = await deploy();
@@ -217,66 +215,63 @@ longTest('a changed tracked file is listed and refused, a database in the way to
   expect(await head()).toBe(deployed);
 });
 
-longTest(
-  'a git that is killed half-way, and a disk that fills up: the checkout is as before',
-  {
-    timeout: 900_000,
-  },
-  async () => {
-    await using hand = await Hand.open(machine);
-    const pid = await mainPid();
-    const next = clone.commit('Slow', {
-      '.gitattributes': '*.slow filter=slow\n',
-      'backend/a_new.py': '',
-      'backend/celery_config.py': `${clone.read('backend/celery_config.py')}# more\n`,
-      'm.slow': 's\n',
-      'z.py': '',
-    });
-    clone.git('reset', '-q', '--hard', deployed);
-    const small = '/mnt/small';
-    await shell(
-      machine,
-      `git -C ${CHECKOUT} config filter.slow.smudge 'sleep 600'
+test('a git that is killed half-way, and a disk that fills up: the checkout is as before', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  await using hand = await Hand.open(machine);
+  const pid = await mainPid();
+  const next = clone.commit('Slow', {
+    '.gitattributes': '*.slow filter=slow\n',
+    'backend/a_new.py': '',
+    'backend/celery_config.py': `${clone.read('backend/celery_config.py')}# more\n`,
+    'm.slow': 's\n',
+    'z.py': '',
+  });
+  clone.git('reset', '-q', '--hard', deployed);
+  const small = '/mnt/small';
+  await shell(
+    machine,
+    `git -C ${CHECKOUT} config filter.slow.smudge 'sleep 600'
      mkdir ${small}; mount -t tmpfs -o size=64M none ${small}; git clone -q ${CHECKOUT} ${small}/app; chown -R deploy: ${small}/app
      sudo -u deploy git -C ${small}/app config filter.slow.smudge 'head -c 80M /dev/zero' `,
-    );
-    const known = { known: [deployed], shallow: [] };
-    const parcel = await openGitCode(clone.folder).bundle(next, known);
-    if (parcel === null) throw new Error('the host lacks nothing');
-    await hand.agent.send(parcel, () => {});
-    const sha256 = sha256Text(parcel.sha256);
-    const plan = (checkout: string) =>
-      [
-        { op: 'guard-unit', unit: UNIT },
-        { op: 'fetch-commit', checkout, commit: next, sha256 },
-        { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
-      ] as const;
+  );
+  const known = { known: [deployed], shallow: [] };
+  const parcel = await openGitCode(clone.folder).bundle(next, known);
+  if (parcel === null) throw new Error('the host lacks nothing');
+  await hand.agent.send(parcel, () => {});
+  const sha256 = sha256Text(parcel.sha256);
+  const plan = (checkout: string) =>
+    [
+      { op: 'guard-unit', unit: UNIT },
+      { op: 'fetch-commit', checkout, commit: next, sha256 },
+      { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
+    ] as const;
 
-    const running = hand.refuse(plan(CHECKOUT));
-    await waitUntil('the checkout is half done', async () => {
-      const seen = await shell(
-        machine,
-        `cd ${CHECKOUT}; ls z.py backend/a_new.py .git/index.lock 2>/dev/null || true`,
-      );
-      return seen.includes('a_new.py') && seen.includes('index.lock') && !seen.includes('z.py');
-    });
-    await shell(machine, 'pkill -KILL -x git; pkill -KILL -x sleep; true');
-    expect((await running).message).toContain('git checkout failed');
-    expect(await head()).toBe(deployed);
-    const status = `git -C ${CHECKOUT} status --short --branch; ls ${CHECKOUT}/.git | grep lock || true`;
-    expect(await shell(machine, status)).toBe('## main');
-    expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
-
-    const full = await hand.refuse(plan(`${small}/app`));
-    expect(full.message).toMatch(/No space left on device/);
-    expect(await shell(machine, `sudo -u deploy git -C ${small}/app status --short --branch`)).toBe(
-      '## main...origin/main',
+  const running = hand.refuse(plan(CHECKOUT));
+  await waitUntil('the checkout is half done', async () => {
+    const seen = await shell(
+      machine,
+      `cd ${CHECKOUT}; ls z.py backend/a_new.py .git/index.lock 2>/dev/null || true`,
     );
-    expect(await shell(machine, `find ${small}/app ! -user deploy`)).toBe('');
-    await shell(machine, `git -C ${CHECKOUT} config --unset filter.slow.smudge; umount ${small}`);
-    expect(await mainPid()).toBe(pid);
-  },
-);
+    return seen.includes('a_new.py') && seen.includes('index.lock') && !seen.includes('z.py');
+  });
+  await shell(machine, 'pkill -KILL -x git; pkill -KILL -x sleep; true');
+  expect((await running).message).toContain('git checkout failed');
+  expect(await head()).toBe(deployed);
+  const status = `git -C ${CHECKOUT} status --short --branch; ls ${CHECKOUT}/.git | grep lock || true`;
+  expect(await shell(machine, status)).toBe('## main');
+  expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
+
+  const full = await hand.refuse(plan(`${small}/app`));
+  expect(full.message).toMatch(/No space left on device/);
+  expect(await shell(machine, `sudo -u deploy git -C ${small}/app status --short --branch`)).toBe(
+    '## main...origin/main',
+  );
+  expect(await shell(machine, `find ${small}/app ! -user deploy`)).toBe('');
+  await shell(machine, `git -C ${CHECKOUT} config --unset filter.slow.smudge; umount ${small}`);
+  expect(await mainPid()).toBe(pid);
+});
 
 test('no room for what is sent: said before anything is', async () => {
   clone.commit('Next', { 'backend/more.py': '' });
@@ -291,22 +286,19 @@ test('no room for what is sent: said before anything is', async () => {
   expect(await head()).toBe(deployed);
 });
 
-longTest(
-  'rolled back: the commit of before, its dependencies, its worker',
-  {
-    timeout: 900_000,
-  },
-  async () => {
-    const run = await deploy({ 'roll-back': transaction });
-    expect(run.code, run.log).toBe(0);
-    expect(run.log).toContain(`${CHECKOUT} is at ${short(original)} again`);
-    expect(await head()).toBe(original);
-    expect(await shell(machine, `git -C ${CHECKOUT} status --short --branch`)).toBe('## main');
-    await expect(probe()).rejects.toThrow();
-    expect(await shell(machine, `ls ${DATABASE}`)).toBe(DATABASE);
-    await completeJob(machine);
-  },
-);
+test('rolled back: the commit of before, its dependencies, its worker', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  const run = await deploy({ 'roll-back': transaction });
+  expect(run.code, run.log).toBe(0);
+  expect(run.log).toContain(`${CHECKOUT} is at ${short(original)} again`);
+  expect(await head()).toBe(original);
+  expect(await shell(machine, `git -C ${CHECKOUT} status --short --branch`)).toBe('## main');
+  await expect(probe()).rejects.toThrow();
+  expect(await shell(machine, `ls ${DATABASE}`)).toBe(DATABASE);
+  await completeJob(machine);
+});
 
 test('uploaded releases: shared paths, the link, and the oldest gone', {
   timeout: 1_200_000,

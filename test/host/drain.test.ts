@@ -4,7 +4,6 @@ import { supportModuleText } from '../../src/action/support-module.ts';
 import { proposeMapping } from '../../src/jobs/mapping.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
-import { isLong, longTest } from '../lib/long.ts';
 import { Hand, messages, type PlainOperation, statuses } from './hand.ts';
 import {
   BACKEND,
@@ -120,11 +119,9 @@ describe('drain-worker', () => {
     expect(messages(again)[1]).toContain('it had no task');
     expect(describeRestart(again).downtimeSeconds).toBeGreaterThan(0);
     await waitUntil('the late one is done', () => isCompleted(late.id));
-    if (isLong) {
-      expect(statuses(await hand.commit([drain(), stop]))).toEqual(['done', 'done']);
-      expect(statuses(await hand.commit([drain()]))).toEqual(['already']);
-      await hand.commit([start]);
-    }
+    expect(statuses(await hand.commit([drain(), stop]))).toEqual(['done', 'done']);
+    expect(statuses(await hand.commit([drain()]))).toEqual(['already']);
+    await hand.commit([start]);
   });
 
   test('aborted: the queues are given back, and the worker never stopped', async () => {
@@ -147,7 +144,7 @@ describe('drain-worker', () => {
     await waitUntil('the job is done', () => isCompleted(job.id));
   });
 
-  longTest('told to end meanwhile: the queues are given back', async () => {
+  test('told to end meanwhile: the queues are given back', { tags: ['nightly'] }, async () => {
     const main = await mainPid();
     const job = makeJob(60);
     await sendJobs(hand.machine, [job]);

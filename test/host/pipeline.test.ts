@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine, type User } from '../../sandbox/machine.ts';
 import type { ActionName } from '../../src/config/action-inputs.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { longTest } from '../lib/long.ts';
 import { captureHost, listProcesses, processesBeside } from './lib/host-state.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { countLogins, watchLogins } from './lib/logins.ts';
@@ -141,7 +140,7 @@ async function expectSwap(): Promise<void> {
   expect(await shell(machine, 'cat /proc/sys/vm/swappiness')).toBe('10');
 }
 
-longTest('a dry run of all four changes nothing', { timeout: 900_000 }, async () => {
+test('a dry run of all four changes nothing', { tags: ['nightly'], timeout: 900_000 }, async () => {
   await jobsSent.forget();
   const before = await captureHost(machine);
   const provision = await succeed('provision', dryRun);
@@ -360,74 +359,67 @@ test('cleanup: the stuck rows failed, no other row touched, a backup that opens'
   expect(await readRows(machine, backups)).toEqual(before);
 });
 
-longTest(
-  'verify: healthy, by real jobs through all four queues',
-  { timeout: 900_000 },
-  async () => {
-    const inputs = {
-      'swap-size': '2G',
-      'memory-max': '800M',
-      'memory-high': '600M',
-      concurrency: '1',
-      'http-probes': 'http://127.0.0.1/api/health',
-      database: DATABASE,
-    };
-    await jobsSent.forget();
-    const run = await succeed('verify', inputs);
-    expect(await jobsSent.count()).not.toBe('0');
-    expect(run.outputs.healthy).toBe('true');
-    const checks = JSON.parse(run.outputs.checks ?? '[]') as { title: string; state: string }[];
-    expect(checks.filter(({ state }) => state !== 'passed')).toEqual([]);
-    const received = await shell(machine, `${sinceStart} | grep 'canary.* succeeded'`);
-    expect(received.split('\n')).toHaveLength(4);
-    expect(run.log).toContain('3 canaries to batch, links and variations: done');
-  },
-);
+test('verify: healthy, by real jobs through all four queues', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  const inputs = {
+    'swap-size': '2G',
+    'memory-max': '800M',
+    'memory-high': '600M',
+    concurrency: '1',
+    'http-probes': 'http://127.0.0.1/api/health',
+    database: DATABASE,
+  };
+  await jobsSent.forget();
+  const run = await succeed('verify', inputs);
+  expect(await jobsSent.count()).not.toBe('0');
+  expect(run.outputs.healthy).toBe('true');
+  const checks = JSON.parse(run.outputs.checks ?? '[]') as { title: string; state: string }[];
+  expect(checks.filter(({ state }) => state !== 'passed')).toEqual([]);
+  const received = await shell(machine, `${sinceStart} | grep 'canary.* succeeded'`);
+  expect(received.split('\n')).toHaveLength(4);
+  expect(run.log).toContain('3 canaries to batch, links and variations: done');
+});
 
-longTest(
-  'twice: the second plans are empty, and nothing on the host differs',
-  {
-    timeout: 900_000,
-  },
-  async () => {
-    const transactions = await listTransactions(machine);
-    await jobsSent.forget();
-    const before = await captureHost(machine);
-    for (const action of ['provision', 'deploy-worker', 'cleanup'] as const) {
-      const run = await succeed(action);
-      expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
-      expect(run.log).toContain('Nothing to do: the host is as desired.');
-      expect(run.log).not.toContain('the plan');
-    }
-    // Here the canaries would be answered.
-    const verify = await succeed('verify', dryRun);
-    expect(verify.log).toContain('dry run, would send: 1 canary to celery');
-    expect(await captureHost(machine)).toEqual(before);
-    expect(await jobsSent.count()).toBe('0');
-    expect(await listTransactions(machine)).toEqual(transactions);
-    expect(transactions).toHaveLength(3);
-  },
-);
+test('twice: the second plans are empty, and nothing on the host differs', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  const transactions = await listTransactions(machine);
+  await jobsSent.forget();
+  const before = await captureHost(machine);
+  for (const action of ['provision', 'deploy-worker', 'cleanup'] as const) {
+    const run = await succeed(action);
+    expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
+    expect(run.log).toContain('Nothing to do: the host is as desired.');
+    expect(run.log).not.toContain('the plan');
+  }
+  // Here the canaries would be answered.
+  const verify = await succeed('verify', dryRun);
+  expect(verify.log).toContain('dry run, would send: 1 canary to celery');
+  expect(await captureHost(machine)).toEqual(before);
+  expect(await jobsSent.count()).toBe('0');
+  expect(await listTransactions(machine)).toEqual(transactions);
+  expect(transactions).toHaveLength(3);
+});
 
-longTest(
-  'as a user who may sudo it is the same; who may not is told so',
-  {
-    timeout: 900_000,
-  },
-  async () => {
-    await shell(machine, "sysctl -q vm.swappiness=60; sed -i '/swapfile/d' /etc/fstab");
-    const before = await captureHost(machine);
-    const refused = await act('provision', {}, 'nosudo');
-    expect(refused.code).toBe(1);
-    expect(refused.log).toContain('nosudo may not use sudo without a password');
-    expect(refused.log).toContain('NOPASSWD');
-    expect(await captureHost(machine)).toEqual(before);
+test('as a user who may sudo it is the same; who may not is told so', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  await shell(machine, "sysctl -q vm.swappiness=60; sed -i '/swapfile/d' /etc/fstab");
+  const before = await captureHost(machine);
+  const refused = await act('provision', {}, 'nosudo');
+  expect(refused.code).toBe(1);
+  expect(refused.log).toContain('nosudo may not use sudo without a password');
+  expect(refused.log).toContain('NOPASSWD');
+  expect(await captureHost(machine)).toEqual(before);
 
-    const run = await succeed('provision', {}, 'deploy');
-    expect(run.outputs.changed).toBe('true');
-    await expectSwap();
-    const { plan } = await readTransaction(machine, run.outputs.transaction ?? '');
-    expect(plan.operations.map(({ op }) => op)).toEqual(['write-file', 'set-sysctl']);
-    expect(await shell(machine, 'stat -c %U /var/lib/celeriac /etc/fstab')).toBe('root\nroot');
-  },
-);
+  const run = await succeed('provision', {}, 'deploy');
+  expect(run.outputs.changed).toBe('true');
+  await expectSwap();
+  const { plan } = await readTransaction(machine, run.outputs.transaction ?? '');
+  expect(plan.operations.map(({ op }) => op)).toEqual(['write-file', 'set-sysctl']);
+  expect(await shell(machine, 'stat -c %U /var/lib/celeriac /etc/fstab')).toBe('root\nroot');
+});

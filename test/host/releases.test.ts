@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ReleasesFact } from '../../src/model/facts.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
-import { longTest } from '../lib/long.ts';
 import { Hand, META, type PlainOperation, sha256 } from './hand.ts';
 import { waitUntil } from './lib/worker.ts';
 
@@ -109,7 +108,9 @@ test('nobody confirms it: the host puts it back by itself, once', async () => {
   expect(journal).toBe('1');
 });
 
-longTest('what was not confirmed goes back together, also over a power cut', async () => {
+test('what was not confirmed goes back together, also over a power cut', {
+  tags: ['nightly'],
+}, async () => {
   await release('3', '1', LONG);
   const four = await release('4', '3', seconds(25));
   expect((await ledger()).awaiting?.transactions).toHaveLength(2);
@@ -150,7 +151,9 @@ test('a power cut in the middle: put back after the boot, with nobody connected'
   await waitUntil('the guard has left', async () => !(await ledger()).guarded);
 });
 
-longTest('a roll-back over several releases goes on after a power cut', async () => {
+test('a roll-back over several releases goes on after a power cut', {
+  tags: ['nightly'],
+}, async () => {
   const six = await release('6', '1', null);
   const seven = await release('7', '6', null);
   expect(await verdicts()).toContain('6 confirmed');

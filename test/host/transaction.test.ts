@@ -2,7 +2,6 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { HostError } from '../../src/model/errors.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
-import { longTest } from '../lib/long.ts';
 import { Hand, META, messages, type PlainOperation, sha256, statuses } from './hand.ts';
 
 let hand: Hand;
@@ -203,7 +202,9 @@ test('the work is told to end: all is undone, and its child is ended', async () 
   expect(await hand.shell('pgrep -xc systemctl || true')).toBe('0');
 });
 
-longTest('the work is killed: whoever follows it has the host put right', async () => {
+test('the work is killed: whoever follows it has the host put right', {
+  tags: ['nightly'],
+}, async () => {
   const [running] = await reach(hand, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
   await hand.shell(`systemctl kill -s KILL ${await scopes()}`);
   const outcome = await running;
@@ -312,7 +313,7 @@ test('a full disk: no journal, no change; full in the middle, undone all the sam
   );
 });
 
-longTest('the last 20 are kept, an open one always', async () => {
+test('the last 20 are kept, an open one always', { tags: ['nightly'] }, async () => {
   const folder = `${STATE}/transactions`;
   const { transaction } = await hand.commit([write('/srv/i', 'i')]);
   await hand.shell(

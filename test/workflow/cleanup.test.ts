@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { runWorkflow, type WorkflowRun } from '../lib/act.ts';
 import { takeFingerprint } from '../lib/fingerprint.ts';
-import { longTest } from '../lib/long.ts';
 
 let machine: Machine;
 
@@ -53,7 +52,7 @@ it('only looks when it is run by hand as it stands', async () => {
   expect(await takeFingerprint(machine)).toEqual(before);
 });
 
-longTest('takes a threshold', async () => {
+it('takes a threshold', { tags: ['nightly'] }, async () => {
   const before = await takeFingerprint(machine);
   const patient = await byHand({ action: 'fail', threshold: '3650d', 'dry-run': 'false' });
   expect(patient.code).toBe(0);

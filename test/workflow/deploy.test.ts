@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { runWorkflow, type WorkflowOptions, type WorkflowRun } from '../lib/act.ts';
 import { takeFingerprint } from '../lib/fingerprint.ts';
-import { longTest } from '../lib/long.ts';
 
 const unitPath = '/etc/systemd/system/celery-worker.service';
 const appPath = '/root/slideshow/backend/celery_app.py';
@@ -97,7 +96,7 @@ it('heals the host', async () => {
   expect(await serveJob()).toBe('completed');
 });
 
-longTest('finds nothing to do the second time', async () => {
+it('finds nothing to do the second time', { tags: ['nightly'] }, async () => {
   const before = await takeFingerprint(machine);
   const run = await push();
   expect(run.code).toBe(0);
@@ -108,7 +107,9 @@ longTest('finds nothing to do the second time', async () => {
   expect(await takeFingerprint(machine)).toEqual(before);
 });
 
-longTest('ends red where the app fails to import, and the old worker serves on', async () => {
+it('ends red where the app fails to import, and the old worker serves on', {
+  tags: ['nightly'],
+}, async () => {
   const state = await unitState();
   const app = await machine.readFile(appPath);
   await machine.writeFile(appPath, `${app}\nimport not_installed_anywhere\n`);

@@ -22,6 +22,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     names = {as_path(name): name for name in args["names"]}
     return {
         "values": {name: value(path) for path, name in names.items()},
+        "readOnly": [name for path, name in names.items() if is_read_only(path)],
         "settings": [
             {"name": name, "value": setting, "path": file, "line": line}
             for file in files()
@@ -49,6 +50,11 @@ def value(path: str) -> str | None:
             return file.read().strip()
     except OSError:
         return None
+
+
+def is_read_only(path: str) -> bool:
+    """In a container the kernel's settings are often mounted read-only, also for root."""
+    return value(path) is not None and not os.access(f"/proc/sys/{path}", os.W_OK)
 
 
 def files() -> list[str]:

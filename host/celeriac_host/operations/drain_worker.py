@@ -39,7 +39,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     if problem is not None:
         # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.
         line = f"{unit} is not drained: {problem}; its stop waits for its tasks all the same"
-        return line, {"drained": False, "consumedUntil": work.consumed_until, "problem": problem}
+        app_process.tell_evidence(host, report)
+        return line, {"drained": False, "consumedUntil": work.consumed_until, **report}
     left, end = report["left"], report["end"]
     waited = f"{report['seconds']:.0f} s"
     result = {
@@ -124,7 +125,8 @@ class _Drain:
             return {"problem": "it ended while it was drained, and was started anew by systemd"}
         except OperationError as error:
             return {"problem": error.message}
-        return self.report or {"problem": _silence(ended, self.stage)}
+        lines = app_process.last_lines(ended)
+        return self.report or {"problem": _silence(ended, self.stage), "evidence": lines}
 
     def take(self, message: dict[str, Any]) -> Any:
         self.stage = message.get("stage", self.stage)
@@ -170,6 +172,7 @@ def _give_back(args: dict[str, Any], kept: dict[str, Any], host: System) -> tupl
         app_process.run(host, "broker_program", request, take, timeout=timeout)
     except OperationError as error:
         return error.message, False
+    app_process.tell_evidence(host, found)
     return found.get("problem"), bool(found.get("lasting"))
 
 
@@ -178,7 +181,7 @@ def _app(args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _silence(ended: Ended, stage: str) -> str:
-    lines = ended.lines()
+    lines = app_process.last_lines(ended)
     if ended.code is None:
         return f"the program that drains it did not end in time; it was {stage}"
     why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")

@@ -33,7 +33,7 @@ export async function waitUntil(
   seconds = 400,
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
-  for (let pause = 500; !(await holds()); pause = Math.min(2000, pause + 500)) {
+  for (let pause = 50; !(await holds()); pause = Math.min(1000, pause * 1.3)) {
     if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, pause));
   }

@@ -50,6 +50,7 @@ function healthy(): Record<string, unknown> {
     },
     sysctl: {
       values: { 'vm.swappiness': '10' },
+      readOnly: [],
       settings: [
         { name: 'vm.swappiness', value: '10', path: '/etc/sysctl.d/99-zz-celeriac.conf', line: 2 },
       ],

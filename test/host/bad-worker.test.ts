@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
-import { longTest } from '../lib/long.ts';
 import { Clone } from './lib/clone.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { completeJob, listTransactions, shell, show, UNIT_PATH } from './lib/worker.ts';
@@ -89,7 +88,10 @@ test('a worker that dies 8 s after its start: back, and why', { timeout: 900_000
   clone.git('reset', '-q', '--hard', good);
 });
 
-longTest('a worker that leaks until MemoryMax: back, and why', { timeout: 900_000 }, async () => {
+test('a worker that leaks until MemoryMax: back, and why', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
   clone.commit('A leak', {
     'backend/celery_app.py': withThread([
       'held = []',
@@ -141,31 +143,28 @@ test('two runs at once: one waits and names the other, both end right', {
   await completeJob(machine);
 });
 
-longTest(
-  'an sshd that is restarted in the middle, with all its connections: no roll-back',
-  {
-    timeout: 900_000,
-  },
-  async () => {
-    let bounced: Promise<unknown> | undefined;
-    const run = await deploy(
-      { 'restart-delay': '13s', 'min-healthy-time': '10s' },
-      {
-        onLog: (text) => {
-          if (/^\d+\/\d+ (?:stop|drain) /m.test(text)) {
-            bounced ??= shell(
-              machine,
-              "systemd-run -q --collect sh -c 'systemctl kill -s KILL --kill-whom=all ssh; for pid in $(pgrep -x sshd); do kill -KILL $pid; done; sleep 3; systemctl restart ssh'",
-            ).catch(() => {});
-          }
-        },
+test('an sshd that is restarted in the middle, with all its connections: no roll-back', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  let bounced: Promise<unknown> | undefined;
+  const run = await deploy(
+    { 'restart-delay': '13s', 'min-healthy-time': '10s' },
+    {
+      onLog: (text) => {
+        if (/^\d+\/\d+ (?:stop|drain) /m.test(text)) {
+          bounced ??= shell(
+            machine,
+            "systemd-run -q --collect sh -c 'systemctl kill -s KILL --kill-whom=all ssh; for pid in $(pgrep -x sshd); do kill -KILL $pid; done; sleep 3; systemctl restart ssh'",
+          ).catch(() => {});
+        }
       },
-    );
-    await bounced;
-    expect(run.code, run.log).toBe(0);
-    expect(run.log).toContain('connected again: following the work on the host');
-    expect(run.log).toMatch(/^cost: 2 handshakes, 2 execs/m);
-    expect(await machine.readFile(UNIT_PATH)).toContain('RestartSec=13');
-    await completeJob(machine);
-  },
-);
+    },
+  );
+  await bounced;
+  expect(run.code, run.log).toBe(0);
+  expect(run.log).toContain('connected again: following the work on the host');
+  expect(run.log).toMatch(/^cost: 2 handshakes, 2 execs/m);
+  expect(await machine.readFile(UNIT_PATH)).toContain('RestartSec=13');
+  await completeJob(machine);
+});

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
-import { longTest } from '../lib/long.ts';
 import { listProcesses } from './lib/host-state.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import {
@@ -99,28 +98,27 @@ test('an app that does not import: red, and the old worker never stopped', {
   }
 });
 
-longTest(
-  'a unit that cannot live: red, and the old one is back',
-  { timeout: 900_000 },
-  async () => {
-    const { MainPID } = await show(machine, 'MainPID');
-    const run = await deploy({ queues: 'celery,liks' });
-    expectOneError(run);
-    expect(run.log).toMatch(
-      /^deploy-worker: celery-worker\.service did not become ready .*ImproperlyConfigured: .*'liks'/m,
-    );
-    const [, undone] = /\n {2}undone:\n((?: {4}.*\n)+)/.exec(run.log) ?? [];
-    expect(undone).toContain(`${UNIT_PATH} restored`);
-    expect(undone).toMatch(/celery-worker\.service serves again \(main \d+, 1 child\)/);
-    expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
-    // The failure was a real one: the old worker was gone.
-    expect((await show(machine, 'MainPID')).MainPID).not.toBe(MainPID);
-    await expectDeployedServes();
-    const gate = await verify();
-    expect(gate.code, gate.log).toBe(0);
-    expect(gate.log).toContain('3 canaries to batch, links and variations: done');
-  },
-);
+test('a unit that cannot live: red, and the old one is back', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  const { MainPID } = await show(machine, 'MainPID');
+  const run = await deploy({ queues: 'celery,liks' });
+  expectOneError(run);
+  expect(run.log).toMatch(
+    /^deploy-worker: celery-worker\.service did not become ready .*ImproperlyConfigured: .*'liks'/m,
+  );
+  const [, undone] = /\n {2}undone:\n((?: {4}.*\n)+)/.exec(run.log) ?? [];
+  expect(undone).toContain(`${UNIT_PATH} restored`);
+  expect(undone).toMatch(/celery-worker\.service serves again \(main \d+, 1 child\)/);
+  expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
+  // The failure was a real one: the old worker was gone.
+  expect((await show(machine, 'MainPID')).MainPID).not.toBe(MainPID);
+  await expectDeployedServes();
+  const gate = await verify();
+  expect(gate.code, gate.log).toBe(0);
+  expect(gate.log).toContain('3 canaries to batch, links and variations: done');
+});
 
 test('a runner killed while the host waits for a task to end: it goes on, and back when nobody confirms', {
   timeout: 900_000,
@@ -183,43 +181,40 @@ test('a runner killed while the host waits for a task to end: it goes on, and ba
   );
 });
 
-longTest(
-  'a gate that fails: red with evidence, and the release can be taken back',
-  {
-    timeout: 900_000,
-  },
-  async () => {
-    const task = { gate: 'task', 'gate-task': 'tasks.process_job' };
-    const failing = await verify({ ...task, 'gate-args': '[null, 0, 0, "error"]' });
-    expectOneError(failing);
-    expect(failing.outputs.healthy).toBe('false');
-    expect(failing.log).toMatch(
-      /^verify: gate: one job: 1 of 1 calls of tasks\.process_job did not succeed/m,
-    );
-    expect(failing.log).toMatch(/^ {2}evidence:.*WorkError/m);
+test('a gate that fails: red with evidence, and the release can be taken back', {
+  tags: ['nightly'],
+  timeout: 900_000,
+}, async () => {
+  const task = { gate: 'task', 'gate-task': 'tasks.process_job' };
+  const failing = await verify({ ...task, 'gate-args': '[null, 0, 0, "error"]' });
+  expectOneError(failing);
+  expect(failing.outputs.healthy).toBe('false');
+  expect(failing.log).toMatch(
+    /^verify: gate: one job: 1 of 1 calls of tasks\.process_job did not succeed/m,
+  );
+  expect(failing.log).toMatch(/^ {2}evidence:.*WorkError/m);
 
-    const unheard = await verify({ ...task, 'gate-queue': 'nowhere', 'gate-timeout': '8s' });
-    expectOneError(unheard);
-    expect(unheard.log).toMatch(/^verify: gate: one job: .*nowhere/m);
+  const unheard = await verify({ ...task, 'gate-queue': 'nowhere', 'gate-timeout': '8s' });
+  expectOneError(unheard);
+  expect(unheard.log).toMatch(/^verify: gate: one job: .*nowhere/m);
 
-    const back = await deploy({ 'roll-back': transaction });
-    expect(back.code, back.log).toBe(0);
-    expect(back.outputs.changed).toBe('true');
-    expect(back.log).toContain(`Put back: transaction ${transaction}`);
-    expect(await machine.readFile(UNIT_PATH)).toBe(original);
-    expect(await shell(machine, `ls ${SUPPORT} 2>&1 || true`)).toContain('No such file');
-    const names = ['ActiveState', 'NeedDaemonReload', 'Type', 'MainPID'] as const;
-    const seen = await show(machine, ...names);
-    expect(seen).toMatchObject({ ActiveState: 'active', NeedDaemonReload: 'no', Type: 'simple' });
-    await completeJob(machine);
+  const back = await deploy({ 'roll-back': transaction });
+  expect(back.code, back.log).toBe(0);
+  expect(back.outputs.changed).toBe('true');
+  expect(back.log).toContain(`Put back: transaction ${transaction}`);
+  expect(await machine.readFile(UNIT_PATH)).toBe(original);
+  expect(await shell(machine, `ls ${SUPPORT} 2>&1 || true`)).toContain('No such file');
+  const names = ['ActiveState', 'NeedDaemonReload', 'Type', 'MainPID'] as const;
+  const seen = await show(machine, ...names);
+  expect(seen).toMatchObject({ ActiveState: 'active', NeedDaemonReload: 'no', Type: 'simple' });
+  await completeJob(machine);
 
-    const again = await deploy({ 'roll-back': transaction });
-    expectOneError(again);
-    expect(again.log).toContain(`transaction ${transaction} is undone already`);
-    expect(again.log).toContain('where: input roll-back');
-    expect(await show(machine, ...names)).toEqual(seen);
-    const previous = await deploy({ 'roll-back': 'previous' });
-    expectOneError(previous);
-    expect(previous.log).toContain('nothing was released on this host');
-  },
-);
+  const again = await deploy({ 'roll-back': transaction });
+  expectOneError(again);
+  expect(again.log).toContain(`transaction ${transaction} is undone already`);
+  expect(again.log).toContain('where: input roll-back');
+  expect(await show(machine, ...names)).toEqual(seen);
+  const previous = await deploy({ 'roll-back': 'previous' });
+  expectOneError(previous);
+  expect(previous.log).toContain('nothing was released on this host');
+});
