@@ -25,6 +25,7 @@ EMPTY_POLLS = 2
 # Of the support module; see there.
 CONSUME_AGAIN = "celeriac_consume_again"
 CONSUMERS = "celeriac_consumers"
+SUPPORT = "celeriac_support"
 # Each time it is seen whether it does; then it is told once more.
 CANCEL_TRIES = 10
 # Redis was asked for one more message before, and has a second to answer (BRPOP). A newer Kombu,
@@ -85,7 +86,7 @@ class Control:
         for said in (said for each in answers for said in each.values()):
             if isinstance(said, dict) and isinstance(said.get("queues"), list):
                 return [str(queue) for queue in said["queues"]]
-        raise Problem("%s, or let it load Celeriac's support module" % same)
+        raise Problem("%s: none of them says to be this one" % same)
 
     def tell(self, node: str, command: str, **arguments: Any) -> None:
         """Without an answer. Raises Problem when the broker does not take it."""
@@ -161,26 +162,29 @@ def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, A
     else:
         # Nothing is cancelled before the agent has it on its disk.
         line.ask("found", {"node": worker.node, "queues": worker.queues})
-        cancel_all(control, worker)
+        for _ in range(CANCEL_TRIES):
+            cancel_all(control, worker)
+            left = control.queues(worker.node)
+            if not left:
+                break
+        else:
+            raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
     time.sleep(ON_ITS_WAY_SECONDS)
     return {}
 
 
 def cancel_all(control: Control, worker: Worker) -> None:
-    """All at once, and a look whether they are; each answer would cost a round trip."""
-    left = worker.queues
-    for turn in range(CANCEL_TRIES):
-        time.sleep(0.1 if turn else 0)
-        for queue in left:
-            control.tell(worker.node, "cancel_consumer", queue=queue)
-        left = control.queues(worker.node)
-        if not left:
-            return
-    raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
+    """All at once, and one look whether they are; each answer would cost a round trip."""
+    for queue in worker.queues:
+        control.tell(worker.node, "cancel_consumer", queue=queue)
+    for queue in control.queues(worker.node):
+        control.ask(worker.node, "cancel_consumer", queue=queue)
 
 
 def cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:
     """Among workers of one name: the one of this run of the unit, by the support module in it."""
+    if not any(SUPPORT in word for word in request["argv"]):
+        raise Problem("%s, or let it load Celeriac's support module" % same)
     run = request["invocation"]
     left = control.ask_run(same, run)
     line.ask("found", {"node": same.node, "queues": left, "sharedBy": same.count})

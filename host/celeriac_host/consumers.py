@@ -106,7 +106,7 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
     Never raises but RunnerGone.
     """
     unit = args["unit"]
-    talk = None
+    talk: Talk | None = None
     try:
         seen = units.show(host, unit, PROPERTIES)
         if seen["ActiveState"] not in CONSUMING or not units.number(seen["MainPID"]):
@@ -124,7 +124,9 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
     except Exception as error:
         # Whatever it is: a worker that can't be spoken to must be stopped all the same.
         problem = describe(error)
-    return Cancelled(problem, talk and talk.until, talk and talk.worker)
+    if talk is None:
+        return Cancelled(problem, None, None)
+    return Cancelled(problem, talk.until, talk.worker)
 
 
 def give_back(

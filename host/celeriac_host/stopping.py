@@ -69,7 +69,7 @@ def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str |
     if not consumers.is_running(worker, now):
         return f"{unit}: nothing to give back, the worker that was told to take no more is gone"
     problem, lasting = consumers.give_back(args, worker, host)
-    names = ", ".join(worker["queues"])
+    names = ", ".join(sorted(worker["queues"]))
     if problem is None:
         return f"{unit} consumes {names} again (main {now['MainPID']}){_unless(lasting)}"
     host.cancelled[unit] = worker["invocation"]
@@ -106,7 +106,7 @@ def _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> 
     unit, worker = args["unit"], journal.get(CONSUMERS)
     if worker is None:
         return ""
-    names = ", ".join(worker["queues"])
+    names = ", ".join(sorted(worker["queues"]))
     try:
         with host.shielded():
             if not consumers.is_running(worker, units.show(host, unit, consumers.PROPERTIES)):

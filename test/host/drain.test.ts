@@ -29,7 +29,7 @@ Type=notify
 NotifyAccess=main
 WorkingDirectory=${BACKEND}
 Environment=PYTHONPATH=/usr/local/lib/celeriac
-ExecStart=/usr/bin/celery -A celery_app worker -I celeriac_support --concurrency=1 --prefetch-multiplier=3 --without-gossip --without-mingle ${options}
+ExecStart=/usr/bin/celery -A celery_app worker -I celeriac_support --concurrency=1 --prefetch-multiplier=3 --without-gossip --without-mingle --loglevel=info ${options}
 Restart=always
 RestartSec=10
 KillMode=mixed
@@ -181,6 +181,135 @@ describe('drain-worker', () => {
     await letGo();
     await waitUntil('the job is done', () => isCompleted(id));
   });
+});
+
+/** What a run of it wrote of its end: told to take no more, told to end. */
+const endsOf = async (run: string): Promise<readonly string[]> => {
+  const log = await hand.shell(`journalctl _SYSTEMD_INVOCATION_ID=${run} -o cat --no-pager`);
+  const words = log.match(/Canceling queue celery$|Warm shutdown/gm) ?? [];
+  return words.filter((word, index) => word !== words[index - 1]);
+};
+const invocation = () => hand.shell(`systemctl show -P InvocationID ${UNIT}`);
+const cancelledThenStopped = ['Canceling queue celery', 'Warm shutdown'];
+
+describe('stop-unit, of a worker that was not drained', () => {
+  const dropIn = `/etc/systemd/system/${UNIT}.d/test.conf`;
+  const define = async (text: string) => {
+    await hand.shell(`mkdir -p ${dropIn.slice(0, dropIn.lastIndexOf('/'))}`);
+    await hand.machine.writeFile(dropIn, text);
+    await hand.shell('systemctl daemon-reload');
+  };
+  const undefine = () => hand.shell(`rm -f ${dropIn}; systemctl daemon-reload`);
+
+  test('its consumers are cancelled, then it is stopped', async () => {
+    const run = await invocation();
+    const stopped = await hand.commit([stop]);
+    expect(messages(stopped)).toEqual([`${UNIT} stopped, no process left`]);
+    expect(await endsOf(run)).toEqual(cancelledThenStopped);
+    expect(Object.values(await consumed())).toEqual([['batch', 'variations']]);
+    await hand.commit([start]);
+  });
+
+  test('of two workers of one name, that of the unit alone is told', async () => {
+    const text = await hand.machine.readFile(`/etc/systemd/system/${OTHER}`);
+    await hand.machine.writeFile(`/etc/systemd/system/${OTHER}`, text.replace('-n other@%%h', ''));
+    await hand.shell(`systemctl daemon-reload; systemctl restart ${OTHER}`);
+    const run = await invocation();
+    const stopped = await hand.commit([guard, drain(), stop]);
+    expect(messages(stopped)[1]).toMatch(
+      /is not drained: 2 workers share the node name \S+; start each with its own --hostname \(-n\);/,
+    );
+    expect(messages(stopped)[2]).toBe(`${UNIT} stopped, no process left`);
+    expect(await endsOf(run)).toEqual(cancelledThenStopped);
+    expect(Object.values(await consumed())).toEqual([['batch', 'variations']]);
+    await hand.commit([start]);
+
+    // And it alone gets them back.
+    await define('[Unit]\nRefuseManualStop=yes\n');
+    const main = await mainPid();
+    expect((await hand.refuse([stop])).message).toMatch(/; it consumes celery, links again$/);
+    expect(await mainPid()).toBe(main);
+    await undefine();
+    await hand.machine.writeFile(`/etc/systemd/system/${OTHER}`, text);
+    await hand.shell(`systemctl daemon-reload; systemctl restart ${OTHER}`);
+    expect(Object.values(await consumed()).toSorted()).toEqual([
+      ['batch', 'variations'],
+      ['celery', 'links'],
+    ]);
+  });
+
+  test('refused by systemd: the queues are given back, for good', async () => {
+    await define('[Unit]\nRefuseManualStop=yes\n');
+    const main = await mainPid();
+    const failure = await hand.refuse([stop]);
+    expect(failure.message).toMatch(/could not be stopped: .*; it consumes celery, links again$/);
+    await undefine();
+    expect(await endsOf(await invocation())).toEqual(cancelledThenStopped.slice(0, 1));
+    await hand.shell('systemctl restart redis-server');
+    const job = makeJob(0.1);
+    await sendJobs(hand.machine, [job]);
+    await waitUntil('a job is done', () => isCompleted(job.id));
+    expect(await mainPid()).toBe(main);
+  });
+
+  test('found by what it runs with, whatever its unit says by now', async () => {
+    await define('[Service]\nEnvironment=SLIDESHOW_BROKER=redis://127.0.0.1:9/0\n');
+    const stopped = await hand.commit([stop]);
+    expect(messages(stopped)).toEqual([`${UNIT} stopped, no process left`]);
+    await undefine();
+    await hand.commit([start]);
+  });
+
+  test('that can not be reached: it is stopped all the same, and why is said', async () => {
+    const refuse = async (interpreter: readonly string[], app = 'celery_app') => {
+      const stopped = await hand.commit([{ ...stop, interpreter, app } as PlainOperation]);
+      expect(stopped.result).toBe('committed');
+      await hand.commit([start]);
+      const said =
+        /could not be cancelled before that \((.*)\): a task sent at that moment may be lost$/;
+      return said.exec(messages(stopped)[0] ?? '')?.[1];
+    };
+    const broker = (port: number) => [
+      '/usr/bin/env',
+      `SLIDESHOW_BROKER=redis://127.0.0.1:${port}/0`,
+    ];
+    const [python] = byTheApp.interpreter;
+    expect(await refuse([python], 'no_such_app')).toMatch(/^the app no_such_app does not import: /);
+    expect(await refuse([...broker(9), python])).toMatch(
+      /^the broker redis:\/\/127\.0\.0\.1:9\/0 can't be reached: .*Connection refused/,
+    );
+    // It takes connections and never answers.
+    await hand.shell(
+      `systemd-run -q --collect --unit=silent python3 -c "import socket, time; s = socket.create_server(('127.0.0.1', 7777)); time.sleep(3600)"`,
+    );
+    expect(await refuse([...broker(7777), python])).toBe(
+      'no answer within 10 s while connecting to the broker',
+    );
+    await hand.shell('systemctl stop silent');
+  });
+});
+
+test('guard-unit cancels the consumers before it restarts a worker', async () => {
+  const fails: PlainOperation = {
+    op: 'try-app',
+    ...byTheApp,
+    interpreter: ['/bin/sh', '-c', 'until [ -e /run/fail ]; do sleep 0.2; done; exit 1', 'sh'],
+    timeoutSeconds: seconds(600),
+  };
+  const before = hand.progress.length;
+  const running = hand.apply([guard, fails]);
+  await waitUntil('it is guarded', async () =>
+    hand.progress.slice(before).some((each) => each.kind === 'step-started' && each.index === 1),
+  );
+  await hand.shell(`systemctl restart ${UNIT}`);
+  const run = await invocation();
+  await hand.shell('touch /run/fail');
+  expect((await running).result).toBe('undone');
+  expect(await endsOf(run)).toEqual(cancelledThenStopped);
+  expect(Object.values(await consumed()).toSorted()).toEqual([
+    ['batch', 'variations'],
+    ['celery', 'links'],
+  ]);
 });
 
 describe('what dead workers left', () => {

@@ -154,7 +154,7 @@ async function deployWorker(): Promise<void> {
   expect(after.filter(isBystander)).toEqual(before.filter(isBystander));
   expect(run.log).toContain('it runs celery_app in another directory (/opt/other)');
   // What is said to one of them reaches all: the stop itself waits.
-  expect(run.log).toContain('is not drained: 4 workers are called celery@vps');
+  expect(run.log).toContain('is not drained: 4 workers share the node name celery@vps');
   expect(run.log).toContain('other-worker.service looks after it');
   await tasks.expectNoneLost(run);
 }

@@ -20,6 +20,7 @@ from celeriac_host.system import System, Tick
 PROPERTIES = ("ActiveState", "SubState", "ControlGroup", "MainPID", "Slice")
 RESTING = ("inactive", "failed")
 LEFTOVER_GRACE_SECONDS = 10.0
+TICK_SECONDS = 5
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -29,18 +30,19 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
-    begun = time.monotonic()
+    waited = 0
     # Its ControlGroup is empty once it has stopped, whatever is left there.
     before = units.show(host, unit, PROPERTIES)
     group = _group(unit, before)
 
     def tell() -> None:
+        nonlocal waited
+        waited += TICK_SECONDS
         left = units.cgroup_processes(group)
-        waited = time.monotonic() - begun
-        host.note(f"{unit}: waiting for {_described(left)} to end, {waited:.0f} s of {timeout:g}")
+        host.note(f"{unit}: waiting for {_described(left)} to end, {waited} s of {timeout:g}")
 
     try:
-        stopped = stopping.stop(args, host, journal, timeout, Tick(5, tell))
+        stopped = stopping.stop(args, host, journal, timeout, Tick(TICK_SECONDS, tell))
     except OperationError as error:
         raise OperationError(
             f"{unit} could not be stopped: {error.message}",
