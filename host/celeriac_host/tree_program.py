@@ -259,10 +259,8 @@ def link_tree(source: str, target: str) -> None:
     if stat.S_ISDIR(about.st_mode):
         os.mkdir(target)
         for entry in os.listdir(source):
-            # Made anew when it is needed, and by whoever runs the app.
-            if entry == "__pycache__":
-                continue
-            link_tree(os.path.join(source, entry), os.path.join(target, entry))
+            link = link_byte_code if entry == "__pycache__" else link_tree
+            link(os.path.join(source, entry), os.path.join(target, entry))
         os.chmod(target, stat.S_IMODE(about.st_mode))
         os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
     elif stat.S_ISLNK(about.st_mode):
@@ -273,6 +271,20 @@ def link_tree(source: str, target: str) -> None:
         )
     else:
         os.link(source, target)
+
+
+def link_byte_code(source: str, target: str) -> None:
+    """What is the owner's of it. The folder in any case.
+
+    What is missing in it is made anew by whoever runs the app; a folder that they had to make would
+    be theirs, and no installer of the owner's could ever remove anything from it.
+    """
+    os.mkdir(target)
+    for entry in os.listdir(source):
+        path = os.path.join(source, entry)
+        about = os.lstat(path)
+        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():
+            os.link(path, os.path.join(target, entry))
 
 
 def restore_environment(args: Dict[str, Any]) -> Any:
