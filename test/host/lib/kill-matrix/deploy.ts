@@ -73,6 +73,7 @@ export async function cloneOf(machine: Machine): Promise<Clone> {
   return clone;
 }
 
+// The stray takes no job: who does them is the unit's worker, which is asked by its own name.
 const PREPARE = `
 systemctl -q disable ${UNIT}
 systemctl is-active -q ${UNIT} || systemctl start ${UNIT}
@@ -80,15 +81,23 @@ sqlite3 -cmd '.timeout 5000' ${DATABASE} "INSERT OR IGNORE INTO jobs (id, status
   VALUES ('${ORPHAN}', 'processing', '${ORPHAN}', CURRENT_TIMESTAMP)"
 if ! pgrep -xa celery | grep -q -- --pool=solo; then
   cd ${BACKEND}
-  nohup setsid celery -A celery_app worker --loglevel=warning --pool=solo >/tmp/celery-stray.log 2>&1 </dev/null &
+  nohup setsid celery -A celery_app worker --loglevel=warning --pool=solo -n stray@%h -Q strays >/tmp/celery-stray.log 2>&1 </dev/null &
 fi
 until [ "$(pgrep -cP "$(systemctl show -P MainPID ${UNIT})")" -ge 1 ]; do sleep 0.1; done
 until pgrep -xa celery | grep -q -- --pool=solo; do sleep 0.1; done
 `;
 
+// An environment that was put back has no byte code any more: compiling it anew is half of a case.
+const KEEP_BYTE_CODE = `
+cd /srv/venv
+if test -e /var/tmp/byte-code.tar; then tar -xf /var/tmp/byte-code.tar --skip-old-files
+else find . -path ./.celeriac -prune -o -name __pycache__ -print0 | tar --null -T - -cf /var/tmp/byte-code.tar
+fi
+`;
+
 /** Every operation of a deploy has something to do. Returns a job whose message a dead worker had. */
 export async function prepare(machine: Machine): Promise<Job> {
-  await machine.run(PREPARE, { timeoutSeconds: 120 });
+  await machine.run(PREPARE + KEEP_BYTE_CODE, { timeoutSeconds: 120 });
   const owed = makeJob(0.1);
   await leaveUnacked(machine, owed);
   // Redis itself forgets the last seconds when the power goes.

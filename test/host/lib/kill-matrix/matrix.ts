@@ -70,7 +70,8 @@ export class KillMatrix {
   /** @throws Error that tells how the host ended neither old nor new, or not whole */
   async run(each: Case): Promise<Verdict> {
     try {
-      if (this.#dirty) await this.#startAnew();
+      // A commit that was fetched stays: to be fetched in earnest it needs a host without it.
+      if (this.#dirty || each.op === 'fetch-commit') await this.#startAnew();
       const owed = await prepare(this.#machine);
       await setStage(this.#machine, each.fault);
       this.#dirty = true;
