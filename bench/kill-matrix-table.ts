@@ -64,8 +64,7 @@ function tableOf(results: readonly Result[]): string {
     `| | operation | phase | ${faults.join(' | ')} |`,
     `|${'---|'.repeat(faults.length + 3)}`,
     ...[...rows].map(
-      ([name, found]) =>
-        `| ${name} | ${faults.map((fault) => cellOf(found, fault)).join(' | ')} |`,
+      ([name, found]) => `| ${name} | ${faults.map((fault) => cellOf(found, fault)).join(' | ')} |`,
     ),
   ].join('\n');
 }

@@ -78,7 +78,7 @@ async function runAll(): Promise<void> {
 }
 
 function choose({ plan }: KillMatrix): readonly Case[] {
-  const cases = values.sample ? powerCuts(plan) : spread(allCases(plan));
+  const cases = spread(values.sample ? powerCuts(plan) : allCases(plan));
   return cases.filter(({ op, phase, fault }) =>
     positionals.every((word) => [op, phase, fault].includes(word)),
   );

@@ -25,7 +25,7 @@ import {
   UNIT,
   waitUntil,
 } from '../worker.ts';
-import { type Case } from './cases.ts';
+import type { Case } from './cases.ts';
 
 /* The deploy that is cut: each operation that a deploy can have has something to do in it. */
 

@@ -1,6 +1,6 @@
 import type { Machine } from '../../../../sandbox/machine.ts';
 import { DATABASE, shell, UNIT, UNIT_PATH, waitUntil } from '../worker.ts';
-import { type Case, type Ending } from './cases.ts';
+import type { Case, Ending } from './cases.ts';
 import { CHECKOUT, ORPHAN, SUPPORT } from './deploy.ts';
 import { boots } from './faults.ts';
 

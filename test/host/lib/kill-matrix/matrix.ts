@@ -30,7 +30,13 @@ export class KillMatrix {
   #machine: Machine;
   #dirty = true;
 
-  private constructor(machine: Machine, options: StartOptions, clone: Clone, plan: Plan, ends: Ends) {
+  private constructor(
+    machine: Machine,
+    options: StartOptions,
+    clone: Clone,
+    plan: Plan,
+    ends: Ends,
+  ) {
     this.#machine = machine;
     this.#options = options;
     this.#clone = clone;
