@@ -37,6 +37,11 @@ export async function setStage(machine: Machine, fault: Fault): Promise<void> {
   );
 }
 
+/** After a case whose host is good enough for the next one. */
+export async function clearStage(machine: Machine, fault: Fault): Promise<void> {
+  if (fault === 'state-full') await shell(machine, 'umount /var/lib/celeriac');
+}
+
 /** Does it, to a host whose work stands still. */
 export async function strike(machine: Machine, fault: Fault, runner: Agent): Promise<void> {
   switch (fault) {

@@ -9,7 +9,15 @@ import type { Clone } from '../clone.ts';
 import { completeJob, UNIT } from '../worker.ts';
 import { type Case, type Ending, nameOf, type Verdict } from './cases.ts';
 import { cloneOf, connect, metaFor, planOn, prepare, requireOwed, withHalt } from './deploy.ts';
-import { fills, goesOnAfter, makeRoom, runnerStays, setStage, strike } from './faults.ts';
+import {
+  clearStage,
+  fills,
+  goesOnAfter,
+  makeRoom,
+  runnerStays,
+  setStage,
+  strike,
+} from './faults.ts';
 import { type Ends, inspect, judge, readJournal, waitForRest } from './inspect.ts';
 
 /** Short: who is gone never confirms. */
@@ -84,7 +92,8 @@ export class KillMatrix {
       const verdict = await this.#provoke(each);
       await requireOwed(this.#machine, owed);
       // What ended old is as it was, and good enough for the next one: that is the claim.
-      this.#dirty = verdict.ending === 'new' || each.fault === 'state-full';
+      if (verdict.ending === 'old') await clearStage(this.#machine, each.fault);
+      this.#dirty = verdict.ending === 'new';
       return verdict;
     } catch (error) {
       this.#dirty = true;
