@@ -68,9 +68,10 @@ async function runAll(): Promise<void> {
   console.log(`${left.length} of ${cases.length} cases to run; results in ${resultsPath}`);
   const more = Math.min(Number(values.machines), left.length) - 1;
   const others = Array.from({ length: Math.max(more, 0) }, async (_, at) => {
-    await work(await KillMatrix.start(`kill-matrix-${kind}-${at + 2}`, kind), left);
+    await work(await first.beside(`kill-matrix-${kind}-${at + 2}`), left);
   });
   const endings = await Promise.allSettled([work(first, left), ...others]);
+  await first.stop();
   for (const ending of endings) if (ending.status === 'rejected') console.error(ending.reason);
   const results = newest(readResults());
   console.log(`\n${renderTables(results)}`);
@@ -86,14 +87,10 @@ function choose({ plan }: KillMatrix): readonly Case[] {
 
 /** Takes one case after the other from what is left, until there is none. */
 async function work(matrix: KillMatrix, left: Case[]): Promise<void> {
-  try {
-    for (let each = left.shift(); each !== undefined; each = left.shift()) {
-      const result = await runOne(matrix, each);
-      console.log(`${nameOf(each)}: ${result.ending} (${result.told}, ${result.seconds} s)`);
-      appendFileSync(resultsPath, `${JSON.stringify(result)}\n`);
-    }
-  } finally {
-    await matrix.stop();
+  for (let each = left.shift(); each !== undefined; each = left.shift()) {
+    const result = await runOne(matrix, each);
+    console.log(`${nameOf(each)}: ${result.ending} (${result.told}, ${result.seconds} s)`);
+    appendFileSync(resultsPath, `${JSON.stringify(result)}\n`);
   }
 }
 

@@ -29,27 +29,25 @@ const PATIENCE_SECONDS = 600;
 /** A full disk of a container is memory of this machine. */
 const DISK_MEGABYTES = 400;
 
+/** What is found out once for all hosts: they begin alike. */
+interface Deploy {
+  readonly clone: Clone;
+  readonly plan: Plan;
+  readonly ends: Ends;
+}
+
 /** One host, brought into the same state for each case. */
 export class KillMatrix {
-  readonly plan: Plan;
-  readonly #clone: Clone;
-  readonly #ends: Ends;
+  readonly #deploy: Deploy;
   readonly #options: StartOptions;
+  readonly #beside: KillMatrix[] = [];
   #machine: Machine;
   #dirty = true;
 
-  private constructor(
-    machine: Machine,
-    options: StartOptions,
-    clone: Clone,
-    plan: Plan,
-    ends: Ends,
-  ) {
+  private constructor(machine: Machine, options: StartOptions, deploy: Deploy) {
     this.#machine = machine;
     this.#options = options;
-    this.#clone = clone;
-    this.plan = plan;
-    this.#ends = ends;
+    this.#deploy = deploy;
   }
 
   /** Deploys once without a fault: that is what `new` looks like. */
@@ -69,7 +67,21 @@ export class KillMatrix {
     for (const parcel of parcels) await agent.send(parcel, () => {});
     const { result, failure } = await agent.apply(plan.operations, metaFor(null), () => {});
     if (result !== 'committed') throw new Error(`without a fault: ${JSON.stringify(failure)}`);
-    return new KillMatrix(machine, options, clone, plan, { old, new: await inspect(machine) });
+    const ends = { old, new: await inspect(machine) };
+    return new KillMatrix(machine, options, { clone, plan, ends });
+  }
+
+  /** Another host of the same kind, for cases side by side; it is stopped with this one. */
+  async beside(name: string): Promise<KillMatrix> {
+    const options = { ...this.#options, name };
+    const machine = await startMachine(options);
+    const matrix = new KillMatrix(machine, options, this.#deploy);
+    this.#beside.push(matrix);
+    return matrix;
+  }
+
+  get plan(): Plan {
+    return this.#deploy.plan;
   }
 
   get kind(): Kind {
@@ -77,7 +89,8 @@ export class KillMatrix {
   }
 
   async stop(): Promise<void> {
-    this.#clone[Symbol.dispose]();
+    for (const matrix of this.#beside) await matrix.stop();
+    this.#deploy.clone[Symbol.dispose]();
     await this.#machine.stop();
   }
 
@@ -121,9 +134,10 @@ export class KillMatrix {
       await runner.close().catch(() => {});
     }
     await waitForRest(machine);
-    const found = await inspect(machine);
-    const ending = judge(each, this.#ends, found, await readJournal(machine));
+    // Nobody is at work any more; without room not even a reader can open the app's database.
     if (fills(each.fault)) await makeRoom(machine);
+    const found = await inspect(machine);
+    const ending = judge(each, this.#deploy.ends, found, await readJournal(machine));
     if (found.unit.ActiveState === 'active') await completeJob(machine);
     await this.#requireTold(ending, runnerStays(each.fault));
     if (told === 'undo-failed') throw new Error('whole, and the run was told otherwise');
@@ -133,7 +147,7 @@ export class KillMatrix {
   /** A deploy with the fault in it. Returns what the run was told, where it was there to hear it. */
   async #cut(each: Case, runner: Agent): Promise<string> {
     const stays = runnerStays(each.fault);
-    const { plan, parcels } = await planOn(runner, this.#clone);
+    const { plan, parcels } = await planOn(runner, this.#deploy.clone);
     for (const parcel of parcels) await runner.send(parcel, () => {});
     const halted = Promise.withResolvers<void>();
     const running = runner.apply(
@@ -157,7 +171,7 @@ export class KillMatrix {
   /** The next run's report, and the ledger. */
   async #requireTold(ending: Ending, stays: boolean): Promise<void> {
     await using agent = await connect(this.#machine, hostProgram);
-    const { findings, operations } = (await planOn(agent, this.#clone)).plan;
+    const { findings, operations } = (await planOn(agent, this.#deploy.clone)).plan;
     const { transactions, releases } = await agent.look({
       transactions: { unit: UNIT },
       releases: { unit: UNIT },
