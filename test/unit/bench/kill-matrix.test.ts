@@ -12,7 +12,10 @@ import {
 
 const operation = (unit: string) => ({ op: 'stop-unit', unit, title: '', why: '' });
 // Of operations the cases know nothing but their names.
-const plan = { operations: ['a', 'b', 'c', 'd', 'e', 'f'].map(operation), findings: [] } as unknown as Plan;
+const plan = {
+  operations: ['a', 'b', 'c', 'd', 'e', 'f'].map(operation),
+  findings: [],
+} as unknown as Plan;
 
 const result: Result = {
   index: 0,
