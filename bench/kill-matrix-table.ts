@@ -48,9 +48,11 @@ function summaryOf(results: readonly Result[]): string {
   ];
   const days = [...new Set(results.map(({ at }) => at.slice(0, 10)))].toSorted();
   const commits = [...new Set(results.map(({ commit }) => `\`${commit}\``))];
+  const rows = new Set(results.map(({ index, phase }) => `${index} ${phase}`)).size;
+  const faults = new Set(results.map(({ fault }) => fault)).size;
   return [
-    `${results.length} cases on ${where}: ${count('old')} ended old, ${count('new')} new,`,
-    `${count('BROKEN')} broken. Run on ${days.join(' and ')} at commit ${commits.join(' and ')};`,
+    `On ${where}, ${results.length} of ${rows * faults} cases: ${count('old')} ended old,`,
+    `${count('new')} new, ${count('BROKEN')} broken. Run on ${days.join(' and ')} at commit ${commits.join(' and ')};`,
     `a case took ${median} s (median).`,
   ].join(' ');
 }

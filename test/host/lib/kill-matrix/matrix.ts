@@ -6,7 +6,7 @@ import type { Outcome } from '../../../../src/model/outcome.ts';
 import { seconds } from '../../../../src/model/units.ts';
 import type { Agent } from '../../../../src/ports/agent.ts';
 import type { Clone } from '../clone.ts';
-import { completeJob, UNIT } from '../worker.ts';
+import { completeJob, type Job, UNIT } from '../worker.ts';
 import { type Case, type Ending, nameOf, type Verdict } from './cases.ts';
 import { cloneOf, connect, metaFor, planOn, prepare, requireOwed, withHalt } from './deploy.ts';
 import {
@@ -35,6 +35,9 @@ interface Deploy {
   readonly plan: Plan;
   readonly ends: Ends;
 }
+
+/** The host did not get as far as the deploy: that tells nothing of Celeriac. */
+export class NotRun extends Error {}
 
 /** One host, brought into the same state for each case. */
 export class KillMatrix {
@@ -94,14 +97,17 @@ export class KillMatrix {
     await this.#machine.stop();
   }
 
-  /** @throws Error that tells how the host ended neither old nor new, or not whole */
+  /**
+   * @throws Error that tells how the host ended neither old nor new, or not whole
+   * @throws NotRun
+   */
   async run(each: Case): Promise<Verdict> {
-    try {
-      // A commit that was fetched stays: to be fetched in earnest it needs a host without it.
-      if (this.#dirty || each.op === 'fetch-commit') await this.#startAnew();
-      const owed = await prepare(this.#machine);
-      await setStage(this.#machine, each.fault);
+    const owed = await this.#makeReady(each).catch((error: Error) => {
       this.#dirty = true;
+      throw new NotRun(`${nameOf(each)}: ${error.message}`);
+    });
+    this.#dirty = true;
+    try {
       const verdict = await this.#provoke(each);
       await requireOwed(this.#machine, owed);
       // What ended old is as it was, and good enough for the next one: that is the claim.
@@ -109,18 +115,21 @@ export class KillMatrix {
       this.#dirty = verdict.ending === 'new';
       return verdict;
     } catch (error) {
-      this.#dirty = true;
       throw new Error(`${nameOf(each)}: ${error instanceof Error ? error.message : error}`);
     }
   }
 
-  /** Whatever became of the host: another one where it can't be given back. */
-  async #startAnew(): Promise<void> {
-    try {
-      await this.#machine.reset();
-    } catch {
-      this.#machine = await startMachine(this.#options);
+  async #makeReady({ op, fault }: Case): Promise<Job> {
+    // A commit that was fetched stays: to be fetched in earnest it needs a host without it.
+    if (this.#dirty || op === 'fetch-commit') {
+      // Whatever became of the host: another one where it can't be given back.
+      await this.#machine.reset().catch(async () => {
+        this.#machine = await startMachine(this.#options);
+      });
     }
+    const owed = await prepare(this.#machine);
+    await setStage(this.#machine, fault);
+    return owed;
   }
 
   async #provoke(each: Case): Promise<Verdict> {
