@@ -300,7 +300,7 @@ def described(task: Dict[str, Any]) -> str:
 
 def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     """Every queue consumed again, seen in its own list. Tries as long as it may."""
-    node, queues = request["node"], request["queues"]
+    node = request["node"]
     again = consume_run if request["sharedBy"] > 1 else consume_again
     deadline = time.monotonic() + request["timeoutSeconds"]
     while True:

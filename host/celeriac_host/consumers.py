@@ -38,8 +38,6 @@ class Cancelled(NamedTuple):
     """Why it may still take tasks; None: it takes none."""
     until: float | None
     """The last moment at which it took any, on the clock since boot; None: not known here."""
-    worker: dict[str, Any] | None
-    """As `give_back` needs it; None: nothing was cancelled."""
 
 
 class Talk:
@@ -110,9 +108,9 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
     try:
         seen = units.show(host, unit, PROPERTIES)
         if seen["ActiveState"] not in CONSUMING or not units.number(seen["MainPID"]):
-            return Cancelled(None, None, None)
+            return Cancelled(None, None)
         if host.cancelled.get(unit) == seen["InvocationID"]:
-            return Cancelled(None, None, None)
+            return Cancelled(None, None)
         host.note(f"{unit}: cancelling its consumers before it is told to end")
         talk = Talk(args, host, seen, keep)
         limit = IMPORT_SECONDS + CANCEL_SECONDS
@@ -124,9 +122,7 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
     except Exception as error:
         # Whatever it is: a worker that can't be spoken to must be stopped all the same.
         problem = describe(error)
-    if talk is None:
-        return Cancelled(problem, None, None)
-    return Cancelled(problem, talk.until, talk.worker)
+    return Cancelled(problem, None if talk is None else talk.until)
 
 
 def give_back(
@@ -144,7 +140,7 @@ def give_back(
         GIVE_BACK_SECONDS + MARGIN_SECONDS,
         node=worker["node"],
         queues=worker["queues"],
-        sharedBy=worker["sharedBy"],
+        sharedBy=worker.get("sharedBy", 1),
         timeoutSeconds=GIVE_BACK_SECONDS,
     )
     app_process.tell_evidence(host, report)

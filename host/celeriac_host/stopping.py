@@ -7,7 +7,8 @@ whether or not that succeeds, the unit is told to stop.
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 from celeriac_host import consumers, units
 from celeriac_host.errors import OperationError, describe
@@ -17,19 +18,13 @@ from celeriac_host.system import System, Tick
 CONSUMERS = "worker"
 
 
-class Stopped:
+class Stopped(NamedTuple):
     """How it went."""
 
-    def __init__(self, problem: str | None, until: float | None) -> None:
-        self.until = until
-        """The last moment at which the worker took a task, where its consumers were cancelled."""
-        self.remark = (
-            ""
-            if problem is None
-            else f"; its consumers could not be cancelled before that ({problem}):"
-            " a task sent at that moment may be lost"
-        )
-        """For the end of a sentence; empty where there is nothing to say."""
+    until: float
+    """The last moment at which it may have taken a task, on the clock since boot."""
+    remark: str
+    """For the end of a sentence; empty where there is nothing to say."""
 
 
 def stop(
@@ -58,16 +53,16 @@ def restart(
 
 
 def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    """After a stop that did not come to pass: the queues given back; None: nothing to do.
+    """After a stop that did not come to pass: the queues given back; None: no need, or no worker.
 
     A worker that can't be given them is stopped, for whoever undoes what came before to start it.
     """
     unit, worker = args["unit"], journal.get(CONSUMERS)
-    if worker is None:
+    if worker is None or not worker["queues"]:
         return None
     now = units.show(host, unit, ("InvocationID", "ActiveState", "MainPID", "TimeoutStopUSec"))
     if not consumers.is_running(worker, now):
-        return f"{unit}: nothing to give back, the worker that was told to take no more is gone"
+        return None
     problem, lasting = consumers.give_back(args, worker, host)
     names = ", ".join(sorted(worker["queues"]))
     if problem is None:
@@ -88,8 +83,14 @@ def _control(
 ) -> Stopped:
     unit = args["unit"]
     done = consumers.cancel(args, host, _Keeper(journal).keep)
+    remark = ""
     if done.problem is not None:
         host.note(f"{unit}: its consumers could not be cancelled: {done.problem}")
+        remark = (
+            f"; its consumers could not be cancelled before that ({done.problem}):"
+            " a task sent at that moment may be lost"
+        )
+    until = time.monotonic() if done.until is None or done.problem else done.until
     argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
     try:
         host.run(argv, timeout=timeout, tick=tick)
@@ -98,13 +99,13 @@ def _control(
         raise OperationError(
             error.message + after, ran=error.ran, exit_code=error.exit_code, evidence=error.evidence
         ) from None
-    return Stopped(done.problem, done.until)
+    return Stopped(until, remark)
 
 
 def _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     """It may run on, and must not run on idle."""
     unit, worker = args["unit"], journal.get(CONSUMERS)
-    if worker is None:
+    if worker is None or not worker["queues"]:
         return ""
     names = ", ".join(sorted(worker["queues"]))
     try:

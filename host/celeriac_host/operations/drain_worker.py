@@ -68,8 +68,10 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    # Rather a warm restart than a worker that runs and takes nothing: the guard starts it.
-    return stopping.take_back(args, host, journal)
+    said = stopping.take_back(args, host, journal)
+    if said is None and journal.get(stopping.CONSUMERS) is not None:
+        return f"{args['unit']}: nothing to give back, the worker that was drained is gone"
+    return said
 
 
 class _Drain(consumers.Talk):

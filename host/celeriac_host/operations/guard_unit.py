@@ -1,7 +1,8 @@
 """Remembers how the unit runs; undone last, it brings the unit to that state again.
 
 Touches: nothing.
-Undo: starts, restarts or stops the unit, until it runs as it did.
+Undo: starts, restarts or stops the unit, until it runs as it did; before each end of a worker its
+  consumers are cancelled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Starts the unit and waits until it is active (for Type=notify: ready).
 
 Touches: the unit.
-Undo: stops it, so that what it was started from can be put back.
+Undo: stops it, its consumers cancelled before, so that what it was started from can be put back.
 """
 
 from __future__ import annotations
