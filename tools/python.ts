@@ -1,11 +1,13 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 
 /**
- * The host program's own tests on each Python that tools/setup.sh chose: `[--reports FOLDER]`, then
- * words for pytest. A report is a JUnit file, named after the Python.
+ * The host program's own tests on each Python that tools/setup.sh chose, side by side:
+ * `[--reports FOLDER]`, then words for pytest. A report is a JUnit file, named after its Python.
  */
 
 const root = path.join(import.meta.dirname, '..');
@@ -31,24 +33,26 @@ function asRoot(command: readonly string[]): readonly string[] {
   return ['sudo', '-n', 'env', 'PYTHONDONTWRITEBYTECODE=1', ...command];
 }
 
-/** Whether all was well. */
-function run(python: string, words: readonly string[], reports: string | undefined): boolean {
+/** Whether all was well. What it says is shown at its end: the runs don't mix. */
+async function run(
+  python: string,
+  words: readonly string[],
+  reports: string | undefined,
+): Promise<boolean> {
   const version = versionOf(python);
-  console.log(`Python ${version}`);
   const folder = mkdtempSync(path.join(scratch, 'celeriac-pytest-'));
   const [program = '', ...options] = asRoot([
     ...[python, '-m', 'pytest', `--basetemp=${path.join(folder, 'tests')}`],
+    ...(process.stdout.isTTY ? ['--color=yes'] : []),
     ...(reports === undefined ? [] : [`--junitxml=${path.join(reports, `${version}.xml`)}`]),
     ...words,
   ]);
-  const { status, error } = spawnSync(program, options, {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  if (error !== undefined) console.error(error.message);
+  const started = spawn(program, options, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  const [output, [code]] = await Promise.all([text(started.stdout), once(started, 'exit')]);
+  console.log(`Python ${version}\n${output}`);
   const [remove = '', ...paths] = asRoot(['rm', '-rf', '--', folder]);
   spawnSync(remove, paths);
-  return status === 0;
+  return code === 0;
 }
 
 const words = process.argv.slice(2);
@@ -60,5 +64,5 @@ const pythons = (process.env.CELERIAC_PYTEST_PYTHONS ?? '')
 if (!pythons.some((python) => versionOf(python).startsWith(oldestSupported))) {
   console.log(`Python ${oldestSupported}x is not here: of it only vermin (npm run lint) tells`);
 }
-const bad = pythons.filter((python) => !run(python, words, reports));
-process.exitCode = pythons.length === 0 || bad.length > 0 ? 1 : 0;
+const good = await Promise.all(pythons.map((python) => run(python, words, reports)));
+process.exitCode = good.length > 0 && good.every((each) => each) ? 0 : 1;

@@ -57,7 +57,10 @@ def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_b
             database.execute("BEGIN")
             counts = _Families(database, extract).gather()
             for at, table in enumerate(extract["mapping"]):
-                _copy(database, copy, table["table"], table["id"], f"temp.k{at}", limit_bytes)
+                key = f"{quoted(table['id'])} IN temp.k{at}"
+                _copy(database, copy, table["table"], None, key, limit_bytes)
+            for name, (columns, where) in _bystanders(extract["mapping"]).items():
+                _copy(database, copy, name, columns, where, limit_bytes)
         except _TooLarge:
             rows = ", ".join(f"{count} {table}" for table, count in counts.items() if count)
             raise OperationError(
@@ -176,26 +179,44 @@ class _Families:
         self._add(table, f"{quoted(table['parent']['column'])} IN temp.k{above}", [])
 
 
+def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
+    """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for at, table in enumerate(mapping):
+        for tie in table.get("bystanders", []):
+            above, key, to = (quoted(name) for name in (table["table"], table["id"], tie["to"]))
+            named = f"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}"
+            where = f"{quoted(tie['column'])} IN ({named})"
+            columns, before = found.get(tie["table"], ([], ""))
+            columns = [*columns, tie["column"], *([tie["status"]] if tie["status"] else [])]
+            columns = list(dict.fromkeys([*columns, *tie["times"]]))
+            found[tie["table"]] = columns, f"{before} OR {where}" if before else where
+    return found
+
+
 def _copy(
     database: sqlite3.Connection,
     copy: sqlite3.Connection,
     table: str,
-    key: str,
-    keys: str,
+    wanted: list[str] | None,
+    where: str,
     limit_bytes: int,
 ) -> None:
     """The columns as they are declared; what ties them to tables that are not here is left out."""
-    columns = database.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    columns = [
+        row
+        for row in database.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+        if row[6] != 1 and (wanted is None or row[1] in wanted)
+    ]
     declared = ", ".join(
         f"{quoted(name)} {kind}{' NOT NULL' if required else ''}"
-        for _, name, kind, required, _, _, hidden in columns
-        if hidden != 1
+        for _, name, kind, required, *_ in columns
     )
-    names = ", ".join(quoted(row[1]) for row in columns if row[6] != 1)
-    marks = ", ".join("?" for row in columns if row[6] != 1)
+    names = ", ".join(quoted(row[1]) for row in columns)
+    marks = ", ".join("?" for _ in columns)
     copy.execute(f"CREATE TABLE {quoted(table)} ({declared})")
     copy.execute("BEGIN")
-    found = database.execute(f"SELECT {names} FROM {quoted(table)} WHERE {quoted(key)} IN {keys}")
+    found = database.execute(f"SELECT {names} FROM {quoted(table)} WHERE {where}")
     for rows in iter(lambda: found.fetchmany(BATCH), []):
         copy.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", rows)
         if databases.size_of(copy) > limit_bytes:

@@ -99,6 +99,11 @@ class StepJournal:
             if entry["event"] == "kept" and entry.get("index") == index
         }
 
+    @property
+    def folder(self) -> str:
+        """Of the whole transaction."""
+        return self._journal.folder
+
     def keep(self, name: str, value: Any) -> None:
         """Durable when it returns: called before the change that it lets undo. Raises OSError."""
         self._journal.write("kept", index=self._index, name=name, value=value)

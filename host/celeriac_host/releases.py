@@ -88,6 +88,21 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
     return [found[release] for release in sorted(found)]
 
 
+def units_released_after(state: str, ident: str) -> set[str]:
+    """Units with a release that is newer than that of this transaction, and stands."""
+    found: set[tuple[str, int]] = set()
+    begun = False
+    for line in _lines(state):
+        release = (line["unit"], line["release"])
+        if line.get("verdict") == "rolled-back":
+            found.discard(release)
+        elif "verdict" not in line:
+            if begun and line["transaction"] is not None:
+                found.add(release)
+            begun = begun or line["transaction"] == ident
+    return {unit for unit, _ in found}
+
+
 # --- releases that wait for a verdict ----------------------------------------------------------
 
 

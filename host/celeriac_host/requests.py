@@ -54,7 +54,7 @@ def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) 
             if states[ident] == "undone":
                 raise Fault(f"transaction {ident} was undone already")
         if all(states[ident] == "committed" for ident in idents):
-            transaction.refuse_foreign_changes([_folder(ident, host) for ident in idents])
+            transaction.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)
         try:
             releases.begin_rolling(
                 host.state,

@@ -90,6 +90,16 @@ def seconds(span: str | None, most: float) -> float:
     return min(total, most) if parts else most
 
 
+LONGEST_STOP_SECONDS = 3600.0
+# What is waited beyond systemd's own limit, so that systemd's answer is the one told.
+ANSWER_SECONDS = 30.0
+
+
+def stop_seconds(seen: dict[str, str]) -> float:
+    """How long a stop may take, by its TimeoutStopUSec."""
+    return seconds(seen["TimeoutStopUSec"], LONGEST_STOP_SECONDS) + ANSWER_SECONDS
+
+
 def running(main_pid: int) -> str:
     """`main 812, 5 children`."""
     if not main_pid:

@@ -256,18 +256,28 @@ def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
 ) -> None:
     with subprocess.Popen(["true"]) as dead:
         pass
-    theirs = [f"celeriac-{os.getppid()}-x", f"celeriac-{dead.pid}x", "celeriac-dependencies-x"]
+    ours = os.getpid()
+    theirs = [
+        f"celeriac-{os.getppid()}-{ours}",
+        f"celeriac-{ours}x",
+        f"celeriac-dependencies-{ours}",
+    ]
     folder = Path(databases.COPY_FOLDERS[0])
+    left = folder / f"celeriac-{dead.pid}-{ours}"
     try:
-        for name in (*theirs, f"celeriac-{dead.pid}-x"):
+        # Whole at once: anybody's next copy on this machine takes it away.
+        (folder / f"celeriac-{ours}x").mkdir()
+        (folder / f"celeriac-{ours}x" / "copy.db").touch()
+        (folder / f"celeriac-{ours}x").rename(left)
+        for name in theirs:
             (folder / name).mkdir()
             (folder / name / "copy.db").touch()
         copy_of(database, host)
-        assert not (folder / f"celeriac-{dead.pid}-x").exists()
+        assert not left.exists()
         assert all((folder / name / "copy.db").exists() for name in theirs)
     finally:
         for name in theirs:
-            shutil.rmtree(folder / name)
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def test_what_is_no_database_says_so(database: AppDatabase, host: Host) -> None:

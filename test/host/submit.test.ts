@@ -144,6 +144,7 @@ describe('canaries', () => {
       problem:
         "the app no_such_app does not import: ModuleNotFoundError: No module named 'no_such_app'",
     });
+    expect(missing.evidence?.at(-1)).toBe("ModuleNotFoundError: No module named 'no_such_app'");
     const interpreter = ['/opt/none/python'] as unknown as typeof APP.interpreter;
     expect((await canaries(['celery'], { interpreter })).problem).toBe(
       '/opt/none/python could not be started: No such file or directory',

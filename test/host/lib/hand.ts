@@ -23,6 +23,9 @@ export const META: TransactionMeta = {
   lockTimeoutSeconds: seconds(60),
 };
 
+/** For units that run no worker: nothing can be imported, so nothing is said to one. */
+export const noApp = { interpreter: ['/bin/false'], app: 'none', pythonPath: [] } as const;
+
 /** A sandbox host and the real agent on it, over the adapter that the actions use. */
 export class Hand implements AsyncDisposable {
   readonly machine: Machine;

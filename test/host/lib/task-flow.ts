@@ -151,6 +151,12 @@ export async function readNotes(machine: Machine): Promise<readonly Note[]> {
   });
 }
 
+/** Sends no more; how many were sent. */
+export async function stopFlow(machine: Machine): Promise<number> {
+  await shell(machine, 'systemctl stop feed');
+  return Number(await shell(machine, `cat ${SENT}`));
+}
+
 /** Waits until all are sent and done, then strikes the balance. */
 export async function endFlow(machine: Machine, count: number, seconds: number): Promise<Balance> {
   const sentAll = async () => (await readSent(machine)) === count;

@@ -191,16 +191,20 @@ describe('repair-jobs', () => {
     expect(result.lockedSeconds).toBeGreaterThan(0);
   });
 
-  test.each(['CASCADE', 'SET NULL'])(
-    'a row that would take others along by ON DELETE %s is left alone',
-    async (action) => {
+  test.each([
+    ['ON DELETE CASCADE', 'which would go with it (ON DELETE)'],
+    ['ON DELETE SET NULL', 'which would go with it (ON DELETE)'],
+    ['', 'which name it'],
+  ])(
+    'a row that others hang on, of which the plan did not know (%s), is left alone',
+    async (action, why) => {
       using database = stuckDatabase();
       const rows = await planned(database, 'delete');
-      database.sql.exec(`CREATE TABLE notes (id TEXT, job TEXT REFERENCES jobs ON DELETE ${action});
+      database.sql.exec(`CREATE TABLE notes (id TEXT, job TEXT REFERENCES jobs ${action});
         INSERT INTO notes VALUES ('precious', 'job-one')`);
       const [, result] = doneBy(repair(database, 'do', rows));
       expect(result.skipped.find((row) => row.id === 'job-one')?.why).toBe(
-        'has rows of notes, which would go with it (ON DELETE)',
+        `has rows of notes, ${why}`,
       );
       expect(database.row('notes', 'precious')?.job).toBe('job-one');
       expect(database.row('batch_links', 'link-one-0')).toBeDefined();
