@@ -11,7 +11,7 @@ from celeriac_host import tree_program
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import Journal
 from celeriac_host.operations import install_dependencies
-from hosts import Host
+from hosts import Answers, Host
 
 NOBODY = 65534
 UNIT = "w.service"
@@ -67,7 +67,7 @@ def test_nothing_that_an_installer_put_into_tmp_stays(
     put(open_folder / "pyvenv.cfg", "")
     put(release / "requirements.txt", "")
     shown = "LoadState=loaded\nUser=root\n"
-    answers = {("systemctl", "show"): (0, shown), ("systemctl", "show-environment"): (0, "")}
+    answers: Answers = {("systemctl", "show"): (0, shown), ("systemctl", "show-environment"): (0, "")}
     args: Dict[str, Any] = {
         "unit": UNIT,
         "interpreter": [str(python)],
