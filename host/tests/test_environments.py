@@ -67,7 +67,10 @@ def test_nothing_that_an_installer_put_into_tmp_stays(
     put(open_folder / "pyvenv.cfg", "")
     put(release / "requirements.txt", "")
     shown = "LoadState=loaded\nUser=root\n"
-    answers: Answers = {("systemctl", "show"): (0, shown), ("systemctl", "show-environment"): (0, "")}
+    answers: Answers = {
+        ("systemctl", "show"): (0, shown),
+        ("systemctl", "show-environment"): (0, ""),
+    }
     args: Dict[str, Any] = {
         "unit": UNIT,
         "interpreter": [str(python)],
