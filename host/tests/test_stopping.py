@@ -113,9 +113,7 @@ def test_cancelled_then_stopped(
     assert (host.told, app.asked()) == (["stop", "restart"], ["cancel "])
 
 
-def test_nothing_to_cancel_where_nothing_runs(
-    state: str, journal: Journal, tmp_path: Path
-) -> None:
+def test_nothing_to_cancel_where_nothing_runs(state: str, journal: Journal, tmp_path: Path) -> None:
     host, app = Unit(state, active="inactive"), App(tmp_path, journal, GOOD % ([], {}))
     assert stopping.stop(app.args, host, journal.step(0), 60).remark == ""
     assert (host.told, app.asked(), kept(journal)) == (["stop"], [], [])
@@ -168,7 +166,9 @@ def test_stopped_when_the_plan_names_no_app(state: str, journal: Journal) -> Non
 def test_stopped_when_the_interpreter_is_gone(state: str, journal: Journal) -> None:
     host = Unit(state)
     args = {"unit": UNIT, "interpreter": ["/no/python"], "app": "app", "pythonPath": []}
-    assert "/no/python could not be started" in stopping.stop(args, host, journal.step(0), 60).remark
+    assert (
+        "/no/python could not be started" in stopping.stop(args, host, journal.step(0), 60).remark
+    )
     assert host.told == ["stop"]
 
 
@@ -250,6 +250,9 @@ def test_no_other_module_stops_or_restarts_a_unit() -> None:
     assert found.pop("guard.py") == [
         '        units.control(host, "stop", "--no-block", "--", f"{NAME}.timer")'
     ]
-    assert not any("systemctl" in line or "control(host" in line for line in found.get("operations/guard_unit.py", []))
+    assert not any(
+        "systemctl" in line or "control(host" in line
+        for line in found.get("operations/guard_unit.py", [])
+    )
     found.pop("operations/guard_unit.py")
     assert list(found) == ["stopping.py"]
