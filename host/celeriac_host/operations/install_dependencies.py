@@ -101,8 +101,7 @@ def _store(prefix: str) -> str:
 def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:
     """The commit's files in a folder that the environment's owner may read.
 
-    Beside it, in `scratch`, is a folder for what installers put into /tmp, and leave there when they
-    are cut off.
+    Beside it, in `scratch`, is a folder for what installers put into /tmp, and leave when cut off.
     """
     os.mkdir(scratch, 0o700)
     try:
