@@ -244,7 +244,6 @@ def keep_environment(args: Dict[str, Any]) -> Any:
     # Now, for a restore on a disk that is full then.
     make_folder(copy + FAILED)
     try:
-        refuse_fixed(root, copy + FAILED)
         for entry in os.listdir(root):
             if entry != ".celeriac":
                 link_tree(os.path.join(root, entry), os.path.join(copy, entry))
@@ -253,29 +252,6 @@ def keep_environment(args: Dict[str, Any]) -> Any:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     return [name for name in there if name.replace(FAILED, "") not in stay]
-
-
-def refuse_fixed(root: str, beside: str) -> None:
-    """Folders that can't be renamed: mount points, or those of an overlay's lower layer.
-
-    They could not be put back. A rename onto a folder that is not empty never happens, and fails
-    for another reason where it could not happen at all.
-    """
-    full = os.path.join(beside, "full")
-    make_folder(os.path.join(full, "folder"))
-    for entry in sorted(os.listdir(root)):
-        path = os.path.join(root, entry)
-        if entry == ".celeriac" or not is_folder(path):
-            continue
-        try:
-            os.rename(path, full)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise Refused(
-                    "%s can't be renamed (%s), so it could not be put back; nothing is installed"
-                    % (path, error.strerror)
-                ) from None
-    shutil.rmtree(full)
 
 
 def link_tree(source: str, target: str) -> None:
