@@ -51,7 +51,7 @@ def run(
     raises.
     """
     where = units.context(host, request["unit"])
-    environment = _environment_of(like, host, request["unit"]) or where.environment
+    environment = _environment_of(like, where, host, request["unit"]) or where.environment
     paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
 
     def on_line(line: bytes) -> bytes | None:
@@ -90,12 +90,16 @@ def tell_evidence(host: System, report: dict[str, Any]) -> None:
         host.note(line)
 
 
-def _environment_of(pid: int, host: System, unit: str) -> dict[str, str]:
+def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:
     """What systemd started it with: the unit may be defined otherwise by now. Empty: not known.
 
-    A process may have written over it; the id of its run tells whether it did.
+    A process may have written over it; the id of its run tells whether it did. What one user's
+    process was given is no other user's business.
     """
-    found = processes.environment(pid) if pid else {}
+    process = processes.read(pid) if pid else None
+    if process is None or process.user != where.identity.name:
+        return {}
+    found = processes.environment(pid)
     run_id = units.show(host, unit, ["InvocationID"])["InvocationID"]
     if not run_id or found.get("INVOCATION_ID") != run_id:
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
@@ -39,13 +40,21 @@ else:
 class Unit(Host):
     """A host on which one unit runs; `problem` is systemd's to its stop."""
 
-    def __init__(self, state: str, active: str = "active", problem: str = "") -> None:
+    def __init__(
+        self,
+        state: str,
+        active: str = "active",
+        problem: str = "",
+        user: str = "",
+        main: int = os.getpid(),
+    ) -> None:
         super().__init__(state)
         self.problem = problem
         shown = {
             "LoadState": "loaded",
             "ActiveState": active,
-            "MainPID": str(os.getpid()) if active == "active" else "0",
+            "MainPID": str(main) if active == "active" else "0",
+            "User": user,
             "InvocationID": RUN,
             "TimeoutStopUSec": "1min",
         }
@@ -171,6 +180,26 @@ def test_stopped_when_the_interpreter_is_gone(state: str, journal: Journal) -> N
         "/no/python could not be started" in stopping.stop(args, host, journal.step(0), 60).remark
     )
     assert host.told == ["stop"]
+
+
+@pytest.mark.parametrize(("user", "told"), [("", "the worker's"), ("nobody", "the unit's")])
+def test_the_worker_is_spoken_to_with_what_it_was_started_with(
+    patient: None, user: str, told: str, state: str, journal: Journal, open_folder: Path
+) -> None:
+    log = open_folder / "log"
+    log.touch()
+    log.chmod(0o666)
+    program = open_folder / "program.sh"
+    program.write_text(f"""echo "$BROKER$NOTIFY_SOCKET" >{log}; echo '{{"report": {{}}}}'""")
+    environment = {"INVOCATION_ID": RUN, "BROKER": "the worker's", "NOTIFY_SOCKET": "!"}
+    with subprocess.Popen(["/bin/sleep", "3600"], env=environment) as worker:
+        host = Unit(state, user=user, main=worker.pid)
+        host.answers[("systemctl", "show-environment")] = (0, "BROKER=the unit's\n")
+        args = {"unit": UNIT, "interpreter": ["/bin/sh", str(program)], "app": "app"}
+        stopped = stopping.stop({**args, "pythonPath": []}, host, journal.step(0), 60)
+        worker.kill()
+    # Another user's process gets nothing of it.
+    assert (stopped.remark, log.read_text()) == ("", f"{told}\n")
 
 
 def test_a_stop_that_fails_gives_the_queues_back(
