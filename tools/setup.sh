@@ -18,7 +18,7 @@ declare -A node_integrity=(
   [x64]='sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
   [arm64]='sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
 )
-setup_needs='node24 npm python linters python-linters qemu image-tools containers act generated'
+setup_needs='node24 npm python pytest linters python-linters qemu image-tools containers act generated'
 
 say() {
   printf 'setup: %s\n' "$*" >&2
@@ -91,6 +91,7 @@ lacking() {
     python) has python3 || echo python3 ;;
     linters) has shellcheck || ! may_install_packages || echo shellcheck ;;
     python-linters) lacking_venv ;;
+    pytest) lacking_pytest ;;
     act) has go || lacking_venv ;;
     qemu)
       has qemu-system-x86_64 || echo qemu-system-x86
@@ -117,6 +118,16 @@ lacking_for_containers() {
 lacking_venv() {
   has python3 || echo python3
   python3 -c 'import ensurepip' >/dev/null 2>&1 || echo python3-venv
+}
+
+lacking_pytest() {
+  local python
+  local -a pythons
+  mapfile -t pythons < <(oldest_and_newest_python)
+  [ ${#pythons[@]} -gt 0 ] || lacking_venv
+  for python in "${pythons[@]}"; do
+    "$python" -c 'import ensurepip' >/dev/null 2>&1 || echo "${python##*/}-venv"
+  done
 }
 
 # --- the private folder --------------------------------------------------------------------------
@@ -188,10 +199,11 @@ install_modules() {
   lock_hash >"$setup_root/node_modules/.celeriac-lock"
 }
 
-# The folder of a set of Python packages, named after what it holds.
+# The folder of a set of Python packages, named after what it holds, others that it names included.
 venv_folder() {
   local hash
-  hash=$(sha256sum <"$setup_root/tools/requirements/$1.txt")
+  hash=$(cd "$setup_root/tools/requirements" &&
+    sed -n 's/^-r //p' "$1.txt" | xargs cat "$1.txt" | sha256sum)
   echo "$setup_cache/tools/$1-${hash:0:12}"
 }
 
@@ -199,14 +211,85 @@ install_venv() {
   local folder
   folder=$(venv_folder "$1")
   start_folder "$folder"
-  attempt "installing $1 (pip)" "$1" fill_venv "$folder" "$1" || return 1
+  attempt "installing $1 (pip)" "$1" fill_venv python3 "$folder" "$1" || return 1
   finish_folder "$folder"
 }
 
+# fill_venv PYTHON FOLDER REQUIREMENTS
 fill_venv() {
-  python3 -m venv "$1" &&
-    "$1/bin/pip" install --disable-pip-version-check --require-hashes \
-      -r "$setup_root/tools/requirements/$2.txt"
+  "$1" -m venv "$2" &&
+    "$2/bin/pip" install --disable-pip-version-check --require-hashes \
+      -r "$setup_root/tools/requirements/$3.txt"
+}
+
+# --- the Pythons that the host's program is tested on ----------------------------------------------
+
+# Every python3.N on PATH and of pyenv, as `N PATH`, the oldest first.
+python_candidates() {
+  local folder file minor
+  local -a folders
+  IFS=: read -ra folders <<<"$PATH"
+  for folder in "${folders[@]}" "${PYENV_ROOT:-${HOME:-/root}/.pyenv}"/versions/*/bin; do
+    for file in "$folder"/python3.*; do
+      minor=${file##*/python3.}
+      if [[ $minor =~ ^[0-9]+$ ]] && [ -x "$file" ]; then
+        echo "$minor $file"
+      fi
+    done
+  done | sort -n -s -k1,1
+}
+
+# Its version, where it is one that can run the tests: pyenv has names on PATH that run nothing.
+python_version() {
+  "$1" -I -c 'import sqlite3, sys
+assert sys.version_info >= (3, 8) and sys.version_info.releaselevel == "final"
+print(".".join(map(str, sys.version_info[:3])))' 2>/dev/null
+}
+
+# Paths, one a line: of 3.8 and later the oldest that is there, and the newest if it is another.
+oldest_and_newest_python() {
+  local oldest newest
+  oldest=$(python_candidates | first_python)
+  newest=$(python_candidates | sort -n -r -s -k1,1 | first_python)
+  printf '%s\n' "$oldest" "$newest" | sed '/^$/d' | uniq
+}
+
+first_python() {
+  local minor file found=
+  while read -r minor file; do
+    if [ -z "$found" ] && [ "$minor" -ge 8 ] && python_version "$file" >/dev/null; then
+      found=$file
+    fi
+  done
+  echo "$found"
+}
+
+# The folder of pytest for one Python.
+pytest_folder() {
+  echo "$(venv_folder pytest)-$(python_version "$1")"
+}
+
+pytest_is_there() {
+  local python folder found=
+  while read -r python; do
+    folder=$(pytest_folder "$python")
+    # A Python that is gone leaves links to nowhere.
+    is_whole "$folder" && [ -x "$folder/bin/python" ] || return 1
+    found=$found:$folder/bin/python
+  done < <(oldest_and_newest_python)
+  export CELERIAC_PYTEST_PYTHONS=${found#:}
+  [ -n "$found" ]
+}
+
+install_pytest() {
+  local python folder
+  while read -r python; do
+    folder=$(pytest_folder "$python")
+    start_folder "$folder"
+    attempt "installing pytest for ${python##*/} (pip)" "pytest-${python##*/}" \
+      fill_venv "$python" "$folder" pytest || return 1
+    finish_folder "$folder"
+  done < <(oldest_and_newest_python)
 }
 
 go_folder() {
@@ -263,6 +346,7 @@ is_ready() {
       ;;
     npm) has npm && modules_are_in_step ;;
     python) has python3 ;;
+    pytest) pytest_is_there ;;
     linters)
       use_tools "$(venv_folder shellcheck)" "$(venv_folder actionlint)" \
         "$(go_folder "actionlint-$actionlint_version")"
@@ -300,6 +384,7 @@ bring() {
       actionlint_is_there || install_actionlint
       ;;
     python-linters) install_venv linters ;;
+    pytest) install_pytest ;;
     act) install_act ;;
     generated) node "$setup_root/tools/generate.ts" ;;
     *) true ;;

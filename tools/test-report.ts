@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 
@@ -61,13 +61,93 @@ export function countTests(reportFile: string, ok: boolean, run: 'daily' | 'nigh
     .flatMap(({ assertionResults }) => assertionResults)
     .filter(({ status }) => !['passed', 'failed'].includes(status))
     .filter(({ tags = [] }) => tags.includes(nightly) === (run === nightly)).length;
-  const passed = report.numPassedTests;
-  const failed = report.numFailedTests + skipped;
-  const failures = report.testResults.flatMap(describeFailures);
+  return count(
+    {
+      passed: report.numPassedTests,
+      bad: report.numFailedTests,
+      skipped,
+      failures: report.testResults.flatMap(describeFailures),
+    },
+    ok,
+  );
+}
+
+interface Tally {
+  readonly passed: number;
+  readonly bad: number;
+  readonly skipped: number;
+  readonly failures: readonly string[];
+}
+
+function count({ passed, bad, skipped, failures }: Tally, ok: boolean): Count {
+  const failed = bad + skipped;
   if (failed === 0 && !ok) return { passed, failed: 1, note: 'failed outside its tests', failures };
   if (failed === 0 && passed === 0) return { passed, failed: 1, note: 'ran no test', failures };
   const note = skipped > 0 ? `${skipped} skipped, counted as failed` : '';
   return { passed, failed, note, failures };
+}
+
+/**
+ * The tests of pytest's runs, one on each Python: the sum, and a note that names the Pythons. The
+ * rules are those of countTests, and each run must have run a test.
+ *
+ * @param folder JUnit files, named after the Python: `3.8.18.xml`
+ * @param ok all runs exited 0
+ */
+export function countPythonTests(folder: string, ok: boolean): Count {
+  const files = globSync('*.xml', { cwd: folder });
+  if (files.length === 0)
+    return { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
+  const runs = files.map((file) => {
+    const python = path.basename(file, '.xml');
+    const report = readFileSync(path.join(folder, file), 'utf8');
+    return { python, ...count(tallyOf(report, python), true) };
+  });
+  const passed = runs.reduce((sum, run) => sum + run.passed, 0);
+  const failed = runs.reduce((sum, run) => sum + run.failed, 0);
+  const notes = runs.map(({ python, note }) => (note === '' ? python : `${python} (${note})`));
+  const outside = failed === 0 && !ok;
+  return {
+    passed,
+    failed: outside ? 1 : failed,
+    note: `Python ${notes.sort(byVersion).join(', ')}${outside ? '; failed outside its tests' : ''}`,
+    failures: runs.flatMap((run) => run.failures),
+  };
+}
+
+const byVersion = new Intl.Collator('en', { numeric: true }).compare;
+
+/** What pytest writes: test cases that hold nothing passed. */
+function tallyOf(report: string, python: string): Tally {
+  const cases = [...report.matchAll(/<testcase\b([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs)];
+  const ended = cases.map(([, attributes = '', content = '']) => {
+    const [, kind = 'passed', words = ''] = /<(failure|error|skipped)\b([^>]*)/.exec(content) ?? [];
+    const name = `${attributeOf(attributes, 'classname')}: ${attributeOf(attributes, 'name')}`;
+    return { kind, failure: `${python} ${name}: ${brief(attributeOf(words, 'message'))}` };
+  });
+  const bad = ended.filter(({ kind }) => kind === 'failure' || kind === 'error');
+  const skipped = ended.filter(({ kind }) => kind === 'skipped');
+  return {
+    passed: ended.length - bad.length - skipped.length,
+    bad: bad.length,
+    skipped: skipped.length,
+    failures: [...bad, ...skipped].map(({ failure }) => failure),
+  };
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  lt: '<',
+  gt: '>',
+  quot: '"',
+  apos: "'",
+  amp: '&',
+};
+
+function attributeOf(attributes: string, name: string): string {
+  const [, value = ''] = new RegExp(`\\b${name}="([^"]*)"`).exec(attributes) ?? [];
+  return value.replace(/&(?:#(\d+)|(\w+));/g, (whole, code?: string, entity = '') =>
+    code === undefined ? (ENTITIES[entity] ?? whole) : String.fromCodePoint(Number(code)),
+  );
 }
 
 function describeFailures(file: VitestReport['testResults'][number]): readonly string[] {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   type Count,
+  countPythonTests,
   countStage,
   countTests,
   lastLines,
@@ -13,12 +14,13 @@ import {
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Each is an npm script of its own; those of vitest count their tests, the others count as one. */
+/** Each is an npm script of its own; those of vitest and pytest count their tests, others are one. */
 const stages = [
   { name: 'lint', kind: 'check' },
   { name: 'types', kind: 'check' },
   { name: 'boundaries', kind: 'check' },
   { name: 'unit', kind: 'vitest' },
+  { name: 'python', kind: 'pytest' },
   { name: 'dist', kind: 'check' },
   { name: 'machines', kind: 'vitest' },
   { name: 'nightly', kind: 'vitest' },
@@ -40,19 +42,19 @@ function choose(words: readonly string[]): readonly Stage[] {
 
 async function run(stage: Stage, folder: string): Promise<Outcome> {
   console.log(`\n=== ${stage.name}`);
-  const report = path.join(folder, `${stage.name}.json`);
-  const options =
-    stage.kind === 'vitest'
-      ? ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-      : [];
+  const report = path.join(folder, stage.name);
+  const options = {
+    vitest: ['--', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    pytest: ['--', '--reports', report],
+    check: [],
+  }[stage.kind];
   const start = performance.now();
   const { ok, output } = await runScript(stage.name, options);
   const seconds = (performance.now() - start) / 1000;
-  const when = stage.name === 'nightly' ? 'nightly' : 'daily';
-  const count: Count = stage.kind === 'vitest' ? countTests(report, ok, when) : countStage(ok);
+  const counted = count(stage, report, ok);
   // Tests that failed are named; for anything else its last words must do.
-  const told = ok || count.failures.length > 0 ? [] : lastLines(output);
-  return { name: stage.name, seconds, ...count, failures: [...count.failures, ...told] };
+  const told = ok || counted.failures.length > 0 ? [] : lastLines(output);
+  return { name: stage.name, seconds, ...counted, failures: [...counted.failures, ...told] };
 }
 
 /** Runs an npm script, shows what it prints, and keeps the end of it. */
@@ -80,6 +82,13 @@ function runScript(
     child.on('error', reject);
     child.on('close', (code) => resolve({ ok: code === 0, output }));
   });
+}
+
+function count(stage: Stage, report: string, ok: boolean): Count {
+  if (stage.kind === 'vitest') {
+    return countTests(report, ok, stage.name === 'nightly' ? 'nightly' : 'daily');
+  }
+  return stage.kind === 'pytest' ? countPythonTests(report, ok) : countStage(ok);
 }
 
 const chosen = choose(process.argv.slice(2));

@@ -6,11 +6,25 @@ import importlib.util
 import json
 from typing import Any, Callable
 
-from celeriac_host import units
+from celeriac_host import processes, units
+from celeriac_host.app_side import URL_PASSWORD
 from celeriac_host.job_lines import Ended, follow
 from celeriac_host.system import System
 
 SHARED = "app_side"
+EVIDENCE_LINES = 12
+# What systemd says to one process alone.
+ITS_OWN = (
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "SYSTEMD_EXEC_PID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
 # Makes the shared module importable under its own name, then runs the program.
 TEXT = """
 import sys, types
@@ -28,19 +42,22 @@ def run(
     request: dict[str, Any],
     take: Callable[[dict[str, Any]], Any],
     timeout: float,
+    like: int = 0,
 ) -> Ended:
     """Runs the program `name`; `take` gets each message, and may return what is answered to it.
 
-    `request` has unit, interpreter, app and pythonPath. Raises OperationError, RunnerGone, and
-    what `take` raises.
+    `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose
+    environment is taken, where it can be read. Raises OperationError, RunnerGone, and what `take`
+    raises.
     """
     where = units.context(host, request["unit"])
-    paths = [*request["pythonPath"], *filter(None, [where.environment.get("PYTHONPATH")])]
+    environment = _environment_of(like, host, request["unit"]) or where.environment
+    paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
 
     def on_line(line: bytes) -> bytes | None:
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         answer = take(message) if isinstance(message, dict) else None
         return None if answer is None else json.dumps(answer).encode("ascii") + b"\n"
@@ -52,9 +69,37 @@ def run(
         timeout=timeout,
         whom=where.identity,
         cwd=where.directory,
-        env={**where.environment, **({"PYTHONPATH": ":".join(paths)} if paths else {})},
+        env={
+            **environment,
+            # No byte code of code that may be taken back: it is told apart by size and second only.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **({"PYTHONPATH": ":".join(paths)} if paths else {}),
+        },
         payload=json.dumps(request).encode("ascii") + b"\n",
     )
+
+
+def last_lines(ended: Ended) -> list[str]:
+    """Of what it wrote to stderr, without the passwords of URLs."""
+    return [URL_PASSWORD.sub(r"\1:**@", line) for line in ended.lines(EVIDENCE_LINES)]
+
+
+def tell_evidence(host: System, report: dict[str, Any]) -> None:
+    """What a program wrote about its problem, line by line, where its report has one."""
+    for line in report.get("evidence", ()):
+        host.note(line)
+
+
+def _environment_of(pid: int, host: System, unit: str) -> dict[str, str]:
+    """What systemd started it with: the unit may be defined otherwise by now. Empty: not known.
+
+    A process may have written over it; the id of its run tells whether it did.
+    """
+    found = processes.environment(pid) if pid else {}
+    run_id = units.show(host, unit, ["InvocationID"])["InvocationID"]
+    if not run_id or found.get("INVOCATION_ID") != run_id:
+        return {}
+    return {name: value for name, value in found.items() if name not in ITS_OWN}
 
 
 def text(name: str) -> str:

@@ -58,6 +58,7 @@ def put_back(journal: StepJournal) -> str | None:
     if kept is None:
         return None
     path, was = kept["path"], kept["was"]
+    files.sweep(path)
     now = files.find(path)
     if not _ours(kept, now):
         copy = f"; as it was before: {was['backup']}" if was else ""

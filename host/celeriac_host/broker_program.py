@@ -1,4 +1,4 @@
-"""Talks to one worker through its broker: drains it, or gives it its queues back.
+"""Talks to one worker through its broker: drains it, cancels its consumers, or gives them back.
 
 It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). It speaks
 to the worker by Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.
@@ -7,9 +7,9 @@ to the worker by Celery's own remote control. Python 3.6 and later, Celery 4.4 a
 import socket
 import time
 from importlib import import_module
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from celeriac_host.app_side import Line, Problem, connect, line_of, serve, with_app
+from celeriac_host.app_side import Line, Problem, bound, connect, line_of, serve, with_app
 
 # How long answers to all are waited for; the second time for a worker that is slow to answer.
 ROLL_CALL_SECONDS = (2.0, 5.0)
@@ -24,11 +24,30 @@ SILENT_SECONDS = 30.0
 EMPTY_POLLS = 2
 # Of the support module; see there.
 CONSUME_AGAIN = "celeriac_consume_again"
+CONSUMERS = "celeriac_consumers"
+SUPPORT = "celeriac_support"
+# Each time it is seen whether it does; then it is told once more.
+CANCEL_TRIES = 10
+# Redis was asked for one more message before, and has a second to answer (BRPOP). A newer Kombu,
+# which may wait longer, takes the answer even while it closes its connection.
+ON_ITS_WAY_SECONDS = 1.3
 
 
 class Worker(NamedTuple):
     node: str
     queues: List[str]
+
+
+class SameName(Problem):
+    """What is said to one of these reaches all."""
+
+    def __init__(self, node: str, count: int) -> None:
+        super().__init__(
+            "%d workers share the node name %s; start each with its own --hostname (-n)"
+            % (count, node)
+        )
+        self.node = node
+        self.count = count
 
 
 class Control:
@@ -55,6 +74,20 @@ class Control:
             raise Problem("%s says to %s: %s" % (node, command, said["error"]))
         return said
 
+    def ask_run(self, same: SameName, invocation: str, **arguments: Any) -> List[str]:
+        """The queues of that run of the unit, among workers of one name. Raises Problem."""
+        answers = self._broadcast(
+            CONSUMERS,
+            [same.node],
+            arguments=dict(arguments, invocation=invocation),
+            timeout=ANSWER_SECONDS,
+            limit=same.count,
+        )
+        for said in (said for each in answers for said in each.values()):
+            if isinstance(said, dict) and isinstance(said.get("queues"), list):
+                return [str(queue) for queue in said["queues"]]
+        raise Problem("%s: none of them says to be this one" % same)
+
     def tell(self, node: str, command: str, **arguments: Any) -> None:
         """Without an answer. Raises Problem when the broker does not take it."""
         self._broadcast(command, [node], arguments=arguments, reply=False)
@@ -80,7 +113,7 @@ class Control:
 
 
 def find(control: Control, request: Dict[str, Any]) -> Worker:
-    """The worker whose main process systemd knows. Raises Problem."""
+    """The worker whose main process systemd knows. Raises Problem, SameName."""
     answers: List[Dict[str, Any]] = []
     for seconds in ROLL_CALL_SECONDS:
         answers = control.everybody("stats", seconds)
@@ -96,10 +129,7 @@ def find(control: Control, request: Dict[str, Any]) -> Worker:
             % ("only %s do" % others if others else "nor does any other worker")
         )
     if len(ours) > 1 or nodes.count(ours[0]) > 1:
-        raise Problem(
-            "%d workers are called %s, and what is said to one reaches all: give each its own -n"
-            % (max(len(ours), nodes.count(ours[0])), ours[0])
-        )
+        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))
     return Worker(ours[0], control.queues(ours[0]))
 
 
@@ -118,6 +148,52 @@ def is_here(node: str, request: Dict[str, Any]) -> bool:
     name = socket.gethostname()
     named = any(host and host in word for word in request["argv"])
     return host in (name, name.split(".")[0], socket.getfqdn()) or named
+
+
+# --- cancelling --------------------------------------------------------------------------------
+
+
+def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    """It takes nothing more, and nothing is on its way to it any more."""
+    try:
+        worker = find(control, request)
+    except SameName as same:
+        cancel_run(control, request, line, same)
+    else:
+        # Nothing is cancelled before the agent has it on its disk.
+        line.ask("found", {"node": worker.node, "queues": worker.queues})
+        for _ in range(CANCEL_TRIES):
+            cancel_all(control, worker)
+            left = control.queues(worker.node)
+            if not left:
+                break
+        else:
+            raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
+    time.sleep(ON_ITS_WAY_SECONDS)
+    return {}
+
+
+def cancel_all(control: Control, worker: Worker) -> None:
+    """All at once, and one look whether they are; each answer would cost a round trip."""
+    for queue in worker.queues:
+        control.tell(worker.node, "cancel_consumer", queue=queue)
+    for queue in control.queues(worker.node):
+        control.ask(worker.node, "cancel_consumer", queue=queue)
+
+
+def cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:
+    """Among workers of one name: the one of this run of the unit, by the support module in it."""
+    if not any(SUPPORT in word for word in request["argv"]):
+        raise Problem("%s, or let it load Celeriac's support module" % same)
+    run = request["invocation"]
+    left = control.ask_run(same, run)
+    line.ask("found", {"node": same.node, "queues": left, "sharedBy": same.count})
+    for turn in range(CANCEL_TRIES):
+        if not left:
+            return
+        time.sleep(0.1 if turn else 0)
+        left = control.ask_run(same, run, cancel=left)
+    raise Problem("%s still consumes %s" % (same.node, ", ".join(left)))
 
 
 # --- draining ----------------------------------------------------------------------------------
@@ -140,11 +216,7 @@ class Drain:
         worker = find(self.control, self.request)
         # Nothing is cancelled before the agent has it on its disk.
         self.line.ask("found", {"node": worker.node, "queues": worker.queues})
-        # All at once, and one look whether they are; each answer would cost a round trip.
-        for queue in worker.queues:
-            self.control.tell(worker.node, "cancel_consumer", queue=queue)
-        for queue in self.control.queues(worker.node):
-            self.control.ask(worker.node, "cancel_consumer", queue=queue)
+        cancel_all(self.control, worker)
         self.begun = self.progressed = time.monotonic()
         end = self.wait(worker.node)
         return {
@@ -228,12 +300,12 @@ def described(task: Dict[str, Any]) -> str:
 
 def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     """Every queue consumed again, seen in its own list. Tries as long as it may."""
-    node, queues = request["node"], request["queues"]
+    node = request["node"]
+    again = consume_run if request["sharedBy"] > 1 else consume_again
     deadline = time.monotonic() + request["timeoutSeconds"]
     while True:
         try:
-            lasting = consume_again(control, node, queues)
-            missing = set(queues) - set(control.queues(node))
+            missing, lasting = again(control, request)
             if not missing:
                 return {"lasting": lasting}
             problem = "%s does not consume %s" % (node, ", ".join(sorted(missing)))
@@ -244,22 +316,33 @@ def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str
         time.sleep(POLL_SECONDS)
 
 
-def consume_again(control: Control, node: str, queues: List[str]) -> bool:
-    """Whether it will consume them after the next reconnect, too.
+def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
+    """What it still does not consume; whether it will consume the others after a reconnect, too.
 
     `add_consumer` starts a queue that was cancelled, but before Celery 5.7 leaves it out of those
     that a reconnect starts: that takes the support module's own command.
     """
-    missing = [queue for queue in queues if queue not in control.queues(node)]
-    for queue in missing:
-        control.ask(node, "add_consumer", queue=queue)
-    if tuple(import_module("celery").VERSION[:2]) >= (5, 7):
-        return True
-    try:
-        said = control.ask(node, CONSUME_AGAIN, queues=queues)
-    except Problem:
-        return False
-    return isinstance(said, dict) and "ok" in said
+    node, queues = request["node"], request["queues"]
+    consumed = control.queues(node)
+    for queue in queues:
+        if queue not in consumed:
+            control.ask(node, "add_consumer", queue=queue)
+    lasting = tuple(import_module("celery").VERSION[:2]) >= (5, 7)
+    if not lasting:
+        try:
+            said = control.ask(node, CONSUME_AGAIN, queues=queues)
+            lasting = isinstance(said, dict) and "ok" in said
+        except Problem:
+            lasting = False
+    return set(queues) - set(control.queues(node)), lasting
+
+
+def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
+    """The same for one of several workers of that name."""
+    node, queues = request["node"], request["queues"]
+    same = SameName(node, request["sharedBy"])
+    control.ask_run(same, request["invocation"], consume=queues)
+    return set(queues) - set(control.ask_run(same, request["invocation"])), True
 
 
 # --- ------------------------------------------------------------------------------------------
@@ -268,10 +351,14 @@ def consume_again(control: Control, node: str, queues: List[str]) -> bool:
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     def work(app: Any) -> Dict[str, Any]:
         line.tell("stage", "connecting to the broker")
+        if request["kind"] == "cancel":
+            bound(request["timeoutSeconds"], line)
         control = Control(app, connect(app))
         line.tell("stage", "talking to the worker")
         if request["kind"] == "give-back":
             return give_back(control, request, line)
+        if request["kind"] == "cancel":
+            return cancel(control, request, line)
         return Drain(control, request, line).run()
 
     return with_app(request, line, work)

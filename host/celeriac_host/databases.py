@@ -7,9 +7,11 @@ JSON lines.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import pwd
+import re
 import select
 import shutil
 import signal
@@ -269,15 +271,10 @@ def copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:
     about = find(path)
     # What is in -wal comes on top, and what was deleted may come off: the child looks again.
     companions = sum(_size(each) for each in _files_of(path))
-    folder = tempfile.mkdtemp(prefix="celeriac-", dir=roomy_folder(companions))
-    try:
-        if os.geteuid() == 0:
-            os.chown(folder, about.st_uid, about.st_gid)
+    with folder_for_copy(companions, about) as folder:
         target = os.path.join(folder, "copy.db")
         ask(path, host, lambda: _copy(path, target, limit_bytes))
         yield target
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy(path: str, target: str, limit_bytes: int | None) -> None:
@@ -336,6 +333,28 @@ def open_copy(target: str) -> int:
         os.close(handle)
         raise OperationError("the copy is not a regular file")
     return handle
+
+
+@contextmanager
+def folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterator[str]:
+    """A folder with so much room, the owner's where one is given; gone after the block."""
+    _remove_left_folders()
+    folder = tempfile.mkdtemp(prefix=f"celeriac-{os.getpid()}-", dir=roomy_folder(needed))
+    try:
+        if owner is not None and os.geteuid() == 0:
+            os.chown(folder, owner.st_uid, owner.st_gid)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_folders() -> None:
+    """Of runs that were killed: copies of somebody's data lie about no longer than that."""
+    for parent in COPY_FOLDERS:
+        for path in glob.glob(os.path.join(parent, "celeriac-[0-9]*-*")):
+            match = re.fullmatch(r"celeriac-([0-9]+)-\w+", os.path.basename(path))
+            if match and not os.path.isdir(f"/proc/{match.group(1)}"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def roomy_folder(needed: int) -> str:

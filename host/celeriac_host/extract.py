@@ -7,9 +7,7 @@ all of that comes along: what is decided on the part is what would be decided on
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
@@ -27,15 +25,10 @@ BATCH = 1000
 def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
     """Path of the small database; gone after the block. Raises OperationError."""
     about = databases.find(path)
-    folder = tempfile.mkdtemp(prefix="celeriac-", dir=databases.roomy_folder(0))
-    try:
-        if os.geteuid() == 0:
-            os.chown(folder, about.st_uid, about.st_gid)
+    with databases.folder_for_copy(0, about) as folder:
         target = os.path.join(folder, "copy.db")
         databases.ask(path, host, lambda: _look(path, target, extract, limit_bytes))
         yield target
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _look(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
@@ -64,7 +57,10 @@ def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_b
             database.execute("BEGIN")
             counts = _Families(database, extract).gather()
             for at, table in enumerate(extract["mapping"]):
-                _copy(database, copy, table["table"], table["id"], f"temp.k{at}", limit_bytes)
+                key = f"{quoted(table['id'])} IN temp.k{at}"
+                _copy(database, copy, table["table"], None, key, limit_bytes)
+            for name, (columns, where) in _bystanders(extract["mapping"]).items():
+                _copy(database, copy, name, columns, where, limit_bytes)
         except _TooLarge:
             rows = ", ".join(f"{count} {table}" for table, count in counts.items() if count)
             raise OperationError(
@@ -139,8 +135,9 @@ class _Families:
         self._add(table, f"{column} = ?", [ident])
         if ident.isdigit():
             self._add(table, f"{column} = ?", [int(ident)])
-        # By an index, where LIKE would read the whole table.
-        self._add(table, f"{column} >= ? AND {column} < ?", [ident, ident + "\U0010ffff"])
+        # By an index, where LIKE would read the whole table; but any number is below any text.
+        among = f"{column} >= ? AND {column} < ? AND substr({column}, 1, ?) = ?"
+        self._add(table, among, [ident, ident + "\U0010ffff", len(ident), ident])
 
     def _add(self, table: Table, where: str, values: list[Any]) -> int:
         """How many were not among the wanted yet."""
@@ -182,26 +179,44 @@ class _Families:
         self._add(table, f"{quoted(table['parent']['column'])} IN temp.k{above}", [])
 
 
+def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
+    """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for at, table in enumerate(mapping):
+        for tie in table.get("bystanders", []):
+            above, key, to = (quoted(name) for name in (table["table"], table["id"], tie["to"]))
+            named = f"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}"
+            where = f"{quoted(tie['column'])} IN ({named})"
+            columns, before = found.get(tie["table"], ([], ""))
+            columns = [*columns, tie["column"], *([tie["status"]] if tie["status"] else [])]
+            columns = list(dict.fromkeys([*columns, *tie["times"]]))
+            found[tie["table"]] = columns, f"{before} OR {where}" if before else where
+    return found
+
+
 def _copy(
     database: sqlite3.Connection,
     copy: sqlite3.Connection,
     table: str,
-    key: str,
-    keys: str,
+    wanted: list[str] | None,
+    where: str,
     limit_bytes: int,
 ) -> None:
     """The columns as they are declared; what ties them to tables that are not here is left out."""
-    columns = database.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    columns = [
+        row
+        for row in database.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+        if row[6] != 1 and (wanted is None or row[1] in wanted)
+    ]
     declared = ", ".join(
         f"{quoted(name)} {kind}{' NOT NULL' if required else ''}"
-        for _, name, kind, required, _, _, hidden in columns
-        if hidden != 1
+        for _, name, kind, required, *_ in columns
     )
-    names = ", ".join(quoted(row[1]) for row in columns if row[6] != 1)
-    marks = ", ".join("?" for row in columns if row[6] != 1)
+    names = ", ".join(quoted(row[1]) for row in columns)
+    marks = ", ".join("?" for _ in columns)
     copy.execute(f"CREATE TABLE {quoted(table)} ({declared})")
     copy.execute("BEGIN")
-    found = database.execute(f"SELECT {names} FROM {quoted(table)} WHERE {quoted(key)} IN {keys}")
+    found = database.execute(f"SELECT {names} FROM {quoted(table)} WHERE {where}")
     for rows in iter(lambda: found.fetchmany(BATCH), []):
         copy.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", rows)
         if databases.size_of(copy) > limit_bytes:

@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from celeriac_host.errors import OperationError
 
+# Between the name of a file and the pid of who writes it anew.
+BESIDE = ".celeriac-"
+
 
 class Found(NamedTuple):
     """A regular file as it is now."""
@@ -68,7 +71,8 @@ def write(
 ) -> None:
     """Whole or not at all: a new file beside it, made durable, then renamed over it."""
     folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name}.celeriac-{os.getpid()}")
+    beside = os.path.join(folder, f".{name}{BESIDE}{os.getpid()}")
+    sweep(path)
     _unlink(beside)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -90,6 +94,17 @@ def write(
     sync_folder(folder)
 
 
+def sweep(path: str) -> None:
+    """Takes away what writers of this file left beside it that were killed."""
+    folder, name = os.path.split(path)
+    beginning = f".{name}{BESIDE}"
+    with suppress(OSError):
+        for each in os.listdir(folder or "."):
+            pid = each[len(beginning) :] if each.startswith(beginning) else ""
+            if pid.isdigit() and not os.path.isdir(f"/proc/{pid}"):
+                os.unlink(os.path.join(folder, each))
+
+
 def overwrite(path: str, found: Found) -> None:
     """In place: takes no new blocks, for when the disk is full."""
     with open(path, "r+b") as file:
@@ -104,6 +119,7 @@ def overwrite(path: str, found: Found) -> None:
 
 def remove(path: str) -> None:
     """Durably; nothing there is fine too."""
+    sweep(path)
     if os.path.lexists(path):
         _unlink(path)
         sync_folder(os.path.dirname(path))

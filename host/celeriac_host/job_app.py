@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from celeriac_host import app_process, units
 from celeriac_host.job_lines import Ended
@@ -29,14 +29,17 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     )
     report = listener.report
     if report is None:
-        return failed(_silence(ended, listener.stage, request))
+        return failed(_silence(ended, listener.stage, request), app_process.last_lines(ended))
+    if "jobs" not in report:
+        return failed(report["problem"], report["evidence"])
     if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
         report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
     return report
 
 
-def failed(problem: str) -> dict[str, Any]:
-    return {"ok": False, "jobs": [], "problem": problem}
+def failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:
+    """A report of jobs that were not even sent; what else is known of it is the sentence alone."""
+    return {"ok": False, "jobs": [], "problem": problem, "evidence": list(evidence) or [problem]}
 
 
 class _Listener:
@@ -55,7 +58,7 @@ class _Listener:
 
 
 def _silence(ended: Ended, stage: str, request: dict[str, Any]) -> str:
-    lines = ended.lines()
+    lines = app_process.last_lines(ended)
     if ended.code is None:
         limit = request["timeoutSeconds"] + MARGIN_SECONDS
         return f"the process that sends the jobs did not end within {limit:g} s; it was {stage}"

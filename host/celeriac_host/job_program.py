@@ -10,7 +10,7 @@ import uuid
 from importlib import import_module
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
-from celeriac_host.app_side import Line, Problem, connect, line_of, load_app, masked, serve
+from celeriac_host.app_side import Line, Problem, connect, line_of, load_tasks, serve, with_app
 
 NOTE_SECONDS = 3.0
 POLL_SECONDS = 0.3
@@ -294,10 +294,6 @@ class Tasks:
                 "the app has no result backend, so nothing tells when %s is done: "
                 "set result_backend, or use canaries or an HTTP call" % self.name
             )
-        try:
-            app.loader.import_default_modules()
-        except (Exception, SystemExit) as error:
-            raise Problem("the app's tasks do not import: " + line_of(error)) from error
         task = app.tasks.get(self.name)
         if task is not None and task.ignore_result:
             raise Problem(
@@ -374,24 +370,25 @@ def report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:
     return {"ok": ok, "jobs": [job.row() for job in jobs], "problem": problem}
 
 
-def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    line.tell("stage", "importing the app " + request["app"])
+def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    line.tell("stage", "importing the app's tasks")
+    load_tasks(app)
+    line.tell("stage", "connecting to the broker")
+    connection = connect(app)
+    deadline = time.monotonic() + request["timeoutSeconds"]
+    session = Session(app, connection, request, line, deadline)
+    line.tell("stage", "waiting for the jobs")
+    work = Canaries(session) if request["kind"] == "canary" else Tasks(session)
     try:
-        app = load_app(request["app"])
-    except Problem as problem:
-        return report([], str(problem))
-    try:
-        line.tell("stage", "connecting to the broker")
-        connection = connect(app)
-        deadline = time.monotonic() + request["timeoutSeconds"]
-        session = Session(app, connection, request, line, deadline)
-        line.tell("stage", "waiting for the jobs")
-        work = Canaries(session) if request["kind"] == "canary" else Tasks(session)
         return work.run()
-    except Problem as problem:
-        return report([], masked(app, str(problem)))
+    except Problem:
+        raise
     except Exception as error:
-        return report([], masked(app, "the jobs could not be sent or followed: " + line_of(error)))
+        raise Problem("the jobs could not be sent or followed: " + line_of(error)) from error
+
+
+def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    return with_app(request, line, lambda app: send(app, request, line))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         try:
-            with open(self.path, encoding="utf-8") as file:
+            # One bad byte of a damaged disk must not keep the rest from being undone.
+            with open(self.path, encoding="utf-8", errors="replace") as file:
                 lines = file.read().splitlines()
         except FileNotFoundError:
             return []
@@ -97,6 +98,11 @@ class StepJournal:
             for entry in journal.entries()
             if entry["event"] == "kept" and entry.get("index") == index
         }
+
+    @property
+    def folder(self) -> str:
+        """Of the whole transaction."""
+        return self._journal.folder
 
     def keep(self, name: str, value: Any) -> None:
         """Durable when it returns: called before the change that it lets undo. Raises OSError."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 from celeriac_host import lock
 from celeriac_host.system import System
@@ -18,7 +18,7 @@ FOLDER = "/run/celeriac"
 POLL_SECONDS = 0.1
 LIMIT_BYTES = 8 * 1024 * 1024
 
-Emit = Callable[[dict[str, Any]], object]
+Emit = Callable[[Dict[str, Any]], object]
 
 
 class Live:

@@ -14,7 +14,10 @@ TIMEOUT_SECONDS = 200.0
 
 
 def ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:
-    """What `messages_program` reports; `problem` says why there is nothing else."""
+    """What `messages_program` reports; `problem` says why there is nothing else.
+
+    The last lines of what it wrote about that are its `evidence`, and are told at once.
+    """
     report: dict[str, Any] = {}
     stage = "starting its interpreter"
 
@@ -33,12 +36,14 @@ def ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str,
         request["localWorkers"] = other_workers(args["unit"], host)
         ended = app_process.run(host, "messages_program", request, take, timeout=TIMEOUT_SECONDS)
     except OperationError as error:
-        return {"problem": error.message}
-    if report:
-        return report
-    lines = ended.lines()
-    why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
-    return {"problem": f"the program that looks for messages ended while {stage}: {why}"}
+        report = {"problem": error.message, "evidence": list(error.evidence)}
+    if not report:
+        lines = app_process.last_lines(ended)
+        why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
+        problem = f"the program that looks for messages ended while {stage}: {why}"
+        report = {"problem": problem, "evidence": lines}
+    app_process.tell_evidence(host, report)
+    return report
 
 
 def other_workers(unit: str, host: System) -> list[int]:

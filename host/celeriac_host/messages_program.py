@@ -127,7 +127,7 @@ def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
     try:
         message, exchange, routing_key = json.loads(raw)
         ident, task = identify(message)
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, AttributeError):
         return None
     return Unacked(tag.decode("utf-8"), task, ident, exchange, routing_key, score, message)
 

@@ -150,6 +150,8 @@ class _Trial:
             else:
                 if any(status not in ENDED for status in statuses) or self._expects(above, upper):
                     return
+                if self._waits_for_others(above, upper):
+                    return
                 failed = statuses.count("failed")
                 signed = self.message.rpartition("; ")[2]
                 what = f"{failed} of {len(statuses)} {table['table']} failed; {signed}"
@@ -197,6 +199,26 @@ class _Trial:
             if isinstance(total, int) and total > below:
                 return True
         return False
+
+    def _waits_for_others(self, table: Table, ident: Any) -> bool:
+        """Something unfinished hangs on it, or on its mirror, of which nobody knows what it is."""
+        rows = [(table, ident)]
+        above = self._parent(table, ident)
+        if above is not None and above[0] is not table and not table["parent"]["foreignKey"]:
+            # A row tied by its name alone, with this one child, says the same about the same work.
+            rows += [above] if len(list(self._children(*above))) == 1 else []
+        return any(
+            self._names(tie, self._values(each, key, [tie["to"]])[tie["to"]])
+            for each, key in rows
+            for tie in each.get("bystanders", [])
+            if tie["status"] is not None
+        )
+
+    def _names(self, tie: dict[str, Any], key: Any) -> bool:
+        marks = ", ".join("?" for _ in ENDED)
+        where = f"{quoted(tie['column'])} = ? AND {quoted(tie['status'])} NOT IN ({marks})"
+        query = f"SELECT 1 FROM {quoted(tie['table'])} WHERE {where} LIMIT 1"
+        return self.database.execute(query, (key, *ENDED)).fetchone() is not None
 
     def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:
         """Status → how many rows of that table, at whatever depth below this row."""

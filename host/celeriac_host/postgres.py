@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
+from contextlib import suppress
 from typing import Any, Callable, Iterable
 
 from celeriac_host import units
@@ -19,6 +20,9 @@ from celeriac_host.system import System
 CONNECT_SECONDS = 10
 READ_SECONDS = 600.0
 SCHEMES = ("postgresql", "postgres")
+# A table of millions is not read for its few words.
+STATUS_ROWS = 5000
+STATUS_BUSY_SECONDS = 1.0
 OUTPUT_BYTES = 64 * 1024 * 1024
 # What libpq or the server says → what it means to a person.
 PROBLEMS = (
@@ -41,6 +45,7 @@ PROBLEMS = (
 TABLES = """
 SELECT json_build_object(
   'name', c.relname,
+  'readable', has_table_privilege(c.oid, 'SELECT'),
   'columns', (
     SELECT json_agg(json_build_object(
       'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
@@ -63,9 +68,39 @@ def is_url(database: str) -> bool:
     return database.partition("://")[0] in SCHEMES
 
 
-def tables(host: System, unit: str, url: str) -> list[dict[str, Any]]:
-    """Raises OperationError."""
-    return ask(host, unit, url, TABLES)
+def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list[dict[str, Any]]:
+    """Each with the distinct values of its status column, if that can be read.
+
+    Raises OperationError.
+    """
+    found = ask(host, unit, url, TABLES)
+    wanted = {}
+    for table in found:
+        names = [each["name"] for each in table["columns"] or ()]
+        named = [name for word in status_columns for name in names if name.lower() == word.lower()]
+        if table.pop("readable") and named:
+            wanted[table["name"]] = named[0]
+    for table, statuses in _statuses(host, unit, url, wanted):
+        next(each for each in found if each["name"] == table)["statuses"] = statuses
+    return found
+
+
+def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list[Any]:
+    """[table, its statuses]; of tables that somebody else has locked, none."""
+    queries = [
+        f"SELECT json_build_array({text(table)}, coalesce(json_agg(w), '[]'::json)) FROM (SELECT"
+        f" DISTINCT left(s, 100) AS w FROM (SELECT {quoted(column)}::text AS s"
+        f" FROM {quoted(table)} LIMIT {STATUS_ROWS}) r WHERE s IS NOT NULL LIMIT 50) d;"
+        for table, column in wanted.items()
+    ]
+    try:
+        return ask(host, unit, url, "\n".join(queries), STATUS_BUSY_SECONDS) if queries else []
+    except OperationError:
+        said: list[Any] = []
+        for query in queries:
+            with suppress(OperationError):
+                said += ask(host, unit, url, query, STATUS_BUSY_SECONDS)
+        return said
 
 
 def ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
-import tempfile
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
@@ -27,13 +25,10 @@ BATCH = 1000
 @contextmanager
 def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
     """Path of the SQLite file; gone after the block. Raises OperationError."""
-    folder = tempfile.mkdtemp(prefix="celeriac-", dir=databases.roomy_folder(0))
-    try:
+    with databases.folder_for_copy(0) as folder:
         target = os.path.join(folder, "copy.db")
         _Extract(url, host, extract, limit_bytes).write(target)
         yield target
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def columns_of(table: Table) -> list[str]:
@@ -42,7 +37,8 @@ def columns_of(table: Table) -> list[str]:
     resend = table["resend"]["args"] if table["resend"] else []
     counters = [counter["column"] for counter in table["counters"]]
     named = [table["id"], table["status"], *ties, table["task"], table["error"]]
-    every = [*named, *table["times"], *counters, *resend]
+    keys = [tie["to"] for tie in table.get("bystanders", [])]
+    every = [*named, *table["times"], *counters, *resend, *keys]
     return list(dict.fromkeys(name for name in every if name is not None))
 
 
@@ -54,15 +50,20 @@ class _Extract:
         self.limit_bytes = limit_bytes
         self.mapping: list[Table] = extract["mapping"]
         self.at = {table["table"]: index for index, table in enumerate(self.mapping)}
+        self.bystanders = _bystanders(self.mapping)
+        # The tables of the copy with their columns, in the order in which rows name them.
+        self.copied = [(table["table"], columns_of(table)) for table in self.mapping]
+        self.copied += [(name, columns) for name, (columns, _) in self.bystanders.items()]
 
     def write(self, target: str) -> None:
         copy = sqlite3.connect(target, isolation_level=None)
-        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.mapping]
+        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.copied]
 
         def save(index: int) -> None:
-            marks = ", ".join("?" for _ in columns_of(self.mapping[index]))
-            name = databases.quoted(self.mapping[index]["table"])
-            copy.executemany(f"INSERT INTO {name} VALUES ({marks})", unsaved[index])
+            name, columns = self.copied[index]
+            marks = ", ".join("?" for _ in columns)
+            into = databases.quoted(name)
+            copy.executemany(f"INSERT INTO {into} VALUES ({marks})", unsaved[index])
             unsaved[index].clear()
             if databases.size_of(copy) > self.limit_bytes:
                 raise OperationError(
@@ -78,13 +79,13 @@ class _Extract:
 
         try:
             copy.execute("PRAGMA synchronous = OFF")
-            for table in self.mapping:
+            for name, columns in self.copied:
                 # Without types: each value stays what it is.
-                names = ", ".join(map(databases.quoted, columns_of(table)))
-                copy.execute(f"CREATE TABLE {databases.quoted(table['table'])} ({names})")
+                names = ", ".join(map(databases.quoted, columns))
+                copy.execute(f"CREATE TABLE {databases.quoted(name)} ({names})")
             copy.execute("BEGIN")
             postgres.stream(self.host, self.extract["unit"], self.url, self.script(), take)
-            for index in range(len(self.mapping)):
+            for index in range(len(self.copied)):
                 save(index)
             copy.execute("COMMIT")
         finally:
@@ -98,7 +99,14 @@ class _Extract:
             parts.append(f"u{index} AS ({self._with_parents(index)})")
         for index, table in enumerate(self.mapping):
             parts.append(f"d{index} AS ({self._with_children(index, table)})")
-        rows = " UNION ALL ".join(self._rows(index) for index in range(len(self.mapping)))
+        selects = [self._rows(index) for index in range(len(self.mapping))]
+        for at, (name, (columns, where)) in enumerate(self.bystanders.items()):
+            values = ", ".join(f"c.{quoted(column)}" for column in columns)
+            selects.append(
+                f"SELECT json_build_array({len(self.mapping) + at}, json_build_array({values}))"
+                f" FROM {quoted(name)} c WHERE {where}"
+            )
+        rows = " UNION ALL ".join(selects)
         return (
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
             f"WITH RECURSIVE {', '.join(parts)} {rows};\nCOMMIT;"
@@ -157,6 +165,23 @@ class _Extract:
             f"SELECT json_build_array({index}, json_build_array({values}))"
             f" FROM {quoted(table['table'])} t WHERE {where}"
         )
+
+
+def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
+    """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for at, table in enumerate(mapping):
+        for tie in table.get("bystanders", []):
+            cast = "" if tie["foreignKey"] else "::text"
+            same = f"p.{quoted(tie['to'])}{cast} = c.{quoted(tie['column'])}{cast}"
+            wanted = f"p.{quoted(table['id'])} IN (SELECT id FROM d{at})"
+            above = f"SELECT 1 FROM {quoted(table['table'])} p WHERE {same} AND {wanted}"
+            columns, before = found.get(tie["table"], ([], ""))
+            columns = [*columns, tie["column"], *([tie["status"]] if tie["status"] else [])]
+            columns = list(dict.fromkeys([*columns, *tie["times"]]))
+            where = f"EXISTS ({above})"
+            found[tie["table"]] = columns, f"{before} OR {where}" if before else where
+    return found
 
 
 # A foreign key ties columns of one kind; a name alone may not: then both are compared as text.

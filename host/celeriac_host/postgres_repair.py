@@ -69,7 +69,7 @@ def see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row]
 
 def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
     """Changes the rows of these groups; the result, and the groups that had moved by then."""
-    acting = _acting(place, {row["table"] for row in rows})
+    keys = _keys_to(place, {row["table"] for row in rows})
     values = [{"at": at, "g": row["group"]} for at, row in enumerate(rows)]
     script = [
         "BEGIN;",
@@ -85,7 +85,7 @@ def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
             _spare(at, row, child)
             for at, row in enumerate(rows)
             if row["change"]["kind"] == "delete"
-            for child in acting.get(row["table"], [])
+            for child in keys.get(row["table"], [])
         ),
         *(_apply(row) for row in rows if row["change"]["kind"] != "keep"),
         "SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;",
@@ -162,21 +162,26 @@ def _given(row: Row, computed: list[str]) -> Row:
     return {name: value for name, value in row.items() if name not in computed}
 
 
-def _acting(place: Place, tables: set[str]) -> dict[str, list[Row]]:
-    """Table → the foreign keys to it that change rows of others when a row of it is deleted."""
+def _keys_to(place: Place, tables: set[str]) -> dict[str, list[Row]]:
+    """Table → foreign keys by which rows go with a deleted row of it, are changed, or keep it.
+
+    Of those that only keep it not those of tables in the plan: their rows go first.
+    """
     wanted = ", ".join(f"to_regclass(quote_ident({text(table)}))" for table in sorted(tables))
     found: dict[str, list[Row]] = {}
-    for above, space, table, columns, to in place.ask(
+    for above, space, table, acts, columns, to in place.ask(
         "SELECT json_build_array(p.relname, n.nspname, c.relname,"
+        " f.confdeltype IN ('c', 'n', 'd'),"
         " (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.conkey) WITH ORDINALITY k (n, i)"
         "  JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.n),"
         " (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.confkey) WITH ORDINALITY k (n, i)"
         "  JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.n))"
         " FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid"
         " JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        f" WHERE f.contype = 'f' AND f.confdeltype IN ('c', 'n', 'd') AND p.oid IN ({wanted});"
+        f" WHERE f.contype = 'f' AND p.oid IN ({wanted})"
+        f" AND (f.confdeltype IN ('c', 'n', 'd') OR c.oid NOT IN ({wanted}));"
     ):
-        key = {"space": space, "table": table, "columns": columns, "to": to}
+        key = {"space": space, "table": table, "acts": acts, "columns": columns, "to": to}
         found.setdefault(above, []).append(key)
     return found
 
@@ -263,7 +268,7 @@ def _lock(at: int, row: Row) -> str:
 
 
 def _spare(at: int, row: Row, child: Row) -> str:
-    """A row that would take others along, which nobody looked at, stays; and so does its group."""
+    """A row that others, at which nobody looked, hang on stays; and so does its group."""
     table, columns = child["table"], child["columns"]
     looked_at = {(each["table"], each["column"]) for each in row.get("below", ())}
     if len(columns) == 1 and (table, columns[0]) in looked_at:
@@ -275,7 +280,8 @@ def _spare(at: int, row: Row, child: Row) -> str:
         f"SELECT 1 FROM {quoted(child['space'])}.{quoted(table)} c"
         f" JOIN {quoted(row['table'])} t ON {ties} WHERE {_key(row)}"
     )
-    why = text(f"has rows of {table}, which would go with it (ON DELETE)")
+    what = "which would go with it (ON DELETE)" if child["acts"] else "which name it"
+    why = text(f"has rows of {table}, {what}")
     return (
         f"UPDATE pg_temp.celeriac_seen SET why = {why}"
         f" WHERE n = {at} AND why IS NULL AND EXISTS ({hangs});"

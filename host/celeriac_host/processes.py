@@ -64,6 +64,17 @@ def control_group(pid: int) -> str | None:
     return paths.get("name=systemd", paths.get(""))
 
 
+def environment(pid: int) -> dict[str, str]:
+    """What it was started with, unless it wrote over it; empty when it can't be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in entries)
+    return {name: value for name, equals, value in pairs if name and equals}
+
+
 def descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:
     """Children, their children and so on; parents before their children."""
     by_parent: dict[int, list[Process]] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any, Sequence
 
@@ -20,6 +21,7 @@ AWAITING = "awaiting"
 ROLLING = "rolling.json"
 DIFF_LIMIT = 16 * 1024
 LEDGER_LIMIT_BYTES = 4 * 1024 * 1024
+# Of each unit.
 KEEP_LINES = 400
 
 
@@ -86,6 +88,21 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
     return [found[release] for release in sorted(found)]
 
 
+def units_released_after(state: str, ident: str) -> set[str]:
+    """Units with a release that is newer than that of this transaction, and stands."""
+    found: set[tuple[str, int]] = set()
+    begun = False
+    for line in _lines(state):
+        release = (line["unit"], line["release"])
+        if line.get("verdict") == "rolled-back":
+            found.discard(release)
+        elif "verdict" not in line:
+            if begun and line["transaction"] is not None:
+                found.add(release)
+            begun = begun or line["transaction"] == ident
+    return {unit for unit, _ in found}
+
+
 # --- releases that wait for a verdict ----------------------------------------------------------
 
 
@@ -119,7 +136,9 @@ def all_awaiting(state: str) -> list[dict[str, Any]]:
         names = sorted(os.listdir(os.path.join(state, AWAITING)))
     except FileNotFoundError:
         return []
-    found = (_read(os.path.join(state, AWAITING, name)) for name in names)
+    # Not what a writer left that was killed: it would be due some day, whatever became of it.
+    units = [name for name in names if name.endswith(".json")]
+    found = (_read(os.path.join(state, AWAITING, name)) for name in units)
     return [each for each in found if each is not None]
 
 
@@ -176,14 +195,24 @@ def _append(state: str, lines: Sequence[dict[str, Any]]) -> None:
     finally:
         os.close(handle)
     if size > LEDGER_LIMIT_BYTES:
-        kept = _lines(state)[-KEEP_LINES:]
-        whole = "".join(json.dumps(line) + "\n" for line in kept)
+        whole = "".join(json.dumps(line) + "\n" for line in _newest(_lines(state)))
         files.write(path, whole.encode("ascii"), 0o600, os.geteuid(), os.getegid())
+
+
+def _newest(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A unit that none is left of would be numbered from 1 again."""
+    kept: list[dict[str, Any]] = []
+    counts: Counter[Any] = Counter()
+    for line in reversed(lines):
+        counts[line.get("unit")] += 1
+        if counts[line.get("unit")] <= KEEP_LINES:
+            kept.append(line)
+    return kept[::-1]
 
 
 def _lines(state: str) -> list[dict[str, Any]]:
     try:
-        with open(os.path.join(state, LEDGER), encoding="utf-8") as file:
+        with open(os.path.join(state, LEDGER), encoding="utf-8", errors="replace") as file:
             texts = file.read().splitlines()
     except FileNotFoundError:
         return []

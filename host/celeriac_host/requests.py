@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 from celeriac_host import detached, files, guard, live, lock, releases, transaction, work
 from celeriac_host.errors import Fault, OperationError, describe
@@ -24,7 +24,7 @@ from celeriac_host.system import System
 # The guard may be at it already: a drain and a start, at most.
 RECOVER_SECONDS = 3600.0
 
-Emit = Callable[[dict[str, Any]], object]
+Emit = Callable[[Dict[str, Any]], object]
 
 
 def apply(
@@ -54,7 +54,7 @@ def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) 
             if states[ident] == "undone":
                 raise Fault(f"transaction {ident} was undone already")
         if all(states[ident] == "committed" for ident in idents):
-            transaction.refuse_foreign_changes([_folder(ident, host) for ident in idents])
+            transaction.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)
         try:
             releases.begin_rolling(
                 host.state,

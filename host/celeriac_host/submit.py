@@ -19,4 +19,4 @@ def submit(request: dict[str, Any], host: System) -> dict[str, Any]:
     try:
         return job_app.run(request, host)
     except OperationError as error:
-        return job_app.failed(error.message)
+        return job_app.failed(error.message, error.evidence)

@@ -102,6 +102,8 @@ class System:
         # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.
         self.runner_gone = False
         self.note: Callable[[str], None] = lambda message: None
+        # Unit → the run of it whose consumers were cancelled, as far as this process did it.
+        self.cancelled: dict[str, str] = {}
         self._shields = 0
 
     @contextmanager

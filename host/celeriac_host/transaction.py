@@ -13,11 +13,12 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Sequence
 
-from celeriac_host import aside, files, releases, units
+from celeriac_host import aside, files, releases, shared_modules, units
 from celeriac_host.errors import Fault, GoingDown, OperationError, RunnerGone, describe
 from celeriac_host.journal import (
     PLAN,
     Journal,
+    StepJournal,
     read_plan,
     remembered,
     transactions_folder,
@@ -48,17 +49,23 @@ def recall(folder: str, host: System) -> dict[str, Any]:
     return work.outcome(work.journal.state())
 
 
-def refuse_foreign_changes(folders: Sequence[str]) -> None:
+def refuse_foreign_changes(folders: Sequence[str], host: System) -> None:
     """A person's later edit is worth more than our undo. Newest first. Raises Fault."""
-    last: dict[str, dict[str, Any]] = {}
+    last: dict[str, StepJournal] = {}
     for folder in reversed(folders):
         journal = Journal(folder)
         plan = read_plan(folder) or {"operations": []}
         for index in range(len(plan["operations"])):
-            kept = journal.step(index).get("file")
+            step = journal.step(index)
+            kept = step.get("file")
             if kept is not None:
-                last[kept["path"]] = kept
-    theirs = sorted(path for path, each in last.items() if aside.changed(each))
+                last[kept["path"]] = step
+    theirs = sorted(
+        path
+        for path, step in last.items()
+        # What another unit's release wrote since stays, and is in nobody's way.
+        if aside.changed(step.get("file")) and not shared_modules.relying(step, host)
+    )
     if theirs:
         names = ", ".join(map(os.path.basename, folders))
         raise Fault(
@@ -129,6 +136,13 @@ class _Work:
         else:
             self.confirm_by = releases.await_verdict(state, unit, self.id, float(within))
 
+    def _sweep(self) -> None:
+        try:
+            for line in shared_modules.sweep(self.host):
+                self.tell({"kind": "note", "message": line})
+        except (OSError, OperationError) as error:
+            self.tell({"kind": "note", "message": f"a module was not removed: {describe(error)}"})
+
     def _take_back_release(self, by: str, why: str) -> None:
         unit = self.meta.get("unit")
         if "release" not in self.meta or unit is None:
@@ -151,6 +165,7 @@ class _Work:
             for index in reversed(range(len(self.operations))):
                 if self.steps[index]["status"] in ("done", "failed", "not-undone"):
                     self._undo(index)
+            self._sweep()
             left = any(step["status"] == "not-undone" for step in self.steps)
             result = "undo-failed" if left else "undone"
             self._take_back_release(by, why)

@@ -90,6 +90,16 @@ def seconds(span: str | None, most: float) -> float:
     return min(total, most) if parts else most
 
 
+LONGEST_STOP_SECONDS = 3600.0
+# What is waited beyond systemd's own limit, so that systemd's answer is the one told.
+ANSWER_SECONDS = 30.0
+
+
+def stop_seconds(seen: dict[str, str]) -> float:
+    """How long a stop may take, by its TimeoutStopUSec."""
+    return seconds(seen["TimeoutStopUSec"], LONGEST_STOP_SECONDS) + ANSWER_SECONDS
+
+
 def running(main_pid: int) -> str:
     """`main 812, 5 children`."""
     if not main_pid:
@@ -139,7 +149,11 @@ def journal(
     if invocation:
         argv += [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
     else:
-        argv += ["-u", unit]
+        # Not -u: of a process that ended at once, such as one without a program, journald may
+        # never learn the unit. systemd names it, whoever of its processes writes.
+        named = ("UNIT", "OBJECT_SYSTEMD_UNIT", "COREDUMP_UNIT")
+        argv += [f"_SYSTEMD_UNIT={unit}"]
+        argv += [word for name in named for word in ("+", "_UID=0", f"{name}={unit}")]
     done = host.run(argv, timeout=60, check=False)
     return [entry for entry in map(_entry, done.out.splitlines()) if entry]
 
@@ -291,6 +305,9 @@ def _environment_file(line: str) -> dict[str, str]:
     return found
 
 
+BLANKS = " \t\r"
+
+
 def parse_environment(text: str) -> dict[str, str]:
     """EnvironmentFile syntax: comments, quotes that may span lines, backslashes."""
     found: dict[str, str] = {}
@@ -319,37 +336,49 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _value(text: str, at: int) -> tuple[str, int]:
-    """The value that begins there, and where it ends."""
+    """The value that begins there, and where it ends.
+
+    As systemd's own reader: a quote means something only where the value begins, or goes on after
+    a part that was quoted. In `it's` and `{"a": 1}` it is a character like any other.
+    """
     out = ""
     # How much of `out` was quoted or escaped: trailing white space is cut only behind it.
     firm = 0
-    while at < len(text) and text[at] in " \t":
-        at += 1
+    begins = True
     while at < len(text) and text[at] != "\n":
         char = text[at]
-        if char in "'\"":
+        if begins and char in BLANKS:
             at += 1
-            while at < len(text) and text[at] != char:
-                if char == '"' and text[at] == "\\" and at + 1 < len(text):
-                    at += 1
-                    if text[at] == "\n":
-                        at += 1
-                        continue
-                    if text[at] not in '"\\`$':
-                        out += "\\"
-                out += text[at]
-                at += 1
-            at += 1
+        elif begins and char in "'\"":
+            part, at = _quoted(text, at + 1, char)
+            out += part
             firm = len(out)
-        elif char == "\\" and at + 1 < len(text):
-            if text[at + 1] != "\n":
-                out += text[at + 1]
-                firm = len(out)
+        elif char == "\\":
+            out += text[at + 1 : at + 2].strip("\n")
+            firm = len(out)
             at += 2
+            begins = False
         else:
             out += char
             at += 1
-    return out[:firm] + out[firm:].rstrip(), at
+            begins = False
+    return out[:firm] + out[firm:].rstrip(BLANKS), at
+
+
+def _quoted(text: str, at: int, quote: str) -> tuple[str, int]:
+    """What stands there up to the quote, and where it goes on behind that."""
+    out = ""
+    while at < len(text) and text[at] != quote:
+        if quote == '"' and text[at] == "\\" and at + 1 < len(text):
+            at += 1
+            if text[at] == "\n":
+                at += 1
+                continue
+            if text[at] not in '"\\`$':
+                out += "\\"
+        out += text[at]
+        at += 1
+    return out, at + 1
 
 
 def _assignments(words: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 from celeriac_host import guard, live, lock, releases, transaction
 from celeriac_host.errors import GoingDown
@@ -20,7 +20,7 @@ from celeriac_host.system import System
 TEND = "tend"
 SELF = {"holder": "the host itself", "action": "guard"}
 
-Emit = Callable[[dict[str, Any]], object]
+Emit = Callable[[Dict[str, Any]], object]
 
 
 def main(words: Sequence[str]) -> None:
@@ -83,11 +83,13 @@ def _guard(host: System) -> None:
 def tend(host: System, emit: Emit) -> list[dict[str, Any]]:
     """Puts back what is open, and goes on with a roll-back; answers what became of each."""
     deeds = []
+    rolling = releases.rolling_now(host.state)
+    # One whose roll-back was cut is open again; who asked for that, and why, stays so.
+    rolled = rolling["transactions"] if rolling is not None else []
     for known in remembered(host.state):
-        if known["state"] == "open":
+        if known["state"] == "open" and known["id"] not in rolled:
             why = f"it was cut short ({known['holder']})"
             deeds.append(_put_back(known["id"], SELF["holder"], why, host, emit))
-    rolling = releases.rolling_now(host.state)
     if rolling is not None:
         states = {known["id"]: known["state"] for known in remembered(host.state)}
         for ident in rolling["transactions"]:

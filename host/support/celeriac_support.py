@@ -212,6 +212,28 @@ def celeriac_consume_again(state: Any, queues: Any = (), **_: Any) -> Dict[str, 
     return {'ok': 'consumes ' + ', '.join(names)}
 
 
+@control_command(args=[('invocation', str)], signature='<invocation>')
+def celeriac_consumers(
+    state: Any, invocation: str = '', cancel: Any = (), consume: Any = (), **_: Any
+) -> Dict[str, Any]:
+    """Which queues the worker consumes, if it is that run of its unit; others are left as they are.
+
+    For workers that share a node name: what Celery's own commands say to one of them reaches all.
+    """
+    if not invocation or invocation != os.environ.get('INVOCATION_ID'):
+        return {'ok': 'another worker is meant'}
+    try:
+        consumer = state.consumer
+        for name in cancel:
+            consumer.call_soon(consumer.cancel_task_queue, str(name))
+        if consume:
+            celeriac_consume_again(state, queues=consume)
+        return {'queues': [queue.name for queue in consumer.task_consumer.queues]}
+    except Exception as error:
+        _complain('the queues could not be told', error)
+        return {'error': repr(error)}
+
+
 # --- canary ------------------------------------------------------------------------------------
 
 

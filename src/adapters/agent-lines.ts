@@ -117,6 +117,7 @@ const jobReportShape = z.object({
     }),
   ),
   problem: z.string().nullable(),
+  evidence: z.array(z.string()).optional(),
 });
 
 const messageShape = z.union([

@@ -10,12 +10,20 @@ import { formatCount, formatDuration } from '../report/quantities.ts';
 import { interpreterOf } from '../systemd/interpreter.ts';
 import { workerCallOf } from '../verify/worker-call.ts';
 import { growForest, type JobForest, nameRow, shortId } from './job-forest.ts';
+import { doubtfulOf, type TableVerdict } from './job-tables.ts';
+import { type LeftRow, reportLeft, untouched } from './left-alone.ts';
 import { type Evidence, judgeRow, listTasks, readEvidence } from './liveness.ts';
 import { describeMapping, meaningOf, type StoreMapping, statusWords } from './mapping.ts';
 import { planRepair, type Repair, type RepairedRow } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
-import { findStuckRows, refuseEndedStatuses, type StuckRow, selectNamed } from './staleness.ts';
-import { chooseStores, listDatabases } from './store-choice.ts';
+import {
+  findStuckRows,
+  refuseEndedStatuses,
+  type StuckRow,
+  type StuckRows,
+  selectNamed,
+} from './staleness.ts';
+import { chooseStores, listDatabases, queryStores } from './store-choice.ts';
 
 /** A job database as it was a moment ago, opened on the runner. */
 export interface StoreCopy {
@@ -26,6 +34,8 @@ export interface StoreCopy {
   readonly holds: 'everything' | 'rows';
   /** By the host's clock. */
   readonly takenAt: EpochSeconds;
+  /** What its tables were taken for. */
+  readonly verdicts: readonly TableVerdict[];
   /** What the choice of its tables has to tell. */
   readonly findings: readonly Finding[];
 }
@@ -103,16 +113,15 @@ export async function lookForStuckRows(
   desired: CleanUpDesired,
 ): Promise<readonly StuckCount[]> {
   const { stores } = await tools.agent.look({
-    stores: { unit: desired.unit, databases: listDatabases(desired) },
+    stores: queryStores(desired.unit, listDatabases(desired)),
   });
   const copies = await copyStores(tools, stores, desired);
   try {
     const found = findStuck(copies, false, desired);
-    return copies.map(({ database, takenAt }, index) => ({
-      database,
-      takenAt,
-      ...(found[index] ?? noneStuck),
-    }));
+    return copies.map(({ database, takenAt }, index) => {
+      const { stuck, left, findings } = found[index] ?? noneStuck;
+      return { database, takenAt, stuck, findings: [...reportLeft(left, untouched), ...findings] };
+    });
   } finally {
     for (const { store } of copies) store[Symbol.dispose]();
   }
@@ -129,7 +138,7 @@ interface HostLook {
 
 async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
   const { agent } = tools;
-  const stores = { unit: desired.unit, databases: listDatabases(desired) };
+  const stores = queryStores(desired.unit, listDatabases(desired));
   if (!needsApp(desired)) {
     return { ...(await agent.look({ stores })), unit: null, cpus: 0 };
   }
@@ -171,7 +180,7 @@ async function copyStores(
   refuseEndedStatuses(desired.statuses);
   const copies: StoreCopy[] = [];
   try {
-    for (const { database, mapping, findings } of chooseStores(stores, desired)) {
+    for (const { database, mapping, verdicts, findings } of chooseStores(stores, desired)) {
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
@@ -181,7 +190,7 @@ async function copyStores(
       const store = openStore(database, content);
       const { takenAt, holds } = info;
       const forest = growCopy(database, store, mapping, desired.timeZone);
-      copies.push({ database, store, forest, holds, takenAt, findings });
+      copies.push({ database, store, forest, holds, takenAt, verdicts, findings });
     }
     return copies;
   } catch (error) {
@@ -252,23 +261,19 @@ function refuseUnknownWords(database: string, forest: JobForest): void {
 
 // --- dead or alive ------------------------------------------------------------------------------
 
-interface FoundStuck {
-  readonly stuck: readonly StuckRow[];
-  readonly findings: readonly Finding[];
-}
-
-const noneStuck: FoundStuck = { stuck: [], findings: [] };
+const noneStuck: StuckRows = { stuck: [], left: [], findings: [] };
 
 /** Named rows and nothing else, or those that show no sign of life. */
 function findStuck(
   copies: readonly StoreCopy[],
   stopped: boolean,
   desired: CleanUpDesired,
-): readonly FoundStuck[] {
+): readonly StuckRows[] {
   const { thresholdSeconds, orphans, ids } = desired;
   if (ids.length > 0) {
     const forests = copies.map((copy) => copy.forest);
-    return selectNamed(forests, ids).map((stuck) => ({ stuck, findings: [] }));
+    const doubtful = doubtfulOf(copies.flatMap(({ verdicts }) => verdicts));
+    return selectNamed(forests, ids, doubtful).map((stuck) => ({ ...noneStuck, stuck }));
   }
   return copies.map(({ forest, takenAt }) => {
     const statuses = statusesOf(forest, desired);
@@ -290,7 +295,7 @@ async function findDead(
   unit: UnitFact | null,
   app: ByTheApp | null,
   desired: CleanUpDesired,
-): Promise<{ readonly found: readonly FoundStuck[]; readonly evidence: Evidence | null }> {
+): Promise<{ readonly found: readonly StuckRows[]; readonly evidence: Evidence | null }> {
   if (desired.evidence === 'age' || unit === null || app === null) {
     return { found: findStuck(copies, false, desired), evidence: null };
   }
@@ -318,7 +323,7 @@ async function askForTasks(
   for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
     const asked = ids.slice(at, at + tasksAtOnce);
     const { tasks } = await agent.look({ tasks: { ...app, ids: asked } });
-    if (tasks.kind === 'unknown') throw nothingKnown(tasks.problem, app);
+    if (tasks.kind === 'unknown') throw nothingKnown(tasks, app);
     told.push(tasks);
   }
   return readEvidence(app.unit, {
@@ -329,46 +334,34 @@ async function askForTasks(
   });
 }
 
-function nothingKnown(problem: string, { unit }: ByTheApp): HostError {
+function nothingKnown(
+  { problem, evidence = [] }: TasksFact & { kind: 'unknown' },
+  { unit }: ByTheApp,
+): HostError {
   return new HostError(`No job is called dead, and nothing was changed: ${problem}.`, {
     step: 'ask the worker and its broker for the tasks of jobs',
+    evidence,
     next: `See what ${unit} does: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. Where nobody can be asked for good, \`evidence: age\` goes by the age of jobs alone.`,
   });
 }
 
-function judge(found: FoundStuck, evidence: Evidence, desired: CleanUpDesired): FoundStuck {
+function judge(found: StuckRows, evidence: Evidence, desired: CleanUpDesired): StuckRows {
   const dead: StuckRow[] = [];
-  const alive = new Map<string, StuckRow[]>();
-  const leave = (why: string, one: StuckRow): void => {
-    alive.set(why, [...(alive.get(why) ?? []), one]);
+  const alive: LeftRow[] = [];
+  const leave = ({ row, reason }: StuckRow, because: string): void => {
+    const level = reason === 'named' ? 'warning' : 'notice';
+    alive.push({ row, why: 'they live', says: { because }, level });
   };
   for (const one of found.stuck) {
     const verdict = judgeRow(one.row, evidence);
     if (verdict.kind === 'dead') dead.push({ ...one, evidence: verdict.why });
-    else if (verdict.kind === 'held') leave(`a worker holds task ${shortId(verdict.task)}`, one);
+    else if (verdict.kind === 'held') leave(one, `a worker holds task ${shortId(verdict.task)}`);
     else if (one.reason === 'named' && desired.action === 'reset')
       dead.push({ ...one, owed: true });
-    else leave(`task ${shortId(verdict.task)} still waits in the broker`, one);
+    else leave(one, `task ${shortId(verdict.task)} still waits in the broker`);
   }
-  return { stuck: dead, findings: [...found.findings, ...reportAlive(alive)] };
+  return { stuck: dead, left: [...found.left, ...alive], findings: found.findings };
 }
-
-/** The longest list in one finding. */
-const shown = 10;
-
-function reportAlive(alive: ReadonlyMap<string, readonly StuckRow[]>): Finding[] {
-  const lines = [...alive].map(([why, rows]) => {
-    const names = rows.slice(0, shown).map(({ row }) => nameRow(row));
-    return `${names.join(', ')}${moreThan(rows)}: ${why}`;
-  });
-  if (lines.length === 0) return [];
-  const named = [...alive.values()].flat().some(({ reason }) => reason === 'named');
-  const message = `left alone, they live: ${lines.slice(0, shown).join('; ')}${moreThan(lines)}`;
-  return [{ level: named ? 'warning' : 'notice', message }];
-}
-
-const moreThan = (list: readonly unknown[]): string =>
-  list.length > shown ? ` and ${list.length - shown} more` : '';
 
 async function countResets(
   { agent }: CleanUpTools,
@@ -387,7 +380,8 @@ async function countResets(
 
 interface PlannedRepair {
   readonly database: string;
-  readonly mapping: StoreMapping;
+  /** What was taken for what, one line a table. */
+  readonly lines: readonly string[];
   readonly holds: StoreCopy['holds'];
   readonly repair: Repair;
   readonly rehearsal: Rehearsal;
@@ -396,7 +390,7 @@ interface PlannedRepair {
 
 function repairCopy(
   copy: StoreCopy,
-  found: FoundStuck,
+  found: StuckRows,
   evidence: Evidence | null,
   resets: Readonly<Record<string, number>>,
   { newTaskId }: CleanUpTools,
@@ -406,7 +400,7 @@ function repairCopy(
   const { action, runUrl, maxResets } = desired;
   const statuses = statusesOf(forest, desired);
   const rules = { action, now: takenAt, statuses, runUrl, evidence, resets, maxResets, newTaskId };
-  const repair = planRepair(forest, found.stuck, rules);
+  const repair = planRepair(forest, found.stuck, rules, found.left);
   const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
   if (rehearsal.problems.length > 0) {
     throw new ConfigError(
@@ -419,7 +413,8 @@ function repairCopy(
     where: database,
     ...finding,
   }));
-  return { database, mapping: forest.mapping, holds, repair, rehearsal, findings };
+  const lines = describeMapping(forest.mapping, copy.verdicts);
+  return { database, lines, holds, repair, rehearsal, findings };
 }
 
 const nothingToTry: Rehearsal = { changed: {}, problems: [] };
@@ -493,10 +488,7 @@ function describeCleanUp(
       rows: repair.rows,
       rehearsal,
     })),
-    mappings: planned.map(({ database, mapping }) => ({
-      database,
-      lines: describeMapping(mapping),
-    })),
+    mappings: planned.map(({ database, lines }) => ({ database, lines })),
     pauseSeconds: waits ? desired.confirmAfterSeconds : seconds(0),
     render: (style) =>
       changing

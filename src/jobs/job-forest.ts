@@ -1,6 +1,7 @@
 import type { OwnTie, ParentMapping } from '../model/job-store.ts';
 import type { SqlValue } from '../model/operation.ts';
 import type { StoreRow, StoreValue } from '../ports/store.ts';
+import { type Bystanders, bystandersOf, countBystanders, readKey } from './bystanders.ts';
 import { commonForm, defaultForm, type InstantForm } from './instants.ts';
 import { meaningOf, type StoreMapping, type TableMapping } from './mapping.ts';
 
@@ -20,6 +21,8 @@ export interface JobRow {
   readonly orphan: boolean;
   /** Why it can't be changed by its id; `null` when it can. */
   readonly blocked: string | null;
+  /** What names it in tables that hold no jobs: seen, and never changed. */
+  readonly bystanders: readonly Bystanders[];
 }
 
 export interface JobForest {
@@ -36,7 +39,13 @@ export interface JobForest {
 
 /** The columns of a table that Celeriac reads. */
 export function readableColumns(mapping: TableMapping): readonly string[] {
-  const columns = [...vitalColumns(mapping), mapping.error, ...(mapping.resend?.args ?? [])];
+  const named = mapping.bystanders.map(({ to }) => to);
+  const columns = [
+    ...vitalColumns(mapping),
+    mapping.error,
+    ...(mapping.resend?.args ?? []),
+    ...named,
+  ];
   return [...new Set(columns.filter((name) => name !== null))];
 }
 
@@ -84,6 +93,8 @@ export function growForest(
       row.parent?.children.push(row);
       rows.push(row);
     }
+    const bystanders = countBystanders(table, readRows, timeZone);
+    for (const row of saplings) row.bystanders = bystandersOf(row, bystanders);
   }
   return { mapping, rows, withoutId, forms, timeZone };
 }
@@ -113,11 +124,9 @@ function plant(
     children: [],
     orphan: named !== null && parent === undefined,
     blocked: null,
+    bystanders: [],
   };
 }
-
-const readKey = (key: StoreValue | undefined): string | null =>
-  typeof key === 'string' || typeof key === 'number' ? String(key) : null;
 
 /** More rows of one table above each other than any app means. */
 const deepest = 100;

@@ -3,6 +3,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { Finding, RowChange, SqlValue, TaskCall } from '../model/operation.ts';
 import { type EpochSeconds, epochSeconds, type Seconds, seconds } from '../model/units.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
+import { type Bystanders, holdersOf } from './bystanders.ts';
 import { defaultForm, readInstant, writeInstant } from './instants.ts';
 import {
   ancestorsOf,
@@ -17,6 +18,7 @@ import {
   showValue,
   vitalColumns,
 } from './job-forest.ts';
+import { type LeftRow, reportLeft } from './left-alone.ts';
 import { type Evidence, judgeRow, tasksOf } from './liveness.ts';
 import { type CounterMapping, isEnded, type TableMapping, wordFor } from './mapping.ts';
 import { isOpen, type StuckRow } from './staleness.ts';
@@ -82,11 +84,14 @@ type Fates = Map<JobRow, Fate>;
  * `fail` and `reset` also take the unfinished rows below and the row's mirror; `delete` takes all
  * that is below. Each row comes with what was seen of it, so that the host changes it only if it
  * is still so; the whole tree of a job is one group.
+ *
+ * @param left rows that are left alone, whatever becomes of those around them
  */
 export function planRepair(
   forest: JobForest,
   stuck: readonly StuckRow[],
   rules: RepairRules,
+  left: readonly LeftRow[] = [],
 ): Repair {
   const fates: Fates = new Map();
   const wanted = new Map(stuck.map((found) => [found.row, found]));
@@ -95,24 +100,32 @@ export function planRepair(
     forest,
     fates,
     wanted,
+    left: [...left],
+    spared: new Set(left.flatMap(({ row, yields }) => (yields ? [] : [row]))),
     findings: [],
     endedOrphans: new Map(),
     unfinished: new Map(),
   };
   // Upper rows come first: what is below a stuck row shares its fate.
   for (const found of stuck) decide(found, deciding);
-  if (rules.action === 'fail') endParents(fates, rules);
+  if (rules.action === 'fail') endParents(deciding);
   const sent = chooseCalls(fates, rules);
-  const groups = listGroups(forest, fates, sent, rules);
+  const counters = countAgain(fates);
+  const groups = listGroups(forest, fates, counters, sent, rules);
   return {
     changes: groups.flat().map(({ change }) => change),
     rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
     calls: [...sent].map(([row, call]) => ({ ...call, group: groupOf(row) })),
     tasks: rules.evidence === null ? [] : listGone(fates),
     findings: [
+      ...reportLeft(deciding.left, {
+        changed: (row) => fates.has(row),
+        counted: (row) => counters.has(row),
+      }),
       ...deciding.findings,
       ...reportEndedOrphans(deciding.endedOrphans),
       ...reportUnfinished(deciding.unfinished),
+      ...reportNamedByOthers(fates),
       ...warnOfReset(fates, sent),
     ],
   };
@@ -170,6 +183,9 @@ interface Deciding {
   readonly forest: JobForest;
   readonly fates: Fates;
   readonly wanted: ReadonlyMap<JobRow, StuckRow>;
+  /** What is told of rows that are left alone; and those rows, with what belongs to them. */
+  readonly left: LeftRow[];
+  readonly spared: Set<JobRow>;
   readonly findings: Finding[];
   /** Table → rows that have ended and whose parent is gone. */
   readonly endedOrphans: Map<string, number>;
@@ -180,14 +196,14 @@ interface Deciding {
 function decide(found: StuckRow, deciding: Deciding): void {
   const { row, reason } = found;
   const { rules, fates, findings } = deciding;
-  if (fates.has(row)) return;
+  if (fates.has(row) || deciding.spared.has(row)) return;
   const blocked = [row, mirrorAbove(row), ...descendantsOf(row)].find((each) => each?.blocked);
   if (blocked) {
-    const message = `${nameRow(row)} is left alone: ${nameRow(blocked)}: ${blocked.blocked}`;
-    findings.push({ level: 'warning', message });
+    spare([row], `${nameRow(row)}: ${nameRow(blocked)}: ${blocked.blocked}`, deciding);
     return;
   }
   if (reason === 'stuck' || rules.action === 'finalise') {
+    if (spareUnsettled(row, deciding)) return;
     const mirror = endedMirror(row, deciding);
     if (mirror) {
       settle(found, mirror, deciding);
@@ -227,6 +243,41 @@ function decide(found: StuckRow, deciding: Deciding): void {
   const times = Math.max(...open.map((each) => timesReset(each, rules)));
   if (times < rules.maxResets) reset(found, deciding);
   else fail(found, deciding, `reset ${formatCount(times, 'time')} already`);
+}
+
+/**
+ * All work below has ended, and yet what hangs on it in tables of other things has not: whether it
+ * waits for that can't be told.
+ */
+function spareUnsettled(row: JobRow, deciding: Deciding): boolean {
+  const below = descendantsOf(row);
+  const parents = below.filter(({ children }) => children.length > 0);
+  if (below.length === 0 || !below.every((each) => isEnded(each.status) || parents.includes(each)))
+    return false;
+  const open = parents.filter(({ status }) => !isEnded(status));
+  const others = [row, ...open].flatMap(unfinishedOthers);
+  if (others.length === 0) return false;
+  const list = others.map(({ mapping, unfinished }) => `${unfinished} of ${mapping.table}`);
+  const what = row.children[0]?.mapping.table ?? 'rows';
+  const line = `${nameRow(row)}: all its ${what} have ended, but unfinished are ${list.join(', ')}, and whether those are jobs can't be told`;
+  spare([row, ...open], line, deciding);
+  return true;
+}
+
+/** What hangs on it or on its mirror, waits or is at work, and may be jobs or not. */
+const unfinishedOthers = (row: JobRow): readonly Bystanders[] =>
+  [row, mirrorAbove(row)]
+    .flatMap((each) => each?.bystanders ?? [])
+    .filter(({ unfinished }) => unfinished > 0);
+
+/** Left alone, whatever becomes of what is around it; told of the first of these rows. */
+function spare(
+  rows: readonly [JobRow, ...JobRow[]],
+  line: string,
+  { left, spared }: Deciding,
+): void {
+  left.push({ row: rows[0], why: '', says: { line }, level: 'warning' });
+  for (const row of rows) spared.add(row);
 }
 
 const timesReset = (row: JobRow, { resets }: RepairRules): number =>
@@ -312,7 +363,8 @@ function endedAbove(row: JobRow): JobRow | null {
 }
 
 /** The row says what its mirror says; what is still unfinished below it won't be taken up. */
-function settle(found: StuckRow, mirror: JobRow, { rules, fates, forest }: Deciding): void {
+function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): void {
+  const { rules, fates, forest } = deciding;
   const { row } = found;
   const becomes = mirror.status as 'completed' | 'failed' | 'cancelled';
   const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
@@ -324,7 +376,10 @@ function settle(found: StuckRow, mirror: JobRow, { rules, fates, forest }: Decid
     lastSign: found.lastSign,
   });
   const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
-  for (const below of rules.action === 'finalise' ? [] : openBelow(row, rules, fates)) {
+  const [first, ...others] = rules.action === 'finalise' ? [] : openBelow(row, rules, fates);
+  if (first === undefined) return;
+  if (rules.action === 'delete' && spareHeld([first, ...others], deciding)) return;
+  for (const below of [first, ...others]) {
     const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
     fates.set(below, {
       becomes: rules.action === 'delete' ? 'deleted' : rest,
@@ -342,9 +397,12 @@ function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null {
   return reading.kind === 'instant' ? reading.at : null;
 }
 
-function remove(found: StuckRow, { rules, fates, wanted }: Deciding): void {
+function remove(found: StuckRow, deciding: Deciding): void {
+  const { rules, fates, wanted } = deciding;
   const top = mirrorAbove(found.row) ?? found.row;
-  for (const row of [top, ...descendantsOf(top)]) {
+  const below = descendantsOf(top);
+  if (spareHeld([top, ...below], deciding)) return;
+  for (const row of [top, ...below]) {
     if (fates.has(row)) continue;
     const own = wanted.get(row);
     fates.set(row, {
@@ -357,12 +415,38 @@ function remove(found: StuckRow, { rules, fates, wanted }: Deciding): void {
   }
 }
 
-function reset(found: StuckRow, { rules, fates, wanted }: Deciding): void {
+/** What is named by rows of other things is not deleted: they would go with it, or be changed. */
+function spareHeld(rows: readonly [JobRow, ...JobRow[]], deciding: Deciding): boolean {
+  const held = rows.find((row) => holdersOf(row, null).length > 0);
+  if (held === undefined) return false;
+  spare(rows, tellHolders(rows[0], held, null), deciding);
+  return true;
+}
+
+function tellHolders(top: JobRow, held: JobRow, column: string | null): string {
+  const list = holdersOf(held, column).map(
+    ({ mapping, rows }) => `${formatCount(rows, 'row')} of ${mapping.table} by ${mapping.column}`,
+  );
+  const line = `${nameRow(held)} is named by ${list.join(', ')}, which hold no jobs`;
+  return held === top ? line : `${nameRow(top)}: ${line}`;
+}
+
+function reset(found: StuckRow, deciding: Deciding): void {
+  const { rules, fates, wanted } = deciding;
   const { row } = found;
   const mirror = mirrorAbove(row);
-  for (const each of [row, mirror, ...descendantsOf(row)]) {
-    if (!each || fates.has(each) || !isOpen(each, rules.statuses)) continue;
-    if (each.status === 'pending') continue;
+  const rows = [row, ...(mirror ? [mirror] : []), ...descendantsOf(row)].filter(
+    (each) => isOpen(each, rules.statuses) && each.status !== 'pending',
+  );
+  // The id of its task is emptied, or becomes another.
+  for (const each of rows) {
+    const { task } = each.mapping;
+    if (task === null || holdersOf(each, task).length === 0) continue;
+    spare([row, ...rows], tellHolders(row, each, task), deciding);
+    return;
+  }
+  for (const each of rows) {
+    if (fates.has(each)) continue;
     const own = wanted.get(each);
     fates.set(each, {
       becomes: 'pending',
@@ -432,14 +516,16 @@ function relate(row: JobRow, stuck: JobRow): string {
  * A parent that waits for children of which the last was failed just now would wait for ever: the
  * task that ends it comes only after all of them came back.
  */
-function endParents(fates: Fates, rules: RepairRules): void {
+function endParents({ fates, rules, spared }: Deciding): void {
   const queue = [...fates.keys()].map((row) => row.parent);
   for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
-    if (parent === null || fates.has(parent) || parent.blocked !== null) continue;
+    if (parent === null || fates.has(parent) || spared.has(parent)) continue;
+    if (parent.blocked !== null) continue;
     if (!isOpen(parent, rules.statuses) || parent.status === 'pending') continue;
     if (judgeRow(parent, rules.evidence).kind !== 'dead') continue;
     const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
     if (!after.every((status) => isEnded(status)) || expectsMore(parent)) continue;
+    if (unfinishedOthers(parent).length > 0) continue;
     const failed = after.filter((status) => status === 'failed').length;
     const what = parent.children[0]?.mapping.table ?? 'rows';
     const story = `${failed} of ${after.length} ${what} failed`;
@@ -482,10 +568,10 @@ interface ListedChange {
 function listGroups(
   forest: JobForest,
   fates: Fates,
+  counters: Counters,
   sent: ReadonlyMap<JobRow, TaskCall>,
   rules: RepairRules,
 ): readonly (readonly ListedChange[])[] {
-  const counters = countAgain(fates);
   const groups = new Map<JobRow, Set<JobRow>>();
   const add = (row: JobRow): void => {
     const root = rootOf(row);
@@ -545,6 +631,12 @@ function describe(
       names(each, own.column, row),
     );
     below.push({ table, column: own.column, rows: named.length });
+  }
+  if (fate?.becomes === 'deleted') {
+    const none = row.mapping.bystanders.filter(
+      (tie) => tie.foreignKey && tie.to === row.mapping.id,
+    );
+    below.push(...none.map(({ table, column }) => ({ table, column, rows: 0 })));
   }
   return {
     table: row.mapping.table,
@@ -624,8 +716,10 @@ function keepEarlier(message: string, before: unknown): string {
   return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
 }
 
+type Counters = ReadonlyMap<JobRow, Readonly<Record<string, SqlValue>>>;
+
 /** The counters of rows above what changes, where they are to say something else now. */
-function countAgain(fates: Fates): ReadonlyMap<JobRow, Readonly<Record<string, SqlValue>>> {
+function countAgain(fates: Fates): Counters {
   const above = new Set<JobRow>();
   for (const row of fates.keys()) {
     for (let at: JobRow | null = row; at !== null; at = at.parent) above.add(at);
@@ -687,6 +781,21 @@ function reportUnfinished(unfinished: ReadonlyMap<string, number>): Finding[] {
     level: 'notice',
     message: `${table}: ${formatCount(count, 'stuck row')} left so: action finalise ends only what waits for nothing`,
   }));
+}
+
+/** Without a foreign key a row of something else may name what is gone, and is not changed. */
+function reportNamedByOthers(fates: Fates): Finding[] {
+  const counts = new Map<string, number>();
+  for (const [row, { becomes }] of fates) {
+    for (const { mapping, rows } of becomes === 'deleted' ? row.bystanders : []) {
+      const key = `${mapping.table} by ${mapping.column}`;
+      counts.set(key, (counts.get(key) ?? 0) + rows);
+    }
+  }
+  if (counts.size === 0) return [];
+  const list = [...counts].map(([key, rows]) => `${formatCount(rows, 'row')} of ${key}`);
+  const message = `rows that name what is deleted stay as they are, and name nothing then: ${list.join(', ')}`;
+  return [{ level: 'notice', message }];
 }
 
 /** Those that nothing starts: neither a task of their own, nor that of a row above or of a mirror. */

@@ -10,6 +10,8 @@ import {
   showValue,
   taskOf,
 } from './job-forest.ts';
+import type { TableVerdict } from './job-tables.ts';
+import type { LeftRow } from './left-alone.ts';
 import { isEnded, statusWords } from './mapping.ts';
 
 export interface StalenessRules {
@@ -37,6 +39,8 @@ export interface StuckRow {
 
 export interface StuckRows {
   readonly stuck: readonly StuckRow[];
+  /** Rows that may be stuck, of which that can't be told. */
+  readonly left: readonly LeftRow[];
   readonly findings: readonly Finding[];
 }
 
@@ -49,31 +53,32 @@ const clockTolerance = 300;
  */
 export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRows {
   const { timeZone } = forest;
-  const life = new LifeSigns(timeZone);
+  const life = new LifeSigns(timeZone, rules.now);
   const stuck: StuckRow[] = [];
-  const doubts = new Map<string, string[]>();
-  const doubt = (kind: string, line: string): void => {
-    doubts.set(kind, [...(doubts.get(kind) ?? []), line]);
+  const left: LeftRow[] = [];
+  const leave = (row: JobRow, why: string, line: string): void => {
+    left.push({ row, why, says: { line }, level: 'warning' });
   };
   for (const row of forest.rows) {
     const reason = suspect(row, rules);
     if (reason === null) continue;
     const sign = life.ofUnit(row);
     if (row.blocked !== null) {
-      doubt('left alone', `${nameRow(row)}: ${row.blocked}`);
+      leave(row, '', `${nameRow(row)}: ${row.blocked}`);
     } else if (rules.stopped && reason === 'stuck' && isLeafOfTask(row)) {
       stuck.push({ row, reason, lastSign: latestOf(sign, rules) });
     } else if (sign.unreadable !== null) {
-      doubt('left alone, its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
+      leave(row, 'its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
     } else if (sign.latest === null) {
-      doubt('left alone, its age is unknown', `${nameRow(row)} holds no time`);
+      const line = `${nameRow(row)} holds no time`;
+      left.push({ row, why: 'its age is unknown', says: { line }, level: 'warning', yields: true });
     } else if (sign.latest > rules.now + clockTolerance) {
-      doubt('left alone, its last sign of life is in the future', nameRow(row));
+      leave(row, 'its last sign of life is in the future', nameRow(row));
     } else if (rules.now - sign.latest > rules.thresholdSeconds) {
       stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
     }
   }
-  return { stuck, findings: [...reportDoubts(doubts), ...reportOddities(forest, rules)] };
+  return { stuck, left, findings: reportOddities(forest, rules) };
 }
 
 /** Its task did the work, and nobody else will. */
@@ -111,9 +116,12 @@ interface Sign {
 class LifeSigns {
   readonly #known = new Map<JobRow, Sign>();
   readonly #timeZone: string;
+  readonly #now: number | null;
 
-  constructor(timeZone: string) {
+  /** @param now `null`: what hangs on the rows in tables of other things is not looked at */
+  constructor(timeZone: string, now: number | null) {
     this.#timeZone = timeZone;
+    this.#now = now;
   }
 
   /** Of the row, all that is below it, and the row it mirrors. */
@@ -126,6 +134,7 @@ class LifeSigns {
     if (known) return known;
     const sign = [
       readSign(row, this.#timeZone),
+      readBystanders(row, this.#now),
       ...row.children.map((child) => this.#ofTree(child)),
     ].reduce(join);
     this.#known.set(row, sign);
@@ -155,15 +164,18 @@ function readSign(row: JobRow, timeZone: string): Sign {
   return sign;
 }
 
+/** What hangs on a row in tables of other things may move because the row does. */
+function readBystanders({ bystanders }: JobRow, now: number | null): Sign {
+  let latest: number | null = null;
+  for (const at of bystanders.flatMap(({ times }) => times)) {
+    const past = now !== null && at <= now + clockTolerance;
+    if (past && (latest === null || at > latest)) latest = at;
+  }
+  return { latest, unreadable: null };
+}
+
 /** The longest list of rows in one finding. */
 const shown = 10;
-
-function reportDoubts(doubts: ReadonlyMap<string, readonly string[]>): Finding[] {
-  return [...doubts].map(([kind, lines]) => {
-    const more = lines.length > shown ? `; and ${lines.length - shown} more` : '';
-    return { level: 'warning', message: `${kind}: ${lines.slice(0, shown).join('; ')}${more}` };
-  });
-}
 
 function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
   const findings: Finding[] = [];
@@ -219,17 +231,19 @@ const isAbove = (upper: JobRow, row: JobRow): boolean =>
 /**
  * The rows that a person named, over all databases; age doesn't matter.
  *
+ * @param doubtful tables whose rows are left alone, so that an id of theirs is explained
  * @throws ConfigError when an id names nothing, or more than one row
  */
 export function selectNamed(
   forests: readonly JobForest[],
   ids: readonly string[],
+  doubtful: readonly TableVerdict[] = [],
 ): readonly (readonly StuckRow[])[] {
   const selected: StuckRow[][] = forests.map(() => []);
   for (const id of ids) {
     const matches = forests.map((forest) => findNamed(forest, id));
     const all = matches.flat();
-    if (all.length === 0) throw unknownId(id, forests);
+    if (all.length === 0) throw unknownId(id, forests, doubtful);
     if (all.length > 1) throw ambiguousId(id, all);
     matches.forEach((rows, index) => {
       const timeZone = forests[index]?.timeZone ?? 'UTC';
@@ -244,11 +258,23 @@ function nameStuck(row: JobRow, timeZone: string): StuckRow {
     const problem = `${nameRow(row)} can't be changed by its id: ${row.blocked}`;
     throw new ConfigError('input ids', problem, 'a row with an id of its own');
   }
-  const { latest } = new LifeSigns(timeZone).ofUnit(row);
+  const { latest } = new LifeSigns(timeZone, null).ofUnit(row);
   return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
 }
 
-function unknownId(id: string, forests: readonly JobForest[]): ConfigError {
+function unknownId(
+  id: string,
+  forests: readonly JobForest[],
+  doubtful: readonly TableVerdict[],
+): ConfigError {
+  const spared = doubtful.find(({ table }) => id.startsWith(`${table.name}:`));
+  if (spared !== undefined) {
+    return new ConfigError(
+      'input ids',
+      `${quote(id)}: ${spared.table.name} is not taken for a table of jobs: ${spared.reason}`,
+      'the id of a job; or that table among those of `stores`',
+    );
+  }
   const short = id.length < prefixLength;
   const open = forests
     .flatMap((forest) => forest.rows)

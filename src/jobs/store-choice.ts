@@ -1,18 +1,28 @@
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import type { StoreSpec } from '../config/stores-input.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { StoreFact } from '../model/facts.ts';
+import type { FactArguments, StoreFact } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
-import { holdJobs, listDoubtful, proposeMapping, type StoreMapping } from './mapping.ts';
+import { statusColumns } from './columns.ts';
+import { holdJobs, judgeTables, type TableVerdict, tellDoubtful } from './job-tables.ts';
+import { proposeMapping, type StoreMapping } from './mapping.ts';
 
 /** A database that holds jobs, and what its columns mean. */
 export interface ChosenStore {
   readonly database: string;
   readonly mapping: StoreMapping;
+  /** What each table with an id and a status was taken for. */
+  readonly verdicts: readonly TableVerdict[];
   readonly findings: readonly Finding[];
 }
 
 type ReadableStore = Extract<StoreFact, { readonly kind: 'sqlite' | 'postgresql' }>;
+
+/** How the host is asked for databases, so that it can be told which of their tables hold jobs. */
+export const queryStores = (
+  unit: string,
+  databases: readonly string[] | null,
+): FactArguments['stores'] => ({ unit, databases, statusColumns });
 
 /** The databases that have to be looked at; `null`: those that are found. */
 export function listDatabases(desired: CleanUpDesired): readonly string[] | null {
@@ -56,13 +66,13 @@ function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): read
 
 function mapStore(fact: ReadableStore, spec?: StoreSpec): ChosenStore {
   const { path, tables } = fact;
-  const mapping = proposeMapping(path, tables, spec?.tables, spec?.where);
-  const doubtful = listDoubtful(tables, spec?.tables);
-  const message = `${doubtful.join(', ')}: left alone, though there is an id and a status: whether these rows are jobs can't be told; \`stores\` can say so`;
+  const verdicts = judgeTables(tables, spec?.tables);
+  const told = tellDoubtful(path, verdicts);
   return {
     database: path,
-    mapping,
-    findings: doubtful.length > 0 ? [{ level: 'notice', message, where: path }] : [],
+    mapping: proposeMapping(path, tables, spec?.tables, spec?.where),
+    verdicts,
+    findings: told === null ? [] : [told],
   };
 }
 

@@ -30,6 +30,8 @@ export interface FactArguments {
     readonly unit: string;
     /** `null`: those that are found. */
     readonly databases: readonly string[] | null;
+    /** Of the first of these that a table has its distinct values are told. */
+    readonly statusColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
@@ -287,7 +289,12 @@ export type TasksFact =
       readonly held: readonly string[];
     }
   /** A worker runs and does not answer, or the broker can't be asked: nothing is known. */
-  | { readonly kind: 'unknown'; readonly problem: string };
+  | {
+      readonly kind: 'unknown';
+      readonly problem: string;
+      /** The last lines of what the program that asks wrote. */
+      readonly evidence?: readonly string[];
+    };
 
 export interface StoreTable {
   readonly name: string;
@@ -297,6 +304,11 @@ export interface StoreTable {
     readonly table: string;
     readonly to: string;
   }[];
+  /**
+   * Distinct values of its status column, from its newest and oldest rows, at most 50. Left out when
+   * they were not asked for, there is no such column, or it can't be read.
+   */
+  readonly statuses?: readonly (string | number)[];
 }
 
 /** A transaction that this host remembers. */

@@ -21,6 +21,20 @@ export interface TableMapping {
   readonly times: readonly string[];
   /** Columns that count rows of a table below: `completed_links`, `total_links`. */
   readonly counters: readonly CounterMapping[];
+  /** Tables that hold no jobs, whose rows name rows of this one. */
+  readonly bystanders: readonly BystanderMapping[];
+}
+
+/** A tie from rows that are never changed, and may say that what they name is alive. */
+export interface BystanderMapping {
+  readonly table: string;
+  readonly column: string;
+  /** The column of the table above that it names. */
+  readonly to: string;
+  /** Declared in the schema: what it names can't be deleted without it. */
+  readonly foreignKey: boolean;
+  readonly status: string | null;
+  readonly times: readonly string[];
 }
 
 export interface ParentMapping {

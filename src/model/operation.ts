@@ -125,11 +125,11 @@ export interface VerifyUnit extends Described {
 
 /**
  * Remembers how the unit runs now. Undone last: after everything else was put back, the unit is
- * brought to that state again, with whatever definition is then in place.
+ * brought to that state again, with whatever definition is then in place. By the app the consumers
+ * of a worker are cancelled before it is stopped or restarted.
  */
-export interface GuardUnit extends Described {
+export interface GuardUnit extends Described, ByTheApp {
   readonly op: 'guard-unit';
-  readonly unit: string;
 }
 
 /** Writes a unit file or drop-in beside a backup, and has the manager read it (daemon-reload). */
@@ -170,10 +170,12 @@ export interface DrainWorker extends Described, ByTheApp {
   readonly stuckSeconds: Seconds;
 }
 
-/** Stops the unit and waits until its cgroup is empty. */
-export interface StopUnit extends Described {
+/**
+ * Cancels the consumers of a worker that was not drained, stops the unit and waits until its cgroup
+ * is empty.
+ */
+export interface StopUnit extends Described, ByTheApp {
   readonly op: 'stop-unit';
-  readonly unit: string;
   readonly timeoutSeconds: Seconds;
 }
 
@@ -215,10 +217,12 @@ export interface EndProcess extends Described {
   readonly graceSeconds: Seconds;
 }
 
-/** `reset-failed`, start, and wait until it is active (for Type=notify: ready). */
-export interface StartUnit extends Described {
+/**
+ * `reset-failed`, start, and wait until it is active (for Type=notify: ready). Undone, it is stopped
+ * as by stop-unit.
+ */
+export interface StartUnit extends Described, ByTheApp {
   readonly op: 'start-unit';
-  readonly unit: string;
   readonly timeoutSeconds: Seconds;
 }
 

@@ -137,5 +137,7 @@ export interface JobReport {
     readonly seconds: Seconds;
   }[];
   readonly problem: string | null;
+  /** Where no job was sent: the last lines of what the program that sends them wrote. */
+  readonly evidence?: readonly string[];
   readonly result?: Readonly<Record<string, SqlValue>>;
 }

@@ -1,7 +1,7 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-
+import { queryStores } from '../jobs/store-choice.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { FactsFor, FileFact, UnitFact } from '../model/facts.ts';
+import type { FactArguments, FactsFor, FileFact, UnitFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer, ReleaseFact, ReleaseQuery } from '../model/release.ts';
 import { bytes, type Seconds, type Sha256, seconds, sha256Text } from '../model/units.ts';
@@ -38,7 +38,7 @@ export interface DeployWorkerQuery {
   readonly files: { readonly paths: readonly string[] };
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
-  readonly stores: { readonly unit: string; readonly databases: readonly string[] | null };
+  readonly stores: FactArguments['stores'];
 }
 
 export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
@@ -74,7 +74,7 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
   const { action, database } = orphanedJobs;
   if (action === 'leave') return { unit, databases: [] };
-  return { unit, databases: database === null ? null : [database] };
+  return queryStores(unit, database === null ? null : [database]);
 }
 
 /**
@@ -131,7 +131,7 @@ export function planDeployWorker(
     if (code.trial.when === 'first') operations.push(trial);
     if (install?.rewritten) operations.push(verifyUnit(source, unit, desired));
     // Undone last, so that the worker comes back to the code and the dependencies that it had.
-    operations.push(guardUnit(desired), ...code.prepare);
+    operations.push(guardUnit(own), ...code.prepare);
     if (code.trial.when === 'prepared') operations.push(trial);
     if (support) operations.push(support);
     if (install) operations.push(...install.operations);
@@ -140,11 +140,11 @@ export function planDeployWorker(
   if (restart && facts.unit.activeState === 'active') operations.push(drainWorker(own, desired));
   operations.push(...code.inPlace);
   if (code.trial.when === 'in-place') operations.push(trial);
-  if (restart && !isAtRest(facts.unit)) operations.push(stopUnit(unit, reasons, desired));
+  if (restart && !isAtRest(facts.unit)) operations.push(stopUnit(own, unit, reasons, desired));
   operations.push(...endings);
   if (restart) operations.push(...leftovers.beforeStart);
   operations.push(...code.swap);
-  if (restart) operations.push(startUnit(unit, reasons, desired));
+  if (restart) operations.push(startUnit(own, unit, reasons, desired));
   if (restart || endings.length > 0) {
     operations.push(proveUnit(unit, known, facts, desired));
   }
@@ -619,11 +619,11 @@ function verifyUnit(source: Source, unit: WorkerUnit, desired: DeployWorkerDesir
   };
 }
 
-function guardUnit(desired: DeployWorkerDesired): Operation {
+function guardUnit(own: ByTheApp): Operation {
   return {
     op: 'guard-unit',
-    unit: desired.unit,
-    title: `remember how ${desired.unit} runs now`,
+    ...own,
+    title: `remember how ${own.unit} runs now`,
     why: 'if a later step fails, it is brought back to that',
   };
 }
@@ -652,13 +652,14 @@ function drainWorker(own: ByTheApp, desired: DeployWorkerDesired): Operation {
 const answerSeconds = 30;
 
 function stopUnit(
+  own: ByTheApp,
   unit: WorkerUnit,
   reasons: readonly string[],
   desired: DeployWorkerDesired,
 ): Operation {
   return {
     op: 'stop-unit',
-    unit: desired.unit,
+    ...own,
     timeoutSeconds: limit(unit.stopMicroseconds, desired.longestTaskSeconds + stopMarginSeconds),
     title: `stop ${desired.unit}`,
     why: `${reasons.join(', ')}; running tasks have ${words(unit.stopMicroseconds)} to end`,
@@ -674,13 +675,14 @@ function limit(waitedFor: number, otherwise: number): Seconds {
 }
 
 function startUnit(
+  own: ByTheApp,
   unit: WorkerUnit,
   reasons: readonly string[],
   desired: DeployWorkerDesired,
 ): Operation {
   return {
     op: 'start-unit',
-    unit: desired.unit,
+    ...own,
     timeoutSeconds: limit(unit.startMicroseconds, desired.startTimeoutSeconds),
     title: `start ${desired.unit}`,
     why: reasons.join(', '),

@@ -1,5 +1,6 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { holdJobs, proposeMapping } from '../jobs/mapping.ts';
+import { holdJobs, judgeTables, tellDoubtful } from '../jobs/job-tables.ts';
+import { proposeMapping } from '../jobs/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
 import type { StoreMapping } from '../model/job-store.ts';
@@ -60,28 +61,31 @@ function planSettling(
   const { action, keepBackups, busyTimeoutSeconds } = desired.orphanedJobs;
   if (action === 'leave') return { settle: [], findings: [] };
   const findings: Finding[] = [];
-  const settle = chooseStores(stores, desired).flatMap(({ database, mapping }): Operation[] => {
-    const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
-    if (tables.length === 0) {
-      const message = `no table of ${database} has a column with the id of its task: which jobs are orphaned can't be told, they are left`;
-      findings.push({ level: 'warning', message });
-      return [];
-    }
-    return [
-      {
-        op: 'settle-jobs',
-        ...byTheApp,
-        database,
-        mapping,
-        action,
-        message: messageFor(desired),
-        keepBackups,
-        busyTimeoutSeconds,
-        title: `${action} orphaned jobs of ${database}`,
-        why: `with no worker left, what is processing in ${tables.join(', ')} and has no message any more is nobody's`,
-      },
-    ];
-  });
+  const settle = chooseStores(stores, desired).flatMap(
+    ({ database, mapping, told }): Operation[] => {
+      if (told !== null) findings.push(told);
+      const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
+      if (tables.length === 0) {
+        const message = `no table of ${database} has a column with the id of its task: which jobs are orphaned can't be told, they are left`;
+        findings.push({ level: 'warning', message });
+        return [];
+      }
+      return [
+        {
+          op: 'settle-jobs',
+          ...byTheApp,
+          database,
+          mapping,
+          action,
+          message: messageFor(desired),
+          keepBackups,
+          busyTimeoutSeconds,
+          title: `${action} orphaned jobs of ${database}`,
+          why: `with no worker left, what is processing in ${tables.join(', ')} and has no message any more is nobody's`,
+        },
+      ];
+    },
+  );
   return { settle, findings };
 }
 
@@ -93,6 +97,8 @@ function messageFor({ orphanedJobs, unit }: DeployWorkerDesired): string {
 interface ChosenStore {
   readonly database: string;
   readonly mapping: StoreMapping;
+  /** Its tables that are left alone, and why. */
+  readonly told: Finding | null;
 }
 
 function chooseStores(
@@ -101,7 +107,13 @@ function chooseStores(
 ): readonly ChosenStore[] {
   const chosen = stores.flatMap((fact) =>
     fact.kind === 'sqlite' && holdJobs(fact.tables)
-      ? [{ database: fact.path, mapping: proposeMapping(fact.path, fact.tables) }]
+      ? [
+          {
+            database: fact.path,
+            mapping: proposeMapping(fact.path, fact.tables),
+            told: tellDoubtful(fact.path, judgeTables(fact.tables)),
+          },
+        ]
       : [],
   );
   if (chosen.length > 0) return chosen;

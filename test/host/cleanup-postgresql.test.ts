@@ -1,16 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
 import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
 import { ConfigError } from '../../src/model/errors.ts';
-import { Hand } from './hand.ts';
+import { Hand } from './lib/hand.ts';
 import { UNIT } from './lib/worker.ts';
 
 /** Jobs in a real PostgreSQL server, reached by the host's own psql as the unit's user. */
 
+const DROP_INS = `/etc/systemd/system/${UNIT}.d`;
 const url = 'postgresql://app@127.0.0.1:5432/jobs';
 let hand: Hand;
 
@@ -26,6 +29,12 @@ beforeAll(async () => {
   hand = await Hand.open(await startMachine({ name: 'cleanup-postgresql', state: 'healthy' }));
   await hand.shell(`systemctl stop ${UNIT} && systemctl start postgresql@15-main`);
   await psql("CREATE ROLE app LOGIN PASSWORD 'quite secret';", 'postgres');
+});
+
+/** The stuck jobs, in a database of their own; the unit knows no password. */
+beforeEach(async () => {
+  await hand.shell(`rm -rf ${DROP_INS} && systemctl daemon-reload`);
+  await psql('DROP DATABASE IF EXISTS jobs WITH (FORCE);', 'postgres');
   await psql('CREATE DATABASE jobs OWNER app;', 'postgres');
   await psql(`SET ROLE app;
     CREATE TYPE state AS ENUM ('pending', 'processing', 'completed', 'failed', 'cancelled');
@@ -70,16 +79,20 @@ test('a psql that would ask for a password is one clear error', async () => {
   );
 });
 
-test("the password is that of the unit's own URL; the same plan, and the very rows", async () => {
-  const folder = `/etc/systemd/system/${UNIT}.d`;
+/** To the unit, in its own URL of the database. */
+async function tellPassword(): Promise<void> {
   const own = 'postgresql+psycopg2://app:quite%%20secret@localhost/jobs';
-  await hand.shell(`mkdir -p ${folder}`);
+  await hand.shell(`mkdir -p ${DROP_INS}`);
   await hand.machine.writeFile(
-    `${folder}/database.conf`,
+    `${DROP_INS}/database.conf`,
     `[Service]\nEnvironment=DATABASE_URL=${own}\n`,
     '0600',
   );
   await hand.shell('systemctl daemon-reload');
+}
+
+test("the password is that of the unit's own URL; the same plan, and the very rows", async () => {
+  await tellPassword();
   const before = await dump();
   const cleanUp = await plan();
   expect(found(cleanUp).filter((row) => row.startsWith('jobs'))).toEqual([
@@ -94,7 +107,7 @@ test("the password is that of the unit's own URL; the same plan, and the very ro
   // Somebody is at work on a link of the third job; a link of the second moves.
   await psql("UPDATE job_links SET started_at = now() WHERE job_id::text LIKE '00000002%'");
   await hand.shell(`setsid nohup runuser -u postgres -- psql -X -q -d jobs -c "BEGIN" -c "SELECT 1 FROM job_links WHERE job_id::text LIKE '00000003%' FOR UPDATE" -c "SELECT pg_sleep(600)" >/dev/null 2>&1 </dev/null & echo $! >/run/holder.pid
-    for n in $(seq 100); do runuser -u postgres -- psql -X -A -t -c "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()" | grep -qx 1 && break; sleep 0.2; done`);
+    for n in $(seq 600); do runuser -u postgres -- psql -X -A -t -c "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()" | grep -qx 1 && break; sleep 0.2; done`);
   const changed = await dump();
   const outcome = await hand.commit(cleanUp.plan.operations);
   expect(outcome.steps.map(({ op }) => op)).toEqual(['repair-jobs']);
@@ -112,12 +125,79 @@ test("the password is that of the unit's own URL; the same plan, and the very ro
   expect(await dump()).toBe(changed);
 });
 
+/** What is no job: a database of `test/fixtures/databases` in PostgreSQL's words. */
+async function makeShop(name: string, more: string): Promise<void> {
+  const text = readFileSync(join(import.meta.dirname, `../fixtures/databases/${name}.sql`), 'utf8');
+  const sql = text.replace(/datetime\('now','-(\d+ \w+)'\)/g, "now() - interval '$1'");
+  await psql('DROP DATABASE IF EXISTS shop', 'postgres');
+  await psql('CREATE DATABASE shop OWNER app', 'postgres');
+  await psql(`SET ROLE app; ${sql} ${more}`, 'shop');
+}
+
+test.each([
+  [
+    'payments',
+    'users payments',
+    'jobs',
+    "UPDATE jobs SET status = 'processing'; CREATE TABLE comments (job_id text REFERENCES jobs ON DELETE CASCADE);",
+    "INSERT INTO comments VALUES ('j')",
+  ],
+  [
+    'orders-delete',
+    'orders invoices',
+    'tasks',
+    `INSERT INTO tasks VALUES (7, 1, 'gone', 'processing', now() - interval '3 days');
+      CREATE TABLE comments (task_id int REFERENCES tasks);`,
+    'INSERT INTO comments VALUES (7)',
+  ],
+])('%s: %s hold no jobs and never change, %s do', async (name, others, table, more, comment) => {
+  const shop = url.replace(/jobs$/, 'shop');
+  const own = shop.replace('//app@', '//app:quite%%20secret@');
+  await hand.shell(`mkdir -p ${DROP_INS}`);
+  const unit = `[Service]\nEnvironment=SHOP_URL=${own}\n`;
+  await hand.machine.writeFile(`${DROP_INS}/shop.conf`, unit, '0600');
+  await hand.shell('systemctl daemon-reload');
+  const read = (tables: string): Promise<string> =>
+    psql(
+      tables.replaceAll(/\w+/g, (each) => `SELECT * FROM ${each} ORDER BY 1;`),
+      'shop',
+    );
+
+  await makeShop(name, more);
+  const before = await read(others);
+  const ends = { fail: ['failed'], reset: ['pending'], delete: ['deleted'], finalise: [] };
+  for (const action of ['fail', 'reset', 'delete', 'finalise'] as const) {
+    const cleanUp = await plan({ database: shop, action });
+    const rows = cleanUp.repairs.flatMap((each) => each.rows);
+    expect(rows.map((row) => `${row.table} ${row.becomes}`)).toEqual(
+      ends[action].map((end) => `${table} ${end}`),
+    );
+    const notices = cleanUp.plan.findings.map(({ message }) => message).join();
+    for (const other of others.split(' ')) expect(notices).toContain(other);
+    expect(notices).toContain('left alone, since nothing shows that their rows are jobs');
+    if (action === 'fail')
+      await hand.undo((await hand.commit(cleanUp.plan.operations)).transaction);
+    if (action !== 'delete') continue;
+    // Somebody comments on it between the look and the change; and then it is known.
+    await psql(comment, 'shop');
+    const { steps } = await hand.commit(cleanUp.plan.operations);
+    expect(steps[0]?.result).toMatchObject({ changed: 0, skipped: [{ table }] });
+    const again = await plan({ database: shop, action });
+    expect(again.plan.operations).toEqual([]);
+    expect(again.plan.findings.map(({ message }) => message).join()).toMatch(
+      /is named by 1 row of comments by (?:job|task)_id, which hold no jobs/,
+    );
+    await psql('DELETE FROM comments', 'shop');
+    const { steps: done } = await hand.commit(cleanUp.plan.operations);
+    expect(done[0]?.result).toMatchObject({ deleted: 1 });
+  }
+  expect(await read(others)).toBe(before);
+});
+
 test('deleted rows come back to the last digit', { tags: ['nightly'] }, async () => {
-  await hand.shell(
-    `runuser -u postgres -- psql -X -q -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"`,
-  );
+  await tellPassword();
   const before = await dump();
-  const cleanUp = await plan({ action: 'delete', ids: ['00000001'] });
+  const cleanUp = await plan({ action: 'delete', ids: ['jobs:00000001'] });
   const outcome = await hand.commit(cleanUp.plan.operations);
   expect(outcome.steps[0]?.result).toMatchObject({ deleted: 3 });
   expect(await psql('SELECT count(*) FROM jobs')).toBe('3');

@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
 import { proposeMapping } from '../../src/jobs/mapping.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
-import { Hand, messages, type PlainOperation, statuses } from './hand.ts';
+import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
+import { beginHeldJob, holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import {
   BACKEND,
   DATABASE,
@@ -28,7 +29,7 @@ Type=notify
 NotifyAccess=main
 WorkingDirectory=${BACKEND}
 Environment=PYTHONPATH=/usr/local/lib/celeriac
-ExecStart=/usr/bin/celery -A celery_app worker -I celeriac_support --concurrency=1 --prefetch-multiplier=3 --without-gossip --without-mingle ${options}
+ExecStart=/usr/bin/celery -A celery_app worker -I celeriac_support --concurrency=1 --prefetch-multiplier=3 --without-gossip --without-mingle --loglevel=info ${options}
 Restart=always
 RestartSec=10
 KillMode=mixed
@@ -48,7 +49,13 @@ beforeAll(async () => {
     `/etc/systemd/system/${OTHER}`,
     unitText('-Q batch,variations -n other@%%h'),
   );
-  await hand.shell(`systemctl daemon-reload; systemctl start ${UNIT} ${OTHER}`);
+  await installHeldJobs(machine);
+});
+
+beforeEach(async () => {
+  await hand.shell(
+    `redis-cli flushall; systemctl daemon-reload; systemctl restart ${UNIT} ${OTHER}`,
+  );
 });
 
 afterAll(async () => {
@@ -61,9 +68,9 @@ const byTheApp = {
   app: 'celery_app',
   pythonPath: [],
 } as const;
-const guard: PlainOperation = { op: 'guard-unit', unit: UNIT };
-const stop: PlainOperation = { op: 'stop-unit', unit: UNIT, timeoutSeconds: seconds(90) };
-const start: PlainOperation = { op: 'start-unit', unit: UNIT, timeoutSeconds: seconds(60) };
+const guard: PlainOperation = { op: 'guard-unit', ...byTheApp };
+const stop: PlainOperation = { op: 'stop-unit', ...byTheApp, timeoutSeconds: seconds(90) };
+const start: PlainOperation = { op: 'start-unit', ...byTheApp, timeoutSeconds: seconds(60) };
 const drain = (
   policy: 'proceed' | 'abort' | 'wait' = 'proceed',
   timeout = 60,
@@ -80,82 +87,86 @@ const mainPid = (unit = UNIT) => hand.shell(`systemctl show -P MainPID ${unit}`)
 const waiting = async () => Number(await hand.shell('redis-cli llen celery'));
 const isCompleted = async (id: string) => (await readJob(hand.machine, id))?.status === 'completed';
 const isStarted = async (id: string) => (await readJob(hand.machine, id)) !== undefined;
-/** Node → queues, as every worker on the broker tells them. */
+/** Node → queues, as both workers on the broker tell them. */
 const consumed = async (): Promise<Record<string, readonly string[]>> => {
-  const text = await hand.shell(
-    `cd ${BACKEND} && celery -A celery_app inspect -j active_queues --timeout 3`,
-  );
-  const said = JSON.parse(text.split('\n').at(-1) ?? '') as Record<string, { name: string }[]>;
+  const ask = `import json; from celery_app import celery_app as app
+print(json.dumps(app.control.inspect(timeout=60, limit=2).active_queues()))`;
+  const text = await hand.shell(`cd ${BACKEND} && python3 -c '${ask}'`);
+  const said = JSON.parse(text) as Record<string, { name: string }[]>;
   return Object.fromEntries(
     Object.entries(said).map(([node, queues]) => [node, queues.map(({ name }) => name).sort()]),
   );
 };
+/** Until it says that it waits for tasks. */
+const drainWaits = (begun: number) =>
+  waitUntil('it waits for tasks', async () =>
+    hand.notes.slice(begun).some((message) => message.includes('still running')),
+  );
 
 describe('drain-worker', () => {
   test('ends every task that the worker has, and leaves the other worker alone', async () => {
     const others = await mainPid(OTHER);
-    // Long enough to be still running when a slow machine has come to look.
-    const jobs = [80, 1, 1].map((each) => makeJob(each));
-    const [first] = jobs;
+    const { jobs: held, letGo } = await holdJobs(hand.machine);
+    const jobs = [...held, makeJob(0), makeJob(0)];
     await sendJobs(hand.machine, jobs);
-    await waitUntil('the first is begun', () => isStarted(first?.id ?? ''));
-    const outcome = await hand.commit([guard, drain('proceed', 150)]);
+    await waitUntil('the first is begun', () => isStarted(jobs[0]?.id ?? ''));
+    await waitUntil('the others are taken', async () => (await waiting()) === 0);
+    const known = hand.notes.length;
+    const draining = hand.commit([guard, drain('proceed', 600)]);
+    await Promise.race([draining, drainWaits(known)]);
+    await letGo();
+    const outcome = await draining;
     expect(messages(outcome)[1]).toMatch(
       /^celery-worker\.service takes no more tasks, and its 3 tasks ended within \d+ s$/,
     );
     expect(outcome.steps[1]?.result).toMatchObject({ drained: true, left: [] });
-    expect(hand.notes.join('\n')).toMatch(
-      /^celery-worker: 3 tasks still running, \d+ s of 150; oldest process_job [0-9a-f]{4}… \d+ s$/m,
+    expect(hand.notes.slice(known).join('\n')).toMatch(
+      /^celery-worker: 3 tasks still running, \d+ s of 600; oldest process_job [0-9a-f]{4}… \d+ s$/m,
     );
     for (const { id } of jobs) expect(await isCompleted(id)).toBe(true);
-    const late = makeJob(0.1);
+    const late = makeJob(0);
     await sendJobs(hand.machine, [late]);
     const queues = await consumed();
     expect(Object.values(queues).toSorted()).toEqual([[], ['batch', 'variations']]);
     expect(await mainPid(OTHER)).toBe(others);
     expect(await waiting()).toBe(1);
-    // Again: nothing is left to do; and the next worker takes what came meanwhile.
+    // Again: nothing is left to do; and the next worker takes what has come since.
     const again = await hand.commit([guard, drain(), stop, start]);
     expect(messages(again)[1]).toContain('it had no task');
     expect(describeRestart(again).downtimeSeconds).toBeGreaterThan(0);
     await waitUntil('the late one is done', () => isCompleted(late.id));
     expect(statuses(await hand.commit([drain(), stop]))).toEqual(['done', 'done']);
     expect(statuses(await hand.commit([drain()]))).toEqual(['already']);
-    await hand.commit([start]);
   });
 
   test('aborted: the queues are given back, and the worker never stopped', async () => {
     const main = await mainPid();
-    const job = makeJob(100);
-    await sendJobs(hand.machine, [job]);
-    await waitUntil('it is begun', () => isStarted(job.id));
+    const { id, letGo } = await beginHeldJob(hand.machine);
+    const known = hand.notes.length;
     const outcome = await hand.apply([guard, drain('abort', 3), stop, start]);
     expect(outcome.result).toBe('undone');
     expect(outcome.failure?.message).toMatch(
       /^celery-worker\.service is not drained: 1 task still running, after \d+ s \(drain-policy: abort\)$/,
     );
     expect(outcome.failure?.evidence?.[0]).toMatch(/^process_job /);
-    expect(hand.notes.join('\n')).toContain('celery-worker.service consumes celery, links again');
+    expect(hand.notes.slice(known)).toContainEqual(
+      expect.stringContaining('celery-worker.service consumes celery, links again'),
+    );
     expect(await mainPid()).toBe(main);
     expect(Object.values(await consumed()).toSorted()).toEqual([
       ['batch', 'variations'],
       ['celery', 'links'],
     ]);
-    await waitUntil('the job is done', () => isCompleted(job.id));
+    await letGo();
+    await waitUntil('the job is done', () => isCompleted(id));
   });
 
   test('told to end meanwhile: the queues are given back', { tags: ['nightly'] }, async () => {
     const main = await mainPid();
-    const job = makeJob(60);
-    await sendJobs(hand.machine, [job]);
-    await waitUntil('it is begun', () => isStarted(job.id));
-    const before = hand.progress.length;
-    const running = hand.apply([guard, drain('wait', 300, 300)]);
-    await waitUntil('it waits', async () =>
-      hand.progress
-        .slice(before)
-        .some((each) => each.kind === 'note' && each.message.includes('still running')),
-    );
+    const { id, letGo } = await beginHeldJob(hand.machine);
+    const known = hand.notes.length;
+    const running = hand.apply([guard, drain('wait', 600, 600)]);
+    await drainWaits(known);
     await hand.shell(
       'systemctl stop $(systemctl list-units --plain --no-legend "celeriac-*.scope" | cut -d" " -f1)',
     );
@@ -167,14 +178,144 @@ describe('drain-worker', () => {
       ['batch', 'variations'],
       ['celery', 'links'],
     ]);
-    await waitUntil('the job is done', () => isCompleted(job.id));
+    await letGo();
+    await waitUntil('the job is done', () => isCompleted(id));
   });
+});
+
+/** What a run of it wrote of its end: told to take no more, told to end. */
+const endsOf = async (run: string): Promise<readonly string[]> => {
+  const log = await hand.shell(`journalctl _SYSTEMD_INVOCATION_ID=${run} -o cat --no-pager`);
+  const words = log.match(/Canceling queue celery$|Warm shutdown/gm) ?? [];
+  return words.filter((word, index) => word !== words[index - 1]);
+};
+const invocation = () => hand.shell(`systemctl show -P InvocationID ${UNIT}`);
+const cancelledThenStopped = ['Canceling queue celery', 'Warm shutdown'];
+
+describe('stop-unit, of a worker that was not drained', () => {
+  const dropIn = `/etc/systemd/system/${UNIT}.d/test.conf`;
+  const define = async (text: string) => {
+    await hand.shell(`mkdir -p ${dropIn.slice(0, dropIn.lastIndexOf('/'))}`);
+    await hand.machine.writeFile(dropIn, text);
+    await hand.shell('systemctl daemon-reload');
+  };
+  const undefine = () => hand.shell(`rm -f ${dropIn}; systemctl daemon-reload`);
+
+  test('its consumers are cancelled, then it is stopped', async () => {
+    const run = await invocation();
+    const stopped = await hand.commit([stop]);
+    expect(messages(stopped)).toEqual([`${UNIT} stopped, no process left`]);
+    expect(await endsOf(run)).toEqual(cancelledThenStopped);
+    expect(Object.values(await consumed())).toEqual([['batch', 'variations']]);
+    await hand.commit([start]);
+  });
+
+  test('of two workers of one name, that of the unit alone is told', async () => {
+    const text = await hand.machine.readFile(`/etc/systemd/system/${OTHER}`);
+    await hand.machine.writeFile(`/etc/systemd/system/${OTHER}`, text.replace('-n other@%%h', ''));
+    await hand.shell(`systemctl daemon-reload; systemctl restart ${OTHER}`);
+    const run = await invocation();
+    const stopped = await hand.commit([guard, drain(), stop]);
+    expect(messages(stopped)[1]).toMatch(
+      /is not drained: 2 workers share the node name \S+; start each with its own --hostname \(-n\);/,
+    );
+    expect(messages(stopped)[2]).toBe(`${UNIT} stopped, no process left`);
+    expect(await endsOf(run)).toEqual(cancelledThenStopped);
+    expect(Object.values(await consumed())).toEqual([['batch', 'variations']]);
+    await hand.commit([start]);
+
+    // And it alone gets them back.
+    await define('[Unit]\nRefuseManualStop=yes\n');
+    const main = await mainPid();
+    expect((await hand.refuse([stop])).message).toMatch(/; it consumes celery, links again$/);
+    expect(await mainPid()).toBe(main);
+    await undefine();
+    await hand.machine.writeFile(`/etc/systemd/system/${OTHER}`, text);
+    await hand.shell(`systemctl daemon-reload; systemctl restart ${OTHER}`);
+    expect(Object.values(await consumed()).toSorted()).toEqual([
+      ['batch', 'variations'],
+      ['celery', 'links'],
+    ]);
+  });
+
+  test('refused by systemd: the queues are given back, for good', async () => {
+    await define('[Unit]\nRefuseManualStop=yes\n');
+    const main = await mainPid();
+    const failure = await hand.refuse([stop]);
+    expect(failure.message).toMatch(/could not be stopped: .*; it consumes celery, links again$/);
+    await undefine();
+    expect(await endsOf(await invocation())).toEqual(cancelledThenStopped.slice(0, 1));
+    await hand.shell('systemctl restart redis-server');
+    const job = makeJob(0.1);
+    await sendJobs(hand.machine, [job]);
+    await waitUntil('a job is done', () => isCompleted(job.id));
+    expect(await mainPid()).toBe(main);
+  });
+
+  test('found by what it runs with, whatever its unit says by now', async () => {
+    await define('[Service]\nEnvironment=SLIDESHOW_BROKER=redis://127.0.0.1:9/0\n');
+    const stopped = await hand.commit([stop]);
+    expect(messages(stopped)).toEqual([`${UNIT} stopped, no process left`]);
+    await undefine();
+    await hand.commit([start]);
+  });
+
+  test('that can not be reached: it is stopped all the same, and why is said', async () => {
+    const refuse = async (interpreter: readonly string[], app = 'celery_app') => {
+      const stopped = await hand.commit([{ ...stop, interpreter, app } as PlainOperation]);
+      expect(stopped.result).toBe('committed');
+      await hand.commit([start]);
+      const said =
+        /could not be cancelled before that \((.*)\): a task sent at that moment may be lost$/;
+      return said.exec(messages(stopped)[0] ?? '')?.[1];
+    };
+    const broker = (port: number) => [
+      '/usr/bin/env',
+      `SLIDESHOW_BROKER=redis://127.0.0.1:${port}/0`,
+    ];
+    const [python] = byTheApp.interpreter;
+    expect(await refuse([python], 'no_such_app')).toMatch(/^the app no_such_app does not import: /);
+    expect(await refuse([...broker(9), python])).toMatch(
+      /^the broker redis:\/\/127\.0\.0\.1:9\/0 can't be reached: .*Connection refused/,
+    );
+    // It takes connections and never answers.
+    await hand.shell(
+      `systemd-run -q --collect --unit=silent python3 -c "import socket, time; s = socket.create_server(('127.0.0.1', 7777)); time.sleep(3600)"`,
+    );
+    expect(await refuse([...broker(7777), python])).toBe(
+      'no answer within 10 s while connecting to the broker',
+    );
+    await hand.shell('systemctl stop silent');
+  });
+});
+
+test('guard-unit cancels the consumers before it restarts a worker', async () => {
+  const fails: PlainOperation = {
+    op: 'try-app',
+    ...byTheApp,
+    interpreter: ['/bin/sh', '-c', 'until [ -e /run/fail ]; do sleep 0.2; done; exit 1', 'sh'],
+    timeoutSeconds: seconds(600),
+  };
+  const before = hand.progress.length;
+  const running = hand.apply([guard, fails]);
+  await waitUntil('it is guarded', async () =>
+    hand.progress.slice(before).some((each) => each.kind === 'step-started' && each.index === 1),
+  );
+  await hand.shell(`systemctl restart ${UNIT}`);
+  const run = await invocation();
+  await hand.shell('touch /run/fail');
+  expect((await running).result).toBe('undone');
+  expect(await endsOf(run)).toEqual(cancelledThenStopped);
+  expect(Object.values(await consumed()).toSorted()).toEqual([
+    ['batch', 'variations'],
+    ['celery', 'links'],
+  ]);
 });
 
 describe('what dead workers left', () => {
   test('a job is failed, but for one that a message is left for; undone, it is as it was', async () => {
     await hand.commit([stop]);
-    const [lost, queued, unacked] = [makeJob(0.1), makeJob(0.1), makeJob(0.1)] as const;
+    const [lost, queued, unacked] = [makeJob(0), makeJob(0), makeJob(0)] as const;
     for (const { id } of [lost, queued, unacked]) {
       await hand.shell(
         `sqlite3 -cmd '.timeout 5000' ${DATABASE} "INSERT INTO jobs (id, status, celery_task_id, started_at) VALUES ('${id}', 'processing', '${id}', CURRENT_TIMESTAMP)"`,

@@ -1,27 +1,24 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import type { Machine } from '../../sandbox/machine.ts';
 import { HostError } from '../../src/model/errors.ts';
 import type { UnitFact } from '../../src/model/facts.ts';
 import type { Agent } from '../../src/ports/agent.ts';
-import { Hand } from './hand.ts';
+import { Hand } from './lib/hand.ts';
+import { BACKEND, shell } from './lib/worker.ts';
 
-const BACKEND = '/root/slideshow/backend';
-
+let hand: Hand;
 let machine: Machine;
 let agent: Agent;
 
 beforeAll(async () => {
   // Five children of the unit's worker, and three workers that somebody started by hand.
-  machine = await startMachine({ name: 'facts-unit', state: 'before' });
-  agent = (await Hand.open(machine)).agent;
+  hand = await Hand.start('facts-unit', { state: 'before' });
+  ({ machine, agent } = hand);
 });
 
-afterAll(async () => {
-  await agent?.close();
-  await machine?.stop();
-});
+afterAll(() => hand?.stop());
 
-const output = async (command: string) => (await machine.run(command)).stdout.trim();
+const output = (command: string) => shell(machine, command);
 const look = async (name: string): Promise<UnitFact> => (await agent.look({ unit: { name } })).unit;
 
 describe('unit', () => {
@@ -54,29 +51,41 @@ describe('unit', () => {
       user: 'root',
       argv: expect.arrayContaining(['/usr/bin/celery', 'worker', '--concurrency=5']),
     });
-    expect(unit.memory?.currentBytes).toBeGreaterThan(10_000_000);
-    expect(unit.memory?.events).toMatchObject({ oom_kill: 0, high: 0 });
+    const counters = `/sys/fs/cgroup${await output('systemctl show -P ControlGroup celery-worker')}`;
+    const isCounted = (await output(`ls ${counters} 2>/dev/null || true`)).includes(
+      'memory.events',
+    );
+    expect(unit.memory).toEqual(
+      isCounted
+        ? {
+            currentBytes: expect.any(Number),
+            peakBytes: expect.any(Number),
+            events: expect.objectContaining({ oom_kill: 0, high: 0 }),
+          }
+        : null,
+    );
   });
 
   test('drop-ins, a template instance, an alias, a masked unit, none at all', async () => {
     await machine.run(`
-      mkdir -p /etc/systemd/system/celery-worker.service.d
-      printf '[Service]\\nMemoryMax=900M\\n' >/etc/systemd/system/celery-worker.service.d/10-limit.conf
+      printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n' >/etc/systemd/system/edited.service
+      mkdir /etc/systemd/system/edited.service.d
+      printf '[Service]\\nMemoryMax=900M\\n' >/etc/systemd/system/edited.service.d/10-limit.conf
       printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=-/bin/true "%%i" /srv/none\\n' >/etc/systemd/system/lot@.service
       ln -s /dev/null /etc/systemd/system/stray.service
       systemctl daemon-reload
-      systemctl start lot@7
-      printf '\\n# changed behind its back\\n' >>/etc/systemd/system/celery-worker.service
+      systemctl start lot@7 edited
+      printf '\\n# changed behind its back\\n' >>/etc/systemd/system/edited.service
     `);
-    const worker = await look('celery-worker.service');
-    expect(worker.dropIns).toEqual([
+    const edited = await look('edited.service');
+    expect(edited.dropIns).toEqual([
       {
-        path: '/etc/systemd/system/celery-worker.service.d/10-limit.conf',
+        path: '/etc/systemd/system/edited.service.d/10-limit.conf',
         text: '[Service]\nMemoryMax=900M\n',
       },
     ]);
-    expect(worker.properties.MemoryMax).toBe(String(900 * 1024 * 1024));
-    expect(worker.needDaemonReload).toBe(true);
+    expect(edited.properties.MemoryMax).toBe(String(900 * 1024 * 1024));
+    expect(edited.needDaemonReload).toBe(true);
 
     const instance = await look('lot@7.service');
     expect(instance).toMatchObject({
@@ -87,8 +96,8 @@ describe('unit', () => {
       processes: [],
       memory: null,
     });
-    const now = Number(await output('date +%s'));
-    expect(Math.abs((instance.activeSince ?? 0) - now)).toBeLessThan(60);
+    const since = await output('date +%s -d "$(systemctl show -P ActiveEnterTimestamp lot@7)"');
+    expect(Math.abs((instance.activeSince ?? 0) - Number(since))).toBeLessThan(3);
     expect(instance.programs['/srv/none']).toMatchObject({ exists: false, shebang: null });
 
     expect((await look('redis')).name).toBe('redis-server.service');
@@ -122,8 +131,8 @@ describe('unit', () => {
 test('workers: all of them with their cgroup, and nothing that only speaks of one', async () => {
   // Words alone do not make a worker: a shell, an interpreter's -c, a pager, a pattern.
   await machine.run(`
-    for line in 'sh -c "sleep 300; : celery -A celery_app worker"' \
-                'python3 -c "import time; time.sleep(300)" celery -A celery_app worker' \
+    for line in 'sh -c "sleep 100000; : celery -A celery_app worker"' \
+                'python3 -c "import time; time.sleep(100000)" celery -A celery_app worker' \
                 'tail -f /dev/null celery worker'; do
       systemd-run --quiet --service-type=exec sh -c "exec $line" 2>/dev/null
     done
@@ -177,16 +186,16 @@ else:
     out.write(b'Traceback ' + b'x' * 9000 + b'\\n')
 out.flush()
 open('/srv/told', 'w').close()
-time.sleep(600)
+time.sleep(100000)
 `,
   );
   const unit = '[Service]\nExecStart=/usr/bin/python3 /srv/talk.py\n';
   await machine.writeFile('/etc/systemd/system/talk.service', unit);
   await machine.run(`
     systemctl daemon-reload
-    systemctl start talk; until [ -e /srv/told ]; do sleep 0.2; done; systemctl stop talk
+    systemctl start talk; timeout 60 sh -c 'until [ -e /srv/told ]; do sleep 0.1; done'; systemctl stop talk
     rm /srv/told; touch /srv/second
-    systemctl start talk; until [ -e /srv/told ]; do sleep 0.2; done; journalctl --sync
+    systemctl start talk; timeout 60 sh -c 'until [ -e /srv/told ]; do sleep 0.1; done'; journalctl --sync
   `);
   const { journal } = await agent.look({ journal: { unit: 'talk' } });
   expect(journal.entries).toBe(403);
@@ -197,32 +206,9 @@ time.sleep(600)
   expect(messages[2]).toMatch(/^Traceback x{490}$/);
   expect(journal.tail).toHaveLength(30);
   expect(journal.tail[0]).toBe('line 373 is quite ordinary');
-  const now = Number(await output('date +%s'));
-  expect(Math.abs((journal.since ?? 0) - now)).toBeLessThan(300);
-  expect(Math.abs((journal.suspects[0]?.at ?? 0) - now)).toBeLessThan(300);
+  const since = await output('date +%s -d "$(systemctl show -P InactiveExitTimestamp talk)"');
+  expect(Math.abs((journal.since ?? 0) - Number(since))).toBeLessThan(3);
+  expect(journal.suspects[0]?.at).toBeGreaterThan(Number(since) - 3);
   const none = await agent.look({ journal: { unit: 'no-such-thing' } });
   expect(none.journal).toEqual({ since: null, entries: 0, suspects: [], tail: [] });
-});
-
-test('kernel: the kills since the unit started', async () => {
-  const unit =
-    '[Service]\nMemoryMax=20M\nMemorySwapMax=0\nOOMPolicy=continue\nExecStart=/bin/sh -c \'python3 -c "bytearray(100000000)"; sleep 600\'\n';
-  await machine.writeFile('/etc/systemd/system/hungry.service', unit);
-  await machine.run(`
-    systemctl daemon-reload; systemctl start hungry
-    until journalctl -k -q --grep 'Memory cgroup out of memory' >/dev/null; do sleep 0.5; done
-  `);
-  const { kernel, unit: seen } = await agent.look({
-    kernel: { unit: 'hungry' },
-    unit: { name: 'hungry' },
-  });
-  expect(kernel.readable).toBe(true);
-  expect(kernel.outOfMemory.map((each) => each.message).join('\n')).toMatch(
-    /Memory cgroup out of memory: Killed process \d+ \(python3\)/,
-  );
-  expect(seen.memory?.events.oom_kill).toBe(1);
-  // A unit that starts after it has nothing to do with it.
-  await machine.run('sleep 2; systemctl restart slideshow-web');
-  const later = await agent.look({ kernel: { unit: 'slideshow-web' } });
-  expect(later.kernel).toMatchObject({ readable: true, outOfMemory: [] });
 });

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { supportModuleText } from '../../src/action/support-module.ts';
 import { deployWorkerInputs } from '../../src/config/action-inputs.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { readInputs } from '../../src/config/read-inputs.ts';
@@ -9,14 +8,10 @@ import type { Operation, Plan } from '../../src/model/operation.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
-import { Hand, META } from './hand.ts';
+import { Hand, META } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
 
-const supportText = readFileSync(
-  join(import.meta.dirname, '../../host/support/celeriac_support.py'),
-  'utf8',
-);
 const DROP_INS = `${UNIT_PATH}.d`;
 const TEMPLATE = '/etc/systemd/system/celery@.service';
 
@@ -37,22 +32,29 @@ WantedBy=multi-user.target
 let machine: Machine;
 let hand: Hand;
 
+let isFresh = true;
+
 beforeAll(async () => {
   machine = await startMachine({ name: 'worker-unit', state: 'healthy' });
+});
+
+beforeEach(async () => {
+  if (!isFresh) await machine.reset();
+  isFresh = false;
   hand = await Hand.open(machine);
   await machine.writeFile(TEMPLATE, TEMPLATE_TEXT);
   await hand.shell('systemctl daemon-reload && systemctl start celery@one celery@two');
 });
 
-afterAll(async () => {
-  await hand?.stop();
-});
+afterEach(() => hand?.agent.close());
+
+afterAll(() => machine?.stop());
 
 async function plan(inputs: Inputs): Promise<Plan> {
   const quick = { 'min-healthy-time': '1s', 'start-timeout': '3m', ...inputs };
   const given: Inputs = inputsFor(machine, quick);
   const values = readInputs(deployWorkerInputs, (name) => given[name] ?? '', new Map());
-  const desired = deployWorkerDesired(values, supportText);
+  const desired = deployWorkerDesired(values, supportModuleText());
   return planDeployWorker(await hand.agent.look(deployWorkerQuery(desired)), desired);
 }
 
@@ -99,17 +101,22 @@ print(json.dumps(files))'`;
   }
 });
 
-test('a drop-in beats the others, hardened, and its worker works on', {
-  timeout: 1_200_000,
-}, async () => {
-  // What `systemctl edit` makes.
+/** What `systemctl edit` makes. */
+const OVERRIDE = `${DROP_INS}/override.conf`;
+async function edit(): Promise<void> {
   await hand.shell(`mkdir ${DROP_INS}`);
-  await machine.writeFile(`${DROP_INS}/override.conf`, '[Service]\nMemoryMax=2G\nNice=3\n');
+  await machine.writeFile(OVERRIDE, '[Service]\nMemoryMax=2G\nNice=3\n');
   await hand.shell('systemctl daemon-reload');
+}
+
+const IN_DROP_IN = { 'unit-mode': 'drop-in', hardening: 'standard' };
+
+test('a drop-in beats the others, hardened, and its worker works on', async () => {
+  await edit();
   const file = await machine.readFile(UNIT_PATH);
   const before = await others(UNIT);
 
-  const { outcome, ops } = await deploy({ 'unit-mode': 'drop-in', hardening: 'standard' });
+  const { outcome, ops } = await deploy(IN_DROP_IN);
   expect(ops.slice(0, 5)).toEqual([
     'try-app',
     'verify-unit',
@@ -143,7 +150,6 @@ test('a drop-in beats the others, hardened, and its worker works on', {
 
 test('an instance is changed by a drop-in of its own, and undone by deleting it', {
   tags: ['nightly'],
-  timeout: 1_200_000,
 }, async () => {
   const unit = 'celery@one.service';
   const before = await others(unit);
@@ -171,13 +177,13 @@ test('an instance is changed by a drop-in of its own, and undone by deleting it'
 
 test('the unit file rewritten instead, and a drop-in again: the same host', {
   tags: ['nightly'],
-  timeout: 1_200_000,
 }, async () => {
+  await edit();
+  await deploy(IN_DROP_IN);
   await expect(plan({ hardening: 'standard' })).rejects.toThrow(
     /override.conf:2 sets MemoryMax=2G, which beats .*celery-worker.service/,
   );
-  const override = `${DROP_INS}/override.conf`;
-  await hand.shell(`rm ${override} && systemctl daemon-reload`);
+  await hand.shell(`rm ${OVERRIDE} && systemctl daemon-reload`);
   const asked = ['MemoryMax', 'Type', 'PrivateTmp', 'ReadWritePaths', 'TimeoutStopUSec'] as const;
   const seen = await show(machine, ...asked);
   const file = await machine.readFile(UNIT_PATH);
@@ -190,8 +196,7 @@ test('the unit file rewritten instead, and a drop-in again: the same host', {
   await completeJob(machine);
 
   // All of it is in force, so a drop-in has nothing to say.
-  const again = { 'unit-mode': 'drop-in', hardening: 'standard' };
-  expect((await plan(again)).operations).toEqual([]);
+  expect((await plan(IN_DROP_IN)).operations).toEqual([]);
   await hand.undo(outcome.transaction);
   expect(await machine.readFile(UNIT_PATH)).toBe(file);
   expect(await hand.shell(`ls ${DROP_INS}`)).toBe('zz-celeriac.conf');

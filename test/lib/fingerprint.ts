@@ -1,9 +1,10 @@
 import type { Machine } from '../../sandbox/machine.ts';
+import { READ_PROCESSES } from './processes.ts';
 
 /** What must not change: a name for each thing, and what it is. */
 export type Fingerprint = Readonly<Record<string, string>>;
 
-const PROGRAM = `
+const PROGRAM = `${READ_PROCESSES}
 import hashlib, json, os, sqlite3, subprocess, sys
 places, unit, database = json.loads(sys.argv[1])
 found = {}
@@ -30,16 +31,9 @@ with open('/proc/swaps') as file:
     found['swaps'] = json.dumps([line.split()[:3] for line in file][1:])
 with open('/proc/sys/vm/swappiness') as file:
     found['swappiness'] = file.read().strip()
-for pid in filter(str.isdigit, os.listdir('/proc')):
-    try:
-        with open('/proc/%s/cmdline' % pid) as file:
-            words = file.read().split('\\0')
-        with open('/proc/%s/stat' % pid) as file:
-            started = file.read().rsplit(')', 1)[1].split()[19]
-    except OSError:
-        continue
-    if 'worker' in words:
-        found['process ' + pid] = '%s, started %s' % (' '.join(words).strip(), started)
+for process in read_processes().values():
+    if 'worker' in process['words']:
+        found['process %d' % process['pid']] = '%(command)s, started %(started)s' % process
 properties = 'ActiveState,SubState,MainPID,NRestarts,InvocationID,LoadState,UnitFileState,FragmentPath'
 shown = subprocess.run(['systemctl', 'show', unit, '-p', properties], stdout=subprocess.PIPE)
 found['unit'] = shown.stdout.decode().strip().replace('\\n', ' ')

@@ -15,8 +15,8 @@ const folder = join(root, '.github/workflows');
 const files = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
 const read = (file: string): string => readFileSync(join(folder, file), 'utf8');
 
-/** ci.yml works on the runner alone. */
-const writers = files.filter((file) => file !== 'ci.yml');
+/** These work on the runner alone. */
+const writers = files.filter((file) => !['ci.yml', 'nightly.yml'].includes(file));
 
 const actions = Object.fromEntries(
   readdirSync(join(root, 'actions')).map((name): [string, Manifest] => {

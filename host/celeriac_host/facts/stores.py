@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 45.0
 # -shm) must not belong to root, or the app can't write any more.
 CODE = """
 import json, os, sqlite3, sys, urllib.parse
-path, wal = sys.argv[1], sys.argv[2] == "wal"
+path, wal, wanted = sys.argv[1], sys.argv[2] == "wal", json.loads(sys.argv[3])
 # A WAL database that nobody has open: all of it is in the one file, and immutable leaves it alone
 # where mode=ro would make the files beside it.
 still = wal and not os.path.exists(path + "-wal")
@@ -31,6 +31,20 @@ uri = "file:" + urllib.parse.quote(path) + ("?immutable=1" if still else "?mode=
 db = sqlite3.connect(uri, uri=True, timeout=3)
 db.text_factory = lambda text: text.decode("utf-8", "replace")
 quoted = lambda name: '"' + name.replace('"', '""') + '"'
+def statuses(table, columns):
+    names = [c for w in wanted for c in columns if c.lower() == w.lower()]
+    if not names:
+        return None
+    one = "SELECT * FROM (SELECT %s AS s FROM %s %%s LIMIT %%d)" % (quoted(names[0]), quoted(table))
+    # The newest and the oldest rows: a table of millions is not read for its few words.
+    ends = [one % ("ORDER BY rowid DESC", 5000), one % ("ORDER BY rowid", 1000)]
+    for some in (" UNION ALL ".join(ends), one % ("", 5000)):
+        words = "SELECT DISTINCT s FROM (%s) WHERE typeof(s) IN ('text', 'integer') LIMIT 50"
+        try:
+            return [w[:100] if isinstance(w, str) else w for (w,) in db.execute(words % some)]
+        except sqlite3.Error:
+            pass  # WITHOUT ROWID; or it can't be read, and then is not told of
+    return None
 tables = []
 names = "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_'"
 for (name,) in db.execute(names + " ORDER BY name LIMIT 500").fetchall():
@@ -41,6 +55,7 @@ for (name,) in db.execute(names + " ORDER BY name LIMIT 500").fetchall():
         "columns": [{"name": c[1], "type": c[2]} for c in columns],
         "keys": [[k[3], k[2], k[4]] for k in keys],
         "primary": next((c[1] for c in columns if c[5] == 1), ""),
+        "statuses": statuses(name, [c[1] for c in columns]),
     })
 db.close()
 print(json.dumps(tables))
@@ -57,17 +72,20 @@ PROBLEMS = (
 
 
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
-    named = args["databases"]
-    paths = found(host, args["unit"]) if named is None else named
+    named, unit = args["databases"], args["unit"]
+    wanted = args.get("statusColumns", [])
+    paths = found(host, unit) if named is None else named
     return [
-        postgres_fact(host, args["unit"], path) if postgres.is_url(path) else store_fact(host, path)
+        postgres_fact(host, unit, path, wanted)
+        if postgres.is_url(path)
+        else store_fact(host, path, wanted)
         for path in paths
     ]
 
 
-def postgres_fact(host: System, unit: str, url: str) -> dict[str, Any]:
+def postgres_fact(host: System, unit: str, url: str, wanted: list[str]) -> dict[str, Any]:
     try:
-        tables = postgres.tables(host, unit, url)
+        tables = postgres.tables(host, unit, url, wanted)
     except OperationError as error:
         return {"kind": "unreadable", "path": url, "problem": error.message}
     return {"kind": "postgresql", "path": url, "tables": tables}
@@ -104,7 +122,7 @@ def discover(host: System, unit: str) -> list[str]:
     return found[:FOUND_LIMIT]
 
 
-def store_fact(host: System, path: str) -> dict[str, Any]:
+def store_fact(host: System, path: str, wanted: list[str]) -> dict[str, Any]:
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):
@@ -121,7 +139,7 @@ def store_fact(host: System, path: str) -> dict[str, Any]:
             path, "is not a SQLite database (or an encrypted one): its header differs"
         )
     try:
-        tables = read_tables(host, path, about, wal=header[18:20] == b"\2\2")
+        tables = read_tables(host, path, about, header[18:20] == b"\2\2", wanted)
     except OperationError as error:
         return unreadable(path, _meaning(error))
     return {
@@ -139,9 +157,12 @@ def unreadable(path: str, problem: str) -> dict[str, Any]:
     return {"kind": "unreadable", "path": path, "problem": f"{path} {problem}"}
 
 
-def read_tables(host: System, path: str, about: os.stat_result, wal: bool) -> list[dict[str, Any]]:
+def read_tables(
+    host: System, path: str, about: os.stat_result, wal: bool, wanted: list[str]
+) -> list[dict[str, Any]]:
     """As the file's owner. Raises OperationError with SQLite's words."""
-    argv = [sys.executable, "-I", "-S", "-c", CODE, path, "wal" if wal else "plain"]
+    how = "wal" if wal else "plain"
+    argv = [sys.executable, "-I", "-S", "-c", CODE, path, how, json.dumps(wanted)]
     whom = owner(about)
     try:
         done = host.run(argv, timeout=TIMEOUT_SECONDS, user=whom)
@@ -153,6 +174,8 @@ def read_tables(host: System, path: str, about: os.stat_result, wal: bool) -> li
     tables: list[dict[str, Any]] = json.loads(done.out)
     primary = {table["name"].lower(): table.pop("primary") for table in tables}
     for table in tables:
+        if table["statuses"] is None:
+            del table["statuses"]
         table["foreignKeys"] = [
             # A key that names no column means the parent's primary key.
             {"column": column, "table": parent, "to": to or primary.get(parent.lower(), "")}

@@ -24,7 +24,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         return _unknown(what)
     said = messages.ask(args, host, "trace", ids=args["ids"], mainPid=main)
     if "problem" in said:
-        return _unknown(f"{unit} {'is stopped' if stopped else 'runs'}, and {said['problem']}")
+        what = f"{unit} {'is stopped' if stopped else 'runs'}, and {said['problem']}"
+        return {**_unknown(what), "evidence": said.get("evidence", [])}
     after = units.show(host, unit, PROPERTIES)
     if (after["ActiveState"] in RESTING, units.number(after["MainPID"])) != (stopped, main):
         return _unknown(f"{unit} was started or stopped while it was asked")

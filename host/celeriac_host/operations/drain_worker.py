@@ -9,17 +9,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import app_process, processes, units
+from celeriac_host import app_process, consumers, stopping, units
 from celeriac_host.errors import OperationError
-from celeriac_host.job_lines import Ended
 from celeriac_host.journal import StepJournal
-from celeriac_host.system import System, Tick
+from celeriac_host.system import System
 
-PROPERTIES = ("ActiveState", "SubState", "MainPID", "InvocationID", "TimeoutStopUSec")
-# Beyond the wait itself: importing the app, finding the worker, its last answers.
-MARGIN_SECONDS = 90.0
-GIVE_BACK_SECONDS = 60.0
-LONGEST_STOP_SECONDS = 3600.0
+PROPERTIES = ("ActiveState", "MainPID", "InvocationID")
 # `wait` is bounded by tasks that end, not by the clock.
 FOREVER_SECONDS = 7 * 86400.0
 
@@ -32,19 +27,22 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, policy = args["unit"], args["policy"]
-    work = _Drain(args, host, journal)
+    seen = units.show(host, unit, PROPERTIES)
+    work = _Drain(args, host, seen, journal.keep)
     begun = time.time()
-    report = work.run()
+    report = _drained(args, work)
     problem = report.get("problem")
     if problem is not None:
         # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.
         line = f"{unit} is not drained: {problem}; its stop waits for its tasks all the same"
-        return line, {"drained": False, "consumedUntil": work.consumed_until, "problem": problem}
+        app_process.tell_evidence(host, report)
+        return line, {"drained": False, "consumedUntil": work.until, **report}
     left, end = report["left"], report["end"]
+    host.cancelled[unit] = seen["InvocationID"]
     waited = f"{report['seconds']:.0f} s"
     result = {
         "drained": end == "drained",
-        "consumedUntil": work.consumed_until,
+        "consumedUntil": work.until,
         "left": left,
     }
     if end == "drained":
@@ -70,116 +68,36 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    unit, kept = args["unit"], journal.get("worker")
-    if kept is None:
-        return None
-    now = units.show(host, unit, PROPERTIES)
-    if now["InvocationID"] != kept["invocation"] or now["ActiveState"] != "active":
-        return f"{unit}: nothing to give back, the worker that was drained is gone"
-    names = ", ".join(kept["queues"])
-    problem, lasting = _give_back(args, kept, host)
-    if problem is None:
-        warning = "" if lasting else "; restart it when it is idle, or a reconnect loses them again"
-        return f"{unit} consumes {names} again (main {now['MainPID']}){warning}"
-    # Rather a warm restart than a worker that runs and takes nothing: the guard starts it.
-    tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
-    timeout = units.seconds(now["TimeoutStopUSec"], LONGEST_STOP_SECONDS) + 30
-    argv = ["systemctl", "--no-pager", "--no-ask-password", "stop", "--", unit]
-    host.run(argv, timeout=timeout, tick=tick)
-    return f"{unit} could not be given {names} back ({problem}), so it was stopped for a new start"
+    said = stopping.take_back(args, host, journal)
+    if said is None and journal.get(stopping.CONSUMERS) is not None:
+        return f"{args['unit']}: nothing to give back, the worker that was drained is gone"
+    return said
 
 
-class _Drain:
+class _Drain(consumers.Talk):
     """What is heard from the program while it works."""
 
-    def __init__(self, args: dict[str, Any], host: System, journal: StepJournal) -> None:
-        self.args = args
-        self.host = host
-        self.journal = journal
-        self.seen = units.show(host, args["unit"], PROPERTIES)
-        self.stage = "starting its interpreter"
-        self.report: dict[str, Any] | None = None
-        # On the clock since boot, as systemd's own moments are.
-        self.consumed_until: float | None = None
-
-    def run(self) -> dict[str, Any]:
-        args, main = self.args, units.number(self.seen["MainPID"])
-        process = processes.read(main)
-        request = {
-            **_app(args),
-            "kind": "drain",
-            "policy": args["policy"],
-            "timeoutSeconds": args["timeoutSeconds"],
-            "stuckSeconds": args["stuckSeconds"],
-            "mainPid": main,
-            "children": [each.pid for each in processes.pool_children(main)],
-            "argv": list(process.argv) if process else [],
-        }
-        wait = FOREVER_SECONDS if args["policy"] == "wait" else float(args["timeoutSeconds"])
-        try:
-            ended = app_process.run(
-                self.host, "broker_program", request, self.take, timeout=wait + MARGIN_SECONDS
-            )
-        except _Restarted:
-            return {"problem": "it ended while it was drained, and was started anew by systemd"}
-        except OperationError as error:
-            return {"problem": error.message}
-        return self.report or {"problem": _silence(ended, self.stage)}
-
     def take(self, message: dict[str, Any]) -> Any:
-        self.stage = message.get("stage", self.stage)
-        self.report = message.get("report", self.report)
-        if "found" in message:
-            found = message["found"]
-            self.journal.keep("worker", {**found, "invocation": self.seen["InvocationID"]})
-            self.consumed_until = time.monotonic()
-            return "go"
-        if "waiting" in message:
-            now = units.show(self.host, self.args["unit"], ["InvocationID"])
-            if now["InvocationID"] != self.seen["InvocationID"]:
-                raise _Restarted
-            name = self.args["unit"]
-            short = name[: -len(".service")] if name.endswith(".service") else name
-            self.host.note(f"{short}: {message['waiting']}")
-            return "go"
-        return None
+        answer = super().take(message)
+        if "waiting" not in message:
+            return answer
+        now = units.show(self.host, self.args["unit"], ["InvocationID"])
+        if now["InvocationID"] != self.seen["InvocationID"]:
+            raise _Restarted
+        name = self.args["unit"]
+        short = name[: -len(".service")] if name.endswith(".service") else name
+        self.host.note(f"{short}: {message['waiting']}")
+        return "go"
 
 
 class _Restarted(Exception):
     """The worker is another by now."""
 
 
-def _give_back(args: dict[str, Any], kept: dict[str, Any], host: System) -> tuple[str | None, bool]:
-    """Why not; and whether a reconnect to the broker keeps it so."""
-    found: dict[str, Any] = {"problem": "the program that talks to it said nothing"}
-
-    def take(message: dict[str, Any]) -> None:
-        found.update(message.get("report", {}) or {})
-        if "report" in message and "problem" not in message["report"]:
-            found.pop("problem")
-
-    request = {
-        **_app(args),
-        "kind": "give-back",
-        "node": kept["node"],
-        "queues": kept["queues"],
-        "timeoutSeconds": GIVE_BACK_SECONDS,
-    }
+def _drained(args: dict[str, Any], talk: _Drain) -> dict[str, Any]:
+    wait = FOREVER_SECONDS if args["policy"] == "wait" else float(args["timeoutSeconds"])
+    asked = {name: args[name] for name in ("policy", "timeoutSeconds", "stuckSeconds")}
     try:
-        timeout = GIVE_BACK_SECONDS + MARGIN_SECONDS
-        app_process.run(host, "broker_program", request, take, timeout=timeout)
-    except OperationError as error:
-        return error.message, False
-    return found.get("problem"), bool(found.get("lasting"))
-
-
-def _app(args: dict[str, Any]) -> dict[str, Any]:
-    return {name: args[name] for name in ("unit", "interpreter", "app", "pythonPath")}
-
-
-def _silence(ended: Ended, stage: str) -> str:
-    lines = ended.lines()
-    if ended.code is None:
-        return f"the program that drains it did not end in time; it was {stage}"
-    why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")
-    return f"the program that drains it ended while {stage}: {why}"
+        return talk.run("drain", wait + consumers.MARGIN_SECONDS, **asked)
+    except _Restarted:
+        return {"problem": "it ended while it was drained, and was started anew by systemd"}

@@ -1,14 +1,15 @@
 """Remembers how the unit runs; undone last, it brings the unit to that state again.
 
 Touches: nothing.
-Undo: starts, restarts or stops the unit, until it runs as it did.
+Undo: starts, restarts or stops the unit, until it runs as it did; before each end of a worker its
+  consumers are cancelled.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import processes, units
+from celeriac_host import processes, stopping, units
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System, Tick
@@ -54,25 +55,29 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if was["ActiveState"] in SERVING:
         if now["ActiveState"] in SERVING and now["InvocationID"] == was["InvocationID"]:
             return f"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})"
-        return _bring_back(unit, now, was["children"], host)
+        return _bring_back(args, now, was["children"], host, journal)
     if was["ActiveState"] in RESTING:
+        remark = ""
         if now["ActiveState"] not in RESTING:
-            _control(host, "stop", unit, now)
-        return f"{unit} does not run, as before"
+            remark = _control("stop", args, now, host, journal)
+        return f"{unit} does not run, as before{remark}"
     # It was on its way up, e.g. between two crashes: let it try again, as before.
     if now["ActiveState"] in RESTING:
         units.control(host, "start", "--no-block", "--", unit)
     return f"{unit} is being started, as before"
 
 
-def _bring_back(unit: str, now: dict[str, str], children: int, host: System) -> str:
+def _bring_back(
+    args: dict[str, Any], now: dict[str, str], children: int, host: System, journal: StepJournal
+) -> str:
+    unit = args["unit"]
     cursor = units.cursor(host)
     # A run that began meanwhile, or is about to, may be of the definition that was taken back:
     # after a boot it may be on its way up, and would never be ready as Type=notify no longer holds.
     verb = "start" if now["ActiveState"] in RESTING else "restart"
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     try:
-        _control(host, verb, unit, now)
+        remark = _control(verb, args, now, host, journal)
     except OperationError as error:
         raise _failed(unit, error.message, cursor, host) from None
     for _ in range(int(CHILDREN_SECONDS)):
@@ -83,7 +88,7 @@ def _bring_back(unit: str, now: dict[str, str], children: int, host: System) -> 
         if not main or len(processes.pool_children(main)) >= children:
             break
         host.sleep(1)
-    return f"{unit} serves again ({units.running(units.number(now['MainPID']))})"
+    return f"{unit} serves again ({units.running(units.number(now['MainPID']))}){remark}"
 
 
 def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
@@ -92,9 +97,17 @@ def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
     return OperationError(f"{unit} does not serve: {how}{why}", evidence=lines)
 
 
-def _control(host: System, verb: str, unit: str, seen: dict[str, str]) -> None:
-    stop = units.seconds(seen["TimeoutStopUSec"], LONGEST_SECONDS)
+def _control(
+    verb: str, args: dict[str, Any], seen: dict[str, str], host: System, journal: StepJournal
+) -> str:
+    """What is to be said of the stop."""
+    unit = args["unit"]
     start = units.seconds(seen["TimeoutStartUSec"], LONGEST_SECONDS)
+    timeout = units.stop_seconds(seen) + start
     tick = Tick(5, lambda: host.note(f"{unit}: waiting for its {verb}"))
-    argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
-    host.run(argv, timeout=stop + start + 30, tick=tick)
+    if verb == "start":
+        argv = ["systemctl", "--no-pager", "--no-ask-password", "start", "--", unit]
+        host.run(argv, timeout=timeout, tick=tick)
+        return ""
+    end = stopping.restart if verb == "restart" else stopping.stop
+    return end(args, host, journal, timeout, tick).remark

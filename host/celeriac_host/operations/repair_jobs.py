@@ -172,7 +172,7 @@ class _Repair:
         """All that takes time is done before the lock: reading, and keeping what was read."""
         with databases.opened(self.path, "mode=rw", self.busy_seconds) as database:
             database.execute("PRAGMA foreign_keys = ON")
-            schema = _Schema(database)
+            schema = _Schema(database, {row["table"] for row in self.rows})
             seen, kept = self._see(schema)
             channel.send({"value": kept})
             if channel.receive() != "go":
@@ -268,14 +268,26 @@ Below = Dict[Any, Dict[Any, Any]]
 VALUES_AT_ONCE = 500
 
 
+class _Key(NamedTuple):
+    """A foreign key of another table to the one whose row is deleted."""
+
+    table: str
+    # Its column, and the one that it names (None: the primary key).
+    columns: list[tuple[str, str | None]]
+    # It changes or deletes the rows that have it; else it keeps what they name.
+    acts: bool
+
+
 class _Schema:
     """The database's own tables and columns: no name reaches SQL that is not one of them."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, planned: set[str] | None = None) -> None:
         self.database = database
+        # Tables whose rows are changed: those below go before what is above them.
+        self.planned = planned or set()
         self.tables: set[str] = set()
         self._columns: dict[str, list[tuple[str, bool]]] = {}
-        self._acting: dict[str, list[tuple[str, list[tuple[str, str | None]]]]] = {}
+        self._keys: dict[str, list[_Key]] = {}
 
     def load(self) -> None:
         names = self.database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -316,42 +328,46 @@ class _Schema:
             if not _same(now, row["seen"][column]):
                 return f"changed meanwhile: {column} is now {_show(now)}"
         if row["change"]["kind"] == "delete":
-            for table, where in self._would_go(row):
-                hangs = f"SELECT EXISTS (SELECT 1 FROM {databases.quoted(table)} AS c {where})"
+            for key, where in self._held_by(row):
+                hangs = f"SELECT EXISTS (SELECT 1 FROM {databases.quoted(key.table)} AS c {where})"
                 if self.database.execute(hangs, (ident,)).fetchone()[0]:
-                    return f"has rows of {table}, which would go with it (ON DELETE)"
+                    what = "which would go with it (ON DELETE)" if key.acts else "which name it"
+                    return f"has rows of {key.table}, {what}"
         for child in row.get("below", ()):
             count = counts[child["table"], child["column"]].get(ident, 0)
             if count is not None and count != child["rows"]:
                 return f"changed meanwhile: it has {count} {child['table']}, not {child['rows']}"
         return None
 
-    def _would_go(self, row: Row) -> Iterator[tuple[str, str]]:
-        """Tables, beside those of the plan, whose rows SQLite itself changes with a deleted one."""
+    def _held_by(self, row: Row) -> Iterator[tuple[_Key, str]]:
+        """Foreign keys, beside those of the plan, by which rows go with it or keep it."""
         below = {(each["table"], each["column"]) for each in row.get("below", ())}
-        own, key = row["table"], self.name(row["table"], row["key"])
-        if own not in self._acting:
-            self._acting[own] = self._find_acting(own)
-        for table, keys in self._acting[own]:
-            if len(keys) == 1 and (table, keys[0][0]) in below:
+        own, name = row["table"], self.name(row["table"], row["key"])
+        if own not in self._keys:
+            self._keys[own] = self._find_keys(own)
+        for key in self._keys[own]:
+            if len(key.columns) == 1 and (key.table, key.columns[0][0]) in below:
                 continue
             ties = " AND ".join(
                 f"c.{databases.quoted(column)} = t.{databases.quoted(to)}"
                 if to
-                else f"c.{databases.quoted(column)} = t.{key}"
-                for column, to in keys
+                else f"c.{databases.quoted(column)} = t.{name}"
+                for column, to in key.columns
             )
-            yield table, f"JOIN {databases.quoted(own)} AS t ON {ties} WHERE t.{key} = ?"
+            yield key, f"JOIN {databases.quoted(own)} AS t ON {ties} WHERE t.{name} = ?"
 
-    def _find_acting(self, own: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
+    def _find_keys(self, own: str) -> list[_Key]:
         found = []
         for table in self.tables:
             keys: dict[int, list[tuple[str, str | None]]] = {}
+            acting = set()
             listed = self.database.execute(f"PRAGMA foreign_key_list({databases.quoted(table)})")
             for number, _, parent, column, to, _, on_delete, _ in listed.fetchall():
-                if parent.lower() == own.lower() and on_delete not in ("NO ACTION", "RESTRICT"):
+                acts = on_delete not in ("NO ACTION", "RESTRICT")
+                if parent.lower() == own.lower() and (acts or table not in self.planned):
                     keys.setdefault(number, []).append((column, to))
-            found += [(table, columns) for columns in keys.values()]
+                    acting.update([number] if acts else [])
+            found += [_Key(table, columns, number in acting) for number, columns in keys.items()]
         return found
 
     def newest(self, rows: list[Row]) -> dict[str, int]:

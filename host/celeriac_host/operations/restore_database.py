@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tempfile
 import time
 from typing import Any
 
@@ -66,16 +65,13 @@ def _restore(backup: str, path: str, host: System, busy_seconds: float) -> None:
     """As the owner of the database, who may not read our backups: so from a copy."""
     about = databases.find(path)
     size = os.lstat(backup).st_size
-    folder = tempfile.mkdtemp(prefix="celeriac-", dir=databases.roomy_folder(size))
-    copy = os.path.join(folder, "copy.db")
-    try:
+    with databases.folder_for_copy(size) as folder:
+        copy = os.path.join(folder, "copy.db")
         shutil.copyfile(backup, copy)
         if os.geteuid() == 0:
             for each in (copy, folder):
                 os.chown(each, about.st_uid, about.st_gid)
         databases.ask(path, host, lambda: _copy_over(copy, path, busy_seconds))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_over(copy: str, path: str, busy_seconds: float) -> None:

@@ -53,7 +53,10 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         return None
     said = messages.ask(args, host, "withdraw", ids=ids)
     if "problem" in said:
-        raise OperationError(f"{_tasks(len(ids))} may be in the broker: {said['problem']}")
+        raise OperationError(
+            f"{_tasks(len(ids))} may be in the broker: {said['problem']}",
+            evidence=said["evidence"],
+        )
     taken = len(ids) - len(said["withdrawn"])
     rest = f"; {taken} were taken by a worker, or never sent" if taken else ""
     return f"{_tasks(len(said['withdrawn']))} taken out of the broker{rest}"
@@ -82,11 +85,15 @@ def _send(
     }
     ended = app_process.run(host, "send_program", request, take, timeout=TIMEOUT_SECONDS)
     if "problem" in report:
-        raise OperationError(f"tasks can't be sent: {report['problem']}")
+        raise OperationError(
+            f"tasks can't be sent: {report['problem']}", evidence=report["evidence"]
+        )
     if "sent" not in report:
-        lines = ended.lines()
+        lines = app_process.last_lines(ended)
         why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
-        raise OperationError(f"the program that sends tasks ended while {stage}: {why}")
+        raise OperationError(
+            f"the program that sends tasks ended while {stage}: {why}", evidence=lines
+        )
     sent: list[str] = report["sent"]
     return sent
 
@@ -102,7 +109,9 @@ def _sent_before(
         return sure
     said = messages.ask(args, host, "trace", ids=doubtful)
     if "problem" in said:
-        raise OperationError(f"whether tasks were sent can't be told: {said['problem']}")
+        raise OperationError(
+            f"whether tasks were sent can't be told: {said['problem']}", evidence=said["evidence"]
+        )
     rows = journal.get("rows", {})
     moved = {each for each in doubtful if found.get(each) != rows.get(each)}
     return sure | moved | set(said["owed"]) | set(said["held"])

@@ -1,7 +1,7 @@
 """Starts the unit and waits until it is active (for Type=notify: ready).
 
 Touches: the unit.
-Undo: stops it, so that what it was started from can be put back.
+Undo: stops it, its consumers cancelled before, so that what it was started from can be put back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import limits, units
+from celeriac_host import limits, stopping, units
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System, Tick
@@ -17,7 +17,6 @@ from celeriac_host.system import System, Tick
 PROPERTIES = ("ActiveState", "SubState", "Result", "MainPID", "TimeoutStopUSec")
 READY = ("Type", "ActiveEnterTimestampMonotonic")
 RESTING = ("inactive", "failed")
-LONGEST_STOP_SECONDS = 3600.0
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -57,12 +56,11 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if journal.get("was") is None:
         return None
     now = units.show(host, unit, PROPERTIES)
+    remark = ""
     if now["ActiveState"] not in RESTING:
-        timeout = units.seconds(now["TimeoutStopUSec"], LONGEST_STOP_SECONDS) + 30
-        argv = ["systemctl", "--no-pager", "--no-ask-password", "stop", "--", unit]
         tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
-        host.run(argv, timeout=timeout, tick=tick)
-    return f"{unit} stopped again"
+        remark = stopping.stop(args, host, journal, units.stop_seconds(now), tick).remark
+    return f"{unit} stopped again{remark}"
 
 
 def _ready(unit: str, host: System) -> float | None:

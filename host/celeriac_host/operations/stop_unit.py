@@ -1,7 +1,7 @@
-"""Stops the unit and waits until its cgroup is empty.
+"""Stops the unit, its consumers cancelled before, and waits until its cgroup is empty.
 
 Touches: the unit: its tasks may end first.
-Undo: by guard-unit, after everything else was put back.
+Undo: by guard-unit, after everything else was put back; its queues given back, where it still runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from celeriac_host import processes, units
+from celeriac_host import processes, stopping, units
 from celeriac_host.errors import OperationError
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System, Tick
@@ -20,6 +20,7 @@ from celeriac_host.system import System, Tick
 PROPERTIES = ("ActiveState", "SubState", "ControlGroup", "MainPID", "Slice")
 RESTING = ("inactive", "failed")
 LEFTOVER_GRACE_SECONDS = 10.0
+TICK_SECONDS = 5
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -29,19 +30,19 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
-    begun = time.monotonic()
+    waited = 0
     # Its ControlGroup is empty once it has stopped, whatever is left there.
     before = units.show(host, unit, PROPERTIES)
     group = _group(unit, before)
 
     def tell() -> None:
+        nonlocal waited
+        waited += TICK_SECONDS
         left = units.cgroup_processes(group)
-        waited = time.monotonic() - begun
-        host.note(f"{unit}: waiting for {_described(left)} to end, {waited:.0f} s of {timeout:g}")
+        host.note(f"{unit}: waiting for {_described(left)} to end, {waited} s of {timeout:g}")
 
-    argv = ["systemctl", "--no-pager", "--no-ask-password", "stop", "--", unit]
     try:
-        host.run(argv, timeout=timeout, tick=Tick(5, tell))
+        stopped = stopping.stop(args, host, journal, timeout, Tick(TICK_SECONDS, tell))
     except OperationError as error:
         raise OperationError(
             f"{unit} could not be stopped: {error.message}",
@@ -54,13 +55,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     if now["ActiveState"] not in RESTING:
         raise OperationError(f"{unit} is {now['ActiveState']} ({now['SubState']}) after its stop")
     more = f"; {ended} left behind were ended" if ended else ""
-    line = f"{unit} stopped, no process left{more}"
-    return line, {"consumedUntil": begun if before["ActiveState"] == "active" else None}
+    line = f"{unit} stopped, no process left{more}{stopped.remark}"
+    return line, {"consumedUntil": stopped.until if before["ActiveState"] == "active" else None}
 
 
-def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
-    # The unit's guard brings it back, after its definition was put back.
-    return None
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    # A stopped one is brought back by the unit's guard, after its definition was put back.
+    return stopping.take_back(args, host, journal)
 
 
 def _group(unit: str, seen: dict[str, str]) -> str:

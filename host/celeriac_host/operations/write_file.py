@@ -1,14 +1,14 @@
 """Writes a whole file, atomically, beside a backup.
 
 Touches: that file.
-Undo: the file as it was, to the byte, or none.
+Undo: the file as it was, to the byte, or none; a Python module that another unit needs stays.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import aside, files
+from celeriac_host import aside, files, shared_modules
 from celeriac_host.journal import StepJournal
 from celeriac_host.system import System
 
@@ -26,9 +26,10 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     path = args["path"]
     wanted = files.sha256(args["text"].encode("utf-8"))
     found = aside.expect(path, args["expects"], also=wanted)
+    shared_modules.remember(journal, path)
     aside.change(journal, path, found, args["text"], int(args["mode"], 8))
     return f"{path} written ({args['mode']})"
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    return aside.put_back(journal)
+    return shared_modules.put_back(journal, host)

@@ -36,10 +36,11 @@ function checkReport(request: GateRequest, report: JobReport): Check {
   const title = titleOf(request);
   const done = report.jobs.filter(({ state }) => state === 'done').length;
   const slowest = Math.max(0, ...report.jobs.map((job) => job.seconds));
-  const evidence = report.jobs.map(
+  const jobs = report.jobs.map(
     ({ id, where, state, detail, seconds }) =>
       `${where}: ${state} in ${formatDuration(seconds)} (${id})${detail === '' ? '' : `: ${detail}`}`,
   );
+  const evidence = [...jobs, ...(report.evidence ?? [])];
   if (report.ok) {
     const seen = `${request.title}: done in ${formatDuration(slowest)}`;
     return checkOf(request.id, title, [fine(seen)], evidence);
@@ -47,7 +48,10 @@ function checkReport(request: GateRequest, report: JobReport): Check {
   const missing = report.jobs.some(({ state }) => state === 'timed-out');
   const limit = formatDuration(request.request.timeoutSeconds);
   const counted = `${done} of ${formatCount(report.jobs.length, 'job')} done`;
-  const seen = report.problem === null ? counted : `${report.problem} (${counted})`;
+  const seen =
+    report.problem === null
+      ? counted
+      : `${report.problem}${report.jobs.length === 0 ? '' : ` (${counted})`}`;
   const next = missing ? adviceForMissing(request) : 'read the evidence and the worker’s journal';
   return checkOf(
     request.id,

@@ -7,18 +7,30 @@ import { BACKEND, DATABASE, readRows, shell, waitUntil } from './worker.ts';
 export const KINDS = ['good', 'import-fails', 'gate-fails'] as const;
 export type Kind = (typeof KINDS)[number];
 
-const LOG = '/var/tmp/numbered.log';
-const SENT = '/var/tmp/numbered.sent';
+/** What the tasks and their sender write: a folder of its own, which may be a disk of its own. */
+export const NUMBERED = '/var/tmp/numbered';
+const LOG = `${NUMBERED}/log`;
+const SENT = `${NUMBERED}/sent`;
+const HALT = `${NUMBERED}/halt`;
 
-/** Tasks of both kinds that say when they begin and end, and keep a row like any job. */
-const TASKS = `
+/**
+ * The app's module with tasks of both kinds that say when they begin and end, and which release of
+ * the code and of its dependency they are; they keep a row like any job.
+ */
+export const numberedTasks = (release: string): string => `
 import os, time
 import store
 from celery_app import celery_app
+try:
+    from probe_package import VERSION
+except ImportError:
+    VERSION = 'none'
+
+RELEASE = '${release}'
 
 def note(event, number):
     handle = os.open('${LOG}', os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    os.write(handle, ('%s %s\\n' % (event, number)).encode())
+    os.write(handle, ('%s %s %s %s\\n' % (event, number, RELEASE, VERSION)).encode())
     os.close(handle)
 
 def run(task, number, seconds):
@@ -39,20 +51,32 @@ def late(self, number, seconds):
     run(self, number, seconds)
 `;
 
-/** Sends them at an even pace, in turns of both kinds. */
+/** The app imports it, so that its workers know the tasks. */
+export const IMPORTS_NUMBERED = "imports = ('numbered',)\n";
+
+/** Sends them at an even pace, in turns of both kinds. A broker that is away gets them later. */
 const FEED = `
-import sys, time
+import os, sys, time, uuid
 sys.path.insert(0, '${BACKEND}')
 import numbered
-count, pace = int(sys.argv[1]), float(sys.argv[2])
-begun = time.monotonic()
-for number in range(count):
+first, count, pace = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+begun, number = time.monotonic(), first
+while number < count and not os.path.exists('${HALT}'):
     task = numbered.late if number % 2 else numbered.early
     # Now and then a long one: there is always something to lose.
-    task.apply_async((number, 4.0 if number % 40 == 7 else 0.05), queue='celery')
-    with open('${SENT}', 'w') as file:
-        file.write(str(number + 1))
-    time.sleep(max(0.0, begun + (number + 1) / pace - time.monotonic()))
+    seconds = 4.0 if number % 40 == 7 else 0.05
+    try:
+        ident = str(uuid.UUID(int=number))
+        task.apply_async((number, seconds), queue='celery', task_id=ident)
+    except Exception as error:
+        print(number, error, file=sys.stderr)
+        time.sleep(0.2)
+        continue
+    number += 1
+    with open('${SENT}.new', 'w') as file:
+        file.write(str(number))
+    os.rename('${SENT}.new', '${SENT}')
+    time.sleep(max(0.0, begun + (number - first) / pace - time.monotonic()))
 `;
 
 export interface Balance {
@@ -69,22 +93,73 @@ export interface Balance {
 
 /** Gives the app of a healthy machine its numbered tasks, and a worker that knows them. */
 export async function prepareFlow(machine: Machine): Promise<void> {
-  await machine.writeFile(`${BACKEND}/numbered.py`, TASKS);
+  await machine.writeFile(`${BACKEND}/numbered.py`, numberedTasks('0'));
+  await shell(machine, `cat <<'END' >>${BACKEND}/celery_config.py\n${IMPORTS_NUMBERED}END`);
+  await prepareFeed(machine);
+}
+
+/** The sender, where the app has its numbered tasks already. */
+export async function prepareFeed(machine: Machine): Promise<void> {
   await machine.writeFile('/root/feed.py', FEED);
-  await shell(machine, `echo "imports = ('numbered',)" >>${BACKEND}/celery_config.py`);
+  await shell(machine, `mkdir -p ${NUMBERED}`);
 }
 
 /** Begins to send; returns at once. `pace`: tasks a second. */
 export async function beginFlow(machine: Machine, count: number, pace: number): Promise<void> {
-  await shell(
+  await shell(machine, `rm -f ${LOG} ${SENT}`);
+  await feed(machine, 0, count, pace);
+}
+
+const feed = (machine: Machine, first: number, count: number, pace: number): Promise<string> =>
+  shell(
     machine,
-    `rm -f ${LOG} ${SENT}; systemd-run -q --collect --unit=feed --working-directory=${BACKEND} python3 /root/feed.py ${count} ${pace}`,
+    `rm -f ${HALT}; systemd-run -q --collect --unit=feed --working-directory=${BACKEND} python3 /root/feed.py ${first} ${count} ${pace}`,
   );
+
+/** Goes on to send after the sender was ended with its host. */
+export async function resumeFlow(machine: Machine, count: number, pace: number): Promise<void> {
+  await feed(machine, await readSent(machine), count, pace);
+}
+
+/** Ends the sender; how many it has sent: numbers 0 to that. */
+export async function haltFlow(machine: Machine): Promise<number> {
+  await shell(machine, `touch ${HALT}`);
+  const isOver = async () =>
+    (await shell(machine, 'systemctl is-active feed || true')) !== 'active';
+  await waitUntil('the sender has ended', isOver, 60);
+  return await readSent(machine);
+}
+
+export const readSent = async (machine: Machine): Promise<number> =>
+  Number(await shell(machine, `cat ${SENT} 2>/dev/null || echo 0`));
+
+/** A line of the tasks' log: one of them began, or was done. */
+export interface Note {
+  readonly event: string;
+  readonly number: number;
+  /** Of the code that ran it. */
+  readonly release: string;
+  /** Of the dependency that this code had. */
+  readonly version: string;
+}
+
+export async function readNotes(machine: Machine): Promise<readonly Note[]> {
+  const lines = (await shell(machine, `cat ${LOG} 2>/dev/null || true`)).split('\n');
+  return lines.map((line) => {
+    const [event = '', number, release = '', version = ''] = line.split(' ');
+    return { event, number: Number(number), release, version };
+  });
+}
+
+/** Sends no more; how many were sent. */
+export async function stopFlow(machine: Machine): Promise<number> {
+  await shell(machine, 'systemctl stop feed');
+  return Number(await shell(machine, `cat ${SENT}`));
 }
 
 /** Waits until all are sent and done, then strikes the balance. */
 export async function endFlow(machine: Machine, count: number, seconds: number): Promise<Balance> {
-  const sentAll = async () => (await shell(machine, `cat ${SENT} || true`)) === String(count);
+  const sentAll = async () => (await readSent(machine)) === count;
   await waitUntil('all tasks are sent', sentAll, seconds);
   const doneAll = async () => (await strike(machine, count)).lost.length === 0;
   // What is lost never comes: the balance tells.
@@ -93,12 +168,9 @@ export async function endFlow(machine: Machine, count: number, seconds: number):
 }
 
 async function strike(machine: Machine, sent: number): Promise<Balance> {
-  const lines = (await shell(machine, `cat ${LOG} 2>/dev/null || true`)).split('\n');
   const begun = new Map<number, number>();
   const done = new Set<number>();
-  for (const line of lines) {
-    const [event, text] = line.split(' ');
-    const number = Number(text);
+  for (const { event, number } of await readNotes(machine)) {
     if (event === 'begun') begun.set(number, (begun.get(number) ?? 0) + 1);
     if (event === 'done') done.add(number);
   }
@@ -142,7 +214,8 @@ export async function deployOnce(machine: Machine, kind: Kind, turn: number): Pr
   const released = require(await deploy(), 0, 'transaction');
   const gate: Inputs =
     kind === 'good'
-      ? { gate: 'canary', 'gate-timeout': '2m' }
+      ? // Tasks that stand before the canary take what they take.
+        { gate: 'canary', 'gate-timeout': '10m' }
       : { gate: 'task', 'gate-task': 'tasks.process_job', 'gate-args': '[null, 0, 0, "error"]' };
   const verify = await runBundle('verify', inputs(gate));
   if (kind === 'good') {

@@ -10,6 +10,7 @@ import { type FleetValues, parseFleetFile } from '../../../src/config/fleet-file
 import type { Inputs } from '../../../src/config/input.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
+import { renderFailure } from '../../../src/report/failure.ts';
 
 const needed = { host: 'vps.test', 'ssh-key': 'KEY', 'known-hosts': 'vps.test ssh-ed25519 AAAA' };
 
@@ -89,6 +90,8 @@ describe('inputs', () => {
     ['verify', 'gate-args', '[1,'],
     ['verify', 'http-probes', 'file:///etc/shadow'],
     ['verify', 'max-429', 'none'],
+    ['cleanup', 'threshold', '30x'],
+    ['deploy-worker', 'concurrency', '0'],
   ])('%s: %s refuses %j, naming itself and what it takes', (action, name, text) => {
     const inputs: Inputs = actions[action];
     const error = errorOf(() => read(inputs, { [name]: text }));
@@ -134,6 +137,18 @@ describe('inputs', () => {
       const inputs: Inputs = actions[action];
       expect(errorOf(() => read(inputs, { [name]: text })).where).toBe(`input ${name}`);
     }
+  });
+
+  it.each(every)('%s: %s repeats hostile text as text', (action, name) => {
+    const text = "a'$(reboot);\n%n \u001b[31m::error::planted ##[error]x";
+    const error = errorOf(() => read(actions[action] as Inputs, { [name]: text }));
+    const { message, annotation } = renderFailure(error, { action });
+    expect(message).toContain(`where: input ${name}`);
+    expect(message).toMatch(/^ {2}expected: ./m);
+    // What is printed can't speak to the runner, colour the log or end a line.
+    expect(message).not.toMatch(/^::|##\[/m);
+    expect(`${message}${annotation.title}${annotation.message}`).not.toContain('\u001b');
+    expect(`${annotation.title}${annotation.message}`).not.toContain('\n');
   });
 
   it('asks for what is required', () => {

@@ -166,7 +166,21 @@ export class AppDatabase implements Disposable {
       foreignKeys: (
         this.sql.pragma(`foreign_key_list("${name.replaceAll('"', '""')}")`) as ForeignKey[]
       ).map((key) => ({ column: key.from, table: key.table, to: key.to })),
+      ...this.#statusesOf(name),
     }));
+  }
+
+  #statusesOf(table: string): Pick<StoreTable, 'statuses'> {
+    const quoted = `"${table.replaceAll('"', '""')}"`;
+    const columns = this.sql.pragma(`table_info(${quoted})`) as Column[];
+    const column = columns.find(({ name }) => name.toLowerCase() === 'status');
+    if (column === undefined) return {};
+    const words = `SELECT DISTINCT "${column.name}" AS s FROM ${quoted}`;
+    const statuses = this.sql
+      .prepare(`SELECT s FROM (${words}) WHERE typeof(s) IN ('text', 'integer') LIMIT 50`)
+      .pluck()
+      .all() as (string | number)[];
+    return { statuses };
   }
 
   fact(): StoreFact {

@@ -460,27 +460,55 @@ describe('delete', () => {
     expect(changeOf(cleanUp, 'job-mixed')).toEqual({ kind: 'update', set: { total_links: 1 } });
   });
 
-  test('is refused where a cascade would take rows that nobody looked at', async () => {
-    using database = new AppDatabase(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
-      CREATE TABLE notes (id TEXT, job TEXT REFERENCES jobs (id) ON DELETE CASCADE);
-    `);
-    database.add('jobs', { id: 'stuck', status: 'processing', created_at: bySqlite(day) });
-    database.add('notes', { id: 'n', job: 'stuck' });
-    const error = await failureOf(planFor(database, { action: 'delete' }));
-    expect(error.message).toContain('notes would have 0 rows, not 1');
-    expect(changesOf(await planFor(database))).toEqual({ stuck: 'processing → failed' });
+  test.each(['ON DELETE CASCADE', 'ON DELETE SET NULL', ''])(
+    'a job that rows of another table name by a foreign key (%s) is left alone, with all below it',
+    async (onDelete) => {
+      using database = new AppDatabase();
+      const { links } = deadBatch(database);
+      database.sql.exec(`CREATE TABLE notes (id TEXT, link TEXT REFERENCES batch_links (id) ${onDelete});
+        INSERT INTO notes VALUES ('n', '${links[1]}')`);
+      database.add('video_jobs', { id: 'v', status: 'processing', created_at: bySqlite(day) });
+      const cleanUp = await planFor(database, { action: 'delete' });
+      expect(changesOf(cleanUp)).toEqual({ v: 'processing → deleted' });
+      expect(messages(cleanUp)).toContain(
+        'left alone: jobs job-dead: batch_links link-dead-1 is named by 1 row of notes by link, which hold no jobs',
+      );
+      expect(changesOf(await planFor(database))).toMatchObject({
+        'link-dead-1': 'processing → failed',
+      });
+    },
+  );
+
+  test('without a foreign key such rows stay, and that is told; the host looks for new ones', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    database.sql.exec(`CREATE TABLE notes (id TEXT, job_id TEXT);
+      CREATE TABLE views (job TEXT REFERENCES jobs (id));
+      INSERT INTO notes VALUES ('n', 'job-dead')`);
+    const cleanUp = await planFor(database, { action: 'delete' });
+    expect(changesOf(cleanUp)).toMatchObject({ 'job-dead': 'processing → deleted' });
+    expect(messages(cleanUp)).toContain(
+      'rows that name what is deleted stay as they are, and name nothing then: 1 row of notes by job_id',
+    );
+    expect(repairOf(cleanUp).rows.find(({ id }) => id === 'job-dead')?.below).toEqual([
+      { table: 'batches', column: 'job_id', rows: 1 },
+      { table: 'views', column: 'job', rows: 0 },
+    ]);
   });
 
-  test('is refused where rows of another table would be left behind', async () => {
+  test('a reset that would empty what rows of another table name is left, too', async () => {
     using database = new AppDatabase(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
-      CREATE TABLE notes (id TEXT, job TEXT REFERENCES jobs (id));
-    `);
-    database.add('jobs', { id: 'stuck', status: 'processing', created_at: bySqlite(day) });
-    database.add('notes', { id: 'n', job: 'stuck' });
-    const error = await failureOf(planFor(database, { action: 'delete' }));
-    expect(error.message).toContain('FOREIGN KEY constraint failed');
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT UNIQUE);
+      CREATE TABLE outcomes (id TEXT, task TEXT REFERENCES jobs (task_id));`);
+    for (const id of ['one', 'two']) {
+      const created_at = bySqlite(day);
+      database.add('jobs', { id, status: 'processing', task_id: `task-${id}`, created_at });
+    }
+    database.add('outcomes', { id: 'o', task: 'task-one' });
+    const cleanUp = await planFor(database, { action: 'reset' });
+    expect(changesOf(cleanUp)).toEqual({ two: 'processing → pending' });
+    expect(messages(cleanUp)).toContain('left alone: jobs one is named by 1 row of outcomes');
+    expect(changesOf(await planFor(database))).toMatchObject({ one: 'processing → failed' });
   });
 });
 
@@ -758,7 +786,7 @@ describe('databases', () => {
     const tools = { agent, openStore: openSqliteStore, newTaskId };
     const cleanUp = await planCleanUp(tools, desire({ database: null }));
     expect(agent.asked).toEqual([
-      'look {"stores":{"unit":"celery-worker.service","databases":null}}',
+      'look {"stores":{"unit":"celery-worker.service","databases":null,"statusColumns":["status"]}}',
       `snapshot ${path}`,
       `snapshot ${other}`,
     ]);

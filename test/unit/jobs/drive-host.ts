@@ -9,7 +9,6 @@ export interface Said {
   readonly value?: unknown;
   readonly error?: string;
   readonly content?: string;
-  readonly pieces?: readonly number[];
 }
 
 /** Runs a function of the host's program here, with a state folder beside the database. */

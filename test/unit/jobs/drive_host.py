@@ -40,7 +40,6 @@ def main() -> None:
     chunks: list[bytes] = []
     more: Any = {
         "check": (host,),
-        "receive": (host,),
         "look": (host,),
         "snapshot": (host, chunks.append),
     }.get(ask["call"], (host, journal))
@@ -49,10 +48,7 @@ def main() -> None:
     except errors.OperationError as error:
         print(json.dumps({"error": error.message}))
         return
-    found: dict[str, Any] = {
-        "value": said,
-        "pieces": [len(base64.b64encode(chunk)) for chunk in chunks],
-    }
+    found: dict[str, Any] = {"value": said}
     if chunks:
         found["content"] = base64.b64encode(zlib.decompress(b"".join(chunks))).decode()
     print(json.dumps(found))

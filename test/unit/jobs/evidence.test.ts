@@ -143,7 +143,7 @@ describe('what lives', () => {
     const cleanUp = await planFor(database, asked, { tasks: told({ held: ['task-a-0'] }) });
     expect(changes(cleanUp)).toEqual({ 'link-a-1': 'failed', 'job-a': 'processing' });
     expect(findings(cleanUp)).toContain(
-      'notice: left alone, they live: jobs job-a, batches batch-a, batch_links link-a-0: a worker holds task task-a-0',
+      'notice: left alone, they live: batches batch-a, batch_links link-a-0: a worker holds task task-a-0',
     );
   });
 

@@ -7,10 +7,9 @@ import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { type CleanUp, planCleanUp } from '../../../src/jobs/clean-up.ts';
 import { proposeMapping } from '../../../src/jobs/mapping.ts';
-import { isLong } from '../../lib/long.ts';
 import { type AppDatabase, agentOf, desire, newTaskId, path } from './app-database.ts';
 import { drive, type Said } from './drive-host.ts';
-import { forests, grow, store } from './random-forest.ts';
+import { addBusiness, businesses, forests, grow, store } from './random-forest.ts';
 
 /** Too much to be copied whole, in a table that holds no jobs. */
 function fatten(database: AppDatabase): void {
@@ -67,15 +66,17 @@ const changesOf = ({ plan }: CleanUp) =>
   plan.operations.flatMap((each) => (each.op === 'repair-jobs' ? each.rows : []));
 
 describe('an extract', () => {
-  test('is planned on as the whole would be', async () => {
+  const comparePlans = async (numRuns: number) => {
     await fc.assert(
       fc.asyncProperty(
         forests,
+        businesses,
         fc.constantFrom('fail' as const, 'reset' as const, 'delete' as const),
         fc.constantFrom('flat', 'nested', 'with foreign keys'),
-        async (seeds, action, shape) => {
+        async (seeds, business, action, shape) => {
           const nodes = grow(seeds);
           using database = store(nodes);
+          addBusiness(database, nodes, business);
           if (shape !== 'flat') nest(database, shape === 'nested' ? '' : 'REFERENCES');
           // Some parents are gone.
           database.sql.exec("DELETE FROM batches WHERE id LIKE '%.1'");
@@ -88,11 +89,25 @@ describe('an extract', () => {
           expect(part.repairs.map(({ rows }) => rows)).toEqual(
             whole.repairs.map(({ rows }) => rows),
           );
+          const left = ({ plan }: CleanUp) =>
+            plan.findings.filter(({ message }) => message.startsWith('left alone'));
+          expect(left(part)).toEqual(left(whole));
         },
       ),
-      { numRuns: isLong ? 300 : 15 },
+      { numRuns },
     );
-  }, 1_200_000);
+  };
+
+  test('is planned on as the whole would be', () => comparePlans(15), 1_200_000);
+
+  test(
+    'is planned on as the whole would be, for many more forests',
+    {
+      tags: ['nightly'],
+      timeout: 1_200_000,
+    },
+    () => comparePlans(300),
+  );
 
   test('holds the rows that are named, by their beginnings too, with their families', async () => {
     const seed = { status: 'completed', age: 90, task: 'none', below: [] } as const;
@@ -118,6 +133,26 @@ describe('an extract', () => {
     expect(read({ ids: ['batch_links:batch_links-2.0'] })).toEqual(family(2));
     expect(read({ ids: ['jobs:batch_links-2.0'] })).toEqual([]);
     expect(read({ statuses: ['waiting'] })).toEqual([]);
+  });
+
+  test('holds of other tables the rows that name those, and the columns that are needed', async () => {
+    const seed = { status: 'completed', age: 90, task: 'none', below: [] } as const;
+    using database = store(grow([{ ...seed, status: 'processing' }, seed]));
+    database.sql.exec(`
+      CREATE TABLE notes (id INTEGER PRIMARY KEY, job TEXT REFERENCES jobs (id), about TEXT,
+        secret TEXT, written_at TEXT);
+      CREATE TABLE marks (id INTEGER PRIMARY KEY, job_id TEXT, batch TEXT REFERENCES batches (id));
+      INSERT INTO notes VALUES (1, 'jobs-0', 'x', 'y', '2026'), (2, 'jobs-1', 'x', 'y', '2026');
+      INSERT INTO marks VALUES (1, 'jobs-0', NULL), (2, 'jobs-1', NULL);`);
+    fatten(database);
+    const file = join(database.folder, 'part.db');
+    writeFileSync(file, contentOf(extractOf(database)));
+    using part = { sql: openDatabase(file), [Symbol.dispose]: () => part.sql.close() };
+    expect(part.sql.prepare('SELECT * FROM notes').all()).toEqual([
+      { job: 'jobs-0', written_at: '2026' },
+    ]);
+    // By its name alone a table ties where no foreign key does.
+    expect(part.sql.prepare('SELECT * FROM marks').all()).toEqual([]);
   });
 
   test('that is too large itself says what it would hold', () => {

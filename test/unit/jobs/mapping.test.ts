@@ -52,6 +52,7 @@ describe('proposeMapping', () => {
         { column: 'completed_links', table: 'batch_links', counts: 'completed' },
         { column: 'failed_links', table: 'batch_links', counts: 'failed' },
       ],
+      bystanders: [],
     });
   });
 
@@ -78,8 +79,8 @@ describe('proposeMapping', () => {
 
   test('a ring of tables is cut where it is known by names alone', () => {
     const mapping = mappingOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, run_id TEXT);
-      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT,
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, run_id TEXT);
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
         job_id TEXT REFERENCES jobs (id));
     `);
     expect(mapping.map(({ table, parent }) => [table, parent?.table])).toEqual([
@@ -89,11 +90,75 @@ describe('proposeMapping', () => {
   });
 });
 
+describe('names and ties', () => {
+  test('columns in camelCase are read as any others', () => {
+    const mapping = mappingOf(`
+      CREATE TABLE "Job" ("id" TEXT PRIMARY KEY, "status" TEXT, "taskId" TEXT, "createdAt" TEXT,
+        "startedAt" TEXT, "errorMessage" TEXT, "totalSteps" INTEGER, "failedSteps" INTEGER);
+      CREATE TABLE "JobStep" ("id" TEXT PRIMARY KEY, "status" TEXT, "createdAt" TEXT, "jobId" TEXT);`);
+    expect(mapping[0]).toMatchObject({
+      table: 'Job',
+      task: 'taskId',
+      error: 'errorMessage',
+      times: ['createdAt', 'startedAt'],
+      counters: [
+        { column: 'totalSteps', table: 'JobStep', counts: 'total' },
+        { column: 'failedSteps', table: 'JobStep', counts: 'failed' },
+      ],
+    });
+    expect(mapping[1]?.parent).toEqual({ table: 'Job', column: 'jobId', foreignKey: false });
+  });
+
+  test('what names jobs from other tables is known, and by which column', () => {
+    const [jobs] = mappingOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT UNIQUE,
+        tenant INTEGER, UNIQUE (tenant, id));
+      CREATE TABLE notes (job_id TEXT, written_at TEXT, due_at TEXT);
+      CREATE TABLE outcomes (task TEXT REFERENCES jobs (task_id), status TEXT);
+      CREATE TABLE marks (tenant INTEGER, job TEXT, FOREIGN KEY (tenant, job) REFERENCES jobs (tenant, id));
+      CREATE TABLE celery_taskmeta (id INTEGER PRIMARY KEY, job_id TEXT, status TEXT);`);
+    expect(jobs?.bystanders).toEqual([
+      {
+        table: 'notes',
+        column: 'job_id',
+        to: 'id',
+        foreignKey: false,
+        status: null,
+        times: ['written_at'],
+      },
+      {
+        table: 'outcomes',
+        column: 'task',
+        to: 'task_id',
+        foreignKey: true,
+        status: 'status',
+        times: [],
+      },
+      { table: 'marks', column: 'job', to: 'id', foreignKey: true, status: null, times: [] },
+    ]);
+  });
+
+  test('a key to a table of tasks is no id of a task', () => {
+    const tasks = 'CREATE TABLE tasks (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT);';
+    const taskOf = (type: string) =>
+      mappingOf(`${tasks} CREATE TABLE task_links (id INTEGER PRIMARY KEY, status TEXT,
+        created_at TEXT, task_id ${type});`).find(({ table }) => table === 'task_links');
+    expect(taskOf('INTEGER REFERENCES tasks (id)')).toMatchObject({
+      task: null,
+      parent: { table: 'tasks' },
+    });
+    expect(taskOf('INTEGER')).toMatchObject({ task: null, parent: { table: 'tasks' } });
+    expect(taskOf('VARCHAR(36)')).toMatchObject({ task: 'task_id', parent: null });
+  });
+});
+
 describe('what is ambiguous', () => {
   test('tables above each other by foreign keys are asked for by name', () => {
     const error = failureOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, run_id TEXT REFERENCES runs (id));
-      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, job_id TEXT REFERENCES jobs (id));
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        run_id TEXT REFERENCES runs (id));
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT REFERENCES jobs (id));
     `);
     expect(error.where).toBe('input stores');
     expect(error.message).toMatch(
@@ -104,15 +169,17 @@ describe('what is ambiguous', () => {
 
   test('two tables above one, neither below the other, too; the nearest is taken where one is', () => {
     const error = failureOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);
-      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT);
-      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, job_id TEXT, batch_id TEXT);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT, batch_id TEXT);
     `);
     expect(error.message).toContain("which table is above `work_items` can't be told");
     const mapping = mappingOf(`
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);
-      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, job_id TEXT);
-      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, job_id TEXT, batch_id TEXT);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, job_id TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT, batch_id TEXT);
     `);
     expect(mapping.at(-1)?.parent).toMatchObject({ table: 'batches', column: 'batch_id' });
   });
@@ -126,7 +193,7 @@ describe('what is ambiguous', () => {
   test('what is said counts, and has to be there', () => {
     using database = new AppDatabase(`
       CREATE TABLE orders (number INTEGER PRIMARY KEY, state TEXT, job TEXT);
-      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);`);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);`);
     const propose = (orders: object) => proposeMapping(path, database.tables(), { orders });
     const said = { id: 'number', status: 'state', parent: { table: 'jobs', column: 'job' } };
     expect(propose(said).at(-1)).toMatchObject({ table: 'orders', id: 'number', status: 'state' });

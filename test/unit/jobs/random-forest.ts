@@ -75,6 +75,103 @@ export function grow(seeds: readonly Seed[]): Node[] {
   return all;
 }
 
+type Table = (typeof tables)[number];
+
+/** Orders, payments and users beside the jobs: above one table of jobs, and below another. */
+export interface Business {
+  /** The table of jobs whose rows name an order. */
+  readonly ordered: Table;
+  /** The table of jobs that payments name. */
+  readonly paid: Table;
+  /** How: by a foreign key, and what it does; or by the name of its column alone. */
+  readonly key: 'by name' | '' | 'ON DELETE CASCADE' | 'ON DELETE SET NULL';
+  readonly payments: readonly {
+    readonly status: string;
+    /** Minutes since it moved. */
+    readonly age: number;
+    /** Which of the rows it names. */
+    readonly at: number;
+  }[];
+  readonly orders: readonly string[];
+}
+
+const businessStatus = fc.constantFrom('processing', 'pending', 'paid', 'completed', 'refunded');
+
+export const businesses: fc.Arbitrary<Business> = fc.record({
+  ordered: fc.constantFrom(...tables),
+  paid: fc.constantFrom(...tables),
+  key: fc.constantFrom('by name', '', 'ON DELETE CASCADE', 'ON DELETE SET NULL'),
+  payments: fc.array(
+    fc.record({
+      status: businessStatus,
+      age: fc.integer({ min: 1, max: 120 }),
+      at: fc.nat({ max: 20 }),
+    }),
+    { maxLength: 6 },
+  ),
+  orders: fc.array(businessStatus, { minLength: 1, maxLength: 3 }),
+});
+
+/** What a payment is, for the rows that it names. */
+export interface Payment {
+  readonly node: Node;
+  readonly age: number;
+  readonly status: string;
+}
+
+/** The payments that name a row; the others name none. */
+export function paymentsOf(business: Business, nodes: readonly Node[]): readonly Payment[] {
+  const named = nodes.filter(({ table }) => table === business.paid);
+  return business.payments.flatMap(({ at, age, status }) => {
+    const node = named[at];
+    return node === undefined ? [] : [{ node, age, status }];
+  });
+}
+
+/** The tables that hold no jobs, as they are. */
+export const readBusiness = ({ sql }: AppDatabase): unknown =>
+  ['users', 'orders', 'payments'].map((table) => sql.prepare(`SELECT * FROM ${table}`).all());
+
+const nameOf = {
+  jobs: 'job',
+  batches: 'batch',
+  batch_links: 'batch_link',
+  batch_variations: 'batch_variation',
+};
+
+/** Beside the jobs: every order has a user, each row of one table of jobs an order. */
+export function addBusiness(
+  database: AppDatabase,
+  nodes: readonly Node[],
+  business: Business,
+): void {
+  const { ordered, paid, key, payments, orders } = business;
+  const reference = key === 'by name' ? '' : `REFERENCES ${paid} (id) ${key}`;
+  database.sql.exec(`
+    CREATE TABLE users (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT);
+    CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT,
+      user_id INTEGER REFERENCES users (id) ON DELETE CASCADE);
+    CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, updated_at TEXT,
+      order_id INTEGER REFERENCES orders (id) ON DELETE CASCADE, ${nameOf[paid]}_id TEXT ${reference});
+    ALTER TABLE ${ordered} ADD COLUMN order_id INTEGER REFERENCES orders (id);
+    INSERT INTO users VALUES (1, 'processing', '${bySqlite(120 * minute)}');`);
+  orders.forEach((status, index) => {
+    const created_at = bySqlite(120 * minute);
+    database.add('orders', { id: index + 1, status, created_at, user_id: 1 });
+  });
+  database.sql.exec(`UPDATE ${ordered} SET order_id = 1`);
+  const named = nodes.filter(({ table }) => table === paid);
+  payments.forEach(({ status, age, at }, index) => {
+    database.add('payments', {
+      id: index + 1,
+      status,
+      updated_at: bySqlite(age * minute),
+      order_id: 1,
+      [`${nameOf[paid]}_id`]: named[at]?.id ?? null,
+    });
+  });
+}
+
 /** A database that holds them. */
 export function store(nodes: readonly Node[]): AppDatabase {
   const database = new AppDatabase();

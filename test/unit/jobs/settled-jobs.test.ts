@@ -75,6 +75,56 @@ describe('a batch whose last link is failed', () => {
   });
 });
 
+describe('what is no job', () => {
+  const shop = `
+    CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT);
+    CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, batch TEXT REFERENCES batches (id),
+      job_id TEXT);
+    ALTER TABLE jobs ADD COLUMN order_id INTEGER REFERENCES orders (id);
+    INSERT INTO orders VALUES (1, 'processing', '2026-01-01');`;
+
+  test('is not settled: neither an order above nor a payment below', () => {
+    using database = new AppDatabase();
+    database.sql.exec(shop);
+    database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
+    database.sql.exec(`UPDATE jobs SET order_id = 1;
+      INSERT INTO payments VALUES (1, 'completed', 'batch-a', NULL)`);
+    expect(Object.keys(settle(database, 'fail')).toSorted()).toEqual([
+      'batch-a',
+      'job-a',
+      'link-a-0',
+    ]);
+    expect(Object.keys(settle(database, 'reset'))).toEqual(['link-a-0']);
+  });
+
+  test.each([
+    ['batch_id', 'batch-a'],
+    ['job_id', 'job-a'],
+  ])('and is unfinished keeps the row of its %s from ending with its last', (column, above) => {
+    using database = new AppDatabase();
+    database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
+    database.sql.exec(`CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, ${column} TEXT);
+      INSERT INTO payments VALUES (1, 'processing', '${above}')`);
+    const changes = settle(database, 'fail');
+    // A batch and its job say the same about the same work.
+    expect(Object.keys(changes).toSorted()).toEqual(['job-a', 'link-a-0']);
+    expect(changes['job-a']).toEqual({ failed_links: 1 });
+    database.sql.exec("UPDATE payments SET status = 'completed'");
+    expect(settle(database, 'fail')).toHaveProperty('batch-a');
+  });
+
+  test('but named by a key of its own: a row of tasks is no task of Celery', () => {
+    using database = new AppDatabase(`
+      CREATE TABLE tasks (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT, celery_task_id TEXT);
+      CREATE TABLE task_links (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT,
+        task_id TEXT REFERENCES tasks (id));
+      INSERT INTO tasks VALUES (1, 'processing', '2026-01-01', 'held');
+      INSERT INTO task_links VALUES (1, 'processing', '2026-01-01', '1');`);
+    // A row below is as alive as the task of the row above: nobody is asked for a task called 1.
+    expect(settle(database, 'fail')).toEqual({});
+  });
+});
+
 test('reset takes the row alone: its task is sent again by whoever sent it', () => {
   using database = new AppDatabase();
   database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });

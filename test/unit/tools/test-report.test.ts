@@ -1,7 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { countStage, countTests, lastLines, renderTable } from '../../../tools/test-report.ts';
+import {
+  countPythonTests,
+  countStage,
+  countTests,
+  lastLines,
+  renderTable,
+} from '../../../tools/test-report.ts';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';
 
 function reportOf(counts: Record<string, number>, testResults: readonly unknown[] = []): string {
@@ -85,4 +91,55 @@ test('the last line of the table is the sum', () => {
     '',
     '41 passed, 3 failed',
   ]);
+});
+
+/** Reports as pytest writes them: Python → its test cases. */
+function pythonReportsOf(runs: Record<string, readonly string[]>): string {
+  const folder = makeTemporaryFolder();
+  for (const [python, cases] of Object.entries(runs)) {
+    const suite = `<testsuite name="pytest" tests="${cases.length}">${cases.join('')}</testsuite>`;
+    const text = `<?xml version="1.0" encoding="utf-8"?><testsuites>${suite}</testsuites>`;
+    writeFileSync(path.join(folder, `${python}.xml`), text);
+  }
+  return folder;
+}
+
+const pytestCase = (name: string, content = ''): string => {
+  const attributes = `classname="host.tests.test_lock" name="${name}" time="0.010"`;
+  return content === ''
+    ? `<testcase ${attributes} />`
+    : `<testcase ${attributes}>${content}</testcase>`;
+};
+const good = pytestCase('test_it[a&gt;b]');
+const skipped = pytestCase('test_root', '<skipped type="pytest.skip" message="needs root" />');
+
+test.each<[string, Record<string, readonly string[]>, boolean, number, number, string]>([
+  ['green on both', { '3.13.0': [good, good], '3.8.18': [good] }, true, 3, 0, '3.8.18, 3.13.0'],
+  ['no run', {}, true, 0, 1, 'ended without a report'],
+  ['a run without a test', { '3.13.0': [good], '3.8.18': [] }, true, 1, 1, '3.8.18 (ran no test)'],
+  ['a skipped test', { '3.8.18': [good, skipped] }, true, 1, 1, '(1 skipped, counted as failed)'],
+  ['red without a failed test', { '3.8.18': [good] }, false, 1, 1, 'failed outside its tests'],
+])('pytest: %s', (_, runs, ok, passed, failed, note) => {
+  const counted = countPythonTests(pythonReportsOf(runs), ok);
+  expect(counted).toMatchObject({ passed, failed, note: expect.stringContaining(note) });
+});
+
+test('pytest: what failed is named with its Python and the first line of why', () => {
+  const why = 'AssertionError: assert &quot;a&quot; &lt; 1&#10;  more';
+  const failure = pytestCase('test_b', `<failure message="${why}">a.py:1: /&gt; no</failure>`);
+  const error = pytestCase('test_c', '<error message="no fixture">x</error>');
+  const folder = pythonReportsOf({ '3.8.18': [failure, good, error] });
+  expect(countPythonTests(folder, false)).toEqual({
+    passed: 1,
+    failed: 2,
+    note: 'Python 3.8.18',
+    failures: [
+      '3.8.18 host.tests.test_lock: test_b: AssertionError: assert "a" < 1',
+      '3.8.18 host.tests.test_lock: test_c: no fixture',
+    ],
+  });
+});
+
+test('pytest: a folder that was never made is a run without a report', () => {
+  expect(countPythonTests('/nowhere', true)).toMatchObject({ passed: 0, failed: 1 });
 });

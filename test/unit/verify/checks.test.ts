@@ -551,8 +551,10 @@ describe('the gate', () => {
       seen: 'a task failed (0 of 1 job done)',
       evidence: ['celery: failed in 0.4 s (id-celery): ValueError: x'],
     });
-    const empty = sent(report(single, { ok: false, jobs: [], problem: 'broker away' }));
-    expect(check('gate-job', empty).state).toBe('failed');
+    const evidence = ['  File "tasks.py", line 1', 'ValueError: x'];
+    const problem = 'the tasks do not import';
+    const empty = sent(report(single, { ok: false, jobs: [], problem, evidence }));
+    expect(check('gate-job', empty)).toMatchObject({ state: 'failed', seen: problem, evidence });
   });
 
   test('a fault fails, and what was not sent is named', () => {

@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto';
-import { type Machine, startMachine, type User } from '../../sandbox/machine.ts';
-import { openAgent } from '../../src/adapters/ssh-agent-session.ts';
-import { hostProgram } from '../../src/generated/host-program.ts';
-import type { Operation } from '../../src/model/operation.ts';
-import type { Outcome, Progress, Step, TransactionMeta } from '../../src/model/outcome.ts';
-import { type Sha256, seconds, sha256Text } from '../../src/model/units.ts';
-import type { Agent } from '../../src/ports/agent.ts';
+import {
+  type Machine,
+  type StartOptions,
+  startMachine,
+  type User,
+} from '../../../sandbox/machine.ts';
+import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
+import { hostProgram } from '../../../src/generated/host-program.ts';
+import type { Operation } from '../../../src/model/operation.ts';
+import type { Outcome, Progress, Step, TransactionMeta } from '../../../src/model/outcome.ts';
+import { type Sha256, seconds, sha256Text } from '../../../src/model/units.ts';
+import type { Agent } from '../../../src/ports/agent.ts';
 
 type Plain<Each> = Each extends Operation ? Omit<Each, 'title' | 'why' | 'diff'> : never;
 /** An operation without the words for people. */
@@ -17,6 +22,9 @@ export const META: TransactionMeta = {
   sha: '0'.repeat(40),
   lockTimeoutSeconds: seconds(60),
 };
+
+/** For units that run no worker: nothing can be imported, so nothing is said to one. */
+export const noApp = { interpreter: ['/bin/false'], app: 'none', pythonPath: [] } as const;
 
 /** A sandbox host and the real agent on it, over the adapter that the actions use. */
 export class Hand implements AsyncDisposable {
@@ -30,8 +38,12 @@ export class Hand implements AsyncDisposable {
     this.agent = agent;
   }
 
-  static async start(name: string): Promise<Hand> {
-    return Hand.open(await startMachine({ name }));
+  static async start(
+    name: string,
+    options: Omit<StartOptions, 'name'> = {},
+    user: User = 'root',
+  ): Promise<Hand> {
+    return Hand.open(await startMachine({ name, ...options }), user);
   }
 
   static async open(machine: Machine, user: User = 'root'): Promise<Hand> {

@@ -1,0 +1,52 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { drawRound, FAULTS, type Fault } from './chaos/random.ts';
+import { Rig } from './chaos/rig.ts';
+import { playRound, type Result } from './chaos/round.ts';
+import { tellResult, tellTable } from './chaos/table.ts';
+
+/*
+ * Faults at random moments of a deploy that changes everything, while numbered tasks flow; then the
+ * host is judged by its own tools. `npm run chaos -- --rounds 40 --machines 2`; a round's seed plays
+ * it again: `-- --seed 4711 --rounds 1`; words are the only faults: `-- power link-cut`.
+ */
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '40' },
+    machines: { type: 'string', default: '1' },
+    seed: { type: 'string' },
+    // Where the logs of a round that failed are kept.
+    evidence: { type: 'string', default: join(tmpdir(), 'celeriac-chaos') },
+  },
+});
+const strangers = positionals.filter((word) => !(FAULTS as readonly string[]).includes(word));
+if (strangers.length > 0) {
+  throw new Error(`no such fault: ${strangers.join(', ')}. There are ${FAULTS.join(', ')}`);
+}
+const only = positionals.length === 0 ? FAULTS : (positionals as Fault[]);
+const [rounds, machines] = [Number(values.rounds), Number(values.machines)];
+const first = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.seed);
+console.log(`${rounds} rounds from seed ${first}; evidence of failures: ${values.evidence}`);
+
+const seeds = Array.from({ length: rounds }, (_, index) => first + index);
+const results: Result[] = [];
+await Promise.all(Array.from({ length: machines }, (_, index) => play(`chaos-${index + 1}`)));
+console.log(tellTable(results.toSorted((one, other) => one.draw.seed - other.draw.seed)));
+if (results.length < rounds || results.some(({ wrong }) => wrong.length > 0)) process.exitCode = 1;
+
+/** Plays rounds on one machine, as long as there are any. */
+async function play(name: string): Promise<void> {
+  const rig = await Rig.start(name);
+  try {
+    for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+      const result = await playRound(rig, drawRound(seed, only), values.evidence);
+      results.push(result);
+      console.log(tellResult(result));
+    }
+  } finally {
+    await rig.stop();
+  }
+}

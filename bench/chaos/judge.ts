@@ -1,0 +1,215 @@
+import type { Note } from '../../test/host/lib/task-flow.ts';
+import type { Seen } from './look.ts';
+import type { Fault } from './random.ts';
+
+/** What a release makes of a host. */
+export interface Whole {
+  readonly name: string;
+  readonly unitText: string;
+  readonly support: string | null;
+  readonly commit: string;
+  readonly version: string;
+}
+
+/** Numbered tasks up to `sent`, and what is known of them. */
+export interface Flow {
+  readonly sent: number;
+  readonly notes: readonly Note[];
+  /** Lost in a round before, and told there. */
+  readonly known: ReadonlySet<number>;
+  /** The first one of this round. */
+  readonly first: number;
+}
+
+export interface Tally {
+  readonly sent: number;
+  /** Of those that never began: in no queue, and with nobody. */
+  readonly lost: readonly number[];
+  /** They began and never ended, and nobody will do them again. */
+  readonly cut: readonly number[];
+  readonly waiting: readonly number[];
+  readonly twiceEarly: readonly number[];
+  readonly twiceLate: readonly number[];
+}
+
+/** What became of the numbered tasks. */
+export function tally({ sent, notes, known, first }: Flow, { queued, unacked }: Seen): Tally {
+  const begun = new Map<number, number>();
+  const done = new Set<number>();
+  for (const { event, number } of notes) {
+    if (event === 'begun') begun.set(number, (begun.get(number) ?? 0) + 1);
+    if (event === 'done') done.add(number);
+  }
+  const held = new Set([...queued, ...unacked].map(numberOf));
+  const numbers = Array.from({ length: sent }, (_, number) => number).filter(
+    (number) => !known.has(number),
+  );
+  const open = numbers.filter((number) => !done.has(number));
+  const gone = open.filter((number) => !held.has(number));
+  const twice = numbers.filter((each) => each >= first && (begun.get(each) ?? 0) > 1);
+  return {
+    sent: sent - first,
+    lost: gone.filter((number) => !begun.has(number)),
+    cut: gone.filter((number) => begun.has(number)),
+    waiting: open.filter((number) => held.has(number)),
+    twiceEarly: twice.filter((number) => number % 2 === 0),
+    twiceLate: twice.filter((number) => number % 2 === 1),
+  };
+}
+
+/** The id of a numbered task is its number. */
+const numberOf = (id: string): number => Number.parseInt(id.replaceAll('-', ''), 16);
+
+/** Where nothing that a deploy does can keep a task: the worker, or its disk, is gone under it. */
+const CUTS: readonly Fault[] = ['power', 'worker-frozen', 'disk-full'];
+/** Kombu has one message in its hands that is in no list, when its worker is ended by force. */
+const IN_HAND: readonly Fault[] = ['power', 'worker-frozen'];
+/** A worker that can't say to the broker that it began, or a sender that can't hear that it sent. */
+const UNSAID: readonly Fault[] = ['power', 'worker-frozen', 'redis-away'];
+
+export interface Verdict {
+  /** The name of the release that is there; null: none is, wholly. */
+  readonly ending: string | null;
+  readonly wrong: readonly string[];
+}
+
+/** Is this host wholly one of `wholes`, and is nothing left of the way there? */
+export function judge(
+  fault: Fault | null,
+  before: Seen,
+  seen: Seen,
+  wholes: readonly Whole[],
+  tasks: Tally,
+): Verdict {
+  const ending = wholes.find((whole) => differences(whole, seen).length === 0) ?? null;
+  const wrong = [
+    ...(ending === null ? [tellMixture(wholes, seen)] : []),
+    ...judgeUnit(before, seen),
+    ...judgeRest(before, seen, ending),
+    ...judgeTasks(fault, tasks),
+  ];
+  return { ending: ending?.name ?? null, wrong };
+}
+
+function differences(whole: Whole, seen: Seen): readonly string[] {
+  return [
+    whole.unitText === seen.unitText ? '' : 'unit',
+    whole.support === seen.support ? '' : 'support module',
+    whole.commit === seen.commit ? '' : 'commit',
+    whole.version === seen.versions.join() ? '' : `dependencies (${seen.versions.join()})`,
+  ].filter((name) => name !== '');
+}
+
+const tellMixture = (wholes: readonly Whole[], seen: Seen): string =>
+  `neither ${wholes.map((whole) => `${whole.name} (other: ${differences(whole, seen).join(', ')})`).join(' nor ')}`;
+
+function judgeUnit(before: Seen, { unitText, show, children, dropIns }: Seen): readonly string[] {
+  const wrong: string[] = [];
+  const asked = /^MemoryMax=(\d+)M$/m.exec(unitText)?.[1];
+  const limit = asked === undefined ? 'infinity' : String(Number(asked) * 1024 * 1024);
+  if (show.ActiveState !== 'active') wrong.push(`the worker is ${show.ActiveState}`);
+  else if (children === 0) wrong.push('the worker has no child');
+  else if (show.MemoryMax !== limit) wrong.push(`MemoryMax in force is ${show.MemoryMax}`);
+  if (show.NeedDaemonReload !== 'no') wrong.push('systemd has not read the unit file');
+  if (show.UnitFileState !== 'enabled') wrong.push(`the unit is ${show.UnitFileState}`);
+  if (JSON.stringify(dropIns) !== JSON.stringify(before.dropIns)) {
+    wrong.push(`drop-ins: ${Object.keys(dropIns).join(', ') || 'gone'}`);
+  }
+  return wrong;
+}
+
+/** Nothing works any more, and nothing is left lying about. */
+function judgeRest(before: Seen, seen: Seen, ending: Whole | null): readonly string[] {
+  const wrong: string[] = [];
+  if (seen.armed || seen.active.length > 0) wrong.push(`the guard has not left: ${seen.active}`);
+  if (seen.locked) wrong.push('the lock is held');
+  if (seen.jobs !== '') wrong.push(`systemd has jobs: ${seen.jobs}`);
+  if (seen.awaiting.length > 0) wrong.push(`still awaits a verdict: ${seen.awaiting.join(', ')}`);
+  for (const [id, last] of Object.entries(seen.transactions)) {
+    if (!last.includes('"event": "ended"')) wrong.push(`transaction ${id} is open: ${last}`);
+    else if (last.includes('undo-failed')) wrong.push(`transaction ${id} could not be undone`);
+  }
+  if (seen.failed !== before.failed) wrong.push(`failed units: ${seen.failed}`);
+  if (seen.dirty !== '') wrong.push(`a dirty tree: ${seen.dirty.replaceAll('\n', ', ')}`);
+  if (seen.branch !== before.branch) wrong.push(`the checkout is on ${seen.branch}`);
+  const strays = without(seen.processes.map(sameProcess), before.processes.map(sameProcess));
+  if (strays.length > 0) wrong.push(`stray processes: ${strays.join('; ')}`);
+  const left = without(seen.files, before.files).filter((path) => !isExpected(path, ending));
+  if (left.length > 0) wrong.push(`left behind: ${tellSome(left)}`);
+  const missing = without(before.files, seen.files).filter((path) => !isExpected(path, ending));
+  if (missing.length > 0) wrong.push(`missing: ${tellSome(missing)}`);
+  return [...wrong, ...judgeCopies(before, seen, ending)];
+}
+
+/** Copies of the environment: two at most, and none of an installation that is undone. */
+function judgeCopies(before: Seen, seen: Seen, ending: Whole | null): readonly string[] {
+  const copies = copiesIn(seen);
+  if (copies.length > 2) return [`copies of the environment: ${copies.join(', ')}`];
+  if (ending === null || ending.commit !== before.commit) return [];
+  const more = without(copies, copiesIn(before));
+  return more.length === 0 ? [] : [`a copy of the environment is left: ${more.join(', ')}`];
+}
+
+const copiesIn = ({ files }: Seen): readonly string[] => [
+  ...new Set(files.flatMap((path) => COPY.exec(path)?.[1] ?? [])),
+];
+const COPY = /^\/srv\/venv\/\.celeriac\/([^/]+?)(?:\.failed)?$/;
+
+const without = (some: readonly string[], others: readonly string[]): readonly string[] => {
+  const known = new Set(others);
+  return some.filter((each) => !known.has(each));
+};
+
+const tellSome = (names: readonly string[]): string =>
+  `${names.slice(0, 8).join(', ')}${names.length > 8 ? `, and ${names.length - 8} more` : ''}`;
+
+/** sshd says how many are logging in; a worker's title what it does. */
+const sameProcess = (command: string): string => command.replace(/ \[listener\].*$/, '');
+
+/** What a release adds, and what Celeriac keeps on purpose. */
+const KEPT = [
+  // Those of the app, and of its release: `git status`, the commit and the versions tell of them.
+  /^\/root\/slideshow\/backend\//,
+  /^\/srv\/venv\/lib\/[^/]+\/site-packages\/probe_/,
+  // Told apart by name.
+  /^\/srv\/venv\/\.celeriac(?:\/|$)/,
+  // Of services that were started again.
+  /^\/(?:var\/)?tmp\/systemd-private-/,
+  /^\/tmp\/pymp-/,
+  /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies))?$/,
+  /^\/var\/lib\/celeriac\/incoming\/[0-9a-f]{64}$/,
+  /^\/var\/lib\/celeriac\/backups\/[^.]+$/,
+  /^\/var\/lib\/celeriac\/transactions\/[^/]+(?:\/(?:plan\.json|journal\.jsonl|backups(?:\/\d+)?))?$/,
+  /^\/etc\/systemd\/system\/celeriac-guard\.(?:service|timer)$/,
+  /^\/etc\/systemd\/system\/timers\.target\.wants$/,
+];
+const OF_SUPPORT = /^\/usr\/local\/lib\/celeriac(?:\/celeriac_support\.py)?$/;
+
+const OF_DEPENDENCIES = /^\/var\/lib\/celeriac\/dependencies\/[^/]+\.json$/;
+
+const isExpected = (path: string, ending: Whole | null): boolean =>
+  KEPT.some((pattern) => pattern.test(path)) ||
+  (OF_SUPPORT.test(path) && ending?.support !== null) ||
+  (OF_DEPENDENCIES.test(path) && ending?.version !== '');
+
+function judgeTasks(fault: Fault | null, { lost, cut, twiceEarly }: Tally): readonly string[] {
+  const wrong: string[] = [];
+  const inHand = fault !== null && IN_HAND.includes(fault) ? 1 : 0;
+  if (lost.length > inHand) wrong.push(`tasks lost: ${tellSome(lost.map(String))}`);
+  if (cut.length > 0 && (fault === null || !CUTS.includes(fault))) {
+    wrong.push(`tasks begun and never ended: ${tellSome(cut.map(String))}`);
+  }
+  if (twiceEarly.length > 0 && (fault === null || !UNSAID.includes(fault))) {
+    wrong.push(`early-acknowledged tasks ran twice: ${tellSome(twiceEarly.map(String))}`);
+  }
+  return wrong;
+}
+
+/** Which release the worker that runs now is: as its latest task says. */
+export function judgeRunning(notes: readonly Note[], whole: Whole): readonly string[] {
+  const last = notes.findLast(({ event }) => event === 'begun');
+  if (last === undefined) return ['no task was ever begun'];
+  return last.release === whole.name && last.version === (whole.version || 'none')
+    ? []
+    : [`the running worker is release ${last.release} with ${last.version}, not ${whole.name}`];
+}

@@ -1,0 +1,132 @@
+import type { Machine } from '../../sandbox/machine.ts';
+import { BACKEND, TRANSACTIONS, UNIT, UNIT_PATH } from '../../test/host/lib/worker.ts';
+import { CHECKOUT, SUPPORT } from './release.ts';
+
+/** What a host is, by its own tools alone: nothing of Celeriac's code is asked. */
+export interface Seen {
+  readonly unitText: string;
+  /** sha256 by path. */
+  readonly dropIns: Readonly<Record<string, string>>;
+  /** sha256; null where there is none. */
+  readonly support: string | null;
+  readonly commit: string;
+  readonly branch: string;
+  /** What `git status` says. */
+  readonly dirty: string;
+  /** Versions of the dependency that are installed: one at most, when all is well. */
+  readonly versions: readonly string[];
+  readonly show: Readonly<Record<string, string>>;
+  readonly children: number;
+  /** Does anything still work, or wait for its turn? */
+  readonly armed: boolean;
+  readonly locked: boolean;
+  readonly jobs: string;
+  readonly active: readonly string[];
+  readonly awaiting: readonly string[];
+  /** The last line of each transaction's journal, by its id. */
+  readonly transactions: Readonly<Record<string, string>>;
+  readonly failed: string;
+  /** Commands of all processes but the worker's own, the kernel's and those of logins. */
+  readonly processes: readonly string[];
+  /** Every path but those that come and go by themselves. */
+  readonly files: readonly string[];
+  /** Ids of tasks that are in a queue, and that somebody has taken and not acknowledged. */
+  readonly queued: readonly string[];
+  readonly unacked: readonly string[];
+}
+
+const PROGRAM = `
+import fcntl, glob, json, os, subprocess, sys
+
+def run(*argv):
+    return subprocess.run(argv, stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
+
+def digest(path):
+    return run('sha256sum', '--', path).split(' ')[0] or None
+
+def read(path):
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ''
+
+def is_locked():
+    try:
+        with open('/var/lib/celeriac/lock') as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+NAMES = ['ActiveState', 'SubState', 'NeedDaemonReload', 'MemoryMax', 'UnitFileState', 'MainPID',
+         'ControlGroup', 'NRestarts', 'WatchdogUSec']
+show = dict(line.split('=', 1) for line in
+            run('systemctl', 'show', '${UNIT}', '-p', ','.join(NAMES)).splitlines())
+
+PLACES = ['/etc', '/opt', '/root', '/home', '/srv', '/usr/local', '/usr/lib/systemd', '/var/lib/celeriac', '/', '/tmp', '/var/tmp']
+found = []
+for place in PLACES if sys.argv[1] == 'all' else ():
+    argv = ['find', place, '-xdev'] + (['-maxdepth', '1'] if place in ('/', '/tmp', '/var/tmp') else [])
+    found += run(*argv, '!', '-name', '__pycache__', '!', '-name', '*.pyc', '!', '-path', '${CHECKOUT}/.git/*').splitlines()
+
+processes = []
+mine = show.get('ControlGroup') or '/none'
+for pid in sorted(filter(str.isdigit, os.listdir('/proc')), key=int):
+    words = read('/proc/%s/cmdline' % pid).split('\\0')
+    group = read('/proc/%s/cgroup' % pid).strip().split('::', 1)[-1]
+    if words == [''] or '/user.slice/' in group or group == mine or group.startswith(mine + '/'):
+        continue
+    processes.append(' '.join(words).strip())
+
+def ids(texts):
+    return sorted(json.loads(text)['headers']['id'] for text in texts if text)
+
+unacked = [json.dumps(json.loads(text)[0]) for text in run('redis-cli', 'hvals', 'unacked').splitlines() if text]
+transactions = {}
+for folder in sorted(glob.glob('${TRANSACTIONS}/*')):
+    lines = read(folder + '/journal.jsonl').splitlines()
+    transactions[os.path.basename(folder)] = lines[-1] if lines else ''
+
+print(json.dumps({
+    'unitText': read('${UNIT_PATH}'),
+    'dropIns': {path: digest(path) for folder in ('/etc/systemd/system', '/run/systemd/system', '/run/systemd/system.control')
+                for path in sorted(glob.glob(folder + '/${UNIT}.d/*'))},
+    'support': digest('${SUPPORT}'),
+    'commit': run('git', '-C', '${CHECKOUT}', 'rev-parse', 'HEAD'),
+    'branch': run('git', '-C', '${CHECKOUT}', 'rev-parse', '--abbrev-ref', 'HEAD'),
+    'dirty': run('git', '-C', '${CHECKOUT}', 'status', '--porcelain'),
+    'versions': sorted(os.path.basename(path)[len('probe_package-'):-len('.dist-info')]
+                       for path in glob.glob('/srv/venv/lib/*/site-packages/probe_package-*.dist-info')),
+    'show': show,
+    'children': len(run('pgrep', '-P', show['MainPID']).split()) if show['MainPID'] != '0' else 0,
+    'armed': os.path.lexists('/etc/systemd/system/timers.target.wants/celeriac-guard.timer'),
+    'locked': is_locked(),
+    'jobs': run('systemctl', 'list-jobs', '--plain', '--no-legend'),
+    'active': run('systemctl', 'list-units', '--plain', '--no-legend', '--state=active,activating,deactivating', 'celeriac-*').splitlines(),
+    'awaiting': sorted(glob.glob('/var/lib/celeriac/awaiting/*') + glob.glob('/var/lib/celeriac/rolling.json')),
+    'transactions': transactions,
+    'failed': run('systemctl', 'list-units', '--failed', '--plain', '--no-legend'),
+    'processes': processes,
+    'files': sorted(set(found)),
+    'queued': ids(run('redis-cli', 'lrange', 'celery', '0', '-1').splitlines()),
+    'unacked': ids(unacked),
+}))
+`;
+
+/** `soon`: without its files, for those who look again and again. */
+export async function look(machine: Machine, how: 'all' | 'soon' = 'all'): Promise<Seen> {
+  const { stdout } = await machine.run(`cd ${BACKEND} && python3 -I -S - ${how}`, {
+    input: PROGRAM,
+    timeoutSeconds: 120,
+  });
+  return JSON.parse(stdout) as Seen;
+}
+
+/** Nobody works, nobody waits, and systemd has nothing left to do. */
+export function isAtRest({ armed, locked, jobs, active, show }: Seen): boolean {
+  const settled = ['active', 'inactive', 'failed'].includes(show.ActiveState ?? '');
+  return !armed && !locked && jobs === '' && active.length === 0 && settled;
+}

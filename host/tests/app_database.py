@@ -1,0 +1,90 @@
+"""A job database as an app would have it, in a real file."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+TABLES = """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, status TEXT NOT NULL, celery_task_id TEXT, error_message TEXT,
+    started_at TIMESTAMP, data BLOB, number REAL,
+    twice GENERATED ALWAYS AS (number * 2));
+CREATE TABLE links (
+    id INTEGER PRIMARY KEY, job_id TEXT NOT NULL REFERENCES jobs (id), status TEXT NOT NULL,
+    celery_task_id TEXT);
+"""
+Row = Dict[str, Any]
+
+
+class AppDatabase:
+    """Jobs "one", "two" and "alive", each with two links."""
+
+    def __init__(self, path: Path, mode: str = "WAL") -> None:
+        self.path = path
+        with self.open() as database:
+            database.execute(f"PRAGMA journal_mode = {mode}")
+            database.executescript(TABLES)
+            for at, name in enumerate(("one", "two", "alive")):
+                database.execute(
+                    "INSERT INTO jobs (id, status, celery_task_id, started_at, data, number)"
+                    " VALUES (?, 'processing', ?, '2026-01-18 11:02:03', x'00ff', 1.5)",
+                    (name, f"task-{name}"),
+                )
+                for number in (1, 2):
+                    link = (10 * at + number, name, "processing" if number == 1 else "completed")
+                    database.execute("INSERT INTO links VALUES (?, ?, ?, NULL)", link)
+
+    def open(self) -> Any:
+        """A connection for one statement or several, each committed by itself."""
+        return closing(sqlite3.connect(str(self.path), isolation_level=None, timeout=60))
+
+    def execute(self, sql: str) -> List[Tuple[Any, ...]]:
+        with self.open() as database:
+            found: List[Tuple[Any, ...]] = database.execute(sql).fetchall()
+            return found
+
+    def look(self) -> List[Tuple[Any, ...]]:
+        """Every row of it, with what SQLite calls each value."""
+        jobs = "SELECT *, typeof(data), hex(error_message) FROM jobs ORDER BY id"
+        return [*self.execute(jobs), *self.execute("SELECT * FROM links ORDER BY id")]
+
+    def statuses(self) -> Dict[str, str]:
+        return dict(self.execute("SELECT id, status FROM jobs ORDER BY id"))
+
+
+def update(table: str, ident: Any, group: str, was: str, **values: Any) -> Row:
+    change = {"kind": "update", "set": values}
+    return {**_row(table, ident, group, was), "change": change}
+
+
+def delete(table: str, ident: Any, group: str, was: str) -> Row:
+    return {**_row(table, ident, group, was), "change": {"kind": "delete"}}
+
+
+def _row(table: str, ident: Any, group: str, was: str) -> Row:
+    below = [{"table": "links", "column": "job_id", "rows": 2}] if table == "jobs" else []
+    words = {"table": table, "key": "id", "id": ident, "group": group}
+    return {**words, "seen": {"status": was}, "below": below}
+
+
+def failing() -> List[Row]:
+    """Jobs one and two with their open links are failed: children before parents."""
+    rows = []
+    for name, link in (("one", 1), ("two", 11)):
+        rows.append(update("links", link, name, "processing", status="failed"))
+        why = {"status": "failed", "error_message": "nobody had it"}
+        rows.append(update("jobs", name, name, "processing", **why))
+    return rows
+
+
+def deleting() -> List[Row]:
+    """The same two jobs, gone."""
+    rows = []
+    for name, first in (("one", 1), ("two", 11)):
+        rows.append(delete("links", first, name, "processing"))
+        rows.append(delete("links", first + 1, name, "completed"))
+        rows.append({**delete("jobs", name, name, "processing"), "below": []})
+    return rows

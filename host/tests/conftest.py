@@ -1,0 +1,97 @@
+"""What several files of tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+from celeriac_host import databases
+from celeriac_host.journal import Journal
+from hosts import Host, make_state
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_copies() -> Iterator[None]:
+    """Takes away what work that was cut off on purpose left, as the next run of it would."""
+    yield
+    with databases.folder_for_copy(0):
+        pass
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> str:
+    return make_state(str(tmp_path))
+
+
+@pytest.fixture
+def host(state: str) -> Host:
+    return Host(state)
+
+
+@pytest.fixture
+def journal(state: str) -> Journal:
+    """Of a transaction that has just been begun."""
+    folder = os.path.join(state, "transactions", "20260101T000000Z-0001")
+    os.makedirs(os.path.join(folder, "backups"))
+    return Journal(folder)
+
+
+@pytest.fixture
+def root() -> None:
+    """For what only root can do. A skipped test counts as a failed one."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, or sudo -n")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, unlike `tmp_path`."""
+    folder = tempfile.mkdtemp(prefix="celeriac-test-")
+    os.chmod(folder, 0o755)
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def make_disk(root: None, tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a file system that holds so many KiB; it is gone after the test."""
+    mounted: list[Path] = []
+
+    def make(kib: int) -> Path:
+        folder = tmp_path / f"disk-{len(mounted)}"
+        folder.mkdir()
+        what = ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0755", "tmpfs", str(folder)]
+        subprocess.run(what, check=True)
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leaves no byte free; the file that takes them."""
+    ballast = disk / "ballast"
+    with open(ballast, "ab", buffering=0) as file:
+        for size in (65536, 4096):
+            while True:
+                try:
+                    file.write(b"x" * size)
+                except OSError:
+                    break
+    return ballast
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    """The kernel carries a signal out, and shows a new state, a moment later."""
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -1,0 +1,185 @@
+"""The agent as it is started over SSH: its program on stdin, then a line for a question."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import pytest
+from celeriac_host.wire import LINE_LIMIT_BYTES
+
+HOST = Path(__file__).resolve().parents[1]
+SOURCES = {
+    str(path.relative_to(HOST)): path.read_text()
+    for path in sorted(HOST.rglob("*.py"))
+    if "tests" not in path.parts
+}
+# As src/adapters/agent-start.ts has it.
+START = (
+    "import sys,json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(%d)));"
+    'exec(compile(s["celeriac_host/loader.py"],"celeriac_host/loader.py","exec"),{"SOURCES":s})'
+)
+
+
+class Agent:
+    def __init__(self, sources: Dict[str, str]) -> None:
+        packed = zlib.compress(json.dumps(sources).encode())
+        pipe = subprocess.PIPE
+        argv = [sys.executable, "-I", "-S", "-uc", START % len(packed)]
+        self.process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd="/")
+        self.write(packed)
+
+    def write(self, content: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(content)
+        self.process.stdin.flush()
+
+    def read(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def ask(self, **message: Any) -> Any:
+        self.write(json.dumps(message).encode() + b"\n")
+        return self.read()
+
+    def end(self) -> tuple[int, bytes, bytes]:
+        """Nothing more is asked: exit code, the rest of its stdout, its stderr."""
+        out, err = self.process.communicate()
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def agent() -> Iterator[Agent]:
+    started = Agent(SOURCES)
+    yield started
+    started.process.kill()
+    started.process.communicate()
+
+
+def test_every_module_is_imported_from_memory_on_this_python() -> None:
+    names = [name[:-3].replace("/", ".") for name in SOURCES if name.startswith("celeriac_host/")]
+    asked = [name for name in names if not name.endswith(("loader", "__init__"))]
+    # In place of the agent: what it imports only when it is asked.
+    program = "import importlib\ndef main():\n" + "".join(
+        f"    importlib.import_module({name!r})\n" for name in asked
+    )
+    started = Agent({**SOURCES, "celeriac_host/agent.py": program + "    print('all')\n"})
+    code, out, err = started.end()
+    assert (code, out, err) == (0, b"all\n", b"")
+    assert len(asked) > 60
+
+
+def test_it_says_who_it_is_then_answers_and_leaves(agent: Agent) -> None:
+    hello = agent.read()
+    assert (hello["hello"], hello["protocol"]) == ("celeriac", 1)
+    assert hello["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert hello["pid"] == agent.process.pid
+    assert agent.ask(id=1, ask="look", query={})["answer"] == {}
+    agent.write(b'{"ask": "bye"}\n')
+    assert agent.end() == (0, b"", b"")
+
+
+def test_it_leaves_when_nobody_is_there_to_ask(agent: Agent) -> None:
+    agent.read()
+    assert agent.end() == (0, b"", b"")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_it_leaves_when_it_is_told_to(agent: Agent, sent: signal.Signals) -> None:
+    agent.read()
+    agent.process.send_signal(sent)
+    assert agent.process.wait(600) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "ident"),
+    [
+        (b"no JSON\n", None),
+        (b"\xff\xfe\n", None),
+        (b"[1]\n", None),
+        (b"{}\n", None),
+        (b'{"id": 7, "ask": "dance"}\n', 7),
+        (b'{"id": 7, "ask": "look", "query": {"os.path": {}}}\n', 7),
+        (b'{"id": 7, "ask": "look", "query": {"nothing": {}}}\n', 7),
+        (b'{"id": 7, "ask": "look"}\n', 7),
+        (b'{"id": 7, "ask": "receive", "sha256": "../../etc/passwd", "step": "begin"}\n', 7),
+    ],
+)
+def test_what_it_does_not_understand_is_a_fault_and_it_goes_on(
+    agent: Agent, line: bytes, ident: Any
+) -> None:
+    agent.read()
+    agent.write(line)
+    said = agent.read()
+    assert said["id"] == ident
+    assert said["fault"]["message"]
+    assert agent.ask(id=8, ask="look", query={}) == {"id": 8, "answer": {}}
+
+
+def test_a_question_of_a_mebibyte_is_taken_and_a_longer_one_ends_it(agent: Agent) -> None:
+    agent.read()
+    filled = {"id": 1, "ask": "look", "query": {}, "more": ""}
+    filled["more"] = "x" * (LINE_LIMIT_BYTES - len(json.dumps(filled)) - 1)
+    assert agent.ask(**filled)["answer"] == {}
+    agent.write(b"x" * (LINE_LIMIT_BYTES + 1))
+    assert agent.process.wait(600) == 0
+
+
+def test_an_answer_that_fits_in_no_line_is_a_fault(tmp_path: Path) -> None:
+    fact = "def look(args, host):\n    return 'x' * (1024 * 1024)\n"
+    started = Agent({**SOURCES, "celeriac_host/facts/large.py": fact})
+    started.read()
+    said = started.ask(id=1, ask="look", query={"large": {}})
+    assert "1 MiB" in said["fault"]["message"]
+    assert started.ask(id=2, ask="look", query={})["answer"] == {}
+    started.end()
+
+
+def test_what_others_print_does_not_get_between_the_lines() -> None:
+    fact = (
+        "import os, sys\ndef look(args, host):\n    print('to stdout')\n"
+        "    os.system('echo from a child')\n    return 1\n"
+    )
+    started = Agent({**SOURCES, "celeriac_host/facts/loud.py": fact})
+    started.read()
+    assert started.ask(id=1, ask="look", query={"loud": {}}) == {"id": 1, "answer": {"loud": 1}}
+    code, out, err = started.end()
+    assert (code, out) == (0, b"")
+    assert sorted(err.splitlines()) == [b"from a child", b"to stdout"]
+
+
+def test_a_reader_that_goes_does_not_hold_it_up() -> None:
+    fact = "def look(args, host):\n    return 'x' * 1_000_000\n"
+    started = Agent({**SOURCES, "celeriac_host/facts/large.py": fact})
+    started.read()
+    for ident in range(20):
+        line = {"id": ident, "ask": "look", "query": {"large": {}}}
+        started.write(json.dumps(line).encode() + b"\n")
+    assert started.process.stdout is not None
+    started.process.stdout.close()
+    assert started.process.wait(600) == 0
+    for pipe in (started.process.stdin, started.process.stderr):
+        assert pipe is not None
+        pipe.close()
+
+
+def test_bulk_comes_in_order_and_whole() -> None:
+    snapshot = (
+        "def snapshot(message, host, chunk):\n"
+        "    for number in range(60):\n        chunk(bytes([number]) * 100_000)\n"
+        "    return 60\n"
+    )
+    started = Agent({**SOURCES, "celeriac_host/snapshot.py": snapshot})
+    started.read()
+    first = started.ask(id=1, ask="snapshot")
+    for number in range(60):
+        said = first if number == 0 else started.read()
+        assert base64.b64decode(said["progress"]["data"]) == bytes([number]) * 100_000
+    assert started.read() == {"id": 1, "answer": 60}
+    started.end()

@@ -1,0 +1,232 @@
+"""What was kept aside comes back to the byte, and what others wrote since is left alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from celeriac_host import aside, files
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import Journal
+from conftest import fill
+from cuts import cuts
+
+US = (os.geteuid(), os.getegid())
+OLD = files.Found(b"old\n" * 3000, 0o640, *US, 1_600_000_000_123_456_789)
+
+
+def put(path: Path, found: files.Found) -> None:
+    files.write(str(path), *found)
+
+
+def change(journal: Journal, path: Path, text: str = "new\n") -> None:
+    aside.change(journal.step(0), str(path), files.find(str(path)), text, 0o644)
+
+
+def put_back(journal: Journal) -> str | None:
+    """As another process does it, that knows the journal alone."""
+    return aside.put_back(Journal(journal.folder).step(0))
+
+
+def test_a_file_comes_back_with_its_mode_owner_and_time_however_often(
+    journal: Journal, tmp_path: Path
+) -> None:
+    path = tmp_path / "unit"
+    put(path, OLD)
+    change(journal, path)
+    assert path.read_text() == "new\n"
+    for _ in range(2):
+        assert put_back(journal) == f"{path} restored"
+        assert files.find(str(path)) == OLD
+
+
+def test_a_new_file_goes_and_the_folders_that_were_made_for_it(
+    journal: Journal, tmp_path: Path
+) -> None:
+    path = tmp_path / "made" / "too" / "module.py"
+    change(journal, path)
+    cache = path.parent / "__pycache__"
+    cache.mkdir()
+    (cache / "module.cpython-311.pyc").touch()
+    for _ in range(2):
+        assert put_back(journal) == f"{path} removed again"
+        assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_that_somebody_uses_by_now_stays(journal: Journal, tmp_path: Path) -> None:
+    path = tmp_path / "made" / "too" / "unit"
+    change(journal, path)
+    (tmp_path / "made" / "theirs").touch()
+    put_back(journal)
+    assert os.listdir(tmp_path / "made") == ["theirs"]
+
+
+def test_nothing_kept_is_nothing_put_back(journal: Journal) -> None:
+    assert put_back(journal) is None
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_change_that_is_cut_is_put_back_as_if_it_had_never_been(
+    journal: Journal, tmp_path: Path, was_there: bool
+) -> None:
+    folder = tmp_path / "etc"
+    path = folder / "unit.d" / "unit"
+    for cut in cuts():
+        files.remove_tree(str(folder))
+        files.remove(journal.path)
+        if was_there:
+            path.parent.mkdir(parents=True)
+            put(path, OLD)
+        cut(lambda: change(journal, path))
+        for _ in range(2):
+            put_back(journal)
+            assert files.find(str(path)) == (OLD if was_there else None)
+            assert path.parent.exists() == was_there
+            assert not was_there or os.listdir(path.parent) == ["unit"]
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_putting_back_that_is_cut_is_ended_by_the_next(
+    journal: Journal, tmp_path: Path, was_there: bool
+) -> None:
+    path = tmp_path / "etc" / "unit"
+    for cut in cuts():
+        files.remove_tree(str(path.parent))
+        files.remove(journal.path)
+        if was_there:
+            path.parent.mkdir()
+            put(path, OLD)
+        change(journal, path)
+        cut(lambda: put_back(journal))
+        put_back(journal)
+        assert files.find(str(path)) == (OLD if was_there else None)
+        assert (os.listdir(path.parent) if was_there else path.parent.exists()) == (
+            ["unit"] if was_there else False
+        )
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+@pytest.mark.parametrize("since", ["another text", "a link", "a folder"])
+def test_what_somebody_wrote_since_is_left_and_the_old_text_is_named(
+    journal: Journal, tmp_path: Path, was_there: bool, since: str
+) -> None:
+    path = tmp_path / "unit"
+    if was_there:
+        put(path, OLD)
+    change(journal, path)
+    path.unlink()
+    if since == "another text":
+        path.write_text("theirs\n")
+    elif since == "a link":
+        path.symlink_to("/etc/passwd")
+    else:
+        path.mkdir()
+    with pytest.raises(OperationError) as refused:
+        put_back(journal)
+    assert str(path) in refused.value.message
+    if since == "another text":
+        assert path.read_text() == "theirs\n"
+        assert (os.path.join(journal.folder, "backups", "0") in refused.value.message) == was_there
+    assert path.is_symlink() == (since == "a link")
+    assert path.is_dir() == (since == "a folder")
+
+
+def test_a_file_that_is_gone_since_is_made_again_only_if_that_was_our_doing(
+    journal: Journal, tmp_path: Path
+) -> None:
+    path = tmp_path / "unit"
+    put(path, OLD)
+    aside.keep(journal.step(0), str(path), files.find(str(path)), None)
+    files.remove(str(path))
+    put_back(journal)
+    assert files.find(str(path)) == OLD
+    aside.keep(journal.step(1), str(path), files.find(str(path)), files.sha256(b"new"))
+    files.remove(str(path))
+    with pytest.raises(OperationError):
+        aside.put_back(journal.step(1))
+    assert not path.exists()
+
+
+def test_a_mode_that_changed_alone_is_put_back_too(journal: Journal, tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    put(path, OLD)
+    change(journal, path, OLD.content.decode())
+    assert os.stat(path).st_mode & 0o777 == 0o644
+    put_back(journal)
+    assert files.find(str(path)) == OLD
+
+
+def test_without_its_backup_a_file_stays_as_it_is_and_it_is_said_why(
+    journal: Journal, tmp_path: Path
+) -> None:
+    path = tmp_path / "unit"
+    put(path, OLD)
+    change(journal, path)
+    backup = os.path.join(journal.folder, "backups", "0")
+    os.unlink(backup)
+    with pytest.raises(OperationError) as failed:
+        put_back(journal)
+    assert backup in failed.value.message
+    assert path.read_text() == "new\n"
+
+
+def test_on_a_full_disk_a_file_is_put_back_in_place(
+    journal: Journal, make_disk: Callable[[int], Path]
+) -> None:
+    disk = make_disk(64)
+    path = disk / "unit"
+    put(path, OLD)
+    change(journal, path, "n" * len(OLD.content))
+    fill(disk)
+    assert put_back(journal) == f"{path} restored"
+    assert files.find(str(path)) == OLD
+    assert sorted(os.listdir(disk)) == ["ballast", "unit"]
+
+
+def test_a_disk_that_is_too_full_to_put_back_is_an_error_and_not_silence(
+    journal: Journal, make_disk: Callable[[int], Path]
+) -> None:
+    disk = make_disk(64)
+    path = disk / "unit"
+    put(path, OLD)
+    aside.keep(journal.step(0), str(path), files.find(str(path)), None)
+    files.remove(str(path))
+    fill(disk)
+    with pytest.raises(OSError):
+        put_back(journal)
+    (disk / "ballast").unlink()
+    put_back(journal)
+    assert files.find(str(path)) == OLD
+
+
+@pytest.mark.parametrize(
+    ("there", "expects", "also", "good"),
+    [
+        (None, None, "", True),
+        ("old", "old", "", True),
+        ("new", "old", "new", True),
+        ("new", None, "new", True),
+        ("mine", "old", "new", False),
+        ("mine", None, "", False),
+        (None, "old", "new", False),
+        (None, "old", "", False),
+    ],
+)
+def test_a_plan_is_for_what_it_saw(
+    tmp_path: Path, there: str | None, expects: str | None, also: str, good: bool
+) -> None:
+    path = tmp_path / "unit"
+    if there is not None:
+        path.write_text(there)
+    digests: dict[Any, str] = {text: files.sha256(text.encode()) for text in ("old", "new")}
+    words = (str(path), digests.get(expects), digests.get(also, ""))
+    if good:
+        found = aside.expect(*words)
+        assert (None if found is None else found.content.decode()) == there
+        assert not (found and aside.changed({"path": str(path), "wrote": found.sha256}))
+        return
+    with pytest.raises(OperationError) as refused:
+        aside.expect(*words)
+    assert str(path) in refused.value.message

@@ -1,0 +1,446 @@
+"""SQLite files are looked into, copied and sent as their owner, and left as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import zlib
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Callable, List
+
+import pytest
+from app_database import AppDatabase
+from celeriac_host import databases, extract, snapshot, wire
+from celeriac_host.errors import Fault, OperationError, RunnerGone
+from hosts import Host
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> AppDatabase:
+    (tmp_path / "app").mkdir()
+    return AppDatabase(tmp_path / "app" / "jobs.db")
+
+
+def temporary() -> List[str]:
+    """The copies of this process: others may be at work on this machine."""
+    return [
+        name
+        for folder in databases.COPY_FOLDERS
+        for name in os.listdir(folder)
+        if name.startswith(f"celeriac-{os.getpid()}-")
+    ]
+
+
+def copy_of(database: AppDatabase, host: Host, limit: int | None = None) -> List[Any]:
+    with databases.copied(str(database.path), host, limit) as copy, closing(
+        sqlite3.connect(copy)
+    ) as opened:
+        return opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall()
+
+
+ALL = [("alive", "processing"), ("one", "processing"), ("two", "processing")]
+
+
+# --- in the child ------------------------------------------------------------------------------
+
+
+def test_the_child_is_the_owner_and_nobody_else(root: None, open_folder: Path, host: Host) -> None:
+    nobody = pwd.getpwnam("nobody")
+    database = AppDatabase(open_folder / "jobs.db")
+    os.chown(open_folder, nobody.pw_uid, nobody.pw_gid)
+    os.chown(database.path, nobody.pw_uid, nobody.pw_gid)
+    path = str(database.path)
+    said = databases.ask(
+        path, host, lambda: [os.getresuid(), os.getresgid(), os.getgroups(), os.getcwd()]
+    )
+    groups = sorted({nobody.pw_gid, *os.getgrouplist("nobody", nobody.pw_gid)})
+    assert said == [[nobody.pw_uid] * 3, [nobody.pw_gid] * 3, groups, "/"]
+
+    def write() -> List[int]:
+        with databases.opened(path, "mode=rw", 1.0) as opened:
+            opened.execute("UPDATE jobs SET status = 'failed'")
+            return [os.stat(path + suffix).st_uid for suffix in ("-wal", "-shm")]
+
+    # Root's would keep the app from writing.
+    assert databases.ask(path, host, write) == [nobody.pw_uid] * 2
+    assert copy_of(database, host) == [(name, "failed") for name, _ in ALL]
+
+
+def test_an_owner_without_a_name_will_do(root: None, open_folder: Path, host: Host) -> None:
+    database = AppDatabase(open_folder / "jobs.db", "DELETE")
+    for path in (open_folder, database.path):
+        os.chown(path, 4_000_000, 4_000_001)
+    said = databases.ask(str(database.path), host, lambda: [os.getuid(), os.getgid()])
+    assert said == [4_000_000, 4_000_001]
+    assert copy_of(database, host) == ALL
+
+
+def test_what_goes_wrong_in_the_child_is_told_with_the_path(
+    database: AppDatabase, host: Host
+) -> None:
+    def fail(error: BaseException) -> Callable[[], Any]:
+        def work() -> Any:
+            raise error
+
+        return work
+
+    path = str(database.path)
+    for error, told in (
+        (OperationError("no such column", evidence=["line"]), "no such column"),
+        (sqlite3.DatabaseError("database disk image is malformed"), "damaged"),
+        (KeyError("x"), "KeyError"),
+        (databases.Locked("waited 1 s"), "locked"),
+    ):
+        with pytest.raises(OperationError) as failed:
+            databases.ask(path, host, fail(error))
+        assert path in failed.value.message
+        assert told in failed.value.message
+    with pytest.raises(databases.TooLarge):
+        databases.ask(path, host, fail(databases.TooLarge("too large")))
+
+
+def test_a_child_that_dies_is_no_answer(database: AppDatabase, host: Host) -> None:
+    with pytest.raises(databases.NoAnswer):
+        databases.ask(str(database.path), host, lambda: os.kill(os.getpid(), 9))
+
+
+def test_a_child_whose_runner_goes_is_ended(database: AppDatabase, host: Host) -> None:
+    def work(channel: databases.Channel) -> Any:
+        channel.send({"value": os.getpid()})
+        return channel.receive()
+
+    with pytest.raises(RunnerGone), databases.as_owner(str(database.path), host, work) as child:
+        pid = child.receive()
+        host.runner_gone = True
+        child.receive()
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_large_words_pass_both_ways(database: AppDatabase, host: Host) -> None:
+    def work(channel: databases.Channel) -> Any:
+        return channel.receive()[::-1]
+
+    text = "ä" * MIB + "b"
+    with databases.as_owner(str(database.path), host, work) as child:
+        child.send(text)
+        assert child.receive() == text[::-1]
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "a pipe"])
+def test_what_is_no_database_file_is_named(tmp_path: Path, host: Host, kind: str) -> None:
+    path = tmp_path / "jobs.db"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    with pytest.raises(OperationError) as refused:
+        databases.ask(str(path), host, lambda: None)
+    assert str(path) in refused.value.message
+
+
+def test_a_link_to_a_database_will_do(database: AppDatabase, host: Host, tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(database.path)
+    with databases.copied(str(link), host, None) as copy:
+        assert not os.path.islink(copy)
+
+
+def test_names_are_data(database: AppDatabase) -> None:
+    assert databases.quoted('a"; DROP TABLE jobs; --') == '"a""; DROP TABLE jobs; --"'
+    with pytest.raises(OperationError):
+        databases.quoted("a\0b")
+
+
+# --- locks -------------------------------------------------------------------------------------
+
+
+def test_who_holds_a_lock_is_named(database: AppDatabase, host: Host) -> None:
+    program = (
+        "import sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "d.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-I", "-c", program, str(database.path)]
+
+    def write() -> None:
+        with databases.opened(str(database.path), "mode=rw", 0.1) as opened:
+            opened.execute("UPDATE jobs SET status = 'failed'")
+
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(OperationError) as failed:
+            databases.ask(str(database.path), host, write)
+        assert f"pid {holder.pid} (" in failed.value.message
+        assert holder.stdin is not None
+        holder.stdin.close()
+    databases.ask(str(database.path), host, write)
+
+
+def test_a_file_that_nobody_may_write_is_refused_before_anything_is_tried(
+    database: AppDatabase, host: Host, tmp_path: Path, make_disk: Callable[[int], Path]
+) -> None:
+    disk = make_disk(1024)
+    there = AppDatabase(disk / "jobs.db", "DELETE")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+    def write() -> None:
+        with databases.opened(str(there.path), "mode=rw", 0.1):
+            raise AssertionError
+
+    with pytest.raises(OperationError) as refused:
+        databases.ask(str(there.path), host, write)
+    assert "read-only" in refused.value.message
+    assert copy_of(there, host) == ALL
+
+
+# --- copies ------------------------------------------------------------------------------------
+
+
+def test_a_copy_holds_what_is_still_in_the_log(database: AppDatabase, host: Host) -> None:
+    with database.open() as writer:
+        writer.execute("UPDATE jobs SET status = 'failed' WHERE id = 'one'")
+        before = database.path.read_bytes()
+        assert os.path.getsize(f"{database.path}-wal") > 0
+        assert dict(copy_of(database, host))["one"] == "failed"
+        assert database.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_a_copy_of_a_resting_database_leaves_its_folder_as_it_was(
+    tmp_path: Path, host: Host, mode: str
+) -> None:
+    folder = tmp_path / "resting"
+    folder.mkdir()
+    database = AppDatabase(folder / "jobs.db", mode)
+    before = database.path.read_bytes(), os.stat(database.path).st_mtime_ns, os.listdir(folder)
+    assert before[2] == ["jobs.db"]
+    assert copy_of(database, host) == ALL
+    after = database.path.read_bytes(), os.stat(database.path).st_mtime_ns, os.listdir(folder)
+    assert after == before
+
+
+def test_a_log_that_a_dead_writer_left_is_part_of_the_copy(
+    database: AppDatabase, host: Host
+) -> None:
+    program = (
+        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1]);"
+        "d.execute('DELETE FROM links'); d.execute('DELETE FROM jobs'); d.commit(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program, str(database.path)], check=True)
+    assert os.path.exists(f"{database.path}-wal")
+    assert copy_of(database, host) == []
+
+
+def test_copies_are_gone_afterwards_whatever_happened(database: AppDatabase, host: Host) -> None:
+    with databases.copied(str(database.path), host, None):
+        assert len(temporary()) == 1
+    copy_of(database, host)
+    with pytest.raises(databases.TooLarge):
+        copy_of(database, host, 4096)
+    with pytest.raises(ZeroDivisionError), databases.copied(str(database.path), host, None):
+        raise ZeroDivisionError
+    assert temporary() == []
+
+
+def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
+    database: AppDatabase, host: Host
+) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    ours = os.getpid()
+    theirs = [
+        f"celeriac-{os.getppid()}-{ours}",
+        f"celeriac-{ours}x",
+        f"celeriac-dependencies-{ours}",
+    ]
+    folder = Path(databases.COPY_FOLDERS[0])
+    left = folder / f"celeriac-{dead.pid}-{ours}"
+    try:
+        # Whole at once: anybody's next copy on this machine takes it away.
+        (folder / f"celeriac-{ours}x").mkdir()
+        (folder / f"celeriac-{ours}x" / "copy.db").touch()
+        (folder / f"celeriac-{ours}x").rename(left)
+        for name in theirs:
+            (folder / name).mkdir()
+            (folder / name / "copy.db").touch()
+        copy_of(database, host)
+        assert not left.exists()
+        assert all((folder / name / "copy.db").exists() for name in theirs)
+    finally:
+        for name in theirs:
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def test_what_is_no_database_says_so(database: AppDatabase, host: Host) -> None:
+    database.path.write_bytes(b"certainly no database " * 100)
+    with pytest.raises(OperationError) as failed:
+        copy_of(database, host)
+    assert "not a SQLite database" in failed.value.message
+
+
+def test_a_copy_that_was_swapped_for_a_link_is_not_read(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    copy.symlink_to("/etc/shadow")
+    with pytest.raises(OSError):
+        databases.open_copy(str(copy))
+    copy.unlink()
+    os.mkfifo(copy)
+    with pytest.raises(OperationError):
+        databases.open_copy(str(copy))
+
+
+def test_without_room_nothing_is_begun() -> None:
+    with pytest.raises(OperationError) as refused:
+        databases.roomy_folder(2**60)
+    assert "/var/tmp" in refused.value.message
+
+
+# --- sent --------------------------------------------------------------------------------------
+
+
+def sent(host: Host, **args: Any) -> tuple[Any, bytes, list[int]]:
+    pieces: List[bytes] = []
+    answer = snapshot.snapshot({"limitBytes": 64 * MIB, **args}, host, pieces.append)
+    return answer, zlib.decompress(b"".join(pieces)), [len(piece) for piece in pieces]
+
+
+def test_a_snapshot_is_whole_and_known_by_its_digest(database: AppDatabase, host: Host) -> None:
+    answer, content, _ = sent(host, database=str(database.path))
+    assert answer["holds"] == "everything"
+    assert answer["sizeBytes"] == len(content)
+    assert answer["sha256"] == hashlib.sha256(content).hexdigest()
+    copy = database.path.with_name("sent.db")
+    copy.write_bytes(content)
+    with closing(sqlite3.connect(str(copy))) as opened:
+        assert opened.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall() == ALL
+
+
+def test_it_comes_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host) -> None:
+    with database.open() as opened:
+        opened.execute("UPDATE jobs SET data = randomblob(1000000)")
+    _, content, sizes = sent(host, database=str(database.path))
+    assert len(content) > 3_000_000
+    assert len(sizes) > 3
+    assert set(sizes[:-1]) == {snapshot.PIECE_BYTES}
+    assert 0 < sizes[-1] <= snapshot.PIECE_BYTES
+    # In base64, and with what is around them.
+    assert 4 * -(-snapshot.PIECE_BYTES // 3) <= 256 * 1024 < wire.LINE_LIMIT_BYTES
+
+
+def test_a_runner_that_goes_in_the_middle_leaves_nothing(database: AppDatabase, host: Host) -> None:
+    with database.open() as opened:
+        opened.execute("UPDATE jobs SET data = randomblob(2000000)")
+
+    def go(piece: bytes) -> None:
+        host.runner_gone = True
+
+    with pytest.raises(RunnerGone):
+        snapshot.snapshot({"database": str(database.path), "limitBytes": 64 * MIB}, host, go)
+    assert temporary() == []
+
+
+def test_above_its_limit_it_is_refused_with_the_next_step(
+    database: AppDatabase, host: Host
+) -> None:
+    with pytest.raises(Fault) as refused:
+        sent(host, database=str(database.path), limitBytes=4096)
+    assert "4096" in refused.value.message
+    assert refused.value.next
+
+
+# --- extracts ----------------------------------------------------------------------------------
+
+
+def table(name: str, parent: str | None = None) -> dict[str, Any]:
+    tie = None if parent is None else {"table": parent, "column": "job_id"}
+    return {"table": name, "id": "id", "status": "status", "parent": tie, "own": None}
+
+
+def wanted(**more: Any) -> dict[str, Any]:
+    mapping = [table("jobs"), table("links", "jobs")]
+    return {"mapping": mapping, "suspects": {}, "orphans": False, "ids": [], **more}
+
+
+@pytest.fixture
+def large(database: AppDatabase) -> AppDatabase:
+    """Too large to be copied whole, for the sake of a table that holds no jobs."""
+    with database.open() as opened:
+        opened.execute("CREATE TABLE photos (content BLOB)")
+        opened.execute("INSERT INTO photos VALUES (zeroblob(2000000))")
+        opened.execute("UPDATE jobs SET status = 'done'")
+        opened.execute("UPDATE links SET status = 'done' WHERE job_id <> 'two'")
+    return database
+
+
+def extracted(database: AppDatabase, host: Host, **more: Any) -> tuple[Any, list[Any]]:
+    answer, content, _ = sent(
+        host, database=str(database.path), limitBytes=MIB, extract=wanted(**more)
+    )
+    part = database.path.with_name("part.db")
+    part.write_bytes(content)
+    with closing(sqlite3.connect(str(part))) as opened:
+        jobs = opened.execute("SELECT id FROM jobs ORDER BY id").fetchall()
+        links = opened.execute("SELECT id FROM links ORDER BY id").fetchall()
+    return answer, [ident for (ident,) in (*jobs, *links)]
+
+
+@pytest.mark.parametrize(
+    ("wish", "rows"),
+    [
+        ({"suspects": {"links": ["processing"]}}, ["two", 11, 12]),
+        ({"suspects": {"jobs": ["done"]}}, ["alive", "one", "two", 1, 2, 11, 12, 21, 22]),
+        ({"suspects": {"jobs": ["' OR 1 --"], "links": ["7"]}}, []),
+        ({"ids": ["on"]}, ["one", 1, 2]),
+        ({"ids": ["links:12"]}, ["two", 11, 12]),
+        ({"ids": ["jobs:12"]}, []),
+        ({"ids": ["nobody"]}, []),
+    ],
+)
+def test_an_extract_holds_the_suspects_with_their_families(
+    large: AppDatabase, host: Host, wish: dict[str, Any], rows: List[Any]
+) -> None:
+    before = large.path.read_bytes()
+    answer, found = extracted(large, host, **wish)
+    assert answer["holds"] == "rows"
+    assert found == rows
+    assert large.path.read_bytes() == before
+
+
+def test_rows_whose_parent_is_gone_are_suspects_where_that_is_asked_for(
+    large: AppDatabase, host: Host
+) -> None:
+    large.execute("DELETE FROM jobs WHERE id = 'one'")
+    assert extracted(large, host)[1] == []
+    assert extracted(large, host, orphans=True)[1] == [1, 2]
+
+
+def test_an_extract_that_is_too_large_itself_says_of_what(large: AppDatabase, host: Host) -> None:
+    large.execute("UPDATE jobs SET data = randomblob(2000000)")
+    with pytest.raises(Fault) as refused:
+        extracted(large, host, suspects={"jobs": ["done"]})
+    assert "3 jobs" in refused.value.message
+    assert temporary() == []
+
+
+def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host) -> None:
+    large.execute("DROP TABLE links")
+    with pytest.raises(OperationError) as refused, extract.extracted(
+        str(large.path), host, wanted(), MIB
+    ):
+        pass
+    assert "links" in refused.value.message
+
+
+def test_a_copy_is_closed_to_others(root: None, database: AppDatabase, host: Host) -> None:
+    with databases.copied(str(database.path), host, None) as copy:
+        assert stat.S_IMODE(os.stat(os.path.dirname(copy)).st_mode) == 0o700

@@ -1,0 +1,188 @@
+"""Which worker is talked to, and what is said of the tasks that it still has."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any, Callable, Dict, List
+
+import pytest
+from celeriac_host import broker_program
+from celeriac_host.app_side import Problem
+from celeriac_host.broker_program import Control, Drain, Worker
+
+HERE = f"celery@{socket.gethostname()}"
+REQUEST: Dict[str, Any] = {
+    "mainPid": 812,
+    "children": [],
+    "argv": ["celery", "worker"],
+    "policy": "kill",
+    "timeoutSeconds": 600,
+    "stuckSeconds": 600,
+}
+
+
+class Connection:
+    """Counts how often it was given up."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Workers:
+    """What `app.control` reaches: node → command → its answer, or what makes it."""
+
+    def __init__(self, *nodes: tuple[str, Dict[str, Any]]) -> None:
+        self.nodes = nodes
+        self.control = self
+        self.said: list[tuple[str, Any]] = []
+        self.broken: Callable[[], None] = lambda: None
+
+    def broadcast(self, command: str, **more: Any) -> List[Dict[str, Any]]:
+        self.broken()
+        self.said.append((command, more.get("arguments")))
+        found = []
+        for node, answers in self.nodes:
+            wanted = more["destination"]
+            if command in answers and (wanted is None or node in wanted):
+                answer = answers[command]
+                found.append({node: answer() if callable(answer) else answer})
+        return found if more["reply"] else []
+
+
+def node(name: str = HERE, pid: int = 812, **more: Any) -> tuple[str, Dict[str, Any]]:
+    queues = [{"name": "celery"}, {"name": "links"}]
+    return name, {"stats": {"pid": pid}, "active_queues": queues, **more}
+
+
+def find(workers: Workers, **request: Any) -> Worker:
+    return broker_program.find(Control(workers, Connection()), {**REQUEST, **request})
+
+
+def test_it_is_the_one_whose_main_process_systemd_knows() -> None:
+    workers = Workers(node("celery@there", 812), node(HERE, 900), node(f"links@{HERE[7:]}", 812))
+    assert find(workers) == Worker(f"links@{HERE[7:]}", ["celery", "links"])
+
+
+def test_a_name_that_its_own_words_give_is_here_too() -> None:
+    argv = ["celery", "worker", "-n", "w1@app.example"]
+    assert find(Workers(node("w1@app.example")), argv=argv).node == "w1@app.example"
+
+
+@pytest.mark.parametrize(
+    ("told", "children", "is_it"),
+    [
+        ([813, 814], [814, 815], True),
+        ([813], [815], False),
+        ([], [815], True),
+        ([813], [], True),
+    ],
+)
+def test_where_pools_tell_their_children_they_must_be_ours(
+    told: List[int], children: List[int], is_it: bool
+) -> None:
+    said = {"pid": 812, "pool": {"processes": told}}
+    assert broker_program.is_it(said, {**REQUEST, "children": children}) == is_it
+    assert not broker_program.is_it("no idea", REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "named"),
+    [
+        ([], "worker"),
+        ([node("celery@there", 7)], "celery@there"),
+        ([node(), node(pid=900)], HERE),
+    ],
+)
+def test_one_that_can_not_be_told_from_others_is_a_problem(nodes: Any, named: str) -> None:
+    with pytest.raises(Problem) as problem:
+        find(Workers(*nodes))
+    assert named in str(problem.value)
+
+
+def test_no_answer_and_an_error_are_problems() -> None:
+    control = Control(Workers(node(active={"error": "no such method"})), Connection())
+    for command, named in (("active", "no such method"), ("reserved", HERE)):
+        with pytest.raises(Problem) as problem:
+            control.ask(HERE, command)
+        assert named in str(problem.value)
+
+
+def test_a_broker_that_fails_is_asked_over_another_connection() -> None:
+    workers, connection = Workers(node()), Connection()
+
+    def fail() -> None:
+        raise ConnectionResetError("reset by peer")
+
+    workers.broken = fail
+    with pytest.raises(Problem) as problem:
+        Control(workers, connection).ask(HERE, "stats")
+    assert "reset by peer" in str(problem.value)
+    assert connection.closed == 1
+
+
+class Line:
+    """What the agent is told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+
+    def ask(self, kind: str, what: Any) -> None:
+        self.asked.append((kind, what))
+
+
+def drain(workers: Workers, line: Line, **request: Any) -> Dict[str, Any]:
+    control = Control(workers, Connection())
+    return Drain(control, {**REQUEST, **request}, line).run()  # type: ignore[arg-type]
+
+
+def test_every_queue_is_cancelled_after_the_agent_has_kept_them() -> None:
+    line = Line()
+    queues = iter([[{"name": "celery"}, {"name": "links"}], [{"name": "links"}]])
+    tasks = iter([[{"id": "a", "name": "t"}], [], []])
+    _, answers = node(cancel_consumer={"ok": "gone"}, reserved=[])
+    answers.update(active_queues=lambda: next(queues), active=lambda: next(tasks))
+    workers = Workers((HERE, answers))
+    ended = drain(workers, line)
+    assert line.asked == [("found", {"node": HERE, "queues": ["celery", "links"]})]
+    cancelled = [words["queue"] for command, words in workers.said if command == "cancel_consumer"]
+    # The one that it consumed still, once more.
+    assert cancelled == ["celery", "links", "links"]
+    assert (ended["end"], ended["left"], ended["seen"]) == ("drained", [], 1)
+
+
+@pytest.mark.parametrize(
+    ("wish", "end"),
+    [
+        ({"timeoutSeconds": 0}, "timeout"),
+        ({"timeoutSeconds": 0, "policy": "wait", "stuckSeconds": 0}, "stuck"),
+    ],
+)
+def test_what_it_still_has_when_the_time_is_up_is_told(wish: Any, end: str) -> None:
+    tasks = [{"id": "0123456789", "name": "app.tasks.process_link", "time_start": time.time()}]
+    _, answers = node(cancel_consumer={"ok": ""}, active=tasks, reserved=[{"id": "b"}, tasks[0]])
+    ended = drain(Workers((HERE, answers)), Line(), **wish)
+    assert ended["end"] == end
+    assert ended["seen"] == 2
+    first, second = ended["left"]
+    assert first.startswith("process_link 0123… ")
+    assert second == "? b (waits)"
+
+
+@pytest.mark.parametrize(
+    ("task", "age"),
+    [
+        ({"time_start": None}, -1),
+        ({}, -1),
+        ({"time_start": "yesterday"}, -1),
+        # By the worker's monotonic clock: no age can be told from it.
+        ({"time_start": 4711.5}, -1),
+        ({"time_start": time.time() - 1000}, 1000),
+    ],
+)
+def test_the_age_of_a_task_is_told_where_it_is_known(task: Any, age: float) -> None:
+    found = broker_program.age_of(task)
+    assert found == -1 if age == -1 else found >= age

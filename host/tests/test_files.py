@@ -1,0 +1,212 @@
+"""Files are written whole or not at all, and nothing is left beside them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from celeriac_host import files
+from celeriac_host.errors import OperationError
+from conftest import fill
+from cuts import cuts
+
+US = (os.geteuid(), os.getegid())
+
+
+def test_a_file_has_the_content_mode_and_time_that_were_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    files.write(str(path), b"new\n", 0o640, *US, modified_ns=1_000_000_000_123_456_789)
+    found = files.find(str(path))
+    assert found == files.Found(b"new\n", 0o640, *US, 1_000_000_000_123_456_789)
+    assert os.listdir(tmp_path) == ["unit"]
+
+
+def test_a_mode_is_not_thinned_by_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        files.write(str(tmp_path / "unit"), b"", 0o664, *US)
+    finally:
+        os.umask(before)
+    assert os.stat(tmp_path / "unit").st_mode & 0o7777 == 0o664
+
+
+def test_who_has_the_old_file_open_goes_on_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    path.write_bytes(b"old")
+    with open(path, "rb") as reader:
+        files.write(str(path), b"newer", 0o644, *US)
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"newer"
+
+
+@pytest.mark.parametrize("before", [None, b"old " * 5000])
+def test_a_write_that_is_cut_leaves_the_old_file_or_the_new_one(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    path = tmp_path / "unit"
+    new = b"new " * 7000
+    seen = set()
+    for cut in cuts():
+        if before is None:
+            files.remove(str(path))
+        else:
+            path.write_bytes(before)
+        cut(lambda: files.write(str(path), new, 0o644, *US))
+        now = path.read_bytes() if path.exists() else None
+        assert now in (before, new)
+        seen.add(now)
+        # The next write takes away what the dead one left.
+        files.write(str(path), new, 0o644, *US)
+        assert path.read_bytes() == new
+        assert os.listdir(tmp_path) == ["unit"]
+    assert seen == {before, new}
+
+
+def test_a_removal_takes_away_what_a_dead_writer_left(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    for cut in cuts():
+        cut(lambda: files.write(str(path), b"new", 0o644, *US))
+        files.remove(str(path))
+        files.remove(str(path))
+        assert os.listdir(tmp_path) == []
+
+
+def test_what_a_living_writer_has_beside_a_file_is_left_to_it(tmp_path: Path) -> None:
+    theirs = tmp_path / f".unit.celeriac-{os.getppid()}"
+    strange = tmp_path / ".unit.celeriac-notes"
+    for each in (theirs, strange):
+        each.write_text("half")
+    files.write(str(tmp_path / "unit"), b"new", 0o644, *US)
+    files.remove(str(tmp_path / "unit"))
+    assert sorted(os.listdir(tmp_path)) == sorted([theirs.name, strange.name])
+
+
+def test_a_link_that_lies_where_the_new_file_is_made_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".unit.celeriac-{os.getpid()}").symlink_to(victim)
+    files.write(str(tmp_path / "unit"), b"new", 0o644, *US)
+    assert victim.read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == ["unit", "victim"]
+
+
+def test_a_link_at_the_path_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "unit").symlink_to(victim)
+    files.write(str(tmp_path / "unit"), b"new", 0o644, *US)
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "unit").is_symlink()
+
+
+def test_a_full_disk_leaves_the_old_file_and_names_it(make_disk: Callable[[int], Path]) -> None:
+    disk = make_disk(64)
+    path = disk / "unit"
+    path.write_bytes(b"old")
+    fill(disk)
+    with pytest.raises(OSError) as failed:
+        files.write(str(path), b"x" * 8192, 0o644, *US)
+    assert (failed.value.errno, failed.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_bytes() == b"old"
+    assert sorted(os.listdir(disk)) == ["ballast", "unit"]
+
+
+def test_a_file_that_may_not_grow_so_large_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "unit"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            files.write(str(path), b"x" * 100_000, 0o644, *US)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["unit"]
+
+
+def test_in_place_a_file_is_put_back_on_a_disk_without_a_free_byte(
+    make_disk: Callable[[int], Path],
+) -> None:
+    disk = make_disk(64)
+    path = disk / "unit"
+    path.write_bytes(b"n" * 6000)
+    fill(disk)
+    before = files.Found(b"old" * 1500, 0o600, *US, 1_700_000_000_000_000_000)
+    files.overwrite(str(path), before)
+    assert files.find(str(path)) == before
+
+
+def test_nothing_there_is_none(tmp_path: Path) -> None:
+    assert files.find(str(tmp_path / "unit")) is None
+    assert files.find(str(tmp_path / "no" / "unit")) is None
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nowhere", "pipe", "folder", "below a file"])
+def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "unit"
+    other = tmp_path / "other"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        if kind != "link to nowhere":
+            other.write_text("x")
+        path.symlink_to(other)
+    where = other / "unit" if kind == "below a file" else path
+    with pytest.raises(OperationError) as refused:
+        files.find(str(where))
+    assert str(where) in refused.value.message
+
+
+def test_the_digest_of_a_large_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    content = os.urandom(1024 * 1024 + 17)
+    (tmp_path / "large").write_bytes(content)
+    assert files.sha256_of(str(tmp_path / "large")) == files.sha256(content)
+
+
+def test_byte_code_of_one_module_goes_and_that_of_others_stays(tmp_path: Path) -> None:
+    cache = tmp_path / "__pycache__"
+    cache.mkdir()
+    ours = ["[a]b.cpython-38.pyc", "[a]b.cpython-311.opt-1.pyc"]
+    for name in [*ours, "ab.cpython-38.pyc"]:
+        (cache / name).touch()
+    files.remove_byte_code(str(tmp_path / "[a]b.txt"))
+    assert len(os.listdir(cache)) == 3
+    files.remove_byte_code(str(tmp_path / "[a]b.py"))
+    assert os.listdir(cache) == ["ab.cpython-38.pyc"]
+    files.remove_byte_code(str(tmp_path / "ab.py"))
+    files.remove_byte_code(str(tmp_path / "ab.py"))
+    assert not cache.exists()
+
+
+def test_folders_that_were_made_go_again_down_to_one_that_is_used(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b" / "c"
+    made = files.missing_folders(str(inner))
+    assert made == [str(inner), str(inner.parent), str(inner.parent.parent)]
+    files.make_folders(str(inner))
+    (tmp_path / "a" / "theirs").touch()
+    assert files.missing_folders(str(inner)) == []
+    files.remove_folders(made)
+    files.remove_folders(made)
+    assert os.listdir(tmp_path / "a") == ["theirs"]
+
+
+def test_a_tree_is_removed_without_following_its_links(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").touch()
+    tree = tmp_path / "tree"
+    (tree / "deep" / "er").mkdir(parents=True)
+    (tree / "deep" / "file").touch()
+    (tree / "folder").symlink_to(outside)
+    (tree / "file").symlink_to(outside / "precious")
+    files.remove_tree(str(tree))
+    files.remove_tree(str(tree))
+    assert sorted(os.listdir(tmp_path)) == ["outside"]
+    assert os.listdir(outside) == ["precious"]

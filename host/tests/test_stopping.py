@@ -1,0 +1,253 @@
+"""A worker's consumers are cancelled before its unit is stopped, whatever the app's side does."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+import pytest
+from celeriac_host import consumers, stopping, system
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import Journal
+from celeriac_host.system import Completed
+from hosts import Host
+
+UNIT = "worker.service"
+RUN = "0123456789abcdef0123456789abcdef"
+SOURCES = Path(__file__).parent.parent / "celeriac_host"
+
+# What the app's interpreter runs in place of our program: one that does as it is told.
+GOOD = """
+import json, os, sys
+request = json.loads(sys.stdin.readline())
+with open(sys.argv[1], "a") as log:
+    log.write(request["kind"] + " " + ",".join(request.get("queues", [])) + "\\n")
+if request["kind"] == "cancel":
+    print(json.dumps({"found": {"node": "w@h", "queues": %r}}), flush=True)
+    sys.stdin.readline()
+    with open(sys.argv[2]) as journal:
+        assert '"kept"' in journal.read()
+    print(json.dumps({"report": {}}))
+else:
+    print(json.dumps({"report": %r}))
+"""
+
+
+class Unit(Host):
+    """A host on which one unit runs; `problem` is systemd's to its stop."""
+
+    def __init__(self, state: str, active: str = "active", problem: str = "") -> None:
+        super().__init__(state)
+        self.problem = problem
+        shown = {
+            "LoadState": "loaded",
+            "ActiveState": active,
+            "MainPID": str(os.getpid()) if active == "active" else "0",
+            "InvocationID": RUN,
+            "TimeoutStopUSec": "1min",
+        }
+        self.answers[("systemctl", "show")] = (0, "\n".join(f"{k}={v}" for k, v in shown.items()))
+        self.answers[("systemctl", "show-environment")] = (0, "")
+        self.told: List[str] = []
+
+    def run(self, argv: Sequence[str], *args: Any, **more: Any) -> Completed:
+        verb = argv[3] if argv[:1] == ["systemctl"] and len(argv) > 3 else ""
+        if verb not in ("stop", "restart"):
+            return super().run(argv, *args, **more)
+        self.told.append(verb)
+        if self.problem:
+            raise OperationError(self.problem, ran=argv)
+        return Completed(argv, 0, "", "", False)
+
+
+class App:
+    """The app of the unit, whose interpreter runs this text instead of what it is given."""
+
+    def __init__(self, folder: Path, journal: Journal, text: str) -> None:
+        self.log = folder / "asked"
+        program = folder / "program.py"
+        program.write_text(text)
+        interpreter = [sys.executable, "-I", str(program), str(self.log), journal.path]
+        self.args: Dict[str, Any] = {
+            "unit": UNIT,
+            "interpreter": interpreter,
+            "app": "app",
+            "pythonPath": [],
+        }
+
+    def asked(self) -> List[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+def kept(journal: Journal) -> List[Any]:
+    return [each["value"] for each in journal.entries() if each["event"] == "kept"]
+
+
+@pytest.fixture(autouse=True)
+def short(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits here for what is waited for on a host."""
+    monkeypatch.setattr(consumers, "IMPORT_SECONDS", 1.0)
+    monkeypatch.setattr(consumers, "CANCEL_SECONDS", 0.5)
+    monkeypatch.setattr(system, "END_GRACE_SECONDS", 0.2)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For programs that end by themselves, on a machine of any speed."""
+    monkeypatch.setattr(consumers, "IMPORT_SECONDS", 60.0)
+
+
+def test_cancelled_then_stopped(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    host, app = Unit(state), App(tmp_path, journal, GOOD % (["a", "b"], {}))
+    stopped = stopping.stop(app.args, host, journal.step(0), 60)
+    assert (stopped.remark, host.told, app.asked()) == ("", ["stop"], ["cancel "])
+    worker = {"node": "w@h", "queues": ["a", "b"], "sharedBy": 1, "invocation": RUN}
+    assert kept(journal) == [worker]
+    # The same run of the unit is not asked again.
+    assert stopping.restart(app.args, host, journal.step(1), 60).remark == ""
+    assert (host.told, app.asked()) == (["stop", "restart"], ["cancel "])
+
+
+def test_nothing_to_cancel_where_nothing_runs(state: str, journal: Journal, tmp_path: Path) -> None:
+    host, app = Unit(state, active="inactive"), App(tmp_path, journal, GOOD % ([], {}))
+    assert stopping.stop(app.args, host, journal.step(0), 60).remark == ""
+    assert (host.told, app.asked(), kept(journal)) == (["stop"], [], [])
+
+
+SAY = "import json, os, signal, time\nsay = lambda **what: print(json.dumps(what), flush=True)\n"
+HOSTILE = {
+    "never ends": "signal.signal(15, signal.SIG_IGN); time.sleep(3600)",
+    "closes its pipes and never ends": "[os.close(n) for n in range(3)]; time.sleep(3600)",
+    "fills stdout": "while True: os.write(1, b'x' * 65536)",
+    "fills stderr": "while True: os.write(2, b'x' * 65536)",
+    "talks for ever": "while True: say(stage='s')",
+    "asks for ever": "while True: say(found={'node': 'w@h', 'queues': ['q']})",
+    "nests deeply": "print('[' * 1000000, flush=True); print('{' * 1000000)",
+    "ends at once": "",
+    "fails": "raise SystemExit('no')",
+    "names no worker": "say(found=5)",
+    "names no queues": "say(found={'node': 'w@h', 'queues': 'q'})",
+    "names too many queues": "say(found={'node': 'w@h', 'queues': ['q'] * 100000})",
+    "names a long queue": "say(found={'node': 'w@h', 'queues': ['q' * 100000]})",
+    "reports nonsense": "say(report=[1, 2])",
+    "reports a page": "say(report={'problem': 'x\\n::error::' * 100000})",
+    "speaks in tongues": "os.write(1, bytes(range(256)) * 100)",
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_stopped_whatever_the_app_does(
+    how: str, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    host, app = Unit(state), App(tmp_path, journal, SAY + HOSTILE[how])
+    stopped = stopping.stop(app.args, host, journal.step(0), 60)
+    assert host.told == ["stop"]
+    said = re.fullmatch(
+        r"; its consumers could not be cancelled before that \((.+)\):"
+        r" a task sent at that moment may be lost",
+        stopped.remark,
+    )
+    assert said and len(said.group(1)) < 400
+    assert any("could not be cancelled" in note for note in host.notes)
+    assert len(kept(journal)) == (1 if how == "asks for ever" else 0)
+
+
+def test_stopped_when_the_plan_names_no_app(state: str, journal: Journal) -> None:
+    host = Unit(state)
+    stopped = stopping.stop({"unit": UNIT}, host, journal.step(0), 60)
+    assert "the plan does not say which app the worker runs" in stopped.remark
+    assert host.told == ["stop"]
+
+
+def test_stopped_when_the_interpreter_is_gone(state: str, journal: Journal) -> None:
+    host = Unit(state)
+    args = {"unit": UNIT, "interpreter": ["/no/python"], "app": "app", "pythonPath": []}
+    assert (
+        "/no/python could not be started" in stopping.stop(args, host, journal.step(0), 60).remark
+    )
+    assert host.told == ["stop"]
+
+
+def test_a_stop_that_fails_gives_the_queues_back(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    host = Unit(state, problem="systemctl failed: refused")
+    app = App(tmp_path, journal, GOOD % (["a", "b"], {"lasting": True}))
+    with pytest.raises(OperationError) as failed:
+        stopping.stop(app.args, host, journal.step(0), 60)
+    assert failed.value.message == "systemctl failed: refused; it consumes a, b again"
+    assert app.asked() == ["cancel ", "give-back a,b"]
+    # Whoever stops it next has to cancel them again.
+    assert host.cancelled == {}
+
+
+def test_a_worker_left_idle_is_said_so(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    host = Unit(state, problem="systemctl failed: refused")
+    app = App(tmp_path, journal, GOOD % (["a"], {"problem": "w@h does not answer"}))
+    with pytest.raises(OperationError) as failed:
+        stopping.stop(app.args, host, journal.step(0), 60)
+    assert failed.value.message == (
+        "systemctl failed: refused; it runs and no longer consumes a (w@h does not answer):"
+        f" `systemctl restart {UNIT}`"
+    )
+
+
+def test_what_a_first_try_cancelled_is_given_back_after_a_second(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    first = App(tmp_path, journal, GOOD % (["a", "b"], {}))
+    stopping.stop(first.args, Unit(state), journal.step(0), 60)
+    # Cut there, and done again by another process: the worker consumes nothing by now.
+    host = Unit(state, problem="systemctl failed: refused")
+    second = App(tmp_path, journal, GOOD % ([], {"lasting": True}))
+    with pytest.raises(OperationError, match=r"; it consumes a, b again$"):
+        stopping.stop(second.args, host, journal.step(0), 60)
+    assert second.asked()[-1] == "give-back a,b"
+
+
+def test_taken_back_once_after_a_stop_that_never_came(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    app = App(tmp_path, journal, GOOD % ([], {"lasting": False}))
+    host = Unit(state)
+    assert stopping.take_back(app.args, host, journal.step(0)) is None
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(0).keep("worker", worker)
+    said = stopping.take_back(app.args, host, journal.step(0))
+    assert said is not None and said.startswith(f"{UNIT} consumes a again (main {os.getpid()});")
+    journal.step(0).keep("worker", {**worker, "invocation": "another"})
+    assert stopping.take_back(app.args, host, journal.step(0)) is None
+    assert (app.asked(), host.told) == (["give-back a"], [])
+
+
+def test_a_worker_that_gets_nothing_back_is_stopped_for_a_new_start(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    app = App(tmp_path, journal, GOOD % ([], {"problem": "w@h does not answer"}))
+    host = Unit(state)
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(0).keep("worker", worker)
+    said = stopping.take_back(app.args, host, journal.step(0))
+    assert said is not None and "so it was stopped for a new start" in said
+    assert (app.asked(), host.told) == (["give-back a"], ["stop"])
+
+
+def test_no_other_module_stops_or_restarts_a_unit() -> None:
+    verbs = re.compile(r"""["'](stop|restart|try-restart|reload-or-restart|kill|isolate)["']""")
+    found = {
+        str(path.relative_to(SOURCES)): lines
+        for path in SOURCES.rglob("*.py")
+        if (lines := [line for line in path.read_text().splitlines() if verbs.search(line)])
+    }
+    # Its own timer; and one that only says which of the two it wants.
+    (timer,) = found.pop("guard.py")
+    assert 'f"{NAME}.timer"' in timer
+    assert not [line for line in found.pop("operations/guard_unit.py") if "systemctl" in line]
+    assert list(found) == ["stopping.py"]

@@ -1,0 +1,210 @@
+"""Commands are run within bounds, and leave no process behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from celeriac_host import processes
+from celeriac_host.errors import OperationError, RunnerGone, describe
+from celeriac_host.system import STDERR_LIMIT_BYTES, System, Tick, group_name, identity, user_name
+from conftest import wait_for
+
+PYTHON = [sys.executable, "-I", "-c"]
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> System:
+    return System(str(tmp_path))
+
+
+def test_what_it_wrote_and_how_it_ended(system: System) -> None:
+    script = "echo out; echo; echo err >&2; exit 3"
+    done = system.run(["sh", "-c", script], check=False)
+    assert (done.code, done.out, done.err, done.truncated) == (3, "out\n\n", "err\n", False)
+    assert done.lines() == ["err"]
+    assert system.run(["sh", "-c", "echo a; echo; echo b"]).lines(1) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "told"),
+    [
+        ("echo first; echo last >&2; exit 4", 4, "last"),
+        ("echo words; exit 4", 4, "words"),
+        ("exit 4", 4, "exit code 4"),
+        ("kill -KILL $$", None, "signal 9"),
+    ],
+)
+def test_a_failure_says_what_ran_and_why(
+    system: System, script: str, code: int | None, told: str
+) -> None:
+    with pytest.raises(OperationError) as failed:
+        system.run(["sh", "-c", script])
+    assert told in failed.value.message
+    assert failed.value.exit_code == code
+    assert failed.value.ran == ["sh", "-c", script]
+
+
+def test_which_exit_codes_are_good_is_said_by_who_asks(system: System) -> None:
+    assert system.run(["sh", "-c", "exit 3"], check=(0, 3)).code == 3
+    with pytest.raises(OperationError):
+        system.run(["sh", "-c", "exit 2"], check=(0, 3))
+
+
+def test_a_program_that_is_not_there(system: System) -> None:
+    with pytest.raises(OperationError) as failed:
+        system.run(["no-such-program"])
+    assert "no-such-program" in failed.value.message
+    assert system.run(["no-such-program"], check=False).code == 127
+    with pytest.raises(OperationError) as failed:
+        system.run(["true"], cwd="/no/such/folder", check=False)
+    assert "/no/such/folder" in failed.value.message
+
+
+def test_its_environment_is_ours_and_not_that_of_the_session(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setenv("LANG", "de_DE")
+    out = system.run(["env"], env={"A": "1", "SHELL": None}).out
+    names = {line.partition("=")[0] for line in out.splitlines()}
+    ours = {"PATH", "LC_ALL", "HOME", "USER", "LOGNAME", "A"}
+    assert ours <= names
+    assert not names & {"SECRET", "LANG", "SHELL"}
+
+
+def test_words_are_never_shell_text(system: System) -> None:
+    assert system.run(["echo", "$(id) ; `id` *"]).out == "$(id) ; `id` *\n"
+
+
+def test_a_large_input_and_a_large_output_pass_at_once(system: System) -> None:
+    content = os.urandom(2 * 1024 * 1024).hex().encode()
+    done = system.run(["cat"], input=content, limit_bytes=len(content))
+    assert done.out.encode() == content
+    assert not done.truncated
+
+
+def test_who_does_not_read_its_input_is_no_failure(system: System) -> None:
+    assert system.run(["true"], input=b"x" * 1_000_000).code == 0
+
+
+def test_the_beginning_of_the_output_is_kept_and_the_end_of_the_complaints(system: System) -> None:
+    program = "import sys; print('a' * 5000); sys.stderr.write('b' * 100_000 + 'end')"
+    done = system.run([*PYTHON, program], limit_bytes=1000)
+    assert (done.out, done.truncated) == ("a" * 1000, True)
+    assert len(done.err) == STDERR_LIMIT_BYTES
+    assert done.err.endswith("bend")
+
+
+def test_bytes_that_are_no_text_are_shown(system: System) -> None:
+    assert system.run(["printf", "gr\\374n"]).out == "gr\ufffdn"
+
+
+def alive(path: Path) -> list[int]:
+    """Of the pids in that file; on a slow machine it may not have come to write it."""
+    pids = [int(word) for word in path.read_text().split()] if path.exists() else []
+    found = [processes.read(pid) for pid in pids]
+    return [each.pid for each in found if each is not None and each.state not in "ZX"]
+
+
+STUBBORN = "trap '' TERM HUP; sleep 600 & echo $$ $! > {0}.part; mv {0}.part {0}; wait; wait"
+
+
+def test_when_the_time_is_up_its_whole_group_ends(system: System, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    with pytest.raises(OperationError) as failed:
+        system.run(
+            ["sh", "-c", f"echo begun >&2; sleep 600 & echo $$ $! > {pids}; wait"], timeout=1
+        )
+    assert "1 s" in failed.value.message
+    assert failed.value.evidence == (["begun"] if pids.exists() else [])
+    wait_for(lambda: alive(pids) == [])
+
+
+def test_when_the_runner_goes_a_command_ends_though_it_does_not_want_to(
+    system: System, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+
+    def go() -> None:
+        system.runner_gone = pids.exists()
+
+    with pytest.raises(RunnerGone):
+        system.run(["sh", "-c", STUBBORN.format(pids)], timeout=600, tick=Tick(0.05, go))
+    wait_for(lambda: alive(pids) == [])
+
+
+def test_shielded_it_goes_on_without_the_runner(system: System) -> None:
+    system.runner_gone = True
+    with pytest.raises(RunnerGone):
+        system.run(["true"])
+    with system.shielded():
+        with system.shielded():
+            assert system.run(["echo", "on"]).out == "on\n"
+        system.sleep(0)
+    with pytest.raises(RunnerGone):
+        system.sleep(600)
+
+
+def test_a_sleep_is_broken_off(system: System) -> None:
+    def go() -> None:
+        time.sleep(0.1)
+        system.runner_gone = True
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    with pytest.raises(RunnerGone):
+        system.sleep(600)
+    thread.join()
+
+
+def test_what_it_leaves_in_the_background_is_not_waited_for(system: System, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    # It holds the pipes open.
+    done = system.run(["sh", "-c", f"sleep 600 & echo $! > {pids}; echo done"], timeout=500)
+    assert done.out == "done\n"
+    for pid in alive(pids):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_signals_of_ours_do_not_reach_it(system: System) -> None:
+    program = "import os; print(os.getsid(0) == os.getpid())"
+    assert system.run([*PYTHON, program]).out == "True\n"
+
+
+def test_as_another_user_with_that_users_groups_and_home(system: System, root: None) -> None:
+    nobody = identity("nobody")
+    script = 'echo "$(id -u) $(id -ru) $(id -G) $HOME"'
+    out = system.run(["sh", "-c", script], user="nobody", cwd="/").out
+    groups = " ".join(map(str, nobody.groups))
+    assert out == f"{nobody.uid} {nobody.uid} {groups} {nobody.home}\n"
+    with pytest.raises(OperationError):
+        system.run(["touch", "/etc/celeriac-test"], user="nobody", cwd="/")
+
+
+def test_users_and_groups_by_name_and_by_number() -> None:
+    nobody = pwd.getpwnam("nobody")
+    assert identity("nobody") == identity(str(nobody.pw_uid))
+    assert identity("nobody", "0").gid == 0
+    assert 0 in identity("nobody", "", ["root"]).groups
+    assert user_name(nobody.pw_uid) == "nobody"
+    assert (user_name(4_000_000), group_name(4_000_000)) == ("4000000", "4000000")
+    for wrong in (("nobody-of-that-name",), ("4000000",), ("nobody", "no-such-group")):
+        with pytest.raises(OperationError):
+            identity(*wrong)
+
+
+def test_errors_are_told_in_one_line() -> None:
+    assert describe(OperationError("the unit is masked")) == "the unit is masked"
+    with pytest.raises(OSError) as failed:
+        os.stat("/no/such/file")
+    said = describe(failed.value)
+    assert said.startswith("No such file or directory: /no/such/file (")
+    assert "test_system.py" in said
+    assert describe(KeyError("x")) == "KeyError: 'x'"

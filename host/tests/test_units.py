@@ -1,0 +1,129 @@
+"""What systemctl and journalctl print, read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from celeriac_host import units
+from hosts import Host
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        ("1min 30s", 90.0),
+        ("2h 5min 3s 4ms 5us", 7503.004005),
+        ("1w 1d", 691200.0),
+        ("500ms", 0.5),
+        ("90", 1e9),
+        ("0", 1e9),
+        ("infinity", 1e9),
+        ("", 1e9),
+        (None, 1e9),
+        ("99999w", 1e9),
+    ],
+)
+def test_time_spans(span: str | None, expected: float) -> None:
+    assert units.seconds(span, 1e9) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("812", 812), ("0", 0), ("", 0), (None, 0), ("[not set]", 0), ("infinity", 0), ("-1", 0)],
+)
+def test_numbers(value: str | None, expected: int) -> None:
+    assert units.number(value) == expected
+
+
+def test_properties_of_several_lines_are_joined(state: str) -> None:
+    printed = "MainPID=812\nEnvironment=A=$'x\nfoo=bar'\nEnvironmentFiles=/a\nEnvironmentFiles=/b\n"
+    host = Host(state, {("systemctl", "show"): (0, printed)})
+    assert units.show(host, "-odd.service", ["MainPID"]) == {
+        "MainPID": "812",
+        "Environment": "A=$'x\nfoo=bar'",
+        "EnvironmentFiles": "/a\n/b",
+    }
+    # A name that begins with a dash is no option.
+    assert host.asked[-1][-2:] == ["--", "-odd.service"]
+
+
+def entry(message: Any, pid: str = "812") -> str:
+    return json.dumps({"MESSAGE": message, "_PID": pid})
+
+
+def test_lines_of_the_journal_that_are_none_are_passed_over(state: str) -> None:
+    out = "\n".join([entry("one"), "{torn", "[]", entry(list(b"gr\xfcn")), entry(None)])
+    host = Host(state, {("journalctl",): (1, out)})
+    found = units.journal(host, "w.service")
+    assert [units.message(each) for each in found] == ["one", "gr\ufffdn", ""]
+
+
+def test_evidence_leaves_out_what_systemd_says_of_any_unit(state: str) -> None:
+    out = "\n".join(
+        [
+            entry("Starting w.service...", "1"),
+            entry("w.service: Scheduled restart job, restart counter is at 5.", "1"),
+            entry("Traceback:\n\n  x\nModuleNotFoundError: No module named 'tasks'"),
+            entry("w.service: Main process exited, code=exited, status=1/FAILURE", "1"),
+            entry("Started is what the app says"),
+        ]
+    )
+    lines = units.evidence(Host(state, {("journalctl",): (0, out)}), "w.service")
+    assert lines == [
+        "Traceback:",
+        "  x",
+        "ModuleNotFoundError: No module named 'tasks'",
+        "w.service: Main process exited, code=exited, status=1/FAILURE",
+        "Started is what the app says",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([], ""),
+        (["  x", "ModuleNotFoundError: No module named 'tasks'", "bye"], "ModuleNotFoundError: N"),
+        (["celery.exceptions.ImproperlyConfigured: no broker"], "celery.exceptions.Improperly"),
+        (["[E 1] kombu.exceptions.OperationalError: refused"], "kombu.exceptions.OperationalE"),
+        (["w.service: Main process exited", "last of the app"], "last of the app"),
+        (["w.service: A process was killed by the OOM killer.", "ready"], "w.service: A process"),
+        (
+            ["w.service: Failed at step EXEC spawning /x: No such file", "w.service: Main exited"],
+            "w.service: Failed at step EXEC",
+        ),
+        (["w.service: Main process exited"], "w.service: Main process exited"),
+    ],
+)
+def test_the_line_that_tells_most(lines: list[str], told: str) -> None:
+    assert units.reason(lines).startswith(told)
+    assert bool(told) == bool(units.reason(lines))
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "down"),
+    [
+        (0, "running\n", False),
+        (1, "degraded\n", False),
+        (1, "starting\n", False),
+        (1, "stopping\n", True),
+        (1, "", True),
+    ],
+)
+def test_whether_the_machine_goes_down(state: str, code: int, said: str, down: bool) -> None:
+    host = Host(state, {("systemctl", "is-system-running"): (code, said)})
+    host.runner_gone = True
+    assert units.going_down(host) == down
+
+
+def test_a_question_that_was_ended_from_outside_is_asked_again(state: str) -> None:
+    host = Host(state, {("systemctl", "is-system-running"): (-15, "")})
+    assert units.going_down(host)
+    assert len(host.asked) == 3
+
+
+def test_exposure_is_a_number_or_nothing(state: str) -> None:
+    said = "→ Overall exposure level for w.service: 9.6 UNSAFE 😨\n"
+    assert units.exposure(Host(state, {("systemd-analyze",): (0, said)}), "w.service") == 9.6
+    assert units.exposure(Host(state, {("systemd-analyze",): (1, "")}), "w.service") is None

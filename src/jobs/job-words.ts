@@ -1,0 +1,148 @@
+import { singularOf, wordsOf } from './names.ts';
+
+const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
+
+// --- names of tables ----------------------------------------------------------------------------
+
+/** Whatever stands before them, such a row is work for a program: `order_tasks`, `user_imports`. */
+const jobNouns = words(`
+  job task subtask import export render transcode transcoding crawl scrape transcription sync`);
+
+/** So are these, unless the name speaks of business: `payment_batches`, `user_links` may not be. */
+const workNouns = words(`
+  batch run queue work link video upload download rendering conversion execution generation pipeline
+  workflow process`);
+
+/** A part of one when its name says of what: `batch_variations`, `job_items`. */
+const partNouns = words(`
+  variation variant item part chunk step stage segment shard slice attempt unit entry row record
+  page frame scene clip file image photo result output input element`);
+
+/** A part also by its bare name, below a table of jobs: an item may be an order's, a step hardly. */
+const bareParts = words(
+  'variation part chunk step stage segment shard slice attempt frame scene clip',
+);
+
+/** People, money and goods: their rows are "processing" for days, and no worker is at them. */
+const businessNouns = words(`
+  account address appointment bill billing booking candidate cart charge checkout claim client
+  company contact contract coupon customer delivery deposit donation employee invoice lead loan
+  member money order organisation organization patient payment payout person policy product purchase
+  refund reservation sale salary settlement shipment shop stock subscriber subscription supplier
+  team tenant ticket transaction transfer user vendor wallet withdrawal`);
+
+/** What much else hangs on, too: work by a name of their own only, such as `project_jobs`. */
+const sharedNouns = words('project campaign');
+
+/** What a table's name says of its rows: jobs, a part of what is above it, or nothing of jobs. */
+export type NamedAs = 'job' | 'part' | null;
+
+/** Reads whole words; the last says what a row is, those before it of what or of which app. */
+export function readTableName(name: string): NamedAs {
+  const nouns = nounsOf(name);
+  const head = nouns.at(-1) ?? '';
+  if (jobNouns.has(head)) return 'job';
+  if (nouns.some((noun) => businessNouns.has(noun) || sharedNouns.has(noun))) return null;
+  if (workNouns.has(head)) return 'job';
+  if (!partNouns.has(head)) return null;
+  if (nouns.slice(0, -1).some((noun) => jobNouns.has(noun) || workNouns.has(noun))) return 'job';
+  return bareParts.has(head) ? 'part' : null;
+}
+
+/** Whether a name speaks of people, money or goods. */
+export const isBusinessName = (name: string): boolean =>
+  nounsOf(name).some((noun) => businessNouns.has(noun));
+
+const nounsOf = (name: string): readonly string[] =>
+  wordsOf(name).flatMap((word) => splitCompound(singularOf(word)));
+
+/** Django writes the model VideoJob of the app core as `core_videojob`. */
+function splitCompound(word: string): readonly string[] {
+  const tail = /^(\p{L}{3,})(job|task|batch)$/u.exec(word);
+  if (tail?.[1] && tail[2]) return [...splitCompound(tail[1]), tail[2]];
+  const front = /^(job|task|batch|video)(\p{L}+)$/u.exec(word);
+  if (!front?.[1] || !front[2]) return [word];
+  const others = splitCompound(front[2]);
+  return others.every(isWorkNoun) ? [front[1], ...others] : [word];
+}
+
+const isWorkNoun = (noun: string): boolean =>
+  jobNouns.has(noun) || workNouns.has(noun) || partNouns.has(noun);
+
+// --- words of a status --------------------------------------------------------------------------
+
+const unfinishedWords = words(`
+  pending queued enqueued waiting scheduled submitted received notstarted processing running
+  started inprogress working executing retry retrying stalled deferred`);
+
+const endedWords = words(`
+  completed complete done finished success succeeded successful failed failure fail error errored
+  cancelled canceled cancelling aborted revoked interrupted killed stopped timeout timedout skipped
+  partial partiallycompleted dead`);
+
+/** Only money and goods are in these; a Celery task's id beside them does not make it a job. */
+const tradeWords = words(`
+  paid unpaid partiallypaid prepaid refunded partiallyrefunded charged captured authorized
+  authorised settled disputed chargeback voided invoiced overdue shipped delivered dispatched packed
+  returned backordered fulfilled unfulfilled reserved booked checkedin subscribed unsubscribed
+  trialing pastdue`);
+
+/** What is kept or published is in these, and what people work at. */
+const recordWords = words(`
+  inactive suspended banned blocked verified unverified registered invited deactivated archived
+  draft published unpublished public private approved rejected accepted declined review underreview
+  inreview applied hired interview open opened closed reopened resolved todo backlog wontfix
+  assigned unassigned won lost`);
+
+const plain = (status: string): string => status.toLowerCase().replace(/[^\p{L}\d]+/gu, '');
+
+/** A row in this status waits or is at work, in whatever words the app has for it. */
+export const isUnfinishedWord = (status: string): boolean => unfinishedWords.has(plain(status));
+
+/** How many statuses an explanation names. */
+const shown = 5;
+
+/**
+ * Why what a status column holds is not what a job's does; `null` when it may be, or when nothing
+ * is known of it.
+ *
+ * @param known what else says that the table holds jobs: beside the id of a task its rows may have
+ * words of their own, and be published or archived; but money is no job
+ */
+export function doubtStatuses(
+  statuses: readonly (string | number)[] | undefined,
+  known: 'by task' | 'by name',
+): string | null {
+  const seen = (statuses ?? []).map(String).filter((status) => status.trim() !== '');
+  if (seen.length === 0) return null;
+  if (seen.every((status) => /^\d+$/.test(status))) {
+    return `its statuses are numbers (${some(seen)}), which \`words\` has to explain`;
+  }
+  const strange = seen.filter((status) => {
+    const word = plain(status);
+    return tradeWords.has(word) || (known === 'by name' && recordWords.has(word));
+  });
+  if (strange.length > 0) return `its statuses are not only those of jobs (${some(strange)})`;
+  if (known === 'by task') return null;
+  const jobs = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
+  return jobs ? null : `none of its statuses is one of a job's (${some(seen)})`;
+}
+
+const some = (list: readonly string[]): string =>
+  `${list
+    .slice(0, shown)
+    .map((each) => each.slice(0, 30))
+    .join(', ')}${list.length > shown ? ', …' : ''}`;
+
+// --- counters -----------------------------------------------------------------------------------
+
+const counted =
+  'pending|processing|completed|complete|done|finished|processed|succeeded|successful|failed|cancelled|canceled';
+const before = new RegExp(`^(?:${counted})_(.+)$`);
+const after = new RegExp(`^(.+)_(?:${counted})$`);
+
+/** The rows that a column counts by how they ended: `completed_links`, `videos_failed` → `link`. */
+export function countedNoun(column: string): string | null {
+  const found = before.exec(column) ?? after.exec(column);
+  return found?.[1] === undefined ? null : singularOf(found[1]);
+}

@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import type { ActionName } from '../../src/config/action-inputs.ts';
+import type { Check } from '../../src/model/verdict.ts';
+import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { shell } from './lib/worker.ts';
+
+/** A task of the project, which counts rows through a model. */
+const TASK = 'orders.tasks.count_unpaid';
+
+let machine: Machine;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'django', state: 'django' });
+});
+
+afterAll(() => machine?.stop());
+
+const act = (action: ActionName, inputs: Inputs = {}): Promise<BundleRun> =>
+  runBundle(action, inputsFor(machine, inputs));
+
+const gateOf = (run: BundleRun): readonly Check[] =>
+  (JSON.parse(run.outputs.checks ?? '[]') as Check[]).filter(({ id }) => id.startsWith('gate'));
+
+test('the release is confirmed: canaries come back, and so do results that Django keeps', async () => {
+  const deploy = await act('deploy-worker', { 'confirm-within': '1h' });
+  expect(deploy.code, deploy.log).toBe(0);
+  // The other programs that run in the app's own Python.
+  expect(deploy.log).toContain('the app shop imports as deploy in /srv/shop');
+  expect(deploy.log).toContain('celery-worker.service takes no more tasks, and it had no task');
+  expect(deploy.log).toContain('no message was left unacked by a dead worker');
+
+  const canaries = await act('verify');
+  expect(canaries.code, canaries.log).toBe(0);
+  expect(gateOf(canaries).map(({ state }) => state)).toEqual(['passed', 'passed']);
+  expect(canaries.log).toContain(`Confirmed: transaction ${deploy.outputs.transaction} stays.`);
+
+  const calls = await act('verify', { gate: 'task', 'gate-task': TASK });
+  expect(calls.code, calls.log).toBe(0);
+  expect(gateOf(calls).map(({ state }) => state)).toEqual(['passed', 'passed']);
+  // The results were read from there, and taken away again.
+  const results = 'django_celery_results_taskresult';
+  expect(
+    await shell(
+      machine,
+      `sqlite3 /srv/shop/db.sqlite3 "SELECT seq > 0 FROM sqlite_sequence WHERE name = '${results}'; SELECT count(*) FROM ${results}"`,
+    ),
+  ).toBe('1\n0');
+});
+
+test('a failure before the first job is told with the end of its traceback', async () => {
+  await shell(machine, "echo 'import no_such_module' >>/srv/shop/orders/tasks.py");
+  const run = await act('verify');
+  expect(run.code).toBe(1);
+  const [job, batch] = gateOf(run);
+  const line = "ModuleNotFoundError: No module named 'no_such_module'";
+  expect(job).toMatchObject({ state: 'failed', seen: `the app's tasks do not import: ${line}` });
+  expect(job?.evidence.slice(-3)).toEqual([
+    expect.stringMatching(/^ {2}File "\/srv\/shop\/orders\/tasks\.py", line \d+, in <module>$/),
+    '    import no_such_module',
+    line,
+  ]);
+  expect(batch?.state).toBe('skipped');
+  expect(run.log).toContain(`    ${line}\n`);
+});

@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
+import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { beginFlow, endFlow, prepareFlow, stopFlow } from './lib/task-flow.ts';
+import { shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
+
+/** Tasks a second: so many that one is always on its way to the worker. */
+const PACE = 8;
+/** More than are sent before the test stops that. */
+const ENDLESS = 1_000_000;
+
+let machine: Machine;
+/** The unit that every roll-back comes back to. */
+let released: string;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'roll-back-flow', state: 'healthy' });
+  await prepareFlow(machine);
+  const first = await deploy({ 'confirm-within': 'off' });
+  expect(first.code, first.log).toBe(0);
+  released = await machine.readFile(UNIT_PATH);
+});
+
+afterAll(() => machine?.stop());
+
+function deploy(more: Inputs, options: BundleOptions = {}): Promise<BundleRun> {
+  const inputs = {
+    // What they have to do is a little more than one of them could.
+    concurrency: '4',
+    'memory-max': '900M',
+    'longest-task': '60s',
+    'min-healthy-time': '2s',
+    ...more,
+  };
+  return runBundle('deploy-worker', inputsFor(machine, inputs), options);
+}
+
+const verify = (more: Inputs): Promise<BundleRun> =>
+  runBundle('verify', inputsFor(machine, { 'gate-timeout': '2m', ...more }));
+
+async function expectBack(): Promise<void> {
+  expect(await machine.readFile(UNIT_PATH)).toBe(released);
+  expect(await shell(machine, `systemctl is-active ${UNIT}`)).toBe('active');
+}
+
+/** What the worker's runs wrote of their ends, in turn; once, however often it was told. */
+async function readEnds(): Promise<readonly string[]> {
+  const log = await shell(machine, `journalctl -u ${UNIT} -o cat --no-pager`);
+  const words = log.match(/Canceling queue celery$|Warm shutdown \(MainProcess\)$/gm) ?? [];
+  const ends = words.map((word) => (word.startsWith('Canceling') ? 'cancelled' : 'stopped'));
+  return ends.filter((end, index) => end !== ends[index - 1]);
+}
+
+test('8 tasks a second flow through three roll-backs, and none is lost', async () => {
+  const before = await readEnds();
+  await beginFlow(machine, ENDLESS, PACE);
+
+  // Nobody confirms it: the host puts it back by itself.
+  const expiring = await deploy({ 'memory-max': '901M', 'confirm-within': '1s' });
+  expect(expiring.code, expiring.log).toBe(0);
+  const isBack = async () => (await shell(machine, `cat ${UNIT_PATH}`)) === released.trimEnd();
+  await waitUntil('the host has put the release back', isBack);
+  const isUnguarded = async () =>
+    (await shell(machine, 'systemctl is-active celeriac-guard.service || true')) === 'inactive';
+  await waitUntil('its guard is at rest', isUnguarded);
+  await expectBack();
+
+  // A red gate, and what deploy.yml does then.
+  const bad = await deploy({ 'memory-max': '902M' });
+  expect(bad.code, bad.log).toBe(0);
+  const failing = { 'gate-task': 'tasks.process_job', 'gate-args': '[null, 0, 0, "error"]' };
+  const gate = await verify({ gate: 'task', ...failing });
+  expect(gate.code, gate.log).toBe(1);
+  const back = await deploy({ 'roll-back': bad.outputs.transaction ?? '' });
+  expect(back.code, back.log).toBe(0);
+  expect(back.log).toContain(`undone: ${UNIT} stopped again`);
+  await expectBack();
+
+  // The deploy itself fails, when its new worker is at work.
+  let told = false;
+  const failed = await deploy(
+    { 'memory-max': '903M', 'min-healthy-time': '10m' },
+    {
+      onLog: (text) => {
+        if (told || !text.includes('steady')) return;
+        told = true;
+        void shell(machine, "systemctl stop 'celeriac-*.scope'");
+      },
+    },
+  );
+  expect(failed.code, failed.log).toBe(1);
+  expect(failed.log).toContain('it was told to end');
+  await expectBack();
+
+  const sent = await stopFlow(machine);
+  // Each time two are stopped: the worker before the release, and that of the release.
+  const ends = (await readEnds()).slice(before.length);
+  expect(ends).toEqual(Array.from({ length: 6 }, () => ['cancelled', 'stopped']).flat());
+  expect(await endFlow(machine, sent, 300)).toEqual({
+    sent,
+    done: sent,
+    lost: [],
+    repeatedEarly: [],
+    repeatedLate: [],
+    processing: 0,
+  });
+});

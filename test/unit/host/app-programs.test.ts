@@ -1,0 +1,147 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { makeTemporaryFolder } from '../../lib/temporary.ts';
+
+const host = join(import.meta.dirname, '../../../host');
+
+/** As much of Celery as the programs touch before their first message. */
+const celery = {
+  'celery/__init__.py': '',
+  'celery/app/__init__.py': '',
+  'celery/app/utils.py': `
+import importlib
+
+def find_app(name):
+    return importlib.import_module(name).app
+`,
+  'celery/backends/__init__.py': '',
+  'celery/backends/base.py': 'class DisabledBackend:\n    pass\n',
+};
+
+/** An app whose result backend and broker are there once its loader has imported everything. */
+const app = `
+class Result:
+    id, state, result = "1", "SUCCESS", None
+
+    def forget(self):
+        pass
+
+
+class Task:
+    ignore_result = False
+
+    def apply_async(self, **options):
+        return Result()
+
+
+class Conf(dict):
+    task_always_eager = False
+
+
+class App:
+    conf = Conf(broker_url="redis://:sesame@127.0.0.1:6390/0")
+    tasks = {"orders.count": Task()}
+    loaded = False
+
+    @property
+    def loader(self):
+        return self
+
+    def import_default_modules(self):
+        TROUBLE
+        self.loaded = True
+
+    @property
+    def backend(self):
+        if not self.loaded:
+            raise RuntimeError("Apps aren't loaded yet.")
+        return object()
+
+    def connection_for_write(self):
+        if not self.loaded:
+            raise RuntimeError("Apps aren't loaded yet.")
+        return self
+
+    def ensure_connection(self, **options):
+        pass
+
+
+app = App()
+`;
+
+/** Runs a program as the app's interpreter would; returns what it reports. */
+function report(
+  program: string,
+  request: object,
+  sources: Readonly<Record<string, string>>,
+): unknown {
+  const folder = makeTemporaryFolder();
+  for (const [name, text] of Object.entries({ ...celery, ...sources })) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  const print = `import sys; sys.path.insert(0, sys.argv[1])
+from celeriac_host import app_process
+print(app_process.text(sys.argv[2]))`;
+  const text = spawnSync('python3', ['-I', '-c', print, host, program], { encoding: 'utf8' });
+  expect(text.status, text.stderr).toBe(0);
+  const ran = spawnSync('python3', ['-c', text.stdout], {
+    cwd: folder,
+    input: `${JSON.stringify({ app: 'shop', ...request })}\n`,
+    encoding: 'utf8',
+  });
+  expect(ran.status, ran.stderr).toBe(0);
+  const messages = ran.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  return messages.at(-1).report;
+}
+
+const call = {
+  kind: 'task',
+  task: 'orders.count',
+  queue: null,
+  calls: [{ args: [] }],
+  timeoutSeconds: 30,
+};
+
+test('all is imported before the result backend and the broker are touched', () => {
+  const sound = { 'shop.py': app.replace('TROUBLE', 'pass') };
+  expect(report('job_program', call, sound)).toMatchObject({
+    ok: true,
+    jobs: [{ state: 'done' }],
+    problem: null,
+  });
+});
+
+test('tasks that do not import are told with the end of their traceback, without passwords', () => {
+  const broken = {
+    'shop.py': app.replace('TROUBLE', 'import orders'),
+    'orders.py': 'raise ValueError("no redis://:sesame@127.0.0.1:6390/0, nor amqp://me:open@mq/")',
+  };
+  expect(report('job_program', call, broken)).toEqual({
+    problem:
+      "the app's tasks do not import: ValueError: no redis://:**@127.0.0.1:6390/0, nor amqp://me:**@mq/",
+    evidence: expect.arrayContaining([
+      expect.stringMatching(/^ {2}File ".*orders\.py", line 1, in <module>$/),
+      'ValueError: no redis://:**@127.0.0.1:6390/0, nor amqp://me:**@mq/',
+    ]),
+  });
+});
+
+describe.each(['job_program', 'send_program', 'messages_program', 'broker_program'])(
+  '%s',
+  (program) => {
+    test('an app that does not import is told with the end of its traceback', () => {
+      const broken = { 'shop.py': 'import no_such_module\n' };
+      const line = "ModuleNotFoundError: No module named 'no_such_module'";
+      expect(report(program, call, broken)).toEqual({
+        problem: `the app shop does not import: ${line}`,
+        evidence: expect.arrayContaining(['    import no_such_module', line]),
+      });
+    });
+  },
+);

@@ -1,0 +1,56 @@
+"""Transactions on this machine, without systemd: {state, folders, call, …} on stdin.
+
+`folders` stands for those that systemd reads units from.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../host"))
+
+
+def main() -> Any:
+    errors, journal, system, transaction = (
+        importlib.import_module("celeriac_host." + name)
+        for name in ("errors", "journal", "system", "transaction")
+    )
+    module_users: Any = importlib.import_module("celeriac_host.module_users")
+    ask = json.load(sys.stdin)
+    module_users.FOLDERS = tuple(ask["folders"])
+    host = system.System(ask["state"])
+    root = journal.transactions_folder(host.state)
+    notes: list[str] = []
+
+    def emit(progress: dict[str, Any]) -> None:
+        if progress["kind"] == "note":
+            notes.append(progress["message"])
+
+    if ask["call"] == "find":
+        return sorted(module_users.find(ask["path"], ask["unit"]))
+    if ask["call"] == "apply":
+        folder = os.path.join(root, ask["id"])
+        os.makedirs(os.path.join(folder, journal.BACKUPS))
+        plan = {"meta": ask["meta"], "operations": ask["operations"], "startedAt": time.time()}
+        with open(os.path.join(folder, journal.PLAN), "w", encoding="utf-8") as file:
+            json.dump(plan, file)
+        return transaction.carry_out(folder, host, emit)["result"]
+    folders = [os.path.join(root, each) for each in ask["ids"]]
+    if not ask.get("forced"):
+        try:
+            transaction.refuse_foreign_changes(folders, host)
+        except errors.Fault as fault:
+            return {"refused": fault.message}
+    ends = [transaction.put_back(folder, host, emit) for folder in folders]
+    steps = [step for end in ends for step in end["steps"]]
+    return {
+        "results": [end["result"] for end in ends],
+        "messages": [step["message"] for step in steps],
+        "notes": notes,
+    }
+
+
+print(json.dumps(main()))

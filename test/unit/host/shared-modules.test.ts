@@ -1,0 +1,329 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { makeTemporaryFolder } from '../../lib/temporary.ts';
+
+/** Of no worker that this machine may run. */
+const name = `module_${randomUUID().replaceAll('-', '')}`;
+
+const driver = join(import.meta.dirname, 'drive_transactions.py');
+
+/** What systemd reads units from, a module, and the state of the host program: all in one folder. */
+class Host {
+  readonly root = makeTemporaryFolder();
+  readonly folder = join(this.root, 'celeriac');
+  readonly module = join(this.folder, `${name}.py`);
+
+  /** Writes a unit file, a drop-in, or what they name; `FOLDER` and `NAME` are those of the module. */
+  write(path: string, text: string): void {
+    const whole = join(this.root, path);
+    mkdirSync(dirname(whole), { recursive: true });
+    const known = { FOLDER: this.folder, NAME: name, ROOT: this.root };
+    const filled = Object.entries(known).reduce(
+      (sofar, [word, value]) => sofar.replaceAll(word, value),
+      text,
+    );
+    writeFileSync(whole, filled);
+  }
+
+  link(path: string, target: string): void {
+    symlinkSync(target, join(this.root, path));
+  }
+
+  remove(path: string): void {
+    rmSync(join(this.root, path));
+  }
+
+  /** Who names the module, but for a unit. */
+  find(unit: string | null = null): unknown {
+    return this.#drive({ call: 'find', path: this.module, unit });
+  }
+
+  /** The transaction of a unit that writes the module. */
+  apply(id: string, unit: string, text: string, { released = true } = {}): void {
+    const before = existsSync(this.module) ? readFileSync(this.module, 'utf8') : null;
+    const writes = {
+      op: 'write-file',
+      path: this.module,
+      text,
+      mode: '0644',
+      expects: before === null ? null : createHash('sha256').update(before).digest('hex'),
+    };
+    this.#carryOut(id, unit, [writes], released);
+  }
+
+  /** The release of a unit that finds the module as it wants it. */
+  release(id: string, unit: string): void {
+    const code = { op: 'write-file', path: join(this.root, id), text: id, mode: '0644' };
+    this.#carryOut(id, unit, [{ ...code, expects: null }], true);
+  }
+
+  undo(...ids: readonly string[]): unknown {
+    return this.#drive({ call: 'undo', ids });
+  }
+
+  /** As the guard does it, which asks nobody. */
+  undoByItself(...ids: readonly string[]): unknown {
+    return this.#drive({ call: 'undo', ids, forced: true });
+  }
+
+  get text(): string | null {
+    return existsSync(this.module) ? readFileSync(this.module, 'utf8') : null;
+  }
+
+  #carryOut(id: string, unit: string, operations: readonly object[], released: boolean): void {
+    const release = released ? { release: { confirmWithinSeconds: null } } : {};
+    const meta = { action: 'deploy-worker', holder: 'test', unit, ...release };
+    expect(this.#drive({ call: 'apply', id, meta, operations })).toBe('committed');
+  }
+
+  #drive(ask: object): unknown {
+    const state = join(this.root, 'state');
+    mkdirSync(state, { recursive: true });
+    const folders = ['etc', 'run', 'lib', 'none'].map((name) => join(this.root, name));
+    const input = JSON.stringify({ state, folders, ...ask });
+    const ran = spawnSync('python3', ['-I', driver], { input, encoding: 'utf8' });
+    expect(ran.status, ran.stderr).toBe(0);
+    return JSON.parse(ran.stdout);
+  }
+}
+
+const mine = 'worker.service';
+const theirs = 'video.service';
+
+/** As deploy-worker leaves a unit. */
+const worker = `[Service]
+Environment=PYTHONPATH=FOLDER
+ExecStart=/usr/bin/celery -A app worker -I NAME
+`;
+
+describe('who names a module', () => {
+  const named: Readonly<Record<string, string>> = {
+    'its folder in PYTHONPATH': 'Environment="LANG=C" "PYTHONPATH=/srv/lib:FOLDER/:/opt"',
+    'its name behind -I': 'ExecStart=/usr/bin/celery -A app worker -I other,NAME',
+    'its name joined to -I': 'ExecStart=/usr/bin/celery -A app worker -INAME -c 1',
+    'its name in --include': 'ExecStart=/usr/bin/celery worker --include=NAME',
+    'its own path': 'ExecStartPre=/usr/bin/python3 FOLDER/NAME.py',
+    'a line that goes on': 'ExecStart=/usr/bin/celery worker \\\n# aside\n  -I NAME',
+    'a shell': `ExecStart=/bin/sh -c 'PYTHONPATH=FOLDER exec celery worker'`,
+    'its folder as the directory': 'WorkingDirectory=FOLDER',
+  };
+  test.each(Object.entries(named))('%s', (_, line) => {
+    const host = new Host();
+    host.write('etc/video.service', `[Service]\n${line}\n`);
+    expect(host.find()).toEqual([theirs]);
+  });
+
+  const unnamed: Readonly<Record<string, string>> = {
+    'a comment': '# Environment=PYTHONPATH=FOLDER',
+    'another folder': 'Environment=PYTHONPATH=/srv/FOLDER:FOLDER-old:FOLDER/deep:FOLDER.d',
+    'another module': 'ExecStart=/usr/bin/celery worker -I my.NAME,NAME2',
+    'a word for people': 'Description=Has no NAME of FOLDER',
+  };
+  test.each(Object.entries(unnamed))('%s does not', (_, line) => {
+    const host = new Host();
+    host.write('etc/video.service', `[Service]\n${line}\n`);
+    expect(host.find()).toEqual([]);
+  });
+
+  test('in every folder, in drop-ins, in what EnvironmentFile names', () => {
+    const host = new Host();
+    host.write('lib/packaged.service', worker);
+    host.write('run/transient.service', worker);
+    host.write('etc/plain.service', '[Service]\nExecStart=/usr/bin/celery -A app worker\n');
+    host.write('run/plain.service.d/celeriac.conf', worker);
+    host.write('etc/celery@.service.d/other.conf', '[Service]\nType=notify\n');
+    host.write('etc/celery@one.service.d/celeriac.conf', worker);
+    host.write('etc/by-file.service', '[Service]\nEnvironmentFile=-ROOT/default/celery-%i\n');
+    host.write('default/celery-one', '# PYTHONPATH=/none\nPYTHONPATH="FOLDER"\n');
+    host.write('etc/service.d/all.conf', '[Service]\nEnvironment=PYTHONPATH=FOLDER\n');
+    host.write('etc/some.socket', worker);
+    host.write('etc/video.service.d/note.txt', worker);
+    host.link('etc/masked.service', '/dev/null');
+    host.link('etc/gone.service', '/no/such/file');
+    expect(host.find()).toEqual([
+      'by-file.service',
+      'celery@one.service',
+      'every service',
+      'packaged.service',
+      'plain.service',
+      'transient.service',
+    ]);
+  });
+
+  test('not the unit itself, by whatever name, nor its drop-ins', () => {
+    const host = new Host();
+    host.write('etc/worker.service', worker);
+    host.write('run/worker.service.d/celeriac.conf', worker);
+    host.link('etc/alias.service', 'worker.service');
+    host.write('etc/alias.service.d/more.conf', worker);
+    expect(host.find()).toEqual([mine]);
+    expect(host.find(mine)).toEqual([]);
+    expect(host.find('alias.service')).toEqual([]);
+    expect(host.find(theirs)).toEqual([mine]);
+  });
+});
+
+test('a worker that runs names it, whatever started it; no other program does', async () => {
+  const host = new Host();
+  host.write('celery', 'import time\ntime.sleep(600)\n');
+  for (const [words, PYTHONPATH] of [
+    [['worker', '-I', name], ''],
+    [['worker'], `/srv:${host.folder}`],
+    [['inspect', '-I', name], ''],
+  ] as const) {
+    const environment = { ...process.env, PYTHONPATH };
+    const options = { env: environment, stdio: 'ignore' } as const;
+    const worker = spawn('python3', [join(host.root, 'celery'), ...words], options);
+    await once(worker, 'spawn');
+    try {
+      // It may not have become Python yet.
+      await expect
+        .poll(() => readFileSync(`/proc/${worker.pid}/cmdline`, 'utf8'))
+        .toContain('celery');
+      expect(host.find()).toHaveLength(words[0] === 'worker' ? 1 : 0);
+    } finally {
+      worker.kill('SIGKILL');
+    }
+  }
+});
+
+describe('an undo of the release that brought it', () => {
+  test('removes it where nobody else names it', () => {
+    const host = new Host();
+    host.apply('1', mine, 'one');
+    host.write('etc/worker.service', worker);
+    expect(host.undo('1')).toMatchObject({
+      results: ['undone'],
+      messages: [`${host.module} removed again`],
+    });
+    expect(existsSync(host.folder)).toBe(false);
+  });
+
+  test.each(['undo', 'undoByItself'] as const)('leaves it to others, and says so (%s)', (undo) => {
+    const host = new Host();
+    host.apply('1', mine, 'one');
+    host.write('etc/worker.service', worker);
+    host.write('etc/audio.service', worker);
+    host.write('etc/video.service', worker);
+    expect(host[undo]('1')).toEqual({
+      results: ['undone'],
+      messages: [`${host.module} kept as it is: audio.service and video.service load it`],
+      notes: [],
+    });
+    expect(host.text).toBe('one');
+  });
+
+  test('leaves it also where another unit has replaced it since', () => {
+    const host = new Host();
+    host.apply('1', mine, 'one');
+    host.apply('2', theirs, 'two');
+    host.write('etc/video.service', worker);
+    expect(host.undo('1')).toMatchObject({ results: ['undone'] });
+    expect(host.text).toBe('two');
+  });
+
+  test('refuses what a person changed where nobody else names it', () => {
+    const host = new Host();
+    host.apply('1', mine, 'one');
+    writeFileSync(host.module, 'by hand');
+    const refused = `transaction 1 is not undone: ${host.module} changed since`;
+    expect(host.undo('1')).toEqual({ refused });
+    expect(host.text).toBe('by hand');
+  });
+
+  test('the last one that named it takes it along', () => {
+    const host = new Host();
+    host.apply('1', mine, 'one');
+    host.release('2', theirs);
+    host.write('etc/video.service', worker);
+    host.release('3', 'audio.service');
+    host.write('etc/audio.service', worker);
+    host.undo('1');
+    host.remove('etc/video.service');
+    expect(host.undo('2')).toMatchObject({ notes: [] });
+    expect(host.text).toBe('one');
+    host.remove('etc/audio.service');
+    expect(host.undo('3')).toMatchObject({
+      notes: [`${host.module} removed again: nobody loads it any more`],
+    });
+    expect(existsSync(host.folder)).toBe(false);
+  });
+
+  test('what was left to others and is another by then stays', () => {
+    const host = new Host();
+    host.apply('1', mine, 'one');
+    host.release('2', theirs);
+    host.write('etc/video.service', worker);
+    host.undo('1');
+    host.remove('etc/video.service');
+    writeFileSync(host.module, 'by hand');
+    expect(host.undo('2')).toMatchObject({ results: ['undone'], notes: [] });
+    expect(host.text).toBe('by hand');
+  });
+});
+
+describe('an undo of a release that replaced an older version', () => {
+  /** Both units were released with the older one. */
+  function withOlder(): Host {
+    const host = new Host();
+    host.apply('1', mine, 'older');
+    host.release('2', theirs);
+    host.write('etc/worker.service', worker);
+    host.write('etc/video.service', worker);
+    return host;
+  }
+
+  test('brings the older one back under units that ran with it', () => {
+    const host = withOlder();
+    const { mtimeMs } = statSync(host.module);
+    host.apply('3', mine, 'newer');
+    expect(host.undo('3')).toMatchObject({ messages: [`${host.module} restored`] });
+    expect([host.text, statSync(host.module).mtimeMs]).toEqual(['older', mtimeMs]);
+  });
+
+  const since: Readonly<Record<string, (host: Host) => void>> = {
+    'was released': (host) => host.release('4', theirs),
+    'was changed': (host) => host.write('etc/video.service.d/celeriac.conf', worker),
+  };
+  test.each(Object.entries(since))('keeps the newer one for a unit that %s since', (_, change) => {
+    const host = withOlder();
+    host.apply('3', mine, 'newer');
+    change(host);
+    expect(host.undo('3')).toMatchObject({
+      results: ['undone'],
+      messages: [`${host.module} kept as it is: video.service loads it`],
+    });
+    expect(host.text).toBe('newer');
+    // Whatever its first release was undone for as well.
+    expect(host.undo('1')).toMatchObject({ results: ['undone'] });
+    expect(host.text).toBe('newer');
+  });
+
+  test('brings the older one back where that other release was rolled back', () => {
+    const host = withOlder();
+    host.apply('3', mine, 'newer');
+    host.release('4', theirs);
+    host.undo('4');
+    host.undo('3');
+    expect(host.text).toBe('older');
+  });
+
+  test('brings it back when its own deploy fails: nobody came to need the newer one', () => {
+    const host = withOlder();
+    host.apply('3', mine, 'newer', { released: false });
+    expect(host.undoByItself('3')).toMatchObject({ messages: [`${host.module} restored`] });
+    expect(host.text).toBe('older');
+  });
+});

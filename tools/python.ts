@@ -1,0 +1,68 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+
+/**
+ * The host program's own tests on each Python that tools/setup.sh chose, side by side:
+ * `[--reports FOLDER]`, then words for pytest. A report is a JUnit file, named after its Python.
+ */
+
+const root = path.join(import.meta.dirname, '..');
+/** The oldest that a host may have. */
+const oldestSupported = '3.8.';
+/** In memory where that is to be had: thousands of times a file is made durable. */
+const scratch = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
+function takeReports(words: string[]): string | undefined {
+  const at = words.indexOf('--reports');
+  return at === -1 ? undefined : words.splice(at, 2)[1];
+}
+
+function versionOf(python: string): string {
+  const program = 'import platform; print(platform.python_version())';
+  return spawnSync(python, ['-I', '-c', program], { encoding: 'utf8' }).stdout.trim();
+}
+
+/** Some tests fill a disk of their own, or are about another user: that takes root. */
+function asRoot(command: readonly string[]): readonly string[] {
+  if (process.getuid?.() === 0) return command;
+  if (spawnSync('sudo', ['-n', 'true']).status !== 0) return command;
+  return ['sudo', '-n', 'env', 'PYTHONDONTWRITEBYTECODE=1', ...command];
+}
+
+/** Whether all was well. What it says is shown at its end: the runs don't mix. */
+async function run(
+  python: string,
+  words: readonly string[],
+  reports: string | undefined,
+): Promise<boolean> {
+  const version = versionOf(python);
+  const folder = mkdtempSync(path.join(scratch, 'celeriac-pytest-'));
+  const [program = '', ...options] = asRoot([
+    ...[python, '-m', 'pytest', `--basetemp=${path.join(folder, 'tests')}`],
+    ...(process.stdout.isTTY ? ['--color=yes'] : []),
+    ...(reports === undefined ? [] : [`--junitxml=${path.join(reports, `${version}.xml`)}`]),
+    ...words,
+  ]);
+  const started = spawn(program, options, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  const [output, [code]] = await Promise.all([text(started.stdout), once(started, 'exit')]);
+  console.log(`Python ${version}\n${output}`);
+  const [remove = '', ...paths] = asRoot(['rm', '-rf', '--', folder]);
+  spawnSync(remove, paths);
+  return code === 0;
+}
+
+const words = process.argv.slice(2);
+const reports = takeReports(words);
+if (reports !== undefined) mkdirSync(reports, { recursive: true });
+const pythons = (process.env.CELERIAC_PYTEST_PYTHONS ?? '')
+  .split(':')
+  .filter((each) => each !== '');
+if (!pythons.some((python) => versionOf(python).startsWith(oldestSupported))) {
+  console.log(`Python ${oldestSupported}x is not here: of it only vermin (npm run lint) tells`);
+}
+const good = await Promise.all(pythons.map((python) => run(python, words, reports)));
+process.exitCode = good.length > 0 && good.every((each) => each) ? 0 : 1;
