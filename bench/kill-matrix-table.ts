@@ -118,7 +118,7 @@ One thing is no fault: the unit is not enabled before this deploy, so a host tha
 - **disk-full**: no block is left on the disk until the transaction has ended.
 - **state-full**: the same for a file system of its own under \`/var/lib/celeriac\`.
 
-The guard's timer ticks every 6 s here, not every 20, and a release that nobody confirms is put back
+The guard's timer ticks every few seconds here, not every 20, and a release that nobody confirms is put back
 after 3 s.
 
 ## Results

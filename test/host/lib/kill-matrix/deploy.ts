@@ -50,7 +50,8 @@ const DESIRED = workerDesired({
     dependencies: {
       file: 'backend/requirements.txt',
       tool: 'pip',
-      timeoutSeconds: seconds(150),
+      // An emulated machine beside others takes its time.
+      timeoutSeconds: seconds(900),
     },
   },
 });

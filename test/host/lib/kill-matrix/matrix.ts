@@ -25,7 +25,7 @@ const UNCONFIRMED = seconds(3);
 /** Who is there has that long to confirm. */
 const CONFIRMED = seconds(60);
 /** What takes longer on any host, however busy, does not come any more. */
-const PATIENCE_SECONDS = 600;
+const PATIENCE_SECONDS = 1200;
 /** A full disk of a container is memory of this machine. */
 const DISK_MEGABYTES = 400;
 
