@@ -1,67 +1,133 @@
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { allCases, type Case, KillMatrix, nameOf } from '../test/host/lib/kill-matrix.ts';
+import { cacheFolder } from '../sandbox/folders.ts';
+import type { Kind } from '../sandbox/instance.ts';
+import {
+  allCases,
+  type Case,
+  nameOf,
+  powerCuts,
+  spread,
+} from '../test/host/lib/kill-matrix/cases.ts';
+import { KillMatrix, NotRun } from '../test/host/lib/kill-matrix/matrix.ts';
+import { newest, type Result, renderDocument, renderTables } from './kill-matrix-table.ts';
 
 /*
  * The whole kill matrix: every operation of a deploy × before, in, unsaid, after × every fault.
- * `npm run kill-matrix -- reboot install-unit` runs the cases that have all these words;
- * `--results file` keeps what was found, and goes on where it ended; `--list` only lists.
+ *
+ *   npm run kill-matrix                          what is not in the results yet, then the table
+ *   npm run kill-matrix -- reboot install-unit   the cases that have all these words
+ *   -- --kind vm --sample                        each operation once, a real power cut in it
+ *   -- --machines 4                              side by side; as many as processors unless told
+ *   -- --again                                   also those that ended broken
+ *   -- --results FILE                            else one in the cache, by commit
+ *   -- --list | --table | --write                no run: the cases; the table; the page of the docs
  */
 
-interface Result extends Case {
-  readonly ending: string;
-  readonly told: string;
-  readonly seconds: number;
-}
+const ROOT = join(import.meta.dirname, '..');
+const PAGE = join(ROOT, 'docs/reference/kill-matrix.md');
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { results: { type: 'string' }, list: { type: 'boolean', default: false } },
+  options: {
+    kind: { type: 'string', default: 'container' },
+    sample: { type: 'boolean', default: false },
+    machines: { type: 'string', default: String(availableParallelism()) },
+    again: { type: 'boolean', default: false },
+    results: { type: 'string' },
+    list: { type: 'boolean', default: false },
+    table: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+  },
 });
+const kind = readKind(values.kind);
+const commit = readCommit();
+const resultsPath =
+  values.results ?? join(cacheFolder(), '..', 'kill-matrix', `${commit.replace(' ', '-')}.jsonl`);
 
-const matrix = await KillMatrix.start('kill-matrix-whole');
-try {
-  const chosen = allCases(matrix.plan).filter(({ op, phase, fault }) =>
-    positionals.every((word) => [op, phase, fault].includes(word)),
-  );
-  if (values.list) console.log(chosen.map(nameOf).join('\n'));
-  else await runAll(chosen);
-} finally {
-  await matrix.stop();
+if (values.table) console.log(renderTables(readResults()));
+else if (values.write) writeFileSync(PAGE, renderDocument(readResults()));
+else await runAll();
+
+async function runAll(): Promise<void> {
+  const first = await KillMatrix.start(`kill-matrix-${kind}-1`, kind);
+  const cases = choose(first);
+  if (values.list) {
+    console.log(cases.map(nameOf).join('\n'));
+    await first.stop();
+    return;
+  }
+  mkdirSync(dirname(resultsPath), { recursive: true });
+  const known = newest(readResults().filter((result) => result.kind === kind));
+  const isDone = ({ ending }: Result) => ending !== 'BROKEN' || !values.again;
+  const done = new Set(known.filter(isDone).map(nameOf));
+  const left = cases.filter((each) => !done.has(nameOf(each)));
+  console.log(`${left.length} of ${cases.length} cases to run; results in ${resultsPath}`);
+  const more = Math.min(Number(values.machines), left.length) - 1;
+  const others = Array.from({ length: Math.max(more, 0) }, async (_, at) => {
+    await work(await first.beside(`kill-matrix-${kind}-${at + 2}`), left);
+  });
+  const endings = await Promise.allSettled([work(first, left), ...others]);
+  await first.stop();
+  for (const ending of endings) if (ending.status === 'rejected') console.error(ending.reason);
+  const results = newest(readResults());
+  console.log(`\n${renderTables(results)}`);
+  const ran = new Set(results.filter((result) => result.kind === kind).map(nameOf));
+  const isWhole = cases.every((each) => ran.has(nameOf(each)));
+  if (!isWhole || results.some(({ ending }) => ending === 'BROKEN')) process.exitCode = 1;
 }
 
-async function runAll(cases: readonly Case[]): Promise<void> {
-  const results = [...readResults()];
-  const known = new Set(results.map(nameOf));
-  for (const each of cases.filter((one) => !known.has(nameOf(one)))) {
-    const begun = performance.now();
-    const { ending, told } = await matrix.run(each).catch((error: Error) => {
-      console.error(error.message);
-      return { ending: 'BROKEN', told: '' };
-    });
-    const seconds = Math.round((performance.now() - begun) / 1000);
-    const result = { ...each, ending, told, seconds };
-    console.log(`${nameOf(each)}: ${ending} (${told}, ${seconds} s)`);
-    results.push(result);
-    if (values.results !== undefined) appendFileSync(values.results, `${JSON.stringify(result)}\n`);
+function choose({ plan }: KillMatrix): readonly Case[] {
+  const cases = spread(values.sample ? powerCuts(plan) : allCases(plan));
+  return cases.filter(({ op, phase, fault }) =>
+    positionals.every((word) => [op, phase, fault].includes(word)),
+  );
+}
+
+/** Takes one case after the other from what is left, until there is none. */
+async function work(matrix: KillMatrix, left: Case[]): Promise<void> {
+  for (let each = left.shift(); each !== undefined; each = left.shift()) {
+    const result = await runOne(matrix, each);
+    if (result === null) continue;
+    console.log(`${nameOf(each)}: ${result.ending} (${result.told}, ${result.seconds} s)`);
+    appendFileSync(resultsPath, `${JSON.stringify(result)}\n`);
   }
-  printTable(results);
-  if (results.some(({ ending }) => ending === 'BROKEN')) process.exitCode = 1;
+}
+
+/** Null for what was not run: the next run has it. */
+async function runOne(matrix: KillMatrix, each: Case): Promise<Result | null> {
+  const begun = performance.now();
+  const about = { ...each, kind: matrix.kind, commit, at: new Date().toISOString() };
+  const secondsSince = () => Math.round((performance.now() - begun) / 100) / 10;
+  try {
+    const verdict = await matrix.run(each);
+    return { ...about, ...verdict, seconds: secondsSince() };
+  } catch (error) {
+    const why = (error as Error).message;
+    console.error(why);
+    if (error instanceof NotRun) return null;
+    return { ...about, ending: 'BROKEN', told: '', seconds: secondsSince(), why };
+  }
 }
 
 function readResults(): readonly Result[] {
-  if (values.results === undefined || !existsSync(values.results)) return [];
-  const lines = readFileSync(values.results, 'utf8').split('\n');
+  if (!existsSync(resultsPath)) return [];
+  const lines = readFileSync(resultsPath, 'utf8').split('\n');
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Result);
 }
 
-function printTable(results: readonly Result[]): void {
-  const faults = [...new Set(results.map(({ fault }) => fault))];
-  const rows = Map.groupBy(results, ({ index, op, phase }) => `${index} ${op}, ${phase}`);
-  console.log(`\n| operation, phase | ${faults.join(' | ')} |`);
-  console.log(`|---|${faults.map(() => '---|').join('')}`);
-  for (const [name, found] of rows) {
-    const cells = faults.map((fault) => found.find((each) => each.fault === fault)?.ending ?? '');
-    console.log(`| ${name} | ${cells.join(' | ')} |`);
-  }
+function readKind(word: string): Kind {
+  if (word === 'container' || word === 'vm') return word;
+  throw new Error(`--kind ${word}: expected container or vm`);
+}
+
+/** What the cases run on; changes that are in no commit are told. */
+function readCommit(): string {
+  const git = (...words: readonly string[]) =>
+    execFileSync('git', words, { cwd: ROOT, encoding: 'utf8' }).trim();
+  const changed = git('status', '--porcelain', '--', 'host', 'src', 'sandbox') !== '';
+  return git('rev-parse', '--short=12', 'HEAD') + (changed ? ' changed' : '');
 }

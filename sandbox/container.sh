@@ -3,10 +3,11 @@
 # its own, and systemd-nspawn in them. container.ts calls it, as root or by 'sudo -n'.
 #
 #   container.sh probe                         can this machine run one? exit code 0, or why not
-#   container.sh start FOLDER LOWER NUMBER OWNER
+#   container.sh start FOLDER LOWER NUMBER OWNER SIZE
 #                                              LOWER: folders of the lower layers, the top one first;
 #                                              NUMBER: where to look for a free network; OWNER: the
-#                                              process that it ends with, 0 for none
+#                                              process that it ends with, 0 for none; SIZE: of its
+#                                              disk, as for a tmpfs
 #   container.sh on|off FOLDER                 power; 'off' as when the plug is pulled
 #   container.sh fresh FOLDER                  off, and on again with an empty disk
 #   container.sh remove FOLDER                 all of it, also what a killed start has left
@@ -20,7 +21,6 @@
 set -euo pipefail
 umask 022
 
-readonly disk_size=3G
 # Left of the range that is set aside for tests of networks: no host has such an address.
 readonly network=198.18
 
@@ -87,10 +87,10 @@ kill_cgroup() {
 
 # Runs in namespaces of its own until it is killed, or until its owner ends.
 supervise() {
-  local folder=$1 lower=$2 owner=$3 cgroup code
+  local folder=$1 lower=$2 owner=$3 size=$4 cgroup code
   cgroup=$(cgroup_of "$folder")
   ip link set lo up
-  insert_disk "$folder" "$lower"
+  insert_disk "$folder" "$lower" "$size"
   # Open before anybody may say anything, and for ever: no word is lost.
   exec 3<>"$folder/power"
   [ "$owner" = 0 ] || end_with "$owner" "$cgroup" &
@@ -100,7 +100,7 @@ supervise() {
   while read -r word <&3; do
     if [ "$word" = fresh ]; then
       umount "$folder/root" "$folder/disk"
-      insert_disk "$folder" "$lower"
+      insert_disk "$folder" "$lower" "$size"
     else
       code=133
       # 133: it wants to boot again.
@@ -115,11 +115,12 @@ supervise() {
 }
 
 insert_disk() {
-  local folder=$1 lower=$2
-  mount -t tmpfs -o "size=$disk_size,mode=755" sandbox "$folder/disk"
+  local folder=$1 lower=$2 size=$3
+  mount -t tmpfs -o "size=$size,mode=755" sandbox "$folder/disk"
   mkdir "$folder/disk/upper" "$folder/disk/work"
-  mount -t overlay -o "lowerdir=$lower,upperdir=$folder/disk/upper,workdir=$folder/disk/work" \
-    sandbox "$folder/root"
+  # Without redirects a folder of a lower layer can't be renamed, as it can be on any disk.
+  mount -t overlay sandbox "$folder/root" \
+    -o "redirect_dir=on,lowerdir=$lower,upperdir=$folder/disk/upper,workdir=$folder/disk/work"
   # Its root is no disk that could be checked or mounted.
   if grep -q '^/dev/vda ' "$folder/root/etc/fstab"; then
     sed -i '\#^/dev/vda #d' "$folder/root/etc/fstab"
@@ -150,12 +151,12 @@ run_host() {
 # --- verbs ---------------------------------------------------------------------------------------
 
 start() {
-  local folder=$1 lower=$2 number=$3 owner=$4 pid
+  local folder=$1 lower=$2 number=$3 owner=$4 size=$5 pid
   mkdir -p "$folder/disk" "$folder/root"
   mkfifo -m 600 "$folder/power"
   : >>"$folder/console.log"
   setsid unshare --mount --net --propagation private \
-    bash "${BASH_SOURCE[0]}" supervise "$folder" "$lower" "$owner" \
+    bash "${BASH_SOURCE[0]}" supervise "$folder" "$lower" "$owner" "$size" \
     </dev/null >>"$folder/console.log" 2>&1 &
   pid=$!
   until [ -e "$folder/pid" ]; do
@@ -264,7 +265,7 @@ probe() {
     trap "umount -l \"$folder\"; rmdir \"$folder\"" EXIT
     mount -t tmpfs sandbox "$folder"
     mkdir "$folder/lower" "$folder/upper" "$folder/work" "$folder/root"
-    mount -t overlay -o "lowerdir=$folder/lower,upperdir=$folder/upper,workdir=$folder/work" sandbox "$folder/root"
+    mount -t overlay -o "redirect_dir=on,lowerdir=$folder/lower,upperdir=$folder/upper,workdir=$folder/work" sandbox "$folder/root"
     umount "$folder/root"
     ip link add probe0 type veth peer name probe1
   ' >/dev/null 2>&1 || fail 'namespaces, an overlay or a pair of network interfaces cannot be had here'
@@ -274,8 +275,8 @@ probe() {
 
 case ${1:-} in
   probe) probe ;;
-  start) start "$2" "$3" "$4" "$5" ;;
-  supervise) supervise "$2" "$3" "$4" ;;
+  start) start "$2" "$3" "$4" "$5" "$6" ;;
+  supervise) supervise "$2" "$3" "$4" "$5" ;;
   on) tell "$2" on ;;
   off) power_off "$2" ;;
   fresh)

@@ -20,7 +20,7 @@ export const container: Hardware = {
     const folder = instancePaths(draft.name).container;
     try {
       const layers = await provideLayers(image, draft.state, say);
-      const booted = await launchContainer(folder, layers, draft.ownerPid);
+      const booted = await launchContainer(folder, layers, draft.ownerPid, draft.diskMegabytes);
       const instance = registerInstance(image, {
         ...draft,
         ...booted,

@@ -2,7 +2,9 @@ import type { Image, Say } from './image.ts';
 import type { Instance } from './instance.ts';
 
 /** What is decided about a machine before it runs. */
-export type Draft = Pick<Instance, 'name' | 'state' | 'ownerPid'>;
+export type Draft = Pick<Instance, 'name' | 'state' | 'ownerPid'> & {
+  diskMegabytes?: number;
+};
 
 /** What a kind of host can do; machine.ts makes of it what tests see. */
 export type Hardware = {

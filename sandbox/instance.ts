@@ -7,13 +7,13 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { SandboxError } from './failure.ts';
 import { INSTANCES_FOLDER, socketFolder } from './folders.ts';
 import type { Draft } from './hardware.ts';
 import { type Image, writeKnownHosts } from './image.ts';
 import { asRoot, asRootAtOnce } from './privilege.ts';
-import { endQemu, isOurs } from './qemu.ts';
+import { endQemu, findQemus, isOurs } from './qemu.ts';
 import type { Target } from './ssh.ts';
 
 /** A container shares this machine's kernel; a VM is QEMU with a kernel of its own. */
@@ -171,22 +171,6 @@ export async function endInstance(name: string): Promise<void> {
   }
   // One that is almost gone shows no command line any more, and holds this file's lock to its end.
   rmSync(pid, { force: true });
-}
-
-/** The QEMUs that have, or are about to have, this monitor. */
-function findQemus(monitor: string): number[] {
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(Number)
-    .filter((pid) => isOurs(pid, monitor) && programOf(pid).startsWith('qemu-system'));
-}
-
-function programOf(pid: number): string {
-  try {
-    return basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '');
-  } catch {
-    return '';
-  }
 }
 
 /** Removes the machines whose owner ended without ending them. */

@@ -53,6 +53,8 @@ export type StartOptions = {
   needs?: readonly Need[];
   /** Absent: a container where one can be had and gives what is needed. */
   kind?: Kind;
+  /** What a container may write, where the usual 3 GB are not wanted; a VM's disk has one size. */
+  diskMegabytes?: number;
   /** It stays when this process ends, until it is taken down. */
   detached?: boolean;
   say?: Say;
@@ -125,6 +127,7 @@ export async function startMachine(options: StartOptions): Promise<Machine> {
   const draft: Draft = {
     name: options.name,
     ...(options.state === undefined ? {} : { state: options.state }),
+    ...(options.diskMegabytes === undefined ? {} : { diskMegabytes: options.diskMegabytes }),
     ...(options.detached ? {} : { ownerPid: process.pid }),
   };
   claimInstance(draft);

@@ -14,15 +14,17 @@ export type Booted = { pid: number; host: string };
  * Starts a container whose files are in `folder`, over these layers, the top one first.
  *
  * @param ownerPid the process that it ends with; absent: it stays
+ * @param diskMegabytes what it may write; memory of this machine, as far as it is used
  * @throws SandboxError with the words of what failed.
  */
 export async function launchContainer(
   folder: string,
   layers: readonly string[],
   ownerPid: number | undefined,
+  diskMegabytes = 3072,
 ): Promise<Booted> {
   const near = Number.parseInt(digest(folder).slice(0, 8), 16) % 32768;
-  const words = [folder, layers.join(':'), String(near), String(ownerPid ?? 0)];
+  const words = [folder, layers.join(':'), near, ownerPid ?? 0, `${diskMegabytes}M`].map(String);
   const { stdout } = await asRoot('start', words);
   const [pid = '', host = ''] = stdout.trim().split(' ');
   return { pid: Number(pid), host };

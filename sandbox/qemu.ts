@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { type Accelerator, QEMU, QEMU_MISSING } from './accelerator.ts';
 import { execute, sleep } from './command.ts';
 import { SandboxError } from './failure.ts';
@@ -166,6 +167,22 @@ export function isOurs(pid: number, monitorPath: string): boolean {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(monitorPath);
   } catch {
     return false;
+  }
+}
+
+/** The QEMUs that have this path on their command line: a monitor, a folder of their files. */
+export function findQemus(path: string): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => isOurs(pid, path) && programOf(pid).startsWith('qemu-system'));
+}
+
+function programOf(pid: number): string {
+  try {
+    return basename(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '');
+  } catch {
+    return '';
   }
 }
 

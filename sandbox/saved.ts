@@ -11,8 +11,9 @@ import { basename, dirname, join } from 'node:path';
 import { cacheFolder } from './folders.ts';
 import type { Say } from './image.ts';
 import { withLock } from './lock.ts';
-import { removeTree } from './privilege.ts';
+import { asRoot, removeTree } from './privilege.ts';
 import { removeLeftovers, removeUnused } from './prune.ts';
+import { endQemu, findQemus } from './qemu.ts';
 
 /** A host that was saved in the image's folder, to start others from. */
 export type Saved = {
@@ -38,9 +39,10 @@ export async function provideSaved(
   await withLock(join(cacheFolder(), `${basename(parent)}.lock`), waiting, async () => {
     if (isWhole(folder)) return;
     mkdirSync(parent, { recursive: true });
+    await endLeftovers(parent);
     removeLeftovers(parent);
     removeTree(folder);
-    const work = mkdtempSync(join(parent, 'building-'));
+    const work = mkdtempSync(join(parent, BUILDING));
     try {
       await make(work);
       writeFileSync(join(work, BASE), base);
@@ -56,6 +58,18 @@ export async function provideSaved(
   });
   return folder;
 }
+
+/** Ends the hosts of builders that were killed: whoever holds the lock is the only one at work. */
+async function endLeftovers(parent: string): Promise<void> {
+  for (const name of readdirSync(parent).filter((each) => each.startsWith(BUILDING))) {
+    const work = join(parent, name);
+    for (const pid of findQemus(`${work}/`)) await endQemu(pid, `${work}/`);
+    const container = join(work, 'container');
+    if (existsSync(container)) await asRoot('remove', [container]);
+  }
+}
+
+const BUILDING = 'building-';
 
 /** It holds only what differs from another: useless without that one. */
 const BASE = 'base';

@@ -42,5 +42,6 @@ export async function applyState(target: Target, state: string): Promise<void> {
 export async function runScript(target: Target, script: string): Promise<void> {
   const path = '/run/sandbox-state';
   const command = `cat >${path}; bash ${path} </dev/null; code=$?; rm -f ${path}; exit $code`;
-  await runOver(target, 'root', 'own', command, { input: script, timeoutSeconds: 300 });
+  // Minutes in an emulated machine beside others.
+  await runOver(target, 'root', 'own', command, { input: script, timeoutSeconds: 1200 });
 }

@@ -173,6 +173,8 @@ const KEPT = [
   /^\/srv\/venv\/lib\/[^/]+\/site-packages\/probe_/,
   // Told apart by name.
   /^\/srv\/venv\/\.celeriac(?:\/|$)/,
+  // Of services that were started again.
+  /^\/(?:var\/)?tmp\/systemd-private-/,
   /^\/tmp\/pymp-/,
   /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies))?$/,
   /^\/var\/lib\/celeriac\/incoming\/[0-9a-f]{64}$/,

@@ -18,9 +18,14 @@ export interface Release {
   readonly inputs: Inputs;
 }
 
-/** The app as it was before Celeriac came, with numbered tasks. The commit is the same each time. */
+/**
+ * The app as it was before Celeriac came, with numbered tasks. The commit is the same each time. The
+ * environment is written anew: what a container has of its image can be renamed on no overlay, and
+ * moved on no full disk, unlike anything on the disk of a server.
+ */
 const PREPARE = `
 set -e
+cp -a /srv/venv /srv/copy && rm -r /srv/venv && mv /srv/copy /srv/venv
 sed -i 's/^appendonly no$/appendonly yes/' /etc/redis/redis.conf
 systemctl restart redis-server
 cd ${CHECKOUT}

@@ -131,7 +131,7 @@ export const feedAgain = (machine: Machine): Promise<void> => resumeFlow(machine
 export async function rest(machine: Machine): Promise<void> {
   let seen: Seen | undefined;
   const holds = async () => {
-    seen = await look(machine);
+    seen = await look(machine, 'soon');
     return isAtRest(seen);
   };
   await waitUntil('the host is at rest', holds, REST_SECONDS).catch((error: Error) => {
@@ -145,9 +145,9 @@ export async function endTasks(
   machine: Machine,
 ): Promise<{ readonly sent: number; readonly seen: Seen; readonly notes: readonly Note[] }> {
   const sent = await haltFlow(machine);
-  const idle = async () => (await look(machine)).queued.length === 0;
+  const idle = async () => (await look(machine, 'soon')).queued.length === 0;
   await waitUntil('the queue is empty', idle, DRAIN_SECONDS).catch(() => {});
-  const over = async () => (await look(machine)).unacked.length === 0;
+  const over = async () => (await look(machine, 'soon')).unacked.length === 0;
   await waitUntil('the last task has ended', over, 10).catch(() => {});
   return { sent, seen: await look(machine), notes: await readNotes(machine) };
 }

@@ -183,7 +183,7 @@ def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
     """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
     found: dict[str, tuple[list[str], str]] = {}
     for at, table in enumerate(mapping):
-        for tie in table["bystanders"]:
+        for tie in table.get("bystanders", []):
             above, key, to = (quoted(name) for name in (table["table"], table["id"], tie["to"]))
             named = f"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}"
             where = f"{quoted(tie['column'])} IN ({named})"

@@ -210,7 +210,7 @@ class _Trial:
         return any(
             self._names(tie, self._values(each, key, [tie["to"]])[tie["to"]])
             for each, key in rows
-            for tie in each["bystanders"]
+            for tie in each.get("bystanders", [])
             if tie["status"] is not None
         )
 

@@ -37,7 +37,7 @@ def columns_of(table: Table) -> list[str]:
     resend = table["resend"]["args"] if table["resend"] else []
     counters = [counter["column"] for counter in table["counters"]]
     named = [table["id"], table["status"], *ties, table["task"], table["error"]]
-    keys = [tie["to"] for tie in table["bystanders"]]
+    keys = [tie["to"] for tie in table.get("bystanders", [])]
     every = [*named, *table["times"], *counters, *resend, *keys]
     return list(dict.fromkeys(name for name in every if name is not None))
 
@@ -171,7 +171,7 @@ def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
     """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
     found: dict[str, tuple[list[str], str]] = {}
     for at, table in enumerate(mapping):
-        for tie in table["bystanders"]:
+        for tie in table.get("bystanders", []):
             cast = "" if tie["foreignKey"] else "::text"
             same = f"p.{quoted(tie['to'])}{cast} = c.{quoted(tie['column'])}{cast}"
             wanted = f"p.{quoted(table['id'])} IN (SELECT id FROM d{at})"

@@ -7,6 +7,7 @@ JSON, with larger lists or an archive on stdin. One JSON value goes out: `{"valu
 `{"error": …}`.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -258,10 +259,8 @@ def link_tree(source: str, target: str) -> None:
     if stat.S_ISDIR(about.st_mode):
         os.mkdir(target)
         for entry in os.listdir(source):
-            # Made anew when it is needed, and by whoever runs the app.
-            if entry == "__pycache__":
-                continue
-            link_tree(os.path.join(source, entry), os.path.join(target, entry))
+            link = link_byte_code if entry == "__pycache__" else link_tree
+            link(os.path.join(source, entry), os.path.join(target, entry))
         os.chmod(target, stat.S_IMODE(about.st_mode))
         os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
     elif stat.S_ISLNK(about.st_mode):
@@ -274,19 +273,50 @@ def link_tree(source: str, target: str) -> None:
         os.link(source, target)
 
 
+def link_byte_code(source: str, target: str) -> None:
+    """What is the owner's of it. The folder in any case.
+
+    What is missing in it is made anew by whoever runs the app; a folder that they had to make would
+    be theirs, and no installer of the owner's could ever remove anything from it.
+    """
+    os.mkdir(target)
+    for entry in os.listdir(source):
+        path = os.path.join(source, entry)
+        about = os.lstat(path)
+        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():
+            os.link(path, os.path.join(target, entry))
+
+
 def restore_environment(args: Dict[str, Any]) -> Any:
-    """Entry by entry, each with two renames: a restore that is cut off goes on where it was."""
+    """Entry by entry, each moved twice: a restore that is cut off goes on where it was."""
     root, keep = args["root"], args["keep"]
     copy = os.path.join(root, ".celeriac", keep)
     failed = copy + FAILED
     make_folder(failed)
     for entry in sorted(os.listdir(copy)):
         present, away = os.path.join(root, entry), os.path.join(failed, entry)
-        if os.path.lexists(present) and not os.path.lexists(away):
-            os.rename(present, away)
+        if os.path.lexists(present):
+            move(present, away)
         os.rename(os.path.join(copy, entry), present)
     os.rmdir(copy)
     return None
+
+
+def move(source: str, target: str) -> None:
+    """A rename; entry by entry where a folder can't be renamed, or was moved in part before."""
+    try:
+        os.rename(source, target)
+        return
+    except OSError as error:
+        # A container's overlay file system does not rename the folders of its image.
+        if error.errno not in (errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not is_folder(source):
+            raise
+    make_folder(target)
+    for entry in os.listdir(source):
+        move(os.path.join(source, entry), os.path.join(target, entry))
+    os.rmdir(source)
 
 
 WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {

@@ -226,10 +226,10 @@ def test_a_release_that_awaits_its_verdict_says_until_when(host: Host, world: Wo
 def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations())
     transaction.carry_out(folder, host, silent)
-    transaction.refuse_foreign_changes([folder])
+    transaction.refuse_foreign_changes([folder], host)
     world.new.write_text("by hand\n")
     with pytest.raises(Fault) as refused:
-        transaction.refuse_foreign_changes([folder])
+        transaction.refuse_foreign_changes([folder], host)
     assert refused.value.evidence == [str(world.new)]
 
 
@@ -240,9 +240,9 @@ def test_what_a_later_transaction_changed_is_no_foreign_change(host: Host, world
         ident = f"20260101T00000{number}Z-0001"
         folders.append(begin(host.state, [write(world.changed, after, before)], ident))
         transaction.carry_out(folders[-1], host, silent)
-    transaction.refuse_foreign_changes(folders[::-1])
+    transaction.refuse_foreign_changes(folders[::-1], host)
     with pytest.raises(Fault):
-        transaction.refuse_foreign_changes(folders[:1])
+        transaction.refuse_foreign_changes(folders[:1], host)
 
 
 @pytest.mark.parametrize("verb", ["dance", "../agent", "os.path", "Write-File", "", None, 7])

@@ -347,6 +347,8 @@ class SshAgent implements Agent {
     const clock = this.#options.clock ?? systemClock;
     const end = clock.now() + this.#limits.reconnect;
     this.#onNote('the connection was lost; the host works on without it. Connecting again');
+    // Where only the agent died, its connection is still there, and would keep this process alive.
+    this.#now.session.destroy();
     for (;;) {
       try {
         this.#starts.push(await startAgent(this.#options, this.#onNote));

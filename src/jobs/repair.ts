@@ -419,15 +419,16 @@ function remove(found: StuckRow, deciding: Deciding): void {
 function spareHeld(rows: readonly [JobRow, ...JobRow[]], deciding: Deciding): boolean {
   const held = rows.find((row) => holdersOf(row, null).length > 0);
   if (held === undefined) return false;
-  spare(rows, `${nameRow(rows[0])}: ${tellHolders(held, null)}`, deciding);
+  spare(rows, tellHolders(rows[0], held, null), deciding);
   return true;
 }
 
-function tellHolders(row: JobRow, column: string | null): string {
-  const list = holdersOf(row, column).map(
+function tellHolders(top: JobRow, held: JobRow, column: string | null): string {
+  const list = holdersOf(held, column).map(
     ({ mapping, rows }) => `${formatCount(rows, 'row')} of ${mapping.table} by ${mapping.column}`,
   );
-  return `${nameRow(row)} is named by ${list.join(', ')}, which hold no jobs`;
+  const line = `${nameRow(held)} is named by ${list.join(', ')}, which hold no jobs`;
+  return held === top ? line : `${nameRow(top)}: ${line}`;
 }
 
 function reset(found: StuckRow, deciding: Deciding): void {
@@ -441,7 +442,7 @@ function reset(found: StuckRow, deciding: Deciding): void {
   for (const each of rows) {
     const { task } = each.mapping;
     if (task === null || holdersOf(each, task).length === 0) continue;
-    spare([row, ...rows], `${nameRow(row)}: ${tellHolders(each, task)}`, deciding);
+    spare([row, ...rows], tellHolders(row, each, task), deciding);
     return;
   }
   for (const each of rows) {

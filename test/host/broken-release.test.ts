@@ -1,20 +1,19 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleOptions, type BundleRun, runBundle } from '../lib/bundle.ts';
+import { beginHeldJob, installHeldJobs } from './lib/held-jobs.ts';
 import { listProcesses } from './lib/host-state.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { expectOneError } from './lib/one-error.ts';
 import {
   BACKEND,
-  beginJobsBeforeReload,
   beginOf,
   completeJob,
   isRunningAt,
   listTransactions,
-  makeJob,
   readJob,
   readTransaction,
   receivedJobs,
-  sendJobs,
   shell,
   show,
   UNIT,
@@ -34,6 +33,14 @@ let transaction: string;
 beforeAll(async () => {
   machine = await startMachine({ name: 'broken-release', state: 'healthy' });
   original = await machine.readFile(UNIT_PATH);
+});
+
+/** A release is deployed: a fresh one unless the test before left it as it found it. */
+beforeEach(async () => {
+  const { ActiveState } = await show(machine, 'ActiveState');
+  if (ActiveState === 'active' && (await machine.readFile(UNIT_PATH)) === deployed) return;
+  await machine.reset();
+  await installHeldJobs(machine);
   // A worker of this app refuses to start with a queue that it does not know.
   await shell(machine, `echo task_create_missing_queues = False >>${BACKEND}/celery_config.py`);
   const run = await deploy();
@@ -46,7 +53,7 @@ beforeAll(async () => {
 afterAll(() => machine?.stop());
 
 function deploy(inputs: Inputs = {}, options: BundleOptions = {}): Promise<BundleRun> {
-  const short = { 'min-healthy-time': '5s', 'confirm-within': 'off', ...inputs };
+  const short = { 'min-healthy-time': '2s', 'confirm-within': 'off', ...inputs };
   return runBundle('deploy-worker', inputsFor(machine, short), options);
 }
 
@@ -70,16 +77,7 @@ async function expectDeployedServes(): Promise<void> {
   await completeJob(machine);
 }
 
-/** One annotation, one readable message, no trace of the code. */
-function expectOneError({ code, log }: BundleRun): void {
-  expect(code, log).toBe(1);
-  expect(log.match(/^::error /gm)).toHaveLength(1);
-  expect(log).not.toMatch(/dist\/index\.js:\d/);
-}
-
-test('an app that does not import: red, and the old worker never stopped', {
-  timeout: 900_000,
-}, async () => {
+test('an app that does not import: red, and the old worker never stopped', async () => {
   const { MainPID } = await show(machine, 'MainPID');
   const app = `${BACKEND}/celery_app.py`;
   await shell(machine, `cp -p ${app} /root/kept.py; echo 'import no_such_module' >>${app}`);
@@ -100,7 +98,6 @@ test('an app that does not import: red, and the old worker never stopped', {
 
 test('a unit that cannot live: red, and the old one is back', {
   tags: ['nightly'],
-  timeout: 900_000,
 }, async () => {
   const { MainPID } = await show(machine, 'MainPID');
   const run = await deploy({ queues: 'celery,liks' });
@@ -120,15 +117,10 @@ test('a unit that cannot live: red, and the old one is back', {
   expect(gate.log).toContain('3 canaries to batch, links and variations: done');
 });
 
-test('a runner killed while the host waits for a task to end: it goes on, and back when nobody confirms', {
-  timeout: 900_000,
-}, async () => {
+test('a runner killed while the host waits for a task to end: it goes on, and back when nobody confirms', async () => {
   const known = await listTransactions(machine);
   const { MainPID } = await show(machine, 'MainPID');
-  // Its task runs when the old worker is drained.
-  const job = makeJob(40);
-  const letGo = await beginJobsBeforeReload(machine, [job], 'MemoryMax=700M');
-  const sent = sendJobs(machine, [job], { path: UNIT_PATH, holds: 'MemoryMax=700M' });
+  const { id, letGo } = await beginHeldJob(machine);
   let runner: Parameters<NonNullable<BundleOptions['onStart']>>[0] | undefined;
   let printed = '';
   const run = await deploy(
@@ -143,9 +135,8 @@ test('a runner killed while the host waits for a task to end: it goes on, and ba
       },
     },
   );
-  await sent;
-  await letGo();
   expect(run.code, run.log).toBeNull();
+  await letGo();
 
   const [interrupted, ...others] = (await listTransactions(machine)).filter(
     (id) => !known.includes(id),
@@ -165,13 +156,13 @@ test('a runner killed while the host waits for a task to end: it goes on, and ba
   await expectDeployedServes();
 
   // The old worker ended it; no other had to do it again.
-  const row = await readJob(machine, job.id);
+  const row = await readJob(machine, id);
   expect(row).toMatchObject({ status: 'completed' });
   expect(isRunningAt(beginOf(undone, 'drain-worker'), row ?? {})).toBe(true);
   const log = (options: string) => shell(machine, `journalctl -o cat ${options}`);
-  expect(receivedJobs(await log(`_PID=${MainPID}`))).toContain(job.id);
+  expect(receivedJobs(await log(`_PID=${MainPID}`))).toContain(id);
   const received = receivedJobs(await log(`-u ${UNIT}`));
-  expect(received.filter((id) => id === job.id)).toHaveLength(1);
+  expect(received.filter((each) => each === id)).toHaveLength(1);
 
   const next = await deploy();
   expect(next.code, next.log).toBe(0);
@@ -183,7 +174,6 @@ test('a runner killed while the host waits for a task to end: it goes on, and ba
 
 test('a gate that fails: red with evidence, and the release can be taken back', {
   tags: ['nightly'],
-  timeout: 900_000,
 }, async () => {
   const task = { gate: 'task', 'gate-task': 'tasks.process_job' };
   const failing = await verify({ ...task, 'gate-args': '[null, 0, 0, "error"]' });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { openAgent } from '../../src/adapters/ssh-agent-session.ts';
@@ -13,8 +13,9 @@ import { hostProgram } from '../../src/generated/host-program.ts';
 import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
 import { ConfigError, HostError } from '../../src/model/errors.ts';
 import type { Outcome, Step } from '../../src/model/outcome.ts';
-import { bytes, seconds } from '../../src/model/units.ts';
+import { seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
+import { waitUntil } from './lib/worker.ts';
 
 const program = join(import.meta.dirname, '../../cli/dist/index.js');
 const app = '/root/slideshow/backend/batch_processing.db';
@@ -52,7 +53,7 @@ async function provideDatabase(): Promise<void> {
     chown -R deploy:deploy ${folder}
     setsid nohup runuser -u deploy -- python3 -c 'import time,sqlite3
 d = sqlite3.connect("${database}"); d.execute("SELECT count(*) FROM jobs").fetchall(); time.sleep(3600)' >/dev/null 2>&1 </dev/null &
-    for n in $(seq 100); do [ -e ${database}-shm ] && break; sleep 0.1; done`);
+    for n in $(seq 600); do [ -e ${database}-shm ] && break; sleep 0.1; done`);
 }
 
 const dump = (path = database): Promise<string> => run(`sqlite3 -readonly ${path} .dump`);
@@ -225,7 +226,7 @@ time.sleep(3600)
 PY
       rm -f /tmp/held
       setsid nohup python3 /tmp/hold.py >/dev/null 2>&1 </dev/null & echo $!
-      for n in $(seq 100); do [ -e /tmp/held ] && break; sleep 0.1; done`);
+      for n in $(seq 600); do [ -e /tmp/held ] && break; sleep 0.1; done`);
     try {
       const outcome = await apply(cleanUp);
       expect(outcome.result).toBe('undone');
@@ -285,12 +286,16 @@ open("${folder}/written.txt", "w").write(str(n))
     await run(
       'setsid nohup runuser -u deploy -- python3 /tmp/writer.py >/tmp/writer.log 2>&1 </dev/null &',
     );
-    await run(`for n in $(seq 200); do [ -s ${folder}/done.txt ] && break; sleep 0.1; done`);
+    await run(`for n in $(seq 600); do [ -s ${folder}/done.txt ] && break; sleep 0.1; done`);
     const cleanUp = await plan();
     const outcome = await apply(cleanUp);
     expect(outcome.result).toBe('committed');
-    await run(`sleep 1; touch ${folder}/stop
-      for n in $(seq 200); do [ -e ${folder}/written.txt ] && break; sleep 0.1; done`);
+    // Some more rows after it.
+    const rows = `sqlite3 -readonly ${database} "SELECT count(*) FROM video_jobs"`;
+    const sofar = Number(await run(rows));
+    await waitUntil('the app has gone on', async () => Number(await run(rows)) > sofar + 10);
+    await run(`touch ${folder}/stop
+      for n in $(seq 600); do [ -e ${folder}/written.txt ] && break; sleep 0.1; done`);
     // It was never locked out.
     expect(await run('cat /tmp/writer.log')).toBe('');
     const done = (await run(`cat ${folder}/done.txt`)).split('\n');
@@ -314,46 +319,23 @@ open("${folder}/written.txt", "w").write(str(n))
   });
 });
 
-describe('bad input', () => {
-  beforeAll(provideDatabase);
+describe('databases that are not as they should be', () => {
+  beforeEach(provideDatabase);
 
-  const attempts = {
-    missing: 'true',
-    foreign: `head -c 100000 /dev/urandom >${folder}/foreign.db`,
-    corrupt: `cp ${database} ${folder}/corrupt.db; size=$(stat -c %s ${folder}/corrupt.db)
-      dd if=/dev/urandom of=${folder}/corrupt.db bs=4096 seek=2 count=6 conv=notrunc status=none`,
-    statusless: `sqlite3 ${folder}/statusless.db 'CREATE TABLE notes (id TEXT, body TEXT)'`,
-  } as const;
-
-  test.each<[keyof typeof attempts, RegExp]>([
-    ['missing', /there is no such file/],
-    ['foreign', /not a SQLite database/],
-    ['corrupt', /damaged|malformed/],
-    ['statusless', /no table with both an id and a status column; its tables: notes/],
-  ])('a %s database is one clear error, and the host is untouched', async (kind, expected) => {
-    await run(`${attempts[kind]}; chown -R deploy:deploy ${folder}`);
-    const path = `${folder}/${kind}.db`;
+  test('a foreign database is one clear error, and the host is untouched', async () => {
+    await run(`head -c 100000 /dev/urandom >${folder}/foreign.db; chown -R deploy: ${folder}`);
     const list = () =>
-      run(`ls -la --time-style=full-iso ${folder}; ls /var/lib/celeriac/transactions`);
+      run(`ls -la --time-style=full-iso ${folder}; ls /var/lib/celeriac/transactions || true`);
     const before = await list();
-    const error = await refusal(plan({ database: path }));
-    expect(error.message).toMatch(expected);
+    const error = await refusal(plan({ database: `${folder}/foreign.db` }));
+    expect(error.message).toMatch(/not a SQLite database/);
     expect(error.message).not.toContain('Traceback');
     expect(await list()).toBe(before);
   });
 
-  test.each([
-    `${folder}/it's "quoted" $(touch /tmp/owned).db`,
-    `${folder}/a\nb.db`,
-    `${folder}/%n;reboot`,
-    `${folder}/file:x?mode=memory`,
-  ])('a path like %j is only a path', async (path) => {
-    const error = await refusal(plan({ database: path }));
-    expect(error.message).toContain('there is no such file');
-    expect(await run('ls /tmp/owned 2>/dev/null || echo absent')).toBe('absent');
-  });
-
-  test('a database with such a name is cleaned like any other', { tags: ['nightly'] }, async () => {
+  test('a database with a strange name is cleaned like any other', {
+    tags: ['nightly'],
+  }, async () => {
     const path = `${folder}/it's a "job" ?mode=memory&x=#1%20.db`;
     await run(
       `cp ${database} '${path.replaceAll("'", "'\\''")}'; chown -R deploy:deploy ${folder}`,
@@ -362,20 +344,6 @@ describe('bad input', () => {
     expect(idsOf(cleanUp)).toHaveLength(20);
     expect((await apply(cleanUp)).result).toBe('committed');
     expect((await plan({ database: path })).plan.operations).toEqual([]);
-  });
-
-  test('an id that names nothing, or too much', async () => {
-    const unknown = await refusal(plan({ ids: ['00000000'] }));
-    expect(unknown.message).toContain('no job');
-    const hostile = await refusal(plan({ ids: ["77cfa3cd' OR '1'='1"] }));
-    expect(hostile.message).toContain('no job');
-    const many = await refusal(plan({ ids: ['3d0c51aa-0000'] }));
-    expect(many.message).toContain('names 3 rows');
-  });
-
-  test('a database above the limit is not copied', async () => {
-    const error = await refusal(plan({ snapshotLimitBytes: bytes(8192) }));
-    expect(error.message).toMatch(/more than 8192 bytes \(snapshot-limit\): 2 jobs, 4 batches/);
   });
 
   const sums = () => run(`cd ${folder} && sha256sum jobs.db*`);
@@ -391,7 +359,6 @@ describe('bad input', () => {
     expect((await sums()).split('\n').filter((line) => !line.endsWith('-shm'))).toEqual(
       before.split('\n'),
     );
-    await run(`rm -f ${database}-wal ${database}-shm`);
   });
 
   test('a file system that is read-only, a disk that is full: one sentence, nothing changed', async () => {

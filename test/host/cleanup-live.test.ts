@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
@@ -7,7 +7,8 @@ import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
 import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
 import { HostError } from '../../src/model/errors.ts';
 import { seconds } from '../../src/model/units.ts';
-import { Hand } from './hand.ts';
+import { Hand } from './lib/hand.ts';
+import { beginHeldJob, installHeldJobs } from './lib/held-jobs.ts';
 import {
   BACKEND,
   DATABASE,
@@ -26,6 +27,7 @@ let hand: Hand;
 
 beforeAll(async () => {
   hand = await Hand.open(await startMachine({ name: 'cleanup-live', state: 'healthy' }));
+  await installHeldJobs(hand.machine);
 });
 afterAll(async () => {
   await hand?.stop();
@@ -65,6 +67,12 @@ const plan = (wishes: Partial<CleanUpDesired> = {}): Promise<CleanUp> =>
 const found = ({ repairs }: CleanUp): readonly string[] =>
   repairs.flatMap(({ rows }) => rows.map(({ id, becomes }) => `${id} ${becomes}`)).toSorted();
 
+/** No job, no message; the worker stopped. */
+beforeEach(async () => {
+  await hand.shell(`systemctl stop ${UNIT}; redis-cli flushall`);
+  await sql('DELETE FROM jobs');
+});
+
 const byTheApp = {
   unit: UNIT,
   interpreter: ['/usr/bin/python3'],
@@ -79,15 +87,20 @@ const apply = async ({ plan }: CleanUp) => {
   return { outcome, skipped: reportSkipped(outcome).map(({ message }) => message) };
 };
 
+const answers = async (): Promise<boolean> =>
+  (await hand.agent.look({ tasks: { ...byTheApp, ids: [] } })).tasks.kind === 'told';
+
 describe('a worker that runs', () => {
+  beforeEach(async () => {
+    await hand.shell(`systemctl start ${UNIT}`);
+    await waitUntil('the worker answers', answers);
+  });
+
   test('what it holds and what waits for it lives, whatever its age; what is lost is dead', async () => {
     const lost = await addRow();
-    // As slow as this host is: it has to run until all has been looked at and changed.
-    const begun = Date.now();
     expect(found(await plan())).toEqual([`${lost} failed`]);
-    const [running, waits] = [makeJob((3 * (Date.now() - begun)) / 1000 + 30), makeJob(0)] as const;
-    await sendJobs(hand.machine, [running]);
-    await waitUntil('it is begun', async () => (await statusOf(running.id)) === 'processing');
+    const { id: running, letGo } = await beginHeldJob(hand.machine);
+    const waits = makeJob(0);
     await sendJobs(hand.machine, [waits]);
     const follows = randomUUID();
     await hand.shell(`cd ${BACKEND} && python3 -c "from tasks import process_job as job
@@ -97,16 +110,17 @@ describe('a worker that runs', () => {
     const cleanUp = await plan();
     expect(found(cleanUp)).toEqual([`${lost} failed`]);
     const told = cleanUp.plan.findings.map(({ message }) => message).join('\n');
-    expect(told).toContain(`a worker holds task ${running.id.slice(0, 8)}`);
+    expect(told).toContain(`a worker holds task ${running.slice(0, 8)}`);
     for (const id of [waits.id, follows]) expect(told).toContain(id.slice(0, 8));
     expect(cleanUp.pauseSeconds).toBe(60);
     await apply(cleanUp);
     expect((await readJob(hand.machine, lost))?.error_message).toMatch(
       /^stuck in processing for .*; task [0-9a-f]{8} is in no worker and no queue; marked failed by celeriac$/,
     );
-    expect(await statusOf(running.id)).toBe('processing');
-    await waitUntil('all is done', async () => (await statusOf(follows)) === 'completed', 600);
-    for (const { id } of [running, waits]) expect(await statusOf(id)).toBe('completed');
+    expect(await statusOf(running)).toBe('processing');
+    await letGo();
+    await waitUntil('all is done', async () => (await statusOf(follows)) === 'completed');
+    for (const id of [running, waits.id]) expect(await statusOf(id)).toBe('completed');
   });
 
   test('a second look, just before the change: what is owed by then is left alone', async () => {
@@ -121,8 +135,6 @@ describe('a worker that runs', () => {
       `1 row left alone: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
     ]);
     expect(await statusOf(lives.id)).toBe('processing');
-    await hand.shell(`redis-cli del unacked unacked_index`);
-    await sql(`DELETE FROM jobs WHERE id = '${lives.id}'`);
   });
 
   test('it does not answer: nothing is called dead', async () => {
@@ -136,11 +148,6 @@ describe('a worker that runs', () => {
       `No job is called dead, and nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: what it holds can't be told.`,
     );
     expect(await statusOf(lost)).toBe('processing');
-    await waitUntil('it answers again', async () => {
-      const { tasks } = await hand.agent.look({ tasks: { ...byTheApp, ids: [] } });
-      return tasks.kind === 'told';
-    });
-    await sql(`DELETE FROM jobs WHERE id = '${lost}'`);
   });
 
   test('reset sends the task again under a new id, once, and the worker does it', async () => {
@@ -162,7 +169,6 @@ describe('a worker that runs', () => {
 
 describe('a worker that is stopped', () => {
   test('what it had is dead at once; a task that waits when the reset is undone is taken back', async () => {
-    await hand.shell(`systemctl stop ${UNIT}`);
     const now = await hand.shell("date -u +'%Y-%m-%dT%H:%M:%S.000001'");
     const [lost, other] = [await addRow(now), await addRow(now, null)] as const;
     const cleanUp = await plan({ action: 'reset' });

@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
 import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
 import { ConfigError } from '../../src/model/errors.ts';
-import { Hand } from './hand.ts';
+import { Hand } from './lib/hand.ts';
 import { UNIT } from './lib/worker.ts';
 
 /** Jobs in a real PostgreSQL server, reached by the host's own psql as the unit's user. */
 
+const DROP_INS = `/etc/systemd/system/${UNIT}.d`;
 const url = 'postgresql://app@127.0.0.1:5432/jobs';
 let hand: Hand;
 
@@ -28,6 +29,12 @@ beforeAll(async () => {
   hand = await Hand.open(await startMachine({ name: 'cleanup-postgresql', state: 'healthy' }));
   await hand.shell(`systemctl stop ${UNIT} && systemctl start postgresql@15-main`);
   await psql("CREATE ROLE app LOGIN PASSWORD 'quite secret';", 'postgres');
+});
+
+/** The stuck jobs, in a database of their own; the unit knows no password. */
+beforeEach(async () => {
+  await hand.shell(`rm -rf ${DROP_INS} && systemctl daemon-reload`);
+  await psql('DROP DATABASE IF EXISTS jobs WITH (FORCE);', 'postgres');
   await psql('CREATE DATABASE jobs OWNER app;', 'postgres');
   await psql(`SET ROLE app;
     CREATE TYPE state AS ENUM ('pending', 'processing', 'completed', 'failed', 'cancelled');
@@ -72,16 +79,20 @@ test('a psql that would ask for a password is one clear error', async () => {
   );
 });
 
-test("the password is that of the unit's own URL; the same plan, and the very rows", async () => {
-  const folder = `/etc/systemd/system/${UNIT}.d`;
+/** To the unit, in its own URL of the database. */
+async function tellPassword(): Promise<void> {
   const own = 'postgresql+psycopg2://app:quite%%20secret@localhost/jobs';
-  await hand.shell(`mkdir -p ${folder}`);
+  await hand.shell(`mkdir -p ${DROP_INS}`);
   await hand.machine.writeFile(
-    `${folder}/database.conf`,
+    `${DROP_INS}/database.conf`,
     `[Service]\nEnvironment=DATABASE_URL=${own}\n`,
     '0600',
   );
   await hand.shell('systemctl daemon-reload');
+}
+
+test("the password is that of the unit's own URL; the same plan, and the very rows", async () => {
+  await tellPassword();
   const before = await dump();
   const cleanUp = await plan();
   expect(found(cleanUp).filter((row) => row.startsWith('jobs'))).toEqual([
@@ -96,7 +107,7 @@ test("the password is that of the unit's own URL; the same plan, and the very ro
   // Somebody is at work on a link of the third job; a link of the second moves.
   await psql("UPDATE job_links SET started_at = now() WHERE job_id::text LIKE '00000002%'");
   await hand.shell(`setsid nohup runuser -u postgres -- psql -X -q -d jobs -c "BEGIN" -c "SELECT 1 FROM job_links WHERE job_id::text LIKE '00000003%' FOR UPDATE" -c "SELECT pg_sleep(600)" >/dev/null 2>&1 </dev/null & echo $! >/run/holder.pid
-    for n in $(seq 100); do runuser -u postgres -- psql -X -A -t -c "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()" | grep -qx 1 && break; sleep 0.2; done`);
+    for n in $(seq 600); do runuser -u postgres -- psql -X -A -t -c "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()" | grep -qx 1 && break; sleep 0.2; done`);
   const changed = await dump();
   const outcome = await hand.commit(cleanUp.plan.operations);
   expect(outcome.steps.map(({ op }) => op)).toEqual(['repair-jobs']);
@@ -142,10 +153,9 @@ test.each([
 ])('%s: %s hold no jobs and never change, %s do', async (name, others, table, more, comment) => {
   const shop = url.replace(/jobs$/, 'shop');
   const own = shop.replace('//app@', '//app:quite%%20secret@');
-  const folder = `/etc/systemd/system/${UNIT}.d`;
-  await hand.shell(`mkdir -p ${folder}`);
+  await hand.shell(`mkdir -p ${DROP_INS}`);
   const unit = `[Service]\nEnvironment=SHOP_URL=${own}\n`;
-  await hand.machine.writeFile(`${folder}/shop.conf`, unit, '0600');
+  await hand.machine.writeFile(`${DROP_INS}/shop.conf`, unit, '0600');
   await hand.shell('systemctl daemon-reload');
   const read = (tables: string): Promise<string> =>
     psql(
@@ -185,11 +195,9 @@ test.each([
 });
 
 test('deleted rows come back to the last digit', { tags: ['nightly'] }, async () => {
-  await hand.shell(
-    `runuser -u postgres -- psql -X -q -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"`,
-  );
+  await tellPassword();
   const before = await dump();
-  const cleanUp = await plan({ action: 'delete', ids: ['00000001'] });
+  const cleanUp = await plan({ action: 'delete', ids: ['jobs:00000001'] });
   const outcome = await hand.commit(cleanUp.plan.operations);
   expect(outcome.steps[0]?.result).toMatchObject({ deleted: 3 });
   expect(await psql('SELECT count(*) FROM jobs')).toBe('3');

@@ -1,11 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { openGitCode } from '../../src/adapters/git-code.ts';
 import { sha256Text, seconds as time } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { Hand, noApp } from './hand.ts';
 import { Clone } from './lib/clone.ts';
+import { Hand, noApp } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { expectOneError } from './lib/one-error.ts';
 import { printedStory, storyOf } from './lib/plan-log.ts';
 import {
   BACKEND,
@@ -27,16 +28,18 @@ const REQUIREMENTS = '--no-index\n--find-links /srv/wheels\nprobe-package==1.0\n
 
 let machine: Machine;
 let clone: Clone;
-/** The commit that the host had before Celeriac came, and the first that was deployed. */
+/** The commit that the host had before Celeriac came. */
 let original: string;
-let deployed: string;
-/** Of that deploy. */
-let transaction: string;
 
 beforeAll(async () => {
   machine = await startMachine({ name: 'deploy-code', state: 'environment' });
   clone = await Clone.of(machine, CHECKOUT);
   original = clone.git('rev-parse', 'HEAD');
+});
+
+beforeEach(async () => {
+  await machine.reset();
+  clone.git('reset', '-q', '--hard', original);
 });
 
 afterAll(async () => {
@@ -59,17 +62,17 @@ const probe = () =>
   shell(machine, `${VENV}/bin/python -c 'import probe_package; print(probe_package.VERSION)'`);
 const short = (commit: string) => commit.slice(0, 7);
 
-function expectOneError({ code, log }: BundleRun): void {
-  expect(code, log).toBe(1);
-  expect(log.match(/^::error /gm)).toHaveLength(1);
-  expect(log).not.toMatch(/dist\/index\.js:\d/);
-}
+test('the commit of the run; then nothing to do; a broken commit is undone; and all of it rolled back', async () => {
+  const { deployed, transaction } = await deployCommit();
+  await deployAgain(deployed);
+  await deployBroken(deployed);
+  await rollBack(transaction);
+});
 
-test('the commit of the run, over the one connection; a dry run sends nothing', {
-  timeout: 900_000,
-}, async () => {
+/** Over the one connection; a dry run sends nothing. */
+async function deployCommit() {
   const tasks = clone.read('backend/tasks.py');
-  deployed = clone.commit('Say who is at work <b>::error::', {
+  const deployed = clone.commit('Say who is at work <b>::error::', {
     'backend/requirements.txt': REQUIREMENTS,
     'backend/tasks.py': `import probe_package\n\nlog_line = probe_package.VERSION\n${tasks.replace('from __future__ import annotations\n', '')}`,
   });
@@ -79,7 +82,7 @@ test('the commit of the run, over the one connection; a dry run sends nothing', 
   expect(await shell(machine, 'ls /var/lib/celeriac/incoming 2>/dev/null || true')).toBe('');
   const run = await deploy(withRequirements);
   expect(run.code, run.log).toBe(0);
-  transaction = run.outputs.transaction ?? '';
+  const transaction = run.outputs.transaction ?? '';
   const story = await readTransaction(machine, transaction);
   expect(storyOf(story)).toBe(printedStory(dry.log));
   const order = story.plan.operations.map(({ op }) => op);
@@ -110,9 +113,10 @@ test('the commit of the run, over the one connection; a dry run sends nothing', 
   expect(await shell(machine, `find ${VENV} ! -user deploy ! -path '*__pycache__*'`)).toBe('');
   expect(await shell(machine, `stat -c %a /var/lib/celeriac/incoming`)).toBe('700');
   await completeJob(machine);
-});
+  return { deployed, transaction };
+}
 
-test('the same again: nothing to do', { tags: ['nightly'] }, async () => {
+async function deployAgain(deployed: string): Promise<void> {
   const pid = await mainPid();
   const run = await deploy(withRequirements);
   expect(run.code, run.log).toBe(0);
@@ -120,11 +124,10 @@ test('the same again: nothing to do', { tags: ['nightly'] }, async () => {
   expect(run.log).toContain(`code: ${CHECKOUT} is at ${short(deployed)}`);
   expect(run.log).toContain('dependencies: backend/requirements.txt is unchanged');
   expect(await mainPid()).toBe(pid);
-});
+}
 
-test('code that does not import, with other dependencies: all is back, and the worker never stopped', {
-  timeout: 900_000,
-}, async () => {
+/** Code that does not import, with other dependencies: all is back, and the worker never stopped. */
+async function deployBroken(deployed: string): Promise<void> {
   const pid = await mainPid();
   const app = clone.read('backend/celery_app.py');
   clone.commit('A mistake', {
@@ -150,13 +153,22 @@ test('code that does not import, with other dependencies: all is back, and the w
   expect(await shell(machine, `stat -c '%Y %n' ${BACKEND}/*.py`)).toBe(before);
   expect(await shell(machine, 'ls -A /var/tmp')).not.toContain('celeriac-dependencies');
   await completeJob(machine);
-  // Told from what it recorded, it knows that 1.0 is what is installed.
-  clone.git('reset', '-q', '--hard', deployed);
-});
+}
+
+/** The commit of before, its dependencies, its worker. */
+async function rollBack(transaction: string): Promise<void> {
+  const run = await deploy({ 'roll-back': transaction });
+  expect(run.code, run.log).toBe(0);
+  expect(run.log).toContain(`${CHECKOUT} is at ${short(original)} again`);
+  expect(await head()).toBe(original);
+  expect(await shell(machine, `git -C ${CHECKOUT} status --short --branch`)).toBe('## main');
+  await expect(probe()).rejects.toThrow();
+  expect(await shell(machine, `ls ${DATABASE}`)).toBe(DATABASE);
+  await completeJob(machine);
+}
 
 test('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
   tags: ['nightly'],
-  timeout: 900_000,
 }, async () => {
   await using hand = await Hand.open(machine);
   const pid = await mainPid();
@@ -167,16 +179,17 @@ test('dependencies that can not be had, and a pip that is killed half-way: the e
       interpreter: [`${VENV}/bin/python`],
       tool: 'pip',
       file: `${version}.txt`,
-      commit: deployed,
+      commit: original,
       lock: version,
       timeoutSeconds: time(150),
       release: '/srv/needs',
     }) as const;
   await shell(machine, 'mkdir /srv/needs');
-  for (const version of ['3.0', '9.0']) {
+  for (const version of ['1.0', '3.0', '9.0']) {
     const text = REQUIREMENTS.replace('1.0', version);
     await machine.writeFile(`/srv/needs/${version}.txt`, text);
   }
+  await hand.commit([install('1.0')]);
   const record = await shell(machine, 'cat /var/lib/celeriac/dependencies/*.json');
   expect((await hand.refuse([install('9.0')])).message).toMatch(
     /^pip install of 9\.0\.txt failed as deploy: ERROR: No matching distribution/,
@@ -208,16 +221,14 @@ test('a changed tracked file is listed and refused, a database in the way too', 
   });
   const rows = await readRows(machine);
   const overwritten = await deploy();
-  clone.git('reset', '-q', '--hard', deployed);
   expectOneError(overwritten);
   expect(overwritten.log).toContain('brings backend/batch_processing.db, which is there already');
   expect(await readRows(machine)).toEqual(rows);
-  expect(await head()).toBe(deployed);
+  expect(await head()).toBe(original);
 });
 
 test('a git that is killed half-way, and a disk that fills up: the checkout is as before', {
   tags: ['nightly'],
-  timeout: 900_000,
 }, async () => {
   await using hand = await Hand.open(machine);
   const pid = await mainPid();
@@ -228,7 +239,6 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
     'm.slow': 's\n',
     'z.py': '',
   });
-  clone.git('reset', '-q', '--hard', deployed);
   const small = '/mnt/small';
   await shell(
     machine,
@@ -236,7 +246,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
      mkdir ${small}; mount -t tmpfs -o size=64M none ${small}; git clone -q ${CHECKOUT} ${small}/app; chown -R deploy: ${small}/app
      sudo -u deploy git -C ${small}/app config filter.slow.smudge 'head -c 80M /dev/zero' `,
   );
-  const known = { known: [deployed], shallow: [] };
+  const known = { known: [original], shallow: [] };
   const parcel = await openGitCode(clone.folder).bundle(next, known);
   if (parcel === null) throw new Error('the host lacks nothing');
   await hand.agent.send(parcel, () => {});
@@ -245,7 +255,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
     [
       { op: 'guard-unit', unit: UNIT, ...noApp },
       { op: 'fetch-commit', checkout, commit: next, sha256 },
-      { op: 'checkout-code', checkout, commit: next, expects: deployed, dirtyTree: 'refuse' },
+      { op: 'checkout-code', checkout, commit: next, expects: original, dirtyTree: 'refuse' },
     ] as const;
 
   const running = hand.refuse(plan(CHECKOUT));
@@ -258,7 +268,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   });
   await shell(machine, 'pkill -KILL -x git; pkill -KILL -x sleep; true');
   expect((await running).message).toContain('git checkout failed');
-  expect(await head()).toBe(deployed);
+  expect(await head()).toBe(original);
   const status = `git -C ${CHECKOUT} status --short --branch; ls ${CHECKOUT}/.git | grep lock || true`;
   expect(await shell(machine, status)).toBe('## main');
   expect(await shell(machine, `ls ${BACKEND}`)).not.toContain('a_new.py');
@@ -269,40 +279,24 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
     '## main...origin/main',
   );
   expect(await shell(machine, `find ${small}/app ! -user deploy`)).toBe('');
-  await shell(machine, `git -C ${CHECKOUT} config --unset filter.slow.smudge; umount ${small}`);
   expect(await mainPid()).toBe(pid);
 });
 
 test('no room for what is sent: said before anything is', async () => {
   clone.commit('Next', { 'backend/more.py': '' });
-  await shell(machine, 'mount -t tmpfs -o size=20M,mode=700 none /var/lib/celeriac/incoming');
+  await shell(
+    machine,
+    'install -d -m 700 /var/lib/celeriac /var/lib/celeriac/incoming && mount -t tmpfs -o size=20M,mode=700 none /var/lib/celeriac/incoming',
+  );
   const transactions = await listTransactions(machine);
   const run = await deploy();
-  await shell(machine, 'umount /var/lib/celeriac/incoming');
-  clone.git('reset', '-q', '--hard', deployed);
   expectOneError(run);
   expect(run.log).toMatch(/incoming has \d+ MiB free; \d+ MiB are needed/);
   expect(await listTransactions(machine)).toEqual(transactions);
-  expect(await head()).toBe(deployed);
-});
-
-test('rolled back: the commit of before, its dependencies, its worker', {
-  tags: ['nightly'],
-  timeout: 900_000,
-}, async () => {
-  const run = await deploy({ 'roll-back': transaction });
-  expect(run.code, run.log).toBe(0);
-  expect(run.log).toContain(`${CHECKOUT} is at ${short(original)} again`);
   expect(await head()).toBe(original);
-  expect(await shell(machine, `git -C ${CHECKOUT} status --short --branch`)).toBe('## main');
-  await expect(probe()).rejects.toThrow();
-  expect(await shell(machine, `ls ${DATABASE}`)).toBe(DATABASE);
-  await completeJob(machine);
 });
 
-test('uploaded releases: shared paths, the link, and the oldest gone', {
-  timeout: 1_200_000,
-}, async () => {
+test('uploaded releases: shared paths, the link, and the oldest gone', async () => {
   const base = '/srv/app';
   const oldest = ['1', '2', '3'].map((digit) => digit.repeat(40));
   await shell(
@@ -323,7 +317,6 @@ test('uploaded releases: shared paths, the link, and the oldest gone', {
   expectOneError(elsewhere);
   expect(elsewhere.log).toContain('which does not go through /srv/venv/current');
 
-  clone.git('reset', '-q', '--hard', original);
   const run = await deploy(inputs);
   expect(run.code, run.log).toBe(0);
   const story = await readTransaction(machine, run.outputs.transaction ?? '');

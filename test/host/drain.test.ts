@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
 import { proposeMapping } from '../../src/jobs/mapping.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
-import { Hand, messages, type PlainOperation, statuses } from './hand.ts';
+import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
+import { beginHeldJob, holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import {
   BACKEND,
   DATABASE,
@@ -48,7 +49,13 @@ beforeAll(async () => {
     `/etc/systemd/system/${OTHER}`,
     unitText('-Q batch,variations -n other@%%h'),
   );
-  await hand.shell(`systemctl daemon-reload; systemctl start ${UNIT} ${OTHER}`);
+  await installHeldJobs(machine);
+});
+
+beforeEach(async () => {
+  await hand.shell(
+    `redis-cli flushall; systemctl daemon-reload; systemctl restart ${UNIT} ${OTHER}`,
+  );
 });
 
 afterAll(async () => {
@@ -80,82 +87,86 @@ const mainPid = (unit = UNIT) => hand.shell(`systemctl show -P MainPID ${unit}`)
 const waiting = async () => Number(await hand.shell('redis-cli llen celery'));
 const isCompleted = async (id: string) => (await readJob(hand.machine, id))?.status === 'completed';
 const isStarted = async (id: string) => (await readJob(hand.machine, id)) !== undefined;
-/** Node → queues, as every worker on the broker tells them. */
+/** Node → queues, as both workers on the broker tell them. */
 const consumed = async (): Promise<Record<string, readonly string[]>> => {
-  const text = await hand.shell(
-    `cd ${BACKEND} && celery -A celery_app inspect -j active_queues --timeout 3`,
-  );
-  const said = JSON.parse(text.split('\n').at(-1) ?? '') as Record<string, { name: string }[]>;
+  const ask = `import json; from celery_app import celery_app as app
+print(json.dumps(app.control.inspect(timeout=60, limit=2).active_queues()))`;
+  const text = await hand.shell(`cd ${BACKEND} && python3 -c '${ask}'`);
+  const said = JSON.parse(text) as Record<string, { name: string }[]>;
   return Object.fromEntries(
     Object.entries(said).map(([node, queues]) => [node, queues.map(({ name }) => name).sort()]),
   );
 };
+/** Until it says that it waits for tasks. */
+const drainWaits = (begun: number) =>
+  waitUntil('it waits for tasks', async () =>
+    hand.notes.slice(begun).some((message) => message.includes('still running')),
+  );
 
 describe('drain-worker', () => {
   test('ends every task that the worker has, and leaves the other worker alone', async () => {
     const others = await mainPid(OTHER);
-    // Long enough to be still running when a slow machine has come to look.
-    const jobs = [80, 1, 1].map((each) => makeJob(each));
-    const [first] = jobs;
+    const { jobs: held, letGo } = await holdJobs(hand.machine);
+    const jobs = [...held, makeJob(0), makeJob(0)];
     await sendJobs(hand.machine, jobs);
-    await waitUntil('the first is begun', () => isStarted(first?.id ?? ''));
-    const outcome = await hand.commit([guard, drain('proceed', 150)]);
+    await waitUntil('the first is begun', () => isStarted(jobs[0]?.id ?? ''));
+    await waitUntil('the others are taken', async () => (await waiting()) === 0);
+    const known = hand.notes.length;
+    const draining = hand.commit([guard, drain('proceed', 600)]);
+    await Promise.race([draining, drainWaits(known)]);
+    await letGo();
+    const outcome = await draining;
     expect(messages(outcome)[1]).toMatch(
       /^celery-worker\.service takes no more tasks, and its 3 tasks ended within \d+ s$/,
     );
     expect(outcome.steps[1]?.result).toMatchObject({ drained: true, left: [] });
-    expect(hand.notes.join('\n')).toMatch(
-      /^celery-worker: 3 tasks still running, \d+ s of 150; oldest process_job [0-9a-f]{4}… \d+ s$/m,
+    expect(hand.notes.slice(known).join('\n')).toMatch(
+      /^celery-worker: 3 tasks still running, \d+ s of 600; oldest process_job [0-9a-f]{4}… \d+ s$/m,
     );
     for (const { id } of jobs) expect(await isCompleted(id)).toBe(true);
-    const late = makeJob(0.1);
+    const late = makeJob(0);
     await sendJobs(hand.machine, [late]);
     const queues = await consumed();
     expect(Object.values(queues).toSorted()).toEqual([[], ['batch', 'variations']]);
     expect(await mainPid(OTHER)).toBe(others);
     expect(await waiting()).toBe(1);
-    // Again: nothing is left to do; and the next worker takes what came meanwhile.
+    // Again: nothing is left to do; and the next worker takes what has come since.
     const again = await hand.commit([guard, drain(), stop, start]);
     expect(messages(again)[1]).toContain('it had no task');
     expect(describeRestart(again).downtimeSeconds).toBeGreaterThan(0);
     await waitUntil('the late one is done', () => isCompleted(late.id));
     expect(statuses(await hand.commit([drain(), stop]))).toEqual(['done', 'done']);
     expect(statuses(await hand.commit([drain()]))).toEqual(['already']);
-    await hand.commit([start]);
   });
 
   test('aborted: the queues are given back, and the worker never stopped', async () => {
     const main = await mainPid();
-    const job = makeJob(100);
-    await sendJobs(hand.machine, [job]);
-    await waitUntil('it is begun', () => isStarted(job.id));
+    const { id, letGo } = await beginHeldJob(hand.machine);
+    const known = hand.notes.length;
     const outcome = await hand.apply([guard, drain('abort', 3), stop, start]);
     expect(outcome.result).toBe('undone');
     expect(outcome.failure?.message).toMatch(
       /^celery-worker\.service is not drained: 1 task still running, after \d+ s \(drain-policy: abort\)$/,
     );
     expect(outcome.failure?.evidence?.[0]).toMatch(/^process_job /);
-    expect(hand.notes.join('\n')).toContain('celery-worker.service consumes celery, links again');
+    expect(hand.notes.slice(known)).toContainEqual(
+      expect.stringContaining('celery-worker.service consumes celery, links again'),
+    );
     expect(await mainPid()).toBe(main);
     expect(Object.values(await consumed()).toSorted()).toEqual([
       ['batch', 'variations'],
       ['celery', 'links'],
     ]);
-    await waitUntil('the job is done', () => isCompleted(job.id));
+    await letGo();
+    await waitUntil('the job is done', () => isCompleted(id));
   });
 
   test('told to end meanwhile: the queues are given back', { tags: ['nightly'] }, async () => {
     const main = await mainPid();
-    const job = makeJob(60);
-    await sendJobs(hand.machine, [job]);
-    await waitUntil('it is begun', () => isStarted(job.id));
-    const before = hand.progress.length;
-    const running = hand.apply([guard, drain('wait', 300, 300)]);
-    await waitUntil('it waits', async () =>
-      hand.progress
-        .slice(before)
-        .some((each) => each.kind === 'note' && each.message.includes('still running')),
-    );
+    const { id, letGo } = await beginHeldJob(hand.machine);
+    const known = hand.notes.length;
+    const running = hand.apply([guard, drain('wait', 600, 600)]);
+    await drainWaits(known);
     await hand.shell(
       'systemctl stop $(systemctl list-units --plain --no-legend "celeriac-*.scope" | cut -d" " -f1)',
     );
@@ -167,7 +178,8 @@ describe('drain-worker', () => {
       ['batch', 'variations'],
       ['celery', 'links'],
     ]);
-    await waitUntil('the job is done', () => isCompleted(job.id));
+    await letGo();
+    await waitUntil('the job is done', () => isCompleted(id));
   });
 });
 
@@ -303,7 +315,7 @@ test('guard-unit cancels the consumers before it restarts a worker', async () =>
 describe('what dead workers left', () => {
   test('a job is failed, but for one that a message is left for; undone, it is as it was', async () => {
     await hand.commit([stop]);
-    const [lost, queued, unacked] = [makeJob(0.1), makeJob(0.1), makeJob(0.1)] as const;
+    const [lost, queued, unacked] = [makeJob(0), makeJob(0), makeJob(0)] as const;
     for (const { id } of [lost, queued, unacked]) {
       await hand.shell(
         `sqlite3 -cmd '.timeout 5000' ${DATABASE} "INSERT INTO jobs (id, status, celery_task_id, started_at) VALUES ('${id}', 'processing', '${id}', CURRENT_TIMESTAMP)"`,

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -15,6 +15,8 @@ import {
   removeOrphans,
 } from '../../sandbox/instance.ts';
 import { type Machine, SandboxError, startMachine } from '../../sandbox/machine.ts';
+import { provideSaved } from '../../sandbox/saved.ts';
+import { makeTemporaryFolder } from '../lib/temporary.ts';
 import { waitUntil } from './lib/worker.ts';
 
 const capacity = await containerCapacity();
@@ -178,6 +180,29 @@ test('a VM whose starter was killed at once leaves nothing to the next of its na
   expect(existsSync(paths.pid)).toBe(false);
   expect(bystander.exitCode ?? bystander.signalCode).toBeNull();
   await removeInstance('killed-owner');
+});
+
+test('a snapshot whose builder was killed: its host is ended, its folder removed', async () => {
+  const parent = join(makeTemporaryFolder(), 'tried');
+  const left = join(parent, 'building-left');
+  mkdirSync(left, { recursive: true });
+  const qemu = await start(
+    QEMU,
+    ...['-machine', 'none', '-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    ...['-pidfile', join(left, 'pid')],
+  );
+  const ended = once(qemu, 'exit');
+  const saved = { parent, label: 'tried', key: 'one' };
+  const folder = await provideSaved(
+    saved,
+    () => {},
+    async (work) => {
+      writeFileSync(join(work, 'made'), '');
+    },
+  );
+  expect(await ended).toEqual([null, 'SIGKILL']);
+  expect(readdirSync(parent)).toEqual(['tried-one']);
+  expect(existsSync(join(folder, 'made'))).toBe(true);
 });
 
 const CHILD = `

@@ -2,19 +2,35 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { HostError } from '../../src/model/errors.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
-import { Hand, META, messages, noApp, type PlainOperation, sha256, statuses } from './hand.ts';
+import { Hand, META, messages, noApp, type PlainOperation, sha256, statuses } from './lib/hand.ts';
+import { waitUntil } from './lib/worker.ts';
 
 let hand: Hand;
 const STATE = '/var/lib/celeriac';
 
+/** A unit is not started before this file is gone. */
+const HELD = '/run/held';
+
 beforeAll(async () => {
   hand = await Hand.start('transaction');
+  await hand.machine.writeFile(
+    '/etc/systemd/system/held.service',
+    `[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'while [ -e ${HELD} ]; do sleep 0.1; done'
+TimeoutStartSec=infinity
+SuccessExitStatus=SIGTERM
+`,
+  );
+  await hand.shell('systemctl daemon-reload');
 });
 
 beforeEach(async () => {
   await hand.shell(
     'umount -q /var/lib/celeriac /mnt/full; rm -rf /srv/* && echo old >/srv/old && systemctl is-active redis-server',
   );
+  await hand.shell(`systemctl stop held; touch ${HELD}`);
 });
 
 afterAll(async () => {
@@ -33,7 +49,15 @@ const remove = (path: string, text: string): PlainOperation => ({
   path,
   expects: sha256(text),
 });
-/** Takes its time and changes nothing. */
+/** Goes on until it is let go. */
+const hold: PlainOperation = {
+  op: 'start-unit',
+  unit: 'held.service',
+  ...noApp,
+  timeoutSeconds: seconds(600),
+};
+const letGo = () => hand.shell(`rm ${HELD}`);
+/** Changes nothing, and goes on for so long unless Redis is restarted meanwhile. */
 const watch = (forSeconds: number): PlainOperation => ({
   op: 'prove-unit',
   unit: 'redis-server.service',
@@ -63,14 +87,14 @@ async function reach(who: Hand, plan: readonly PlainOperation[]): Promise<Promis
     who.progress
       .slice(begun)
       .some((each) => each.kind === 'step-started' && each.index === plan.length - 1);
-  while (!isThere()) await new Promise((resolve) => setTimeout(resolve, 50));
+  await waitUntil('the last operation has started', async () => isThere());
   return [running];
 }
 
 /** Waits until the newest transaction has ended; returns its journal's last line. */
 const lastEnd = () =>
   hand.shell(
-    `cd ${STATE}/transactions; newest=$(ls -t | head -n 1); for i in $(seq 300); do tail -n 1 $newest/journal.jsonl | grep -q '"ended"' && break; sleep 0.1; done; tail -n 1 $newest/journal.jsonl`,
+    `cd ${STATE}/transactions; newest=$(ls -t | head -n 1); for i in $(seq 1000); do tail -n 1 $newest/journal.jsonl | grep -q '"ended"' && break; sleep 0.1; done; tail -n 1 $newest/journal.jsonl`,
   );
 
 test('stops at the first failure and undoes what was done, newest first', async () => {
@@ -128,7 +152,7 @@ test('undo: refuses what it does not know, did already, or would clobber', async
 });
 
 test('a person who edits in the middle keeps the edit; the rest is put back', async () => {
-  const [running] = await reach(hand, [write('/srv/b', 'b\n'), write('/srv/c', 'c\n'), watch(60)]);
+  const [running] = await reach(hand, [write('/srv/b', 'b\n'), write('/srv/c', 'c\n'), watch(600)]);
   await hand.shell('echo theirs >/srv/b; systemctl restart redis-server');
   const outcome = await running;
   expect(outcome?.result).toBe('undo-failed');
@@ -151,26 +175,28 @@ const scopes = () =>
 test('the runner is gone: the work on the host goes on to its end', async () => {
   for (const user of ['root', 'deploy'] as const) {
     const other = await Hand.open(hand.machine, user);
-    await reach(other, [write('/srv/old', 'new\n', 'old\n'), write('/srv/d', 'd'), watch(8)]);
+    await reach(other, [write('/srv/old', 'new\n', 'old\n'), write('/srv/d', 'd'), hold]);
     // The agent, and the process of sshd that carries the connection: no way back.
     const { pid } = other.agent.hello;
     await hand.shell(
       `pid=${pid}; until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(awk '/^PPid/ { print $2 }' /proc/$pid/status); done; kill -KILL ${pid} $pid`,
     );
+    await letGo();
     expect(await lastEnd()).toContain('"committed"');
     expect(await hand.shell('cat /srv/old; ls /srv')).toBe('new\nd\nold');
-    await hand.shell('rm /srv/*; echo old >/srv/old');
+    await hand.shell(`rm /srv/*; echo old >/srv/old; systemctl stop held; touch ${HELD}`);
     await other.agent.close();
   }
 });
 
 test('a connection that is lost is made again, and follows the work to its end', async () => {
   const other = await Hand.open(hand.machine);
-  const [running] = await reach(other, [write('/srv/d', 'd'), watch(12)]);
+  const [running] = await reach(other, [write('/srv/d', 'd'), hold]);
   const { pid } = other.agent.hello;
   await hand.shell(
     `pid=${pid}; until [ "$(cat /proc/$pid/comm)" = sshd ]; do pid=$(awk '/^PPid/ { print $2 }' /proc/$pid/status); done; kill -KILL $pid; systemctl restart ssh`,
   );
+  await letGo();
   const outcome = await running;
   expect(outcome?.result).toBe('committed');
   expect(outcome && statuses(outcome)).toEqual(['done', 'done']);
@@ -183,23 +209,18 @@ test('a connection that is lost is made again, and follows the work to its end',
   await other.agent.close();
 });
 
+/** How many processes wait for the start of the unit. */
+const starts = () => hand.shell('pgrep -fc "^systemctl .* start -- held" || true');
+
 test('the work is told to end: all is undone, and its child is ended', async () => {
-  await hand.machine.writeFile(
-    '/etc/systemd/system/slow.service',
-    '[Service]\nType=notify\nExecStart=/bin/sleep 600\n',
-  );
-  await hand.shell('systemctl daemon-reload');
-  const [running] = await reach(hand, [
-    write('/srv/d', 'd'),
-    { op: 'start-unit', unit: 'slow.service', ...noApp, timeoutSeconds: seconds(600) },
-  ]);
-  await hand.shell('until pgrep -f "systemctl .* start -- slow" >/dev/null; do sleep 0.3; done');
+  const [running] = await reach(hand, [write('/srv/d', 'd'), hold]);
+  await waitUntil('its child is there', async () => (await starts()) === '1');
   await hand.shell(`systemctl stop ${await scopes()}`);
   const outcome = await running;
   expect(outcome?.result).toBe('undone');
   expect(outcome?.failure?.message).toContain('it was told to end');
-  expect(await hand.shell('ls /srv; systemctl show -P ActiveState slow')).toBe('old\ninactive');
-  expect(await hand.shell('pgrep -xc systemctl || true')).toBe('0');
+  expect(await hand.shell('ls /srv; systemctl show -P ActiveState held')).toBe('old\ninactive');
+  expect(await starts()).toBe('0');
 });
 
 test('the work is killed: whoever follows it has the host put right', {
@@ -261,13 +282,16 @@ test('a run finds what was cut short before the guard did: puts it right and say
 
 test('two at once: one waits and names the holder, or gives up and names it', async () => {
   const other = await Hand.open(hand.machine);
-  const [running] = await reach(hand, [write('/srv/f', '1'), watch(8)]);
+  const [running] = await reach(hand, [write('/srv/f', '1'), hold]);
   const meta = { holder: 'https://example.com/runs/2' };
   const hasty = await refusal(
     other.apply([write('/srv/f', '2')], { ...meta, lockTimeoutSeconds: seconds(1) }),
   );
   expect(hasty.message).toContain('was not had within 1 s: https://example.com/runs/1 (test');
-  const waited = await other.apply([write('/srv/g', '2')], meta);
+  const waiting = other.apply([write('/srv/g', '2')], meta);
+  await waitUntil('it waits', async () => other.notes.length > 0);
+  await letGo();
+  const waited = await waiting;
   expect(waited.result).toBe('committed');
   expect(other.notes[0]).toContain('waiting for the lock of this host, held by https://');
   expect((await running)?.result).toBe('committed');
@@ -287,7 +311,7 @@ test('a full disk: no journal, no change; full in the middle, undone all the sam
   const [running] = await reach(hand, [
     write('/srv/old', 'new\n', 'old\n'),
     write('/srv/h', 'h'),
-    watch(60),
+    watch(600),
   ]);
   await hand.shell(
     `head -c 8M /dev/zero >${STATE}/ballast 2>/dev/null; systemctl restart redis-server`,

@@ -23,6 +23,7 @@ from celeriac_host.system import Identity, System, Tick
 NOTE_SECONDS = 5.0
 EVIDENCE_LINES = 20
 OTHER_COPIES = 1
+TEMPORARY = "tmp"
 EDITABLE = re.compile(r"^\s*(?:-e|--editable)\b")
 
 
@@ -51,7 +52,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     journal.keep("kept", True)
     before = _installed(host, environment)
     with _sources(args, environment.owner, journal.get("was")["scratch"], host) as folder:
-        _install(args, environment, folder, host)
+        temporary = os.path.join(journal.get("was")["scratch"], TEMPORARY)
+        _install(args, environment, folder, temporary, host)
     after = _installed(host, environment)
     os.sync()
     environments.record(
@@ -97,13 +99,20 @@ def _store(prefix: str) -> str:
 
 @contextmanager
 def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:
-    """The commit's files in a folder that the environment's owner may read and write."""
-    if "release" in args:
-        yield args["release"]
-        return
-    checkout = git.require(args["checkout"])
+    """The commit's files in a folder that the environment's owner may read.
+
+    Beside it, in `scratch`, is a folder for what installers put into /tmp, and leave when cut off.
+    """
     os.mkdir(scratch, 0o700)
     try:
+        os.mkdir(os.path.join(scratch, TEMPORARY), 0o700)
+        os.chown(os.path.join(scratch, TEMPORARY), owner.uid, owner.gid)
+        if "release" in args:
+            os.chown(scratch, -1, owner.gid)
+            os.chmod(scratch, 0o750)
+            yield args["release"]
+            return
+        checkout = git.require(args["checkout"])
         tree, index = os.path.join(scratch, "tree"), os.path.join(scratch, "index")
         os.mkdir(tree, 0o700)
         # The one writes it, the other reads it, nobody else looks in.
@@ -119,7 +128,9 @@ def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _install(args: dict[str, Any], environment: Environment, folder: str, host: System) -> None:
+def _install(
+    args: dict[str, Any], environment: Environment, folder: str, temporary: str, host: System
+) -> None:
     file = os.path.join(folder, args["file"])
     if not os.path.isfile(file):
         raise OperationError(f"{args['file']} is not in commit {git.short(args['commit'])}")
@@ -148,6 +159,7 @@ def _install(args: dict[str, Any], environment: Environment, folder: str, host: 
             "VIRTUAL_ENV": environment.prefix,
             "UV_PROJECT_ENVIRONMENT": environment.prefix,
             "PYTHONNOUSERSITE": "1",
+            "TMPDIR": temporary,
         },
         check=False,
         tick=Tick(NOTE_SECONDS, tell),

@@ -478,6 +478,29 @@ describe('a transaction', () => {
     expect(seen.map((each) => each.kind === 'step-started' && each.title)).toEqual(titles);
   });
 
+  test('whose agent alone dies leaves no connection open, which would keep the action alive', async () => {
+    const opened = { transactions: ['20261122T131500-4f2a'], live: 'x' };
+    const left = Promise.withResolvers<void>();
+    const script: FakeAgent = {
+      onAsk: (ask, agent) => {
+        if (ask.ask === 'apply') {
+          agent.connection.on('close', () => left.resolve());
+          agent.say({ id: ask.id, progress: { kind: 'opened', ...opened } });
+          // As sshd tells it; the connection stays.
+          agent.channel.exit('KILL', false, '');
+          agent.channel.end();
+          return;
+        }
+        agent.say({ id: ask.id, answer: { transaction: 't', result: 'committed', steps: [] } });
+      },
+    };
+    await withAgent(script, async (agent) => {
+      expect((await agent.apply([SWAP_ON], META, quiet)).result).toBe('committed');
+      await left.promise;
+      expect(agent.traffic).toMatchObject({ handshakes: 2, execs: 2 });
+    });
+  });
+
   test('whose host does not come back says where the connection was lost', async () => {
     let server: TestServer | undefined;
     const script: FakeAgent = {

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest';
 import type { CleanUpAction } from '../../../src/config/cleanup-desired.ts';
 import type { CleanUp } from '../../../src/jobs/clean-up.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
-import { isLong } from '../../lib/long.ts';
 import { type AppDatabase, applyPlan, planFor } from './app-database.ts';
 import {
   addBusiness,
@@ -99,7 +98,15 @@ function after(database: AppDatabase, nodes: readonly Node[]): Map<Node, string>
   return new Map(nodes.map((node) => [node, statuses[node.id] ?? 'deleted']));
 }
 
-const runs = { numRuns: isLong ? 2000 : 40 };
+const actions = ['fail', 'reset', 'delete', 'finalise'] as const;
+const cases = [
+  ...actions.map((action) => ({ action, numRuns: 40, options: { timeout: 90_000 } })),
+  ...actions.map((action) => ({
+    action,
+    numRuns: 2000,
+    options: { timeout: 1_200_000, tags: ['nightly'] },
+  })),
+];
 
 async function clean(seeds: readonly Seed[], business: Business, action: CleanUpAction) {
   const nodes = grow(seeds);
@@ -144,10 +151,8 @@ function checkInvariants(nodes: readonly Node[], database: AppDatabase, now: Map
   }
 }
 
-describe.each(['fail', 'reset', 'delete', 'finalise'] as const)(
-  '%s',
-  { timeout: isLong ? 1_200_000 : 60_000 },
-  (action) => {
+for (const { action, numRuns, options } of cases) {
+  describe(`${action}, ${numRuns} forests`, options, () => {
     test('no row that lives is changed, none that is dead is missed, all adds up', async () => {
       await fc.assert(
         fc.asyncProperty(forests, businesses, async (seeds, business) => {
@@ -176,7 +181,7 @@ describe.each(['fail', 'reset', 'delete', 'finalise'] as const)(
           }
           checkInvariants(nodes, database, now);
         }),
-        runs,
+        { numRuns },
       );
     });
 
@@ -188,11 +193,11 @@ describe.each(['fail', 'reset', 'delete', 'finalise'] as const)(
           const again = await planFor(database, { action, evidence: 'broker' }, { tasks });
           expect(again.repairs.flatMap(({ rows }) => rows)).toEqual([]);
         }),
-        { numRuns: runs.numRuns / 2 },
+        { numRuns: numRuns / 2 },
       );
     });
-  },
-);
+  });
+}
 
 /** Dead itself, unfinished below what is dead, its mirror, or a parent that waits for nothing. */
 function isChangeable(node: Node, now: Map<Node, string>, isDead: IsDead): boolean {

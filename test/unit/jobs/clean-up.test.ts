@@ -507,9 +507,7 @@ describe('delete', () => {
     database.add('outcomes', { id: 'o', task: 'task-one' });
     const cleanUp = await planFor(database, { action: 'reset' });
     expect(changesOf(cleanUp)).toEqual({ two: 'processing → pending' });
-    expect(messages(cleanUp)).toContain(
-      'left alone: jobs one: jobs one is named by 1 row of outcomes',
-    );
+    expect(messages(cleanUp)).toContain('left alone: jobs one is named by 1 row of outcomes');
     expect(changesOf(await planFor(database))).toMatchObject({ one: 'processing → failed' });
   });
 });

@@ -41,6 +41,7 @@ def main() -> None:
     more: Any = {
         "check": (host,),
         "look": (host,),
+        "receive": (host,),
         "snapshot": (host, chunks.append),
     }.get(ask["call"], (host, journal))
     try:

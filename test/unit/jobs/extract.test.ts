@@ -7,7 +7,6 @@ import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { type CleanUp, planCleanUp } from '../../../src/jobs/clean-up.ts';
 import { proposeMapping } from '../../../src/jobs/mapping.ts';
-import { isLong } from '../../lib/long.ts';
 import { type AppDatabase, agentOf, desire, newTaskId, path } from './app-database.ts';
 import { drive, type Said } from './drive-host.ts';
 import { addBusiness, businesses, forests, grow, store } from './random-forest.ts';
@@ -67,7 +66,7 @@ const changesOf = ({ plan }: CleanUp) =>
   plan.operations.flatMap((each) => (each.op === 'repair-jobs' ? each.rows : []));
 
 describe('an extract', () => {
-  test('is planned on as the whole would be', async () => {
+  const comparePlans = async (numRuns: number) => {
     await fc.assert(
       fc.asyncProperty(
         forests,
@@ -95,9 +94,20 @@ describe('an extract', () => {
           expect(left(part)).toEqual(left(whole));
         },
       ),
-      { numRuns: isLong ? 300 : 15 },
+      { numRuns },
     );
-  }, 1_200_000);
+  };
+
+  test('is planned on as the whole would be', () => comparePlans(15), 1_200_000);
+
+  test(
+    'is planned on as the whole would be, for many more forests',
+    {
+      tags: ['nightly'],
+      timeout: 1_200_000,
+    },
+    () => comparePlans(300),
+  );
 
   test('holds the rows that are named, by their beginnings too, with their families', async () => {
     const seed = { status: 'completed', age: 90, task: 'none', below: [] } as const;

