@@ -26,10 +26,12 @@ KEEP_LINES = 400
 
 
 def record(state: str, ident: str, plan: dict[str, Any]) -> None:
-    """A transaction that is about to be committed becomes a release. Raises OSError."""
+    """A transaction that is about to be committed becomes a release, once. Raises OSError."""
     meta = plan["meta"]
     unit = meta["unit"]
     known = of_unit(state, unit)
+    if any(each["transaction"] == ident for each in known):
+        return
     now = round(time.time(), 3)
     lines: list[dict[str, Any]] = []
     if not known:

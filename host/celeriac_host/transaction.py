@@ -6,6 +6,7 @@ neither knows of SSH, stdin or stdout.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import re
@@ -114,14 +115,28 @@ class _Work:
                 self.begun = time.monotonic()
                 self.host.heed()
                 self._do(index, operation)
-            self.journal.release()
-            self._release()
-            self.journal.write("ended", result="committed", confirmBy=self.confirm_by)
+            self._commit()
         except (Exception, RunnerGone) as error:
             self._leave_when_going_down()
             self._fail(index, error)
             return False
         return True
+
+    def _commit(self) -> None:
+        try:
+            self._end()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # Not before it is needed: without it an undo on this disk may have no room.
+            self.journal.release()
+            self._end()
+        self.journal.release()
+
+    def _end(self) -> None:
+        """May be done again where it failed."""
+        self._release()
+        self.journal.write("ended", result="committed", confirmBy=self.confirm_by)
 
     def _release(self) -> None:
         """Before the end is written: what is cut here is put back, and its release with it."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Callable, List
 
 import pytest
 from celeriac_host import releases, transaction, work
 from celeriac_host.errors import Fault, GoingDown
-from celeriac_host.journal import Journal, remembered
+from celeriac_host.journal import RESERVE, RESERVE_BYTES, Journal, remembered
+from conftest import fill
 from cuts import cuts
 from hosts import Host, make_state
 from transactions import UNIT, Operation, World, begin, write
@@ -218,6 +219,26 @@ def test_a_release_that_awaits_its_verdict_says_until_when(host: Host, world: Wo
     assert waiting is not None
     assert outcome["confirmBy"] == waiting["deadline"]
     assert transaction.recall(folder, host)["confirmBy"] == waiting["deadline"]
+
+
+def test_a_disk_that_fills_up_at_the_very_end_has_room_for_the_commit(
+    make_disk: Callable[[int], Path], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = make_disk(3 * RESERVE_BYTES // 1024)
+    host = Host(make_state(str(disk)))
+    folder = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
+    Journal(folder).reserve()
+    await_verdict = releases.await_verdict
+
+    def await_on_a_full_disk(state: str, unit: str, ident: str, within: float) -> float:
+        if not (disk / "ballast").exists():
+            fill(disk)
+        return await_verdict(state, unit, ident, within)
+
+    monkeypatch.setattr(releases, "await_verdict", await_on_a_full_disk)
+    assert transaction.carry_out(folder, host, silent)["result"] == "committed"
+    assert [each["release"] for each in releases.of_unit(host.state, UNIT)] == [0, 1]
+    assert not os.path.exists(os.path.join(folder, RESERVE))
 
 
 # --- who may undo ------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ export const FAULTS = [
   'link-cut',
   'reboot',
   'power-cut',
-  'disk-full',
   'state-full',
+  'disk-full',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
