@@ -77,6 +77,12 @@ async function whileFrozen<Result>(work: () => Promise<Result>): Promise<Result>
   const main = await show('MainPID');
   await machine.run(`kill -STOP ${main}`);
   try {
+    // Redis would still hand it the first message: it was asked for one before.
+    await waitUntil('nothing that it asked for is owed to it', async () => {
+      const blocked = `redis-cli client list | sed -nE 's/.* addr=[^:]*:([0-9]+) .* flags=[a-zA-Z]*b.*/\\1/p'`;
+      const owners = `for port in $(${blocked}); do ss -Htnp sport = :$port; done`;
+      return !(await output(owners)).includes(`pid=${main},`);
+    });
     return await work();
   } finally {
     await machine.run(`kill -CONT ${main}`);
