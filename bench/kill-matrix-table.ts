@@ -35,11 +35,11 @@ export function renderTables(all: readonly Result[]): string {
   const parts = (['container', 'vm'] as const)
     .map((kind) => results.filter((each) => each.kind === kind))
     .filter((of) => of.length > 0)
-    .map((of) => `${summaryOf(of)}\n\n${tableOf(of)}`);
+    .map((of) => `${summaryOf(of, results)}\n\n${tableOf(of)}`);
   return parts.join('\n\n');
 }
 
-function summaryOf(results: readonly Result[]): string {
+function summaryOf(results: readonly Result[], all: readonly Result[]): string {
   const count = (ending: Result['ending']) =>
     results.filter((each) => each.ending === ending).length;
   const where = results[0]?.kind === 'vm' ? 'a virtual machine' : 'container hosts';
@@ -48,10 +48,11 @@ function summaryOf(results: readonly Result[]): string {
   ];
   const days = [...new Set(results.map(({ at }) => at.slice(0, 10)))].toSorted();
   const commits = [...new Set(results.map(({ commit }) => `\`${commit}\``))];
-  const rows = new Set(results.map(({ index, phase }) => `${index} ${phase}`)).size;
-  const faults = new Set(results.map(({ fault }) => fault)).size;
+  const operations = new Set(all.map(({ index }) => index)).size;
+  // On the virtual machine each operation once.
+  const whole = results[0]?.kind === 'vm' ? 1 : PHASES.length * FAULTS.length;
   return [
-    `On ${where}, ${results.length} of ${rows * faults} cases: ${count('old')} ended old,`,
+    `On ${where}, ${results.length} of ${operations * whole} cases: ${count('old')} ended old,`,
     `${count('new')} new, ${count('BROKEN')} broken. Run on ${days.join(' and ')} at commit ${commits.join(' and ')};`,
     `a case took ${median} s (median).`,
   ].join(' ');

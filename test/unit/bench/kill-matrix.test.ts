@@ -61,7 +61,7 @@ test('a row is an operation in a phase, a column a fault; what did not run is to
     { ...result, kind: 'vm', fault: 'power-cut', commit: 'def', seconds: 60 },
   ];
   expect(renderTables(results)).toBe(
-    `On container hosts, 3 of 6 cases: 1 ended old, 1 new, 1 broken. Run on 2026-11-28 at commit \`abc\`; a case took 6 s (median).
+    `On container hosts, 3 of 64 cases: 1 ended old, 1 new, 1 broken. Run on 2026-11-28 at commit \`abc\`; a case took 6 s (median).
 
 | | operation | phase | link-cut | reboot |
 |---|---|---|---|---|
@@ -69,7 +69,7 @@ test('a row is an operation in a phase, a column a fault; what did not run is to
 | 0 | \`stop-unit\` | in | – | new |
 | 1 | \`release\` | before | BROKEN | – |
 
-On a virtual machine, 1 of 1 cases: 1 ended old, 0 new, 0 broken. Run on 2026-11-28 at commit \`def\`; a case took 60 s (median).
+On a virtual machine, 1 of 2 cases: 1 ended old, 0 new, 0 broken. Run on 2026-11-28 at commit \`def\`; a case took 60 s (median).
 
 | | operation | phase | power-cut |
 |---|---|---|---|
