@@ -95,9 +95,14 @@ def test_all_of_them_are_found_with_their_children() -> None:
     script = "sleep 600 & sleep 600 & wait"
     with running(["sh", "-c", script]) as pid:
         try:
-            wait_for(lambda: len(processes.descendants(pid)) == 2)
-            found = processes.descendants(os.getpid())
-            assert [each.parent for each in found if each.argv == ["sleep", "600"]] == [pid, pid]
+
+            def sleepers() -> list[int]:
+                found = processes.descendants(os.getpid())
+                return [each.parent for each in found if each.argv == ["sleep", "600"]]
+
+            # A child is a copy of its shell until it runs its own program.
+            wait_for(lambda: len(sleepers()) == 2)
+            assert sleepers() == [pid, pid]
             places = [each.pid for each in found]
             assert all(
                 places.index(pid) < places.index(each.pid) for each in found if each.parent == pid
