@@ -96,13 +96,16 @@ def test_all_of_them_are_found_with_their_children() -> None:
     with running(["sh", "-c", script]) as pid:
         try:
 
-            def sleepers() -> list[int]:
-                found = processes.descendants(os.getpid())
+            def look() -> list[processes.Process]:
+                return processes.descendants(os.getpid())
+
+            def sleepers(found: list[processes.Process]) -> list[int]:
                 return [each.parent for each in found if each.argv == ["sleep", "600"]]
 
             # A child is a copy of its shell until it runs its own program.
-            wait_for(lambda: len(sleepers()) == 2)
-            assert sleepers() == [pid, pid]
+            wait_for(lambda: len(sleepers(look())) == 2)
+            found = look()
+            assert sleepers(found) == [pid, pid]
             places = [each.pid for each in found]
             assert all(
                 places.index(pid) < places.index(each.pid) for each in found if each.parent == pid
