@@ -1,0 +1,1 @@
+healthy.boot.sh
