@@ -13,13 +13,13 @@ import { redactUnit } from '../systemd/secrets.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import type { UnitPart } from '../systemd/unit-stack.ts';
 import { microseconds } from '../systemd/values.ts';
-import { ownDropIns } from './drop-in.ts';
 import { type ByTheApp, planLeftovers } from './leftovers.ts';
 import { describePast } from './past.ts';
 import { planRelease, type ReleasePlan, type Trial } from './release.ts';
 import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from './strays.ts';
 import { unifiedDiff } from './text-diff.ts';
-import { stopMarginSeconds } from './unit-settings.ts';
+import { ownDropIns } from './unit/drop-in.ts';
+import { stopMarginSeconds } from './unit/unit-settings.ts';
 import {
   appOf,
   countChildren,
@@ -27,7 +27,7 @@ import {
   rewriteWorkerUnit,
   type UnitSource,
   type WorkerUnit,
-} from './worker-unit.ts';
+} from './unit/worker-unit.ts';
 
 export interface DeployWorkerQuery {
   readonly host: Record<string, never>;

@@ -2,13 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { bytes, MiB, seconds } from '../../../src/model/units.ts';
-import { ownDropIns } from '../../../src/plan/drop-in.ts';
+import { ownDropIns } from '../../../src/plan/unit/drop-in.ts';
 import {
   extendWorkerUnit,
   rewriteWorkerUnit,
   type UnitSource,
   type WorkerUnit,
-} from '../../../src/plan/worker-unit.ts';
+} from '../../../src/plan/unit/worker-unit.ts';
 import { readWorkerLine } from '../../../src/systemd/exec-line.ts';
 import { parseUnitFile, type UnitFile } from '../../../src/systemd/unit-file.ts';
 import { findUnitFaults, type UnitContext, unitRules } from '../../../src/systemd/unit-rules.ts';

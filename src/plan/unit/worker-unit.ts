@@ -1,7 +1,7 @@
-import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { printSize } from '../config/quantities.ts';
-import { ConfigError } from '../model/errors.ts';
-import type { Finding } from '../model/operation.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { printSize } from '../../config/quantities.ts';
+import { ConfigError } from '../../model/errors.ts';
+import type { Finding } from '../../model/operation.ts';
 import {
   addInclude,
   becomeWorker,
@@ -12,18 +12,23 @@ import {
   setQueues,
   splitWords,
   type WorkerLine,
-} from '../systemd/exec-line.ts';
-import { redact } from '../systemd/secrets.ts';
-import { type Assignment, parseUnitFile, type UnitFile } from '../systemd/unit-file.ts';
+} from '../../systemd/exec-line.ts';
+import { redact } from '../../systemd/secrets.ts';
+import { type Assignment, parseUnitFile, type UnitFile } from '../../systemd/unit-file.ts';
 import {
   findUnitFaults,
   killsCeleryByName,
   rulePage,
   type UnitContext,
   type UnitFault,
-} from '../systemd/unit-rules.ts';
-import { isReadBefore, stackUnit, type UnitPart, type UnitStack } from '../systemd/unit-stack.ts';
-import { microseconds } from '../systemd/values.ts';
+} from '../../systemd/unit-rules.ts';
+import {
+  isReadBefore,
+  stackUnit,
+  type UnitPart,
+  type UnitStack,
+} from '../../systemd/unit-stack.ts';
+import { microseconds } from '../../systemd/values.ts';
 import { renderDropIn } from './drop-in.ts';
 import {
   addReadWritePaths,
