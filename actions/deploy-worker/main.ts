@@ -4,7 +4,8 @@ import { runAction } from '../../src/action/run.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
 import { tellRestart } from '../../src/action/tell-restart.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
-import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
+import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 
 void runAction('deploy-worker', async (run) => {
   const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);

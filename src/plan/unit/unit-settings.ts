@@ -164,3 +164,13 @@ function size(key: string, wanted: Bytes | null, others: Setting['others'] = [])
     others,
   };
 }
+
+/** New lines stand below their kin. */
+export const neighbours: Readonly<Record<string, string>> = {
+  StartLimitBurst: 'StartLimitIntervalSec',
+  NotifyAccess: 'Type',
+  RestartSec: 'Restart',
+  TimeoutStopSec: 'TimeoutStartSec',
+  MemoryHigh: 'MemoryMax',
+  Environment: 'WorkingDirectory',
+};

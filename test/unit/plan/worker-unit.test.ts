@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { bytes, MiB, seconds } from '../../../src/model/units.ts';
 import { ownDropIns } from '../../../src/plan/unit/drop-in.ts';
+import type { UnitSource } from '../../../src/plan/unit/unit-source.ts';
 import {
   extendWorkerUnit,
   rewriteWorkerUnit,
-  type UnitSource,
   type WorkerUnit,
 } from '../../../src/plan/unit/worker-unit.ts';
 import { readWorkerLine } from '../../../src/systemd/exec-line.ts';
