@@ -5,6 +5,7 @@ import type { CodeOffer } from '../model/release.ts';
 import { bytes } from '../model/units.ts';
 import { formatBytes } from '../report/quantities.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
+import { planRelease } from './code/release.ts';
 import { byTheApp, requireApp } from './deploy/app-process.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
 import type { DeployWorkerFacts } from './deploy/look.ts';
@@ -22,7 +23,6 @@ import { describeHost, describeMemory, describeMode, describeSatisfied } from '.
 import { planSupport } from './deploy/support-module.ts';
 import { planLeftovers } from './leftovers.ts';
 import { describePast } from './past.ts';
-import { planRelease } from './release.ts';
 import { describeLeftAlone, endStrays, findStrays } from './strays.ts';
 import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';

@@ -2,7 +2,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import type { UnitFact } from '../../model/facts.ts';
 import { findCeleryCall } from '../../systemd/celery-call.ts';
 import { isExpanded, type WorkerLine } from '../../systemd/exec-line.ts';
-import type { ReleasePlan } from '../release.ts';
+import type { ReleasePlan } from '../code/release-plan.ts';
 import type { WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
 

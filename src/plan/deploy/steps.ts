@@ -4,7 +4,7 @@ import type { ByTheApp, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { microseconds } from '../../systemd/values.ts';
-import type { Trial } from '../release.ts';
+import type { Trial } from '../code/release-plan.ts';
 import { stopMarginSeconds } from '../unit/unit-settings.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
