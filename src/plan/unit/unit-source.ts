@@ -20,9 +20,6 @@ export interface UnitSource {
   readonly workingDirectory: string;
 }
 
-/** What install-unit leaves until the start, and an interrupted run for the next one to undo. */
-const heldLimits = '/zzz-celeriac-until-start.conf';
-
 export interface InstalledUnit extends UnitSource {
   readonly mode: DeployWorkerDesired['unitMode'];
   /** Where a rewritten text goes: always below /etc. */
@@ -91,9 +88,7 @@ export function readSource(
     mode,
     path,
     text: fragment.text,
-    dropIns: unit.dropIns.filter(
-      ({ path: other }) => !ownPaths.includes(other) && !other.endsWith(heldLimits),
-    ),
+    dropIns: unit.dropIns.filter(({ path: other }) => !ownPaths.includes(other)),
     own: ownPaths.flatMap((one) => {
       const found = facts.files[one];
       if (found === undefined || found.kind === 'absent') return [];
