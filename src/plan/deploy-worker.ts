@@ -1,3 +1,4 @@
+import { describeLeftAlone, endStrays, findStrays } from '../celery/strays.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Operation, Plan } from '../model/operation.ts';
@@ -23,7 +24,6 @@ import { describeHost, describeMemory, describeMode, describeSatisfied } from '.
 import { planSupport } from './deploy/support-module.ts';
 import { planLeftovers } from './leftovers.ts';
 import { describePast } from './past.ts';
-import { describeLeftAlone, endStrays, findStrays } from './strays.ts';
 import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';
 

@@ -1,9 +1,10 @@
+import { interpreterOfCommand } from '../../celery/interpreter.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { UnitFact } from '../../model/facts.ts';
 import type { ByTheApp } from '../../model/operation.ts';
-import { isExpanded, type WorkerLine } from '../../systemd/exec-line.ts';
-import { interpreterOfCommand } from '../../systemd/interpreter.ts';
+import { isExpanded } from '../../systemd/exec-line.ts';
 import { appOf, type WorkerUnit } from '../unit/worker-unit.ts';
 
 export function requireApp(line: WorkerLine, path: string, desired: DeployWorkerDesired): string {

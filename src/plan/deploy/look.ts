@@ -1,5 +1,5 @@
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import { queryStores } from '../../jobs/store-choice.ts';
+import { queryStores } from '../../jobs/tables/store-choice.ts';
 import type { FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import { ownDropIns } from '../unit/drop-in.ts';

@@ -1,7 +1,8 @@
+import { findCeleryCall } from '../../celery/celery-call.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts.ts';
-import { findCeleryCall } from '../../systemd/celery-call.ts';
-import { isExpanded, type WorkerLine } from '../../systemd/exec-line.ts';
+import { isExpanded } from '../../systemd/exec-line.ts';
 import type { ReleasePlan } from '../code/release-plan.ts';
 import type { WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';

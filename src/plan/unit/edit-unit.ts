@@ -1,13 +1,13 @@
-import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import {
   addInclude,
   becomeWorker,
   readWorkerLine,
   setConcurrency,
   setQueues,
-  splitWords,
   type WorkerLine,
-} from '../../systemd/exec-line.ts';
+} from '../../celery/worker-line.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { splitWords } from '../../systemd/exec-line.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 import { killsCeleryByName, type UnitContext } from '../../systemd/unit-rules.ts';
 import { stackUnit, type UnitStack } from '../../systemd/unit-stack.ts';

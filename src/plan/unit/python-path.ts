@@ -1,4 +1,5 @@
-import { quoteWord, splitWords, type WorkerLine } from '../../systemd/exec-line.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
+import { quoteWord, splitWords } from '../../systemd/exec-line.ts';
 import type { Assignment, UnitFile } from '../../systemd/unit-file.ts';
 import { neighbours } from './unit-settings.ts';
 

@@ -1,4 +1,5 @@
-import { splitWords, type WorkerLine } from '../../systemd/exec-line.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
+import { splitWords } from '../../systemd/exec-line.ts';
 import { redact } from '../../systemd/secrets.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 

@@ -1,13 +1,9 @@
+import { findUnitFaults } from '../../celery/unit-faults.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { printSize } from '../../config/quantities.ts';
 import type { Finding } from '../../model/operation.ts';
-import type { WorkerLine } from '../../systemd/exec-line.ts';
-import {
-  findUnitFaults,
-  rulePage,
-  type UnitContext,
-  type UnitFault,
-} from '../../systemd/unit-rules.ts';
+import { rulePage, type UnitContext, type UnitFault } from '../../systemd/unit-rules.ts';
 import type { UnitStack } from '../../systemd/unit-stack.ts';
 
 /** What is wrong with the unit as it is, and what still is, or newly is, with the new one. */

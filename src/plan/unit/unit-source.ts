@@ -1,8 +1,8 @@
+import { readWorkerLine, type WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { FactAnswers } from '../../model/facts.ts';
 import type { Sha256 } from '../../model/units.ts';
-import { readWorkerLine, type WorkerLine } from '../../systemd/exec-line.ts';
 import type { UnitPart, UnitStack } from '../../systemd/unit-stack.ts';
 import { ownDropIns } from './drop-in.ts';
 

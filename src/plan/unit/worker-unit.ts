@@ -1,7 +1,8 @@
+import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding } from '../../model/operation.ts';
-import { isExpanded, type WorkerLine } from '../../systemd/exec-line.ts';
+import { isExpanded } from '../../systemd/exec-line.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 import type { UnitContext } from '../../systemd/unit-rules.ts';
 import {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { proposeMapping } from '../../../src/jobs/mapping.ts';
+import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
 import type { RowChange } from '../../../src/model/operation.ts';
 import { AppDatabase, minute } from './app-database.ts';
 
