@@ -106,7 +106,7 @@ async function measure(rows: number, indexes: boolean, limit: Bytes): Promise<Fi
       look: async () => ({ stores }),
       snapshot: async (database: string, limitBytes: Bytes, extract: Extract) => {
         const begun = performance.now();
-        const said = drive<{ holds: string }>(folder, 'snapshot', 'snapshot', {
+        const said = drive<{ holds: string }>(folder, 'session.snapshot', 'snapshot', {
           database,
           limitBytes,
           extract,

@@ -37,7 +37,7 @@ function extractOf(database: AppDatabase, wishes: Partial<CleanUpDesired> = {}):
   const { orphans, ids, statuses } = desire(wishes);
   const suspects = Object.fromEntries(mapping.map(({ table }) => [table, statuses]));
   const extract = { unit: 'celery-worker.service', mapping, suspects, orphans, ids };
-  const said = drive(database, 'snapshot', 'snapshot', {
+  const said = drive(database, 'session.snapshot', 'snapshot', {
     database: database.file,
     limitBytes: limit,
     extract,

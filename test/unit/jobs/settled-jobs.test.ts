@@ -12,7 +12,7 @@ const host = join(import.meta.dirname, '../../../host');
 const program = `
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from celeriac_host import orphans
+from celeriac_host.store import orphans
 path, mapping, action = json.load(sys.stdin)
 found = orphans.find(path, mapping)
 now = 1768748400.0

@@ -156,11 +156,11 @@ export const TICK_SECONDS = 6;
 export function withHalt({ index, phase }: Case, goOnAfter: number): typeof hostProgram {
   const halt = readFileSync(join(import.meta.dirname, 'halt.py'), 'utf8');
   const asked = JSON.stringify({ index, phase, seconds: goOnAfter });
-  const call = '    import_module("celeriac_host.halt").arm(words)\n';
-  const [loader, guard] = ['celeriac_host/loader.py', 'celeriac_host/guard.py'];
+  const call = '    import_module("celeriac_host.transaction.halt").arm(words)\n';
+  const [loader, guard] = ['celeriac_host/session/loader.py', 'celeriac_host/transaction/guard.py'];
   return {
     ...hostProgram,
-    'celeriac_host/halt.py': halt.replace('@HALT@', asked),
+    'celeriac_host/transaction/halt.py': halt.replace('@HALT@', asked),
     [loader]: changed(loader, '    if words:\n', (found) => call + found),
     [guard]: changed(guard, 'TICK_SECONDS = 20\n', () => `TICK_SECONDS = ${TICK_SECONDS}\n`),
   };
