@@ -1,6 +1,6 @@
 import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor, FileFact, SwapFact } from '../model/facts.ts';
-import type { Finding, Operation, Plan } from '../model/operation.ts';
+import type { Finding, Operation, Plan, SwapFileMaking } from '../model/operation.ts';
 import { type Bytes, bytes, MiB } from '../model/units.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { planSwappiness, sysctlFile } from './swappiness.ts';
@@ -17,8 +17,19 @@ export interface ProvisionDesired {
 /** Left free on the file system, so that swap never is what fills it. */
 export const diskReserveBytes: Bytes = bytes(512 * MiB);
 
-/** swapon(8): holes and copy-on-write are what these can't avoid; on ZFS swap deadlocks. */
-const swappableFilesystems = ['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs'];
+/**
+ * The file systems that can hold a swap file, and how it is made there (swapon(8)). Blocks that
+ * fallocate sets aside count as holes everywhere but on ext4 and XFS; on ZFS swap deadlocks.
+ */
+const swappable: Readonly<Record<string, SwapFileMaking>> = {
+  ext2: { fill: 'write', nocow: false },
+  ext3: { fill: 'write', nocow: false },
+  ext4: { fill: 'allocate', nocow: false },
+  xfs: { fill: 'allocate', nocow: false },
+  btrfs: { fill: 'write', nocow: true },
+  f2fs: { fill: 'write', nocow: false },
+  jfs: { fill: 'write', nocow: false },
+};
 
 export function provisionQuery(desired: ProvisionDesired) {
   return {
@@ -82,7 +93,7 @@ function planSwapFile(
   const made = whyMake(file, sizeBytes);
   if (made !== null) {
     checkFolder(files[folderOf(path)], folderOf(path));
-    checkFilesystem(swap, desired);
+    const making = requireFilesystem(swap, desired);
     if (active !== undefined) {
       operations.push({
         op: 'swap-off',
@@ -95,6 +106,8 @@ function planSwapFile(
       op: 'make-swap',
       path,
       sizeBytes,
+      filesystem: swap.filesystem.type,
+      ...making,
       title: `make a swap file of ${size} at ${path}`,
       why: made,
     });
@@ -139,13 +152,14 @@ function checkFolder(folder: FileFact | undefined, path: string): void {
   );
 }
 
-function checkFilesystem(swap: SwapFact, desired: ProvisionDesired): void {
+function requireFilesystem(swap: SwapFact, desired: ProvisionDesired): SwapFileMaking {
   const { filesystem } = swap;
-  if (!swappableFilesystems.includes(filesystem.type)) {
+  const making = swappable[filesystem.type];
+  if (making === undefined) {
     throw new ConfigError(
       'input swap-path',
       `${desired.path} is on ${filesystem.type} (${filesystem.mountPoint}), which can't hold a swap file`,
-      `a path on ${swappableFilesystems.join(', ')}`,
+      `a path on ${Object.keys(swappable).join(', ')}`,
     );
   }
   if (filesystem.freeBytes < desired.sizeBytes + diskReserveBytes) {
@@ -156,6 +170,7 @@ function checkFilesystem(swap: SwapFact, desired: ProvisionDesired): void {
       most > 0 ? `at most ${most}M` : 'more free space: nothing fits now',
     );
   }
+  return making;
 }
 
 /** The entries of fstab(5) that are about this path; comments are not. */
