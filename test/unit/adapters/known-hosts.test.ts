@@ -9,7 +9,7 @@ import {
   linesForHost,
   matchesPattern,
   pinnedKeys,
-} from '../../../src/adapters/known-hosts.ts';
+} from '../../../src/adapters/ssh/known-hosts.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-known-hosts-'));

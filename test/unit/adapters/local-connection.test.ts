@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { openAgent } from '../../../src/adapters/agent/agent-session.ts';
 import { LocalConnection } from '../../../src/adapters/local-connection.ts';
-import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import { seconds } from '../../../src/model/units.ts';

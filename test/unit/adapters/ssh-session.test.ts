@@ -9,7 +9,7 @@ import {
   quote,
   type SessionOptions,
   type SshTarget,
-} from '../../../src/adapters/ssh-session.ts';
+} from '../../../src/adapters/ssh/ssh-session.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { KEYS, publicPart, runShell, TestClock, TestServer } from './ssh-server.ts';

@@ -11,9 +11,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openAgent } from '../../../src/adapters/agent/agent-session.ts';
 import { LocalConnection } from '../../../src/adapters/local-connection.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
-import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import { planCleanUp } from '../../../src/jobs/clean-up.ts';

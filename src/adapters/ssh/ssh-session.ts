@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { NodeSSH } from 'node-ssh';
 import type { AnyAuthMethod, AuthenticationType, Client, ClientChannel } from 'ssh2';
-import { HostError } from '../model/errors.ts';
-import { type Seconds, seconds } from '../model/units.ts';
-import { type Clock, systemClock } from './clock.ts';
+import { HostError } from '../../model/errors.ts';
+import { type Seconds, seconds } from '../../model/units.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { describeKey, type HostKeyVerdict, type HostPins, pinnedKeys } from './known-hosts.ts';
 import { type LoginKey, parseLoginKey } from './login-key.ts';
 

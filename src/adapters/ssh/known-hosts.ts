@@ -1,5 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import { ConfigError } from '../model/errors.ts';
+import { ConfigError } from '../../model/errors.ts';
 
 /** Marks of a line: https://man.openbsd.org/sshd.8#SSH_KNOWN_HOSTS_FILE_FORMAT */
 type Marker = 'none' | 'revoked' | 'cert-authority';

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { inflate } from 'node:zlib';
-import { HostError } from '../model/errors.ts';
-import type { FactQuery, FactsFor } from '../model/facts.ts';
-import type { Extract } from '../model/job-store.ts';
-import type { Operation } from '../model/operation.ts';
+import { HostError } from '../../model/errors.ts';
+import type { FactQuery, FactsFor } from '../../model/facts.ts';
+import type { Extract } from '../../model/job-store.ts';
+import type { Operation } from '../../model/operation.ts';
 import type {
   Deed,
   Hello,
@@ -15,10 +15,13 @@ import type {
   Progress,
   SnapshotInfo,
   TransactionMeta,
-} from '../model/outcome.ts';
-import { type Bytes, type Seconds, seconds } from '../model/units.ts';
-import type { Agent, OnProgress, Traffic } from '../ports/agent.ts';
-import type { Parcel } from '../ports/code.ts';
+} from '../../model/outcome.ts';
+import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
+import type { Agent, OnProgress, Traffic } from '../../ports/agent.ts';
+import type { Parcel } from '../../ports/code.ts';
+import { systemClock } from '../clock.ts';
+import type { HostChannel, HostConnection } from '../host-connection.ts';
+import { type OnNote, openSession, type SessionOptions, tail } from '../ssh/ssh-session.ts';
 import {
   type AgentMessage,
   type Fault,
@@ -42,12 +45,9 @@ import {
   type StartEvidence,
   startCommand,
 } from './agent-start.ts';
-import { systemClock } from './clock.ts';
-import type { HostChannel, HostConnection } from './host-connection.ts';
-import { type OnNote, openSession, type SessionOptions, tail } from './ssh-session.ts';
 
+export type { OnNote, SshTarget } from '../ssh/ssh-session.ts';
 export type { HostProgram } from './agent-start.ts';
-export type { OnNote, SshTarget } from './ssh-session.ts';
 
 export interface AgentLimits {
   /** From the exec to the hello. */

@@ -1,5 +1,5 @@
 import ssh2, { type ParsedKey } from 'ssh2';
-import { ConfigError } from '../model/errors.ts';
+import { ConfigError } from '../../model/errors.ts';
 import { fingerprint } from './known-hosts.ts';
 
 /** A private key, ready to log in with. It lives in memory only. */

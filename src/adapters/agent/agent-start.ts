@@ -1,6 +1,6 @@
 import { deflateSync } from 'node:zlib';
-import { HostError } from '../model/errors.ts';
-import { tail } from './ssh-session.ts';
+import { HostError } from '../../model/errors.ts';
+import { tail } from '../ssh/ssh-session.ts';
 
 /** The agent's modules: path below `host/` → source. */
 export type HostProgram = Readonly<Record<string, string>>;
