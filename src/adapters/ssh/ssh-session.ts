@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { NodeSSH } from 'node-ssh';
 import type { AnyAuthMethod, AuthenticationType, Client, ClientChannel } from 'ssh2';
 import { HostError } from '../../model/errors.ts';
@@ -48,14 +47,8 @@ export interface SessionOptions {
 /** Speaks of what a person may want to know while it goes on, e.g. a retry. */
 export type OnNote = (message: string) => void;
 
-export interface CommandResult {
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 const CONNECT_STEP = 'connect over SSH';
 const BANNER_KEPT_CHARACTERS = 4096;
-const COMMAND_OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024;
 
 /**
  * Connects: host key pinned before authentication, retries only while nothing was sent to log in.
@@ -159,31 +152,6 @@ export class SshSession implements AsyncDisposable {
     });
   }
 
-  /**
-   * Runs a plain command and returns what it wrote.
-   *
-   * @throws HostError on any exit code but 0, on none (`null`: ended by a signal, or lost), on too
-   * much output, and when the time is up: then its whole process group on the server is ended.
-   */
-  async run(command: string, timeout: Seconds): Promise<CommandResult> {
-    const mark = `celeriac-${randomBytes(8).toString('hex')}`;
-    // sshd makes each exec the leader of a session, and `exec` keeps its pid: $$ is the group.
-    const channel = await this.exec(
-      `exec /bin/sh -c ${quote(`echo ${mark} $$ >&2; ${command}`)}`,
-      command,
-    );
-    channel.end();
-    const output = { stdout: '', stderr: '' };
-    const ended = await this.#follow(channel, output, timeout);
-    const group = new RegExp(`^${mark} (\\d+)\\n`, 'm').exec(output.stderr)?.[1];
-    const stderr = output.stderr.replace(`${mark} ${group}\n`, '');
-    if (ended.kind === 'exit' && ended.code === 0) return { stdout: output.stdout, stderr };
-    if (ended.kind !== 'exit' && ended.kind !== 'lost' && group !== undefined) {
-      await this.#endGroup(group);
-    }
-    throw this.#commandError(command, ended, timeout, stderr);
-  }
-
   /** The error of work that was going on when the connection went away. */
   lostError(point: string, reason: string): HostError {
     return new HostError(
@@ -254,86 +222,7 @@ export class SshSession implements AsyncDisposable {
     }
     return describeCause(error, null);
   }
-
-  #follow(
-    channel: ClientChannel,
-    output: { stdout: string; stderr: string },
-    timeout: Seconds,
-  ): Promise<CommandEnd> {
-    return new Promise((resolve) => {
-      const lost = (reason: string) => settle({ kind: 'lost', reason });
-      const timer = setTimeout(() => settle({ kind: 'timed-out' }), timeout * 1000);
-      const settle = (end: CommandEnd) => {
-        clearTimeout(timer);
-        this.#listeners.delete(lost);
-        resolve(end);
-      };
-      const collect = (name: 'stdout' | 'stderr') => (text: string) => {
-        output[name] += text;
-        if (output[name].length > COMMAND_OUTPUT_LIMIT_BYTES) settle({ kind: 'too-much' });
-      };
-      this.#listeners.add(lost);
-      channel.setEncoding('utf8');
-      channel.stderr.setEncoding('utf8');
-      channel.on('data', collect('stdout'));
-      channel.stderr.on('data', collect('stderr'));
-      channel.on('error', () => {});
-      channel.on('close', (code: number | null | undefined, signal: string | undefined) => {
-        settle({ kind: 'exit', code: code ?? null, signal: signal ?? null });
-      });
-    });
-  }
-
-  async #endGroup(group: string): Promise<void> {
-    try {
-      const kill = `kill -TERM -${group}; sleep 1; kill -KILL -${group}`;
-      const channel = await this.exec(`exec /bin/sh -c ${quote(kill)}`, 'end a command');
-      channel.end();
-      await this.#follow(channel, { stdout: '', stderr: '' }, seconds(10));
-      channel.close();
-    } catch {
-      // The connection went away: sshd ends nothing for us, but the time-out is what is reported.
-    }
-  }
-
-  #commandError(command: string, end: CommandEnd, timeout: Seconds, stderr: string): HostError {
-    const evidence = tail(stderr, 20);
-    const failure = { step: command, ran: [command], evidence };
-    switch (end.kind) {
-      case 'lost':
-        return this.lostError(command, end.reason);
-      case 'timed-out':
-        return new HostError(`\`${command}\` did not end within ${timeout} s; it was ended.`, {
-          ...failure,
-          exitCode: null,
-          next: 'See on the server why it takes so long, or allow it more time.',
-        });
-      case 'too-much':
-        return new HostError(`\`${command}\` wrote too much; it was ended.`, {
-          ...failure,
-          exitCode: null,
-          next: `Expected: at most ${COMMAND_OUTPUT_LIMIT_BYTES} bytes.`,
-        });
-      case 'exit': {
-        const how =
-          end.code === null
-            ? `ended without an exit code${end.signal === null ? '' : ` (${end.signal})`}`
-            : `failed with exit code ${end.code}`;
-        return new HostError(`\`${command}\` ${how}.`, {
-          ...failure,
-          exitCode: end.code,
-          next: 'Run it on the server by hand to see why.',
-        });
-      }
-    }
-  }
 }
-
-type CommandEnd =
-  | { readonly kind: 'exit'; readonly code: number | null; readonly signal: string | null }
-  | { readonly kind: 'timed-out' }
-  | { readonly kind: 'too-much' }
-  | { readonly kind: 'lost'; readonly reason: string };
 
 type Attempt =
   | { readonly kind: 'connected'; readonly ssh: NodeSSH; readonly client: Client }
@@ -599,11 +488,6 @@ function brokenLogin(
     },
     { cause: error },
   );
-}
-
-/** One word for any Bourne-like, C or fish shell. */
-export function quote(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** The last lines that are not empty. */
