@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine, type User } from '../../sandbox/machine.ts';
 import { type AgentOptions, openAgent } from '../../src/adapters/agent/agent-session.ts';
 import type { Clock } from '../../src/adapters/clock.ts';
-import type { SshTarget } from '../../src/adapters/ssh/ssh-session.ts';
+import type { SshTarget } from '../../src/adapters/ssh/ssh-target.ts';
 import { hostProgram } from '../../src/generated/host-program.ts';
 import { HostError } from '../../src/model/errors.ts';
 import { seconds } from '../../src/model/units.ts';

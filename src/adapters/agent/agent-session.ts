@@ -21,7 +21,8 @@ import type { Agent, OnProgress, Traffic } from '../../ports/agent.ts';
 import type { Parcel } from '../../ports/code.ts';
 import { systemClock } from '../clock.ts';
 import type { HostChannel, HostConnection } from '../host-connection.ts';
-import { type OnNote, openSession, type SessionOptions, tail } from '../ssh/ssh-session.ts';
+import { lastLines } from '../last-lines.ts';
+import { type OnNote, openSession, type SessionOptions } from '../ssh/ssh-session.ts';
 import {
   type AgentMessage,
   type Fault,
@@ -46,7 +47,8 @@ import {
   startCommand,
 } from './agent-start.ts';
 
-export type { OnNote, SshTarget } from '../ssh/ssh-session.ts';
+export type { OnNote } from '../ssh/ssh-session.ts';
+export type { SshTarget } from '../ssh/ssh-target.ts';
 export type { HostProgram } from './agent-start.ts';
 
 export interface AgentLimits {
@@ -635,7 +637,7 @@ class AgentLink {
           step: point,
           ran: ['python3'],
           exitCode: code,
-          evidence: tail(this.#stderr, 20),
+          evidence: lastLines(this.#stderr, 20),
           next: 'See the last lines above; when it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: what the host holds is read anew.',
         }),
     );

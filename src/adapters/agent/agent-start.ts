@@ -1,6 +1,6 @@
 import { deflateSync } from 'node:zlib';
 import { HostError } from '../../model/errors.ts';
-import { tail } from '../ssh/ssh-session.ts';
+import { lastLines } from '../last-lines.ts';
 
 /** The agent's modules: path below `host/` → source. */
 export type HostProgram = Readonly<Record<string, string>>;
@@ -160,8 +160,8 @@ const RULES: readonly Rule[] = [
 export function explainStart(evidence: StartEvidence): HostError {
   const { problem, next } = findExplanation(evidence);
   const lines = [
-    ...tail(evidence.stderr, 10),
-    ...tail(evidence.stdout, 10).map((line) => `stdout: ${line}`),
+    ...lastLines(evidence.stderr, 10),
+    ...lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
   ].map((line) => line.slice(0, 300));
   return new HostError(`The agent could not be started: ${problem}.`, {
     step: 'start the agent',

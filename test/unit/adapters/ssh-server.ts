@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { inflateSync } from 'node:zlib';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
 import type { Clock } from '../../../src/adapters/clock.ts';
-import type { SshTarget } from '../../../src/adapters/ssh/ssh-session.ts';
+import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
 import { type Seconds, seconds } from '../../../src/model/units.ts';
 
 type KeyPair = ReturnType<typeof ssh2.utils.generateKeyPairSync>;
