@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as core from '@actions/core';
-import { openAgent } from '../adapters/agent/agent-session.ts';
+import { openAgent } from '../adapters/agent/open-agent.ts';
 import { systemClock } from '../adapters/clock.ts';
 import { type ActionName, actions, type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { AgentOptions } from '../adapters/agent/agent-session.ts';
+import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { LocalConnection } from '../adapters/local-connection.ts';
 import { linesForHost } from '../adapters/ssh/known-hosts.ts';
 import { type CleanupValues, hostInputs } from '../config/action-inputs.ts';
@@ -75,7 +75,6 @@ export function connectionOf(
   // To start the agent, a user other than root means sudo.
   const user = bySudo ? person.name : 'root';
   return {
-    target: { host: 'this machine', port: 0, user, key: '', knownHosts: '' },
     program: hostProgram,
     connect: async () => new LocalConnection(user),
   };

@@ -5,6 +5,9 @@ import { lastLines } from '../last-lines.ts';
 /** The agent's modules: path below `host/` → source. */
 export type HostProgram = Readonly<Record<string, string>>;
 
+/** What a person reads of the step that starts the agent. */
+export const START_STEP = 'start the agent';
+
 const LOADER = 'celeriac_host/loader.py';
 
 /** One zlib-compressed JSON object of module path → source. */
@@ -164,7 +167,7 @@ export function explainStart(evidence: StartEvidence): HostError {
     ...lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
   ].map((line) => line.slice(0, 300));
   return new HostError(`The agent could not be started: ${problem}.`, {
-    step: 'start the agent',
+    step: START_STEP,
     ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
     exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
     evidence: lines,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Machine } from '../../../../sandbox/machine.ts';
 import { offerCode } from '../../../../src/action/offer-code.ts';
 import { supportModuleText } from '../../../../src/action/support-module.ts';
-import { openAgent } from '../../../../src/adapters/agent/agent-session.ts';
+import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
 import { openGitCode } from '../../../../src/adapters/git-code.ts';
 import { hostProgram } from '../../../../src/generated/host-program.ts';
 import type { Plan } from '../../../../src/model/operation.ts';
