@@ -22,7 +22,7 @@ export interface HostPins {
 const WHERE = 'input known-hosts';
 
 /** The name under which known_hosts files a host: `[host]:port`, plain on port 22. */
-export function hostEntryName(host: string, port: number): string {
+function hostEntryName(host: string, port: number): string {
   const name = host.toLowerCase();
   return port === 22 ? name : `[${name}]:${port}`;
 }
