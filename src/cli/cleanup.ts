@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import type { AgentOptions, OnNote } from '../adapters/ssh-agent-session.ts';
+import type { OnNote } from '../adapters/ssh/ssh-session.ts';
 import type { CleanupValues } from '../config/action-inputs.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { cleanUpDesired } from '../config/cleanup-inputs.ts';
