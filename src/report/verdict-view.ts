@@ -2,7 +2,7 @@ import type { Verdict } from '../model/verdict.ts';
 import { checklistOfChecks, renderChecklistText } from './checklist.ts';
 import { indent, sanitizeLogLine, toOneLine } from './escape.ts';
 
-/** A verdict for the log: each check, and under one that is not fine its evidence and what next. */
+/** A verdict for the log: each check; for those that did not pass, the evidence and the next step. */
 export function renderVerdictText(verdict: Verdict): string {
   const blocks = verdict.checks.map((check) => {
     const line = renderChecklistText(checklistOfChecks([check]));
