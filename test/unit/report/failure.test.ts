@@ -8,14 +8,14 @@ const context = { action: 'deploy-worker', host: '203.0.113.10' };
 
 describe('an error of configuration', () => {
   test('in an input', () => {
-    const error = new ConfigError('input threshold', '`threshold` is not right: "30x"', '30m, 2h');
+    const error = new ConfigError('input threshold', 'invalid `threshold`: "30x"', '30m, 2h');
     expect(renderFailure(error, { action: 'cleanup' })).toEqual({
-      message: `cleanup: \`threshold\` is not right: "30x".
+      message: `cleanup: invalid \`threshold\`: "30x".
   where: input threshold
   expected: 30m, 2h
   next: fix it and run again; nothing was changed on the host.`,
       annotation: {
-        title: 'cleanup: `threshold` is not right: "30x"',
+        title: 'cleanup: invalid `threshold`: "30x"',
         message: 'input threshold: expected 30m, 2h.',
       },
     });
