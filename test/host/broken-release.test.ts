@@ -191,7 +191,7 @@ test('a gate that fails: red with evidence, and the release can be rolled back',
   const back = await deploy({ 'roll-back': transaction });
   expect(back.code, back.log).toBe(0);
   expect(back.outputs.changed).toBe('true');
-  expect(back.log).toContain(`Put back: transaction ${transaction}`);
+  expect(back.log).toContain(`Undone: transaction ${transaction}`);
   expect(await machine.readFile(UNIT_PATH)).toBe(original);
   expect(await shell(machine, `ls ${SUPPORT} 2>&1 || true`)).toContain('No such file');
   const names = ['ActiveState', 'NeedDaemonReload', 'Type', 'MainPID'] as const;
