@@ -5,7 +5,7 @@ import { tail } from './ssh-session.ts';
 /** The agent's modules: path below `host/` → source. */
 export type HostProgram = Readonly<Record<string, string>>;
 
-const LOADER = 'celeriac_host/loader.py';
+const LOADER = 'celeriac_host/session/loader.py';
 
 /** One zlib-compressed JSON object of module path → source. */
 export function packProgram(program: HostProgram): Buffer {

@@ -1,8 +1,8 @@
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
-import { listDatabases } from '../jobs/store-choice.ts';
+import { isTransaction, planRestore, requireCleanUp } from '../jobs/repair/restore-jobs.ts';
+import { listDatabases } from '../jobs/tables/store-choice.ts';
 import { HostError } from '../model/errors.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
-import { isTransaction, planRestore, requireCleanUp } from '../plan/restore-jobs.ts';
 import type { Agent } from '../ports/agent.ts';
 import { outcomeToHostError } from '../report/failure.ts';
 import { renderPlanText } from '../report/plan-view.ts';

@@ -1,14 +1,16 @@
+import { findCeleryCall } from '../celery/celery-call.ts';
+import { interpreterOfCommand } from '../celery/interpreter.ts';
+import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from '../celery/strays.ts';
+import type { WorkerLine } from '../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { queryStores } from '../jobs/store-choice.ts';
+import { queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactArguments, FactsFor, FileFact, UnitFact } from '../model/facts.ts';
 import type { Finding, Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer, ReleaseFact, ReleaseQuery } from '../model/release.ts';
 import { bytes, type Seconds, type Sha256, seconds, sha256Text } from '../model/units.ts';
 import { formatBytes, formatDuration } from '../report/quantities.ts';
-import { findCeleryCall } from '../systemd/celery-call.ts';
-import { isExpanded, type WorkerLine } from '../systemd/exec-line.ts';
-import { interpreterOfCommand } from '../systemd/interpreter.ts';
+import { isExpanded } from '../systemd/exec-line.ts';
 import { redactUnit } from '../systemd/secrets.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import type { UnitPart } from '../systemd/unit-stack.ts';
@@ -17,7 +19,6 @@ import { ownDropIns } from './drop-in.ts';
 import { type ByTheApp, planLeftovers } from './leftovers.ts';
 import { describePast } from './past.ts';
 import { planRelease, type ReleasePlan, type Trial } from './release.ts';
-import { describeLeftAlone, endStrays, findStrays, type StrayWorkers } from './strays.ts';
 import { unifiedDiff } from './text-diff.ts';
 import { stopMarginSeconds } from './unit-settings.ts';
 import {

@@ -1,6 +1,7 @@
+import type { WorkerLine } from '../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import type { Finding } from '../model/operation.ts';
-import { isExpanded, splitWords, type WorkerLine } from '../systemd/exec-line.ts';
+import { isExpanded, splitWords } from '../systemd/exec-line.ts';
 import type { UnitFile } from '../systemd/unit-file.ts';
 
 /**

@@ -1,6 +1,6 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { holdJobs, judgeTables, tellDoubtful } from '../jobs/job-tables.ts';
-import { proposeMapping } from '../jobs/mapping.ts';
+import { holdJobs, judgeTables, tellDoubtful } from '../jobs/tables/job-tables.ts';
+import { proposeMapping } from '../jobs/tables/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
 import type { StoreMapping } from '../model/job-store.ts';

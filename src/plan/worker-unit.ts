@@ -1,22 +1,20 @@
+import { findUnitFaults } from '../celery/unit-faults.ts';
+import {
+  addInclude,
+  becomeWorker,
+  readWorkerLine,
+  setConcurrency,
+  setQueues,
+  type WorkerLine,
+} from '../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { printSize } from '../config/quantities.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Finding } from '../model/operation.ts';
-import {
-  addInclude,
-  becomeWorker,
-  isExpanded,
-  quoteWord,
-  readWorkerLine,
-  setConcurrency,
-  setQueues,
-  splitWords,
-  type WorkerLine,
-} from '../systemd/exec-line.ts';
+import { isExpanded, quoteWord, splitWords } from '../systemd/exec-line.ts';
 import { redact } from '../systemd/secrets.ts';
 import { type Assignment, parseUnitFile, type UnitFile } from '../systemd/unit-file.ts';
 import {
-  findUnitFaults,
   killsCeleryByName,
   rulePage,
   type UnitContext,

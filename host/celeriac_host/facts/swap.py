@@ -7,9 +7,9 @@ import re
 import stat
 from typing import Any
 
-from celeriac_host.errors import OperationError
 from celeriac_host.facts.files import file_fact, octal_mode, what
-from celeriac_host.system import System, user_name
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System, user_name
 
 SIGNATURE = b"SWAPSPACE2"
 MEBIBYTE = 1024 * 1024

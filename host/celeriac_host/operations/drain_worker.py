@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import app_process, consumers, stopping, units
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.app import app_process, consumers, stopping
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 PROPERTIES = ("ActiveState", "MainPID", "InvocationID")
 # `wait` is bounded by tasks that end, not by the clock.

@@ -10,10 +10,10 @@ import os
 import stat
 from typing import Any, NamedTuple
 
-from celeriac_host import files, swaps
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System, group_name, user_name
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import files, swaps
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System, group_name, user_name
 
 MODE = 0o600
 PIECE_BYTES = 8 * 1024 * 1024

@@ -201,4 +201,4 @@ export function runShell(
   });
 }
 
-export const PROGRAM = { 'celeriac_host/loader.py': 'raise SystemExit(0)\n' };
+export const PROGRAM = { 'celeriac_host/session/loader.py': 'raise SystemExit(0)\n' };
