@@ -1,5 +1,5 @@
-import { splitWords } from '../systemd/exec-line.ts';
-import type { UnitFile } from '../systemd/unit-file.ts';
+import { splitWords } from '../../systemd/exec-line.ts';
+import type { UnitFile } from '../../systemd/unit-file.ts';
 import type { Setting } from './unit-settings.ts';
 
 /**

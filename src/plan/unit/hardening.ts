@@ -1,8 +1,8 @@
-import type { WorkerLine } from '../celery/worker-line.ts';
-import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import type { Finding } from '../model/operation.ts';
-import { isExpanded, splitWords } from '../systemd/exec-line.ts';
-import type { UnitFile } from '../systemd/unit-file.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import type { Finding } from '../../model/operation.ts';
+import { isExpanded, splitWords } from '../../systemd/exec-line.ts';
+import type { UnitFile } from '../../systemd/unit-file.ts';
 
 /**
  * The profile `standard`: what a Celery worker survives and most break-ins don't like. Decided in

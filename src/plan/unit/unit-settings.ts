@@ -1,14 +1,14 @@
-import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { printSize } from '../config/quantities.ts';
-import type { Bytes } from '../model/units.ts';
-import type { UnitFile } from '../systemd/unit-file.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { printSize } from '../../config/quantities.ts';
+import type { Bytes } from '../../model/units.ts';
+import type { UnitFile } from '../../systemd/unit-file.ts';
 import {
   microseconds,
   parseSize,
   parseTimeSpan,
   printSizeProperty,
   printTimeSpan,
-} from '../systemd/values.ts';
+} from '../../systemd/values.ts';
 import { hardenedFlags, sharesTmp } from './hardening.ts';
 
 /** Added to the longest task: a warm shutdown has more to do than that. */
@@ -164,3 +164,13 @@ function size(key: string, wanted: Bytes | null, others: Setting['others'] = [])
     others,
   };
 }
+
+/** New lines stand below their kin. */
+export const neighbours: Readonly<Record<string, string>> = {
+  StartLimitBurst: 'StartLimitIntervalSec',
+  NotifyAccess: 'Type',
+  RestartSec: 'Restart',
+  TimeoutStopSec: 'TimeoutStartSec',
+  MemoryHigh: 'MemoryMax',
+  Environment: 'WorkingDirectory',
+};
