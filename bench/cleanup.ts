@@ -6,11 +6,11 @@ import { parseArgs } from 'node:util';
 import { openDatabase } from '../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../src/adapters/sqlite-store.ts';
 import { cleanUpDefaults } from '../src/config/cleanup-desired.ts';
-import { planCleanUp } from '../src/jobs/clean-up.ts';
 import type { StoreFact } from '../src/model/facts.ts';
 import type { Extract } from '../src/model/job-store.ts';
 import type { RepairJobs } from '../src/model/operation.ts';
 import { type Bytes, bytes } from '../src/model/units.ts';
+import { planCleanUp } from '../src/use-case/clean-up.ts';
 
 /*
  * What a clean-up of a large database costs: how long it is read, how much is sent, and for how long
@@ -106,7 +106,7 @@ async function measure(rows: number, indexes: boolean, limit: Bytes): Promise<Fi
       look: async () => ({ stores }),
       snapshot: async (database: string, limitBytes: Bytes, extract: Extract) => {
         const begun = performance.now();
-        const said = drive<{ holds: string }>(folder, 'snapshot', 'snapshot', {
+        const said = drive<{ holds: string }>(folder, 'session.snapshot', 'snapshot', {
           database,
           limitBytes,
           extract,

@@ -1,7 +1,7 @@
-import { cleanUpJobs } from '../../src/action/clean-up-jobs.ts';
-import { restoreJobs } from '../../src/action/restore-jobs.ts';
 import { runAction } from '../../src/action/run.ts';
 import { cleanUpDesired } from '../../src/config/cleanup-inputs.ts';
+import { cleanUpJobs } from '../../src/use-case/clean-up-jobs.ts';
+import { restoreJobs } from '../../src/use-case/restore-jobs.ts';
 
 void runAction('cleanup', async (run) => {
   const desired = cleanUpDesired(run.inputs, run.meta().holder);

@@ -1,10 +1,11 @@
-import { openRunCode } from '../../src/action/offer-code.ts';
-import { rollBack } from '../../src/action/roll-back.ts';
 import { runAction } from '../../src/action/run.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
-import { tellRestart } from '../../src/action/tell-restart.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
-import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
+import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
+import { openRunCode } from '../../src/use-case/offer-code.ts';
+import { rollBack } from '../../src/use-case/roll-back.ts';
+import { tellRestart } from '../../src/use-case/tell-restart.ts';
 
 void runAction('deploy-worker', async (run) => {
   const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);

@@ -1,4 +1,4 @@
 import { runAction } from '../../src/action/run.ts';
-import { verifyWorker } from '../../src/action/verify-worker.ts';
+import { verifyWorker } from '../../src/use-case/verify-worker.ts';
 
 void runAction('verify', verifyWorker);

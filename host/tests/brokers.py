@@ -8,7 +8,7 @@ import json
 from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List, Set, Tuple
 
-from celeriac_host.messages_program import SEPARATOR, Broker
+from celeriac_host.app.programs.messages import SEPARATOR, Broker
 
 Message = Dict[str, Any]
 

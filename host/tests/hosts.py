@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Sequence, Tuple
 
-from celeriac_host.system import Completed, System
+from celeriac_host.system.system import Completed, System
 
 # The beginning of a command → exit code and stdout.
 Answers = Dict[Tuple[str, ...], Tuple[int, str]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 import pytest
-from celeriac_host.wire import LINE_LIMIT_BYTES
+from celeriac_host.session.wire import LINE_LIMIT_BYTES
 
 HOST = Path(__file__).resolve().parents[1]
 SOURCES = {
@@ -23,7 +23,7 @@ SOURCES = {
 # As src/adapters/agent/agent-start.ts has it.
 START = (
     "import sys,json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(%d)));"
-    'exec(compile(s["celeriac_host/loader.py"],"celeriac_host/loader.py","exec"),{"SOURCES":s})'
+    'exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'
 )
 
 
@@ -69,7 +69,7 @@ def test_every_module_is_imported_from_memory_on_this_python() -> None:
     program = "import importlib\ndef main():\n" + "".join(
         f"    importlib.import_module({name!r})\n" for name in asked
     )
-    started = Agent({**SOURCES, "celeriac_host/agent.py": program + "    print('all')\n"})
+    started = Agent({**SOURCES, "celeriac_host/session/agent.py": program + "    print('all')\n"})
     code, out, err = started.end()
     assert (code, out, err) == (0, b"all\n", b"")
     assert len(asked) > 60
@@ -175,7 +175,7 @@ def test_bulk_comes_in_order_and_whole() -> None:
         "    for number in range(60):\n        chunk(bytes([number]) * 100_000)\n"
         "    return 60\n"
     )
-    started = Agent({**SOURCES, "celeriac_host/snapshot.py": snapshot})
+    started = Agent({**SOURCES, "celeriac_host/session/snapshot.py": snapshot})
     started.read()
     first = started.ask(id=1, ask="snapshot")
     for number in range(60):

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from celeriac_host import aside, files
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import Journal
+from celeriac_host.state import aside
+from celeriac_host.state.journal import Journal
+from celeriac_host.system import files
+from celeriac_host.system.errors import OperationError
 from conftest import fill
 from cuts import cuts
 

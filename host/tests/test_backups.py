@@ -11,10 +11,10 @@ from typing import Any, Callable, List
 
 import pytest
 from app_database import AppDatabase
-from celeriac_host import files
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import Journal
 from celeriac_host.operations import backup_database, restore_database
+from celeriac_host.state.journal import Journal
+from celeriac_host.system import files
+from celeriac_host.system.errors import OperationError
 from conftest import fill
 from cuts import cuts
 from hosts import Host

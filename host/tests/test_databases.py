@@ -17,8 +17,9 @@ from typing import Any, Callable, List
 
 import pytest
 from app_database import AppDatabase
-from celeriac_host import databases, extract, snapshot, wire
-from celeriac_host.errors import Fault, OperationError, RunnerGone
+from celeriac_host.session import snapshot, wire
+from celeriac_host.store import sqlite, sqlite_extract
+from celeriac_host.system.errors import Fault, OperationError, RunnerGone
 from hosts import Host
 
 MIB = 1024 * 1024
@@ -34,14 +35,14 @@ def temporary() -> List[str]:
     """The copies of this process: others may be at work on this machine."""
     return [
         name
-        for folder in databases.COPY_FOLDERS
+        for folder in sqlite.COPY_FOLDERS
         for name in os.listdir(folder)
         if name.startswith(f"celeriac-{os.getpid()}-")
     ]
 
 
 def copy_of(database: AppDatabase, host: Host, limit: int | None = None) -> List[Any]:
-    with databases.copied(str(database.path), host, limit) as copy, closing(
+    with sqlite.copied(str(database.path), host, limit) as copy, closing(
         sqlite3.connect(copy)
     ) as opened:
         return opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall()
@@ -59,19 +60,19 @@ def test_the_child_is_the_owner_and_nobody_else(root: None, open_folder: Path, h
     os.chown(open_folder, nobody.pw_uid, nobody.pw_gid)
     os.chown(database.path, nobody.pw_uid, nobody.pw_gid)
     path = str(database.path)
-    said = databases.ask(
+    said = sqlite.ask(
         path, host, lambda: [os.getresuid(), os.getresgid(), os.getgroups(), os.getcwd()]
     )
     groups = sorted({nobody.pw_gid, *os.getgrouplist("nobody", nobody.pw_gid)})
     assert said == [[nobody.pw_uid] * 3, [nobody.pw_gid] * 3, groups, "/"]
 
     def write() -> List[int]:
-        with databases.opened(path, "mode=rw", 1.0) as opened:
+        with sqlite.opened(path, "mode=rw", 1.0) as opened:
             opened.execute("UPDATE jobs SET status = 'failed'")
             return [os.stat(path + suffix).st_uid for suffix in ("-wal", "-shm")]
 
     # Root's would keep the app from writing.
-    assert databases.ask(path, host, write) == [nobody.pw_uid] * 2
+    assert sqlite.ask(path, host, write) == [nobody.pw_uid] * 2
     assert copy_of(database, host) == [(name, "failed") for name, _ in ALL]
 
 
@@ -79,7 +80,7 @@ def test_an_owner_without_a_name_will_do(root: None, open_folder: Path, host: Ho
     database = AppDatabase(open_folder / "jobs.db", "DELETE")
     for path in (open_folder, database.path):
         os.chown(path, 4_000_000, 4_000_001)
-    said = databases.ask(str(database.path), host, lambda: [os.getuid(), os.getgid()])
+    said = sqlite.ask(str(database.path), host, lambda: [os.getuid(), os.getgid()])
     assert said == [4_000_000, 4_000_001]
     assert copy_of(database, host) == ALL
 
@@ -98,27 +99,27 @@ def test_what_goes_wrong_in_the_child_is_told_with_the_path(
         (OperationError("no such column", evidence=["line"]), "no such column"),
         (sqlite3.DatabaseError("database disk image is malformed"), "damaged"),
         (KeyError("x"), "KeyError"),
-        (databases.Locked("waited 1 s"), "locked"),
+        (sqlite.Locked("waited 1 s"), "locked"),
     ):
         with pytest.raises(OperationError) as failed:
-            databases.ask(path, host, fail(error))
+            sqlite.ask(path, host, fail(error))
         assert path in failed.value.message
         assert told in failed.value.message
-    with pytest.raises(databases.TooLarge):
-        databases.ask(path, host, fail(databases.TooLarge("too large")))
+    with pytest.raises(sqlite.TooLarge):
+        sqlite.ask(path, host, fail(sqlite.TooLarge("too large")))
 
 
 def test_a_child_that_dies_is_no_answer(database: AppDatabase, host: Host) -> None:
-    with pytest.raises(databases.NoAnswer):
-        databases.ask(str(database.path), host, lambda: os.kill(os.getpid(), 9))
+    with pytest.raises(sqlite.NoAnswer):
+        sqlite.ask(str(database.path), host, lambda: os.kill(os.getpid(), 9))
 
 
 def test_a_child_whose_runner_goes_is_ended(database: AppDatabase, host: Host) -> None:
-    def work(channel: databases.Channel) -> Any:
+    def work(channel: sqlite.Channel) -> Any:
         channel.send({"value": os.getpid()})
         return channel.receive()
 
-    with pytest.raises(RunnerGone), databases.as_owner(str(database.path), host, work) as child:
+    with pytest.raises(RunnerGone), sqlite.as_owner(str(database.path), host, work) as child:
         pid = child.receive()
         host.runner_gone = True
         child.receive()
@@ -126,11 +127,11 @@ def test_a_child_whose_runner_goes_is_ended(database: AppDatabase, host: Host) -
 
 
 def test_large_words_pass_both_ways(database: AppDatabase, host: Host) -> None:
-    def work(channel: databases.Channel) -> Any:
+    def work(channel: sqlite.Channel) -> Any:
         return channel.receive()[::-1]
 
     text = "ä" * MIB + "b"
-    with databases.as_owner(str(database.path), host, work) as child:
+    with sqlite.as_owner(str(database.path), host, work) as child:
         child.send(text)
         assert child.receive() == text[::-1]
 
@@ -143,21 +144,21 @@ def test_what_is_no_database_file_is_named(tmp_path: Path, host: Host, kind: str
     elif kind == "a pipe":
         os.mkfifo(path)
     with pytest.raises(OperationError) as refused:
-        databases.ask(str(path), host, lambda: None)
+        sqlite.ask(str(path), host, lambda: None)
     assert str(path) in refused.value.message
 
 
 def test_a_link_to_a_database_will_do(database: AppDatabase, host: Host, tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(database.path)
-    with databases.copied(str(link), host, None) as copy:
+    with sqlite.copied(str(link), host, None) as copy:
         assert not os.path.islink(copy)
 
 
 def test_names_are_data(database: AppDatabase) -> None:
-    assert databases.quoted('a"; DROP TABLE jobs; --') == '"a""; DROP TABLE jobs; --"'
+    assert sqlite.quoted('a"; DROP TABLE jobs; --') == '"a""; DROP TABLE jobs; --"'
     with pytest.raises(OperationError):
-        databases.quoted("a\0b")
+        sqlite.quoted("a\0b")
 
 
 # --- locks -------------------------------------------------------------------------------------
@@ -171,18 +172,18 @@ def test_who_holds_a_lock_is_named(database: AppDatabase, host: Host) -> None:
     argv = [sys.executable, "-I", "-c", program, str(database.path)]
 
     def write() -> None:
-        with databases.opened(str(database.path), "mode=rw", 0.1) as opened:
+        with sqlite.opened(str(database.path), "mode=rw", 0.1) as opened:
             opened.execute("UPDATE jobs SET status = 'failed'")
 
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         with pytest.raises(OperationError) as failed:
-            databases.ask(str(database.path), host, write)
+            sqlite.ask(str(database.path), host, write)
         assert f"pid {holder.pid} (" in failed.value.message
         assert holder.stdin is not None
         holder.stdin.close()
-    databases.ask(str(database.path), host, write)
+    sqlite.ask(str(database.path), host, write)
 
 
 def test_a_file_that_nobody_may_write_is_refused_before_anything_is_tried(
@@ -193,11 +194,11 @@ def test_a_file_that_nobody_may_write_is_refused_before_anything_is_tried(
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
     def write() -> None:
-        with databases.opened(str(there.path), "mode=rw", 0.1):
+        with sqlite.opened(str(there.path), "mode=rw", 0.1):
             raise AssertionError
 
     with pytest.raises(OperationError) as refused:
-        databases.ask(str(there.path), host, write)
+        sqlite.ask(str(there.path), host, write)
     assert "read-only" in refused.value.message
     assert copy_of(there, host) == ALL
 
@@ -241,12 +242,12 @@ def test_a_log_that_a_dead_writer_left_is_part_of_the_copy(
 
 
 def test_copies_are_gone_afterwards_whatever_happened(database: AppDatabase, host: Host) -> None:
-    with databases.copied(str(database.path), host, None):
+    with sqlite.copied(str(database.path), host, None):
         assert len(temporary()) == 1
     copy_of(database, host)
-    with pytest.raises(databases.TooLarge):
+    with pytest.raises(sqlite.TooLarge):
         copy_of(database, host, 4096)
-    with pytest.raises(ZeroDivisionError), databases.copied(str(database.path), host, None):
+    with pytest.raises(ZeroDivisionError), sqlite.copied(str(database.path), host, None):
         raise ZeroDivisionError
     assert temporary() == []
 
@@ -262,7 +263,7 @@ def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
         f"celeriac-{ours}x",
         f"celeriac-dependencies-{ours}",
     ]
-    folder = Path(databases.COPY_FOLDERS[0])
+    folder = Path(sqlite.COPY_FOLDERS[0])
     left = folder / f"celeriac-{dead.pid}-{ours}"
     try:
         # Whole at once: anybody's next copy on this machine takes it away.
@@ -291,16 +292,16 @@ def test_a_copy_that_was_swapped_for_a_link_is_not_read(tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     copy.symlink_to("/etc/shadow")
     with pytest.raises(OSError):
-        databases.open_copy(str(copy))
+        sqlite.open_copy(str(copy))
     copy.unlink()
     os.mkfifo(copy)
     with pytest.raises(OperationError):
-        databases.open_copy(str(copy))
+        sqlite.open_copy(str(copy))
 
 
 def test_without_room_nothing_is_begun() -> None:
     with pytest.raises(OperationError) as refused:
-        databases.roomy_folder(2**60)
+        sqlite.roomy_folder(2**60)
     assert "/var/tmp" in refused.value.message
 
 
@@ -434,7 +435,7 @@ def test_an_extract_that_is_too_large_itself_says_of_what(large: AppDatabase, ho
 
 def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host) -> None:
     large.execute("DROP TABLE links")
-    with pytest.raises(OperationError) as refused, extract.extracted(
+    with pytest.raises(OperationError) as refused, sqlite_extract.extracted(
         str(large.path), host, wanted(), MIB
     ):
         pass
@@ -442,5 +443,5 @@ def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host)
 
 
 def test_a_copy_is_closed_to_others(root: None, database: AppDatabase, host: Host) -> None:
-    with databases.copied(str(database.path), host, None) as copy:
+    with sqlite.copied(str(database.path), host, None) as copy:
         assert stat.S_IMODE(os.stat(os.path.dirname(copy)).st_mode) == 0o700

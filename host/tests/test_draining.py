@@ -7,9 +7,9 @@ import time
 from typing import Any, Callable, Dict, List
 
 import pytest
-from celeriac_host import broker_program
-from celeriac_host.app_side import Problem
-from celeriac_host.broker_program import Control, Drain, Worker
+from celeriac_host.app.programs import broker
+from celeriac_host.app.programs.app_side import Problem
+from celeriac_host.app.programs.broker import Control, Drain, Worker
 
 HERE = f"celery@{socket.gethostname()}"
 REQUEST: Dict[str, Any] = {
@@ -59,7 +59,7 @@ def node(name: str = HERE, pid: int = 812, **more: Any) -> tuple[str, Dict[str, 
 
 
 def find(workers: Workers, **request: Any) -> Worker:
-    return broker_program.find(Control(workers, Connection()), {**REQUEST, **request})
+    return broker.find(Control(workers, Connection()), {**REQUEST, **request})
 
 
 def test_it_is_the_one_whose_main_process_systemd_knows() -> None:
@@ -85,8 +85,8 @@ def test_where_pools_tell_their_children_they_must_be_ours(
     told: List[int], children: List[int], is_it: bool
 ) -> None:
     said = {"pid": 812, "pool": {"processes": told}}
-    assert broker_program.is_it(said, {**REQUEST, "children": children}) == is_it
-    assert not broker_program.is_it("no idea", REQUEST)
+    assert broker.is_it(said, {**REQUEST, "children": children}) == is_it
+    assert not broker.is_it("no idea", REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -184,5 +184,5 @@ def test_what_it_still_has_when_the_time_is_up_is_told(wish: Any, end: str) -> N
     ],
 )
 def test_the_age_of_a_task_is_told_where_it_is_known(task: Any, age: float) -> None:
-    found = broker_program.age_of(task)
+    found = broker.age_of(task)
     assert found == -1 if age == -1 else found >= age

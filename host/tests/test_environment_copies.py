@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celeriac_host import tree_program
+from celeriac_host.app.programs import tree
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def environment(tmp_path: Path) -> Path:
     packages.mkdir(parents=True)
     (root / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (packages / "probe.py").write_text("VERSION = 1\n")
-    tree_program.keep_environment({"root": str(root), "keep": "before", "others": 1})
+    tree.keep_environment({"root": str(root), "keep": "before", "others": 1})
     # As installers do it: a new file in place of the old one.
     (packages / "probe.py").unlink()
     (packages / "probe.py").write_text("VERSION = 2\n")
@@ -28,7 +28,7 @@ def environment(tmp_path: Path) -> Path:
 
 
 def restore(root: Path) -> None:
-    tree_program.restore_environment({"root": str(root), "keep": "before"})
+    tree.restore_environment({"root": str(root), "keep": "before"})
 
 
 def expect_as_before(root: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Dict, Tuple
 
 import pytest
-from celeriac_host import units
-from celeriac_host.errors import OperationError
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
 from hosts import Answers, Host
 
 # Its name, the text, what systemd 252 makes of it.

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from celeriac_host import tree_program
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import Journal
+from celeriac_host.app.programs import tree
 from celeriac_host.operations import install_dependencies
+from celeriac_host.state.journal import Journal
+from celeriac_host.system.errors import OperationError
 from hosts import Answers, Host
 
 NOBODY = 65534
@@ -35,10 +35,10 @@ def test_a_restored_environment_has_no_folder_that_its_owner_could_not_empty(
     put(site / "package" / "__pycache__" / "all.pyc", "its", NOBODY)
     os.chown(site / "package" / "__pycache__", NOBODY, -1)
     asked: Dict[str, Any] = {"root": str(tmp_path), "keep": "k", "others": 1}
-    tree_program.keep_environment(asked)
+    tree.keep_environment(asked)
     (site / "module.py").unlink()
     put(site / "module.py", "NEW = 1")
-    tree_program.restore_environment(asked)
+    tree.restore_environment(asked)
     assert (site / "module.py").read_text() == "OLD = 1"
     assert os.listdir(site / "__pycache__") == ["module.pyc"]
     assert os.listdir(site / "package" / "__pycache__") == []

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from celeriac_host import files
-from celeriac_host.errors import OperationError
+from celeriac_host.system import files
+from celeriac_host.system.errors import OperationError
 from conftest import fill
 from cuts import cuts
 

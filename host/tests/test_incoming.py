@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict
 
 import pytest
-from celeriac_host import incoming
-from celeriac_host.errors import Fault, OperationError
+from celeriac_host.code import parcels
+from celeriac_host.session import incoming
+from celeriac_host.system.errors import Fault, OperationError
 from conftest import fill
 from cuts import cuts
 from hosts import Host
@@ -52,7 +53,7 @@ def test_it_arrives_whole_and_closed_to_others(host: Host) -> None:
     piece(host, 2 * PIECE)
     assert step(host, "end") == {"sizeBytes": len(CONTENT), "whole": True}
     assert there(host) == [DIGEST]
-    with incoming.open_whole(DIGEST, host) as file:
+    with parcels.open_whole(DIGEST, host) as file:
         assert file.read() == CONTENT
         assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
     assert os.stat(os.path.join(host.state, "incoming")).st_mode & 0o777 == 0o700
@@ -71,10 +72,10 @@ def test_what_is_there_and_damaged_is_sent_again(host: Host) -> None:
     path = Path(host.state, "incoming", DIGEST)
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(OperationError) as refused:
-        incoming.open_whole(DIGEST, host)
+        parcels.open_whole(DIGEST, host)
     assert str(path) in refused.value.message
     send(host)
-    with incoming.open_whole(DIGEST, host) as file:
+    with parcels.open_whole(DIGEST, host) as file:
         assert file.read() == CONTENT
 
 
@@ -98,7 +99,7 @@ def test_what_did_not_arrive_whole_is_dropped(host: Host) -> None:
     with pytest.raises(Fault):
         piece(host, PIECE)
     with pytest.raises(OperationError):
-        incoming.open_whole(DIGEST, host)
+        parcels.open_whole(DIGEST, host)
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", DIGEST.upper(), DIGEST + "\n", None])
@@ -107,7 +108,7 @@ def test_it_is_named_by_its_digest_alone(host: Host, digest: Any) -> None:
         step(host, "begin", digest, sizeBytes=1)
     if isinstance(digest, str):
         with pytest.raises(OperationError):
-            incoming.open_whole(digest, host)
+            parcels.open_whole(digest, host)
     assert not os.path.exists(os.path.join(host.state, "incoming"))
 
 
@@ -196,7 +197,7 @@ def test_cut_anywhere_it_is_there_whole_or_not_at_all(host: Host) -> None:
         whole = os.path.exists(os.path.join(host.state, "incoming", digest))
         seen.add(whole)
         if whole:
-            with incoming.open_whole(digest, host) as file:
+            with parcels.open_whole(digest, host) as file:
                 assert file.read() == content
         # The next run's agent.
         send(host, content)

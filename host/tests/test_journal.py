@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from celeriac_host import files
-from celeriac_host.journal import RESERVE_BYTES, Journal, read_plan, remembered
+from celeriac_host.state.journal import RESERVE_BYTES, Journal, read_plan, remembered
+from celeriac_host.system import files
 from conftest import fill
 from cuts import cuts
 

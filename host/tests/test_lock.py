@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from celeriac_host import lock
-from celeriac_host.errors import Fault, RunnerGone
+from celeriac_host.system.errors import Fault, RunnerGone
+from celeriac_host.transaction import lock
 from hosts import Host
 
 ANNA = {"holder": "anna (run 7)", "action": "deploy-worker", "lockTimeoutSeconds": 0}
@@ -22,8 +22,8 @@ HOST_FOLDER = os.path.join(os.path.dirname(__file__), os.pardir)
 HOLD = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from celeriac_host import lock
-from celeriac_host.system import System
+from celeriac_host.transaction import lock
+from celeriac_host.system.system import System
 held = lock.take(System(sys.argv[2]), {"holder": "ben", "action": "cleanup"})
 print("held", flush=True)
 sys.stdin.read()

@@ -9,8 +9,9 @@ from typing import Any, Dict, List
 
 import pytest
 from brokers import FakeBroker, body, message, signature
-from celeriac_host import leftovers, messages_program
-from celeriac_host.app_side import Problem, line_of, masked
+from celeriac_host.app import leftovers
+from celeriac_host.app.programs import messages
+from celeriac_host.app.programs.app_side import Problem, line_of, masked
 
 ALL = {"own", "next", "last", "body", "link", "part", "argument"}
 
@@ -37,13 +38,13 @@ FOLLOW: dict[str, tuple[bytes, set[str]]] = {
 @pytest.mark.parametrize(("content", "after"), FOLLOW.values(), ids=FOLLOW)
 def test_what_follows_a_task_is_owed_with_it(content: bytes, after: set[str]) -> None:
     raw = json.dumps(message("own", content)).encode()
-    assert messages_program.called_by(raw) == "own"
-    assert messages_program.owed_by(raw, ALL) == {"own", *after}
+    assert messages.called_by(raw) == "own"
+    assert messages.owed_by(raw, ALL) == {"own", *after}
 
 
 def test_where_kombu_is_missing_what_is_packed_stays_so() -> None:
     packed = message("own", gzip.compress(body()), compression="application/x-gzip")
-    assert messages_program.owed_by(json.dumps(packed).encode(), ALL) == {"own"}
+    assert messages.owed_by(json.dumps(packed).encode(), ALL) == {"own"}
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,8 @@ def test_where_kombu_is_missing_what_is_packed_stays_so() -> None:
     [(b"next, not JSON", {"next"}), (b"[]", set()), (b"7", set()), (b"\xff next \0", {"next"})],
 )
 def test_of_what_is_no_message_all_that_it_mentions_is_owed(raw: bytes, owed: set[str]) -> None:
-    assert messages_program.called_by(raw) is None
-    assert messages_program.owed_by(raw, ALL) == owed
+    assert messages.called_by(raw) is None
+    assert messages.owed_by(raw, ALL) == owed
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_of_what_is_no_message_all_that_it_mentions_is_owed(raw: bytes, owed: se
     ],
 )
 def test_the_name_of_a_task_is_told_as_far_as_it_is_known(content: Any, named: List[str]) -> None:
-    assert messages_program.identify(content) == named
+    assert messages.identify(content) == named
 
 
 # --- the broker --------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def test_every_queue_is_looked_into_that_is_known_or_bound(broker: FakeBroker) -
 def test_a_long_queue_is_read_whole_and_an_endless_one_refused(broker: FakeBroker) -> None:
     broker.raw.lists[broker.key("links")] = [b"%d" % number for number in range(2500)]
     assert list(broker.queued()) == [b"%d" % number for number in range(2500)]
-    many = [b"x"] * (messages_program.QUEUED_LIMIT + 1)
+    many = [b"x"] * (messages.QUEUED_LIMIT + 1)
     broker.raw.lists[broker.key("links")] = many
     with pytest.raises(Problem):
         list(broker.queued())
@@ -131,7 +132,7 @@ def test_who_listens_on_this_database_may_be_a_worker(broker: FakeBroker) -> Non
 
 def look(broker: FakeBroker, **more: Any) -> Dict[str, Any]:
     request = {"kind": "look", "before": None, "mainPid": 0, "localWorkers": [], **more}
-    return messages_program.look(broker, request)
+    return messages.look(broker, request)
 
 
 def test_what_was_delivered_before_that_moment_is_counted(broker: FakeBroker) -> None:
@@ -201,7 +202,7 @@ def test_what_was_found_is_told_in_a_line(more: Dict[str, Any], told: str) -> No
 
 def trace(broker: FakeBroker, *idents: str, main: int = 0, local: Any = ()) -> Dict[str, Any]:
     request = {"ids": list(idents), "mainPid": main, "localWorkers": list(local)}
-    return messages_program.trace(broker, request)
+    return messages.trace(broker, request)
 
 
 def test_tasks_are_owed_by_queues_and_by_what_is_not_acknowledged(broker: FakeBroker) -> None:
@@ -269,8 +270,8 @@ def test_only_messages_that_are_these_tasks_are_withdrawn(broker: FakeBroker) ->
     broker.put("links", b"mentions a, b and c")
     broker.deliver(message("d"), 1.0, "t1")
     request = {"ids": ["a", "b", "c", "d"]}
-    assert messages_program.withdraw(broker, request) == {"withdrawn": ["a", "c"]}
-    assert messages_program.withdraw(broker, request) == {"withdrawn": []}
+    assert messages.withdraw(broker, request) == {"withdrawn": ["a", "c"]}
+    assert messages.withdraw(broker, request) == {"withdrawn": []}
     assert len(list(broker.queued())) == 2
     assert len(broker.unacked()) == 1
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Iterator, Sequence
 
 import pytest
-from celeriac_host import processes
-from celeriac_host.processes import Process
-from celeriac_host.system import user_name
+from celeriac_host.system import processes
+from celeriac_host.system.identities import user_name
+from celeriac_host.system.processes import Process
 from conftest import wait_for
 
 

@@ -8,10 +8,11 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 from app_database import AppDatabase, Row, deleting, failing, update
-from celeriac_host import files, resets
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import Journal, StepJournal
 from celeriac_host.operations import repair_jobs
+from celeriac_host.state.journal import Journal, StepJournal
+from celeriac_host.store import resets
+from celeriac_host.system import files
+from celeriac_host.system.errors import OperationError
 from cuts import cuts
 from hosts import Host
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from celeriac_host import environments, files, resets, swaps
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import Journal
+from celeriac_host.app import environments
 from celeriac_host.operations import remove_file, set_mode, write_file
+from celeriac_host.state.journal import Journal
+from celeriac_host.store import resets
+from celeriac_host.system import files, swaps
+from celeriac_host.system.errors import OperationError
 from cuts import cuts
 from hosts import Host
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 import pytest
-from celeriac_host import consumers, stopping, system
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import Journal
-from celeriac_host.system import Completed
+from celeriac_host.app import consumers, stopping
+from celeriac_host.state.journal import Journal
+from celeriac_host.system import child
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import Completed
 from hosts import Host
 
 UNIT = "worker.service"
@@ -100,7 +101,7 @@ def short(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits here for what is waited for on a host."""
     monkeypatch.setattr(consumers, "IMPORT_SECONDS", 1.0)
     monkeypatch.setattr(consumers, "CANCEL_SECONDS", 0.5)
-    monkeypatch.setattr(system, "END_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(child, "END_GRACE_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -276,7 +277,7 @@ def test_no_other_module_stops_or_restarts_a_unit() -> None:
         if (lines := [line for line in path.read_text().splitlines() if verbs.search(line)])
     }
     # Its own timer; and one that only says which of the two it wants.
-    (timer,) = found.pop("guard.py")
-    assert 'f"{NAME}.timer"' in timer
+    (timer,) = found.pop("transaction/guard.py")
+    assert 'f"{guard_timer.NAME}.timer"' in timer
     assert not [line for line in found.pop("operations/guard_unit.py") if "systemctl" in line]
-    assert list(found) == ["stopping.py"]
+    assert list(found) == ["app/stopping.py"]

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from celeriac_host import processes
-from celeriac_host.errors import OperationError, RunnerGone, describe
-from celeriac_host.system import STDERR_LIMIT_BYTES, System, Tick, group_name, identity, user_name
+from celeriac_host.system import processes
+from celeriac_host.system.errors import OperationError, RunnerGone, describe
+from celeriac_host.system.identities import group_name, identity, user_name
+from celeriac_host.system.system import STDERR_LIMIT_BYTES, System, Tick
 from conftest import wait_for
 
 PYTHON = [sys.executable, "-I", "-c"]

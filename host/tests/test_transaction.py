@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Callable, List
 
 import pytest
-from celeriac_host import releases, transaction, work
-from celeriac_host.errors import Fault, GoingDown
-from celeriac_host.journal import RESERVE, RESERVE_BYTES, Journal, remembered
+from celeriac_host.state import ledger
+from celeriac_host.state.journal import RESERVE, RESERVE_BYTES, Journal, remembered
+from celeriac_host.system.errors import Fault, GoingDown
+from celeriac_host.transaction import runner, work
 from conftest import fill
 from cuts import cuts
 from hosts import Host, make_state
@@ -29,14 +30,14 @@ def broken(world: World) -> Operation:
 def test_all_of_it_is_done_and_told_step_by_step(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations())
     told: List[Any] = []
-    outcome = transaction.carry_out(folder, host, told.append)
+    outcome = runner.carry_out(folder, host, told.append)
     assert outcome["result"] == "committed"
     assert [step["status"] for step in outcome["steps"]] == ["done"] * 3
     assert world.look() == world.after
     kinds = [each["kind"] for each in told]
     assert kinds == ["step-started", "step-ended"] * 3
     assert told[0]["title"] == "write changed"
-    recalled = transaction.recall(folder, host)
+    recalled = runner.recall(folder, host)
     assert recalled["result"] == "committed"
     assert [step["message"] for step in recalled["steps"]] == [
         step["message"] for step in outcome["steps"]
@@ -47,9 +48,9 @@ def test_what_is_so_already_is_left_and_not_undone_later(host: Host, world: Worl
     world.changed.write_text("new changed\n")
     world.changed.chmod(0o644)
     folder = begin(host.state, [write(world.changed, "new changed\n", "old changed\n")])
-    outcome = transaction.carry_out(folder, host, lambda each: None)
+    outcome = runner.carry_out(folder, host, lambda each: None)
     assert [step["status"] for step in outcome["steps"]] == ["already"]
-    undone = transaction.put_back(folder, host, lambda each: None)
+    undone = runner.put_back(folder, host, lambda each: None)
     assert undone["result"] == "undone"
     assert world.changed.read_text() == "new changed\n"
 
@@ -57,7 +58,7 @@ def test_what_is_so_already_is_left_and_not_undone_later(host: Host, world: Worl
 def test_at_the_first_failure_all_before_it_is_undone(host: Host, world: World) -> None:
     never = write(world.folder / "never", "x")
     folder = begin(host.state, [*world.operations(), broken(world), never])
-    outcome = transaction.carry_out(folder, host, lambda each: None)
+    outcome = runner.carry_out(folder, host, lambda each: None)
     assert outcome["result"] == "undone"
     statuses = [step["status"] for step in outcome["steps"]]
     assert statuses == ["undone", "undone", "undone", "failed", "skipped"]
@@ -65,7 +66,7 @@ def test_at_the_first_failure_all_before_it_is_undone(host: Host, world: World) 
     assert str(world.changed) in outcome["failure"]["message"]
     assert world.is_as_before()
     assert Journal(folder).state() == "undone"
-    recalled = transaction.recall(folder, host)
+    recalled = runner.recall(folder, host)
     assert [step["status"] for step in recalled["steps"]] == statuses
     assert recalled["failure"] == outcome["failure"]
 
@@ -79,14 +80,14 @@ def test_an_undo_that_fails_is_said_and_the_others_are_done_all_the_same(
         if told["kind"] == "step-ended" and told["step"]["index"] == 1:
             world.new.write_text("theirs\n")
 
-    outcome = transaction.carry_out(folder, host, meddle)
+    outcome = runner.carry_out(folder, host, meddle)
     assert outcome["result"] == "undo-failed"
     statuses = [step["status"] for step in outcome["steps"]]
     assert statuses == ["undone", "not-undone", "undone", "failed"]
     assert world.look() == {**world.before, "made/new": "theirs\n"}
     # The person has looked at it; now it goes through.
     world.new.write_text("new\n")
-    again = transaction.put_back(folder, host, lambda each: None, "anna", "it was asked for")
+    again = runner.put_back(folder, host, lambda each: None, "anna", "it was asked for")
     assert again["result"] == "undone"
     assert world.is_as_before()
     known = remembered(host.state)[0]
@@ -98,7 +99,7 @@ def test_a_listener_that_fails_is_no_reason_to_stop(host: Host, world: World) ->
         raise BrokenPipeError
 
     folder = begin(host.state, world.operations())
-    assert transaction.carry_out(folder, host, fail)["result"] == "committed"
+    assert runner.carry_out(folder, host, fail)["result"] == "committed"
 
 
 def test_told_to_end_it_undoes_and_is_not_broken_off_in_that(host: Host, world: World) -> None:
@@ -106,7 +107,7 @@ def test_told_to_end_it_undoes_and_is_not_broken_off_in_that(host: Host, world: 
         host.runner_gone = told["kind"] == "step-ended" or host.runner_gone
 
     folder = begin(host.state, world.operations())
-    outcome = transaction.carry_out(folder, host, go)
+    outcome = runner.carry_out(folder, host, go)
     assert outcome["result"] == "undone"
     assert [step["status"] for step in outcome["steps"]] == ["undone", "failed", "skipped"]
     assert world.is_as_before()
@@ -116,7 +117,7 @@ def test_a_machine_that_goes_down_is_left_as_it_is_until_the_boot(host: Host, wo
     host.answers[("systemctl", "is-system-running")] = (1, "stopping\n")
     folder = begin(host.state, [*world.operations(), broken(world)])
     with pytest.raises(GoingDown):
-        transaction.carry_out(folder, host, lambda each: None)
+        runner.carry_out(folder, host, lambda each: None)
     assert world.look() == world.after
     assert Journal(folder).state() == "open"
     # After the boot.
@@ -141,22 +142,22 @@ def test_cut_anywhere_it_is_undone_by_whoever_tends_the_host(tmp_path: Path) -> 
         world = World(folder)
         host = Host(make_state(str(folder)))
         begun = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
-        cut(transaction.carry_out, begun, host, silent)
+        cut(runner.carry_out, begun, host, silent)
         state = Journal(begun).state()
         results.add(state)
         deeds = work.tend(host, silent)
         if state == "committed":
             assert deeds == []
             assert world.look() == world.after
-            waiting = releases.awaiting(host.state, UNIT)
+            waiting = ledger.awaiting(host.state, UNIT)
             assert waiting is not None
             assert waiting["transactions"] == [os.path.basename(begun)]
         else:
             assert [deed["result"] for deed in deeds] == ["undone"]
             assert world.is_as_before()
             # Nothing of it awaits a verdict, and no ledger calls it a release that stands.
-            assert releases.all_awaiting(host.state) == []
-            verdicts = [each["verdict"] for each in releases.of_unit(host.state, UNIT)]
+            assert ledger.all_awaiting(host.state) == []
+            verdicts = [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
             assert "none" not in verdicts[1:]
         assert work.tend(host, silent) == []
     assert results == {"open", "committed"}
@@ -168,16 +169,16 @@ def test_an_undoing_that_is_cut_is_ended_by_the_next(tmp_path: Path) -> None:
         world = World(folder)
         host = Host(make_state(str(folder)))
         begun = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
-        transaction.carry_out(begun, host, silent)
+        runner.carry_out(begun, host, silent)
         rolling = {"transactions": [os.path.basename(begun)], "by": "anna", "why": "asked"}
-        releases.begin_rolling(host.state, rolling)
+        ledger.begin_rolling(host.state, rolling)
         cut(work.tend, host, silent)
         work.tend(host, silent)
         assert world.is_as_before()
-        assert releases.rolling_now(host.state) is None
-        assert releases.all_awaiting(host.state) == []
+        assert ledger.rolling_now(host.state) is None
+        assert ledger.all_awaiting(host.state) == []
         assert Journal(begun).state() == "undone"
-        last = releases.of_unit(host.state, UNIT)[-1]
+        last = ledger.of_unit(host.state, UNIT)[-1]
         assert (last["verdict"], last["judgedBy"], last["why"]) == ("rolled-back", "anna", "asked")
 
 
@@ -188,15 +189,15 @@ def test_a_roll_back_of_several_goes_from_the_newest_to_the_oldest(
     idents = [f"20260101T00000{number}Z-0001" for number in range(3)]
     for ident, before, after in zip(idents, texts, texts[1:]):
         begun = begin(host.state, [write(world.changed, after, before)], ident, release={})
-        assert transaction.carry_out(begun, host, silent)["result"] == "committed"
+        assert runner.carry_out(begun, host, silent)["result"] == "committed"
     newest_first = idents[:0:-1]
-    releases.begin_rolling(
+    ledger.begin_rolling(
         host.state, {"transactions": [*newest_first, "gone"], "by": "anna", "why": "asked"}
     )
     deeds = work.tend(host, silent)
     assert [deed["transaction"] for deed in deeds] == newest_first
     assert world.changed.read_text() == "one\n"
-    verdicts = [each["verdict"] for each in releases.of_unit(host.state, UNIT)]
+    verdicts = [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
     assert verdicts == ["none", "confirmed", "rolled-back", "rolled-back"]
 
 
@@ -207,18 +208,18 @@ def test_what_changed_nothing_is_no_release(host: Host, world: World) -> None:
     world.changed.chmod(0o644)
     same = write(world.changed, "old changed\n", "old changed\n")
     folder = begin(host.state, [same], release={"confirmWithinSeconds": 900})
-    assert "confirmBy" not in transaction.carry_out(folder, host, silent)
-    assert releases.of_unit(host.state, UNIT) == []
-    assert releases.all_awaiting(host.state) == []
+    assert "confirmBy" not in runner.carry_out(folder, host, silent)
+    assert ledger.of_unit(host.state, UNIT) == []
+    assert ledger.all_awaiting(host.state) == []
 
 
 def test_a_release_that_awaits_its_verdict_says_until_when(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
-    outcome = transaction.carry_out(folder, host, silent)
-    waiting = releases.awaiting(host.state, UNIT)
+    outcome = runner.carry_out(folder, host, silent)
+    waiting = ledger.awaiting(host.state, UNIT)
     assert waiting is not None
     assert outcome["confirmBy"] == waiting["deadline"]
-    assert transaction.recall(folder, host)["confirmBy"] == waiting["deadline"]
+    assert runner.recall(folder, host)["confirmBy"] == waiting["deadline"]
 
 
 def test_a_disk_that_fills_up_at_the_very_end_has_room_for_the_commit(
@@ -228,16 +229,16 @@ def test_a_disk_that_fills_up_at_the_very_end_has_room_for_the_commit(
     host = Host(make_state(str(disk)))
     folder = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
     Journal(folder).reserve()
-    await_verdict = releases.await_verdict
+    await_verdict = ledger.await_verdict
 
     def await_on_a_full_disk(state: str, unit: str, ident: str, within: float) -> float:
         if not (disk / "ballast").exists():
             fill(disk)
         return await_verdict(state, unit, ident, within)
 
-    monkeypatch.setattr(releases, "await_verdict", await_on_a_full_disk)
-    assert transaction.carry_out(folder, host, silent)["result"] == "committed"
-    assert [each["release"] for each in releases.of_unit(host.state, UNIT)] == [0, 1]
+    monkeypatch.setattr(ledger, "await_verdict", await_on_a_full_disk)
+    assert runner.carry_out(folder, host, silent)["result"] == "committed"
+    assert [each["release"] for each in ledger.of_unit(host.state, UNIT)] == [0, 1]
     assert not os.path.exists(os.path.join(folder, RESERVE))
 
 
@@ -246,11 +247,11 @@ def test_a_disk_that_fills_up_at_the_very_end_has_room_for_the_commit(
 
 def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations())
-    transaction.carry_out(folder, host, silent)
-    transaction.refuse_foreign_changes([folder], host)
+    runner.carry_out(folder, host, silent)
+    runner.refuse_foreign_changes([folder], host)
     world.new.write_text("by hand\n")
     with pytest.raises(Fault) as refused:
-        transaction.refuse_foreign_changes([folder], host)
+        runner.refuse_foreign_changes([folder], host)
     assert refused.value.evidence == [str(world.new)]
 
 
@@ -260,30 +261,30 @@ def test_what_a_later_transaction_changed_is_no_foreign_change(host: Host, world
     for number, (before, after) in enumerate(zip(texts, texts[1:])):
         ident = f"20260101T00000{number}Z-0001"
         folders.append(begin(host.state, [write(world.changed, after, before)], ident))
-        transaction.carry_out(folders[-1], host, silent)
-    transaction.refuse_foreign_changes(folders[::-1], host)
+        runner.carry_out(folders[-1], host, silent)
+    runner.refuse_foreign_changes(folders[::-1], host)
     with pytest.raises(Fault):
-        transaction.refuse_foreign_changes(folders[:1], host)
+        runner.refuse_foreign_changes(folders[:1], host)
 
 
 @pytest.mark.parametrize("verb", ["dance", "../agent", "os.path", "Write-File", "", None, 7])
 def test_only_operations_are_operations(verb: Any) -> None:
     with pytest.raises(Fault):
-        transaction.module_of({"op": verb})
+        runner.module_of({"op": verb})
 
 
 def test_a_folder_without_a_plan_can_not_be_carried_out(host: Host) -> None:
     folder = os.path.join(host.state, "transactions", "empty")
     os.makedirs(folder)
     with pytest.raises(Fault):
-        transaction.carry_out(folder, host, silent)
+        runner.carry_out(folder, host, silent)
 
 
 # --- what is forgotten -------------------------------------------------------------------------
 
 
 def test_the_last_ones_of_each_action_are_kept_and_whatever_still_matters(host: Host) -> None:
-    keep = transaction.KEEP_TRANSACTIONS
+    keep = runner.KEEP_TRANSACTIONS
     deploys = [f"20260101T0000{number:02}Z-000a" for number in range(keep + 3)]
     cleanups = [f"20260102T0000{number:02}Z-000b" for number in range(keep + 3)]
     for ident in deploys:
@@ -292,10 +293,10 @@ def test_the_last_ones_of_each_action_are_kept_and_whatever_still_matters(host: 
         folder = begin(host.state, [], ident, action="cleanup", unit=None)
         Journal(folder).write("ended", result="committed")
     begin(host.state, [], cleanups[0], action="cleanup", unit=None)
-    releases.await_verdict(host.state, UNIT, deploys[0], 900.0)
+    ledger.await_verdict(host.state, UNIT, deploys[0], 900.0)
     never_began = Path(host.state, "transactions", "20260103T000000Z-000c")
     never_began.mkdir()
-    transaction.prune(host.state)
-    transaction.prune(host.state)
+    runner.prune(host.state)
+    runner.prune(host.state)
     left = set(os.listdir(os.path.join(host.state, "transactions")))
     assert left == {deploys[0], *deploys[3:], cleanups[0], *cleanups[3:]}

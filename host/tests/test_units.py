@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from celeriac_host import units
+from celeriac_host.system import units
 from hosts import Host
 
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List
 
-from celeriac_host import files
-from celeriac_host.journal import Journal
+from celeriac_host.state.journal import Journal
+from celeriac_host.system import files
 
 US = (os.geteuid(), os.getegid())
 UNIT = "worker.service"

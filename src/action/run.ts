@@ -12,11 +12,9 @@ import { readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
-import type { Finding, Plan } from '../model/operation.ts';
+import type { Plan } from '../model/operation.ts';
 import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
-import type { Seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
-import type { Parcel } from '../ports/code.ts';
 import { checklistOf, renderChecklistText } from '../report/checklist.ts';
 import { codeFence } from '../report/escape.ts';
 import { describeDeed, outcomeToHostError, renderFailure } from '../report/failure.ts';
@@ -28,53 +26,10 @@ import {
   renderSummary,
   type SummaryContent,
 } from '../report/summary.ts';
+import type { About, Run } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
 
-/** One run of one action: what its `main.ts` works with. */
-export interface Run<Name extends ActionName> {
-  readonly inputs: ValuesOf<(typeof actions)[Name]>;
-  readonly reporter: GithubReporter;
-  /** One connection, one exec. Close it (`await using`) before the action ends. */
-  openAgent(): Promise<Agent>;
-  /** Who asks, for the host's lock and ledger. */
-  meta(unit?: string): TransactionMeta;
-  /** The facts of a whole host: what an earlier run left half-done is put right first, and told. */
-  look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
-  /** Prints what the host streams; `plan` is what its steps are counted in. */
-  onProgress(plan?: Plan): (progress: Progress) => void;
-  /**
-   * Shows the plan; applies it unless this is a dry run or there is nothing to do; reports.
-   *
-   * @throws HostError when the transaction was undone
-   */
-  carryOut(agent: Agent, plan: Plan, about: About): Promise<Outcome | null>;
-  /** The job summary of this run, with its cost on the wire. */
-  summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void;
-}
-
-export interface About {
-  /** What the run is about: a unit, a path; `null`: the host. */
-  readonly subject: string | null;
-  readonly unit?: string;
-  /** What is done becomes a release of the unit. */
-  readonly release?: NonNullable<TransactionMeta['release']>;
-  /** What the operations count on; sent to the host before they are applied. */
-  readonly parcels?: readonly Parcel[];
-  /** Between the plan and its application. */
-  readonly pause?: { readonly seconds: Seconds; readonly why: string };
-  readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
-  /** What there is to tell of what was done, beside its steps. */
-  readonly tell?: (outcome: Outcome | null) => Told;
-}
-
-export interface Told {
-  /** Follows the verdict; may be empty. */
-  readonly sentence: string;
-  readonly findings: readonly Finding[];
-  readonly outputs: Readonly<Record<string, string>>;
-}
-
-/** Runs an action to its end: every failure becomes one message, one annotation, exit 1. */
+/** Runs an action: every failure becomes one message, one annotation and exit code 1. */
 export async function runAction<Name extends ActionName>(
   name: Name,
   body: (run: Run<Name>) => Promise<void>,
@@ -101,7 +56,7 @@ export async function runAction<Name extends ActionName>(
   await reporter.flush();
 }
 
-/** Read before the others: it says where they may be found. */
+/** Read before the others: their values may be in this file. */
 const fleetInput = { 'fleet-file': hostInputs['fleet-file'] };
 
 function readActionInputs<Name extends ActionName>(name: Name): ValuesOf<(typeof actions)[Name]> {
@@ -129,7 +84,7 @@ function readFleet(
     if (!required) {
       return new Map();
     }
-    const problem = `\`${path}\` can't be read`;
+    const problem = `cannot read \`${path}\``;
     throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
   }
   return parseFleetFile(path, text, name);
@@ -146,7 +101,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     this.inputs = inputs;
     this.reporter = reporter;
     this.#name = name;
-    // Every action's inputs begin with those of the host.
+    // Every action has the inputs of the host.
     this.#host = inputs as unknown as HostValues;
   }
 
@@ -189,8 +144,8 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     const facts = await agent.look({ transactions: {}, ...query });
     const { transactions } = facts as unknown as FactsFor<{ transactions: object }>;
     if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open')) return facts;
-    // Open may also mean that another run is at work: then this waits for it, and has nothing to do.
-    const deeds = await this.reporter.group(`${this.#name}: an earlier run has not ended`, () =>
+    // An open transaction may also be another run at work: then this waits and recovers nothing.
+    const deeds = await this.reporter.group(`${this.#name}: an earlier run did not finish`, () =>
       agent.recover(this.meta(), this.onProgress()),
     );
     for (const deed of deeds) {
@@ -214,7 +169,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     const dryRun = this.#host['dry-run'];
     if (plan.operations.length > 0) {
       const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
-      // Its findings follow as annotations.
+      // The findings follow as annotations.
       const text = renderPlanText({ ...plan, findings: [] });
       await reporter.group(title, async () => reporter.info(text));
     }
@@ -235,7 +190,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
       this.reporter.info(`${this.#name}: ${about.pause.why}`);
       await systemClock.sleep(about.pause.seconds);
     }
-    return this.reporter.group(`${this.#name}: at work on the host`, async () => {
+    return this.reporter.group(`${this.#name}: working on the host`, async () => {
       for (const parcel of about.parcels ?? []) await agent.send(parcel, this.onProgress());
       const { release } = about;
       const meta = { ...this.meta(about.unit), ...(release !== undefined && { release }) };

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { ConfigError } from '../model/errors.ts';
 import type { RowChange, SqlValue } from '../model/operation.ts';
-import type { Rehearsal, Store, StoreRow, StoreValue } from '../ports/store.ts';
+import type { Rehearsal, StoreRow, StoreValue } from '../model/store-row.ts';
+import type { Store } from '../ports/store.ts';
 import { openDatabase } from './sqlite-native.ts';
 
 /**

@@ -72,10 +72,20 @@ export interface SetMode extends Described {
 }
 
 /** A file of this size, without holes, mode 600, formatted by mkswap. Never an active one. */
-export interface MakeSwap extends Described {
+export interface MakeSwap extends Described, SwapFileMaking {
   readonly op: 'make-swap';
   readonly path: string;
   readonly sizeBytes: Bytes;
+  /** The type of the file system that the plan saw there; on any other the host refuses. */
+  readonly filesystem: string;
+}
+
+/** How a file without holes is made on one kind of file system. */
+export interface SwapFileMaking {
+  /** `allocate`: fallocate, and zeros are written where that fails; `write`: zeros at once. */
+  readonly fill: 'allocate' | 'write';
+  /** Switches copy-on-write off for the file, while it is empty. */
+  readonly nocow: boolean;
 }
 
 export interface SwapOn extends Described {

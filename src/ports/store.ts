@@ -1,22 +1,5 @@
-import type { RowChange, SqlValue } from '../model/operation.ts';
-
-/** What a row holds that no column of jobs should: a BLOB, or an integer beyond 2^53. */
-export interface OpaqueValue {
-  readonly opaque: 'blob' | 'integer';
-}
-
-export type StoreValue = SqlValue | OpaqueValue;
-export type StoreRow = Readonly<Record<string, StoreValue>>;
-
-/** How a rehearsal ended. Everything is well only when `problems` is empty. */
-export interface Rehearsal {
-  /** Rows that were updated and deleted, by table. */
-  readonly changed: Readonly<
-    Record<string, { readonly updated: number; readonly deleted: number }>
-  >;
-  /** One line each: a row that is not as seen, a constraint, damage, rows lost elsewhere. */
-  readonly problems: readonly string[];
-}
+import type { RowChange } from '../model/operation.ts';
+import type { Rehearsal, StoreRow } from '../model/store-row.ts';
 
 /** A private copy of a job store: to read, and to try changes on before the host sees them. */
 export interface Store extends Disposable {

@@ -18,7 +18,7 @@ export interface UnitRule {
   readonly mends: Mending;
   /** For its page, and for the tests: lines of the section that is named, `[Service]` else. */
   readonly example: { readonly wrong: readonly string[]; readonly right: readonly string[] };
-  find(file: UnitFile, context: UnitContext): readonly Sighting[];
+  find(file: UnitFile, context: RuleContext): readonly Sighting[];
 }
 
 export interface Mending {
@@ -35,6 +35,23 @@ export interface UnitContext {
   readonly hostMemoryBytes: Bytes;
   /** What the running worker's processes hold now; `null` when it does not run. */
   readonly processes: { readonly mainBytes: Bytes; readonly childBytes: Bytes } | null;
+}
+
+/** What a rule is told: the host, and the worker of the unit that it looks at. */
+export interface RuleContext extends UnitContext {
+  /** `null`: the unit runs no worker that can be read. */
+  readonly worker: WorkerSeen | null;
+}
+
+/** What the rules ask of a worker's command line. */
+export interface WorkerSeen {
+  /** Its `ExecStart=`. */
+  readonly entry: Assignment;
+  /** Whether a shell becomes the worker or waits for it. */
+  readonly shell: 'none' | 'becomes' | 'waits';
+  /** How many children its pool may come to; `null`: only the host can say. */
+  readonly children: number | null;
+  readonly workingDirectory: string | null;
 }
 
 export interface Sighting {

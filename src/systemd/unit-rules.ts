@@ -3,13 +3,13 @@ import { lifeCycleRules } from './rules/life-cycle.ts';
 import { memoryRules } from './rules/memory.ts';
 import { surroundingsRules } from './rules/surroundings.ts';
 import type { UnitEntry, UnitFile } from './unit-file.ts';
-import type { UnitContext, UnitRule } from './unit-rule.ts';
+import type { RuleContext, UnitRule } from './unit-rule.ts';
 
 /** The known ways in which the unit of a worker is wrong. Each has a page, see `rulePage`. */
 
 export { killsCeleryByName } from './rules/exec-lines.ts';
 export { supportModule } from './rules/life-cycle.ts';
-export type { UnitContext, UnitRule } from './unit-rule.ts';
+export type { RuleContext, UnitContext, UnitRule, WorkerSeen } from './unit-rule.ts';
 
 export const unitRules: readonly UnitRule[] = [
   ...execRules,
@@ -28,7 +28,7 @@ export interface UnitFault {
 }
 
 /** Everything that is wrong with a unit, its drop-ins included where they are part of the file. */
-export function findUnitFaults(file: UnitFile, context: UnitContext): readonly UnitFault[] {
+export function applyUnitRules(file: UnitFile, context: RuleContext): readonly UnitFault[] {
   return unitRules.flatMap((rule) =>
     rule.find(file, context).map(({ entry, seen }) => ({ rule, seen, entry })),
   );

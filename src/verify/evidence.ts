@@ -1,3 +1,4 @@
+import type { WorkerCall } from '../celery/worker-call.ts';
 import type { FactAnswers, FactQuery, WorkerProcess } from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
 import type { Seconds } from '../model/units.ts';
@@ -31,26 +32,6 @@ export type StuckSearch =
   | { readonly kind: 'read'; readonly rows: readonly StuckRows[] }
   /** `why` reads on from "not read: ". */
   | { readonly kind: 'not-read'; readonly why: string };
-
-/** What the unit tells about the worker that it runs. */
-export interface WorkerCall {
-  /** The value of `-A`; `null` when there is none, or none that can be read. */
-  readonly app: string | null;
-  /** `default`: no `-Q`; `unknown`: it holds variables that systemd fills in. */
-  readonly queues: readonly string[] | 'default' | 'unknown';
-  /** Pool children, without beat; `null`: it can't be told. */
-  readonly children: { readonly min: number; readonly max: number } | null;
-  /** The pool forks children; the other pools work in the main process. */
-  readonly forks: boolean;
-  /** `-B`: the scheduler runs as one more child. */
-  readonly beat: boolean;
-  /** Modules that `-I` loads: the support module must be one of them for canaries. */
-  readonly include: readonly string[];
-  /** Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it. */
-  readonly workingDirectory: string;
-  /** Directories and PYTHONPATH that the command itself brings. */
-  readonly pythonPath: readonly string[];
-}
 
 /** One message of the gate: a single job, or a batch. */
 export interface GateRequest {

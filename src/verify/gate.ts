@@ -1,8 +1,9 @@
+import type { WorkerCall } from '../celery/worker-call.ts';
 import type { GateDesired } from '../config/verify-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Seconds } from '../model/units.ts';
 import { formatList } from '../report/quantities.ts';
-import type { GateRequest, WorkerCall } from './evidence.ts';
+import type { GateRequest } from './evidence.ts';
 
 /** Jobs in the batch of a gate. */
 const batchSize = 3;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
-import { planCleanUp } from '../../src/jobs/clean-up.ts';
+import { planCleanUp } from '../../src/use-case/clean-up.ts';
 import { Hand } from './lib/hand.ts';
 import { DATABASE, UNIT, waitUntil } from './lib/worker.ts';
 

@@ -3,10 +3,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
-import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
-import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
+import { reportSkipped } from '../../src/jobs/repair/clean-up-outcome.ts';
 import { HostError } from '../../src/model/errors.ts';
 import { seconds } from '../../src/model/units.ts';
+import { type CleanUp, planCleanUp } from '../../src/use-case/clean-up.ts';
 import { Hand } from './lib/hand.ts';
 import { beginHeldJob, installHeldJobs } from './lib/held-jobs.ts';
 import {

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
-import { type CleanUp, planCleanUp } from '../../src/jobs/clean-up.ts';
-import { reportSkipped } from '../../src/jobs/clean-up-outcome.ts';
+import { reportSkipped } from '../../src/jobs/repair/clean-up-outcome.ts';
 import { ConfigError } from '../../src/model/errors.ts';
+import { type CleanUp, planCleanUp } from '../../src/use-case/clean-up.ts';
 import { Hand } from './lib/hand.ts';
 import { UNIT } from './lib/worker.ts';
 

@@ -21,6 +21,9 @@ describe('swap and swappiness', () => {
     op: 'make-swap',
     path,
     sizeBytes: bytes(sizeMebibytes * MiB),
+    filesystem: 'ext4',
+    fill: 'allocate',
+    nocow: false,
   });
   const on: PlainOperation = { op: 'swap-on', path };
   const set: PlainOperation = { op: 'set-sysctl', name: 'vm.swappiness', value: '10' };

@@ -55,7 +55,7 @@ async function deploy(unit: string, inputs: Inputs = {}): Promise<BundleRun> {
 }
 
 test('the host looks wherever this systemd reads units from', async () => {
-  const source = join(import.meta.dirname, '../../host/celeriac_host/module_users.py');
+  const source = join(import.meta.dirname, '../../host/celeriac_host/app/module_users.py');
   const [, list = ''] = /^FOLDERS = \(\n(.*?)\n\)/ms.exec(readFileSync(source, 'utf8')) ?? [];
   const folders = [...list.matchAll(/"(.+)"/g)].map(([, folder]) => folder);
   const read = (await shell(machine, 'systemd-analyze unit-paths')).split('\n');

@@ -49,7 +49,7 @@ async function refusal(work: Promise<unknown>): Promise<HostError> {
 
 /** Processes on the host that run the agent; sudo's own are not counted. */
 async function countAgents(): Promise<number> {
-  const command = "ps -eo comm=,args= | grep -c '^python3 .*celeriac_host/loader[.]py'";
+  const command = "ps -eo comm=,args= | grep -c '^python3 .*celeriac_host/session/loader[.]py'";
   return Number((await machine.run(command, { allowFailure: true })).stdout.trim());
 }
 

@@ -7,8 +7,8 @@ from collections import deque
 from typing import Any
 
 from celeriac_host.facts.unit import full_name
-from celeriac_host.system import System
-from celeriac_host.units import show
+from celeriac_host.system.system import System
+from celeriac_host.system.units import show
 
 FILE_LIMIT = 20_000
 SKIPPED = ("node_modules", "__pycache__", "site-packages")

@@ -8,8 +8,8 @@ import re
 import time
 from typing import Any
 
-from celeriac_host.system import System
-from celeriac_host.units import split_words
+from celeriac_host.system.system import System
+from celeriac_host.system.units import split_words
 
 OS_RELEASES = ("/etc/os-release", "/usr/lib/os-release")
 

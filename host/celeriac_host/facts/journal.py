@@ -7,11 +7,11 @@ import re
 from collections import deque
 from typing import Any
 
-from celeriac_host import units
-from celeriac_host.errors import OperationError
 from celeriac_host.facts.unit import full_name, instant
-from celeriac_host.job_lines import follow
-from celeriac_host.system import System
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.following import follow
+from celeriac_host.system.system import System
 
 ENTRY_LIMIT = 100_000
 SUSPECT_LIMIT = 200

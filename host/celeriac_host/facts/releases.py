@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host import guard, releases
-from celeriac_host.journal import read_plan, transactions_folder
-from celeriac_host.system import System
+from celeriac_host.state import guard_timer, ledger
+from celeriac_host.state.journal import read_plan, transactions_folder
+from celeriac_host.system.system import System
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     unit = args["unit"]
-    waiting = releases.awaiting(host.state, unit)
+    waiting = ledger.awaiting(host.state, unit)
     return {
-        "releases": [_shown(each, host) for each in releases.of_unit(host.state, unit)],
+        "releases": [_shown(each, host) for each in ledger.of_unit(host.state, unit)],
         "awaiting": None
         if waiting is None
         else {"transactions": waiting["transactions"], "deadline": waiting["deadline"]},
-        "guarded": guard.is_armed(),
+        "guarded": guard_timer.is_armed(),
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import resets
-from celeriac_host.system import System
+from celeriac_host.store import resets
+from celeriac_host.system.system import System
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, int]:

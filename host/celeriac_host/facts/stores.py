@@ -9,10 +9,12 @@ import sys
 from collections import deque
 from typing import Any
 
-from celeriac_host import postgres, units
-from celeriac_host.errors import OperationError
 from celeriac_host.facts.code import is_skipped, working_directory
-from celeriac_host.system import Identity, System, group_name, user_name
+from celeriac_host.store import postgres
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import Identity, group_name, user_name
+from celeriac_host.system.system import System
 
 ENDINGS = (".db", ".sqlite", ".sqlite3")
 DEPTH = 3

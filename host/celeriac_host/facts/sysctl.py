@@ -6,7 +6,7 @@ import fnmatch
 import os
 from typing import Any, Iterator
 
-from celeriac_host.system import System
+from celeriac_host.system.system import System
 
 # sysctl.d(5): a file in an earlier folder hides those of its name in later ones.
 FOLDERS = (

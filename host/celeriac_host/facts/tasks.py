@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import messages, units
-from celeriac_host.system import System
+from celeriac_host.app import messages
+from celeriac_host.system import units
+from celeriac_host.system.system import System
 
 PROPERTIES = ("LoadState", "ActiveState", "MainPID", "ControlGroup")
 RESTING = ("inactive", "failed")

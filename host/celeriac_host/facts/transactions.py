@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host.journal import remembered
-from celeriac_host.system import System
+from celeriac_host.state.journal import remembered
+from celeriac_host.system.system import System
 
 FIELDS = ("id", "action", "holder", "startedAt", "state", "undoneBy", "undoneWhy")
 

@@ -8,11 +8,11 @@ import stat
 import time
 from typing import Any, Iterable
 
-from celeriac_host import limits, units
-from celeriac_host.errors import OperationError
 from celeriac_host.facts.files import file_fact
-from celeriac_host.processes import Process
-from celeriac_host.system import System
+from celeriac_host.system import limits, units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.processes import Process
+from celeriac_host.system.system import System
 
 SUFFIXES = ("service", "socket", "timer", "target", "path", "mount", "slice", "scope", "swap")
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")

@@ -13,10 +13,11 @@ import shutil
 import time
 from typing import Any
 
-from celeriac_host import databases, files
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.store import sqlite
+from celeriac_host.system import files
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -26,10 +27,10 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     path = args["database"]
     folder = os.path.join(host.state, "backups")
-    with databases.copied(path, host, None) as copy:
+    with sqlite.copied(path, host, None) as copy:
         size = os.lstat(copy).st_size
-        free = databases.free_bytes(folder)
-        if free < size + databases.MARGIN_BYTES:
+        free = sqlite.free_bytes(folder)
+        if free < size + sqlite.MARGIN_BYTES:
             raise OperationError(
                 f"no room for a backup of {path}: {size} bytes and some more are needed, "
                 f"{free} are free in {folder}"
@@ -69,7 +70,7 @@ def _write(copy: str, target: str) -> None:
     half = target + ".part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with os.fdopen(databases.open_copy(copy), "rb") as source, os.fdopen(
+        with os.fdopen(sqlite.open_copy(copy), "rb") as source, os.fdopen(
             os.open(half, flags, 0o600), "wb"
         ) as file:
             shutil.copyfileobj(source, file, 1024 * 1024)

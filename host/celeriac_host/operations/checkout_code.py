@@ -12,11 +12,11 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from celeriac_host import git, trees
-from celeriac_host.errors import OperationError
-from celeriac_host.git import Change, Checkout
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.code import git, trees
+from celeriac_host.code.git import Change, Checkout
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 LISTED = 20
 MARGIN_BYTES = 32 * 1024 * 1024

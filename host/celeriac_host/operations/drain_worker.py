@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import app_process, consumers, stopping, units
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.app import app_process, consumers, stopping
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 PROPERTIES = ("ActiveState", "MainPID", "InvocationID")
 # `wait` is bounded by tasks that end, not by the clock.
@@ -77,8 +78,8 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 class _Drain(consumers.Talk):
     """What is heard from the program while it works."""
 
-    def take(self, message: dict[str, Any]) -> Any:
-        answer = super().take(message)
+    def hear(self, message: dict[str, Any]) -> Any:
+        answer = super().hear(message)
         if "waiting" not in message:
             return answer
         now = units.show(self.host, self.args["unit"], ["InvocationID"])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import units
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 # From any other state `disable` would not lead back.
 REVERSIBLE = ("disabled", "indirect", "")

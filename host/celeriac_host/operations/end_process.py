@@ -13,10 +13,10 @@ import time
 from contextlib import suppress
 from typing import Any, Callable
 
-from celeriac_host import processes
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import processes
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 NOTE_SECONDS = 5.0
 POLL_SECONDS = 0.1

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO
 
-from celeriac_host import git, incoming
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.code import git, parcels
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 HEADER_LIMIT_BYTES = 1024 * 1024
 SIGNATURE = b"# v2 git bundle\n"
@@ -25,7 +25,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     checkout, commit = git.require(args["checkout"]), args["commit"]
-    with incoming.open_whole(args["sha256"], host) as bundle:
+    with parcels.open_whole(args["sha256"], host) as bundle:
         needed = _read_header(bundle, commit)
         for each in needed:
             if not git.line(host, checkout, "cat-file", "-t", each, check=False):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import leftovers, messages, units
+from celeriac_host.app import leftovers, messages
 from celeriac_host.facts.unit import instant
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import units
+from celeriac_host.system.system import System
 
 PROPERTIES = ("ActiveState", "MainPID", "InactiveExitTimestampMonotonic")
 

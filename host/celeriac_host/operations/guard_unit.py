@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import processes, stopping, units
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System, Tick
+from celeriac_host.app import stopping
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import processes, units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System, Tick
 
 PROPERTIES = (
     "ActiveState",

@@ -14,11 +14,13 @@ import time
 from contextlib import contextmanager
 from typing import Any, Iterator
 
-from celeriac_host import environments, git, trees
-from celeriac_host.environments import Environment
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import Identity, System, Tick
+from celeriac_host.app import environments
+from celeriac_host.app.environments import Environment
+from celeriac_host.code import git, trees
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import Identity
+from celeriac_host.system.system import System, Tick
 
 NOTE_SECONDS = 5.0
 EVIDENCE_LINES = 20

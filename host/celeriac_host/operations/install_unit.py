@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import aside, files, limits, units
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state import aside
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import files, limits, units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 MODE = 0o644
 

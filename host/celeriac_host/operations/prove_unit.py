@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import processes, units
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import processes, units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 STEADY = ("ActiveState", "MainPID", "NRestarts")
 # The invocation tells the lines of this very start from those of the worker before and after it.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host import aside, files
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state import aside
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import files
+from celeriac_host.system.system import System
 
 
 def check(args: dict[str, Any], host: System) -> bool:

@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from typing import Any, Dict, Iterator, List, NamedTuple
 
-from celeriac_host import databases, postgres, postgres_repair, resets
-from celeriac_host.errors import OperationError
 from celeriac_host.facts import tasks
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.store import postgres, postgres_repair, resets, sqlite
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 UNDO_BUSY_SECONDS = 30.0
 
@@ -29,7 +29,7 @@ def check(args: dict[str, Any], host: System) -> bool:
     path, rows = args["database"], args["rows"]
     if postgres.is_url(path):
         return postgres_repair.is_so(_place(args, host), rows)
-    return bool(databases.ask(path, host, lambda: _all_so(path, rows)))
+    return bool(sqlite.ask(path, host, lambda: _all_so(path, rows)))
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
@@ -73,12 +73,12 @@ def _change_sqlite(
 ) -> dict[str, Any]:
     path, rows = args["database"], args["rows"]
     work = _Repair(path, rows, alive, args["busyTimeoutSeconds"]).work
-    with databases.as_owner(path, host, work) as child:
+    with sqlite.as_owner(path, host, work) as child:
         # Nothing is locked yet: it waits until the rows as they were are on the disk.
         journal.keep("rows", child.receive())
         try:
             return _let_go(child, journal)
-        except databases.NoAnswer:
+        except sqlite.NoAnswer:
             raise
         except OperationError:
             journal.keep("unchanged", True)
@@ -98,14 +98,14 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         place = _place(args, host, UNDO_BUSY_SECONDS)
         restored, left = postgres_repair.put_back(place, kept)
     else:
-        restored, left = databases.ask(path, host, lambda: _put_back(path, kept))
+        restored, left = sqlite.ask(path, host, lambda: _put_back(path, kept))
     if left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
         return f"{restored} rows of {path} restored; changed since, so left as they are: {names}"
     return f"{restored} rows of {path} restored"
 
 
-def _let_go(child: databases.Conversation, journal: StepJournal) -> dict[str, Any]:
+def _let_go(child: sqlite.Conversation, journal: StepJournal) -> dict[str, Any]:
     child.send("go")
     said: dict[str, Any] = child.receive()
     if "leave" in said:
@@ -168,9 +168,9 @@ class _Repair:
         self.alive = alive
         self.busy_seconds = busy_seconds
 
-    def work(self, channel: databases.Channel) -> dict[str, Any]:
+    def work(self, channel: sqlite.Channel) -> dict[str, Any]:
         """All that takes time is done before the lock: reading, and keeping what was read."""
-        with databases.opened(self.path, "mode=rw", self.busy_seconds) as database:
+        with sqlite.opened(self.path, "mode=rw", self.busy_seconds) as database:
             database.execute("PRAGMA foreign_keys = ON")
             schema = _Schema(database, {row["table"] for row in self.rows})
             seen, kept = self._see(schema)
@@ -193,7 +193,7 @@ class _Repair:
         finally:
             schema.database.execute("ROLLBACK")
 
-    def _change(self, schema: _Schema, seen: _Seen, channel: databases.Channel) -> dict[str, Any]:
+    def _change(self, schema: _Schema, seen: _Seen, channel: sqlite.Channel) -> dict[str, Any]:
         database = schema.database
         database.execute("BEGIN IMMEDIATE")
         locked_at = time.monotonic()
@@ -300,19 +300,19 @@ class _Schema:
         """Name, and whether a value can be given to it (not to a generated one)."""
         self._require(table)
         if table not in self._columns:
-            found = self.database.execute(f"PRAGMA table_xinfo({databases.quoted(table)})")
+            found = self.database.execute(f"PRAGMA table_xinfo({sqlite.quoted(table)})")
             self._columns[table] = [(str(row[1]), row[6] == 0) for row in found]
         return self._columns[table]
 
     def name(self, table: str, column: str) -> str:
         if all(column.lower() != known.lower() for known, _ in self.columns(table)):
             raise OperationError(f"table {table!r} has no column {column!r}")
-        return databases.quoted(column)
+        return sqlite.quoted(column)
 
     def read(self, row: Row, columns: list[str]) -> list[tuple[Any, ...]]:
         table, key, ident = row["table"], row["key"], row["id"]
         what = ", ".join(self.name(table, column) for column in columns) or "1"
-        where = f"{databases.quoted(table)} WHERE {self.name(table, key)} = ?"
+        where = f"{sqlite.quoted(table)} WHERE {self.name(table, key)} = ?"
         return self.database.execute(f"SELECT {what} FROM {where}", (ident,)).fetchmany(2)
 
     def difference(self, row: Row, counts: Below) -> str | None:
@@ -329,7 +329,7 @@ class _Schema:
                 return f"changed meanwhile: {column} is now {_show(now)}"
         if row["change"]["kind"] == "delete":
             for key, where in self._held_by(row):
-                hangs = f"SELECT EXISTS (SELECT 1 FROM {databases.quoted(key.table)} AS c {where})"
+                hangs = f"SELECT EXISTS (SELECT 1 FROM {sqlite.quoted(key.table)} AS c {where})"
                 if self.database.execute(hangs, (ident,)).fetchone()[0]:
                     what = "which would go with it (ON DELETE)" if key.acts else "which name it"
                     return f"has rows of {key.table}, {what}"
@@ -349,19 +349,19 @@ class _Schema:
             if len(key.columns) == 1 and (key.table, key.columns[0][0]) in below:
                 continue
             ties = " AND ".join(
-                f"c.{databases.quoted(column)} = t.{databases.quoted(to)}"
+                f"c.{sqlite.quoted(column)} = t.{sqlite.quoted(to)}"
                 if to
-                else f"c.{databases.quoted(column)} = t.{name}"
+                else f"c.{sqlite.quoted(column)} = t.{name}"
                 for column, to in key.columns
             )
-            yield key, f"JOIN {databases.quoted(own)} AS t ON {ties} WHERE t.{name} = ?"
+            yield key, f"JOIN {sqlite.quoted(own)} AS t ON {ties} WHERE t.{name} = ?"
 
     def _find_keys(self, own: str) -> list[_Key]:
         found = []
         for table in self.tables:
             keys: dict[int, list[tuple[str, str | None]]] = {}
             acting = set()
-            listed = self.database.execute(f"PRAGMA foreign_key_list({databases.quoted(table)})")
+            listed = self.database.execute(f"PRAGMA foreign_key_list({sqlite.quoted(table)})")
             for number, _, parent, column, to, _, on_delete, _ in listed.fetchall():
                 acts = on_delete not in ("NO ACTION", "RESTRICT")
                 if parent.lower() == own.lower() and (acts or table not in self.planned):
@@ -375,7 +375,7 @@ class _Schema:
         for table, _ in _ties(rows):
             self._require(table)
             try:
-                asked = self.database.execute(f"SELECT max(rowid) FROM {databases.quoted(table)}")
+                asked = self.database.execute(f"SELECT max(rowid) FROM {sqlite.quoted(table)}")
                 found[table] = int(asked.fetchone()[0] or 0)
             except sqlite3.OperationalError:
                 pass  # WITHOUT ROWID
@@ -411,16 +411,16 @@ class _Schema:
             marks = ", ".join("?" for _ in some)
             where = f"{name} IN ({marks}){more}"
             asked = self.database.execute(
-                f"SELECT {name}, count(*) FROM {databases.quoted(table)} WHERE {where} GROUP BY 1",
+                f"SELECT {name}, count(*) FROM {sqlite.quoted(table)} WHERE {where} GROUP BY 1",
                 some,
             )
             found.update(dict(asked.fetchall()))
         return found
 
     def _has_index(self, table: str, column: str) -> bool:
-        listed = self.database.execute(f"PRAGMA index_list({databases.quoted(table)})").fetchall()
+        listed = self.database.execute(f"PRAGMA index_list({sqlite.quoted(table)})").fetchall()
         for index in listed:
-            info = f"PRAGMA index_info({databases.quoted(str(index[1]))})"
+            info = f"PRAGMA index_info({sqlite.quoted(str(index[1]))})"
             first = self.database.execute(info).fetchone()
             if first is not None and str(first[2]).lower() == column.lower():
                 return True
@@ -442,7 +442,7 @@ class _Schema:
         table, key, ident, change = row["table"], row["key"], row["id"], row["change"]
         where = f"WHERE {self.name(table, key)} = ?"
         if change["kind"] == "delete":
-            done = self.database.execute(f"DELETE FROM {databases.quoted(table)} {where}", (ident,))
+            done = self.database.execute(f"DELETE FROM {sqlite.quoted(table)} {where}", (ident,))
         else:
             done = self._set(table, change["set"], where, ident)
         if done.rowcount != 1:
@@ -461,7 +461,7 @@ class _Schema:
             names = ", ".join(self.name(table, name) for name in old)
             marks = ", ".join("?" for _ in old)
             values = [_bound(value) for value in old.values()]
-            where = databases.quoted(table)
+            where = sqlite.quoted(table)
             self.database.execute(f"INSERT INTO {where} ({names}) VALUES ({marks})", values)
             self._restore_texts(kept, old)
             return "restored"
@@ -481,24 +481,24 @@ class _Schema:
 
     def _set(self, table: str, values: Row, where: str, ident: Any) -> sqlite3.Cursor:
         pairs = ", ".join(f"{self.name(table, column)} = ?" for column in values)
-        statement = f"UPDATE {databases.quoted(table)} SET {pairs} {where}"
+        statement = f"UPDATE {sqlite.quoted(table)} SET {pairs} {where}"
         return self.database.execute(statement, (*values.values(), ident))
 
     def _restore_texts(self, kept: Row, values: Row) -> None:
         """Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here."""
         table, key, ident = kept["table"], kept.get("key", "id"), kept["id"]
         for name, value in values.items():
-            if isinstance(value, databases.Bytes):
+            if isinstance(value, sqlite.Bytes):
                 column = self.name(table, name)
                 self.database.execute(
-                    f"UPDATE {databases.quoted(table)} SET {column} = CAST({column} AS TEXT)"
+                    f"UPDATE {sqlite.quoted(table)} SET {column} = CAST({column} AS TEXT)"
                     f" WHERE {self.name(table, key)} = ?",
                     (ident,),
                 )
 
 
 def _all_so(path: str, rows: list[Row]) -> bool:
-    with databases.opened(path, "mode=ro", databases.READ_BUSY_SECONDS) as database:
+    with sqlite.opened(path, "mode=ro", sqlite.READ_BUSY_SECONDS) as database:
         schema = _Schema(database)
         schema.load()
         return all(_is_so(schema, row) for row in rows)
@@ -517,7 +517,7 @@ def _is_so(schema: _Schema, row: Row) -> bool:
 
 def _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:
     restored, left = 0, []
-    with databases.opened(path, "mode=rw", UNDO_BUSY_SECONDS) as database:
+    with sqlite.opened(path, "mode=rw", UNDO_BUSY_SECONDS) as database:
         database.execute("PRAGMA foreign_keys = ON")
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -566,7 +566,7 @@ def _show(value: Any) -> str:
 
 def _encode(value: Any) -> Any:
     """JSON has no bytes; and text that is not UTF-8 must come back as it was."""
-    if isinstance(value, databases.Bytes):
+    if isinstance(value, sqlite.Bytes):
         return {"text": base64.b64encode(value).decode("ascii")}
     if isinstance(value, bytes):
         return {"blob": base64.b64encode(value).decode("ascii")}
@@ -577,9 +577,9 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "text" in value:
-        return databases.Bytes(base64.b64decode(value["text"]))
+        return sqlite.Bytes(base64.b64decode(value["text"]))
     return base64.b64decode(value["blob"])
 
 
 def _bound(value: Any) -> Any:
-    return bytes(value) if isinstance(value, databases.Bytes) else value
+    return bytes(value) if isinstance(value, sqlite.Bytes) else value

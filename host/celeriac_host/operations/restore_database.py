@@ -13,11 +13,11 @@ import sqlite3
 import time
 from typing import Any
 
-from celeriac_host import databases
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
 from celeriac_host.operations import backup_database
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.store import sqlite
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 UNDO_BUSY_SECONDS = 30.0
 
@@ -63,15 +63,15 @@ def _find(wanted: str, path: str, host: System) -> str:
 
 def _restore(backup: str, path: str, host: System, busy_seconds: float) -> None:
     """As the owner of the database, who may not read our backups: so from a copy."""
-    about = databases.find(path)
+    about = sqlite.find(path)
     size = os.lstat(backup).st_size
-    with databases.folder_for_copy(size) as folder:
+    with sqlite.folder_for_copy(size) as folder:
         copy = os.path.join(folder, "copy.db")
         shutil.copyfile(backup, copy)
         if os.geteuid() == 0:
             for each in (copy, folder):
                 os.chown(each, about.st_uid, about.st_gid)
-        databases.ask(path, host, lambda: _copy_over(copy, path, busy_seconds))
+        sqlite.ask(path, host, lambda: _copy_over(copy, path, busy_seconds))
 
 
 def _copy_over(copy: str, path: str, busy_seconds: float) -> None:
@@ -79,18 +79,18 @@ def _copy_over(copy: str, path: str, busy_seconds: float) -> None:
 
     def refuse_waiting(status: int, remaining: int, total: int) -> None:
         # Connection.backup tries again for ever while somebody holds the database.
-        busy = status in (databases.SQLITE_BUSY, databases.SQLITE_LOCKED)
+        busy = status in (sqlite.SQLITE_BUSY, sqlite.SQLITE_LOCKED)
         if busy and time.monotonic() > deadline:
-            raise databases.Locked(f"waited {busy_seconds:g} s")
+            raise sqlite.Locked(f"waited {busy_seconds:g} s")
 
-    with databases.opened(copy, "mode=ro", busy_seconds) as source:
+    with sqlite.opened(copy, "mode=ro", busy_seconds) as source:
         said = source.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if said != "ok":
             raise OperationError(f"the backup is damaged: {said}; nothing was changed")
-        with databases.opened(path, "mode=rw", busy_seconds) as target:
+        with sqlite.opened(path, "mode=rw", busy_seconds) as target:
             try:
                 source.backup(target, progress=refuse_waiting)
             except sqlite3.OperationalError as error:
-                if databases.is_busy(error):
-                    raise databases.Locked(f"waited {busy_seconds:g} s") from None
+                if sqlite.is_busy(error):
+                    raise sqlite.Locked(f"waited {busy_seconds:g} s") from None
                 raise

@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celeriac_host import databases, messages, orphans, units
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
+from celeriac_host.app import messages
 from celeriac_host.operations import backup_database, repair_jobs
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.store import orphans, sqlite
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 RESTING = ("inactive", "failed")
 
@@ -25,7 +27,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, path, mapping = args["unit"], args["database"], args["mapping"]
     _refuse_running(unit, host)
-    found = databases.ask(path, host, lambda: orphans.find(path, mapping))
+    found = sqlite.ask(path, host, lambda: orphans.find(path, mapping))
     candidates = [orphans.Candidate(*each) for each in found]
     nothing = {"changed": 0, "owed": 0, "held": 0, "skipped": []}
     if not candidates:
@@ -45,9 +47,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     if not lost:
         return f"{count} of {path} processing, {_kept(counts)}", {**nothing, **counts}
     message, action, now = args["message"], args["action"], time.time()
-    rows = databases.ask(
-        path, host, lambda: orphans.plan(path, mapping, lost, action, message, now)
-    )
+    rows = sqlite.ask(path, host, lambda: orphans.plan(path, mapping, lost, action, message, now))
     backup_database.do({**args, "keep": args["keepBackups"]}, host, journal)
     _, result = repair_jobs.do({**args, "rows": rows}, host, journal)
     done = "failed" if action == "fail" else "reset to pending"

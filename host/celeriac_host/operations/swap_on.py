@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host import swaps
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import swaps
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 
 def check(args: dict[str, Any], host: System) -> bool:

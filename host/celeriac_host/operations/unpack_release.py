@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host import git, incoming, trees
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.code import git, parcels, trees
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system.system import System
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -28,7 +28,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         trees.work(host, owner, "unpack", asked)
         return f"{release} is there, its shared paths are linked"
     journal.keep("makes", release)
-    with incoming.open_whole(args["sha256"], host) as archive:
+    with parcels.open_whole(args["sha256"], host) as archive:
         said = trees.work(host, owner, "unpack", asked, stdin=archive)
     return f"{release} holds {said['files']} files and folders, and belongs to {owner.name}"
 

@@ -10,10 +10,10 @@ import os
 import re
 from typing import Any
 
-from celeriac_host import files
-from celeriac_host.errors import OperationError
-from celeriac_host.journal import StepJournal
-from celeriac_host.system import System
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import files
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
 
 UNIT_NAME = re.compile(
     r"(?:^|(?<=[\s'\"/]))([\w:.\\@-]+\.(?:service|socket|target|device|mount|automount|swap|timer"

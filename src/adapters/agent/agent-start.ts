@@ -8,7 +8,7 @@ export type HostProgram = Readonly<Record<string, string>>;
 /** What a person reads of the step that starts the agent. */
 export const START_STEP = 'start the agent';
 
-const LOADER = 'celeriac_host/loader.py';
+const LOADER = 'celeriac_host/session/loader.py';
 
 /** One zlib-compressed JSON object of module path → source. */
 export function packProgram(program: HostProgram): Buffer {

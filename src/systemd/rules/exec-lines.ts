@@ -1,4 +1,4 @@
-import { findWorkerLine, parseExecLine } from '../exec-line.ts';
+import { parseExecLine } from '../exec-line.ts';
 import type { Assignment } from '../unit-file.ts';
 import { execLines, named, type UnitRule } from '../unit-rule.ts';
 
@@ -50,10 +50,8 @@ export const execRules: readonly UnitRule[] = [
       wrong: ["ExecStart=/bin/sh -c 'cd /srv/app && celery -A app worker'"],
       right: ["ExecStart=/bin/sh -c 'cd /srv/app && exec celery -A app worker'"],
     },
-    find: (file) => {
-      const line = findWorkerLine(file);
-      return line?.shell === 'waits' ? [{ entry: line.entry, seen: named(line.entry) }] : [];
-    },
+    find: (_file, { worker }) =>
+      worker?.shell === 'waits' ? [{ entry: worker.entry, seen: named(worker.entry) }] : [],
   },
   {
     id: 'relative-path',

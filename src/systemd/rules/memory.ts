@@ -1,8 +1,6 @@
 import { type Bytes, bytes, MiB } from '../../model/units.ts';
-import { poolSize } from '../celery-call.ts';
-import { findWorkerLine } from '../exec-line.ts';
 import type { Assignment, UnitFile } from '../unit-file.ts';
-import { named, type Sighting, setting, type UnitContext, type UnitRule } from '../unit-rule.ts';
+import { named, type RuleContext, type Sighting, setting, type UnitRule } from '../unit-rule.ts';
 import { parseSize } from '../values.ts';
 
 /** Rules on how much memory a worker may take. */
@@ -83,12 +81,11 @@ export const memoryRules: readonly UnitRule[] = [
   },
 ];
 
-function tooManyChildren(file: UnitFile, context: UnitContext): readonly Sighting[] {
-  const { cpus, hostMemoryBytes, processes } = context;
-  const line = findWorkerLine(file);
-  const children = line && poolSize(line.call, cpus);
+function tooManyChildren(file: UnitFile, context: RuleContext): readonly Sighting[] {
+  const { hostMemoryBytes, processes, worker } = context;
   // Without a worker that runs nobody knows how large it is.
-  if (!children || processes === null || processes.childBytes === 0) return [];
+  const children = worker?.children;
+  if (!worker || !children || processes === null || processes.childBytes === 0) return [];
   const entry = setting(file, 'MemoryMax');
   const max = bytesOf(entry, hostMemoryBytes);
   const limit = Math.min(max ?? hostMemoryBytes, hostMemoryBytes);
@@ -98,7 +95,7 @@ function tooManyChildren(file: UnitFile, context: UnitContext): readonly Sightin
   const beside =
     limit === max && entry ? named(entry) : `${inMiB(hostMemoryBytes)} of memory on the host`;
   const seen = `${inMiB(mainBytes)} + ${children} × ${inMiB(childBytes)} = ${inMiB(needed)}, with ${beside}`;
-  return [{ entry: line.entry, seen }];
+  return [{ entry: worker.entry, seen }];
 }
 
 const inMiB = (amount: number): string => `${Math.round(amount / MiB)} MiB`;

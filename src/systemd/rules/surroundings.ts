@@ -1,4 +1,4 @@
-import { findWorkerLine, splitWords } from '../exec-line.ts';
+import { splitWords } from '../exec-line.ts';
 import { holdsPassword, namesSecret } from '../secrets.ts';
 import type { Assignment } from '../unit-file.ts';
 import { execLines, named, setting, type UnitRule } from '../unit-rule.ts';
@@ -28,9 +28,9 @@ export const surroundingsRules: readonly UnitRule[] = [
     fix: 'WorkingDirectory= of the folder that holds the app',
     mends: { kind: 'not', how: 'Where the app is can not be told from the unit.' },
     example: { wrong: ['# no WorkingDirectory='], right: ['WorkingDirectory=/srv/app'] },
-    find: (file) => {
+    find: (file, { worker }) => {
       const entry = setting(file, 'WorkingDirectory');
-      const given = entry !== null || findWorkerLine(file)?.call.workingDirectory != null;
+      const given = entry !== null || worker?.workingDirectory != null;
       return given ? [] : [{ entry, seen: 'no WorkingDirectory=' }];
     },
   },

@@ -1,9 +1,10 @@
+import type { WorkerCall } from '../../celery/worker-call.ts';
 import type { VerifyDesired } from '../../config/verify-desired.ts';
 import type { ProcessFact } from '../../model/facts.ts';
 import type { Check } from '../../model/verdict.ts';
 import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
 import { checkOf, doubtful, fine, wrong } from '../check.ts';
-import type { Stray, VerifyFacts, WorkerCall } from '../evidence.ts';
+import type { Stray, VerifyFacts } from '../evidence.ts';
 
 interface Range {
   readonly min: number;

@@ -705,7 +705,7 @@ describe('a real login shell and Python', () => {
   });
 
   test('that fails on the program says with what', async () => {
-    const program = { 'celeriac_host/loader.py': 'import no_such_module_at_all\n' };
+    const program = { 'celeriac_host/session/loader.py': 'import no_such_module_at_all\n' };
     const error = await refusal(startOn('', program));
     expect(error.message).toContain("No module named 'no_such_module_at_all'");
   });

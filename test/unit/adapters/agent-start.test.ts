@@ -18,7 +18,7 @@ const explain = (changes: Partial<StartEvidence>) => explainStart({ ...BASE, ...
 describe('the command', () => {
   test('is the one of the protocol', () => {
     expect(startCommand(1234, 'root')).toBe(
-      `python3 -I -S -uc 'import sys;sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old");import json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(1234)));exec(compile(s["celeriac_host/loader.py"],"celeriac_host/loader.py","exec"),{"SOURCES":s})'`,
+      `python3 -I -S -uc 'import sys;sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old");import json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(1234)));exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'`,
     );
     expect(startCommand(1, 'deploy').startsWith('sudo -n python3 -I -S -uc ')).toBe(true);
   });

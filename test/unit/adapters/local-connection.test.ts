@@ -21,7 +21,7 @@ describe('the agent on this machine', () => {
   });
 
   test('that does not start says why', async () => {
-    const program = { 'celeriac_host/loader.py': 'raise ImportError("no such thing")' };
+    const program = { 'celeriac_host/session/loader.py': 'raise ImportError("no such thing")' };
     const connect = async () => new LocalConnection('root');
     const opening = openAgent({ program, connect }, quiet);
     const error = await opening.catch((caught: unknown) => caught);
@@ -33,7 +33,7 @@ describe('the agent on this machine', () => {
     const script = 'import os,sys,time\nsys.stderr.write(f"pid {os.getpid()}\\n")\ntime.sleep(600)';
     const connect = async () => new LocalConnection('root');
     const limits = { hello: seconds(8) };
-    const program = { 'celeriac_host/loader.py': script };
+    const program = { 'celeriac_host/session/loader.py': script };
     const opening = openAgent({ program, connect, limits }, quiet);
     const error = (await opening.catch((caught: unknown) => caught)) as HostError;
     expect(error.message).toContain('no hello came from this machine within 8 s');

@@ -196,4 +196,4 @@ export function runShell(channel: ServerChannel, command: string): void {
   });
 }
 
-export const PROGRAM = { 'celeriac_host/loader.py': 'raise SystemExit(0)\n' };
+export const PROGRAM = { 'celeriac_host/session/loader.py': 'raise SystemExit(0)\n' };

@@ -53,7 +53,7 @@ describe('over SSH', () => {
   test.each([
     [['--host', 'vps.example.org', '--ssh-key-file', '/none'], '--ssh-key-file', '/none'],
     [['--host', 'new.example.org', ...files], 'input known-hosts', 'no key for new.example.org'],
-    [['--host', 'vps.example.org', '--port', 'ssh', ...files], 'input port', 'not right'],
+    [['--host', 'vps.example.org', '--port', 'ssh', ...files], 'input port', 'invalid `port`'],
   ])('%j is refused', (words, where, problem) => {
     const error = refusal(() => connect(words));
     expect(error.where).toBe(where);
@@ -71,7 +71,7 @@ describe('on this machine', () => {
 
   test('whoever is not root may only look', () => {
     const error = refusal(() => connect(['--no-sudo'], alice));
-    expect(error.message).toBe("alice may only look: changes are root's to make");
+    expect(error.message).toBe('alice is not root; only root can make changes');
   });
 });
 

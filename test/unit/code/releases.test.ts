@@ -228,7 +228,7 @@ describe('what is received', () => {
   const folder = () => join(all.folder, 'state-0/incoming');
   const begin = (content: Buffer, sizeBytes = content.length) => {
     const sha256 = createHash('sha256').update(content).digest('hex');
-    return all.drive('incoming', 'receive', { step: 'begin', sha256, sizeBytes });
+    return all.drive('session.incoming', 'receive', { step: 'begin', sha256, sizeBytes });
   };
 
   test('is kept for root alone, and the oldest is forgotten', () => {
@@ -255,7 +255,11 @@ describe('what is received', () => {
   test('has bounds, and a name that is a hash', () => {
     expect(begin(Buffer.from('x'), 2 ** 30).error).toContain('at most');
     expect(begin(Buffer.from('x'), 0).error).toContain('at most');
-    const wrong = all.drive('incoming', 'receive', { step: 'begin', sha256: '../x', sizeBytes: 1 });
+    const wrong = all.drive('session.incoming', 'receive', {
+      step: 'begin',
+      sha256: '../x',
+      sizeBytes: 1,
+    });
     expect(wrong.error).toContain('named by its SHA-256');
   });
 });

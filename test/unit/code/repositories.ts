@@ -117,7 +117,7 @@ export class Repositories implements Disposable {
   /** As the agent stores it. */
   store({ sha256, content }: Parcel): void {
     const ask = (step: string, more: object = {}) =>
-      this.must('incoming', 'receive', { step, sha256, ...more });
+      this.must('session.incoming', 'receive', { step, sha256, ...more });
     ask('begin', { sizeBytes: content.length });
     // Another process each time: the part is named after it. One piece, in one process.
     mkdirSync(join(this.folder, `state-${this.#steps}`, 'incoming'), { recursive: true });

@@ -83,7 +83,7 @@ function report(
     writeFileSync(join(folder, name), text);
   }
   const print = `import sys; sys.path.insert(0, sys.argv[1])
-from celeriac_host import app_process
+from celeriac_host.app import app_process
 print(app_process.text(sys.argv[2]))`;
   const text = spawnSync('python3', ['-I', '-c', print, host, program], { encoding: 'utf8' });
   expect(text.status, text.stderr).toBe(0);
@@ -110,7 +110,7 @@ const call = {
 
 test('all is imported before the result backend and the broker are touched', () => {
   const sound = { 'shop.py': app.replace('TROUBLE', 'pass') };
-  expect(report('job_program', call, sound)).toMatchObject({
+  expect(report('probe', call, sound)).toMatchObject({
     ok: true,
     jobs: [{ state: 'done' }],
     problem: null,
@@ -122,7 +122,7 @@ test('tasks that do not import are told with the end of their traceback, without
     'shop.py': app.replace('TROUBLE', 'import orders'),
     'orders.py': 'raise ValueError("no redis://:sesame@127.0.0.1:6390/0, nor amqp://me:open@mq/")',
   };
-  expect(report('job_program', call, broken)).toEqual({
+  expect(report('probe', call, broken)).toEqual({
     problem:
       "the app's tasks do not import: ValueError: no redis://:**@127.0.0.1:6390/0, nor amqp://me:**@mq/",
     evidence: expect.arrayContaining([
@@ -132,16 +132,13 @@ test('tasks that do not import are told with the end of their traceback, without
   });
 });
 
-describe.each(['job_program', 'send_program', 'messages_program', 'broker_program'])(
-  '%s',
-  (program) => {
-    test('an app that does not import is told with the end of its traceback', () => {
-      const broken = { 'shop.py': 'import no_such_module\n' };
-      const line = "ModuleNotFoundError: No module named 'no_such_module'";
-      expect(report(program, call, broken)).toEqual({
-        problem: `the app shop does not import: ${line}`,
-        evidence: expect.arrayContaining(['    import no_such_module', line]),
-      });
+describe.each(['probe', 'send', 'messages', 'broker'])('%s', (program) => {
+  test('an app that does not import is told with the end of its traceback', () => {
+    const broken = { 'shop.py': 'import no_such_module\n' };
+    const line = "ModuleNotFoundError: No module named 'no_such_module'";
+    expect(report(program, call, broken)).toEqual({
+      problem: `the app shop does not import: ${line}`,
+      evidence: expect.arrayContaining(['    import no_such_module', line]),
     });
-  },
-);
+  });
+});

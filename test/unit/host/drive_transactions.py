@@ -16,9 +16,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 def main() -> Any:
     errors, journal, system, transaction = (
         importlib.import_module("celeriac_host." + name)
-        for name in ("errors", "journal", "system", "transaction")
+        for name in ("system.errors", "state.journal", "system.system", "transaction.runner")
     )
-    module_users: Any = importlib.import_module("celeriac_host.module_users")
+    module_users: Any = importlib.import_module("celeriac_host.app.module_users")
     ask = json.load(sys.stdin)
     module_users.FOLDERS = tuple(ask["folders"])
     host = system.System(ask["state"])

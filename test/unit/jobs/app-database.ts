@@ -6,10 +6,10 @@ import type { Database } from 'better-sqlite3';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
-import { planCleanUp } from '../../../src/jobs/clean-up.ts';
 import type { StoreFact, StoreTable, TasksFact, UnitFact } from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, sha256Text } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
+import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { facts, unitFact } from '../verify/facts.ts';
 
 /** What every test calls now: 2026-01-18 15:00:00 UTC. */

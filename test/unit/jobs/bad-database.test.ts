@@ -16,10 +16,10 @@ import { LocalConnection } from '../../../src/adapters/local-connection.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
-import { planCleanUp } from '../../../src/jobs/clean-up.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import { bytes } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
+import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { AppDatabase, day, desire, newTaskId } from './app-database.ts';
 
 /* Databases that can't be read, and paths that are more than paths, by the real agent. */

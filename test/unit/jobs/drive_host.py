@@ -27,7 +27,8 @@ def meddle(journal: Any, between: Any) -> None:
 
 def main() -> None:
     errors, journals, system = (
-        importlib.import_module("celeriac_host." + name) for name in ("errors", "journal", "system")
+        importlib.import_module("celeriac_host." + name)
+        for name in ("system.errors", "state.journal", "system.system")
     )
     ask = json.load(sys.stdin)
     for folder in ("backups", "transaction"):

@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
-import { type CleanUp, planCleanUp } from '../../../src/jobs/clean-up.ts';
-import { proposeMapping } from '../../../src/jobs/mapping.ts';
+import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
+import { type CleanUp, planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { type AppDatabase, agentOf, desire, newTaskId, path } from './app-database.ts';
 import { drive, type Said } from './drive-host.ts';
 import { addBusiness, businesses, forests, grow, store } from './random-forest.ts';
@@ -37,7 +37,7 @@ function extractOf(database: AppDatabase, wishes: Partial<CleanUpDesired> = {}):
   const { orphans, ids, statuses } = desire(wishes);
   const suspects = Object.fromEntries(mapping.map(({ table }) => [table, statuses]));
   const extract = { unit: 'celery-worker.service', mapping, suspects, orphans, ids };
-  const said = drive(database, 'snapshot', 'snapshot', {
+  const said = drive(database, 'session.snapshot', 'snapshot', {
     database: database.file,
     limitBytes: limit,
     extract,

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseStores } from '../../../src/config/stores-input.ts';
-import { jobTablesOf, judgeTables, yamlFor } from '../../../src/jobs/job-tables.ts';
-import { proposeMapping } from '../../../src/jobs/mapping.ts';
+import { jobTablesOf, judgeTables, yamlFor } from '../../../src/jobs/tables/job-tables.ts';
+import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
 import { AppDatabase, path } from './app-database.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { proposeMapping } from '../../../src/jobs/mapping.ts';
+import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
 import type { RowChange } from '../../../src/model/operation.ts';
 import { AppDatabase, minute } from './app-database.ts';
 
@@ -12,7 +12,7 @@ const host = join(import.meta.dirname, '../../../host');
 const program = `
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from celeriac_host import orphans
+from celeriac_host.store import orphans
 path, mapping, action = json.load(sys.stdin)
 found = orphans.find(path, mapping)
 now = 1768748400.0

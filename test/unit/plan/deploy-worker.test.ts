@@ -6,11 +6,8 @@ import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desi
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { Plan } from '../../../src/model/operation.ts';
 import { type Bytes, bytes, seconds, sha256Text } from '../../../src/model/units.ts';
-import {
-  type DeployWorkerFacts,
-  deployWorkerQuery,
-  planDeployWorker,
-} from '../../../src/plan/deploy-worker.ts';
+import { type DeployWorkerFacts, deployWorkerQuery } from '../../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import { parseExecLine } from '../../../src/systemd/exec-line.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';

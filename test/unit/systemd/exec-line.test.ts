@@ -1,18 +1,20 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are systemd's variables
 import { describe, expect, it } from 'vitest';
-import { ConfigError } from '../../../src/model/errors.ts';
-import type { CeleryCall } from '../../../src/systemd/celery-call.ts';
+import type { CeleryCall } from '../../../src/celery/celery-call.ts';
 import {
   addInclude,
   becomeWorker,
-  isExpanded,
-  parseExecLine,
-  quoteExecWord,
   readWorkerLine,
   setConcurrency,
   setQueues,
-  splitWords,
   type WorkerLine,
+} from '../../../src/celery/worker-line.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+import {
+  isExpanded,
+  parseExecLine,
+  quoteExecWord,
+  splitWords,
 } from '../../../src/systemd/exec-line.ts';
 import { parseUnitFile, type Splice } from '../../../src/systemd/unit-file.ts';
 import { pick, seeded } from './random.ts';

@@ -1,11 +1,11 @@
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { bytes, MiB } from '../../../src/model/units.ts';
 import { redactUnit } from '../../../src/systemd/secrets.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import {
-  findUnitFaults,
   killsCeleryByName,
   rulePage,
   type UnitContext,
@@ -250,7 +250,9 @@ describe('rules', () => {
       processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(300 * MiB) },
     };
     const find = (lines: readonly string[]) =>
-      rule.find(parseUnitFile(['[Service]', ...lines, ''].join('\n')), within);
+      findUnitFaults(parseUnitFile(['[Service]', ...lines, ''].join('\n')), within).filter(
+        (fault) => fault.rule === rule,
+      );
     expect(find(rule.example.wrong)).not.toEqual([]);
     expect(find(rule.example.right)).toEqual([]);
   });

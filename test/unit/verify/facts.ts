@@ -1,7 +1,8 @@
+import type { WorkerCall } from '../../../src/celery/worker-call.ts';
 import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
 import type { ProcessFact, UnitFact } from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
-import type { VerifyEvidence, VerifyFacts, WorkerCall } from '../../../src/verify/evidence.ts';
+import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
 
 /** A healthy host of the reference kind; tests change what they are about. */
 

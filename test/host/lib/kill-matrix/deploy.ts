@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Machine } from '../../../../sandbox/machine.ts';
-import { offerCode } from '../../../../src/action/offer-code.ts';
 import { supportModuleText } from '../../../../src/action/support-module.ts';
 import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
 import { openGitCode } from '../../../../src/adapters/git-code.ts';
@@ -9,9 +8,11 @@ import { hostProgram } from '../../../../src/generated/host-program.ts';
 import type { Plan } from '../../../../src/model/operation.ts';
 import type { TransactionMeta } from '../../../../src/model/outcome.ts';
 import { type Seconds, seconds } from '../../../../src/model/units.ts';
-import { deployWorkerQuery, planDeployWorker } from '../../../../src/plan/deploy-worker.ts';
+import { deployWorkerQuery } from '../../../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../../../src/plan/deploy-worker.ts';
 import type { Agent } from '../../../../src/ports/agent.ts';
 import type { Parcel } from '../../../../src/ports/code.ts';
+import { offerCode } from '../../../../src/use-case/offer-code.ts';
 import { workerDesired } from '../../../lib/worker-desired.ts';
 import { Clone } from '../clone.ts';
 import {
@@ -155,11 +156,11 @@ export const TICK_SECONDS = 6;
 export function withHalt({ index, phase }: Case, goOnAfter: number): typeof hostProgram {
   const halt = readFileSync(join(import.meta.dirname, 'halt.py'), 'utf8');
   const asked = JSON.stringify({ index, phase, seconds: goOnAfter });
-  const call = '    import_module("celeriac_host.halt").arm(words)\n';
-  const [loader, guard] = ['celeriac_host/loader.py', 'celeriac_host/guard.py'];
+  const call = '    import_module("celeriac_host.transaction.halt").arm(words)\n';
+  const [loader, guard] = ['celeriac_host/session/loader.py', 'celeriac_host/transaction/guard.py'];
   return {
     ...hostProgram,
-    'celeriac_host/halt.py': halt.replace('@HALT@', asked),
+    'celeriac_host/transaction/halt.py': halt.replace('@HALT@', asked),
     [loader]: changed(loader, '    if words:\n', (found) => call + found),
     [guard]: changed(guard, 'TICK_SECONDS = 20\n', () => `TICK_SECONDS = ${TICK_SECONDS}\n`),
   };

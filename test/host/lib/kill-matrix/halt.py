@@ -79,7 +79,7 @@ class Module:
 def arm(words: Sequence[str]) -> None:
     if list(words[:1]) != ["carry-out"]:
         return
-    transaction: Any = importlib.import_module("celeriac_host.transaction")
+    transaction: Any = importlib.import_module("celeriac_host.transaction.runner")
 
     halt = Halt()
     sys.addaudithook(halt.heard)

@@ -1,0 +1,121 @@
+"""A program of ours in a process of the app's own: its interpreter, user and surroundings."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import Any, Callable
+
+from celeriac_host.app.programs.app_side import URL_PASSWORD
+from celeriac_host.system import processes, units
+from celeriac_host.system.following import Ended, follow
+from celeriac_host.system.system import System
+
+PACKAGE = "celeriac_host.app.programs"
+SHARED = "app_side"
+EVIDENCE_LINES = 12
+# What systemd says to one process alone.
+ITS_OWN = (
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "SYSTEMD_EXEC_PID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
+# Makes the shared module importable under its own name, then runs the program.
+TEXT = """
+import sys, types
+for name in ("celeriac_host", "celeriac_host.app", "{package}", "{package}.{shared}"):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = []
+exec(compile({shared_text!r}, "{shared}.py", "exec"), module.__dict__)
+exec(compile({text!r}, "{name}.py", "exec"), {{"__name__": "__main__"}})
+"""
+
+
+def run(
+    host: System,
+    name: str,
+    request: dict[str, Any],
+    take: Callable[[dict[str, Any]], Any],
+    timeout: float,
+    like: int = 0,
+) -> Ended:
+    """Runs the program `name`; `take` gets each message, and may return what is answered to it.
+
+    `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose
+    environment is taken, where it can be read. Raises OperationError, RunnerGone, and what `take`
+    raises.
+    """
+    where = units.context(host, request["unit"])
+    environment = _environment_of(like, where, host, request["unit"]) or where.environment
+    paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
+
+    def on_line(line: bytes) -> bytes | None:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        answer = take(message) if isinstance(message, dict) else None
+        return None if answer is None else json.dumps(answer).encode("ascii") + b"\n"
+
+    return follow(
+        host,
+        [*request["interpreter"], "-c", text(name)],
+        on_line,
+        timeout=timeout,
+        whom=where.identity,
+        cwd=where.directory,
+        env={
+            **environment,
+            # No byte code of code that may be taken back: it is told apart by size and second only.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **({"PYTHONPATH": ":".join(paths)} if paths else {}),
+        },
+        payload=json.dumps(request).encode("ascii") + b"\n",
+    )
+
+
+def last_lines(ended: Ended) -> list[str]:
+    """Of what it wrote to stderr, without the passwords of URLs."""
+    return [URL_PASSWORD.sub(r"\1:**@", line) for line in ended.lines(EVIDENCE_LINES)]
+
+
+def tell_evidence(host: System, report: dict[str, Any]) -> None:
+    """What a program wrote about its problem, line by line, where its report has one."""
+    for line in report.get("evidence", ()):
+        host.note(line)
+
+
+def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:
+    """What systemd started it with: the unit may be defined otherwise by now. Empty: not known.
+
+    A process may have written over it; the id of its run tells whether it did. What one user's
+    process was given is no other user's business.
+    """
+    process = processes.read(pid) if pid else None
+    if process is None or process.user != where.identity.name:
+        return {}
+    found = processes.environment(pid)
+    run_id = units.show(host, unit, ["InvocationID"])["InvocationID"]
+    if not run_id or found.get("INVOCATION_ID") != run_id:
+        return {}
+    return {name: value for name, value in found.items() if name not in ITS_OWN}
+
+
+def text(name: str) -> str:
+    """What the app's interpreter runs."""
+    return TEXT.format(
+        package=PACKAGE, shared=SHARED, shared_text=_source(SHARED), name=name, text=_source(name)
+    )
+
+
+def _source(name: str) -> str:
+    spec = importlib.util.find_spec(PACKAGE + "." + name)
+    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
+    assert isinstance(found, str)
+    return found

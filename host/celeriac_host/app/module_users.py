@@ -1,0 +1,228 @@
+"""Who on this host loads a Python module: units, by what their files say, and Celery workers.
+
+Looked for at the moment of the question, in everything that systemd reads units from.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import os
+import re
+import stat
+from typing import Iterator, NamedTuple, Sequence
+
+from celeriac_host.app import workers
+from celeriac_host.system import processes, units
+
+# See systemd.unit(5), in no order: a file that another one beats counts, too.
+FOLDERS = (
+    "/etc/systemd/system",
+    "/etc/systemd/system.attached",
+    "/etc/systemd/system.control",
+    "/run/systemd/generator",
+    "/run/systemd/generator.early",
+    "/run/systemd/generator.late",
+    "/run/systemd/system",
+    "/run/systemd/system.attached",
+    "/run/systemd/system.control",
+    "/run/systemd/transient",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+FILE_LIMIT_BYTES = 1024 * 1024
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+SHOWN = 5
+
+
+class Module(NamedTuple):
+    """A module as others name it: its folder in PYTHONPATH, or its name (`-I name`)."""
+
+    folder: str
+    name: str
+
+    def is_named_in(self, text: str) -> bool:
+        return self.is_path_in(text) or bool(
+            self.name in text
+            and re.search(rf"(?:(?<![\w.])|(?<=-I)){re.escape(self.name)}(?!\w)", text)
+        )
+
+    def is_path_in(self, text: str) -> bool:
+        return bool(
+            self.folder in text
+            and re.search(rf"(?<![\w./]){re.escape(self.folder)}/*(?=[\s:;,\"'\\]|$)", text)
+        )
+
+
+def find(path: str, but: str | None = None) -> dict[str, str]:
+    """Unit, or process of a worker → how it names the module at `path`, only to be compared.
+
+    Without the unit `but`, by whatever name. What can't be read may name it, and counts.
+    """
+    folder, file = os.path.split(path)
+    sought = Module(folder, os.path.splitext(file)[0])
+    aliases = _aliases()
+    own = aliases.get(but or "", but)
+    texts: dict[str, list[str]] = {}
+    for unit, place in _unit_texts(aliases):
+        if unit == own:
+            continue
+        try:
+            text = _naming_text(place, sought)
+        except OSError as error:
+            text, unit = str(error.strerror), f"{unit} (not all of it can be read)"
+        if text is not None:
+            texts.setdefault(unit, []).append(f"{place}\n{text}")
+    found = {unit: _digest(parts) for unit, parts in texts.items()}
+    for name in _running(sought, aliases):
+        if name != own:
+            found.setdefault(name, "runs")
+    return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a.service loads it`, `a.service and b.service load it`."""
+    shown = [*names[:SHOWN], *([f"{len(names) - SHOWN} more"] if len(names) > SHOWN else [])]
+    if len(shown) == 1:
+        return f"{shown[0]} loads it"
+    return f"{', '.join(shown[:-1])} and {shown[-1]} load it"
+
+
+def assignments(text: str) -> Iterator[tuple[str, str]]:
+    """Key and value of a unit file's lines, continued lines joined, comments left out."""
+    whole = ""
+    for line in [*text.splitlines(), ""]:
+        if line.lstrip().startswith(("#", ";")):
+            continue
+        if line.endswith("\\"):
+            whole += line[:-1] + " "
+            continue
+        key, equals, value = (whole + line).partition("=")
+        whole = ""
+        if equals:
+            yield key.strip(), value.strip()
+
+
+# --- unit files --------------------------------------------------------------------------------
+
+
+def _aliases() -> dict[str, str]:
+    """Names that are links to a unit of another name → that name."""
+    found = {}
+    for folder in FOLDERS:
+        for name in _names(folder):
+            path = os.path.join(folder, name)
+            if name.endswith(".service") and os.path.islink(path):
+                real = os.path.basename(os.path.realpath(path))
+                if real != name and real.endswith(".service"):
+                    found[name] = real
+    return found
+
+
+def _unit_texts(aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Unit and path of every unit file and drop-in; those in `service.d` are of all services."""
+    # /lib may be a link to /usr/lib.
+    for folder in sorted({os.path.realpath(each) for each in FOLDERS}):
+        for name in _names(folder):
+            path = os.path.join(folder, name)
+            if name.endswith(".service"):
+                yield aliases.get(name, name), path
+            elif name == "service.d" or name.endswith(".service.d"):
+                whole = name[: -len(".d")]
+                unit = "every service" if whole == "service" else aliases.get(whole, whole)
+                for part in _names(path):
+                    if part.endswith(".conf"):
+                        yield unit, os.path.join(path, part)
+
+
+def _naming_text(path: str, sought: Module) -> str | None:
+    """The file's text, with those of its EnvironmentFiles, where any of them names the module.
+
+    Raises OSError.
+    """
+    text = _read(path)
+    lines = list(assignments(text))
+    values = [
+        value
+        for key, value in lines
+        if key in ("Environment", "WorkingDirectory") or key.startswith("Exec")
+    ]
+    parts = [_read(each) for each in _environment_files(lines)]
+    for part in parts:
+        values.extend(units.parse_environment(part).values())
+    return "\n".join([text, *parts]) if any(map(sought.is_named_in, values)) else None
+
+
+def _environment_files(lines: Sequence[tuple[str, str]]) -> list[str]:
+    found: list[str] = []
+    for key, value in lines:
+        if key == "EnvironmentFile":
+            # What a specifier stands for is not known here: any will do.
+            pattern = re.sub(r"%.", "*", value.lstrip("-"))
+            found.extend(sorted(glob.glob(pattern)))
+    return found
+
+
+def _read(path: str) -> str:
+    """Empty for what is not there, or is not a regular file. Raises OSError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return ""
+        raise
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return ""
+        return file.read(FILE_LIMIT_BYTES).decode("utf-8", "replace")
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _digest(parts: Sequence[str]) -> str:
+    whole = "\0".join(sorted(parts)).encode("utf-8", "replace")
+    return hashlib.sha256(whole).hexdigest()
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+
+def _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:
+    """Workers that load it, whatever started them; not those with a file system of their own."""
+    for process in processes.read_all():
+        if process.state in "ZX" or not workers.is_worker(process.argv):
+            continue
+        named = " ".join([*process.argv, _python_path(process.pid)])
+        if sought.is_named_in(named) and _shares_root(process.pid):
+            unit = _unit_of(process.pid)
+            yield aliases.get(unit, unit) if unit else f"process {process.pid}"
+
+
+def _unit_of(pid: int) -> str | None:
+    group = processes.control_group(pid) or ""
+    return next((part for part in reversed(group.split("/")) if part.endswith(".service")), None)
+
+
+def _python_path(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return ""
+    start = b"PYTHONPATH="
+    found = next((word[len(start) :] for word in words if word.startswith(start)), b"")
+    return found.decode("utf-8", "replace")
+
+
+def _shares_root(pid: int) -> bool:
+    try:
+        return os.path.samefile(f"/proc/{pid}/root", "/")
+    except OSError:
+        return False

@@ -1,0 +1,47 @@
+"""Jobs sent by a process of the app's own: its interpreter, user, directory and environment."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from celeriac_host.app import listener
+from celeriac_host.system import units
+from celeriac_host.system.system import System
+
+# Beyond the jobs' own time: importing the app, connecting, clearing up.
+MARGIN_SECONDS = 45.0
+SUPPORT_MODULE = "celeriac_support"
+
+
+def run(request: dict[str, Any], host: System) -> dict[str, Any]:
+    """A JobReport. Raises OperationError, RunnerGone."""
+    seen = units.show(host, request["unit"], ["ActiveState", "InvocationID", "ExecStart"])
+    state = seen.get("ActiveState", "unknown")
+    if request["kind"] == "canary" and (state != "active" or not seen.get("InvocationID")):
+        return failed(f"{request['unit']} is {state}: there is no worker that could answer")
+    report = listener.run(
+        host,
+        "probe",
+        {**request, "invocation": seen.get("InvocationID", "")},
+        request["timeoutSeconds"] + MARGIN_SECONDS,
+        lambda message: host.note(str(message["note"])) if "note" in message else None,
+    )
+    if "jobs" not in report:
+        return failed(report["problem"], report["evidence"])
+    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
+        report["problem"] += f" ({request['unit']} runs without -I {SUPPORT_MODULE})"
+    return report
+
+
+def failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:
+    """A report of jobs that were not even sent; what else is known of it is the sentence alone."""
+    return {"ok": False, "jobs": [], "problem": problem, "evidence": list(evidence) or [problem]}
+
+
+def _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:
+    jobs = report["jobs"]
+    return (
+        request["kind"] == "canary"
+        and bool(jobs)
+        and all(job["state"] == "timed-out" for job in jobs)
+    )

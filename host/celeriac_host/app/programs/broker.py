@@ -1,0 +1,376 @@
+"""Talks to one worker through its broker: drains it, cancels its consumers, or gives them back.
+
+It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). It speaks
+to the worker by Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.
+"""
+
+import socket
+import time
+from importlib import import_module
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from celeriac_host.app.programs.app_side import (
+    Line,
+    Problem,
+    bound,
+    connect,
+    line_of,
+    serve,
+    with_app,
+)
+
+# How long answers to all are waited for; the second time for a worker that is slow to answer.
+ROLL_CALL_SECONDS = (2.0, 5.0)
+ANSWER_SECONDS = 5.0
+POLL_SECONDS = 1.0
+# A look costs the worker and the host as long as it takes: at most a third of the time.
+POLL_LOOKS = 2.0
+NOTE_SECONDS = 5.0
+# A worker that was silent for so long is no longer waited for.
+SILENT_SECONDS = 30.0
+# A message may be on its way from the broker when the queue is cancelled.
+EMPTY_POLLS = 2
+# Of the support module; see there.
+CONSUME_AGAIN = "celeriac_consume_again"
+CONSUMERS = "celeriac_consumers"
+SUPPORT = "celeriac_support"
+# Each time it is seen whether it does; then it is told once more.
+CANCEL_TRIES = 10
+# Redis was asked for one more message before, and has a second to answer (BRPOP). A newer Kombu,
+# which may wait longer, takes the answer even while it closes its connection.
+ON_ITS_WAY_SECONDS = 1.3
+
+
+class Worker(NamedTuple):
+    node: str
+    queues: List[str]
+
+
+class SameName(Problem):
+    """What is said to one of these reaches all."""
+
+    def __init__(self, node: str, count: int) -> None:
+        super().__init__(
+            "%d workers share the node name %s; start each with its own --hostname (-n)"
+            % (count, node)
+        )
+        self.node = node
+        self.count = count
+
+
+class Control:
+    """Celery's remote control, one question at a time."""
+
+    def __init__(self, app: Any, connection: Any) -> None:
+        self.app = app
+        self.connection = connection
+
+    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:
+        """Every answer as {node: what it says}; two nodes of one name are two answers."""
+        answers = self._broadcast(command, None, timeout=seconds)
+        return [{node: said} for each in answers for node, said in each.items()]
+
+    def ask(self, node: str, command: str, **arguments: Any) -> Any:
+        """The node's answer. Raises Problem when there is none, or an error."""
+        answers = self._broadcast(
+            command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1
+        )
+        if not answers:
+            raise Problem("%s does not answer" % node)
+        said = answers[0].get(node)
+        if isinstance(said, dict) and "error" in said:
+            raise Problem("%s says to %s: %s" % (node, command, said["error"]))
+        return said
+
+    def ask_run(self, same: SameName, invocation: str, **arguments: Any) -> List[str]:
+        """The queues of that run of the unit, among workers of one name. Raises Problem."""
+        answers = self._broadcast(
+            CONSUMERS,
+            [same.node],
+            arguments=dict(arguments, invocation=invocation),
+            timeout=ANSWER_SECONDS,
+            limit=same.count,
+        )
+        for said in (said for each in answers for said in each.values()):
+            if isinstance(said, dict) and isinstance(said.get("queues"), list):
+                return [str(queue) for queue in said["queues"]]
+        raise Problem("%s: none of them says to be this one" % same)
+
+    def tell(self, node: str, command: str, **arguments: Any) -> None:
+        """Without an answer. Raises Problem when the broker does not take it."""
+        self._broadcast(command, [node], arguments=arguments, reply=False)
+
+    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:
+        try:
+            return (
+                self.app.control.broadcast(
+                    command,
+                    destination=destination,
+                    connection=self.connection,
+                    **{"reply": True, **more},
+                )
+                or []
+            )
+        except Exception as error:
+            # The next question has another connection.
+            self.connection.close()
+            raise Problem("the broker can't be asked: " + line_of(error)) from error
+
+    def queues(self, node: str) -> List[str]:
+        return [queue["name"] for queue in self.ask(node, "active_queues") or []]
+
+
+def find(control: Control, request: Dict[str, Any]) -> Worker:
+    """The worker whose main process systemd knows. Raises Problem, SameName."""
+    answers: List[Dict[str, Any]] = []
+    for seconds in ROLL_CALL_SECONDS:
+        answers = control.everybody("stats", seconds)
+        nodes = [node for each in answers for node in each]
+        found = [node for each in answers for node, said in each.items() if is_it(said, request)]
+        ours = [node for node in found if is_here(node, request)]
+        if ours:
+            break
+    else:
+        others = ", ".join(sorted({node for each in answers for node in each})[:5])
+        raise Problem(
+            "it does not answer Celery's remote control (%s)"
+            % ("only %s do" % others if others else "nor does any other worker")
+        )
+    if len(ours) > 1 or nodes.count(ours[0]) > 1:
+        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))
+    return Worker(ours[0], control.queues(ours[0]))
+
+
+def is_it(said: Any, request: Dict[str, Any]) -> bool:
+    """By its pid, and by those of its children where its pool tells them."""
+    if not isinstance(said, dict) or said.get("pid") != request["mainPid"]:
+        return False
+    told = (said.get("pool") or {}).get("processes")
+    children = set(request["children"])
+    return not told or not children or bool(children & set(told))
+
+
+def is_here(node: str, request: Dict[str, Any]) -> bool:
+    """Pids say nothing about the host: its name does, or the name in the worker's own words."""
+    host = node.partition("@")[2]
+    name = socket.gethostname()
+    named = any(host and host in word for word in request["argv"])
+    return host in (name, name.split(".")[0], socket.getfqdn()) or named
+
+
+# --- cancelling --------------------------------------------------------------------------------
+
+
+def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    """It takes nothing more, and nothing is on its way to it any more."""
+    try:
+        worker = find(control, request)
+    except SameName as same:
+        cancel_run(control, request, line, same)
+    else:
+        # Nothing is cancelled before the agent has it on its disk.
+        line.ask("found", {"node": worker.node, "queues": worker.queues})
+        for _ in range(CANCEL_TRIES):
+            cancel_all(control, worker)
+            left = control.queues(worker.node)
+            if not left:
+                break
+        else:
+            raise Problem("%s still consumes %s" % (worker.node, ", ".join(left)))
+    time.sleep(ON_ITS_WAY_SECONDS)
+    return {}
+
+
+def cancel_all(control: Control, worker: Worker) -> None:
+    """All at once, and one look whether they are; each answer would cost a round trip."""
+    for queue in worker.queues:
+        control.tell(worker.node, "cancel_consumer", queue=queue)
+    for queue in control.queues(worker.node):
+        control.ask(worker.node, "cancel_consumer", queue=queue)
+
+
+def cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:
+    """Among workers of one name: the one of this run of the unit, by the support module in it."""
+    if not any(SUPPORT in word for word in request["argv"]):
+        raise Problem("%s, or let it load Celeriac's support module" % same)
+    run = request["invocation"]
+    left = control.ask_run(same, run)
+    line.ask("found", {"node": same.node, "queues": left, "sharedBy": same.count})
+    for turn in range(CANCEL_TRIES):
+        if not left:
+            return
+        time.sleep(0.1 if turn else 0)
+        left = control.ask_run(same, run, cancel=left)
+    raise Problem("%s still consumes %s" % (same.node, ", ".join(left)))
+
+
+# --- draining ----------------------------------------------------------------------------------
+
+
+class Drain:
+    """The worker takes nothing more; what it has is waited for."""
+
+    def __init__(self, control: Control, request: Dict[str, Any], line: Line) -> None:
+        self.control = control
+        self.request = request
+        self.line = line
+        self.begun = time.monotonic()
+        self.answered = time.monotonic()
+        self.progressed = time.monotonic()
+        self.tasks: List[Dict[str, Any]] = []
+        self.known: Set[str] = set()
+
+    def run(self) -> Dict[str, Any]:
+        worker = find(self.control, self.request)
+        # Nothing is cancelled before the agent has it on its disk.
+        self.line.ask("found", {"node": worker.node, "queues": worker.queues})
+        cancel_all(self.control, worker)
+        self.begun = self.progressed = time.monotonic()
+        end = self.wait(worker.node)
+        return {
+            "end": end,
+            "left": [described(task) for task in self.tasks],
+            "seen": len(self.known),
+            "seconds": time.monotonic() - self.begun,
+        }
+
+    def wait(self, node: str) -> str:
+        empty = 0
+        note_at = time.monotonic() + NOTE_SECONDS
+        while True:
+            looking = time.monotonic()
+            answered = self.look(node)
+            took = time.monotonic() - looking
+            if answered:
+                empty = 0 if self.tasks else empty + 1
+                if empty >= EMPTY_POLLS:
+                    return "drained"
+            elif time.monotonic() - self.answered >= SILENT_SECONDS:
+                return "silent"
+            waited = time.monotonic() - self.begun
+            if waited >= self.request["timeoutSeconds"]:
+                if self.request["policy"] != "wait":
+                    return "timeout"
+                if time.monotonic() - self.progressed >= self.request["stuckSeconds"]:
+                    return "stuck"
+            if time.monotonic() >= note_at:
+                note_at = time.monotonic() + NOTE_SECONDS
+                # The agent looks at the unit whenever it hears of us.
+                self.line.ask("waiting", self.note(waited))
+            time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)
+
+    def look(self, node: str) -> bool:
+        """Whether it answered."""
+        try:
+            active = self.control.ask(node, "active") or []
+            reserved = self.control.ask(node, "reserved") or []
+        except Problem:
+            return False
+        self.answered = time.monotonic()
+        before = {task["id"] for task in self.tasks}
+        running = {task["id"] for task in active}
+        self.tasks = active + [task for task in reserved if task["id"] not in running]
+        now = {task["id"] for task in self.tasks}
+        self.known |= now
+        if before - now:
+            self.progressed = self.answered
+        return True
+
+    def note(self, waited: float) -> str:
+        limit = self.request["timeoutSeconds"]
+        silent = time.monotonic() - self.answered
+        if silent > NOTE_SECONDS:
+            return "no answer for %d s, %d s of %g" % (silent, waited, limit)
+        count = "%d task%s" % (len(self.tasks), "" if len(self.tasks) == 1 else "s")
+        oldest = max(self.tasks, key=age_of, default=None)
+        more = "; oldest " + described(oldest) if oldest else ""
+        return "%s still running, %d s of %g%s" % (count, waited, limit, more)
+
+
+def age_of(task: Dict[str, Any]) -> float:
+    """Seconds since a child took it; -1 for one that waits, or where the worker can't tell."""
+    begun = task.get("time_start")
+    age = time.time() - begun if isinstance(begun, (int, float)) else -1.0
+    return age if -5 < age < 30 * 86400 else -1.0
+
+
+def described(task: Dict[str, Any]) -> str:
+    """`process_link 5f2c… 120 s`"""
+    name = str(task.get("name") or task.get("type") or "?").rsplit(".", 1)[-1]
+    age = age_of(task)
+    ident = str(task["id"])
+    short = ident[:4] + "…" if len(ident) > 8 else ident
+    return "%s %s %s" % (name, short, "%d s" % age if age >= 0 else "(waits)")
+
+
+# --- giving back -------------------------------------------------------------------------------
+
+
+def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    """Every queue consumed again, seen in its own list. Tries as long as it may."""
+    node = request["node"]
+    again = consume_run if request["sharedBy"] > 1 else consume_again
+    deadline = time.monotonic() + request["timeoutSeconds"]
+    while True:
+        try:
+            missing, lasting = again(control, request)
+            if not missing:
+                return {"lasting": lasting}
+            problem = "%s does not consume %s" % (node, ", ".join(sorted(missing)))
+        except Problem as error:
+            problem = str(error)
+        if time.monotonic() >= deadline:
+            raise Problem(problem)
+        time.sleep(POLL_SECONDS)
+
+
+def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
+    """What it still does not consume; whether it will consume the others after a reconnect, too.
+
+    `add_consumer` starts a queue that was cancelled, but before Celery 5.7 leaves it out of those
+    that a reconnect starts: that takes the support module's own command.
+    """
+    node, queues = request["node"], request["queues"]
+    consumed = control.queues(node)
+    for queue in queues:
+        if queue not in consumed:
+            control.ask(node, "add_consumer", queue=queue)
+    lasting = tuple(import_module("celery").VERSION[:2]) >= (5, 7)
+    if not lasting:
+        try:
+            said = control.ask(node, CONSUME_AGAIN, queues=queues)
+            lasting = isinstance(said, dict) and "ok" in said
+        except Problem:
+            lasting = False
+    return set(queues) - set(control.queues(node)), lasting
+
+
+def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
+    """The same for one of several workers of that name."""
+    node, queues = request["node"], request["queues"]
+    same = SameName(node, request["sharedBy"])
+    control.ask_run(same, request["invocation"], consume=queues)
+    return set(queues) - set(control.ask_run(same, request["invocation"])), True
+
+
+# --- ------------------------------------------------------------------------------------------
+
+
+def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    def work(app: Any) -> Dict[str, Any]:
+        line.tell("stage", "connecting to the broker")
+        if request["kind"] == "cancel":
+            bound(request["timeoutSeconds"], line)
+        control = Control(app, connect(app))
+        line.tell("stage", "talking to the worker")
+        if request["kind"] == "give-back":
+            return give_back(control, request, line)
+        if request["kind"] == "cancel":
+            return cancel(control, request, line)
+        return Drain(control, request, line).run()
+
+    return with_app(request, line, work)
+
+
+if __name__ == "__main__":
+    serve(carry_out)

@@ -1,0 +1,364 @@
+"""Looks for messages in the app's broker: unacked ones of dead workers, and those of given tasks.
+
+It is run by the app's interpreter, as the unit's user in its directory (see `app_side`), through
+the app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.
+"""
+
+import base64
+import json
+import time
+from importlib import import_module
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app
+
+ROLL_CALL_SECONDS = 2.0
+# Each is longer, for a worker, or a host, that is slow to answer.
+ROLL_CALLS = (ROLL_CALL_SECONDS, 6.0, 20.0)
+MUTEX_SECONDS = 10.0
+# The oldest ones; more than this is no leftover.
+UNACKED_LIMIT = 10000
+QUEUED_LIMIT = 200000
+CHUNK = 1000
+SHOWN = 20
+# Between the parts of a binding, as Kombu writes it.
+SEPARATOR = b"\x06\x16"
+
+
+# The name of a node, and what it says.
+Answer = Tuple[str, Any]
+
+
+class Unacked(NamedTuple):
+    tag: str
+    task: str
+    ident: str
+    exchange: str
+    routing_key: str
+    delivered_at: float
+    message: Dict[str, Any]
+
+
+class Broker:
+    """Kombu's Redis channel, and a client that reads any key by its whole name."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.connection = connect(app)
+        transport = self.connection.transport
+        if getattr(transport, "driver_type", "") != "redis":
+            kind = getattr(transport, "driver_type", "") or "another broker"
+            raise Problem("its broker (%s) does not show its messages: only Redis does" % kind)
+        self.channel = self.connection.default_channel
+        redis = import_module("redis")
+        pool = self.channel.client.connection_pool
+        # Kombu's own client puts the prefix before the keys of some commands only.
+        self.prefix = getattr(self.channel, "global_keyprefix", "") or ""
+        self.raw = redis.Redis(connection_pool=pool)
+
+    def key(self, name: str) -> str:
+        return self.prefix + name
+
+    def unacked(self) -> List[Unacked]:
+        """Oldest first."""
+        index, kept = self.key(self.channel.unacked_index_key), self.key(self.channel.unacked_key)
+        rows = self.raw.zrange(index, 0, UNACKED_LIMIT - 1, withscores=True)
+        found = []
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            for (tag, score), raw in zip(part, self.raw.hmget(kept, [tag for tag, _ in part])):
+                message = unacked_of(tag, raw, score)
+                if message is not None:
+                    found.append(message)
+        return found
+
+    def queued(self) -> Iterator[bytes]:
+        """Every message that waits in a queue of this broker."""
+        return (raw for _, raw in self.waiting())
+
+    def waiting(self) -> Iterator[Tuple[str, bytes]]:
+        """The same, each with the key of its list."""
+        count = 0
+        for name in sorted(self.queues()):
+            for step in self.channel.priority_steps:
+                key = self.key(self.channel._q_for_pri(name, step))
+                if self.raw.type(key) != b"list":
+                    continue
+                for start in range(0, self.raw.llen(key), CHUNK):
+                    for raw in self.raw.lrange(key, start, start + CHUNK - 1):
+                        count += 1
+                        if count > QUEUED_LIMIT:
+                            raise Problem("more than %d messages wait in it" % QUEUED_LIMIT)
+                        yield key, raw
+
+    def queues(self) -> Set[str]:
+        found = {str(name) for name in self.app.amqp.queues}
+        found.add(str(self.app.conf.task_default_queue))
+        for key in self.raw.scan_iter(match=self.key("_kombu.binding.*"), count=1000):
+            for binding in self.raw.smembers(key):
+                found.add(binding.split(SEPARATOR)[-1].decode("utf-8", "replace"))
+        return found
+
+    def listeners(self) -> List[str]:
+        """Clients of this database that take remote control or events, as every worker does."""
+        try:
+            mine = self.raw.connection_pool.connection_kwargs.get("db") or 0
+            rows = self.raw.client_list()
+        except Exception:
+            return []  # not every Redis lets one ask
+        return [
+            row.get("addr", "?")
+            for row in rows
+            if int(row.get("psub", 0)) + int(row.get("sub", 0)) > 0
+            and str(row.get("db")) == str(mine)
+        ]
+
+    def everybody(self, command: str) -> Dict[str, Any]:
+        return dict(self.answers(command, ROLL_CALL_SECONDS))
+
+    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:
+        """Two workers of one name are two answers."""
+        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)
+        return [(node, said) for each in found or [] for node, said in each.items()]
+
+
+def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
+    """None for what is no longer there, or is not as Kombu writes it."""
+    try:
+        message, exchange, routing_key = json.loads(raw)
+        ident, task = identify(message)
+    except (TypeError, ValueError, AttributeError):
+        return None
+    return Unacked(tag.decode("utf-8"), task, ident, exchange, routing_key, score, message)
+
+
+def identify(message: Dict[str, Any]) -> List[str]:
+    """Id and name of the task that a message calls."""
+    headers = message.get("headers") or {}
+    properties = message.get("properties") or {}
+    ident = headers.get("id") or properties.get("correlation_id") or "?"
+    return [str(ident), str(headers.get("task") or "?")]
+
+
+# --- unacked -----------------------------------------------------------------------------------
+
+
+def look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
+    """What was delivered before that moment and is held by nobody that answers."""
+    now = time.time()
+    before = request["before"] or now
+    found = [each for each in broker.unacked() if each.delivered_at < before]
+    report: Dict[str, Any] = {"count": len(found), "restored": 0, "others": [], "why": None}
+    if not found:
+        return report
+    names = [each.task for each in found]
+    report["tasks"] = {name: names.count(name) for name in sorted(set(names))}
+    report["oldestSeconds"] = max(now - found[0].delivered_at, 0.0)
+    report["messages"] = [
+        {"id": each.ident, "task": each.task, "queue": each.routing_key or each.exchange}
+        for each in found[:SHOWN]
+    ]
+    alive = broker.everybody("stats")
+    report["others"] = sorted(
+        node
+        for node, said in alive.items()
+        if not (isinstance(said, dict) and said.get("pid") == request["mainPid"])
+    )
+    if request["kind"] == "restore":
+        report["why"] = why_not(broker, request, report["others"])
+        if report["why"] is None:
+            restore(broker, found, report)
+    return report
+
+
+def why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:
+    """They may be somebody's who is alive."""
+    if others:
+        return "other workers use this broker, and may hold them: " + ", ".join(others[:5])
+    if request["localWorkers"]:
+        pids = ", ".join(map(str, request["localWorkers"][:5]))
+        return "another worker of this app runs here, and may hold them: process " + pids
+    listening = broker.listeners()
+    if listening:
+        said = "%s listens on this Redis database, and may be a worker that does not answer"
+        return said % ", ".join(listening[:5])
+    return None
+
+
+def restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:
+    """As Kombu does it when the visibility timeout is over, each message in one transaction."""
+    kombu: Any = import_module("kombu.transport.redis")
+    channel = broker.channel
+    lost = []
+    deadline = time.monotonic() + MUTEX_SECONDS
+    while True:
+        try:
+            with channel.conn_or_acquire() as client, kombu.Mutex(
+                client, channel.unacked_mutex_key, channel.unacked_mutex_expire
+            ):
+                for each in found:
+                    # Kombu would take it off the list, and then find nowhere to put it.
+                    if not channel._lookup(each.exchange, each.routing_key):
+                        lost.append(each)
+                        continue
+                    channel.qos.restore_by_tag(each.tag, client)
+                    report["restored"] += 1
+            break
+        except kombu.MutexHeld:
+            if time.monotonic() >= deadline:
+                raise Problem("another process restores messages just now") from None
+            time.sleep(0.5)
+    if lost:
+        report["why"] = "%d of them belong to no queue any more" % len(lost)
+
+
+# --- tasks -------------------------------------------------------------------------------------
+
+
+def trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Which of these tasks are still to be run, and which a living worker holds.
+
+    A task goes from a queue to `unacked` and into a worker, and with a retry from there back into a
+    queue. Read in that order, and the broker once more at the end, it is seen wherever it goes.
+    """
+    wanted = set(request["ids"])
+    owed = in_broker(broker, wanted)
+    held = in_workers(broker, request) & wanted
+    owed |= in_broker(broker, wanted)
+    return {"owed": sorted(owed - held), "held": sorted(held)}
+
+
+def in_broker(broker: Broker, wanted: Set[str]) -> Set[str]:
+    found: Set[str] = set()
+    if not wanted:
+        return found
+    for raw in broker.queued():
+        found |= owed_by(raw, wanted)
+    for each in broker.unacked():
+        found |= ({each.ident} & wanted) | promised_in(each.message, wanted)
+    return found
+
+
+def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
+    """Raises Problem when one that is known to run does not say what it has."""
+    main = request.get("mainPid", 0)
+    expected = {pid for pid in [main, *request["localWorkers"]] if pid}
+    answers: List[Answer] = []
+    for seconds in ROLL_CALLS if expected else ROLL_CALLS[:1]:
+        answers = broker.answers("stats", seconds)
+        silent = expected - {said.get("pid") for _, said in answers if isinstance(said, dict)}
+        if not silent:
+            break
+    else:
+        if main in silent:
+            raise Problem("does not answer Celery's remote control: what it holds can't be told")
+        raise Problem(
+            "another worker of this app runs here and does not answer, so what it holds can't be "
+            "told: process " + ", ".join(map(str, sorted(silent)[:5]))
+        )
+    nodes = sorted(node for node, _ in answers)
+    found: Set[str] = set()
+    for command in ("active", "reserved", "scheduled") if nodes else ():
+        for tasks in all_of(broker, command, nodes):
+            for task in tasks or []:
+                found.add(str(task.get("id") or (task.get("request") or {}).get("id")))
+    return found
+
+
+def all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:
+    """What every one of them says; several may have one name. Raises Problem."""
+    for seconds in ROLL_CALLS:
+        answers = broker.answers(command, seconds, limit=len(nodes))
+        missing = list(nodes)
+        for node, _ in answers:
+            if node in missing:
+                missing.remove(node)
+        if not missing:
+            return [said for _, said in answers]
+    raise Problem("%s does not say which tasks are %s" % (missing[0], command))
+
+
+def owed_by(raw: bytes, wanted: Set[str]) -> Set[str]:
+    """Those among the wanted that are run because of a message."""
+    try:
+        message = json.loads(raw)
+        return ({identify(message)[0]} & wanted) | promised_in(message, wanted)
+    except (TypeError, ValueError, AttributeError):
+        return mentioned_in(raw, wanted)
+
+
+def called_by(raw: bytes) -> Optional[str]:
+    """The task that a message is itself; None for what is not as Kombu writes it."""
+    try:
+        return identify(json.loads(raw))[0]
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def promised_in(message: Dict[str, Any], wanted: Set[str]) -> Set[str]:
+    """Those that follow its task: the rest of a chain, a chord's body, callbacks, a group's parts.
+
+    Celery sends them only when that task is done; until then they are nowhere else.
+    """
+    body = message.get("body")
+    if not isinstance(body, str):
+        return set()
+    raw = body.encode("utf-8")
+    try:
+        if (message.get("properties") or {}).get("body_encoding") == "base64":
+            raw = base64.b64decode(raw)
+        packed = (message.get("headers") or {}).get("compression")
+        if packed:
+            raw = import_module("kombu.compression").decompress(raw, packed)
+        return signed_in(json.loads(raw), wanted)
+    except Exception:
+        # Pickle, msgpack, yaml: what could run code when it is loaded is only searched.
+        return mentioned_in(raw, wanted)
+
+
+def signed_in(root: Any, wanted: Set[str]) -> Set[str]:
+    """The ids of all signatures in it: `{"task": …, "options": {"task_id": …}}`."""
+    found: Set[str] = set()
+    todo = [root]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo.extend(value)
+        elif isinstance(value, dict):
+            options = value.get("options")
+            if "task" in value and isinstance(options, dict):
+                found.add(str(options.get("task_id")))
+            todo.extend(value.values())
+    return found & wanted
+
+
+def mentioned_in(raw: bytes, wanted: Set[str]) -> Set[str]:
+    return {ident for ident in wanted if ident.encode("utf-8") in raw}
+
+
+def withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Takes the messages of these tasks out of their queues; none that a worker has."""
+    wanted = set(request["ids"])
+    withdrawn: Set[str] = set()
+    for key, raw in list(broker.waiting()):
+        task = called_by(raw)
+        if task and task in wanted and broker.raw.lrem(key, 1, raw):
+            withdrawn.add(task)
+    return {"withdrawn": sorted(withdrawn)}
+
+
+# --- ------------------------------------------------------------------------------------------
+
+KINDS = {"trace": trace, "look": look, "restore": look, "withdraw": withdraw}
+
+
+def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    def work(app: Any) -> Dict[str, Any]:
+        line.tell("stage", "looking into the broker")
+        return KINDS[request["kind"]](Broker(app), request)
+
+    return with_app(request, line, work)
+
+
+if __name__ == "__main__":
+    serve(carry_out)

@@ -1,0 +1,403 @@
+"""Sends jobs through an app's own Celery and waits for them.
+
+It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). JSON lines
+go out: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.
+"""
+
+import socket
+import time
+import uuid
+from importlib import import_module
+from typing import Any, Dict, List, NamedTuple, Optional, Set
+
+from celeriac_host.app.programs.app_side import (
+    Line,
+    Problem,
+    connect,
+    line_of,
+    load_tasks,
+    serve,
+    with_app,
+)
+
+NOTE_SECONDS = 3.0
+POLL_SECONDS = 0.3
+# How far from the newest end a canary that nobody took is looked for.
+WITHDRAW_DEPTH = 5000
+# An answer that was on its way when the time was up still finds its queue.
+GRACE_SECONDS = 1.0
+CANARY = "celeriac.canary"
+
+
+class Job:
+    def __init__(self, where: str) -> None:
+        self.id = uuid.uuid4().hex
+        self.where = where
+        self.begun = time.monotonic()
+        self.seconds: Optional[float] = None
+        self.state = "timed-out"
+        self.detail = ""
+        self.waiting = True
+
+    def end(self, state: str, detail: str) -> None:
+        self.waiting = False
+        self.state, self.detail = state, detail
+        self.seconds = time.monotonic() - self.begun
+
+    def row(self) -> Dict[str, Any]:
+        taken = time.monotonic() - self.begun if self.seconds is None else self.seconds
+        return {
+            "id": self.id,
+            "where": self.where,
+            "state": self.state,
+            "detail": self.detail,
+            "seconds": round(taken, 3),
+        }
+
+
+class Session(NamedTuple):
+    """What every kind of job needs."""
+
+    app: Any
+    connection: Any
+    request: Dict[str, Any]
+    line: Line
+    deadline: float
+
+    def left(self) -> float:
+        return max(self.deadline - time.monotonic(), 0.0)
+
+
+def queue_options(app: Any, name: str) -> Dict[str, Any]:
+    """Right into this queue, whatever routes the app has; declared as the app declares it."""
+    kombu: Any = import_module("kombu")
+    try:
+        queue = app.amqp.queues[name]
+    except KeyError:  # task_create_missing_queues is off
+        queue = kombu.Queue(name, kombu.Exchange(""), routing_key=name)
+    return {"queue": queue, "exchange": "", "routing_key": name}
+
+
+# --- canaries ----------------------------------------------------------------------------------
+
+
+class Canaries:
+    """One canary a queue, sent again as long as only others answer."""
+
+    def __init__(self, session: Session) -> None:
+        self.kombu: Any = import_module("kombu")
+        self.session = session
+        self.jobs = [Job(queue) for queue in session.request["queues"]]
+        self.sent: Dict[str, Job] = {}
+        self.tasks: Dict[str, Job] = {}
+        self.strangers: Dict[str, List[str]] = {}
+        self.again: List[Job] = []
+        self.withdrawn: Set[str] = set()
+        name = "celeriac.reply." + uuid.uuid4().hex
+        self.deadline = time.time() + session.left()
+        self.replies = self.kombu.Queue(
+            name,
+            self.kombu.Exchange(""),
+            routing_key=name,
+            auto_delete=True,
+            expires=session.left() + 120,
+        )
+
+    def run(self) -> Dict[str, Any]:
+        channel = self.session.connection.channel()
+        bound = self.replies(channel)
+        try:
+            bound.declare()
+            with self.kombu.Consumer(
+                channel,
+                [bound],
+                callbacks=[self.take],
+                accept=["json"],
+                no_ack=True,
+                on_decode_error=lambda message, error: None,
+            ):
+                self.send(self.jobs)
+                self.wait(self.session.deadline)
+                if self.missing():
+                    self.wait(time.monotonic() + GRACE_SECONDS)
+        finally:
+            # Also when we are told to leave.
+            self.clear_up()
+        for job in self.missing():
+            self.give_up(job)
+        return report(self.jobs, self.problem())
+
+    def missing(self) -> List[Job]:
+        return [job for job in self.jobs if job.waiting]
+
+    def send(self, jobs: List[Job]) -> None:
+        for job in jobs:
+            nonce = uuid.uuid4().hex
+            self.sent[nonce] = job
+            left = max(self.session.left(), 1.0)
+            # Before it is sent: we may be told to leave in between.
+            task = uuid.uuid4().hex
+            self.tasks[task] = job
+            self.session.app.send_task(
+                CANARY,
+                task_id=task,
+                args=[nonce, self.replies.name, self.deadline],
+                expires=left,
+                expiration=left,
+                ignore_result=True,
+                declare=[],  # a queue that is not there shall not be made by a test
+                **queue_options(self.session.app, job.where),
+            )
+
+    def take(self, body: Any, message: Any) -> None:
+        job = self.sent.get(str(body.get("nonce"))) if isinstance(body, dict) else None
+        if job is None or not job.waiting:
+            return
+        who = "pid %s on %s" % (body.get("pid"), body.get("host"))
+        if body.get("invocation") == self.session.request["invocation"]:
+            job.end("done", "answered by " + who)
+            return
+        known = self.strangers.setdefault(job.id, [])
+        known.extend([] if who in known else [who])
+        self.again.append(job)
+
+    def wait(self, deadline: float) -> None:
+        note_at = time.monotonic() + NOTE_SECONDS
+        while self.missing() and time.monotonic() < deadline:
+            try:
+                self.session.connection.drain_events(timeout=0.2)
+            except socket.timeout:
+                again, self.again = self.again, []
+                if self.session.left() > 0:
+                    self.send([job for job in again if job.waiting])
+            if time.monotonic() >= note_at:
+                note_at = time.monotonic() + NOTE_SECONDS
+                self.session.line.tell("note", self.note())
+
+    def note(self) -> str:
+        back = [job for job in self.jobs if not job.waiting]
+        times = ", ".join("%s %.1f s" % (job.where, job.seconds or 0) for job in back)
+        return "%d of %d canaries back%s; waiting for %s" % (
+            len(back),
+            len(self.jobs),
+            " (%s)" % times if times else "",
+            ", ".join(job.where for job in self.missing()),
+        )
+
+    def give_up(self, job: Job) -> None:
+        """Says why, and what became of the canary."""
+        limit = "%g s" % self.session.request["timeoutSeconds"]
+        strangers = self.strangers.get(job.id)
+        if strangers:
+            said = "only other workers answered on %s within %s: %s"
+            detail = said % (job.where, limit, ", ".join(strangers[:5]))
+        else:
+            detail = "no worker answered on %s within %s" % (job.where, limit)
+        waiting = self.depth(job.where)
+        detail += "; %d other messages wait there" % waiting if waiting else ""
+        if not strangers:
+            back = job.id in self.withdrawn
+            detail += "; its canary was taken back" if back else "; its canary has expired"
+        job.end("timed-out", detail)
+
+    def clear_up(self) -> None:
+        """On a connection of its own: the other may have been left in the middle of an answer."""
+        try:
+            with self.session.app.connection_for_write() as connection:
+                for job in self.missing():
+                    self.withdraw(job, connection.default_channel)
+                self.replies(connection.default_channel).delete()
+        except Exception:
+            return  # no broker any more: both expire
+
+    def withdraw(self, job: Job, channel: Any) -> None:
+        """Redis alone lets one message of a queue be removed; elsewhere it expires."""
+        tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]
+        try:
+            prefix = getattr(channel, "global_keyprefix", "") or ""
+            names = [channel._q_for_pri(job.where, step) for step in channel.priority_steps]
+            for name in {start + name for start in ("", prefix) for name in names}:
+                for raw in channel.client.lrange(name, 0, WITHDRAW_DEPTH - 1):
+                    if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):
+                        self.withdrawn.add(job.id)
+        except Exception:
+            return  # another broker, or none any more
+
+    def depth(self, queue: str) -> int:
+        try:
+            with self.session.connection.channel() as channel:
+                return int(channel.queue_declare(queue=queue, passive=True).message_count)
+        except Exception:
+            return 0  # no such queue any more, or a broker that can't tell
+
+    def problem(self) -> Optional[str]:
+        silent = [job for job in self.jobs if job.state != "done"]
+        if not silent:
+            return None
+        limit = "%g s" % self.session.request["timeoutSeconds"]
+        others = [job for job in silent if self.strangers.get(job.id)]
+        nobody = [job for job in silent if job not in others]
+        parts = []
+        if nobody:
+            parts.append("no worker answered on %s within %s" % (places(nobody), limit))
+        if others:
+            parts.append("only other workers answered on %s within %s" % (places(others), limit))
+        return "; ".join(parts)
+
+
+def places(jobs: List[Job]) -> str:
+    seen: List[str] = []
+    for job in jobs:
+        seen.extend([] if job.where in seen else [job.where])
+    return ", ".join(seen)
+
+
+# --- a task of the app's own -------------------------------------------------------------------
+
+
+class Tasks:
+    """Calls of one task, each waited for in the result backend."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.name = session.request["task"]
+        self.results: Dict[str, Any] = {}
+        self.states: Dict[str, str] = {}
+        self.jobs: List[Job] = []
+
+    def run(self) -> Dict[str, Any]:
+        task = self.known_task()
+        for call in self.session.request["calls"]:
+            self.send(task, call["args"])
+        note_at = time.monotonic() + NOTE_SECONDS
+        while self.waiting():
+            for job in self.waiting():
+                self.look(job)
+            if not self.waiting() or self.session.left() <= 0:
+                break
+            if time.monotonic() >= note_at:
+                note_at = time.monotonic() + NOTE_SECONDS
+                self.session.line.tell("note", self.note())
+            time.sleep(POLL_SECONDS)
+        for job in self.waiting():
+            job.end("timed-out", self.last_word(job))
+        bad = [job for job in self.jobs if job.state != "done"]
+        problem = None
+        if bad:
+            problem = "%d of %d calls of %s did not succeed: %s" % (
+                len(bad),
+                len(self.jobs),
+                self.name,
+                bad[0].detail,
+            )
+        return report(self.jobs, problem)
+
+    def known_task(self) -> Any:
+        """The task where the app imports it; None when the workers alone know it."""
+        from celery.backends.base import DisabledBackend
+
+        app = self.session.app
+        if isinstance(app.backend, DisabledBackend):
+            raise Problem(
+                "the app has no result backend, so nothing tells when %s is done: "
+                "set result_backend, or use canaries or an HTTP call" % self.name
+            )
+        task = app.tasks.get(self.name)
+        if task is not None and task.ignore_result:
+            raise Problem(
+                "%s has ignore_result, so nothing tells when it is done: "
+                "name another task, or use canaries or an HTTP call" % self.name
+            )
+        return task
+
+    def send(self, task: Any, args: List[Any]) -> None:
+        app, queue = self.session.app, self.session.request["queue"]
+        options = queue_options(app, queue) if queue else {}
+        options["expires"] = max(self.session.left(), 1.0)
+        # Through the task itself, so that its own options hold; but never run it in here.
+        if task is not None and not app.conf.task_always_eager:
+            result = task.apply_async(args=args, **options)
+        else:
+            result = app.send_task(self.name, args=args, **options)
+        job = Job(queue or self.name)
+        job.id = result.id
+        self.jobs.append(job)
+        self.results[job.id] = result
+
+    def waiting(self) -> List[Job]:
+        return [job for job in self.jobs if job.waiting]
+
+    def look(self, job: Job) -> None:
+        result = self.results[job.id]
+        try:
+            state = self.states[job.id] = str(result.state)
+        except Exception as error:
+            raise Problem("the result backend can't be asked: " + line_of(error)) from error
+        if state not in ("SUCCESS", "FAILURE", "REVOKED", "REJECTED"):
+            return
+        if state == "SUCCESS":
+            job.end("done", state)
+        else:
+            job.end("failed", "%s: %s" % (state, self.error_of(result)))
+        try:
+            result.forget()
+        except Exception:
+            return  # not every backend can; it expires
+
+    def error_of(self, result: Any) -> str:
+        try:
+            found = result.result
+        except Exception as error:
+            found = error
+        return line_of(found) if isinstance(found, BaseException) else str(found)[:500]
+
+    def last_word(self, job: Job) -> str:
+        state = self.states.get(job.id, "PENDING")
+        said = "not done within %g s, last state %s" % (
+            self.session.request["timeoutSeconds"],
+            state,
+        )
+        if state == "PENDING":
+            said += " (no worker has told of it; where nobody takes it, it expires)"
+        return said
+
+    def note(self) -> str:
+        done = len(self.jobs) - len(self.waiting())
+        states = [self.states.get(job.id, "PENDING") for job in self.waiting()]
+        counts = ", ".join(
+            "%d %s" % (states.count(each), each) for each in sorted(set(states), key=states.index)
+        )
+        return "%d of %d calls of %s done; waiting: %s" % (done, len(self.jobs), self.name, counts)
+
+
+# --- ------------------------------------------------------------------------------------------
+
+
+def report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:
+    ok = problem is None and all(job.state == "done" for job in jobs)
+    return {"ok": ok, "jobs": [job.row() for job in jobs], "problem": problem}
+
+
+def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    line.tell("stage", "importing the app's tasks")
+    load_tasks(app)
+    line.tell("stage", "connecting to the broker")
+    connection = connect(app)
+    deadline = time.monotonic() + request["timeoutSeconds"]
+    session = Session(app, connection, request, line, deadline)
+    line.tell("stage", "waiting for the jobs")
+    work = Canaries(session) if request["kind"] == "canary" else Tasks(session)
+    try:
+        return work.run()
+    except Problem:
+        raise
+    except Exception as error:
+        raise Problem("the jobs could not be sent or followed: " + line_of(error)) from error
+
+
+def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
+    return with_app(request, line, lambda app: send(app, request, line))
+
+
+if __name__ == "__main__":
+    serve(carry_out)

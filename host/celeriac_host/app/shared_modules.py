@@ -1,0 +1,88 @@
+"""A Python module that one release wrote and other units load, when that release is undone.
+
+It stays as long as another unit needs what is there. The last one takes it along: what an undo
+left for others is removed by the undo after which nobody names it any more.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from celeriac_host.app import module_users
+from celeriac_host.state import aside, ledger
+from celeriac_host.state.journal import (
+    Journal,
+    StepJournal,
+    read_plan,
+    remembered,
+    transactions_folder,
+)
+from celeriac_host.system.system import System
+
+
+def is_module(path: str) -> bool:
+    return path.endswith(".py")
+
+
+def remember(step: StepJournal, path: str) -> None:
+    """Before it is written: who names it by then, and how."""
+    if is_module(path):
+        step.keep("users", module_users.find(path, _unit(step)))
+
+
+def relying(step: StepJournal, host: System) -> list[str]:
+    """Who else needs the module as it is now, so that the undo of this step must leave it.
+
+    Where the step put it there first: whoever names it. Where it replaced another version: who
+    names it in another way than then, or was released since; the others were well with the version
+    before.
+    """
+    kept = step.get("file")
+    if kept is None or not is_module(kept["path"]) or not os.path.lexists(kept["path"]):
+        return []
+    others = module_users.find(kept["path"], _unit(step))
+    before = step.get("users")
+    if kept["was"] is None or before is None:
+        return sorted(others)
+    later = ledger.units_released_after(host.state, os.path.basename(step.folder))
+    return sorted(name for name, how in others.items() if before.get(name) != how or name in later)
+
+
+def put_back(step: StepJournal, host: System) -> str | None:
+    """As `aside.put_back`, but what others rely on stays, and is said to."""
+    others = relying(step, host)
+    if not others:
+        return aside.put_back(step)
+    kept = step.get("file")
+    if kept["was"] is None:
+        # On a full disk it only stays for good.
+        with suppress(OSError):
+            step.keep("left", True)
+    return f"{kept['path']} kept as it is: {module_users.listed(others)}"
+
+
+def sweep(host: System) -> list[str]:
+    """Removes what earlier undos left for others, where nobody names it now. Raises OSError."""
+    lines = []
+    for known in remembered(host.state):
+        if known["state"] != "undone":
+            continue
+        folder = os.path.join(transactions_folder(host.state), known["id"])
+        plan = read_plan(folder) or {"operations": []}
+        for index, operation in enumerate(plan["operations"]):
+            if operation["op"] != "write-file" or not is_module(operation["path"]):
+                continue
+            step = Journal(folder).step(index)
+            if not step.get("left") or aside.changed(step.get("file")):
+                continue
+            if not module_users.find(operation["path"]):
+                lines.append(f"{aside.put_back(step)}: nobody loads it any more")
+                step.keep("left", False)
+    return lines
+
+
+def _unit(step: StepJournal) -> str | None:
+    plan = read_plan(step.folder)
+    unit = plan["meta"].get("unit") if plan else None
+    return unit if unit is None or "." in unit else unit + ".service"

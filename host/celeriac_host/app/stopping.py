@@ -1,0 +1,139 @@
+"""The one way in which a worker's unit is told to stop or to restart.
+
+A worker that ends while it waits for its broker's next message may lose that message: taken off its
+queue, sent down a connection that closes. So its consumers are cancelled first, as well as can be;
+whether or not that succeeds, the unit is told to stop.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+from celeriac_host.app import consumers
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError, describe
+from celeriac_host.system.system import System, Tick
+
+CONSUMERS = "worker"
+
+
+class Stopped(NamedTuple):
+    """How it went."""
+
+    until: float
+    """The last moment at which it may have taken a task, on the clock since boot."""
+    remark: str
+    """For the end of a sentence; empty where there is nothing to say."""
+
+
+def stop(
+    args: dict[str, Any],
+    host: System,
+    journal: StepJournal,
+    timeout: float,
+    tick: Tick | None = None,
+) -> Stopped:
+    """`systemctl stop`, after its consumers were cancelled. Raises OperationError, RunnerGone.
+
+    `args` has unit, interpreter, app and pythonPath.
+    """
+    return _control("stop", args, host, journal, timeout, tick)
+
+
+def restart(
+    args: dict[str, Any],
+    host: System,
+    journal: StepJournal,
+    timeout: float,
+    tick: Tick | None = None,
+) -> Stopped:
+    """`systemctl restart`, likewise."""
+    return _control("restart", args, host, journal, timeout, tick)
+
+
+def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    """After a stop that did not come to pass: the queues given back; None: no need, or no worker.
+
+    A worker that can't be given them is stopped, for whoever undoes what came before to start it.
+    """
+    unit, worker = args["unit"], journal.get(CONSUMERS)
+    if worker is None or not worker["queues"]:
+        return None
+    now = units.show(host, unit, ("InvocationID", "ActiveState", "MainPID", "TimeoutStopUSec"))
+    if not consumers.is_running(worker, now):
+        return None
+    problem, lasting = consumers.give_back(args, worker, host)
+    names = ", ".join(sorted(worker["queues"]))
+    if problem is None:
+        return f"{unit} consumes {names} again (main {now['MainPID']}){_unless(lasting)}"
+    host.cancelled[unit] = worker["invocation"]
+    tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
+    stop(args, host, journal, units.stop_seconds(now), tick)
+    return f"{unit} could not be given {names} back ({problem}), so it was stopped for a new start"
+
+
+def _control(
+    verb: str,
+    args: dict[str, Any],
+    host: System,
+    journal: StepJournal,
+    timeout: float,
+    tick: Tick | None,
+) -> Stopped:
+    unit = args["unit"]
+    done = consumers.cancel(args, host, _Keeper(journal).keep)
+    remark = ""
+    if done.problem is not None:
+        host.note(f"{unit}: its consumers could not be cancelled: {done.problem}")
+        remark = (
+            f"; its consumers could not be cancelled before that ({done.problem}):"
+            " a task sent at that moment may be lost"
+        )
+    until = time.monotonic() if done.until is None or done.problem else done.until
+    argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
+    try:
+        host.run(argv, timeout=timeout, tick=tick)
+    except OperationError as error:
+        after = _after_failure(args, host, journal)
+        raise OperationError(
+            error.message + after, ran=error.ran, exit_code=error.exit_code, evidence=error.evidence
+        ) from None
+    return Stopped(until, remark)
+
+
+def _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    """It may run on, and must not run on idle."""
+    unit, worker = args["unit"], journal.get(CONSUMERS)
+    if worker is None or not worker["queues"]:
+        return ""
+    names = ", ".join(sorted(worker["queues"]))
+    try:
+        with host.shielded():
+            if not consumers.is_running(worker, units.show(host, unit, consumers.PROPERTIES)):
+                return ""
+            problem, lasting = consumers.give_back(args, worker, host)
+    except Exception as error:
+        problem, lasting = describe(error), False
+    if problem is None:
+        return f"; it consumes {names} again{_unless(lasting)}"
+    return f"; it runs and no longer consumes {names} ({problem}): `systemctl restart {unit}`"
+
+
+def _unless(lasting: bool) -> str:
+    return "" if lasting else "; restart it when it is idle, or a reconnect loses them again"
+
+
+class _Keeper:
+    """Keeps what a first try cancelled, where a second one finds nothing left to cancel."""
+
+    def __init__(self, journal: StepJournal) -> None:
+        self.journal = journal
+
+    def keep(self, name: str, worker: dict[str, Any]) -> None:
+        before = self.journal.get(name)
+        if before is not None and before["invocation"] == worker["invocation"]:
+            queues = [*before["queues"], *worker["queues"]]
+            worker = {**worker, "queues": list(dict.fromkeys(queues))}
+        self.journal.keep(name, worker)

@@ -1,0 +1,192 @@
+"""git on a checkout, always as its owner: no hooks, no network, no setting of ours left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import Any, BinaryIO, Mapping, NamedTuple
+
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.system import Completed, System, Tick
+
+# Whatever the repository, its owner or the host has configured.
+SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.quotePath=false",
+    "protocol.allow=never",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
+)
+# The environment of a command is small and ours, so that no GIT_* of anybody is in it.
+ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_EDITOR": "true",
+    "GIT_AUTHOR_NAME": "Celeriac",
+    "GIT_AUTHOR_EMAIL": "celeriac@localhost",
+    "GIT_COMMITTER_NAME": "Celeriac",
+    "GIT_COMMITTER_EMAIL": "celeriac@localhost",
+}
+OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
+NOTE_SECONDS = 5.0
+FULL_BYTES = 1024 * 1024
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class Checkout(NamedTuple):
+    """A working tree; `owner` is who owns its top folder."""
+
+    path: str
+    owner: Identity
+
+
+class Change(NamedTuple):
+    """A path that differs between two commits; an object of zeros is nothing there."""
+
+    path: str
+    status: str
+    old_mode: str
+    new_mode: str
+    old: str
+    new: str
+
+
+def find(directory: str) -> Checkout | None:
+    """The working tree that a folder is in, looked for upwards; None when it is in none."""
+    path = os.path.realpath(directory)
+    while not os.path.lexists(os.path.join(path, ".git")):
+        if path == os.path.dirname(path):
+            return None
+        path = os.path.dirname(path)
+    return Checkout(path, identity(str(os.stat(path).st_uid)))
+
+
+def require(path: str) -> Checkout:
+    """The working tree whose top folder this is. Raises OperationError."""
+    found = find(path) if os.path.isdir(path) else None
+    if found is None or found.path != os.path.realpath(path):
+        raise OperationError(f"{path} is not the top folder of a git checkout")
+    return found
+
+
+def run(
+    host: System,
+    checkout: Checkout,
+    *words: str,
+    timeout: float = 120.0,
+    check: bool = True,
+    input: bytes | None = None,
+    stdin: BinaryIO | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """`git WORDS` in the checkout as its owner. Raises OperationError, RunnerGone."""
+    argv = ["git", *(part for each in SETTINGS for part in ("-c", each)), *words]
+    told = f"{checkout.path}: git {words[0]}"
+    try:
+        done = host.run(
+            argv,
+            timeout=timeout,
+            input=input,
+            stdin=stdin,
+            user=checkout.owner,
+            cwd=checkout.path,
+            env={**ENVIRONMENT, **(env or {})},
+            check=False,
+            limit_bytes=OUTPUT_LIMIT_BYTES,
+            tick=Tick(NOTE_SECONDS, lambda: host.note(f"{told} is at work")),
+        )
+    except OperationError as error:
+        raise OperationError(f"{told}: {error.message}", evidence=error.evidence) from None
+    short = ["git", *words[:6]]
+    if done.truncated:
+        raise OperationError(f"{told} said more than {OUTPUT_LIMIT_BYTES} bytes", ran=short)
+    if check and done.code != 0:
+        lines = done.lines()
+        # git says of a full disk only that it could not write.
+        full = shutil.disk_usage(checkout.path).free < FULL_BYTES
+        raise OperationError(
+            f"{told} failed: {'No space left on device: ' if full else ''}"
+            f"{_essence(lines, done.code)}",
+            ran=short,
+            exit_code=done.code if done.code >= 0 else None,
+            evidence=lines,
+        )
+    return done
+
+
+def line(host: System, checkout: Checkout, *words: str, check: bool = True) -> str:
+    """The one line that a command prints; empty when it fails and `check` is False."""
+    done = run(host, checkout, *words, check=check)
+    return done.out.strip() if done.code == 0 else ""
+
+
+def head(host: System, checkout: Checkout) -> str:
+    """The commit that is checked out. Raises OperationError for a repository without one."""
+    found = line(host, checkout, "rev-parse", "--verify", "-q", "HEAD^{commit}", check=False)
+    if not found:
+        # Says why, where git knows better.
+        run(host, checkout, "rev-parse", "--git-dir")
+        raise OperationError(f"{checkout.path} has no commit checked out")
+    return found
+
+
+def branch(host: System, checkout: Checkout) -> str | None:
+    return line(host, checkout, "symbolic-ref", "-q", "--short", "HEAD", check=False) or None
+
+
+def has_whole(host: System, checkout: Checkout, commit: str) -> bool:
+    """Whether the commit is there with all that hangs on it."""
+    known = run(host, checkout, "cat-file", "-e", commit + "^{commit}", check=False)
+    if known.code != 0:
+        return False
+    walk = ["rev-list", "--objects", "--quiet", commit, "--not", "--all"]
+    return run(host, checkout, *walk, check=False, timeout=600).code == 0
+
+
+def dirty(host: System, checkout: Checkout) -> list[str]:
+    """Tracked files that are not as they were committed."""
+    words = ["status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames"]
+    # Looking must not write: the index is refreshed by somebody else.
+    done = run(host, checkout, *words, env={"GIT_OPTIONAL_LOCKS": "0"}, timeout=300)
+    return sorted(entry[3:] for entry in done.out.split("\0") if entry)
+
+
+def changes(host: System, checkout: Checkout, old: str, new: str) -> list[Change]:
+    words = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new]
+    fields = run(host, checkout, *words, timeout=300).out.split("\0")
+    found = []
+    for about, path in zip(fields[::2], fields[1::2]):
+        old_mode, new_mode, old_object, new_object, status = about.lstrip(":").split(" ")
+        if "\ufffd" in path:
+            raise OperationError(f"{checkout.path}: a file's name is not UTF-8: {path}")
+        found.append(Change(path, status[0], old_mode, new_mode, old_object, new_object))
+    return found
+
+
+def locks(host: System, checkout: Checkout) -> list[str]:
+    """Files that are there while some git writes; one that was killed leaves them behind."""
+    name = branch(host, checkout)
+    words = ["index.lock", "HEAD.lock", *([f"refs/heads/{name}.lock"] if name else [])]
+    found = [line(host, checkout, "rev-parse", "--git-path", each) for each in words]
+    paths = [os.path.join(checkout.path, each) for each in found]
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def require_commit(value: Any) -> str:
+    if not isinstance(value, str) or not COMMIT.fullmatch(value):
+        raise OperationError(f"{value!r} is not the whole name of a commit")
+    return value
+
+
+def short(commit: str) -> str:
+    return commit[:7]
+
+
+def _essence(lines: list[str], code: int) -> str:
+    """git names what went wrong first, and then gives advice."""
+    said = [each for each in lines if each.startswith(("fatal: ", "error: "))]
+    return (said or lines or [f"exit code {code}"])[0]

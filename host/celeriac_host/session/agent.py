@@ -1,0 +1,151 @@
+"""Answers what the action asks, one thing at a time, until it says bye or is gone."""
+
+from __future__ import annotations
+
+import binascii
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+from typing import Any
+
+from celeriac_host.session.wire import Wire, take_over
+from celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe
+from celeriac_host.system.identities import user_name
+from celeriac_host.system.system import System
+
+PROTOCOL = 1
+FLUSH_SECONDS = 5.0
+
+
+def main() -> None:
+    host = System()
+
+    def leave(signum: int, frame: object) -> None:
+        host.runner_gone = True
+
+    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(name, leave)
+    wire = take_over(host)
+    wire.send(
+        {
+            "hello": "celeriac",
+            "protocol": PROTOCOL,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "user": user_name(os.geteuid()),
+            "pid": os.getpid(),
+        }
+    )
+    try:
+        serve(wire, host)
+    finally:
+        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)
+        # Not sys.exit: the reader thread sits in a read that only the other side can end.
+        os._exit(0)
+
+
+def serve(wire: Wire, host: System) -> None:
+    while True:
+        line = wire.receive()
+        if line is None:
+            return
+        ident: Any = None
+        try:
+            message = _parsed(line)
+            ident = message.get("id")
+            if message.get("ask") == "bye":
+                return
+            answer = _answer(message, wire, host)
+            wire.send({"id": ident, "answer": answer})
+        except RunnerGone:
+            return
+        except Exception as error:
+            wire.send({"id": ident, "fault": fault(error)})
+
+
+def fault(error: Exception) -> dict[str, Any]:
+    """What goes over the wire when what was asked went wrong as a whole."""
+    found: dict[str, Any] = {"message": describe(error), "evidence": [], "next": ""}
+    if isinstance(error, OperationError):
+        found["evidence"] = list(error.evidence)
+        if error.ran is not None:
+            found.update(ran=list(error.ran), exitCode=error.exit_code)
+    if isinstance(error, Fault):
+        found["next"] = error.next
+    return found
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise Fault(f"a line that is not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise Fault("a message is a JSON object")
+    return message
+
+
+def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
+    ident = message.get("id")
+
+    def progress(body: dict[str, Any]) -> None:
+        wire.send({"id": ident, "progress": body})
+
+    def chunk(data: str | bytes) -> None:
+        text = (
+            binascii.b2a_base64(data, newline=False).decode("ascii")
+            if isinstance(data, bytes)
+            else data
+        )
+        wire.send_paced({"id": ident, "progress": {"kind": "chunk", "data": text}})
+
+    host.note = lambda text: progress({"kind": "note", "message": text})
+    ask = message.get("ask")
+    if ask == "look":
+        return look(message["query"], host)
+    if ask in ("apply", "undo", "follow", "recover", "confirm"):
+        return _change(ask, message, host, progress)
+    if ask == "snapshot":
+        return importlib.import_module("celeriac_host.session.snapshot").snapshot(
+            message, host, chunk
+        )
+    if ask == "receive":
+        from celeriac_host.session.incoming import receive
+
+        return receive(message, host)
+    if ask == "submit":
+        return importlib.import_module("celeriac_host.session.submit").submit(
+            message["request"], host
+        )
+    raise Fault(f"nothing is known about asking {ask!r}")
+
+
+def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:
+    from celeriac_host.transaction import control
+
+    if ask == "apply":
+        return control.apply(message["operations"], message["meta"], host, progress)
+    if ask == "undo":
+        return control.undo(message["transactions"], message["meta"], host, progress)
+    if ask == "follow":
+        return control.follow(message["opened"], host, progress)
+    if ask == "recover":
+        return control.recover(message["meta"], host, progress)
+    return control.confirm(message["unit"], message["transactions"], message["meta"], host)
+
+
+def look(query: dict[str, Any], host: System) -> dict[str, Any]:
+    return {name: _fact(name).look(args, host) for name, args in query.items()}
+
+
+def _fact(name: str) -> Any:
+    where = "celeriac_host.facts." + name
+    if re.fullmatch(r"[a-z]+", name):
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            if error.name not in (where, "celeriac_host.facts"):
+                raise
+    raise Fault(f"there is no fact named {name!r}")

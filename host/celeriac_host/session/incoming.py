@@ -1,0 +1,145 @@
+"""What a run sends before its plan is applied: stored whole, known by its SHA-256, soon forgotten.
+
+Kept under /var/lib/celeriac/incoming, for root alone. A piece says where it belongs, so that a
+piece that came twice, or not at all, is noticed.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import stat
+import time
+from contextlib import suppress
+from typing import Any
+
+from celeriac_host.code import parcels
+from celeriac_host.system import files
+from celeriac_host.system.errors import Fault, describe
+from celeriac_host.system.system import System
+
+LIMIT_BYTES = 512 * 1024 * 1024
+# Left free: for the journal, the database and the logs of others.
+MARGIN_BYTES = 32 * 1024 * 1024
+KEEP = 3
+# Nobody sends for so long.
+STALE_SECONDS = 6 * 3600
+
+
+def receive(message: dict[str, Any], host: System) -> dict[str, Any]:
+    """One of `begin`, `piece` and `end`. Raises Fault; then nothing of it is left."""
+    digest = message.get("sha256")
+    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise Fault("what is sent is named by its SHA-256, in 64 hexadecimal digits")
+    folder = os.path.join(host.state, parcels.FOLDER)
+    part = os.path.join(folder, f"{digest}.{os.getpid()}.part")
+    try:
+        if message["step"] == "begin":
+            return _begin(folder, digest, part, int(message["sizeBytes"]))
+        if message["step"] == "piece":
+            return _append(part, int(message["offset"]), base64.b64decode(message["data"]))
+        if message["step"] == "end":
+            return _end(folder, digest, part)
+    except OSError as error:
+        _drop(part)
+        raise Fault(
+            f"{describe(error).partition(' (')[0]}, while {folder} took in what was sent; "
+            "nothing was changed",
+            next="free some space on that disk, then run again",
+        ) from None
+    raise Fault(f"a step of receive is begin, piece or end, not {message['step']!r}")
+
+
+def _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:
+    if not 0 < size <= LIMIT_BYTES:
+        raise Fault(
+            f"{size} bytes were to be sent; at most {LIMIT_BYTES} are taken",
+            next="keep large files out of the repository, or deploy the code by other means",
+        )
+    _make(folder)
+    _prune(folder, digest)
+    whole = os.path.join(folder, digest)
+    if os.path.lexists(whole):
+        if os.path.isfile(whole) and files.sha256_of(whole) == digest:
+            os.utime(whole)
+            return {"sizeBytes": size, "whole": True}
+        os.unlink(whole)
+    free = shutil.disk_usage(folder).free
+    if free < size + MARGIN_BYTES:
+        raise Fault(
+            f"{folder} has {free // 2**20} MiB free; {(size + MARGIN_BYTES) // 2**20} MiB are "
+            "needed for what is sent and for the rest of the host; nothing was changed",
+            next="free some space on that disk, then run again",
+        )
+    _drop(part)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    os.close(os.open(part, flags, 0o600))
+    return {"sizeBytes": 0, "whole": False}
+
+
+def _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:
+    handle = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        there = os.fstat(handle).st_size
+        if offset != there or there + len(piece) > LIMIT_BYTES:
+            raise Fault(f"a piece for byte {offset} came where byte {there} was expected")
+        left = memoryview(piece)
+        while left:
+            left = left[os.write(handle, left) :]
+    finally:
+        os.close(handle)
+    return {"sizeBytes": there + len(piece), "whole": False}
+
+
+def _end(folder: str, digest: str, part: str) -> dict[str, Any]:
+    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+        size = os.fstat(handle).st_size
+    finally:
+        os.close(handle)
+    if files.sha256_of(part) != digest:
+        _drop(part)
+        raise Fault("what was sent did not arrive whole", next="run again")
+    os.rename(part, os.path.join(folder, digest))
+    files.sync_folder(folder)
+    return {"sizeBytes": size, "whole": True}
+
+
+def _make(folder: str) -> None:
+    os.makedirs(folder, 0o700, exist_ok=True)
+    about = os.lstat(folder)
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+        raise Fault(f"{folder} is not a directory of root; nothing was changed")
+    for path in (os.path.dirname(folder), folder):
+        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:
+            os.chmod(path, 0o700)
+
+
+def _prune(folder: str, digest: str) -> None:
+    """The newest few stay, and what another run may be sending just now."""
+    known = []
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with suppress(OSError):
+            known.append((os.lstat(path).st_mtime, name, path))
+    known.sort(reverse=True)
+    whole = [path for _, name, path in known if re.fullmatch(r"[0-9a-f]{64}", name)]
+    kept = {os.path.join(folder, digest), *whole[:KEEP]}
+    old = time.time() - STALE_SECONDS
+    for modified, name, path in known:
+        if path not in kept and (path in whole or modified < old or not _is_sent(name)):
+            _drop(path)
+
+
+def _is_sent(part: str) -> bool:
+    """Whether the agent that takes it in still lives."""
+    pid = part.split(".")[1] if part.count(".") == 2 else ""
+    return os.path.isdir(f"/proc/{pid}") if pid.isdigit() else False
+
+
+def _drop(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)

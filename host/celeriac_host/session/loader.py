@@ -1,0 +1,70 @@
+"""Makes the package importable from memory, then runs the agent, or the work it is asked for.
+
+The bootstrap executes this file with a global `SOURCES`: module path → source. The program that a
+transaction leaves on the disk for itself adds `WORDS`: what to do.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import CodeType, ModuleType
+from typing import Sequence
+
+
+class MemoryImporter:
+    """Finds and loads the modules of one package among sources held in memory.
+
+    By the import system's protocols alone: its base classes cost more to load than the agent.
+    """
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self.sources = sources
+
+    def _path(self, name: str) -> str | None:
+        stem = name.replace(".", "/")
+        for path in (stem + "/__init__.py", stem + ".py"):
+            if path in self.sources:
+                return path
+        # A folder without __init__.py is a package all the same.
+        inside = any(path.startswith(stem + "/") for path in self.sources)
+        return stem + "/__init__.py" if inside else None
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        where = self._path(fullname)
+        if where is None:
+            return None
+        is_package = where.endswith("/__init__.py")
+        spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)
+        # No importlib.abc.Loader by name, but by what it can do.
+        spec.loader = self  # type: ignore[assignment]
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return None
+
+    def get_source(self, fullname: str) -> str:
+        return self.sources.get(self._path(fullname) or "", "")
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.get_source(fullname), self._path(fullname) or fullname, "exec")
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self.get_code(module.__name__), module.__dict__)
+
+
+def run(sources: dict[str, str], words: Sequence[str]) -> None:
+    sys.meta_path.insert(0, MemoryImporter(sources))
+    # Part of it is kept as a file on the host, see program.py.
+    vars(import_module("celeriac_host.transaction.program"))["SOURCES"] = sources
+    if words:
+        import_module("celeriac_host.transaction.work").main(words)
+    else:
+        import_module("celeriac_host.session.agent").main()
+
+
+if "SOURCES" in globals():
+    run(globals()["SOURCES"], globals().get("WORDS", ()))

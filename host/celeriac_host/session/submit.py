@@ -1,0 +1,22 @@
+"""Real jobs for the gate, sent from the host itself: canaries, tasks of the app's own, HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host.app import http_probe, probe
+from celeriac_host.system.errors import Fault, OperationError
+from celeriac_host.system.system import System
+
+
+def submit(request: dict[str, Any], host: System) -> dict[str, Any]:
+    """A JobReport; also when nothing could be sent. Raises Fault for an unknown kind."""
+    kind = request.get("kind")
+    if kind == "http":
+        return http_probe.run(request, host)
+    if kind not in ("canary", "task"):
+        raise Fault(f"nothing is known about jobs of the kind {kind!r}")
+    try:
+        return probe.run(request, host)
+    except OperationError as error:
+        return probe.failed(error.message, error.evidence)

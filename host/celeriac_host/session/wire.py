@@ -1,0 +1,87 @@
+"""The protocol's two pipes: JSON lines, one object a line, at most 1 MiB a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+from celeriac_host.system.errors import Fault
+from celeriac_host.system.system import SLICE_SECONDS, System
+
+LINE_LIMIT_BYTES = 1024 * 1024
+UNSENT_LIMIT = 8
+
+
+class Wire:
+    """Reading notices the end of the runner; writing never blocks the work, and never raises."""
+
+    def __init__(self, host: System, source: BinaryIO, sink: int) -> None:
+        self.host = host
+        self.source = source
+        self.sink = sink
+        self.inbox: queue.Queue[bytes | None] = queue.Queue()
+        self.outbox: queue.Queue[bytes] = queue.Queue()
+        for task in (self._read, self._write):
+            threading.Thread(target=task, daemon=True).start()
+
+    def receive(self) -> bytes | None:
+        """The next line; None when there is nobody to send one."""
+        while not self.host.runner_gone:
+            try:
+                return self.inbox.get(timeout=1)
+            except queue.Empty:
+                continue
+        return None
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Raises Fault when it does not fit in a line."""
+        line = json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+        if len(line) > LINE_LIMIT_BYTES:
+            raise Fault(f"the answer is {len(line)} bytes long; a line may have 1 MiB")
+        self.outbox.put(line)
+
+    def send_paced(self, message: dict[str, Any]) -> None:
+        """For bulk: waits while too much is unsent. Raises RunnerGone."""
+        while self.outbox.unfinished_tasks > UNSENT_LIMIT:
+            self.host.sleep(0.01)
+        self.send(message)
+
+    def flush(self, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while self.outbox.unfinished_tasks and time.monotonic() < end:
+            time.sleep(SLICE_SECONDS / 20)
+
+    def _read(self) -> None:
+        try:
+            while True:
+                line = self.source.readline(LINE_LIMIT_BYTES + 1)
+                if not line.endswith(b"\n"):
+                    break
+                self.inbox.put(line)
+        except (OSError, ValueError):
+            pass
+        self.host.runner_gone = True
+        self.inbox.put(None)
+
+    def _write(self) -> None:
+        while True:
+            left = memoryview(self.outbox.get())
+            try:
+                while left:
+                    left = left[os.write(self.sink, left) :]
+            except OSError:
+                self.host.runner_gone = True
+            self.outbox.task_done()
+
+
+def take_over(host: System) -> Wire:
+    """Keeps stdout for the protocol alone: whatever else prints goes to stderr."""
+    sys.stdout.flush()
+    sink = os.dup(1)
+    os.dup2(2, 1)
+    return Wire(host, sys.stdin.buffer, sink)

@@ -1,0 +1,249 @@
+"""The ledger: what was released on this host, who asked, and what became of it.
+
+`releases.jsonl` has a line for each release of a unit, and one for each verdict on it. Release 0
+is the unit as it was before Celeriac. `awaiting/<unit>.json` names releases that nobody confirmed
+yet, newest first, and when they go back by themselves. `rolling.json` is a roll-back on its way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Sequence
+
+from celeriac_host.system import files
+
+LEDGER = "releases.jsonl"
+AWAITING = "awaiting"
+ROLLING = "rolling.json"
+DIFF_LIMIT = 16 * 1024
+LEDGER_LIMIT_BYTES = 4 * 1024 * 1024
+# Of each unit.
+KEEP_LINES = 400
+
+
+def record(state: str, ident: str, plan: dict[str, Any]) -> None:
+    """A transaction that is about to be committed becomes a release, once. Raises OSError."""
+    meta = plan["meta"]
+    unit = meta["unit"]
+    known = of_unit(state, unit)
+    if any(each["transaction"] == ident for each in known):
+        return
+    now = round(time.time(), 3)
+    lines: list[dict[str, Any]] = []
+    if not known:
+        lines.append({"unit": unit, "release": 0, "at": now, "transaction": None})
+    diffs = [each["diff"] for each in plan["operations"] if each.get("diff")]
+    lines.append(
+        {
+            "unit": unit,
+            "release": max((each["release"] for each in known), default=0) + 1,
+            "at": now,
+            "transaction": ident,
+            "holder": meta.get("holder", ""),
+            "actor": meta.get("actor", ""),
+            "sha": meta.get("sha", ""),
+            "what": [each.get("title", each["op"]) for each in plan["operations"]],
+            "diff": "".join(diffs)[:DIFF_LIMIT],
+        }
+    )
+    _append(state, lines)
+
+
+def judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, why: str) -> None:
+    """`confirmed` or `rolled-back`, for the releases of these transactions. Raises OSError."""
+    now = round(time.time(), 3)
+    known = {each["transaction"]: each["release"] for each in of_unit(state, unit)}
+    _append(
+        state,
+        [
+            {
+                "unit": unit,
+                "release": known[ident],
+                "at": now,
+                "verdict": verdict,
+                "by": by,
+                "why": why,
+            }
+            for ident in idents
+            if ident in known
+        ],
+    )
+
+
+def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
+    """Its releases, oldest first, each with its last verdict."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in _lines(state):
+        if line.get("unit") != unit:
+            continue
+        release = line["release"]
+        if "verdict" in line:
+            about = found.get(release, {})
+            about.update(verdict=line["verdict"], judgedAt=line["at"])
+            about.update(judgedBy=line["by"], why=line["why"])
+        else:
+            found[release] = {"holder": "", "actor": "", "sha": "", "verdict": "none", **line}
+    return [found[release] for release in sorted(found)]
+
+
+def units_released_after(state: str, ident: str) -> set[str]:
+    """Units with a release that is newer than that of this transaction, and stands."""
+    found: set[tuple[str, int]] = set()
+    begun = False
+    for line in _lines(state):
+        release = (line["unit"], line["release"])
+        if line.get("verdict") == "rolled-back":
+            found.discard(release)
+        elif "verdict" not in line:
+            if begun and line["transaction"] is not None:
+                found.add(release)
+            begun = begun or line["transaction"] == ident
+    return {unit for unit, _ in found}
+
+
+# --- releases that wait for a verdict ----------------------------------------------------------
+
+
+def await_verdict(state: str, unit: str, ident: str, within: float) -> float:
+    """From now on, unless confirmed, it goes back. Returns when (epoch). Raises OSError.
+
+    What was unconfirmed before goes back with it: the last state that somebody confirmed counts.
+    """
+    before = awaiting(state, unit)
+    deadline = time.time() + within
+    content = {
+        "unit": unit,
+        "transactions": [ident, *(before["transactions"] if before else [])],
+        "withinSeconds": within,
+        "deadline": deadline,
+        # Of this boot alone, but nobody can set it.
+        "bootId": _boot_id(),
+        "bootDeadline": time.clock_gettime(time.CLOCK_BOOTTIME) + within,
+    }
+    os.makedirs(os.path.join(state, AWAITING), 0o700, exist_ok=True)
+    _write(_awaiting_path(state, unit), content)
+    return deadline
+
+
+def awaiting(state: str, unit: str) -> dict[str, Any] | None:
+    return _read(_awaiting_path(state, unit))
+
+
+def all_awaiting(state: str) -> list[dict[str, Any]]:
+    try:
+        names = sorted(os.listdir(os.path.join(state, AWAITING)))
+    except FileNotFoundError:
+        return []
+    # Not what a writer left that was killed: it would be due some day, whatever became of it.
+    units = [name for name in names if name.endswith(".json")]
+    found = (_read(os.path.join(state, AWAITING, name)) for name in units)
+    return [each for each in found if each is not None]
+
+
+def is_due(waiting: dict[str, Any]) -> bool:
+    if waiting["bootId"] == _boot_id():
+        return time.clock_gettime(time.CLOCK_BOOTTIME) >= float(waiting["bootDeadline"])
+    return time.time() >= float(waiting["deadline"])
+
+
+def stop_awaiting(state: str, unit: str, ident: str | None = None) -> None:
+    """Of all its transactions, or of one."""
+    path = _awaiting_path(state, unit)
+    waiting = _read(path)
+    if waiting is None:
+        return
+    left = [each for each in waiting["transactions"] if ident is not None and each != ident]
+    if left:
+        _write(path, {**waiting, "transactions": left})
+    else:
+        files.remove(path)
+
+
+# --- a roll-back on its way --------------------------------------------------------------------
+
+
+def begin_rolling(state: str, rolling: dict[str, Any]) -> None:
+    """`transactions` newest first, `by`, `why`. Durable before the first is undone."""
+    _write(os.path.join(state, ROLLING), rolling)
+
+
+def rolling_now(state: str) -> dict[str, Any] | None:
+    return _read(os.path.join(state, ROLLING))
+
+
+def end_rolling(state: str) -> None:
+    files.remove(os.path.join(state, ROLLING))
+
+
+# -----------------------------------------------------------------------------------------------
+
+
+def _append(state: str, lines: Sequence[dict[str, Any]]) -> None:
+    path = os.path.join(state, LEDGER)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        # A power cut may have torn the last line.
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        left = memoryview((("\n" if torn else "") + text).encode("ascii"))
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if size > LEDGER_LIMIT_BYTES:
+        whole = "".join(json.dumps(line) + "\n" for line in _newest(_lines(state)))
+        files.write(path, whole.encode("ascii"), 0o600, os.geteuid(), os.getegid())
+
+
+def _newest(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A unit that none is left of would be numbered from 1 again."""
+    kept: list[dict[str, Any]] = []
+    counts: Counter[Any] = Counter()
+    for line in reversed(lines):
+        counts[line.get("unit")] += 1
+        if counts[line.get("unit")] <= KEEP_LINES:
+            kept.append(line)
+    return kept[::-1]
+
+
+def _lines(state: str) -> list[dict[str, Any]]:
+    try:
+        with open(os.path.join(state, LEDGER), encoding="utf-8", errors="replace") as file:
+            texts = file.read().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for text in texts:
+        with suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and isinstance(line.get("release"), int):
+                found.append(line)
+    return found
+
+
+def _awaiting_path(state: str, unit: str) -> str:
+    return os.path.join(state, AWAITING, unit + ".json")
+
+
+def _write(path: str, content: dict[str, Any]) -> None:
+    files.write(path, json.dumps(content).encode("ascii"), 0o600, os.geteuid(), os.getegid())
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

@@ -1,0 +1,271 @@
+"""A PostgreSQL database of the app, through the host's own psql, as the unit's user.
+
+Nothing is ever asked for: the password is where libpq looks for it (PGPASSWORD, PGPASSFILE,
+~/.pgpass), or in a URL of the unit's environment that names the same database.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.parse
+from contextlib import suppress
+from typing import Any, Callable, Iterable
+
+from celeriac_host.system import units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.following import follow
+from celeriac_host.system.system import System
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 600.0
+SCHEMES = ("postgresql", "postgres")
+# A table of millions is not read for its few words.
+STATUS_ROWS = 5000
+STATUS_BUSY_SECONDS = 1.0
+OUTPUT_BYTES = 64 * 1024 * 1024
+# What libpq or the server says → what it means to a person.
+PROBLEMS = (
+    (
+        "no password supplied",
+        "asks for a password, which is neither in PGPASSWORD, PGPASSFILE or a URL of the unit's "
+        "environment, nor in ~/.pgpass of its user",
+    ),
+    ("password authentication failed", "refuses the password"),
+    ("Peer authentication failed", "does not take the unit's user for the one of the URL"),
+    ("no pg_hba.conf entry", "is not open to this host and user (pg_hba.conf)"),
+    ("Connection refused", "can't be reached: nothing listens there"),
+    ("No such file or directory", "can't be reached: no server listens on its socket"),
+    ("could not translate host name", "can't be reached: its host name is not known"),
+    ("timeout expired", "can't be reached within %d s" % CONNECT_SECONDS),
+    ("lock timeout", "is locked by another session"),
+)
+
+# Lists every table that can be named without its schema.
+TABLES = """
+SELECT json_build_object(
+  'name', c.relname,
+  'readable', has_table_privilege(c.oid, 'SELECT'),
+  'columns', (
+    SELECT json_agg(json_build_object(
+      'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
+    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  'foreignKeys', coalesce((
+    SELECT json_agg(json_build_object('column', a.attname, 'table', p.relname, 'to', b.attname))
+    FROM pg_constraint k
+    JOIN pg_class p ON p.oid = k.confrelid
+    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
+    WHERE k.conrelid = c.oid AND k.contype = 'f' AND array_length(k.conkey, 1) = 1), '[]'::json))
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+ORDER BY c.relname LIMIT 500;
+"""
+
+
+def is_url(database: str) -> bool:
+    return database.partition("://")[0] in SCHEMES
+
+
+def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list[dict[str, Any]]:
+    """Each with the distinct values of its status column, if that can be read.
+
+    Raises OperationError.
+    """
+    found = ask(host, unit, url, TABLES)
+    wanted = {}
+    for table in found:
+        names = [each["name"] for each in table["columns"] or ()]
+        named = [name for word in status_columns for name in names if name.lower() == word.lower()]
+        if table.pop("readable") and named:
+            wanted[table["name"]] = named[0]
+    for table, statuses in _statuses(host, unit, url, wanted):
+        next(each for each in found if each["name"] == table)["statuses"] = statuses
+    return found
+
+
+def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list[Any]:
+    """[table, its statuses]; of tables that somebody else has locked, none."""
+    queries = [
+        f"SELECT json_build_array({text(table)}, coalesce(json_agg(w), '[]'::json)) FROM (SELECT"
+        f" DISTINCT left(s, 100) AS w FROM (SELECT {quoted(column)}::text AS s"
+        f" FROM {quoted(table)} LIMIT {STATUS_ROWS}) r WHERE s IS NOT NULL LIMIT 50) d;"
+        for table, column in wanted.items()
+    ]
+    try:
+        return ask(host, unit, url, "\n".join(queries), STATUS_BUSY_SECONDS) if queries else []
+    except OperationError:
+        said: list[Any] = []
+        for query in queries:
+            with suppress(OperationError):
+                said += ask(host, unit, url, query, STATUS_BUSY_SECONDS)
+        return said
+
+
+def ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:
+    """The JSON values that a script prints, one a line. Raises OperationError."""
+    found: list[Any] = []
+    stream(host, unit, url, script, found.append, busy_seconds)
+    return found
+
+
+def stream(
+    host: System,
+    unit: str,
+    url: str,
+    script: str,
+    take: Callable[[Any], object],
+    busy_seconds: float = 10.0,
+) -> None:
+    """The same, each value as it comes."""
+    where = units.context(host, unit)
+    argv = ["psql", "-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]
+    wrong: list[str] = []
+
+    def on_line(line: bytes) -> None:
+        text = line.strip()
+        if not text:
+            return
+        try:
+            value = json.loads(text)
+        except ValueError:
+            wrong.append(text.decode("utf-8", "replace"))
+            return
+        take(value)
+
+    try:
+        ended = follow(
+            host,
+            argv,
+            on_line,
+            timeout=READ_SECONDS,
+            whom=where.identity,
+            cwd=where.directory,
+            env={**where.environment, **_session(where.environment, url, busy_seconds)},
+            payload=(script + "\n\\q\n").encode("utf-8"),
+        )
+    except OperationError as error:
+        if "No such file" in error.message:
+            raise OperationError(f"{url} can't be read: the host has no psql") from None
+        raise
+    if ended.code is None:
+        raise OperationError(f"{url} did not answer within {READ_SECONDS:g} s")
+    if ended.code != 0:
+        raise _explained(url, ended.lines())
+    if wrong:
+        raise OperationError(f"{url}: psql says what is no JSON: {wrong[0][:200]}")
+
+
+def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:
+    options = {
+        "standard_conforming_strings": "on",
+        "datestyle": "ISO",
+        "lock_timeout": str(int(busy_seconds * 1000)),
+        "statement_timeout": str(int(READ_SECONDS * 1000)),
+        "client_min_messages": "warning",
+    }
+    given = environment.get("PGOPTIONS", "")
+    ours = " ".join(f"-c {name}={value}" for name, value in options.items())
+    found: dict[str, str | None] = {
+        "LC_ALL": "C.UTF-8",
+        "PGAPPNAME": "celeriac",
+        "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
+        "PGCLIENTENCODING": "UTF8",
+        "PGTZ": "UTC",
+        "PGOPTIONS": f"{given} {ours}".strip(),
+    }
+    password = None if "PGPASSWORD" in environment else password_for(url, environment)
+    return {**found, **({} if password is None else {"PGPASSWORD": password})}
+
+
+def password_for(url: str, environment: dict[str, str]) -> str | None:
+    """Of a URL in the environment that names the same server, database and user."""
+    wanted = _place(url)
+    for plain in _urls(environment):
+        try:
+            password = urllib.parse.urlsplit(plain).password
+            same = _place(plain) == wanted
+        except ValueError:
+            continue
+        if password is not None and same:
+            return urllib.parse.unquote(password)
+    return None
+
+
+def named_in(environment: dict[str, str]) -> list[str]:
+    """The databases that URLs in it name, each without its password."""
+    return list(dict.fromkeys(map(without_password, _urls(environment))))
+
+
+def _urls(environment: dict[str, str]) -> list[str]:
+    # `postgresql+psycopg2://` and `db+postgresql://` are SQLAlchemy's and Celery's.
+    plain = (
+        re.sub(r"^(?:db\+)?(?:postgres(?:ql)?)(?:\+\w+)?://", "postgresql://", value.strip())
+        for value in environment.values()
+    )
+    return [url for url in plain if is_url(url)]
+
+
+def _place(url: str) -> tuple[str, int, str, str]:
+    parts = urllib.parse.urlsplit(url)
+    name = parts.hostname or "localhost"
+    host = "localhost" if name in ("127.0.0.1", "::1") else name
+    return host, parts.port or 5432, parts.path.strip("/"), parts.username or ""
+
+
+def without_password(url: str) -> str:
+    """Neither before the host (a password may hold an @) nor among the options."""
+    scheme, _, rest = url.partition("://")
+    place, mark, options = rest.partition("?")
+    authority, slash, path = place.partition("/")
+    who, at, where = authority.rpartition("@")
+    kept = "&".join(each for each in options.split("&") if not each.startswith("password="))
+    login = who.partition(":")[0] + at if at else ""
+    return f"{scheme}://{login}{where}{slash}{path}{mark if kept else ''}{kept}"
+
+
+def _explained(url: str, lines: list[str]) -> OperationError:
+    said = " ".join(lines)
+    for words, meaning in PROBLEMS:
+        if words in said:
+            return OperationError(f"{url} {meaning}", evidence=lines)
+    missing = re.search(r'FATAL: +(database ".*" does not exist|role ".*" does not exist)', said)
+    if missing:
+        return OperationError(f"{url}: {missing.group(1)}", evidence=lines)
+    wrong = re.search(r"(?:ERROR|FATAL): +(.*)", lines[0] if lines else "")
+    why = wrong.group(1) if wrong else (lines[-1] if lines else "psql said nothing")
+    return OperationError(f"{url}: {why}", evidence=lines)
+
+
+# --- SQL text -----------------------------------------------------------------------------------
+
+
+def quoted(name: str) -> str:
+    """An identifier is data: a quote in it is doubled."""
+    if "\0" in name:
+        raise OperationError("a name with a NUL character is no table or column")
+    return '"' + name.replace('"', '""') + '"' if name.isascii() else _unicode(name)
+
+
+def _unicode(name: str) -> str:
+    """The script is ASCII, whatever the names are."""
+    escaped = "".join(
+        char if char.isascii() else "!+%06x" % ord(char)
+        for char in name.replace("!", "!!").replace('"', '""')
+    )
+    return f"U&\"{escaped}\" UESCAPE '!'"
+
+
+def literal(value: Any) -> str:
+    """JSON as a string constant: ASCII, in which with our settings only a quote counts."""
+    return "'" + json.dumps(value).replace("'", "''") + "'"
+
+
+def text(value: str) -> str:
+    """A string constant."""
+    return f"({literal([value])}::jsonb ->> 0)"
+
+
+def names(values: Iterable[str]) -> str:
+    return ", ".join(text(value) for value in values)

@@ -1,0 +1,218 @@
+"""The rows of a PostgreSQL database that may want repair, with their families, as a SQLite file.
+
+One statement is one snapshot: no row is from another moment than its parent. What comes along is
+what `extract` takes of a SQLite database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator
+
+from celeriac_host.store import postgres, sqlite
+from celeriac_host.store.postgres import quoted, text
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
+
+# A table of the plan's mapping: src/jobs/mapping.ts.
+Table = Dict[str, Any]
+BATCH = 1000
+
+
+@contextmanager
+def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
+    """Path of the SQLite file; gone after the block. Raises OperationError."""
+    with sqlite.folder_for_copy(0) as folder:
+        target = os.path.join(folder, "copy.db")
+        _Extract(url, host, extract, limit_bytes).write(target)
+        yield target
+
+
+def columns_of(table: Table) -> list[str]:
+    """Those that the plan reads: `readableColumns` in src/jobs/job-forest.ts, and the id."""
+    ties = [tie["column"] for tie in (table["parent"], table["own"]) if tie]
+    resend = table["resend"]["args"] if table["resend"] else []
+    counters = [counter["column"] for counter in table["counters"]]
+    named = [table["id"], table["status"], *ties, table["task"], table["error"]]
+    keys = [tie["to"] for tie in table.get("bystanders", [])]
+    every = [*named, *table["times"], *counters, *resend, *keys]
+    return list(dict.fromkeys(name for name in every if name is not None))
+
+
+class _Extract:
+    def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:
+        self.url = url
+        self.host = host
+        self.extract = extract
+        self.limit_bytes = limit_bytes
+        self.mapping: list[Table] = extract["mapping"]
+        self.at = {table["table"]: index for index, table in enumerate(self.mapping)}
+        self.bystanders = _bystanders(self.mapping)
+        # The tables of the copy with their columns, in the order in which rows name them.
+        self.copied = [(table["table"], columns_of(table)) for table in self.mapping]
+        self.copied += [(name, columns) for name, (columns, _) in self.bystanders.items()]
+
+    def write(self, target: str) -> None:
+        copy = sqlite3.connect(target, isolation_level=None)
+        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.copied]
+
+        def save(index: int) -> None:
+            name, columns = self.copied[index]
+            marks = ", ".join("?" for _ in columns)
+            into = sqlite.quoted(name)
+            copy.executemany(f"INSERT INTO {into} VALUES ({marks})", unsaved[index])
+            unsaved[index].clear()
+            if sqlite.size_of(copy) > self.limit_bytes:
+                raise OperationError(
+                    f"the rows of {self.url} that may want repair, with all above and below "
+                    f"them, are more than {self.limit_bytes} bytes (snapshot-limit)"
+                )
+
+        def take(row: Any) -> None:
+            index, values = row
+            unsaved[index].append(tuple(_plain(value) for value in values))
+            if len(unsaved[index]) >= BATCH:
+                save(index)
+
+        try:
+            copy.execute("PRAGMA synchronous = OFF")
+            for name, columns in self.copied:
+                # Without types: each value stays what it is.
+                names = ", ".join(map(sqlite.quoted, columns))
+                copy.execute(f"CREATE TABLE {sqlite.quoted(name)} ({names})")
+            copy.execute("BEGIN")
+            postgres.stream(self.host, self.extract["unit"], self.url, self.script(), take)
+            for index in range(len(self.copied)):
+                save(index)
+            copy.execute("COMMIT")
+        finally:
+            copy.close()
+
+    def script(self) -> str:
+        parts = []
+        for index, table in enumerate(self.mapping):
+            parts.append(f"s{index} AS ({self._suspects(table)})")
+        for index in reversed(range(len(self.mapping))):
+            parts.append(f"u{index} AS ({self._with_parents(index)})")
+        for index, table in enumerate(self.mapping):
+            parts.append(f"d{index} AS ({self._with_children(index, table)})")
+        selects = [self._rows(index) for index in range(len(self.mapping))]
+        for at, (name, (columns, where)) in enumerate(self.bystanders.items()):
+            values = ", ".join(f"c.{quoted(column)}" for column in columns)
+            selects.append(
+                f"SELECT json_build_array({len(self.mapping) + at}, json_build_array({values}))"
+                f" FROM {quoted(name)} c WHERE {where}"
+            )
+        rows = " UNION ALL ".join(selects)
+        return (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
+            f"WITH RECURSIVE {', '.join(parts)} {rows};\nCOMMIT;"
+        )
+
+    def _suspects(self, table: Table) -> str:
+        own, key, status = (quoted(table[name]) for name in ("table", "id", "status"))
+        wheres = []
+        if not self.extract["ids"]:
+            words = self.extract["suspects"].get(table["table"], [])
+            # Text as it stands can be found by an index; an enum's words can't.
+            wheres.append(f"{status}::text IN ({postgres.names(words)})" if words else "false")
+            if self.extract["orphans"] and table["parent"]:
+                parent = self.mapping[self.at[table["parent"]["table"]]]
+                wheres.append(_is_orphan(table["parent"], parent))
+            if self.extract["orphans"] and table["own"] and table["own"]["foreignKey"]:
+                wheres.append(_is_orphan(table["own"], table))
+        for ident in self.extract["ids"]:
+            name, colon, rest = ident.partition(":")
+            if colon and name in self.at:
+                if name != table["table"]:
+                    continue
+                ident = rest
+            wheres.append(f"left(t.{key}::text, {len(ident)}) = {text(ident)}")
+        # Apart, so that each may have its index.
+        return " UNION ".join(
+            f"SELECT t.{key} AS id FROM {own} t WHERE {where}" for where in wheres or ["false"]
+        )
+
+    def _with_parents(self, index: int) -> str:
+        found = [f"SELECT id FROM s{index}"]
+        upper = self.mapping[index]
+        for below, table in enumerate(self.mapping):
+            if table["parent"] and table["parent"]["table"] == upper["table"]:
+                found.append(_parents(table, table["parent"], upper, f"u{below}"))
+        base = " UNION ".join(found)
+        if not upper["own"]:
+            return base
+        return f"({base}) UNION {_parents(upper, upper['own'], upper, f'u{index}')}"
+
+    def _with_children(self, index: int, table: Table) -> str:
+        found = [f"SELECT id FROM u{index}"]
+        if table["parent"]:
+            above = self.at[table["parent"]["table"]]
+            found.append(_children(table, table["parent"], f"d{above}"))
+        base = " UNION ".join(found)
+        if not table["own"]:
+            return base
+        return f"({base}) UNION {_children(table, table['own'], f'd{index}')}"
+
+    def _rows(self, index: int) -> str:
+        table = self.mapping[index]
+        values = ", ".join(f"t.{quoted(name)}" for name in columns_of(table))
+        where = f"t.{quoted(table['id'])} IN (SELECT id FROM d{index})"
+        return (
+            f"SELECT json_build_array({index}, json_build_array({values}))"
+            f" FROM {quoted(table['table'])} t WHERE {where}"
+        )
+
+
+def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
+    """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for at, table in enumerate(mapping):
+        for tie in table.get("bystanders", []):
+            cast = "" if tie["foreignKey"] else "::text"
+            same = f"p.{quoted(tie['to'])}{cast} = c.{quoted(tie['column'])}{cast}"
+            wanted = f"p.{quoted(table['id'])} IN (SELECT id FROM d{at})"
+            above = f"SELECT 1 FROM {quoted(table['table'])} p WHERE {same} AND {wanted}"
+            columns, before = found.get(tie["table"], ([], ""))
+            columns = [*columns, tie["column"], *([tie["status"]] if tie["status"] else [])]
+            columns = list(dict.fromkeys([*columns, *tie["times"]]))
+            where = f"EXISTS ({above})"
+            found[tie["table"]] = columns, f"{before} OR {where}" if before else where
+    return found
+
+
+# A foreign key ties columns of one kind; a name alone may not: then both are compared as text.
+
+
+def _is_orphan(tie: Table, parent: Table) -> str:
+    column, cast = quoted(tie["column"]), "" if tie["foreignKey"] else "::text"
+    there = f"SELECT 1 FROM {quoted(parent['table'])} p"
+    same = f"p.{quoted(parent['id'])}{cast} = t.{column}{cast}"
+    return f"(t.{column} IS NOT NULL AND NOT EXISTS ({there} WHERE {same}))"
+
+
+def _parents(table: Table, tie: Table, upper: Table, wanted: str) -> str:
+    """The ids of the rows above those of `table` that are in a part of the statement."""
+    own, column, key = quoted(table["table"]), quoted(tie["column"]), quoted(table["id"])
+    named = f"FROM {own} c JOIN {wanted} w ON c.{key} = w.id"
+    if tie["foreignKey"]:
+        return f"SELECT c.{column} AS id {named} WHERE c.{column} IS NOT NULL"
+    above = quoted(upper["id"])
+    joined = f"JOIN {quoted(upper['table'])} p ON p.{above}::text = c.{column}::text"
+    return f"SELECT p.{above} AS id {named} {joined}"
+
+
+def _children(table: Table, tie: Table, wanted: str) -> str:
+    own, column, key = quoted(table["table"]), quoted(tie["column"]), quoted(table["id"])
+    cast = "" if tie["foreignKey"] else "::text"
+    joined = f"JOIN {wanted} w ON c.{column}{cast} = w.id{cast}"
+    return f"SELECT c.{key} AS id FROM {own} c {joined}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return json.dumps(value) if isinstance(value, (dict, list)) else value

@@ -1,0 +1,224 @@
+"""The rows of a database that may want repair, with their families, as a database of their own.
+
+For one that is too large to be copied whole. A row is judged by all that is above and below it, so
+all of that comes along: what is decided on the part is what would be decided on the whole.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator
+
+from celeriac_host.store import sqlite
+from celeriac_host.store.sqlite import quoted
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
+
+# A table of the plan's mapping: src/jobs/mapping.ts.
+Table = Dict[str, Any]
+BATCH = 1000
+
+
+@contextmanager
+def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
+    """Path of the small database; gone after the block. Raises OperationError."""
+    about = sqlite.find(path)
+    with sqlite.folder_for_copy(0, about) as folder:
+        target = os.path.join(folder, "copy.db")
+        sqlite.ask(path, host, lambda: _look(path, target, extract, limit_bytes))
+        yield target
+
+
+def _look(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+    """In the child. One that nobody has open is read without making -wal and -shm beside it."""
+    before = sqlite.resting(path)
+    if before is not None:
+        try:
+            _extract(path, "immutable=1", target, extract, limit_bytes)
+        except sqlite3.Error:
+            # Damaged; or somebody wrote just then, and what is read under its locks is sound.
+            if sqlite.resting(path) == before:
+                raise
+        if sqlite.resting(path) == before:
+            return
+        os.unlink(target)
+    _extract(path, "mode=ro", target, extract, limit_bytes)
+
+
+def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+    """One read transaction: no row is from another moment than its parent."""
+    with sqlite.opened(path, mode, sqlite.READ_BUSY_SECONDS) as database:
+        copy = sqlite3.connect(target, isolation_level=None)
+        try:
+            copy.execute("PRAGMA synchronous = OFF")
+            copy.execute("PRAGMA journal_mode = OFF")
+            database.execute("BEGIN")
+            counts = _Families(database, extract).gather()
+            for at, table in enumerate(extract["mapping"]):
+                key = f"{quoted(table['id'])} IN temp.k{at}"
+                _copy(database, copy, table["table"], None, key, limit_bytes)
+            for name, (columns, where) in _bystanders(extract["mapping"]).items():
+                _copy(database, copy, name, columns, where, limit_bytes)
+        except _TooLarge:
+            rows = ", ".join(f"{count} {table}" for table, count in counts.items() if count)
+            raise OperationError(
+                f"the rows that may want repair are more than {limit_bytes} bytes "
+                f"(snapshot-limit): {rows}, with all above and below them"
+            ) from None
+        finally:
+            copy.close()
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Families:
+    """Tables of ids: first of the suspects, then of all that is above them, then of all below."""
+
+    def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:
+        self.database = database
+        self.mapping: list[Table] = extract["mapping"]
+        self.suspects: dict[str, list[str]] = extract["suspects"]
+        self.orphans: bool = extract["orphans"]
+        self.ids: list[str] = extract["ids"]
+        self.at = {table["table"]: index for index, table in enumerate(self.mapping)}
+
+    def gather(self) -> dict[str, int]:
+        """Table → how many suspects. The rows wanted are in temp.k0, temp.k1… by then."""
+        for index in range(len(self.mapping)):
+            self.database.execute(f"CREATE TEMP TABLE k{index} (id UNIQUE)")
+        for table in self.mapping:
+            self._suspect(table)
+        counts = {
+            table["table"]: self.database.execute(f"SELECT count(*) FROM temp.k{at}").fetchone()[0]
+            for at, table in enumerate(self.mapping)
+        }
+        for table in reversed(self.mapping):
+            self._add_own_parents(table)
+            self._add_parents(table)
+        for table in self.mapping:
+            self._add_children(table)
+            self._add_own_children(table)
+        return counts
+
+    def _suspect(self, table: Table) -> None:
+        status = quoted(table["status"])
+        if not self.ids:
+            words = self.suspects.get(table["table"], [])
+            # A status may be kept as a number.
+            values = [*words, *(int(word) for word in words if word.isdigit())]
+            marks = ", ".join("?" for _ in values)
+            self._add(table, f"{status} IN ({marks})", values)
+            if self.orphans and table["parent"] is not None:
+                parent = self.mapping[self.at[table["parent"]["table"]]]
+                self._suspect_orphans(table, table["parent"]["column"], parent)
+            if self.orphans and table["own"] and table["own"]["foreignKey"]:
+                self._suspect_orphans(table, table["own"]["column"], table)
+        for ident in self.ids:
+            self._name(table, ident)
+
+    def _suspect_orphans(self, table: Table, tie: str, parent: Table) -> None:
+        column, key = quoted(tie), quoted(parent["id"])
+        known = f"SELECT {key} FROM {quoted(parent['table'])} WHERE {key} IS NOT NULL"
+        self._add(table, f"{column} IS NOT NULL AND {column} NOT IN ({known})", [])
+
+    def _name(self, table: Table, ident: str) -> None:
+        name, colon, rest = ident.partition(":")
+        if colon and name in self.at:
+            if name != table["table"]:
+                return
+            ident = rest
+        column = quoted(table["id"])
+        self._add(table, f"{column} = ?", [ident])
+        if ident.isdigit():
+            self._add(table, f"{column} = ?", [int(ident)])
+        # By an index, where LIKE would read the whole table; but any number is below any text.
+        among = f"{column} >= ? AND {column} < ? AND substr({column}, 1, ?) = ?"
+        self._add(table, among, [ident, ident + "\U0010ffff", len(ident), ident])
+
+    def _add(self, table: Table, where: str, values: list[Any]) -> int:
+        """How many were not among the wanted yet."""
+        added = self.database.execute(
+            f"INSERT OR IGNORE INTO temp.k{self.at[table['table']]}"
+            f" SELECT {quoted(table['id'])} FROM {quoted(table['table'])}"
+            f" WHERE {quoted(table['id'])} IS NOT NULL AND {where}",
+            values,
+        )
+        return added.rowcount
+
+    def _add_parents(self, table: Table) -> None:
+        if table["parent"] is None:
+            return
+        parent = self.mapping[self.at[table["parent"]["table"]]]
+        column, own = quoted(table["parent"]["column"]), quoted(table["table"])
+        named = f"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d"
+        self._add(parent, f"{quoted(parent['id'])} IN ({named % self.at[table['table']]})", [])
+
+    def _add_own_parents(self, table: Table) -> None:
+        if table["own"]:
+            column, own, key = (
+                quoted(name) for name in (table["own"]["column"], table["table"], table["id"])
+            )
+            named = f"SELECT {column} FROM {own} WHERE {key} IN temp.k{self.at[table['table']]}"
+            while self._add(table, f"{key} IN ({named})", []):
+                pass
+
+    def _add_own_children(self, table: Table) -> None:
+        if table["own"]:
+            wanted = f"temp.k{self.at[table['table']]}"
+            while self._add(table, f"{quoted(table['own']['column'])} IN {wanted}", []):
+                pass
+
+    def _add_children(self, table: Table) -> None:
+        if table["parent"] is None:
+            return
+        above = self.at[table["parent"]["table"]]
+        self._add(table, f"{quoted(table['parent']['column'])} IN temp.k{above}", [])
+
+
+def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
+    """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for at, table in enumerate(mapping):
+        for tie in table.get("bystanders", []):
+            above, key, to = (quoted(name) for name in (table["table"], table["id"], tie["to"]))
+            named = f"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}"
+            where = f"{quoted(tie['column'])} IN ({named})"
+            columns, before = found.get(tie["table"], ([], ""))
+            columns = [*columns, tie["column"], *([tie["status"]] if tie["status"] else [])]
+            columns = list(dict.fromkeys([*columns, *tie["times"]]))
+            found[tie["table"]] = columns, f"{before} OR {where}" if before else where
+    return found
+
+
+def _copy(
+    database: sqlite3.Connection,
+    copy: sqlite3.Connection,
+    table: str,
+    wanted: list[str] | None,
+    where: str,
+    limit_bytes: int,
+) -> None:
+    """The columns as they are declared; what ties them to tables that are not here is left out."""
+    columns = [
+        row
+        for row in database.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+        if row[6] != 1 and (wanted is None or row[1] in wanted)
+    ]
+    declared = ", ".join(
+        f"{quoted(name)} {kind}{' NOT NULL' if required else ''}"
+        for _, name, kind, required, *_ in columns
+    )
+    names = ", ".join(quoted(row[1]) for row in columns)
+    marks = ", ".join("?" for _ in columns)
+    copy.execute(f"CREATE TABLE {quoted(table)} ({declared})")
+    copy.execute("BEGIN")
+    found = database.execute(f"SELECT {names} FROM {quoted(table)} WHERE {where}")
+    for rows in iter(lambda: found.fetchmany(BATCH), []):
+        copy.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", rows)
+        if sqlite.size_of(copy) > limit_bytes:
+            raise _TooLarge
+    copy.execute("COMMIT")

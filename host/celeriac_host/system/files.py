@@ -1,0 +1,194 @@
+"""Files: read, compared, written whole and durably, kept aside and put back."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from typing import NamedTuple
+
+from celeriac_host.system.errors import OperationError
+
+# Between the name of a file and the pid of who writes it anew.
+BESIDE = ".celeriac-"
+
+
+class Found(NamedTuple):
+    """A regular file as it is now."""
+
+    content: bytes
+    mode: int
+    uid: int
+    gid: int
+    modified_ns: int
+
+    @property
+    def sha256(self) -> str:
+        return sha256(self.content)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: str) -> str:
+    """Of a file of any size."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(1024 * 1024), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def find(path: str) -> Found | None:
+    """None when there is nothing; OperationError for what is not a regular file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OperationError(
+                f"{path} is a symbolic link to {os.readlink(path)}; expected a regular file"
+            ) from None
+        raise OperationError(f"{path} can't be read: {error.strerror}") from None
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(handle)
+        raise OperationError(f"{path} is not a regular file; expected one")
+    with os.fdopen(handle, "rb") as file:
+        return Found(
+            file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns
+        )
+
+
+def write(
+    path: str, content: bytes, mode: int, uid: int, gid: int, modified_ns: int | None = None
+) -> None:
+    """Whole or not at all: a new file beside it, made durable, then renamed over it."""
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".{name}{BESIDE}{os.getpid()}")
+    sweep(path)
+    _unlink(beside)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchown(file.fileno(), uid, gid)
+            os.fchmod(file.fileno(), mode)
+            _copy_labels(path, beside)
+            if modified_ns is not None:
+                os.utime(file.fileno(), ns=(modified_ns, modified_ns))
+            os.fsync(file.fileno())
+        os.rename(beside, path)
+    except BaseException as error:
+        _unlink(beside)
+        if isinstance(error, OSError):
+            error.filename = path
+        raise
+    sync_folder(folder)
+
+
+def sweep(path: str) -> None:
+    """Takes away what writers of this file left beside it that were killed."""
+    folder, name = os.path.split(path)
+    beginning = f".{name}{BESIDE}"
+    with suppress(OSError):
+        for each in os.listdir(folder or "."):
+            pid = each[len(beginning) :] if each.startswith(beginning) else ""
+            if pid.isdigit() and not os.path.isdir(f"/proc/{pid}"):
+                os.unlink(os.path.join(folder, each))
+
+
+def overwrite(path: str, found: Found) -> None:
+    """In place: takes no new blocks, for when the disk is full."""
+    with open(path, "r+b") as file:
+        file.write(found.content)
+        file.truncate()
+        os.fchown(file.fileno(), found.uid, found.gid)
+        os.fchmod(file.fileno(), found.mode)
+        file.flush()
+        os.utime(file.fileno(), ns=(found.modified_ns, found.modified_ns))
+        os.fsync(file.fileno())
+
+
+def remove(path: str) -> None:
+    """Durably; nothing there is fine too."""
+    sweep(path)
+    if os.path.lexists(path):
+        _unlink(path)
+        sync_folder(os.path.dirname(path))
+
+
+def remove_byte_code(path: str) -> None:
+    """What Python left of a module that is gone; whoever imported it wrote that."""
+    folder, name = os.path.split(path)
+    stem, ending = os.path.splitext(name)
+    if ending != ".py":
+        return
+    cache = os.path.join(folder, "__pycache__")
+    for each in glob.glob(os.path.join(glob.escape(cache), glob.escape(stem) + ".*.pyc")):
+        _unlink(each)
+    remove_folders([cache])
+
+
+def make_folders(folder: str) -> None:
+    os.makedirs(folder, 0o755, exist_ok=True)
+
+
+def missing_folders(folder: str) -> list[str]:
+    """Those that would have to be made, innermost first."""
+    missing = []
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing
+
+
+def remove_folders(folders: list[str]) -> None:
+    """Those that are empty; the rest are in use by somebody."""
+    for folder in folders:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+
+
+def remove_tree(folder: str) -> None:
+    """As far as that goes; symbolic links are not followed."""
+    for path, folders, names in os.walk(folder, topdown=False):
+        for each in (*folders, *names):
+            whole = os.path.join(path, each)
+            with suppress(OSError):
+                (os.unlink if each in names or os.path.islink(whole) else os.rmdir)(whole)
+    with suppress(OSError):
+        os.rmdir(folder)
+
+
+def sync_folder(folder: str) -> None:
+    handle = os.open(folder or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _copy_labels(source: str, target: str) -> None:
+    """SELinux labels and the like go with the name, not with the content."""
+    labels: dict[str, bytes] = {}
+    try:
+        labels = {name: os.getxattr(source, name) for name in os.listxattr(source)}
+        for name, value in labels.items():
+            os.setxattr(target, name, value)
+    except OSError:
+        return

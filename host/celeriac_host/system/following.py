@@ -1,0 +1,116 @@
+"""A command whose output is taken line by line while it runs."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+from contextlib import suppress
+from typing import Callable, Mapping, NamedTuple, Sequence
+
+from celeriac_host.system import child
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import Identity
+from celeriac_host.system.system import SLICE_SECONDS, System
+
+STDERR_LIMIT_BYTES = 64 * 1024
+LINE_LIMIT_BYTES = 1024 * 1024
+
+
+class Ended(NamedTuple):
+    """How it ended: None when the time was up before, and the last of its stderr."""
+
+    code: int | None
+    err: str
+
+    def lines(self, last: int = 20) -> list[str]:
+        return [line.rstrip() for line in self.err.splitlines() if line.strip()][-last:]
+
+
+class _Lines:
+    """Bytes in, whole lines out; of an overlong line only the beginning is kept."""
+
+    def __init__(self, on_line: Callable[[bytes], object]) -> None:
+        self.on_line = on_line
+        self.rest = b""
+
+    def take(self, piece: bytes) -> None:
+        *lines, rest = (self.rest + piece).split(b"\n")
+        for line in lines:
+            self.on_line(line[:LINE_LIMIT_BYTES])
+        self.rest = rest[: LINE_LIMIT_BYTES + 1]
+
+    def end(self) -> None:
+        if self.rest:
+            self.on_line(self.rest[:LINE_LIMIT_BYTES])
+
+
+def follow(
+    host: System,
+    argv: Sequence[str],
+    on_line: Callable[[bytes], "bytes | None"],
+    timeout: float,
+    whom: Identity | None = None,
+    env: Mapping[str, str | None] | None = None,
+    cwd: str | None = None,
+    payload: bytes = b"",
+) -> Ended:
+    """Runs it in a session of its own, as `System.run` does; its group ends in every case.
+
+    What `on_line` returns is written to its stdin, which stays open for that. Raises OperationError
+    when it can't be started, RunnerGone.
+    """
+    try:
+        process = child.start(argv, whom, env or {}, cwd)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OperationError(f"{argv[0]} could not be started: {reason}", ran=argv) from None
+    answers = os.dup(process.stdin.fileno())
+
+    def take_line(line: bytes) -> None:
+        answer = on_line(line)
+        if answer is not None:
+            with suppress(BrokenPipeError):
+                os.write(answers, answer)
+
+    lines = _Lines(take_line)
+    err = bytearray()
+
+    def take_out(pipe: object) -> bool:
+        piece = os.read(process.stdout.fileno(), 262144)
+        lines.take(piece)
+        return bool(piece)
+
+    def take_err(pipe: object) -> bool:
+        piece = os.read(process.stderr.fileno(), 65536)
+        err.extend(piece)
+        del err[:-STDERR_LIMIT_BYTES]
+        return bool(piece)
+
+    deadline = time.monotonic() + timeout
+    try:
+        with selectors.DefaultSelector() as selector:
+            feed = child.Feed(process.stdin, payload)
+            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)
+            selector.register(process.stdout, selectors.EVENT_READ, take_out)
+            selector.register(process.stderr, selectors.EVENT_READ, take_err)
+            ended: float | None = None
+            while selector.get_map() or process.poll() is None:
+                host.heed()
+                now = time.monotonic()
+                if now >= deadline:
+                    return Ended(None, bytes(err).decode("utf-8", "replace"))
+                if process.poll() is not None:
+                    ended = ended or now
+                    # What it left behind may hold its pipes open; that is not waited for.
+                    if now - ended > 1:
+                        break
+                for key, _ in selector.select(SLICE_SECONDS):
+                    if not key.data(key.fileobj):
+                        selector.unregister(key.fileobj)
+        lines.end()
+    finally:
+        os.close(answers)
+        child.end(process)
+    return Ended(process.returncode, bytes(err).decode("utf-8", "replace"))

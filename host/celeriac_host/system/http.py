@@ -1,0 +1,87 @@
+"""One HTTP request from the host itself."""
+
+from __future__ import annotations
+
+import socket
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+BODY_LIMIT_BYTES = 2048
+
+
+def fetch(
+    url: str,
+    timeout: float,
+    method: str = "GET",
+    form: dict[str, str] | None = None,
+    limit_bytes: int = BODY_LIMIT_BYTES,
+) -> dict[str, Any]:
+    """An HttpAnswer; also 4xx and 5xx are answers. `form` is the body of a POST."""
+    begun = time.monotonic()
+    status, body, error = None, b"", None
+    try:
+        _check(url)
+        data = urllib.parse.urlencode(form).encode() if form is not None else None
+        request = urllib.request.Request(url, data, {"User-Agent": "celeriac"}, method=method)
+        try:
+            response = _opener().open(request, timeout=timeout)
+        except urllib.error.HTTPError as answer:
+            response = answer
+        with response:
+            status = response.status if hasattr(response, "status") else response.code
+            body = _bounded(response, begun + timeout, limit_bytes)
+    except (OSError, ValueError, urllib.error.URLError) as problem:
+        error = _reason(problem, timeout)
+    except Exception as problem:
+        # http.client's own: an answer that is not HTTP.
+        error = f"not an HTTP answer ({type(problem).__name__})"
+    return {
+        "url": url,
+        "status": status,
+        "body": body.decode("utf-8", "replace"),
+        "error": error,
+        "seconds": round(time.monotonic() - begun, 3),
+    }
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect only to where the question went; any other is the answer itself."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
+    ) -> Any:
+        if urllib.parse.urlsplit(newurl).hostname != urllib.parse.urlsplit(req.full_url).hostname:
+            return None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost)
+
+
+def _check(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not a URL that begins with http:// or https://")
+
+
+def _bounded(response: Any, deadline: float, limit_bytes: int) -> bytes:
+    body = b""
+    while len(body) < limit_bytes and time.monotonic() < deadline:
+        piece = response.read1(limit_bytes - len(body))
+        if not piece:
+            break
+        body += piece
+    return body
+
+
+def _reason(problem: Exception, timeout: float) -> str:
+    cause = getattr(problem, "reason", problem)
+    if isinstance(cause, (socket.timeout, TimeoutError)):
+        return f"no answer within {timeout:g} s"
+    if isinstance(cause, OSError) and cause.strerror:
+        return str(cause.strerror).lower()
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,103 @@
+"""Processes, as /proc shows them."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Sequence
+
+from celeriac_host.system.identities import user_name
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# Children of a pool's main process that carry no task.
+HELPERS = ("semaphore_tracker", "resource_tracker", "forkserver")
+
+
+class Process(NamedTuple):
+    pid: int
+    parent: int
+    state: str
+    """The state letter: R, S, D, T, Z…"""
+    user: str
+    resident_bytes: int
+    argv: Sequence[str]
+    start_ticks: int
+    """Since boot; with the pid it names one process for ever."""
+
+
+def read(pid: int) -> Process | None:
+    """None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name in brackets may hold anything, brackets too.
+            fields = file.read().rpartition(b")")[2].split()
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read()
+        uid = os.stat(f"/proc/{pid}").st_uid
+    except (OSError, ValueError):
+        return None
+    argv = words[:-1].split(b"\0") if words.endswith(b"\0") else words.split(b"\0")
+    return Process(
+        pid=pid,
+        parent=int(fields[1]),
+        state=fields[0].decode(),
+        user=user_name(uid),
+        resident_bytes=int(fields[21]) * PAGE_BYTES,
+        argv=[word.decode("utf-8", "replace") for word in argv] if words else [],
+        start_ticks=int(fields[19]),
+    )
+
+
+def read_all() -> list[Process]:
+    found = (read(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [process for process in found if process is not None]
+
+
+def control_group(pid: int) -> str | None:
+    """Its cgroup below the root: the unified hierarchy's, else systemd's own."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            rows = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return None
+    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}
+    return paths.get("name=systemd", paths.get(""))
+
+
+def environment(pid: int) -> dict[str, str]:
+    """What it was started with, unless it wrote over it; empty when it can't be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in entries)
+    return {name: value for name, equals, value in pairs if name and equals}
+
+
+def descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:
+    """Children, their children and so on; parents before their children."""
+    by_parent: dict[int, list[Process]] = {}
+    for process in read_all() if among is None else among:
+        by_parent.setdefault(process.parent, []).append(process)
+    found = list(by_parent.get(pid, []))
+    for process in found:
+        found.extend(by_parent.get(process.pid, []))
+    return found
+
+
+def pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:
+    """Direct children that may run tasks: no zombies, none of Python's helper processes."""
+    return [
+        process
+        for process in (read_all() if among is None else among)
+        if process.parent == pid
+        and process.state not in "ZX"
+        and not any(helper in word for helper in HELPERS for word in process.argv)
+    ]
+
+
+def same(process: Process) -> bool:
+    """Whether this very process still runs (a zombie does not)."""
+    now = read(process.pid)
+    return now is not None and now.start_ticks == process.start_ticks and now.state not in "ZX"

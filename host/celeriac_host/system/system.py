@@ -1,0 +1,208 @@
+"""The host, as operations and facts see it: running commands, waiting, telling."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Sequence,
+)
+
+from celeriac_host.system import child
+from celeriac_host.system.errors import OperationError, RunnerGone
+from celeriac_host.system.identities import Identity, identity
+
+STATE_FOLDER = "/var/lib/celeriac"
+SLICE_SECONDS = 0.2
+STDERR_LIMIT_BYTES = 64 * 1024
+
+
+class Completed(NamedTuple):
+    """How a command ended; `code` is negative when a signal ended it."""
+
+    argv: Sequence[str]
+    code: int
+    out: str
+    err: str
+    truncated: bool
+
+    def lines(self, last: int = 20) -> list[str]:
+        """The last lines of its stderr, or of its stdout when it wrote none."""
+        text = self.err if self.err.strip() else self.out
+        return [line for line in text.splitlines() if line.strip()][-last:]
+
+
+class Tick(NamedTuple):
+    """Called every so often while a command runs, e.g. to tell what it waits for."""
+
+    seconds: float
+    call: Callable[[], None]
+
+
+class System:
+    """One for the life of the agent. `state` is where transactions and backups are kept."""
+
+    def __init__(self, state: str = STATE_FOLDER) -> None:
+        self.state = state
+        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.
+        self.runner_gone = False
+        self.note: Callable[[str], None] = lambda message: None
+        # Unit → the run of it whose consumers were cancelled, as far as this process did it.
+        self.cancelled: dict[str, str] = {}
+        self._shields = 0
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Inside, nothing is broken off because the runner is gone."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+
+    def heed(self) -> None:
+        """Raises RunnerGone when it is, unless shielded; long loops call it."""
+        if self.runner_gone and not self._shields:
+            raise RunnerGone
+
+    def sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            self.heed()
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, SLICE_SECONDS))
+
+    def run(
+        self,
+        argv: Sequence[str],
+        timeout: float = 60.0,
+        input: bytes | None = None,
+        user: str | Identity | None = None,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | None = None,
+        check: bool | Sequence[int] = True,
+        limit_bytes: int = 4 * 1024 * 1024,
+        tick: Tick | None = None,
+        stdin: BinaryIO | None = None,
+    ) -> Completed:
+        """Runs a command in a session of its own and waits for it.
+
+        `stdin` is an open file that it reads on, also one that its user may not open. `env` as in
+        `child.start`. `check` is what exit codes are good: True is `(0,)`, False is any. stdout
+        keeps its first `limit_bytes`, stderr its last 64 KiB. Its whole process group ends when the
+        time is up or the runner is gone. Raises OperationError, RunnerGone.
+        """
+        whom = identity(user) if isinstance(user, str) else user
+        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)
+        try:
+            process = child.start(argv, whom, env or {}, cwd, source)
+        except FileNotFoundError as error:
+            missing = os.fsdecode(error.filename or argv[0])
+            if check is False and missing == argv[0]:
+                return Completed(argv, 127, "", f"{missing}: not found", False)
+            raise OperationError(f"{missing} is not there", ran=argv) from None
+        except (OSError, subprocess.SubprocessError) as error:
+            raise OperationError(f"{argv[0]} could not be started: {error}", ran=argv) from None
+        output = _Output(limit_bytes)
+        try:
+            in_time = self._follow(process, input, timeout, output, tick)
+        finally:
+            child.end(process)
+        done = output.completed(argv, child.code_of(process))
+        if not in_time:
+            raise OperationError(
+                f"{argv[0]} did not end within {timeout:g} s",
+                ran=argv,
+                evidence=done.lines(),
+            )
+        good = (0,) if check is True else check
+        if good is not False and done.code not in good:
+            lines = done.lines()
+            raise OperationError(
+                f"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}",
+                ran=argv,
+                exit_code=done.code if done.code >= 0 else None,
+                evidence=lines,
+            )
+        return done
+
+    def _follow(
+        self,
+        process: Any,
+        payload: bytes | None,
+        timeout: float,
+        output: _Output,
+        tick: Tick | None,
+    ) -> bool:
+        """Moves bytes until the process ended; False when the time was up before."""
+        now = time.monotonic()
+        deadline = now + timeout
+        next_tick = now + tick.seconds if tick else 0.0
+        ended: float | None = None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)
+            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)
+            if payload is not None:
+                feed = child.Feed(process.stdin, payload)
+                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)
+            while True:
+                self.heed()
+                now = time.monotonic()
+                if ended is None and process.poll() is not None:
+                    ended = now
+                # What it left behind may hold its pipes open; that is not waited for.
+                if ended is not None and (not selector.get_map() or now - ended > 1):
+                    return True
+                if ended is None and now >= deadline:
+                    return False
+                if tick and ended is None and now >= next_tick:
+                    next_tick = now + tick.seconds
+                    tick.call()
+                if not selector.get_map():
+                    time.sleep(0.02)
+                    continue
+                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):
+                    if not key.data(key.fileobj):
+                        selector.unregister(key.fileobj)
+
+
+class _Output:
+    """What a command writes, within bounds."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.out = bytearray()
+        self.err = bytearray()
+        self.truncated = False
+
+    def take_out(self, pipe: Any) -> bool:
+        piece = os.read(pipe.fileno(), 65536)
+        room = self.limit_bytes - len(self.out)
+        self.truncated = self.truncated or len(piece) > room
+        self.out += piece[: max(room, 0)]
+        return bool(piece)
+
+    def take_err(self, pipe: Any) -> bool:
+        piece = os.read(pipe.fileno(), 65536)
+        self.err += piece
+        del self.err[:-STDERR_LIMIT_BYTES]
+        return bool(piece)
+
+    def completed(self, argv: Sequence[str], code: int) -> Completed:
+        out, err = (bytes(part).decode("utf-8", "replace") for part in (self.out, self.err))
+        return Completed(tuple(argv), code, out, err, self.truncated)
+
+
+def _ending(code: int) -> str:
+    return f"ended by signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,208 @@
+"""What the action asks that changes the host. The work itself is done detached, see `work.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import time
+from typing import Any, Callable, Dict, Sequence
+
+from celeriac_host.state import ledger
+from celeriac_host.state.journal import (
+    BACKUPS,
+    PLAN,
+    Journal,
+    read_plan,
+    remembered,
+    transactions_folder,
+)
+from celeriac_host.system import files
+from celeriac_host.system.errors import Fault, OperationError, describe
+from celeriac_host.system.system import System
+from celeriac_host.transaction import detached, guard, live, lock, runner, work
+
+# The guard may be at it already: a drain and a start, at most.
+RECOVER_SECONDS = 3600.0
+
+Emit = Callable[[Dict[str, Any]], object]
+
+
+def apply(
+    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit
+) -> dict[str, Any]:
+    """Under the host's lock. Returns the outcome, also when it was undone. Raises Fault."""
+    for operation in operations:
+        runner.module_of(operation)
+    _make_state(host.state)
+    with lock.take(host, meta) as held:
+        if _interrupted(host.state):
+            _report_interrupted(_tend(held, host, emit))
+        ident = _begin(operations, meta, host)
+        detached.launch(host, ident, ["carry-out", ident], held)
+    return follow({"transactions": [ident], "live": ident}, host, emit)
+
+
+def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
+    """Puts back what committed transactions changed, the newest first. Raises Fault."""
+    for ident in idents:
+        if read_plan(_folder(ident, host)) is None:
+            raise Fault(f"this host remembers no transaction {ident!r}")
+    _make_state(host.state)
+    with lock.take(host, meta) as held:
+        states = {known["id"]: known["state"] for known in remembered(host.state)}
+        for ident in idents:
+            if states[ident] == "undone":
+                raise Fault(f"transaction {ident} was undone already")
+        if all(states[ident] == "committed" for ident in idents):
+            runner.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)
+        try:
+            ledger.begin_rolling(
+                host.state,
+                {"transactions": list(idents), "by": meta["holder"], "why": "it was asked for"},
+            )
+            guard.arm(host)
+        except OSError as error:
+            ledger.end_rolling(host.state)
+            raise _unwritable(host.state, error) from None
+        detached.launch(host, work.TEND, ["tend"], held)
+    return follow({"transactions": list(idents), "live": work.TEND}, host, emit)
+
+
+def follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
+    """To the end of what was opened, also over another connection. Raises Fault, RunnerGone."""
+    folders = [_folder(ident, host) for ident in opened["transactions"]]
+    if any(read_plan(folder) is None for folder in folders):
+        raise Fault(f"this host remembers no transaction {opened['transactions']}")
+    emit({"kind": "opened", **opened})
+    outcome = live.follow(opened["live"], host, emit)
+    if outcome is not None and "deeds" not in outcome:
+        return outcome
+    complaints = detached.complaints(opened["live"])
+    if any(Journal(folder).state() == "open" for folder in folders):
+        # Killed from outside. What it left is put right now, not at the guard's next tick.
+        emit({"kind": "note", "message": "the work on the host ended before its time"})
+        recover({**work.SELF, "lockTimeoutSeconds": RECOVER_SECONDS}, host, emit)
+    ends = [runner.recall(folder, host) for folder in folders]
+    found = {**ends[0], "steps": [step for end in ends for step in end["steps"]]}
+    if any(end["result"] == "undo-failed" for end in ends):
+        found["result"] = "undo-failed"
+    if complaints and found["result"] != "committed" and "failure" in found:
+        found["failure"].setdefault("evidence", complaints)
+    return found
+
+
+def recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
+    """Puts right what was cut short, if anything was. Raises Fault, RunnerGone."""
+    if not _interrupted(host.state):
+        return {"deeds": []}
+    with lock.take(host, meta) as held:
+        if _interrupted(host.state):
+            return {"deeds": _tend(held, host, emit)}
+    return {"deeds": []}
+
+
+def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:
+    """These releases, which await their verdict, stay. Raises Fault, RunnerGone."""
+    with lock.take(host, meta), host.shielded():
+        waiting = ledger.awaiting(host.state, unit)
+        # Gone back meanwhile, or no longer what was verified.
+        if waiting is None or waiting["transactions"] != list(idents):
+            return {"confirmed": False}
+        ledger.judge(host.state, unit, idents, "confirmed", meta["holder"], "it was verified")
+        ledger.stop_awaiting(host.state, unit)
+        guard.disarm(host)
+        return {"confirmed": True}
+
+
+def _interrupted(state: str) -> bool:
+    is_open = any(known["state"] == "open" for known in remembered(state))
+    return is_open or ledger.rolling_now(state) is not None
+
+
+def _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:
+    guard.arm(host)
+    detached.launch(host, work.TEND, ["tend"], held)
+    outcome = live.follow(work.TEND, host, lambda each: each["kind"] == "note" and emit(each))
+    if outcome is None:
+        raise Fault(
+            "what an earlier run left could not be put right: the work ended before its time",
+            evidence=detached.complaints(work.TEND),
+            next="look at the evidence; the host tries again by itself, every few seconds",
+        )
+    deeds: list[dict[str, Any]] = outcome["deeds"]
+    return deeds
+
+
+def _report_interrupted(deeds: list[dict[str, Any]]) -> None:
+    whole = all(deed["result"] == "undone" for deed in deeds)
+    names = ", ".join(deed["transaction"] for deed in deeds)
+    steps = [step for deed in deeds for step in deed["steps"]]
+    raise Fault(
+        f"an earlier transaction ({names}) was cut short and "
+        f"{'is undone now' if whole else 'could not be undone wholly'}; this run changed nothing",
+        evidence=[f"{step['op']}: {step['message']}" for step in steps],
+        next="run again: this run's plan was made before that",
+    )
+
+
+def _folder(ident: str, host: System) -> str:
+    if not re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{4}", ident):
+        raise Fault(f"this host remembers no transaction {ident!r}")
+    return os.path.join(transactions_folder(host.state), ident)
+
+
+def _make_state(state: str) -> None:
+    for folder in (state, transactions_folder(state), os.path.join(state, "backups")):
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            about = os.lstat(folder)
+        except OSError as error:
+            raise Fault(
+                f"{folder} can't be made: {error.strerror}; nothing was changed",
+                next="Celeriac needs root, or sudo, and a disk that can be written",
+            ) from None
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+            raise Fault(f"{folder} is not a directory of root; nothing was changed")
+        if stat.S_IMODE(about.st_mode) != 0o700:
+            os.chmod(folder, 0o700)
+
+
+def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:
+    """Writes down what is to be done, and arms the guard, before any of it is done."""
+    now = time.time()
+    ident = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + "-" + os.urandom(2).hex()
+    folder = os.path.join(transactions_folder(host.state), ident)
+    plan = {"id": ident, "startedAt": now, "meta": meta, "operations": list(operations)}
+    try:
+        os.makedirs(os.path.join(folder, BACKUPS), 0o700)
+        os.chmod(folder, 0o700)
+        journal = Journal(folder)
+        journal.reserve()
+        journal.write("opened")
+        content = json.dumps(plan, indent=1).encode("ascii")
+        # Last: a folder without a plan is a transaction that never began.
+        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())
+        files.sync_folder(transactions_folder(host.state))
+        guard.arm(host)
+    except OSError as error:
+        files.remove_tree(folder)
+        guard.disarm(host)
+        raise _unwritable(host.state, error) from None
+    except OperationError as error:
+        files.remove_tree(folder)
+        raise Fault(
+            f"the guard could not be armed: {describe(error)}; nothing was changed",
+            evidence=error.evidence,
+            next="see `systemctl status celeriac-guard.timer` on the server",
+        ) from None
+    return ident
+
+
+def _unwritable(state: str, error: OSError) -> Fault:
+    return Fault(
+        f"the journal can't be written to {error.filename or state}: {error.strerror}; "
+        "nothing was changed",
+        next="free some space on that disk, then run again",
+    )

@@ -1,0 +1,114 @@
+"""One writer a host: an flock that dies with its holder, and so can't go stale."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from typing import Any
+
+from celeriac_host.system.errors import Fault
+from celeriac_host.system.system import System
+
+NOTE_SECONDS = 5.0
+POLL_SECONDS = 0.3
+
+
+class Lock:
+    """Held as long as its handle, or a copy of it in another process, is open."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def label(self, meta: dict[str, Any]) -> None:
+        """Says who holds it, for those who wait."""
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._write(f"{meta['holder']} ({meta['action']}, since {since}, pid {os.getpid()})")
+
+    def release(self) -> None:
+        self._write("")
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Another process has a copy of the handle: from now on it alone holds the lock."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.handle >= 0:
+            self.release()
+
+    def _write(self, text: str) -> None:
+        # Only for people: on a full disk the lock holds without it.
+        with suppress(OSError):
+            os.ftruncate(self.handle, 0)
+            os.pwrite(self.handle, text.encode("utf-8", "replace"), 0)
+
+
+def take(host: System, meta: dict[str, Any]) -> Lock:
+    """Waits for it up to `lockTimeoutSeconds`, naming the holder. Raises Fault, RunnerGone."""
+    handle = _open(host.state)
+    try:
+        _wait(host, handle, float(meta.get("lockTimeoutSeconds", 0)))
+    except BaseException:
+        os.close(handle)
+        raise
+    taken = Lock(handle)
+    taken.label(meta)
+    return taken
+
+
+def try_take(state: str) -> Lock | None:
+    """None when somebody holds it."""
+    handle = _open(state)
+    if _taken(handle, fcntl.LOCK_EX):
+        return Lock(handle)
+    os.close(handle)
+    return None
+
+
+def is_held(state: str) -> bool:
+    """Whether somebody works on the host. Two who ask are not in each other's way."""
+    try:
+        handle = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _taken(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _open(state: str) -> int:
+    path = os.path.join(state, "lock")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _wait(host: System, handle: int, timeout: float) -> None:
+    begun = time.monotonic()
+    next_note = begun
+    while not _taken(handle, fcntl.LOCK_EX):
+        now = time.monotonic()
+        holder = os.pread(handle, 4096, 0).decode("utf-8", "replace").strip() or "somebody"
+        if now - begun >= timeout:
+            raise Fault(
+                f"the lock of this host was not had within {timeout:g} s: {holder} holds it",
+                next="wait until that run has ended, then run this one again",
+            )
+        if now >= next_note:
+            next_note = now + NOTE_SECONDS
+            host.note(f"waiting for the lock of this host, held by {holder}")
+        host.sleep(POLL_SECONDS)
+
+
+def _taken(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,318 @@
+"""Operations carried out as one: all of them, or the host is put back as it was.
+
+`carry_out` and `put_back` need a folder with plan.json, the host and somewhere to tell progress:
+neither knows of SSH, stdin or stdout.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import re
+import time
+from contextlib import suppress
+from typing import Any, Callable, Sequence
+
+from celeriac_host.app import shared_modules
+from celeriac_host.state import aside, ledger
+from celeriac_host.state.journal import (
+    PLAN,
+    Journal,
+    StepJournal,
+    read_plan,
+    remembered,
+    transactions_folder,
+)
+from celeriac_host.system import files, units
+from celeriac_host.system.errors import Fault, GoingDown, OperationError, RunnerGone, describe
+from celeriac_host.system.system import System
+
+KEEP_TRANSACTIONS = 20
+
+Emit = Callable[[Any], object]
+
+
+def carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:
+    """The operations of plan.json, one after the other; at the first failure all is undone."""
+    work = _Work(folder, host, emit)
+    if work.forward():
+        return work.outcome("committed")
+    return work.put_back()
+
+
+def put_back(folder: str, host: System, emit: Emit, by: str = "", why: str = "") -> dict[str, Any]:
+    """Undoes from the journal alone what was done, and what may be half done."""
+    return _Work(folder, host, emit).put_back(by, why)
+
+
+def recall(folder: str, host: System) -> dict[str, Any]:
+    """What became of it, from the journal alone: changes nothing."""
+    work = _Work(folder, host, lambda progress: None)
+    return work.outcome(work.journal.state())
+
+
+def refuse_foreign_changes(folders: Sequence[str], host: System) -> None:
+    """A person's later edit is worth more than our undo. Newest first. Raises Fault."""
+    last: dict[str, StepJournal] = {}
+    for folder in reversed(folders):
+        journal = Journal(folder)
+        plan = read_plan(folder) or {"operations": []}
+        for index in range(len(plan["operations"])):
+            step = journal.step(index)
+            kept = step.get("file")
+            if kept is not None:
+                last[kept["path"]] = step
+    theirs = sorted(
+        path
+        for path, step in last.items()
+        # What another unit's release wrote since stays, and is in nobody's way.
+        if aside.changed(step.get("file")) and not shared_modules.relying(step, host)
+    )
+    if theirs:
+        names = ", ".join(map(os.path.basename, folders))
+        raise Fault(
+            f"transaction {names} is not undone: {', '.join(theirs)} changed since",
+            evidence=theirs,
+            next="put the change aside, or undo the later transaction first",
+        )
+
+
+def module_of(operation: dict[str, Any]) -> Any:
+    verb = operation.get("op")
+    if isinstance(verb, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*", verb):
+        where = "celeriac_host.operations." + verb.replace("-", "_")
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            if error.name != where:
+                raise
+    raise Fault(f"there is no operation named {verb!r}")
+
+
+class _Work:
+    """A transaction on its way, forward or backward."""
+
+    def __init__(self, folder: str, host: System, emit: Emit) -> None:
+        plan = read_plan(folder)
+        if plan is None:
+            raise Fault(f"{folder}/{PLAN} can't be read")
+        self.host = host
+        self.emit = emit
+        self.id = os.path.basename(folder)
+        self.operations: list[dict[str, Any]] = plan["operations"]
+        self.meta: dict[str, Any] = plan["meta"]
+        self.confirm_by: float | None = None
+        self.journal = Journal(folder)
+        self.failure: dict[str, Any] | None = None
+        self.begun = time.monotonic()
+        self.steps = [_skipped(index, each) for index, each in enumerate(self.operations)]
+        self._recall()
+        host.note = lambda message: self.tell({"kind": "note", "message": message})
+
+    def forward(self) -> bool:
+        index = 0
+        try:
+            for index, operation in enumerate(self.operations):
+                self.begun = time.monotonic()
+                self.host.heed()
+                self._do(index, operation)
+            self._commit()
+        except (Exception, RunnerGone) as error:
+            self._leave_when_going_down()
+            self._fail(index, error)
+            return False
+        return True
+
+    def _commit(self) -> None:
+        try:
+            self._end()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # Not before it is needed: without it an undo on this disk may have no room.
+            self.journal.release()
+            self._end()
+        self.journal.release()
+
+    def _end(self) -> None:
+        """May be done again where it failed."""
+        self._release()
+        self.journal.write("ended", result="committed", confirmBy=self.confirm_by)
+
+    def _release(self) -> None:
+        """Before the end is written: what is cut here is put back, and its release with it."""
+        about = self.meta.get("release")
+        if about is None or all(step["status"] != "done" for step in self.steps):
+            return
+        state, unit = self.host.state, self.meta["unit"]
+        ledger.record(state, self.id, {"meta": self.meta, "operations": self.operations})
+        within = about.get("confirmWithinSeconds")
+        if within is None:
+            ledger.judge(state, unit, [self.id], "confirmed", "", "no verdict was asked for")
+        else:
+            self.confirm_by = ledger.await_verdict(state, unit, self.id, float(within))
+
+    def _sweep(self) -> None:
+        try:
+            for line in shared_modules.sweep(self.host):
+                self.tell({"kind": "note", "message": line})
+        except (OSError, OperationError) as error:
+            self.tell({"kind": "note", "message": f"a module was not removed: {describe(error)}"})
+
+    def _take_back_release(self, by: str, why: str) -> None:
+        unit = self.meta.get("unit")
+        if "release" not in self.meta or unit is None:
+            return
+        try:
+            ledger.judge(self.host.state, unit, [self.id], "rolled-back", by, why)
+            ledger.stop_awaiting(self.host.state, unit, self.id)
+        except OSError as error:
+            self.tell({"kind": "note", "message": f"not in the ledger: {describe(error)}"})
+
+    def _leave_when_going_down(self) -> None:
+        """A host that goes down starts nothing any more: the guard goes on after the boot."""
+        if units.going_down(self.host):
+            raise GoingDown
+
+    def put_back(self, by: str = "", why: str = "") -> dict[str, Any]:
+        with self.host.shielded():
+            self.journal.release()
+            self._record("undoing", by=by, why=why)
+            for index in reversed(range(len(self.operations))):
+                if self.steps[index]["status"] in ("done", "failed", "not-undone"):
+                    self._undo(index)
+            self._sweep()
+            left = any(step["status"] == "not-undone" for step in self.steps)
+            result = "undo-failed" if left else "undone"
+            self._take_back_release(by, why)
+            self._record("ended", result=result)
+            return self.outcome(result)
+
+    def outcome(self, result: str) -> dict[str, Any]:
+        found: dict[str, Any] = {"transaction": self.id, "result": result, "steps": self.steps}
+        if self.confirm_by is not None:
+            found["confirmBy"] = self.confirm_by
+        if self.failure is not None:
+            found["failure"] = self.failure
+        return found
+
+    def tell(self, progress: dict[str, Any]) -> None:
+        # Whether anybody listens is not this transaction's concern.
+        with suppress(Exception):
+            self.emit(progress)
+
+    def _do(self, index: int, operation: dict[str, Any]) -> None:
+        title = operation.get("title") or operation["op"]
+        self.tell({"kind": "step-started", "index": index, "title": title})
+        begun = self.begun
+        module = module_of(operation)
+        if module.check(operation, self.host):
+            self.journal.write("already", index=index)
+            self._end_step(index, "already", "already so", begun)
+            return
+        self.journal.write("started", index=index)
+        self.steps[index]["status"] = "failed"
+        said = module.do(operation, self.host, self.journal.step(index))
+        message, result = said if isinstance(said, tuple) else (said, None)
+        self.journal.write("done", index=index, message=message, result=result)
+        if result is not None:
+            self.steps[index]["result"] = result
+        self._end_step(index, "done", message, begun)
+
+    def _undo(self, index: int) -> None:
+        operation = self.operations[index]
+        begun = time.monotonic()
+        failed_here = self.failure is not None and self.failure["index"] == index
+        try:
+            undone = module_of(operation).undo(operation, self.host, self.journal.step(index))
+        except Exception as error:
+            self._leave_when_going_down()
+            reason = describe(error)
+            self._record("not-undone", index=index, message=reason)
+            self._end_step(index, "not-undone", reason, begun)
+            return
+        self._record("undone", index=index, message=undone)
+        if undone is None:
+            # It had changed nothing: what was said of it stands.
+            return
+        if failed_here:
+            self.tell({"kind": "note", "message": undone})
+            return
+        self._end_step(index, "undone", undone, begun)
+
+    def _fail(self, index: int, error: BaseException) -> None:
+        message = describe(error)
+        if isinstance(error, RunnerGone):
+            message = "broken off: it was told to end"
+        self.failure = {"index": index, "message": message}
+        if isinstance(error, OperationError):
+            if error.ran is not None:
+                self.failure.update(ran=list(error.ran), exitCode=error.exit_code)
+            if error.evidence:
+                self.failure["evidence"] = list(error.evidence)
+        if not self.steps:
+            return
+        step = self.steps[index]
+        seconds = round(time.monotonic() - self.begun, 3)
+        step.update(status="failed", message=message, seconds=seconds)
+        self._record("failed", index=index, message=message, failure=self.failure)
+        self.tell({"kind": "step-ended", "step": dict(step)})
+
+    def _end_step(self, index: int, status: str, message: str, begun: float) -> None:
+        seconds = round(time.monotonic() - begun, 3)
+        self.steps[index].update(status=status, message=message, seconds=seconds)
+        self.tell({"kind": "step-ended", "step": dict(self.steps[index])})
+
+    def _record(self, event: str, **more: Any) -> None:
+        """Undoing goes on though the journal can't be written."""
+        try:
+            self.journal.write(event, **more)
+        except OSError as error:
+            self.tell({"kind": "note", "message": f"not in the journal: {describe(error)}"})
+
+    def _recall(self) -> None:
+        """How far it came before: another process may have done the steps."""
+        for entry in self.journal.entries():
+            if entry["event"] == "ended":
+                self.confirm_by = entry.get("confirmBy")
+            self.failure = entry.get("failure") or self.failure
+            index = entry.get("index")
+            if not isinstance(index, int) or index >= len(self.steps):
+                continue
+            step, event = self.steps[index], entry["event"]
+            if event == "started":
+                step.update(status="failed", message="was begun and did not end")
+            elif event in ("done", "already", "failed", "not-undone"):
+                step.update(status=event, message=entry.get("message") or "already so")
+            elif event == "undone" and entry.get("message"):
+                step.update(status="undone", message=entry["message"])
+            if entry.get("result") is not None:
+                step["result"] = entry["result"]
+
+
+def _skipped(index: int, operation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "index": index,
+        "op": operation["op"],
+        "status": "skipped",
+        "message": "not begun",
+        "seconds": 0,
+    }
+
+
+def prune(state: str) -> None:
+    """The last ones of each action are kept: frequent clean-ups don't push deploys out."""
+    root = transactions_folder(state)
+    known = remembered(state)
+    closed: dict[tuple[str, str], list[str]] = {}
+    for each in known:
+        if each["state"] != "open":
+            closed.setdefault((each["action"], each["unit"] or ""), []).append(each["id"])
+    waiting = {ident for each in ledger.all_awaiting(state) for ident in each["transactions"]}
+    names = {each["id"] for each in known}
+    old = [ident for idents in closed.values() for ident in idents[:-KEEP_TRANSACTIONS]]
+    never_began = [name for name in os.listdir(root) if name not in names]
+    for ident in [*old, *never_began]:
+        if ident not in waiting:
+            files.remove_tree(os.path.join(root, ident))

@@ -1,0 +1,230 @@
+"""What is asked is refused or begun before anything is changed; the guard does what is due."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import pytest
+from celeriac_host.state import ledger
+from celeriac_host.state.journal import Journal, transactions_folder
+from celeriac_host.system.errors import Fault
+from celeriac_host.transaction import control, guard, lock, runner, work
+from conftest import fill
+from hosts import Host
+from transactions import UNIT, World, begin, write
+
+META = {"holder": "anna (run 8)", "action": "verify", "lockTimeoutSeconds": 0}
+FIRST, SECOND = "20260101T000000-0001", "20260101T000001-0002"
+
+
+def silent(told: Any) -> None:
+    pass
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda host: control.apply([{"op": "dance"}], META, host, silent),
+        lambda host: control.undo([FIRST], META, host, silent),
+        lambda host: control.undo(["../../etc"], META, host, silent),
+        lambda host: control.follow({"transactions": [FIRST], "live": FIRST}, host, silent),
+        lambda host: control.follow({"transactions": [""], "live": ""}, host, silent),
+    ],
+)
+def test_what_is_not_known_here_is_refused_and_leaves_nothing(
+    tmp_path: Path, ask: Callable[[Host], Any]
+) -> None:
+    host = Host(str(tmp_path / "state"))
+    with pytest.raises(Fault):
+        ask(host)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_was_undone_already_is_not_undone_again(host: Host, world: World) -> None:
+    folder = begin(host.state, world.operations(), FIRST)
+    runner.carry_out(folder, host, silent)
+    runner.put_back(folder, host, silent)
+    with pytest.raises(Fault) as refused:
+        control.undo([FIRST], META, host, silent)
+    assert FIRST in refused.value.message
+    assert not lock.is_held(host.state)
+
+
+def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> None:
+    runner.carry_out(begin(host.state, world.operations(), FIRST), host, silent)
+    world.changed.write_text("by hand\n")
+    with pytest.raises(Fault) as refused:
+        control.undo([FIRST], META, host, silent)
+    assert refused.value.evidence == [str(world.changed)]
+    assert ledger.rolling_now(host.state) is None
+    assert not lock.is_held(host.state)
+
+
+def test_who_comes_second_is_told_and_changes_nothing(host: Host, world: World) -> None:
+    ben = {"holder": "ben", "action": "cleanup"}
+    with lock.take(host, ben), pytest.raises(Fault) as refused:
+        control.apply(world.operations(), META, host, silent)
+    assert "ben (cleanup" in refused.value.message
+    assert world.is_as_before()
+    assert os.listdir(transactions_folder(host.state)) == []
+
+
+def test_with_nothing_interrupted_there_is_nothing_to_recover(host: Host) -> None:
+    with lock.take(host, {"holder": "ben", "action": "cleanup"}):
+        assert control.recover(META, host, silent) == {"deeds": []}
+
+
+# --- the state folder --------------------------------------------------------------------------
+
+
+def test_the_state_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "transactions").mkdir(parents=True, mode=0o755)
+    control._make_state(str(state))
+    control._make_state(str(state))
+    for name in ("", "transactions", "backups"):
+        assert stat.S_IMODE(os.stat(state / name).st_mode) == 0o700
+
+
+@pytest.mark.parametrize("kind", ["a link", "a file", "somebody's"])
+def test_a_state_folder_that_is_none_is_refused(root: None, tmp_path: Path, kind: str) -> None:
+    state, other = tmp_path / "state", tmp_path / "other"
+    other.mkdir()
+    if kind == "a link":
+        state.symlink_to(other)
+    elif kind == "a file":
+        state.touch()
+    else:
+        state.mkdir()
+        os.chown(state, 65534, 65534)
+    with pytest.raises(Fault) as refused:
+        control._make_state(str(state))
+    assert str(state) in refused.value.message
+    assert os.listdir(other) == []
+
+
+@pytest.mark.parametrize("kind", ["read-only", "full"])
+def test_without_a_journal_nothing_is_begun(
+    make_disk: Callable[[int], Path], world: World, kind: str
+) -> None:
+    disk = make_disk(2048)
+    host = Host(str(disk / "state"))
+    control._make_state(host.state)
+    # Else the guard of this very machine would be taken away.
+    ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
+    if kind == "full":
+        fill(disk)
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(Fault) as refused:
+        control._begin(world.operations(), META, host)
+    assert host.state in refused.value.message
+    assert refused.value.next
+    assert os.listdir(transactions_folder(host.state)) == []
+    assert world.is_as_before()
+
+
+# --- verdicts ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def released(host: Host, world: World) -> Host:
+    """A release that awaits its verdict; beside it another unit's, so that there is a guard."""
+    about = {"confirmWithinSeconds": 900}
+    runner.carry_out(begin(host.state, world.operations(), FIRST, release=about), host, silent)
+    ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
+    return host
+
+
+def verdicts(host: Host) -> List[str]:
+    return [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
+
+
+def test_a_release_that_is_confirmed_stays(released: Host) -> None:
+    assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": True}
+    assert ledger.awaiting(released.state, UNIT) is None
+    assert verdicts(released) == ["none", "confirmed"]
+    # Twice is too late.
+    assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": False}
+    assert guard.has_reason(released)
+    assert released.asked == []
+
+
+@pytest.mark.parametrize("idents", [[], [SECOND], [SECOND, FIRST]])
+def test_only_what_was_verified_is_confirmed(released: Host, idents: List[str]) -> None:
+    assert control.confirm(UNIT, idents, META, released) == {"confirmed": False}
+    assert verdicts(released) == ["none", "none"]
+
+
+def make_due(host: Host, unit: str) -> None:
+    waiting = ledger.awaiting(host.state, unit)
+    assert waiting is not None
+    ledger._write(ledger._awaiting_path(host.state, unit), {**waiting, "bootDeadline": 0.0})
+
+
+def test_the_guard_puts_back_what_nobody_confirmed_in_time(
+    released: Host, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work._guard(released)
+    assert world.look() == world.after
+    make_due(released, UNIT)
+    work._guard(released)
+    assert world.is_as_before()
+    assert verdicts(released) == ["none", "rolled-back"]
+    assert ledger.of_unit(released.state, UNIT)[-1]["judgedBy"] == "the host itself"
+    # The other's time is not up.
+    assert ledger.awaiting(released.state, "other.service") is not None
+    assert not lock.is_held(released.state)
+    assert FIRST in capsys.readouterr().out
+
+
+def test_the_guard_leaves_the_host_to_whoever_works_on_it(released: Host, world: World) -> None:
+    make_due(released, UNIT)
+    with lock.take(released, {"holder": "ben", "action": "cleanup"}):
+        work._guard(released)
+    assert world.look() == world.after
+
+
+def test_the_guard_ends_what_was_cut_short(
+    released: Host, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = world.folder / "later"
+    folder = begin(released.state, [write(path, "x\n")], SECOND, action="cleanup", unit=None)
+    runner.carry_out(folder, released, silent)
+    journal = Path(folder, "journal.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    # As it is when the power goes before the end is written down.
+    journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    assert Journal(folder).state() == "open"
+    work._guard(released)
+    assert not path.exists()
+    assert Journal(folder).state() == "undone"
+    assert "run 7" in capsys.readouterr().out
+
+
+def test_there_is_a_guard_as_long_as_there_is_a_reason(host: Host, world: World) -> None:
+    assert not guard.has_reason(host)
+    ledger.await_verdict(host.state, UNIT, FIRST, 900.0)
+    assert guard.has_reason(host)
+    ledger.stop_awaiting(host.state, UNIT)
+    ledger.begin_rolling(host.state, {"transactions": [], "by": "", "why": ""})
+    assert guard.has_reason(host)
+    ledger.end_rolling(host.state)
+    folder = begin(host.state, [], FIRST)
+    assert guard.has_reason(host)
+    Journal(folder).write("ended", result="committed")
+    assert not guard.has_reason(host)
+
+
+def test_how_long_was_waited_is_told_in_minutes() -> None:
+    waiting: Dict[str, Any] = {"withinSeconds": 900}
+    assert "15 min" in guard.tell_next(waiting)

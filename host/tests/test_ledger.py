@@ -1,0 +1,231 @@
+"""The ledger tells every release and what became of it; who awaits a verdict is told exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from celeriac_host.state import ledger
+from conftest import fill
+from cuts import cuts
+
+UNIT = "worker.service"
+
+
+def plan_of(unit: str = UNIT, **more: Any) -> dict[str, Any]:
+    meta = {"unit": unit, "holder": "run 7", "actor": "anna", "sha": "3f2c9e1", **more}
+    operations = [
+        {"op": "write-file", "title": "write the unit", "diff": "-a\n+b\n"},
+        {"op": "start-unit"},
+    ]
+    return {"meta": meta, "operations": operations}
+
+
+def tell(state: str, unit: str = UNIT) -> list[tuple[int, str | None, str]]:
+    return [
+        (each["release"], each["transaction"], each["verdict"])
+        for each in ledger.of_unit(state, unit)
+    ]
+
+
+def test_the_first_release_comes_with_what_was_there_before_celeriac(state: str) -> None:
+    ledger.record(state, "t1", plan_of())
+    ledger.record(state, "t2", plan_of())
+    assert tell(state) == [(0, None, "none"), (1, "t1", "none"), (2, "t2", "none")]
+    last = ledger.of_unit(state, UNIT)[-1]
+    assert (last["holder"], last["actor"], last["sha"]) == ("run 7", "anna", "3f2c9e1")
+    assert last["what"] == ["write the unit", "start-unit"]
+    assert last["diff"] == "-a\n+b\n"
+    assert os.stat(os.path.join(state, "releases.jsonl")).st_mode & 0o777 == 0o600
+
+
+def test_units_are_numbered_each_for_itself(state: str) -> None:
+    ledger.record(state, "t1", plan_of())
+    ledger.record(state, "t2", plan_of("other.service"))
+    assert tell(state, "other.service") == [(0, None, "none"), (1, "t2", "none")]
+    assert tell(state, "worker") == []
+
+
+def test_the_last_verdict_counts_and_foreign_transactions_get_none(state: str) -> None:
+    for ident in ("t1", "t2"):
+        ledger.record(state, ident, plan_of())
+    ledger.judge(state, UNIT, ["t2", "t1", "unknown"], "confirmed", "run 8", "it was verified")
+    ledger.judge(state, UNIT, ["t2"], "rolled-back", "anna", "it was asked for")
+    ledger.judge(state, "other.service", ["t1"], "rolled-back", "anna", "no unit of that name")
+    assert tell(state) == [(0, None, "none"), (1, "t1", "confirmed"), (2, "t2", "rolled-back")]
+    last = ledger.of_unit(state, UNIT)[-1]
+    assert (last["judgedBy"], last["why"]) == ("anna", "it was asked for")
+
+
+def test_a_huge_diff_is_cut(state: str) -> None:
+    plan = plan_of()
+    plan["operations"][0]["diff"] = "x" * 100_000
+    ledger.record(state, "t1", plan)
+    assert len(ledger.of_unit(state, UNIT)[-1]["diff"]) == ledger.DIFF_LIMIT
+
+
+@pytest.mark.parametrize("torn", [b'{"unit": "worker', b"\0\0\0", b"\xff\xff\n", b'{"a": 1}\n7\n'])
+def test_a_torn_line_hides_no_other(state: str, torn: bytes) -> None:
+    ledger.record(state, "t1", plan_of())
+    with open(os.path.join(state, "releases.jsonl"), "ab") as file:
+        file.write(torn)
+    ledger.record(state, "t2", plan_of())
+    assert tell(state) == [(0, None, "none"), (1, "t1", "none"), (2, "t2", "none")]
+
+
+def test_a_record_that_is_cut_is_there_or_not_and_can_be_made_again(state: str) -> None:
+    seen = set()
+    path = os.path.join(state, "releases.jsonl")
+    for cut in cuts():
+        if os.path.exists(path):
+            os.unlink(path)
+        ledger.record(state, "t1", plan_of())
+        cut(lambda: ledger.record(state, "t2", plan_of()))
+        now = tell(state)
+        assert now[:2] == [(0, None, "none"), (1, "t1", "none")]
+        assert now[2:] in ([], [(2, "t2", "none")])
+        seen.add(len(now))
+        ledger.record(state, "t3", plan_of())
+        assert tell(state)[: len(now)] == now
+        assert tell(state)[-1] == (len(now), "t3", "none")
+    assert seen == {2, 3}
+
+
+def test_a_full_disk_is_an_error_and_what_is_written_stays(
+    make_disk: Callable[[int], Path],
+) -> None:
+    state = str(make_disk(64))
+    ledger.record(state, "t1", plan_of())
+    ballast = fill(Path(state))
+    with pytest.raises(OSError):
+        ledger.record(state, "t2", plan_of(holder="x" * 8000))
+    assert tell(state) == [(0, None, "none"), (1, "t1", "none")]
+    ballast.unlink()
+    ledger.record(state, "t3", plan_of())
+    assert tell(state)[-1] == (2, "t3", "none")
+
+
+def test_a_ledger_that_grows_too_large_keeps_the_newest_of_every_unit(state: str) -> None:
+    ledger.record(state, "quiet", plan_of("quiet.service"))
+    ledger.judge(state, "quiet.service", ["quiet"], "confirmed", "", "")
+    line = {"unit": UNIT, "transaction": "t", "at": 1.0, "diff": "x" * 8000}
+    with open(os.path.join(state, "releases.jsonl"), "a", encoding="ascii") as file:
+        for number in range(600):
+            file.write(json.dumps({**line, "release": number}) + "\n")
+    ledger.record(state, "new", plan_of())
+    assert tell(state)[-1] == (600, "new", "none")
+    assert len(tell(state)) == ledger.KEEP_LINES
+    # Else its next release would be the first again, and a roll-back take the wrong one.
+    assert tell(state, "quiet.service") == [(0, None, "none"), (1, "quiet", "confirmed")]
+    assert os.stat(os.path.join(state, "releases.jsonl")).st_mode & 0o777 == 0o600
+
+
+# --- awaiting ----------------------------------------------------------------------------------
+
+
+def waiting_for(state: str, unit: str = UNIT) -> list[str]:
+    found = ledger.awaiting(state, unit)
+    return [] if found is None else list(found["transactions"])
+
+
+def test_what_was_not_confirmed_before_goes_back_with_the_newest(state: str) -> None:
+    before = time.time()
+    deadline = ledger.await_verdict(state, UNIT, "t1", 900.0)
+    assert before + 900 <= deadline <= time.time() + 900
+    ledger.await_verdict(state, UNIT, "t2", 60.0)
+    assert waiting_for(state) == ["t2", "t1"]
+    assert [each["unit"] for each in ledger.all_awaiting(state)] == [UNIT]
+
+
+def test_one_or_all_can_stop_waiting_and_twice_is_no_harm(state: str) -> None:
+    for ident in ("t1", "t2", "t3"):
+        ledger.await_verdict(state, UNIT, ident, 900.0)
+    ledger.await_verdict(state, "other.service", "t4", 900.0)
+    for _ in range(2):
+        ledger.stop_awaiting(state, UNIT, "t2")
+        assert waiting_for(state) == ["t3", "t1"]
+    for _ in range(2):
+        ledger.stop_awaiting(state, UNIT)
+        assert waiting_for(state) == []
+    assert [each["unit"] for each in ledger.all_awaiting(state)] == ["other.service"]
+    ledger.stop_awaiting(state, "other.service", "t4")
+    assert ledger.all_awaiting(state) == []
+
+
+def test_nobody_waits_where_nothing_was_ever_released(state: str) -> None:
+    assert ledger.awaiting(state, UNIT) is None
+    assert ledger.all_awaiting(state) == []
+    ledger.stop_awaiting(state, UNIT)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"unit": "work', b"\xff"])
+def test_a_damaged_file_waits_for_nothing(state: str, content: bytes) -> None:
+    ledger.await_verdict(state, "other.service", "t1", 900.0)
+    Path(state, "awaiting", UNIT + ".json").write_bytes(content)
+    assert ledger.awaiting(state, UNIT) is None
+    assert [each["unit"] for each in ledger.all_awaiting(state)] == ["other.service"]
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (lambda state: ledger.await_verdict(state, UNIT, "t3", 9.0), ["t3", "t2", "t1"]),
+        (lambda state: ledger.stop_awaiting(state, UNIT, "t2"), ["t1"]),
+        (lambda state: ledger.stop_awaiting(state, UNIT), []),
+    ],
+)
+def test_a_change_that_is_cut_leaves_one_answer_and_no_ghost(
+    state: str, change: Callable[[str], object], after: list[str]
+) -> None:
+    """A ghost would have the guard roll back, at its deadline, what was confirmed meanwhile."""
+    before = ["t2", "t1"]
+    seen = []
+    for cut in cuts():
+        ledger.stop_awaiting(state, UNIT)
+        for ident in reversed(before):
+            ledger.await_verdict(state, UNIT, ident, 900.0)
+        cut(lambda: change(state))
+        now = waiting_for(state)
+        assert now in (before, after)
+        seen.append(now)
+        assert [each["transactions"] for each in ledger.all_awaiting(state)] == [now] * bool(now)
+        ledger.stop_awaiting(state, UNIT)
+        assert ledger.all_awaiting(state) == []
+        assert os.listdir(os.path.join(state, "awaiting")) == []
+    assert before in seen
+    assert after in seen
+
+
+def test_it_is_due_by_a_clock_that_nobody_sets_as_long_as_the_host_is_up(state: str) -> None:
+    ledger.await_verdict(state, UNIT, "t1", 900.0)
+    waiting = ledger.awaiting(state, UNIT)
+    assert waiting is not None
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert not ledger.is_due(waiting)
+    # Somebody put the clock forward, then back.
+    assert not ledger.is_due({**waiting, "deadline": 0.0})
+    assert ledger.is_due({**waiting, "deadline": time.time() + 900, "bootDeadline": uptime})
+    # After a reboot there is nothing else.
+    another = {**waiting, "bootId": "another boot", "bootDeadline": uptime}
+    assert not ledger.is_due(another)
+    assert ledger.is_due({**another, "deadline": time.time()})
+
+
+def test_a_roll_back_is_on_its_way_until_it_is_ended(state: str) -> None:
+    rolling = {"transactions": ["t2", "t1"], "by": "anna", "why": "it was asked for"}
+    assert ledger.rolling_now(state) is None
+    seen = []
+    for cut in cuts():
+        ledger.end_rolling(state)
+        cut(lambda: ledger.begin_rolling(state, rolling))
+        seen.append(ledger.rolling_now(state))
+    assert seen[0] is None
+    assert seen[-1] == rolling
+    assert all(each in (None, rolling) for each in seen)
+    ledger.end_rolling(state)
+    ledger.end_rolling(state)
+    assert ledger.rolling_now(state) is None

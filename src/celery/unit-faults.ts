@@ -1,0 +1,21 @@
+import type { UnitFile } from '../systemd/unit-file.ts';
+import {
+  applyUnitRules,
+  type UnitContext,
+  type UnitFault,
+  type WorkerSeen,
+} from '../systemd/unit-rules.ts';
+import { poolSize } from './celery-call.ts';
+import { findWorkerLine } from './worker-line.ts';
+
+/** Everything that is wrong with the unit of a worker, by its settings and its command line. */
+export const findUnitFaults = (file: UnitFile, context: UnitContext): readonly UnitFault[] =>
+  applyUnitRules(file, { ...context, worker: seeWorker(file, context.cpus) });
+
+function seeWorker(file: UnitFile, cpus: number): WorkerSeen | null {
+  const line = findWorkerLine(file);
+  if (line === null) return null;
+  const { entry, shell, call } = line;
+  const { workingDirectory } = call;
+  return { entry, shell, children: poolSize(call, cpus), workingDirectory };
+}

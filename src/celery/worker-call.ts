@@ -1,0 +1,103 @@
+import { ConfigError } from '../model/errors.ts';
+import type { UnitFact } from '../model/facts.ts';
+import { isExpanded } from '../systemd/exec-line.ts';
+import { parseUnitFile } from '../systemd/unit-file.ts';
+import { type CeleryCall, findCeleryCall } from './celery-call.ts';
+import { readWorkerLine } from './worker-line.ts';
+
+/** What the unit tells about the worker that it runs. */
+export interface WorkerCall {
+  /** The value of `-A`; `null` when there is none, or none that can be read. */
+  readonly app: string | null;
+  /** `default`: no `-Q`; `unknown`: it holds variables that systemd fills in. */
+  readonly queues: readonly string[] | 'default' | 'unknown';
+  /** Pool children, without beat; `null`: it can't be told. */
+  readonly children: { readonly min: number; readonly max: number } | null;
+  /** The pool forks children; the other pools work in the main process. */
+  readonly forks: boolean;
+  /** `-B`: the scheduler runs as one more child. */
+  readonly beat: boolean;
+  /** Modules that `-I` loads: the support module must be one of them for canaries. */
+  readonly include: readonly string[];
+  /** Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it. */
+  readonly workingDirectory: string;
+  /** Directories and PYTHONPATH that the command itself brings. */
+  readonly pythonPath: readonly string[];
+}
+
+/**
+ * The worker that a unit runs: by its main process, which knows every variable and drop-in, else
+ * by its files. `null` when neither is a Celery worker that can be read.
+ */
+export function workerCallOf(unit: UnitFact, cpus: number): WorkerCall | null {
+  const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
+  // Where setproctitle is there, Celery writes a title over its arguments; that finds no call.
+  const running = main === undefined ? null : findCeleryCall(main.argv);
+  if (running?.kind === 'found') return describeCall(running.call, unit, cpus, () => false);
+  const written = callInFiles(unit);
+  return written === null ? null : describeCall(written, unit, cpus, isExpanded);
+}
+
+/** The last file that sets ExecStart: drop-ins beat the unit file. */
+function callInFiles(unit: UnitFact): CeleryCall | null {
+  const { fragment } = unit;
+  const texts = [
+    ...(fragment.kind === 'file' && fragment.text !== null ? [fragment.text] : []),
+    ...unit.dropIns.map(({ text }) => text),
+  ];
+  const files = texts.map(parseUnitFile);
+  const file = files.findLast((one) => one.effective('Service', 'ExecStart').length > 0);
+  if (file === undefined) return null;
+  try {
+    return readWorkerLine(file, unit.fragmentPath).call;
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+
+function describeCall(
+  call: CeleryCall,
+  unit: UnitFact,
+  cpus: number,
+  isUnknown: (text: string) => boolean,
+): WorkerCall {
+  const forks = ['prefork', 'processes'].includes(call.pool);
+  return {
+    app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
+    queues: describeQueues(call.queues, isUnknown),
+    children: forks ? childrenOf(call, cpus) : { min: 0, max: 0 },
+    forks,
+    beat: call.beat,
+    include: call.include,
+    workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
+    pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
+  };
+}
+
+function describeQueues(
+  queues: readonly string[] | null,
+  isUnknown: (text: string) => boolean,
+): WorkerCall['queues'] {
+  if (queues === null || queues.length === 0) return 'default';
+  return queues.some(isUnknown) ? 'unknown' : queues;
+}
+
+function childrenOf(call: CeleryCall, cpus: number): WorkerCall['children'] {
+  const scale = /^(\d+)(?:,(\d+))?$/.exec(call.autoscale ?? '');
+  if (call.autoscale !== null) {
+    return scale === null ? null : { min: Number(scale[2] ?? 0), max: Number(scale[1]) };
+  }
+  if (call.concurrency !== null && !/^\d+$/.test(call.concurrency)) return null;
+  // Celery takes 0 for "not given", too.
+  const count = Number(call.concurrency ?? 0) || cpus;
+  return { min: count, max: count };
+}
+
+/** Celery puts its working directory first; `env PYTHONPATH=…` is not in the unit's environment. */
+function pythonPathOf(call: CeleryCall, unit: UnitFact): readonly string[] {
+  const directory = call.workingDirectory ?? unit.properties.WorkingDirectory?.replace(/^!/, '');
+  const variable = call.environment.findLast((word) => word.startsWith('PYTHONPATH='));
+  const folders = variable?.slice('PYTHONPATH='.length).split(':') ?? [];
+  return [directory ?? '', ...folders].filter((folder) => folder.startsWith('/'));
+}

@@ -1,0 +1,275 @@
+import { ConfigError } from '../model/errors.ts';
+import {
+  type ExecCommand,
+  type ExecWord,
+  parseExecLine,
+  quoteExecWord,
+  quoteWord,
+} from '../systemd/exec-line.ts';
+import { readShell } from '../systemd/shell-line.ts';
+import type { Assignment, Splice, UnitFile } from '../systemd/unit-file.ts';
+import { type CeleryCall, findCeleryCall, type WorkerOption, withoutShell } from './celery-call.ts';
+
+/** The `ExecStart=` of a unit that runs one Celery worker. */
+export interface WorkerLine {
+  readonly entry: Assignment;
+  /** The command's words, unquoted; of a shell's script those that it ends with. */
+  readonly argv: readonly string[];
+  readonly words: readonly ExecWord[];
+  /** `NAME=value` words, given by `env` or by a shell. */
+  readonly assignments: readonly ExecWord[];
+  readonly call: CeleryCall;
+  /** Whether a shell's script is read, and whether the shell becomes the worker or waits for it. */
+  readonly shell: 'none' | 'becomes' | 'waits';
+}
+
+const direct =
+  'one ExecStart= that runs the worker directly, e.g. ' +
+  '`ExecStart=/usr/bin/celery -A app worker --concurrency=1`';
+
+/**
+ * Reads the worker's command line from a unit.
+ *
+ * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
+ *   that can be read
+ */
+export function readWorkerLine(
+  file: UnitFile,
+  path: string,
+  whereOf = (entry: Assignment): string => `${path}:${file.lineOf(entry)}`,
+): WorkerLine {
+  const entries = file.effective('Service', 'ExecStart');
+  const [entry] = entries;
+  if (!entry) {
+    throw new ConfigError('input unit', `${path} has no ExecStart=`, direct);
+  }
+  const where = whereOf(entry);
+  if (entries.length > 1) {
+    const places = entries.map(whereOf).join(', ');
+    throw unreadable(path, `has several ExecStart= (${places})`, direct);
+  }
+  const commands = parseExecLine(entry.value);
+  if (commands === null) {
+    throw unreadable(where, 'ExecStart= has a quote that is never closed', 'balanced quotes');
+  }
+  const [command] = commands;
+  if (!command || commands.length > 1) {
+    throw unreadable(where, 'ExecStart= runs several commands, separated by `;`', direct);
+  }
+  const read = readCommand(command, entry);
+  if (read.kind === 'refused') {
+    throw unreadable(where, `ExecStart= ${read.problem}`, read.expected ?? direct);
+  }
+  const type = file.value('Service', 'Type') ?? 'simple';
+  if (type === 'forking' || type === 'oneshot') {
+    throw unreadable(
+      path,
+      `is of Type=${type}, but a worker that systemd watches stays in the foreground`,
+      'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach',
+    );
+  }
+  return read.line;
+}
+
+type CommandReading =
+  | { readonly kind: 'read'; readonly line: WorkerLine }
+  | { readonly kind: 'refused'; readonly problem: string; readonly expected?: string };
+
+function readCommand({ prefixes, words }: ExecCommand, entry: Assignment): CommandReading {
+  const argv = words.map(({ text }) => text);
+  const found = findCeleryCall(argv, { argumentZero: prefixes.includes('@') });
+  if (found.kind === 'found') {
+    const assignments = words
+      .slice(0, found.call.wrapper.length)
+      .filter(({ text }) => found.call.environment.includes(text));
+    const line = { entry, argv, words, assignments, call: found.call, shell: 'none' } as const;
+    return { kind: 'read', line };
+  }
+  return found.shell === undefined ? found : readScript(words, found.shell, entry);
+}
+
+function readScript(words: readonly ExecWord[], shell: number, entry: Assignment): CommandReading {
+  const name = words[shell]?.text ?? 'sh';
+  const refuse = (problem: string, expected = withoutShell): CommandReading => ({
+    kind: 'refused',
+    problem,
+    expected,
+  });
+  const from = words.findIndex(({ text }, at) => at > shell && !/^[-+]/.test(text));
+  const [word, ...more] = from === -1 ? [] : words.slice(from);
+  const isScript = words.some(({ text }, at) => at > shell && /^-[a-z]*c$/.test(text));
+  if (!word || !isScript || more.length > 0) {
+    return refuse(`starts ${name}, and what that runs can't be told`);
+  }
+  const written = entry.value.slice(word.start, word.end);
+  // Places in the script are places in the line only where nothing is escaped.
+  if (written !== `'${word.text}'` && written !== `"${word.text}"`) {
+    return refuse(`has a script for ${name} that is not one quoted word without escapes`);
+  }
+  const reading = readShell(word.text);
+  if (reading.kind === 'refused') {
+    return refuse(`has a script for ${name} that ${reading.problem}`);
+  }
+  const { script } = reading;
+  const place = ({ text, start, end }: ExecWord): ExecWord => ({
+    text,
+    start: word.start + 1 + start,
+    end: word.start + 1 + end,
+  });
+  const argv = script.words.map(({ text }) => text);
+  const inner = findCeleryCall(argv);
+  if (inner.kind === 'refused') {
+    return refuse(`has a script for ${name} that ${inner.problem}`, inner.expected);
+  }
+  const { call } = inner;
+  const program = call.wrapper.length;
+  if (/^[~]|[*?[]/.test(argv[program] ?? '')) {
+    return refuse(`has a script for ${name} that runs ${argv[program]}`);
+  }
+  const isBare = !(argv[program] ?? '').includes('/');
+  const known =
+    isBare && script.environment !== null
+      ? argv.with(program, `${script.environment}/bin/${argv[program]}`)
+      : argv;
+  const environment = script.assignments.map(({ text }) => text);
+  return {
+    kind: 'read',
+    line: {
+      entry,
+      argv: known,
+      words: script.words.map(place),
+      assignments: [
+        ...words.slice(0, shell).filter(isAssignment),
+        ...script.assignments.map(place),
+      ],
+      call: {
+        ...call,
+        environment: [
+          ...words
+            .slice(0, shell)
+            .filter(isAssignment)
+            .map(({ text }) => text),
+          ...environment,
+          ...call.environment,
+        ],
+        workingDirectory: call.workingDirectory ?? script.directory,
+      },
+      shell: script.becomes ? 'becomes' : 'waits',
+    },
+  };
+}
+
+const isAssignment = ({ text }: ExecWord): boolean => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+
+/** Has the shell become the worker, so that systemd's signals and the worker's news arrive. */
+export function becomeWorker(line: WorkerLine): readonly Splice[] {
+  const [first] = line.words;
+  if (line.shell !== 'waits' || !first) return [];
+  const { start, end } = first;
+  return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
+}
+
+/** The same; `null` for a unit that can't be read. */
+export function findWorkerLine(file: UnitFile): WorkerLine | null {
+  try {
+    return readWorkerLine(file, '', () => '');
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+
+function unreadable(where: string, problem: string, expected: string): ConfigError {
+  return new ConfigError('input unit', `${where}: ${problem}`, expected);
+}
+
+/** Pool children set to a number, in the user's own spelling; an `--autoscale` gives way. */
+export function setConcurrency(line: WorkerLine, children: number): readonly Splice[] {
+  const { concurrency, autoscale } = line.call.options;
+  const value = String(children);
+  if (concurrency.length === 0 && autoscale.length > 0) {
+    const [first, ...others] = autoscale;
+    if (first) {
+      return [spliceOption(line, first, `--concurrency=${value}`), ...removeOptions(line, others)];
+    }
+  }
+  return [
+    ...setOption(line, concurrency, '--concurrency', value),
+    ...removeOptions(line, autoscale),
+  ];
+}
+
+export function setQueues(line: WorkerLine, queues: readonly string[]): readonly Splice[] {
+  return setOption(line, line.call.options.queues, '-Q', queues.join(','));
+}
+
+/** Has the worker import one more module; `-I` counts once, so an existing list is extended. */
+export function addInclude(line: WorkerLine, module: string): readonly Splice[] {
+  if (line.call.include.includes(module)) return [];
+  const present = line.call.options.include.at(-1);
+  const last = present && line.words[present.last];
+  if (line.shell !== 'none' && present && present.value !== '' && last) {
+    // Two pieces side by side are one word to a shell, whatever quotes the first is in.
+    const others = removeOptions(line, line.call.options.include.slice(0, -1));
+    return [...others, { start: last.end, end: last.end, text: `,${module}` }];
+  }
+  // The value is kept as written: it may hold variables.
+  const value = present && present.value !== '' ? `${present.value},${module}` : module;
+  return setOption(line, line.call.options.include, '-I', value, quoteWord);
+}
+
+function setOption(
+  line: WorkerLine,
+  present: readonly WorkerOption[],
+  name: string,
+  value: string,
+  quote: (text: string) => string = quoteExecWord,
+): readonly Splice[] {
+  const last = present.at(-1);
+  const quoted = quote(value);
+  if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
+    throw new ConfigError(
+      'input unit',
+      `${value} can't be written into the shell script of ExecStart=`,
+      withoutShell,
+    );
+  }
+  if (!last) {
+    return [insertAtEnd(line, name.startsWith('--') ? `${name}=${quoted}` : `${name} ${quoted}`)];
+  }
+  const others = removeOptions(line, present.slice(0, -1));
+  if (last.value === value) return others;
+  const [word, text] =
+    last.written === 'separate' ? [last.last, quoted] : [last.first, `${last.prefix}${quoted}`];
+  return [...others, spliceWord(line, word, text)];
+}
+
+function spliceWord(line: WorkerLine, index: number, text: string): Splice {
+  const word = line.words[index];
+  if (!word) throw new RangeError('no such word');
+  return { start: word.start, end: word.end, text };
+}
+
+function spliceOption(line: WorkerLine, option: WorkerOption, text: string): Splice {
+  const first = line.words[option.first];
+  const last = line.words[option.last];
+  if (!first || !last) throw new RangeError('no such word');
+  return { start: first.start, end: last.end, text };
+}
+
+/** Takes options away together with the white space before them; of `-Ec5` stays `-E`. */
+function removeOptions(line: WorkerLine, options: readonly WorkerOption[]): readonly Splice[] {
+  return options.map((option) => {
+    const bundled = /^-[^-].+$/.exec(option.prefix) ? option.prefix.slice(0, -1) : '';
+    const whole = spliceOption(line, option, bundled);
+    if (bundled !== '') return whole;
+    return { ...whole, start: line.words[option.first - 1]?.end ?? whole.start };
+  });
+}
+
+/** After the worker's last argument, before `--` where there is one. */
+function insertAtEnd(line: WorkerLine, text: string): Splice {
+  const word = line.words[line.call.endOfOptions - 1];
+  if (!word) throw new RangeError('no words');
+  return { start: word.end, end: word.end, text: ` ${text}` };
+}

@@ -1,0 +1,50 @@
+import type { Finding } from '../../model/operation.ts';
+import type { Outcome } from '../../model/outcome.ts';
+import { formatCount } from '../../report/quantities.ts';
+import { shortId } from '../tables/job-forest.ts';
+
+/** Rows that an applied clean-up really changed. */
+export function countRepaired(outcome: Outcome): number {
+  if (outcome.result !== 'committed') return 0;
+  const counts = outcome.steps.map((step) => step.result?.changed);
+  return counts.reduce<number>((sum, count) => sum + (typeof count === 'number' ? count : 0), 0);
+}
+
+/** What an applied clean-up left alone because it had changed since the plan was made. */
+export function reportSkipped(outcome: Outcome): readonly Finding[] {
+  return outcome.steps.flatMap((step): Finding[] => {
+    if (step.op === 'send-tasks') return reportUnsent(readUnsent(step.result?.left));
+    const rows = step.op === 'repair-jobs' ? readSkipped(step.result?.skipped) : [];
+    if (rows.length === 0) return [];
+    const list = rows.slice(0, 5).map((row) => `${row.table} ${shortId(row.id)} ${row.why}`);
+    const message = `${formatCount(rows.length, 'row')} left alone: ${list.join('; ')}${moreThan(5, rows)}`;
+    return [{ level: 'warning', message }];
+  });
+}
+
+function reportUnsent(left: readonly Unsent[]): Finding[] {
+  if (left.length === 0) return [];
+  const list = left.slice(0, 5).map(({ id, why }) => `${shortId(id)} (${why})`);
+  const message = `${formatCount(left.length, 'task')} not sent: ${list.join('; ')}${moreThan(5, left)}`;
+  return [{ level: 'warning', message }];
+}
+
+const moreThan = (shown: number, list: readonly unknown[]): string =>
+  list.length > shown ? `; and ${list.length - shown} more` : '';
+
+interface SkippedRow {
+  readonly table: string;
+  readonly id: string | number;
+  readonly why: string;
+}
+
+interface Unsent {
+  readonly id: string;
+  readonly why: string;
+}
+
+const readSkipped = (value: unknown): readonly SkippedRow[] =>
+  Array.isArray(value) ? (value as readonly SkippedRow[]) : [];
+
+const readUnsent = (value: unknown): readonly Unsent[] =>
+  Array.isArray(value) ? (value as readonly Unsent[]) : [];

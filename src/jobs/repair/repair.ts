@@ -1,0 +1,81 @@
+import type { Finding, RowChange, TaskCall } from '../../model/operation.ts';
+import type { StuckRow } from '../judge/staleness.ts';
+import type { JobForest } from '../tables/job-forest.ts';
+import { type LeftRow, reportLeft } from '../tables/left-alone.ts';
+import { listGroups, type RepairedRow } from './changes.ts';
+import { countAgain } from './counters.ts';
+import { decide } from './decide.ts';
+import type { Deciding, Fates, RepairRules } from './fate.ts';
+import { endParents } from './fates.ts';
+import {
+  reportEndedOrphans,
+  reportNamedByOthers,
+  reportUnfinished,
+  warnOfReset,
+} from './findings.ts';
+import { chooseCalls, groupOf, listGone } from './tasks.ts';
+
+export interface Repair {
+  /** Groups one after another, children before parents. */
+  readonly changes: readonly RowChange[];
+  /** Parents before children, as people read them; one for each change but `keep`. */
+  readonly rows: readonly RepairedRow[];
+  /** Tasks to be sent for rows that are reset; each belongs to the group of its row. */
+  readonly calls: readonly (TaskCall & { readonly group: string })[];
+  /** The tasks that must still be gone when a group is changed. */
+  readonly tasks: readonly { readonly group: string; readonly task: string }[];
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * What to do about the rows that were found: these, what hangs on them, and nothing else.
+ *
+ * `fail` and `reset` also take the unfinished rows below and the row's mirror; `delete` takes all
+ * that is below. Each row comes with what was seen of it, so that the host changes it only if it
+ * is still so; the whole tree of a job is one group.
+ *
+ * @param left rows that are left alone, whatever becomes of those around them
+ */
+export function planRepair(
+  forest: JobForest,
+  stuck: readonly StuckRow[],
+  rules: RepairRules,
+  left: readonly LeftRow[] = [],
+): Repair {
+  const fates: Fates = new Map();
+  const wanted = new Map(stuck.map((found) => [found.row, found]));
+  const deciding: Deciding = {
+    rules,
+    forest,
+    fates,
+    wanted,
+    left: [...left],
+    spared: new Set(left.flatMap(({ row, yields }) => (yields ? [] : [row]))),
+    findings: [],
+    endedOrphans: new Map(),
+    unfinished: new Map(),
+  };
+  // Upper rows come first: what is below a stuck row shares its fate.
+  for (const found of stuck) decide(found, deciding);
+  if (rules.action === 'fail') endParents(deciding);
+  const sent = chooseCalls(fates, rules);
+  const counters = countAgain(fates);
+  const groups = listGroups(forest, fates, counters, sent, rules);
+  return {
+    changes: groups.flat().map(({ change }) => change),
+    rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
+    calls: [...sent].map(([row, call]) => ({ ...call, group: groupOf(row) })),
+    tasks: rules.evidence === null ? [] : listGone(fates),
+    findings: [
+      ...reportLeft(deciding.left, {
+        changed: (row) => fates.has(row),
+        counted: (row) => counters.has(row),
+      }),
+      ...deciding.findings,
+      ...reportEndedOrphans(deciding.endedOrphans),
+      ...reportUnfinished(deciding.unfinished),
+      ...reportNamedByOthers(fates),
+      ...warnOfReset(fates, sent),
+    ],
+  };
+}

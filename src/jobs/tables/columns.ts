@@ -1,0 +1,68 @@
+import type { TableSpec } from '../../config/stores-input.ts';
+import type { StoreTable } from '../../model/facts.ts';
+import { singularOf, snakeOf } from './names.ts';
+
+/** Names that say what a column holds, as `snake_case`; the first that is there is taken. */
+export const columnNames = {
+  created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
+  started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
+  completed: ['completed_at', 'finished_at', 'ended_at', 'date_done', 'end_time', 'done_at'],
+  updated: ['updated_at', 'modified_at', 'heartbeat_at', 'last_heartbeat', 'last_seen_at'],
+  error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
+  task: ['celery_task_id', 'task_id'],
+} as const;
+
+/** Columns whose distinct values the host is asked for: they say whether a table holds jobs. */
+export const statusColumns: readonly string[] = ['status'];
+
+/** A time in the future, or of something else than work. */
+const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
+
+/** The first column of one of these names, as the table itself spells it. */
+export function findColumn(table: StoreTable, names: readonly string[]): string | null {
+  for (const name of names) {
+    const column = table.columns.find((candidate) => snakeOf(candidate.name) === name);
+    if (column) return column.name;
+  }
+  return null;
+}
+
+/** By which a row is named. */
+export const idColumn = (table: StoreTable, spec?: TableSpec): string | null =>
+  spec?.id ?? findColumn(table, ['id', 'uuid', `${singularOf(table.name)}_id`]);
+
+/** How far a row is. */
+export const statusColumn = (table: StoreTable, spec?: TableSpec): string | null =>
+  spec?.status ?? findColumn(table, statusColumns);
+
+/** Ids of Celery's tasks are text: what counts or is tied to a table is an id of the app's own. */
+export function taskColumn(table: StoreTable): string | null {
+  const isTie = (column: string): boolean =>
+    table.foreignKeys.some((key) => key.column === column) || isWhole(typeOf(table, column));
+  const named = columnNames.task.map((name) => findColumn(table, [name]));
+  return named.find((column) => column !== null && !isTie(column)) ?? null;
+}
+
+/** Every column that tells when something happened to a row. */
+export function timeColumns(table: StoreTable, spec: TableSpec = {}): readonly string[] {
+  const named = (['created', 'started', 'completed', 'updated'] as const)
+    .map(
+      (name) => spec[name] ?? (spec[name] === null ? null : findColumn(table, columnNames[name])),
+    )
+    .filter((name) => name !== null);
+  const others = table.columns
+    .map((column) => column.name)
+    .filter((name) => /_at$/.test(snakeOf(name)) && !noSignOfLife.test(name));
+  return [...new Set([...named, ...others])];
+}
+
+/** As it was declared; empty when there is none, or no such column. */
+export const typeOf = (table: StoreTable, column: string): string =>
+  table.columns.find(({ name }) => name === column)?.type ?? '';
+
+/** A whole number and text never name each other. */
+export const areAlike = (one: string, other: string): boolean =>
+  !((isWhole(one) && isText(other)) || (isText(one) && isWhole(other)));
+
+const isWhole = (type: string): boolean => /int|serial/i.test(type);
+const isText = (type: string): boolean => /char|text|clob|uuid|string/i.test(type);

@@ -1,0 +1,191 @@
+import type { SqlValue } from '../../model/operation.ts';
+import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
+
+/** What a timestamp column holds, as an instant: only instants can be compared. */
+export type InstantReading =
+  | { readonly kind: 'instant'; readonly at: EpochSeconds; readonly form: InstantForm }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'unreadable' };
+
+/** How a column writes its instants, so that a new one looks like the others. */
+export type InstantForm =
+  | {
+      readonly kind: 'text';
+      readonly separator: ' ' | 'T';
+      /** Digits of the fraction of a second. */
+      readonly fraction: number;
+      /** As written: ``, `Z`, `+00:00`, `+0200`… */
+      readonly zone: string;
+    }
+  | {
+      readonly kind: 'epoch';
+      readonly unit: 's' | 'ms';
+      readonly fraction: number;
+      /** Kept as text, not as a number. */
+      readonly text: boolean;
+    };
+
+/** What Python's `datetime.isoformat()` writes: the form of a column that holds no instant yet. */
+export const defaultForm: InstantForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
+
+const calendar =
+  /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
+
+/**
+ * Reads a timestamp: calendar text with a space or `T`, with or without a fraction, `Z` or an
+ * offset (without one it is a local time of that zone), or seconds or milliseconds since 1970, as
+ * number or as text.
+ *
+ * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
+ *
+ * @param timeZone IANA name of the zone of times that name none
+ */
+export function readInstant(value: unknown, timeZone = 'UTC'): InstantReading {
+  if (value === null || (typeof value === 'string' && value.trim() === '')) {
+    return { kind: 'absent' };
+  }
+  if (typeof value === 'number') return readEpoch(value, String(value), false);
+  if (typeof value !== 'string') return { kind: 'unreadable' };
+  const text = value.trim();
+  if (/^\d{10,13}(?:\.\d+)?$/.test(text)) return readEpoch(Number(text), text, true);
+  return readCalendar(text, timeZone);
+}
+
+function readEpoch(value: number, written: string, text: boolean): InstantReading {
+  const fraction = written.split('.')[1]?.length ?? 0;
+  const form = (unit: 's' | 'ms'): InstantForm => ({ kind: 'epoch', unit, fraction, text });
+  if (value >= 1e9 && value < 1e10) {
+    return { kind: 'instant', at: epochSeconds(value), form: form('s') };
+  }
+  if (value >= 1e12 && value < 1e13) {
+    return { kind: 'instant', at: epochSeconds(value / 1000), form: form('ms') };
+  }
+  return { kind: 'unreadable' };
+}
+
+function readCalendar(text: string, timeZone: string): InstantReading {
+  const match = calendar.exec(text);
+  if (!match) return { kind: 'unreadable' };
+  const part = (index: number): number => Number(match[index] ?? '0');
+  const [year, month, day] = [part(1), part(2), part(3)];
+  const [hour, minute, second] = [part(5), part(6), part(7)];
+  const zone = match[9] ?? '';
+  const offset = readOffset(zone);
+  const date = new Date(Date.UTC(year, month - 1, day));
+  const exists = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && year >= 1970;
+  if (!exists || hour > 23 || minute > 59 || second > 59 || offset === null) {
+    return { kind: 'unreadable' };
+  }
+  const digits = match[8] ?? '';
+  const local = Date.UTC(year, month - 1, day, hour, minute, second) / 1000;
+  const whole = zone === '' ? fromLocal(local, timeZone) : local - offset;
+  return {
+    kind: 'instant',
+    at: epochSeconds(whole + Number(`0.${digits || '0'}`)),
+    form: {
+      kind: 'text',
+      separator: match[4] === 'T' ? 'T' : ' ',
+      fraction: digits.length,
+      zone,
+    },
+  };
+}
+
+/**
+ * The instant of a local time. An hour that comes twice is taken for the later: that makes a row
+ * younger, never older.
+ */
+function fromLocal(local: number, timeZone: string): number {
+  if (timeZone === 'UTC') return local;
+  const offsets = [local - 86_400, local + 86_400].map((at) => zoneOffset(at, timeZone));
+  const candidates = offsets.map((offset) => local - offset);
+  const fitting = candidates.filter((at) => at + zoneOffset(at, timeZone) === local);
+  return Math.max(...(fitting.length > 0 ? fitting : candidates));
+}
+
+const zoneFormats = new Map<string, Intl.DateTimeFormat>();
+
+/** Seconds that clocks of a zone are ahead of UTC at an instant. */
+function zoneOffset(at: number, timeZone: string): number {
+  if (timeZone === 'UTC') return 0;
+  const format =
+    zoneFormats.get(timeZone) ??
+    new Intl.DateTimeFormat('en-US', {
+      timeZone,
+      hourCycle: 'h23',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
+    });
+  zoneFormats.set(timeZone, format);
+  const whole = Math.floor(at);
+  const parts = new Map(format.formatToParts(whole * 1000).map(({ type, value }) => [type, value]));
+  const part = (name: Intl.DateTimeFormatPartTypes): number => Number(parts.get(name));
+  const shown = Date.UTC(
+    part('year'),
+    part('month') - 1,
+    part('day'),
+    part('hour'),
+    part('minute'),
+    part('second'),
+  );
+  return shown / 1000 - whole;
+}
+
+/** Seconds east of UTC; `null` when there is no such offset. */
+function readOffset(zone: string): number | null {
+  const match = /^([+-])(\d{2}):?(\d{2})?$/.exec(zone);
+  if (!match) return 0;
+  const [hours, minutes] = [Number(match[2]), Number(match[3] ?? '0')];
+  if (hours > 14 || minutes > 59) return null;
+  return (match[1] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+}
+
+/**
+ * Writes an instant in the given form; the fraction is cut, never rounded up.
+ *
+ * @param timeZone IANA name of the zone of times that name none
+ */
+export function writeInstant(at: EpochSeconds, form: InstantForm, timeZone = 'UTC'): SqlValue {
+  if (form.kind === 'epoch') return writeEpoch(at, form);
+  const offset = form.zone === '' ? zoneOffset(at, timeZone) : (readOffset(form.zone) ?? 0);
+  const shifted = at + offset;
+  const whole = Math.floor(shifted);
+  const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', form.separator);
+  const digits = form.fraction === 0 ? '' : `.${cutFraction(shifted - whole, form.fraction)}`;
+  return `${text}${digits}${form.zone}`;
+}
+
+function writeEpoch(at: EpochSeconds, form: InstantForm & { kind: 'epoch' }): SqlValue {
+  const places = form.unit === 'ms' ? 3 : 6;
+  const digits = Math.min(form.fraction, places);
+  const micros = Math.round(at * 1e6);
+  const value = Math.floor(micros / 10 ** (places - digits)) / 10 ** digits;
+  return form.text ? value.toFixed(digits) : value;
+}
+
+/** Doubles hold a present-day instant to about a quarter of a microsecond. */
+function cutFraction(fraction: number, digits: number): string {
+  const micros = Math.min(999_999, Math.round(fraction * 1e6));
+  return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
+}
+
+/** The form that most values of a column have; `null` when none of them is an instant. */
+export function commonForm(values: Iterable<unknown>): InstantForm | null {
+  const seen = new Map<string, { form: InstantForm; count: number }>();
+  for (const value of values) {
+    const reading = readInstant(value);
+    if (reading.kind !== 'instant') continue;
+    // isoformat() leaves out a fraction of zero: its length alone makes no other form.
+    const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
+    const entry = seen.get(key) ?? { form: reading.form, count: 0 };
+    const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;
+    seen.set(key, { form: longest, count: entry.count + 1 });
+  }
+  let best: { form: InstantForm; count: number } | null = null;
+  for (const entry of seen.values()) if (!best || entry.count > best.count) best = entry;
+  return best?.form ?? null;
+}

@@ -1,0 +1,262 @@
+import type { OwnTie, ParentMapping } from '../../model/job-store.ts';
+import type { SqlValue } from '../../model/operation.ts';
+import type { StoreRow, StoreValue } from '../../model/store-row.ts';
+import { type Bystanders, bystandersOf, countBystanders, readKey } from './bystanders.ts';
+import { commonForm, defaultForm, type InstantForm } from './instants.ts';
+import { meaningOf, type StoreMapping, type TableMapping } from './mapping.ts';
+
+/** A row of a jobs table, tied to the rows above and below it. */
+export interface JobRow {
+  readonly mapping: TableMapping;
+  readonly id: string | number;
+  /** In our words where the mapping has one, else in the app's. */
+  readonly status: string;
+  /** The mapped columns. */
+  readonly values: StoreRow;
+  readonly parent: JobRow | null;
+  /** How it names its parent, or the one that is gone; `null`: it names none. */
+  readonly tie: ParentMapping | null;
+  readonly children: readonly JobRow[];
+  /** It names a parent that is not there. */
+  readonly orphan: boolean;
+  /** Why it can't be changed by its id; `null` when it can. */
+  readonly blocked: string | null;
+  /** What names it in tables that hold no jobs: seen, and never changed. */
+  readonly bystanders: readonly Bystanders[];
+}
+
+export interface JobForest {
+  readonly mapping: StoreMapping;
+  /** Parents before what is below them. */
+  readonly rows: readonly JobRow[];
+  /** Rows that have no usable id, by table. */
+  readonly withoutId: ReadonlyMap<string, number>;
+  /** How each time column writes its instants: table → column → form. */
+  readonly forms: ReadonlyMap<string, ReadonlyMap<string, InstantForm>>;
+  /** IANA name of the zone of times that name none. */
+  readonly timeZone: string;
+}
+
+/** The columns of a table that Celeriac reads. */
+export function readableColumns(mapping: TableMapping): readonly string[] {
+  const named = mapping.bystanders.map(({ to }) => to);
+  const columns = [
+    ...vitalColumns(mapping),
+    mapping.error,
+    ...(mapping.resend?.args ?? []),
+    ...named,
+  ];
+  return [...new Set(columns.filter((name) => name !== null))];
+}
+
+/** The columns whose change means that the row lives: a row is changed only while they stay. */
+export function vitalColumns(mapping: TableMapping): readonly string[] {
+  const ties = [mapping.parent?.column ?? null, mapping.own?.column ?? null];
+  const named = [mapping.status, ...ties, mapping.task];
+  const counters = mapping.counters.map((counter) => counter.column);
+  const columns = [...named, ...mapping.times, ...counters].filter((name) => name !== null);
+  return [...new Set(columns)];
+}
+
+/** Ties the rows of all mapped tables together. */
+export function growForest(
+  mapping: StoreMapping,
+  readRows: (table: string, columns: readonly string[]) => readonly StoreRow[],
+  timeZone = 'UTC',
+): JobForest {
+  const byTable = new Map<string, Map<string, Sapling>>();
+  const rows: Sapling[] = [];
+  const withoutId = new Map<string, number>();
+  const forms = new Map<string, ReadonlyMap<string, InstantForm>>();
+  for (const table of mapping) {
+    const columns = new Set([table.id, ...readableColumns(table)]);
+    const read = readRows(table.table, [...columns]);
+    forms.set(table.table, findForms(table, read));
+    const byId = new Map<string, Sapling>();
+    byTable.set(table.table, byId);
+    const saplings: Sapling[] = [];
+    for (const values of read) {
+      const id = values[table.id] ?? null;
+      if (typeof id !== 'string' && typeof id !== 'number') {
+        withoutId.set(table.table, (withoutId.get(table.table) ?? 0) + 1);
+        continue;
+      }
+      const row = plant(table, id, values, byTable);
+      saplings.push(row);
+      const twin = byId.get(String(id));
+      if (twin) {
+        twin.blocked = row.blocked = 'another row of the table has the same id';
+      }
+      byId.set(String(id), row);
+    }
+    for (const row of table.own === null ? saplings : tieOwn(table, table.own, saplings, byId)) {
+      row.parent?.children.push(row);
+      rows.push(row);
+    }
+    const bystanders = countBystanders(table, readRows, timeZone);
+    for (const row of saplings) row.bystanders = bystandersOf(row, bystanders);
+  }
+  return { mapping, rows, withoutId, forms, timeZone };
+}
+
+type Sapling = { -readonly [Key in Exclude<keyof JobRow, 'parent' | 'children'>]: JobRow[Key] } & {
+  parent: Sapling | null;
+  children: JobRow[];
+};
+
+function plant(
+  mapping: TableMapping,
+  id: string | number,
+  values: StoreRow,
+  byTable: ReadonlyMap<string, ReadonlyMap<string, Sapling>>,
+): Sapling {
+  const named = mapping.parent ? readKey(values[mapping.parent.column]) : null;
+  const parent =
+    mapping.parent && named !== null ? byTable.get(mapping.parent.table)?.get(named) : undefined;
+  const status = values[mapping.status];
+  return {
+    mapping,
+    id,
+    status: readStatus(mapping, status),
+    values,
+    parent: parent ?? null,
+    tie: named === null ? null : mapping.parent,
+    children: [],
+    orphan: named !== null && parent === undefined,
+    blocked: null,
+    bystanders: [],
+  };
+}
+
+/** More rows of one table above each other than any app means. */
+const deepest = 100;
+
+/** Ties the rows of a table to those of the same table that they name; upper ones first. */
+function tieOwn(
+  { table }: TableMapping,
+  own: OwnTie,
+  rows: readonly Sapling[],
+  byId: ReadonlyMap<string, Sapling>,
+): readonly Sapling[] {
+  const above = new Map<Sapling, Sapling>();
+  for (const row of rows) {
+    const key = readKey(row.values[own.column]);
+    // The top of a tree may name itself.
+    if (key === null || key === String(row.id)) continue;
+    const upper = byId.get(key);
+    if (upper !== undefined) above.set(row, upper);
+    else if (own.foreignKey && row.tie === null) {
+      row.tie = { table, ...own };
+      row.orphan = true;
+    }
+  }
+  const depths = new Map(rows.map((row) => [row, climb(row, above).length]));
+  for (const row of rows) {
+    if ((depths.get(row) ?? 0) <= deepest) continue;
+    for (const each of [row, ...climb(row, above)]) {
+      each.blocked = `more than ${deepest} rows of ${table} are above each other, or in a ring`;
+    }
+  }
+  for (const [row, upper] of above) {
+    if ((depths.get(row) ?? 0) > deepest) continue;
+    const other = climb(row, above).at(-1)?.parent ?? null;
+    if (row.parent !== null && other !== null && other !== row.parent) {
+      // Which of the two it keeps alive can't be told: both are left alone.
+      row.blocked = `it is below ${nameRow(row.parent)} and, by ${own.column}, below ${nameRow(other)}`;
+      row.parent.blocked = `${nameRow(row)} ${row.blocked.replace(/^it /, '')}`;
+    }
+    row.parent = upper;
+    row.tie = { table, ...own };
+    row.orphan = false;
+  }
+  return rows.toSorted((a, b) => (depths.get(a) ?? 0) - (depths.get(b) ?? 0));
+}
+
+/** The rows above, nearest first; no more than are needed to know that they are too many. */
+function climb(row: Sapling, above: ReadonlyMap<Sapling, Sapling>): readonly Sapling[] {
+  const path: Sapling[] = [];
+  for (let at = above.get(row); at !== undefined && path.length <= deepest; at = above.get(at)) {
+    path.push(at);
+  }
+  return path;
+}
+
+/** It belongs to a row of its own table. */
+export const isOwn = (row: JobRow): boolean => row.tie?.table === row.mapping.table;
+
+/** Numbers are statuses where the mapping says what they mean. */
+function readStatus(mapping: TableMapping, value: StoreValue | undefined): string {
+  if (typeof value === 'string') return meaningOf(mapping, value);
+  const word = typeof value === 'number' ? String(value) : '';
+  return Object.hasOwn(mapping.words, word) ? meaningOf(mapping, word) : '';
+}
+
+function findForms(
+  table: TableMapping,
+  rows: readonly StoreRow[],
+): ReadonlyMap<string, InstantForm> {
+  const common = new Map(
+    table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]),
+  );
+  // A column that was never filled is filled by who fills the others: the app, not SQLite's
+  // CURRENT_TIMESTAMP, which is what `created_at` mostly shows.
+  const neighbours = [table.completed, table.started, table.updated, table.created];
+  const neighbour = neighbours.map((name) => (name ? common.get(name) : null)).find(Boolean);
+  return new Map(
+    table.times.map((column) => [column, common.get(column) ?? neighbour ?? defaultForm]),
+  );
+}
+
+/** All rows below, nearest first. */
+export function descendantsOf(row: JobRow): readonly JobRow[] {
+  return row.children.flatMap((child) => [child, ...descendantsOf(child)]);
+}
+
+/** All rows above, nearest first. */
+export function ancestorsOf(row: JobRow): readonly JobRow[] {
+  return row.parent === null ? [] : [row.parent, ...ancestorsOf(row.parent)];
+}
+
+/** The topmost row above, or the row itself. */
+export function rootOf(row: JobRow): JobRow {
+  return row.parent ? rootOf(row.parent) : row;
+}
+
+/**
+ * The row that says the same about the same work: a batch and the job that names it by a column
+ * without a foreign key, when nothing else is below the job. They are repaired together.
+ */
+export function mirrorAbove(row: JobRow): JobRow | null {
+  const mirrors = row.tie !== null && !row.tie.foreignKey && !isOwn(row);
+  return mirrors && row.parent?.children.length === 1 ? row.parent : null;
+}
+
+/** The id of the task that is, or was, at work on a row. */
+export function taskOf(row: JobRow): string | null {
+  const { task } = row.mapping;
+  const value = task === null ? null : (row.values[task] ?? null);
+  return typeof value === 'string' && value.trim() !== '' ? value : null;
+}
+
+/** A value as a person may read it. */
+export function showValue(value: StoreValue | undefined): string {
+  if (value === null || value === undefined) return 'empty';
+  if (typeof value === 'object') return value.opaque === 'blob' ? 'binary data' : 'a huge number';
+  return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
+}
+
+/** `batches 12ab34cd`: the first 8 characters are what people quote. */
+export const nameRow = (row: JobRow): string => `${row.mapping.table} ${shortId(row.id)}`;
+
+export const shortId = (id: string | number): string =>
+  /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(String(id)) ? String(id).slice(0, 8) : String(id);
+
+/** The columns that can be compared on the host, with what they hold. */
+export function pickSeen(row: JobRow, columns: readonly string[]): Record<string, SqlValue> {
+  const seen: Record<string, SqlValue> = {};
+  for (const column of columns) {
+    const value = row.values[column] ?? null;
+    if (value === null || typeof value !== 'object') seen[column] = value;
+  }
+  return seen;
+}

@@ -1,0 +1,203 @@
+import type { TableSpec } from '../../config/stores-input.ts';
+import type { StoreTable } from '../../model/facts.ts';
+import type { Finding } from '../../model/operation.ts';
+import {
+  columnNames,
+  findColumn,
+  idColumn,
+  statusColumn,
+  taskColumn,
+  timeColumns,
+} from './columns.ts';
+import { countedNoun, doubtStatuses, isBusinessName, readTableName } from './job-words.ts';
+import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
+import { findTies, type TableSpecs } from './ties.ts';
+
+/**
+ * How sure it is that a table holds jobs. Rows of doubtful ones are never changed; naming such a
+ * table in `stores` includes it.
+ */
+export type TableClass = 'named' | 'certain' | 'likely' | 'doubtful';
+
+/** What a table with an id and a status is taken for, and why. */
+export interface TableVerdict {
+  readonly table: StoreTable;
+  readonly class: TableClass;
+  /** For people: `it is named as a job, …`; of doubtful ones `not named as a job, …`. */
+  readonly reason: string;
+}
+
+/** Tables that others keep their own rows in, under a name that could be a job's. */
+const otherOwners =
+  /^(?:celery_task(?:set)?meta$|kombu_(?:message|queue)$|djcelery_|django_|sqlite_|alembic_)/i;
+
+/** Celery's, Kombu's and Django's results, messages and migrations. */
+export const isOthers = (table: StoreTable): boolean => otherOwners.test(table.name);
+
+/**
+ * Which tables hold jobs. Each by evidence of its own, for a shop's payments hang on the same users
+ * as its jobs do: a column with the id of a Celery task, or a name, statuses and times as jobs have
+ * them. What is above such a table counts when its name is a job's as well, or when it counts how
+ * those rows end.
+ *
+ * @param specs a table that is named there holds jobs, whatever it looks like
+ * @returns a verdict for each table with an id and a status, in the order of the tables
+ */
+export function judgeTables(
+  tables: readonly StoreTable[],
+  specs: TableSpecs = {},
+): readonly TableVerdict[] {
+  const candidates = tables.filter((table) => isCandidate(table, specs[table.name]));
+  const found = new Map<StoreTable, TableVerdict>();
+  const take = (table: StoreTable, kind: TableClass, reason: string): void => {
+    found.set(table, { table, class: kind, reason });
+  };
+  for (const table of candidates) {
+    if (specs[table.name] !== undefined) take(table, 'named', 'it is named in `stores`');
+    else judgeAlone(table, tables, take);
+  }
+  // A table that counts may make others count: those above it, and its parts.
+  for (let before = -1; before !== found.size; ) {
+    before = found.size;
+    for (const table of candidates) {
+      if (!found.has(table)) judgeByTies(table, [...found.keys()], take);
+    }
+  }
+  const job = [...found.keys()];
+  return candidates.map(
+    (table) => found.get(table) ?? { table, class: 'doubtful', reason: doubt(table, job) },
+  );
+}
+
+/** The tables of jobs among those that were judged. */
+export const jobTablesOf = (verdicts: readonly TableVerdict[]): readonly StoreTable[] =>
+  verdicts.filter((verdict) => verdict.class !== 'doubtful').map(({ table }) => table);
+
+/** Whether there is a table of jobs among them. */
+export const holdJobs = (tables: readonly StoreTable[]): boolean =>
+  jobTablesOf(judgeTables(tables)).length > 0;
+
+/** The tables that are left alone among them. */
+export const doubtfulOf = (verdicts: readonly TableVerdict[]): readonly TableVerdict[] =>
+  verdicts.filter((verdict) => verdict.class === 'doubtful');
+
+/** `orders, users (why); payments (why)`, for people. */
+export function explainDoubtful(verdicts: readonly TableVerdict[]): string {
+  const names = new Map<string, string[]>();
+  for (const { table, reason } of verdicts) {
+    names.set(reason, [...(names.get(reason) ?? []), table.name]);
+  }
+  return [...names].map(([reason, list]) => `${listNames(list)} (${reason})`).join('; ');
+}
+
+/** What is left alone, why, and how to include it; `null` when nothing is. */
+export function tellDoubtful(database: string, verdicts: readonly TableVerdict[]): Finding | null {
+  const doubtful = doubtfulOf(verdicts);
+  if (doubtful.length === 0) return null;
+  const message = `left alone, since nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
+  return { level: 'notice', message, where: database };
+}
+
+/** Which `stores` would include one of these tables. */
+export function howToInclude(database: string, doubtful: readonly TableVerdict[]): string {
+  const [first, ...others] = doubtful;
+  const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
+  return `to include one, name it in \`stores\`: ${yamlFor(database, name)}`;
+}
+
+/** The value of `stores` that includes a table, as YAML on one line. */
+export const yamlFor = (database: string, table: string): string =>
+  `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: {} } }]`;
+
+type Take = (table: StoreTable, kind: TableClass, reason: string) => void;
+
+/** Whether a table has both an id and a status column, and is the app's own. */
+function isCandidate(table: StoreTable, spec?: TableSpec): boolean {
+  if (spec?.ignore === true || (spec === undefined && isOthers(table))) return false;
+  return idColumn(table, spec) !== null && statusColumn(table, spec) !== null;
+}
+
+function judgeAlone(table: StoreTable, tables: readonly StoreTable[], take: Take): void {
+  const task = celeryColumn(table, tables);
+  if (task !== null && doubtStatuses(table.statuses, 'by task') === null) {
+    take(table, 'certain', `it has a column for the id of a Celery task, ${task}`);
+  } else if (readTableName(table.name) === 'job' && hasTimesOfJobs(table)) {
+    take(table, 'likely', 'it is named as a job, and has the statuses and times of one');
+  }
+}
+
+function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take): void {
+  const name = readTableName(table.name);
+  const [upper] = findTies(table, job);
+  if (name === 'part' && upper !== undefined && hasTimesOfJobs(table)) {
+    take(
+      table,
+      'likely',
+      `it is a part of ${upper.table}, and has the statuses and times of a job`,
+    );
+    return;
+  }
+  if (doubtStatuses(table.statuses, 'by name') !== null) return;
+  const below = job.filter((each) =>
+    findTies(each, [...job, table]).some((tie) => tie.table === table.name),
+  );
+  const [first] = below;
+  if (first !== undefined && name === 'job') {
+    take(table, 'likely', `it is above ${first.name}, and named as a job, too`);
+    return;
+  }
+  const counted = isBusinessName(table.name) ? null : findCounted(table, below);
+  if (counted !== null) {
+    take(table, 'likely', `it counts the ${counted.table} below it, in ${counted.column}`);
+  }
+}
+
+const hasTimesOfJobs = (table: StoreTable): boolean =>
+  doubtStatuses(table.statuses, 'by name') === null && timeColumns(table).length > 0;
+
+/**
+ * Unless it names a row of a table of the app's own that is called so. Where the table's name speaks
+ * of money or people, `task_id` may be anybody's, of a provider of payments for one.
+ */
+function celeryColumn(table: StoreTable, tables: readonly StoreTable[]): string | null {
+  const column = taskColumn(table);
+  if (column === null) return null;
+  if (isBusinessName(table.name) && !wordsOf(column).includes('celery')) return null;
+  const others = tables.filter((other) => idColumn(other) !== null);
+  return findTies(
+    { ...table, foreignKeys: [] },
+    others.filter(({ name }) => name !== table.name),
+  ).some((tie) => tie.column === column)
+    ? null
+    : column;
+}
+
+function findCounted(
+  table: StoreTable,
+  below: readonly StoreTable[],
+): { readonly column: string; readonly table: string } | null {
+  for (const { name: column } of table.columns) {
+    const noun = countedNoun(snakeOf(column));
+    const counted = below.find((each) => `_${singularOf(each.name)}`.endsWith(`_${noun}`));
+    if (noun !== null && counted !== undefined) return { column, table: counted.name };
+  }
+  return null;
+}
+
+function doubt(table: StoreTable, job: readonly StoreTable[]): string {
+  const name = readTableName(table.name);
+  const named = name === 'job' || taskColumn(table) !== null;
+  const statuses = named ? doubtStatuses(table.statuses, 'by name') : null;
+  if (statuses !== null) return statuses;
+  if (name === 'job') return 'named as a job, but without a column of times';
+  const tied = job.filter(
+    (other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0,
+  );
+  const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
+  const what =
+    task === undefined
+      ? 'not named as a job, and without a column for the id of a Celery task'
+      : `not named as a job, and its ${task} need not be the id of a Celery task`;
+  const names = tied.map((other) => other.name);
+  return names.length > 0 ? `tied to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
+}

@@ -1,0 +1,256 @@
+import { ConfigError } from '../../model/errors.ts';
+import type { StoreTable } from '../../model/facts.ts';
+import type {
+  CounterMapping,
+  ParentMapping,
+  StatusWord,
+  StoreMapping,
+  TableMapping,
+} from '../../model/job-store.ts';
+import {
+  columnNames,
+  findColumn,
+  idColumn,
+  statusColumn,
+  taskColumn,
+  timeColumns,
+} from './columns.ts';
+import {
+  doubtfulOf,
+  explainDoubtful,
+  howToInclude,
+  isOthers,
+  jobTablesOf,
+  judgeTables,
+  type TableVerdict,
+} from './job-tables.ts';
+import { listNames, singularOf, snakeOf } from './names.ts';
+import {
+  breakCycles,
+  chooseParent,
+  depthOf,
+  findBystanders,
+  findOwnTie,
+  findTies,
+  isBelow,
+  type Parents,
+  type TableSpecs,
+} from './ties.ts';
+
+export type { CounterMapping, StoreMapping, TableMapping } from '../../model/job-store.ts';
+export type { TableSpecs } from './ties.ts';
+
+export const statusWords: readonly StatusWord[] = [
+  'pending',
+  'processing',
+  'completed',
+  'failed',
+  'cancelled',
+];
+
+const endedWords: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
+
+/** Nothing more happens to a row in this status. */
+export const isEnded = (status: string): boolean => endedWords.has(status);
+
+/**
+ * Finds the tables that hold jobs (see `judgeTables`), what their columns say, and what ties them to
+ * each other. What is said of a table counts more than what its schema suggests.
+ *
+ * @param where the place of the specs, for errors
+ * @throws ConfigError when no table holds jobs for sure, when a spec names what is not there, or
+ * when it can't be told which table is the parent
+ */
+export function proposeMapping(
+  database: string,
+  tables: readonly StoreTable[],
+  specs: TableSpecs = {},
+  where = 'input stores',
+): StoreMapping {
+  refuseUnknownNames(database, tables, specs, where);
+  const verdicts = judgeTables(tables, specs);
+  const job = jobTablesOf(verdicts);
+  if (job.length === 0) throw noJobTable(database, tables, doubtfulOf(verdicts));
+  refuseDoubtfulParents(verdicts, specs, where);
+  const ties = new Map(job.map((table) => [table.name, findTies(table, job)]));
+  const found = job.map((table) => [table.name, chooseParent(table, ties, specs)] as const);
+  const parents = breakCycles(database, new Map(found), specs);
+  const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
+  return mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents));
+}
+
+function noJobTable(
+  database: string,
+  tables: readonly StoreTable[],
+  doubtful: readonly TableVerdict[],
+): ConfigError {
+  if (doubtful.length > 0) {
+    const names = doubtful.map(({ table }) => table.name);
+    return new ConfigError(
+      'input stores',
+      `whether ${listNames(names)} of ${database} hold jobs can't be told: ${explainDoubtful(doubtful)}`,
+      `the tables of jobs by their names; ${howToInclude(database, doubtful)}`,
+    );
+  }
+  const seen = tables.map((table) => table.name);
+  return new ConfigError(
+    'input database',
+    `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`,
+    'the database in which the app keeps its jobs',
+  );
+}
+
+/** A parent changes with its rows: it has to be named as a table of jobs itself. */
+function refuseDoubtfulParents(
+  verdicts: readonly TableVerdict[],
+  specs: TableSpecs,
+  where: string,
+): void {
+  const job = new Set(jobTablesOf(verdicts).map(({ name }) => name));
+  for (const [name, { parent }] of Object.entries(specs)) {
+    if (!parent || job.has(parent.table)) continue;
+    const why = verdicts.find(({ table }) => table.name === parent.table)?.reason;
+    throw new ConfigError(
+      where,
+      `the parent of \`${name}\`, \`${parent.table}\`, is not taken for a table of jobs${why ? `: ${why}` : ''}`,
+      `\`${parent.table}\` among the \`tables\` as well; or \`parent: null\``,
+    );
+  }
+}
+
+function refuseUnknownNames(
+  database: string,
+  tables: readonly StoreTable[],
+  specs: TableSpecs,
+  where: string,
+): void {
+  for (const [name, spec] of Object.entries(specs)) {
+    const table = tables.find((each) => each.name === name);
+    if (table === undefined) {
+      const seen = listNames(tables.map((each) => each.name));
+      throw new ConfigError(where, `${database} has no table \`${name}\``, `one of: ${seen}`);
+    }
+    const { parent, resend, id, status, created, started, completed, updated, error, task } = spec;
+    const named = [id, status, created, started, completed, updated, error, task];
+    const columns = [...named, parent?.column, ...(resend?.args ?? [])];
+    const known = table.columns.map((column) => column.name);
+    const wrong = columns.find((column) => column != null && !known.includes(column));
+    if (wrong != null) {
+      const expected = `one of its columns: ${listNames(known)}`;
+      throw new ConfigError(where, `table \`${name}\` has no column \`${wrong}\``, expected);
+    }
+    if (parent && !tables.some((each) => each.name === parent.table)) {
+      throw new ConfigError(
+        where,
+        `the parent of \`${name}\` is a table that is not there: \`${parent.table}\``,
+        `one of: ${listNames(tables.map((each) => each.name))}`,
+      );
+    }
+    if (resend && (task === null || (task ?? taskColumn(table)) === null)) {
+      throw new ConfigError(
+        where,
+        `table \`${name}\` has no column for the id of its task`,
+        '`task`: a task is sent again under an id that its row names',
+      );
+    }
+  }
+}
+
+function mapTable(
+  table: StoreTable,
+  parents: Parents,
+  tables: readonly StoreTable[],
+  job: readonly StoreTable[],
+  specs: TableSpecs,
+): TableMapping {
+  const spec = specs[table.name] ?? {};
+  const parent = parents.get(table.name) ?? null;
+  const column = (name: Exclude<keyof typeof columnNames, 'task'>): string | null => {
+    const said = spec[name];
+    return said === undefined ? findColumn(table, columnNames[name]) : said;
+  };
+  return {
+    table: table.name,
+    id: idColumn(table, spec) ?? 'id',
+    status: statusColumn(table, spec) ?? 'status',
+    parent,
+    own: findOwnTie(table, spec),
+    words: spec.words ?? {},
+    resend: spec.resend ?? null,
+    created: column('created'),
+    started: column('started'),
+    completed: column('completed'),
+    updated: column('updated'),
+    error: column('error'),
+    task: spec.task === undefined ? ownTask(table, parent) : spec.task,
+    times: timeColumns(table, spec),
+    counters: findCounters(table, parents, job),
+    bystanders: findBystanders(table, tables, job, specs, isOthers),
+  };
+}
+
+/** What names a row above is not the id of a task. */
+function ownTask(table: StoreTable, parent: ParentMapping | null): string | null {
+  const column = taskColumn(table);
+  return column === parent?.column ? null : column;
+}
+
+/** Our word for what a status column holds; itself, when nothing is said of it. */
+export const meaningOf = (mapping: TableMapping, word: string): string =>
+  Object.hasOwn(mapping.words, word) ? (mapping.words[word] ?? word) : word;
+
+/** The app's word for one of ours. */
+export const wordFor = (mapping: TableMapping, status: StatusWord): string =>
+  Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ?? status;
+
+/**
+ * The mapping, as a person may check it: one line a table, with why it is taken for one of jobs.
+ *
+ * @param verdicts what the tables were taken for; those of the mapping by default say no reason
+ */
+export function describeMapping(
+  mapping: StoreMapping,
+  verdicts: readonly TableVerdict[] = [],
+): readonly string[] {
+  return mapping.map((table) => {
+    const { parent, own, task, error, times, resend } = table;
+    const words = Object.entries(table.words).map(([word, meaning]) => `${word} = ${meaning}`);
+    const parts = [
+      `id ${table.id}`,
+      `status ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
+      parent === null ? 'at the top' : describeTie(parent),
+      ...(own === null ? [] : [describeTie({ table: 'another of them', ...own })]),
+      `times ${times.join(', ') || 'none'}`,
+      `task ${task ?? 'none'}`,
+      `error ${error ?? 'none'}`,
+      ...(resend === null ? [] : [`sent again as ${resend.task}(${resend.args.join(', ')})`]),
+      ...verdicts.filter((each) => each.table.name === table.table).map(({ reason }) => reason),
+    ];
+    return `${table.table}: ${parts.join('; ')}`;
+  });
+}
+
+const describeTie = ({ table, column, foreignKey }: ParentMapping): string =>
+  `below ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
+
+/** `completed_links` counts the completed rows of the nearest table below that ends in `links`. */
+function findCounters(
+  table: StoreTable,
+  parents: Parents,
+  job: readonly StoreTable[],
+): CounterMapping[] {
+  const below = job
+    .filter((other) => isBelow(other.name, table.name, parents))
+    .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
+  return table.columns.flatMap((column) => {
+    const match = /^([a-z]+)_(.+)$/.exec(snakeOf(column.name));
+    const counts = match?.[1] ?? '';
+    const noun = singularOf(match?.[2] ?? '');
+    const counted = below.find(({ name }) => `_${singularOf(name)}`.endsWith(`_${noun}`));
+    if (!counted || !isCountable(counts)) return [];
+    return [{ column: column.name, table: counted.name, counts }];
+  });
+}
+
+const isCountable = (word: string): word is CounterMapping['counts'] =>
+  word === 'total' || statusWords.some((status) => status === word);

@@ -1,0 +1,123 @@
+import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
+import type { StoreSpec } from '../../config/stores-input.ts';
+import { ConfigError } from '../../model/errors.ts';
+import type { FactArguments, StoreFact } from '../../model/facts.ts';
+import type { Finding } from '../../model/operation.ts';
+import { statusColumns } from './columns.ts';
+import { holdJobs, judgeTables, type TableVerdict, tellDoubtful } from './job-tables.ts';
+import { proposeMapping, type StoreMapping } from './mapping.ts';
+
+/** A database that holds jobs, and what its columns mean. */
+export interface ChosenStore {
+  readonly database: string;
+  readonly mapping: StoreMapping;
+  /** What each table with an id and a status was taken for. */
+  readonly verdicts: readonly TableVerdict[];
+  readonly findings: readonly Finding[];
+}
+
+type ReadableStore = Extract<StoreFact, { readonly kind: 'sqlite' | 'postgresql' }>;
+
+/** How the host is asked for databases, so that it can be told which of their tables hold jobs. */
+export const queryStores = (
+  unit: string,
+  databases: readonly string[] | null,
+): FactArguments['stores'] => ({ unit, databases, statusColumns });
+
+/** The databases that have to be looked at; `null`: those that are found. */
+export function listDatabases(desired: CleanUpDesired): readonly string[] | null {
+  if (desired.stores.length > 0) return desired.stores.map(({ database }) => database);
+  return desired.database === null ? null : [desired.database];
+}
+
+/**
+ * Those that were named, else those that hold jobs by their schemas.
+ *
+ * @throws ConfigError when one that was named can't be used, or none was found
+ */
+export function chooseStores(
+  facts: readonly StoreFact[],
+  desired: CleanUpDesired,
+): readonly ChosenStore[] {
+  const { stores, database } = desired;
+  if (stores.length > 0) {
+    const chosen = stores.map((spec, index) => requireStore(facts[index], spec));
+    refuseTwins(chosen, stores);
+    return chosen.map((fact, index) => mapStore(fact, stores[index]));
+  }
+  if (database !== null) {
+    return [mapStore(requireStore(facts[0], { database, tables: {}, where: 'input database' }))];
+  }
+  return findStores(facts, desired);
+}
+
+function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): readonly ChosenStore[] {
+  const chosen = facts.filter(isReadable).filter((fact) => holdJobs(fact.tables));
+  if (chosen.length > 0) return chosen.map((fact) => mapStore(fact));
+  const seen = facts.map((fact) => `${fact.path} (${describeFact(fact)})`);
+  throw new ConfigError(
+    'input database',
+    seen.length === 0
+      ? `no SQLite file was found below the WorkingDirectory of ${unit}`
+      : `no database with jobs was found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`,
+    'the path of the SQLite file, or the postgresql:// URL, where the app keeps its jobs; set `database`',
+  );
+}
+
+function mapStore(fact: ReadableStore, spec?: StoreSpec): ChosenStore {
+  const { path, tables } = fact;
+  const verdicts = judgeTables(tables, spec?.tables);
+  const told = tellDoubtful(path, verdicts);
+  return {
+    database: path,
+    mapping: proposeMapping(path, tables, spec?.tables, spec?.where),
+    verdicts,
+    findings: told === null ? [] : [told],
+  };
+}
+
+const isReadable = (fact: StoreFact): fact is ReadableStore =>
+  fact.kind === 'sqlite' || fact.kind === 'postgresql';
+
+function requireStore(fact: StoreFact | undefined, spec: StoreSpec): ReadableStore {
+  if (fact !== undefined && isReadable(fact)) return fact;
+  const problem = fact ? describeFact(fact) : 'the host says nothing about it';
+  throw new ConfigError(
+    spec.where,
+    fact?.kind === 'unreadable' ? fact.problem : `${spec.database}: ${problem}`,
+    whatWouldDo(problem, spec.database),
+  );
+}
+
+function whatWouldDo(problem: string, database: string): string {
+  if (problem.startsWith('is damaged')) return 'a database that is whole: restore it from a backup';
+  if (problem.startsWith('is locked')) return 'a database that can be read: try again';
+  return database.startsWith('/')
+    ? 'the path on the host of the SQLite file in which the app keeps its jobs'
+    : "a PostgreSQL database that the host's own psql reaches as the unit's user";
+}
+
+function describeFact(fact: StoreFact): string {
+  if (fact.kind === 'absent') return 'there is no such file';
+  if (fact.kind === 'unreadable') return fact.problem.replace(`${fact.path} `, '');
+  return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
+}
+
+/** One database, repaired twice at once, would be repaired wrongly. */
+function refuseTwins(facts: readonly ReadableStore[], specs: readonly StoreSpec[]): void {
+  const seen = new Map<string, StoreSpec>();
+  facts.forEach((fact, index) => {
+    const spec = specs[index];
+    if (spec === undefined) return;
+    const key = fact.kind === 'sqlite' ? fact.file : fact.path;
+    const twin = seen.get(key);
+    if (twin !== undefined) {
+      throw new ConfigError(
+        spec.where,
+        `${spec.database} and ${twin.database} (${twin.where}) are one and the same database`,
+        'each database once, with all its tables',
+      );
+    }
+    seen.set(key, spec);
+  });
+}

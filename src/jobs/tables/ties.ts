@@ -1,0 +1,186 @@
+import type { TableSpec } from '../../config/stores-input.ts';
+import { ConfigError } from '../../model/errors.ts';
+import type { StoreTable } from '../../model/facts.ts';
+import type { BystanderMapping, OwnTie, ParentMapping } from '../../model/job-store.ts';
+import { areAlike, columnNames, idColumn, statusColumn, timeColumns, typeOf } from './columns.ts';
+import { singularOf, snakeOf } from './names.ts';
+
+/** What a person says of the tables, by their names. */
+export type TableSpecs = Readonly<Record<string, TableSpec>>;
+
+export type Parents = ReadonlyMap<string, ParentMapping | null>;
+
+const isSame = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();
+
+/** By foreign keys, else by columns such as `job_id` that name another of these tables. */
+export function findTies(
+  table: StoreTable,
+  others: readonly StoreTable[],
+): readonly ParentMapping[] {
+  const keys = table.foreignKeys.flatMap((key): ParentMapping[] => {
+    const parent = others.find((other) => isSame(other.name, key.table));
+    // The column is left empty when the key means the parent's primary key.
+    const toId =
+      !key.to || ['id', idColumn(parent ?? table)?.toLowerCase()].includes(key.to.toLowerCase());
+    return parent && parent !== table && toId
+      ? [{ table: parent.name, column: key.column, foreignKey: true }]
+      : [];
+  });
+  if (keys.length > 0) return keys;
+  return table.columns.flatMap(({ name, type }): ParentMapping[] => {
+    const singular = /^(.+)_id$/.exec(snakeOf(name))?.[1];
+    const parent = others.find(
+      (other) => other !== table && singularOf(other.name) === singular && mayName(other),
+    );
+    return parent ? [{ table: parent.name, column: name, foreignKey: false }] : [];
+
+    // `task_id` is Celery's, too: then it is text, and the ids of the app's own tasks may not be.
+    function mayName(other: StoreTable): boolean {
+      const isTask = columnNames.task.some((task) => task === snakeOf(name));
+      return !isTask || areAlike(type, typeOf(other, idColumn(other) ?? ''));
+    }
+  });
+}
+
+/** By a foreign key to the table itself, else by a column such as `parent_id`. */
+export function findOwnTie(table: StoreTable, { parent: said, id }: TableSpec): OwnTie | null {
+  if (said === null) return null;
+  const ids = ['id', idColumn(table, { id })?.toLowerCase()];
+  const keys = table.foreignKeys.filter(
+    (key) => isSame(key.table, table.name) && (!key.to || ids.includes(key.to.toLowerCase())),
+  );
+  const key = (column: string): boolean => keys.some((each) => each.column === column);
+  if (said?.table === table.name) return { column: said.column, foreignKey: key(said.column) };
+  const named = table.columns.find(({ name }) => {
+    const match = /^parent_(?:(.+)_)?id$/.exec(snakeOf(name));
+    return match && [undefined, singularOf(table.name)].includes(match[1]);
+  });
+  const column = keys[0]?.column ?? named?.name;
+  return column === undefined ? null : { column, foreignKey: key(column) };
+}
+
+/**
+ * Tables that hold no jobs, and whose rows name rows of this one: by foreign keys, else by name.
+ * Those rows are never changed.
+ */
+export function findBystanders(
+  above: StoreTable,
+  tables: readonly StoreTable[],
+  job: readonly StoreTable[],
+  specs: TableSpecs,
+  isOthers: (table: StoreTable) => boolean,
+): readonly BystanderMapping[] {
+  const id = idColumn(above, specs[above.name]) ?? 'id';
+  return tables.flatMap((table): BystanderMapping[] => {
+    if (job.includes(table)) return [];
+    const spec = specs[table.name];
+    const about = {
+      table: table.name,
+      status: statusColumn(table, spec),
+      // What was said to be no job keeps none alive.
+      times: spec?.ignore === true ? [] : timeColumns(table, spec),
+    };
+    const keys = table.foreignKeys.filter((key) => isSame(key.table, above.name));
+    const tied = keys.map((key) => {
+      const to = above.columns.find(({ name }) => isSame(name, key.to))?.name ?? id;
+      return { ...about, column: key.column, to, foreignKey: true };
+    });
+    if (tied.length > 0) {
+      // Of a key of several columns the one that says which row it is.
+      const toId = tied.filter(({ to }) => to === id);
+      return toId.length > 0 ? toId : tied;
+    }
+    if (isOthers(table) || spec?.ignore === true) return [];
+    const named = findTies(table, job).filter((tie) => tie.table === above.name);
+    return named.map(({ column }) => ({ ...about, column, to: id, foreignKey: false }));
+  });
+}
+
+/**
+ * The nearest one: a link that names its batch and its job, too, belongs to the batch.
+ *
+ * @throws ConfigError when there are several and none is below the others
+ */
+export function chooseParent(
+  table: StoreTable,
+  ties: ReadonlyMap<string, readonly ParentMapping[]>,
+  specs: TableSpecs,
+): ParentMapping | null {
+  const own = ties.get(table.name) ?? [];
+  const said = specs[table.name]?.parent;
+  if (said === null) return null;
+  if (said !== undefined && said.table !== table.name) {
+    const foreignKey = own.some((tie) => tie.foreignKey && tie.column === said.column);
+    return { ...said, foreignKey };
+  }
+  const nearest = own.filter(
+    (tie) =>
+      !own.some((other) => other.table !== tie.table && reaches(other.table, tie.table, ties)),
+  );
+  const names = new Set(nearest.map((tie) => tie.table));
+  if (names.size > 1) {
+    const list = nearest.map((tie) => `${tie.table} by ${tie.column}`).join(', ');
+    throw new ConfigError(
+      'input stores',
+      `which table is above \`${table.name}\` can't be told: ${list}`,
+      `its \`parent\`: { table, column }, or null`,
+    );
+  }
+  return nearest[0] ?? null;
+}
+
+function reaches(
+  from: string,
+  to: string,
+  ties: ReadonlyMap<string, readonly ParentMapping[]>,
+  seen: ReadonlySet<string> = new Set(),
+): boolean {
+  if (seen.has(from)) return false;
+  const next = ties.get(from) ?? [];
+  const passed = new Set([...seen, from]);
+  return next.some((tie) => tie.table === to || reaches(tie.table, to, ties, passed));
+}
+
+/**
+ * A table can't be below itself: the tie known by its name alone gives way.
+ *
+ * @throws ConfigError when each tie of the ring is a foreign key, or was said
+ */
+export function breakCycles(database: string, found: Parents, specs: TableSpecs): Parents {
+  const parents = new Map(found);
+  for (const table of parents.keys()) {
+    const seen = new Set<string>([table]);
+    for (let at = parents.get(table)?.table; at !== undefined; at = parents.get(at)?.table) {
+      if (seen.has(at)) {
+        const path = [...seen];
+        const ring = path.slice(path.indexOf(at));
+        const weakest = ring.find(
+          (name) => parents.get(name)?.foreignKey === false && specs[name]?.parent === undefined,
+        );
+        if (weakest === undefined) {
+          throw new ConfigError(
+            'input stores',
+            `the tables of ${database} are above each other in a ring: ${[...ring, at].join(' → ')}`,
+            '`parent: null` for the one that is at the top',
+          );
+        }
+        parents.set(weakest, null);
+        break;
+      }
+      seen.add(at);
+    }
+  }
+  return parents;
+}
+
+/** How many tables are above this one. */
+export function depthOf(table: string, parents: Parents): number {
+  const parent = parents.get(table);
+  return parent ? 1 + depthOf(parent.table, parents) : 0;
+}
+
+/** Whether a table is below another, at whatever depth. */
+export function isBelow(table: string, above: string, parents: Parents): boolean {
+  const parent = parents.get(table)?.table;
+  return parent !== undefined && (parent === above || isBelow(parent, above, parents));
+}

@@ -1,0 +1,19 @@
+import type { SqlValue } from './operation.ts';
+
+/** What a row holds that no column of jobs should: a BLOB, or an integer beyond 2^53. */
+export interface OpaqueValue {
+  readonly opaque: 'blob' | 'integer';
+}
+
+export type StoreValue = SqlValue | OpaqueValue;
+export type StoreRow = Readonly<Record<string, StoreValue>>;
+
+/** How a rehearsal ended. Everything is well only when `problems` is empty. */
+export interface Rehearsal {
+  /** Rows that were updated and deleted, by table. */
+  readonly changed: Readonly<
+    Record<string, { readonly updated: number; readonly deleted: number }>
+  >;
+  /** One line each: a row that is not as seen, a constraint, damage, rows lost elsewhere. */
+  readonly problems: readonly string[];
+}

@@ -1,0 +1,30 @@
+import { chooseRollBack } from '../plan/roll-back.ts';
+import type { Agent } from '../ports/agent.ts';
+import type { Run } from './run.ts';
+import { undoTransactions } from './undo.ts';
+
+/**
+ * Undoes earlier deploys from the journals on the host: back to the previous release, to a given
+ * release, or a single transaction.
+ *
+ * @throws ConfigError when the release or transaction is unknown to the host or already undone
+ * @throws HostError when a step could not be undone
+ */
+export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise<void> {
+  const { inputs } = run;
+  const { unit } = inputs;
+  const { transactions, releases } = await run.look(agent, {
+    transactions: {},
+    releases: { unit },
+  });
+  const chosen = chooseRollBack(inputs['roll-back'], releases, transactions);
+  await undoTransactions(run, agent, {
+    action: 'deploy-worker',
+    about: chosen.about,
+    whole: 'the worker is as it was before',
+    subject: unit,
+    unit,
+    transactions: chosen.transactions,
+    dryRun: inputs['dry-run'],
+  });
+}

@@ -1,0 +1,152 @@
+import { interpreterOf } from '../celery/interpreter.ts';
+import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
+import type { VerifyDesired } from '../config/verify-desired.ts';
+import { ConfigError, HostError } from '../model/errors.ts';
+import type { UnitFact } from '../model/facts.ts';
+import type { Verdict } from '../model/verdict.ts';
+import type { Agent, OnProgress } from '../ports/agent.ts';
+import { judge } from '../verify/checks.ts';
+import type {
+  GateRequest,
+  GateResult,
+  GateRun,
+  Stray,
+  StuckSearch,
+  VerifyEvidence,
+  VerifyFacts,
+  VerifyQuery,
+} from '../verify/evidence.ts';
+import { planGate } from '../verify/gate.ts';
+
+/** Loaded into the worker by deploy-worker (`host/support`). */
+const supportModule = 'celeriac_support';
+
+/** What verify needs from outside. */
+export interface VerifyPorts {
+  readonly agent: Pick<Agent, 'look' | 'submit'>;
+  readonly onProgress: OnProgress;
+  /** Workers outside the unit, by the facts of `verifyQuery`. */
+  findStrays(facts: VerifyFacts): readonly Stray[];
+  /** Looks into the app's job tables; changes nothing. */
+  findStuckRows(): Promise<StuckSearch>;
+}
+
+export interface Verification {
+  readonly verdict: Verdict;
+  readonly evidence: VerifyEvidence;
+}
+
+/** Everything that verify wants to know of a host, in one message. */
+export function verifyQuery(desired: VerifyDesired): VerifyQuery {
+  const unit = desired.unit;
+  return {
+    host: {},
+    unit: { name: unit },
+    workers: {},
+    // Which swap areas are active does not depend on the path.
+    swap: { path: '/swapfile' },
+    journal: { unit },
+    kernel: { unit },
+    http: { probes: desired.probes },
+    releases: { unit },
+  };
+}
+
+/**
+ * Looks, sends the jobs of the gate and waits for them, looks again, judges. Two looks and a
+ * message for the single job and the batch each; one look when no job is sent.
+ *
+ * @throws ConfigError when there is no such unit, or the gate can't be made from it
+ * @throws HostError when the host can't be asked
+ */
+export async function verifyHost(
+  ports: VerifyPorts,
+  desired: VerifyDesired,
+): Promise<Verification> {
+  const query = verifyQuery(desired);
+  const before: VerifyFacts = await ports.agent.look(query);
+  requireUnit(before.unit);
+  const call = workerCallOf(before.unit, before.host.cpus);
+  const source = { unit: desired.unit, interpreter: interpreterOf(before.unit), call };
+  const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
+  const stuck = await ports.findStuckRows();
+  const gate = await passGate(ports, requests, before, call, desired.dryRun);
+  const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;
+  const strays = ports.findStrays(after ?? before);
+  const evidence = { before, after, call, strays, stuck, gate };
+  return { verdict: judge(evidence, desired), evidence };
+}
+
+function requireUnit(unit: UnitFact): void {
+  const problems: Readonly<Record<string, string>> = {
+    'not-found': 'there is no such unit on the host',
+    masked: 'the unit is masked (a link to /dev/null)',
+    'bad-setting': 'systemd can’t use the unit: a setting in it is wrong',
+    error: 'systemd can’t read the unit',
+  };
+  const problem = problems[unit.loadState];
+  if (problem === undefined) return;
+  throw new ConfigError(
+    'input unit',
+    `${unit.name}: ${problem}`,
+    'the name of a systemd service that runs a Celery worker',
+  );
+}
+
+async function passGate(
+  ports: VerifyPorts,
+  requests: readonly GateRequest[],
+  before: VerifyFacts,
+  call: WorkerCall | null,
+  dryRun: boolean,
+): Promise<GateResult> {
+  if (requests.length === 0) return { kind: 'none' };
+  if (dryRun) return { kind: 'not-sent', requests, why: 'dry run, would send' };
+  if (before.unit.activeState !== 'active') {
+    return { kind: 'not-sent', requests, why: 'not sent, since the worker does not run' };
+  }
+  const runs: GateRun[] = [];
+  let passed = true;
+  if (!loadsSupport(requests, call)) {
+    return { kind: 'sent', runs: withoutSupport(requests, before.unit.name) };
+  }
+  for (const request of requests) {
+    const result: GateRun['result'] = passed ? await send(ports, request) : { kind: 'not-sent' };
+    passed = result.kind === 'report' && result.report.ok;
+    runs.push({ request, result });
+  }
+  return { kind: 'sent', runs };
+}
+
+/** Canaries come back only from a worker that loads the module they are a part of. */
+function loadsSupport(requests: readonly GateRequest[], call: WorkerCall | null): boolean {
+  const canaries = requests.some(({ request }) => request.kind === 'canary');
+  return !canaries || call === null || call.include.includes(supportModule);
+}
+
+function withoutSupport(requests: readonly GateRequest[], unit: string): readonly GateRun[] {
+  return requests.map((request, index) => ({
+    request,
+    result:
+      index > 0
+        ? { kind: 'not-sent' }
+        : {
+            kind: 'fault',
+            problem: `${unit} runs without -I ${supportModule}, which answers canaries`,
+            evidence: [],
+            next: 'run deploy-worker, which adds it; or choose gate `task` or `http`',
+          },
+  }));
+}
+
+/** A fault is one more finding: the second look and the other checks still tell why. */
+async function send(ports: VerifyPorts, request: GateRequest): Promise<GateRun['result']> {
+  ports.onProgress({ kind: 'note', message: `gate: ${request.title}` });
+  try {
+    return { kind: 'report', report: await ports.agent.submit(request.request, ports.onProgress) };
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    const { evidence = [], next } = error.failure;
+    return { kind: 'fault', problem: error.message, evidence, next };
+  }
+}

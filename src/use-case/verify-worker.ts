@@ -1,0 +1,144 @@
+import { openSqliteStore } from '../adapters/sqlite-store.ts';
+import { findStrays } from '../celery/strays.ts';
+import { workerCallOf } from '../celery/worker-call.ts';
+import { cleanUpDefaults } from '../config/cleanup-desired.ts';
+import { readVerifyDesired } from '../config/verify-desired.ts';
+import { ConfigError, HostError } from '../model/errors.ts';
+import type { ReleasesFact } from '../model/facts.ts';
+import { seconds } from '../model/units.ts';
+import type { Verdict } from '../model/verdict.ts';
+import type { Agent } from '../ports/agent.ts';
+import { checklistOfChecks, renderChecklistText } from '../report/checklist.ts';
+import { formatInstant } from '../report/quantities.ts';
+import { describeVerdict } from '../report/summary.ts';
+import { gateError } from '../verify/checks.ts';
+import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
+import { lookForStuckRows, type StuckCount } from './clean-up.ts';
+import type { Run } from './run.ts';
+import { verifyHost } from './verify-host.ts';
+
+/**
+ * Reads the facts, sends the probes of the gate, judges and reports.
+ *
+ * @throws GateError when a check failed
+ */
+export async function verifyWorker(run: Run<'verify'>): Promise<void> {
+  const { reporter } = run;
+  const desired = readVerifyDesired(run.inputs);
+  await using agent = await run.openAgent();
+  const ports = {
+    agent,
+    onProgress: run.onProgress(),
+    findStrays: straysOf,
+    findStuckRows: () => searchStuckRows(agent, run),
+  };
+  const { verdict, evidence } = await reporter.group('verify: working on the host', () =>
+    verifyHost(ports, desired),
+  );
+  const sentence = describeVerdict(verdict);
+  const checklist = checklistOfChecks(verdict.checks);
+  reporter.info(sentence);
+  reporter.info(renderChecklistText(checklist));
+  reporter.output('healthy', String(verdict.healthy));
+  reporter.output('checks', JSON.stringify(verdict.checks));
+  for (const check of verdict.checks.filter(({ state }) => state === 'warning')) {
+    reporter.warning(`${check.title}: ${check.seen}`, 'verify');
+  }
+  const { awaiting } = evidence.before.releases;
+  const judged = awaiting === null ? '' : await judgeRelease(run, agent, verdict, awaiting);
+  run.summarize(agent, {
+    subject: desired.unit,
+    sentence: `${sentence}${judged}`,
+    checklist,
+    checks: verdict.checks,
+  });
+  if (!verdict.healthy) {
+    throw gateError(verdict);
+  }
+}
+
+/**
+ * Confirms the release that awaits its verdict if all checks passed; otherwise the host rolls back.
+ *
+ * @throws HostError when the host rolled back during the verification
+ */
+async function judgeRelease(
+  run: Run<'verify'>,
+  agent: Agent,
+  verdict: Verdict,
+  { transactions, deadline }: NonNullable<ReleasesFact['awaiting']>,
+): Promise<string> {
+  const { inputs, reporter } = run;
+  const until = `the host rolls back automatically at ${formatInstant(deadline)}`;
+  if (!verdict.healthy) {
+    reporter.warning(`release of ${inputs.unit} not confirmed: ${until}`, 'verify');
+    return '';
+  }
+  if (inputs['dry-run'] || !inputs.confirm) {
+    reporter.info(`release of ${inputs.unit} not confirmed, as requested: ${until}`);
+    return '';
+  }
+  if (!(await agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)))) {
+    throw new HostError(`the release of ${inputs.unit} could no longer be confirmed`, {
+      step: `confirm transaction ${transactions.join(', ')}`,
+      evidence: [
+        `the deadline was ${formatInstant(deadline)}; the host rolled back at that time, or another release replaced this one`,
+      ],
+      next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again.',
+    });
+  }
+  const said = `Confirmed: transaction ${transactions.join(', ')}.`;
+  reporter.info(said);
+  return ` ${said}`;
+}
+
+/** Without knowing the app, stray workers cannot be told from workers of other apps. */
+function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
+  const call = workerCallOf(unit, host.cpus);
+  if (call === null || call.app === null) {
+    return [];
+  }
+  const own = {
+    unit: unit.name,
+    controlGroup: unit.properties.ControlGroup ?? '',
+    app: call.app,
+    workingDirectory: call.workingDirectory,
+  };
+  return findStrays(workers, own).strays;
+}
+
+/** A host without a job database is reported, but does not fail the verdict. */
+async function searchStuckRows(agent: Agent, run: Run<'verify'>): Promise<StuckSearch> {
+  const { inputs } = run;
+  const { path } = inputs.database;
+  try {
+    const stores = await lookForStuckRows(
+      { agent, openStore: openSqliteStore },
+      {
+        ...cleanUpDefaults,
+        database: path,
+        unit: inputs.unit,
+        thresholdSeconds: inputs.threshold,
+        snapshotLimitBytes: inputs['snapshot-limit'],
+      },
+    );
+    return { kind: 'read', rows: stores.flatMap(countByTable) };
+  } catch (error) {
+    if (path === null && error instanceof ConfigError) {
+      return { kind: 'not-read', why: error.message };
+    }
+    throw error;
+  }
+}
+
+function countByTable({ stuck, takenAt }: StuckCount): StuckRows[] {
+  const tables = Map.groupBy(stuck, ({ row }) => row.mapping.table);
+  return [...tables].map(([table, rows]) => ({
+    table,
+    count: rows.length,
+    oldestAgeSeconds: seconds(
+      Math.max(0, ...rows.map(({ lastSign }) => takenAt - (lastSign ?? takenAt))),
+    ),
+    sampleIds: rows.slice(0, 5).map(({ row }) => String(row.id)),
+  }));
+}

@@ -1,0 +1,155 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type AppIdentity,
+  describeLeftAlone,
+  endStrays,
+  findStrays,
+  ownerOf,
+} from '../../../src/celery/strays.ts';
+import type { WorkerProcess } from '../../../src/model/facts.ts';
+import { bytes, epochSeconds, seconds } from '../../../src/model/units.ts';
+
+const own: AppIdentity = {
+  unit: 'celery-worker.service',
+  controlGroup: '/system.slice/celery-worker.service',
+  app: 'celery_app',
+  workingDirectory: '/srv/app',
+};
+const session = '/user.slice/user-0.slice/session-3.scope';
+
+function worker(pid: number, change: Partial<WorkerProcess> = {}): WorkerProcess {
+  return {
+    pid,
+    parentPid: 1,
+    state: 'S',
+    user: 'root',
+    residentBytes: bytes(1),
+    argv: ['python3', '/usr/bin/celery', '-A', 'celery_app', 'worker'],
+    startTicks: pid,
+    cgroup: session,
+    workingDirectory: '/srv/app',
+    startedAt: epochSeconds(0),
+    ...change,
+  };
+}
+
+const pids = (workers: readonly WorkerProcess[]) => workers.map(({ pid }) => pid);
+
+describe('the owner of a cgroup', () => {
+  it.each([
+    '/',
+    '/init.scope',
+    '/user.slice',
+    '/user.slice/user-0.slice/session-3.scope',
+    '/user.slice/user-0.slice/user@0.service/init.scope',
+    '/user.slice/user-0.slice/user@0.service/tmux-spawn-1.scope',
+    '/system.slice/ssh.service',
+    '/system.slice/sshd.service',
+    '/system.slice/system-ssh.slice/ssh@4-10.0.0.2:22-10.0.0.3:51234.service',
+    '/system.slice/cron.service',
+    '/system.slice/crond.service',
+    '/system.slice/atd.service',
+    '/system.slice/rc-local.service',
+  ])('is nobody: %s', (cgroup) => {
+    expect(ownerOf(cgroup)).toBeNull();
+  });
+
+  it.each([
+    ['/system.slice/other.service', 'other.service'],
+    ['/system.slice/other.service/payload', 'other.service'],
+    ['/system.slice/system-celery.slice/celery@1.service', 'celery@1.service'],
+    ['/apps.slice/other.service', 'other.service'],
+    ['/user.slice/user-9.slice/user@9.service/app.slice/w.service', 'w.service of user@9.service'],
+    ['/system.slice/docker-0123.scope', 'a container'],
+    ['/docker/0123', 'a container'],
+    ['/machine.slice/libpod-0123.scope', 'a container'],
+    ['/lxc/web/user.slice/session-3.scope', 'a container'],
+    ['/lxc.payload.web/system.slice/ssh.service', 'a container'],
+    ['/kubepods.slice/kubepods-burstable.slice/cri-containerd-1.scope', 'a container'],
+    ['/machine.slice/systemd-nspawn@web.service/payload', 'a container'],
+  ])('of %s is %s', (cgroup, owner) => {
+    expect(ownerOf(cgroup)).toContain(owner);
+  });
+});
+
+describe('strays', () => {
+  it('are workers of this app that nobody looks after', () => {
+    expect(pids(findStrays([worker(5), worker(6, { cgroup: '/' })], own).strays)).toEqual([5, 6]);
+  });
+
+  it("are not the unit's own, in its cgroup or below", () => {
+    const inside = [
+      worker(5, { cgroup: own.controlGroup }),
+      worker(6, { cgroup: `${own.controlGroup}/x` }),
+    ];
+    expect(findStrays(inside, own)).toEqual({ strays: [], leftAlone: [] });
+    const stopped = { ...own, controlGroup: '' };
+    expect(findStrays(inside, stopped)).toEqual({ strays: [], leftAlone: [] });
+  });
+
+  it('are not those of a unit whose name begins alike', () => {
+    const found = findStrays([worker(5, { cgroup: `${own.controlGroup}2.service` })], own);
+    expect(found.strays).toEqual([]);
+    expect(found.leftAlone).toHaveLength(1);
+  });
+
+  it('are listed by their main process, oldest first; a child without one stands for itself', () => {
+    const tree = [worker(9), worker(20, { parentPid: 9 }), worker(7), worker(21, { parentPid: 7 })];
+    const orphan = worker(30, { parentPid: 1 });
+    expect(pids(findStrays([orphan, ...tree], own).strays)).toEqual([7, 9, 30]);
+  });
+
+  it('are not the dead', () => {
+    expect(findStrays([worker(5, { state: 'Z', argv: [] })], own).strays).toEqual([]);
+  });
+
+  it.each<[string, Partial<WorkerProcess>]>([
+    ['another app', { argv: ['celery', '-A', 'other', 'worker'] }],
+    ['no app', { argv: ['celery', 'worker'] }],
+    ['another directory', { workingDirectory: '/srv/staging' }],
+    [
+      'another directory by option',
+      {
+        workingDirectory: '/srv/x',
+        argv: ['celery', '--workdir', '/srv/x', '-A', 'celery_app', 'worker'],
+      },
+    ],
+    ['a title instead of arguments', { argv: ['[celeryd: celery@h:MainProcess] -active-'] }],
+    ['no worker', { argv: ['celery', '-A', 'celery_app', 'beat'] }],
+    ['another unit', { cgroup: '/system.slice/other.service' }],
+  ])('are not: %s', (_about, change) => {
+    const found = findStrays([worker(5, change)], own);
+    expect(found.strays).toEqual([]);
+    expect(pids(found.leftAlone.map(({ process }) => process))).toEqual([5]);
+    const [finding] = describeLeftAlone(found);
+    expect(finding?.message).toMatch(/^left alone: Celery process 5: ./);
+  });
+
+  it.each<[string, Partial<WorkerProcess>]>([
+    ['a directory that was replaced', { workingDirectory: '/srv/app (deleted)' }],
+    ['a directory that can not be read', { workingDirectory: null }],
+    ['another spelling', { argv: ['/v/bin/python', '-m', 'celery', '--app=celery_app', 'worker'] }],
+  ])('are also: %s', (_about, change) => {
+    expect(pids(findStrays([worker(5, change)], own).strays)).toEqual([5]);
+  });
+
+  it('know the directory as systemctl prints it', () => {
+    const atRoot = { ...own, workingDirectory: '' };
+    expect(findStrays([worker(5, { workingDirectory: '/' })], atRoot).strays).toHaveLength(1);
+    const optional = { ...own, workingDirectory: '!/srv/app' };
+    expect(findStrays([worker(5)], optional).strays).toHaveLength(1);
+  });
+
+  it('are ended by pid and start, never by name', () => {
+    expect(endStrays([worker(5)], seconds(60))).toEqual([
+      {
+        op: 'end-process',
+        pid: 5,
+        startTicks: 5,
+        graceSeconds: 60,
+        title: 'end the stray worker 5',
+        why: expect.stringContaining(session),
+      },
+    ]);
+  });
+});

@@ -1,0 +1,100 @@
+import { describe, expect, test } from 'vitest';
+import { workerCallOf } from '../../../src/celery/worker-call.ts';
+import { fileFact, process, unitFact } from '../verify/facts.ts';
+
+const stopped = (execStart: string, dropIns: readonly string[] = []) =>
+  unitFact({
+    mainPid: null,
+    processes: [],
+    fragment: fileFact(`[Service]\nExecStart=${execStart}\n`),
+    dropIns: dropIns.map((text, index) => ({ path: `/etc/x.d/${index}.conf`, text })),
+  });
+
+describe('what runs', () => {
+  test('is read from the main process', () => {
+    expect(workerCallOf(unitFact(), 2)).toEqual({
+      app: 'celery_app',
+      queues: ['celery', 'batch', 'links', 'variations'],
+      children: { min: 1, max: 1 },
+      forks: true,
+      beat: false,
+      include: ['celeriac_support'],
+      workingDirectory: '/srv/app',
+      pythonPath: ['/srv/app'],
+    });
+  });
+
+  test('a process title of Celery leads to the files', () => {
+    const argv = ['[celeryd: celery@vps:MainProcess] -active- (worker -A other)'];
+    const unit = { ...stopped('/usr/bin/celery -A app worker'), mainPid: 100 };
+    expect(workerCallOf({ ...unit, processes: [process(100, 1, { argv })] }, 2)).toMatchObject({
+      app: 'app',
+      queues: 'default',
+      children: { min: 2, max: 2 },
+    });
+  });
+});
+
+describe('what is written', () => {
+  test('the last drop-in wins, one without ExecStart does not count', () => {
+    const unit = stopped('/usr/bin/celery -A old worker', [
+      '[Service]\nExecStart=\nExecStart=/usr/bin/celery -A new worker -c 3 -Q a,b\n',
+      '[Service]\nMemoryMax=1G\n',
+    ]);
+    expect(workerCallOf(unit, 1)).toMatchObject({
+      app: 'new',
+      queues: ['a', 'b'],
+      children: { min: 3, max: 3 },
+    });
+  });
+
+  test.each([
+    ['-c 5', { children: { min: 5, max: 5 } }],
+    ['-c 0', { children: { min: 4, max: 4 } }],
+    ['-c ${COUNT}', { children: null }],
+    ['--autoscale=10,3', { children: { min: 3, max: 10 } }],
+    ['--autoscale=10', { children: { min: 0, max: 10 } }],
+    ['-P threads -c 20', { children: { min: 0, max: 0 }, forks: false }],
+    ['-B', { beat: true }],
+    ['-Q $QUEUES', { queues: 'unknown' }],
+    ['-Q a,%i', { queues: 'unknown' }],
+  ])('%s', (options, expected) => {
+    const unit = stopped(`/usr/bin/celery -A app worker ${options}`);
+    expect(workerCallOf(unit, 4)).toMatchObject(expected);
+  });
+
+  test('an app behind a variable is not known', () => {
+    expect(workerCallOf(stopped('/usr/bin/celery -A $APP worker'), 1)?.app).toBeNull();
+    expect(workerCallOf(stopped('/usr/bin/celery worker'), 1)?.app).toBeNull();
+  });
+
+  test('directories that the command brings', () => {
+    const unit = stopped(
+      '/usr/bin/env PYTHONPATH=/opt/lib:relative /usr/bin/celery -A app --workdir=/srv/other worker',
+    );
+    expect(workerCallOf(unit, 1)).toMatchObject({
+      // Strays of this app are there, too, whatever the unit's own directory.
+      workingDirectory: '/srv/other',
+      pythonPath: ['/srv/other', '/opt/lib'],
+    });
+    const plain = {
+      ...stopped('/usr/bin/celery -A app worker'),
+      properties: { WorkingDirectory: '!/srv/x' },
+    };
+    expect(workerCallOf(plain, 1)?.pythonPath).toEqual(['/srv/x']);
+    expect(workerCallOf({ ...plain, properties: {} }, 1)?.pythonPath).toEqual([]);
+  });
+
+  test.each([
+    '/usr/sbin/nginx',
+    '/bin/sh /srv/start-worker.sh',
+    '/usr/bin/celery -A app beat',
+    '"unbalanced',
+  ])('no worker: %s', (execStart) => {
+    expect(workerCallOf(stopped(execStart), 1)).toBeNull();
+  });
+
+  test('no file at all', () => {
+    expect(workerCallOf({ ...stopped(''), fragment: { kind: 'absent' } }, 1)).toBeNull();
+  });
+});

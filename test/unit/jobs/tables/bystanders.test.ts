@@ -1,0 +1,309 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openSqliteStore } from '../../../../src/adapters/sqlite-store.ts';
+import type { CleanUpAction, CleanUpDesired } from '../../../../src/config/cleanup-desired.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
+import type { RepairJobs } from '../../../../src/model/operation.ts';
+import { seconds } from '../../../../src/model/units.ts';
+import { lookForStuckRows } from '../../../../src/use-case/clean-up.ts';
+import {
+  AppDatabase,
+  agentOf,
+  bySqlite,
+  day,
+  desire,
+  hour,
+  minute,
+  now,
+  path,
+  planFor,
+} from '../app-database.ts';
+import { drive } from '../drive-host.ts';
+
+/** Databases that hold other things beside jobs: those are seen, and never changed. */
+
+type CleanUp = Awaited<ReturnType<typeof planFor>>;
+
+const actions: readonly CleanUpAction[] = ['fail', 'reset', 'delete', 'finalise'];
+
+/** A database of `test/fixtures/databases`, as it is when every test calls now. */
+function load(name: string): AppDatabase {
+  const file = join(import.meta.dirname, '../../../fixtures/databases', `${name}.sql`);
+  const moment = new Date(now * 1000).toISOString().slice(0, 19).replace('T', ' ');
+  const text = readFileSync(file, 'utf8').replaceAll("datetime('now'", `datetime('${moment}'`);
+  return new AppDatabase(text);
+}
+
+const changesOf = (cleanUp: CleanUp): Record<string, string> =>
+  Object.fromEntries(
+    cleanUp.repairs.flatMap(({ rows }) =>
+      rows.map((row) => [`${row.table} ${row.id}`, `${row.status} → ${row.becomes}`]),
+    ),
+  );
+
+const messages = (cleanUp: CleanUp): string =>
+  cleanUp.plan.findings.map((finding) => finding.message).join('\n');
+
+const rowsOf = (database: AppDatabase, tables: readonly string[]): unknown =>
+  tables.map((table) => database.sql.prepare(`SELECT * FROM "${table}" ORDER BY 1`).all());
+
+/** The host's own program changes the rows of the plan. */
+function apply(database: AppDatabase, { plan }: CleanUp): void {
+  for (const operation of plan.operations) {
+    if (operation.op !== 'repair-jobs') continue;
+    const args: RepairJobs = { ...operation, database: database.file, lookAgain: null };
+    const said = drive(database, 'operations.repair_jobs', 'do', args);
+    expect(said.error).toBeUndefined();
+    expect(said.value).toMatchObject({ 1: { skipped: [] } });
+  }
+}
+
+/** What an action does to a database: first its plan, then its rows for good. */
+async function clean(database: AppDatabase, wishes: Partial<CleanUpDesired>): Promise<CleanUp> {
+  const cleanUp = await planFor(database, wishes);
+  apply(database, cleanUp);
+  return cleanUp;
+}
+
+async function failureOf(work: Promise<unknown>): Promise<ConfigError> {
+  const error = await work.then(
+    () => new Error('it was accepted'),
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof ConfigError)) throw error;
+  return error;
+}
+
+const ends = { fail: 'failed', reset: 'pending', delete: 'deleted', finalise: undefined } as const;
+
+const expectedOf = (action: CleanUpAction, row: string): Record<string, string> =>
+  ends[action] === undefined ? {} : { [row]: `processing → ${ends[action]}` };
+
+describe('payments hang on the users on whom jobs hang', () => {
+  test.each(actions)(
+    '%s: as it is there is nothing to repair, and that is told',
+    async (action) => {
+      using database = load('payments');
+      const before = rowsOf(database, ['users', 'payments', 'jobs']);
+      const cleanUp = await clean(database, { action });
+      expect(cleanUp.plan.operations).toEqual([]);
+      expect(rowsOf(database, ['users', 'payments', 'jobs'])).toEqual(before);
+      const why = 'not named as a job, and without a column for the id of a Celery task';
+      expect(messages(cleanUp)).toBe(
+        `left alone, since nothing shows that their rows are jobs: users (tied to jobs, but ${why}); payments (${why}); to include one, name it in \`stores\`: [{ database: "${path}", tables: { "TABLE": {} } }]`,
+      );
+      expect(cleanUp.mappings[0]?.lines).toEqual([
+        expect.stringMatching(
+          /^jobs: .*at the top.*it has a column for the id of a Celery task, task_id$/,
+        ),
+      ]);
+    },
+  );
+
+  test.each(actions)('%s: of a stuck job the job alone', async (action) => {
+    using database = load('payments');
+    database.sql.exec("UPDATE jobs SET status = 'processing'");
+    const before = rowsOf(database, ['users', 'payments']);
+    expect(changesOf(await clean(database, { action }))).toEqual(expectedOf(action, 'jobs j'));
+    expect(rowsOf(database, ['users', 'payments'])).toEqual(before);
+    expect(database.statuses().j).toBe(
+      { fail: 'failed', reset: 'pending', delete: undefined, finalise: 'processing' }[action],
+    );
+  });
+
+  test.each(actions)('%s: no id of a payment is one of a job', async (action) => {
+    using database = load('payments');
+    const named = await failureOf(planFor(database, { action, ids: ['payments:1'] }));
+    expect(named.where).toBe('input ids');
+    expect(named.message).toContain("'payments:1': payments is not taken for a table of jobs");
+    const bare = await failureOf(planFor(database, { action, ids: ['1'] }));
+    expect(bare.message).toContain("no job, and nothing below one, has the id '1'");
+    expect(
+      (await planFor(database, { action: 'delete', ids: ['j'] })).repairs[0]?.rows,
+    ).toHaveLength(1);
+  });
+
+  test('who names them in `stores` has them repaired', async () => {
+    using database = load('payments');
+    const stores = [{ database: path, where: 'input stores', tables: { payments: {} } }];
+    expect(changesOf(await planFor(database, { database: null, stores }))).toEqual({
+      'payments 1': 'processing → failed',
+    });
+  });
+
+  test('nor are they counted by who only looks', async () => {
+    using database = load('payments');
+    const agent = agentOf([database.fact()], { [path]: database.content() });
+    const [found] = await lookForStuckRows({ agent, openStore: openSqliteStore }, desire());
+    expect(found?.stuck).toEqual([]);
+  });
+});
+
+describe('an order with an invoice and a task', () => {
+  test.each(actions)('%s: only the task may be repaired', async (action) => {
+    using database = load('orders-delete');
+    const before = rowsOf(database, ['orders', 'invoices']);
+    const nothing = await clean(database, { action });
+    expect(nothing.plan.operations).toEqual([]);
+    expect(messages(nothing)).toMatch(/orders \(tied to tasks, but .*invoices \(/);
+    database.sql
+      .prepare("INSERT INTO tasks VALUES (7, 1, 'gone', 'processing', ?)")
+      .run(bySqlite(3 * day));
+    expect(changesOf(await clean(database, { action }))).toEqual(expectedOf(action, 'tasks 7'));
+    expect(rowsOf(database, ['orders', 'invoices'])).toEqual(before);
+  });
+
+  test('named by its id the task is the same', async () => {
+    using database = load('orders-delete');
+    database.sql
+      .prepare("INSERT INTO tasks VALUES (7, 1, 'gone', 'processing', ?)")
+      .run(bySqlite(minute));
+    const cleanUp = await clean(database, { action: 'delete', ids: ['tasks:7'] });
+    expect(changesOf(cleanUp)).toEqual({ 'tasks 7': 'processing → deleted' });
+    expect(rowsOf(database, ['orders'])).toMatchObject([[{ status: 'processing' }]]);
+  });
+
+  test('a parent that was only said, and holds no jobs, has to be named itself', async () => {
+    using database = load('orders-delete');
+    const tables = { tasks: { parent: { table: 'orders', column: 'order_id' } } };
+    const stores = [{ database: path, where: 'input stores, line 1', tables }];
+    const error = await failureOf(planFor(database, { database: null, stores }));
+    expect(error.where).toBe('input stores, line 1');
+    expect(error.message).toContain('`orders`, is not taken for a table of jobs: tied to tasks');
+    const both = stores.map((each) => ({ ...each, tables: { ...tables, orders: {} } }));
+    expect(changesOf(await planFor(database, { database: null, stores: both }))).toEqual({
+      'orders 1': 'processing → failed',
+    });
+  });
+});
+
+test('a project is neither told to be left alone and completed, nor does it keep its task', async () => {
+  using database = load('left-alone-and-changed');
+  const cleanUp = await clean(database, {});
+  expect(changesOf(cleanUp)).toEqual({ 'tasks 1': 'processing → failed' });
+  expect(messages(cleanUp)).toMatch(/left alone, .*projects \(.*clips \(/);
+  expect(rowsOf(database, ['projects'])).toMatchObject([[{ status: 'processing' }]]);
+});
+
+test("a table called celery_job is the app's own", async () => {
+  using database = load('celery-job');
+  expect(changesOf(await planFor(database))).toEqual({ 'celery_job 1': 'processing → failed' });
+});
+
+test('statuses that are numbers are named as such', async () => {
+  using database = load('numbers');
+  const error = await failureOf(planFor(database));
+  expect(error.where).toBe('input stores');
+  expect(error.message).toContain(
+    'importer_event (its statuses are numbers (2), which `words` has to explain)',
+  );
+});
+
+describe('what hangs on a job in tables of other things', () => {
+  const tablesOf = (tie: string): string => `
+    CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+    CREATE TABLE batch_links (id TEXT PRIMARY KEY, batch_id TEXT ${tie}, status TEXT,
+      created_at TEXT);
+    CREATE TABLE pages (id TEXT PRIMARY KEY, batch_id TEXT, status TEXT, updated_at TEXT);`;
+  const byKey = 'REFERENCES batches (id)';
+
+  const add = (database: AppDatabase, link: string, page: string, ago: number): void => {
+    const created_at = bySqlite(day);
+    database.add('batches', { id: 'b', status: 'processing', created_at });
+    database.add('batch_links', { id: 'l', batch_id: 'b', status: link, created_at });
+    const updated_at = bySqlite(ago);
+    database.add('pages', { id: 'p', batch_id: 'b', status: page, updated_at });
+  };
+
+  test('that moves keeps the job alive', async () => {
+    using database = new AppDatabase(tablesOf(byKey));
+    add(database, 'completed', 'processing', minute);
+    const cleanUp = await planFor(database);
+    expect(cleanUp.plan.operations).toEqual([]);
+    expect(messages(cleanUp)).toContain('pages (tied to batches, but not named as a job');
+    database.sql.exec(`UPDATE pages SET updated_at = '${bySqlite(-day)}', status = 'done'`);
+    expect(changesOf(await planFor(database))).toEqual({ 'batches b': 'processing → completed' });
+  });
+
+  test.each([byKey, ''])('that is unfinished keeps it from being finalised (%s)', async (tie) => {
+    using database = new AppDatabase(tablesOf(tie));
+    add(database, 'completed', 'queued', 2 * hour);
+    for (const action of actions) {
+      const cleanUp = await planFor(database, { action });
+      expect(changesOf(cleanUp)).toEqual({});
+      expect(messages(cleanUp)).toContain(
+        "left alone: batches b: all its batch_links have ended, but unfinished are 1 of pages, and whether those are jobs can't be told",
+      );
+    }
+    database.sql.exec("UPDATE pages SET status = 'finished'");
+    expect(changesOf(await planFor(database, { action: 'finalise' }))).toEqual({
+      'batches b': 'processing → completed',
+    });
+  });
+
+  test('that is unfinished keeps it from ending with its last row', async () => {
+    using database = new AppDatabase(tablesOf(byKey));
+    add(database, 'processing', 'queued', minute);
+    expect(changesOf(await planFor(database))).toEqual({ 'batch_links l': 'processing → failed' });
+    database.sql.exec("UPDATE pages SET status = 'finished'");
+    expect(changesOf(await planFor(database))).toEqual({
+      'batches b': 'processing → failed',
+      'batch_links l': 'processing → failed',
+    });
+  });
+
+  test('and was said to be no job, keeps none alive', async () => {
+    using database = new AppDatabase(tablesOf(byKey));
+    add(database, 'completed', 'processing', minute);
+    const stores = [{ database: path, where: '', tables: { pages: { ignore: true } } }];
+    const cleanUp = await planFor(database, { database: null, stores });
+    expect(changesOf(cleanUp)).toEqual({ 'batches b': 'processing → completed' });
+    expect(messages(cleanUp)).not.toContain('pages');
+  });
+});
+
+test('what is told to be left alone is not in the plan, whatever hangs on it', async () => {
+  using database = new AppDatabase();
+  const { links } = database.addBatch('odd', {
+    ago: 3 * hour,
+    links: [
+      ['processing', 2 * hour],
+      ['completed', 2 * hour],
+    ],
+  });
+  database.sql.exec(`UPDATE batch_links SET started_at = 'soon' WHERE id = '${links[1]}'`);
+  const cleanUp = await planFor(database);
+  // The batch and the job can't be judged: they don't end with their last link.
+  expect(changesOf(cleanUp)).toEqual({
+    'batch_links link-odd-0': 'processing → failed',
+    'jobs job-odd': 'processing → processing',
+  });
+  expect(messages(cleanUp)).toContain('left alone, its age is unknown: batches batch-odd:');
+  expect(messages(cleanUp)).toContain('only counters change, its age is unknown: jobs job-odd:');
+  for (const line of messages(cleanUp)
+    .split('\n')
+    .filter((each) => each.startsWith('left alone'))) {
+    expect(line).not.toContain('jobs job-odd:');
+  }
+});
+
+test('rows that hold no time go with the row above them, and are not told to be left', async () => {
+  using database = new AppDatabase();
+  database.addBatch('old', { ago: day, links: [['processing', day]] });
+  database.sql.exec('UPDATE batch_links SET created_at = NULL, started_at = NULL');
+  const cleanUp = await planFor(database);
+  expect(changesOf(cleanUp)['batch_links link-old-0']).toBe('processing → failed');
+  expect(messages(cleanUp)).not.toContain('left alone');
+});
+
+test('a threshold is a threshold for those tables, too', async () => {
+  using database = new AppDatabase(`
+    CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+    CREATE TABLE notes (id TEXT, job TEXT REFERENCES jobs (id), written_at TEXT);`);
+  database.add('jobs', { id: 'j', status: 'processing', created_at: bySqlite(day) });
+  database.add('notes', { id: 'n', job: 'j', written_at: bySqlite(hour) });
+  expect(changesOf(await planFor(database))).toEqual({ 'jobs j': 'processing → failed' });
+  const patient = await planFor(database, { thresholdSeconds: seconds(2 * hour) });
+  expect(changesOf(patient)).toEqual({});
+});

@@ -1,0 +1,212 @@
+import { describe, expect, test } from 'vitest';
+import { proposeMapping } from '../../../../src/jobs/tables/mapping.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
+import { AppDatabase, path } from '../app-database.ts';
+
+const mappingOf = (tables?: string) => {
+  using database = new AppDatabase(tables);
+  return proposeMapping(path, database.tables());
+};
+
+const failureOf = (tables: string): ConfigError => {
+  try {
+    mappingOf(tables);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error('it was accepted');
+};
+
+describe('proposeMapping', () => {
+  test("takes the app's five tables as they are, parents first", () => {
+    const mapping = mappingOf();
+    const ties = mapping.map(({ table, parent }) => [table, parent?.table, parent?.foreignKey]);
+    expect(ties).toEqual([
+      ['jobs', undefined, undefined],
+      ['video_jobs', undefined, undefined],
+      ['batches', 'jobs', false],
+      ['batch_links', 'batches', true],
+      ['batch_variations', 'batch_links', true],
+    ]);
+  });
+
+  test('knows what the columns of jobs say', () => {
+    expect(mappingOf()[0]).toEqual({
+      table: 'jobs',
+      id: 'id',
+      status: 'status',
+      parent: null,
+      own: null,
+      words: {},
+      resend: null,
+      created: 'created_at',
+      started: 'started_at',
+      completed: 'completed_at',
+      updated: null,
+      error: 'error_message',
+      task: 'celery_task_id',
+      times: ['created_at', 'started_at', 'completed_at'],
+      counters: [
+        { column: 'total_links', table: 'batch_links', counts: 'total' },
+        { column: 'completed_links', table: 'batch_links', counts: 'completed' },
+        { column: 'failed_links', table: 'batch_links', counts: 'failed' },
+      ],
+      bystanders: [],
+    });
+  });
+
+  test('leaves the tables of Celery and others out', () => {
+    const mapping = mappingOf(`
+      CREATE TABLE celery_taskmeta (id INTEGER PRIMARY KEY, status TEXT);
+      CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
+      CREATE TABLE "tasks" (ID INTEGER PRIMARY KEY, Status TEXT, updated_at TEXT);
+    `);
+    expect(mapping.map(({ table, id, status }) => [table, id, status])).toEqual([
+      ['tasks', 'ID', 'Status'],
+    ]);
+  });
+
+  test('names the tables it saw when none has a status', () => {
+    const error = failureOf('CREATE TABLE notes (id TEXT); CREATE TABLE tags (status TEXT);');
+    expect(error.where).toBe('input database');
+    expect(error.message).toContain('its tables: notes, tags');
+  });
+
+  test('an empty database has none at all', () => {
+    expect(failureOf('').message).toContain('none at all');
+  });
+
+  test('a ring of tables is cut where it is known by names alone', () => {
+    const mapping = mappingOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, run_id TEXT);
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT REFERENCES jobs (id));
+    `);
+    expect(mapping.map(({ table, parent }) => [table, parent?.table])).toEqual([
+      ['jobs', undefined],
+      ['runs', 'jobs'],
+    ]);
+  });
+});
+
+describe('names and ties', () => {
+  test('columns in camelCase are read as any others', () => {
+    const mapping = mappingOf(`
+      CREATE TABLE "Job" ("id" TEXT PRIMARY KEY, "status" TEXT, "taskId" TEXT, "createdAt" TEXT,
+        "startedAt" TEXT, "errorMessage" TEXT, "totalSteps" INTEGER, "failedSteps" INTEGER);
+      CREATE TABLE "JobStep" ("id" TEXT PRIMARY KEY, "status" TEXT, "createdAt" TEXT, "jobId" TEXT);`);
+    expect(mapping[0]).toMatchObject({
+      table: 'Job',
+      task: 'taskId',
+      error: 'errorMessage',
+      times: ['createdAt', 'startedAt'],
+      counters: [
+        { column: 'totalSteps', table: 'JobStep', counts: 'total' },
+        { column: 'failedSteps', table: 'JobStep', counts: 'failed' },
+      ],
+    });
+    expect(mapping[1]?.parent).toEqual({ table: 'Job', column: 'jobId', foreignKey: false });
+  });
+
+  test('what names jobs from other tables is known, and by which column', () => {
+    const [jobs] = mappingOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT UNIQUE,
+        tenant INTEGER, UNIQUE (tenant, id));
+      CREATE TABLE notes (job_id TEXT, written_at TEXT, due_at TEXT);
+      CREATE TABLE outcomes (task TEXT REFERENCES jobs (task_id), status TEXT);
+      CREATE TABLE marks (tenant INTEGER, job TEXT, FOREIGN KEY (tenant, job) REFERENCES jobs (tenant, id));
+      CREATE TABLE celery_taskmeta (id INTEGER PRIMARY KEY, job_id TEXT, status TEXT);`);
+    expect(jobs?.bystanders).toEqual([
+      {
+        table: 'notes',
+        column: 'job_id',
+        to: 'id',
+        foreignKey: false,
+        status: null,
+        times: ['written_at'],
+      },
+      {
+        table: 'outcomes',
+        column: 'task',
+        to: 'task_id',
+        foreignKey: true,
+        status: 'status',
+        times: [],
+      },
+      { table: 'marks', column: 'job', to: 'id', foreignKey: true, status: null, times: [] },
+    ]);
+  });
+
+  test('a key to a table of tasks is no id of a task', () => {
+    const tasks = 'CREATE TABLE tasks (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT);';
+    const taskOf = (type: string) =>
+      mappingOf(`${tasks} CREATE TABLE task_links (id INTEGER PRIMARY KEY, status TEXT,
+        created_at TEXT, task_id ${type});`).find(({ table }) => table === 'task_links');
+    expect(taskOf('INTEGER REFERENCES tasks (id)')).toMatchObject({
+      task: null,
+      parent: { table: 'tasks' },
+    });
+    expect(taskOf('INTEGER')).toMatchObject({ task: null, parent: { table: 'tasks' } });
+    expect(taskOf('VARCHAR(36)')).toMatchObject({ task: 'task_id', parent: null });
+  });
+});
+
+describe('what is ambiguous', () => {
+  test('tables above each other by foreign keys are asked for by name', () => {
+    const error = failureOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        run_id TEXT REFERENCES runs (id));
+      CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT REFERENCES jobs (id));
+    `);
+    expect(error.where).toBe('input stores');
+    expect(error.message).toMatch(
+      /above each other in a ring: (jobs → runs → jobs|runs → jobs → runs)/,
+    );
+    expect(error.expected).toContain('`parent: null`');
+  });
+
+  test('two tables above one, neither below the other, too; the nearest is taken where one is', () => {
+    const error = failureOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT, batch_id TEXT);
+    `);
+    expect(error.message).toContain("which table is above `work_items` can't be told");
+    const mapping = mappingOf(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
+      CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, job_id TEXT);
+      CREATE TABLE work_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+        job_id TEXT, batch_id TEXT);
+    `);
+    expect(mapping.at(-1)?.parent).toMatchObject({ table: 'batches', column: 'batch_id' });
+  });
+
+  test('an order may be processing, too: a table is no job by its status alone', () => {
+    const error = failureOf('CREATE TABLE orders (id TEXT PRIMARY KEY, status TEXT);');
+    expect(error.where).toBe('input stores');
+    expect(error.message).toContain('whether orders of');
+  });
+
+  test('what is said counts, and has to be there', () => {
+    using database = new AppDatabase(`
+      CREATE TABLE orders (number INTEGER PRIMARY KEY, state TEXT, job TEXT);
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);`);
+    const propose = (orders: object) => proposeMapping(path, database.tables(), { orders });
+    const said = { id: 'number', status: 'state', parent: { table: 'jobs', column: 'job' } };
+    expect(propose(said).at(-1)).toMatchObject({ table: 'orders', id: 'number', status: 'state' });
+    expect(() => propose({ ...said, id: 'nr' })).toThrow('has no column `nr`');
+    expect(() => propose({ ...said, parent: { table: 'job', column: 'job' } })).toThrow(
+      'not there: `job`',
+    );
+    expect(() => propose({ ...said, resend: { task: 'a.b', args: [], queue: null } })).toThrow(
+      'no column for the id of its task',
+    );
+    expect(() => proposeMapping(path, database.tables(), { order: {} })).toThrow(
+      'has no table `order`',
+    );
+    expect(propose({ ignore: true }).map(({ table }) => table)).toEqual(['jobs']);
+  });
+});

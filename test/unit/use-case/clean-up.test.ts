@@ -1,0 +1,1057 @@
+import { readdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
+import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
+import { countRepaired, reportSkipped } from '../../../src/jobs/repair/clean-up-outcome.ts';
+import { describeMapping, proposeMapping } from '../../../src/jobs/tables/mapping.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+import type { StoreFact, TasksFact } from '../../../src/model/facts.ts';
+import type { RepairJobs } from '../../../src/model/operation.ts';
+import { seconds } from '../../../src/model/units.ts';
+import type { OpenStore } from '../../../src/ports/store.ts';
+import { lookForStuckRows, planCleanUp } from '../../../src/use-case/clean-up.ts';
+import {
+  AppDatabase,
+  agentOf,
+  applyPlan,
+  byPython,
+  bySqlite,
+  day,
+  desire,
+  hour,
+  minute,
+  newTaskId,
+  nothingLeft,
+  now,
+  path,
+  planFor,
+} from '../jobs/app-database.ts';
+
+type CleanUp = Awaited<ReturnType<typeof planFor>>;
+
+/** `id: status → new`, for every row of the table that people see. */
+const changesOf = (cleanUp: CleanUp): Record<string, string> =>
+  Object.fromEntries(
+    cleanUp.repairs.flatMap(({ rows }) =>
+      rows.map((row) => [row.id, `${row.status} → ${row.becomes}`]),
+    ),
+  );
+
+const repairOf = (cleanUp: CleanUp): RepairJobs => {
+  const found = cleanUp.plan.operations.find((operation) => operation.op === 'repair-jobs');
+  if (found?.op !== 'repair-jobs') throw new Error('there is no repair');
+  return found;
+};
+
+const changeOf = (cleanUp: CleanUp, id: string) =>
+  repairOf(cleanUp).rows.find((row) => row.id === id)?.change;
+
+const messages = (cleanUp: CleanUp): string =>
+  cleanUp.plan.findings.map((finding) => finding.message).join('\n');
+
+async function failureOf(work: Promise<unknown>): Promise<ConfigError> {
+  const error = await work.then(
+    () => new Error('it was accepted'),
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof ConfigError)) throw error;
+  return error;
+}
+
+/** A batch of which nothing moved for eight days: two links stuck, one waiting, one done. */
+const deadBatch = (database: AppDatabase) =>
+  database.addBatch('dead', {
+    ago: 8 * day + 4 * hour,
+    links: [
+      ['completed', 8 * day + 3 * hour],
+      ['processing', 8 * day + 3 * hour],
+      ['processing', 8 * day + 3 * hour],
+      ['pending', 0],
+    ],
+  });
+
+const ended: Record<CleanUpDesired['action'], string> = {
+  fail: 'failed',
+  reset: 'pending',
+  delete: 'deleted',
+  finalise: 'processing',
+};
+
+describe('what is found', () => {
+  test('both timestamp forms are compared as instants, on the same day', async () => {
+    using database = new AppDatabase();
+    // As text 'T' sorts after a space: these would never be older than a threshold today.
+    database.add('jobs', {
+      id: 'old-t',
+      status: 'processing',
+      started_at: byPython(31 * minute),
+      created_at: bySqlite(hour),
+    });
+    database.add('jobs', {
+      id: 'new-t',
+      status: 'processing',
+      started_at: byPython(29 * minute),
+      created_at: bySqlite(hour),
+    });
+    database.add('jobs', {
+      id: 'old-s',
+      status: 'processing',
+      started_at: bySqlite(31 * minute),
+      created_at: byPython(hour),
+    });
+    database.add('jobs', {
+      id: 'new-s',
+      status: 'processing',
+      started_at: bySqlite(29 * minute),
+      created_at: byPython(hour),
+    });
+    const found = changesOf(await planFor(database));
+    expect(found).toEqual({ 'old-t': 'processing → failed', 'old-s': 'processing → failed' });
+  });
+
+  test('a parent is as fresh as the freshest row below it', async () => {
+    using database = new AppDatabase();
+    database.addBatch('slow', {
+      ago: 2 * hour,
+      links: [
+        ['completed', hour],
+        ['processing', 5 * minute],
+        ['pending', 0],
+      ],
+    });
+    const cleanUp = await planFor(database);
+    expect(cleanUp.plan.operations).toEqual([]);
+    expect(cleanUp.plan.satisfied).toEqual([`jobs: nothing to repair in ${path}`]);
+  });
+
+  test('a variation that moves keeps its whole job alive', async () => {
+    using database = new AppDatabase();
+    const { links } = database.addBatch('deep', {
+      ago: 3 * hour,
+      links: [['processing', 2 * hour]],
+    });
+    database.addVariation(links[0] ?? '', 'completed', minute);
+    expect((await planFor(database)).plan.operations).toEqual([]);
+  });
+
+  test('healthy work beside stuck work is left alone', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    const alive = database.addBatch('alive', { ago: hour, links: [['processing', minute]] });
+    const cleanUp = await planFor(database);
+    const touched = repairOf(cleanUp).rows.map((row) => row.id);
+    for (const id of [alive.job, alive.batch, ...alive.links]) expect(touched).not.toContain(id);
+  });
+
+  test('a stuck link of a living batch goes alone, and the counters follow', async () => {
+    using database = new AppDatabase();
+    database.addBatch('mixed', {
+      ago: 3 * hour,
+      links: [
+        ['processing', 2 * hour],
+        ['processing', minute],
+      ],
+    });
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({
+      'job-mixed': 'processing → processing',
+      'link-mixed-0': 'processing → failed',
+    });
+    expect(changeOf(cleanUp, 'job-mixed')).toEqual({ kind: 'update', set: { failed_links: 1 } });
+    expect(cleanUp.render('plain')).toContain('failed_links 0 → 1');
+  });
+
+  test('pending is not stuck unless asked for', async () => {
+    using database = new AppDatabase();
+    database.add('video_jobs', { id: 'waiting', status: 'pending', created_at: bySqlite(day) });
+    expect(changesOf(await planFor(database))).toEqual({});
+    const asked = await planFor(database, { statuses: ['processing', 'pending'] });
+    expect(changesOf(asked)).toEqual({ waiting: 'pending → failed' });
+  });
+
+  test('a row whose times say nothing is reported and left alone', async () => {
+    using database = new AppDatabase();
+    const times = { created_at: null, started_at: null };
+    database.add('jobs', { id: 'timeless', status: 'processing', ...times });
+    database.add('jobs', {
+      id: 'odd',
+      status: 'processing',
+      created_at: bySqlite(day),
+      started_at: 'yesterday',
+    });
+    database.add('jobs', { id: 'future', status: 'processing', created_at: bySqlite(-day) });
+    database.add('jobs', { id: 'blob', status: 'processing', created_at: Buffer.from('x') });
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({});
+    expect(messages(cleanUp)).toContain('jobs timeless holds no time');
+    expect(messages(cleanUp)).toContain("jobs odd has started_at = 'yesterday'");
+    expect(messages(cleanUp)).toContain('in the future: jobs future');
+    expect(messages(cleanUp)).toContain('jobs blob has created_at = binary data');
+  });
+
+  test('statuses that Celeriac does not know are reported', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: 'odd', status: 'paused', created_at: bySqlite(day) });
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({});
+    expect(messages(cleanUp)).toContain(
+      'a status that Celeriac does not know are left alone: paused',
+    );
+  });
+
+  test('rows that share an id, or have none, are never changed', async () => {
+    using database = new AppDatabase('CREATE TABLE jobs (id TEXT, status TEXT, created_at TEXT);');
+    for (const id of ['twin', 'twin', null, 'single']) {
+      database.add('jobs', { id, status: 'processing', created_at: bySqlite(day) });
+    }
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({ single: 'processing → failed' });
+    expect(messages(cleanUp)).toContain('jobs twin: another row of the table has the same id');
+    expect(messages(cleanUp)).toContain('1 rows whose id is neither text nor a number');
+  });
+});
+
+describe('fail', () => {
+  test('takes the stuck tree and its mirror, and says for how long and by whom', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({
+      'job-dead': 'processing → failed',
+      'batch-dead': 'processing → failed',
+      'link-dead-1': 'processing → failed',
+      'link-dead-2': 'processing → failed',
+      'link-dead-3': 'pending → failed',
+    });
+    expect(changeOf(cleanUp, 'link-dead-1')).toEqual({
+      kind: 'update',
+      set: {
+        status: 'failed',
+        completed_at: '2026-01-18T15:00:00.000000',
+        error_message:
+          'stuck in processing for 8 d 3 h; marked failed by celeriac, https://ci.example/runs/7',
+      },
+    });
+    applyPlan(database, cleanUp);
+    expect(database.row('jobs', 'job-dead')).toMatchObject({ completed_links: 1, failed_links: 3 });
+    expect(database.row('batch_links', 'link-dead-0')).toMatchObject({ status: 'completed' });
+    expect(database.row('batch_links', 'link-dead-3')?.error_message).toMatch(/^never started/);
+    expect(database.row('batch_links', 'link-dead-1')?.celery_task_id).toBe('task-dead-1');
+  });
+
+  test('keeps what the app itself had said', async () => {
+    using database = new AppDatabase();
+    const times = { created_at: bySqlite(day) };
+    database.add('jobs', {
+      id: 'said',
+      status: 'processing',
+      error_message: 'retry 2: 429',
+      ...times,
+    });
+    const change = changeOf(await planFor(database, { runUrl: null }), 'said');
+    expect(change?.kind === 'update' && change.set.error_message).toBe(
+      'stuck in processing for 1 d; marked failed by celeriac; before: retry 2: 429',
+    );
+  });
+
+  test('writes completed_at as its column does', async () => {
+    using database = new AppDatabase();
+    const times = { created_at: bySqlite(day), started_at: byPython(day) };
+    database.add('jobs', {
+      id: 'done',
+      status: 'completed',
+      ...times,
+      completed_at: bySqlite(hour),
+    });
+    database.add('jobs', { id: 'stuck', status: 'processing', ...times });
+    const change = changeOf(await planFor(database), 'stuck');
+    expect(change?.kind === 'update' && change.set.completed_at).toBe('2026-01-18 15:00:00');
+  });
+
+  test('ends a parent that would wait for ever for its last child', async () => {
+    using database = new AppDatabase();
+    database.addBatch('last', {
+      ago: 3 * hour,
+      links: [
+        ['completed', 5 * minute],
+        ['processing', 2 * hour],
+      ],
+    });
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({
+      'job-last': 'processing → completed',
+      'batch-last': 'processing → completed',
+      'link-last-1': 'processing → failed',
+    });
+    expect(changeOf(cleanUp, 'batch-last')).toMatchObject({
+      set: { error_message: expect.stringContaining('1 of 2 batch_links failed; finalised by') },
+    });
+    expect(changeOf(cleanUp, 'job-last')).not.toHaveProperty('set.error_message');
+  });
+
+  test('but not one that still expects rows below it', async () => {
+    using database = new AppDatabase();
+    database.addBatch('more', {
+      ago: 3 * hour,
+      links: [
+        ['completed', 5 * minute],
+        ['processing', 2 * hour],
+      ],
+    });
+    database.sql.exec("UPDATE batches SET total_links = 5 WHERE id = 'batch-more'");
+    expect(changesOf(await planFor(database))).toEqual({
+      'job-more': 'processing → processing',
+      'link-more-1': 'processing → failed',
+    });
+  });
+
+  test('a job whose batch has ended says what its batch says', async () => {
+    using database = new AppDatabase();
+    database.addBatch('lag', { ago: 3 * hour, links: [['completed', 2 * hour]] });
+    database.sql
+      .prepare("UPDATE batches SET status = 'completed', completed_at = ? WHERE id = 'batch-lag'")
+      .run(byPython(2 * hour));
+    for (const action of ['fail', 'reset', 'delete'] as const) {
+      const cleanUp = await planFor(database, { action });
+      expect(changesOf(cleanUp)).toEqual({ 'job-lag': 'processing → completed' });
+      expect(changeOf(cleanUp, 'job-lag')).toEqual({
+        kind: 'update',
+        set: { status: 'completed', completed_at: byPython(2 * hour) },
+      });
+    }
+  });
+
+  test('a batch whose job was cancelled is cancelled, and its links with it', async () => {
+    using database = new AppDatabase();
+    database.addBatch('off', {
+      ago: 3 * hour,
+      job: { status: 'cancelled' },
+      links: [
+        ['processing', 2 * hour],
+        ['pending', 0],
+      ],
+    });
+    for (const action of ['fail', 'reset'] as const) {
+      expect(changesOf(await planFor(database, { action }))).toEqual({
+        'batch-off': 'processing → cancelled',
+        'link-off-0': 'processing → cancelled',
+        'link-off-1': 'pending → cancelled',
+      });
+    }
+  });
+
+  test('a job of several batches ends as all of them did', async () => {
+    using database = new AppDatabase();
+    const { job } = database.addBatch('twice', { ago: 3 * hour, links: [] });
+    const times = { job_id: job, created_at: bySqlite(3 * hour) };
+    for (const [id, ago] of [
+      ['b-1', 2 * hour],
+      ['b-2', hour],
+    ] as const) {
+      database.add('batches', { id, status: 'completed', ...times, completed_at: byPython(ago) });
+    }
+    database.sql.exec("DELETE FROM batches WHERE id = 'batch-twice'");
+    expect(changeOf(await planFor(database), job)).toEqual({
+      kind: 'update',
+      set: { status: 'completed', completed_at: byPython(hour) },
+    });
+    database.sql.exec("UPDATE batches SET status = 'failed' WHERE id = 'b-1'");
+    expect(changesOf(await planFor(database))).toEqual({ [job]: 'processing → completed' });
+  });
+
+  test('a stuck batch beside a living one goes alone', async () => {
+    using database = new AppDatabase();
+    const { job } = database.addBatch('pair', { ago: 3 * hour, links: [['processing', 2 * hour]] });
+    const other = { id: 'batch-new', status: 'processing', job_id: job };
+    database.add('batches', { ...other, created_at: bySqlite(minute) });
+    for (const action of ['fail', 'reset', 'delete'] as const) {
+      const found = changesOf(await planFor(database, { action }));
+      expect(found['batch-new']).toBeUndefined();
+      expect(found['batch-pair']).toBe(`processing → ${ended[action]}`);
+      expect(found['job-pair'] ?? 'processing → processing').toBe('processing → processing');
+    }
+  });
+
+  test('a pending job beside its stuck batch fails with it', async () => {
+    using database = new AppDatabase();
+    database.addBatch('half', { ago: 3 * hour, job: { status: 'pending' }, links: [] });
+    expect(changesOf(await planFor(database))).toEqual({
+      'job-half': 'pending → failed',
+      'batch-half': 'processing → failed',
+    });
+  });
+});
+
+describe('reset', () => {
+  test('clears what the run had written, recounts, and says that nothing starts by itself', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    database.sql.exec("UPDATE jobs SET failed_links = 2, error_message = 'x'");
+    const cleanUp = await planFor(database, { action: 'reset' });
+    expect(changesOf(cleanUp)).toEqual({
+      'job-dead': 'processing → pending',
+      'batch-dead': 'processing → pending',
+      'link-dead-1': 'processing → pending',
+      'link-dead-2': 'processing → pending',
+    });
+    expect(messages(cleanUp)).toContain('pending starts nothing by itself');
+    applyPlan(database, cleanUp);
+    expect(database.row('jobs', 'job-dead')).toMatchObject({
+      status: 'pending',
+      started_at: null,
+      completed_at: null,
+      error_message: null,
+      celery_task_id: null,
+      completed_links: 1,
+      failed_links: 0,
+    });
+  });
+
+  test('a link whose batch has ended would wait for ever: it fails instead', async () => {
+    using database = new AppDatabase();
+    database.addBatch('over', {
+      ago: 3 * hour,
+      status: 'completed',
+      links: [
+        ['processing', 2 * hour],
+        ['completed', 2 * hour],
+      ],
+    });
+    const found = changesOf(await planFor(database, { action: 'reset' }));
+    expect(found['link-over-0']).toBe('processing → failed');
+    expect(found['batch-over']).toBeUndefined();
+  });
+});
+
+describe('delete', () => {
+  test('takes the whole tree, children first, and nothing else', async () => {
+    using database = new AppDatabase();
+    const { links } = deadBatch(database);
+    for (const link of links) database.addVariation(link, 'completed', 8 * day + 3 * hour);
+    database.addBatch('alive', { ago: hour, links: [['processing', minute]] });
+    const before = Object.keys(database.statuses());
+    const cleanUp = await planFor(database, { action: 'delete' });
+    const order = repairOf(cleanUp).rows.map((row) => row.table);
+    expect(order).toEqual([...order].toSorted((a, b) => orderOf.indexOf(a) - orderOf.indexOf(b)));
+    applyPlan(database, cleanUp);
+    const after = Object.keys(database.statuses());
+    expect(before.filter((id) => !after.includes(id)).every((id) => id.includes('dead'))).toBe(
+      true,
+    );
+    expect(after.toSorted()).toEqual(['batch-alive', 'job-alive', 'link-alive-0']);
+    expect(database.sql.pragma('foreign_key_check')).toEqual([]);
+  });
+
+  test('a stuck link of a living batch: its variations go, totals follow', async () => {
+    using database = new AppDatabase();
+    const { links } = database.addBatch('mixed', {
+      ago: 3 * hour,
+      links: [
+        ['processing', 2 * hour],
+        ['processing', minute],
+      ],
+    });
+    database.addVariation(links[0] ?? '', 'pending', 2 * hour);
+    const cleanUp = await planFor(database, { action: 'delete' });
+    expect(
+      Object.values(changesOf(cleanUp)).filter((change) => /deleted/.test(change)),
+    ).toHaveLength(2);
+    expect(changeOf(cleanUp, 'batch-mixed')).toEqual({ kind: 'update', set: { total_links: 1 } });
+    expect(changeOf(cleanUp, 'job-mixed')).toEqual({ kind: 'update', set: { total_links: 1 } });
+  });
+
+  test.each(['ON DELETE CASCADE', 'ON DELETE SET NULL', ''])(
+    'a job that rows of another table name by a foreign key (%s) is left alone, with all below it',
+    async (onDelete) => {
+      using database = new AppDatabase();
+      const { links } = deadBatch(database);
+      database.sql.exec(`CREATE TABLE notes (id TEXT, link TEXT REFERENCES batch_links (id) ${onDelete});
+        INSERT INTO notes VALUES ('n', '${links[1]}')`);
+      database.add('video_jobs', { id: 'v', status: 'processing', created_at: bySqlite(day) });
+      const cleanUp = await planFor(database, { action: 'delete' });
+      expect(changesOf(cleanUp)).toEqual({ v: 'processing → deleted' });
+      expect(messages(cleanUp)).toContain(
+        'left alone: jobs job-dead: batch_links link-dead-1 is named by 1 row of notes by link, which hold no jobs',
+      );
+      expect(changesOf(await planFor(database))).toMatchObject({
+        'link-dead-1': 'processing → failed',
+      });
+    },
+  );
+
+  test('without a foreign key such rows stay, and that is told; the host looks for new ones', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    database.sql.exec(`CREATE TABLE notes (id TEXT, job_id TEXT);
+      CREATE TABLE views (job TEXT REFERENCES jobs (id));
+      INSERT INTO notes VALUES ('n', 'job-dead')`);
+    const cleanUp = await planFor(database, { action: 'delete' });
+    expect(changesOf(cleanUp)).toMatchObject({ 'job-dead': 'processing → deleted' });
+    expect(messages(cleanUp)).toContain(
+      'rows that name what is deleted stay as they are, and name nothing then: 1 row of notes by job_id',
+    );
+    expect(repairOf(cleanUp).rows.find(({ id }) => id === 'job-dead')?.below).toEqual([
+      { table: 'batches', column: 'job_id', rows: 1 },
+      { table: 'views', column: 'job', rows: 0 },
+    ]);
+  });
+
+  test('a reset that would empty what rows of another table name is left, too', async () => {
+    using database = new AppDatabase(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT UNIQUE);
+      CREATE TABLE outcomes (id TEXT, task TEXT REFERENCES jobs (task_id));`);
+    for (const id of ['one', 'two']) {
+      const created_at = bySqlite(day);
+      database.add('jobs', { id, status: 'processing', task_id: `task-${id}`, created_at });
+    }
+    database.add('outcomes', { id: 'o', task: 'task-one' });
+    const cleanUp = await planFor(database, { action: 'reset' });
+    expect(changesOf(cleanUp)).toEqual({ two: 'processing → pending' });
+    expect(messages(cleanUp)).toContain('left alone: jobs one is named by 1 row of outcomes');
+    expect(changesOf(await planFor(database))).toMatchObject({ one: 'processing → failed' });
+  });
+});
+
+const orderOf = ['batch_variations', 'batch_links', 'batches', 'jobs'];
+
+describe('orphans', () => {
+  const withOrphans = (): AppDatabase => {
+    const database = new AppDatabase();
+    const old = { created_at: bySqlite(day) };
+    database.add('batch_links', { id: 'link-open', batch_id: 'gone', status: 'pending', ...old });
+    database.add('batch_links', { id: 'link-done', batch_id: 'gone', status: 'completed', ...old });
+    database.add('batch_links', {
+      id: 'link-new',
+      batch_id: 'gone',
+      status: 'pending',
+      created_at: bySqlite(60),
+    });
+    database.add('batch_variations', {
+      id: 'var',
+      batch_link_id: 'gone',
+      status: 'processing',
+      ...old,
+    });
+    database.add('batches', { id: 'batch', job_id: 'gone', status: 'processing', ...old });
+    database.add('batches', { id: 'batch-done', job_id: 'gone', status: 'completed', ...old });
+    database.add('batches', { id: 'alone', job_id: null, status: 'completed', ...old });
+    return database;
+  };
+
+  test.each(['fail', 'reset'] as const)('%s marks unfinished ones as failed', async (action) => {
+    using database = withOrphans();
+    const cleanUp = await planFor(database, { action });
+    expect(changesOf(cleanUp)).toEqual({
+      batch: 'processing → failed',
+      'link-open': 'pending → failed',
+      var: 'processing → failed',
+    });
+    expect(messages(cleanUp)).toContain('whose parent is gone: 1; action delete removes them');
+    expect(cleanUp.render('plain')).toContain("orphan: no row of batches is 'gone'");
+  });
+
+  test('delete removes them', async () => {
+    using database = withOrphans();
+    const cleanUp = await planFor(database, { action: 'delete' });
+    expect(Object.keys(changesOf(cleanUp)).toSorted()).toEqual(
+      ['batch', 'link-done', 'link-open', 'var'].toSorted(),
+    );
+  });
+
+  test('without orphans only what is stuck is taken', async () => {
+    using database = withOrphans();
+    const found = changesOf(await planFor(database, { action: 'delete', orphans: false }));
+    expect(Object.keys(found).toSorted()).toEqual(['batch', 'var']);
+  });
+});
+
+describe('ids', () => {
+  const uuid = '77cfa3cd-1111-4222-8333-444444444444';
+  const twin = '77cfa3cd-9999-4222-8333-444444444444';
+  const fresh = { status: 'processing', created_at: bySqlite(0) };
+
+  test.each(['fail', 'reset', 'delete'] as const)(
+    '%s by prefix, whatever the age',
+    async (action) => {
+      using database = new AppDatabase();
+      database.add('jobs', { id: uuid, ...fresh });
+      database.add('jobs', { id: 'another-job', ...fresh, created_at: bySqlite(day) });
+      const found = changesOf(await planFor(database, { action, ids: ['77cfa3cd'] }));
+      expect(found).toEqual({ [uuid]: `processing → ${ended[action]}` });
+    },
+  );
+
+  test('selects the tree and its mirror', async () => {
+    using database = new AppDatabase();
+    database.addBatch('mine', {
+      ago: minute,
+      links: [
+        ['processing', 1],
+        ['completed', 1],
+      ],
+    });
+    const failed = changesOf(await planFor(database, { ids: ['batch-mine'] }));
+    expect(Object.keys(failed).toSorted()).toEqual(['batch-mine', 'job-mine', 'link-mine-0']);
+    const deleted = await planFor(database, { ids: ['batch-mine'], action: 'delete' });
+    expect(Object.values(changesOf(deleted)).every((change) => /deleted/.test(change))).toBe(true);
+    expect(Object.keys(changesOf(deleted))).toHaveLength(4);
+  });
+
+  test('an ended row is for delete only, and that is said', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: uuid, status: 'completed', created_at: bySqlite(day) });
+    const cleanUp = await planFor(database, { ids: [uuid] });
+    expect(cleanUp.plan.operations).toEqual([]);
+    expect(messages(cleanUp)).toContain('jobs 77cfa3cd is completed');
+    const deleted = await planFor(database, { ids: [uuid], action: 'delete' });
+    expect(changesOf(deleted)).toEqual({ [uuid]: 'completed → deleted' });
+  });
+
+  test('an ambiguous beginning lists what it could mean', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: uuid, ...fresh });
+    database.add('video_jobs', { id: twin, ...fresh });
+    const error = await failureOf(planFor(database, { ids: ['77cfa3cd'] }));
+    expect(error.where).toBe('input ids');
+    expect(error.message).toContain(`jobs:${uuid}`);
+    expect(error.message).toContain(`video_jobs:${twin}`);
+    const told = await planFor(database, { ids: ['video_jobs:77cfa3cd'] });
+    expect(Object.keys(changesOf(told))).toEqual([twin]);
+  });
+
+  test.each([
+    'ffffffff',
+    '77cfa3c', // too short
+    "77cfa3cd' OR '1'='1",
+    '%',
+    '77cfa3cd%',
+    '"; DROP TABLE jobs; --',
+    'jobs:ffffffff',
+    '',
+  ])('%j names nothing and is refused', async (id) => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: uuid, ...fresh });
+    const error = await failureOf(planFor(database, { ids: [id] }));
+    expect(error.where).toBe('input ids');
+    expect(error.expected).toContain('its first 8 characters');
+  });
+
+  test('integer ids are whole ids', async () => {
+    using database = new AppDatabase(
+      'CREATE TABLE tasks (id INTEGER PRIMARY KEY, status TEXT, created_at REAL);',
+    );
+    database.add('tasks', { id: 12, status: 'processing', created_at: now - 60 });
+    const cleanUp = await planFor(database, { ids: ['12'], action: 'delete' });
+    expect(repairOf(cleanUp).rows).toMatchObject([{ id: 12, change: { kind: 'delete' } }]);
+  });
+});
+
+describe('twice', () => {
+  test.each(['fail', 'reset', 'delete'] as const)(
+    'after %s there is nothing to do',
+    async (action) => {
+      using database = new AppDatabase();
+      const { links } = deadBatch(database);
+      for (const link of links) database.addVariation(link, 'processing', 8 * day + 3 * hour);
+      database.addBatch('last', {
+        ago: 3 * hour,
+        links: [
+          ['completed', 5 * minute],
+          ['processing', 2 * hour],
+        ],
+      });
+      database.add('batch_links', {
+        id: 'orphan',
+        batch_id: 'gone',
+        status: 'processing',
+        created_at: bySqlite(day),
+      });
+      database.add('video_jobs', { id: 'video', status: 'processing', created_at: bySqlite(day) });
+      const first = await planFor(database, { action });
+      expect(first.plan.operations.map((operation) => operation.op)).toEqual([
+        'backup-database',
+        'repair-jobs',
+      ]);
+      applyPlan(database, first);
+      const second = await planFor(database, { action });
+      expect(changesOf(second)).toEqual({});
+      expect(second.plan.operations).toEqual([]);
+    },
+  );
+});
+
+describe('what the host is told', () => {
+  test('every row comes with what was seen of it, in groups of one tree', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    const { rows } = repairOf(await planFor(database));
+    expect(new Set(rows.map((row) => row.group))).toEqual(new Set(['jobs:job-dead']));
+    expect(rows.find((row) => row.id === 'link-dead-0')?.change).toEqual({ kind: 'keep' });
+    const batch = rows.find((row) => row.id === 'batch-dead');
+    expect(batch?.below).toEqual([{ table: 'batch_links', column: 'batch_id', rows: 4 }]);
+    expect(batch?.seen).toEqual({
+      status: 'processing',
+      job_id: 'job-dead',
+      created_at: bySqlite(8 * day + 4 * hour),
+      started_at: byPython(8 * day + 4 * hour),
+      completed_at: null,
+      total_links: 4,
+    });
+  });
+
+  test('dry-run and apply are the same plan', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    const wet = await planFor(database, { dryRun: false });
+    const dry = await planFor(database, { dryRun: true });
+    expect(dry.plan).toEqual(wet.plan);
+  });
+
+  test('hostile names stay names', async () => {
+    const name = 'jo"bs]; DROP TABLE x; -- `|';
+    const quoted = `"${name.replaceAll('"', '""')}"`;
+    using database = new AppDatabase(
+      `CREATE TABLE ${quoted} (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT);`,
+    );
+    database.sql
+      .prepare(`INSERT INTO ${quoted} VALUES (?, 'processing', ?, NULL)`)
+      .run("x' OR 1=1 --|\n<b>", bySqlite(day));
+    const cleanUp = await planFor(database);
+    expect(repairOf(cleanUp).rows).toMatchObject([{ table: name, id: "x' OR 1=1 --|\n<b>" }]);
+    const table = cleanUp.render('markdown').split('\n');
+    expect(table.filter((line) => line.startsWith('|'))).toHaveLength(3);
+    expect(table.join('\n')).not.toContain('<b>');
+  });
+
+  test('more rows than one message holds wait for the next run', async () => {
+    using database = new AppDatabase();
+    database.sql.exec('BEGIN');
+    for (let index = 0; index < 4000; index += 1) {
+      const id = `job-${String(index).padStart(8, '0')}`;
+      database.add('jobs', { id, status: 'processing', created_at: bySqlite(day) });
+    }
+    database.sql.exec('COMMIT');
+    const cleanUp = await planFor(database, { action: 'delete' });
+    const taken = repairOf(cleanUp).rows.length;
+    expect(JSON.stringify(cleanUp.plan.operations).length).toBeLessThan(1024 * 1024);
+    expect(messages(cleanUp)).toContain(`${4000 - taken} more rows want repair`);
+    expect(cleanUp.repairs[0]?.rows).toHaveLength(taken);
+  });
+});
+
+test('what the host left alone is reported', () => {
+  const skipped = Array.from({ length: 7 }, (_, index) => ({
+    table: 'jobs',
+    id: `job-${index}`,
+    why: 'is gone',
+  }));
+  const step = {
+    index: 1,
+    op: 'repair-jobs',
+    status: 'done',
+    message: '',
+    seconds: seconds(0),
+  } as const;
+  const outcome = {
+    transaction: 't',
+    result: 'committed',
+    steps: [{ ...step, result: { changed: 3, skipped } }],
+  } as const;
+  expect(reportSkipped(outcome)).toEqual([
+    {
+      level: 'warning',
+      message: expect.stringMatching(/^7 rows left alone: jobs job-0 is gone; .*; and 2 more$/),
+    },
+  ]);
+  expect(countRepaired(outcome)).toBe(3);
+  expect(countRepaired({ ...outcome, result: 'undone' })).toBe(0);
+  expect(reportSkipped({ ...outcome, steps: [{ ...step, result: { skipped: [] } }] })).toEqual([]);
+});
+
+describe('databases', () => {
+  const other = '/srv/app/other.db';
+
+  test('all that hold jobs are cleaned, one after another', async () => {
+    using first = new AppDatabase();
+    using second = new AppDatabase();
+    deadBatch(first);
+    second.add('video_jobs', { id: 'video', status: 'processing', created_at: bySqlite(day) });
+    using notes = new AppDatabase('CREATE TABLE notes (id TEXT);');
+    const facts = [
+      first.fact(),
+      { ...notes.fact(), path: '/srv/app/notes.db' } as StoreFact,
+      { ...second.fact(), path: other } as StoreFact,
+    ];
+    const agent = agentOf(facts, { [path]: first.content(), [other]: second.content() });
+    const tools = { agent, openStore: openSqliteStore, newTaskId };
+    const cleanUp = await planCleanUp(tools, desire({ database: null }));
+    expect(agent.asked).toEqual([
+      'look {"stores":{"unit":"celery-worker.service","databases":null,"statusColumns":["status"]}}',
+      `snapshot ${path}`,
+      `snapshot ${other}`,
+    ]);
+    const told = cleanUp.plan.operations.map((operation) =>
+      'database' in operation ? [operation.op, operation.database] : [],
+    );
+    expect(told).toEqual([
+      ['backup-database', path],
+      ['repair-jobs', path],
+      ['backup-database', other],
+      ['repair-jobs', other],
+    ]);
+  });
+
+  test.each<[string, StoreFact[], string]>([
+    ['none', [], 'no SQLite file was found below the WorkingDirectory of celery-worker.service'],
+    [
+      'only foreign ones',
+      [{ kind: 'unreadable', path: other, problem: 'file is not a database' }],
+      'only /srv/app/other.db (file is not a database)',
+    ],
+  ])('%s found: the error says to set database', async (_, facts, expected) => {
+    const tools = { agent: agentOf(facts, {}), openStore: openSqliteStore, newTaskId };
+    const error = await failureOf(planCleanUp(tools, desire({ database: null })));
+    expect(error.message).toContain(expected);
+    expect(error.expected).toContain('set `database`');
+  });
+
+  test.each<[string, StoreFact, string]>([
+    ['missing', { kind: 'absent', path }, 'there is no such file'],
+    ['foreign', { kind: 'unreadable', path, problem: 'file is not a database' }, 'not a database'],
+  ])('a %s database is refused', async (_, fact, expected) => {
+    const agent = agentOf([fact], {});
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
+    expect(error.where).toBe('input database');
+    expect(error.message).toContain(expected);
+    expect(agent.asked).toHaveLength(1);
+  });
+
+  test('a database whose tables have no status is refused before it is copied', async () => {
+    using database = new AppDatabase('CREATE TABLE notes (id TEXT); CREATE TABLE tags (x);');
+    const agent = agentOf([database.fact()], {});
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
+    expect(error.message).toContain('its tables: notes, tags');
+    expect(agent.asked).toHaveLength(1);
+  });
+
+  test('a damaged copy is refused', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    for (let index = 0; index < 200; index += 1) {
+      database.add('jobs', {
+        id: `job-${index}`,
+        status: 'completed',
+        folder_name: 'x'.repeat(200),
+      });
+    }
+    const content = database.content();
+    // Where the pages of the jobs are.
+    content.fill(0xa5, content.length - 3 * 4096);
+    const agent = agentOf([database.fact()], { [path]: content });
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
+    expect(error.where).toBe('input database');
+    expect(error.message).toMatch(/damaged|malformed/);
+  });
+
+  test('something else than a database is refused', async () => {
+    using database = new AppDatabase();
+    const content = new TextEncoder().encode('certainly no database '.repeat(200));
+    const agent = agentOf([database.fact()], { [path]: content });
+    const error = await failureOf(
+      planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
+    );
+    expect(error.message).toContain("can't be read as a SQLite database");
+  });
+
+  test('no copy stays behind, whether it went well or not', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    const left = (): string[] => readdirSync(database.folder).filter((name) => name !== 'app.db');
+    const seen: string[][] = [];
+    const openStore: OpenStore = (name, content) => {
+      const store = openSqliteStore(name, content, database.folder);
+      seen.push(left());
+      return store;
+    };
+    const agent = agentOf([database.fact()], { [path]: database.content() });
+    await planCleanUp({ agent, openStore, newTaskId }, desire());
+    await failureOf(planCleanUp({ agent, openStore, newTaskId }, desire({ ids: ['ffffffff'] })));
+    expect(seen.map((names) => names.length)).toEqual([1, 1]);
+    expect(left()).toEqual([]);
+  });
+
+  test('a status in which nothing is stuck is refused', async () => {
+    using database = new AppDatabase();
+    const error = await failureOf(planFor(database, { statuses: ['completed'] }));
+    expect(error.where).toBe('input statuses');
+  });
+
+  test('looking alone finds the same rows', async () => {
+    using database = new AppDatabase();
+    deadBatch(database);
+    const agent = agentOf([database.fact()], { [path]: database.content() });
+    const [found] = await lookForStuckRows({ agent, openStore: openSqliteStore }, desire());
+    expect(found?.stuck.map(({ row }) => row.id).toSorted()).toEqual([
+      'batch-dead',
+      'job-dead',
+      'link-dead-1',
+      'link-dead-2',
+    ]);
+    const wishes = desire({ thresholdSeconds: seconds(30 * day) });
+    const [none] = await lookForStuckRows({ agent, openStore: openSqliteStore }, wishes);
+    expect(none?.stuck).toEqual([]);
+  });
+});
+
+describe('jobs below jobs', () => {
+  const nested = (tie: string): AppDatabase =>
+    new AppDatabase(`CREATE TABLE jobs (
+      id TEXT PRIMARY KEY, status TEXT NOT NULL, celery_task_id TEXT, error_message TEXT,
+      created_at TIMESTAMP, completed_at TIMESTAMP, ${tie});`);
+  const byKey = 'parent TEXT REFERENCES jobs (id)';
+  const byName = 'parent_id TEXT';
+  const add = (
+    database: AppDatabase,
+    id: string,
+    status: string,
+    ago: number,
+    above: string | null = null,
+  ): void => {
+    const tie = database.tables()[0]?.columns.find(({ name }) => name.startsWith('parent'));
+    database.add('jobs', {
+      id,
+      status,
+      created_at: bySqlite(ago),
+      celery_task_id: `task-${id}`,
+      [tie?.name ?? '']: above,
+    });
+  };
+
+  test.each([byKey, byName])('%s: the upper one is as fresh as the lowest', async (tie) => {
+    using database = nested(tie);
+    // Below comes first in the table.
+    add(database, 'leaf', 'processing', minute, 'middle');
+    add(database, 'middle', 'processing', day, 'top');
+    add(database, 'top', 'processing', 2 * day);
+    add(database, 'other', 'processing', day, 'top');
+    expect(changesOf(await planFor(database))).toEqual({ other: 'processing → failed' });
+  });
+
+  test('the upper one lives by the task of the lower', async () => {
+    using database = nested(byKey);
+    add(database, 'leaf', 'processing', day, 'top');
+    add(database, 'top', 'processing', day);
+    const tasks = (): TasksFact => ({ ...nothingLeft(), held: ['task-leaf'] }) as TasksFact;
+    const cleanUp = await planFor(database, { evidence: 'broker' }, { tasks });
+    expect(changesOf(cleanUp)).toEqual({});
+    expect(messages(cleanUp)).toContain('a worker holds task task-leaf');
+  });
+
+  test('done when all below it are, completed when one is', async () => {
+    using database = nested(byKey);
+    add(database, 'one', 'completed', day, 'top');
+    add(database, 'two', 'failed', day, 'top');
+    add(database, 'top', 'processing', day);
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({ top: 'processing → completed' });
+    expect(changeOf(cleanUp, 'top')).toMatchObject({
+      set: { error_message: expect.stringContaining('1 of 2 jobs failed') },
+    });
+  });
+
+  test('a tie by name alone is no mirror', async () => {
+    using database = nested(byName);
+    add(database, 'only', 'processing', day, 'top');
+    add(database, 'top', 'completed', 2 * day);
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({ only: 'processing → failed' });
+    expect(messages(await planFor(database, { dryRun: true }))).not.toContain('mirror');
+  });
+
+  test.each([byKey, byName])('%s: deleted from below, with nothing left of it', async (tie) => {
+    using database = nested(tie);
+    add(database, 'leaf', 'completed', day, 'middle');
+    add(database, 'top', 'processing', day, 'top');
+    add(database, 'middle', 'processing', day, 'top');
+    add(database, 'other', 'completed', day);
+    const cleanUp = await planFor(database, { action: 'delete', ids: ['jobs:top'] });
+    expect(repairOf(cleanUp).rows.map(({ id }) => id)).toEqual(['leaf', 'middle', 'top']);
+    // The top names itself, as the host will count.
+    expect(repairOf(cleanUp).rows.map(({ below }) => below?.[0]?.rows)).toEqual([0, 1, 2]);
+    applyPlan(database, cleanUp);
+    expect(database.statuses()).toEqual({ other: 'completed' });
+  });
+
+  test('an upper one that is gone: an orphan by foreign key, nothing by name', async () => {
+    for (const tie of [byKey, byName]) {
+      using database = nested(tie);
+      add(database, 'lost', 'failed', day, 'gone');
+      const cleanUp = await planFor(database, { action: 'delete' });
+      expect(changesOf(cleanUp)).toEqual(tie === byKey ? { lost: 'failed → deleted' } : {});
+    }
+  });
+
+  test('a ring, or a chain without end, is left alone', async () => {
+    using database = nested(byName);
+    add(database, 'a', 'processing', day, 'b');
+    add(database, 'b', 'processing', day, 'a');
+    add(database, 'below', 'processing', day, 'a');
+    for (let at = 0; at < 120; at += 1) {
+      add(database, `chain-${at}`, 'processing', day, at === 0 ? null : `chain-${at - 1}`);
+    }
+    add(database, 'apart', 'processing', day);
+    const cleanUp = await planFor(database);
+    expect(changesOf(cleanUp)).toEqual({ apart: 'processing → failed' });
+    expect(messages(cleanUp)).toContain(
+      'left alone: jobs chain-0: more than 100 rows of jobs are above each other, or in a ring;',
+    );
+  });
+
+  test('is said with the mapping', () => {
+    using database = nested(byName);
+    expect(describeMapping(proposeMapping(path, database.tables()))).toEqual([
+      expect.stringContaining(
+        'status status; at the top; below another of them by parent_id (no foreign key);',
+      ),
+    ]);
+  });
+
+  test('a row between two trees: both are left alone', async () => {
+    using database = new AppDatabase();
+    database.sql.exec('ALTER TABLE batch_links ADD COLUMN parent_id TEXT');
+    for (const name of ['one', 'two', 'three']) {
+      database.addBatch(name, { ago: day, links: [['processing', day]] });
+    }
+    database.add('batch_links', {
+      id: 'between',
+      batch_id: 'batch-two',
+      parent_id: 'link-one-0',
+      status: 'processing',
+      created_at: bySqlite(minute),
+    });
+    const cleanUp = await planFor(database);
+    const changed = Object.keys(changesOf(cleanUp));
+    for (const id of ['batch-one', 'batch-two', 'link-one-0', 'between']) {
+      expect(changed).not.toContain(id);
+    }
+    expect(changed).toContain('batch-three');
+    expect(messages(cleanUp)).toContain('below batches batch-two and, by parent_id, below batches');
+  });
+
+  test('said in `stores`, or said not to be', () => {
+    using database = nested('of_job TEXT, parent_id TEXT');
+    const told = (parent: { table: string; column: string } | null) =>
+      proposeMapping(path, database.tables(), { jobs: { parent } })[0];
+    expect(told({ table: 'jobs', column: 'of_job' })).toMatchObject({
+      parent: null,
+      own: { column: 'of_job', foreignKey: false },
+    });
+    expect(told(null)).toMatchObject({ parent: null, own: null });
+  });
+});

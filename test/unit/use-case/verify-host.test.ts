@@ -1,0 +1,201 @@
+import { describe, expect, test } from 'vitest';
+import { ConfigError, HostError } from '../../../src/model/errors.ts';
+import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
+import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
+import { seconds } from '../../../src/model/units.ts';
+import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
+import type { StuckSearch, VerifyFacts } from '../../../src/verify/evidence.ts';
+import { desired, facts, unitFact } from '../verify/facts.ts';
+
+const ok = (request: JobRequest): JobReport => ({
+  ok: true,
+  jobs: ('queues' in request ? request.queues : ['app']).map((where) => ({
+    id: where,
+    where,
+    state: 'done',
+    detail: '',
+    seconds: seconds(1),
+  })),
+  problem: null,
+});
+
+/** A host that answers looks in order, and keeps what it was asked. */
+function host(
+  looks: readonly VerifyFacts[],
+  answer: (request: JobRequest) => JobReport = ok,
+  stuck: StuckSearch = { kind: 'read', rows: [] },
+) {
+  const asked: string[] = [];
+  const requests: JobRequest[] = [];
+  const progress: Progress[] = [];
+  const judged: VerifyFacts[] = [];
+  const ports: VerifyPorts = {
+    agent: {
+      async look<const Query extends FactQuery>(query: Query) {
+        asked.push(`look ${Object.keys(query).join(' ')}`);
+        const found = looks[asked.filter((line) => line.startsWith('look')).length - 1];
+        if (found === undefined) throw new Error('one look too many');
+        // The facts are those of the one query that verify asks.
+        return found as unknown as FactsFor<Query>;
+      },
+      async submit(request, onProgress) {
+        asked.push('submit');
+        requests.push(request);
+        onProgress({ kind: 'note', message: 'waiting' });
+        return answer(request);
+      },
+    },
+    onProgress: (one) => progress.push(one),
+    findStrays(found) {
+      judged.push(found);
+      return [];
+    },
+    async findStuckRows() {
+      return stuck;
+    },
+  };
+  return { ports, asked, requests, progress, judged };
+}
+
+const everything = 'look host unit workers swap journal kernel http releases';
+
+test('the query asks for all facts at once, with the probes', () => {
+  const probes = [{ url: 'http://localhost/', timeoutSeconds: seconds(5) }];
+  expect(verifyQuery(desired({ unit: 'x.service', probes }))).toEqual({
+    host: {},
+    unit: { name: 'x.service' },
+    workers: {},
+    swap: { path: '/swapfile' },
+    journal: { unit: 'x.service' },
+    kernel: { unit: 'x.service' },
+    releases: { unit: 'x.service' },
+    http: { probes },
+  });
+});
+
+describe('with a gate', () => {
+  test('four messages: look, one job, a batch, look', async () => {
+    const before = facts();
+    const after = facts();
+    const { ports, asked, requests, progress, judged } = host([before, after]);
+    const { verdict, evidence } = await verifyHost(ports, desired());
+    expect(verdict.healthy).toBe(true);
+    expect(asked).toEqual([everything, 'submit', 'submit', everything]);
+    expect(requests).toMatchObject([
+      { kind: 'canary', app: 'celery_app', interpreter: ['/usr/bin/python3'], queues: ['celery'] },
+      { kind: 'canary', queues: ['batch', 'links', 'variations'] },
+    ]);
+    expect(progress).toEqual([
+      { kind: 'note', message: 'gate: 1 canary to celery' },
+      { kind: 'note', message: 'waiting' },
+      { kind: 'note', message: 'gate: 3 canaries to batch, links and variations' },
+      { kind: 'note', message: 'waiting' },
+    ]);
+    expect(evidence.before).toBe(before);
+    expect(evidence.after).toBe(after);
+    expect(judged).toEqual([after]);
+    expect(verdict.checks.slice(-2).map(({ id, state }) => [id, state])).toEqual([
+      ['gate-job', 'passed'],
+      ['gate-batch', 'passed'],
+    ]);
+  });
+
+  test('what the jobs did to the host counts', async () => {
+    const restarted = facts({
+      unit: unitFact({ properties: { ...unitFact().properties, NRestarts: '1' } }),
+    });
+    const { ports } = host([facts(), restarted]);
+    const { verdict } = await verifyHost(ports, desired());
+    expect(verdict.healthy).toBe(false);
+    expect(verdict.checks.find(({ id }) => id === 'restarts')?.state).toBe('failed');
+  });
+
+  test('a failed job: no batch, but a second look', async () => {
+    const { ports, asked } = host([facts(), facts()], () => ({
+      ok: false,
+      jobs: [],
+      problem: 'no',
+    }));
+    const { verdict } = await verifyHost(ports, desired());
+    expect(asked).toEqual([everything, 'submit', everything]);
+    expect(verdict.healthy).toBe(false);
+    expect(verdict.checks.slice(-2).map(({ state }) => state)).toEqual(['failed', 'skipped']);
+  });
+
+  test('a fault of the host is a finding, and the other checks stand', async () => {
+    const { ports } = host([facts(), facts()], () => {
+      throw new HostError('python can’t import celery', { step: 's', evidence: ['e'], next: 'n' });
+    });
+    const { verdict } = await verifyHost(ports, desired());
+    expect(verdict.checks.find(({ id }) => id === 'gate-job')).toMatchObject({
+      state: 'failed',
+      seen: 'not sent: python can’t import celery',
+      evidence: ['e'],
+    });
+    expect(verdict.checks.find(({ id }) => id === 'unit')?.state).toBe('passed');
+  });
+
+  test('a fault of ours is not', async () => {
+    const { ports } = host([facts(), facts()], () => {
+      throw new TypeError('x');
+    });
+    await expect(verifyHost(ports, desired())).rejects.toThrow(TypeError);
+  });
+});
+
+describe('one look and no job', () => {
+  test('in a dry run, which names the jobs', async () => {
+    const { ports, asked } = host([facts()]);
+    const { verdict } = await verifyHost(ports, desired({ dryRun: true }));
+    expect(asked).toEqual([everything]);
+    expect(verdict.healthy).toBe(true);
+    expect(verdict.checks.slice(-2).map(({ state, seen }) => [state, seen])).toEqual([
+      ['skipped', 'dry run, would send: 1 canary to celery'],
+      ['skipped', 'dry run, would send: 3 canaries to batch, links and variations'],
+    ]);
+  });
+
+  test('without a gate, also for a unit whose command can’t be read', async () => {
+    const unit = unitFact({ processes: [], mainPid: null, fragment: { kind: 'absent' } });
+    const { ports, asked } = host([facts({ unit })]);
+    await verifyHost(ports, desired({ gate: { kind: 'none' } }));
+    expect(asked).toEqual([everything]);
+  });
+
+  test('when the worker does not run', async () => {
+    const unit = unitFact({ activeState: 'failed', subState: 'failed' });
+    const { ports, asked } = host([facts({ unit })]);
+    const { verdict } = await verifyHost(ports, desired());
+    expect(asked).toEqual([everything]);
+    expect(verdict.healthy).toBe(false);
+    expect(verdict.checks.at(-1)?.seen).toContain('not sent, since the worker does not run');
+  });
+});
+
+describe('what is wrong with the request', () => {
+  test.each([
+    ['not-found', 'there is no such unit'],
+    ['masked', 'masked'],
+    ['bad-setting', 'a setting in it is wrong'],
+    ['error', 'can’t read the unit'],
+  ])('%s', async (loadState, text) => {
+    const { ports, asked } = host([facts({ unit: unitFact({ loadState }) })]);
+    const run = verifyHost(ports, desired());
+    await expect(run).rejects.toThrow(ConfigError);
+    await expect(run).rejects.toThrow(text);
+    expect(asked).toEqual([everything]);
+  });
+
+  test('a unit without celery, found before any job is sent', async () => {
+    const argv = ['/usr/sbin/nginx'];
+    const unit = unitFact({
+      processes: [],
+      mainPid: null,
+      fragment: { kind: 'absent' },
+      properties: { ExecStart: `{ path=${argv[0]} ; argv[]=${argv[0]} ; ignore_errors=no ; }` },
+    });
+    const { ports, asked } = host([facts({ unit })]);
+    await expect(verifyHost(ports, desired())).rejects.toThrow(ConfigError);
+    expect(asked).toEqual([everything]);
+  });
+});
