@@ -224,6 +224,8 @@ export interface EndProcess extends Described {
   readonly op: 'end-process';
   readonly pid: number;
   readonly startTicks: number;
+  /** Where the plan saw it; a process of another cgroup is not ended. */
+  readonly cgroup: string;
   readonly graceSeconds: Seconds;
 }
 
@@ -268,7 +270,8 @@ export interface CheckoutCode extends Described {
   readonly commit: CommitId;
   /** The commit that the plan saw there. */
   readonly expects: CommitId;
-  readonly dirtyTree: 'refuse' | 'stash';
+  /** Stashes what is in no commit. Without it the plan saw none, and the host refuses any. */
+  readonly stash: boolean;
 }
 
 /** Unpacks a commit that was sent as an archive to `releases/<commit>`. */
