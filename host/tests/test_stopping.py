@@ -13,7 +13,7 @@ import pytest
 from celeriac_host.app import consumers, stopping
 from celeriac_host.operations import guard_unit, start_unit
 from celeriac_host.state.journal import Journal
-from celeriac_host.system import system
+from celeriac_host.system import child
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import Completed
 from hosts import Host
@@ -103,7 +103,7 @@ def short(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits here for what is waited for on a host."""
     monkeypatch.setattr(consumers, "IMPORT_SECONDS", 1.0)
     monkeypatch.setattr(consumers, "CANCEL_SECONDS", 0.5)
-    monkeypatch.setattr(system, "END_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(child, "END_GRACE_SECONDS", 0.2)
 
 
 @pytest.fixture

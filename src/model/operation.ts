@@ -38,8 +38,6 @@ export type Operation =
   | SendTasks
   | RestoreDatabase;
 
-export type Verb = Operation['op'];
-
 interface Described {
   /** What it does, for people: one line, no full stop. */
   readonly title: string;

@@ -9,7 +9,8 @@ import {
   type StuckRows,
   selectNamed,
 } from '../jobs/judge/staleness.ts';
-import { planRepair, type Repair, type RepairedRow } from '../jobs/repair/repair.ts';
+import type { RepairedRow } from '../jobs/repair/changes.ts';
+import { planRepair, type Repair } from '../jobs/repair/repair.ts';
 import { renderRepairTable } from '../jobs/repair/repair-table.ts';
 import { growForest, type JobForest, nameRow, shortId } from '../jobs/tables/job-forest.ts';
 import { doubtfulOf, type TableVerdict } from '../jobs/tables/job-tables.ts';

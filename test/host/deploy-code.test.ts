@@ -120,7 +120,7 @@ async function deployAgain(deployed: string): Promise<void> {
   const pid = await mainPid();
   const run = await deploy(withRequirements);
   expect(run.code, run.log).toBe(0);
-  expect(run.log).toContain('Nothing to do: the host is as desired.');
+  expect(run.log).toContain('Nothing to do: the host is in the desired state.');
   expect(run.log).toContain(`code: ${CHECKOUT} is at ${short(deployed)}`);
   expect(run.log).toContain('dependencies: backend/requirements.txt is unchanged');
   expect(await mainPid()).toBe(pid);

@@ -337,7 +337,7 @@ async function repeatAll(): Promise<void> {
   for (const action of ['deploy-worker', 'cleanup'] as const) {
     const run = await runs.succeed(action);
     expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
-    expect(run.log).toContain('Nothing to do: the host is as desired.');
+    expect(run.log).toContain('Nothing to do: the host is in the desired state.');
     expect(run.log).not.toContain('the plan');
   }
   // Here the canaries would be answered.

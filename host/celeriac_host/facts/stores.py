@@ -13,7 +13,8 @@ from celeriac_host.facts.code import is_skipped, working_directory
 from celeriac_host.store import postgres
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import Identity, System, group_name, user_name
+from celeriac_host.system.identities import Identity, group_name, user_name
+from celeriac_host.system.system import System
 
 ENDINGS = (".db", ".sqlite", ".sqlite3")
 DEPTH = 3

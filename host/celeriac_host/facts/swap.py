@@ -9,7 +9,8 @@ from typing import Any
 from celeriac_host.facts.files import file_fact, octal_mode, what
 from celeriac_host.system import swaps
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System, user_name
+from celeriac_host.system.identities import user_name
+from celeriac_host.system.system import System
 
 MEBIBYTE = 1024 * 1024
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import files, swaps
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System, group_name, user_name
+from celeriac_host.system.identities import group_name, user_name
+from celeriac_host.system.system import System
 
 MODE = 0o600
 PIECE_BYTES = 8 * 1024 * 1024

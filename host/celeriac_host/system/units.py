@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Sequence
 
 from celeriac_host.system import processes
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import Completed, Identity, System, identity
+from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.system import Completed, System
 
 PROPERTY = re.compile(r"([A-Z][A-Za-z0-9]*)=(.*)", re.DOTALL)
 EXCEPTION = re.compile(

@@ -5,7 +5,7 @@ import {
   startMachine,
   type User,
 } from '../../../sandbox/machine.ts';
-import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
+import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import type { Operation } from '../../../src/model/operation.ts';
 import type { Outcome, Progress, Step, TransactionMeta } from '../../../src/model/outcome.ts';

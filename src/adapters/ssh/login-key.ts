@@ -1,6 +1,6 @@
 import ssh2, { type ParsedKey } from 'ssh2';
-import { ConfigError } from '../model/errors.ts';
-import { fingerprint } from './known-hosts.ts';
+import { ConfigError } from '../../model/errors.ts';
+import { fingerprint } from './host-key.ts';
 
 /** A private key, ready to log in with. It lives in memory only. */
 export interface LoginKey {

@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import type { Deed, Hello, JobReport, Outcome, Progress, SnapshotInfo } from '../model/outcome.ts';
+import type {
+  Deed,
+  Hello,
+  JobReport,
+  Outcome,
+  Progress,
+  SnapshotInfo,
+} from '../../model/outcome.ts';
 
 /** Bounds of docs/reference/protocol.md. */
 export const LINE_LIMIT_BYTES = 1024 * 1024;

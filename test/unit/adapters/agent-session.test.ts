@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { type AgentOptions, openAgent } from '../../../src/adapters/ssh-agent-session.ts';
+import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
+import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import type { Operation } from '../../../src/model/operation.ts';

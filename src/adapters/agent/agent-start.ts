@@ -1,9 +1,12 @@
 import { deflateSync } from 'node:zlib';
-import { HostError } from '../model/errors.ts';
-import { tail } from './ssh-session.ts';
+import { HostError } from '../../model/errors.ts';
+import { lastLines } from '../last-lines.ts';
 
 /** The agent's modules: path below `host/` → source. */
 export type HostProgram = Readonly<Record<string, string>>;
+
+/** What a person reads of the step that starts the agent. */
+export const START_STEP = 'start the agent';
 
 const LOADER = 'celeriac_host/session/loader.py';
 
@@ -160,11 +163,11 @@ const RULES: readonly Rule[] = [
 export function explainStart(evidence: StartEvidence): HostError {
   const { problem, next } = findExplanation(evidence);
   const lines = [
-    ...tail(evidence.stderr, 10),
-    ...tail(evidence.stdout, 10).map((line) => `stdout: ${line}`),
+    ...lastLines(evidence.stderr, 10),
+    ...lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
   ].map((line) => line.slice(0, 300));
   return new HostError(`The agent could not be started: ${problem}.`, {
-    step: 'start the agent',
+    step: START_STEP,
     ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
     exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
     evidence: lines,
