@@ -57,6 +57,7 @@ export function endStrays(
     op: 'end-process',
     pid: process.pid,
     startTicks: process.startTicks,
+    cgroup: process.cgroup,
     graceSeconds,
     title: `end the stray worker ${process.pid}`,
     why: `it runs this app outside its unit (${process.cgroup}), with children of its own and the old settings`,
@@ -83,6 +84,7 @@ function isInUnit(cgroup: string, own: AppIdentity): boolean {
 }
 
 function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
+  if (process.cgroup === '') return 'its cgroup cannot be read, so its owner is unknown';
   const owner = ownerOf(process.cgroup);
   if (owner !== null) return `${owner} looks after it`;
   const found = findCeleryCall(process.argv);
