@@ -14,7 +14,7 @@ import { describeVerdict } from '../report/summary.ts';
 import { gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
-import type { Run } from './run.ts';
+import type { ActionRun } from './run.ts';
 import { verifyHost } from './verify-host.ts';
 
 /**
@@ -22,7 +22,7 @@ import { verifyHost } from './verify-host.ts';
  *
  * @throws GateError when a check failed
  */
-export async function verifyWorker(run: Run<'verify'>): Promise<void> {
+export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
@@ -63,7 +63,7 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
  * @throws HostError when the host rolled back during the verification
  */
 async function judgeRelease(
-  run: Run<'verify'>,
+  run: ActionRun<'verify'>,
   agent: Agent,
   verdict: Verdict,
   { transactions, deadline }: NonNullable<ReleasesFact['awaiting']>,
@@ -108,7 +108,7 @@ function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
 }
 
 /** A host without a job database is reported, but does not fail the verdict. */
-async function searchStuckRows(agent: Agent, run: Run<'verify'>): Promise<StuckSearch> {
+async function searchStuckRows(agent: Agent, run: ActionRun<'verify'>): Promise<StuckSearch> {
   const { inputs } = run;
   const { path } = inputs.database;
   try {
