@@ -72,8 +72,8 @@ def turn_off(host: System, path: str) -> None:
     room = memory_available()
     if now.used_bytes > room:
         raise OperationError(
-            f"{path} holds {mebibytes(now.used_bytes)} MiB and only {mebibytes(room)} MiB of memory "
-            "are available: turning it off would make the kernel kill processes"
+            f"{path} holds {mebibytes(now.used_bytes)} MiB and only {mebibytes(room)} MiB of "
+            "memory are available: turning it off would make the kernel kill processes"
         )
 
     def tell() -> None:

@@ -1,7 +1,9 @@
 import { HostError } from '../../model/errors.ts';
 import type { Seconds } from '../../model/units.ts';
 import { lastLines } from '../last-lines.ts';
-import type { Fault } from './agent-lines.ts';
+import type { Fault } from '../shapes/answers.ts';
+
+const REPORT_BUG = 'This is a bug in Celeriac. Report it with the lines above.';
 
 export function faultError(step: string, fault: Fault): HostError {
   return new HostError(fault.message, {
@@ -41,9 +43,18 @@ export function protocolError(
     {
       step,
       evidence,
-      next: 'This is a fault of Celeriac: report it with these lines.',
+      next: REPORT_BUG,
     },
   );
+}
+
+/** What the agent answered is not what was asked for. `what`: `the agent's fact 'swap'`. */
+export function shapeError(step: string, what: string, problem: string): HostError {
+  return new HostError(`${what} has an unexpected shape: ${problem}.`, {
+    step,
+    evidence: [],
+    next: REPORT_BUG,
+  });
 }
 
 /** The agent's process ended while something was asked of it. */

@@ -1,12 +1,7 @@
 import { z } from 'zod';
-import type {
-  Deed,
-  Hello,
-  JobReport,
-  Outcome,
-  Progress,
-  SnapshotInfo,
-} from '../../model/outcome.ts';
+import type { Hello, Progress } from '../../model/outcome.ts';
+import { type Fault, faultShape, helloShape, progressShape } from '../shapes/answers.ts';
+import { type Reading, readShape } from '../shapes/read-shape.ts';
 
 /** Bounds of docs/reference/protocol.md. */
 export const LINE_LIMIT_BYTES = 1024 * 1024;
@@ -47,98 +42,17 @@ export class LineSplitter {
   }
 }
 
-const helloShape = z.object({
-  hello: z.literal('celeriac'),
-  protocol: z.literal(1),
-  python: z.string(),
-  user: z.string(),
-  pid: z.number(),
-});
-
-const stepShape = z.object({
-  index: z.number(),
-  op: z.string(),
-  status: z.enum(['done', 'already', 'failed', 'undone', 'not-undone', 'skipped']),
-  message: z.string(),
-  seconds: z.number(),
-  result: z.record(z.string(), z.unknown()).optional(),
-});
-
-const outcomeShape = z.object({
-  transaction: z.string(),
-  result: z.enum(['committed', 'undone', 'undo-failed']),
-  steps: z.array(stepShape),
-  confirmBy: z.number().optional(),
-  failure: z
-    .object({
-      index: z.number(),
-      message: z.string(),
-      ran: z.array(z.string()).optional(),
-      exitCode: z.number().nullable().optional(),
-      evidence: z.array(z.string()).optional(),
-    })
-    .optional(),
-});
-
-const deedsShape = z.object({
-  deeds: z.array(outcomeShape.extend({ by: z.string(), why: z.string() })),
-});
-
-const confirmedShape = z.object({ confirmed: z.boolean() });
-
-const progressShape = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('opened'), transactions: z.array(z.string()), live: z.string() }),
-  z.object({ kind: z.literal('step-started'), index: z.number(), title: z.string() }),
-  z.object({ kind: z.literal('step-ended'), step: stepShape }),
-  z.object({ kind: z.literal('note'), message: z.string() }),
-  z.object({ kind: z.literal('chunk'), data: z.base64() }),
-]);
-
-const faultShape = z.object({
-  message: z.string(),
-  ran: z.array(z.string()).nullable().optional(),
-  exitCode: z.number().nullable().optional(),
-  evidence: z.array(z.string()).nullable().optional(),
-  next: z.string().nullable().optional(),
-});
-
-const snapshotShape = z.object({
-  database: z.string(),
-  holds: z.enum(['everything', 'rows']),
-  sizeBytes: z.number().int().nonnegative(),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  takenAt: z.number(),
-});
-
-const receivedShape = z.object({ sizeBytes: z.number().int().nonnegative(), whole: z.boolean() });
-
-const jobReportShape = z.object({
-  ok: z.boolean(),
-  jobs: z.array(
-    z.object({
-      id: z.string(),
-      where: z.string(),
-      state: z.enum(['done', 'failed', 'timed-out']),
-      detail: z.string(),
-      seconds: z.number(),
-    }),
-  ),
-  problem: z.string().nullable(),
-  evidence: z.array(z.string()).optional(),
-});
-
-const messageShape = z.union([
-  z.object({ id: z.number(), answer: z.unknown() }).refine((value) => value.answer !== undefined),
-  z.object({ id: z.number(), progress: progressShape }),
-  z.object({ id: z.number().nullable(), fault: faultShape }),
-]);
-
-export type Fault = z.infer<typeof faultShape>;
+const progressMessage = z.object({ id: z.number(), progress: progressShape });
+const faultMessage = z.object({ id: z.number().nullable(), fault: faultShape });
+const answerMessage = z.object({ id: z.number(), answer: z.unknown() });
 
 export type AgentMessage =
   | { readonly kind: 'answer'; readonly id: number; readonly answer: unknown }
   | { readonly kind: 'progress'; readonly id: number; readonly progress: Progress }
   | { readonly kind: 'fault'; readonly id: number | null; readonly fault: Fault };
+
+/** `noise`: it is no JSON object, so something else than the agent wrote it. */
+export type LineReading = Reading<AgentMessage> | { readonly kind: 'noise' };
 
 /**
  * The hello, where this line holds it: login scripts may have printed something before it without
@@ -146,40 +60,32 @@ export type AgentMessage =
  */
 export function findHello(line: string): Hello | null {
   for (let at = line.indexOf('{"hello"'); at >= 0; at = line.indexOf('{"hello"', at + 1)) {
-    const value = parseJson(line.slice(at));
-    const hello = helloShape.safeParse(value);
-    if (hello.success) return hello.data;
+    const hello = readShape(helloShape, parseJson(line.slice(at)));
+    if (hello.kind === 'read') return hello.value;
   }
   return null;
 }
 
-/** `null`: not a message of the protocol. */
-export function readMessage(line: string): AgentMessage | null {
-  const parsed = messageShape.safeParse(parseJson(line));
-  if (!parsed.success) return null;
-  const value = parsed.data;
-  if ('fault' in value) return { kind: 'fault', id: value.id, fault: value.fault };
-  if ('progress' in value) {
-    return { kind: 'progress', id: value.id, progress: value.progress as Progress };
-  }
-  return { kind: 'answer', id: value.id, answer: value.answer };
+/** One line of the agent after its hello. The answer itself is for whoever asked to read. */
+export function readMessage(line: string): LineReading {
+  const value = parseJson(line);
+  if (!isRecord(value)) return { kind: 'noise' };
+  if ('fault' in value) return read('fault', faultMessage, value);
+  if ('progress' in value) return read('progress', progressMessage, value);
+  if ('answer' in value) return read('answer', answerMessage, value);
+  return { kind: 'refused', problem: 'it holds no answer, no progress and no fault' };
 }
 
-// The shapes above are checked; the units of the numbers are a promise of the protocol.
-export const readOutcome = (value: unknown): Outcome | null =>
-  outcomeShape.safeParse(value).success ? (value as Outcome) : null;
-export const readDeeds = (value: unknown): readonly Deed[] | null =>
-  deedsShape.safeParse(value).success ? (value as { deeds: readonly Deed[] }).deeds : null;
-export const readConfirmed = (value: unknown): boolean | null =>
-  confirmedShape.safeParse(value).data?.confirmed ?? null;
-export const readSnapshotInfo = (value: unknown): SnapshotInfo | null =>
-  snapshotShape.safeParse(value).success ? (value as SnapshotInfo) : null;
-export const readReceived = (value: unknown): z.infer<typeof receivedShape> | null =>
-  receivedShape.safeParse(value).data ?? null;
-export const readJobReport = (value: unknown): JobReport | null =>
-  jobReportShape.safeParse(value).success ? (value as JobReport) : null;
+function read<const Kind extends AgentMessage['kind'], Message extends object>(
+  kind: Kind,
+  shape: z.ZodType<Message>,
+  value: unknown,
+): Reading<{ readonly kind: Kind } & Message> {
+  const reading = readShape(shape, value);
+  return reading.kind === 'refused' ? reading : { ...reading, value: { kind, ...reading.value } };
+}
 
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

@@ -161,12 +161,17 @@ export class AgentLink {
       return;
     }
     const message = readMessage(line);
-    if (message === null) {
-      this.#breakOff('a line is not a message', [line.slice(0, 300)]);
-      return;
+    switch (message.kind) {
+      case 'noise':
+        this.#breakOff('a line is not a message', [line.slice(0, 300)]);
+        break;
+      case 'refused':
+        this.#breakOff(`a message has an unexpected shape: ${message.problem}`, []);
+        break;
+      case 'read':
+        this.received += 1;
+        this.#deliver(message.value);
     }
-    this.received += 1;
-    this.#deliver(message);
   }
 
   #deliver(message: AgentMessage): void {

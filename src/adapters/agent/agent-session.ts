@@ -17,18 +17,17 @@ import type { Agent, OnProgress, Traffic } from '../../ports/agent.ts';
 import type { Parcel } from '../../ports/code.ts';
 import type { Clock } from '../clock.ts';
 import type { HostConnection } from '../host-connection.ts';
-import { protocolError } from './agent-errors.ts';
 import {
-  isRecord,
-  readConfirmed,
-  readDeeds,
-  readJobReport,
-  readOutcome,
-  readSnapshotInfo,
-} from './agent-lines.ts';
+  confirmedShape,
+  deedsShape,
+  jobReportShape,
+  outcomeShape,
+  snapshotShape,
+} from '../shapes/answers.ts';
 import { AgentLink } from './agent-link.ts';
 import type { AgentLimits } from './agent-options.ts';
 import { type HostProgram, packProgram, START_STEP, startCommand } from './agent-start.ts';
+import { readAnswer, readFacts } from './read-answer.ts';
 import { sendParcel } from './send-parcel.ts';
 import { SnapshotPieces } from './snapshot.ts';
 
@@ -119,11 +118,7 @@ export class AgentSession implements Agent {
     const answer = await this.#link.ask({ ask: 'look', query }, step, {
       total: 'tasks' in query ? this.#settings.limits.lookAtTasks : this.#settings.limits.look,
     });
-    const missing = names.filter((name) => !isRecord(answer) || answer[name] === undefined);
-    if (missing.length > 0) {
-      throw protocolError(step, `the answer lacks ${missing.join(', ')}`, []);
-    }
-    return answer as FactsFor<Query>;
+    return readFacts(answer, query, step);
   }
 
   async send(parcel: Parcel, onProgress: OnProgress): Promise<void> {
@@ -154,9 +149,8 @@ export class AgentSession implements Agent {
 
   async recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]> {
     const step = 'put right what an earlier run left';
-    const deeds = readDeeds(await this.#link.ask({ ask: 'recover', meta }, step, { onProgress }));
-    if (deeds === null) throw protocolError(step, 'the answer lacks its deeds', []);
-    return deeds;
+    const answer = await this.#link.ask({ ask: 'recover', meta }, step, { onProgress });
+    return readAnswer(answer, deedsShape, 'recover', step).deeds;
   }
 
   async confirm(
@@ -166,9 +160,7 @@ export class AgentSession implements Agent {
   ): Promise<boolean> {
     const step = `confirm the release of ${unit}`;
     const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
-    const confirmed = readConfirmed(answer);
-    if (confirmed === null) throw protocolError(step, 'the answer lacks what was confirmed', []);
-    return confirmed;
+    return readAnswer(answer, confirmedShape, 'confirm', step).confirmed;
   }
 
   async snapshot(
@@ -186,8 +178,7 @@ export class AgentSession implements Agent {
         else onProgress(progress);
       },
     });
-    const info = readSnapshotInfo(answer);
-    if (info === null) throw protocolError(step, 'the answer is not that of a snapshot', []);
+    const info = readAnswer(answer, snapshotShape, 'snapshot', step);
     return { info, content: await pieces.unpack(info) };
   }
 
@@ -197,9 +188,7 @@ export class AgentSession implements Agent {
       request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#settings.limits.submitMargin,
     );
     const answer = await this.#link.ask({ ask: 'submit', request }, step, { total, onProgress });
-    const report = readJobReport(answer);
-    if (report === null) throw protocolError(step, 'the answer is not a report of jobs', []);
-    return report;
+    return readAnswer(answer, jobReportShape, 'submit', step);
   }
 
   close(): Promise<void> {
@@ -216,14 +205,10 @@ export class AgentSession implements Agent {
    * follows it from there. No total limit: it takes what its operations take, and keepalives tell
    * a dead link.
    */
-  async #transact(
-    message: Readonly<Record<string, unknown>>,
-    step: string,
-    onProgress: OnProgress,
-  ): Promise<Outcome> {
+  async #transact(message: Question, step: string, onProgress: OnProgress): Promise<Outcome> {
     let opened: Opened | null = null;
     let told = 0;
-    let question = message;
+    let question: Question = message;
     for (;;) {
       // Another connection streams from the beginning.
       let toSkip = told;
@@ -239,9 +224,7 @@ export class AgentSession implements Agent {
       };
       try {
         const answer = await this.#link.ask(question, step, { onProgress: listen });
-        const outcome = readOutcome(answer);
-        if (outcome === null) throw protocolError(step, 'the answer is not an outcome', []);
-        return outcome;
+        return readAnswer(answer, outcomeShape, question.ask, step);
       } catch (error) {
         if (opened === null || !this.#link.isLost) throw error;
         await this.#reconnect(error);
@@ -275,6 +258,9 @@ export class AgentSession implements Agent {
     await connection.close();
   }
 }
+
+/** One message to the agent. */
+type Question = Readonly<Record<string, unknown>> & { readonly ask: string };
 
 function countJobs(request: JobRequest): number {
   switch (request.kind) {

@@ -1,6 +1,7 @@
 import type { Parcel } from '../../ports/code.ts';
+import { receivedShape } from '../shapes/answers.ts';
 import { protocolError } from './agent-errors.ts';
-import { readReceived } from './agent-lines.ts';
+import { readAnswer } from './read-answer.ts';
 
 /** In base64, with what stands around it, less than a line may have. */
 const PIECE_BYTES = 720 * 1024;
@@ -20,9 +21,8 @@ export async function sendParcel(
 ): Promise<boolean> {
   const { sha256, sizeBytes, content } = parcel;
   const ask = async (message: Readonly<Record<string, unknown>>) => {
-    const received = readReceived(await askReceiver({ ask: 'receive', sha256, ...message }));
-    if (received === null) throw protocolError(step, 'the answer is not that of a receiver', []);
-    return received;
+    const answer = await askReceiver({ ask: 'receive', sha256, ...message });
+    return readAnswer(answer, receivedShape, 'receive', step);
   };
   const { whole } = await ask({ step: 'begin', sizeBytes });
   if (whole) return false;

@@ -9,6 +9,7 @@ import type { Operation } from '../../../src/model/operation.ts';
 import type { Progress, TransactionMeta } from '../../../src/model/outcome.ts';
 import { bytes, seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
+import { realFact } from '../../lib/real-facts.ts';
 import {
   type FakeAgent,
   type FakeAgentHandle,
@@ -30,6 +31,8 @@ const META: TransactionMeta = {
 };
 const SWAP_ON: Operation = { op: 'swap-on', path: '/swapfile', title: 'use it', why: 'it is off' };
 const QUERY = { host: {} } as const;
+const HOST = realFact('host');
+const SYSCTL = realFact('sysctl');
 
 async function refusal(work: Promise<unknown>): Promise<HostError> {
   const error = await work.then(
@@ -70,13 +73,13 @@ describe('a session', () => {
         sources = given;
         agent.hello();
       },
-      onAsk: answering(() => ({ sysctl: { values: {}, settings: [] } })),
+      onAsk: answering(() => ({ sysctl: SYSCTL })),
     };
     await withAgent(script, async (agent, server) => {
       expect(agent.hello).toEqual(HELLO);
       expect(sources).toEqual(PROGRAM);
       const facts = await agent.look({ sysctl: { names: ['vm.swappiness'] } });
-      expect(facts.sysctl).toEqual({ values: {}, settings: [] });
+      expect(facts.sysctl).toEqual(SYSCTL);
       await agent.close();
       expect(agent.traffic).toMatchObject({
         handshakes: 1,
@@ -95,7 +98,7 @@ describe('a session', () => {
         asks.push(ask);
         agent.say({
           id: ask.id,
-          answer: { host: {}, transaction: 't', result: 'committed', steps: [] },
+          answer: { host: HOST, transaction: 't', result: 'committed', steps: [] },
         });
       },
     };
@@ -132,7 +135,8 @@ describe('a session', () => {
       onAsk: (ask, agent) => {
         held.push(ask);
         if (held.length < 2) return;
-        for (const each of held.reverse()) agent.say({ id: each.id, answer: each.query });
+        const answer = { host: HOST, workers: [] };
+        for (const each of held.reverse()) agent.say({ id: each.id, answer });
       },
     };
     await withAgent(script, async (agent) => {
@@ -204,7 +208,7 @@ describe('a session', () => {
 describe('what login shells print', () => {
   const greet = (say: (agent: FakeAgentHandle) => void): FakeAgent => ({
     onProgram: (_sources, agent) => say(agent),
-    onAsk: answering(() => ({ host: { hostname: 'zażółć €' } })),
+    onAsk: answering(() => ({ host: HOST })),
   });
   const helloLine = Buffer.from(`${JSON.stringify(HELLO)}\n`);
 
@@ -228,7 +232,7 @@ describe('what login shells print', () => {
         for (const byte of helloLine) agent.channel.write(Buffer.of(byte));
       },
       onAsk: (ask, agent) => {
-        const line = `${JSON.stringify({ id: ask.id, answer: { host: { hostname: 'zażółć €' } } })}\n`;
+        const line = `${JSON.stringify({ id: ask.id, answer: { host: { ...HOST, hostname: 'zażółć €' } } })}\n`;
         for (const byte of Buffer.from(line)) agent.channel.write(Buffer.of(byte));
       },
     };
@@ -271,7 +275,7 @@ describe('what goes wrong', () => {
     const script: FakeAgent = {
       onAsk: (ask, agent) =>
         agent.say(
-          ask.ask === 'apply' ? { id: ask.id, fault } : { id: ask.id, answer: { host: {} } },
+          ask.ask === 'apply' ? { id: ask.id, fault } : { id: ask.id, answer: { host: HOST } },
         ),
     };
     await withAgent(script, async (agent) => {
@@ -285,7 +289,7 @@ describe('what goes wrong', () => {
         undone: [],
         next: 'Wait for it.',
       });
-      expect(await agent.look(QUERY)).toEqual({ host: {} });
+      expect(await agent.look(QUERY)).toEqual({ host: HOST });
     });
   });
 
@@ -379,17 +383,37 @@ describe('what goes wrong', () => {
       (agent: FakeAgentHandle) => agent.say({ id: 99, answer: {} }),
       'the id 99',
     ],
-    ['no fact', (agent: FakeAgentHandle) => agent.say({ id: 1, answer: {} }), 'lacks host'],
     [
       'progress of an unknown kind',
       (agent: FakeAgentHandle) => agent.say({ id: 1, progress: { kind: 'dance' } }),
-      'a line is not a message',
+      'a message has an unexpected shape: progress.kind is not known',
+    ],
+    [
+      'a message that says nothing',
+      (agent: FakeAgentHandle) => agent.say({ id: 1, host: {} }),
+      'it holds no answer, no progress and no fault',
     ],
   ])('%s is not understood', async (_name, talk, problem) => {
     await withAgent({ onAsk: (_ask, agent) => talk(agent) }, async (agent) => {
       const error = await refusal(agent.look(QUERY));
       expect(error.message).toContain('do not understand each other at: look at host');
       expect(error.message).toContain(problem);
+    });
+  });
+
+  test('a fact of another shape is an error, and the session goes on', async () => {
+    const answers = [{ host: { ...HOST, kernel: null } }, {}, { host: HOST }];
+    const script: FakeAgent = {
+      onAsk: (ask, agent) => agent.say({ id: ask.id, answer: answers.shift() }),
+    };
+    await withAgent(script, async (agent) => {
+      const odd = await refusal(agent.look(QUERY));
+      expect(odd.message).toBe(
+        "The agent's fact 'host' has an unexpected shape: kernel is null, expected string.",
+      );
+      expect(odd.failure).toMatchObject({ step: 'look at host', evidence: [] });
+      expect((await refusal(agent.look(QUERY))).message).toContain("fact 'host'");
+      expect(await agent.look(QUERY)).toEqual({ host: HOST });
     });
   });
 
@@ -433,14 +457,19 @@ describe('a transaction', () => {
   });
 
   test.each([
-    ['result', { ...outcome, result: 'fine' }],
-    ['steps', { ...outcome, steps: undefined }],
-    ['a step', { ...outcome, steps: [{ ...step, status: 'maybe' }] }],
-    ['failure', { ...outcome, failure: { message: 7 } }],
-  ])('with an outcome of the wrong shape is an error (%s)', async (_name, answer) => {
+    ['result is none of committed, undone, undo-failed', { ...outcome, result: 'fine' }],
+    ['steps is missing', { ...outcome, steps: undefined }],
+    ['steps[0].status is none of', { ...outcome, steps: [{ ...step, status: 'maybe' }] }],
+    [
+      'failure.message is number, expected string',
+      { ...outcome, failure: { index: 0, message: 7 } },
+    ],
+  ])('with an outcome of another shape is an error: %s', async (problem, answer) => {
     await withAgent({ onAsk: answering(() => answer) }, async (agent) => {
       const error = await refusal(agent.apply([SWAP_ON], META, quiet));
-      expect(error.message).toContain('the answer is not an outcome');
+      expect(error.message).toContain(
+        `The agent's answer to 'apply' has an unexpected shape: ${problem}`,
+      );
     });
   });
 
