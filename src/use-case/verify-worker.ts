@@ -1,5 +1,5 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import { findStrays } from '../celery/strays.ts';
+import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
@@ -98,13 +98,7 @@ function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
   if (call === null || call.app === null) {
     return [];
   }
-  const own = {
-    unit: unit.name,
-    controlGroup: unit.properties.ControlGroup ?? '',
-    app: call.app,
-    workingDirectory: call.workingDirectory,
-  };
-  return findStrays(workers, own).strays;
+  return findStrays(workers, identityOf(unit, call.app, call.workingDirectory)).strays;
 }
 
 /** A host without a job database is reported, but does not fail the verdict. */
