@@ -83,14 +83,14 @@ export function planDeployWorker(
     ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
     // Prepared while the old worker serves. The guard is undone last, so that the worker comes back
     // to the code and the dependencies that it had.
-    guardUnit(own),
+    guardUnit(own, facts.unit),
     ...code.prepare,
     ...tryWhen('prepared'),
     ...(support ? [support] : []),
     ...(install?.operations ?? []),
     ...(enable ? [enable] : []),
     // Drained; the code in place is replaced as late as can be.
-    ...(facts.unit.activeState === 'active' ? [drainWorker(own, desired)] : []),
+    ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
     ...code.inPlace,
     ...tryWhen('in-place'),
     // Restarted: between the stop and the start nothing consumes.

@@ -40,7 +40,7 @@ export function planGit(
           ...where,
           commit,
           expects: tree.head,
-          dirtyTree: from.dirtyTree,
+          stash: from.dirtyTree === 'stash',
           title: `check out ${short(commit)} in ${tree.path}${tree.branch === null ? '' : ` on ${tree.branch}`}`,
           why: step,
         },

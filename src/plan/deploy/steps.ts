@@ -3,7 +3,7 @@ import type { UnitFact } from '../../model/facts.ts';
 import type { ByTheApp, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatDuration } from '../../report/quantities.ts';
-import { microseconds } from '../../systemd/values.ts';
+import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { Trial } from '../code/release-plan.ts';
 import { stopMarginSeconds } from '../unit/unit-settings.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
@@ -21,10 +21,13 @@ export function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial
   };
 }
 
-export function guardUnit(own: ByTheApp): Operation {
+export function guardUnit(own: ByTheApp, { properties }: UnitFact): Operation {
+  const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec];
+  const longest = spans.reduce((sum, span) => sum + secondsOf(span), 0);
   return {
     op: 'guard-unit',
     ...own,
+    undoTimeoutSeconds: seconds(longest + answerSeconds),
     title: `remember how ${own.unit} runs now`,
     why: 'if a later step fails, it is brought back to that',
   };
@@ -36,7 +39,11 @@ const whenTimeIsUp = {
   wait: 'and longer as long as tasks end',
 } as const;
 
-export function drainWorker(own: ByTheApp, desired: DeployWorkerDesired): Operation {
+export function drainWorker(
+  own: ByTheApp,
+  unit: WorkerUnit,
+  desired: DeployWorkerDesired,
+): Operation {
   const { timeoutSeconds, policy } = desired.drain;
   const until = formatDuration(timeoutSeconds);
   return {
@@ -45,6 +52,7 @@ export function drainWorker(own: ByTheApp, desired: DeployWorkerDesired): Operat
     timeoutSeconds,
     policy,
     stuckSeconds: seconds(desired.longestTaskSeconds + stopMarginSeconds),
+    undoTimeoutSeconds: stopLimit(unit, desired),
     title: `drain ${desired.unit}`,
     why: `its tasks have ${until} to end while it takes no more, ${whenTimeIsUp[policy]}`,
   };
@@ -62,7 +70,8 @@ export function stopUnit(
   return {
     op: 'stop-unit',
     ...own,
-    timeoutSeconds: limit(unit.stopMicroseconds, desired.longestTaskSeconds + stopMarginSeconds),
+    timeoutSeconds: stopLimit(unit, desired),
+    undoTimeoutSeconds: stopLimit(unit, desired),
     title: `stop ${desired.unit}`,
     why: `${reasons.join(', ')}; running tasks have ${words(unit.stopMicroseconds)} to end`,
   };
@@ -70,6 +79,15 @@ export function stopUnit(
 
 const words = (span: number): string =>
   Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'all the time they need';
+
+/** A time-out as systemd prints it; an hour where it is not printed, or never ends. */
+function secondsOf(span: string | undefined): number {
+  const found = parseTimeSpan(span ?? '');
+  return found === null || !Number.isFinite(found) ? 3600 : Math.ceil(found / microseconds(1));
+}
+
+const stopLimit = (unit: WorkerUnit, desired: DeployWorkerDesired): Seconds =>
+  limit(unit.stopMicroseconds, desired.longestTaskSeconds + stopMarginSeconds);
 
 function limit(waitedFor: number, otherwise: number): Seconds {
   const whole = Number.isFinite(waitedFor) ? Math.ceil(waitedFor / microseconds(1)) : otherwise;
@@ -86,6 +104,7 @@ export function startUnit(
     op: 'start-unit',
     ...own,
     timeoutSeconds: limit(unit.startMicroseconds, desired.startTimeoutSeconds),
+    undoTimeoutSeconds: stopLimit(unit, desired),
     title: `start ${desired.unit}`,
     why: reasons.join(', '),
   };

@@ -24,7 +24,12 @@ export const META: TransactionMeta = {
 };
 
 /** For units that run no worker: nothing can be imported, so nothing is said to one. */
-export const noApp = { interpreter: ['/bin/false'], app: 'none', pythonPath: [] } as const;
+export const noApp = {
+  interpreter: ['/bin/false'],
+  app: 'none',
+  pythonPath: [],
+  undoTimeoutSeconds: seconds(600),
+} as const;
 
 /** A sandbox host and the real agent on it, over the adapter that the actions use. */
 export class Hand implements AsyncDisposable {

@@ -241,6 +241,27 @@ describe('a plan', () => {
     });
   });
 
+  it.each([
+    ['1min 30s', '2min', 240],
+    ['1month 1h', '1min 30s', 2_629_800 + 3600 + 90 + 30],
+    ['1y', '500ms', 31_557_600 + 1 + 30],
+    ['infinity', 'infinity', 2 * 3600 + 30],
+  ])('gives an undo the time that the old unit has: %s and %s', (stop, start, wait) => {
+    const properties = { TimeoutStopUSec: stop, TimeoutStartUSec: start };
+    const facts = overlay(before, { unit: { properties } }) as DeployWorkerFacts;
+    const { operations } = planDeployWorker(facts, defaults);
+    const undo = (verb: string) =>
+      operations.flatMap((one) =>
+        one.op === verb && 'undoTimeoutSeconds' in one ? [one.undoTimeoutSeconds] : [],
+      );
+    expect(undo('guard-unit')).toEqual([wait]);
+    // The others are undone while the new unit is still in place.
+    const stopping = defaults.longestTaskSeconds + 60 + 30;
+    expect(undo('start-unit')).toEqual([stopping]);
+    expect(undo('drain-worker')).toEqual([stopping]);
+    expect(undo('stop-unit')).toEqual([stopping]);
+  });
+
   it('refuses a start limit that could never trip', () => {
     const wish = { ...defaults, startLimitIntervalSec: seconds(50) };
     expect(() => planDeployWorker(before, wish)).toThrow(ConfigError);

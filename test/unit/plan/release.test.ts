@@ -146,7 +146,8 @@ describe('a checkout', () => {
       message: '/root/slideshow has changes that are in no commit: a, b, c, d, e and 4 more',
     });
     const stash = { ...git, from: { ...git.from, dirtyTree: 'stash' } } as ReleaseDesired;
-    expect(plan(dirty, stash).inPlace).toMatchObject([{ dirtyTree: 'stash' }]);
+    expect(plan(dirty, stash).inPlace).toMatchObject([{ stash: true }]);
+    expect(plan(checkout, git).inPlace).toMatchObject([{ stash: false }]);
   });
 
   it('tells of a commit that is left behind', () => {
