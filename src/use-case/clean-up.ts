@@ -9,6 +9,7 @@ import {
   type StuckRows,
   selectNamed,
 } from '../jobs/judge/staleness.ts';
+import { planExtract } from '../jobs/judge/suspects.ts';
 import { planRepair, type Repair, type RepairedRow } from '../jobs/repair/repair.ts';
 import { renderRepairTable } from '../jobs/repair/repair-table.ts';
 import { growForest, type JobForest, nameRow, shortId } from '../jobs/tables/job-forest.ts';
@@ -23,7 +24,6 @@ import {
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { HostFact, StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
-import type { Extract } from '../model/job-store.ts';
 import type { ByTheApp, Finding, Operation, Plan } from '../model/operation.ts';
 import type { Rehearsal } from '../model/store-row.ts';
 import { type EpochSeconds, type Seconds, seconds } from '../model/units.ts';
@@ -190,7 +190,7 @@ async function copyStores(
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
-        extractFor(mapping, desired),
+        planExtract(mapping, desired),
         onProgress,
       );
       const store = openStore(database, content);
@@ -203,23 +203,6 @@ async function copyStores(
     for (const { store } of copies) store[Symbol.dispose]();
     throw error;
   }
-}
-
-/** What is needed of a database that is too large to be copied whole. */
-function extractFor(mapping: StoreMapping, desired: CleanUpDesired): Extract {
-  return {
-    unit: desired.unit,
-    mapping,
-    suspects: Object.fromEntries(
-      mapping.map((table) => {
-        const meant = new Set(desired.statuses.map((word) => meaningOf(table, word)));
-        const own = Object.keys(table.words).filter((word) => meant.has(meaningOf(table, word)));
-        return [table.table, [...new Set([...desired.statuses, ...own])]];
-      }),
-    ),
-    orphans: desired.orphans,
-    ids: desired.ids,
-  };
 }
 
 function growCopy(
