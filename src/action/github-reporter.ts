@@ -2,7 +2,7 @@ import * as core from '@actions/core';
 import type { Reporter } from '../ports/reporter.ts';
 import { sanitizeLogLine, toOneLine } from '../report/escape.ts';
 
-/** Speaks to a GitHub runner: log groups, annotations, the job summary, outputs. */
+/** Reports to a GitHub runner: log groups, annotations, the job summary, outputs. */
 export class GithubReporter implements Reporter {
   #pendingSummary = '';
 
@@ -34,7 +34,7 @@ export class GithubReporter implements Reporter {
     core.setOutput(name, value);
   }
 
-  /** Writes the job summary; where the runner has none, it is not missed. */
+  /** Writes the job summary, if the runner supports it. */
   async flush(): Promise<void> {
     if (this.#pendingSummary !== '' && (process.env.GITHUB_STEP_SUMMARY ?? '') !== '') {
       await core.summary.addRaw(this.#pendingSummary).write();

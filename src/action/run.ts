@@ -3,8 +3,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import * as core from '@actions/core';
+import { openAgent } from '../adapters/agent/open-agent.ts';
 import { systemClock } from '../adapters/clock.ts';
-import { openAgent } from '../adapters/ssh-agent-session.ts';
 import { type ActionName, actions, type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
@@ -29,7 +29,7 @@ import {
 import type { About, Run } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
 
-/** Runs an action to its end: every failure becomes one message, one annotation, exit 1. */
+/** Runs an action: every failure becomes one message, one annotation and exit code 1. */
 export async function runAction<Name extends ActionName>(
   name: Name,
   body: (run: Run<Name>) => Promise<void>,
@@ -56,7 +56,7 @@ export async function runAction<Name extends ActionName>(
   await reporter.flush();
 }
 
-/** Read before the others: it says where they may be found. */
+/** Read before the others: their values may be in this file. */
 const fleetInput = { 'fleet-file': hostInputs['fleet-file'] };
 
 function readActionInputs<Name extends ActionName>(name: Name): ValuesOf<(typeof actions)[Name]> {
@@ -84,7 +84,7 @@ function readFleet(
     if (!required) {
       return new Map();
     }
-    const problem = `\`${path}\` can't be read`;
+    const problem = `cannot read \`${path}\``;
     throw new ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
   }
   return parseFleetFile(path, text, name);
@@ -101,7 +101,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     this.inputs = inputs;
     this.reporter = reporter;
     this.#name = name;
-    // Every action's inputs begin with those of the host.
+    // Every action has the inputs of the host.
     this.#host = inputs as unknown as HostValues;
   }
 
@@ -144,8 +144,8 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     const facts = await agent.look({ transactions: {}, ...query });
     const { transactions } = facts as unknown as FactsFor<{ transactions: object }>;
     if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open')) return facts;
-    // Open may also mean that another run is at work: then this waits for it, and has nothing to do.
-    const deeds = await this.reporter.group(`${this.#name}: an earlier run has not ended`, () =>
+    // An open transaction may also be another run at work: then this waits and recovers nothing.
+    const deeds = await this.reporter.group(`${this.#name}: an earlier run did not finish`, () =>
       agent.recover(this.meta(), this.onProgress()),
     );
     for (const deed of deeds) {
@@ -169,7 +169,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     const dryRun = this.#host['dry-run'];
     if (plan.operations.length > 0) {
       const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
-      // Its findings follow as annotations.
+      // The findings follow as annotations.
       const text = renderPlanText({ ...plan, findings: [] });
       await reporter.group(title, async () => reporter.info(text));
     }
@@ -190,7 +190,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
       this.reporter.info(`${this.#name}: ${about.pause.why}`);
       await systemClock.sleep(about.pause.seconds);
     }
-    return this.reporter.group(`${this.#name}: at work on the host`, async () => {
+    return this.reporter.group(`${this.#name}: working on the host`, async () => {
       for (const parcel of about.parcels ?? []) await agent.send(parcel, this.onProgress());
       const { release } = about;
       const meta = { ...this.meta(about.unit), ...(release !== undefined && { release }) };

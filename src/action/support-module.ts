@@ -4,7 +4,7 @@ import { hostProgram } from '../generated/host-program.ts';
 export function supportModuleText(): string {
   const text = hostProgram['support/celeriac_support.py'];
   if (text === undefined) {
-    throw new Error('the support module is not in this bundle');
+    throw new Error('this bundle does not contain the support module');
   }
   return text;
 }

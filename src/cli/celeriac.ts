@@ -7,7 +7,7 @@ import { exitCodeOf, exitCodes } from './exit-code.ts';
 import { asFlags, renderHelp } from './flags.ts';
 import type { Terminal } from './terminal.ts';
 
-/** What the bundled SQLite needs. */
+/** Required by the bundled SQLite. */
 const oldestNode = 22;
 
 /**
@@ -20,7 +20,7 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   const [command, ...rest] = words;
   const node = process.versions.node;
   if (Number(node.split('.')[0]) < oldestNode) {
-    terminal.note(`celeriac needs Node.js ${oldestNode} or newer; this is ${node}`);
+    terminal.note(`celeriac requires Node.js ${oldestNode} or newer; this is ${node}`);
     return exitCodes.usage;
   }
   if (words.includes('--help') || words.includes('-h') || command === undefined) {
@@ -33,13 +33,15 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   }
   try {
     if (command !== 'cleanup') {
-      const problem = `there is no command '${command}'`;
+      const problem = `unknown command '${command}'`;
       throw new ConfigError('command line', problem, '`celeriac cleanup`; see `celeriac --help`');
     }
     return await cleanUp(rest, { ...tools, terminal });
   } catch (error) {
     if (tools.interrupted.aborted) {
-      terminal.note('interrupted; what was begun on the host goes on to its end there');
+      terminal.note(
+        'interrupted; work that has begun on the host continues there until it is done',
+      );
       return exitCodes.interrupted;
     }
     const told = error instanceof ConfigError ? asFlags(error) : error;
@@ -48,7 +50,7 @@ export async function runCommand(words: readonly string[], tools: CommandTools):
   }
 }
 
-/** What a host or a database says must not command the terminal. */
+/** Text from a host or a database must not control the terminal. */
 const guarded = (terminal: Terminal): Terminal => ({
   out: (text) => terminal.out(text),
   note: (line) => terminal.note(stripControls(line)),

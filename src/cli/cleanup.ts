@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import type { AgentOptions, OnNote } from '../adapters/ssh-agent-session.ts';
+import type { OnNote } from '../adapters/ssh/ssh-session.ts';
 import type { CleanupValues } from '../config/action-inputs.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { cleanUpDesired } from '../config/cleanup-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
 import { countRepaired, reportSkipped } from '../jobs/repair/clean-up-outcome.ts';
+import type { CleanUp } from '../jobs/repair/clean-up-plan.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome, TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
@@ -15,26 +17,26 @@ import { outcomeToHostError } from '../report/failure.ts';
 import { renderPlanText } from '../report/plan-view.ts';
 import { formatDuration } from '../report/quantities.ts';
 import { describeOutcome } from '../report/summary.ts';
-import { type CleanUp, planCleanUp } from '../use-case/clean-up.ts';
+import { planCleanUp } from '../use-case/clean-up.ts';
 import { connectionOf, givenBy, type Person } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { inputsFor, parseFlags } from './flags.ts';
 import { restore } from './restore.ts';
 import { progressTo, type Terminal } from './terminal.ts';
 
-/** Everything a command takes from the outside. */
+/** Everything that a command needs from outside. */
 export interface CommandTools {
   readonly terminal: Terminal;
-  /** Ends the connection; what was begun on the host goes on to its end there. */
+  /** Closes the connection; work that has begun on the host continues there. */
   readonly interrupted: AbortSignal;
   readonly person: Person;
   readonly openAgent: (options: AgentOptions, onNote: OnNote) => Promise<Agent>;
 }
 
 /**
- * `celeriac cleanup`: stuck jobs are found, shown and, unless it is a dry run, repaired.
+ * `celeriac cleanup`: finds stuck jobs, shows them and, unless this is a dry run, repairs them.
  *
- * @throws ConfigError, HostError; anything once it was interrupted
+ * @throws ConfigError, HostError; any error once it was interrupted
  */
 export async function cleanUp(words: readonly string[], tools: CommandTools): Promise<ExitCode> {
   const { terminal, interrupted, person } = tools;
@@ -60,7 +62,7 @@ export async function cleanUp(words: readonly string[], tools: CommandTools): Pr
   return judge(found.plan, outcome, terminal);
 }
 
-/** Whoever interrupts a login that takes its time does not wait for its end. */
+/** Interrupting a slow login takes effect at once. */
 async function open(options: AgentOptions, tools: CommandTools): Promise<Agent> {
   const { terminal, interrupted } = tools;
   interrupted.throwIfAborted();
@@ -96,7 +98,9 @@ async function carryOut(
 ): Promise<Outcome | null> {
   if (dryRun || plan.operations.length === 0) return null;
   if (pauseSeconds > 0) {
-    terminal.note(`they are looked at again in ${formatDuration(pauseSeconds)}: what moves, lives`);
+    terminal.note(
+      `the jobs will be checked again in ${formatDuration(pauseSeconds)}; those that change until then are skipped`,
+    );
     await wait(pauseSeconds * 1000, undefined, { signal: interrupted });
   }
   return agent.apply(plan.operations, meta, progressTo(terminal, plan));
@@ -104,14 +108,14 @@ async function carryOut(
 
 function showPlan(found: CleanUp, { dryRun }: CleanUpDesired, terminal: Terminal): void {
   for (const { database, lines } of found.mappings) {
-    terminal.note(`${database} is read so:`);
+    terminal.note(`${database}: tables of jobs`);
     for (const line of lines) terminal.note(`  ${line}`);
   }
   terminal.out(`${renderPlanText(found.plan)}\n`);
-  if (dryRun) terminal.note('dry run: nothing is changed');
+  if (dryRun) terminal.note('dry run: nothing was changed');
 }
 
-/** The document of `--json`. */
+/** The output of `--json`. */
 export function describe({ repairs, plan, mappings }: CleanUp, outcome: Outcome | null) {
   const rows = repairs.flatMap(({ database, rows }) => rows.map((row) => ({ database, ...row })));
   const findings: readonly Finding[] = [

@@ -1,24 +1,24 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { linesForHost } from '../adapters/known-hosts.ts';
+import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { LocalConnection } from '../adapters/local-connection.ts';
-import type { AgentOptions } from '../adapters/ssh-agent-session.ts';
+import { linesForHost } from '../adapters/ssh/known-hosts.ts';
 import { type CleanupValues, hostInputs } from '../config/action-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import { type GivenFlags, passphraseVariable } from './flags.ts';
 
-/** Who types: `uid` 0 is root. */
+/** The user at the terminal; `uid` 0 is root. */
 export interface Person {
   readonly name: string;
   readonly uid: number;
 }
 
 /**
- * Texts of the inputs; those that hold a key or a pin are read from their files.
+ * The values of the inputs, as text; the private key and the known hosts are read from their files.
  *
- * @throws ConfigError when one of these files can't be read, or does not know the host
+ * @throws ConfigError when one of these files cannot be read, or does not contain the host
  */
 export function givenBy(flags: GivenFlags): (name: string) => string {
   return (name) => {
@@ -46,15 +46,15 @@ function readFile(flag: string, path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
-    const problem = `${path} can't be read`;
-    throw new ConfigError(`--${flag}`, problem, 'the path of a file that is there', { cause });
+    const problem = `cannot read ${path}`;
+    throw new ConfigError(`--${flag}`, problem, 'the path of an existing file', { cause });
   }
 }
 
 /**
- * How the agent is reached: over SSH with `--host`, as a child process without.
+ * How to reach the agent: over SSH with `--host`, otherwise as a child process.
  *
- * @throws ConfigError when this person may only look, and wants more
+ * @throws ConfigError when the user is not root and this is not a dry run
  */
 export function connectionOf(
   flags: GivenFlags,
@@ -69,13 +69,12 @@ export function connectionOf(
   }
   const bySudo = person.uid !== 0 && flags.get('sudo') === 'true';
   if (person.uid !== 0 && !bySudo && !inputs['dry-run']) {
-    const problem = `${person.name} may only look: changes are root's to make`;
-    throw new ConfigError('command line', problem, '`--dry-run`, `--sudo`, or to be run by root');
+    const problem = `${person.name} is not root; only root can make changes`;
+    throw new ConfigError('command line', problem, '`--dry-run`, `--sudo`, or to be run as root');
   }
-  // To start the agent, a user other than root means sudo.
+  // The agent is started with sudo for any user but root.
   const user = bySudo ? person.name : 'root';
   return {
-    target: { host: 'this machine', port: 0, user, key: '', knownHosts: '' },
     program: hostProgram,
     connect: async () => new LocalConnection(user),
   };

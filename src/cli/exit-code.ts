@@ -1,16 +1,16 @@
 import { ConfigError } from '../model/errors.ts';
 
-/** What the exit code of a command says; documented in cli/README.md. */
+/** Exit codes of a command; documented in cli/README.md. */
 export const exitCodes = {
-  /** Nothing to repair, or all of it repaired. */
+  /** Nothing to repair, or everything repaired. */
   done: 0,
-  /** The host could not be reached, or would not; the transaction was undone. */
+  /** The host could not be reached, or the transaction failed and was undone. */
   host: 1,
-  /** What was asked for is wrong. */
+  /** Invalid usage. */
   usage: 2,
   /** A dry run found something to repair. */
   found: 3,
-  /** Some rows were left alone: they had changed meanwhile, or live. */
+  /** Some rows were skipped: they changed in the meantime, or are still running. */
   left: 4,
   /** Ctrl+C. */
   interrupted: 130,

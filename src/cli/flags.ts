@@ -9,11 +9,11 @@ export interface Flag {
   readonly takes: string;
   readonly fallback: string;
   readonly description: string;
-  /** It stands alone, or with `--no-` before it. */
+  /** Takes no value, and can be negated with `--no-`. */
   readonly isSwitch: boolean;
 }
 
-/** Inputs that a file, the environment or nothing gives on a terminal. */
+/** Inputs that are not flags: on a terminal they come from a file, the environment, or not at all. */
 const elsewhere: ReadonlySet<string> = new Set([
   'host',
   'ssh-key',
@@ -22,52 +22,51 @@ const elsewhere: ReadonlySet<string> = new Set([
   'fleet-file',
 ]);
 
-/** What holds the passphrase of the key: a flag would show it to everyone on the machine. */
+/** Variable with the passphrase of the key: a flag would be visible in the list of processes. */
 export const passphraseVariable = 'CELERIAC_SSH_KEY_PASSPHRASE';
 
-/** Flags that no input has. */
+/** Flags without an input. */
 const ownFlags: readonly Flag[] = [
   {
     name: 'host',
-    takes: 'a host name or an address',
+    takes: 'a host name or an IP address',
     fallback: 'this machine',
-    description: 'The server to clean up, over SSH.',
+    description: 'Host to clean up, over SSH.',
     isSwitch: false,
   },
   {
     name: 'ssh-key-file',
     takes: 'a path',
     fallback: '~/.ssh/id_ed25519, else ~/.ssh/id_rsa',
-    description: `With \`--host\`: the private key. Its passphrase, if any, is taken from ${passphraseVariable}.`,
+    description: `With \`--host\`: file with the private key. Its passphrase, if any, is read from ${passphraseVariable}.`,
     isSwitch: false,
   },
   {
     name: 'known-hosts-file',
     takes: 'a path',
     fallback: '~/.ssh/known_hosts',
-    description:
-      "With `--host`: where the server's host key is pinned. There is no way to skip it.",
+    description: "With `--host`: file with the server's host keys. The check cannot be disabled.",
     isSwitch: false,
   },
   {
     name: 'sudo',
     takes: '',
     fallback: '',
-    description: 'Without `--host`: works as root, by `sudo -n`.',
+    description: 'Without `--host`: work as root, with `sudo -n`.',
     isSwitch: true,
   },
   {
     name: 'json',
     takes: '',
     fallback: '',
-    description: 'Prints one JSON document instead of text; progress goes to stderr all the same.',
+    description: 'Print one JSON document instead of text; progress still goes to stderr.',
     isSwitch: true,
   },
 ];
 
 const isSwitch = (input: Input<unknown>): boolean => input.expected === '`true` or `false`';
 
-/** Every flag of `celeriac cleanup`, in the order in which they are shown. */
+/** Every flag of `celeriac cleanup`, in display order. */
 export const cleanupFlags: readonly Flag[] = [
   ...Object.entries(cleanupInputs)
     .filter(([name]) => !elsewhere.has(name) && !(name in hostInputs))
@@ -90,10 +89,10 @@ function flagOf(name: string, input: Input<unknown>): Flag {
   };
 }
 
-/** What was given: flag → its text; switches are `true` or `false`. */
+/** The flags that are set: name → text; switches are `true` or `false`. */
 export type GivenFlags = ReadonlyMap<string, string>;
 
-/** What only a login needs; on this machine nobody logs in. */
+/** Flags that are only valid with `--host`. */
 const loginFlags: readonly string[] = [
   'port',
   'user',
@@ -103,10 +102,9 @@ const loginFlags: readonly string[] = [
 ];
 
 /**
- * Reads the words after `celeriac cleanup`.
+ * Parses the arguments after `celeriac cleanup`.
  *
- * @throws ConfigError for a flag that nobody knows, one that lacks its value, and those that do not
- * go together
+ * @throws ConfigError for an unknown flag, a missing value, or flags that cannot be combined
  */
 export function parseFlags(words: readonly string[]): GivenFlags {
   const given = readWords(joinSwitches(words));
@@ -115,7 +113,7 @@ export function parseFlags(words: readonly string[]): GivenFlags {
   return given;
 }
 
-/** `--orphans false` and `--orphans=false` → `--no-orphans`: inputs are written so in workflows. */
+/** `--orphans false` and `--orphans=false` → `--no-orphans`: as inputs are written in workflows. */
 function joinSwitches(words: readonly string[]): readonly string[] {
   const switches = new Set(cleanupFlags.filter((flag) => flag.isSwitch).map(({ name }) => name));
   const joined: string[] = [];
@@ -134,30 +132,38 @@ function joinSwitches(words: readonly string[]): readonly string[] {
   return joined;
 }
 
-/** `--ids "$ID"` with nothing in it must not mean every job. */
+/** An empty `--ids "$ID"` must not select every job. */
 function refuseEmpty(given: GivenFlags): void {
   for (const [name, text] of given) {
     if (text.trim() !== '') continue;
     const takes = cleanupFlags.find((flag) => flag.name === name)?.takes ?? '';
-    const expected = takes.replace(/,? or nothing$/, '');
-    throw new ConfigError(`--${name}`, `\`--${name}\` is empty`, `${expected}; or leave it out`);
+    const expected = takes.replace(/,? or empty$/, '');
+    throw new ConfigError(
+      `--${name}`,
+      `\`--${name}\` is empty`,
+      `${expected}; or no \`--${name}\``,
+    );
   }
 }
 
-/** Whoever forgets `--host` does not mean this machine. */
+/** A login flag without `--host` means that `--host` was forgotten. */
 function refuseStrangers(given: GivenFlags): void {
   const refuse = (name: string, problem: string, expected: string): never => {
     throw new ConfigError(`--${name}`, problem, expected);
   };
   const login = loginFlags.find((name) => given.has(name));
   if (!given.has('host') && login !== undefined) {
-    refuse(login, `\`--${login}\` is given, but no \`--host\``, '`--host` as well, or neither');
+    refuse(login, `\`--${login}\` requires \`--host\``, '`--host`, or neither of them');
   }
   if (given.has('host') && given.get('sudo') === 'true') {
-    refuse('sudo', '`--sudo` is for this machine', '`--host` alone: its user uses sudo as needed');
+    refuse(
+      'sudo',
+      '`--sudo` cannot be combined with `--host`',
+      '`--host` alone; sudo is used there if needed',
+    );
   }
   if (given.has('restore') && given.get('json') === 'true') {
-    refuse('json', '`--restore` is told in words only', '`--restore` without `--json`');
+    refuse('json', '`--restore` does not support `--json`', '`--restore` without `--json`');
   }
 }
 
@@ -177,14 +183,14 @@ function readWords(words: readonly string[]): GivenFlags {
   }
 }
 
-/** The inputs that flags give on a terminal: with those of the host, or without. */
+/** The inputs that flags provide; those for the login only with `--host`. */
 export function inputsFor(remote: boolean): Inputs {
   if (remote) return cleanupInputs;
   const login = new Set(['host', 'port', 'user', 'ssh-key', 'ssh-key-passphrase', 'known-hosts']);
   return Object.fromEntries(Object.entries(cleanupInputs).filter(([name]) => !login.has(name)));
 }
 
-/** `input threshold` → `--threshold`: a person at a terminal gave no input. */
+/** `input threshold` → `--threshold`: on a terminal there are flags, not inputs. */
 export const asFlags = (error: ConfigError): ConfigError => {
   const where = error.where
     .replace(/^input ([a-z-]+)/, (_, name: string) => nameOnTerminal(name))
@@ -220,13 +226,13 @@ export function renderHelp(): string {
   return [
     'Usage: celeriac cleanup [--host H] [--database F] [flags]',
     '',
-    "Repairs stuck and orphaned jobs in the app's own tables: on this machine, or on a server over SSH.",
+    "Repairs stuck and orphaned jobs in the app's own tables, on this machine or on a host over SSH.",
     '`celeriac --version` prints the version.',
     '',
     ...lines,
     '',
-    'Exit codes: 0 nothing to repair, or all repaired; 1 the host failed, and what was begun is undone;',
-    '2 wrong usage; 3 a dry run found something to repair; 4 some rows were left alone; 130 interrupted.',
+    'Exit codes: 0 nothing to repair, or everything repaired; 1 failed, and all changes were undone;',
+    '2 invalid usage; 3 a dry run found something to repair; 4 some rows were skipped; 130 interrupted.',
     '',
   ].join('\n');
 }

@@ -11,8 +11,7 @@ import { type ExitCode, exitCodes } from './exit-code.ts';
 import { progressTo, type Terminal } from './terminal.ts';
 
 /**
- * `--restore`: a backup in place of what a database holds, or the rows of an earlier clean-up as they
- * were.
+ * `--restore`: restores a database from a backup, or the rows that an earlier clean-up changed.
  *
  * @throws ConfigError, HostError
  */
@@ -47,10 +46,10 @@ async function undoCleanUp(
       left: outcome.steps
         .filter(({ status }) => status === 'not-undone')
         .map(({ message }) => message),
-      next: 'put right by hand what is left; its backup is in /var/lib/celeriac/backups.',
+      next: 'restore the remaining rows by hand; the backup is in /var/lib/celeriac/backups.',
     });
   }
-  terminal.out(`Put back: clean-up ${id} is undone, and its rows are as they were before.\n`);
+  terminal.out(`Undone: clean-up ${id}; its rows are as they were before.\n`);
   return exitCodes.done;
 }
 

@@ -2,13 +2,13 @@ import type { Plan } from '../model/operation.ts';
 import type { Progress } from '../model/outcome.ts';
 import { formatDuration } from '../report/quantities.ts';
 
-/** Where a command speaks: results on stdout, what goes on meanwhile on stderr. */
+/** Output of a command: results on stdout, progress on stderr. */
 export interface Terminal {
   out(text: string): void;
   note(line: string): void;
 }
 
-/** Tells what the host streams; `plan` is what its steps are counted in. */
+/** Prints the host's progress; with `plan`, its steps are numbered. */
 export function progressTo(terminal: Terminal, plan?: Plan): (progress: Progress) => void {
   return (progress) => {
     if (progress.kind === 'note') terminal.note(`  ${progress.message}`);

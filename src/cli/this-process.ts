@@ -1,14 +1,14 @@
 import { userInfo } from 'node:os';
-import { openAgent } from '../adapters/ssh-agent-session.ts';
+import { openAgent } from '../adapters/agent/open-agent.ts';
 import type { CommandTools } from './cleanup.ts';
 import type { Person } from './connection.ts';
 
-/** The terminal, the person and the Ctrl+C of this very process. */
+/** The terminal, the user and Ctrl+C of this process. */
 export function toolsOfProcess(): CommandTools {
   const interrupt = new AbortController();
-  // Once: a second Ctrl+C ends the process at once.
+  // Once: a second Ctrl+C ends the process immediately.
   process.once('SIGINT', () => interrupt.abort());
-  // `| head` has read enough: what goes on and its exit code stand all the same.
+  // A closed pipe (`| head`) must not affect the work or the exit code.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   return {
     terminal: {
@@ -26,7 +26,7 @@ function whoTypes(): Person {
   try {
     return { name: userInfo().username, uid };
   } catch {
-    // In a container, a user may have a number and no name.
+    // In a container, a user may have no name.
     return { name: `user ${uid}`, uid };
   }
 }

@@ -26,59 +26,55 @@ import {
 } from './input.ts';
 import { releaseInputs } from './release-inputs.ts';
 
-/** What every action takes: where the host is and how to get in. */
+/** Inputs of every action: where the host is and how to log in. */
 export const hostInputs = {
   host: patternInput(
-    { description: 'Host name or address of the server.' },
+    { description: 'Host name or IP address of the server.' },
     'a host name, an IPv4 or an IPv6 address',
     /^(?!-)[A-Za-z0-9._:-]{1,253}$/,
   ),
-  port: integerInput(
-    { description: 'Port of its SSH server.', fallback: '22' },
-    { min: 1, max: 65_535 },
-  ),
+  port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
   user: patternInput(
     {
-      description: 'User to log in as: root, or one that may `sudo -n`.',
+      description: 'User to log in as: root, or a user with passwordless `sudo`.',
       fallback: 'root',
     },
     'a user name such as root or deploy',
     /^[a-z_][a-z0-9_-]{0,31}$/,
   ),
   'ssh-key': secretInput(
-    { description: 'Private key to log in with, whole, from a secret. Kept in memory only.' },
+    { description: 'Private key to log in with, from a secret. Kept in memory only.' },
     'an OpenSSH or PEM private key',
   ),
   'ssh-key-passphrase': secretInput(
     { description: 'Passphrase of the private key.', fallback: '' },
-    'the passphrase, or nothing',
+    'the passphrase, or empty',
   ),
   'known-hosts': linesInput(
     {
       description:
-        "The server's public host keys, as `ssh-keyscan` prints them. Checked before logging in; there is no way to skip it.",
+        "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
     },
     'lines of an OpenSSH known_hosts file',
   ),
   'connect-timeout': durationInput({
-    description: 'How long one attempt to connect may take.',
+    description: 'Timeout of one connection attempt.',
     fallback: '20s',
   }),
   'lock-timeout': durationInput({
-    description: 'How long to wait while another run works on the host.',
+    description: 'How long to wait for another run that is working on the host.',
     fallback: '10m',
   }),
   'fleet-file': patternInput(
     {
-      description:
-        'File in the repository that gives inputs a value where the workflow gives none.',
+      description: 'File in the repository with values for inputs that the workflow does not set.',
       fallback: '.github/fleet.yml',
     },
     'a path inside the repository',
     /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/,
   ),
   'dry-run': booleanInput({
-    description: 'Show the plan with its diffs and change nothing.',
+    description: 'Show the plan with its diffs without changing anything.',
     fallback: 'false',
   }),
 } as const;
@@ -90,17 +86,17 @@ const unit = unitInput({
 
 const database = maybePathInput({
   description:
-    "The SQLite file with the jobs. Found below the unit's WorkingDirectory when left out.",
+    "The SQLite file with the jobs. If not set, it is searched for below the unit's WorkingDirectory.",
 });
 
 const jobDatabase = maybeDatabaseInput({
   description:
-    "Where the jobs are: a SQLite file, or a `postgresql://` URL without a password. Found below the unit's WorkingDirectory and in its environment when left out.",
+    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
 const threshold = durationInput({
   description:
-    'How old the last sign of life of a job, and of everything below it, must be before it counts as stuck.',
+    'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
   fallback: '30m',
 });
 
@@ -111,7 +107,7 @@ export const provisionInputs = {
   'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
   'swap-path': pathInput({ description: 'Path of the swap file.', fallback: '/swapfile' }),
   swappiness: integerInput(
-    { description: 'vm.swappiness, now and after a reboot.', fallback: '10' },
+    { description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' },
     { min: 0, max: 200 },
   ),
 } as const;
@@ -120,26 +116,27 @@ export const deployWorkerInputs = {
   ...hostInputs,
   unit,
   concurrency: integerInput(
-    { description: 'Processes in the pool: `--concurrency`.', fallback: '1' },
+    { description: 'Number of child processes: `--concurrency`.', fallback: '1' },
     { min: 1, max: 512 },
   ),
   queues: listInput(
-    { description: 'Queues to consume. Kept as they are when left out.', fallback: '' },
+    { description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' },
     'queue names separated by commas',
     queueName,
   ),
   'memory-max': optionalSizeInput({
-    description: 'Hard limit for the worker and its children: `MemoryMax=`.',
+    description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`.',
     fallback: '800M',
   }),
   'memory-high': optionalSizeInput({
-    description: 'Above this the worker is slowed down: `MemoryHigh=`. Set only where swap is on.',
+    description:
+      'Memory use above which the kernel throttles the worker: `MemoryHigh=`. Only set if swap is active.',
     fallback: '600M',
   }),
   'unit-mode': choiceInput(
     {
       description:
-        'How the unit is changed: `rewrite` edits its file, `drop-in` puts `celeriac.conf` beside it, undone by deleting it. An instance of a template (`celery@one.service`) always gets a drop-in of its own.',
+        'How to change the unit: `rewrite` edits the unit file, `drop-in` adds a drop-in `celeriac.conf` that can simply be deleted. An instance of a template (`celery@one.service`) always gets its own drop-in.',
       fallback: 'rewrite',
     },
     ['rewrite', 'drop-in'],
@@ -147,7 +144,7 @@ export const deployWorkerInputs = {
   hardening: choiceInput(
     {
       description:
-        '`standard`: the worker gets no new privileges, a /tmp of its own, and may write to its WorkingDirectory and `read-write-paths` only. `off`: as the unit says.',
+        '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
       fallback: 'off',
     },
     ['off', 'standard'],
@@ -155,7 +152,7 @@ export const deployWorkerInputs = {
   'read-write-paths': listInput(
     {
       description:
-        'With `hardening: standard`: further folders that the worker writes to, such as uploads or a database elsewhere. `/tmp` also keeps the /tmp of the host.',
+        'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
       fallback: '',
     },
     'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)',
@@ -163,17 +160,17 @@ export const deployWorkerInputs = {
   ),
   'longest-task': durationInput({
     description:
-      'How long your longest task may run. A stop waits that long, and a minute more, before it kills.',
+      'How long your longest task can run. A stop waits this long plus one minute before systemd kills the worker.',
     fallback: '15m',
   }),
   'drain-timeout': maybeDurationInput({
     description:
-      'How long the worker, which takes no more tasks then, may take to end those that it has. `longest-task` when left out.',
+      'How long to wait, after the worker has stopped consuming, for its running tasks to finish. If not set: `longest-task`.',
   }),
   'drain-policy': choiceInput(
     {
       description:
-        'When that time is up: `proceed` to the stop, which gives running tasks `longest-task` once more; `abort`, so that the old worker serves on; or `wait` on as long as tasks end.',
+        'What to do when `drain-timeout` expires: `proceed` with the stop, which gives running tasks another `longest-task`; `abort` the deploy and keep the old worker running; or `wait` for as long as tasks keep finishing.',
       fallback: 'proceed',
     },
     ['proceed', 'abort', 'wait'],
@@ -181,75 +178,77 @@ export const deployWorkerInputs = {
   'orphaned-jobs': choiceInput(
     {
       description:
-        "What becomes of jobs that the stopped worker left `processing` though no message is left to do them: `leave`, `fail` with the reason, or `reset` to pending. For apps whose row carries its task's id until that task ends it.",
+        'What to do with jobs that the stopped worker abandoned: they are `processing`, and no message in the broker will run them. `leave` them, `fail` them with the reason, or `reset` them to pending. For apps that store the task id in the row until the task ends.',
       fallback: 'leave',
     },
     ['leave', 'fail', 'reset'],
   ),
   database,
   'keep-backups': integerInput(
-    { description: 'With `orphaned-jobs`: backups of the database to keep.', fallback: '5' },
+    { description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' },
     { min: 1, max: 100 },
   ),
   'busy-timeout': durationInput({
-    description: 'With `orphaned-jobs`: how long to wait while the database is locked.',
+    description: 'With `orphaned-jobs`: how long to wait for a locked database.',
     fallback: '10s',
   }),
   'restore-unacked': booleanInput({
     description:
-      'Put messages that dead workers left unacked in Redis back into their queues, when no other worker uses that broker. They are only reported otherwise.',
+      'Return messages that dead workers left unacknowledged in Redis to their queues, unless another worker uses the same broker. Otherwise they are only reported.',
     fallback: 'false',
   }),
   watchdog: optionalDurationInput({
-    description: 'Restart the worker when its main process is silent for this long, or `off`.',
+    description:
+      'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
     fallback: '5m',
   }),
   'restart-delay': durationInput({
-    description: 'Pause before systemd starts a worker that ended: `RestartSec=`.',
+    description: 'How long systemd waits before it restarts the worker: `RestartSec=`.',
     fallback: '10s',
   }),
   'start-limit-burst': integerInput(
     {
-      description: 'Starts within `start-limit-interval` after which systemd gives up.',
+      description:
+        'Number of starts within `start-limit-interval` after which systemd gives up: `StartLimitBurst=`.',
       fallback: '5',
     },
     { min: 1, max: 1000 },
   ),
   'start-limit-interval': durationInput({
-    description: 'See `start-limit-burst`. Must be longer than burst × restart-delay.',
+    description: 'See `start-limit-burst`. Must exceed `start-limit-burst` × `restart-delay`.',
     fallback: '5m',
   }),
   'start-timeout': durationInput({
-    description: 'How long the worker may take until it is ready.',
+    description: 'How long the worker may take to become ready.',
     fallback: '2m',
   }),
   'min-healthy-time': durationInput({
-    description: 'How long it must then run without a restart.',
+    description: 'How long the worker must then run without a restart.',
     fallback: '10s',
   }),
   'stray-timeout': durationInput({
     description:
-      'How long a worker that was started outside the unit may take to end its task before it is killed.',
+      'How long a stray worker (one that runs outside the unit) has to finish its task before it is killed.',
     fallback: '16m',
   }),
   ...releaseInputs,
   restart: choiceInput(
     {
       description:
-        'Restart `when-needed` (unit, support module or code changed since the worker started), or `always`.',
+        'Restart the worker `when-needed` (the unit, the support module or the code changed since it started), or `always`.',
       fallback: 'when-needed',
     },
     ['when-needed', 'always'],
   ),
   'confirm-within': optionalDurationInput({
     description:
-      'Unless a green verify confirms it within this time, the host puts the old worker back by itself; `off`: it stays without.',
+      'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
     fallback: '15m',
   }),
   'roll-back': patternInput(
     {
       description:
-        'Instead of deploying: undo releases. `previous`, the number of the release to go back to (`0`: as it was before Celeriac), or the `transaction` of an earlier run, to be undone.',
+        'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run.',
       fallback: '',
     },
     'previous, a number, or a transaction such as 20261122T131500-4f2a',
@@ -263,13 +262,13 @@ export const cleanupInputs = {
   database: jobDatabase,
   stores: textBlockInput({
     description:
-      'A YAML list of job databases where their schemas do not tell enough: `database`, and for each of its `tables` columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (their word: ours), `resend` (`task`, `args`, `queue`) or `ignore`.',
+      'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
     fallback: '',
   }),
   action: choiceInput(
     {
       description:
-        '`fail` marks stuck jobs as failed with the reason, `reset` makes them pending again and sends their tasks where `stores` says how, `delete` removes them with everything below them. Parents whose rows have all ended are finalised by each of them; `finalise` does nothing else.',
+        '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
       fallback: 'fail',
     },
     ['fail', 'reset', 'delete', 'finalise'],
@@ -277,34 +276,37 @@ export const cleanupInputs = {
   threshold,
   statuses: listInput(
     { description: 'Statuses in which a job can be stuck.', fallback: 'processing' },
-    'words separated by commas',
+    'statuses separated by commas',
     /^[A-Za-z0-9_-]{1,64}$/,
   ),
   evidence: choiceInput(
     {
       description:
-        '`broker`: nothing is called dead before the worker and its broker were asked for its task. `age`: by its age alone, for apps whose worker is elsewhere or whose broker is not Redis.',
+        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere or whose broker is not Redis.',
       fallback: 'broker',
     },
     ['broker', 'age'],
   ),
   'confirm-after': optionalDurationInput({
     description:
-      'How long a job must look dead: it is looked at again after this time, before it is changed; `off`: once is enough. A stopped worker needs no second look.',
+      'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
     fallback: '60s',
   }),
   'max-resets': integerInput(
-    { description: 'With `reset`: a job that was reset so often fails.', fallback: '3' },
+    {
+      description: 'With `reset`: fail a job that has been reset this many times.',
+      fallback: '3',
+    },
     { min: 1, max: 1000 },
   ),
   timezone: timeZoneInput({
-    description: 'What times without a zone in the tables mean.',
+    description: 'Time zone of timestamps in the tables that have none.',
     fallback: 'UTC',
   }),
   restore: patternInput(
     {
       description:
-        'Instead of cleaning up: `latest` or the path of a backup on the host puts `database` back as it was then; the `transaction` of an earlier clean-up puts its rows back.',
+        'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
       fallback: '',
     },
     'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a',
@@ -313,27 +315,27 @@ export const cleanupInputs = {
   ids: listInput(
     {
       description:
-        'Only these jobs, whatever their age: whole ids, or their first 8 characters or more; `table:id` where two tables hold the same.',
+        'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
       fallback: '',
     },
     'ids separated by commas',
     /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/,
   ),
   orphans: booleanInput({
-    description: 'Also treat rows whose parent is gone.',
+    description: 'Also repair orphans: rows whose parent row is gone.',
     fallback: 'true',
   }),
   'snapshot-limit': sizeInput({
     description:
-      'Largest database that is copied to the runner whole. Of a larger one only the rows that matter are, and their old values are the backup.',
+      'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
     fallback: '256M',
   }),
   'keep-backups': integerInput(
-    { description: 'Backups of the database to keep on the host.', fallback: '5' },
+    { description: 'Number of database backups to keep on the host.', fallback: '5' },
     { min: 1, max: 100 },
   ),
   'busy-timeout': durationInput({
-    description: 'How long to wait while the app holds the database locked.',
+    description: 'How long to wait while the app has locked the database.',
     fallback: '10s',
   }),
 } as const;
@@ -344,114 +346,119 @@ export const verifyInputs = {
   gate: choiceInput(
     {
       description:
-        'Which jobs must pass: `canary` (needs nothing of your app), `task` (a task of yours), `http` (a call to your app), or `none`.',
+        'The probes that must pass: `canary` (tasks of the support module; works with every app), `task` (a task of your app), `http` (an HTTP request to your app), or `none`.',
       fallback: 'canary',
     },
     ['canary', 'task', 'http', 'none'],
   ),
   'gate-timeout': durationInput({
-    description: 'How long these jobs may take.',
+    description: 'How long each round of probes (the single probe, then the batch) may take.',
     fallback: '2m',
   }),
   'gate-task': patternInput(
-    { description: 'With `gate: task`: the name of the task.', fallback: '' },
+    { description: 'With `gate: task`: name of the task.', fallback: '' },
     'the name of a task such as tasks.process_link',
     /^(?:[A-Za-z_][A-Za-z0-9_.-]{0,199})?$/,
   ),
   'gate-args': jsonArrayInput({
-    description: 'With `gate: task`: its arguments.',
+    description: 'With `gate: task`: arguments of the task.',
     fallback: '[]',
   }),
   'gate-queue': patternInput(
     {
-      description: "With `gate: task`: the queue. The app's own routing when left out.",
+      description: "With `gate: task`: the queue. If not set, the app's routing decides.",
       fallback: '',
     },
     'the name of a queue',
     /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})?$/,
   ),
   'gate-url': patternInput(
-    { description: 'With `gate: http`: what to call, seen from the host.', fallback: '' },
+    { description: 'With `gate: http`: URL to request, from the host.', fallback: '' },
     'a URL such as http://127.0.0.1/api/batch',
     /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/,
   ),
-  'gate-method': choiceInput({ description: 'With `gate: http`: the method.', fallback: 'POST' }, [
+  'gate-method': choiceInput({ description: 'With `gate: http`: HTTP method.', fallback: 'POST' }, [
     'POST',
     'GET',
   ]),
   'gate-form': pairsInput({
-    description: 'With `gate: http`: form fields, one `name=value` a line.',
+    description: 'With `gate: http`: form fields, one `name=value` per line.',
     fallback: '',
   }),
   'gate-batch-form': pairsInput({
     description:
-      'With `gate: http`: form fields of a second call, that starts a batch. No second call when left out.',
+      'With `gate: http`: form fields of a second request that starts a batch. If not set, there is no second request.',
     fallback: '',
   }),
   'gate-poll-url': patternInput(
     {
       description:
-        'With `gate: http`: what to ask until it is done; `{name}` stands for a field of the first answer.',
+        'With `gate: http`: URL to poll until the job is done; `{name}` is replaced by that field of the first response.',
       fallback: '',
     },
     'a URL such as http://127.0.0.1/api/batch/{batch_id}/status',
     /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
   ),
   'gate-field': patternInput(
-    { description: 'With `gate: http`: the field of its JSON that tells.', fallback: 'status' },
+    { description: 'With `gate: http`: JSON field with the status.', fallback: 'status' },
     'a field name such as status or links.state',
     /^[A-Za-z_][A-Za-z0-9_.]{0,99}$/,
   ),
   'gate-done': listInput(
-    { description: 'With `gate: http`: words that mean done.', fallback: 'completed' },
-    'words separated by commas',
+    { description: 'With `gate: http`: values that mean done.', fallback: 'completed' },
+    'values separated by commas',
     /^[A-Za-z0-9_-]{1,64}$/,
   ),
   'gate-failed': listInput(
-    { description: 'With `gate: http`: words that mean failed.', fallback: 'failed,cancelled' },
-    'words separated by commas',
+    { description: 'With `gate: http`: values that mean failed.', fallback: 'failed,cancelled' },
+    'values separated by commas',
     /^[A-Za-z0-9_-]{1,64}$/,
   ),
   'http-probes': listInput(
-    { description: 'URLs that must answer 2xx, seen from the host.', fallback: '' },
+    { description: 'URLs that must answer with 2xx, requested from the host.', fallback: '' },
     'URLs separated by white space',
     /^https?:\/\/[^\s"'`<>\\^{|}]+$/,
   ),
-  'swap-size': maybeSizeInput({ description: 'Swap that must be active, at least.' }),
+  'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
   concurrency: maybeIntegerInput(
-    { description: "Children that must run. The unit's own `--concurrency` when left out." },
+    {
+      description:
+        'Number of child processes that must run. If not set: the `--concurrency` of the unit.',
+    },
     { min: 1, max: 512 },
   ),
-  'memory-max': maybeSizeInput({ description: '`MemoryMax=` that must be in force.' }),
-  'memory-high': maybeSizeInput({ description: '`MemoryHigh=` that must be in force.' }),
+  'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
+  'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
   'max-429': integerInput(
-    { description: "Answers 429 allowed in the worker's journal since its start.", fallback: '0' },
+    {
+      description: "HTTP 429 responses allowed in the worker's journal since its start.",
+      fallback: '0',
+    },
     { min: 0, max: 1_000_000 },
   ),
   'max-errors': maybeIntegerInput(
-    { description: 'Errors allowed in it. Left out: they are a warning.' },
+    { description: "Errors allowed in the worker's journal. If not set, errors are a warning." },
     { min: 0, max: 1_000_000 },
   ),
   'max-restarts': integerInput(
-    { description: 'Restarts by systemd allowed since the start.', fallback: '0' },
+    { description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' },
     { min: 0, max: 1000 },
   ),
   database: jobDatabase,
   threshold,
   'snapshot-limit': cleanupInputs['snapshot-limit'],
   confirm: booleanInput({
-    description: 'When everything is well, the release that awaits its verdict stays.',
+    description: 'Confirm the release that awaits its verdict if all checks pass.',
     fallback: 'true',
   }),
 } as const;
 
 export type HostValues = ValuesOf<typeof hostInputs>;
-export type ProvisionValues = ValuesOf<typeof provisionInputs>;
 export type DeployWorkerValues = ValuesOf<typeof deployWorkerInputs>;
 export type CleanupValues = ValuesOf<typeof cleanupInputs>;
 export type VerifyValues = ValuesOf<typeof verifyInputs>;
 
-/** Every action with its inputs: what `action.yml`, the tables and the fleet file are made from. */
+/** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 export const actions = {
   provision: provisionInputs,
   'deploy-worker': deployWorkerInputs,

@@ -1,45 +1,45 @@
 import { type Bytes, bytes, MiB, type Seconds, seconds } from '../model/units.ts';
 import type { StoreSpec } from './stores-input.ts';
 
-/** What becomes of a stuck row. `finalise`: only those parents end whose rows all have. */
+/** What to do with stuck rows. `finalise`: only finalise parents whose rows have all ended. */
 export type CleanUpAction = 'reset' | 'fail' | 'delete' | 'finalise';
 
-/** Which jobs are to be cleaned up, and how. */
+/** Which jobs to clean up, and how. */
 export interface CleanUpDesired {
-  /** A SQLite file on the host, or a `postgresql://` URL; `null`: those that are found. */
+  /** A SQLite file on the host, or a `postgresql://` URL; `null`: search for databases. */
   readonly database: string | null;
-  /** What a person says of job databases; where there are any, no others are looked for. */
+  /** Job databases as the user describes them; if there are any, no others are searched for. */
   readonly stores: readonly StoreSpec[];
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
   readonly action: CleanUpAction;
-  /** How old the last sign of life of a row, and of all below it, must be. */
+  /** Minimum age of the last sign of life of a row and of all rows below it. */
   readonly thresholdSeconds: Seconds;
   /**
-   * Only these rows, whatever their age: whole ids, or their first 8 characters or more;
-   * `table:id` where two tables hold the same id.
+   * Only these rows, regardless of their age: full ids or at least their first 8 characters;
+   * `table:id` if the id exists in two tables.
    */
   readonly ids: readonly string[];
   /** Statuses in which a row can be stuck. */
   readonly statuses: readonly string[];
-  /** Also rows whose parent is gone. */
+  /** Also rows whose parent row is gone. */
   readonly orphans: boolean;
-  /** Whether the worker and the broker are asked before a row is called dead. */
+  /** Whether the worker and the broker are asked before a row counts as stuck. */
   readonly evidence: 'broker' | 'age';
-  /** From the look to the change, in which nothing may have moved; 0: none. */
+  /** Time between the two checks, during which a row must not change; 0: no second check. */
   readonly confirmAfterSeconds: Seconds;
-  /** A row that was reset so often fails. */
+  /** A row that has been reset this many times fails. */
   readonly maxResets: number;
-  /** IANA name of the zone of times that name none. */
+  /** IANA name of the zone of timestamps that have none. */
   readonly timeZone: string;
   /** Larger databases are not copied to the runner. */
   readonly snapshotLimitBytes: Bytes;
   /** Copies kept under /var/lib/celeriac/backups for each database. */
   readonly keepBackups: number;
-  /** How long to wait while another program holds the database locked. */
+  /** How long to wait while another program has locked the database. */
   readonly busyTimeoutSeconds: Seconds;
   readonly dryRun: boolean;
-  /** Named in the rows that are changed. */
+  /** Recorded in the rows that are changed. */
   readonly runUrl: string | null;
 }
 

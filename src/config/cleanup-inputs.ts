@@ -4,14 +4,18 @@ import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
 import { parseStores } from './stores-input.ts';
 
 /**
- * What the inputs of cleanup ask for. `runUrl` is named in the rows that are changed.
+ * The desired state of cleanup. `runUrl` is recorded in the rows that are changed.
  *
- * @throws ConfigError when `stores` is not right
+ * @throws ConfigError when `stores` is invalid
  */
 export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDesired {
   const stores = parseStores(inputs.stores);
   if (stores.length > 0 && inputs.database.path !== null) {
-    throw new ConfigError('input stores', '`database` is given as well', 'one of the two');
+    throw new ConfigError(
+      'input stores',
+      '`stores` and `database` cannot be combined',
+      'one of the two',
+    );
   }
   return {
     ...cleanUpDefaults,

@@ -2,13 +2,13 @@ import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
 import { releaseDesired } from './release-inputs.ts';
 
-/** Where the support module lives on a host; the unit's PYTHONPATH names it. */
+/** Folder of the support module on the host; the unit's PYTHONPATH contains it. */
 const supportDirectory = '/usr/local/lib/celeriac';
 const supportName = 'celeriac_support';
 
 /**
- * What the inputs of deploy-worker ask for. `supportText` is the source of the support module;
- * `runUrl` is named in the rows that are changed.
+ * The desired state of deploy-worker. `supportText` is the source of the support module; `runUrl` is
+ * recorded in the rows that are changed.
  */
 export function deployWorkerDesired(
   inputs: DeployWorkerValues,

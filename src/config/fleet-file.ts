@@ -3,18 +3,18 @@ import { ConfigError } from '../model/errors.ts';
 import { type ActionName, actions } from './action-inputs.ts';
 import type { Input, Inputs } from './input.ts';
 
-/** A value from the fleet file, and where it stands: `.github/fleet.yml:3:14`. */
+/** A value from the fleet file and its position: `.github/fleet.yml:3:14`. */
 export interface FleetValue {
   readonly text: string;
   readonly where: string;
 }
 
-/** Values for one action: those of its own section, else those at the top. */
+/** Values for one action: from its own section, otherwise from the top level. */
 export type FleetValues = ReadonlyMap<string, FleetValue>;
 
 /**
- * Reads the fleet file: inputs at the top hold for every action, those in a section named after an
- * action for that one.
+ * Reads the fleet file: inputs at the top level apply to every action, those in a section named after
+ * an action apply to that action.
  *
  * ```yaml
  * host: 203.0.113.10
@@ -23,7 +23,8 @@ export type FleetValues = ReadonlyMap<string, FleetValue>;
  *   concurrency: 1
  * ```
  *
- * @throws ConfigError with file, line and column: not YAML, unknown key, secret, not a plain value
+ * @throws ConfigError with file, line and column: invalid YAML, an unknown key, a secret, or a nested
+ * value
  */
 export function parseFleetFile(path: string, text: string, action: ActionName): FleetValues {
   const lines = new LineCounter();
@@ -35,7 +36,7 @@ export function parseFleetFile(path: string, text: string, action: ActionName): 
   const broken = document.errors[0];
   if (broken !== undefined) {
     const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
-    throw new ConfigError(place(broken.pos[0]), `it is not YAML: ${problem}`, 'valid YAML');
+    throw new ConfigError(place(broken.pos[0]), `invalid YAML: ${problem}`, 'valid YAML');
   }
   const values = new Map<string, FleetValue>();
   if (document.contents === null) {
@@ -81,11 +82,15 @@ function* entriesOf(node: Node | null, place: Place): Generator<[string, Node | 
     return;
   }
   if (!isMap(node)) {
-    throw new ConfigError(place(node.range?.[0]), 'it is not a mapping', '`name: value` lines');
+    throw new ConfigError(place(node.range?.[0]), 'not a mapping', '`name: value` lines');
   }
   for (const { key, value } of node.items) {
     if (!isScalar(key) || typeof key.value !== 'string') {
-      throw new ConfigError(place(node.range?.[0]), 'a key is not a plain word', 'an input name');
+      throw new ConfigError(
+        place(node.range?.[0]),
+        'the key is not a string',
+        'the name of an input',
+      );
     }
     yield [key.value, (value ?? null) as Node | null, place(key.range?.[0])];
   }
@@ -97,10 +102,18 @@ function checkKey(key: string, where: string, known: Inputs, expected: string): 
     throw new ConfigError(where, `unknown key \`${key}\``, expected);
   }
   if (input.secret) {
-    throw new ConfigError(where, `\`${key}\` is a secret`, 'it in a secret of the repository');
+    throw new ConfigError(
+      where,
+      `\`${key}\` is a secret`,
+      'a repository secret passed by the workflow',
+    );
   }
   if (key === 'fleet-file') {
-    throw new ConfigError(where, 'a fleet file does not name another', 'no such key');
+    throw new ConfigError(
+      where,
+      'a fleet file cannot name another fleet file',
+      'no `fleet-file` key',
+    );
   }
 }
 
@@ -111,8 +124,8 @@ function plainValue(node: Node | null, where: string, place: Place): FleetValue 
     return { text: items.join('\n'), where: at };
   }
   if (isScalar(node) && ['string', 'number', 'boolean'].includes(typeof node.value)) {
-    // The source keeps what a number would lose: `0644`, `1_000`.
+    // The source text keeps what parsing as a number would lose: `0644`, `1_000`.
     return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
   }
-  throw new ConfigError(at, 'it is neither text, a number nor a list', 'a plain value or a list');
+  throw new ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
 }

@@ -3,14 +3,14 @@ import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import { parseDuration, parseSize } from './quantities.ts';
 
 /**
- * One public input: its name, its default, what it takes, and how its text is read. The action's
- * `action.yml`, its README's table and the fleet file's keys are all made from this.
+ * One public input: its default, what it accepts, and how its text is parsed. The action's
+ * `action.yml`, the table in its README and the keys of the fleet file are generated from this.
  */
 export interface Input<T> {
   readonly description: string;
-  /** What is right, for error messages: `a size such as 2G`. */
+  /** What is accepted, for error messages: `a size such as 2G`. */
   readonly expected: string;
-  /** The text that stands when nothing is given; `null`: the input is required. */
+  /** The default, as text; `null`: the input is required. */
   readonly fallback: string | null;
   readonly secret: boolean;
   readonly schema: z.ZodType<T, string>;
@@ -25,7 +25,7 @@ export type ValuesOf<Set extends Inputs> = {
 
 interface Described {
   readonly description: string;
-  /** Text of the default. Left out: the input is required. */
+  /** The default, as text. Absent: the input is required. */
   readonly fallback?: string;
 }
 
@@ -51,9 +51,6 @@ function input<T>(
   };
 }
 
-/** Text that may stand in a command's argument, a unit file or a log line: one line, no control characters. */
-const plainText = /^[^\p{Cc}\p{Cs}\u2028\u2029]+$/u;
-
 export const sizeInput = (described: Described): Input<Bytes> =>
   input(described, 'a size such as 512M or 2G', parseSize);
 
@@ -63,9 +60,9 @@ export const optionalSizeInput = (described: Described): Input<Bytes | 'off'> =>
     text.trim() === 'off' ? 'off' : parseSize(text),
   );
 
-/** A size, or nothing at all. */
+/** A size, or empty. */
 export const maybeSizeInput = (described: Described): Input<{ readonly bytes: Bytes | null }> =>
-  input({ ...described, fallback: '' }, 'a size such as 512M or 2G, or nothing', (text) => {
+  input({ ...described, fallback: '' }, 'a size such as 512M or 2G, or empty', (text) => {
     if (text.trim() === '') {
       return { bytes: null };
     }
@@ -76,11 +73,11 @@ export const maybeSizeInput = (described: Described): Input<{ readonly bytes: By
 export const durationInput = (described: Described): Input<Seconds> =>
   input(described, 'a duration such as 90s, 30m or 2h', parseDuration);
 
-/** A duration, or nothing at all. */
+/** A duration, or empty. */
 export const maybeDurationInput = (
   described: Described,
 ): Input<{ readonly seconds: Seconds | null }> =>
-  input({ ...described, fallback: '' }, 'a duration such as 90s, 30m or 2h, or nothing', (text) => {
+  input({ ...described, fallback: '' }, 'a duration such as 90s, 30m or 2h, or empty', (text) => {
     if (text.trim() === '') {
       return { seconds: null };
     }
@@ -88,7 +85,7 @@ export const maybeDurationInput = (
     return duration === null ? null : { seconds: duration };
   });
 
-/** A duration, or `off` as 0 s. */
+/** A duration, or `off` for 0 s. */
 export const optionalDurationInput = (described: Described): Input<Seconds> =>
   input(described, 'a duration such as 5m, or `off`', (text) =>
     text.trim() === 'off' ? seconds(0) : parseDuration(text),
@@ -98,19 +95,19 @@ export const integerInput = (
   described: Described,
   range: { readonly min: number; readonly max: number },
 ): Input<number> =>
-  input(described, `a whole number from ${range.min} to ${range.max}`, (text) => {
+  input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? value : null;
   });
 
-/** A whole number, or nothing at all. */
+/** An integer, or empty. */
 export const maybeIntegerInput = (
   described: Described,
   range: { readonly min: number; readonly max: number },
 ): Input<{ readonly value: number | null }> =>
   input(
     { ...described, fallback: '' },
-    `a whole number from ${range.min} to ${range.max}, or nothing`,
+    `an integer from ${range.min} to ${range.max}, or empty`,
     (text) => {
       if (text.trim() === '') {
         return { value: null };
@@ -136,7 +133,7 @@ export const choiceInput = <const Choice extends string>(
     (text) => choices.find((choice) => choice === text.trim()) ?? null,
   );
 
-/** Text that matches a pattern; the pattern is what keeps hostile text out of commands and files. */
+/** Text that matches a pattern; the pattern keeps hostile text out of commands and files. */
 export const patternInput = (
   described: Described,
   expected: string,
@@ -144,7 +141,7 @@ export const patternInput = (
 ): Input<string> =>
   input(described, expected, (text) => (pattern.test(text.trim()) ? text.trim() : null));
 
-/** Items separated by commas, white space or new lines, each of which matches a pattern. */
+/** Items separated by commas or white space, each of which must match a pattern. */
 export const listInput = (
   described: Described,
   expected: string,
@@ -169,7 +166,7 @@ export const pairsInput = (described: Described): Input<Readonly<Record<string, 
     return pairs;
   });
 
-/** A JSON array, `[]` for none. */
+/** A JSON array; `[]` if empty. */
 export const jsonArrayInput = (described: Described): Input<readonly unknown[]> =>
   input(described, 'a JSON array such as `["a", 1]`', (text) => {
     try {
@@ -180,48 +177,43 @@ export const jsonArrayInput = (described: Described): Input<readonly unknown[]> 
     }
   });
 
-export const textInput = (described: Described, expected: string): Input<string> =>
-  input(described, `${expected}, on one line`, (text) =>
-    text === '' || plainText.test(text) ? text : null,
-  );
-
-/** Several lines, taken as they are; what they hold is judged by its own parser. */
+/** Several lines, taken verbatim; validated by a parser of their own. */
 export const linesInput = (described: Described, expected: string): Input<string> =>
   input(described, expected, (text) => (text.trim() === '' ? null : text));
 
-/** Several lines, or nothing; what they hold is judged by its own parser. */
+/** Several lines, or empty; validated by a parser of their own. */
 export const textBlockInput = (described: Described): Input<string> =>
-  input(described, 'lines of YAML, or nothing', (text) => text);
+  input(described, 'lines of YAML, or empty', (text) => text);
 
 export const secretInput = (described: Described, expected: string): Input<string> =>
   input({ ...described, secret: true }, expected, (text) => text);
 
-/** An absolute path without `..`, white space, quotes or what systemd and shells treat specially. */
+/** An absolute path without `..`, white space, quotes or characters special to systemd or shells. */
 export const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
 
 /**
- * A PostgreSQL URL that holds no password: `postgresql://app@127.0.0.1:5432/jobs`. Empty parts are
- * those of psql.
+ * A PostgreSQL URL without a password: `postgresql://app@127.0.0.1:5432/jobs`. For empty parts the
+ * defaults of psql apply.
  */
 const postgresUrl =
   /^postgres(?:ql)?:\/\/(?:[A-Za-z0-9_.%-]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?(?:\/[A-Za-z0-9_.%-]+)?(?:\?[A-Za-z0-9_=&%./-]*)?$/;
 
-/** Whether a job database can be named so. */
+/** Whether this is a valid name of a job database. */
 export const isDatabase = (text: string): boolean =>
   absolutePath.test(text) || (postgresUrl.test(text) && !/[?&]password=/i.test(text));
 
-/** A job database, or nothing: those that are found. */
+/** A job database, or empty to search for databases. */
 export const maybeDatabaseInput = (described: Described): Input<{ readonly path: string | null }> =>
   input(
     { ...described, fallback: '' },
-    'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, or nothing',
+    'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, or empty',
     (text) => {
       const path = text.trim();
       return path === '' ? { path: null } : isDatabase(path) ? { path } : null;
     },
   );
 
-/** A time zone by its name; naive times of an app may be local ones. */
+/** The name of a time zone; an app may store local times without a zone. */
 export const timeZoneInput = (described: Described): Input<string> =>
   input(described, 'a time zone such as UTC or Europe/Berlin', (text) => {
     try {
@@ -231,10 +223,10 @@ export const timeZoneInput = (described: Described): Input<string> =>
     }
   });
 
-/** A systemd service name, with or without its suffix (systemd.unit(5)). */
+/** The name of a systemd service, with or without its suffix (systemd.unit(5)). */
 const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
 
-/** A systemd service; read with its suffix, given with or without. */
+/** A systemd service; the suffix may be omitted and is added. */
 export const unitInput = (described: Described): Input<string> =>
   input(described, 'the name of a systemd service such as celery-worker.service', (text) => {
     const name = text.trim();
@@ -251,11 +243,11 @@ export const pathInput = (described: Described): Input<string> =>
     absolutePath,
   );
 
-/** An absolute path, or nothing. */
+/** An absolute path, or empty. */
 export const maybePathInput = (described: Described): Input<{ readonly path: string | null }> =>
   input(
     { ...described, fallback: '' },
-    'an absolute path (letters, digits and . _ @ : + - only, no `..`), or nothing',
+    'an absolute path (letters, digits and . _ @ : + - only, no `..`), or empty',
     (text) => {
       const path = text.trim();
       return path === '' ? { path: null } : absolutePath.test(path) ? { path } : null;

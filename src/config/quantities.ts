@@ -9,9 +9,9 @@ const sizeUnits: Readonly<Record<string, number>> = {
 };
 
 /**
- * Reads a size: a whole number with an optional K, M, G or T (base 1024; `KiB`, `MB`, `g` too).
+ * Parses a size: an integer with an optional K, M, G or T (base 1024; also `KiB`, `MB`, `g`).
  *
- * @returns `null` when the text is not a size, or is zero, or is too large to count exactly
+ * @returns `null` when the text is not a size, is zero, or exceeds the safe integer range
  */
 export function parseSize(text: string): Bytes | null {
   const match = /^([0-9]+)\s*([KMGT]?)(?:I?B)?$/i.exec(text.trim());
@@ -27,8 +27,8 @@ export function parseSize(text: string): Bytes | null {
 const timeUnits: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
 /**
- * Reads a duration: `90s`, `30m`, `2h`, `1d`, or several (`1h30m`). A bare number has no unit and
- * is refused: thirty what?
+ * Parses a duration: `90s`, `30m`, `2h`, `1d`, or a sum (`1h30m`). A number without a unit is
+ * rejected as ambiguous.
  *
  * @returns `null` when the text is not a duration, or is zero
  */
@@ -44,7 +44,7 @@ export function parseDuration(text: string): Seconds | null {
   return total > 0 && Number.isSafeInteger(total) ? seconds(total) : null;
 }
 
-/** The shortest text that {@link parseSize} reads back as this size: `2G`, `1536M`. */
+/** The shortest text that {@link parseSize} parses as this size: `2G`, `1536M`. */
 export function printSize(size: Bytes): string {
   for (const unit of ['T', 'G', 'M', 'K'] as const) {
     const factor = sizeUnits[unit] ?? 1;

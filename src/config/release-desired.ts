@@ -2,24 +2,24 @@ import type { SharedPath } from '../model/operation.ts';
 import type { CommitId } from '../model/release.ts';
 import type { Seconds } from '../model/units.ts';
 
-/** The code that a host is to have. Left out of what is desired: that is nobody's business here. */
+/** The code that the host should run. */
 export interface ReleaseDesired {
   readonly from: GitInPlace | UploadedReleases;
   /** `null`: the commit of the run. */
   readonly commit: CommitId | null;
-  /** `null`: dependencies are left alone. */
+  /** `null`: dependencies are not touched. */
   readonly dependencies: DependenciesDesired | null;
 }
 
-/** A git checkout on the host that goes from commit to commit. */
+/** A Git checkout on the host that is moved from commit to commit. */
 export interface GitInPlace {
   readonly source: 'git';
-  /** `null`: the one that the unit's WorkingDirectory is in. */
+  /** `null`: the checkout that contains the unit's WorkingDirectory. */
   readonly checkout: string | null;
   readonly dirtyTree: 'refuse' | 'stash';
 }
 
-/** A folder for each release, and a link to the current one. */
+/** A code folder for each commit, and a link to the current one. */
 export interface UploadedReleases {
   readonly source: 'upload';
   readonly deployTo: string;
@@ -28,7 +28,7 @@ export interface UploadedReleases {
 }
 
 export interface DependenciesDesired {
-  /** Inside the repository. */
+  /** Path in the repository. */
   readonly file: string;
   readonly tool: 'pip' | 'uv';
   readonly timeoutSeconds: Seconds;

@@ -12,19 +12,19 @@ import type { DependenciesDesired, ReleaseDesired } from './release-desired.ts';
 
 const insideRepository = String.raw`(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9._@+/-]{1,200}`;
 
-/** The inputs of deploy-worker that are about the code and what it needs. */
+/** The inputs of deploy-worker for the code and its dependencies. */
 export const releaseInputs = {
   source: choiceInput(
     {
       description:
-        "How the app's code gets to the host: `git` moves the checkout that is there to the commit of this run, `upload` unpacks each commit into a folder of its own, `none` leaves the code to you.",
+        "How to deploy the app's code: `git` moves the checkout on the host to the commit of this run, `upload` unpacks each commit into its own code folder, `none` does not touch the code.",
       fallback: 'none',
     },
     ['none', 'git', 'upload'],
   ),
   commit: patternInput(
     {
-      description: 'The commit to deploy, by its whole name. That of this run when left out.',
+      description: 'Full hash of the commit to deploy. If not set: the commit of this run.',
       fallback: '',
     },
     'the 40 hexadecimal digits of a commit',
@@ -32,37 +32,40 @@ export const releaseInputs = {
   ),
   checkout: maybePathInput({
     description:
-      "With `source: git`: the checkout on the host. The one that the unit's WorkingDirectory is in when left out.",
+      "With `source: git`: path of the checkout on the host. If not set: the checkout that contains the unit's WorkingDirectory.",
   }),
   'dirty-tree': choiceInput(
     {
       description:
-        'With `source: git`: what to do when tracked files were changed on the host: `refuse`, or `stash` them first. Untracked files always stay.',
+        'With `source: git`: what to do if tracked files have been modified on the host: `refuse` to deploy, or `stash` the modifications first. Untracked files always stay.',
       fallback: 'refuse',
     },
     ['refuse', 'stash'],
   ),
   'deploy-to': maybePathInput({
     description:
-      'With `source: upload`: the folder, owned by the user of the app, for `releases`, `shared` and the link `current`.',
+      "With `source: upload`: folder, owned by the app's user, for `releases`, `shared` and the link `current`.",
   }),
   shared: listInput(
     {
       description:
-        'With `source: upload`: paths that all releases share, such as `backend/app.db backend/uploads/`; a folder ends with `/`.',
+        'With `source: upload`: paths that all code folders share, such as `backend/app.db backend/uploads/`; end a folder with `/`.',
       fallback: '',
     },
     'paths inside the repository, separated by white space',
     new RegExp(`^${insideRepository}$`),
   ),
   'keep-releases': integerInput(
-    { description: 'With `source: upload`: how many releases stay on the host.', fallback: '5' },
+    {
+      description: 'With `source: upload`: number of code folders to keep on the host.',
+      fallback: '5',
+    },
     { min: 2, max: 100 },
   ),
   requirements: patternInput(
     {
       description:
-        "File in the repository that names the app's dependencies, such as `requirements.txt` or `uv.lock`. Installed when it changed. Left alone when left out.",
+        "File in the repository with the app's dependencies, such as `requirements.txt` or `uv.lock`. They are installed when the file has changed. If not set, dependencies are not touched.",
       fallback: '',
     },
     'a path inside the repository',
@@ -71,7 +74,7 @@ export const releaseInputs = {
   dependencies: choiceInput(
     {
       description:
-        'What installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, else pip), or `none`.',
+        'Tool that installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, otherwise pip), or `none`.',
       fallback: 'auto',
     },
     ['auto', 'pip', 'uv', 'none'],
@@ -85,7 +88,7 @@ export const releaseInputs = {
 export type ReleaseValues = ValuesOf<typeof releaseInputs>;
 
 /**
- * What these inputs ask for; `null`: the code is not touched.
+ * The desired code; `null`: the code is not touched.
  *
  * @throws ConfigError when they contradict each other
  */
@@ -97,8 +100,8 @@ export function releaseDesired(inputs: ReleaseValues): ReleaseDesired | null {
       if (dependencies !== null) {
         throw new ConfigError(
           'input requirements',
-          'with `source: none` nobody knows at which commit the file is on the host',
-          '`source: git` or `source: upload`, or no requirements',
+          '`requirements` needs the code to be deployed, but `source` is `none`',
+          '`source: git` or `source: upload`, or no `requirements`',
         );
       }
       return null;
@@ -115,7 +118,7 @@ export function releaseDesired(inputs: ReleaseValues): ReleaseDesired | null {
       if (deployTo === null) {
         throw new ConfigError(
           'input deploy-to',
-          '`source: upload` needs a folder for the releases',
+          '`source: upload` needs `deploy-to`',
           'an absolute path such as /srv/app',
         );
       }
@@ -138,8 +141,8 @@ function dependenciesDesired(inputs: ReleaseValues): DependenciesDesired | null 
   if ((tool === 'uv') !== isUvLock) {
     throw new ConfigError(
       'input requirements',
-      `${tool} does not install ${file}`,
-      tool === 'uv' ? 'a `uv.lock`' : 'a file of requirements, or `dependencies: uv`',
+      `${tool} cannot install ${file}`,
+      tool === 'uv' ? 'a `uv.lock`' : 'a requirements file, or `dependencies: uv`',
     );
   }
   return { file, tool, timeoutSeconds: inputs['dependencies-timeout'] };
@@ -149,7 +152,7 @@ function refuseNested(paths: readonly string[]): void {
   for (const path of paths) {
     const outer = paths.find((other) => path.startsWith(`${other}/`));
     if (outer !== undefined) {
-      throw new ConfigError('input shared', `${path} is inside ${outer}`, `${outer}/ alone`);
+      throw new ConfigError('input shared', `${path} is inside ${outer}`, `only ${outer}/`);
     }
   }
 }

@@ -4,7 +4,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { Resend, StatusWord } from '../model/job-store.ts';
 import { isDatabase } from './input.ts';
 
-/** What a person says of a job database, where its schema does not say it. */
+/** A job database as the user describes it, where its schema is not recognized. */
 export interface StoreSpec {
   /** Path of a SQLite file, or a `postgresql://` URL without a password. */
   readonly database: string;
@@ -14,7 +14,7 @@ export interface StoreSpec {
   readonly where: string;
 }
 
-/** What is left out is found by the schema; `null`: there is no such column, or no parent. */
+/** Absent columns are found by the schema; `null`: there is no such column, or no parent. */
 export interface TableSpec {
   /** These rows are not jobs. */
   readonly ignore?: boolean | undefined;
@@ -82,7 +82,7 @@ const storesShape = z.array(
  *       resend: { task: app.tasks.run, args: [id], queue: batch }
  * ```
  *
- * @throws ConfigError with the line and what was expected
+ * @throws ConfigError with the line and what is expected
  */
 export function parseStores(text: string): readonly StoreSpec[] {
   if (text.trim() === '') return [];
@@ -93,7 +93,7 @@ export function parseStores(text: string): readonly StoreSpec[] {
   const broken = document.errors[0];
   if (broken !== undefined) {
     const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
-    throw new ConfigError(place(broken.pos[0]), `it is not YAML: ${problem}`, 'a YAML list');
+    throw new ConfigError(place(broken.pos[0]), `invalid YAML: ${problem}`, 'a YAML list');
   }
   const at = (path: readonly PropertyKey[]): string => {
     for (let length = path.length; length >= 0; length -= 1) {
@@ -112,11 +112,11 @@ function describeIssue(
   at: (path: readonly PropertyKey[]) => string,
 ): ConfigError {
   const path = issue?.path ?? [];
-  const name = path.length === 0 ? 'it' : `\`${path.map(String).join('.')}\``;
-  const message = issue?.message ?? 'it is not a list of stores';
+  const name = path.length === 0 ? '`stores`' : `\`${path.map(String).join('.')}\``;
+  const message = issue?.message ?? 'not a list of stores';
   return new ConfigError(
     at(path),
-    `${name} is not right: ${message.replace(/^expected/, 'it must be')}`,
+    `invalid ${name}: ${message}`,
     'a list of stores: `database`, and `tables` with id, status, created, started, completed, updated, error, task, parent, words, resend, ignore',
   );
 }

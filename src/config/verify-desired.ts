@@ -3,86 +3,69 @@ import type { HttpProbe } from '../model/facts.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import type { VerifyValues } from './action-inputs.ts';
 
-/** How verify proves that the worker really works: by jobs through its own queues. */
+/** How verify proves that the worker works: by probes through its own queues. */
 export type GateDesired =
   | { readonly kind: 'none' }
-  /** The support module's own task: one to the first queue, then a batch over the others. */
+  /** The task of the support module: one to the first queue, then a batch to the others. */
   | { readonly kind: 'canary' }
-  /** A task of the user's own: one call, then a batch of three. */
+  /** A task of the app: one call, then a batch of three. */
   | {
       readonly kind: 'task';
       readonly task: string;
-      /** `null`: wherever the app's own routes send it. */
+      /** `null`: the app's routing decides. */
       readonly queue: string | null;
       readonly args: readonly unknown[];
     }
-  /** An HTTP call of the user's own, then a poll until it says it is done. */
+  /** An HTTP request to the app, then polling until its status says done. */
   | {
       readonly kind: 'http';
       readonly method: 'GET' | 'POST';
       readonly url: string;
       readonly form: Readonly<Record<string, string>>;
-      /** The form of a second call, that starts a batch; absent: no second call. */
+      /** Form fields of a second request that starts a batch; absent: no second request. */
       readonly batchForm?: Readonly<Record<string, string>>;
-      /** `{name}` stands for a field of the first answer's JSON; `null`: its status is enough. */
+      /** `{name}` stands for a field of the first response's JSON; `null`: no polling. */
       readonly pollUrl: string | null;
-      /** Dotted path of the polled JSON field, e.g. `status`. */
+      /** Dotted path of the JSON field with the status, e.g. `status`. */
       readonly field: string;
       readonly done: readonly string[];
       readonly failed: readonly string[];
     };
 
-/** What a healthy host looks like. Where a value is `null`, only its sanity is judged. */
+/** What a healthy host looks like. Values that are `null` are only checked for plausibility. */
 export interface VerifyDesired {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
   readonly gate: GateDesired;
-  /** How long the single job may take, and again the batch. */
+  /** Timeout of the single probe, and again of the batch. */
   readonly gateTimeoutSeconds: Seconds;
   readonly probes: readonly HttpProbe[];
   readonly swapBytes: Bytes | null;
-  /** Pool children; `null`: as the unit's ExecStart says. */
+  /** Child processes; `null`: as in the unit's ExecStart. */
   readonly concurrency: number | null;
   readonly memoryMaxBytes: Bytes | null;
   readonly memoryHighBytes: Bytes | null;
-  /** Journal lines with an HTTP status 429 that are tolerated. */
+  /** Tolerated journal lines with an HTTP status 429. */
   readonly max429: number;
-  /** Errors in the journal that are tolerated; `null`: any number, with a warning. */
+  /** Tolerated errors in the journal; `null`: any number, with a warning. */
   readonly maxErrors: number | null;
-  /** Restarts by systemd since the unit was last started by hand or by a deploy. */
+  /** Tolerated restarts by systemd since the last start by hand or by a deploy. */
   readonly maxRestarts: number;
-  /** Where stuck jobs are looked for; `null`: in what is below the unit's WorkingDirectory. */
+  /** Where to look for stuck jobs; `null`: in databases below the unit's WorkingDirectory. */
   readonly database: string | null;
-  /** From which age on a job without a sign of life is stuck. */
+  /** A job without a sign of life for this long is stuck. */
   readonly thresholdSeconds: Seconds;
-  /** Looks and judges, submits no job. */
+  /** Run the checks, but send no probes. */
   readonly dryRun: boolean;
 }
 
-export const verifyDefaults = {
-  unit: 'celery-worker.service',
-  gate: { kind: 'canary' },
-  gateTimeoutSeconds: seconds(120),
-  probes: [],
-  swapBytes: null,
-  concurrency: null,
-  memoryMaxBytes: null,
-  memoryHighBytes: null,
-  max429: 0,
-  maxErrors: null,
-  maxRestarts: 0,
-  database: null,
-  thresholdSeconds: seconds(1800),
-  dryRun: false,
-} as const satisfies VerifyDesired;
-
-/** How long one HTTP probe may take. */
+/** Timeout of one HTTP probe. */
 const probeTimeout = seconds(10);
 
 /**
- * The inputs of the verify action as one desired state.
+ * The desired state of verify.
  *
- * @throws ConfigError when the chosen gate lacks what it needs
+ * @throws ConfigError when an input that the gate needs is missing
  */
 export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
   return {
@@ -135,9 +118,5 @@ function readGate(inputs: VerifyValues): GateDesired {
 }
 
 function missing(name: string, gate: string, expected: string): ConfigError {
-  return new ConfigError(
-    `input ${name}`,
-    `\`gate: ${gate}\` is chosen, but \`${name}\` is not given`,
-    expected,
-  );
+  return new ConfigError(`input ${name}`, `\`gate: ${gate}\` needs \`${name}\``, expected);
 }

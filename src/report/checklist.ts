@@ -5,14 +5,14 @@ import { escapeMarkdown, sanitizeLogLine, toOneLine } from './escape.ts';
 
 /** A line of the task list: `- [x] swap: 2 GiB at /swapfile, priority -2`. */
 export interface ChecklistItem {
-  /** Ticked: it is so on the host now. */
+  /** Ticked: the host is in this state now. */
   readonly done: boolean;
   readonly text: string;
-  /** In words, why it is not ticked, or what stands out; empty when there is nothing to say. */
+  /** Why it is not ticked, or what is unusual about it; may be empty. */
   readonly note: string;
 }
 
-/** The plan as a task list, ticked by what happened. `null`: nothing was applied (dry run). */
+/** The plan as a task list, ticked by result. `null`: nothing was applied (dry run). */
 export function checklistOf(plan: Plan, outcome: Outcome | null): readonly ChecklistItem[] {
   const satisfied = plan.satisfied.map((text) => ({ done: true, text, note: '' }));
   const operations = plan.operations.map((operation, index) => {
@@ -32,7 +32,7 @@ export function checklistOfChecks(checks: readonly Check[]): readonly ChecklistI
   }));
 }
 
-/** Plain text for the log, one line an item. */
+/** Plain text for the log, one line per item. */
 export function renderChecklistText(items: readonly ChecklistItem[]): string {
   return items
     .map(({ done, text, note }) => {
@@ -54,17 +54,17 @@ export function renderChecklistMarkdown(items: readonly ChecklistItem[]): string
 
 function itemOf(title: string, step: Step | undefined, outcome: Outcome): ChecklistItem {
   if (step === undefined) {
-    const note = outcome.result === 'committed' ? 'no report of it' : 'not done';
+    const note = outcome.result === 'committed' ? 'no result reported' : 'not run';
     return { done: false, text: title, note };
   }
   const said = step.message.trim();
   const text = said === '' || said === title ? title : `${title}: ${said}`;
   switch (step.status) {
     case 'done':
-      // What the host says it did stands for itself; the title said what was meant.
+      // The message says what the host did, the title only what was planned.
       return { done: true, text: said === '' ? title : said, note: '' };
     case 'already':
-      return { done: true, text: title, note: 'already so' };
+      return { done: true, text: title, note: 'already in place' };
     case 'failed':
       return { done: false, text, note: 'failed' };
     case 'undone':
@@ -72,7 +72,7 @@ function itemOf(title: string, step: Step | undefined, outcome: Outcome): Checkl
     case 'not-undone':
       return { done: false, text, note: 'could not be undone' };
     case 'skipped':
-      return { done: false, text: title, note: 'not done' };
+      return { done: false, text: title, note: 'not run' };
   }
 }
 

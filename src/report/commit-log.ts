@@ -3,13 +3,13 @@ import { toOneLine } from './escape.ts';
 import { formatCount } from './quantities.ts';
 import type { SummaryDetail } from './summary.ts';
 
-/** The commits of a deploy, as a folded part of the summary; none when they are not known. */
+/** The commits of a deploy, as a collapsed section of the summary; empty when they are unknown. */
 export function renderCommitLog(offer: CodeOffer | null): readonly SummaryDetail[] {
   const log = offer?.log ?? null;
   if (log === null || log.count === 0) return [];
   const lines = log.subjects.map(toOneLine);
   const more = log.count - lines.length;
-  const verb = log.direction === 'back' ? 'taken back' : 'deployed';
+  const verb = log.direction === 'back' ? 'rolled back' : 'deployed';
   return [
     {
       title: `${formatCount(log.count, 'commit')} ${verb}`,

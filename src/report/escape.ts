@@ -1,6 +1,6 @@
 /**
- * Text that comes from a host or a person is data: it can't end a table cell, a code fence or a
- * line, start HTML, colour a terminal, or speak to the runner.
+ * Text from a host or a person is data: it must not end a table cell, a code fence or a line, start
+ * HTML, colour a terminal, or send commands to the runner.
  */
 
 const terminalSequences = new RegExp(
@@ -13,9 +13,9 @@ const terminalSequences = new RegExp(
   'g',
 );
 
-/** C0 and C1 controls but tab and newline; marks that reorder text or hide in it. */
+/** C0 and C1 controls except tab and newline; invisible marks and those that reorder text. */
 const invisible =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it searches for
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
 /** Without terminal sequences, control characters and invisible marks; tabs and newlines stay. */
@@ -29,8 +29,8 @@ export function toOneLine(text: string): string {
 }
 
 /**
- * Safe to write to a runner's log: `::error::…` at a line's beginning and `##[…]` anywhere are
- * commands to the runner; a space inside makes them text. Line breaks stay, each line is safe.
+ * Safe to write to a runner's log: `::error::…` at the beginning of a line and `##[…]` anywhere are
+ * commands to the runner; a space inside turns them into text. Line breaks are kept.
  */
 export function sanitizeLogLine(text: string): string {
   return stripControls(text)
@@ -38,7 +38,7 @@ export function sanitizeLogLine(text: string): string {
     .replaceAll('##[', '## [');
 }
 
-/** Text as Markdown shows it, on one line; safe in a table cell, too. */
+/** Text escaped for Markdown, on one line; also safe in a table cell. */
 export function escapeMarkdown(text: string): string {
   return toOneLine(text)
     .replace(/[\\`*[\]~|$]/g, '\\$&')
@@ -76,7 +76,7 @@ export function codeFence(text: string, language = ''): string {
   return `${ticks}${language}\n${body}\n${ticks}`;
 }
 
-/** Each line behind the given indentation; empty lines stay empty. */
+/** Indents each line; empty lines stay empty. */
 export function indent(text: string, by: string): string {
   return text.replace(/^(?=.)/gm, by);
 }
@@ -84,17 +84,17 @@ export function indent(text: string, by: string): string {
 const longestRun = (text: string): number =>
   Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
 
-/** What GitHub takes as the job summary of one step. */
+/** The most that GitHub accepts as the job summary of one step. */
 export const summaryLimitBytes = 1024 * 1024;
 
 /**
  * Markdown within GitHub's limit, cut between lines. Open fences and `<details>` are closed, and
- * the last line says that something is missing.
+ * the last line says that the report was cut.
  */
 export function capMarkdown(markdown: string, limitBytes = summaryLimitBytes): string {
   if (byteLength(markdown) <= limitBytes) return markdown;
   const note =
-    'This report is longer than GitHub shows; the rest was left out here and is in the log.';
+    'This report is longer than GitHub allows and was cut here; the full report is in the log.';
   const kept: string[] = [];
   const open: string[] = [];
   let used = 0;
@@ -113,7 +113,7 @@ export function capMarkdown(markdown: string, limitBytes = summaryLimitBytes): s
   return kept.join('\n');
 }
 
-/** Keeps the stack of what a line leaves open: a code fence, a `<details>`. */
+/** Maintains the stack of what is still open after a line: a code fence, a `<details>`. */
 function trackOpen(line: string, open: string[]): void {
   const fence = /^ *(`{3,})(.*)$/.exec(line);
   const inside = open.at(-1);

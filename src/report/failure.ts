@@ -3,18 +3,18 @@ import type { Operation } from '../model/operation.ts';
 import type { Deed, Outcome, Step, StepFailure } from '../model/outcome.ts';
 import { sanitizeLogLine, stripControls, toOneLine } from './escape.ts';
 
-/** Where the failure happened: names for its first line. */
+/** Where the failure happened; named in the first line. */
 export interface FailureContext {
   /** `deploy-worker`. */
   readonly action: string;
-  /** As the user gave it; absent while it is not known. */
+  /** As the user gave it; absent while it is unknown. */
   readonly host?: string;
 }
 
 export interface FailureView {
-  /** For the log, of several lines: what happened, where, evidence, what was undone, what next. */
+  /** For the log, several lines: what happened, where, evidence, what was undone, what to do next. */
   readonly message: string;
-  /** One line each. `file`, `line` and `column` where the fault is in a file of the repository. */
+  /** One line each. `file`, `line` and `column` when the error is in a file of the repository. */
   readonly annotation: {
     readonly title: string;
     readonly message: string;
@@ -24,11 +24,11 @@ export interface FailureView {
   };
 }
 
-/** Evidence lines in the log message; all of it stands in the job summary. */
+/** Evidence lines shown in the log message. */
 const shownEvidence = 40;
 const shownCharacters = 1000;
 
-/** Renders whatever ended a run: one readable message, one annotation, never a stack trace. */
+/** Renders any error that ended a run: one readable message, one annotation, never a stack trace. */
 export function renderFailure(error: unknown, context: FailureContext): FailureView {
   if (error instanceof ConfigError) return renderConfigError(error, context);
   if (error instanceof HostError) return renderHostError(error, context);
@@ -40,13 +40,13 @@ export function renderFailure(error: unknown, context: FailureContext): FailureV
  * The error of a transaction that did not commit.
  *
  * @param operations the plan that was applied, for the titles
- * @throws RangeError when the outcome is committed: that is no failure
+ * @throws RangeError when the outcome is committed, which is not a failure
  */
 export function outcomeToHostError(
   outcome: Outcome,
   operations: readonly Pick<Operation, 'op' | 'title'>[],
 ): HostError {
-  if (outcome.result === 'committed') throw new RangeError('a committed outcome is no failure');
+  if (outcome.result === 'committed') throw new RangeError('a committed outcome is not a failure');
   const line = (step: Step): string => {
     const title = operations[step.index]?.title ?? step.op;
     return step.message === '' || step.message === title ? title : `${title}: ${step.message}`;
@@ -59,7 +59,7 @@ export function outcomeToHostError(
   const { failure } = outcome;
   const operation = failure === undefined ? undefined : operations[failure.index];
   const step = operation?.title ?? 'the transaction';
-  return new HostError(failure?.message ?? 'the transaction did not come to its end', {
+  return new HostError(failure?.message ?? 'the transaction did not finish', {
     step,
     ...commandOf(failure),
     evidence: failure?.evidence ?? [],
@@ -69,15 +69,15 @@ export function outcomeToHostError(
   });
 }
 
-/** What the host made of something that was cut short: for the run that found it so. */
+/** Describes how the host ended an interrupted transaction, for the run that found it. */
 export function describeDeed(deed: Deed): { readonly message: string; readonly whole: boolean } {
   const whole = deed.result === 'undone';
   const left = deed.steps.filter(({ status }) => status === 'not-undone');
   const end = whole
-    ? 'it is put back now, and this run goes on'
-    : `not all of it could be put back: ${left.map(({ message }) => message).join('; ')}`;
+    ? 'It has been undone, and this run continues.'
+    : `Not all of it could be undone: ${left.map(({ message }) => message).join('; ')}.`;
   return {
-    message: `Transaction ${deed.transaction} had not ended: ${deed.why}. ${end[0]?.toUpperCase()}${end.slice(1)}.`,
+    message: `Transaction ${deed.transaction} did not finish: ${deed.why}. ${end}`,
     whole,
   };
 }
@@ -92,29 +92,29 @@ function commandOf(failure: StepFailure | undefined): {
   };
 }
 
-/** Advice by the verb that failed; the journal of the transaction when the undo failed, too. */
+/** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): string {
   if (outcome.result === 'undo-failed') {
-    return `put right by hand what is left; the files as they were are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`;
+    return `fix what is listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`;
   }
   switch (verb) {
     case 'try-app':
-      return 'make the app import with the interpreter, user and directory of the worker, then run again; the host needs nothing.';
+      return "make sure that the app can be imported with the worker's interpreter, user and directory, then run again; nothing needs to be done on the host.";
     case 'verify-unit':
-      return 'mend the settings that systemd does not take, then run again; the host needs nothing.';
+      return 'fix the settings that systemd rejects, then run again; nothing needs to be done on the host.';
     case 'start-unit':
     case 'prove-unit':
-      return 'mend what the evidence names, then run again; the host needs nothing.';
+      return 'fix the cause shown in the evidence, then run again; nothing needs to be done on the host.';
     case 'stop-unit':
-      return 'a task may run longer than the time-out: wait for it or raise the time-out, then run again.';
+      return 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again.';
     case 'make-swap':
-      return 'free some disk space or ask for a smaller swap file, then run again.';
+      return 'free some disk space or choose a smaller swap file, then run again.';
     case 'write-file':
     case 'remove-file':
     case 'install-unit':
-      return 'if someone changed the file meanwhile, run again: the plan is then made from the file as it is now.';
+      return 'if someone changed the file in the meantime, run again: the new plan starts from the current file.';
     default:
-      return 'mend what the evidence names, then run again; the host is as it was before.';
+      return 'fix the cause shown in the evidence, then run again; the host is as it was before.';
   }
 }
 
@@ -123,7 +123,7 @@ function renderConfigError(error: ConfigError, context: FailureContext): Failure
   const message = compose(context, error.message, [
     ['where', [error.where]],
     ['expected', [error.expected]],
-    ['next', ['mend it and run again; the host was not touched.']],
+    ['next', ['fix it and run again; nothing was changed on the host.']],
   ]);
   return {
     message,
@@ -147,7 +147,7 @@ function renderHostError(error: HostError, context: FailureContext): FailureView
     ['ran', failure.ran === undefined ? [] : [`${showCommand(failure.ran)}${exitOf(failure)}`]],
     ['evidence', evidence],
     ['undone', undoneOf(failure.undone, left)],
-    ['left', left],
+    ['not undone', left],
     ['next', [failure.next]],
   ]);
   const lastLine = evidence.findLast((line) => line.trim() !== '');
@@ -168,7 +168,7 @@ function undoneOf(
   left: readonly string[],
 ): readonly string[] {
   if (undone === undefined || (undone.length === 0 && left.length > 0)) return [];
-  return undone.length === 0 ? ['nothing: nothing had been changed.'] : undone;
+  return undone.length === 0 ? ['nothing; no changes had been made.'] : undone;
 }
 
 function renderGateError(error: GateError, context: FailureContext): FailureView {
@@ -192,8 +192,8 @@ function renderGateError(error: GateError, context: FailureContext): FailureView
 
 function renderUnknown(error: unknown, context: FailureContext): FailureView {
   const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  const problem = `stopped by something unforeseen: ${shorten(toOneLine(what))}`;
-  const advice = 'this is a fault in Celeriac; please report it with this message.';
+  const problem = `unexpected error: ${shorten(toOneLine(what))}`;
+  const advice = 'this is a bug in Celeriac; please report it with this message.';
   return {
     message: compose(context, problem, [
       ['host', context.host === undefined ? [] : [context.host]],
@@ -203,7 +203,7 @@ function renderUnknown(error: unknown, context: FailureContext): FailureView {
   };
 }
 
-/** `action: problem.`, then each field on one line, or as a block when it has several. */
+/** `action: problem.`, then each field on one line, or as a block when it has several lines. */
 function compose(
   context: FailureContext,
   problem: string,
@@ -213,10 +213,10 @@ function compose(
   for (const [label, raw] of fields) {
     const all = raw.flatMap((text) => stripControls(text).split('\n'));
     const filled = all.filter((line) => line.trim() !== '');
-    // The last lines are those that tell: an exception's message stands below its traceback.
+    // The last lines matter most: the message of an exception comes after its traceback.
     const shown = filled.slice(-shownEvidence).map((line) => shorten(line.trimEnd()));
     const hidden = filled.length - shown.length;
-    if (hidden > 0) shown.unshift(`… (${hidden} lines before)`);
+    if (hidden > 0) shown.unshift(`… (${hidden} earlier lines)`);
     if (shown.length === 1) lines.push(`  ${label}: ${shown[0]?.trimStart()}`);
     else if (shown.length > 1) lines.push(`  ${label}:`, ...shown.map((line) => `    ${line}`));
   }
@@ -239,7 +239,7 @@ function exitOf(failure: { readonly exitCode?: number | null }): string {
   return failure.exitCode === null ? ' (no exit code)' : ` (exit ${failure.exitCode})`;
 }
 
-/** An argv as one would type it; only for people, never run. */
+/** An argv as a person would type it; for display only, never run. */
 function showCommand(argv: readonly string[]): string {
   return argv
     .map((word) =>

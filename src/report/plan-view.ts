@@ -10,10 +10,10 @@ import {
 } from './escape.ts';
 import { formatCount } from './quantities.ts';
 
-/** Rows of a repair that are shown one by one. */
+/** Rows of a repair that are listed one by one. */
 const shownRows = 200;
 
-/** A plan as a story for the log; what dry-run shows. */
+/** A plan as text for the log; this is what a dry run shows. */
 export function renderPlanText(plan: Plan): string {
   const lines = [headline(plan)];
   plan.operations.forEach((operation, index) => {
@@ -60,8 +60,8 @@ export function renderFindings(findings: readonly Finding[]): string {
 
 function headline(plan: Plan): string {
   return plan.operations.length === 0
-    ? 'Nothing to do: the host is as desired.'
-    : `${formatCount(plan.operations.length, 'operation')}, in this order, undone in reverse when one fails:`;
+    ? 'Nothing to do: the host is in the desired state.'
+    : `${formatCount(plan.operations.length, 'operation')}, in this order; if one fails, all are undone in reverse:`;
 }
 
 const story = (operation: Operation): string =>
@@ -72,7 +72,7 @@ interface Detail {
   readonly language: string;
 }
 
-/** The text that changes, or the rows: dry-run hides nothing of what apply does. */
+/** The text that changes, or the rows: a dry run shows everything that apply does. */
 function detailOf(operation: Operation): Detail | null {
   if (operation.diff !== undefined && operation.diff !== '') {
     return { text: operation.diff, language: 'diff' };
@@ -88,7 +88,7 @@ function detailOf(operation: Operation): Detail | null {
 function describeRow(row: RowChange): string {
   const name = `${toOneLine(row.table)} ${toOneLine(String(row.id))}`;
   if (row.change.kind === 'delete') return `${name}: deleted`;
-  if (row.change.kind === 'keep') return `${name}: kept, and compared with what the plan saw`;
+  if (row.change.kind === 'keep') return `${name}: not changed, only compared with the plan`;
   const changes = Object.entries(row.change.set).map(([column, value]) => {
     const before = row.seen[column];
     const from = before === undefined ? '' : `${showValue(before)} `;

@@ -1,4 +1,4 @@
-/** Numbers as people read them. */
+/** Numbers formatted for people. */
 
 const sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
@@ -31,7 +31,7 @@ export function formatDuration(duration: number): string {
   if (whole < 60) return `${whole} s`;
   const unit = timeUnits.find((candidate) => whole >= candidate.size) ?? timeUnits[2];
   const count = Math.floor(whole / unit.size);
-  // Seconds stop to matter after ten minutes.
+  // Seconds no longer matter after ten minutes.
   const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
   return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
 }

@@ -3,16 +3,16 @@ import type { Outcome } from '../model/outcome.ts';
 import { type Seconds, seconds } from '../model/units.ts';
 import { formatDuration } from './quantities.ts';
 
-/** What a restart has to tell once it is done, beside its steps. */
+/** What to report about a restart besides its steps. */
 export interface RestartReport {
-  /** `null`: nothing was restarted, or the unit does not say when it is ready. */
+  /** `null`: nothing was restarted, or the unit does not report when it is ready. */
   readonly downtimeSeconds: Seconds | null;
   /** Empty, or one sentence. */
   readonly sentence: string;
   readonly findings: readonly Finding[];
 }
 
-/** What the steps of a deploy found out: how long nothing was consumed, and what is left over. */
+/** What the steps of a deploy measured and found: the downtime, and tasks and jobs left over. */
 export function describeRestart(outcome: Outcome): RestartReport {
   const downtimeSeconds = downtimeOf(outcome);
   return {
@@ -20,14 +20,14 @@ export function describeRestart(outcome: Outcome): RestartReport {
     sentence:
       downtimeSeconds === null
         ? ''
-        : `No task was taken for ${formatDuration(downtimeSeconds)} (downtime).`,
+        : `Downtime: no task was accepted for ${formatDuration(downtimeSeconds)}.`,
     findings: outcome.steps.flatMap(findingsOf),
   };
 }
 
 /**
- * From the last moment at which the old worker may have taken a task to the first at which the new
- * one could. Both are on the host's clock since boot.
+ * From the last moment at which the old worker may have accepted a task to the first moment at which
+ * the new one could. Both are on the host's clock since boot.
  */
 function downtimeOf({ result, steps }: Outcome): Seconds | null {
   if (result !== 'committed') return null;

@@ -5,20 +5,20 @@ import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
 import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
 import { formatCount, formatDuration, formatInstant } from './quantities.ts';
 
-/** What a run cost on the wire, as the agent counts it. */
+/** Network cost of a run, as counted by the agent session. */
 export interface WireCost {
   readonly handshakes: number;
   readonly execs: number;
-  /** Questions asked; each has one answer. */
+  /** Requests sent; each has one answer. */
   readonly messagesSent: number;
 }
 
-/** A folded part of the summary. */
+/** A collapsed section of the summary. */
 export interface SummaryDetail {
   readonly title: string;
   /** Shown as it is, in a code fence. */
   readonly text: string;
-  /** Of the fence: `diff`, `ini`, or empty. */
+  /** Language of the fence: `diff`, `ini`, or empty. */
   readonly language?: string;
 }
 
@@ -37,7 +37,7 @@ export interface SummaryContent {
   /** The verdict in one sentence. */
   readonly sentence: string;
   readonly checklist: readonly ChecklistItem[];
-  /** Rendered Markdown under the checklist, e.g. of `renderPlanMarkdown`. */
+  /** Rendered Markdown below the checklist, e.g. from `renderPlanMarkdown`. */
   readonly markdown?: string;
   readonly table?: SummaryTable;
   readonly checks?: readonly Check[];
@@ -45,7 +45,7 @@ export interface SummaryContent {
   readonly cost?: { readonly wire: WireCost; readonly seconds: number };
 }
 
-/** A line of evidence longer than this is cut: one line must not use up the whole summary. */
+/** Longer lines of evidence are cut, so that one line cannot use up the whole summary. */
 const shownCharacters = 2000;
 
 /** The job summary of one action, in Markdown, within GitHub's limit. */
@@ -77,10 +77,10 @@ export function describeCost(wire: WireCost, seconds: number): string {
   ].join(', ');
 }
 
-/** The verdict of a run that changes things, in one sentence. `null`: it was a dry run. */
+/** The result of a run that changes things, in one sentence. `null`: it was a dry run. */
 export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   const count = formatCount(plan.operations.length, 'operation');
-  if (plan.operations.length === 0) return 'Nothing to do: the host is as desired.';
+  if (plan.operations.length === 0) return 'Nothing to do: the host is in the desired state.';
   if (outcome === null) return `Dry run: ${count} planned, nothing was changed.`;
   switch (outcome.result) {
     case 'committed':
@@ -92,11 +92,11 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   }
 }
 
-/** Said plainly: whoever runs deploy-worker alone would wonder at a worker that changes back. */
+/** Stated explicitly: a rollback would surprise anyone who runs deploy-worker without verify. */
 function describeWait({ confirmBy }: Outcome): string {
   return confirmBy === undefined
     ? ''
-    : ` It awaits its verdict: unless verify confirms it by ${formatInstant(confirmBy)}, the host puts the old worker back by itself.`;
+    : ` It awaits its verdict: unless verify confirms it by ${formatInstant(confirmBy)}, the host rolls back automatically.`;
 }
 
 /** `Healthy: 12 checks passed, 1 warning, 1 not checked.` */

@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { countRepaired, reportSkipped } from '../jobs/repair/clean-up-outcome.ts';
+import type { CleanUp } from '../jobs/repair/clean-up-plan.ts';
 import type { Agent } from '../ports/agent.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
-import { type CleanUp, planCleanUp } from './clean-up.ts';
+import { planCleanUp } from './clean-up.ts';
 import type { Run } from './run.ts';
 
 /**
- * Stuck jobs are found, shown and, unless it is a dry run, repaired.
+ * Finds stuck jobs, shows them and, unless this is a dry run, repairs them.
  *
  * @throws ConfigError, HostError
  */
@@ -43,9 +44,7 @@ function showMappings({ reporter }: Run<'cleanup'>, { mappings }: CleanUp): Prom
     database,
     ...lines.map((line) => `  ${line}`),
   ]);
-  return reporter.group('cleanup: the tables of jobs, as they are read', async () =>
-    reporter.info(lines.join('\n')),
-  );
+  return reporter.group('cleanup: tables of jobs', async () => reporter.info(lines.join('\n')));
 }
 
 function pauseOf({ pauseSeconds, repairs }: CleanUp) {
@@ -54,6 +53,6 @@ function pauseOf({ pauseSeconds, repairs }: CleanUp) {
     repairs.reduce((sum, { rows }) => sum + rows.length, 0),
     'row',
   );
-  const why = `${count} looked at again in ${formatDuration(pauseSeconds)}: what moves until then lives, and is left alone`;
+  const why = `${count} will be checked again in ${formatDuration(pauseSeconds)}; rows that change until then are skipped`;
   return { pause: { seconds: pauseSeconds, why } };
 }

@@ -2,19 +2,19 @@ import { openGitCode } from '../adapters/git-code.ts';
 import type { ReleaseDesired } from '../config/release-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { CodeOffer, CodeTree, CommitId, LockFile, ReleaseFact } from '../model/release.ts';
-import { currentCommitOf } from '../plan/release.ts';
+import { currentCommitOf } from '../plan/code/commits.ts';
 import type { Code, Parcel } from '../ports/code.ts';
 import { renderCommitLog } from '../report/commit-log.ts';
 import type { About } from './run.ts';
 
-/** What the runner brings to a deploy of code. */
+/** What the runner provides for a deploy of code. */
 export interface Brought {
   readonly offer: CodeOffer;
-  /** What the plan's operations count on; sent before they are applied. */
+  /** Files that the plan's operations need; sent before the plan is applied. */
   readonly parcels: readonly Parcel[];
 }
 
-/** What the clone of this run brings, and what the report says of it. */
+/** What the clone of this run provides, and what the report says about it. */
 export async function openRunCode(
   desired: ReleaseDesired | null | undefined,
   fact: ReleaseFact,
@@ -27,10 +27,10 @@ export async function openRunCode(
 }
 
 /**
- * Takes from the run's clone what the host lacks; `null` when no code is asked for.
+ * Packs what the host lacks from the run's clone; `null` when no code is deployed.
  *
- * @param runCommit the commit of the run, where no other is asked for
- * @throws ConfigError when the clone lacks what is needed
+ * @param runCommit the commit of the run, used unless another one is requested
+ * @throws ConfigError when the clone does not contain what is needed
  */
 export async function offerCode(
   code: Code,
@@ -52,7 +52,7 @@ export async function offerCode(
   return { offer, parcels: sent === null ? [] : [sent] };
 }
 
-/** `null`: the host has it, or the plan will refuse what is there. */
+/** `null`: the host has the commit, or the plan will reject the tree. */
 async function packFor(code: Code, tree: CodeTree, commit: CommitId): Promise<Parcel | null> {
   switch (tree.kind) {
     case 'checkout':
@@ -76,8 +76,8 @@ async function lockOf(
   if (hash === null) {
     throw new ConfigError(
       'input requirements',
-      `commit ${commit.slice(0, 7)} has no file ${file}`,
-      'a path from the top of the repository, such as backend/requirements.txt',
+      `commit ${commit.slice(0, 7)} does not contain ${file}`,
+      'a path relative to the top of the repository, such as backend/requirements.txt',
     );
   }
   const previousHash = present === null ? null : await code.hashLock(present, file);

@@ -6,7 +6,7 @@ import type { Run } from './run.ts';
 import { undoTransactions } from './undo.ts';
 
 /**
- * Puts a database back to a backup, or the rows of an earlier clean-up as they were.
+ * Restores a database from a backup, or the rows that an earlier clean-up changed.
  *
  * @throws ConfigError, HostError
  */

@@ -4,10 +4,10 @@ import type { Run } from './run.ts';
 import { undoTransactions } from './undo.ts';
 
 /**
- * Undoes earlier deploys from the host's own journals: to the previous release, a named one, or a
- * single transaction.
+ * Undoes earlier deploys from the journals on the host: back to the previous release, to a given
+ * release, or a single transaction.
  *
- * @throws ConfigError when the host knows no such release or transaction, or it is undone already
+ * @throws ConfigError when the release or transaction is unknown to the host or already undone
  * @throws HostError when a step could not be undone
  */
 export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise<void> {

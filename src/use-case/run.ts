@@ -15,19 +15,19 @@ export interface Run<Name extends ActionName> {
   readonly reporter: Reporter;
   /** One connection, one exec. Close it (`await using`) before the action ends. */
   openAgent(): Promise<Agent>;
-  /** Who asks, for the host's lock and ledger. */
+  /** Who runs this, for the host's lock and ledger. */
   meta(unit?: string): TransactionMeta;
-  /** The facts of a whole host: what an earlier run left half-done is put right first, and told. */
+  /** The facts of the host. What an earlier run left unfinished is undone first, and reported. */
   look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
-  /** Prints what the host streams; `plan` is what its steps are counted in. */
+  /** Prints the host's progress; with `plan`, its steps are numbered. */
   onProgress(plan?: Plan): (progress: Progress) => void;
   /**
-   * Shows the plan; applies it unless this is a dry run or there is nothing to do; reports.
+   * Shows the plan, applies it unless this is a dry run or there is nothing to do, and reports.
    *
    * @throws HostError when the transaction was undone
    */
   carryOut(agent: Agent, plan: Plan, about: About): Promise<Outcome | null>;
-  /** The job summary of this run, with its cost on the wire. */
+  /** The job summary of this run, with its network cost. */
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void;
 }
 
@@ -35,19 +35,19 @@ export interface About {
   /** What the run is about: a unit, a path; `null`: the host. */
   readonly subject: string | null;
   readonly unit?: string;
-  /** What is done becomes a release of the unit. */
+  /** The transaction becomes a release of the unit. */
   readonly release?: NonNullable<TransactionMeta['release']>;
-  /** What the operations count on; sent to the host before they are applied. */
+  /** Files that the operations need; sent to the host before they are applied. */
   readonly parcels?: readonly Parcel[];
   /** Between the plan and its application. */
   readonly pause?: { readonly seconds: Seconds; readonly why: string };
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
-  /** What there is to tell of what was done, beside its steps. */
+  /** What to report besides the steps. */
   readonly tell?: (outcome: Outcome | null) => Told;
 }
 
 export interface Told {
-  /** Follows the verdict; may be empty. */
+  /** Appended to the result; may be empty. */
   readonly sentence: string;
   readonly findings: readonly Finding[];
   readonly outputs: Readonly<Record<string, string>>;

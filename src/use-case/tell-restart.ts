@@ -2,7 +2,7 @@ import type { Outcome } from '../model/outcome.ts';
 import { describeRestart } from '../report/restart.ts';
 import type { Told } from './run.ts';
 
-/** What deploy-worker tells of a restart. `null`: nothing was done. */
+/** What deploy-worker reports about a restart. `null`: nothing was done. */
 export function tellRestart(outcome: Outcome | null): Told {
   const { downtimeSeconds, sentence, findings } =
     outcome === null

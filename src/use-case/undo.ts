@@ -3,7 +3,7 @@ import type { Step } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { Run } from './run.ts';
 
-/** What is to be put back, in words for people. */
+/** What to undo, with texts for people. */
 export interface Undoing {
   readonly action: 'deploy-worker' | 'cleanup';
   /** `release 7`. */
@@ -12,13 +12,13 @@ export interface Undoing {
   readonly whole: string;
   readonly subject: string;
   readonly unit: string;
-  /** The newest first. */
+  /** Newest first. */
   readonly transactions: readonly string[];
   readonly dryRun: boolean;
 }
 
 /**
- * Undoes earlier transactions from the host's own journals, and reports.
+ * Undoes earlier transactions from the journals on the host, and reports.
  *
  * @throws HostError when a step could not be undone
  */
@@ -47,7 +47,7 @@ export async function undoTransactions(
   }));
   const whole = outcome.result === 'undone';
   const sentence = whole
-    ? `Put back: ${about} is undone, and ${undoing.whole}.`
+    ? `Undone: ${about}; ${undoing.whole}.`
     : `Not all of ${about} could be undone.`;
   reporter.output('changed', 'true');
   reporter.info(sentence);
@@ -59,7 +59,7 @@ export async function undoTransactions(
       step: `undo ${about}`,
       undone: said('undone'),
       left: said('not-undone'),
-      next: `put right by hand what is left; the files as they were are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
+      next: `fix what is listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
     });
   }
 }

@@ -18,7 +18,7 @@ import type { Run } from './run.ts';
 import { verifyHost } from './verify-host.ts';
 
 /**
- * Looks, sends the jobs of the gate, judges and reports.
+ * Reads the facts, sends the probes of the gate, judges and reports.
  *
  * @throws GateError when a check failed
  */
@@ -32,7 +32,7 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
     findStrays: straysOf,
     findStuckRows: () => searchStuckRows(agent, run),
   };
-  const { verdict, evidence } = await reporter.group('verify: at work on the host', () =>
+  const { verdict, evidence } = await reporter.group('verify: working on the host', () =>
     verifyHost(ports, desired),
   );
   const sentence = describeVerdict(verdict);
@@ -58,9 +58,9 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
 }
 
 /**
- * A green verify confirms the release that awaits its verdict; a red one leaves it to go back.
+ * Confirms the release that awaits its verdict if all checks passed; otherwise the host rolls back.
  *
- * @throws HostError when it went back while it was being verified
+ * @throws HostError when the host rolled back during the verification
  */
 async function judgeRelease(
   run: Run<'verify'>,
@@ -69,30 +69,30 @@ async function judgeRelease(
   { transactions, deadline }: NonNullable<ReleasesFact['awaiting']>,
 ): Promise<string> {
   const { inputs, reporter } = run;
-  const until = `at ${formatInstant(deadline)} the host puts the old worker back by itself`;
+  const until = `the host rolls back automatically at ${formatInstant(deadline)}`;
   if (!verdict.healthy) {
-    reporter.warning(`the release of ${inputs.unit} is not confirmed: ${until}`, 'verify');
+    reporter.warning(`release of ${inputs.unit} not confirmed: ${until}`, 'verify');
     return '';
   }
   if (inputs['dry-run'] || !inputs.confirm) {
-    reporter.info(`not confirmed, as asked: ${until}`);
+    reporter.info(`release of ${inputs.unit} not confirmed, as requested: ${until}`);
     return '';
   }
   if (!(await agent.confirm(inputs.unit, transactions, run.meta(inputs.unit)))) {
-    throw new HostError(`the release of ${inputs.unit} did not last until it was verified`, {
+    throw new HostError(`the release of ${inputs.unit} could no longer be confirmed`, {
       step: `confirm transaction ${transactions.join(', ')}`,
       evidence: [
-        `it could be confirmed until ${formatInstant(deadline)}: the host put the old worker back then, or another release took its place`,
+        `the deadline was ${formatInstant(deadline)}; the host rolled back at that time, or another release replaced this one`,
       ],
-      next: 'give deploy-worker a longer `confirm-within`, or the gate a shorter `gate-timeout`, then deploy again.',
+      next: 'increase `confirm-within` of deploy-worker or reduce `gate-timeout`, then deploy again.',
     });
   }
-  const said = `Confirmed: transaction ${transactions.join(', ')} stays.`;
+  const said = `Confirmed: transaction ${transactions.join(', ')}.`;
   reporter.info(said);
   return ` ${said}`;
 }
 
-/** Whose app can't be told has no strays that can be told apart from other apps' workers. */
+/** Without knowing the app, stray workers cannot be told from workers of other apps. */
 function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
   const call = workerCallOf(unit, host.cpus);
   if (call === null || call.app === null) {
@@ -107,7 +107,7 @@ function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
   return findStrays(workers, own).strays;
 }
 
-/** A host without a job database is no fault of the worker's: said, and not judged. */
+/** A host without a job database is reported, but does not fail the verdict. */
 async function searchStuckRows(agent: Agent, run: Run<'verify'>): Promise<StuckSearch> {
   const { inputs } = run;
   const { path } = inputs.database;

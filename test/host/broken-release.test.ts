@@ -87,7 +87,7 @@ test('an app that does not import: red, and the old worker never stopped', async
     expect(run.log).toMatch(
       /^deploy-worker: the app celery_app does not import as root in \/root\/slideshow\/backend: ModuleNotFoundError: No module named 'no_such_module'\.$/m,
     );
-    expect(run.log).toContain('undone: nothing: nothing had been changed.');
+    expect(run.log).toContain('undone: nothing; no changes had been made.');
     expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
     expect((await show(machine, 'MainPID')).MainPID).toBe(MainPID);
     await expectDeployedServes();
@@ -166,13 +166,13 @@ test('a runner killed while the host waits for a task to end: it goes on, and ba
 
   const next = await deploy();
   expect(next.code, next.log).toBe(0);
-  expect(next.log).toContain('Nothing to do: the host is as desired.');
+  expect(next.log).toContain('Nothing to do: the host is in the desired state.');
   expect(next.log).toMatch(
     /^::warning .*was put back by the host itself: it was not confirmed within /m,
   );
 });
 
-test('a gate that fails: red with evidence, and the release can be taken back', {
+test('a gate that fails: red with evidence, and the release can be rolled back', {
   tags: ['nightly'],
 }, async () => {
   const task = { gate: 'task', 'gate-task': 'tasks.process_job' };
@@ -180,18 +180,18 @@ test('a gate that fails: red with evidence, and the release can be taken back', 
   expectOneError(failing);
   expect(failing.outputs.healthy).toBe('false');
   expect(failing.log).toMatch(
-    /^verify: gate: one job: 1 of 1 calls of tasks\.process_job did not succeed/m,
+    /^verify: gate: single probe: 1 of 1 calls of tasks\.process_job did not succeed/m,
   );
   expect(failing.log).toMatch(/^ {2}evidence:.*WorkError/m);
 
   const unheard = await verify({ ...task, 'gate-queue': 'nowhere', 'gate-timeout': '8s' });
   expectOneError(unheard);
-  expect(unheard.log).toMatch(/^verify: gate: one job: .*nowhere/m);
+  expect(unheard.log).toMatch(/^verify: gate: single probe: .*nowhere/m);
 
   const back = await deploy({ 'roll-back': transaction });
   expect(back.code, back.log).toBe(0);
   expect(back.outputs.changed).toBe('true');
-  expect(back.log).toContain(`Put back: transaction ${transaction}`);
+  expect(back.log).toContain(`Undone: transaction ${transaction}`);
   expect(await machine.readFile(UNIT_PATH)).toBe(original);
   expect(await shell(machine, `ls ${SUPPORT} 2>&1 || true`)).toContain('No such file');
   const names = ['ActiveState', 'NeedDaemonReload', 'Type', 'MainPID'] as const;

@@ -120,7 +120,7 @@ async function deployAgain(deployed: string): Promise<void> {
   const pid = await mainPid();
   const run = await deploy(withRequirements);
   expect(run.code, run.log).toBe(0);
-  expect(run.log).toContain('Nothing to do: the host is as desired.');
+  expect(run.log).toContain('Nothing to do: the host is in the desired state.');
   expect(run.log).toContain(`code: ${CHECKOUT} is at ${short(deployed)}`);
   expect(run.log).toContain('dependencies: backend/requirements.txt is unchanged');
   expect(await mainPid()).toBe(pid);
@@ -255,7 +255,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
     [
       { op: 'guard-unit', unit: UNIT, ...noApp },
       { op: 'fetch-commit', checkout, commit: next, sha256 },
-      { op: 'checkout-code', checkout, commit: next, expects: original, dirtyTree: 'refuse' },
+      { op: 'checkout-code', checkout, commit: next, expects: original, stash: false },
     ] as const;
 
   const running = hand.refuse(plan(CHECKOUT));

@@ -58,7 +58,7 @@ test('what is missing is done by a user who may sudo; then there is nothing to d
   const before = await captureHost(machine);
   const again = await runs.succeed('provision');
   expect(again.outputs).toMatchObject({ changed: 'false', transaction: '' });
-  expect(again.log).toContain('Nothing to do: the host is as desired.');
+  expect(again.log).toContain('Nothing to do: the host is in the desired state.');
   expect(await captureHost(machine)).toEqual(before);
 });
 

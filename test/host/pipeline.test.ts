@@ -155,7 +155,7 @@ async function deployWorker(): Promise<void> {
   expect(run.log).toContain('it runs celery_app in another directory (/opt/other)');
   // What is said to one of them reaches all: the stop itself waits.
   expect(run.log).toContain('is not drained: 4 workers share the node name celery@vps');
-  expect(run.log).toContain('other-worker.service looks after it');
+  expect(run.log).toContain('managed by other-worker.service');
   await tasks.expectNoneLost(run);
 }
 
@@ -337,7 +337,7 @@ async function repeatAll(): Promise<void> {
   for (const action of ['deploy-worker', 'cleanup'] as const) {
     const run = await runs.succeed(action);
     expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });
-    expect(run.log).toContain('Nothing to do: the host is as desired.');
+    expect(run.log).toContain('Nothing to do: the host is in the desired state.');
     expect(run.log).not.toContain('the plan');
   }
   // Here the canaries would be answered.

@@ -6,7 +6,8 @@ import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { readInputs } from '../../src/config/read-inputs.ts';
 import type { Operation, Plan } from '../../src/model/operation.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
-import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
+import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
 import { Hand, META } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
@@ -157,7 +158,7 @@ test('an instance is changed by a drop-in of its own, and undone by deleting it'
   expect(made.findings.map(({ message }) => message)).toEqual(
     expect.arrayContaining([
       expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
-      expect.stringMatching(/^a shell stands between .*The new unit mends it/),
+      expect.stringMatching(/^a shell runs between .*The new unit mends it/),
     ]),
   );
   const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);

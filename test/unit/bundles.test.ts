@@ -44,7 +44,7 @@ describe.each(names)('%s, as its committed bundle', (action) => {
   it('says what is missing, in one annotation and no stack trace', async () => {
     const run = await runBundle(action, {});
     expect(run.code).toBe(1);
-    expect(run.log).toContain(`${action}: \`host\` is not given`);
+    expect(run.log).toContain(`${action}: missing \`host\``);
     expect(run.log.match(/^::error/gm)).toHaveLength(1);
     expect(run.log).not.toMatch(/^\s+at .*\(.*:\d+:\d+\)/m);
     expect(run.summary).toContain(`${action} failed`);
@@ -54,7 +54,7 @@ describe.each(names)('%s, as its committed bundle', (action) => {
     const run = await runBundle(action, inputs({ port: 'ssh' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('input port');
-    expect(run.log).toContain('a whole number from 1 to 65535');
+    expect(run.log).toContain('an integer from 1 to 65535');
   });
 
   it('stops at a key that is none, and shows nothing of it', async () => {
@@ -74,7 +74,7 @@ describe.each(names)('%s, as its committed bundle', (action) => {
   it('reads the fleet file, and says file, line and column of a fault', async () => {
     const run = await runBundle(action, inputs({ 'fleet-file': 'missing.yml' }));
     expect(run.code).toBe(1);
-    expect(run.log).toContain("`missing.yml` can't be read");
+    expect(run.log).toContain('cannot read `missing.yml`');
   });
 });
 

@@ -102,6 +102,6 @@ it('takes a threshold', { tags: ['nightly'] }, async () => {
 
   const wrong = await byHand({ action: 'fail', threshold: '30x', 'dry-run': 'false' });
   expect(wrong.code).toBe(1);
-  expect(wrong.lines.join('\n')).toContain('`threshold` is not right: "30x"');
+  expect(wrong.lines.join('\n')).toContain('invalid `threshold`: "30x"');
   expect(await takeFingerprint(machine)).toEqual(before);
 });

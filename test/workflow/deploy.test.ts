@@ -99,7 +99,7 @@ async function goBack(): Promise<void> {
   expect(dry.lines.join('\n')).toMatch(/Dry run: release 1 \(\w{7}\) of .* would be undone/);
   const run = await roll({ release: 'previous', 'dry-run': 'false' });
   expect(run.code).toBe(0);
-  expect(run.lines.join('\n')).toMatch(/Put back: release 1 .* is undone/);
+  expect(run.lines.join('\n')).toMatch(/Undone: release 1 .*; the worker is as it was before/);
   expect(await machine.readFile(unitPath)).toBe(original);
   expect(await ask('pgrep -fc "celery -A celery_app worker"')).toBe('6');
   expect(await serveJob()).toBe('completed');
@@ -120,7 +120,7 @@ it('puts the worker back where the gate fails', async () => {
   });
   const log = run.lines.join('\n');
   expect(log).toMatch(/GET http:\/\/127\.0\.0\.1\/no-such-page: 404/);
-  expect(log).toContain('Put back: transaction');
+  expect(log).toContain('Undone: transaction');
   expect(await machine.readFile(unitPath)).toBe(original);
   expect(await ask('systemctl show celery-worker -p ActiveState,NeedDaemonReload --value')).toBe(
     'active\nno',

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host.app import app_process, messages
+from celeriac_host.app import listener, messages
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.store.stores import open_store
-from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -60,13 +59,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 def _send(
     args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal
 ) -> list[str]:
-    report: dict[str, Any] = {}
-    stage = "starting its interpreter"
-
-    def take(message: dict[str, Any]) -> bool | None:
-        nonlocal stage
-        stage = message.get("stage", stage)
-        report.update(message.get("report") or {})
+    def hear(message: dict[str, Any]) -> bool | None:
         if "send" in message:
             journal.keep("sending:" + message["send"], True)
             return True
@@ -74,20 +67,11 @@ def _send(
             journal.keep("sent:" + message["sent"], True)
         return None
 
-    request = {
-        **{name: args[name] for name in ("unit", "interpreter", "app", "pythonPath")},
-        "calls": calls,
-    }
-    ended = app_process.run(host, "send", request, take, timeout=TIMEOUT_SECONDS)
+    request = {**listener.app_of(args), "calls": calls}
+    report = listener.run(host, "send", request, TIMEOUT_SECONDS, hear)
     if "problem" in report:
         raise OperationError(
             f"tasks can't be sent: {report['problem']}", evidence=report["evidence"]
-        )
-    if "sent" not in report:
-        lines = app_process.last_lines(ended)
-        why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
-        raise OperationError(
-            f"the program that sends tasks ended while {stage}: {why}", evidence=lines
         )
     sent: list[str] = report["sent"]
     return sent

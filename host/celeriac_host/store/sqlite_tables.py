@@ -11,7 +11,8 @@ from celeriac_host.store import sqlite
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.store.sqlite_locks import files_of
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System, group_name, user_name
+from celeriac_host.system.identities import group_name, user_name
+from celeriac_host.system.system import System
 
 HEADER = b"SQLite format 3\0"
 BUSY_SECONDS = 3.0

@@ -218,7 +218,7 @@ export async function deployOnce(machine: Machine, kind: Kind, turn: number): Pr
   }
   require(verify, 1, 'did not succeed');
   const back = { 'roll-back': released.outputs.transaction ?? '' };
-  require(await deploy(back), 0, 'Put back');
+  require(await deploy(back), 0, 'Undone: ');
 }
 
 function require(run: BundleRun, code: number, says: string): BundleRun {

@@ -117,12 +117,13 @@ describe('strays', () => {
     ['a title instead of arguments', { argv: ['[celeryd: celery@h:MainProcess] -active-'] }],
     ['no worker', { argv: ['celery', '-A', 'celery_app', 'beat'] }],
     ['another unit', { cgroup: '/system.slice/other.service' }],
+    ['a cgroup that cannot be read', { cgroup: '' }],
   ])('are not: %s', (_about, change) => {
     const found = findStrays([worker(5, change)], own);
     expect(found.strays).toEqual([]);
     expect(pids(found.leftAlone.map(({ process }) => process))).toEqual([5]);
     const [finding] = describeLeftAlone(found);
-    expect(finding?.message).toMatch(/^left alone: Celery process 5: ./);
+    expect(finding?.message).toMatch(/^skipped Celery process 5: ./);
   });
 
   it.each<[string, Partial<WorkerProcess>]>([
@@ -146,6 +147,7 @@ describe('strays', () => {
         op: 'end-process',
         pid: 5,
         startTicks: 5,
+        cgroup: session,
         graceSeconds: 60,
         title: 'end the stray worker 5',
         why: expect.stringContaining(session),

@@ -128,7 +128,7 @@ describe('the exit code', () => {
     const person = { name: 'alice', uid: 1000 };
     const { code, err } = await host.run(atOnce, { person });
     expect([code, host.closed]).toEqual([2, 0]);
-    expect(err).toContain("alice may only look: changes are root's to make");
+    expect(err).toContain('alice is not root; only root can make changes');
     expect((await host.run([...atOnce, '--dry-run'], { person })).code).toBe(3);
     expect((await host.run([...atOnce, '--sudo'], { person })).code).toBe(0);
   });
@@ -186,7 +186,7 @@ describe('interrupted, it ends with 130', () => {
     lost.reject(new HostError('closed.', { step: 'apply', next: 'run again' }));
     const { code, err } = await running;
     expect(code).toBe(130);
-    expect(err).toContain('what was begun on the host goes on to its end there');
+    expect(err).toContain('work that has begun on the host continues there until it is done');
   });
 });
 

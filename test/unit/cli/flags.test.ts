@@ -46,10 +46,10 @@ describe('flags', () => {
     [['--ids', ''], '`--ids` is empty'],
     [['--database', ' '], '`--database` is empty'],
     [['--host='], '`--host` is empty'],
-    [['--user', 'deploy'], '`--user` is given, but no `--host`'],
-    [['--ssh-key-file', 'key', '--dry-run'], '`--ssh-key-file` is given, but no `--host`'],
-    [['--host', 'vps', '--sudo'], '`--sudo` is for this machine'],
-    [['--restore', 'latest', '--json'], '`--restore` is told in words only'],
+    [['--user', 'deploy'], '`--user` requires `--host`'],
+    [['--ssh-key-file', 'key', '--dry-run'], '`--ssh-key-file` requires `--host`'],
+    [['--host', 'vps', '--sudo'], '`--sudo` cannot be combined with `--host`'],
+    [['--restore', 'latest', '--json'], '`--restore` does not support `--json`'],
   ])('%j means something else than it says, and is refused', (words, problem) => {
     expect(() => parseFlags(words)).toThrow(ConfigError);
     expect(() => parseFlags(words)).toThrow(problem);

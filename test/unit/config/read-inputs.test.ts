@@ -96,7 +96,7 @@ describe('inputs', () => {
     const inputs: Inputs = actions[action];
     const error = errorOf(() => read(inputs, { [name]: text }));
     expect(error.where).toBe(`input ${name}`);
-    expect(error.message).toContain(`\`${name}\` is not right`);
+    expect(error.message).toContain(`invalid \`${name}\``);
     expect(error.expected).toBe(inputs[name]?.expected);
   });
 
@@ -153,7 +153,7 @@ describe('inputs', () => {
 
   it('asks for what is required', () => {
     const error = errorOf(() => readInputs(provisionInputs, () => '', new Map()));
-    expect(error.message).toBe('`host` is not given');
+    expect(error.message).toBe('missing `host`');
   });
 
   it('never repeats a secret', () => {
@@ -206,10 +206,10 @@ describe('fleet file', () => {
     ['host: a\nprovision:\n  swapsize: 2G', '.github/fleet.yml:3:3', 'unknown key `swapsize`'],
     ['cleanup:\n  swap-size: 2G', '.github/fleet.yml:2:3', 'unknown key `swap-size`'],
     ['ssh-key: abc', '.github/fleet.yml:1:1', '`ssh-key` is a secret'],
-    ['provision:\n  swap-size: {a: 1}', '.github/fleet.yml:2:14', 'it is neither text'],
-    ['- a', '.github/fleet.yml:1:1', 'it is not a mapping'],
-    ['host: a\nhost: b', '.github/fleet.yml:2:1', 'it is not YAML'],
-    ['a: [1', '.github/fleet.yml:1', 'it is not YAML'],
+    ['provision:\n  swap-size: {a: 1}', '.github/fleet.yml:2:14', 'not a string, number'],
+    ['- a', '.github/fleet.yml:1:1', 'not a mapping'],
+    ['host: a\nhost: b', '.github/fleet.yml:2:1', 'invalid YAML'],
+    ['a: [1', '.github/fleet.yml:1', 'invalid YAML'],
     ['__proto__: 1', '.github/fleet.yml:1:1', 'unknown key'],
   ])('%j: says where', (text, where, problem) => {
     const error = errorOf(() => fleet(text));

@@ -58,12 +58,12 @@ describe('the inputs on code', () => {
   });
 
   it.each([
-    [{ source: 'upload' }, 'input deploy-to', 'needs a folder'],
-    [{ requirements: 'requirements.txt' }, 'input requirements', '`source: none`'],
+    [{ source: 'upload' }, 'input deploy-to', 'needs `deploy-to`'],
+    [{ requirements: 'requirements.txt' }, 'input requirements', '`source` is `none`'],
     [{ source: 'git', requirements: 'uv.lock', dependencies: 'pip' }, 'input requirements', 'pip'],
     [{ source: 'git', requirements: 'r.txt', dependencies: 'uv' }, 'input requirements', 'uv'],
     [{ source: 'upload', 'deploy-to': '/srv', shared: 'a/ a/b' }, 'input shared', 'inside a'],
-    [{ source: 'git', commit: 'main' }, 'input commit', '`commit` is not right'],
+    [{ source: 'git', commit: 'main' }, 'input commit', 'invalid `commit`'],
     [{ source: 'upload', 'deploy-to': '/srv', shared: '/etc' }, 'input shared', '`shared`'],
     [{ source: 'upload', 'deploy-to': '/srv', shared: 'a/../../b' }, 'input shared', '`shared`'],
     [

@@ -57,7 +57,7 @@ describe('stores', () => {
   });
 
   test.each([
-    ['- database: [', 1, 'it is not YAML'],
+    ['- database: [', 1, 'invalid YAML'],
     ['database: /srv/jobs.db', 1, 'expected array'],
     ['- database: jobs.db', 1, 'an absolute path'],
     ['- database: /srv/../etc/shadow', 1, 'an absolute path'],

@@ -65,10 +65,10 @@ describe('a plan as a task list', () => {
       [
         '- [x] swap: 2 GiB at /swapfile, priority -2',
         '- [x] 2 GiB written',
-        '- [x] use (already so)',
+        '- [x] use (already in place)',
         '- [x] keep',
         '- [x] set',
-        '- [ ] last (no report of it)',
+        '- [ ] last (no result reported)',
       ].join('\n'),
     );
   });
@@ -92,8 +92,8 @@ describe('a plan as a task list', () => {
         '- [ ] make: file is busy (**could not be undone**)',
         '- [ ] use: swap is off (**undone**)',
         '- [ ] keep: no space left (**failed**)',
-        '- [ ] set (**not done**)',
-        '- [ ] last (**not done**)',
+        '- [ ] set (**not run**)',
+        '- [ ] last (**not run**)',
       ].join('\n'),
     );
   });

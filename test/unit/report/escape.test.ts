@@ -105,7 +105,7 @@ describe('the size of a summary', () => {
     expect(new TextEncoder().encode(capped).length).toBeLessThanOrEqual(1000);
     expect(capped).toContain('é');
     expect(capped.trimEnd().split('\n').at(-1)).toBe(
-      '_This report is longer than GitHub shows; the rest was left out here and is in the log._',
+      '_This report is longer than GitHub allows and was cut here; the full report is in the log._',
     );
   });
 

@@ -8,14 +8,14 @@ const context = { action: 'deploy-worker', host: '203.0.113.10' };
 
 describe('an error of configuration', () => {
   test('in an input', () => {
-    const error = new ConfigError('input threshold', '`threshold` is not right: "30x"', '30m, 2h');
+    const error = new ConfigError('input threshold', 'invalid `threshold`: "30x"', '30m, 2h');
     expect(renderFailure(error, { action: 'cleanup' })).toEqual({
-      message: `cleanup: \`threshold\` is not right: "30x".
+      message: `cleanup: invalid \`threshold\`: "30x".
   where: input threshold
   expected: 30m, 2h
-  next: mend it and run again; the host was not touched.`,
+  next: fix it and run again; nothing was changed on the host.`,
       annotation: {
-        title: 'cleanup: `threshold` is not right: "30x"',
+        title: 'cleanup: invalid `threshold`: "30x"',
         message: 'input threshold: expected 30m, 2h.',
       },
     });
@@ -80,14 +80,16 @@ describe('an error of the host', () => {
       context,
     );
     expect(view.message).toBe(
-      'deploy-worker: x.\n  host: 203.0.113.10\n  step: s\n  ran: a (no exit code)\n  left: /etc/fstab\n  next: n',
+      'deploy-worker: x.\n  host: 203.0.113.10\n  step: s\n  ran: a (no exit code)\n  not undone: /etc/fstab\n  next: n',
     );
     expect(view.annotation.message).toBe('s. Not undone: /etc/fstab. Next: n');
   });
 
   test('nothing changed is said, unknown is not claimed', () => {
     const undone = new HostError('x', { step: 's', undone: [], next: 'n' });
-    expect(renderFailure(undone, context).message).toContain('undone: nothing: nothing had been');
+    expect(renderFailure(undone, context).message).toContain(
+      'undone: nothing; no changes had been',
+    );
     const unknown = new HostError('x', { step: 's', next: 'n' });
     expect(renderFailure(unknown, context).message).not.toContain('undone');
   });
@@ -98,7 +100,7 @@ describe('an error of the host', () => {
       new HostError('x', { step: 's', evidence, next: 'n' }),
       context,
     );
-    expect(message).toContain('… (60 lines before)\n    line 60\n');
+    expect(message).toContain('… (60 earlier lines)\n    line 60\n');
     expect(message).toContain('    line 99\n  next: n');
     expect(message).not.toContain('line 59');
   });
@@ -143,18 +145,20 @@ describe('an unknown error', () => {
   test('is ours, and shows no stack', () => {
     const view = renderFailure(new TypeError("Cannot read 'x'\n    at y (file.js:1)"), context);
     expect(view.message).toBe(
-      `deploy-worker: stopped by something unforeseen: TypeError: Cannot read 'x' at y (file.js:1).
+      `deploy-worker: unexpected error: TypeError: Cannot read 'x' at y (file.js:1).
   host: 203.0.113.10
-  next: this is a fault in Celeriac; please report it with this message.`,
+  next: this is a bug in Celeriac; please report it with this message.`,
     );
-    expect(view.annotation.message).toContain('fault in Celeriac');
+    expect(view.annotation.message).toContain('bug in Celeriac');
     expect(JSON.stringify(view)).not.toContain('failure.test.ts');
   });
 
   test('may be no Error at all', () => {
-    expect(renderFailure('boom', { action: 'verify' }).message).toContain('unforeseen: boom.');
+    expect(renderFailure('boom', { action: 'verify' }).message).toContain(
+      'unexpected error: boom.',
+    );
     expect(renderFailure(undefined, { action: 'verify' }).message).toContain(
-      'unforeseen: undefined.',
+      'unexpected error: undefined.',
     );
   });
 });
@@ -200,7 +204,7 @@ describe('the error of a transaction', () => {
       evidence: ['e'],
       undone: ['enable the unit', 'install the unit: the old unit file is back'],
       left: [],
-      next: 'mend what the evidence names, then run again; the host needs nothing.',
+      next: 'fix the cause shown in the evidence, then run again; nothing needs to be done on the host.',
     });
   });
 
@@ -223,7 +227,7 @@ describe('the error of a transaction', () => {
       { transaction: 'T-1', result: 'undone', steps: [] },
       operations,
     );
-    expect(error.message).toBe('the transaction did not come to its end');
+    expect(error.message).toBe('the transaction did not finish');
     expect(error.failure.step).toBe('the transaction');
     expect(error.failure).not.toHaveProperty('ran');
   });

@@ -8,6 +8,9 @@ const plan: Plan = {
     {
       op: 'make-swap',
       path: '/swapfile',
+      filesystem: 'ext4',
+      fill: 'allocate',
+      nocow: false,
       sizeBytes: bytes(2 * 1024 ** 3),
       title: 'make the swap file /swapfile, 2 GiB',
       why: 'there is none',
@@ -53,7 +56,7 @@ const plan: Plan = {
 
 test('as text', () => {
   expect(renderPlanText(plan)).toBe(
-    `3 operations, in this order, undone in reverse when one fails:
+    `3 operations, in this order; if one fails, all are undone in reverse:
   1. make the swap file /swapfile, 2 GiB — there is none
   2. write /etc/fstab — no line for /swapfile
        --- /etc/fstab
@@ -64,7 +67,7 @@ test('as text', () => {
   3. reset 2 jobs — no worker holds them
        jobs 77cfa3cd: status 'processing' → 'pending', started_at 'x' → null, tries → 1
        links 7: deleted
-       links 8: kept, and compared with what the plan saw
+       links 8: not changed, only compared with the plan
   - [x] swappiness: 10
   warning: MemoryHigh without swap (/etc/x.service:12)
   notice: a second swap is active`,
@@ -73,7 +76,7 @@ test('as text', () => {
 
 test('as Markdown', () => {
   expect(renderPlanMarkdown(plan)).toBe(
-    `3 operations, in this order, undone in reverse when one fails:
+    `3 operations, in this order; if one fails, all are undone in reverse:
 
 1. **make the swap file /swapfile, 2 GiB** — there is none
 2. **write /etc/fstab** — no line for /swapfile
@@ -91,7 +94,7 @@ test('as Markdown', () => {
    \`\`\`
    jobs 77cfa3cd: status 'processing' → 'pending', started_at 'x' → null, tries → 1
    links 7: deleted
-   links 8: kept, and compared with what the plan saw
+   links 8: not changed, only compared with the plan
    \`\`\`
 
 - [x] swappiness: 10
@@ -103,9 +106,11 @@ test('as Markdown', () => {
 
 test('an empty plan', () => {
   const empty: Plan = { operations: [], satisfied: ['swap: 2 GiB'], findings: [] };
-  expect(renderPlanText(empty)).toBe('Nothing to do: the host is as desired.\n  - [x] swap: 2 GiB');
+  expect(renderPlanText(empty)).toBe(
+    'Nothing to do: the host is in the desired state.\n  - [x] swap: 2 GiB',
+  );
   expect(renderPlanMarkdown(empty)).toBe(
-    'Nothing to do: the host is as desired.\n\n- [x] swap: 2 GiB',
+    'Nothing to do: the host is in the desired state.\n\n- [x] swap: 2 GiB',
   );
 });
 

@@ -23,7 +23,7 @@ describe('downtime', () => {
     );
     expect(describeRestart(done)).toMatchObject({
       downtimeSeconds: 12.3,
-      sentence: 'No task was taken for 12 s (downtime).',
+      sentence: 'Downtime: no task was accepted for 12 s.',
       findings: [],
     });
   });

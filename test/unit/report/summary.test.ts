@@ -153,7 +153,7 @@ test('the limit of GitHub holds', () => {
   }));
   const markdown = renderSummary({ ...content, details });
   expect(new TextEncoder().encode(markdown).length).toBeLessThanOrEqual(1024 * 1024);
-  expect(markdown).toContain('This report is longer than GitHub shows');
+  expect(markdown).toContain('This report is longer than GitHub allows');
 });
 
 test('tables escape every cell', () => {
@@ -177,7 +177,7 @@ describe('sentences', () => {
 
   test('of an outcome', () => {
     expect(describeOutcome({ ...plan, operations: [] }, null)).toBe(
-      'Nothing to do: the host is as desired.',
+      'Nothing to do: the host is in the desired state.',
     );
     expect(describeOutcome(plan, null)).toBe('Dry run: 1 operation planned, nothing was changed.');
     expect(describeOutcome(plan, { ...outcome, result: 'committed' })).toBe(

@@ -1,0 +1,22 @@
+import { ConfigError } from '../../model/errors.ts';
+import { type JobForest, nameRow } from './job-forest.ts';
+import { statusWords } from './mapping.ts';
+
+/**
+ * Where the words were given, one that is not among them is more likely forgotten than meant.
+ *
+ * @throws ConfigError that names the first such row
+ */
+export function refuseUnknownWords(database: string, forest: JobForest): void {
+  const known: ReadonlySet<string> = new Set(statusWords);
+  for (const table of forest.mapping) {
+    if (Object.keys(table.words).length === 0) continue;
+    const row = forest.rows.find((each) => each.mapping === table && !known.has(each.status));
+    if (row === undefined) continue;
+    throw new ConfigError(
+      'input stores',
+      `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not name`,
+      `\`words\` with every status of ${table.table}, each as one of ${statusWords.join(', ')}`,
+    );
+  }
+}
