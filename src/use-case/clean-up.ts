@@ -9,6 +9,7 @@ import {
 } from '../jobs/judge/dead-rows.ts';
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
+import { planExtract } from '../jobs/judge/suspects.ts';
 import {
   type CleanUp,
   describeCleanUp,
@@ -16,11 +17,11 @@ import {
   type PlannedRepair,
 } from '../jobs/repair/clean-up-plan.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
-import { extractFor, refuseUnknownWords } from '../jobs/tables/extract.ts';
 import { growForest, type JobForest } from '../jobs/tables/job-forest.ts';
 import { reportLeft, untouched } from '../jobs/tables/left-alone.ts';
 import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
+import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { ByTheApp, Finding } from '../model/operation.ts';
@@ -159,7 +160,7 @@ async function copyStores(
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
-        extractFor(mapping, desired),
+        planExtract(mapping, desired),
         onProgress,
       );
       const store = openStore(database, content);
