@@ -115,7 +115,7 @@ describe('a worker that runs', () => {
     expect(cleanUp.pauseSeconds).toBe(60);
     await apply(cleanUp);
     expect((await readJob(hand.machine, lost))?.error_message).toMatch(
-      /^stuck in processing for .*; task [0-9a-f]{8} is in no worker and no queue; marked failed by celeriac$/,
+      /^stuck in processing for .*; task [0-9a-f]{8} is neither in a worker nor in a queue; marked failed by celeriac$/,
     );
     expect(await statusOf(running)).toBe('processing');
     await letGo();
@@ -132,7 +132,7 @@ describe('a worker that runs', () => {
     const { outcome, skipped } = await apply(cleanUp);
     expect(outcome.steps.at(-1)?.result).toMatchObject({ changed: 1 });
     expect(skipped).toEqual([
-      `1 row left alone: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
+      `skipped 1 row: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
     ]);
     expect(await statusOf(lives.id)).toBe('processing');
   });

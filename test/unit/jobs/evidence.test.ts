@@ -143,7 +143,7 @@ describe('what lives', () => {
     const cleanUp = await planFor(database, asked, { tasks: told({ held: ['task-a-0'] }) });
     expect(changes(cleanUp)).toEqual({ 'link-a-1': 'failed', 'job-a': 'processing' });
     expect(findings(cleanUp)).toContain(
-      'notice: left alone, they live: batches batch-a, batch_links link-a-0: a worker holds task task-a-0',
+      'notice: skipped, they live: batches batch-a, batch_links link-a-0: a worker holds task task-a-0',
     );
   });
 
@@ -183,7 +183,7 @@ describe('what lives', () => {
       const wishes = { ...asked, action, ids: ['link-a-0'] };
       const cleanUp = await planFor(database, wishes, { tasks: told({ held: ['task-a-0'] }) });
       expect(cleanUp.plan.operations).toEqual([]);
-      expect(findings(cleanUp)).toContain('warning: left alone, they live: batch_links link-a-0');
+      expect(findings(cleanUp)).toContain('warning: skipped, they live: batch_links link-a-0');
     },
   );
 
@@ -205,12 +205,14 @@ describe('what is dead', () => {
     twoLinks(database);
     const cleanUp = await planFor(database, asked);
     const row = cleanUp.repairs[0]?.rows.find(({ id }) => id === 'link-a-0');
-    expect(row?.why).toBe('no sign of life for 1 d; task task-a-0 is in no worker and no queue');
+    expect(row?.why).toBe(
+      'no sign of life for 1 d; task task-a-0 is neither in a worker nor in a queue',
+    );
     const change = repairOf(cleanUp).rows.find(({ id }) => id === 'link-a-0')?.change;
     expect(change).toMatchObject({
       set: {
         error_message:
-          'stuck in processing for 1 d; task task-a-0 is in no worker and no queue; marked failed by celeriac, https://ci.example/runs/7',
+          'stuck in processing for 1 d; task task-a-0 is neither in a worker nor in a queue; marked failed by celeriac, https://ci.example/runs/7',
       },
     });
   });
@@ -432,7 +434,7 @@ test('two stores that name one file are refused, before anything is read', async
     (thrown: unknown) => thrown,
   );
   expect((error as ConfigError).where).toBe('input stores, line 2');
-  expect((error as ConfigError).message).toContain('are one and the same database');
+  expect((error as ConfigError).message).toContain('are the same database');
   expect(agent.asked).toHaveLength(1);
 });
 
