@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Machine, startMachine } from '../sandbox/machine.ts';
-import { openAgent } from '../src/adapters/ssh-agent-session.ts';
+import { openAgent } from '../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../src/generated/host-program.ts';
 import { runBundle } from '../test/lib/bundle.ts';
 

@@ -1,15 +1,13 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { findHostViolations } from './host-boundaries.ts';
+import { findCycles, findFolderCycles, inOrder, type Violation } from './import-cycles.ts';
 import { type Import, inspect } from './inspect-module.ts';
 
-/** A rule that a source breaks. */
-export interface Violation {
-  readonly file: string;
-  readonly line: number;
-  readonly message: string;
-}
-
-/** Folders of `src` by layer: imports point to lower layers, or sideways without a cycle. */
+/**
+ * Folders of `src` by layer: imports point to lower layers, or sideways without a cycle. Only what
+ * is above ports and adapters knows either.
+ */
 const layers: readonly (readonly string[])[] = [
   ['model', 'generated'],
   ['celery', 'systemd', 'config'],
@@ -25,6 +23,13 @@ const layers: readonly (readonly string[])[] = [
 const pureFolders = new Set(['model', 'celery', 'systemd', 'plan', 'jobs', 'verify', 'report']);
 const pureModules = new Set(['node:path', 'node:path/posix']);
 const purePackages = new Set(['diff', 'yaml', 'zod']);
+
+/** Folders that import nothing of `src` but these. */
+const onlyImports: Readonly<Record<string, readonly string[]>> = {
+  model: [],
+  ports: ['model'],
+  adapters: ['model', 'ports'],
+};
 
 /** Packages that only one folder may import. */
 const packageOwners: Readonly<Record<string, string>> = {
@@ -49,16 +54,21 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
     const found = inspect(file, text);
     const report = (line: number, message: string) => violations.push({ file, line, message });
     const targets: string[] = [];
+    const folder = folderOf(file);
+    if (folder === undefined || layerOf(folder) < 0) {
+      report(1, `${file} is in no folder that the design names`);
+      continue;
+    }
     for (const entry of found.imports) {
       const target = resolve(file, entry.specifier);
       if (target !== undefined) targets.push(target);
-      const message = judgeImport(file, entry, target);
+      const message = judgeImport(folder, file, entry, target);
       if (message !== undefined) report(entry.line, message);
     }
     graph.set(file, targets);
-    if (pureFolders.has(folderOf(file) ?? '')) {
+    if (pureFolders.has(folder)) {
       for (const use of found.impurities) {
-        report(use.line, `${use.what} in src/${folderOf(file)}, which is pure: pass the value in`);
+        report(use.line, `${use.what} in src/${folder}, which is pure: pass the value in`);
       }
     }
     if (/^(?:actions\/[^/]+|cli)\/main\.ts$/.test(file)) {
@@ -68,13 +78,11 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
       }
     }
   }
-  violations.push(...findCycles(graph), ...findFolderCycles(graph));
-  return violations.sort((a, b) => compare(a.file, b.file) || a.line - b.line);
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
+  const cycles = findFolderCycles(graph, folderOf).map((one) => ({
+    ...one,
+    file: `src/${one.file}`,
+  }));
+  return inOrder([...violations, ...findCycles(graph), ...cycles]);
 }
 
 /** The path that a relative specifier names; undefined for packages and `node:` modules. */
@@ -94,11 +102,12 @@ function layerOf(folder: string): number {
   return layers.findIndex((folders) => folders.includes(folder));
 }
 
-function judgeImport(file: string, entry: Import, target: string | undefined): string | undefined {
-  const folder = folderOf(file);
-  if (folder === undefined || layerOf(folder) < 0) {
-    return `${file} is in no folder that the design names`;
-  }
+function judgeImport(
+  folder: string,
+  file: string,
+  entry: Import,
+  target: string | undefined,
+): string | undefined {
   return target === undefined
     ? judgePackage(folder, entry.specifier)
     : judgeFile(folder, file, entry.specifier, target);
@@ -120,7 +129,8 @@ function judgeFile(
       : `imports '${specifier}': one action must not import another`;
   }
   if (folder === other) return undefined;
-  if (layerOf(other) > layerOf(folder) || folder === 'model') {
+  const allowed = onlyImports[folder];
+  if (layerOf(other) > layerOf(folder) || allowed?.includes(other) === false) {
     return `${folder} must not import ${other} ('${specifier}')`;
   }
   if (folder === 'cli' && other === 'action') {
@@ -152,50 +162,8 @@ function packageName(specifier: string): string {
   return specifier.startsWith('@') ? parts.slice(0, 2).join('/') : (parts[0] ?? specifier);
 }
 
-function findCycles(graph: ReadonlyMap<string, readonly string[]>): Violation[] {
-  return cyclesOf(graph).map((cycle) => ({
-    file: cycle[0] ?? '',
-    line: 1,
-    message: `a cycle of imports: ${[...cycle, cycle[0]].join(' → ')}`,
-  }));
-}
-
-/** Siblings may import each other one way only: `plan → jobs` excludes `jobs → plan`. */
-function findFolderCycles(graph: ReadonlyMap<string, readonly string[]>): Violation[] {
-  const folders = new Map<string, string[]>();
-  for (const [file, targets] of graph) {
-    const from = folderOf(file);
-    if (from === undefined) continue;
-    const others = targets.map(folderOf).filter((to) => to !== undefined && to !== from);
-    folders.set(from, [...(folders.get(from) ?? []), ...(others as string[])]);
-  }
-  return cyclesOf(folders).map((cycle) => ({
-    file: `src/${cycle[0]}`,
-    line: 1,
-    message: `folders import each other in a circle: ${[...cycle, cycle[0]].join(' → ')}`,
-  }));
-}
-
-/** The cycles that a depth-first walk meets, each once, in the order of the names. */
-function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[][] {
-  const cycles: string[][] = [];
-  const done = new Set<string>();
-  const visit = (node: string, trail: readonly string[]): void => {
-    const start = trail.indexOf(node);
-    if (start >= 0) {
-      cycles.push(trail.slice(start));
-      return;
-    }
-    if (done.has(node)) return;
-    for (const next of new Set(graph.get(node) ?? [])) visit(next, [...trail, node]);
-    done.add(node);
-  };
-  for (const node of [...graph.keys()].sort()) visit(node, []);
-  return cycles;
-}
-
-function readSources(root: string): Map<string, string> {
-  const files = globSync(['src/**/*.ts', 'actions/*/*.ts', 'cli/*.ts'], { cwd: root })
+function readSources(root: string, patterns: readonly string[]): Map<string, string> {
+  const files = globSync(patterns, { cwd: root })
     .map((file) => file.split(path.sep).join('/'))
     .filter((file) => !file.endsWith('.d.ts'))
     .sort();
@@ -203,9 +171,13 @@ function readSources(root: string): Map<string, string> {
 }
 
 if (import.meta.main) {
-  const sources = readSources(path.join(import.meta.dirname, '..'));
-  const violations = findViolations(sources);
+  const root = path.join(import.meta.dirname, '..');
+  const sources = readSources(root, ['src/**/*.ts', 'actions/*/*.ts', 'cli/*.ts']);
+  const modules = readSources(root, ['host/celeriac_host/**/*.py']);
+  const violations = [...findViolations(sources), ...findHostViolations(modules)];
   for (const { file, line, message } of violations) console.error(`${file}:${line}: ${message}`);
-  console.log(`boundaries: ${sources.size} files, ${violations.length} violations`);
-  process.exitCode = violations.length > 0 || sources.size === 0 ? 1 : 0;
+  const files = `${sources.size} TypeScript and ${modules.size} Python files`;
+  console.log(`boundaries: ${files}, ${violations.length} violations`);
+  const empty = sources.size === 0 || modules.size === 0;
+  process.exitCode = violations.length > 0 || empty ? 1 : 0;
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { cleanupFlags } from '../src/cli/flags.ts';
 import { type ActionManifest, manifests } from '../src/config/action-manifests.ts';
 import type { Input } from '../src/config/input.ts';
+import { renderFatePage } from './fate-page.ts';
 import { unitRulePages } from './unit-rule-pages.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -142,6 +143,7 @@ function readOperations(): Record<string, string> {
 
 function* generatedFiles(): Generator<readonly [path: string, text: string]> {
   yield ['docs/reference/operations.md', renderOperations(readOperations())];
+  yield ['docs/reference/what-becomes-of-a-job.md', renderFatePage()];
   yield* unitRulePages();
   yield [
     'cli/README.md',

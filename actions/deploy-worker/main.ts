@@ -1,7 +1,8 @@
 import { runAction } from '../../src/action/run.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
-import { deployWorkerQuery, planDeployWorker } from '../../src/plan/deploy-worker.ts';
+import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { openRunCode } from '../../src/use-case/offer-code.ts';
 import { rollBack } from '../../src/use-case/roll-back.ts';
 import { tellRestart } from '../../src/use-case/tell-restart.ts';

@@ -20,7 +20,7 @@ SOURCES = {
     for path in sorted(HOST.rglob("*.py"))
     if "tests" not in path.parts
 }
-# As src/adapters/agent-start.ts has it.
+# As src/adapters/agent/agent-start.ts has it.
 START = (
     "import sys,json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(%d)));"
     'exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'

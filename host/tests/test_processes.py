@@ -14,8 +14,8 @@ from typing import Iterator, Sequence
 
 import pytest
 from celeriac_host.system import processes
+from celeriac_host.system.identities import user_name
 from celeriac_host.system.processes import Process
-from celeriac_host.system.system import user_name
 from conftest import wait_for
 
 

@@ -11,8 +11,9 @@ from typing import Any, Dict, List, Sequence
 
 import pytest
 from celeriac_host.app import consumers, stopping
+from celeriac_host.operations import guard_unit, start_unit
 from celeriac_host.state.journal import Journal
-from celeriac_host.system import system
+from celeriac_host.system import child
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import Completed
 from hosts import Host
@@ -57,17 +58,18 @@ class Unit(Host):
             "MainPID": str(main) if active == "active" else "0",
             "User": user,
             "InvocationID": RUN,
-            "TimeoutStopUSec": "1min",
         }
         self.answers[("systemctl", "show")] = (0, "\n".join(f"{k}={v}" for k, v in shown.items()))
         self.answers[("systemctl", "show-environment")] = (0, "")
         self.told: List[str] = []
+        self.waited: List[float] = []
 
     def run(self, argv: Sequence[str], *args: Any, **more: Any) -> Completed:
         verb = argv[3] if argv[:1] == ["systemctl"] and len(argv) > 3 else ""
         if verb not in ("stop", "restart"):
             return super().run(argv, *args, **more)
         self.told.append(verb)
+        self.waited.append(more["timeout"])
         if self.problem:
             raise OperationError(self.problem, ran=argv)
         return Completed(argv, 0, "", "", False)
@@ -101,7 +103,7 @@ def short(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits here for what is waited for on a host."""
     monkeypatch.setattr(consumers, "IMPORT_SECONDS", 1.0)
     monkeypatch.setattr(consumers, "CANCEL_SECONDS", 0.5)
-    monkeypatch.setattr(system, "END_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(child, "END_GRACE_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -267,6 +269,34 @@ def test_a_worker_that_gets_nothing_back_is_stopped_for_a_new_start(
     said = stopping.take_back(app.args, host, journal.step(0))
     assert said is not None and "so it was stopped for a new start" in said
     assert (app.asked(), host.told) == (["give-back a"], ["stop"])
+
+
+@pytest.mark.parametrize(("more", "waited"), [({"undoTimeoutSeconds": 150}, 150), ({}, 7200)])
+def test_an_undo_waits_as_long_as_the_plan_says(
+    patient: None,
+    state: str,
+    journal: Journal,
+    tmp_path: Path,
+    more: Dict[str, Any],
+    waited: float,
+) -> None:
+    """systemd's time spans are the plan's to read; an older plan says nothing."""
+    app = App(tmp_path, journal, GOOD % ([], {"problem": "w@h does not answer"}))
+    host = Unit(state)
+    args = {**app.args, **more}
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(0).keep("worker", worker)
+    stopping.take_back(args, host, journal.step(0))
+    journal.step(1).keep("was", "inactive")
+    start_unit.undo(args, host, journal.step(1))
+    resting = {"ActiveState": "inactive", "NeedDaemonReload": "no", "children": 0}
+    journal.step(2).keep("was", resting)
+    host.answers[("systemctl", "show")] = (
+        0,
+        host.answers[("systemctl", "show")][1] + "\nNeedDaemonReload=no",
+    )
+    guard_unit.undo(args, host, journal.step(2))
+    assert (host.told, host.waited) == (["stop"] * 3, [waited] * 3)
 
 
 def test_no_other_module_stops_or_restarts_a_unit() -> None:

@@ -13,14 +13,8 @@ from pathlib import Path
 import pytest
 from celeriac_host.system import processes
 from celeriac_host.system.errors import OperationError, RunnerGone, describe
-from celeriac_host.system.system import (
-    STDERR_LIMIT_BYTES,
-    System,
-    Tick,
-    group_name,
-    identity,
-    user_name,
-)
+from celeriac_host.system.identities import group_name, identity, user_name
+from celeriac_host.system.system import STDERR_LIMIT_BYTES, System, Tick
 from conftest import wait_for
 
 PYTHON = [sys.executable, "-I", "-c"]

@@ -11,25 +11,6 @@ from hosts import Host
 
 
 @pytest.mark.parametrize(
-    ("span", "expected"),
-    [
-        ("1min 30s", 90.0),
-        ("2h 5min 3s 4ms 5us", 7503.004005),
-        ("1w 1d", 691200.0),
-        ("500ms", 0.5),
-        ("90", 1e9),
-        ("0", 1e9),
-        ("infinity", 1e9),
-        ("", 1e9),
-        (None, 1e9),
-        ("99999w", 1e9),
-    ],
-)
-def test_time_spans(span: str | None, expected: float) -> None:
-    assert units.seconds(span, 1e9) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
     ("value", "expected"),
     [("812", 812), ("0", 0), ("", 0), (None, 0), ("[not set]", 0), ("infinity", 0), ("-1", 0)],
 )

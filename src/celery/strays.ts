@@ -57,6 +57,7 @@ export function endStrays(
     op: 'end-process',
     pid: process.pid,
     startTicks: process.startTicks,
+    cgroup: process.cgroup,
     graceSeconds,
     title: `end the stray worker ${process.pid}`,
     why: `it runs this app outside the unit (${process.cgroup}), with its own children and old settings`,
@@ -83,6 +84,7 @@ function isInUnit(cgroup: string, own: AppIdentity): boolean {
 }
 
 function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
+  if (process.cgroup === '') return 'its cgroup cannot be read, so its owner is unknown';
   const owner = ownerOf(process.cgroup);
   if (owner !== null) return `managed by ${owner}`;
   const found = findCeleryCall(process.argv);

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { linesForHost } from '../adapters/known-hosts.ts';
+import type { AgentOptions } from '../adapters/agent/agent-options.ts';
 import { LocalConnection } from '../adapters/local-connection.ts';
-import type { AgentOptions } from '../adapters/ssh-agent-session.ts';
+import { linesForHost } from '../adapters/ssh/known-hosts.ts';
 import { type CleanupValues, hostInputs } from '../config/action-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
@@ -75,7 +75,6 @@ export function connectionOf(
   // The agent is started with sudo for any user but root.
   const user = bySudo ? person.name : 'root';
   return {
-    target: { host: 'this machine', port: 0, user, key: '', knownHosts: '' },
     program: hostProgram,
     connect: async () => new LocalConnection(user),
   };

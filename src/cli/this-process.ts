@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { openAgent } from '../adapters/ssh-agent-session.ts';
+import { openAgent } from '../adapters/agent/open-agent.ts';
 import type { CommandTools } from './cleanup.ts';
 import type { Person } from './connection.ts';
 

@@ -454,7 +454,6 @@ export const verifyInputs = {
 } as const;
 
 export type HostValues = ValuesOf<typeof hostInputs>;
-export type ProvisionValues = ValuesOf<typeof provisionInputs>;
 export type DeployWorkerValues = ValuesOf<typeof deployWorkerInputs>;
 export type CleanupValues = ValuesOf<typeof cleanupInputs>;
 export type VerifyValues = ValuesOf<typeof verifyInputs>;

@@ -51,9 +51,6 @@ function input<T>(
   };
 }
 
-/** Text that is safe in an argument, a unit file or a log line: one line, no control characters. */
-const plainText = /^[^\p{Cc}\p{Cs}\u2028\u2029]+$/u;
-
 export const sizeInput = (described: Described): Input<Bytes> =>
   input(described, 'a size such as 512M or 2G', parseSize);
 
@@ -179,11 +176,6 @@ export const jsonArrayInput = (described: Described): Input<readonly unknown[]> 
       return null;
     }
   });
-
-export const textInput = (described: Described, expected: string): Input<string> =>
-  input(described, `${expected}, on one line`, (text) =>
-    text === '' || plainText.test(text) ? text : null,
-  );
 
 /** Several lines, taken verbatim; validated by a parser of their own. */
 export const linesInput = (described: Described, expected: string): Input<string> =>

@@ -59,23 +59,6 @@ export interface VerifyDesired {
   readonly dryRun: boolean;
 }
 
-export const verifyDefaults = {
-  unit: 'celery-worker.service',
-  gate: { kind: 'canary' },
-  gateTimeoutSeconds: seconds(120),
-  probes: [],
-  swapBytes: null,
-  concurrency: null,
-  memoryMaxBytes: null,
-  memoryHighBytes: null,
-  max429: 0,
-  maxErrors: null,
-  maxRestarts: 0,
-  database: null,
-  thresholdSeconds: seconds(1800),
-  dryRun: false,
-} as const satisfies VerifyDesired;
-
 /** Timeout of one HTTP probe. */
 const probeTimeout = seconds(10);
 

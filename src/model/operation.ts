@@ -38,8 +38,6 @@ export type Operation =
   | SendTasks
   | RestoreDatabase;
 
-export type Verb = Operation['op'];
-
 interface Described {
   /** What it does, for people: one line, no full stop. */
   readonly title: string;
@@ -74,10 +72,20 @@ export interface SetMode extends Described {
 }
 
 /** A file of this size, without holes, mode 600, formatted by mkswap. Never an active one. */
-export interface MakeSwap extends Described {
+export interface MakeSwap extends Described, SwapFileMaking {
   readonly op: 'make-swap';
   readonly path: string;
   readonly sizeBytes: Bytes;
+  /** The type of the file system that the plan saw there; on any other the host refuses. */
+  readonly filesystem: string;
+}
+
+/** How a file without holes is made on one kind of file system. */
+export interface SwapFileMaking {
+  /** `allocate`: fallocate, and zeros are written where that fails; `write`: zeros at once. */
+  readonly fill: 'allocate' | 'write';
+  /** Switches copy-on-write off for the file, while it is empty. */
+  readonly nocow: boolean;
 }
 
 export interface SwapOn extends Described {
@@ -128,7 +136,7 @@ export interface VerifyUnit extends Described {
  * brought to that state again, with whatever definition is then in place. By the app the consumers
  * of a worker are cancelled before it is stopped or restarted.
  */
-export interface GuardUnit extends Described, ByTheApp {
+export interface GuardUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'guard-unit';
 }
 
@@ -157,11 +165,17 @@ export interface ByTheApp {
   readonly pythonPath: readonly string[];
 }
 
+/** An operation whose undo may have to stop or start the unit. */
+export interface WithTimedUndo {
+  /** How long that may take by the unit's time-outs, and some seconds for systemd to say so. */
+  readonly undoTimeoutSeconds: Seconds;
+}
+
 /**
  * Has this worker, and no other on its broker, take no more tasks; waits for those that it has. A
  * worker that does not answer is left to the stop, which is warm as well.
  */
-export interface DrainWorker extends Described, ByTheApp {
+export interface DrainWorker extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'drain-worker';
   readonly timeoutSeconds: Seconds;
   /** When the time is up: go on to the stop, fail, or go on waiting while tasks end. */
@@ -174,7 +188,7 @@ export interface DrainWorker extends Described, ByTheApp {
  * Cancels the consumers of a worker that was not drained, stops the unit and waits until its cgroup
  * is empty.
  */
-export interface StopUnit extends Described, ByTheApp {
+export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'stop-unit';
   readonly timeoutSeconds: Seconds;
 }
@@ -214,6 +228,8 @@ export interface EndProcess extends Described {
   readonly op: 'end-process';
   readonly pid: number;
   readonly startTicks: number;
+  /** Where the plan saw it; a process of another cgroup is not ended. */
+  readonly cgroup: string;
   readonly graceSeconds: Seconds;
 }
 
@@ -221,7 +237,7 @@ export interface EndProcess extends Described {
  * `reset-failed`, start, and wait until it is active (for Type=notify: ready). Undone, it is stopped
  * as by stop-unit.
  */
-export interface StartUnit extends Described, ByTheApp {
+export interface StartUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'start-unit';
   readonly timeoutSeconds: Seconds;
 }
@@ -258,7 +274,8 @@ export interface CheckoutCode extends Described {
   readonly commit: CommitId;
   /** The commit that the plan saw there. */
   readonly expects: CommitId;
-  readonly dirtyTree: 'refuse' | 'stash';
+  /** Stashes what is in no commit. Without it the plan saw none, and the host refuses any. */
+  readonly stash: boolean;
 }
 
 /** Unpacks a commit that was sent as an archive to `releases/<commit>`. */

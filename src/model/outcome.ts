@@ -1,4 +1,3 @@
-import type { SqlValue } from './operation.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /** The first line of the agent. */
@@ -139,5 +138,4 @@ export interface JobReport {
   readonly problem: string | null;
   /** Where no job was sent: the last lines of what the program that sends them wrote. */
   readonly evidence?: readonly string[];
-  readonly result?: Readonly<Record<string, SqlValue>>;
 }

@@ -15,4 +15,3 @@ export const sha256Text = (value: string): Sha256 => value as Sha256;
 
 export const KiB: Bytes = bytes(1024);
 export const MiB: Bytes = bytes(1024 * KiB);
-export const GiB: Bytes = bytes(1024 * MiB);

@@ -4,10 +4,7 @@ import { proposeMapping } from '../jobs/tables/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
 import type { StoreMapping } from '../model/job-store.ts';
-import type { Finding, Operation, TryApp } from '../model/operation.ts';
-
-/** What a process of the app's own is started with. */
-export type ByTheApp = Pick<TryApp, 'unit' | 'interpreter' | 'app' | 'pythonPath'>;
+import type { ByTheApp, Finding, Operation } from '../model/operation.ts';
 
 /** What dead workers left behind: jobs without a message, messages without a worker. */
 export interface Leftovers {

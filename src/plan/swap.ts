@@ -1,8 +1,9 @@
 import { ConfigError } from '../model/errors.ts';
-import type { FactQuery, FactsFor, FileFact, SwapFact, SysctlFact } from '../model/facts.ts';
-import type { Finding, Operation, Plan } from '../model/operation.ts';
+import type { FactQuery, FactsFor, FileFact, SwapFact } from '../model/facts.ts';
+import type { Finding, Operation, Plan, SwapFileMaking } from '../model/operation.ts';
 import { type Bytes, bytes, MiB } from '../model/units.ts';
 import { formatBytes } from '../report/quantities.ts';
+import { planSwappiness, sysctlFile } from './swappiness.ts';
 import { unifiedDiff } from './text-diff.ts';
 
 /** The swap that a host is to have. */
@@ -16,11 +17,19 @@ export interface ProvisionDesired {
 /** Left free on the file system, so that swap never is what fills it. */
 export const diskReserveBytes: Bytes = bytes(512 * MiB);
 
-/** Sorts after Debian's `99-sysctl.conf`, the link to /etc/sysctl.conf (sysctl.d(5)). */
-export const sysctlFile = '/etc/sysctl.d/99-zz-celeriac.conf';
-
-/** swapon(8): holes and copy-on-write are what these can't avoid; on ZFS swap deadlocks. */
-const swappableFilesystems = ['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs'];
+/**
+ * The file systems that can hold a swap file, and how it is made there (swapon(8)). Blocks that
+ * fallocate sets aside count as holes everywhere but on ext4 and XFS; on ZFS swap deadlocks.
+ */
+const swappable: Readonly<Record<string, SwapFileMaking>> = {
+  ext2: { fill: 'write', nocow: false },
+  ext3: { fill: 'write', nocow: false },
+  ext4: { fill: 'allocate', nocow: false },
+  xfs: { fill: 'allocate', nocow: false },
+  btrfs: { fill: 'write', nocow: true },
+  f2fs: { fill: 'write', nocow: false },
+  jfs: { fill: 'write', nocow: false },
+};
 
 export function provisionQuery(desired: ProvisionDesired) {
   return {
@@ -56,7 +65,7 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
       message: `swap: left alone, since this is a container (${container}) and only its host may switch swap on. Ask the provider for swap, or use a virtual machine.`,
     });
   }
-  planSwappiness(facts, desired, operations, satisfied, findings);
+  planSwappiness(facts, desired.swappiness, operations, satisfied, findings);
   return { operations, satisfied, findings };
 }
 
@@ -84,7 +93,7 @@ function planSwapFile(
   const made = whyMake(file, sizeBytes);
   if (made !== null) {
     checkFolder(files[folderOf(path)], folderOf(path));
-    checkFilesystem(swap, desired);
+    const making = requireFilesystem(swap, desired);
     if (active !== undefined) {
       operations.push({
         op: 'swap-off',
@@ -97,6 +106,8 @@ function planSwapFile(
       op: 'make-swap',
       path,
       sizeBytes,
+      filesystem: swap.filesystem.type,
+      ...making,
       title: `make a swap file of ${size} at ${path}`,
       why: made,
     });
@@ -141,13 +152,14 @@ function checkFolder(folder: FileFact | undefined, path: string): void {
   );
 }
 
-function checkFilesystem(swap: SwapFact, desired: ProvisionDesired): void {
+function requireFilesystem(swap: SwapFact, desired: ProvisionDesired): SwapFileMaking {
   const { filesystem } = swap;
-  if (!swappableFilesystems.includes(filesystem.type)) {
+  const making = swappable[filesystem.type];
+  if (making === undefined) {
     throw new ConfigError(
       'input swap-path',
       `${desired.path} is on ${filesystem.type} (${filesystem.mountPoint}), which can't hold a swap file`,
-      `a path on ${swappableFilesystems.join(', ')}`,
+      `a path on ${Object.keys(swappable).join(', ')}`,
     );
   }
   if (filesystem.freeBytes < desired.sizeBytes + diskReserveBytes) {
@@ -158,6 +170,7 @@ function checkFilesystem(swap: SwapFact, desired: ProvisionDesired): void {
       most > 0 ? `at most ${most}M` : 'more free space: nothing fits now',
     );
   }
+  return making;
 }
 
 /** The entries of fstab(5) that are about this path; comments are not. */
@@ -239,81 +252,4 @@ function otherSwap(swap: SwapFact, desired: ProvisionDesired): Finding[] {
       level: 'notice',
       message: `swap: ${formatBytes(area.sizeBytes)} are also active at ${area.path} (${area.type}); left alone`,
     }));
-}
-
-function planSwappiness(
-  facts: ProvisionFacts,
-  desired: ProvisionDesired,
-  operations: Operation[],
-  satisfied: string[],
-  findings: Finding[],
-): void {
-  const name = 'vm.swappiness';
-  const wanted = String(desired.swappiness);
-  const now = facts.sysctl.values[name] ?? null;
-  const persistent = persistentSetting(facts.sysctl, name);
-  if (persistent?.value === wanted && now === wanted) {
-    satisfied.push(`swappiness: ${wanted}, also after a reboot (${persistent.path})`);
-    return;
-  }
-  if (now !== wanted && facts.sysctl.readOnly.includes(name)) {
-    findings.push({
-      level: 'warning',
-      message: `swappiness: left at ${now ?? 'an unknown value'}; /proc/sys is read-only in this container (${facts.host.container ?? 'of an unknown kind'}), so only its host can set ${name}.`,
-    });
-    return;
-  }
-  if (persistent?.value !== wanted) {
-    operations.push(writeSysctlFile(facts, name, wanted, persistent));
-  }
-  if (now !== wanted) {
-    operations.push({
-      op: 'set-sysctl',
-      name,
-      value: wanted,
-      title: `set ${name} to ${wanted}`,
-      why: `it is ${now ?? 'unknown'} now`,
-    });
-  }
-}
-
-type Setting = SysctlFact['settings'][number];
-
-/** The setting that wins at boot: the last one. */
-function persistentSetting(sysctl: SysctlFact, name: string): Setting | undefined {
-  return sysctl.settings.filter((setting) => setting.name === name).at(-1);
-}
-
-function writeSysctlFile(
-  facts: ProvisionFacts,
-  name: string,
-  wanted: string,
-  persistent: Setting | undefined,
-): Operation {
-  const file = facts.files[sysctlFile] ?? { kind: 'absent' };
-  if (file.kind === 'symlink' || file.kind === 'other') {
-    throw new ConfigError('host', `${sysctlFile} is not a regular file`, 'a regular file, or none');
-  }
-  if (persistent !== undefined && persistent.path > sysctlFile) {
-    throw new ConfigError(
-      'input swappiness',
-      `${persistent.path}:${persistent.line} sets ${name} to ${persistent.value} and is read after ${sysctlFile}`,
-      `that line removed, or swappiness ${persistent.value}`,
-    );
-  }
-  const before = file.kind === 'file' ? file.text : null;
-  const text = `# Written by Celeriac (provision): swap is for emergencies, memory first.\n${name} = ${wanted}\n`;
-  return {
-    op: 'write-file',
-    path: sysctlFile,
-    text,
-    mode: '0644',
-    expects: file.kind === 'file' ? file.sha256 : null,
-    title: `keep ${name} at ${wanted} after a reboot`,
-    why:
-      persistent === undefined
-        ? 'no file sets it'
-        : `${persistent.path}:${persistent.line} sets it to ${persistent.value}`,
-    diff: unifiedDiff(sysctlFile, before, text),
-  };
 }

@@ -2,7 +2,7 @@ import { openGitCode } from '../adapters/git-code.ts';
 import type { ReleaseDesired } from '../config/release-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { CodeOffer, CodeTree, CommitId, LockFile, ReleaseFact } from '../model/release.ts';
-import { currentCommitOf } from '../plan/release.ts';
+import { currentCommitOf } from '../plan/code/commits.ts';
 import type { Code, Parcel } from '../ports/code.ts';
 import { renderCommitLog } from '../report/commit-log.ts';
 import type { About } from './run.ts';

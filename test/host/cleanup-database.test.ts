@@ -6,15 +6,16 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { openAgent } from '../../src/adapters/agent/open-agent.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
-import { openAgent } from '../../src/adapters/ssh-agent-session.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { hostProgram } from '../../src/generated/host-program.ts';
+import type { CleanUp } from '../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError, HostError } from '../../src/model/errors.ts';
 import type { Outcome, Step } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
-import { type CleanUp, planCleanUp } from '../../src/use-case/clean-up.ts';
+import { planCleanUp } from '../../src/use-case/clean-up.ts';
 import { waitUntil } from './lib/worker.ts';
 
 const program = join(import.meta.dirname, '../../cli/dist/index.js');

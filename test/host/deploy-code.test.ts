@@ -255,7 +255,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
     [
       { op: 'guard-unit', unit: UNIT, ...noApp },
       { op: 'fetch-commit', checkout, commit: next, sha256 },
-      { op: 'checkout-code', checkout, commit: next, expects: original, dirtyTree: 'refuse' },
+      { op: 'checkout-code', checkout, commit: next, expects: original, stash: false },
     ] as const;
 
   const running = hand.refuse(plan(CHECKOUT));

@@ -67,6 +67,7 @@ const byTheApp = {
   interpreter: ['/usr/bin/python3'],
   app: 'celery_app',
   pythonPath: [],
+  undoTimeoutSeconds: seconds(600),
 } as const;
 const guard: PlainOperation = { op: 'guard-unit', ...byTheApp };
 const stop: PlainOperation = { op: 'stop-unit', ...byTheApp, timeoutSeconds: seconds(90) };

@@ -21,6 +21,9 @@ describe('swap and swappiness', () => {
     op: 'make-swap',
     path,
     sizeBytes: bytes(sizeMebibytes * MiB),
+    filesystem: 'ext4',
+    fill: 'allocate',
+    nocow: false,
   });
   const on: PlainOperation = { op: 'swap-on', path };
   const set: PlainOperation = { op: 'set-sysctl', name: 'vm.swappiness', value: '10' };
@@ -94,7 +97,13 @@ test('memory and kernel log: what a unit uses, and its kills since it started', 
 test('end-process: never one of the kernel', { tags: ['nightly'] }, async () => {
   const kernel = (await readProcesses(hand.machine)).get(2);
   const startTicks = Number(kernel?.started);
-  const end: PlainOperation = { op: 'end-process', pid: 2, startTicks, graceSeconds: seconds(1) };
+  const end: PlainOperation = {
+    op: 'end-process',
+    pid: 2,
+    startTicks,
+    cgroup: '/',
+    graceSeconds: seconds(1),
+  };
   expect((await hand.refuse([end])).message).toContain('belongs to the kernel');
 });
 

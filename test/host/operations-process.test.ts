@@ -99,12 +99,21 @@ describe('end-process', () => {
     return endOf(pid);
   }
 
+  /** As the workers fact tells it. */
+  const cgroupOf = async (pid: number): Promise<string> =>
+    (
+      await hand.shell(
+        `sed -En 's/^[0-9]+:(name=systemd)?://p' /proc/${pid}/cgroup | sort -r | head -1`,
+      )
+    ).trim();
+
   async function endOf(pid: number): Promise<EndProcess> {
     const process = (await readProcesses(hand.machine)).get(pid);
     return {
       op: 'end-process',
       pid,
       startTicks: Number(process?.started),
+      cgroup: await cgroupOf(pid),
       graceSeconds: seconds(2),
     };
   }
@@ -131,21 +140,21 @@ describe('end-process', () => {
     expect(await left()).toBe('0');
   });
 
-  test('never another process under that pid, nor one of a service or of the system', async () => {
+  test('never another process under that pid, nor one that is elsewhere or of the system', async () => {
     const end = await stray('2');
     const other = { ...end, startTicks: end.startTicks + 1 };
     expect(statuses(await hand.commit([other]))).toEqual(['already']);
     expect(await left()).toBe('3');
     for (const [pid, reason] of [
-      [
-        Number(await hand.shell('systemctl show -P MainPID redis-server')),
-        'belongs to redis-server.service',
-      ],
       [1, 'carries the system'],
       [hand.agent.hello.pid, 'carries the system, or this very program'],
     ] as const) {
       expect((await hand.refuse([await endOf(pid)])).message).toContain(reason);
     }
+    const elsewhere = { ...end, cgroup: '/system.slice/redis-server.service' };
+    expect((await hand.refuse([elsewhere])).message).toContain(
+      `it was ${elsewhere.cgroup} when the plan was made`,
+    );
     await hand.commit([end]);
   });
 });

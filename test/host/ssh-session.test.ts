@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine, type User } from '../../sandbox/machine.ts';
+import type { AgentOptions } from '../../src/adapters/agent/agent-options.ts';
+import { openAgent } from '../../src/adapters/agent/open-agent.ts';
 import type { Clock } from '../../src/adapters/clock.ts';
-import { type AgentOptions, openAgent } from '../../src/adapters/ssh-agent-session.ts';
-import { openSession, type SshTarget } from '../../src/adapters/ssh-session.ts';
+import type { SshTarget } from '../../src/adapters/ssh/ssh-target.ts';
 import { hostProgram } from '../../src/generated/host-program.ts';
 import { HostError } from '../../src/model/errors.ts';
 import { seconds } from '../../src/model/units.ts';
@@ -199,17 +200,5 @@ describe('a host that cannot be reached', () => {
     const error = await refusal(agent.look(QUERY));
     expect(error.message).toMatch(/lost at: look at host|lost at: wait for the next question/);
     await expect.poll(countAgents, { timeout: 120_000 }).toBe(0);
-  });
-});
-
-describe('a plain command', () => {
-  test('that takes too long is ended on the host, with its children', async () => {
-    await using session = await openSession({ target: target('root') }, quiet);
-    const command = '(exec -a celeriac-sleeper sleep 100000) & wait';
-    const error = await refusal(session.run(`bash -c '${command}'`, seconds(3)));
-    expect(error.message).toContain('did not end within 3 s');
-    const left = await machine.run('pgrep -fc ^celeriac-sleeper', { allowFailure: true });
-    expect(left.stdout.trim()).toBe('0');
-    expect(await session.run('uname', seconds(20))).toEqual({ stdout: 'Linux\n', stderr: '' });
   });
 });

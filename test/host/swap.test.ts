@@ -12,6 +12,9 @@ const make = (sizeMebibytes = 16): PlainOperation => ({
   op: 'make-swap',
   path,
   sizeBytes: bytes(sizeMebibytes * MiB),
+  filesystem: 'ext4',
+  fill: 'allocate',
+  nocow: false,
 });
 const on: PlainOperation = { op: 'swap-on', path };
 const off: PlainOperation = { op: 'swap-off', path };
@@ -64,7 +67,14 @@ describe('operations', { tags: ['nightly'] }, () => {
     );
     const file = '/mnt/old/swapfile';
     const outcome = await hand.commit([
-      { op: 'make-swap', path: file, sizeBytes: bytes(96 * MiB) },
+      {
+        op: 'make-swap',
+        path: file,
+        sizeBytes: bytes(96 * MiB),
+        filesystem: 'ext2',
+        fill: 'write',
+        nocow: false,
+      },
       { op: 'swap-on', path: file },
     ]);
     expect(messages(outcome)[0]).toContain('written');

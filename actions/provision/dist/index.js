@@ -66092,7 +66092,6 @@ const epochSeconds = (value) => value;
 const sha256Text = (value) => value;
 const KiB = bytes(1024);
 const MiB = bytes(1024 * KiB);
-const GiB = bytes(1024 * MiB);
 
 ;// CONCATENATED MODULE: ./src/adapters/clock.js
 
@@ -66104,12 +66103,6 @@ const systemClock = {
     },
 };
 
-// EXTERNAL MODULE: external "node:crypto"
-var external_node_crypto_ = __nccwpck_require__(7598);
-// EXTERNAL MODULE: external "node:util"
-var external_node_util_ = __nccwpck_require__(7975);
-// EXTERNAL MODULE: external "node:zlib"
-var external_node_zlib_ = __nccwpck_require__(8522);
 ;// CONCATENATED MODULE: ./src/model/errors.js
 /**
  * The three ways in which a run ends red. Each renders to one readable message and one annotation.
@@ -66149,6 +66142,1729 @@ class GateError extends Error {
         this.evidence = evidence;
         this.next = next;
     }
+}
+
+// EXTERNAL MODULE: ../../node_modules/is-stream/index.js
+var is_stream = __nccwpck_require__(1011);
+// EXTERNAL MODULE: ../../node_modules/make-dir/index.js
+var make_dir = __nccwpck_require__(652);
+;// CONCATENATED MODULE: ../../node_modules/sb-promise-queue/lib/esm/index.mjs
+class PromiseQueue {
+    constructor({ concurrency = 1 } = {}) {
+        this.options = { concurrency };
+        this.running = 0;
+        this.queue = [];
+        this.idleCallbacks = [];
+    }
+    clear() {
+        this.queue = [];
+    }
+    onIdle(callback) {
+        this.idleCallbacks.push(callback);
+        return () => {
+            const index = this.idleCallbacks.indexOf(callback);
+            if (index !== -1) {
+                this.idleCallbacks.splice(index, 1);
+            }
+        };
+    }
+    waitTillIdle() {
+        return new Promise((resolve) => {
+            if (this.running === 0) {
+                resolve();
+                return;
+            }
+            const dispose = this.onIdle(() => {
+                dispose();
+                resolve();
+            });
+        });
+    }
+    add(callback) {
+        return new Promise((resolve, reject) => {
+            const runCallback = () => {
+                this.running += 1;
+                try {
+                    Promise.resolve(callback()).then((val) => {
+                        resolve(val);
+                        this.processNext();
+                    }, (err) => {
+                        reject(err);
+                        this.processNext();
+                    });
+                }
+                catch (err) {
+                    reject(err);
+                    this.processNext();
+                }
+            };
+            if (this.running >= this.options.concurrency) {
+                this.queue.push(runCallback);
+            }
+            else {
+                runCallback();
+            }
+        });
+    }
+    // Internal function, don't use
+    processNext() {
+        this.running -= 1;
+        const callback = this.queue.shift();
+        if (callback) {
+            callback();
+        }
+        else if (this.running === 0) {
+            this.idleCallbacks.forEach((item) => item());
+        }
+    }
+}
+
+
+;// CONCATENATED MODULE: ../../node_modules/sb-scandir/lib/esm/index.mjs
+/* @flow */
+
+
+
+
+const defaultFilesystem = {
+    join(pathA, pathB) {
+        return external_path_.join(pathA, pathB);
+    },
+    basename(path) {
+        return external_path_.basename(path);
+    },
+    stat(path) {
+        return new Promise((resolve, reject) => {
+            external_fs_.stat(path, (err, res) => {
+                if (err) {
+                    reject(err);
+                }
+                else {
+                    resolve(res);
+                }
+            });
+        });
+    },
+    readdir(path) {
+        return new Promise((resolve, reject) => {
+            external_fs_.readdir(path, (err, res) => {
+                if (err) {
+                    reject(err);
+                }
+                else {
+                    resolve(res);
+                }
+            });
+        });
+    },
+};
+async function scanDirectoryInternal({ path, recursive, validate, result, fileSystem, queue, reject, }) {
+    const itemStat = await fileSystem.stat(path);
+    if (itemStat.isFile()) {
+        result.files.push(path);
+    }
+    else if (itemStat.isDirectory()) {
+        result.directories.push(path);
+    }
+    if (!itemStat.isDirectory() || recursive === 'none') {
+        return;
+    }
+    const contents = await fileSystem.readdir(path);
+    contents.forEach((item) => {
+        const itemPath = fileSystem.join(path, item);
+        if (!validate(itemPath)) {
+            return;
+        }
+        queue
+            .add(() => scanDirectoryInternal({
+            path: itemPath,
+            recursive: recursive === 'shallow' ? 'none' : 'deep',
+            validate,
+            result,
+            fileSystem,
+            queue,
+            reject,
+        }))
+            .catch(reject);
+    });
+}
+async function scanDirectory(path, { recursive = true, validate = null, concurrency = Infinity, fileSystem = defaultFilesystem, } = {}) {
+    external_assert_(path && typeof path === 'string', 'path must be a valid string');
+    external_assert_(typeof recursive === 'boolean', 'options.recursive must be a valid boolean');
+    external_assert_(validate === null || typeof validate === 'function', 'options.validate must be a valid function');
+    external_assert_(typeof concurrency === 'number', 'options.concurrency must be a valid number');
+    external_assert_(fileSystem !== null && typeof fileSystem === 'object', 'options.fileSystem must be a valid object');
+    const queue = new PromiseQueue({
+        concurrency,
+    });
+    const result = { files: [], directories: [] };
+    const mergedFileSystem = { ...defaultFilesystem, ...fileSystem };
+    await new Promise((resolve, reject) => {
+        scanDirectoryInternal({
+            path,
+            recursive: recursive ? 'deep' : 'shallow',
+            validate: validate != null ? validate : (item) => mergedFileSystem.basename(item).slice(0, 1) !== '.',
+            result,
+            fileSystem: mergedFileSystem,
+            queue,
+            reject,
+        })
+            .then(() => queue.waitTillIdle())
+            .then(resolve, reject);
+    });
+    return result;
+}
+/* harmony default export */ const esm = (scanDirectory);
+
+// EXTERNAL MODULE: ../../node_modules/shell-escape/shell-escape.js
+var shell_escape = __nccwpck_require__(2914);
+// EXTERNAL MODULE: ../../node_modules/ssh2/lib/index.js
+var lib = __nccwpck_require__(972);
+var lib_default = /*#__PURE__*/__nccwpck_require__.n(lib);
+;// CONCATENATED MODULE: ../../node_modules/node-ssh/lib/esm/index.mjs
+
+
+
+
+
+
+
+
+
+const DEFAULT_CONCURRENCY = 1;
+const DEFAULT_VALIDATE = (path) => !external_path_.basename(path).startsWith('.');
+const DEFAULT_TICK = () => {
+    /* No Op */
+};
+class SSHError extends Error {
+    constructor(message, code = null) {
+        super(message);
+        this.code = code;
+    }
+}
+function unixifyPath(path) {
+    if (path.includes('\\')) {
+        return path.split('\\').join('/');
+    }
+    return path;
+}
+async function readFile(filePath) {
+    return new Promise((resolve, reject) => {
+        external_fs_.readFile(filePath, 'utf8', (err, res) => {
+            if (err) {
+                reject(err);
+            }
+            else {
+                resolve(res);
+            }
+        });
+    });
+}
+const SFTP_MKDIR_ERR_CODE_REGEXP = /Error: (E[\S]+): /;
+async function makeDirectoryWithSftp(path, sftp) {
+    let stats = null;
+    try {
+        stats = await new Promise((resolve, reject) => {
+            sftp.stat(path, (err, res) => {
+                if (err) {
+                    reject(err);
+                }
+                else {
+                    resolve(res);
+                }
+            });
+        });
+    }
+    catch (_) {
+        /* No Op */
+    }
+    if (stats) {
+        if (stats.isDirectory()) {
+            // Already exists, nothing to worry about
+            return;
+        }
+        throw new Error('mkdir() failed, target already exists and is not a directory');
+    }
+    try {
+        await new Promise((resolve, reject) => {
+            sftp.mkdir(path, (err) => {
+                if (err) {
+                    reject(err);
+                }
+                else {
+                    resolve();
+                }
+            });
+        });
+    }
+    catch (err) {
+        if (err != null && typeof err.stack === 'string') {
+            const matches = SFTP_MKDIR_ERR_CODE_REGEXP.exec(err.stack);
+            if (matches != null) {
+                throw new SSHError(err.message, matches[1]);
+            }
+            throw err;
+        }
+    }
+}
+class NodeSSH {
+    constructor() {
+        this.connection = null;
+    }
+    getConnection() {
+        const { connection } = this;
+        if (connection == null) {
+            throw new Error('Not connected to server');
+        }
+        return connection;
+    }
+    async connect(givenConfig) {
+        external_assert_(givenConfig != null && typeof givenConfig === 'object', 'config must be a valid object');
+        const config = { ...givenConfig };
+        external_assert_(config.username != null && typeof config.username === 'string', 'config.username must be a valid string');
+        if (config.host != null) {
+            external_assert_(typeof config.host === 'string', 'config.host must be a valid string');
+        }
+        else if (config.sock != null) {
+            external_assert_(typeof config.sock === 'object', 'config.sock must be a valid object');
+        }
+        else {
+            throw new external_assert_.AssertionError({ message: 'Either config.host or config.sock must be provided' });
+        }
+        if (config.privateKey != null || config.privateKeyPath != null) {
+            if (config.privateKey != null) {
+                external_assert_(typeof config.privateKey === 'string', 'config.privateKey must be a valid string');
+                external_assert_(config.privateKeyPath == null, 'config.privateKeyPath must not be specified when config.privateKey is specified');
+            }
+            else if (config.privateKeyPath != null) {
+                external_assert_(typeof config.privateKeyPath === 'string', 'config.privateKeyPath must be a valid string');
+                external_assert_(config.privateKey == null, 'config.privateKey must not be specified when config.privateKeyPath is specified');
+            }
+            external_assert_(config.passphrase == null || typeof config.passphrase === 'string', 'config.passphrase must be null or a valid string');
+            if (config.privateKeyPath != null) {
+                // Must be an fs path
+                try {
+                    config.privateKey = await readFile(config.privateKeyPath);
+                }
+                catch (err) {
+                    if (err != null && err.code === 'ENOENT') {
+                        throw new external_assert_.AssertionError({ message: 'config.privateKeyPath does not exist at given fs path' });
+                    }
+                    throw err;
+                }
+            }
+        }
+        else if (config.password != null) {
+            external_assert_(typeof config.password === 'string', 'config.password must be a valid string');
+        }
+        if (config.tryKeyboard != null) {
+            external_assert_(typeof config.tryKeyboard === 'boolean', 'config.tryKeyboard must be a valid boolean');
+        }
+        if (config.tryKeyboard) {
+            const { password } = config;
+            if (config.onKeyboardInteractive != null) {
+                external_assert_(typeof config.onKeyboardInteractive === 'function', 'config.onKeyboardInteractive must be a valid function');
+            }
+            else if (password != null) {
+                config.onKeyboardInteractive = (name, instructions, instructionsLang, prompts, finish) => {
+                    if (prompts.length > 0 && prompts[0].prompt.toLowerCase().includes('password')) {
+                        finish([password]);
+                    }
+                };
+            }
+        }
+        const connection = new lib.Client();
+        this.connection = connection;
+        await new Promise((resolve, reject) => {
+            connection.on('error', reject);
+            if (config.onKeyboardInteractive) {
+                connection.on('keyboard-interactive', config.onKeyboardInteractive);
+            }
+            connection.on('ready', () => {
+                connection.removeListener('error', reject);
+                resolve();
+            });
+            connection.on('end', () => {
+                if (this.connection === connection) {
+                    this.connection = null;
+                }
+            });
+            connection.on('close', () => {
+                if (this.connection === connection) {
+                    this.connection = null;
+                }
+                reject(new SSHError('No response from server', 'ETIMEDOUT'));
+            });
+            connection.connect(config);
+        });
+        return this;
+    }
+    isConnected() {
+        return this.connection != null;
+    }
+    async requestShell(options) {
+        const connection = this.getConnection();
+        return new Promise((resolve, reject) => {
+            connection.on('error', reject);
+            const callback = (err, res) => {
+                connection.removeListener('error', reject);
+                if (err) {
+                    reject(err);
+                }
+                else {
+                    resolve(res);
+                }
+            };
+            if (options == null) {
+                connection.shell(callback);
+            }
+            else {
+                connection.shell(options, callback);
+            }
+        });
+    }
+    async withShell(callback, options) {
+        external_assert_(typeof callback === 'function', 'callback must be a valid function');
+        const shell = await this.requestShell(options);
+        try {
+            await callback(shell);
+        }
+        finally {
+            shell.destroy();
+        }
+    }
+    async requestSFTP() {
+        const connection = this.getConnection();
+        return new Promise((resolve, reject) => {
+            connection.on('error', reject);
+            connection.sftp((err, res) => {
+                connection.removeListener('error', reject);
+                if (err) {
+                    reject(err);
+                }
+                else {
+                    resolve(res);
+                }
+            });
+        });
+    }
+    async withSFTP(callback) {
+        external_assert_(typeof callback === 'function', 'callback must be a valid function');
+        const sftp = await this.requestSFTP();
+        try {
+            await callback(sftp);
+        }
+        finally {
+            sftp.end();
+        }
+    }
+    async execCommand(givenCommand, options = {}) {
+        external_assert_(typeof givenCommand === 'string', 'command must be a valid string');
+        external_assert_(options != null && typeof options === 'object', 'options must be a valid object');
+        external_assert_(options.cwd == null || typeof options.cwd === 'string', 'options.cwd must be a valid string');
+        external_assert_(options.stdin == null || typeof options.stdin === 'string' || is_stream.readable(options.stdin), 'options.stdin must be a valid string or readable stream');
+        external_assert_(options.execOptions == null || typeof options.execOptions === 'object', 'options.execOptions must be a valid object');
+        external_assert_(options.encoding == null || typeof options.encoding === 'string', 'options.encoding must be a valid string');
+        external_assert_(options.onChannel == null || typeof options.onChannel === 'function', 'options.onChannel must be a valid function');
+        external_assert_(options.onStdout == null || typeof options.onStdout === 'function', 'options.onStdout must be a valid function');
+        external_assert_(options.onStderr == null || typeof options.onStderr === 'function', 'options.onStderr must be a valid function');
+        external_assert_(options.noTrim == null || typeof options.noTrim === 'boolean', 'options.noTrim must be a boolean');
+        let command = givenCommand;
+        if (options.cwd) {
+            command = `cd ${shell_escape([options.cwd])} ; ${command}`;
+        }
+        const connection = this.getConnection();
+        const output = { stdout: [], stderr: [] };
+        return new Promise((resolve, reject) => {
+            connection.on('error', reject);
+            connection.exec(command, options.execOptions != null ? options.execOptions : {}, (err, channel) => {
+                connection.removeListener('error', reject);
+                if (err) {
+                    reject(err);
+                    return;
+                }
+                if (options.onChannel) {
+                    options.onChannel(channel);
+                }
+                channel.on('data', (chunk) => {
+                    if (options.onStdout)
+                        options.onStdout(chunk);
+                    output.stdout.push(chunk.toString(options.encoding));
+                });
+                channel.stderr.on('data', (chunk) => {
+                    if (options.onStderr)
+                        options.onStderr(chunk);
+                    output.stderr.push(chunk.toString(options.encoding));
+                });
+                if (options.stdin != null) {
+                    if (is_stream.readable(options.stdin)) {
+                        options.stdin.pipe(channel, {
+                            end: true,
+                        });
+                    }
+                    else {
+                        channel.write(options.stdin);
+                        channel.end();
+                    }
+                }
+                else {
+                    channel.end();
+                }
+                let code = null;
+                let signal = null;
+                channel.on('exit', (code_, signal_) => {
+                    code = code_ !== null && code_ !== void 0 ? code_ : null;
+                    signal = signal_ !== null && signal_ !== void 0 ? signal_ : null;
+                });
+                channel.on('close', () => {
+                    let stdout = output.stdout.join('');
+                    let stderr = output.stderr.join('');
+                    if (options.noTrim !== true) {
+                        stdout = stdout.trim();
+                        stderr = stderr.trim();
+                    }
+                    resolve({
+                        code: code != null ? code : null,
+                        signal: signal != null ? signal : null,
+                        stdout,
+                        stderr,
+                    });
+                });
+            });
+        });
+    }
+    async exec(command, parameters, options = {}) {
+        external_assert_(typeof command === 'string', 'command must be a valid string');
+        external_assert_(Array.isArray(parameters), 'parameters must be a valid array');
+        external_assert_(options != null && typeof options === 'object', 'options must be a valid object');
+        external_assert_(options.stream == null || ['both', 'stdout', 'stderr'].includes(options.stream), 'options.stream must be one of both, stdout, stderr');
+        for (let i = 0, { length } = parameters; i < length; i += 1) {
+            external_assert_(typeof parameters[i] === 'string', `parameters[${i}] must be a valid string`);
+        }
+        const completeCommand = `${command}${parameters.length > 0 ? ` ${shell_escape(parameters)}` : ''}`;
+        const response = await this.execCommand(completeCommand, options);
+        if (options.stream == null || options.stream === 'stdout') {
+            if (response.stderr) {
+                throw new Error(response.stderr);
+            }
+            return response.stdout;
+        }
+        if (options.stream === 'stderr') {
+            return response.stderr;
+        }
+        return response;
+    }
+    async mkdir(path, method = 'sftp', givenSftp = null) {
+        external_assert_(typeof path === 'string', 'path must be a valid string');
+        external_assert_(typeof method === 'string' && (method === 'sftp' || method === 'exec'), 'method must be either sftp or exec');
+        external_assert_(givenSftp == null || typeof givenSftp === 'object', 'sftp must be a valid object');
+        if (method === 'exec') {
+            await this.exec('mkdir', ['-p', unixifyPath(path)]);
+            return;
+        }
+        const sftp = givenSftp || (await this.requestSFTP());
+        const makeSftpDirectory = async (retry) => makeDirectoryWithSftp(unixifyPath(path), sftp).catch(async (error) => {
+            if (!retry || error == null || (error.message !== 'No such file' && error.code !== 'ENOENT')) {
+                throw error;
+            }
+            await this.mkdir(external_path_.dirname(path), 'sftp', sftp);
+            await makeSftpDirectory(false);
+        });
+        try {
+            await makeSftpDirectory(true);
+        }
+        finally {
+            if (!givenSftp) {
+                sftp.end();
+            }
+        }
+    }
+    async getFile(localFile, remoteFile, givenSftp = null, transferOptions = null) {
+        external_assert_(typeof localFile === 'string', 'localFile must be a valid string');
+        external_assert_(typeof remoteFile === 'string', 'remoteFile must be a valid string');
+        external_assert_(givenSftp == null || typeof givenSftp === 'object', 'sftp must be a valid object');
+        external_assert_(transferOptions == null || typeof transferOptions === 'object', 'transferOptions must be a valid object');
+        const sftp = givenSftp || (await this.requestSFTP());
+        try {
+            await new Promise((resolve, reject) => {
+                sftp.fastGet(unixifyPath(remoteFile), localFile, transferOptions || {}, (err) => {
+                    if (err) {
+                        reject(err);
+                    }
+                    else {
+                        resolve();
+                    }
+                });
+            });
+        }
+        finally {
+            if (!givenSftp) {
+                sftp.end();
+            }
+        }
+    }
+    async putFile(localFile, remoteFile, givenSftp = null, transferOptions = null) {
+        external_assert_(typeof localFile === 'string', 'localFile must be a valid string');
+        external_assert_(typeof remoteFile === 'string', 'remoteFile must be a valid string');
+        external_assert_(givenSftp == null || typeof givenSftp === 'object', 'sftp must be a valid object');
+        external_assert_(transferOptions == null || typeof transferOptions === 'object', 'transferOptions must be a valid object');
+        external_assert_(await new Promise((resolve) => {
+            external_fs_.access(localFile, external_fs_.constants.R_OK, (err) => {
+                resolve(err === null);
+            });
+        }), `localFile does not exist at ${localFile}`);
+        const sftp = givenSftp || (await this.requestSFTP());
+        const putFile = (retry) => {
+            return new Promise((resolve, reject) => {
+                sftp.fastPut(localFile, unixifyPath(remoteFile), transferOptions || {}, (err) => {
+                    if (err == null) {
+                        resolve();
+                        return;
+                    }
+                    if (err.message === 'No such file' && retry) {
+                        resolve(this.mkdir(external_path_.dirname(remoteFile), 'sftp', sftp).then(() => putFile(false)));
+                    }
+                    else {
+                        reject(err);
+                    }
+                });
+            });
+        };
+        try {
+            await putFile(true);
+        }
+        finally {
+            if (!givenSftp) {
+                sftp.end();
+            }
+        }
+    }
+    async putFiles(files, { concurrency = DEFAULT_CONCURRENCY, sftp: givenSftp = null, transferOptions = {} } = {}) {
+        external_assert_(Array.isArray(files), 'files must be an array');
+        for (let i = 0, { length } = files; i < length; i += 1) {
+            const file = files[i];
+            external_assert_(file, 'files items must be valid objects');
+            external_assert_(file.local && typeof file.local === 'string', `files[${i}].local must be a string`);
+            external_assert_(file.remote && typeof file.remote === 'string', `files[${i}].remote must be a string`);
+        }
+        const transferred = [];
+        const sftp = givenSftp || (await this.requestSFTP());
+        const queue = new PromiseQueue({ concurrency });
+        try {
+            await new Promise((resolve, reject) => {
+                files.forEach((file) => {
+                    queue
+                        .add(async () => {
+                        await this.putFile(file.local, file.remote, sftp, transferOptions);
+                        transferred.push(file);
+                    })
+                        .catch(reject);
+                });
+                queue.waitTillIdle().then(resolve);
+            });
+        }
+        catch (error) {
+            if (error != null) {
+                error.transferred = transferred;
+            }
+            throw error;
+        }
+        finally {
+            if (!givenSftp) {
+                sftp.end();
+            }
+        }
+    }
+    async putDirectory(localDirectory, remoteDirectory, { concurrency = DEFAULT_CONCURRENCY, sftp: givenSftp = null, transferOptions = {}, recursive = true, tick = DEFAULT_TICK, validate = DEFAULT_VALIDATE, } = {}) {
+        external_assert_(typeof localDirectory === 'string' && localDirectory, 'localDirectory must be a string');
+        external_assert_(typeof remoteDirectory === 'string' && remoteDirectory, 'remoteDirectory must be a string');
+        const localDirectoryStat = await new Promise((resolve) => {
+            external_fs_.stat(localDirectory, (err, stat) => {
+                resolve(stat || null);
+            });
+        });
+        external_assert_(localDirectoryStat != null, `localDirectory does not exist at ${localDirectory}`);
+        external_assert_(localDirectoryStat.isDirectory(), `localDirectory is not a directory at ${localDirectory}`);
+        const sftp = givenSftp || (await this.requestSFTP());
+        const scanned = await esm(localDirectory, {
+            recursive,
+            validate,
+        });
+        const files = scanned.files.map((item) => external_path_.relative(localDirectory, item));
+        const directories = scanned.directories.map((item) => external_path_.relative(localDirectory, item));
+        // Sort shortest to longest
+        directories.sort((a, b) => a.length - b.length);
+        let failed = false;
+        try {
+            // Do the directories first.
+            await new Promise((resolve, reject) => {
+                const queue = new PromiseQueue({ concurrency });
+                directories.forEach((directory) => {
+                    queue
+                        .add(async () => {
+                        await this.mkdir(external_path_.join(remoteDirectory, directory), 'sftp', sftp);
+                    })
+                        .catch(reject);
+                });
+                resolve(queue.waitTillIdle());
+            });
+            // and now the files
+            await new Promise((resolve, reject) => {
+                const queue = new PromiseQueue({ concurrency });
+                files.forEach((file) => {
+                    queue
+                        .add(async () => {
+                        const localFile = external_path_.join(localDirectory, file);
+                        const remoteFile = external_path_.join(remoteDirectory, file);
+                        try {
+                            await this.putFile(localFile, remoteFile, sftp, transferOptions);
+                            tick(localFile, remoteFile, null);
+                        }
+                        catch (_) {
+                            failed = true;
+                            tick(localFile, remoteFile, _);
+                        }
+                    })
+                        .catch(reject);
+                });
+                resolve(queue.waitTillIdle());
+            });
+        }
+        finally {
+            if (!givenSftp) {
+                sftp.end();
+            }
+        }
+        return !failed;
+    }
+    async getDirectory(localDirectory, remoteDirectory, { concurrency = DEFAULT_CONCURRENCY, sftp: givenSftp = null, transferOptions = {}, recursive = true, tick = DEFAULT_TICK, validate = DEFAULT_VALIDATE, } = {}) {
+        external_assert_(typeof localDirectory === 'string' && localDirectory, 'localDirectory must be a string');
+        external_assert_(typeof remoteDirectory === 'string' && remoteDirectory, 'remoteDirectory must be a string');
+        const localDirectoryStat = await new Promise((resolve) => {
+            external_fs_.stat(localDirectory, (err, stat) => {
+                resolve(stat || null);
+            });
+        });
+        external_assert_(localDirectoryStat != null, `localDirectory does not exist at ${localDirectory}`);
+        external_assert_(localDirectoryStat.isDirectory(), `localDirectory is not a directory at ${localDirectory}`);
+        const sftp = givenSftp || (await this.requestSFTP());
+        const scanned = await esm(remoteDirectory, {
+            recursive,
+            validate,
+            concurrency,
+            fileSystem: {
+                basename(path) {
+                    return external_path_.posix.basename(path);
+                },
+                join(pathA, pathB) {
+                    return external_path_.posix.join(pathA, pathB);
+                },
+                readdir(path) {
+                    return new Promise((resolve, reject) => {
+                        sftp.readdir(path, (err, res) => {
+                            if (err) {
+                                reject(err);
+                            }
+                            else {
+                                resolve(res.map((item) => item.filename));
+                            }
+                        });
+                    });
+                },
+                stat(path) {
+                    return new Promise((resolve, reject) => {
+                        sftp.stat(path, (err, res) => {
+                            if (err) {
+                                reject(err);
+                            }
+                            else {
+                                // eslint-disable-next-line @typescript-eslint/no-explicit-any
+                                resolve(res);
+                            }
+                        });
+                    });
+                },
+            },
+        });
+        const files = scanned.files.map((item) => external_path_.relative(remoteDirectory, item));
+        const directories = scanned.directories.map((item) => external_path_.relative(remoteDirectory, item));
+        // Sort shortest to longest
+        directories.sort((a, b) => a.length - b.length);
+        let failed = false;
+        try {
+            // Do the directories first.
+            await new Promise((resolve, reject) => {
+                const queue = new PromiseQueue({ concurrency });
+                directories.forEach((directory) => {
+                    queue
+                        .add(async () => {
+                        await make_dir(external_path_.join(localDirectory, directory));
+                    })
+                        .catch(reject);
+                });
+                resolve(queue.waitTillIdle());
+            });
+            // and now the files
+            await new Promise((resolve, reject) => {
+                const queue = new PromiseQueue({ concurrency });
+                files.forEach((file) => {
+                    queue
+                        .add(async () => {
+                        const localFile = external_path_.join(localDirectory, file);
+                        const remoteFile = external_path_.join(remoteDirectory, file);
+                        try {
+                            await this.getFile(localFile, remoteFile, sftp, transferOptions);
+                            tick(localFile, remoteFile, null);
+                        }
+                        catch (_) {
+                            failed = true;
+                            tick(localFile, remoteFile, _);
+                        }
+                    })
+                        .catch(reject);
+                });
+                resolve(queue.waitTillIdle());
+            });
+        }
+        finally {
+            if (!givenSftp) {
+                sftp.end();
+            }
+        }
+        return !failed;
+    }
+    forwardIn(remoteAddr, remotePort, onConnection) {
+        const connection = this.getConnection();
+        return new Promise((resolve, reject) => {
+            connection.forwardIn(remoteAddr, remotePort, (error, port) => {
+                if (error) {
+                    reject(error);
+                    return;
+                }
+                const handler = (details, acceptConnection, rejectConnection) => {
+                    if (details.destIP === remoteAddr && details.destPort === port) {
+                        onConnection === null || onConnection === void 0 ? void 0 : onConnection(details, acceptConnection, rejectConnection);
+                    }
+                };
+                if (onConnection) {
+                    connection.on('tcp connection', handler);
+                }
+                const dispose = () => {
+                    return new Promise((_resolve, _reject) => {
+                        connection.off('tcp connection', handler);
+                        connection.unforwardIn(remoteAddr, port, (_error) => {
+                            if (_error) {
+                                _reject(error);
+                            }
+                            _resolve();
+                        });
+                    });
+                };
+                resolve({ port, dispose });
+            });
+        });
+    }
+    forwardOut(srcIP, srcPort, dstIP, dstPort) {
+        const connection = this.getConnection();
+        return new Promise((resolve, reject) => {
+            connection.forwardOut(srcIP, srcPort, dstIP, dstPort, (error, channel) => {
+                if (error) {
+                    reject(error);
+                    return;
+                }
+                resolve(channel);
+            });
+        });
+    }
+    forwardInStreamLocal(socketPath, onConnection) {
+        const connection = this.getConnection();
+        return new Promise((resolve, reject) => {
+            connection.openssh_forwardInStreamLocal(socketPath, (error) => {
+                if (error) {
+                    reject(error);
+                    return;
+                }
+                const handler = (details, acceptConnection, rejectConnection) => {
+                    if (details.socketPath === socketPath) {
+                        onConnection === null || onConnection === void 0 ? void 0 : onConnection(details, acceptConnection, rejectConnection);
+                    }
+                };
+                if (onConnection) {
+                    connection.on('unix connection', handler);
+                }
+                const dispose = () => {
+                    return new Promise((_resolve, _reject) => {
+                        connection.off('unix connection', handler);
+                        connection.openssh_unforwardInStreamLocal(socketPath, (_error) => {
+                            if (_error) {
+                                _reject(_error);
+                            }
+                            _resolve();
+                        });
+                    });
+                };
+                resolve({ dispose });
+            });
+        });
+    }
+    forwardOutStreamLocal(socketPath) {
+        const connection = this.getConnection();
+        return new Promise((resolve, reject) => {
+            connection.openssh_forwardOutStreamLocal(socketPath, (error, channel) => {
+                if (error) {
+                    reject(error);
+                    return;
+                }
+                resolve(channel);
+            });
+        });
+    }
+    dispose() {
+        if (this.connection) {
+            this.connection.end();
+            this.connection = null;
+        }
+    }
+}
+
+;// CONCATENATED MODULE: ./src/adapters/last-lines.js
+/** The last lines that are not empty. */
+function lastLines(text, count) {
+    return text
+        .split('\n')
+        .map((line) => line.trimEnd())
+        .filter((line) => line !== '')
+        .slice(-count);
+}
+
+// EXTERNAL MODULE: external "node:crypto"
+var external_node_crypto_ = __nccwpck_require__(7598);
+;// CONCATENATED MODULE: ./src/adapters/ssh/host-key.js
+
+/**
+ * Host key types → the signature algorithms to offer for them, strongest first. ssh-dss is left out:
+ * OpenSSH dropped it, and nothing signs it safely.
+ */
+const HOST_KEY_ALGORITHMS = new Map([
+    ['ssh-ed25519', ['ssh-ed25519']],
+    ['ecdsa-sha2-nistp256', ['ecdsa-sha2-nistp256']],
+    ['ecdsa-sha2-nistp384', ['ecdsa-sha2-nistp384']],
+    ['ecdsa-sha2-nistp521', ['ecdsa-sha2-nistp521']],
+    ['ssh-rsa', ['rsa-sha2-512', 'rsa-sha2-256']],
+]);
+/** `SHA256:…`, as `ssh-keygen -l` prints it. */
+function fingerprint(key) {
+    return `SHA256:${(0,external_node_crypto_.createHash)('sha256').update(key).digest('base64').replace(/=+$/, '')}`;
+}
+/** The type a public key in SSH wire format names itself: its first string. */
+function keyType(key) {
+    if (key.length < 4)
+        return null;
+    const length = key.readUInt32BE(0);
+    if (length === 0 || length > 64 || key.length < 4 + length)
+        return null;
+    return key.toString('latin1', 4, 4 + length);
+}
+function printKey(key) {
+    return { type: keyType(key) ?? 'unknown type', fingerprint: fingerprint(key) };
+}
+function describeKey(print) {
+    return `${print.fingerprint} (${print.type})`;
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/ssh-target.js
+
+const DEFAULT_CONNECT_POLICY = {
+    attempts: 4,
+    connectTimeout: seconds(20),
+    backoff: seconds(2),
+    keepaliveInterval: seconds(15),
+    keepaliveCount: 4,
+};
+/** `host:port`, as people write it. */
+function address(target) {
+    const host = target.host.includes(':') ? `[${target.host}]` : target.host;
+    return `${host}:${target.port}`;
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/connect-errors.js
+
+
+
+
+const CONNECT_STEP = 'connect over SSH';
+function property(error, name) {
+    return name in error ? Reflect.get(error, name) : undefined;
+}
+function describeCause(error, connectTimeout) {
+    const code = property(error, 'code');
+    switch (code) {
+        case 'ECONNREFUSED':
+            return 'the connection was refused';
+        case 'ECONNRESET':
+        case 'EPIPE':
+            return 'the connection was reset';
+        case 'EHOSTUNREACH':
+        case 'ENETUNREACH':
+            return 'there is no route to it';
+        case 'ENOTFOUND':
+            return 'its name does not resolve';
+        case 'EAI_AGAIN':
+            return 'its name could not be resolved for the time being';
+    }
+    if (/^Timed out while waiting for handshake$/.test(error.message)) {
+        return connectTimeout === null ? 'no answer' : `no answer within ${connectTimeout} s`;
+    }
+    if (/^(Connection lost before handshake|No response from server)$/.test(error.message)) {
+        return 'the server closed the connection';
+    }
+    if (code === 'ETIMEDOUT')
+        return 'no answer';
+    if (/^Invalid (identification string|header)/.test(error.message)) {
+        return 'what answers there does not speak SSH';
+    }
+    return error.message === '' ? String(code ?? error.name) : error.message;
+}
+function unreachable(target, attempts, cause, error) {
+    const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
+    return new HostError(`${address(target)} cannot be reached: ${cause} (${times}).`, {
+        step: CONNECT_STEP,
+        evidence: [],
+        next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall lets this runner in.',
+    }, { cause: error });
+}
+function wrongHostKey(target, pins, verdict) {
+    const got = describeKey(verdict.got);
+    if (verdict.kind === 'revoked') {
+        return new HostError(`${address(target)} shows the host key ${got}, which is revoked.`, {
+            step: CONNECT_STEP,
+            evidence: [`known-hosts line ${verdict.line}: @revoked`],
+            next: 'Do not trust this server until you know why. Give it a new host key, and put that into `known-hosts`.',
+        });
+    }
+    const expected = pins.expected.map(describeKey);
+    return new HostError(`The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to it.`, {
+        step: CONNECT_STEP,
+        evidence: [...expected.map((line) => `expected: ${line}`), `got:      ${got}`],
+        next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and mend `known-hosts`. If it was not, someone may stand between: find out before you go on.',
+    });
+}
+function noPinnedKeyOffered(target, pins, offered) {
+    const expected = pins.expected.map(describeKey);
+    const came = offered === null ? 'none of them' : `only ${offered.replaceAll(',', ', ')}`;
+    return new HostError(`${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, it offers ${came}. Nothing was sent to it.`, {
+        step: CONNECT_STEP,
+        evidence: [...expected.map((line) => `expected: ${line}`), `offered:  ${offered ?? 'none'}`],
+        next: `If the server's keys were changed on purpose, compare \`ssh-keyscan -p ${target.port} ${target.host}\` with its console and mend \`known-hosts\`.`,
+    });
+}
+function refusedLogin(target, key, seen) {
+    const keyText = `${key.fingerprint} (${key.type})`;
+    const methods = seen.methodsLeft.join(', ');
+    if (seen.partial) {
+        return new HostError(`${address(target)} took the key of ${target.user} but asks for a second proof: ${methods}.`, {
+            step: CONNECT_STEP,
+            evidence: [`key: ${keyText}`],
+            next: `Expected: the key alone is enough. Set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
+        });
+    }
+    const noKeys = methods !== '' && !seen.methodsLeft.includes('publickey');
+    return new HostError(`${address(target)} refused the login of ${target.user} with the key ${keyText}. It was tried once, and is not tried again.`, {
+        step: CONNECT_STEP,
+        evidence: [
+            ...(methods === '' ? [] : [`the server accepts: ${methods}`]),
+            ...lastLines(seen.banner, 5),
+        ],
+        next: noKeys
+            ? `Allow keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
+            : `Put this line into ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
+    });
+}
+function brokenLogin(target, key, seen, cause, error) {
+    return new HostError(`${address(target)} ended the connection while ${target.user} was logging in: ${cause}. It is not tried again.`, {
+        step: CONNECT_STEP,
+        evidence: [`key: ${key.fingerprint} (${key.type})`, ...lastLines(seen.banner, 5)],
+        next: `Read the server's log (\`journalctl -t sshd\`): the account may have expired (\`chage -l ${target.user}\`) or be locked, or there were too many logins.`,
+    }, { cause: error });
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/connect-attempt.js
+
+
+const BANNER_KEPT_CHARACTERS = 4096;
+/** Connects once: host key, then login. Never throws. */
+async function attemptConnection(target, key, pins, policy) {
+    const seen = {
+        verdict: null,
+        offered: null,
+        loginSent: false,
+        methodsLeft: [],
+        partial: false,
+        connected: false,
+        banner: '',
+        firstError: null,
+    };
+    const ssh = new NodeSSH();
+    const connecting = ssh.connect({
+        host: target.host,
+        port: target.port,
+        username: target.user,
+        readyTimeout: policy.connectTimeout * 1000,
+        keepaliveInterval: policy.keepaliveInterval * 1000,
+        keepaliveCountMax: policy.keepaliveCount,
+        algorithms: { serverHostKey: [...pins.algorithms] },
+        hostVerifier: (shown) => {
+            seen.verdict = pins.verify(shown);
+            return seen.verdict.kind === 'accepted';
+        },
+        authHandler: (methodsLeft, partial, next) => {
+            if (seen.loginSent) {
+                seen.methodsLeft = methodsLeft ?? [];
+                seen.partial = partial === true;
+                // `false` ends the login; the types know only of methods.
+                next(false);
+                return;
+            }
+            seen.loginSent = true;
+            next({ type: 'publickey', username: target.user, key: key.parsed });
+        },
+        debug: (line) => {
+            seen.offered ??= /^Handshake: \(remote\) Host key format: (.+)$/.exec(line)?.[1] ?? null;
+        },
+    });
+    // Set by connect() before its first await.
+    const client = ssh.connection;
+    client?.on('connect', () => {
+        seen.connected = true;
+        // Small messages, each waiting for its answer: Nagle's algorithm would hold every one back.
+        client.setNoDelay(true);
+    });
+    client?.on('banner', (message) => {
+        seen.banner = (seen.banner + message).slice(-BANNER_KEPT_CHARACTERS);
+    });
+    client?.on('error', (error) => {
+        seen.firstError ??= error;
+    });
+    try {
+        await connecting;
+        if (client === null)
+            throw new Error('the connection ended as soon as it was made');
+        return { kind: 'connected', ssh, client };
+    }
+    catch (caught) {
+        client?.destroy();
+        const error = seen.firstError ?? (caught instanceof Error ? caught : new Error(String(caught)));
+        return judgeFailure(target, key, pins, seen, error, policy);
+    }
+}
+function judgeFailure(target, key, pins, seen, error, policy) {
+    const refused = (refusal) => ({ kind: 'refused', error: refusal });
+    if (seen.verdict !== null && seen.verdict.kind !== 'accepted') {
+        return refused(wrongHostKey(target, pins, seen.verdict));
+    }
+    if (/no matching host key format/.test(error.message)) {
+        return refused(noPinnedKeyOffered(target, pins, seen.offered));
+    }
+    if (property(error, 'level') === 'client-authentication') {
+        return refused(refusedLogin(target, key, seen));
+    }
+    const cause = describeCause(error, policy.connectTimeout);
+    if (seen.loginSent)
+        return refused(brokenLogin(target, key, seen, cause, error));
+    if (isLasting(error, seen))
+        return refused(unreachable(target, 1, cause, error));
+    return { kind: 'failed', cause, error };
+}
+/** Failures that the next attempt would meet again. */
+function isLasting(error, seen) {
+    if (property(error, 'code') === 'ENOTFOUND')
+        return true;
+    if (/^Connection lost before handshake$/.test(error.message))
+        return false;
+    const level = property(error, 'level');
+    if (level === 'client-socket' || level === 'client-timeout')
+        return false;
+    // Closed in the midst of the handshake (node-ssh), or a disconnect message such as "too busy".
+    if (property(error, 'code') !== undefined)
+        return false;
+    return seen.connected;
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/host-patterns.js
+
+/** Whether the names of a line cover this entry name; a `!` pattern that matches beats the rest. */
+function host_patterns_matchesHost(names, name) {
+    if (names.startsWith('|'))
+        return matchesHash(names, name);
+    let matched = false;
+    for (const pattern of names.toLowerCase().split(',')) {
+        const negated = pattern.startsWith('!');
+        if (!matchesPattern(negated ? pattern.slice(1) : pattern, name))
+            continue;
+        if (negated)
+            return false;
+        matched = true;
+    }
+    return matched;
+}
+function matchesHash(names, name) {
+    const [, , salt = '', hash = ''] = names.split('|');
+    const expected = Buffer.from(hash, 'base64');
+    const actual = (0,external_node_crypto_.createHmac)('sha1', Buffer.from(salt, 'base64')).update(name).digest();
+    return expected.length === actual.length && (0,external_node_crypto_.timingSafeEqual)(expected, actual);
+}
+/** `*` and `?` as in OpenSSH's match_pattern, in linear space and without a regular expression. */
+function matchesPattern(pattern, name) {
+    let p = 0;
+    let n = 0;
+    let star = -1;
+    let resume = 0;
+    while (n < name.length) {
+        if (pattern[p] === '*') {
+            star = p;
+            resume = n;
+            p += 1;
+        }
+        else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[n])) {
+            p += 1;
+            n += 1;
+        }
+        else if (star >= 0) {
+            p = star + 1;
+            resume += 1;
+            n = resume;
+        }
+        else {
+            return false;
+        }
+    }
+    while (pattern[p] === '*')
+        p += 1;
+    return p === pattern.length;
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/known-hosts-lines.js
+
+
+const INPUT = 'known-hosts';
+const LINE_SHAPE = 'a line `HOST KEYTYPE BASE64-KEY`, as `ssh-keyscan` prints it';
+/** @throws ConfigError (`known-hosts:LINE`) when a line is malformed */
+function parseKnownHosts(text) {
+    const entries = [];
+    const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/);
+    for (const [index, raw] of lines.entries()) {
+        const content = raw.trim();
+        if (content !== '' && !content.startsWith('#'))
+            entries.push(parseLine(content, index + 1));
+    }
+    return entries;
+}
+function parseLine(content, line) {
+    // The line itself is never quoted: it may be a secret that went into the wrong field.
+    const fail = (problem, expected = LINE_SHAPE) => {
+        throw new errors_ConfigError(`${INPUT}:${line}`, `line ${line} of \`known-hosts\`: ${problem}`, expected);
+    };
+    const fields = content.split(/[ \t]+/);
+    const marker = readMarker(fields[0] ?? '');
+    if (marker === null)
+        return fail('the marker is unknown', '`@revoked` or `@cert-authority`');
+    if (marker !== 'none')
+        fields.shift();
+    const [names = '', type = '', encoded = ''] = fields;
+    if (names.startsWith('-----BEGIN') || names === '----') {
+        return fail('this is a key file, not a line of known hosts');
+    }
+    if (names.startsWith('SHA256:') || names.startsWith('MD5:')) {
+        return fail('this is a fingerprint; the whole key is needed');
+    }
+    if (HOST_KEY_ALGORITHMS.has(names) && type.startsWith('AAAA')) {
+        return fail('the host name in front of the key is missing');
+    }
+    if (type === '' || encoded === '')
+        return fail('the line is incomplete');
+    if (/^\d+$/.test(type) && /^\d+$/.test(encoded)) {
+        return fail('this is a key of SSH protocol 1, which no server speaks any more');
+    }
+    checkNames(names, fail);
+    return { line, marker, names, type, key: decodeKey(encoded, type, fail) };
+}
+function readMarker(field) {
+    if (!field.startsWith('@'))
+        return 'none';
+    if (field === '@revoked')
+        return 'revoked';
+    if (field === '@cert-authority')
+        return 'cert-authority';
+    return null;
+}
+function checkNames(names, fail) {
+    if (!names.startsWith('|')) {
+        if (names.split(',').some((name) => name === '' || name === '!')) {
+            fail('a host name in the list is empty');
+        }
+        return;
+    }
+    const [, version, salt = '', hash = '', ...rest] = names.split('|');
+    const sizes = [salt, hash].map((part) => decodeBase64(part)?.length);
+    if (version !== '1' || rest.length > 0 || sizes.some((size) => size !== 20)) {
+        fail('the hashed host name is malformed', '`|1|SALT|HASH`, as `ssh-keygen -H` writes it');
+    }
+}
+function decodeKey(encoded, type, fail) {
+    const key = decodeBase64(encoded);
+    if (key === null)
+        return fail('the key is not base64, or is cut off');
+    const inner = keyType(key);
+    if (inner === null)
+        return fail('the key is cut off');
+    if (inner !== type)
+        return fail('the key is of another type than the line says');
+    if (!fieldsFillKey(key))
+        return fail('the key is cut off');
+    return key;
+}
+/** Every key type is a row of length-prefixed strings that ends with the last of them. */
+function fieldsFillKey(key) {
+    let position = 0;
+    let fields = 0;
+    while (position + 4 <= key.length) {
+        position += 4 + key.readUInt32BE(position);
+        fields += 1;
+    }
+    return position === key.length && fields >= 2;
+}
+function decodeBase64(text) {
+    if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text))
+        return null;
+    const bytes = Buffer.from(text, 'base64');
+    // Padding may be missing, as OpenSSH tolerates; anything else must round-trip.
+    const bare = (value) => value.replace(/=+$/, '');
+    return bare(bytes.toString('base64')) === bare(text) ? bytes : null;
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/known-hosts.js
+
+
+
+
+const WHERE = 'input known-hosts';
+/** The name under which known_hosts files a host: `[host]:port`, plain on port 22. */
+function hostEntryName(host, port) {
+    const name = host.toLowerCase();
+    return port === 22 ? name : `[${name}]:${port}`;
+}
+/**
+ * Reads known-hosts for one host.
+ *
+ * @throws ConfigError when a line is malformed (`known-hosts:LINE`), the text is empty, or nothing
+ * in it can pin this host.
+ */
+function pinnedKeys(text, host, port) {
+    const entries = parseKnownHosts(text);
+    const howTo = howToPin(host, port);
+    if (entries.length === 0) {
+        throw new errors_ConfigError(WHERE, '`known-hosts` holds no host key, so the server cannot be recognised', howTo);
+    }
+    const name = hostEntryName(host, port);
+    const matching = entries.filter((entry) => host_patterns_matchesHost(entry.names, name));
+    const revoked = matching.filter((entry) => entry.marker === 'revoked');
+    const isRevoked = (key) => revoked.find((entry) => entry.key.equals(key));
+    const plain = matching.filter((entry) => entry.marker === 'none');
+    const trusted = plain.filter((entry) => isRevoked(entry.key) === undefined);
+    const pinnedTypes = new Set(trusted.map((entry) => entry.type));
+    const algorithms = [...HOST_KEY_ALGORITHMS].flatMap(([type, names]) => pinnedTypes.has(type) ? names : []);
+    if (algorithms.length === 0) {
+        throw new errors_ConfigError(WHERE, explainNoPin(entries, matching, trusted, host, port), howTo);
+    }
+    const expected = trusted.map((entry) => printKey(entry.key));
+    return {
+        algorithms,
+        expected,
+        verify(key) {
+            const got = printKey(key);
+            const bad = isRevoked(key);
+            if (bad !== undefined)
+                return { kind: 'revoked', got, line: bad.line };
+            const good = trusted.find((entry) => entry.key.equals(key));
+            if (good !== undefined)
+                return { kind: 'accepted', got, line: good.line };
+            return trusted.length === 0 ? { kind: 'unknown', got } : { kind: 'mismatch', got, expected };
+        },
+    };
+}
+/**
+ * A person's own known_hosts for one host: the lines of other hosts, of which some may be beyond us,
+ * are blank. Lines keep their numbers.
+ *
+ * @throws ConfigError when no line names the host
+ */
+function linesForHost(text, host, port) {
+    const name = hostEntryName(host, port);
+    const lower = host.toLowerCase();
+    const lines = text.split(/\r\n|\n|\r/).map((line) => {
+        const [first = '', second = ''] = line
+            .replace(/^\uFEFF/, '')
+            .trim()
+            .split(/[ \t]+/);
+        const names = first.startsWith('@') ? second : first;
+        // With another port it is no pin, but worth naming.
+        const isMeant = matchesHost(names, name) ||
+            matchesHost(names, lower) ||
+            names.toLowerCase().includes(`[${lower}]:`);
+        return isMeant && !names.startsWith('#') ? line : '';
+    });
+    if (lines.every((line) => line === '')) {
+        throw new ConfigError(WHERE, `no key for ${name} is pinned`, howToPin(host, port));
+    }
+    return lines.join('\n');
+}
+function howToPin(host, port) {
+    const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
+    return `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
+}
+function explainNoPin(entries, matching, trusted, host, port) {
+    const name = hostEntryName(host, port);
+    if (trusted.length > 0) {
+        const types = [...new Set(trusted.map((entry) => entry.type))].join(', ');
+        return `the only keys of \`known-hosts\` for ${name} are of a type that cannot be used here: ${types}`;
+    }
+    if (matching.some((entry) => entry.marker === 'none')) {
+        return `every key of \`known-hosts\` for ${name} is marked @revoked`;
+    }
+    if (matching.some((entry) => entry.marker === 'cert-authority')) {
+        return `only a @cert-authority line of \`known-hosts\` matches ${name}, and host certificates are not supported`;
+    }
+    if (matching.length > 0)
+        return `only @revoked lines of \`known-hosts\` match ${name}`;
+    const lower = host.toLowerCase();
+    const elsewhere = entries.find((entry) => host_patterns_matchesHost(entry.names, lower) || entry.names.toLowerCase().includes(`[${lower}]:`));
+    const hint = elsewhere === undefined ? '' : ` (line ${elsewhere.line} names the host with another port)`;
+    return `\`known-hosts\` holds no key for ${name}${hint}`;
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/login-key.js
+
+
+
+const KEY_INPUT = 'input ssh-key';
+const PASSPHRASE_INPUT = 'input ssh-key-passphrase';
+const WHOLE_FILE = 'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
+/**
+ * Parses the key before anything is connected. Line ends of Windows are put right; neither the key
+ * nor the parser's own words (which may quote it) ever get into a message.
+ *
+ * @throws ConfigError naming `ssh-key` or `ssh-key-passphrase`.
+ */
+function parseLoginKey(text, passphrase) {
+    const key = text.replace(/\r\n?/g, '\n').trim();
+    checkShape(key);
+    const secret = passphrase === undefined || passphrase === '' ? undefined : passphrase;
+    const parsed = readKey(key, secret);
+    const publicKey = parsed.getPublicSSH();
+    return {
+        type: parsed.type,
+        fingerprint: fingerprint(publicKey),
+        authorizedLine: `${parsed.type} ${publicKey.toString('base64')}`,
+        parsed,
+    };
+}
+function checkShape(key) {
+    const fail = (problem, expected = WHOLE_FILE) => {
+        throw new errors_ConfigError(KEY_INPUT, problem, expected);
+    };
+    if (key === '')
+        fail('`ssh-key` is empty');
+    if (/^(ssh-|ecdsa-sha2-|sk-)\S+ +AAAA/.test(key) ||
+        /^-{4,5} ?BEGIN (SSH2 |RSA )?PUBLIC KEY/.test(key)) {
+        fail('`ssh-key` is the public half of a key', 'the private half: the file without `.pub`');
+    }
+    if (key.startsWith('PuTTY-User-Key-File-'))
+        return;
+    if (!key.includes('\n') && key.includes('\\n')) {
+        fail('the line breaks of `ssh-key` were turned into the two characters `\\n`');
+    }
+    if (!key.startsWith('-----BEGIN '))
+        fail('`ssh-key` does not begin like a private key');
+    if (!/-----END [A-Z0-9 ]+-----$/.test(key))
+        fail('`ssh-key` is cut off: its last line is missing');
+    if (!key.includes('\n'))
+        fail('`ssh-key` has lost its line breaks: it is all on one line');
+    if (!/^-----BEGIN [A-Z0-9 ]+-----\n/.test(key) || !/\n-----END [A-Z0-9 ]+-----$/.test(key)) {
+        fail('`ssh-key` has lost some of its line breaks');
+    }
+    const label = /^-----BEGIN ([A-Z0-9 ]+)-----/.exec(key)?.[1] ?? '';
+    if (label === 'PRIVATE KEY' || label === 'ENCRYPTED PRIVATE KEY') {
+        fail('`ssh-key` is in PKCS#8 form, which is not supported', 'the OpenSSH form: `ssh-keygen -p -f KEYFILE` rewrites the file in it');
+    }
+}
+function readKey(key, passphrase) {
+    const result = tryParse(key, passphrase);
+    if (result instanceof Error)
+        throw explainParse(key, passphrase, result.message);
+    const parsed = Array.isArray(result) ? result[0] : result;
+    if (parsed === undefined || !parsed.isPrivateKey()) {
+        throw new errors_ConfigError(KEY_INPUT, '`ssh-key` holds no private key', WHOLE_FILE);
+    }
+    return parsed;
+}
+function tryParse(key, passphrase) {
+    try {
+        return lib_default().utils.parseKey(key, passphrase);
+    }
+    catch (error) {
+        return error instanceof Error ? error : new Error('unreadable');
+    }
+}
+function explainParse(key, passphrase, reason) {
+    if (isEncrypted(key)) {
+        if (passphrase === undefined) {
+            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key` is encrypted, and `ssh-key-passphrase` is not given', 'the passphrase of the key, or a key without one');
+        }
+        if (!/unsupported|truncated/i.test(reason)) {
+            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key-passphrase` does not open `ssh-key` (or that is damaged)', 'the passphrase that the key was made with');
+        }
+    }
+    if (/unsupported openssh private key type|unsupported private key ec oid/i.test(reason)) {
+        return new errors_ConfigError(KEY_INPUT, '`ssh-key` is of a type that cannot be used here', 'an ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` makes one');
+    }
+    return new errors_ConfigError(KEY_INPUT, '`ssh-key` is damaged: part of it is missing or changed', WHOLE_FILE);
+}
+function isEncrypted(key) {
+    if (/^(Proc-Type: 4,ENCRYPTED|Encryption: (?!none))/m.test(key))
+        return true;
+    const body = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([\s\S]*)\n-----END/.exec(key)?.[1];
+    if (body === undefined)
+        return false;
+    // "openssh-key-v1\0", then the cipher's name as a length-prefixed string.
+    const data = Buffer.from(body, 'base64');
+    if (data.length < 23)
+        return false;
+    return data.toString('latin1', 19, 19 + Math.min(data.readUInt32BE(15), 64)) !== 'none';
+}
+
+;// CONCATENATED MODULE: ./src/adapters/ssh/ssh-session.js
+
+
+
+
+
+
+
+
+/**
+ * Connects: host key pinned before authentication, retries only while nothing was sent to log in.
+ *
+ * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
+ * the server cannot be reached, shows another host key, or refuses the login.
+ */
+async function openSession(options, onNote) {
+    const { target, clock = systemClock } = options;
+    const policy = { ...DEFAULT_CONNECT_POLICY, ...options.policy };
+    const pins = pinnedKeys(target.knownHosts, target.host, target.port);
+    const key = parseLoginKey(target.key, target.passphrase);
+    const begun = clock.now();
+    const where = address(target);
+    for (let attempt = 1;; attempt += 1) {
+        const result = await attemptConnection(target, key, pins, policy);
+        if (result.kind === 'connected') {
+            return new SshSession(target, result.ssh, result.client, {
+                connectSeconds: seconds(clock.now() - begun),
+                policy,
+            });
+        }
+        if (result.kind === 'refused')
+            throw result.error;
+        if (attempt >= policy.attempts) {
+            throw unreachable(target, attempt, result.cause, result.error);
+        }
+        const pause = seconds(policy.backoff * 2 ** (attempt - 1));
+        onNote(`${where}: ${result.cause}; attempt ${attempt} of ${policy.attempts}, again in ${pause} s`);
+        await clock.sleep(pause);
+    }
+}
+/** One logged-in connection. */
+class SshSession {
+    target;
+    connectSeconds;
+    handshakes = 1;
+    #ssh;
+    #client;
+    #policy;
+    #listeners = new Set();
+    #execs = 0;
+    #lastError = null;
+    #state = 'open';
+    constructor(target, ssh, client, facts) {
+        this.target = target;
+        this.#ssh = ssh;
+        this.#client = client;
+        this.#policy = facts.policy;
+        this.connectSeconds = facts.connectSeconds;
+        // node-ssh removes its own listener once connected; without one, an error ends the process.
+        client.on('error', (error) => {
+            this.#lastError = error;
+        });
+        client.on('close', () => this.#lose());
+    }
+    get execs() {
+        return this.#execs;
+    }
+    /** Calls back once when the connection is gone without having been closed from here. */
+    onLost(listener) {
+        this.#listeners.add(listener);
+    }
+    /**
+     * Opens a channel on which the server's login shell runs the command line.
+     *
+     * @param point What it is for, in words for people.
+     */
+    async exec(command, point) {
+        this.#assertOpen(point);
+        this.#execs += 1;
+        const { connectTimeout } = this.#policy;
+        return new Promise((resolve, reject) => {
+            const settle = (how) => {
+                clearTimeout(timer);
+                this.#listeners.delete(lost);
+                how();
+            };
+            const lost = (reason) => settle(() => reject(this.lostError(point, reason)));
+            const timer = setTimeout(() => settle(() => reject(this.#noChannel(point, `no answer within ${connectTimeout} s`))), connectTimeout * 1000);
+            this.#listeners.add(lost);
+            this.#client.exec(command, (error, channel) => {
+                if (error === undefined || error === null)
+                    settle(() => resolve(channel));
+                else
+                    settle(() => reject(this.#noChannel(point, error.message)));
+            });
+        });
+    }
+    /** The error of work that was going on when the connection went away. */
+    lostError(point, reason) {
+        return new HostError(`The connection to ${address(this.target)} was lost at: ${point} (${reason}).`, {
+            step: point,
+            evidence: [],
+            next: 'Check that the server is up and the network to it, then run again: what the host holds is read anew.',
+        });
+    }
+    async close() {
+        if (this.#state !== 'open')
+            return;
+        this.#state = 'closing';
+        await new Promise((resolve) => {
+            const force = setTimeout(() => {
+                this.#client.destroy();
+                resolve();
+            }, 2000);
+            this.#client.once('close', () => {
+                clearTimeout(force);
+                resolve();
+            });
+            this.#ssh.dispose();
+            this.#client.end();
+        });
+    }
+    /** Drops the connection at once: the other side sees end-of-file. */
+    destroy() {
+        if (this.#state === 'open')
+            this.#state = 'closing';
+        this.#client.destroy();
+    }
+    async [Symbol.asyncDispose]() {
+        await this.close();
+    }
+    #noChannel(point, reason) {
+        const { user } = this.target;
+        return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
+            step: point,
+            evidence: [],
+            next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
+        });
+    }
+    #assertOpen(point) {
+        if (this.#state === 'open')
+            return;
+        throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it is closed');
+    }
+    #lose() {
+        if (this.#state !== 'open')
+            return;
+        this.#state = 'lost';
+        const reason = this.#reason();
+        for (const listener of [...this.#listeners])
+            listener(reason);
+        this.#listeners.clear();
+    }
+    #reason() {
+        const error = this.#lastError;
+        if (error === null)
+            return 'the server closed it';
+        if (error.message === 'Keepalive timeout') {
+            const { keepaliveCount, keepaliveInterval } = this.#policy;
+            return `no reply to ${keepaliveCount} keepalives, ${keepaliveInterval} s apart`;
+        }
+        return describeCause(error, null);
+    }
+}
+
+;// CONCATENATED MODULE: ./src/adapters/agent/agent-options.js
+
+const DEFAULT_LIMITS = {
+    hello: seconds(60),
+    look: seconds(60),
+    lookAtTasks: seconds(240),
+    receive: seconds(120),
+    snapshotSilence: seconds(120),
+    submitMargin: seconds(60),
+    bye: seconds(5),
+    reconnect: seconds(300),
+};
+
+;// CONCATENATED MODULE: ./src/adapters/agent/agent-errors.js
+
+
+function faultError(step, fault) {
+    return new HostError(fault.message, {
+        step,
+        ...(fault.ran ? { ran: fault.ran } : {}),
+        ...(fault.exitCode === undefined ? {} : { exitCode: fault.exitCode }),
+        evidence: fault.evidence ?? [],
+        undone: [],
+        next: fault.next || 'See the lines above, and `journalctl` on the server.',
+    });
+}
+function timeoutError(step, limit) {
+    return new HostError(`The host did not answer within ${limit} s at: ${step}.`, {
+        step,
+        exitCode: null,
+        evidence: [],
+        next: 'See whether the server is overloaded or a disk of it hangs (`uptime`, `dmesg`), then run again.',
+    });
+}
+function closedError(step) {
+    return new HostError(`The session with the host was closed at: ${step}.`, {
+        step,
+        evidence: [],
+        next: 'Run again: what the host holds is read anew.',
+    });
+}
+function protocolError(step, problem, evidence) {
+    return new HostError(`The agent and the action do not understand each other at: ${step} (${problem}).`, {
+        step,
+        evidence,
+        next: 'This is a fault of Celeriac: report it with these lines.',
+    });
+}
+/** The agent's process ended while something was asked of it. */
+function endedError(step, exitCode, signal, stderr) {
+    const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`;
+    return new HostError(`The agent ended at: ${step} (${how}).`, {
+        step,
+        ran: ['python3'],
+        exitCode,
+        evidence: lastLines(stderr, 20),
+        next: 'See the last lines above; when it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: what the host holds is read anew.',
+    });
 }
 
 ;// CONCATENATED MODULE: ../../node_modules/zod/v4/core/util.js
@@ -75686,7 +77402,7 @@ function preprocess(fn, schema) {
     });
 }
 
-;// CONCATENATED MODULE: ./src/adapters/agent-lines.js
+;// CONCATENATED MODULE: ./src/adapters/agent/agent-lines.js
 
 /** Bounds of docs/reference/protocol.md. */
 const LINE_LIMIT_BYTES = 1024 * 1024;
@@ -75839,1731 +77555,14 @@ function parseJson(text) {
     }
 }
 
-// EXTERNAL MODULE: ../../node_modules/is-stream/index.js
-var is_stream = __nccwpck_require__(1011);
-// EXTERNAL MODULE: ../../node_modules/make-dir/index.js
-var make_dir = __nccwpck_require__(652);
-;// CONCATENATED MODULE: ../../node_modules/sb-promise-queue/lib/esm/index.mjs
-class PromiseQueue {
-    constructor({ concurrency = 1 } = {}) {
-        this.options = { concurrency };
-        this.running = 0;
-        this.queue = [];
-        this.idleCallbacks = [];
-    }
-    clear() {
-        this.queue = [];
-    }
-    onIdle(callback) {
-        this.idleCallbacks.push(callback);
-        return () => {
-            const index = this.idleCallbacks.indexOf(callback);
-            if (index !== -1) {
-                this.idleCallbacks.splice(index, 1);
-            }
-        };
-    }
-    waitTillIdle() {
-        return new Promise((resolve) => {
-            if (this.running === 0) {
-                resolve();
-                return;
-            }
-            const dispose = this.onIdle(() => {
-                dispose();
-                resolve();
-            });
-        });
-    }
-    add(callback) {
-        return new Promise((resolve, reject) => {
-            const runCallback = () => {
-                this.running += 1;
-                try {
-                    Promise.resolve(callback()).then((val) => {
-                        resolve(val);
-                        this.processNext();
-                    }, (err) => {
-                        reject(err);
-                        this.processNext();
-                    });
-                }
-                catch (err) {
-                    reject(err);
-                    this.processNext();
-                }
-            };
-            if (this.running >= this.options.concurrency) {
-                this.queue.push(runCallback);
-            }
-            else {
-                runCallback();
-            }
-        });
-    }
-    // Internal function, don't use
-    processNext() {
-        this.running -= 1;
-        const callback = this.queue.shift();
-        if (callback) {
-            callback();
-        }
-        else if (this.running === 0) {
-            this.idleCallbacks.forEach((item) => item());
-        }
-    }
-}
-
-
-;// CONCATENATED MODULE: ../../node_modules/sb-scandir/lib/esm/index.mjs
-/* @flow */
+// EXTERNAL MODULE: external "node:zlib"
+var external_node_zlib_ = __nccwpck_require__(8522);
+;// CONCATENATED MODULE: ./src/adapters/agent/agent-start.js
 
 
 
-
-const defaultFilesystem = {
-    join(pathA, pathB) {
-        return external_path_.join(pathA, pathB);
-    },
-    basename(path) {
-        return external_path_.basename(path);
-    },
-    stat(path) {
-        return new Promise((resolve, reject) => {
-            external_fs_.stat(path, (err, res) => {
-                if (err) {
-                    reject(err);
-                }
-                else {
-                    resolve(res);
-                }
-            });
-        });
-    },
-    readdir(path) {
-        return new Promise((resolve, reject) => {
-            external_fs_.readdir(path, (err, res) => {
-                if (err) {
-                    reject(err);
-                }
-                else {
-                    resolve(res);
-                }
-            });
-        });
-    },
-};
-async function scanDirectoryInternal({ path, recursive, validate, result, fileSystem, queue, reject, }) {
-    const itemStat = await fileSystem.stat(path);
-    if (itemStat.isFile()) {
-        result.files.push(path);
-    }
-    else if (itemStat.isDirectory()) {
-        result.directories.push(path);
-    }
-    if (!itemStat.isDirectory() || recursive === 'none') {
-        return;
-    }
-    const contents = await fileSystem.readdir(path);
-    contents.forEach((item) => {
-        const itemPath = fileSystem.join(path, item);
-        if (!validate(itemPath)) {
-            return;
-        }
-        queue
-            .add(() => scanDirectoryInternal({
-            path: itemPath,
-            recursive: recursive === 'shallow' ? 'none' : 'deep',
-            validate,
-            result,
-            fileSystem,
-            queue,
-            reject,
-        }))
-            .catch(reject);
-    });
-}
-async function scanDirectory(path, { recursive = true, validate = null, concurrency = Infinity, fileSystem = defaultFilesystem, } = {}) {
-    external_assert_(path && typeof path === 'string', 'path must be a valid string');
-    external_assert_(typeof recursive === 'boolean', 'options.recursive must be a valid boolean');
-    external_assert_(validate === null || typeof validate === 'function', 'options.validate must be a valid function');
-    external_assert_(typeof concurrency === 'number', 'options.concurrency must be a valid number');
-    external_assert_(fileSystem !== null && typeof fileSystem === 'object', 'options.fileSystem must be a valid object');
-    const queue = new PromiseQueue({
-        concurrency,
-    });
-    const result = { files: [], directories: [] };
-    const mergedFileSystem = { ...defaultFilesystem, ...fileSystem };
-    await new Promise((resolve, reject) => {
-        scanDirectoryInternal({
-            path,
-            recursive: recursive ? 'deep' : 'shallow',
-            validate: validate != null ? validate : (item) => mergedFileSystem.basename(item).slice(0, 1) !== '.',
-            result,
-            fileSystem: mergedFileSystem,
-            queue,
-            reject,
-        })
-            .then(() => queue.waitTillIdle())
-            .then(resolve, reject);
-    });
-    return result;
-}
-/* harmony default export */ const esm = (scanDirectory);
-
-// EXTERNAL MODULE: ../../node_modules/shell-escape/shell-escape.js
-var shell_escape = __nccwpck_require__(2914);
-// EXTERNAL MODULE: ../../node_modules/ssh2/lib/index.js
-var lib = __nccwpck_require__(972);
-var lib_default = /*#__PURE__*/__nccwpck_require__.n(lib);
-;// CONCATENATED MODULE: ../../node_modules/node-ssh/lib/esm/index.mjs
-
-
-
-
-
-
-
-
-
-const DEFAULT_CONCURRENCY = 1;
-const DEFAULT_VALIDATE = (path) => !external_path_.basename(path).startsWith('.');
-const DEFAULT_TICK = () => {
-    /* No Op */
-};
-class SSHError extends Error {
-    constructor(message, code = null) {
-        super(message);
-        this.code = code;
-    }
-}
-function unixifyPath(path) {
-    if (path.includes('\\')) {
-        return path.split('\\').join('/');
-    }
-    return path;
-}
-async function readFile(filePath) {
-    return new Promise((resolve, reject) => {
-        external_fs_.readFile(filePath, 'utf8', (err, res) => {
-            if (err) {
-                reject(err);
-            }
-            else {
-                resolve(res);
-            }
-        });
-    });
-}
-const SFTP_MKDIR_ERR_CODE_REGEXP = /Error: (E[\S]+): /;
-async function makeDirectoryWithSftp(path, sftp) {
-    let stats = null;
-    try {
-        stats = await new Promise((resolve, reject) => {
-            sftp.stat(path, (err, res) => {
-                if (err) {
-                    reject(err);
-                }
-                else {
-                    resolve(res);
-                }
-            });
-        });
-    }
-    catch (_) {
-        /* No Op */
-    }
-    if (stats) {
-        if (stats.isDirectory()) {
-            // Already exists, nothing to worry about
-            return;
-        }
-        throw new Error('mkdir() failed, target already exists and is not a directory');
-    }
-    try {
-        await new Promise((resolve, reject) => {
-            sftp.mkdir(path, (err) => {
-                if (err) {
-                    reject(err);
-                }
-                else {
-                    resolve();
-                }
-            });
-        });
-    }
-    catch (err) {
-        if (err != null && typeof err.stack === 'string') {
-            const matches = SFTP_MKDIR_ERR_CODE_REGEXP.exec(err.stack);
-            if (matches != null) {
-                throw new SSHError(err.message, matches[1]);
-            }
-            throw err;
-        }
-    }
-}
-class NodeSSH {
-    constructor() {
-        this.connection = null;
-    }
-    getConnection() {
-        const { connection } = this;
-        if (connection == null) {
-            throw new Error('Not connected to server');
-        }
-        return connection;
-    }
-    async connect(givenConfig) {
-        external_assert_(givenConfig != null && typeof givenConfig === 'object', 'config must be a valid object');
-        const config = { ...givenConfig };
-        external_assert_(config.username != null && typeof config.username === 'string', 'config.username must be a valid string');
-        if (config.host != null) {
-            external_assert_(typeof config.host === 'string', 'config.host must be a valid string');
-        }
-        else if (config.sock != null) {
-            external_assert_(typeof config.sock === 'object', 'config.sock must be a valid object');
-        }
-        else {
-            throw new external_assert_.AssertionError({ message: 'Either config.host or config.sock must be provided' });
-        }
-        if (config.privateKey != null || config.privateKeyPath != null) {
-            if (config.privateKey != null) {
-                external_assert_(typeof config.privateKey === 'string', 'config.privateKey must be a valid string');
-                external_assert_(config.privateKeyPath == null, 'config.privateKeyPath must not be specified when config.privateKey is specified');
-            }
-            else if (config.privateKeyPath != null) {
-                external_assert_(typeof config.privateKeyPath === 'string', 'config.privateKeyPath must be a valid string');
-                external_assert_(config.privateKey == null, 'config.privateKey must not be specified when config.privateKeyPath is specified');
-            }
-            external_assert_(config.passphrase == null || typeof config.passphrase === 'string', 'config.passphrase must be null or a valid string');
-            if (config.privateKeyPath != null) {
-                // Must be an fs path
-                try {
-                    config.privateKey = await readFile(config.privateKeyPath);
-                }
-                catch (err) {
-                    if (err != null && err.code === 'ENOENT') {
-                        throw new external_assert_.AssertionError({ message: 'config.privateKeyPath does not exist at given fs path' });
-                    }
-                    throw err;
-                }
-            }
-        }
-        else if (config.password != null) {
-            external_assert_(typeof config.password === 'string', 'config.password must be a valid string');
-        }
-        if (config.tryKeyboard != null) {
-            external_assert_(typeof config.tryKeyboard === 'boolean', 'config.tryKeyboard must be a valid boolean');
-        }
-        if (config.tryKeyboard) {
-            const { password } = config;
-            if (config.onKeyboardInteractive != null) {
-                external_assert_(typeof config.onKeyboardInteractive === 'function', 'config.onKeyboardInteractive must be a valid function');
-            }
-            else if (password != null) {
-                config.onKeyboardInteractive = (name, instructions, instructionsLang, prompts, finish) => {
-                    if (prompts.length > 0 && prompts[0].prompt.toLowerCase().includes('password')) {
-                        finish([password]);
-                    }
-                };
-            }
-        }
-        const connection = new lib.Client();
-        this.connection = connection;
-        await new Promise((resolve, reject) => {
-            connection.on('error', reject);
-            if (config.onKeyboardInteractive) {
-                connection.on('keyboard-interactive', config.onKeyboardInteractive);
-            }
-            connection.on('ready', () => {
-                connection.removeListener('error', reject);
-                resolve();
-            });
-            connection.on('end', () => {
-                if (this.connection === connection) {
-                    this.connection = null;
-                }
-            });
-            connection.on('close', () => {
-                if (this.connection === connection) {
-                    this.connection = null;
-                }
-                reject(new SSHError('No response from server', 'ETIMEDOUT'));
-            });
-            connection.connect(config);
-        });
-        return this;
-    }
-    isConnected() {
-        return this.connection != null;
-    }
-    async requestShell(options) {
-        const connection = this.getConnection();
-        return new Promise((resolve, reject) => {
-            connection.on('error', reject);
-            const callback = (err, res) => {
-                connection.removeListener('error', reject);
-                if (err) {
-                    reject(err);
-                }
-                else {
-                    resolve(res);
-                }
-            };
-            if (options == null) {
-                connection.shell(callback);
-            }
-            else {
-                connection.shell(options, callback);
-            }
-        });
-    }
-    async withShell(callback, options) {
-        external_assert_(typeof callback === 'function', 'callback must be a valid function');
-        const shell = await this.requestShell(options);
-        try {
-            await callback(shell);
-        }
-        finally {
-            shell.destroy();
-        }
-    }
-    async requestSFTP() {
-        const connection = this.getConnection();
-        return new Promise((resolve, reject) => {
-            connection.on('error', reject);
-            connection.sftp((err, res) => {
-                connection.removeListener('error', reject);
-                if (err) {
-                    reject(err);
-                }
-                else {
-                    resolve(res);
-                }
-            });
-        });
-    }
-    async withSFTP(callback) {
-        external_assert_(typeof callback === 'function', 'callback must be a valid function');
-        const sftp = await this.requestSFTP();
-        try {
-            await callback(sftp);
-        }
-        finally {
-            sftp.end();
-        }
-    }
-    async execCommand(givenCommand, options = {}) {
-        external_assert_(typeof givenCommand === 'string', 'command must be a valid string');
-        external_assert_(options != null && typeof options === 'object', 'options must be a valid object');
-        external_assert_(options.cwd == null || typeof options.cwd === 'string', 'options.cwd must be a valid string');
-        external_assert_(options.stdin == null || typeof options.stdin === 'string' || is_stream.readable(options.stdin), 'options.stdin must be a valid string or readable stream');
-        external_assert_(options.execOptions == null || typeof options.execOptions === 'object', 'options.execOptions must be a valid object');
-        external_assert_(options.encoding == null || typeof options.encoding === 'string', 'options.encoding must be a valid string');
-        external_assert_(options.onChannel == null || typeof options.onChannel === 'function', 'options.onChannel must be a valid function');
-        external_assert_(options.onStdout == null || typeof options.onStdout === 'function', 'options.onStdout must be a valid function');
-        external_assert_(options.onStderr == null || typeof options.onStderr === 'function', 'options.onStderr must be a valid function');
-        external_assert_(options.noTrim == null || typeof options.noTrim === 'boolean', 'options.noTrim must be a boolean');
-        let command = givenCommand;
-        if (options.cwd) {
-            command = `cd ${shell_escape([options.cwd])} ; ${command}`;
-        }
-        const connection = this.getConnection();
-        const output = { stdout: [], stderr: [] };
-        return new Promise((resolve, reject) => {
-            connection.on('error', reject);
-            connection.exec(command, options.execOptions != null ? options.execOptions : {}, (err, channel) => {
-                connection.removeListener('error', reject);
-                if (err) {
-                    reject(err);
-                    return;
-                }
-                if (options.onChannel) {
-                    options.onChannel(channel);
-                }
-                channel.on('data', (chunk) => {
-                    if (options.onStdout)
-                        options.onStdout(chunk);
-                    output.stdout.push(chunk.toString(options.encoding));
-                });
-                channel.stderr.on('data', (chunk) => {
-                    if (options.onStderr)
-                        options.onStderr(chunk);
-                    output.stderr.push(chunk.toString(options.encoding));
-                });
-                if (options.stdin != null) {
-                    if (is_stream.readable(options.stdin)) {
-                        options.stdin.pipe(channel, {
-                            end: true,
-                        });
-                    }
-                    else {
-                        channel.write(options.stdin);
-                        channel.end();
-                    }
-                }
-                else {
-                    channel.end();
-                }
-                let code = null;
-                let signal = null;
-                channel.on('exit', (code_, signal_) => {
-                    code = code_ !== null && code_ !== void 0 ? code_ : null;
-                    signal = signal_ !== null && signal_ !== void 0 ? signal_ : null;
-                });
-                channel.on('close', () => {
-                    let stdout = output.stdout.join('');
-                    let stderr = output.stderr.join('');
-                    if (options.noTrim !== true) {
-                        stdout = stdout.trim();
-                        stderr = stderr.trim();
-                    }
-                    resolve({
-                        code: code != null ? code : null,
-                        signal: signal != null ? signal : null,
-                        stdout,
-                        stderr,
-                    });
-                });
-            });
-        });
-    }
-    async exec(command, parameters, options = {}) {
-        external_assert_(typeof command === 'string', 'command must be a valid string');
-        external_assert_(Array.isArray(parameters), 'parameters must be a valid array');
-        external_assert_(options != null && typeof options === 'object', 'options must be a valid object');
-        external_assert_(options.stream == null || ['both', 'stdout', 'stderr'].includes(options.stream), 'options.stream must be one of both, stdout, stderr');
-        for (let i = 0, { length } = parameters; i < length; i += 1) {
-            external_assert_(typeof parameters[i] === 'string', `parameters[${i}] must be a valid string`);
-        }
-        const completeCommand = `${command}${parameters.length > 0 ? ` ${shell_escape(parameters)}` : ''}`;
-        const response = await this.execCommand(completeCommand, options);
-        if (options.stream == null || options.stream === 'stdout') {
-            if (response.stderr) {
-                throw new Error(response.stderr);
-            }
-            return response.stdout;
-        }
-        if (options.stream === 'stderr') {
-            return response.stderr;
-        }
-        return response;
-    }
-    async mkdir(path, method = 'sftp', givenSftp = null) {
-        external_assert_(typeof path === 'string', 'path must be a valid string');
-        external_assert_(typeof method === 'string' && (method === 'sftp' || method === 'exec'), 'method must be either sftp or exec');
-        external_assert_(givenSftp == null || typeof givenSftp === 'object', 'sftp must be a valid object');
-        if (method === 'exec') {
-            await this.exec('mkdir', ['-p', unixifyPath(path)]);
-            return;
-        }
-        const sftp = givenSftp || (await this.requestSFTP());
-        const makeSftpDirectory = async (retry) => makeDirectoryWithSftp(unixifyPath(path), sftp).catch(async (error) => {
-            if (!retry || error == null || (error.message !== 'No such file' && error.code !== 'ENOENT')) {
-                throw error;
-            }
-            await this.mkdir(external_path_.dirname(path), 'sftp', sftp);
-            await makeSftpDirectory(false);
-        });
-        try {
-            await makeSftpDirectory(true);
-        }
-        finally {
-            if (!givenSftp) {
-                sftp.end();
-            }
-        }
-    }
-    async getFile(localFile, remoteFile, givenSftp = null, transferOptions = null) {
-        external_assert_(typeof localFile === 'string', 'localFile must be a valid string');
-        external_assert_(typeof remoteFile === 'string', 'remoteFile must be a valid string');
-        external_assert_(givenSftp == null || typeof givenSftp === 'object', 'sftp must be a valid object');
-        external_assert_(transferOptions == null || typeof transferOptions === 'object', 'transferOptions must be a valid object');
-        const sftp = givenSftp || (await this.requestSFTP());
-        try {
-            await new Promise((resolve, reject) => {
-                sftp.fastGet(unixifyPath(remoteFile), localFile, transferOptions || {}, (err) => {
-                    if (err) {
-                        reject(err);
-                    }
-                    else {
-                        resolve();
-                    }
-                });
-            });
-        }
-        finally {
-            if (!givenSftp) {
-                sftp.end();
-            }
-        }
-    }
-    async putFile(localFile, remoteFile, givenSftp = null, transferOptions = null) {
-        external_assert_(typeof localFile === 'string', 'localFile must be a valid string');
-        external_assert_(typeof remoteFile === 'string', 'remoteFile must be a valid string');
-        external_assert_(givenSftp == null || typeof givenSftp === 'object', 'sftp must be a valid object');
-        external_assert_(transferOptions == null || typeof transferOptions === 'object', 'transferOptions must be a valid object');
-        external_assert_(await new Promise((resolve) => {
-            external_fs_.access(localFile, external_fs_.constants.R_OK, (err) => {
-                resolve(err === null);
-            });
-        }), `localFile does not exist at ${localFile}`);
-        const sftp = givenSftp || (await this.requestSFTP());
-        const putFile = (retry) => {
-            return new Promise((resolve, reject) => {
-                sftp.fastPut(localFile, unixifyPath(remoteFile), transferOptions || {}, (err) => {
-                    if (err == null) {
-                        resolve();
-                        return;
-                    }
-                    if (err.message === 'No such file' && retry) {
-                        resolve(this.mkdir(external_path_.dirname(remoteFile), 'sftp', sftp).then(() => putFile(false)));
-                    }
-                    else {
-                        reject(err);
-                    }
-                });
-            });
-        };
-        try {
-            await putFile(true);
-        }
-        finally {
-            if (!givenSftp) {
-                sftp.end();
-            }
-        }
-    }
-    async putFiles(files, { concurrency = DEFAULT_CONCURRENCY, sftp: givenSftp = null, transferOptions = {} } = {}) {
-        external_assert_(Array.isArray(files), 'files must be an array');
-        for (let i = 0, { length } = files; i < length; i += 1) {
-            const file = files[i];
-            external_assert_(file, 'files items must be valid objects');
-            external_assert_(file.local && typeof file.local === 'string', `files[${i}].local must be a string`);
-            external_assert_(file.remote && typeof file.remote === 'string', `files[${i}].remote must be a string`);
-        }
-        const transferred = [];
-        const sftp = givenSftp || (await this.requestSFTP());
-        const queue = new PromiseQueue({ concurrency });
-        try {
-            await new Promise((resolve, reject) => {
-                files.forEach((file) => {
-                    queue
-                        .add(async () => {
-                        await this.putFile(file.local, file.remote, sftp, transferOptions);
-                        transferred.push(file);
-                    })
-                        .catch(reject);
-                });
-                queue.waitTillIdle().then(resolve);
-            });
-        }
-        catch (error) {
-            if (error != null) {
-                error.transferred = transferred;
-            }
-            throw error;
-        }
-        finally {
-            if (!givenSftp) {
-                sftp.end();
-            }
-        }
-    }
-    async putDirectory(localDirectory, remoteDirectory, { concurrency = DEFAULT_CONCURRENCY, sftp: givenSftp = null, transferOptions = {}, recursive = true, tick = DEFAULT_TICK, validate = DEFAULT_VALIDATE, } = {}) {
-        external_assert_(typeof localDirectory === 'string' && localDirectory, 'localDirectory must be a string');
-        external_assert_(typeof remoteDirectory === 'string' && remoteDirectory, 'remoteDirectory must be a string');
-        const localDirectoryStat = await new Promise((resolve) => {
-            external_fs_.stat(localDirectory, (err, stat) => {
-                resolve(stat || null);
-            });
-        });
-        external_assert_(localDirectoryStat != null, `localDirectory does not exist at ${localDirectory}`);
-        external_assert_(localDirectoryStat.isDirectory(), `localDirectory is not a directory at ${localDirectory}`);
-        const sftp = givenSftp || (await this.requestSFTP());
-        const scanned = await esm(localDirectory, {
-            recursive,
-            validate,
-        });
-        const files = scanned.files.map((item) => external_path_.relative(localDirectory, item));
-        const directories = scanned.directories.map((item) => external_path_.relative(localDirectory, item));
-        // Sort shortest to longest
-        directories.sort((a, b) => a.length - b.length);
-        let failed = false;
-        try {
-            // Do the directories first.
-            await new Promise((resolve, reject) => {
-                const queue = new PromiseQueue({ concurrency });
-                directories.forEach((directory) => {
-                    queue
-                        .add(async () => {
-                        await this.mkdir(external_path_.join(remoteDirectory, directory), 'sftp', sftp);
-                    })
-                        .catch(reject);
-                });
-                resolve(queue.waitTillIdle());
-            });
-            // and now the files
-            await new Promise((resolve, reject) => {
-                const queue = new PromiseQueue({ concurrency });
-                files.forEach((file) => {
-                    queue
-                        .add(async () => {
-                        const localFile = external_path_.join(localDirectory, file);
-                        const remoteFile = external_path_.join(remoteDirectory, file);
-                        try {
-                            await this.putFile(localFile, remoteFile, sftp, transferOptions);
-                            tick(localFile, remoteFile, null);
-                        }
-                        catch (_) {
-                            failed = true;
-                            tick(localFile, remoteFile, _);
-                        }
-                    })
-                        .catch(reject);
-                });
-                resolve(queue.waitTillIdle());
-            });
-        }
-        finally {
-            if (!givenSftp) {
-                sftp.end();
-            }
-        }
-        return !failed;
-    }
-    async getDirectory(localDirectory, remoteDirectory, { concurrency = DEFAULT_CONCURRENCY, sftp: givenSftp = null, transferOptions = {}, recursive = true, tick = DEFAULT_TICK, validate = DEFAULT_VALIDATE, } = {}) {
-        external_assert_(typeof localDirectory === 'string' && localDirectory, 'localDirectory must be a string');
-        external_assert_(typeof remoteDirectory === 'string' && remoteDirectory, 'remoteDirectory must be a string');
-        const localDirectoryStat = await new Promise((resolve) => {
-            external_fs_.stat(localDirectory, (err, stat) => {
-                resolve(stat || null);
-            });
-        });
-        external_assert_(localDirectoryStat != null, `localDirectory does not exist at ${localDirectory}`);
-        external_assert_(localDirectoryStat.isDirectory(), `localDirectory is not a directory at ${localDirectory}`);
-        const sftp = givenSftp || (await this.requestSFTP());
-        const scanned = await esm(remoteDirectory, {
-            recursive,
-            validate,
-            concurrency,
-            fileSystem: {
-                basename(path) {
-                    return external_path_.posix.basename(path);
-                },
-                join(pathA, pathB) {
-                    return external_path_.posix.join(pathA, pathB);
-                },
-                readdir(path) {
-                    return new Promise((resolve, reject) => {
-                        sftp.readdir(path, (err, res) => {
-                            if (err) {
-                                reject(err);
-                            }
-                            else {
-                                resolve(res.map((item) => item.filename));
-                            }
-                        });
-                    });
-                },
-                stat(path) {
-                    return new Promise((resolve, reject) => {
-                        sftp.stat(path, (err, res) => {
-                            if (err) {
-                                reject(err);
-                            }
-                            else {
-                                // eslint-disable-next-line @typescript-eslint/no-explicit-any
-                                resolve(res);
-                            }
-                        });
-                    });
-                },
-            },
-        });
-        const files = scanned.files.map((item) => external_path_.relative(remoteDirectory, item));
-        const directories = scanned.directories.map((item) => external_path_.relative(remoteDirectory, item));
-        // Sort shortest to longest
-        directories.sort((a, b) => a.length - b.length);
-        let failed = false;
-        try {
-            // Do the directories first.
-            await new Promise((resolve, reject) => {
-                const queue = new PromiseQueue({ concurrency });
-                directories.forEach((directory) => {
-                    queue
-                        .add(async () => {
-                        await make_dir(external_path_.join(localDirectory, directory));
-                    })
-                        .catch(reject);
-                });
-                resolve(queue.waitTillIdle());
-            });
-            // and now the files
-            await new Promise((resolve, reject) => {
-                const queue = new PromiseQueue({ concurrency });
-                files.forEach((file) => {
-                    queue
-                        .add(async () => {
-                        const localFile = external_path_.join(localDirectory, file);
-                        const remoteFile = external_path_.join(remoteDirectory, file);
-                        try {
-                            await this.getFile(localFile, remoteFile, sftp, transferOptions);
-                            tick(localFile, remoteFile, null);
-                        }
-                        catch (_) {
-                            failed = true;
-                            tick(localFile, remoteFile, _);
-                        }
-                    })
-                        .catch(reject);
-                });
-                resolve(queue.waitTillIdle());
-            });
-        }
-        finally {
-            if (!givenSftp) {
-                sftp.end();
-            }
-        }
-        return !failed;
-    }
-    forwardIn(remoteAddr, remotePort, onConnection) {
-        const connection = this.getConnection();
-        return new Promise((resolve, reject) => {
-            connection.forwardIn(remoteAddr, remotePort, (error, port) => {
-                if (error) {
-                    reject(error);
-                    return;
-                }
-                const handler = (details, acceptConnection, rejectConnection) => {
-                    if (details.destIP === remoteAddr && details.destPort === port) {
-                        onConnection === null || onConnection === void 0 ? void 0 : onConnection(details, acceptConnection, rejectConnection);
-                    }
-                };
-                if (onConnection) {
-                    connection.on('tcp connection', handler);
-                }
-                const dispose = () => {
-                    return new Promise((_resolve, _reject) => {
-                        connection.off('tcp connection', handler);
-                        connection.unforwardIn(remoteAddr, port, (_error) => {
-                            if (_error) {
-                                _reject(error);
-                            }
-                            _resolve();
-                        });
-                    });
-                };
-                resolve({ port, dispose });
-            });
-        });
-    }
-    forwardOut(srcIP, srcPort, dstIP, dstPort) {
-        const connection = this.getConnection();
-        return new Promise((resolve, reject) => {
-            connection.forwardOut(srcIP, srcPort, dstIP, dstPort, (error, channel) => {
-                if (error) {
-                    reject(error);
-                    return;
-                }
-                resolve(channel);
-            });
-        });
-    }
-    forwardInStreamLocal(socketPath, onConnection) {
-        const connection = this.getConnection();
-        return new Promise((resolve, reject) => {
-            connection.openssh_forwardInStreamLocal(socketPath, (error) => {
-                if (error) {
-                    reject(error);
-                    return;
-                }
-                const handler = (details, acceptConnection, rejectConnection) => {
-                    if (details.socketPath === socketPath) {
-                        onConnection === null || onConnection === void 0 ? void 0 : onConnection(details, acceptConnection, rejectConnection);
-                    }
-                };
-                if (onConnection) {
-                    connection.on('unix connection', handler);
-                }
-                const dispose = () => {
-                    return new Promise((_resolve, _reject) => {
-                        connection.off('unix connection', handler);
-                        connection.openssh_unforwardInStreamLocal(socketPath, (_error) => {
-                            if (_error) {
-                                _reject(_error);
-                            }
-                            _resolve();
-                        });
-                    });
-                };
-                resolve({ dispose });
-            });
-        });
-    }
-    forwardOutStreamLocal(socketPath) {
-        const connection = this.getConnection();
-        return new Promise((resolve, reject) => {
-            connection.openssh_forwardOutStreamLocal(socketPath, (error, channel) => {
-                if (error) {
-                    reject(error);
-                    return;
-                }
-                resolve(channel);
-            });
-        });
-    }
-    dispose() {
-        if (this.connection) {
-            this.connection.end();
-            this.connection = null;
-        }
-    }
-}
-
-;// CONCATENATED MODULE: ./src/adapters/known-hosts.js
-
-
-const INPUT = 'known-hosts';
-const WHERE = `input ${INPUT}`;
-/** ssh-dss is left out: OpenSSH dropped it, and nothing signs it safely. */
-const ALGORITHMS = new Map([
-    ['ssh-ed25519', ['ssh-ed25519']],
-    ['ecdsa-sha2-nistp256', ['ecdsa-sha2-nistp256']],
-    ['ecdsa-sha2-nistp384', ['ecdsa-sha2-nistp384']],
-    ['ecdsa-sha2-nistp521', ['ecdsa-sha2-nistp521']],
-    ['ssh-rsa', ['rsa-sha2-512', 'rsa-sha2-256']],
-]);
-const LINE_SHAPE = 'a line `HOST KEYTYPE BASE64-KEY`, as `ssh-keyscan` prints it';
-/** `SHA256:…`, as `ssh-keygen -l` prints it. */
-function fingerprint(key) {
-    return `SHA256:${(0,external_node_crypto_.createHash)('sha256').update(key).digest('base64').replace(/=+$/, '')}`;
-}
-/** The type a public key in SSH wire format names itself: its first string. */
-function keyType(key) {
-    if (key.length < 4)
-        return null;
-    const length = key.readUInt32BE(0);
-    if (length === 0 || length > 64 || key.length < 4 + length)
-        return null;
-    return key.toString('latin1', 4, 4 + length);
-}
-function printKey(key) {
-    return { type: keyType(key) ?? 'unknown type', fingerprint: fingerprint(key) };
-}
-function describeKey(print) {
-    return `${print.fingerprint} (${print.type})`;
-}
-/** The name under which known_hosts files a host: `[host]:port`, plain on port 22. */
-function hostEntryName(host, port) {
-    const name = host.toLowerCase();
-    return port === 22 ? name : `[${name}]:${port}`;
-}
-/**
- * Reads known-hosts for one host.
- *
- * @throws ConfigError when a line is malformed (`known-hosts:LINE`), the text is empty, or nothing
- * in it can pin this host.
- */
-function pinnedKeys(text, host, port) {
-    const entries = parseKnownHosts(text);
-    const howTo = howToPin(host, port);
-    if (entries.length === 0) {
-        throw new errors_ConfigError(WHERE, '`known-hosts` holds no host key, so the server cannot be recognised', howTo);
-    }
-    const name = hostEntryName(host, port);
-    const matching = entries.filter((entry) => matchesHost(entry.names, name));
-    const revoked = matching.filter((entry) => entry.marker === 'revoked');
-    const isRevoked = (key) => revoked.find((entry) => entry.key.equals(key));
-    const plain = matching.filter((entry) => entry.marker === 'none');
-    const trusted = plain.filter((entry) => isRevoked(entry.key) === undefined);
-    const pinnedTypes = new Set(trusted.map((entry) => entry.type));
-    const algorithms = [...ALGORITHMS].flatMap(([type, names]) => pinnedTypes.has(type) ? names : []);
-    if (algorithms.length === 0) {
-        throw new errors_ConfigError(WHERE, explainNoPin(entries, matching, trusted, host, port), howTo);
-    }
-    const expected = trusted.map((entry) => printKey(entry.key));
-    return {
-        algorithms,
-        expected,
-        verify(key) {
-            const got = printKey(key);
-            const bad = isRevoked(key);
-            if (bad !== undefined)
-                return { kind: 'revoked', got, line: bad.line };
-            const good = trusted.find((entry) => entry.key.equals(key));
-            if (good !== undefined)
-                return { kind: 'accepted', got, line: good.line };
-            return trusted.length === 0 ? { kind: 'unknown', got } : { kind: 'mismatch', got, expected };
-        },
-    };
-}
-/**
- * A person's own known_hosts for one host: the lines of other hosts, of which some may be beyond us,
- * are blank. Lines keep their numbers.
- *
- * @throws ConfigError when no line names the host
- */
-function linesForHost(text, host, port) {
-    const name = hostEntryName(host, port);
-    const lower = host.toLowerCase();
-    const lines = text.split(/\r\n|\n|\r/).map((line) => {
-        const [first = '', second = ''] = line
-            .replace(/^\uFEFF/, '')
-            .trim()
-            .split(/[ \t]+/);
-        const names = first.startsWith('@') ? second : first;
-        // With another port it is no pin, but worth naming.
-        const isMeant = matchesHost(names, name) ||
-            matchesHost(names, lower) ||
-            names.toLowerCase().includes(`[${lower}]:`);
-        return isMeant && !names.startsWith('#') ? line : '';
-    });
-    if (lines.every((line) => line === '')) {
-        throw new ConfigError(WHERE, `no key for ${name} is pinned`, howToPin(host, port));
-    }
-    return lines.join('\n');
-}
-function howToPin(host, port) {
-    const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
-    return `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
-}
-function explainNoPin(entries, matching, trusted, host, port) {
-    const name = hostEntryName(host, port);
-    if (trusted.length > 0) {
-        const types = [...new Set(trusted.map((entry) => entry.type))].join(', ');
-        return `the only keys of \`known-hosts\` for ${name} are of a type that cannot be used here: ${types}`;
-    }
-    if (matching.some((entry) => entry.marker === 'none')) {
-        return `every key of \`known-hosts\` for ${name} is marked @revoked`;
-    }
-    if (matching.some((entry) => entry.marker === 'cert-authority')) {
-        return `only a @cert-authority line of \`known-hosts\` matches ${name}, and host certificates are not supported`;
-    }
-    if (matching.length > 0)
-        return `only @revoked lines of \`known-hosts\` match ${name}`;
-    const lower = host.toLowerCase();
-    const elsewhere = entries.find((entry) => matchesHost(entry.names, lower) || entry.names.toLowerCase().includes(`[${lower}]:`));
-    const hint = elsewhere === undefined ? '' : ` (line ${elsewhere.line} names the host with another port)`;
-    return `\`known-hosts\` holds no key for ${name}${hint}`;
-}
-function parseKnownHosts(text) {
-    const entries = [];
-    const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/);
-    for (const [index, raw] of lines.entries()) {
-        const content = raw.trim();
-        if (content !== '' && !content.startsWith('#'))
-            entries.push(parseLine(content, index + 1));
-    }
-    return entries;
-}
-function parseLine(content, line) {
-    // The line itself is never quoted: it may be a secret that went into the wrong field.
-    const fail = (problem, expected = LINE_SHAPE) => {
-        throw new errors_ConfigError(`${INPUT}:${line}`, `line ${line} of \`known-hosts\`: ${problem}`, expected);
-    };
-    const fields = content.split(/[ \t]+/);
-    const marker = readMarker(fields[0] ?? '');
-    if (marker === null)
-        return fail('the marker is unknown', '`@revoked` or `@cert-authority`');
-    if (marker !== 'none')
-        fields.shift();
-    const [names = '', type = '', encoded = ''] = fields;
-    if (names.startsWith('-----BEGIN') || names === '----') {
-        return fail('this is a key file, not a line of known hosts');
-    }
-    if (names.startsWith('SHA256:') || names.startsWith('MD5:')) {
-        return fail('this is a fingerprint; the whole key is needed');
-    }
-    if (ALGORITHMS.has(names) && type.startsWith('AAAA')) {
-        return fail('the host name in front of the key is missing');
-    }
-    if (type === '' || encoded === '')
-        return fail('the line is incomplete');
-    if (/^\d+$/.test(type) && /^\d+$/.test(encoded)) {
-        return fail('this is a key of SSH protocol 1, which no server speaks any more');
-    }
-    checkNames(names, fail);
-    return { line, marker, names, type, key: decodeKey(encoded, type, fail) };
-}
-function readMarker(field) {
-    if (!field.startsWith('@'))
-        return 'none';
-    if (field === '@revoked')
-        return 'revoked';
-    if (field === '@cert-authority')
-        return 'cert-authority';
-    return null;
-}
-function checkNames(names, fail) {
-    if (!names.startsWith('|')) {
-        if (names.split(',').some((name) => name === '' || name === '!')) {
-            fail('a host name in the list is empty');
-        }
-        return;
-    }
-    const [, version, salt = '', hash = '', ...rest] = names.split('|');
-    const sizes = [salt, hash].map((part) => decodeBase64(part)?.length);
-    if (version !== '1' || rest.length > 0 || sizes.some((size) => size !== 20)) {
-        fail('the hashed host name is malformed', '`|1|SALT|HASH`, as `ssh-keygen -H` writes it');
-    }
-}
-function decodeKey(encoded, type, fail) {
-    const key = decodeBase64(encoded);
-    if (key === null)
-        return fail('the key is not base64, or is cut off');
-    const inner = keyType(key);
-    if (inner === null)
-        return fail('the key is cut off');
-    if (inner !== type)
-        return fail('the key is of another type than the line says');
-    if (!fieldsFillKey(key))
-        return fail('the key is cut off');
-    return key;
-}
-/** Every key type is a row of length-prefixed strings that ends with the last of them. */
-function fieldsFillKey(key) {
-    let position = 0;
-    let fields = 0;
-    while (position + 4 <= key.length) {
-        position += 4 + key.readUInt32BE(position);
-        fields += 1;
-    }
-    return position === key.length && fields >= 2;
-}
-function decodeBase64(text) {
-    if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text))
-        return null;
-    const bytes = Buffer.from(text, 'base64');
-    // Padding may be missing, as OpenSSH tolerates; anything else must round-trip.
-    const bare = (value) => value.replace(/=+$/, '');
-    return bare(bytes.toString('base64')) === bare(text) ? bytes : null;
-}
-/** Whether the names of a line cover this entry name; a `!` pattern that matches beats the rest. */
-function matchesHost(names, name) {
-    if (names.startsWith('|'))
-        return matchesHash(names, name);
-    let matched = false;
-    for (const pattern of names.toLowerCase().split(',')) {
-        const negated = pattern.startsWith('!');
-        if (!matchesPattern(negated ? pattern.slice(1) : pattern, name))
-            continue;
-        if (negated)
-            return false;
-        matched = true;
-    }
-    return matched;
-}
-function matchesHash(names, name) {
-    const [, , salt = '', hash = ''] = names.split('|');
-    const expected = Buffer.from(hash, 'base64');
-    const actual = (0,external_node_crypto_.createHmac)('sha1', Buffer.from(salt, 'base64')).update(name).digest();
-    return expected.length === actual.length && (0,external_node_crypto_.timingSafeEqual)(expected, actual);
-}
-/** `*` and `?` as in OpenSSH's match_pattern, in linear space and without a regular expression. */
-function matchesPattern(pattern, name) {
-    let p = 0;
-    let n = 0;
-    let star = -1;
-    let resume = 0;
-    while (n < name.length) {
-        if (pattern[p] === '*') {
-            star = p;
-            resume = n;
-            p += 1;
-        }
-        else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[n])) {
-            p += 1;
-            n += 1;
-        }
-        else if (star >= 0) {
-            p = star + 1;
-            resume += 1;
-            n = resume;
-        }
-        else {
-            return false;
-        }
-    }
-    while (pattern[p] === '*')
-        p += 1;
-    return p === pattern.length;
-}
-
-;// CONCATENATED MODULE: ./src/adapters/login-key.js
-
-
-
-const KEY_INPUT = 'input ssh-key';
-const PASSPHRASE_INPUT = 'input ssh-key-passphrase';
-const WHOLE_FILE = 'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
-/**
- * Parses the key before anything is connected. Line ends of Windows are put right; neither the key
- * nor the parser's own words (which may quote it) ever get into a message.
- *
- * @throws ConfigError naming `ssh-key` or `ssh-key-passphrase`.
- */
-function parseLoginKey(text, passphrase) {
-    const key = text.replace(/\r\n?/g, '\n').trim();
-    checkShape(key);
-    const secret = passphrase === undefined || passphrase === '' ? undefined : passphrase;
-    const parsed = readKey(key, secret);
-    const publicKey = parsed.getPublicSSH();
-    return {
-        type: parsed.type,
-        fingerprint: fingerprint(publicKey),
-        authorizedLine: `${parsed.type} ${publicKey.toString('base64')}`,
-        parsed,
-    };
-}
-function checkShape(key) {
-    const fail = (problem, expected = WHOLE_FILE) => {
-        throw new errors_ConfigError(KEY_INPUT, problem, expected);
-    };
-    if (key === '')
-        fail('`ssh-key` is empty');
-    if (/^(ssh-|ecdsa-sha2-|sk-)\S+ +AAAA/.test(key) ||
-        /^-{4,5} ?BEGIN (SSH2 |RSA )?PUBLIC KEY/.test(key)) {
-        fail('`ssh-key` is the public half of a key', 'the private half: the file without `.pub`');
-    }
-    if (key.startsWith('PuTTY-User-Key-File-'))
-        return;
-    if (!key.includes('\n') && key.includes('\\n')) {
-        fail('the line breaks of `ssh-key` were turned into the two characters `\\n`');
-    }
-    if (!key.startsWith('-----BEGIN '))
-        fail('`ssh-key` does not begin like a private key');
-    if (!/-----END [A-Z0-9 ]+-----$/.test(key))
-        fail('`ssh-key` is cut off: its last line is missing');
-    if (!key.includes('\n'))
-        fail('`ssh-key` has lost its line breaks: it is all on one line');
-    if (!/^-----BEGIN [A-Z0-9 ]+-----\n/.test(key) || !/\n-----END [A-Z0-9 ]+-----$/.test(key)) {
-        fail('`ssh-key` has lost some of its line breaks');
-    }
-    const label = /^-----BEGIN ([A-Z0-9 ]+)-----/.exec(key)?.[1] ?? '';
-    if (label === 'PRIVATE KEY' || label === 'ENCRYPTED PRIVATE KEY') {
-        fail('`ssh-key` is in PKCS#8 form, which is not supported', 'the OpenSSH form: `ssh-keygen -p -f KEYFILE` rewrites the file in it');
-    }
-}
-function readKey(key, passphrase) {
-    const result = tryParse(key, passphrase);
-    if (result instanceof Error)
-        throw explainParse(key, passphrase, result.message);
-    const parsed = Array.isArray(result) ? result[0] : result;
-    if (parsed === undefined || !parsed.isPrivateKey()) {
-        throw new errors_ConfigError(KEY_INPUT, '`ssh-key` holds no private key', WHOLE_FILE);
-    }
-    return parsed;
-}
-function tryParse(key, passphrase) {
-    try {
-        return lib_default().utils.parseKey(key, passphrase);
-    }
-    catch (error) {
-        return error instanceof Error ? error : new Error('unreadable');
-    }
-}
-function explainParse(key, passphrase, reason) {
-    if (isEncrypted(key)) {
-        if (passphrase === undefined) {
-            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key` is encrypted, and `ssh-key-passphrase` is not given', 'the passphrase of the key, or a key without one');
-        }
-        if (!/unsupported|truncated/i.test(reason)) {
-            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key-passphrase` does not open `ssh-key` (or that is damaged)', 'the passphrase that the key was made with');
-        }
-    }
-    if (/unsupported openssh private key type|unsupported private key ec oid/i.test(reason)) {
-        return new errors_ConfigError(KEY_INPUT, '`ssh-key` is of a type that cannot be used here', 'an ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` makes one');
-    }
-    return new errors_ConfigError(KEY_INPUT, '`ssh-key` is damaged: part of it is missing or changed', WHOLE_FILE);
-}
-function isEncrypted(key) {
-    if (/^(Proc-Type: 4,ENCRYPTED|Encryption: (?!none))/m.test(key))
-        return true;
-    const body = /^-----BEGIN OPENSSH PRIVATE KEY-----\n([\s\S]*)\n-----END/.exec(key)?.[1];
-    if (body === undefined)
-        return false;
-    // "openssh-key-v1\0", then the cipher's name as a length-prefixed string.
-    const data = Buffer.from(body, 'base64');
-    if (data.length < 23)
-        return false;
-    return data.toString('latin1', 19, 19 + Math.min(data.readUInt32BE(15), 64)) !== 'none';
-}
-
-;// CONCATENATED MODULE: ./src/adapters/ssh-session.js
-
-
-
-
-
-
-
-const DEFAULT_CONNECT_POLICY = {
-    attempts: 4,
-    connectTimeout: seconds(20),
-    backoff: seconds(2),
-    keepaliveInterval: seconds(15),
-    keepaliveCount: 4,
-};
-const CONNECT_STEP = 'connect over SSH';
-const BANNER_KEPT_CHARACTERS = 4096;
-const COMMAND_OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024;
-/**
- * Connects: host key pinned before authentication, retries only while nothing was sent to log in.
- *
- * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
- * the server cannot be reached, shows another host key, or refuses the login.
- */
-async function openSession(options, onNote) {
-    const { target, clock = systemClock } = options;
-    const policy = { ...DEFAULT_CONNECT_POLICY, ...options.policy };
-    const pins = pinnedKeys(target.knownHosts, target.host, target.port);
-    const key = parseLoginKey(target.key, target.passphrase);
-    const begun = clock.now();
-    const where = address(target);
-    for (let attempt = 1;; attempt += 1) {
-        const result = await attemptConnection(target, key, pins, policy);
-        if (result.kind === 'connected') {
-            return new SshSession(target, result.ssh, result.client, {
-                connectSeconds: seconds(clock.now() - begun),
-                policy,
-            });
-        }
-        if (result.kind === 'refused')
-            throw result.error;
-        if (attempt >= policy.attempts) {
-            throw unreachable(target, attempt, result.cause, result.error);
-        }
-        const pause = seconds(policy.backoff * 2 ** (attempt - 1));
-        onNote(`${where}: ${result.cause}; attempt ${attempt} of ${policy.attempts}, again in ${pause} s`);
-        await clock.sleep(pause);
-    }
-}
-/** One logged-in connection. */
-class SshSession {
-    target;
-    connectSeconds;
-    handshakes = 1;
-    #ssh;
-    #client;
-    #policy;
-    #listeners = new Set();
-    #execs = 0;
-    #lastError = null;
-    #state = 'open';
-    constructor(target, ssh, client, facts) {
-        this.target = target;
-        this.#ssh = ssh;
-        this.#client = client;
-        this.#policy = facts.policy;
-        this.connectSeconds = facts.connectSeconds;
-        // node-ssh removes its own listener once connected; without one, an error ends the process.
-        client.on('error', (error) => {
-            this.#lastError = error;
-        });
-        client.on('close', () => this.#lose());
-    }
-    get execs() {
-        return this.#execs;
-    }
-    /** Calls back once when the connection is gone without having been closed from here. */
-    onLost(listener) {
-        this.#listeners.add(listener);
-    }
-    /**
-     * Opens a channel on which the server's login shell runs the command line.
-     *
-     * @param point What it is for, in words for people.
-     */
-    async exec(command, point) {
-        this.#assertOpen(point);
-        this.#execs += 1;
-        const { connectTimeout } = this.#policy;
-        return new Promise((resolve, reject) => {
-            const settle = (how) => {
-                clearTimeout(timer);
-                this.#listeners.delete(lost);
-                how();
-            };
-            const lost = (reason) => settle(() => reject(this.lostError(point, reason)));
-            const timer = setTimeout(() => settle(() => reject(this.#noChannel(point, `no answer within ${connectTimeout} s`))), connectTimeout * 1000);
-            this.#listeners.add(lost);
-            this.#client.exec(command, (error, channel) => {
-                if (error === undefined || error === null)
-                    settle(() => resolve(channel));
-                else
-                    settle(() => reject(this.#noChannel(point, error.message)));
-            });
-        });
-    }
-    /**
-     * Runs a plain command and returns what it wrote.
-     *
-     * @throws HostError on any exit code but 0, on none (`null`: ended by a signal, or lost), on too
-     * much output, and when the time is up: then its whole process group on the server is ended.
-     */
-    async run(command, timeout) {
-        const mark = `celeriac-${(0,external_node_crypto_.randomBytes)(8).toString('hex')}`;
-        // sshd makes each exec the leader of a session, and `exec` keeps its pid: $$ is the group.
-        const channel = await this.exec(`exec /bin/sh -c ${quote(`echo ${mark} $$ >&2; ${command}`)}`, command);
-        channel.end();
-        const output = { stdout: '', stderr: '' };
-        const ended = await this.#follow(channel, output, timeout);
-        const group = new RegExp(`^${mark} (\\d+)\\n`, 'm').exec(output.stderr)?.[1];
-        const stderr = output.stderr.replace(`${mark} ${group}\n`, '');
-        if (ended.kind === 'exit' && ended.code === 0)
-            return { stdout: output.stdout, stderr };
-        if (ended.kind !== 'exit' && ended.kind !== 'lost' && group !== undefined) {
-            await this.#endGroup(group);
-        }
-        throw this.#commandError(command, ended, timeout, stderr);
-    }
-    /** The error of work that was going on when the connection went away. */
-    lostError(point, reason) {
-        return new HostError(`The connection to ${address(this.target)} was lost at: ${point} (${reason}).`, {
-            step: point,
-            evidence: [],
-            next: 'Check that the server is up and the network to it, then run again: what the host holds is read anew.',
-        });
-    }
-    async close() {
-        if (this.#state !== 'open')
-            return;
-        this.#state = 'closing';
-        await new Promise((resolve) => {
-            const force = setTimeout(() => {
-                this.#client.destroy();
-                resolve();
-            }, 2000);
-            this.#client.once('close', () => {
-                clearTimeout(force);
-                resolve();
-            });
-            this.#ssh.dispose();
-            this.#client.end();
-        });
-    }
-    /** Drops the connection at once: the other side sees end-of-file. */
-    destroy() {
-        if (this.#state === 'open')
-            this.#state = 'closing';
-        this.#client.destroy();
-    }
-    async [Symbol.asyncDispose]() {
-        await this.close();
-    }
-    #noChannel(point, reason) {
-        const { user } = this.target;
-        return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
-            step: point,
-            evidence: [],
-            next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
-        });
-    }
-    #assertOpen(point) {
-        if (this.#state === 'open')
-            return;
-        throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it is closed');
-    }
-    #lose() {
-        if (this.#state !== 'open')
-            return;
-        this.#state = 'lost';
-        const reason = this.#reason();
-        for (const listener of [...this.#listeners])
-            listener(reason);
-        this.#listeners.clear();
-    }
-    #reason() {
-        const error = this.#lastError;
-        if (error === null)
-            return 'the server closed it';
-        if (error.message === 'Keepalive timeout') {
-            const { keepaliveCount, keepaliveInterval } = this.#policy;
-            return `no reply to ${keepaliveCount} keepalives, ${keepaliveInterval} s apart`;
-        }
-        return describeCause(error, null);
-    }
-    #follow(channel, output, timeout) {
-        return new Promise((resolve) => {
-            const lost = (reason) => settle({ kind: 'lost', reason });
-            const timer = setTimeout(() => settle({ kind: 'timed-out' }), timeout * 1000);
-            const settle = (end) => {
-                clearTimeout(timer);
-                this.#listeners.delete(lost);
-                resolve(end);
-            };
-            const collect = (name) => (text) => {
-                output[name] += text;
-                if (output[name].length > COMMAND_OUTPUT_LIMIT_BYTES)
-                    settle({ kind: 'too-much' });
-            };
-            this.#listeners.add(lost);
-            channel.setEncoding('utf8');
-            channel.stderr.setEncoding('utf8');
-            channel.on('data', collect('stdout'));
-            channel.stderr.on('data', collect('stderr'));
-            channel.on('error', () => { });
-            channel.on('close', (code, signal) => {
-                settle({ kind: 'exit', code: code ?? null, signal: signal ?? null });
-            });
-        });
-    }
-    async #endGroup(group) {
-        try {
-            const kill = `kill -TERM -${group}; sleep 1; kill -KILL -${group}`;
-            const channel = await this.exec(`exec /bin/sh -c ${quote(kill)}`, 'end a command');
-            channel.end();
-            await this.#follow(channel, { stdout: '', stderr: '' }, seconds(10));
-            channel.close();
-        }
-        catch {
-            // The connection went away: sshd ends nothing for us, but the time-out is what is reported.
-        }
-    }
-    #commandError(command, end, timeout, stderr) {
-        const evidence = tail(stderr, 20);
-        const failure = { step: command, ran: [command], evidence };
-        switch (end.kind) {
-            case 'lost':
-                return this.lostError(command, end.reason);
-            case 'timed-out':
-                return new HostError(`\`${command}\` did not end within ${timeout} s; it was ended.`, {
-                    ...failure,
-                    exitCode: null,
-                    next: 'See on the server why it takes so long, or allow it more time.',
-                });
-            case 'too-much':
-                return new HostError(`\`${command}\` wrote too much; it was ended.`, {
-                    ...failure,
-                    exitCode: null,
-                    next: `Expected: at most ${COMMAND_OUTPUT_LIMIT_BYTES} bytes.`,
-                });
-            case 'exit': {
-                const how = end.code === null
-                    ? `ended without an exit code${end.signal === null ? '' : ` (${end.signal})`}`
-                    : `failed with exit code ${end.code}`;
-                return new HostError(`\`${command}\` ${how}.`, {
-                    ...failure,
-                    exitCode: end.code,
-                    next: 'Run it on the server by hand to see why.',
-                });
-            }
-        }
-    }
-}
-async function attemptConnection(target, key, pins, policy) {
-    const seen = {
-        verdict: null,
-        offered: null,
-        loginSent: false,
-        methodsLeft: [],
-        partial: false,
-        connected: false,
-        banner: '',
-        firstError: null,
-    };
-    const ssh = new NodeSSH();
-    const connecting = ssh.connect({
-        host: target.host,
-        port: target.port,
-        username: target.user,
-        readyTimeout: policy.connectTimeout * 1000,
-        keepaliveInterval: policy.keepaliveInterval * 1000,
-        keepaliveCountMax: policy.keepaliveCount,
-        algorithms: { serverHostKey: [...pins.algorithms] },
-        hostVerifier: (shown) => {
-            seen.verdict = pins.verify(shown);
-            return seen.verdict.kind === 'accepted';
-        },
-        authHandler: (methodsLeft, partial, next) => {
-            if (seen.loginSent) {
-                seen.methodsLeft = methodsLeft ?? [];
-                seen.partial = partial === true;
-                // `false` ends the login; the types know only of methods.
-                next(false);
-                return;
-            }
-            seen.loginSent = true;
-            next({ type: 'publickey', username: target.user, key: key.parsed });
-        },
-        debug: (line) => {
-            seen.offered ??= /^Handshake: \(remote\) Host key format: (.+)$/.exec(line)?.[1] ?? null;
-        },
-    });
-    // Set by connect() before its first await.
-    const client = ssh.connection;
-    client?.on('connect', () => {
-        seen.connected = true;
-        // Small messages, each waiting for its answer: Nagle's algorithm would hold every one back.
-        client.setNoDelay(true);
-    });
-    client?.on('banner', (message) => {
-        seen.banner = (seen.banner + message).slice(-BANNER_KEPT_CHARACTERS);
-    });
-    client?.on('error', (error) => {
-        seen.firstError ??= error;
-    });
-    try {
-        await connecting;
-        if (client === null)
-            throw new Error('the connection ended as soon as it was made');
-        return { kind: 'connected', ssh, client };
-    }
-    catch (caught) {
-        client?.destroy();
-        const error = seen.firstError ?? (caught instanceof Error ? caught : new Error(String(caught)));
-        return judgeFailure(target, key, pins, seen, error, policy);
-    }
-}
-function judgeFailure(target, key, pins, seen, error, policy) {
-    const refused = (refusal) => ({ kind: 'refused', error: refusal });
-    if (seen.verdict !== null && seen.verdict.kind !== 'accepted') {
-        return refused(wrongHostKey(target, pins, seen.verdict));
-    }
-    if (/no matching host key format/.test(error.message)) {
-        return refused(noPinnedKeyOffered(target, pins, seen.offered));
-    }
-    if (property(error, 'level') === 'client-authentication') {
-        return refused(refusedLogin(target, key, seen));
-    }
-    const cause = describeCause(error, policy.connectTimeout);
-    if (seen.loginSent)
-        return refused(brokenLogin(target, key, seen, cause, error));
-    if (isLasting(error, seen))
-        return refused(unreachable(target, 1, cause, error));
-    return { kind: 'failed', cause, error };
-}
-/** Failures that the next attempt would meet again. */
-function isLasting(error, seen) {
-    if (property(error, 'code') === 'ENOTFOUND')
-        return true;
-    if (/^Connection lost before handshake$/.test(error.message))
-        return false;
-    const level = property(error, 'level');
-    if (level === 'client-socket' || level === 'client-timeout')
-        return false;
-    // Closed in the midst of the handshake (node-ssh), or a disconnect message such as "too busy".
-    if (property(error, 'code') !== undefined)
-        return false;
-    return seen.connected;
-}
-function property(error, name) {
-    return name in error ? Reflect.get(error, name) : undefined;
-}
-function describeCause(error, connectTimeout) {
-    const code = property(error, 'code');
-    switch (code) {
-        case 'ECONNREFUSED':
-            return 'the connection was refused';
-        case 'ECONNRESET':
-        case 'EPIPE':
-            return 'the connection was reset';
-        case 'EHOSTUNREACH':
-        case 'ENETUNREACH':
-            return 'there is no route to it';
-        case 'ENOTFOUND':
-            return 'its name does not resolve';
-        case 'EAI_AGAIN':
-            return 'its name could not be resolved for the time being';
-    }
-    if (/^Timed out while waiting for handshake$/.test(error.message)) {
-        return connectTimeout === null ? 'no answer' : `no answer within ${connectTimeout} s`;
-    }
-    if (/^(Connection lost before handshake|No response from server)$/.test(error.message)) {
-        return 'the server closed the connection';
-    }
-    if (code === 'ETIMEDOUT')
-        return 'no answer';
-    if (/^Invalid (identification string|header)/.test(error.message)) {
-        return 'what answers there does not speak SSH';
-    }
-    return error.message === '' ? String(code ?? error.name) : error.message;
-}
-function address(target) {
-    const host = target.host.includes(':') ? `[${target.host}]` : target.host;
-    return `${host}:${target.port}`;
-}
-function unreachable(target, attempts, cause, error) {
-    const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
-    return new HostError(`${address(target)} cannot be reached: ${cause} (${times}).`, {
-        step: CONNECT_STEP,
-        evidence: [],
-        next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall lets this runner in.',
-    }, { cause: error });
-}
-function wrongHostKey(target, pins, verdict) {
-    const got = describeKey(verdict.got);
-    if (verdict.kind === 'revoked') {
-        return new HostError(`${address(target)} shows the host key ${got}, which is revoked.`, {
-            step: CONNECT_STEP,
-            evidence: [`known-hosts line ${verdict.line}: @revoked`],
-            next: 'Do not trust this server until you know why. Give it a new host key, and put that into `known-hosts`.',
-        });
-    }
-    const expected = pins.expected.map(describeKey);
-    return new HostError(`The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to it.`, {
-        step: CONNECT_STEP,
-        evidence: [...expected.map((line) => `expected: ${line}`), `got:      ${got}`],
-        next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and mend `known-hosts`. If it was not, someone may stand between: find out before you go on.',
-    });
-}
-function noPinnedKeyOffered(target, pins, offered) {
-    const expected = pins.expected.map(describeKey);
-    const came = offered === null ? 'none of them' : `only ${offered.replaceAll(',', ', ')}`;
-    return new HostError(`${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, it offers ${came}. Nothing was sent to it.`, {
-        step: CONNECT_STEP,
-        evidence: [...expected.map((line) => `expected: ${line}`), `offered:  ${offered ?? 'none'}`],
-        next: `If the server's keys were changed on purpose, compare \`ssh-keyscan -p ${target.port} ${target.host}\` with its console and mend \`known-hosts\`.`,
-    });
-}
-function refusedLogin(target, key, seen) {
-    const keyText = `${key.fingerprint} (${key.type})`;
-    const methods = seen.methodsLeft.join(', ');
-    if (seen.partial) {
-        return new HostError(`${address(target)} took the key of ${target.user} but asks for a second proof: ${methods}.`, {
-            step: CONNECT_STEP,
-            evidence: [`key: ${keyText}`],
-            next: `Expected: the key alone is enough. Set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
-        });
-    }
-    const noKeys = methods !== '' && !seen.methodsLeft.includes('publickey');
-    return new HostError(`${address(target)} refused the login of ${target.user} with the key ${keyText}. It was tried once, and is not tried again.`, {
-        step: CONNECT_STEP,
-        evidence: [
-            ...(methods === '' ? [] : [`the server accepts: ${methods}`]),
-            ...tail(seen.banner, 5),
-        ],
-        next: noKeys
-            ? `Allow keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
-            : `Put this line into ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
-    });
-}
-function brokenLogin(target, key, seen, cause, error) {
-    return new HostError(`${address(target)} ended the connection while ${target.user} was logging in: ${cause}. It is not tried again.`, {
-        step: CONNECT_STEP,
-        evidence: [`key: ${key.fingerprint} (${key.type})`, ...tail(seen.banner, 5)],
-        next: `Read the server's log (\`journalctl -t sshd\`): the account may have expired (\`chage -l ${target.user}\`) or be locked, or there were too many logins.`,
-    }, { cause: error });
-}
-/** One word for any Bourne-like, C or fish shell. */
-function quote(text) {
-    return `'${text.replaceAll("'", `'\\''`)}'`;
-}
-/** The last lines that are not empty. */
-function tail(text, count) {
-    return text
-        .split('\n')
-        .map((line) => line.trimEnd())
-        .filter((line) => line !== '')
-        .slice(-count);
-}
-
-;// CONCATENATED MODULE: ./src/adapters/agent-start.js
-
-
-
+/** What a person reads of the step that starts the agent. */
+const START_STEP = 'start the agent';
 const LOADER = 'celeriac_host/session/loader.py';
 /** One zlib-compressed JSON object of module path → source. */
 function packProgram(program) {
@@ -77689,11 +77688,11 @@ const RULES = [
 function explainStart(evidence) {
     const { problem, next } = findExplanation(evidence);
     const lines = [
-        ...tail(evidence.stderr, 10),
-        ...tail(evidence.stdout, 10).map((line) => `stdout: ${line}`),
+        ...lastLines(evidence.stderr, 10),
+        ...lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
     ].map((line) => line.slice(0, 300));
     return new HostError(`The agent could not be started: ${problem}.`, {
-        step: 'start the agent',
+        step: START_STEP,
         ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
         exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
         evidence: lines,
@@ -77744,280 +77743,68 @@ function explainEnd(evidence) {
     };
 }
 
-;// CONCATENATED MODULE: ./src/adapters/ssh-agent-session.js
-
-
-
-
-
-
-
-
-
-const DEFAULT_LIMITS = {
-    hello: seconds(60),
-    look: seconds(60),
-    lookAtTasks: seconds(240),
-    receive: seconds(120),
-    snapshotSilence: seconds(120),
-    submitMargin: seconds(60),
-    bye: seconds(5),
-    reconnect: seconds(300),
-};
-const RECONNECT_PAUSE = seconds(2);
-/** In base64, with what stands around it, less than a line may have. */
-const PIECE_BYTES = 720 * 1024;
-const START_STEP = 'start the agent';
-const STDERR_KEPT_CHARACTERS = 16 * 1024;
-/**
- * Connects, sends the agent and waits for its hello: one handshake, one exec.
- *
- * @throws ConfigError for unusable inputs; HostError when the host cannot be reached, refuses the
- * login, or cannot run the agent.
- */
-async function openAgent(options, onNote) {
-    return new SshAgent(await startAgent(options, onNote), options, onNote);
-}
-async function startAgent(options, onNote) {
-    const clock = options.clock ?? systemClock;
-    const session = await (options.connect?.() ?? openSession(options, onNote));
-    try {
-        const begun = clock.now();
-        const program = packProgram(options.program);
-        const command = startCommand(program.length, options.target.user);
-        const channel = await session.exec(command, START_STEP);
-        const link = new AgentLink(session, channel, limitsOf(options));
-        channel.write(program);
-        const hello = await link.hello;
-        return { session, link, hello, startSeconds: seconds(clock.now() - begun) };
-    }
-    catch (error) {
-        await session.close();
-        throw error;
-    }
-}
-const limitsOf = (options) => ({ ...DEFAULT_LIMITS, ...options.limits });
-class SshAgent {
+;// CONCATENATED MODULE: ./src/adapters/agent/pending-ask.js
+/** One question that waits for its answer, with its time limits. */
+class PendingAsk {
+    answer;
+    /** What it is doing right now, for people. */
+    point;
+    #step;
     #options;
-    #limits;
-    #onNote;
-    /** The last is the one that is talked to; those before it were lost. */
-    #starts;
-    #closing = null;
-    constructor(start, options, onNote) {
-        this.#starts = [start];
+    #onExpired;
+    #resolve;
+    #reject;
+    #totalTimer;
+    #silenceTimer;
+    constructor(step, options, onExpired) {
+        const { promise, resolve, reject } = Promise.withResolvers();
+        this.answer = promise;
+        this.point = step;
+        this.#step = step;
         this.#options = options;
-        this.#limits = limitsOf(options);
-        this.#onNote = onNote;
+        this.#onExpired = onExpired;
+        this.#resolve = resolve;
+        this.#reject = reject;
+        this.#totalTimer = this.#startTimer(options.total);
+        this.#silenceTimer = this.#startTimer(options.silence);
     }
-    get hello() {
-        return this.#now.hello;
+    resolve(answer) {
+        this.#stop();
+        this.#resolve(answer);
     }
-    get traffic() {
-        const sum = (of) => this.#starts.reduce((total, start) => total + of(start), 0);
-        return {
-            handshakes: sum(({ session }) => session.handshakes),
-            execs: sum(({ session }) => session.execs),
-            messagesSent: sum(({ link }) => link.sent),
-            messagesReceived: sum(({ link }) => link.received),
-            connectSeconds: seconds(sum(({ session }) => session.connectSeconds)),
-            startSeconds: seconds(sum(({ startSeconds }) => startSeconds)),
-        };
+    reject(error) {
+        this.#stop();
+        this.#reject(error);
     }
-    get #now() {
-        return this.#starts.at(-1);
+    /** Throws what the listener throws. */
+    tell(progress) {
+        clearTimeout(this.#silenceTimer);
+        this.#silenceTimer = this.#startTimer(this.#options.silence);
+        if (progress.kind === 'step-started')
+            this.point = `${this.#step}: ${progress.title}`;
+        this.#options.onProgress?.(progress);
     }
-    get #link() {
-        return this.#now.link;
+    #startTimer(limit) {
+        if (limit === undefined)
+            return undefined;
+        return setTimeout(() => this.#onExpired(limit), limit * 1000);
     }
-    async look(query) {
-        const names = Object.keys(query);
-        const step = `look at ${names.join(', ')}`;
-        const answer = await this.#link.ask({ ask: 'look', query }, step, {
-            total: 'tasks' in query ? this.#limits.lookAtTasks : this.#limits.look,
-        });
-        const missing = names.filter((name) => !isRecord(answer) || answer[name] === undefined);
-        if (missing.length > 0) {
-            throw protocolError(step, `the answer lacks ${missing.join(', ')}`, []);
-        }
-        return answer;
-    }
-    async send(parcel, onProgress) {
-        const { sha256, sizeBytes, content, title } = parcel;
-        const step = `send ${title}`;
-        const ask = async (message) => {
-            const limit = { total: this.#limits.receive };
-            const answer = await this.#link.ask({ ask: 'receive', sha256, ...message }, step, limit);
-            const received = readReceived(answer);
-            if (received === null)
-                throw protocolError(step, 'the answer is not that of a receiver', []);
-            return received;
-        };
-        const { whole } = await ask({ step: 'begin', sizeBytes });
-        if (whole)
-            return;
-        for (let offset = 0; offset < content.length; offset += PIECE_BYTES) {
-            const piece = content.subarray(offset, offset + PIECE_BYTES);
-            const data = Buffer.from(piece).toString('base64');
-            const received = await ask({ step: 'piece', offset, data });
-            if (received.sizeBytes !== offset + piece.length) {
-                throw protocolError(step, `${received.sizeBytes} bytes are there after ${offset}`, []);
-            }
-        }
-        await ask({ step: 'end' });
-        onProgress({ kind: 'note', message: `${title} is on the host (${sizeBytes} bytes)` });
-    }
-    async apply(operations, meta, onProgress) {
-        return this.#transact({ ask: 'apply', operations, meta }, 'apply the plan', onProgress);
-    }
-    async undo(transactions, meta, onProgress) {
-        const step = `undo transaction ${transactions.join(', ')}`;
-        return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
-    }
-    async recover(meta, onProgress) {
-        const step = 'put right what an earlier run left';
-        const deeds = readDeeds(await this.#link.ask({ ask: 'recover', meta }, step, { onProgress }));
-        if (deeds === null)
-            throw protocolError(step, 'the answer lacks its deeds', []);
-        return deeds;
-    }
-    async confirm(unit, transactions, meta) {
-        const step = `confirm the release of ${unit}`;
-        const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
-        const confirmed = readConfirmed(answer);
-        if (confirmed === null)
-            throw protocolError(step, 'the answer lacks what was confirmed', []);
-        return confirmed;
-    }
-    async snapshot(database, limitBytes, extract, onProgress) {
-        const step = `copy ${database}`;
-        const pieces = [];
-        let packedBytes = 0;
-        const collect = (progress) => {
-            if (progress.kind !== 'chunk') {
-                onProgress(progress);
-                return;
-            }
-            const piece = Buffer.from(progress.data, 'base64');
-            packedBytes += piece.length;
-            // zlib never makes data larger than by some bytes a block.
-            if (packedBytes > limitBytes + limitBytes / 1000 + 1024) {
-                throw tooLarge(step, database, limitBytes);
-            }
-            pieces.push(piece);
-        };
-        const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
-            silence: this.#limits.snapshotSilence,
-            onProgress: collect,
-        });
-        const info = readSnapshotInfo(answer);
-        if (info === null)
-            throw protocolError(step, 'the answer is not that of a snapshot', []);
-        const content = await inflateBounded(Buffer.concat(pieces), step, database, limitBytes);
-        const sha256 = (0,external_node_crypto_.createHash)('sha256').update(content).digest('hex');
-        if (content.length !== info.sizeBytes || sha256 !== info.sha256) {
-            throw protocolError(step, 'the copy did not arrive whole', [
-                `expected: ${info.sizeBytes} bytes, SHA-256 ${info.sha256}`,
-                `got:      ${content.length} bytes, SHA-256 ${sha256}`,
-            ]);
-        }
-        return { info, content };
-    }
-    async submit(request, onProgress) {
-        const step = 'submit jobs';
-        const total = seconds(request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#limits.submitMargin);
-        const answer = await this.#link.ask({ ask: 'submit', request }, step, { total, onProgress });
-        const report = readJobReport(answer);
-        if (report === null)
-            throw protocolError(step, 'the answer is not a report of jobs', []);
-        return report;
-    }
-    close() {
-        this.#closing ??= this.#leave();
-        return this.#closing;
-    }
-    async [Symbol.asyncDispose]() {
-        await this.close();
-    }
-    /**
-     * Asks for work that the host does on its own; when the connection goes, makes another one and
-     * follows it from there. No total limit: it takes what its operations take, and keepalives tell
-     * a dead link.
-     */
-    async #transact(message, step, onProgress) {
-        let opened = null;
-        let told = 0;
-        let question = message;
-        for (;;) {
-            // Another connection streams from the beginning.
-            let toSkip = told;
-            const listen = (progress) => {
-                if (progress.kind === 'opened') {
-                    opened = { transactions: progress.transactions, live: progress.live };
-                }
-                else if (opened !== null && toSkip > 0) {
-                    toSkip -= 1;
-                }
-                else {
-                    told += opened === null ? 0 : 1;
-                    onProgress(progress);
-                }
-            };
-            try {
-                const answer = await this.#link.ask(question, step, { onProgress: listen });
-                const outcome = readOutcome(answer);
-                if (outcome === null)
-                    throw protocolError(step, 'the answer is not an outcome', []);
-                return outcome;
-            }
-            catch (error) {
-                if (opened === null || !this.#link.isLost)
-                    throw error;
-                await this.#reconnect(error);
-                question = { ask: 'follow', opened };
-            }
-        }
-    }
-    /** @throws the loss itself when the host does not come back in time */
-    async #reconnect(loss) {
-        const clock = this.#options.clock ?? systemClock;
-        const end = clock.now() + this.#limits.reconnect;
-        this.#onNote('the connection was lost; the host works on without it. Connecting again');
-        // Where only the agent died, its connection is still there, and would keep this process alive.
-        this.#now.session.destroy();
-        for (;;) {
-            try {
-                this.#starts.push(await startAgent(this.#options, this.#onNote));
-                this.#onNote('connected again: following the work on the host');
-                return;
-            }
-            catch {
-                if (clock.now() >= end)
-                    throw loss;
-                await clock.sleep(RECONNECT_PAUSE);
-            }
-        }
-    }
-    async #leave() {
-        const { link, session } = this.#now;
-        await link.sayBye(this.#limits.bye);
-        await session.close();
+    #stop() {
+        clearTimeout(this.#totalTimer);
+        clearTimeout(this.#silenceTimer);
     }
 }
-function countJobs(request) {
-    switch (request.kind) {
-        case 'canary':
-            return request.queues.length;
-        case 'task':
-            return request.calls.length;
-        case 'http':
-            return 1;
-    }
-}
+
+;// CONCATENATED MODULE: ./src/adapters/agent/agent-link.js
+
+
+
+
+const STDERR_KEPT_CHARACTERS = 16 * 1024;
 /** The JSON lines of one agent: matches answers to what was asked, and fails all at once. */
 class AgentLink {
     hello;
-    #session;
+    #connection;
     #channel;
     #lines = new LineSplitter();
     #pending = new Map();
@@ -78035,8 +77822,8 @@ class AgentLink {
     #lastId = 0;
     sent = 0;
     received = 0;
-    constructor(session, channel, limits) {
-        this.#session = session;
+    constructor(connection, channel, helloLimit) {
+        this.#connection = connection;
         this.#channel = channel;
         const hello = Promise.withResolvers();
         this.hello = hello.promise;
@@ -78045,8 +77832,8 @@ class AgentLink {
         const ended = Promise.withResolvers();
         this.#ended = ended.promise;
         this.#helloTimer = setTimeout(() => {
-            this.#failStart({ kind: 'timed-out', seconds: limits.hello });
-        }, limits.hello * 1000);
+            this.#failStart({ kind: 'timed-out', seconds: helloLimit });
+        }, helloLimit * 1000);
         channel.on('data', (chunk) => this.#take(chunk));
         channel.stderr.on('data', (chunk) => {
             this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-STDERR_KEPT_CHARACTERS);
@@ -78058,29 +77845,31 @@ class AgentLink {
             ended.resolve();
             this.#close(code ?? null, signal ?? null);
         });
-        session.onLost((reason) => {
+        connection.onLost((reason) => {
             ended.resolve();
             this.isLost ||= this.#state === 'ready';
-            this.#fail((point) => session.lostError(point, reason));
+            this.#fail((point) => connection.lostError(point, reason));
         });
     }
     /** Asks and waits for the answer with the same id. */
-    ask(message, step, options) {
-        return new Promise((resolve, reject) => {
-            if (this.#failure !== null || this.#state !== 'ready') {
-                reject(this.#failure ?? closedError(step));
-                return;
-            }
-            this.#lastId += 1;
-            const id = this.#lastId;
-            const line = `${JSON.stringify({ id, ...message })}\n`;
-            if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
-                reject(protocolError(step, `what is asked is larger than ${LINE_LIMIT_BYTES} bytes`, []));
-                return;
-            }
-            this.#pending.set(id, this.#await(id, step, options, resolve, reject));
-            this.#send(line);
+    async ask(message, step, options) {
+        if (this.#failure !== null || this.#state !== 'ready') {
+            throw this.#failure ?? closedError(step);
+        }
+        this.#lastId += 1;
+        const id = this.#lastId;
+        const line = `${JSON.stringify({ id, ...message })}\n`;
+        if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
+            throw protocolError(step, `what is asked is larger than ${LINE_LIMIT_BYTES} bytes`, []);
+        }
+        const pending = new PendingAsk(step, options, (limit) => {
+            // The agent is stuck and nothing it says later can be trusted.
+            this.#fail((point) => timeoutError(point, limit));
+            this.#connection.destroy();
         });
+        this.#pending.set(id, pending);
+        this.#send(line);
+        return pending.answer;
     }
     /** Asks the agent to leave; ends the wait when it does not. Never throws. */
     async sayBye(patience) {
@@ -78100,50 +77889,6 @@ class AgentLink {
     #send(line) {
         this.sent += 1;
         this.#channel.write(line);
-    }
-    #await(id, step, options, resolve, reject) {
-        const { total, silence, onProgress } = options;
-        let totalTimer;
-        let silenceTimer;
-        const stop = () => {
-            clearTimeout(totalTimer);
-            clearTimeout(silenceTimer);
-            this.#pending.delete(id);
-        };
-        const expire = (limit) => () => {
-            // The agent is stuck and nothing it says later can be trusted.
-            this.#fail((point) => timeoutError(point, limit));
-            this.#session.destroy();
-        };
-        const listen = () => {
-            clearTimeout(silenceTimer);
-            if (silence !== undefined)
-                silenceTimer = setTimeout(expire(silence), silence * 1000);
-        };
-        if (total !== undefined)
-            totalTimer = setTimeout(expire(total), total * 1000);
-        listen();
-        const pending = {
-            step,
-            point: step,
-            resolve: (answer) => {
-                stop();
-                resolve(answer);
-            },
-            reject: (error) => {
-                stop();
-                reject(error);
-            },
-            onMessage: (progress) => {
-                listen();
-                if (progress === null)
-                    return;
-                if (progress.kind === 'step-started')
-                    pending.point = `${step}: ${progress.title}`;
-                onProgress?.(progress);
-            },
-        };
-        return pending;
     }
     #take(chunk) {
         if (this.#state === 'failed')
@@ -78199,11 +77944,14 @@ class AgentLink {
             this.#fail((point) => faultError(point, fault));
             return;
         }
-        const pending = message.id === null ? undefined : this.#pending.get(message.id);
-        if (pending === undefined) {
-            this.#breakOff(`a message has the id ${message.id}, which nothing waits for`, []);
+        const { id } = message;
+        const pending = id === null ? undefined : this.#pending.get(id);
+        if (id === null || pending === undefined) {
+            this.#breakOff(`a message has the id ${id}, which nothing waits for`, []);
             return;
         }
+        if (message.kind !== 'progress')
+            this.#pending.delete(id);
         switch (message.kind) {
             case 'answer':
                 pending.resolve(message.answer);
@@ -78213,7 +77961,7 @@ class AgentLink {
                 break;
             case 'progress':
                 try {
-                    pending.onMessage(message.progress);
+                    pending.tell(message.progress);
                 }
                 catch (error) {
                     // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
@@ -78233,23 +77981,16 @@ class AgentLink {
             return;
         }
         this.isLost ||= this.#state === 'ready';
-        const how = code === null ? (signal ?? 'no exit code') : `exit code ${code}`;
-        this.#fail((point) => new HostError(`The agent ended at: ${point} (${how}).`, {
-            step: point,
-            ran: ['python3'],
-            exitCode: code,
-            evidence: tail(this.#stderr, 20),
-            next: 'See the last lines above; when it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: what the host holds is read anew.',
-        }));
+        this.#fail((point) => endedError(point, code, signal, this.#stderr));
     }
     #breakOff(problem, evidence) {
         this.#fail((point) => protocolError(point, problem, evidence));
-        this.#session.destroy();
+        this.#connection.destroy();
     }
     #failStart(ended) {
         if (this.#state !== 'starting')
             return;
-        const { host, user } = this.#session.target;
+        const { host, user } = this.#connection.target;
         const error = explainStart({
             host,
             user,
@@ -78268,59 +78009,342 @@ class AgentLink {
         this.#failure = explain('wait for the next question');
         if (starting)
             this.#refuse(explain(START_STEP));
-        for (const pending of [...this.#pending.values()])
+        for (const pending of this.#pending.values())
             pending.reject(explain(pending.point));
+        this.#pending.clear();
     }
 }
-function faultError(step, fault) {
-    return new HostError(fault.message, {
-        step,
-        ...(fault.ran ? { ran: fault.ran } : {}),
-        ...(fault.exitCode === undefined ? {} : { exitCode: fault.exitCode }),
-        evidence: fault.evidence ?? [],
-        undone: [],
-        next: fault.next || 'See the lines above, and `journalctl` on the server.',
-    });
+
+;// CONCATENATED MODULE: ./src/adapters/agent/send-parcel.js
+
+
+/** In base64, with what stands around it, less than a line may have. */
+const PIECE_BYTES = 720 * 1024;
+/**
+ * Sends a parcel in pieces.
+ *
+ * @returns false when the host had it already
+ */
+async function sendParcel(parcel, step, askReceiver) {
+    const { sha256, sizeBytes, content } = parcel;
+    const ask = async (message) => {
+        const received = readReceived(await askReceiver({ ask: 'receive', sha256, ...message }));
+        if (received === null)
+            throw protocolError(step, 'the answer is not that of a receiver', []);
+        return received;
+    };
+    const { whole } = await ask({ step: 'begin', sizeBytes });
+    if (whole)
+        return false;
+    for (let offset = 0; offset < content.length; offset += PIECE_BYTES) {
+        const piece = content.subarray(offset, offset + PIECE_BYTES);
+        const data = Buffer.from(piece).toString('base64');
+        const received = await ask({ step: 'piece', offset, data });
+        if (received.sizeBytes !== offset + piece.length) {
+            throw protocolError(step, `${received.sizeBytes} bytes are there after ${offset}`, []);
+        }
+    }
+    await ask({ step: 'end' });
+    return true;
 }
-function timeoutError(step, limit) {
-    return new HostError(`The host did not answer within ${limit} s at: ${step}.`, {
-        step,
-        exitCode: null,
-        evidence: [],
-        next: 'See whether the server is overloaded or a disk of it hangs (`uptime`, `dmesg`), then run again.',
-    });
-}
-function closedError(step) {
-    return new HostError(`The session with the host was closed at: ${step}.`, {
-        step,
-        evidence: [],
-        next: 'Run again: what the host holds is read anew.',
-    });
-}
-function protocolError(step, problem, evidence) {
-    return new HostError(`The agent and the action do not understand each other at: ${step} (${problem}).`, {
-        step,
-        evidence,
-        next: 'This is a fault of Celeriac: report it with these lines.',
-    });
-}
-function tooLarge(step, database, limitBytes) {
-    return new HostError(`${database} is larger than ${limitBytes} bytes, too large to be copied.`, {
-        step,
-        evidence: [],
-        next: 'Name a smaller database, or remove old rows from this one.',
-    });
+
+// EXTERNAL MODULE: external "node:util"
+var external_node_util_ = __nccwpck_require__(7975);
+;// CONCATENATED MODULE: ./src/adapters/agent/snapshot.js
+
+
+
+
+
+/** Collects the pieces of a database copy, and never holds much more than its limit. */
+class SnapshotPieces {
+    #database;
+    #limitBytes;
+    #step;
+    #pieces = [];
+    #packedBytes = 0;
+    constructor(database, limitBytes, step) {
+        this.#database = database;
+        this.#limitBytes = limitBytes;
+        this.#step = step;
+    }
+    /** @throws HostError when there is more than the limit allows */
+    add(base64) {
+        const piece = Buffer.from(base64, 'base64');
+        this.#packedBytes += piece.length;
+        // zlib never makes data larger than by some bytes a block.
+        if (this.#packedBytes > this.#limitBytes + this.#limitBytes / 1000 + 1024) {
+            throw this.#tooLarge();
+        }
+        this.#pieces.push(piece);
+    }
+    /** @throws HostError when the copy is larger than the limit, or is not what the info says */
+    async unpack(info) {
+        const content = await this.#inflate();
+        const sha256 = (0,external_node_crypto_.createHash)('sha256').update(content).digest('hex');
+        if (content.length !== info.sizeBytes || sha256 !== info.sha256) {
+            throw protocolError(this.#step, 'the copy did not arrive whole', [
+                `expected: ${info.sizeBytes} bytes, SHA-256 ${info.sha256}`,
+                `got:      ${content.length} bytes, SHA-256 ${sha256}`,
+            ]);
+        }
+        return content;
+    }
+    async #inflate() {
+        const maxOutputLength = Math.max(1, this.#limitBytes);
+        try {
+            return await inflateAll(Buffer.concat(this.#pieces), { maxOutputLength });
+        }
+        catch (error) {
+            if (error instanceof RangeError)
+                throw this.#tooLarge();
+            throw protocolError(this.#step, 'the copy did not arrive whole', []);
+        }
+    }
+    #tooLarge() {
+        return new HostError(`${this.#database} is larger than ${this.#limitBytes} bytes, too large to be copied.`, {
+            step: this.#step,
+            evidence: [],
+            next: 'Name a smaller database, or remove old rows from this one.',
+        });
+    }
 }
 const inflateAll = (0,external_node_util_.promisify)(external_node_zlib_.inflate);
-async function inflateBounded(packed, step, database, limitBytes) {
+
+;// CONCATENATED MODULE: ./src/adapters/agent/agent-session.js
+
+
+
+
+
+
+
+const RECONNECT_PAUSE = seconds(2);
+/** Connects, sends the agent and waits for its hello. */
+async function startAgent(settings) {
+    const { program, limits, clock, connect } = settings;
+    const connection = await connect();
     try {
-        return await inflateAll(packed, { maxOutputLength: Math.max(1, limitBytes) });
+        const begun = clock.now();
+        const packed = packProgram(program);
+        const command = startCommand(packed.length, connection.target.user);
+        const channel = await connection.exec(command, START_STEP);
+        const link = new AgentLink(connection, channel, limits.hello);
+        channel.write(packed);
+        const hello = await link.hello;
+        return { connection, link, hello, startSeconds: seconds(clock.now() - begun) };
     }
     catch (error) {
-        if (error instanceof RangeError)
-            throw tooLarge(step, database, limitBytes);
-        throw protocolError(step, 'the copy did not arrive whole', []);
+        await connection.close();
+        throw error;
     }
+}
+/** The agent over one connection, and over another when that is lost. */
+class AgentSession {
+    #settings;
+    /** The last is the one that is talked to; those before it were lost. */
+    #starts;
+    #closing = null;
+    constructor(start, settings) {
+        this.#starts = [start];
+        this.#settings = settings;
+    }
+    /** @throws HostError when the agent cannot be started; what `connect` throws */
+    static async start(settings) {
+        return new AgentSession(await startAgent(settings), settings);
+    }
+    get hello() {
+        return this.#now.hello;
+    }
+    get traffic() {
+        const sum = (of) => this.#starts.reduce((total, start) => total + of(start), 0);
+        return {
+            handshakes: sum(({ connection }) => connection.handshakes),
+            execs: sum(({ connection }) => connection.execs),
+            messagesSent: sum(({ link }) => link.sent),
+            messagesReceived: sum(({ link }) => link.received),
+            connectSeconds: seconds(sum(({ connection }) => connection.connectSeconds)),
+            startSeconds: seconds(sum(({ startSeconds }) => startSeconds)),
+        };
+    }
+    get #now() {
+        return this.#starts.at(-1);
+    }
+    get #link() {
+        return this.#now.link;
+    }
+    async look(query) {
+        const names = Object.keys(query);
+        const step = `look at ${names.join(', ')}`;
+        const answer = await this.#link.ask({ ask: 'look', query }, step, {
+            total: 'tasks' in query ? this.#settings.limits.lookAtTasks : this.#settings.limits.look,
+        });
+        const missing = names.filter((name) => !isRecord(answer) || answer[name] === undefined);
+        if (missing.length > 0) {
+            throw protocolError(step, `the answer lacks ${missing.join(', ')}`, []);
+        }
+        return answer;
+    }
+    async send(parcel, onProgress) {
+        const step = `send ${parcel.title}`;
+        const limit = { total: this.#settings.limits.receive };
+        const isNew = await sendParcel(parcel, step, (ask) => this.#link.ask(ask, step, limit));
+        if (!isNew)
+            return;
+        const message = `${parcel.title} is on the host (${parcel.sizeBytes} bytes)`;
+        onProgress({ kind: 'note', message });
+    }
+    async apply(operations, meta, onProgress) {
+        return this.#transact({ ask: 'apply', operations, meta }, 'apply the plan', onProgress);
+    }
+    async undo(transactions, meta, onProgress) {
+        const step = `undo transaction ${transactions.join(', ')}`;
+        return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
+    }
+    async recover(meta, onProgress) {
+        const step = 'put right what an earlier run left';
+        const deeds = readDeeds(await this.#link.ask({ ask: 'recover', meta }, step, { onProgress }));
+        if (deeds === null)
+            throw protocolError(step, 'the answer lacks its deeds', []);
+        return deeds;
+    }
+    async confirm(unit, transactions, meta) {
+        const step = `confirm the release of ${unit}`;
+        const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
+        const confirmed = readConfirmed(answer);
+        if (confirmed === null)
+            throw protocolError(step, 'the answer lacks what was confirmed', []);
+        return confirmed;
+    }
+    async snapshot(database, limitBytes, extract, onProgress) {
+        const step = `copy ${database}`;
+        const pieces = new SnapshotPieces(database, limitBytes, step);
+        const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
+            silence: this.#settings.limits.snapshotSilence,
+            onProgress: (progress) => {
+                if (progress.kind === 'chunk')
+                    pieces.add(progress.data);
+                else
+                    onProgress(progress);
+            },
+        });
+        const info = readSnapshotInfo(answer);
+        if (info === null)
+            throw protocolError(step, 'the answer is not that of a snapshot', []);
+        return { info, content: await pieces.unpack(info) };
+    }
+    async submit(request, onProgress) {
+        const step = 'submit jobs';
+        const total = seconds(request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#settings.limits.submitMargin);
+        const answer = await this.#link.ask({ ask: 'submit', request }, step, { total, onProgress });
+        const report = readJobReport(answer);
+        if (report === null)
+            throw protocolError(step, 'the answer is not a report of jobs', []);
+        return report;
+    }
+    close() {
+        this.#closing ??= this.#leave();
+        return this.#closing;
+    }
+    async [Symbol.asyncDispose]() {
+        await this.close();
+    }
+    /**
+     * Asks for work that the host does on its own; when the connection goes, makes another one and
+     * follows it from there. No total limit: it takes what its operations take, and keepalives tell
+     * a dead link.
+     */
+    async #transact(message, step, onProgress) {
+        let opened = null;
+        let told = 0;
+        let question = message;
+        for (;;) {
+            // Another connection streams from the beginning.
+            let toSkip = told;
+            const listen = (progress) => {
+                if (progress.kind === 'opened') {
+                    opened = { transactions: progress.transactions, live: progress.live };
+                }
+                else if (opened !== null && toSkip > 0) {
+                    toSkip -= 1;
+                }
+                else {
+                    told += opened === null ? 0 : 1;
+                    onProgress(progress);
+                }
+            };
+            try {
+                const answer = await this.#link.ask(question, step, { onProgress: listen });
+                const outcome = readOutcome(answer);
+                if (outcome === null)
+                    throw protocolError(step, 'the answer is not an outcome', []);
+                return outcome;
+            }
+            catch (error) {
+                if (opened === null || !this.#link.isLost)
+                    throw error;
+                await this.#reconnect(error);
+                question = { ask: 'follow', opened };
+            }
+        }
+    }
+    /** @throws the loss itself when the host does not come back in time */
+    async #reconnect(loss) {
+        const { clock, limits, onNote } = this.#settings;
+        const end = clock.now() + limits.reconnect;
+        onNote('the connection was lost; the host works on without it. Connecting again');
+        // Where only the agent died, its connection is still there, and would keep this process alive.
+        this.#now.connection.destroy();
+        for (;;) {
+            try {
+                this.#starts.push(await startAgent(this.#settings));
+                onNote('connected again: following the work on the host');
+                return;
+            }
+            catch {
+                if (clock.now() >= end)
+                    throw loss;
+                await clock.sleep(RECONNECT_PAUSE);
+            }
+        }
+    }
+    async #leave() {
+        const { link, connection } = this.#now;
+        await link.sayBye(this.#settings.limits.bye);
+        await connection.close();
+    }
+}
+function countJobs(request) {
+    switch (request.kind) {
+        case 'canary':
+            return request.queues.length;
+        case 'task':
+            return request.calls.length;
+        case 'http':
+            return 1;
+    }
+}
+
+;// CONCATENATED MODULE: ./src/adapters/agent/open-agent.js
+
+
+
+
+/**
+ * Connects, sends the agent and waits for its hello: one handshake, one exec.
+ *
+ * @throws ConfigError for unusable inputs; HostError when the host cannot be reached, refuses the
+ * login, or cannot run the agent.
+ */
+function openAgent(options, onNote) {
+    const { program, clock = systemClock } = options;
+    return AgentSession.start({
+        program,
+        limits: { ...DEFAULT_LIMITS, ...options.limits },
+        clock,
+        connect: 'connect' in options ? options.connect : () => openSession(options, onNote),
+        onNote,
+    });
 }
 
 ;// CONCATENATED MODULE: ./src/config/quantities.js
@@ -78333,9 +78357,9 @@ const sizeUnits = {
     T: 1024 ** 4,
 };
 /**
- * Reads a size: a whole number with an optional K, M, G or T (base 1024; `KiB`, `MB`, `g` too).
+ * Parses a size: an integer with an optional K, M, G or T (base 1024; also `KiB`, `MB`, `g`).
  *
- * @returns `null` when the text is not a size, or is zero, or is too large to count exactly
+ * @returns `null` when the text is not a size, is zero, or exceeds the safe integer range
  */
 function parseSize(text) {
     const match = /^([0-9]+)\s*([KMGT]?)(?:I?B)?$/i.exec(text.trim());
@@ -78349,8 +78373,8 @@ function parseSize(text) {
 }
 const timeUnits = { s: 1, m: 60, h: 3600, d: 86_400 };
 /**
- * Reads a duration: `90s`, `30m`, `2h`, `1d`, or several (`1h30m`). A bare number has no unit and
- * is refused: thirty what?
+ * Parses a duration: `90s`, `30m`, `2h`, `1d`, or a sum (`1h30m`). A number without a unit is
+ * rejected as ambiguous.
  *
  * @returns `null` when the text is not a duration, or is zero
  */
@@ -78365,7 +78389,7 @@ function parseDuration(text) {
     }
     return total > 0 && Number.isSafeInteger(total) ? seconds(total) : null;
 }
-/** The shortest text that {@link parseSize} reads back as this size: `2G`, `1536M`. */
+/** The shortest text that {@link parseSize} parses as this size: `2G`, `1536M`. */
 function printSize(size) {
     for (const unit of ['T', 'G', 'M', 'K']) {
         const factor = sizeUnits[unit] ?? 1;
@@ -78397,13 +78421,11 @@ function input(described, expected, read) {
         schema,
     };
 }
-/** Text that may stand in a command's argument, a unit file or a log line: one line, no control characters. */
-const plainText = /^[^\p{Cc}\p{Cs}\u2028\u2029]+$/u;
 const sizeInput = (described) => input(described, 'a size such as 512M or 2G', parseSize);
 /** A size, or `off`. */
 const optionalSizeInput = (described) => input(described, 'a size such as 800M, or `off`', (text) => text.trim() === 'off' ? 'off' : parseSize(text));
-/** A size, or nothing at all. */
-const maybeSizeInput = (described) => input({ ...described, fallback: '' }, 'a size such as 512M or 2G, or nothing', (text) => {
+/** A size, or empty. */
+const maybeSizeInput = (described) => input({ ...described, fallback: '' }, 'a size such as 512M or 2G, or empty', (text) => {
     if (text.trim() === '') {
         return { bytes: null };
     }
@@ -78411,22 +78433,22 @@ const maybeSizeInput = (described) => input({ ...described, fallback: '' }, 'a s
     return size === null ? null : { bytes: size };
 });
 const durationInput = (described) => input(described, 'a duration such as 90s, 30m or 2h', parseDuration);
-/** A duration, or nothing at all. */
-const maybeDurationInput = (described) => input({ ...described, fallback: '' }, 'a duration such as 90s, 30m or 2h, or nothing', (text) => {
+/** A duration, or empty. */
+const maybeDurationInput = (described) => input({ ...described, fallback: '' }, 'a duration such as 90s, 30m or 2h, or empty', (text) => {
     if (text.trim() === '') {
         return { seconds: null };
     }
     const duration = parseDuration(text);
     return duration === null ? null : { seconds: duration };
 });
-/** A duration, or `off` as 0 s. */
+/** A duration, or `off` for 0 s. */
 const optionalDurationInput = (described) => input(described, 'a duration such as 5m, or `off`', (text) => text.trim() === 'off' ? seconds(0) : parseDuration(text));
-const integerInput = (described, range) => input(described, `a whole number from ${range.min} to ${range.max}`, (text) => {
+const integerInput = (described, range) => input(described, `an integer from ${range.min} to ${range.max}`, (text) => {
     const value = /^[0-9]{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     return value >= range.min && value <= range.max ? value : null;
 });
-/** A whole number, or nothing at all. */
-const maybeIntegerInput = (described, range) => input({ ...described, fallback: '' }, `a whole number from ${range.min} to ${range.max}, or nothing`, (text) => {
+/** An integer, or empty. */
+const maybeIntegerInput = (described, range) => input({ ...described, fallback: '' }, `an integer from ${range.min} to ${range.max}, or empty`, (text) => {
     if (text.trim() === '') {
         return { value: null };
     }
@@ -78438,9 +78460,9 @@ const booleanInput = (described) => input(described, '`true` or `false`', (text)
     return word === 'true' ? true : word === 'false' ? false : null;
 });
 const choiceInput = (described, choices) => input(described, `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`, (text) => choices.find((choice) => choice === text.trim()) ?? null);
-/** Text that matches a pattern; the pattern is what keeps hostile text out of commands and files. */
+/** Text that matches a pattern; the pattern keeps hostile text out of commands and files. */
 const patternInput = (described, expected, pattern) => input(described, expected, (text) => (pattern.test(text.trim()) ? text.trim() : null));
-/** Items separated by commas, white space or new lines, each of which matches a pattern. */
+/** Items separated by commas or white space, each of which must match a pattern. */
 const listInput = (described, expected, pattern) => input(described, expected, (text) => {
     const items = text.split(/[\s,]+/).filter((item) => item !== '');
     return items.every((item) => pattern.test(item)) ? items : null;
@@ -78457,7 +78479,7 @@ const pairsInput = (described) => input(described, 'lines of the form `name=valu
     }
     return pairs;
 });
-/** A JSON array, `[]` for none. */
+/** A JSON array; `[]` if empty. */
 const jsonArrayInput = (described) => input(described, 'a JSON array such as `["a", 1]`', (text) => {
     try {
         const value = JSON.parse(text);
@@ -78467,27 +78489,26 @@ const jsonArrayInput = (described) => input(described, 'a JSON array such as `["
         return null;
     }
 });
-const textInput = (described, expected) => input(described, `${expected}, on one line`, (text) => text === '' || plainText.test(text) ? text : null);
-/** Several lines, taken as they are; what they hold is judged by its own parser. */
+/** Several lines, taken verbatim; validated by a parser of their own. */
 const linesInput = (described, expected) => input(described, expected, (text) => (text.trim() === '' ? null : text));
-/** Several lines, or nothing; what they hold is judged by its own parser. */
-const textBlockInput = (described) => input(described, 'lines of YAML, or nothing', (text) => text);
+/** Several lines, or empty; validated by a parser of their own. */
+const textBlockInput = (described) => input(described, 'lines of YAML, or empty', (text) => text);
 const secretInput = (described, expected) => input({ ...described, secret: true }, expected, (text) => text);
-/** An absolute path without `..`, white space, quotes or what systemd and shells treat specially. */
+/** An absolute path without `..`, white space, quotes or characters special to systemd or shells. */
 const absolutePath = /^(?!.*(?:^|\/)\.\.?(?:\/|$))(?:\/[A-Za-z0-9._@:+-]+)+$/;
 /**
- * A PostgreSQL URL that holds no password: `postgresql://app@127.0.0.1:5432/jobs`. Empty parts are
- * those of psql.
+ * A PostgreSQL URL without a password: `postgresql://app@127.0.0.1:5432/jobs`. For empty parts the
+ * defaults of psql apply.
  */
 const postgresUrl = /^postgres(?:ql)?:\/\/(?:[A-Za-z0-9_.%-]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?(?:\/[A-Za-z0-9_.%-]+)?(?:\?[A-Za-z0-9_=&%./-]*)?$/;
-/** Whether a job database can be named so. */
+/** Whether this is a valid name of a job database. */
 const isDatabase = (text) => absolutePath.test(text) || (postgresUrl.test(text) && !/[?&]password=/i.test(text));
-/** A job database, or nothing: those that are found. */
-const maybeDatabaseInput = (described) => input({ ...described, fallback: '' }, 'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, or nothing', (text) => {
+/** A job database, or empty to search for databases. */
+const maybeDatabaseInput = (described) => input({ ...described, fallback: '' }, 'an absolute path (letters, digits and . _ @ : + - only, no `..`), a postgresql:// URL without a password, or empty', (text) => {
     const path = text.trim();
     return path === '' ? { path: null } : isDatabase(path) ? { path } : null;
 });
-/** A time zone by its name; naive times of an app may be local ones. */
+/** The name of a time zone; an app may store local times without a zone. */
 const timeZoneInput = (described) => input(described, 'a time zone such as UTC or Europe/Berlin', (text) => {
     try {
         return new Intl.DateTimeFormat('en', { timeZone: text.trim() }).resolvedOptions().timeZone;
@@ -78496,9 +78517,9 @@ const timeZoneInput = (described) => input(described, 'a time zone such as UTC o
         return null;
     }
 });
-/** A systemd service name, with or without its suffix (systemd.unit(5)). */
+/** The name of a systemd service, with or without its suffix (systemd.unit(5)). */
 const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
-/** A systemd service; read with its suffix, given with or without. */
+/** A systemd service; the suffix may be omitted and is added. */
 const unitInput = (described) => input(described, 'the name of a systemd service such as celery-worker.service', (text) => {
     const name = text.trim();
     if (!unitName.test(name)) {
@@ -78507,8 +78528,8 @@ const unitInput = (described) => input(described, 'the name of a systemd service
     return name.endsWith('.service') ? name : `${name}.service`;
 });
 const pathInput = (described) => patternInput(described, 'an absolute path such as /swapfile (letters, digits and . _ @ : + - only, no `..`)', absolutePath);
-/** An absolute path, or nothing. */
-const maybePathInput = (described) => input({ ...described, fallback: '' }, 'an absolute path (letters, digits and . _ @ : + - only, no `..`), or nothing', (text) => {
+/** An absolute path, or empty. */
+const maybePathInput = (described) => input({ ...described, fallback: '' }, 'an absolute path (letters, digits and . _ @ : + - only, no `..`), or empty', (text) => {
     const path = text.trim();
     return path === '' ? { path: null } : absolutePath.test(path) ? { path } : null;
 });
@@ -78517,37 +78538,40 @@ const maybePathInput = (described) => input({ ...described, fallback: '' }, 'an 
 
 
 const insideRepository = String.raw `(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9._@+/-]{1,200}`;
-/** The inputs of deploy-worker that are about the code and what it needs. */
+/** The inputs of deploy-worker for the code and its dependencies. */
 const releaseInputs = {
     source: choiceInput({
-        description: "How the app's code gets to the host: `git` moves the checkout that is there to the commit of this run, `upload` unpacks each commit into a folder of its own, `none` leaves the code to you.",
+        description: "How to deploy the app's code: `git` moves the checkout on the host to the commit of this run, `upload` unpacks each commit into its own code folder, `none` does not touch the code.",
         fallback: 'none',
     }, ['none', 'git', 'upload']),
     commit: patternInput({
-        description: 'The commit to deploy, by its whole name. That of this run when left out.',
+        description: 'Full hash of the commit to deploy. If not set: the commit of this run.',
         fallback: '',
     }, 'the 40 hexadecimal digits of a commit', /^(?:[0-9a-f]{40}|[0-9a-f]{64})?$/),
     checkout: maybePathInput({
-        description: "With `source: git`: the checkout on the host. The one that the unit's WorkingDirectory is in when left out.",
+        description: "With `source: git`: path of the checkout on the host. If not set: the checkout that contains the unit's WorkingDirectory.",
     }),
     'dirty-tree': choiceInput({
-        description: 'With `source: git`: what to do when tracked files were changed on the host: `refuse`, or `stash` them first. Untracked files always stay.',
+        description: 'With `source: git`: what to do if tracked files have been modified on the host: `refuse` to deploy, or `stash` the modifications first. Untracked files always stay.',
         fallback: 'refuse',
     }, ['refuse', 'stash']),
     'deploy-to': maybePathInput({
-        description: 'With `source: upload`: the folder, owned by the user of the app, for `releases`, `shared` and the link `current`.',
+        description: "With `source: upload`: folder, owned by the app's user, for `releases`, `shared` and the link `current`.",
     }),
     shared: listInput({
-        description: 'With `source: upload`: paths that all releases share, such as `backend/app.db backend/uploads/`; a folder ends with `/`.',
+        description: 'With `source: upload`: paths that all code folders share, such as `backend/app.db backend/uploads/`; end a folder with `/`.',
         fallback: '',
     }, 'paths inside the repository, separated by white space', new RegExp(`^${insideRepository}$`)),
-    'keep-releases': integerInput({ description: 'With `source: upload`: how many releases stay on the host.', fallback: '5' }, { min: 2, max: 100 }),
+    'keep-releases': integerInput({
+        description: 'With `source: upload`: number of code folders to keep on the host.',
+        fallback: '5',
+    }, { min: 2, max: 100 }),
     requirements: patternInput({
-        description: "File in the repository that names the app's dependencies, such as `requirements.txt` or `uv.lock`. Installed when it changed. Left alone when left out.",
+        description: "File in the repository with the app's dependencies, such as `requirements.txt` or `uv.lock`. They are installed when the file has changed. If not set, dependencies are not touched.",
         fallback: '',
     }, 'a path inside the repository', new RegExp(`^(?:${insideRepository})?$`)),
     dependencies: choiceInput({
-        description: 'What installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, else pip), or `none`.',
+        description: 'Tool that installs `requirements`: `pip`, `uv` (`uv sync --frozen`), `auto` (uv for a `uv.lock`, otherwise pip), or `none`.',
         fallback: 'auto',
     }, ['auto', 'pip', 'uv', 'none']),
     'dependencies-timeout': durationInput({
@@ -78556,7 +78580,7 @@ const releaseInputs = {
     }),
 };
 /**
- * What these inputs ask for; `null`: the code is not touched.
+ * The desired code; `null`: the code is not touched.
  *
  * @throws ConfigError when they contradict each other
  */
@@ -78566,7 +78590,7 @@ function releaseDesired(inputs) {
     switch (inputs.source) {
         case 'none':
             if (dependencies !== null) {
-                throw new ConfigError('input requirements', 'with `source: none` nobody knows at which commit the file is on the host', '`source: git` or `source: upload`, or no requirements');
+                throw new ConfigError('input requirements', '`requirements` needs the code to be deployed, but `source` is `none`', '`source: git` or `source: upload`, or no `requirements`');
             }
             return null;
         case 'git': {
@@ -78580,7 +78604,7 @@ function releaseDesired(inputs) {
         case 'upload': {
             const deployTo = inputs['deploy-to'].path;
             if (deployTo === null) {
-                throw new ConfigError('input deploy-to', '`source: upload` needs a folder for the releases', 'an absolute path such as /srv/app');
+                throw new ConfigError('input deploy-to', '`source: upload` needs `deploy-to`', 'an absolute path such as /srv/app');
             }
             const shared = inputs.shared.map((each) => ({
                 path: each.replace(/\/$/, ''),
@@ -78599,7 +78623,7 @@ function dependenciesDesired(inputs) {
     const isUvLock = file === 'uv.lock' || file.endsWith('/uv.lock');
     const tool = how === 'auto' ? (isUvLock ? 'uv' : 'pip') : how;
     if ((tool === 'uv') !== isUvLock) {
-        throw new ConfigError('input requirements', `${tool} does not install ${file}`, tool === 'uv' ? 'a `uv.lock`' : 'a file of requirements, or `dependencies: uv`');
+        throw new ConfigError('input requirements', `${tool} cannot install ${file}`, tool === 'uv' ? 'a `uv.lock`' : 'a requirements file, or `dependencies: uv`');
     }
     return { file, tool, timeoutSeconds: inputs['dependencies-timeout'] };
 }
@@ -78607,7 +78631,7 @@ function refuseNested(paths) {
     for (const path of paths) {
         const outer = paths.find((other) => path.startsWith(`${other}/`));
         if (outer !== undefined) {
-            throw new ConfigError('input shared', `${path} is inside ${outer}`, `${outer}/ alone`);
+            throw new ConfigError('input shared', `${path} is inside ${outer}`, `only ${outer}/`);
         }
     }
 }
@@ -78615,33 +78639,33 @@ function refuseNested(paths) {
 ;// CONCATENATED MODULE: ./src/config/action-inputs.js
 
 
-/** What every action takes: where the host is and how to get in. */
+/** Inputs of every action: where the host is and how to log in. */
 const hostInputs = {
-    host: patternInput({ description: 'Host name or address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
-    port: integerInput({ description: 'Port of its SSH server.', fallback: '22' }, { min: 1, max: 65_535 }),
+    host: patternInput({ description: 'Host name or IP address of the server.' }, 'a host name, an IPv4 or an IPv6 address', /^(?!-)[A-Za-z0-9._:-]{1,253}$/),
+    port: integerInput({ description: 'SSH port.', fallback: '22' }, { min: 1, max: 65_535 }),
     user: patternInput({
-        description: 'User to log in as: root, or one that may `sudo -n`.',
+        description: 'User to log in as: root, or a user with passwordless `sudo`.',
         fallback: 'root',
     }, 'a user name such as root or deploy', /^[a-z_][a-z0-9_-]{0,31}$/),
-    'ssh-key': secretInput({ description: 'Private key to log in with, whole, from a secret. Kept in memory only.' }, 'an OpenSSH or PEM private key'),
-    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or nothing'),
+    'ssh-key': secretInput({ description: 'Private key to log in with, from a secret. Kept in memory only.' }, 'an OpenSSH or PEM private key'),
+    'ssh-key-passphrase': secretInput({ description: 'Passphrase of the private key.', fallback: '' }, 'the passphrase, or empty'),
     'known-hosts': linesInput({
-        description: "The server's public host keys, as `ssh-keyscan` prints them. Checked before logging in; there is no way to skip it.",
+        description: "The server's public host keys, as printed by `ssh-keyscan`. They are verified before login; the check cannot be disabled.",
     }, 'lines of an OpenSSH known_hosts file'),
     'connect-timeout': durationInput({
-        description: 'How long one attempt to connect may take.',
+        description: 'Timeout of one connection attempt.',
         fallback: '20s',
     }),
     'lock-timeout': durationInput({
-        description: 'How long to wait while another run works on the host.',
+        description: 'How long to wait for another run that is working on the host.',
         fallback: '10m',
     }),
     'fleet-file': patternInput({
-        description: 'File in the repository that gives inputs a value where the workflow gives none.',
+        description: 'File in the repository with values for inputs that the workflow does not set.',
         fallback: '.github/fleet.yml',
     }, 'a path inside the repository', /^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[A-Za-z0-9._/-]{1,200}$/),
     'dry-run': booleanInput({
-        description: 'Show the plan with its diffs and change nothing.',
+        description: 'Show the plan with its diffs without changing anything.',
         fallback: 'false',
     }),
 };
@@ -78650,13 +78674,13 @@ const unit = unitInput({
     fallback: 'celery-worker.service',
 });
 const database = maybePathInput({
-    description: "The SQLite file with the jobs. Found below the unit's WorkingDirectory when left out.",
+    description: "The SQLite file with the jobs. If not set, it is searched for below the unit's WorkingDirectory.",
 });
 const jobDatabase = maybeDatabaseInput({
-    description: "Where the jobs are: a SQLite file, or a `postgresql://` URL without a password. Found below the unit's WorkingDirectory and in its environment when left out.",
+    description: "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 const threshold = durationInput({
-    description: 'How old the last sign of life of a job, and of everything below it, must be before it counts as stuck.',
+    description: 'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
     fallback: '30m',
 });
 const queueName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
@@ -78664,97 +78688,97 @@ const provisionInputs = {
     ...hostInputs,
     'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
     'swap-path': pathInput({ description: 'Path of the swap file.', fallback: '/swapfile' }),
-    swappiness: integerInput({ description: 'vm.swappiness, now and after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
+    swappiness: integerInput({ description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' }, { min: 0, max: 200 }),
 };
 const deployWorkerInputs = {
     ...hostInputs,
     unit,
-    concurrency: integerInput({ description: 'Processes in the pool: `--concurrency`.', fallback: '1' }, { min: 1, max: 512 }),
-    queues: listInput({ description: 'Queues to consume. Kept as they are when left out.', fallback: '' }, 'queue names separated by commas', queueName),
+    concurrency: integerInput({ description: 'Number of child processes: `--concurrency`.', fallback: '1' }, { min: 1, max: 512 }),
+    queues: listInput({ description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' }, 'queue names separated by commas', queueName),
     'memory-max': optionalSizeInput({
-        description: 'Hard limit for the worker and its children: `MemoryMax=`.',
+        description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`.',
         fallback: '800M',
     }),
     'memory-high': optionalSizeInput({
-        description: 'Above this the worker is slowed down: `MemoryHigh=`. Set only where swap is on.',
+        description: 'Memory use above which the kernel throttles the worker: `MemoryHigh=`. Only set if swap is active.',
         fallback: '600M',
     }),
     'unit-mode': choiceInput({
-        description: 'How the unit is changed: `rewrite` edits its file, `drop-in` puts `celeriac.conf` beside it, undone by deleting it. An instance of a template (`celery@one.service`) always gets a drop-in of its own.',
+        description: 'How to change the unit: `rewrite` edits the unit file, `drop-in` adds a drop-in `celeriac.conf` that can simply be deleted. An instance of a template (`celery@one.service`) always gets its own drop-in.',
         fallback: 'rewrite',
     }, ['rewrite', 'drop-in']),
     hardening: choiceInput({
-        description: '`standard`: the worker gets no new privileges, a /tmp of its own, and may write to its WorkingDirectory and `read-write-paths` only. `off`: as the unit says.',
+        description: '`standard`: the worker cannot gain privileges, has a private /tmp, and can write only to its WorkingDirectory and `read-write-paths`. `off`: the settings of the unit stay.',
         fallback: 'off',
     }, ['off', 'standard']),
     'read-write-paths': listInput({
-        description: 'With `hardening: standard`: further folders that the worker writes to, such as uploads or a database elsewhere. `/tmp` also keeps the /tmp of the host.',
+        description: 'With `hardening: standard`: further folders that the worker can write to, such as uploads or a database outside its WorkingDirectory. With `/tmp`, the worker keeps using the /tmp of the host.',
         fallback: '',
     }, 'absolute paths separated by commas (letters, digits and . _ @ : + - only, no `..`)', absolutePath),
     'longest-task': durationInput({
-        description: 'How long your longest task may run. A stop waits that long, and a minute more, before it kills.',
+        description: 'How long your longest task can run. A stop waits this long plus one minute before systemd kills the worker.',
         fallback: '15m',
     }),
     'drain-timeout': maybeDurationInput({
-        description: 'How long the worker, which takes no more tasks then, may take to end those that it has. `longest-task` when left out.',
+        description: 'How long to wait, after the worker has stopped consuming, for its running tasks to finish. If not set: `longest-task`.',
     }),
     'drain-policy': choiceInput({
-        description: 'When that time is up: `proceed` to the stop, which gives running tasks `longest-task` once more; `abort`, so that the old worker serves on; or `wait` on as long as tasks end.',
+        description: 'What to do when `drain-timeout` expires: `proceed` with the stop, which gives running tasks another `longest-task`; `abort` the deploy and keep the old worker running; or `wait` for as long as tasks keep finishing.',
         fallback: 'proceed',
     }, ['proceed', 'abort', 'wait']),
     'orphaned-jobs': choiceInput({
-        description: "What becomes of jobs that the stopped worker left `processing` though no message is left to do them: `leave`, `fail` with the reason, or `reset` to pending. For apps whose row carries its task's id until that task ends it.",
+        description: 'What to do with jobs that the stopped worker abandoned: they are `processing`, and no message in the broker will run them. `leave` them, `fail` them with the reason, or `reset` them to pending. For apps that store the task id in the row until the task ends.',
         fallback: 'leave',
     }, ['leave', 'fail', 'reset']),
     database,
-    'keep-backups': integerInput({ description: 'With `orphaned-jobs`: backups of the database to keep.', fallback: '5' }, { min: 1, max: 100 }),
+    'keep-backups': integerInput({ description: 'With `orphaned-jobs`: number of database backups to keep.', fallback: '5' }, { min: 1, max: 100 }),
     'busy-timeout': durationInput({
-        description: 'With `orphaned-jobs`: how long to wait while the database is locked.',
+        description: 'With `orphaned-jobs`: how long to wait for a locked database.',
         fallback: '10s',
     }),
     'restore-unacked': booleanInput({
-        description: 'Put messages that dead workers left unacked in Redis back into their queues, when no other worker uses that broker. They are only reported otherwise.',
+        description: 'Return messages that dead workers left unacknowledged in Redis to their queues, unless another worker uses the same broker. Otherwise they are only reported.',
         fallback: 'false',
     }),
     watchdog: optionalDurationInput({
-        description: 'Restart the worker when its main process is silent for this long, or `off`.',
+        description: 'Restart the worker when its main process has not reported for this long: `WatchdogSec=`; or `off`.',
         fallback: '5m',
     }),
     'restart-delay': durationInput({
-        description: 'Pause before systemd starts a worker that ended: `RestartSec=`.',
+        description: 'How long systemd waits before it restarts the worker: `RestartSec=`.',
         fallback: '10s',
     }),
     'start-limit-burst': integerInput({
-        description: 'Starts within `start-limit-interval` after which systemd gives up.',
+        description: 'Number of starts within `start-limit-interval` after which systemd gives up: `StartLimitBurst=`.',
         fallback: '5',
     }, { min: 1, max: 1000 }),
     'start-limit-interval': durationInput({
-        description: 'See `start-limit-burst`. Must be longer than burst × restart-delay.',
+        description: 'See `start-limit-burst`. Must exceed `start-limit-burst` × `restart-delay`.',
         fallback: '5m',
     }),
     'start-timeout': durationInput({
-        description: 'How long the worker may take until it is ready.',
+        description: 'How long the worker may take to become ready.',
         fallback: '2m',
     }),
     'min-healthy-time': durationInput({
-        description: 'How long it must then run without a restart.',
+        description: 'How long the worker must then run without a restart.',
         fallback: '10s',
     }),
     'stray-timeout': durationInput({
-        description: 'How long a worker that was started outside the unit may take to end its task before it is killed.',
+        description: 'How long a stray worker (one that runs outside the unit) has to finish its task before it is killed.',
         fallback: '16m',
     }),
     ...releaseInputs,
     restart: choiceInput({
-        description: 'Restart `when-needed` (unit, support module or code changed since the worker started), or `always`.',
+        description: 'Restart the worker `when-needed` (the unit, the support module or the code changed since it started), or `always`.',
         fallback: 'when-needed',
     }, ['when-needed', 'always']),
     'confirm-within': optionalDurationInput({
-        description: 'Unless a green verify confirms it within this time, the host puts the old worker back by itself; `off`: it stays without.',
+        description: 'The host rolls back automatically unless a successful `verify` confirms the release within this time. `off`: no confirmation is needed.',
         fallback: '15m',
     }),
     'roll-back': patternInput({
-        description: 'Instead of deploying: undo releases. `previous`, the number of the release to go back to (`0`: as it was before Celeriac), or the `transaction` of an earlier run, to be undone.',
+        description: 'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run.',
         fallback: '',
     }, 'previous, a number, or a transaction such as 20261122T131500-4f2a', /^(?:previous|[0-9]{1,6}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
 };
@@ -78763,47 +78787,50 @@ const cleanupInputs = {
     unit,
     database: jobDatabase,
     stores: textBlockInput({
-        description: 'A YAML list of job databases where their schemas do not tell enough: `database`, and for each of its `tables` columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (their word: ours), `resend` (`task`, `args`, `queue`) or `ignore`.',
+        description: 'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
         fallback: '',
     }),
     action: choiceInput({
-        description: '`fail` marks stuck jobs as failed with the reason, `reset` makes them pending again and sends their tasks where `stores` says how, `delete` removes them with everything below them. Parents whose rows have all ended are finalised by each of them; `finalise` does nothing else.',
+        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
         fallback: 'fail',
     }, ['fail', 'reset', 'delete', 'finalise']),
     threshold,
-    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'words separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    statuses: listInput({ description: 'Statuses in which a job can be stuck.', fallback: 'processing' }, 'statuses separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
     evidence: choiceInput({
-        description: '`broker`: nothing is called dead before the worker and its broker were asked for its task. `age`: by its age alone, for apps whose worker is elsewhere or whose broker is not Redis.',
+        description: 'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere or whose broker is not Redis.',
         fallback: 'broker',
     }, ['broker', 'age']),
     'confirm-after': optionalDurationInput({
-        description: 'How long a job must look dead: it is looked at again after this time, before it is changed; `off`: once is enough. A stopped worker needs no second look.',
+        description: 'Check each job again after this time and repair it only if it still looks stuck; `off`: check once. With a stopped worker there is no second check.',
         fallback: '60s',
     }),
-    'max-resets': integerInput({ description: 'With `reset`: a job that was reset so often fails.', fallback: '3' }, { min: 1, max: 1000 }),
+    'max-resets': integerInput({
+        description: 'With `reset`: fail a job that has been reset this many times.',
+        fallback: '3',
+    }, { min: 1, max: 1000 }),
     timezone: timeZoneInput({
-        description: 'What times without a zone in the tables mean.',
+        description: 'Time zone of timestamps in the tables that have none.',
         fallback: 'UTC',
     }),
     restore: patternInput({
-        description: 'Instead of cleaning up: `latest` or the path of a backup on the host puts `database` back as it was then; the `transaction` of an earlier clean-up puts its rows back.',
+        description: 'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
         fallback: '',
     }, 'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a', /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/),
     ids: listInput({
-        description: 'Only these jobs, whatever their age: whole ids, or their first 8 characters or more; `table:id` where two tables hold the same.',
+        description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
         fallback: '',
     }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
     orphans: booleanInput({
-        description: 'Also treat rows whose parent is gone.',
+        description: 'Also repair orphans: rows whose parent row is gone.',
         fallback: 'true',
     }),
     'snapshot-limit': sizeInput({
-        description: 'Largest database that is copied to the runner whole. Of a larger one only the rows that matter are, and their old values are the backup.',
+        description: 'Copy the whole database to the runner up to this size. From a larger one only the relevant rows are copied, and the backup is the old values of the changed rows.',
         fallback: '256M',
     }),
-    'keep-backups': integerInput({ description: 'Backups of the database to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
+    'keep-backups': integerInput({ description: 'Number of database backups to keep on the host.', fallback: '5' }, { min: 1, max: 100 }),
     'busy-timeout': durationInput({
-        description: 'How long to wait while the app holds the database locked.',
+        description: 'How long to wait while the app has locked the database.',
         fallback: '10s',
     }),
 };
@@ -78811,59 +78838,64 @@ const verifyInputs = {
     ...hostInputs,
     unit,
     gate: choiceInput({
-        description: 'Which jobs must pass: `canary` (needs nothing of your app), `task` (a task of yours), `http` (a call to your app), or `none`.',
+        description: 'The probes that must pass: `canary` (tasks of the support module; works with every app), `task` (a task of your app), `http` (an HTTP request to your app), or `none`.',
         fallback: 'canary',
     }, ['canary', 'task', 'http', 'none']),
     'gate-timeout': durationInput({
-        description: 'How long these jobs may take.',
+        description: 'How long each round of probes (the single probe, then the batch) may take.',
         fallback: '2m',
     }),
-    'gate-task': patternInput({ description: 'With `gate: task`: the name of the task.', fallback: '' }, 'the name of a task such as tasks.process_link', /^(?:[A-Za-z_][A-Za-z0-9_.-]{0,199})?$/),
+    'gate-task': patternInput({ description: 'With `gate: task`: name of the task.', fallback: '' }, 'the name of a task such as tasks.process_link', /^(?:[A-Za-z_][A-Za-z0-9_.-]{0,199})?$/),
     'gate-args': jsonArrayInput({
-        description: 'With `gate: task`: its arguments.',
+        description: 'With `gate: task`: arguments of the task.',
         fallback: '[]',
     }),
     'gate-queue': patternInput({
-        description: "With `gate: task`: the queue. The app's own routing when left out.",
+        description: "With `gate: task`: the queue. If not set, the app's routing decides.",
         fallback: '',
     }, 'the name of a queue', /^(?:[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127})?$/),
-    'gate-url': patternInput({ description: 'With `gate: http`: what to call, seen from the host.', fallback: '' }, 'a URL such as http://127.0.0.1/api/batch', /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/),
-    'gate-method': choiceInput({ description: 'With `gate: http`: the method.', fallback: 'POST' }, [
+    'gate-url': patternInput({ description: 'With `gate: http`: URL to request, from the host.', fallback: '' }, 'a URL such as http://127.0.0.1/api/batch', /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/),
+    'gate-method': choiceInput({ description: 'With `gate: http`: HTTP method.', fallback: 'POST' }, [
         'POST',
         'GET',
     ]),
     'gate-form': pairsInput({
-        description: 'With `gate: http`: form fields, one `name=value` a line.',
+        description: 'With `gate: http`: form fields, one `name=value` per line.',
         fallback: '',
     }),
     'gate-batch-form': pairsInput({
-        description: 'With `gate: http`: form fields of a second call, that starts a batch. No second call when left out.',
+        description: 'With `gate: http`: form fields of a second request that starts a batch. If not set, there is no second request.',
         fallback: '',
     }),
     'gate-poll-url': patternInput({
-        description: 'With `gate: http`: what to ask until it is done; `{name}` stands for a field of the first answer.',
+        description: 'With `gate: http`: URL to poll until the job is done; `{name}` is replaced by that field of the first response.',
         fallback: '',
     }, 'a URL such as http://127.0.0.1/api/batch/{batch_id}/status', /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
-    'gate-field': patternInput({ description: 'With `gate: http`: the field of its JSON that tells.', fallback: 'status' }, 'a field name such as status or links.state', /^[A-Za-z_][A-Za-z0-9_.]{0,99}$/),
-    'gate-done': listInput({ description: 'With `gate: http`: words that mean done.', fallback: 'completed' }, 'words separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
-    'gate-failed': listInput({ description: 'With `gate: http`: words that mean failed.', fallback: 'failed,cancelled' }, 'words separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
-    'http-probes': listInput({ description: 'URLs that must answer 2xx, seen from the host.', fallback: '' }, 'URLs separated by white space', /^https?:\/\/[^\s"'`<>\\^{|}]+$/),
-    'swap-size': maybeSizeInput({ description: 'Swap that must be active, at least.' }),
-    concurrency: maybeIntegerInput({ description: "Children that must run. The unit's own `--concurrency` when left out." }, { min: 1, max: 512 }),
-    'memory-max': maybeSizeInput({ description: '`MemoryMax=` that must be in force.' }),
-    'memory-high': maybeSizeInput({ description: '`MemoryHigh=` that must be in force.' }),
-    'max-429': integerInput({ description: "Answers 429 allowed in the worker's journal since its start.", fallback: '0' }, { min: 0, max: 1_000_000 }),
-    'max-errors': maybeIntegerInput({ description: 'Errors allowed in it. Left out: they are a warning.' }, { min: 0, max: 1_000_000 }),
-    'max-restarts': integerInput({ description: 'Restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
+    'gate-field': patternInput({ description: 'With `gate: http`: JSON field with the status.', fallback: 'status' }, 'a field name such as status or links.state', /^[A-Za-z_][A-Za-z0-9_.]{0,99}$/),
+    'gate-done': listInput({ description: 'With `gate: http`: values that mean done.', fallback: 'completed' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    'gate-failed': listInput({ description: 'With `gate: http`: values that mean failed.', fallback: 'failed,cancelled' }, 'values separated by commas', /^[A-Za-z0-9_-]{1,64}$/),
+    'http-probes': listInput({ description: 'URLs that must answer with 2xx, requested from the host.', fallback: '' }, 'URLs separated by white space', /^https?:\/\/[^\s"'`<>\\^{|}]+$/),
+    'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
+    concurrency: maybeIntegerInput({
+        description: 'Number of child processes that must run. If not set: the `--concurrency` of the unit.',
+    }, { min: 1, max: 512 }),
+    'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
+    'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),
+    'max-429': integerInput({
+        description: "HTTP 429 responses allowed in the worker's journal since its start.",
+        fallback: '0',
+    }, { min: 0, max: 1_000_000 }),
+    'max-errors': maybeIntegerInput({ description: "Errors allowed in the worker's journal. If not set, errors are a warning." }, { min: 0, max: 1_000_000 }),
+    'max-restarts': integerInput({ description: 'Automatic restarts by systemd allowed since the start.', fallback: '0' }, { min: 0, max: 1000 }),
     database: jobDatabase,
     threshold,
     'snapshot-limit': cleanupInputs['snapshot-limit'],
     confirm: booleanInput({
-        description: 'When everything is well, the release that awaits its verdict stays.',
+        description: 'Confirm the release that awaits its verdict if all checks pass.',
         fallback: 'true',
     }),
 };
-/** Every action with its inputs: what `action.yml`, the tables and the fleet file are made from. */
+/** Every action with its inputs; source of `action.yml`, the tables and the fleet file's keys. */
 const actions = {
     provision: provisionInputs,
     'deploy-worker': deployWorkerInputs,
@@ -78878,8 +78910,8 @@ var dist = __nccwpck_require__(3483);
 
 
 /**
- * Reads the fleet file: inputs at the top hold for every action, those in a section named after an
- * action for that one.
+ * Reads the fleet file: inputs at the top level apply to every action, those in a section named after
+ * an action apply to that action.
  *
  * ```yaml
  * host: 203.0.113.10
@@ -78888,7 +78920,8 @@ var dist = __nccwpck_require__(3483);
  *   concurrency: 1
  * ```
  *
- * @throws ConfigError with file, line and column: not YAML, unknown key, secret, not a plain value
+ * @throws ConfigError with file, line and column: invalid YAML, an unknown key, a secret, or a nested
+ * value
  */
 function parseFleetFile(path, text, action) {
     const lines = new dist/* LineCounter */.HN();
@@ -78900,7 +78933,7 @@ function parseFleetFile(path, text, action) {
     const broken = document.errors[0];
     if (broken !== undefined) {
         const problem = broken.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
-        throw new errors_ConfigError(place(broken.pos[0]), `it is not YAML: ${problem}`, 'valid YAML');
+        throw new errors_ConfigError(place(broken.pos[0]), `invalid YAML: ${problem}`, 'valid YAML');
     }
     const values = new Map();
     if (document.contents === null) {
@@ -78939,11 +78972,11 @@ function* entriesOf(node, place) {
         return;
     }
     if (!(0,dist/* isMap */.jh)(node)) {
-        throw new errors_ConfigError(place(node.range?.[0]), 'it is not a mapping', '`name: value` lines');
+        throw new errors_ConfigError(place(node.range?.[0]), 'not a mapping', '`name: value` lines');
     }
     for (const { key, value } of node.items) {
         if (!(0,dist/* isScalar */.jn)(key) || typeof key.value !== 'string') {
-            throw new errors_ConfigError(place(node.range?.[0]), 'a key is not a plain word', 'an input name');
+            throw new errors_ConfigError(place(node.range?.[0]), 'the key is not a string', 'the name of an input');
         }
         yield [key.value, (value ?? null), place(key.range?.[0])];
     }
@@ -78954,10 +78987,10 @@ function checkKey(key, where, known, expected) {
         throw new errors_ConfigError(where, `unknown key \`${key}\``, expected);
     }
     if (input.secret) {
-        throw new errors_ConfigError(where, `\`${key}\` is a secret`, 'it in a secret of the repository');
+        throw new errors_ConfigError(where, `\`${key}\` is a secret`, 'a repository secret passed by the workflow');
     }
     if (key === 'fleet-file') {
-        throw new errors_ConfigError(where, 'a fleet file does not name another', 'no such key');
+        throw new errors_ConfigError(where, 'a fleet file cannot name another fleet file', 'no `fleet-file` key');
     }
 }
 function plainValue(node, where, place) {
@@ -78967,21 +79000,21 @@ function plainValue(node, where, place) {
         return { text: items.join('\n'), where: at };
     }
     if ((0,dist/* isScalar */.jn)(node) && ['string', 'number', 'boolean'].includes(typeof node.value)) {
-        // The source keeps what a number would lose: `0644`, `1_000`.
+        // The source text keeps what parsing as a number would lose: `0644`, `1_000`.
         return { text: typeof node.value === 'string' ? node.value : (node.source ?? ''), where: at };
     }
-    throw new errors_ConfigError(at, 'it is neither text, a number nor a list', 'a plain value or a list');
+    throw new errors_ConfigError(at, 'not a string, number, boolean or list', 'a plain value or a list');
 }
 
 ;// CONCATENATED MODULE: ./src/config/read-inputs.js
 
-/** How much of a wrong value is repeated in the error. */
+/** How much of an invalid value the error repeats. */
 const shownCharacters = 60;
 /**
- * The values of an action's inputs: what the workflow gives, else the fleet file, else the default.
+ * The values of an action's inputs: from the workflow, else from the fleet file, else the default.
  *
- * @param given the text that the workflow gives for an input, `''` for none
- * @throws ConfigError naming the input (or the line of the fleet file) and what was expected
+ * @param given returns the text that the workflow sets for an input, `''` for none
+ * @throws ConfigError with the input (or the line of the fleet file) and what is expected
  */
 function readInputs(inputs, given, fleet) {
     const values = {};
@@ -78991,18 +79024,18 @@ function readInputs(inputs, given, fleet) {
         const text = source?.text ?? input.fallback;
         const where = source?.where ?? `input ${name}`;
         if (text === null) {
-            throw new errors_ConfigError(where, `\`${name}\` is not given`, input.expected);
+            throw new errors_ConfigError(where, `missing \`${name}\``, input.expected);
         }
         const parsed = input.schema.safeParse(text);
         if (!parsed.success) {
             const shown = input.secret ? '' : `: ${showValue(text)}`;
-            throw new errors_ConfigError(where, `\`${name}\` is not right${shown}`, input.expected);
+            throw new errors_ConfigError(where, `invalid \`${name}\`${shown}`, input.expected);
         }
         values[name] = parsed.data;
     }
     return values;
 }
-/** The value on one line, quoted, without control characters, shortened. */
+/** The value on one line: quoted, shortened, control characters escaped. */
 function showValue(text) {
     const short = text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text;
     return JSON.stringify(short);
@@ -79013,13 +79046,14 @@ function showValue(text) {
 const hostProgram = {
     "celeriac_host/__init__.py": "\"\"\"The hand: what runs on the server. It looks, and carries out operations; it decides nothing.\"\"\"\n",
     "celeriac_host/app/app_process.py": "\"\"\"A program of ours in a process of the app's own: its interpreter, user and surroundings.\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nfrom typing import Any, Callable\n\nfrom celeriac_host.app.programs.app_side import URL_PASSWORD\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.following import Ended, follow\nfrom celeriac_host.system.system import System\n\nPACKAGE = \"celeriac_host.app.programs\"\nSHARED = \"app_side\"\nEVIDENCE_LINES = 12\n# What systemd says to one process alone.\nITS_OWN = (\n    \"INVOCATION_ID\",\n    \"JOURNAL_STREAM\",\n    \"LISTEN_FDS\",\n    \"LISTEN_FDNAMES\",\n    \"LISTEN_PID\",\n    \"NOTIFY_SOCKET\",\n    \"SYSTEMD_EXEC_PID\",\n    \"WATCHDOG_PID\",\n    \"WATCHDOG_USEC\",\n)\n# Makes the shared module importable under its own name, then runs the program.\nTEXT = \"\"\"\nimport sys, types\nfor name in (\"celeriac_host\", \"celeriac_host.app\", \"{package}\", \"{package}.{shared}\"):\n    module = sys.modules[name] = types.ModuleType(name)\n    module.__path__ = []\nexec(compile({shared_text!r}, \"{shared}.py\", \"exec\"), module.__dict__)\nexec(compile({text!r}, \"{name}.py\", \"exec\"), {{\"__name__\": \"__main__\"}})\n\"\"\"\n\n\ndef run(\n    host: System,\n    name: str,\n    request: dict[str, Any],\n    take: Callable[[dict[str, Any]], Any],\n    timeout: float,\n    like: int = 0,\n) -> Ended:\n    \"\"\"Runs the program `name`; `take` gets each message, and may return what is answered to it.\n\n    `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose\n    environment is taken, where it can be read. Raises OperationError, RunnerGone, and what `take`\n    raises.\n    \"\"\"\n    where = units.context(host, request[\"unit\"])\n    environment = _environment_of(like, where, host, request[\"unit\"]) or where.environment\n    paths = [*request[\"pythonPath\"], *filter(None, [environment.get(\"PYTHONPATH\")])]\n\n    def on_line(line: bytes) -> bytes | None:\n        try:\n            message = json.loads(line)\n        except (ValueError, RecursionError):\n            return None\n        answer = take(message) if isinstance(message, dict) else None\n        return None if answer is None else json.dumps(answer).encode(\"ascii\") + b\"\\n\"\n\n    return follow(\n        host,\n        [*request[\"interpreter\"], \"-c\", text(name)],\n        on_line,\n        timeout=timeout,\n        whom=where.identity,\n        cwd=where.directory,\n        env={\n            **environment,\n            # No byte code of code that may be taken back: it is told apart by size and second only.\n            \"PYTHONDONTWRITEBYTECODE\": \"1\",\n            **({\"PYTHONPATH\": \":\".join(paths)} if paths else {}),\n        },\n        payload=json.dumps(request).encode(\"ascii\") + b\"\\n\",\n    )\n\n\ndef last_lines(ended: Ended) -> list[str]:\n    \"\"\"Of what it wrote to stderr, without the passwords of URLs.\"\"\"\n    return [URL_PASSWORD.sub(r\"\\1:**@\", line) for line in ended.lines(EVIDENCE_LINES)]\n\n\ndef tell_evidence(host: System, report: dict[str, Any]) -> None:\n    \"\"\"What a program wrote about its problem, line by line, where its report has one.\"\"\"\n    for line in report.get(\"evidence\", ()):\n        host.note(line)\n\n\ndef _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:\n    \"\"\"What systemd started it with: the unit may be defined otherwise by now. Empty: not known.\n\n    A process may have written over it; the id of its run tells whether it did. What one user's\n    process was given is no other user's business.\n    \"\"\"\n    process = processes.read(pid) if pid else None\n    if process is None or process.user != where.identity.name:\n        return {}\n    found = processes.environment(pid)\n    run_id = units.show(host, unit, [\"InvocationID\"])[\"InvocationID\"]\n    if not run_id or found.get(\"INVOCATION_ID\") != run_id:\n        return {}\n    return {name: value for name, value in found.items() if name not in ITS_OWN}\n\n\ndef text(name: str) -> str:\n    \"\"\"What the app's interpreter runs.\"\"\"\n    return TEXT.format(\n        package=PACKAGE, shared=SHARED, shared_text=_source(SHARED), name=name, text=_source(name)\n    )\n\n\ndef _source(name: str) -> str:\n    spec = importlib.util.find_spec(PACKAGE + \".\" + name)\n    found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(found, str)\n    return found\n",
-    "celeriac_host/app/consumers.py": "\"\"\"The queues that a unit's worker consumes: cancelled before it ends, given back where it lives on.\n\nA process of the app's own says it to the worker, by Celery's remote control. That process may hang,\nend, or say what it likes: it is bounded, and what it says is taken for no more than words.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any, Callable, NamedTuple\n\nfrom celeriac_host.app import app_process\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.following import Ended\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# It may take tasks then; one that is deactivating has been told to end already.\nCONSUMING = (\"active\", \"reloading\", \"refreshing\", \"activating\")\n# Importing the app, then talking to the worker: no stop is held up for longer.\nIMPORT_SECONDS = 20.0\nCANCEL_SECONDS = 10.0\n# Beyond a wait of its own: importing the app, finding the worker, its last answers.\nMARGIN_SECONDS = 90.0\nGIVE_BACK_SECONDS = 60.0\nMOST_QUEUES = 1000\nLONGEST_NAME = 512\nLONGEST_PROBLEM = 300\nMOST_EVIDENCE = 20\n\nKeep = Callable[[str, Any], None]\n\n\nclass Cancelled(NamedTuple):\n    \"\"\"What became of it.\"\"\"\n\n    problem: str | None\n    \"\"\"Why it may still take tasks; None: it takes none.\"\"\"\n    until: float | None\n    \"\"\"The last moment at which it took any, on the clock since boot; None: not known here.\"\"\"\n\n\nclass Talk:\n    \"\"\"One run of `programs/broker.py`.\"\"\"\n\n    def __init__(\n        self, args: dict[str, Any], host: System, seen: dict[str, str], keep: Keep\n    ) -> None:\n        self.args = args\n        self.host = host\n        self.seen = seen\n        self.keep = keep\n        self.stage = \"starting its interpreter\"\n        self.report: dict[str, Any] | None = None\n        self.worker: dict[str, Any] | None = None\n        self.until: float | None = None\n\n    def run(self, kind: str, timeout: float, **more: Any) -> dict[str, Any]:\n        \"\"\"Its report; `problem` says why there is nothing else.\"\"\"\n        main = units.number(self.seen[\"MainPID\"])\n        process = processes.read(main)\n        request = {\n            **_app(self.args),\n            **more,\n            \"kind\": kind,\n            \"mainPid\": main,\n            \"children\": [each.pid for each in processes.pool_children(main)],\n            \"argv\": list(process.argv) if process else [],\n            \"invocation\": self.seen[\"InvocationID\"],\n        }\n        try:\n            ended = app_process.run(self.host, \"broker\", request, self.take, timeout, like=main)\n        except OperationError as error:\n            return {\"problem\": error.message}\n        if self.report is None:\n            lines = app_process.last_lines(ended)\n            return {\"problem\": _silence(ended, self.stage, lines), \"evidence\": lines}\n        return self.report\n\n    def take(self, message: dict[str, Any]) -> Any:\n        if isinstance(message.get(\"stage\"), str):\n            self.stage = _clipped(message[\"stage\"])\n        if isinstance(message.get(\"report\"), dict):\n            self.report = message[\"report\"]\n            if self.report.get(\"problem\") is not None:\n                self.report[\"problem\"] = _clipped(str(self.report[\"problem\"]))\n            evidence = self.report.get(\"evidence\")\n            told = evidence[:MOST_EVIDENCE] if isinstance(evidence, list) else []\n            self.report[\"evidence\"] = [_clipped(str(line)) for line in told]\n        # The first alone: what is kept is on the disk at once.\n        if \"found\" in message and self.worker is None:\n            found = {**_found(message[\"found\"]), \"invocation\": self.seen[\"InvocationID\"]}\n            self.keep(\"worker\", found)\n            self.worker, self.until = found, time.monotonic()\n            return \"go\"\n        return None\n\n\ndef cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:\n    \"\"\"The unit's worker takes no more tasks; `keep` gets what gives them back, before the first.\n\n    Never raises but RunnerGone.\n    \"\"\"\n    unit = args[\"unit\"]\n    talk: Talk | None = None\n    try:\n        seen = units.show(host, unit, PROPERTIES)\n        if seen[\"ActiveState\"] not in CONSUMING or not units.number(seen[\"MainPID\"]):\n            return Cancelled(None, None)\n        if host.cancelled.get(unit) == seen[\"InvocationID\"]:\n            return Cancelled(None, None)\n        host.note(f\"{unit}: cancelling its consumers before it is told to end\")\n        talk = Talk(args, host, seen, keep)\n        limit = IMPORT_SECONDS + CANCEL_SECONDS\n        report = talk.run(\"cancel\", limit, timeoutSeconds=CANCEL_SECONDS)\n        app_process.tell_evidence(host, report)\n        problem = report.get(\"problem\")\n        if problem is None:\n            host.cancelled[unit] = seen[\"InvocationID\"]\n    except Exception as error:\n        # Whatever it is: a worker that can't be spoken to must be stopped all the same.\n        problem = describe(error)\n    return Cancelled(problem, None if talk is None else talk.until)\n\n\ndef give_back(\n    args: dict[str, Any], worker: dict[str, Any], host: System\n) -> tuple[str | None, bool]:\n    \"\"\"Why not; and whether a reconnect to the broker keeps it so.\"\"\"\n    unit = args[\"unit\"]\n    host.cancelled.pop(unit, None)\n    seen = units.show(host, unit, PROPERTIES)\n    if not is_running(worker, seen):\n        return \"the worker is another by now\", False\n    talk = Talk(args, host, seen, lambda name, value: None)\n    report = talk.run(\n        \"give-back\",\n        GIVE_BACK_SECONDS + MARGIN_SECONDS,\n        node=worker[\"node\"],\n        queues=worker[\"queues\"],\n        sharedBy=worker.get(\"sharedBy\", 1),\n        timeoutSeconds=GIVE_BACK_SECONDS,\n    )\n    app_process.tell_evidence(host, report)\n    return report.get(\"problem\"), bool(report.get(\"lasting\"))\n\n\ndef is_running(worker: dict[str, Any], seen: dict[str, str]) -> bool:\n    \"\"\"Whether the unit still runs the worker whose consumers were cancelled.\"\"\"\n    return seen[\"InvocationID\"] == worker[\"invocation\"] and seen[\"ActiveState\"] == \"active\"\n\n\ndef _app(args: dict[str, Any]) -> dict[str, Any]:\n    names = (\"unit\", \"interpreter\", \"app\", \"pythonPath\")\n    if any(name not in args for name in names):\n        raise OperationError(\"the plan does not say which app the worker runs\")\n    return {name: args[name] for name in names}\n\n\ndef _found(said: Any) -> dict[str, Any]:\n    \"\"\"What the app's process says it found, if it can be that.\"\"\"\n    found = said if isinstance(said, dict) else {}\n    node, queues = found.get(\"node\"), found.get(\"queues\")\n    names = [node, *queues] if isinstance(queues, list) else []\n    if not 0 < len(names) <= MOST_QUEUES or not all(\n        isinstance(name, str) and len(name) <= LONGEST_NAME for name in names\n    ):\n        raise OperationError(\"the program that talks to the worker named no worker and queues\")\n    shared = found.get(\"sharedBy\")\n    return {\"node\": node, \"queues\": queues, \"sharedBy\": shared if type(shared) is int else 1}\n\n\ndef _silence(ended: Ended, stage: str, lines: list[str]) -> str:\n    if ended.code is None:\n        return f\"the program that talks to the worker did not end in time; it was {stage}\"\n    why = units.last_exception(lines) or (lines[-1] if lines else f\"exit code {ended.code}\")\n    return f\"the program that talks to the worker ended while {stage}: {_clipped(why)}\"\n\n\ndef _clipped(text: str) -> str:\n    \"\"\"One line of a bearable length.\"\"\"\n    line = \"\".join(char if char.isprintable() else \" \" for char in text[: 4 * LONGEST_PROBLEM])\n    return line if len(line) <= LONGEST_PROBLEM else line[: LONGEST_PROBLEM - 1] + \"\\u2026\"\n",
-    "celeriac_host/app/environments.py": "\"\"\"The Python environment that an app runs in: which it is, whose it is, what was installed last.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import Identity, System, identity\n\nFOLDER = \"dependencies\"\nTELL = \"import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable]))\"\n\n\nclass Environment(NamedTuple):\n    \"\"\"A virtual environment; `owner` is who owns its folder.\"\"\"\n\n    prefix: str\n    python: str\n    owner: Identity\n\n\ndef find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:\n    \"\"\"That of the unit's interpreter. Raises OperationError for Python as the system has it.\"\"\"\n    # Its folder may not be there yet.\n    where = units.context(host, unit)._replace(directory=\"/\")\n    done = units.run_as(host, where, [*interpreter, \"-c\", TELL], timeout=60, check=False)\n    try:\n        prefix, base, python = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(\n            f\"{' '.join(interpreter)}, the interpreter of {unit}, did not answer: {why}\",\n            ran=list(interpreter),\n            evidence=lines,\n        ) from None\n    if prefix == base or not os.path.isfile(os.path.join(prefix, \"pyvenv.cfg\")):\n        raise OperationError(\n            f\"{unit} runs on the system's Python ({python}), which belongs to the packages of the \"\n            \"system and is not changed; make an environment (python3 -m venv), and name its celery \"\n            \"in ExecStart=\"\n        )\n    return Environment(prefix, python, identity(str(os.stat(prefix).st_uid)))\n\n\ndef recorded(state: str, unit: str) -> dict[str, Any] | None:\n    \"\"\"What Celeriac installed last for this unit; None when it never did.\"\"\"\n    try:\n        with open(record_path(state, unit), encoding=\"utf-8\") as file:\n            found = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return found if isinstance(found, dict) else None\n\n\ndef record(state: str, unit: str, what: dict[str, Any] | None) -> None:\n    path = record_path(state, unit)\n    if what is None:\n        files.remove(path)\n        return\n    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)\n    content = json.dumps(what, indent=1).encode(\"ascii\") + b\"\\n\"\n    files.write(path, content, 0o600, os.geteuid(), os.getegid())\n\n\ndef record_path(state: str, unit: str) -> str:\n    return os.path.join(state, FOLDER, re.sub(r\"[^A-Za-z0-9@._-]\", \"_\", unit) + \".json\")\n",
+    "celeriac_host/app/consumers.py": "\"\"\"The queues that a unit's worker consumes: cancelled before it ends, given back where it lives on.\n\nA process of the app's own says it to the worker, by Celery's remote control.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any, Callable, NamedTuple\n\nfrom celeriac_host.app import app_process, listener\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# It may take tasks then; one that is deactivating has been told to end already.\nCONSUMING = (\"active\", \"reloading\", \"refreshing\", \"activating\")\n# Importing the app, then talking to the worker: no stop is held up for longer.\nIMPORT_SECONDS = 20.0\nCANCEL_SECONDS = 10.0\n# Beyond a wait of its own: importing the app, finding the worker, its last answers.\nMARGIN_SECONDS = 90.0\nGIVE_BACK_SECONDS = 60.0\nMOST_QUEUES = 1000\nLONGEST_NAME = 512\n\nKeep = Callable[[str, Any], None]\n\n\nclass Cancelled(NamedTuple):\n    \"\"\"What became of it.\"\"\"\n\n    problem: str | None\n    \"\"\"Why it may still take tasks; None: it takes none.\"\"\"\n    until: float | None\n    \"\"\"The last moment at which it took any, on the clock since boot; None: not known here.\"\"\"\n\n\nclass Talk:\n    \"\"\"One run of `programs/broker.py`.\"\"\"\n\n    def __init__(\n        self, args: dict[str, Any], host: System, seen: dict[str, str], keep: Keep\n    ) -> None:\n        self.args = args\n        self.host = host\n        self.seen = seen\n        self.keep = keep\n        self.worker: dict[str, Any] | None = None\n        self.until: float | None = None\n\n    def run(self, kind: str, timeout: float, **more: Any) -> dict[str, Any]:\n        \"\"\"Its report; `problem` says why there is nothing else.\"\"\"\n        main = units.number(self.seen[\"MainPID\"])\n        process = processes.read(main)\n        request = {\n            **listener.app_of(self.args),\n            **more,\n            \"kind\": kind,\n            \"mainPid\": main,\n            \"children\": [each.pid for each in processes.pool_children(main)],\n            \"argv\": list(process.argv) if process else [],\n            \"invocation\": self.seen[\"InvocationID\"],\n        }\n        return listener.run(self.host, \"broker\", request, timeout, self.hear, like=main)\n\n    def hear(self, message: dict[str, Any]) -> Any:\n        # The first alone: what is kept is on the disk at once.\n        if \"found\" in message and self.worker is None:\n            found = {**_found(message[\"found\"]), \"invocation\": self.seen[\"InvocationID\"]}\n            self.keep(\"worker\", found)\n            self.worker, self.until = found, time.monotonic()\n            return \"go\"\n        return None\n\n\ndef cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:\n    \"\"\"The unit's worker takes no more tasks; `keep` gets what gives them back, before the first.\n\n    Never raises but RunnerGone.\n    \"\"\"\n    unit = args[\"unit\"]\n    talk: Talk | None = None\n    try:\n        seen = units.show(host, unit, PROPERTIES)\n        if seen[\"ActiveState\"] not in CONSUMING or not units.number(seen[\"MainPID\"]):\n            return Cancelled(None, None)\n        if host.cancelled.get(unit) == seen[\"InvocationID\"]:\n            return Cancelled(None, None)\n        host.note(f\"{unit}: cancelling its consumers before it is told to end\")\n        talk = Talk(args, host, seen, keep)\n        limit = IMPORT_SECONDS + CANCEL_SECONDS\n        report = talk.run(\"cancel\", limit, timeoutSeconds=CANCEL_SECONDS)\n        app_process.tell_evidence(host, report)\n        problem = report.get(\"problem\")\n        if problem is None:\n            host.cancelled[unit] = seen[\"InvocationID\"]\n    except Exception as error:\n        # Whatever it is: a worker that can't be spoken to must be stopped all the same.\n        problem = describe(error)\n    return Cancelled(problem, None if talk is None else talk.until)\n\n\ndef give_back(\n    args: dict[str, Any], worker: dict[str, Any], host: System\n) -> tuple[str | None, bool]:\n    \"\"\"Why not; and whether a reconnect to the broker keeps it so.\"\"\"\n    unit = args[\"unit\"]\n    host.cancelled.pop(unit, None)\n    seen = units.show(host, unit, PROPERTIES)\n    if not is_running(worker, seen):\n        return \"the worker is another by now\", False\n    talk = Talk(args, host, seen, lambda name, value: None)\n    report = talk.run(\n        \"give-back\",\n        GIVE_BACK_SECONDS + MARGIN_SECONDS,\n        node=worker[\"node\"],\n        queues=worker[\"queues\"],\n        sharedBy=worker.get(\"sharedBy\", 1),\n        timeoutSeconds=GIVE_BACK_SECONDS,\n    )\n    app_process.tell_evidence(host, report)\n    return report.get(\"problem\"), bool(report.get(\"lasting\"))\n\n\ndef is_running(worker: dict[str, Any], seen: dict[str, str]) -> bool:\n    \"\"\"Whether the unit still runs the worker whose consumers were cancelled.\"\"\"\n    return seen[\"InvocationID\"] == worker[\"invocation\"] and seen[\"ActiveState\"] == \"active\"\n\n\ndef _found(said: Any) -> dict[str, Any]:\n    \"\"\"What the app's process says it found, if it can be that.\"\"\"\n    found = said if isinstance(said, dict) else {}\n    node, queues = found.get(\"node\"), found.get(\"queues\")\n    names = [node, *queues] if isinstance(queues, list) else []\n    if not 0 < len(names) <= MOST_QUEUES or not all(\n        isinstance(name, str) and len(name) <= LONGEST_NAME for name in names\n    ):\n        raise OperationError(\"the program that talks to the worker named no worker and queues\")\n    shared = found.get(\"sharedBy\")\n    return {\"node\": node, \"queues\": queues, \"sharedBy\": shared if type(shared) is int else 1}\n",
+    "celeriac_host/app/environments.py": "\"\"\"The Python environment that an app runs in: which it is, whose it is, what was installed last.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import System\n\nFOLDER = \"dependencies\"\nTELL = \"import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable]))\"\n\n\nclass Environment(NamedTuple):\n    \"\"\"A virtual environment; `owner` is who owns its folder.\"\"\"\n\n    prefix: str\n    python: str\n    owner: Identity\n\n\ndef find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:\n    \"\"\"That of the unit's interpreter. Raises OperationError for Python as the system has it.\"\"\"\n    # Its folder may not be there yet.\n    where = units.context(host, unit)._replace(directory=\"/\")\n    done = units.run_as(host, where, [*interpreter, \"-c\", TELL], timeout=60, check=False)\n    try:\n        prefix, base, python = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(\n            f\"{' '.join(interpreter)}, the interpreter of {unit}, did not answer: {why}\",\n            ran=list(interpreter),\n            evidence=lines,\n        ) from None\n    if prefix == base or not os.path.isfile(os.path.join(prefix, \"pyvenv.cfg\")):\n        raise OperationError(\n            f\"{unit} runs on the system's Python ({python}), which belongs to the packages of the \"\n            \"system and is not changed; make an environment (python3 -m venv), and name its celery \"\n            \"in ExecStart=\"\n        )\n    return Environment(prefix, python, identity(str(os.stat(prefix).st_uid)))\n\n\ndef recorded(state: str, unit: str) -> dict[str, Any] | None:\n    \"\"\"What Celeriac installed last for this unit; None when it never did.\"\"\"\n    try:\n        with open(record_path(state, unit), encoding=\"utf-8\") as file:\n            found = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return found if isinstance(found, dict) else None\n\n\ndef record(state: str, unit: str, what: dict[str, Any] | None) -> None:\n    path = record_path(state, unit)\n    if what is None:\n        files.remove(path)\n        return\n    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)\n    content = json.dumps(what, indent=1).encode(\"ascii\") + b\"\\n\"\n    files.write(path, content, 0o600, os.geteuid(), os.getegid())\n\n\ndef record_path(state: str, unit: str) -> str:\n    return os.path.join(state, FOLDER, re.sub(r\"[^A-Za-z0-9@._-]\", \"_\", unit) + \".json\")\n",
     "celeriac_host/app/http_probe.py": "\"\"\"An HTTP call from the host itself, then a poll until it says that the job is done.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nimport time\nimport urllib.parse\nfrom typing import Any\n\nfrom celeriac_host.system.http import fetch\nfrom celeriac_host.system.system import System\n\nBODY_LIMIT_BYTES = 256 * 1024\nREQUEST_SECONDS = 15.0\nPOLL_SECONDS = 1.0\nNOTE_SECONDS = 3.0\nDETAIL_LIMIT = 300\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport with the one job. Raises RunnerGone.\"\"\"\n    begun = time.monotonic()\n    call = _Call(request, host, begun + request[\"timeoutSeconds\"])\n    state, detail = call.carry_out()\n    ok = state == \"done\"\n    row = {\n        \"id\": call.id,\n        \"where\": f\"{request['method']} {request['url']}\",\n        \"state\": state,\n        \"detail\": detail,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n    return {\n        \"ok\": ok,\n        \"jobs\": [row],\n        \"problem\": None if ok else f\"{row['where']}: {detail}\",\n        \"result\": scalars(call.last),\n    }\n\n\nclass _Call:\n    def __init__(self, request: dict[str, Any], host: System, deadline: float) -> None:\n        self.request = request\n        self.host = host\n        self.deadline = deadline\n        self.id = \"http\"\n        self.last: Any = None\n\n    def carry_out(self) -> tuple[str, str]:\n        \"\"\"State and detail of the job.\"\"\"\n        answer = self.ask(self.request[\"method\"], self.request[\"url\"], self.request[\"form\"])\n        if answer[\"error\"] is not None:\n            return self.failure(answer[\"error\"])\n        if not 200 <= answer[\"status\"] < 300:\n            return self.failure(_refusal(answer))\n        self.last = _parsed(answer[\"body\"])\n        template = self.request[\"pollUrl\"]\n        if template is None:\n            return self.judge() or (\"done\", f\"HTTP {answer['status']}\")\n        if self.last is None:\n            return self.failure(f\"its answer is not JSON: {answer['body'][:100]!r}\")\n        try:\n            url = urllib.parse.urljoin(self.request[\"url\"], self.fill(template))\n        except KeyError as error:\n            return self.failure(f\"its answer has no field {error.args[0]!r}: {_said(answer)}\")\n        return self.poll(url)\n\n    def poll(self, url: str) -> tuple[str, str]:\n        word = \"it was never asked\"\n        note_at = time.monotonic() + NOTE_SECONDS\n        while time.monotonic() < self.deadline:\n            answer = self.ask(\"GET\", url, {})\n            word = answer[\"error\"] or \"\"\n            if answer[\"error\"] is None:\n                body = _parsed(answer[\"body\"])\n                if 200 <= answer[\"status\"] < 300 and body is not None:\n                    self.last = body\n                    judged = self.judge()\n                    if judged is not None:\n                        return judged\n                    word = self.summary()\n                # 404: not there yet; 429 and 5xx: may pass. The rest will not.\n                elif 400 <= answer[\"status\"] < 500 and answer[\"status\"] not in (404, 429):\n                    return self.failure(f\"{url} {_refusal(answer)}\")\n                else:\n                    word = _refusal(answer)\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                self.host.note(f\"waiting for {url}: {word}\")\n            self.host.sleep(max(0.0, min(POLL_SECONDS, self.deadline - time.monotonic())))\n        limit = f\"{self.request['timeoutSeconds']:g} s\"\n        return \"timed-out\", f\"not done within {limit}; last: {word}\"[:DETAIL_LIMIT]\n\n    def ask(self, method: str, url: str, form: dict[str, str]) -> dict[str, Any]:\n        self.host.heed()\n        if method == \"GET\" and form:\n            url += (\"&\" if urllib.parse.urlsplit(url).query else \"?\") + urllib.parse.urlencode(form)\n        left = max(min(REQUEST_SECONDS, self.deadline - time.monotonic()), 0.5)\n        body = form if method == \"POST\" else None\n        return fetch(url, left, method, body, BODY_LIMIT_BYTES)\n\n    def judge(self) -> tuple[str, str] | None:\n        \"\"\"None while the field says neither done nor failed.\"\"\"\n        value = as_text(field(self.last, self.request[\"field\"]))\n        if value is not None and value in self.request[\"failed\"]:\n            return self.failure(self.summary())\n        if value is not None and value in self.request[\"done\"]:\n            return \"done\", self.summary()\n        return None\n\n    def summary(self) -> str:\n        found = scalars(self.last)\n        name = self.request[\"field\"]\n        if name and name not in found:\n            return f\"the answer has no field {name!r}: {json.dumps(self.last)[:100]}\"\n        first = [name] if name in found else []\n        order = first + [each for each in found if each not in first and each != \"error\"]\n        return \", \".join(f\"{each} {as_text(found[each])}\" for each in order)[:DETAIL_LIMIT]\n\n    def failure(self, detail: str) -> tuple[str, str]:\n        return \"failed\", detail[:DETAIL_LIMIT]\n\n    def fill(self, template: str) -> str:\n        \"\"\"`{name}` → that field of the first answer. Raises KeyError.\"\"\"\n\n        def value(match: re.Match[str]) -> str:\n            found = as_text(field(self.last, match.group(1)))\n            if found is None:\n                raise KeyError(match.group(1))\n            self.id = found\n            return urllib.parse.quote(found, safe=\"\")\n\n        return re.sub(r\"\\{([\\w.-]+)\\}\", value, template)\n\n\ndef field(body: Any, path: str) -> Any:\n    \"\"\"What stands at a dotted path; None when there is nothing.\"\"\"\n    for name in path.split(\".\") if path else ():\n        if isinstance(body, list) and name.isdigit() and int(name) < len(body):\n            body = body[int(name)]\n        elif isinstance(body, dict):\n            body = body.get(name)\n        else:\n            return None\n    return body\n\n\ndef as_text(value: Any) -> str | None:\n    \"\"\"A scalar as JSON writes it, a string without its quotes.\"\"\"\n    if value is None or isinstance(value, (dict, list)):\n        return None\n    return value if isinstance(value, str) else json.dumps(value)\n\n\ndef scalars(body: Any) -> dict[str, str | float | None]:\n    \"\"\"The plain values of an answer, two levels deep, by their dotted paths.\"\"\"\n    found: dict[str, str | float | None] = {}\n    for name, value in body.items() if isinstance(body, dict) else ():\n        inner = value.items() if isinstance(value, dict) else [(\"\", value)]\n        for below, each in inner:\n            if not isinstance(each, (dict, list)):\n                path = f\"{name}.{below}\" if below else str(name)\n                found[path] = int(each) if isinstance(each, bool) else each\n    return found\n\n\ndef _parsed(body: str) -> Any:\n    try:\n        return json.loads(body)\n    except ValueError:\n        return None\n\n\ndef _said(answer: dict[str, Any]) -> str:\n    return \" \".join(str(answer[\"body\"]).split())[:100]\n\n\ndef _refusal(answer: dict[str, Any]) -> str:\n    said = _said(answer)\n    return f\"answered HTTP {answer['status']}\" + (f\": {said}\" if said else \"\")\n",
     "celeriac_host/app/leftovers.py": "\"\"\"Words for what dead workers left in the broker.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\n\ndef describe(report: dict[str, Any]) -> str:\n    if \"problem\" in report:\n        return f\"messages of dead workers were not looked for: {report['problem']}\"\n    count = report[\"count\"]\n    if not count:\n        return \"no message was left unacked by a dead worker\"\n    tasks = \", \".join(f\"{number} {name}\" for name, number in report[\"tasks\"].items())\n    found = f\"{count} message{'' if count == 1 else 's'} left unacked ({tasks})\"\n    oldest = f\"the oldest for {report['oldestSeconds']:.0f} s\"\n    restored = report[\"restored\"]\n    if restored:\n        why = f\"; {report['why']}\" if report[\"why\"] else \"\"\n        return f\"{restored} of {found}, {oldest}, put back into their queues{why}\"\n    if report[\"why\"]:\n        return f\"{found}, {oldest}; not put back: {report['why']}\"\n    others = f\"; or held by {', '.join(report['others'][:5])}\" if report[\"others\"] else \"\"\n    return f\"{found}, {oldest}{others}\"\n",
-    "celeriac_host/app/messages.py": "\"\"\"The messages of an app's broker, as an operation asks for them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, workers\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 200.0\n\n\ndef ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:\n    \"\"\"What `programs/messages.py` reports; `problem` says why there is nothing else.\n\n    The last lines of what it wrote about that are its `evidence`, and are told at once.\n    \"\"\"\n    report: dict[str, Any] = {}\n    stage = \"starting its interpreter\"\n\n    def take(message: dict[str, Any]) -> None:\n        nonlocal stage\n        stage = message.get(\"stage\", stage)\n        report.update(message.get(\"report\") or {})\n\n    request = {\n        **{name: args[name] for name in (\"unit\", \"interpreter\", \"app\", \"pythonPath\")},\n        **more,\n        \"kind\": kind,\n    }\n    try:\n        # Inside, as systemd itself: whoever is there else is asked for, not looked up by name.\n        request[\"localWorkers\"] = other_workers(args[\"unit\"], host)\n        ended = app_process.run(host, \"messages\", request, take, timeout=TIMEOUT_SECONDS)\n    except OperationError as error:\n        report = {\"problem\": error.message, \"evidence\": list(error.evidence)}\n    if not report:\n        lines = app_process.last_lines(ended)\n        why = units.last_exception(lines) or (lines[-1] if lines else \"it said nothing\")\n        problem = f\"the program that looks for messages ended while {stage}: {why}\"\n        report = {\"problem\": problem, \"evidence\": lines}\n    app_process.tell_evidence(host, report)\n    return report\n\n\ndef other_workers(unit: str, host: System) -> list[int]:\n    \"\"\"Main processes of Celery workers in the unit's directory that are not the unit's.\"\"\"\n    directory = os.path.realpath(units.context(host, unit).directory)\n    group = units.show(host, unit, [\"ControlGroup\"]).get(\"ControlGroup\", \"\")\n    own = {process.pid for process in units.cgroup_processes(group)}\n    found = [\n        process\n        for process in processes.read_all()\n        if process.pid not in own\n        and process.state not in \"ZX\"\n        and workers.is_worker(process.argv)\n        and _directory(process.pid) == directory\n    ]\n    pids = {process.pid for process in found}\n    return sorted(process.pid for process in found if process.parent not in pids)\n\n\ndef _directory(pid: int) -> str:\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\").replace(\" (deleted)\", \"\")\n    except OSError:\n        return \"\"\n",
+    "celeriac_host/app/listener.py": "\"\"\"Runs a program of `programs/` and listens to it to its end.\n\nThat process is the app's own: it may hang, exit, or say what it likes. It is bounded, and what it\nsays is taken for no more than words.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Callable, Dict, Mapping\n\nfrom celeriac_host.app import app_process\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import Ended\nfrom celeriac_host.system.system import System\n\nLONGEST_PROBLEM = 300\nMOST_EVIDENCE = 20\nPURPOSES = {\n    \"broker\": \"talks to the worker\",\n    \"messages\": \"reads the broker's messages\",\n    \"probe\": \"sends the probes\",\n    \"send\": \"sends the tasks\",\n}\nAPP_FIELDS = (\"unit\", \"interpreter\", \"app\", \"pythonPath\")\n\nMessage = Dict[str, Any]\n# Gets each message that is neither stage nor report; what it returns answers the program.\nHear = Callable[[Message], Any]\n\n\ndef app_of(args: Mapping[str, Any]) -> dict[str, Any]:\n    \"\"\"The fields of an operation that say which app, and how its process is started.\n\n    Raises OperationError where the plan lacks one, as that of an older release may.\n    \"\"\"\n    if any(name not in args for name in APP_FIELDS):\n        raise OperationError(\"the plan does not say which app the worker runs\")\n    return {name: args[name] for name in APP_FIELDS}\n\n\ndef run(\n    host: System,\n    program: str,\n    request: dict[str, Any],\n    timeout: float,\n    hear: Hear | None = None,\n    like: int = 0,\n) -> dict[str, Any]:\n    \"\"\"Its report. Where it has none, or the program can't run: `problem` and `evidence`.\n\n    `request` and `like` as in `app_process.run`. Raises RunnerGone, and what `hear` raises.\n    \"\"\"\n    heard = _Heard(hear)\n    try:\n        ended = app_process.run(host, program, request, heard.take, timeout, like)\n    except OperationError as error:\n        return {\"problem\": error.message, \"evidence\": list(error.evidence)}\n    if heard.report is not None:\n        return heard.report\n    lines = app_process.last_lines(ended)\n    return {\"problem\": _silence(ended, program, heard.stage, timeout, lines), \"evidence\": lines}\n\n\ndef clipped(text: str) -> str:\n    \"\"\"One line of a bearable length.\"\"\"\n    line = \"\".join(char if char.isprintable() else \" \" for char in text[: 4 * LONGEST_PROBLEM])\n    return line if len(line) <= LONGEST_PROBLEM else line[: LONGEST_PROBLEM - 1] + \"\\u2026\"\n\n\nclass _Heard:\n    \"\"\"What one run told so far.\"\"\"\n\n    def __init__(self, hear: Hear | None) -> None:\n        self.hear = hear\n        self.stage = \"starting its interpreter\"\n        self.report: dict[str, Any] | None = None\n\n    def take(self, message: Message) -> Any:\n        if isinstance(message.get(\"stage\"), str):\n            self.stage = clipped(message[\"stage\"])\n        elif isinstance(message.get(\"report\"), dict):\n            self.report = _checked(message[\"report\"])\n        elif self.hear is not None:\n            return self.hear(message)\n        return None\n\n\ndef _checked(report: dict[str, Any]) -> dict[str, Any]:\n    if report.get(\"problem\") is None:\n        return report\n    evidence = report.get(\"evidence\")\n    told = evidence[:MOST_EVIDENCE] if isinstance(evidence, list) else []\n    return {\n        **report,\n        \"problem\": clipped(str(report[\"problem\"])),\n        \"evidence\": [clipped(str(line)) for line in told],\n    }\n\n\ndef _silence(ended: Ended, program: str, stage: str, timeout: float, lines: list[str]) -> str:\n    name = f\"the process that {PURPOSES[program]}\"\n    if ended.code is None:\n        return f\"{name} did not finish within {timeout:g} s while {stage}\"\n    why = units.last_exception(lines) or (lines[-1] if lines else f\"exit code {ended.code}\")\n    return f\"{name} exited while {stage}: {clipped(why)}\"\n",
+    "celeriac_host/app/messages.py": "\"\"\"The messages of an app's broker, as an operation asks for them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, listener, workers\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 200.0\n\n\ndef ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:\n    \"\"\"What `programs/messages.py` reports; `problem` says why there is nothing else.\n\n    The last lines of what it wrote about that are its `evidence`, and are told at once.\n    \"\"\"\n    try:\n        # Asked here, as root: other workers are told apart by process, not by their names.\n        workers_here = other_workers(args[\"unit\"], host)\n        request = {**listener.app_of(args), **more, \"kind\": kind, \"localWorkers\": workers_here}\n        report = listener.run(host, \"messages\", request, TIMEOUT_SECONDS)\n    except OperationError as error:\n        report = {\"problem\": error.message, \"evidence\": list(error.evidence)}\n    app_process.tell_evidence(host, report)\n    return report\n\n\ndef other_workers(unit: str, host: System) -> list[int]:\n    \"\"\"Main processes of Celery workers in the unit's directory that are not the unit's.\"\"\"\n    directory = os.path.realpath(units.context(host, unit).directory)\n    group = units.show(host, unit, [\"ControlGroup\"]).get(\"ControlGroup\", \"\")\n    own = {process.pid for process in units.cgroup_processes(group)}\n    found = [\n        process\n        for process in processes.read_all()\n        if process.pid not in own\n        and process.state not in \"ZX\"\n        and workers.is_worker(process.argv)\n        and _directory(process.pid) == directory\n    ]\n    pids = {process.pid for process in found}\n    return sorted(process.pid for process in found if process.parent not in pids)\n\n\ndef _directory(pid: int) -> str:\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\").replace(\" (deleted)\", \"\")\n    except OSError:\n        return \"\"\n",
     "celeriac_host/app/module_users.py": "\"\"\"Who on this host loads a Python module: units, by what their files say, and Celery workers.\n\nLooked for at the moment of the question, in everything that systemd reads units from.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport errno\nimport glob\nimport hashlib\nimport os\nimport re\nimport stat\nfrom typing import Iterator, NamedTuple, Sequence\n\nfrom celeriac_host.app import workers\nfrom celeriac_host.system import processes, units\n\n# See systemd.unit(5), in no order: a file that another one beats counts, too.\nFOLDERS = (\n    \"/etc/systemd/system\",\n    \"/etc/systemd/system.attached\",\n    \"/etc/systemd/system.control\",\n    \"/run/systemd/generator\",\n    \"/run/systemd/generator.early\",\n    \"/run/systemd/generator.late\",\n    \"/run/systemd/system\",\n    \"/run/systemd/system.attached\",\n    \"/run/systemd/system.control\",\n    \"/run/systemd/transient\",\n    \"/usr/local/lib/systemd/system\",\n    \"/usr/lib/systemd/system\",\n    \"/lib/systemd/system\",\n)\nFILE_LIMIT_BYTES = 1024 * 1024\nNOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)\nSHOWN = 5\n\n\nclass Module(NamedTuple):\n    \"\"\"A module as others name it: its folder in PYTHONPATH, or its name (`-I name`).\"\"\"\n\n    folder: str\n    name: str\n\n    def is_named_in(self, text: str) -> bool:\n        return self.is_path_in(text) or bool(\n            self.name in text\n            and re.search(rf\"(?:(?<![\\w.])|(?<=-I)){re.escape(self.name)}(?!\\w)\", text)\n        )\n\n    def is_path_in(self, text: str) -> bool:\n        return bool(\n            self.folder in text\n            and re.search(rf\"(?<![\\w./]){re.escape(self.folder)}/*(?=[\\s:;,\\\"'\\\\]|$)\", text)\n        )\n\n\ndef find(path: str, but: str | None = None) -> dict[str, str]:\n    \"\"\"Unit, or process of a worker → how it names the module at `path`, only to be compared.\n\n    Without the unit `but`, by whatever name. What can't be read may name it, and counts.\n    \"\"\"\n    folder, file = os.path.split(path)\n    sought = Module(folder, os.path.splitext(file)[0])\n    aliases = _aliases()\n    own = aliases.get(but or \"\", but)\n    texts: dict[str, list[str]] = {}\n    for unit, place in _unit_texts(aliases):\n        if unit == own:\n            continue\n        try:\n            text = _naming_text(place, sought)\n        except OSError as error:\n            text, unit = str(error.strerror), f\"{unit} (not all of it can be read)\"\n        if text is not None:\n            texts.setdefault(unit, []).append(f\"{place}\\n{text}\")\n    found = {unit: _digest(parts) for unit, parts in texts.items()}\n    for name in _running(sought, aliases):\n        if name != own:\n            found.setdefault(name, \"runs\")\n    return found\n\n\ndef listed(names: Sequence[str]) -> str:\n    \"\"\"`a.service loads it`, `a.service and b.service load it`.\"\"\"\n    shown = [*names[:SHOWN], *([f\"{len(names) - SHOWN} more\"] if len(names) > SHOWN else [])]\n    if len(shown) == 1:\n        return f\"{shown[0]} loads it\"\n    return f\"{', '.join(shown[:-1])} and {shown[-1]} load it\"\n\n\ndef assignments(text: str) -> Iterator[tuple[str, str]]:\n    \"\"\"Key and value of a unit file's lines, continued lines joined, comments left out.\"\"\"\n    whole = \"\"\n    for line in [*text.splitlines(), \"\"]:\n        if line.lstrip().startswith((\"#\", \";\")):\n            continue\n        if line.endswith(\"\\\\\"):\n            whole += line[:-1] + \" \"\n            continue\n        key, equals, value = (whole + line).partition(\"=\")\n        whole = \"\"\n        if equals:\n            yield key.strip(), value.strip()\n\n\n# --- unit files --------------------------------------------------------------------------------\n\n\ndef _aliases() -> dict[str, str]:\n    \"\"\"Names that are links to a unit of another name → that name.\"\"\"\n    found = {}\n    for folder in FOLDERS:\n        for name in _names(folder):\n            path = os.path.join(folder, name)\n            if name.endswith(\".service\") and os.path.islink(path):\n                real = os.path.basename(os.path.realpath(path))\n                if real != name and real.endswith(\".service\"):\n                    found[name] = real\n    return found\n\n\ndef _unit_texts(aliases: dict[str, str]) -> Iterator[tuple[str, str]]:\n    \"\"\"Unit and path of every unit file and drop-in; those in `service.d` are of all services.\"\"\"\n    # /lib may be a link to /usr/lib.\n    for folder in sorted({os.path.realpath(each) for each in FOLDERS}):\n        for name in _names(folder):\n            path = os.path.join(folder, name)\n            if name.endswith(\".service\"):\n                yield aliases.get(name, name), path\n            elif name == \"service.d\" or name.endswith(\".service.d\"):\n                whole = name[: -len(\".d\")]\n                unit = \"every service\" if whole == \"service\" else aliases.get(whole, whole)\n                for part in _names(path):\n                    if part.endswith(\".conf\"):\n                        yield unit, os.path.join(path, part)\n\n\ndef _naming_text(path: str, sought: Module) -> str | None:\n    \"\"\"The file's text, with those of its EnvironmentFiles, where any of them names the module.\n\n    Raises OSError.\n    \"\"\"\n    text = _read(path)\n    lines = list(assignments(text))\n    values = [\n        value\n        for key, value in lines\n        if key in (\"Environment\", \"WorkingDirectory\") or key.startswith(\"Exec\")\n    ]\n    parts = [_read(each) for each in _environment_files(lines)]\n    for part in parts:\n        values.extend(units.parse_environment(part).values())\n    return \"\\n\".join([text, *parts]) if any(map(sought.is_named_in, values)) else None\n\n\ndef _environment_files(lines: Sequence[tuple[str, str]]) -> list[str]:\n    found: list[str] = []\n    for key, value in lines:\n        if key == \"EnvironmentFile\":\n            # What a specifier stands for is not known here: any will do.\n            pattern = re.sub(r\"%.\", \"*\", value.lstrip(\"-\"))\n            found.extend(sorted(glob.glob(pattern)))\n    return found\n\n\ndef _read(path: str) -> str:\n    \"\"\"Empty for what is not there, or is not a regular file. Raises OSError.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)\n    except OSError as error:\n        if error.errno in NOT_THERE:\n            return \"\"\n        raise\n    with os.fdopen(handle, \"rb\") as file:\n        if not stat.S_ISREG(os.fstat(handle).st_mode):\n            return \"\"\n        return file.read(FILE_LIMIT_BYTES).decode(\"utf-8\", \"replace\")\n\n\ndef _names(folder: str) -> list[str]:\n    try:\n        return sorted(os.listdir(folder))\n    except OSError:\n        return []\n\n\ndef _digest(parts: Sequence[str]) -> str:\n    whole = \"\\0\".join(sorted(parts)).encode(\"utf-8\", \"replace\")\n    return hashlib.sha256(whole).hexdigest()\n\n\n# --- processes ---------------------------------------------------------------------------------\n\n\ndef _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:\n    \"\"\"Workers that load it, whatever started them; not those with a file system of their own.\"\"\"\n    for process in processes.read_all():\n        if process.state in \"ZX\" or not workers.is_worker(process.argv):\n            continue\n        named = \" \".join([*process.argv, _python_path(process.pid)])\n        if sought.is_named_in(named) and _shares_root(process.pid):\n            unit = _unit_of(process.pid)\n            yield aliases.get(unit, unit) if unit else f\"process {process.pid}\"\n\n\ndef _unit_of(pid: int) -> str | None:\n    group = processes.control_group(pid) or \"\"\n    return next((part for part in reversed(group.split(\"/\")) if part.endswith(\".service\")), None)\n\n\ndef _python_path(pid: int) -> str:\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            words = file.read().split(b\"\\0\")\n    except OSError:\n        return \"\"\n    start = b\"PYTHONPATH=\"\n    found = next((word[len(start) :] for word in words if word.startswith(start)), b\"\")\n    return found.decode(\"utf-8\", \"replace\")\n\n\ndef _shares_root(pid: int) -> bool:\n    try:\n        return os.path.samefile(f\"/proc/{pid}/root\", \"/\")\n    except OSError:\n        return False\n",
-    "celeriac_host/app/probe.py": "\"\"\"Jobs sent by a process of the app's own: its interpreter, user, directory and environment.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Sequence\n\nfrom celeriac_host.app import app_process\nfrom celeriac_host.system import units\nfrom celeriac_host.system.following import Ended\nfrom celeriac_host.system.system import System\n\n# Beyond the jobs' own time: importing the app, connecting, clearing up.\nMARGIN_SECONDS = 45.0\nSUPPORT_MODULE = \"celeriac_support\"\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport. Raises OperationError, RunnerGone.\"\"\"\n    seen = units.show(host, request[\"unit\"], [\"ActiveState\", \"InvocationID\", \"ExecStart\"])\n    state = seen.get(\"ActiveState\", \"unknown\")\n    if request[\"kind\"] == \"canary\" and (state != \"active\" or not seen.get(\"InvocationID\")):\n        return failed(f\"{request['unit']} is {state}: there is no worker that could answer\")\n    listener = _Listener(host)\n    ended = app_process.run(\n        host,\n        \"probe\",\n        {**request, \"invocation\": seen.get(\"InvocationID\", \"\")},\n        listener.take,\n        timeout=request[\"timeoutSeconds\"] + MARGIN_SECONDS,\n    )\n    report = listener.report\n    if report is None:\n        return failed(_silence(ended, listener.stage, request), app_process.last_lines(ended))\n    if \"jobs\" not in report:\n        return failed(report[\"problem\"], report[\"evidence\"])\n    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get(\"ExecStart\", \"\"):\n        report[\"problem\"] += f\" ({request['unit']} runs without -I {SUPPORT_MODULE})\"\n    return report\n\n\ndef failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:\n    \"\"\"A report of jobs that were not even sent; what else is known of it is the sentence alone.\"\"\"\n    return {\"ok\": False, \"jobs\": [], \"problem\": problem, \"evidence\": list(evidence) or [problem]}\n\n\nclass _Listener:\n    \"\"\"What the process tells, line by line.\"\"\"\n\n    def __init__(self, host: System) -> None:\n        self.host = host\n        self.stage = \"starting its interpreter\"\n        self.report: dict[str, Any] | None = None\n\n    def take(self, message: dict[str, Any]) -> None:\n        self.stage = message.get(\"stage\", self.stage)\n        self.report = message.get(\"report\", self.report)\n        if \"note\" in message:\n            self.host.note(message[\"note\"])\n\n\ndef _silence(ended: Ended, stage: str, request: dict[str, Any]) -> str:\n    lines = app_process.last_lines(ended)\n    if ended.code is None:\n        limit = request[\"timeoutSeconds\"] + MARGIN_SECONDS\n        return f\"the process that sends the jobs did not end within {limit:g} s; it was {stage}\"\n    why = units.last_exception(lines) or (lines[-1] if lines else f\"exit code {ended.code}\")\n    return f\"the process that sends the jobs ended while {stage}: {why}\"\n\n\ndef _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:\n    jobs = report[\"jobs\"]\n    return (\n        request[\"kind\"] == \"canary\"\n        and bool(jobs)\n        and all(job[\"state\"] == \"timed-out\" for job in jobs)\n    )\n",
+    "celeriac_host/app/probe.py": "\"\"\"Jobs sent by a process of the app's own: its interpreter, user, directory and environment.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, Sequence\n\nfrom celeriac_host.app import listener\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\n# Beyond the jobs' own time: importing the app, connecting, clearing up.\nMARGIN_SECONDS = 45.0\nSUPPORT_MODULE = \"celeriac_support\"\n\n\ndef run(request: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"A JobReport. Raises OperationError, RunnerGone.\"\"\"\n    seen = units.show(host, request[\"unit\"], [\"ActiveState\", \"InvocationID\", \"ExecStart\"])\n    state = seen.get(\"ActiveState\", \"unknown\")\n    if request[\"kind\"] == \"canary\" and (state != \"active\" or not seen.get(\"InvocationID\")):\n        return failed(f\"{request['unit']} is {state}: there is no worker that could answer\")\n    report = listener.run(\n        host,\n        \"probe\",\n        {**request, \"invocation\": seen.get(\"InvocationID\", \"\")},\n        request[\"timeoutSeconds\"] + MARGIN_SECONDS,\n        lambda message: host.note(str(message[\"note\"])) if \"note\" in message else None,\n    )\n    if \"jobs\" not in report:\n        return failed(report[\"problem\"], report[\"evidence\"])\n    if _all_silent(request, report) and SUPPORT_MODULE not in seen.get(\"ExecStart\", \"\"):\n        report[\"problem\"] += f\" ({request['unit']} runs without -I {SUPPORT_MODULE})\"\n    return report\n\n\ndef failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:\n    \"\"\"A report of jobs that were not even sent; what else is known of it is the sentence alone.\"\"\"\n    return {\"ok\": False, \"jobs\": [], \"problem\": problem, \"evidence\": list(evidence) or [problem]}\n\n\ndef _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:\n    jobs = report[\"jobs\"]\n    return (\n        request[\"kind\"] == \"canary\"\n        and bool(jobs)\n        and all(job[\"state\"] == \"timed-out\" for job in jobs)\n    )\n",
     "celeriac_host/app/programs/app_side.py": "\"\"\"What every program of ours needs that is run by an app's own interpreter.\n\nText for `python -c`, put together by `app_process`: it runs as the unit's user in its directory,\nbeside nothing of ours but the program itself. The request comes on stdin as one line of JSON, what\nis answered to it later as further lines; JSON lines go out, one key each, the last one `report`.\nPython 3.6 and later.\n\"\"\"\n\nimport json\nimport os\nimport re\nimport signal\nimport sys\nimport traceback\nfrom typing import Any, Callable, Dict, List\nfrom urllib.parse import urlsplit\n\nTRACE_LINES = 12\nLINE_LIMIT = 300\n# Of any URL in a line of source, where the app's own settings can't be asked.\nURL_PASSWORD = re.compile(r\"(?<=://)([^\\s/:@]*):[^\\s@]+@\")\n\n\nclass Problem(Exception):\n    \"\"\"What went wrong as a whole, as a sentence for people.\"\"\"\n\n\nclass TimeUp(BaseException):\n    \"\"\"No `Exception`: a library that retries whatever fails must not swallow it.\"\"\"\n\n\nclass Line:\n    \"\"\"Both ways to the agent.\"\"\"\n\n    def __init__(self) -> None:\n        # What the app prints while it is imported must not be taken for ours.\n        self.out = os.fdopen(os.dup(1), \"w\")\n        os.dup2(2, 1)\n        self.stage = \"\"\n\n    def tell(self, kind: str, what: Any) -> None:\n        if kind == \"stage\":\n            self.stage = what\n        self.out.write(json.dumps({kind: what}) + \"\\n\")\n        self.out.flush()\n\n    def ask(self, kind: str, what: Any) -> Any:\n        \"\"\"Tells it, and waits for the agent's word. Leaves when the agent is gone.\"\"\"\n        self.tell(kind, what)\n        said = sys.stdin.readline()\n        if not said:\n            raise SystemExit(1)\n        return json.loads(said)\n\n\ndef load_app(name: str) -> Any:\n    \"\"\"As `celery -A` finds it.\"\"\"\n    sys.path.insert(0, os.getcwd())\n    try:\n        from celery.app.utils import find_app\n\n        return find_app(name)\n    except (Exception, SystemExit) as error:\n        raise Problem(\"the app %s does not import: %s\" % (name, line_of(error))) from error\n\n\ndef load_tasks(app: Any) -> None:\n    \"\"\"Imports what a worker imports beside the app, with Django's own set-up.\n\n    Before that a result backend that is made of models, as `django-db` is, can't be touched.\n    \"\"\"\n    try:\n        app.loader.import_default_modules()\n    except (Exception, SystemExit) as error:\n        raise Problem(\"the app's tasks do not import: \" + line_of(error)) from error\n\n\ndef connect(app: Any) -> Any:\n    \"\"\"A connection to the app's broker that is known to work.\"\"\"\n    connection = app.connection_for_write()\n    try:\n        connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)\n    except Exception as error:\n        where = connection.as_uri(include_password=False, mask=\"**\")\n        raise Problem(\"the broker %s can't be reached: %s\" % (where, line_of(error))) from error\n    return connection\n\n\ndef line_of(error: BaseException) -> str:\n    lines = str(error).strip().splitlines()\n    return \"%s: %s\" % (type(error).__name__, lines[0]) if lines else type(error).__name__\n\n\ndef trace_of(error: BaseException) -> List[str]:\n    \"\"\"The last lines of its traceback; of a Problem, that of its cause, where it has one.\"\"\"\n    cause = error.__cause__ if isinstance(error, Problem) else error\n    if cause is None:\n        return []\n    text = \"\".join(traceback.format_exception(type(cause), cause, cause.__traceback__))\n    # Without the lines that point at columns.\n    lines = [line.rstrip()[:LINE_LIMIT] for line in text.splitlines() if line.strip(\" ^~\")]\n    return lines[-TRACE_LINES:]\n\n\ndef masked(app: Any, text: str) -> str:\n    \"\"\"Without the passwords of broker and result backend, wherever a library put them.\"\"\"\n    text = URL_PASSWORD.sub(r\"\\1:**@\", text)\n    for password in passwords(app):\n        text = text.replace(password, \"**\")\n    return text\n\n\ndef passwords(app: Any) -> List[str]:\n    \"\"\"Those that the app's settings hold; none where there are no settings.\"\"\"\n    urls: List[str] = []\n    try:\n        for name in (\"broker_url\", \"broker_read_url\", \"broker_write_url\", \"result_backend\"):\n            value = app.conf.get(name)\n            urls.extend(value if isinstance(value, (list, tuple)) else [value or \"\"])\n    except Exception:\n        return []\n    found: List[str] = []\n    for url in \";\".join(map(str, urls)).split(\";\"):\n        try:\n            password = urlsplit(url).password\n        except ValueError:\n            continue\n        found.extend([password] if password else [])\n    return found\n\n\ndef with_app(\n    request: Dict[str, Any], line: Line, work: Callable[[Any], Dict[str, Any]]\n) -> Dict[str, Any]:\n    \"\"\"What `work` makes of the app.\n\n    What goes wrong is a `problem`, with its traceback's last lines as `evidence`; no passwords.\n    \"\"\"\n    app = None\n    try:\n        line.tell(\"stage\", \"importing the app \" + request[\"app\"])\n        app = load_app(request[\"app\"])\n        return work(app)\n    except TimeUp as limit:\n        return {\"problem\": str(limit)}\n    except Exception as error:\n        said = str(error) if isinstance(error, Problem) else line_of(error)\n        return {\n            \"problem\": masked(app, said),\n            \"evidence\": [masked(app, each) for each in trace_of(error)],\n        }\n\n\ndef bound(seconds: float, line: Line) -> None:\n    \"\"\"From now on there is so much time: then whatever goes on ends, and that is the problem.\"\"\"\n\n    def end(signum: int, frame: Any) -> None:\n        raise TimeUp(\"no answer within %g s while %s\" % (seconds, line.stage))\n\n    signal.signal(signal.SIGALRM, end)\n    signal.setitimer(signal.ITIMER_REAL, seconds)\n\n\ndef leave(signum: int, frame: Any) -> None:\n    raise SystemExit(128 + signum)\n\n\ndef serve(carry_out: Callable[[Dict[str, Any], Line], Any]) -> None:\n    \"\"\"Never returns.\"\"\"\n    request = json.loads(sys.stdin.readline())\n    line = Line()\n    signal.signal(signal.SIGTERM, leave)\n    line.tell(\"report\", carry_out(request, line))\n    # Threads that the app or its libraries started may not hold this up.\n    os._exit(0)\n",
     "celeriac_host/app/programs/broker.py": "\"\"\"Talks to one worker through its broker: drains it, cancels its consumers, or gives them back.\n\nIt is run by the app's interpreter, as the unit's user in its directory (see `app_side`). It speaks\nto the worker by Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport socket\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple\n\nfrom celeriac_host.app.programs.app_side import (\n    Line,\n    Problem,\n    bound,\n    connect,\n    line_of,\n    serve,\n    with_app,\n)\n\n# How long answers to all are waited for; the second time for a worker that is slow to answer.\nROLL_CALL_SECONDS = (2.0, 5.0)\nANSWER_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A look costs the worker and the host as long as it takes: at most a third of the time.\nPOLL_LOOKS = 2.0\nNOTE_SECONDS = 5.0\n# A worker that was silent for so long is no longer waited for.\nSILENT_SECONDS = 30.0\n# A message may be on its way from the broker when the queue is cancelled.\nEMPTY_POLLS = 2\n# Of the support module; see there.\nCONSUME_AGAIN = \"celeriac_consume_again\"\nCONSUMERS = \"celeriac_consumers\"\nSUPPORT = \"celeriac_support\"\n# Each time it is seen whether it does; then it is told once more.\nCANCEL_TRIES = 10\n# Redis was asked for one more message before, and has a second to answer (BRPOP). A newer Kombu,\n# which may wait longer, takes the answer even while it closes its connection.\nON_ITS_WAY_SECONDS = 1.3\n\n\nclass Worker(NamedTuple):\n    node: str\n    queues: List[str]\n\n\nclass SameName(Problem):\n    \"\"\"What is said to one of these reaches all.\"\"\"\n\n    def __init__(self, node: str, count: int) -> None:\n        super().__init__(\n            \"%d workers share the node name %s; start each with its own --hostname (-n)\"\n            % (count, node)\n        )\n        self.node = node\n        self.count = count\n\n\nclass Control:\n    \"\"\"Celery's remote control, one question at a time.\"\"\"\n\n    def __init__(self, app: Any, connection: Any) -> None:\n        self.app = app\n        self.connection = connection\n\n    def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:\n        \"\"\"Every answer as {node: what it says}; two nodes of one name are two answers.\"\"\"\n        answers = self._broadcast(command, None, timeout=seconds)\n        return [{node: said} for each in answers for node, said in each.items()]\n\n    def ask(self, node: str, command: str, **arguments: Any) -> Any:\n        \"\"\"The node's answer. Raises Problem when there is none, or an error.\"\"\"\n        answers = self._broadcast(\n            command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1\n        )\n        if not answers:\n            raise Problem(\"%s does not answer\" % node)\n        said = answers[0].get(node)\n        if isinstance(said, dict) and \"error\" in said:\n            raise Problem(\"%s says to %s: %s\" % (node, command, said[\"error\"]))\n        return said\n\n    def ask_run(self, same: SameName, invocation: str, **arguments: Any) -> List[str]:\n        \"\"\"The queues of that run of the unit, among workers of one name. Raises Problem.\"\"\"\n        answers = self._broadcast(\n            CONSUMERS,\n            [same.node],\n            arguments=dict(arguments, invocation=invocation),\n            timeout=ANSWER_SECONDS,\n            limit=same.count,\n        )\n        for said in (said for each in answers for said in each.values()):\n            if isinstance(said, dict) and isinstance(said.get(\"queues\"), list):\n                return [str(queue) for queue in said[\"queues\"]]\n        raise Problem(\"%s: none of them says to be this one\" % same)\n\n    def tell(self, node: str, command: str, **arguments: Any) -> None:\n        \"\"\"Without an answer. Raises Problem when the broker does not take it.\"\"\"\n        self._broadcast(command, [node], arguments=arguments, reply=False)\n\n    def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:\n        try:\n            return (\n                self.app.control.broadcast(\n                    command,\n                    destination=destination,\n                    connection=self.connection,\n                    **{\"reply\": True, **more},\n                )\n                or []\n            )\n        except Exception as error:\n            # The next question has another connection.\n            self.connection.close()\n            raise Problem(\"the broker can't be asked: \" + line_of(error)) from error\n\n    def queues(self, node: str) -> List[str]:\n        return [queue[\"name\"] for queue in self.ask(node, \"active_queues\") or []]\n\n\ndef find(control: Control, request: Dict[str, Any]) -> Worker:\n    \"\"\"The worker whose main process systemd knows. Raises Problem, SameName.\"\"\"\n    answers: List[Dict[str, Any]] = []\n    for seconds in ROLL_CALL_SECONDS:\n        answers = control.everybody(\"stats\", seconds)\n        nodes = [node for each in answers for node in each]\n        found = [node for each in answers for node, said in each.items() if is_it(said, request)]\n        ours = [node for node in found if is_here(node, request)]\n        if ours:\n            break\n    else:\n        others = \", \".join(sorted({node for each in answers for node in each})[:5])\n        raise Problem(\n            \"it does not answer Celery's remote control (%s)\"\n            % (\"only %s do\" % others if others else \"nor does any other worker\")\n        )\n    if len(ours) > 1 or nodes.count(ours[0]) > 1:\n        raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))\n    return Worker(ours[0], control.queues(ours[0]))\n\n\ndef is_it(said: Any, request: Dict[str, Any]) -> bool:\n    \"\"\"By its pid, and by those of its children where its pool tells them.\"\"\"\n    if not isinstance(said, dict) or said.get(\"pid\") != request[\"mainPid\"]:\n        return False\n    told = (said.get(\"pool\") or {}).get(\"processes\")\n    children = set(request[\"children\"])\n    return not told or not children or bool(children & set(told))\n\n\ndef is_here(node: str, request: Dict[str, Any]) -> bool:\n    \"\"\"Pids say nothing about the host: its name does, or the name in the worker's own words.\"\"\"\n    host = node.partition(\"@\")[2]\n    name = socket.gethostname()\n    named = any(host and host in word for word in request[\"argv\"])\n    return host in (name, name.split(\".\")[0], socket.getfqdn()) or named\n\n\n# --- cancelling --------------------------------------------------------------------------------\n\n\ndef cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"It takes nothing more, and nothing is on its way to it any more.\"\"\"\n    try:\n        worker = find(control, request)\n    except SameName as same:\n        cancel_run(control, request, line, same)\n    else:\n        # Nothing is cancelled before the agent has it on its disk.\n        line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        for _ in range(CANCEL_TRIES):\n            cancel_all(control, worker)\n            left = control.queues(worker.node)\n            if not left:\n                break\n        else:\n            raise Problem(\"%s still consumes %s\" % (worker.node, \", \".join(left)))\n    time.sleep(ON_ITS_WAY_SECONDS)\n    return {}\n\n\ndef cancel_all(control: Control, worker: Worker) -> None:\n    \"\"\"All at once, and one look whether they are; each answer would cost a round trip.\"\"\"\n    for queue in worker.queues:\n        control.tell(worker.node, \"cancel_consumer\", queue=queue)\n    for queue in control.queues(worker.node):\n        control.ask(worker.node, \"cancel_consumer\", queue=queue)\n\n\ndef cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:\n    \"\"\"Among workers of one name: the one of this run of the unit, by the support module in it.\"\"\"\n    if not any(SUPPORT in word for word in request[\"argv\"]):\n        raise Problem(\"%s, or let it load Celeriac's support module\" % same)\n    run = request[\"invocation\"]\n    left = control.ask_run(same, run)\n    line.ask(\"found\", {\"node\": same.node, \"queues\": left, \"sharedBy\": same.count})\n    for turn in range(CANCEL_TRIES):\n        if not left:\n            return\n        time.sleep(0.1 if turn else 0)\n        left = control.ask_run(same, run, cancel=left)\n    raise Problem(\"%s still consumes %s\" % (same.node, \", \".join(left)))\n\n\n# --- draining ----------------------------------------------------------------------------------\n\n\nclass Drain:\n    \"\"\"The worker takes nothing more; what it has is waited for.\"\"\"\n\n    def __init__(self, control: Control, request: Dict[str, Any], line: Line) -> None:\n        self.control = control\n        self.request = request\n        self.line = line\n        self.begun = time.monotonic()\n        self.answered = time.monotonic()\n        self.progressed = time.monotonic()\n        self.tasks: List[Dict[str, Any]] = []\n        self.known: Set[str] = set()\n\n    def run(self) -> Dict[str, Any]:\n        worker = find(self.control, self.request)\n        # Nothing is cancelled before the agent has it on its disk.\n        self.line.ask(\"found\", {\"node\": worker.node, \"queues\": worker.queues})\n        cancel_all(self.control, worker)\n        self.begun = self.progressed = time.monotonic()\n        end = self.wait(worker.node)\n        return {\n            \"end\": end,\n            \"left\": [described(task) for task in self.tasks],\n            \"seen\": len(self.known),\n            \"seconds\": time.monotonic() - self.begun,\n        }\n\n    def wait(self, node: str) -> str:\n        empty = 0\n        note_at = time.monotonic() + NOTE_SECONDS\n        while True:\n            looking = time.monotonic()\n            answered = self.look(node)\n            took = time.monotonic() - looking\n            if answered:\n                empty = 0 if self.tasks else empty + 1\n                if empty >= EMPTY_POLLS:\n                    return \"drained\"\n            elif time.monotonic() - self.answered >= SILENT_SECONDS:\n                return \"silent\"\n            waited = time.monotonic() - self.begun\n            if waited >= self.request[\"timeoutSeconds\"]:\n                if self.request[\"policy\"] != \"wait\":\n                    return \"timeout\"\n                if time.monotonic() - self.progressed >= self.request[\"stuckSeconds\"]:\n                    return \"stuck\"\n            if time.monotonic() >= note_at:\n                note_at = time.monotonic() + NOTE_SECONDS\n                # The agent looks at the unit whenever it hears of us.\n                self.line.ask(\"waiting\", self.note(waited))\n            time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)\n\n    def look(self, node: str) -> bool:\n        \"\"\"Whether it answered.\"\"\"\n        try:\n            active = self.control.ask(node, \"active\") or []\n            reserved = self.control.ask(node, \"reserved\") or []\n        except Problem:\n            return False\n        self.answered = time.monotonic()\n        before = {task[\"id\"] for task in self.tasks}\n        running = {task[\"id\"] for task in active}\n        self.tasks = active + [task for task in reserved if task[\"id\"] not in running]\n        now = {task[\"id\"] for task in self.tasks}\n        self.known |= now\n        if before - now:\n            self.progressed = self.answered\n        return True\n\n    def note(self, waited: float) -> str:\n        limit = self.request[\"timeoutSeconds\"]\n        silent = time.monotonic() - self.answered\n        if silent > NOTE_SECONDS:\n            return \"no answer for %d s, %d s of %g\" % (silent, waited, limit)\n        count = \"%d task%s\" % (len(self.tasks), \"\" if len(self.tasks) == 1 else \"s\")\n        oldest = max(self.tasks, key=age_of, default=None)\n        more = \"; oldest \" + described(oldest) if oldest else \"\"\n        return \"%s still running, %d s of %g%s\" % (count, waited, limit, more)\n\n\ndef age_of(task: Dict[str, Any]) -> float:\n    \"\"\"Seconds since a child took it; -1 for one that waits, or where the worker can't tell.\"\"\"\n    begun = task.get(\"time_start\")\n    age = time.time() - begun if isinstance(begun, (int, float)) else -1.0\n    return age if -5 < age < 30 * 86400 else -1.0\n\n\ndef described(task: Dict[str, Any]) -> str:\n    \"\"\"`process_link 5f2c… 120 s`\"\"\"\n    name = str(task.get(\"name\") or task.get(\"type\") or \"?\").rsplit(\".\", 1)[-1]\n    age = age_of(task)\n    ident = str(task[\"id\"])\n    short = ident[:4] + \"…\" if len(ident) > 8 else ident\n    return \"%s %s %s\" % (name, short, \"%d s\" % age if age >= 0 else \"(waits)\")\n\n\n# --- giving back -------------------------------------------------------------------------------\n\n\ndef give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    \"\"\"Every queue consumed again, seen in its own list. Tries as long as it may.\"\"\"\n    node = request[\"node\"]\n    again = consume_run if request[\"sharedBy\"] > 1 else consume_again\n    deadline = time.monotonic() + request[\"timeoutSeconds\"]\n    while True:\n        try:\n            missing, lasting = again(control, request)\n            if not missing:\n                return {\"lasting\": lasting}\n            problem = \"%s does not consume %s\" % (node, \", \".join(sorted(missing)))\n        except Problem as error:\n            problem = str(error)\n        if time.monotonic() >= deadline:\n            raise Problem(problem)\n        time.sleep(POLL_SECONDS)\n\n\ndef consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:\n    \"\"\"What it still does not consume; whether it will consume the others after a reconnect, too.\n\n    `add_consumer` starts a queue that was cancelled, but before Celery 5.7 leaves it out of those\n    that a reconnect starts: that takes the support module's own command.\n    \"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    consumed = control.queues(node)\n    for queue in queues:\n        if queue not in consumed:\n            control.ask(node, \"add_consumer\", queue=queue)\n    lasting = tuple(import_module(\"celery\").VERSION[:2]) >= (5, 7)\n    if not lasting:\n        try:\n            said = control.ask(node, CONSUME_AGAIN, queues=queues)\n            lasting = isinstance(said, dict) and \"ok\" in said\n        except Problem:\n            lasting = False\n    return set(queues) - set(control.queues(node)), lasting\n\n\ndef consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:\n    \"\"\"The same for one of several workers of that name.\"\"\"\n    node, queues = request[\"node\"], request[\"queues\"]\n    same = SameName(node, request[\"sharedBy\"])\n    control.ask_run(same, request[\"invocation\"], consume=queues)\n    return set(queues) - set(control.ask_run(same, request[\"invocation\"])), True\n\n\n# --- ------------------------------------------------------------------------------------------\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    def work(app: Any) -> Dict[str, Any]:\n        line.tell(\"stage\", \"connecting to the broker\")\n        if request[\"kind\"] == \"cancel\":\n            bound(request[\"timeoutSeconds\"], line)\n        control = Control(app, connect(app))\n        line.tell(\"stage\", \"talking to the worker\")\n        if request[\"kind\"] == \"give-back\":\n            return give_back(control, request, line)\n        if request[\"kind\"] == \"cancel\":\n            return cancel(control, request, line)\n        return Drain(control, request, line).run()\n\n    return with_app(request, line, work)\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
     "celeriac_host/app/programs/messages.py": "\"\"\"Looks for messages in the app's broker: unacked ones of dead workers, and those of given tasks.\n\nIt is run by the app's interpreter, as the unit's user in its directory (see `app_side`), through\nthe app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.\n\"\"\"\n\nimport base64\nimport json\nimport time\nfrom importlib import import_module\nfrom typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple\n\nfrom celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app\n\nROLL_CALL_SECONDS = 2.0\n# Each is longer, for a worker, or a host, that is slow to answer.\nROLL_CALLS = (ROLL_CALL_SECONDS, 6.0, 20.0)\nMUTEX_SECONDS = 10.0\n# The oldest ones; more than this is no leftover.\nUNACKED_LIMIT = 10000\nQUEUED_LIMIT = 200000\nCHUNK = 1000\nSHOWN = 20\n# Between the parts of a binding, as Kombu writes it.\nSEPARATOR = b\"\\x06\\x16\"\n\n\n# The name of a node, and what it says.\nAnswer = Tuple[str, Any]\n\n\nclass Unacked(NamedTuple):\n    tag: str\n    task: str\n    ident: str\n    exchange: str\n    routing_key: str\n    delivered_at: float\n    message: Dict[str, Any]\n\n\nclass Broker:\n    \"\"\"Kombu's Redis channel, and a client that reads any key by its whole name.\"\"\"\n\n    def __init__(self, app: Any) -> None:\n        self.app = app\n        self.connection = connect(app)\n        transport = self.connection.transport\n        if getattr(transport, \"driver_type\", \"\") != \"redis\":\n            kind = getattr(transport, \"driver_type\", \"\") or \"another broker\"\n            raise Problem(\"its broker (%s) does not show its messages: only Redis does\" % kind)\n        self.channel = self.connection.default_channel\n        redis = import_module(\"redis\")\n        pool = self.channel.client.connection_pool\n        # Kombu's own client puts the prefix before the keys of some commands only.\n        self.prefix = getattr(self.channel, \"global_keyprefix\", \"\") or \"\"\n        self.raw = redis.Redis(connection_pool=pool)\n\n    def key(self, name: str) -> str:\n        return self.prefix + name\n\n    def unacked(self) -> List[Unacked]:\n        \"\"\"Oldest first.\"\"\"\n        index, kept = self.key(self.channel.unacked_index_key), self.key(self.channel.unacked_key)\n        rows = self.raw.zrange(index, 0, UNACKED_LIMIT - 1, withscores=True)\n        found = []\n        for start in range(0, len(rows), CHUNK):\n            part = rows[start : start + CHUNK]\n            for (tag, score), raw in zip(part, self.raw.hmget(kept, [tag for tag, _ in part])):\n                message = unacked_of(tag, raw, score)\n                if message is not None:\n                    found.append(message)\n        return found\n\n    def queued(self) -> Iterator[bytes]:\n        \"\"\"Every message that waits in a queue of this broker.\"\"\"\n        return (raw for _, raw in self.waiting())\n\n    def waiting(self) -> Iterator[Tuple[str, bytes]]:\n        \"\"\"The same, each with the key of its list.\"\"\"\n        count = 0\n        for name in sorted(self.queues()):\n            for step in self.channel.priority_steps:\n                key = self.key(self.channel._q_for_pri(name, step))\n                if self.raw.type(key) != b\"list\":\n                    continue\n                for start in range(0, self.raw.llen(key), CHUNK):\n                    for raw in self.raw.lrange(key, start, start + CHUNK - 1):\n                        count += 1\n                        if count > QUEUED_LIMIT:\n                            raise Problem(\"more than %d messages wait in it\" % QUEUED_LIMIT)\n                        yield key, raw\n\n    def queues(self) -> Set[str]:\n        found = {str(name) for name in self.app.amqp.queues}\n        found.add(str(self.app.conf.task_default_queue))\n        for key in self.raw.scan_iter(match=self.key(\"_kombu.binding.*\"), count=1000):\n            for binding in self.raw.smembers(key):\n                found.add(binding.split(SEPARATOR)[-1].decode(\"utf-8\", \"replace\"))\n        return found\n\n    def listeners(self) -> List[str]:\n        \"\"\"Clients of this database that take remote control or events, as every worker does.\"\"\"\n        try:\n            mine = self.raw.connection_pool.connection_kwargs.get(\"db\") or 0\n            rows = self.raw.client_list()\n        except Exception:\n            return []  # not every Redis lets one ask\n        return [\n            row.get(\"addr\", \"?\")\n            for row in rows\n            if int(row.get(\"psub\", 0)) + int(row.get(\"sub\", 0)) > 0\n            and str(row.get(\"db\")) == str(mine)\n        ]\n\n    def everybody(self, command: str) -> Dict[str, Any]:\n        return dict(self.answers(command, ROLL_CALL_SECONDS))\n\n    def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:\n        \"\"\"Two workers of one name are two answers.\"\"\"\n        found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)\n        return [(node, said) for each in found or [] for node, said in each.items()]\n\n\ndef unacked_of(tag: bytes, raw: Any, score: float) -> Any:\n    \"\"\"None for what is no longer there, or is not as Kombu writes it.\"\"\"\n    try:\n        message, exchange, routing_key = json.loads(raw)\n        ident, task = identify(message)\n    except (TypeError, ValueError, AttributeError):\n        return None\n    return Unacked(tag.decode(\"utf-8\"), task, ident, exchange, routing_key, score, message)\n\n\ndef identify(message: Dict[str, Any]) -> List[str]:\n    \"\"\"Id and name of the task that a message calls.\"\"\"\n    headers = message.get(\"headers\") or {}\n    properties = message.get(\"properties\") or {}\n    ident = headers.get(\"id\") or properties.get(\"correlation_id\") or \"?\"\n    return [str(ident), str(headers.get(\"task\") or \"?\")]\n\n\n# --- unacked -----------------------------------------------------------------------------------\n\n\ndef look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"What was delivered before that moment and is held by nobody that answers.\"\"\"\n    now = time.time()\n    before = request[\"before\"] or now\n    found = [each for each in broker.unacked() if each.delivered_at < before]\n    report: Dict[str, Any] = {\"count\": len(found), \"restored\": 0, \"others\": [], \"why\": None}\n    if not found:\n        return report\n    names = [each.task for each in found]\n    report[\"tasks\"] = {name: names.count(name) for name in sorted(set(names))}\n    report[\"oldestSeconds\"] = max(now - found[0].delivered_at, 0.0)\n    report[\"messages\"] = [\n        {\"id\": each.ident, \"task\": each.task, \"queue\": each.routing_key or each.exchange}\n        for each in found[:SHOWN]\n    ]\n    alive = broker.everybody(\"stats\")\n    report[\"others\"] = sorted(\n        node\n        for node, said in alive.items()\n        if not (isinstance(said, dict) and said.get(\"pid\") == request[\"mainPid\"])\n    )\n    if request[\"kind\"] == \"restore\":\n        report[\"why\"] = why_not(broker, request, report[\"others\"])\n        if report[\"why\"] is None:\n            restore(broker, found, report)\n    return report\n\n\ndef why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:\n    \"\"\"They may be somebody's who is alive.\"\"\"\n    if others:\n        return \"other workers use this broker, and may hold them: \" + \", \".join(others[:5])\n    if request[\"localWorkers\"]:\n        pids = \", \".join(map(str, request[\"localWorkers\"][:5]))\n        return \"another worker of this app runs here, and may hold them: process \" + pids\n    listening = broker.listeners()\n    if listening:\n        said = \"%s listens on this Redis database, and may be a worker that does not answer\"\n        return said % \", \".join(listening[:5])\n    return None\n\n\ndef restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:\n    \"\"\"As Kombu does it when the visibility timeout is over, each message in one transaction.\"\"\"\n    kombu: Any = import_module(\"kombu.transport.redis\")\n    channel = broker.channel\n    lost = []\n    deadline = time.monotonic() + MUTEX_SECONDS\n    while True:\n        try:\n            with channel.conn_or_acquire() as client, kombu.Mutex(\n                client, channel.unacked_mutex_key, channel.unacked_mutex_expire\n            ):\n                for each in found:\n                    # Kombu would take it off the list, and then find nowhere to put it.\n                    if not channel._lookup(each.exchange, each.routing_key):\n                        lost.append(each)\n                        continue\n                    channel.qos.restore_by_tag(each.tag, client)\n                    report[\"restored\"] += 1\n            break\n        except kombu.MutexHeld:\n            if time.monotonic() >= deadline:\n                raise Problem(\"another process restores messages just now\") from None\n            time.sleep(0.5)\n    if lost:\n        report[\"why\"] = \"%d of them belong to no queue any more\" % len(lost)\n\n\n# --- tasks -------------------------------------------------------------------------------------\n\n\ndef trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Which of these tasks are still to be run, and which a living worker holds.\n\n    A task goes from a queue to `unacked` and into a worker, and with a retry from there back into a\n    queue. Read in that order, and the broker once more at the end, it is seen wherever it goes.\n    \"\"\"\n    wanted = set(request[\"ids\"])\n    owed = in_broker(broker, wanted)\n    held = in_workers(broker, request) & wanted\n    owed |= in_broker(broker, wanted)\n    return {\"owed\": sorted(owed - held), \"held\": sorted(held)}\n\n\ndef in_broker(broker: Broker, wanted: Set[str]) -> Set[str]:\n    found: Set[str] = set()\n    if not wanted:\n        return found\n    for raw in broker.queued():\n        found |= owed_by(raw, wanted)\n    for each in broker.unacked():\n        found |= ({each.ident} & wanted) | promised_in(each.message, wanted)\n    return found\n\n\ndef in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:\n    \"\"\"Raises Problem when one that is known to run does not say what it has.\"\"\"\n    main = request.get(\"mainPid\", 0)\n    expected = {pid for pid in [main, *request[\"localWorkers\"]] if pid}\n    answers: List[Answer] = []\n    for seconds in ROLL_CALLS if expected else ROLL_CALLS[:1]:\n        answers = broker.answers(\"stats\", seconds)\n        silent = expected - {said.get(\"pid\") for _, said in answers if isinstance(said, dict)}\n        if not silent:\n            break\n    else:\n        if main in silent:\n            raise Problem(\"does not answer Celery's remote control: what it holds can't be told\")\n        raise Problem(\n            \"another worker of this app runs here and does not answer, so what it holds can't be \"\n            \"told: process \" + \", \".join(map(str, sorted(silent)[:5]))\n        )\n    nodes = sorted(node for node, _ in answers)\n    found: Set[str] = set()\n    for command in (\"active\", \"reserved\", \"scheduled\") if nodes else ():\n        for tasks in all_of(broker, command, nodes):\n            for task in tasks or []:\n                found.add(str(task.get(\"id\") or (task.get(\"request\") or {}).get(\"id\")))\n    return found\n\n\ndef all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:\n    \"\"\"What every one of them says; several may have one name. Raises Problem.\"\"\"\n    for seconds in ROLL_CALLS:\n        answers = broker.answers(command, seconds, limit=len(nodes))\n        missing = list(nodes)\n        for node, _ in answers:\n            if node in missing:\n                missing.remove(node)\n        if not missing:\n            return [said for _, said in answers]\n    raise Problem(\"%s does not say which tasks are %s\" % (missing[0], command))\n\n\ndef owed_by(raw: bytes, wanted: Set[str]) -> Set[str]:\n    \"\"\"Those among the wanted that are run because of a message.\"\"\"\n    try:\n        message = json.loads(raw)\n        return ({identify(message)[0]} & wanted) | promised_in(message, wanted)\n    except (TypeError, ValueError, AttributeError):\n        return mentioned_in(raw, wanted)\n\n\ndef called_by(raw: bytes) -> Optional[str]:\n    \"\"\"The task that a message is itself; None for what is not as Kombu writes it.\"\"\"\n    try:\n        return identify(json.loads(raw))[0]\n    except (TypeError, ValueError, AttributeError):\n        return None\n\n\ndef promised_in(message: Dict[str, Any], wanted: Set[str]) -> Set[str]:\n    \"\"\"Those that follow its task: the rest of a chain, a chord's body, callbacks, a group's parts.\n\n    Celery sends them only when that task is done; until then they are nowhere else.\n    \"\"\"\n    body = message.get(\"body\")\n    if not isinstance(body, str):\n        return set()\n    raw = body.encode(\"utf-8\")\n    try:\n        if (message.get(\"properties\") or {}).get(\"body_encoding\") == \"base64\":\n            raw = base64.b64decode(raw)\n        packed = (message.get(\"headers\") or {}).get(\"compression\")\n        if packed:\n            raw = import_module(\"kombu.compression\").decompress(raw, packed)\n        return signed_in(json.loads(raw), wanted)\n    except Exception:\n        # Pickle, msgpack, yaml: what could run code when it is loaded is only searched.\n        return mentioned_in(raw, wanted)\n\n\ndef signed_in(root: Any, wanted: Set[str]) -> Set[str]:\n    \"\"\"The ids of all signatures in it: `{\"task\": …, \"options\": {\"task_id\": …}}`.\"\"\"\n    found: Set[str] = set()\n    todo = [root]\n    while todo:\n        value = todo.pop()\n        if isinstance(value, list):\n            todo.extend(value)\n        elif isinstance(value, dict):\n            options = value.get(\"options\")\n            if \"task\" in value and isinstance(options, dict):\n                found.add(str(options.get(\"task_id\")))\n            todo.extend(value.values())\n    return found & wanted\n\n\ndef mentioned_in(raw: bytes, wanted: Set[str]) -> Set[str]:\n    return {ident for ident in wanted if ident.encode(\"utf-8\") in raw}\n\n\ndef withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:\n    \"\"\"Takes the messages of these tasks out of their queues; none that a worker has.\"\"\"\n    wanted = set(request[\"ids\"])\n    withdrawn: Set[str] = set()\n    for key, raw in list(broker.waiting()):\n        task = called_by(raw)\n        if task and task in wanted and broker.raw.lrem(key, 1, raw):\n            withdrawn.add(task)\n    return {\"withdrawn\": sorted(withdrawn)}\n\n\n# --- ------------------------------------------------------------------------------------------\n\nKINDS = {\"trace\": trace, \"look\": look, \"restore\": look, \"withdraw\": withdraw}\n\n\ndef carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:\n    def work(app: Any) -> Dict[str, Any]:\n        line.tell(\"stage\", \"looking into the broker\")\n        return KINDS[request[\"kind\"]](Broker(app), request)\n\n    return with_app(request, line, work)\n\n\nif __name__ == \"__main__\":\n    serve(carry_out)\n",
@@ -79029,21 +79063,21 @@ const hostProgram = {
     "celeriac_host/app/shared_modules.py": "\"\"\"A Python module that one release wrote and other units load, when that release is undone.\n\nIt stays as long as another unit needs what is there. The last one takes it along: what an undo\nleft for others is removed by the undo after which nobody names it any more.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\n\nfrom celeriac_host.app import module_users\nfrom celeriac_host.state import aside, ledger\nfrom celeriac_host.state.journal import (\n    Journal,\n    StepJournal,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system.system import System\n\n\ndef is_module(path: str) -> bool:\n    return path.endswith(\".py\")\n\n\ndef remember(step: StepJournal, path: str) -> None:\n    \"\"\"Before it is written: who names it by then, and how.\"\"\"\n    if is_module(path):\n        step.keep(\"users\", module_users.find(path, _unit(step)))\n\n\ndef relying(step: StepJournal, host: System) -> list[str]:\n    \"\"\"Who else needs the module as it is now, so that the undo of this step must leave it.\n\n    Where the step put it there first: whoever names it. Where it replaced another version: who\n    names it in another way than then, or was released since; the others were well with the version\n    before.\n    \"\"\"\n    kept = step.get(\"file\")\n    if kept is None or not is_module(kept[\"path\"]) or not os.path.lexists(kept[\"path\"]):\n        return []\n    others = module_users.find(kept[\"path\"], _unit(step))\n    before = step.get(\"users\")\n    if kept[\"was\"] is None or before is None:\n        return sorted(others)\n    later = ledger.units_released_after(host.state, os.path.basename(step.folder))\n    return sorted(name for name, how in others.items() if before.get(name) != how or name in later)\n\n\ndef put_back(step: StepJournal, host: System) -> str | None:\n    \"\"\"As `aside.put_back`, but what others rely on stays, and is said to.\"\"\"\n    others = relying(step, host)\n    if not others:\n        return aside.put_back(step)\n    kept = step.get(\"file\")\n    if kept[\"was\"] is None:\n        # On a full disk it only stays for good.\n        with suppress(OSError):\n            step.keep(\"left\", True)\n    return f\"{kept['path']} kept as it is: {module_users.listed(others)}\"\n\n\ndef sweep(host: System) -> list[str]:\n    \"\"\"Removes what earlier undos left for others, where nobody names it now. Raises OSError.\"\"\"\n    lines = []\n    for known in remembered(host.state):\n        if known[\"state\"] != \"undone\":\n            continue\n        folder = os.path.join(transactions_folder(host.state), known[\"id\"])\n        plan = read_plan(folder) or {\"operations\": []}\n        for index, operation in enumerate(plan[\"operations\"]):\n            if operation[\"op\"] != \"write-file\" or not is_module(operation[\"path\"]):\n                continue\n            step = Journal(folder).step(index)\n            if not step.get(\"left\") or aside.changed(step.get(\"file\")):\n                continue\n            if not module_users.find(operation[\"path\"]):\n                lines.append(f\"{aside.put_back(step)}: nobody loads it any more\")\n                step.keep(\"left\", False)\n    return lines\n\n\ndef _unit(step: StepJournal) -> str | None:\n    plan = read_plan(step.folder)\n    unit = plan[\"meta\"].get(\"unit\") if plan else None\n    return unit if unit is None or \".\" in unit else unit + \".service\"\n",
     "celeriac_host/app/stopping.py": "\"\"\"The one way in which a worker's unit is told to stop or to restart.\n\nA worker that ends while it waits for its broker's next message may lose that message: taken off its\nqueue, sent down a connection that closes. So its consumers are cancelled first, as well as can be;\nwhether or not that succeeds, the unit is told to stop.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.app import consumers\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System, Tick\n\nCONSUMERS = \"worker\"\n\n\nclass Stopped(NamedTuple):\n    \"\"\"How it went.\"\"\"\n\n    until: float\n    \"\"\"The last moment at which it may have taken a task, on the clock since boot.\"\"\"\n    remark: str\n    \"\"\"For the end of a sentence; empty where there is nothing to say.\"\"\"\n\n\ndef stop(\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None = None,\n) -> Stopped:\n    \"\"\"`systemctl stop`, after its consumers were cancelled. Raises OperationError, RunnerGone.\n\n    `args` has unit, interpreter, app and pythonPath.\n    \"\"\"\n    return _control(\"stop\", args, host, journal, timeout, tick)\n\n\ndef restart(\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None = None,\n) -> Stopped:\n    \"\"\"`systemctl restart`, likewise.\"\"\"\n    return _control(\"restart\", args, host, journal, timeout, tick)\n\n\ndef take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"After a stop that did not come to pass: the queues given back; None: no need, or no worker.\n\n    A worker that can't be given them is stopped, for whoever undoes what came before to start it.\n    \"\"\"\n    unit, worker = args[\"unit\"], journal.get(CONSUMERS)\n    if worker is None or not worker[\"queues\"]:\n        return None\n    now = units.show(host, unit, (\"InvocationID\", \"ActiveState\", \"MainPID\", \"TimeoutStopUSec\"))\n    if not consumers.is_running(worker, now):\n        return None\n    problem, lasting = consumers.give_back(args, worker, host)\n    names = \", \".join(sorted(worker[\"queues\"]))\n    if problem is None:\n        return f\"{unit} consumes {names} again (main {now['MainPID']}){_unless(lasting)}\"\n    host.cancelled[unit] = worker[\"invocation\"]\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its stop\"))\n    stop(args, host, journal, units.stop_seconds(now), tick)\n    return f\"{unit} could not be given {names} back ({problem}), so it was stopped for a new start\"\n\n\ndef _control(\n    verb: str,\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None,\n) -> Stopped:\n    unit = args[\"unit\"]\n    done = consumers.cancel(args, host, _Keeper(journal).keep)\n    remark = \"\"\n    if done.problem is not None:\n        host.note(f\"{unit}: its consumers could not be cancelled: {done.problem}\")\n        remark = (\n            f\"; its consumers could not be cancelled before that ({done.problem}):\"\n            \" a task sent at that moment may be lost\"\n        )\n    until = time.monotonic() if done.until is None or done.problem else done.until\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=tick)\n    except OperationError as error:\n        after = _after_failure(args, host, journal)\n        raise OperationError(\n            error.message + after, ran=error.ran, exit_code=error.exit_code, evidence=error.evidence\n        ) from None\n    return Stopped(until, remark)\n\n\ndef _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    \"\"\"It may run on, and must not run on idle.\"\"\"\n    unit, worker = args[\"unit\"], journal.get(CONSUMERS)\n    if worker is None or not worker[\"queues\"]:\n        return \"\"\n    names = \", \".join(sorted(worker[\"queues\"]))\n    try:\n        with host.shielded():\n            if not consumers.is_running(worker, units.show(host, unit, consumers.PROPERTIES)):\n                return \"\"\n            problem, lasting = consumers.give_back(args, worker, host)\n    except Exception as error:\n        problem, lasting = describe(error), False\n    if problem is None:\n        return f\"; it consumes {names} again{_unless(lasting)}\"\n    return f\"; it runs and no longer consumes {names} ({problem}): `systemctl restart {unit}`\"\n\n\ndef _unless(lasting: bool) -> str:\n    return \"\" if lasting else \"; restart it when it is idle, or a reconnect loses them again\"\n\n\nclass _Keeper:\n    \"\"\"Keeps what a first try cancelled, where a second one finds nothing left to cancel.\"\"\"\n\n    def __init__(self, journal: StepJournal) -> None:\n        self.journal = journal\n\n    def keep(self, name: str, worker: dict[str, Any]) -> None:\n        before = self.journal.get(name)\n        if before is not None and before[\"invocation\"] == worker[\"invocation\"]:\n            queues = [*before[\"queues\"], *worker[\"queues\"]]\n            worker = {**worker, \"queues\": list(dict.fromkeys(queues))}\n        self.journal.keep(name, worker)\n",
     "celeriac_host/app/workers.py": "\"\"\"What the command line of a Celery worker looks like.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Sequence\n\nINTERPRETER = re.compile(r\"(python|pypy)[0-9.]*[a-z]*\")\nMODULE = re.compile(r\"celery(\\.__main__|\\.bin\\.(celery|worker))?\")\n# What setproctitle makes of a worker: `[celeryd: celery@host:MainProcess] -active- (…)`.\nTITLE = re.compile(r\"\\[celeryd: .+\\]\")\n# Options that stand before the sub-command and take the next word as their value.\nINTERPRETER_VALUES = (\"-W\", \"-X\", \"-Q\", \"--check-hash-based-pycs\")\nCELERY_VALUES = (\n    \"-A\",\n    \"--app\",\n    \"-b\",\n    \"--broker\",\n    \"--result-backend\",\n    \"--loader\",\n    \"--config\",\n    \"--workdir\",\n)\n\n\ndef is_worker(argv: Sequence[str]) -> bool:\n    \"\"\"By its words alone: Celery as the program, `worker` as its sub-command.\n\n    A shell, sudo or ssh that carries such a line is another program and does not match.\n    \"\"\"\n    if not argv:\n        return False\n    if TITLE.match(argv[0]):\n        return True\n    program = os.path.basename(argv[0])\n    rest = list(argv[1:])\n    if INTERPRETER.fullmatch(program):\n        program, rest = _script(rest)\n    if program == \"celeryd\":\n        return True\n    return program == \"celery\" and _sub_command(rest) == \"worker\"\n\n\ndef _script(words: list[str]) -> tuple[str, list[str]]:\n    \"\"\"What an interpreter runs, and the words after it; `-c` text is nobody's worker.\"\"\"\n    at = 0\n    while at < len(words):\n        word = words[at]\n        if word == \"-m\" and at + 1 < len(words):\n            known = MODULE.fullmatch(words[at + 1])\n            return (\"celery\" if known else \"\"), words[at + 2 :]\n        if word in (\"-c\", \"-\"):\n            return \"\", []\n        if not word.startswith(\"-\"):\n            return os.path.basename(word), words[at + 1 :]\n        at += 2 if word in INTERPRETER_VALUES else 1\n    return \"\", []\n\n\ndef _sub_command(words: list[str]) -> str:\n    at = 0\n    while at < len(words):\n        if not words[at].startswith(\"-\"):\n            return words[at]\n        at += 2 if words[at] in CELERY_VALUES else 1\n    return \"\"\n",
-    "celeriac_host/code/git.py": "\"\"\"git on a checkout, always as its owner: no hooks, no network, no setting of ours left behind.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nfrom typing import Any, BinaryIO, Mapping, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import Completed, Identity, System, Tick, identity\n\n# Whatever the repository, its owner or the host has configured.\nSETTINGS = (\n    \"core.hooksPath=/dev/null\",\n    \"core.fsmonitor=false\",\n    \"core.quotePath=false\",\n    \"protocol.allow=never\",\n    \"gc.auto=0\",\n    \"maintenance.auto=false\",\n    \"submodule.recurse=false\",\n)\n# The environment of a command is small and ours, so that no GIT_* of anybody is in it.\nENVIRONMENT = {\n    \"GIT_TERMINAL_PROMPT\": \"0\",\n    \"GIT_NO_LAZY_FETCH\": \"1\",\n    \"GIT_EDITOR\": \"true\",\n    \"GIT_AUTHOR_NAME\": \"Celeriac\",\n    \"GIT_AUTHOR_EMAIL\": \"celeriac@localhost\",\n    \"GIT_COMMITTER_NAME\": \"Celeriac\",\n    \"GIT_COMMITTER_EMAIL\": \"celeriac@localhost\",\n}\nOUTPUT_LIMIT_BYTES = 64 * 1024 * 1024\nNOTE_SECONDS = 5.0\nFULL_BYTES = 1024 * 1024\nCOMMIT = re.compile(r\"[0-9a-f]{40}|[0-9a-f]{64}\")\n\n\nclass Checkout(NamedTuple):\n    \"\"\"A working tree; `owner` is who owns its top folder.\"\"\"\n\n    path: str\n    owner: Identity\n\n\nclass Change(NamedTuple):\n    \"\"\"A path that differs between two commits; an object of zeros is nothing there.\"\"\"\n\n    path: str\n    status: str\n    old_mode: str\n    new_mode: str\n    old: str\n    new: str\n\n\ndef find(directory: str) -> Checkout | None:\n    \"\"\"The working tree that a folder is in, looked for upwards; None when it is in none.\"\"\"\n    path = os.path.realpath(directory)\n    while not os.path.lexists(os.path.join(path, \".git\")):\n        if path == os.path.dirname(path):\n            return None\n        path = os.path.dirname(path)\n    return Checkout(path, identity(str(os.stat(path).st_uid)))\n\n\ndef require(path: str) -> Checkout:\n    \"\"\"The working tree whose top folder this is. Raises OperationError.\"\"\"\n    found = find(path) if os.path.isdir(path) else None\n    if found is None or found.path != os.path.realpath(path):\n        raise OperationError(f\"{path} is not the top folder of a git checkout\")\n    return found\n\n\ndef run(\n    host: System,\n    checkout: Checkout,\n    *words: str,\n    timeout: float = 120.0,\n    check: bool = True,\n    input: bytes | None = None,\n    stdin: BinaryIO | None = None,\n    env: Mapping[str, str] | None = None,\n) -> Completed:\n    \"\"\"`git WORDS` in the checkout as its owner. Raises OperationError, RunnerGone.\"\"\"\n    argv = [\"git\", *(part for each in SETTINGS for part in (\"-c\", each)), *words]\n    told = f\"{checkout.path}: git {words[0]}\"\n    try:\n        done = host.run(\n            argv,\n            timeout=timeout,\n            input=input,\n            stdin=stdin,\n            user=checkout.owner,\n            cwd=checkout.path,\n            env={**ENVIRONMENT, **(env or {})},\n            check=False,\n            limit_bytes=OUTPUT_LIMIT_BYTES,\n            tick=Tick(NOTE_SECONDS, lambda: host.note(f\"{told} is at work\")),\n        )\n    except OperationError as error:\n        raise OperationError(f\"{told}: {error.message}\", evidence=error.evidence) from None\n    short = [\"git\", *words[:6]]\n    if done.truncated:\n        raise OperationError(f\"{told} said more than {OUTPUT_LIMIT_BYTES} bytes\", ran=short)\n    if check and done.code != 0:\n        lines = done.lines()\n        # git says of a full disk only that it could not write.\n        full = shutil.disk_usage(checkout.path).free < FULL_BYTES\n        raise OperationError(\n            f\"{told} failed: {'No space left on device: ' if full else ''}\"\n            f\"{_essence(lines, done.code)}\",\n            ran=short,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n    return done\n\n\ndef line(host: System, checkout: Checkout, *words: str, check: bool = True) -> str:\n    \"\"\"The one line that a command prints; empty when it fails and `check` is False.\"\"\"\n    done = run(host, checkout, *words, check=check)\n    return done.out.strip() if done.code == 0 else \"\"\n\n\ndef head(host: System, checkout: Checkout) -> str:\n    \"\"\"The commit that is checked out. Raises OperationError for a repository without one.\"\"\"\n    found = line(host, checkout, \"rev-parse\", \"--verify\", \"-q\", \"HEAD^{commit}\", check=False)\n    if not found:\n        # Says why, where git knows better.\n        run(host, checkout, \"rev-parse\", \"--git-dir\")\n        raise OperationError(f\"{checkout.path} has no commit checked out\")\n    return found\n\n\ndef branch(host: System, checkout: Checkout) -> str | None:\n    return line(host, checkout, \"symbolic-ref\", \"-q\", \"--short\", \"HEAD\", check=False) or None\n\n\ndef has_whole(host: System, checkout: Checkout, commit: str) -> bool:\n    \"\"\"Whether the commit is there with all that hangs on it.\"\"\"\n    known = run(host, checkout, \"cat-file\", \"-e\", commit + \"^{commit}\", check=False)\n    if known.code != 0:\n        return False\n    walk = [\"rev-list\", \"--objects\", \"--quiet\", commit, \"--not\", \"--all\"]\n    return run(host, checkout, *walk, check=False, timeout=600).code == 0\n\n\ndef dirty(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Tracked files that are not as they were committed.\"\"\"\n    words = [\"status\", \"--porcelain=v1\", \"-z\", \"--untracked-files=no\", \"--no-renames\"]\n    # Looking must not write: the index is refreshed by somebody else.\n    done = run(host, checkout, *words, env={\"GIT_OPTIONAL_LOCKS\": \"0\"}, timeout=300)\n    return sorted(entry[3:] for entry in done.out.split(\"\\0\") if entry)\n\n\ndef changes(host: System, checkout: Checkout, old: str, new: str) -> list[Change]:\n    words = [\"diff-tree\", \"-r\", \"-z\", \"--raw\", \"--no-renames\", \"--no-abbrev\", old, new]\n    fields = run(host, checkout, *words, timeout=300).out.split(\"\\0\")\n    found = []\n    for about, path in zip(fields[::2], fields[1::2]):\n        old_mode, new_mode, old_object, new_object, status = about.lstrip(\":\").split(\" \")\n        if \"\\ufffd\" in path:\n            raise OperationError(f\"{checkout.path}: a file's name is not UTF-8: {path}\")\n        found.append(Change(path, status[0], old_mode, new_mode, old_object, new_object))\n    return found\n\n\ndef locks(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Files that are there while some git writes; one that was killed leaves them behind.\"\"\"\n    name = branch(host, checkout)\n    words = [\"index.lock\", \"HEAD.lock\", *([f\"refs/heads/{name}.lock\"] if name else [])]\n    found = [line(host, checkout, \"rev-parse\", \"--git-path\", each) for each in words]\n    paths = [os.path.join(checkout.path, each) for each in found]\n    return [path for path in paths if os.path.lexists(path)]\n\n\ndef require_commit(value: Any) -> str:\n    if not isinstance(value, str) or not COMMIT.fullmatch(value):\n        raise OperationError(f\"{value!r} is not the whole name of a commit\")\n    return value\n\n\ndef short(commit: str) -> str:\n    return commit[:7]\n\n\ndef _essence(lines: list[str], code: int) -> str:\n    \"\"\"git names what went wrong first, and then gives advice.\"\"\"\n    said = [each for each in lines if each.startswith((\"fatal: \", \"error: \"))]\n    return (said or lines or [f\"exit code {code}\"])[0]\n",
+    "celeriac_host/code/git.py": "\"\"\"git on a checkout, always as its owner: no hooks, no network, no setting of ours left behind.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nfrom typing import Any, BinaryIO, Mapping, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import Completed, System, Tick\n\n# Whatever the repository, its owner or the host has configured.\nSETTINGS = (\n    \"core.hooksPath=/dev/null\",\n    \"core.fsmonitor=false\",\n    \"core.quotePath=false\",\n    \"protocol.allow=never\",\n    \"gc.auto=0\",\n    \"maintenance.auto=false\",\n    \"submodule.recurse=false\",\n)\n# The environment of a command is small and ours, so that no GIT_* of anybody is in it.\nENVIRONMENT = {\n    \"GIT_TERMINAL_PROMPT\": \"0\",\n    \"GIT_NO_LAZY_FETCH\": \"1\",\n    \"GIT_EDITOR\": \"true\",\n    \"GIT_AUTHOR_NAME\": \"Celeriac\",\n    \"GIT_AUTHOR_EMAIL\": \"celeriac@localhost\",\n    \"GIT_COMMITTER_NAME\": \"Celeriac\",\n    \"GIT_COMMITTER_EMAIL\": \"celeriac@localhost\",\n}\nOUTPUT_LIMIT_BYTES = 64 * 1024 * 1024\nNOTE_SECONDS = 5.0\nFULL_BYTES = 1024 * 1024\nCOMMIT = re.compile(r\"[0-9a-f]{40}|[0-9a-f]{64}\")\n\n\nclass Checkout(NamedTuple):\n    \"\"\"A working tree; `owner` is who owns its top folder.\"\"\"\n\n    path: str\n    owner: Identity\n\n\nclass Change(NamedTuple):\n    \"\"\"A path that differs between two commits; an object of zeros is nothing there.\"\"\"\n\n    path: str\n    status: str\n    old_mode: str\n    new_mode: str\n    old: str\n    new: str\n\n\ndef find(directory: str) -> Checkout | None:\n    \"\"\"The working tree that a folder is in, looked for upwards; None when it is in none.\"\"\"\n    path = os.path.realpath(directory)\n    while not os.path.lexists(os.path.join(path, \".git\")):\n        if path == os.path.dirname(path):\n            return None\n        path = os.path.dirname(path)\n    return Checkout(path, identity(str(os.stat(path).st_uid)))\n\n\ndef require(path: str) -> Checkout:\n    \"\"\"The working tree whose top folder this is. Raises OperationError.\"\"\"\n    found = find(path) if os.path.isdir(path) else None\n    if found is None or found.path != os.path.realpath(path):\n        raise OperationError(f\"{path} is not the top folder of a git checkout\")\n    return found\n\n\ndef run(\n    host: System,\n    checkout: Checkout,\n    *words: str,\n    timeout: float = 120.0,\n    check: bool = True,\n    input: bytes | None = None,\n    stdin: BinaryIO | None = None,\n    env: Mapping[str, str] | None = None,\n) -> Completed:\n    \"\"\"`git WORDS` in the checkout as its owner. Raises OperationError, RunnerGone.\"\"\"\n    argv = [\"git\", *(part for each in SETTINGS for part in (\"-c\", each)), *words]\n    told = f\"{checkout.path}: git {words[0]}\"\n    try:\n        done = host.run(\n            argv,\n            timeout=timeout,\n            input=input,\n            stdin=stdin,\n            user=checkout.owner,\n            cwd=checkout.path,\n            env={**ENVIRONMENT, **(env or {})},\n            check=False,\n            limit_bytes=OUTPUT_LIMIT_BYTES,\n            tick=Tick(NOTE_SECONDS, lambda: host.note(f\"{told} is at work\")),\n        )\n    except OperationError as error:\n        raise OperationError(f\"{told}: {error.message}\", evidence=error.evidence) from None\n    short = [\"git\", *words[:6]]\n    if done.truncated:\n        raise OperationError(f\"{told} said more than {OUTPUT_LIMIT_BYTES} bytes\", ran=short)\n    if check and done.code != 0:\n        lines = done.lines()\n        # git says of a full disk only that it could not write.\n        full = shutil.disk_usage(checkout.path).free < FULL_BYTES\n        raise OperationError(\n            f\"{told} failed: {'No space left on device: ' if full else ''}\"\n            f\"{_essence(lines, done.code)}\",\n            ran=short,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n    return done\n\n\ndef line(host: System, checkout: Checkout, *words: str, check: bool = True) -> str:\n    \"\"\"The one line that a command prints; empty when it fails and `check` is False.\"\"\"\n    done = run(host, checkout, *words, check=check)\n    return done.out.strip() if done.code == 0 else \"\"\n\n\ndef head(host: System, checkout: Checkout) -> str:\n    \"\"\"The commit that is checked out. Raises OperationError for a repository without one.\"\"\"\n    found = line(host, checkout, \"rev-parse\", \"--verify\", \"-q\", \"HEAD^{commit}\", check=False)\n    if not found:\n        # Says why, where git knows better.\n        run(host, checkout, \"rev-parse\", \"--git-dir\")\n        raise OperationError(f\"{checkout.path} has no commit checked out\")\n    return found\n\n\ndef branch(host: System, checkout: Checkout) -> str | None:\n    return line(host, checkout, \"symbolic-ref\", \"-q\", \"--short\", \"HEAD\", check=False) or None\n\n\ndef has_whole(host: System, checkout: Checkout, commit: str) -> bool:\n    \"\"\"Whether the commit is there with all that hangs on it.\"\"\"\n    known = run(host, checkout, \"cat-file\", \"-e\", commit + \"^{commit}\", check=False)\n    if known.code != 0:\n        return False\n    walk = [\"rev-list\", \"--objects\", \"--quiet\", commit, \"--not\", \"--all\"]\n    return run(host, checkout, *walk, check=False, timeout=600).code == 0\n\n\ndef dirty(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Tracked files that are not as they were committed.\"\"\"\n    words = [\"status\", \"--porcelain=v1\", \"-z\", \"--untracked-files=no\", \"--no-renames\"]\n    # Looking must not write: the index is refreshed by somebody else.\n    done = run(host, checkout, *words, env={\"GIT_OPTIONAL_LOCKS\": \"0\"}, timeout=300)\n    return sorted(entry[3:] for entry in done.out.split(\"\\0\") if entry)\n\n\ndef changes(host: System, checkout: Checkout, old: str, new: str) -> list[Change]:\n    words = [\"diff-tree\", \"-r\", \"-z\", \"--raw\", \"--no-renames\", \"--no-abbrev\", old, new]\n    fields = run(host, checkout, *words, timeout=300).out.split(\"\\0\")\n    found = []\n    for about, path in zip(fields[::2], fields[1::2]):\n        old_mode, new_mode, old_object, new_object, status = about.lstrip(\":\").split(\" \")\n        if \"\\ufffd\" in path:\n            raise OperationError(f\"{checkout.path}: a file's name is not UTF-8: {path}\")\n        found.append(Change(path, status[0], old_mode, new_mode, old_object, new_object))\n    return found\n\n\ndef locks(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Files that are there while some git writes; one that was killed leaves them behind.\"\"\"\n    name = branch(host, checkout)\n    words = [\"index.lock\", \"HEAD.lock\", *([f\"refs/heads/{name}.lock\"] if name else [])]\n    found = [line(host, checkout, \"rev-parse\", \"--git-path\", each) for each in words]\n    paths = [os.path.join(checkout.path, each) for each in found]\n    return [path for path in paths if os.path.lexists(path)]\n\n\ndef require_commit(value: Any) -> str:\n    if not isinstance(value, str) or not COMMIT.fullmatch(value):\n        raise OperationError(f\"{value!r} is not the whole name of a commit\")\n    return value\n\n\ndef short(commit: str) -> str:\n    return commit[:7]\n\n\ndef _essence(lines: list[str], code: int) -> str:\n    \"\"\"git names what went wrong first, and then gives advice.\"\"\"\n    said = [each for each in lines if each.startswith((\"fatal: \", \"error: \"))]\n    return (said or lines or [f\"exit code {code}\"])[0]\n",
     "celeriac_host/code/parcels.py": "\"\"\"What a run sent ahead of its plan (`session/incoming.py`), as operations open it.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import BinaryIO\n\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nFOLDER = \"incoming\"\n\n\ndef open_whole(digest: str, host: System) -> BinaryIO:\n    \"\"\"What was received, checked again; closed by the caller. Raises OperationError.\"\"\"\n    if not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise OperationError(f\"{digest!r} is no SHA-256\")\n    path = os.path.join(host.state, FOLDER, digest)\n    try:\n        if files.sha256_of(path) != digest:\n            raise OperationError(f\"{path} is damaged; run again, so that it is sent anew\")\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    except OSError as error:\n        raise OperationError(\n            f\"{path}, which was sent before, can't be read ({error.strerror}); run again\"\n        ) from None\n    return os.fdopen(handle, \"rb\", buffering=0)\n",
-    "celeriac_host/code/trees.py": "\"\"\"Changes in a user's folders, made by a process of that user (`app/programs/tree.py`).\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nimport os\nimport sys\nfrom typing import Any, BinaryIO, Sequence\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import Identity, System, identity\n\nTIMEOUT_SECONDS = 600.0\n\n\ndef owner_of(folder: str) -> Identity:\n    \"\"\"Of a folder that must be there. Raises OperationError.\"\"\"\n    try:\n        about = os.stat(folder)\n    except OSError as error:\n        raise OperationError(f\"{folder} can't be looked at: {error.strerror}\") from None\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a folder\")\n    return identity(str(about.st_uid))\n\n\ndef work(\n    host: System,\n    owner: Identity,\n    what: str,\n    args: dict[str, Any],\n    payload: Any = None,\n    stdin: BinaryIO | None = None,\n) -> Any:\n    \"\"\"What the program answers. Raises OperationError, RunnerGone.\"\"\"\n    done = host.run(\n        [sys.executable, \"-I\", \"-S\", \"-c\", _program(), what, json.dumps(args)],\n        timeout=TIMEOUT_SECONDS,\n        input=None if payload is None else json.dumps(payload).encode(\"ascii\"),\n        stdin=stdin,\n        user=owner,\n        cwd=\"/\",\n        check=False,\n    )\n    try:\n        said = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(f\"{what} as {owner.name} failed: {why}\", evidence=lines) from None\n    if \"error\" in said:\n        raise OperationError(said[\"error\"])\n    return said[\"value\"]\n\n\ndef remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> list[str]:\n    \"\"\"Folders in a folder of the owner's, whole; returns those that could not be removed.\"\"\"\n    paths = [os.path.join(folder, name) for name in names]\n    left: list[str] = work(host, owner, \"remove\", {\"folders\": paths})\n    if left and os.geteuid() == 0 and owner.uid != 0:\n        own = [os.path.basename(path) for path in left]\n        asked = {\"folder\": folder, \"owner\": owner.uid, \"names\": own}\n        work(host, identity(\"0\"), \"remove-left\", asked)\n    return [path for path in left if os.path.lexists(path)]\n\n\ndef parsed(text: str) -> dict[str, str]:\n    \"\"\"A JSON object of words; empty when it is none.\"\"\"\n    try:\n        found = json.loads(text)\n    except ValueError:\n        return {}\n    return found if isinstance(found, dict) else {}\n\n\ndef _program() -> str:\n    name = \"celeriac_host.app.programs.tree\"\n    spec = importlib.util.find_spec(name)\n    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(text, str)\n    return text\n",
+    "celeriac_host/code/trees.py": "\"\"\"Changes in a user's folders, made by a process of that user (`app/programs/tree.py`).\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nimport os\nimport sys\nfrom typing import Any, BinaryIO, Sequence\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 600.0\n\n\ndef owner_of(folder: str) -> Identity:\n    \"\"\"Of a folder that must be there. Raises OperationError.\"\"\"\n    try:\n        about = os.stat(folder)\n    except OSError as error:\n        raise OperationError(f\"{folder} can't be looked at: {error.strerror}\") from None\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a folder\")\n    return identity(str(about.st_uid))\n\n\ndef work(\n    host: System,\n    owner: Identity,\n    what: str,\n    args: dict[str, Any],\n    payload: Any = None,\n    stdin: BinaryIO | None = None,\n) -> Any:\n    \"\"\"What the program answers. Raises OperationError, RunnerGone.\"\"\"\n    done = host.run(\n        [sys.executable, \"-I\", \"-S\", \"-c\", _program(), what, json.dumps(args)],\n        timeout=TIMEOUT_SECONDS,\n        input=None if payload is None else json.dumps(payload).encode(\"ascii\"),\n        stdin=stdin,\n        user=owner,\n        cwd=\"/\",\n        check=False,\n    )\n    try:\n        said = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(f\"{what} as {owner.name} failed: {why}\", evidence=lines) from None\n    if \"error\" in said:\n        raise OperationError(said[\"error\"])\n    return said[\"value\"]\n\n\ndef remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> list[str]:\n    \"\"\"Folders in a folder of the owner's, whole; returns those that could not be removed.\"\"\"\n    paths = [os.path.join(folder, name) for name in names]\n    left: list[str] = work(host, owner, \"remove\", {\"folders\": paths})\n    if left and os.geteuid() == 0 and owner.uid != 0:\n        own = [os.path.basename(path) for path in left]\n        asked = {\"folder\": folder, \"owner\": owner.uid, \"names\": own}\n        work(host, identity(\"0\"), \"remove-left\", asked)\n    return [path for path in left if os.path.lexists(path)]\n\n\ndef parsed(text: str) -> dict[str, str]:\n    \"\"\"A JSON object of words; empty when it is none.\"\"\"\n    try:\n        found = json.loads(text)\n    except ValueError:\n        return {}\n    return found if isinstance(found, dict) else {}\n\n\ndef _program() -> str:\n    name = \"celeriac_host.app.programs.tree\"\n    spec = importlib.util.find_spec(name)\n    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(text, str)\n    return text\n",
     "celeriac_host/facts/__init__.py": "\"\"\"Facts: one module each, `look(args, host)` → what goes over the wire. They only read.\"\"\"\n",
     "celeriac_host/facts/code.py": "\"\"\"The newest Python source of the app: is it newer than the worker that runs it?\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system.system import System\nfrom celeriac_host.system.units import show\n\nFILE_LIMIT = 20_000\nSKIPPED = (\"node_modules\", \"__pycache__\", \"site-packages\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    directory = working_directory(host, args[\"unit\"])\n    if not directory:\n        return {\"newest\": None, \"truncated\": False}\n    return newest_source(directory, host)\n\n\ndef working_directory(host: System, unit: str) -> str:\n    \"\"\"Of a unit's processes; empty when none is set (the root folder is nobody's app).\"\"\"\n    seen = show(host, full_name(unit), [\"WorkingDirectory\", \"User\"])\n    path = seen.get(\"WorkingDirectory\", \"\").lstrip(\"!\")\n    if path == \"~\":\n        return os.path.expanduser(\"~\" + seen.get(\"User\", \"\"))\n    return path\n\n\ndef newest_source(directory: str, host: System) -> dict[str, Any]:\n    \"\"\"Breadth first, so that a limit cuts what lies deepest.\"\"\"\n    folders = deque([os.path.realpath(directory)])\n    newest: dict[str, Any] | None = None\n    seen = 0\n    while folders:\n        host.heed()\n        files, below = _entries(folders.popleft())\n        folders.extend(below)\n        for path in files:\n            seen += 1\n            if seen > FILE_LIMIT:\n                return {\"newest\": newest, \"truncated\": True}\n            if not path.endswith(\".py\"):\n                continue\n            try:\n                modified = os.stat(path).st_mtime\n            except OSError:\n                continue\n            if newest is None or modified > newest[\"modified\"]:\n                newest = {\"path\": path, \"modified\": modified}\n    return {\"newest\": newest, \"truncated\": False}\n\n\ndef _entries(folder: str) -> tuple[list[str], list[str]]:\n    \"\"\"Its files, and the folders in it that may hold the app's own code.\"\"\"\n    try:\n        with os.scandir(folder) as found:\n            entries = list(found)\n    except OSError:\n        return [], []\n    if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n        return [], []\n    folders = [\n        entry.path\n        for entry in entries\n        if entry.is_dir(follow_symlinks=False) and not is_skipped(entry.name)\n    ]\n    return [entry.path for entry in entries if entry.is_file()], folders\n\n\ndef is_skipped(folder: str) -> bool:\n    \"\"\"Hidden folders (.git, .venv, .tox) and those of other people's code.\"\"\"\n    return folder.startswith(\".\") or folder in SKIPPED\n",
-    "celeriac_host/facts/files.py": "\"\"\"Files as they are: text, hash, mode and owner. Symbolic links are not followed.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, group_name, user_name\n\nTEXT_LIMIT_BYTES = 1024 * 1024\nWHAT = (\n    (stat.S_ISDIR, \"directory\"),\n    (stat.S_ISFIFO, \"named pipe\"),\n    (stat.S_ISSOCK, \"socket\"),\n    (stat.S_ISBLK, \"block device\"),\n    (stat.S_ISCHR, \"character device\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    return {path: file_fact(path) for path in args[\"paths\"]}\n\n\ndef file_fact(path: str) -> dict[str, Any]:\n    \"\"\"A FileFact. Raises OperationError when it is there and may not be read.\"\"\"\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        with open(path, \"rb\", opener=_no_follow) as file:\n            about = os.fstat(file.fileno())\n            text, digest, size = _content(file)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{path} can't be read: {reason}\") from None\n    return {\n        \"kind\": \"file\",\n        \"text\": text,\n        \"sha256\": digest,\n        \"sizeBytes\": size,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n    }\n\n\ndef octal_mode(mode: int) -> str:\n    return f\"{stat.S_IMODE(mode):04o}\"\n\n\ndef what(mode: int) -> str:\n    \"\"\"The kind of thing that is no regular file, in a word.\"\"\"\n    return next((word for test, word in WHAT if test(mode)), \"unknown\")\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _content(file: Any) -> tuple[str | None, str, int]:\n    \"\"\"Its text where it is one, its hash, its size.\"\"\"\n    digest = hashlib.sha256()\n    kept = bytearray()\n    size = 0\n    for piece in iter(lambda: file.read(256 * 1024), b\"\"):\n        digest.update(piece)\n        size += len(piece)\n        if size <= TEXT_LIMIT_BYTES:\n            kept += piece\n    try:\n        text = None if size > TEXT_LIMIT_BYTES else kept.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        text = None\n    return text, digest.hexdigest(), size\n",
+    "celeriac_host/facts/files.py": "\"\"\"Files as they are: text, hash, mode and owner. Symbolic links are not followed.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import group_name, user_name\nfrom celeriac_host.system.system import System\n\nTEXT_LIMIT_BYTES = 1024 * 1024\nWHAT = (\n    (stat.S_ISDIR, \"directory\"),\n    (stat.S_ISFIFO, \"named pipe\"),\n    (stat.S_ISSOCK, \"socket\"),\n    (stat.S_ISBLK, \"block device\"),\n    (stat.S_ISCHR, \"character device\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    return {path: file_fact(path) for path in args[\"paths\"]}\n\n\ndef file_fact(path: str) -> dict[str, Any]:\n    \"\"\"A FileFact. Raises OperationError when it is there and may not be read.\"\"\"\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        with open(path, \"rb\", opener=_no_follow) as file:\n            about = os.fstat(file.fileno())\n            text, digest, size = _content(file)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{path} can't be read: {reason}\") from None\n    return {\n        \"kind\": \"file\",\n        \"text\": text,\n        \"sha256\": digest,\n        \"sizeBytes\": size,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n    }\n\n\ndef octal_mode(mode: int) -> str:\n    return f\"{stat.S_IMODE(mode):04o}\"\n\n\ndef what(mode: int) -> str:\n    \"\"\"The kind of thing that is no regular file, in a word.\"\"\"\n    return next((word for test, word in WHAT if test(mode)), \"unknown\")\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _content(file: Any) -> tuple[str | None, str, int]:\n    \"\"\"Its text where it is one, its hash, its size.\"\"\"\n    digest = hashlib.sha256()\n    kept = bytearray()\n    size = 0\n    for piece in iter(lambda: file.read(256 * 1024), b\"\"):\n        digest.update(piece)\n        size += len(piece)\n        if size <= TEXT_LIMIT_BYTES:\n            kept += piece\n    try:\n        text = None if size > TEXT_LIMIT_BYTES else kept.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        text = None\n    return text, digest.hexdigest(), size\n",
     "celeriac_host/facts/host.py": "\"\"\"The machine: system, kernel, memory, clock.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport platform\nimport re\nimport time\nfrom typing import Any\n\nfrom celeriac_host.system.system import System\nfrom celeriac_host.system.units import split_words\n\nOS_RELEASES = (\"/etc/os-release\", \"/usr/lib/os-release\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    release = _os_release()\n    machine = os.uname()\n    return {\n        \"os\": {\n            \"id\": release.get(\"ID\", \"\"),\n            \"versionId\": release.get(\"VERSION_ID\", \"\"),\n            \"name\": release.get(\"PRETTY_NAME\", release.get(\"NAME\", \"\")),\n        },\n        \"kernel\": machine.release,\n        \"systemd\": _systemd_version(host),\n        \"container\": _container(host),\n        \"cgroupVersion\": 2 if os.path.exists(\"/sys/fs/cgroup/cgroup.controllers\") else 1,\n        \"cpus\": os.cpu_count() or 1,\n        \"memory\": memory(),\n        \"now\": time.time(),\n        \"bootId\": _read(\"/proc/sys/kernel/random/boot_id\").strip(),\n        \"uptime\": float(_read(\"/proc/uptime\").split()[0]),\n        \"hostname\": machine.nodename,\n        \"python\": platform.python_version(),\n    }\n\n\ndef memory() -> dict[str, int]:\n    \"\"\"/proc/meminfo, in bytes.\"\"\"\n    found = re.findall(r\"^(\\w+):\\s+(\\d+) kB$\", _read(\"/proc/meminfo\"), re.MULTILINE)\n    size = {name: int(kib) * 1024 for name, kib in found}\n    return {\n        \"totalBytes\": size[\"MemTotal\"],\n        \"availableBytes\": size.get(\"MemAvailable\", size[\"MemFree\"]),\n        \"swapTotalBytes\": size.get(\"SwapTotal\", 0),\n        \"swapFreeBytes\": size.get(\"SwapFree\", 0),\n    }\n\n\ndef _os_release() -> dict[str, str]:\n    \"\"\"os-release(5): shell assignments.\"\"\"\n    for path in OS_RELEASES:\n        try:\n            text = _read(path)\n        except OSError:\n            continue\n        lines = (line.partition(\"=\") for line in text.splitlines() if not line.startswith(\"#\"))\n        return {\n            name.strip(): \" \".join(split_words(value.replace(\"'\", '\"')))\n            for name, equals, value in lines\n            if equals\n        }\n    return {}\n\n\ndef _systemd_version(host: System) -> int:\n    \"\"\"0 where there is no systemctl.\"\"\"\n    done = host.run([\"systemctl\", \"--version\"], timeout=15, check=False)\n    match = re.match(r\"systemd (\\d+)\", done.out)\n    return int(match.group(1)) if match else 0\n\n\ndef _container(host: System) -> str | None:\n    done = host.run([\"systemd-detect-virt\", \"-c\"], timeout=15, check=False)\n    kind = done.out.strip()\n    return None if done.code != 0 or kind in (\"\", \"none\") else kind\n\n\ndef _read(path: str) -> str:\n    with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n        return file.read()\n",
     "celeriac_host/facts/http.py": "\"\"\"What a URL answers, asked from the host itself.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.system.http import fetch\nfrom celeriac_host.system.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    answers = []\n    for probe in args[\"probes\"]:\n        host.heed()\n        answers.append(fetch(probe[\"url\"], probe[\"timeoutSeconds\"]))\n    return answers\n",
     "celeriac_host/facts/journal.py": "\"\"\"What the unit wrote since its present start, read as a stream.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.unit import full_name, instant\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import follow\nfrom celeriac_host.system.system import System\n\nENTRY_LIMIT = 100_000\nSUSPECT_LIMIT = 200\nTAIL_LIMIT = 30\nMESSAGE_LIMIT = 500\nTIMEOUT_SECONDS = 40.0\n# Broad on purpose: what such a line means is judged where it is read.\nSUSPECT = re.compile(\n    rb\"429|too many requests|rate.?limit|\\bERROR\\b|\\bCRITICAL\\b|\\bFATAL\\b|Traceback|Exception\"\n    rb\"|[a-z]Error\\b|out of memory|signal 9|SIGKILL|WorkerLost\",\n    re.IGNORECASE,\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    seen = units.show(\n        host, full_name(args[\"unit\"]), [\"InvocationID\", \"InactiveExitTimestampMonotonic\"]\n    )\n    invocation = seen.get(\"InvocationID\", \"\")\n    reader = _Reader()\n    if re.fullmatch(r\"[0-9a-f]{32}\", invocation):\n        read(host, [f\"_SYSTEMD_INVOCATION_ID={invocation}\", \"-n\", str(ENTRY_LIMIT)], reader.take)\n    return {\n        \"since\": instant(seen.get(\"InactiveExitTimestampMonotonic\")),\n        \"entries\": reader.entries,\n        \"suspects\": [\n            {\"at\": at(entry), \"message\": units.message(entry)[:MESSAGE_LIMIT]}\n            for entry in reader.suspects\n        ],\n        \"tail\": reader.tail(),\n    }\n\n\ndef read(host: System, words: list[str], on_line: Any) -> None:\n    \"\"\"journalctl's entries as JSON lines. Raises OperationError.\"\"\"\n    # -a: else journalctl leaves out texts above 4 KiB.\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-a\", \"-o\", \"json\", \"--output-fields=MESSAGE\"]\n    ended = follow(host, [*argv, *words], on_line, TIMEOUT_SECONDS)\n    if ended.code is None:\n        raise OperationError(\n            f\"journalctl did not end within {TIMEOUT_SECONDS:g} s\", ran=[*argv, *words]\n        )\n    # With no entry at all journalctl exits 1 on some versions, and says nothing.\n    if ended.code != 0 and ended.err.strip():\n        raise OperationError(\n            f\"journalctl failed: {ended.lines()[-1]}\",\n            ran=[*argv, *words],\n            exit_code=ended.code,\n            evidence=ended.lines(),\n        )\n\n\ndef parsed(line: bytes) -> dict[str, Any]:\n    \"\"\"An entry; empty when the line is none.\"\"\"\n    try:\n        entry = json.loads(line.decode(\"utf-8\", \"replace\"))\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef at(entry: dict[str, Any]) -> float:\n    \"\"\"When it was written, in seconds since 1970.\"\"\"\n    return units.number(entry.get(\"__REALTIME_TIMESTAMP\")) / 1e6\n\n\nclass _Reader:\n    \"\"\"Counts lines; parses those alone that are kept.\"\"\"\n\n    def __init__(self) -> None:\n        self.entries = 0\n        self.suspects: deque[dict[str, Any]] = deque(maxlen=SUSPECT_LIMIT)\n        self.last: deque[bytes] = deque(maxlen=TAIL_LIMIT)\n\n    def take(self, line: bytes) -> None:\n        self.entries += 1\n        self.last.append(line)\n        message = line.partition(b'\"MESSAGE\":')[2]\n        # A list holds bytes that are no text: only parsing tells what they say.\n        binary = message.startswith(b\"[\")\n        if not binary and not SUSPECT.search(line):\n            return\n        entry = parsed(line)\n        if SUSPECT.search(units.message(entry).encode(\"utf-8\", \"replace\")):\n            self.suspects.append(entry)\n\n    def tail(self) -> list[str]:\n        messages = (units.message(parsed(line)) for line in self.last)\n        lines = [line.rstrip()[:MESSAGE_LIMIT] for each in messages for line in each.splitlines()]\n        return lines[-TAIL_LIMIT:]\n",
     "celeriac_host/facts/kernel.py": "\"\"\"The kernel's own word on out-of-memory kills since the unit's start.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.journal import ENTRY_LIMIT, MESSAGE_LIMIT, at, parsed, read\nfrom celeriac_host.facts.unit import full_name, instant\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nKILL = re.compile(rb\"out of memory|oom-kill|oom.killer|oom_reaper\", re.IGNORECASE)\nLIMIT = 100\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    seen = units.show(host, full_name(args[\"unit\"]), [\"InactiveExitTimestampMonotonic\"])\n    started = seen.get(\"InactiveExitTimestampMonotonic\")\n    kills: deque[dict[str, Any]] = deque(maxlen=LIMIT)\n    lines = 0\n\n    def take(line: bytes) -> None:\n        nonlocal lines\n        lines += 1\n        if not KILL.search(line):\n            return\n        entry = parsed(line)\n        # Compared on the clock that nobody sets; -k reads this boot alone.\n        if units.number(entry.get(\"__MONOTONIC_TIMESTAMP\")) >= units.number(started):\n            kills.append(entry)\n\n    try:\n        read(host, [\"-k\", \"-n\", str(ENTRY_LIMIT)], take)\n        # A container's journal has none of the kernel's lines, and complains of nothing.\n        readable = lines > 0\n    except OperationError:\n        readable = False\n    return {\n        \"since\": instant(started),\n        \"outOfMemory\": [\n            {\"at\": at(entry), \"message\": units.message(entry)[:MESSAGE_LIMIT]} for entry in kills\n        ],\n        \"readable\": readable,\n    }\n",
-    "celeriac_host/facts/release.py": "\"\"\"The code of the app as it is on the host: a git checkout, or a folder of releases.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.app import environments\nfrom celeriac_host.code import git\nfrom celeriac_host.facts.code import working_directory\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, user_name\n\n# What the runner may build on; a host that is further behind gets more than it needs.\nCOMMIT_LIMIT = 1000\nREF_LIMIT = 300\nLISTED = 20\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Of `source: none` there is nothing to be known.\"\"\"\n    unit = full_name(args[\"unit\"])\n    tree: dict[str, Any] = {\"kind\": \"none\"}\n    if args[\"source\"] == \"git\":\n        tree = _checkout(args[\"checkout\"] or working_directory(host, unit), host)\n    elif args[\"source\"] == \"upload\":\n        tree = _releases(args[\"deployTo\"])\n    return {\"tree\": tree, \"installed\": environments.recorded(host.state, unit)}\n\n\ndef _checkout(directory: str, host: System) -> dict[str, Any]:\n    try:\n        found = git.find(directory) if directory and os.path.isdir(directory) else None\n        if found is None:\n            return {\"kind\": \"absent\", \"path\": directory}\n        head = git.head(host, found)\n        dirty = git.dirty(host, found)\n        return {\n            \"kind\": \"checkout\",\n            \"path\": found.path,\n            \"owner\": found.owner.name,\n            \"head\": head,\n            \"branch\": git.branch(host, found),\n            \"known\": _known(found, head, host),\n            \"shallow\": _shallow(found, host),\n            \"dirty\": dirty[:LISTED],\n            \"dirtyCount\": len(dirty),\n        }\n    except OperationError as error:\n        return {\"kind\": \"unusable\", \"path\": directory, \"problem\": error.message}\n\n\ndef _known(found: git.Checkout, head: str, host: System) -> list[str]:\n    \"\"\"Commits that are there: the checked out one, its history, and where branches and tags are.\"\"\"\n    words = [\"rev-list\", f\"--max-count={COMMIT_LIMIT}\", \"HEAD\"]\n    history = git.run(host, found, *words).out.split()\n    form = \"--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)\"\n    lines = git.run(host, found, \"for-each-ref\", f\"--count={REF_LIMIT}\", form).out.splitlines()\n    refs = [\n        words[words.index(\"commit\") + 1] for words in map(str.split, lines) if \"commit\" in words\n    ]\n    return list(dict.fromkeys([head, *history, *refs]))\n\n\ndef _shallow(found: git.Checkout, host: System) -> list[str]:\n    \"\"\"Commits whose parents were not fetched.\"\"\"\n    if git.line(host, found, \"rev-parse\", \"--is-shallow-repository\", check=False) != \"true\":\n        return []\n    path = os.path.join(found.path, git.line(host, found, \"rev-parse\", \"--git-path\", \"shallow\"))\n    done = host.run([\"cat\", \"--\", path], user=found.owner, check=False)\n    return [each for each in done.out.split() if git.COMMIT.fullmatch(each)]\n\n\ndef _releases(base: str) -> dict[str, Any]:\n    if not os.path.isdir(base):\n        return {\"kind\": \"absent\", \"path\": base}\n    link = os.path.join(base, \"current\")\n    if os.path.lexists(link) and not os.path.islink(link):\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{link} is not a link\"}\n    try:\n        names = os.listdir(os.path.join(base, \"releases\"))\n    except FileNotFoundError:\n        names = []\n    except OSError as error:\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{error.filename}: {error.strerror}\"}\n    return {\n        \"kind\": \"releases\",\n        \"path\": base,\n        \"owner\": user_name(os.stat(base).st_uid),\n        \"current\": os.readlink(link) if os.path.islink(link) else None,\n        \"releases\": sorted(each for each in names if git.COMMIT.fullmatch(each)),\n    }\n",
+    "celeriac_host/facts/release.py": "\"\"\"The code of the app as it is on the host: a git checkout, or a folder of releases.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.app import environments\nfrom celeriac_host.code import git\nfrom celeriac_host.facts.code import working_directory\nfrom celeriac_host.facts.unit import full_name\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\n# What the runner may build on; a host that is further behind gets more than it needs.\nCOMMIT_LIMIT = 1000\nREF_LIMIT = 300\nLISTED = 20\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Of `source: none` there is nothing to be known.\"\"\"\n    unit = full_name(args[\"unit\"])\n    tree: dict[str, Any] = {\"kind\": \"none\"}\n    if args[\"source\"] == \"git\":\n        tree = _checkout(args[\"checkout\"] or working_directory(host, unit), host)\n    elif args[\"source\"] == \"upload\":\n        tree = _releases(args[\"deployTo\"])\n    return {\"tree\": tree, \"installed\": environments.recorded(host.state, unit)}\n\n\ndef _checkout(directory: str, host: System) -> dict[str, Any]:\n    try:\n        found = git.find(directory) if directory and os.path.isdir(directory) else None\n        if found is None:\n            return {\"kind\": \"absent\", \"path\": directory}\n        head = git.head(host, found)\n        dirty = git.dirty(host, found)\n        return {\n            \"kind\": \"checkout\",\n            \"path\": found.path,\n            \"owner\": found.owner.name,\n            \"head\": head,\n            \"branch\": git.branch(host, found),\n            \"known\": _known(found, head, host),\n            \"shallow\": _shallow(found, host),\n            \"dirty\": dirty[:LISTED],\n            \"dirtyCount\": len(dirty),\n        }\n    except OperationError as error:\n        return {\"kind\": \"unusable\", \"path\": directory, \"problem\": error.message}\n\n\ndef _known(found: git.Checkout, head: str, host: System) -> list[str]:\n    \"\"\"Commits that are there: the checked out one, its history, and where branches and tags are.\"\"\"\n    words = [\"rev-list\", f\"--max-count={COMMIT_LIMIT}\", \"HEAD\"]\n    history = git.run(host, found, *words).out.split()\n    form = \"--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)\"\n    lines = git.run(host, found, \"for-each-ref\", f\"--count={REF_LIMIT}\", form).out.splitlines()\n    refs = [\n        words[words.index(\"commit\") + 1] for words in map(str.split, lines) if \"commit\" in words\n    ]\n    return list(dict.fromkeys([head, *history, *refs]))\n\n\ndef _shallow(found: git.Checkout, host: System) -> list[str]:\n    \"\"\"Commits whose parents were not fetched.\"\"\"\n    if git.line(host, found, \"rev-parse\", \"--is-shallow-repository\", check=False) != \"true\":\n        return []\n    path = os.path.join(found.path, git.line(host, found, \"rev-parse\", \"--git-path\", \"shallow\"))\n    done = host.run([\"cat\", \"--\", path], user=found.owner, check=False)\n    return [each for each in done.out.split() if git.COMMIT.fullmatch(each)]\n\n\ndef _releases(base: str) -> dict[str, Any]:\n    if not os.path.isdir(base):\n        return {\"kind\": \"absent\", \"path\": base}\n    link = os.path.join(base, \"current\")\n    if os.path.lexists(link) and not os.path.islink(link):\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{link} is not a link\"}\n    try:\n        names = os.listdir(os.path.join(base, \"releases\"))\n    except FileNotFoundError:\n        names = []\n    except OSError as error:\n        return {\"kind\": \"unusable\", \"path\": base, \"problem\": f\"{error.filename}: {error.strerror}\"}\n    return {\n        \"kind\": \"releases\",\n        \"path\": base,\n        \"owner\": user_name(os.stat(base).st_uid),\n        \"current\": os.readlink(link) if os.path.islink(link) else None,\n        \"releases\": sorted(each for each in names if git.COMMIT.fullmatch(each)),\n    }\n",
     "celeriac_host/facts/releases.py": "\"\"\"The releases of a unit, as the ledger tells, and what awaits its verdict.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state import guard_timer, ledger\nfrom celeriac_host.state.journal import read_plan, transactions_folder\nfrom celeriac_host.system.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    unit = args[\"unit\"]\n    waiting = ledger.awaiting(host.state, unit)\n    return {\n        \"releases\": [_shown(each, host) for each in ledger.of_unit(host.state, unit)],\n        \"awaiting\": None\n        if waiting is None\n        else {\"transactions\": waiting[\"transactions\"], \"deadline\": waiting[\"deadline\"]},\n        \"guarded\": guard_timer.is_armed(),\n    }\n\n\ndef _shown(release: dict[str, Any], host: System) -> dict[str, Any]:\n    ident = release[\"transaction\"]\n    folder = os.path.join(transactions_folder(host.state), ident or \"\")\n    return {\n        **{name: release[name] for name in (\"release\", \"transaction\", \"at\", \"holder\", \"sha\")},\n        \"actor\": release[\"actor\"],\n        \"verdict\": release[\"verdict\"],\n        \"why\": release.get(\"why\", \"\"),\n        # Its journal is still there: without it there is nothing to undo it from.\n        \"kept\": ident is not None and read_plan(folder) is not None,\n    }\n",
     "celeriac_host/facts/resets.py": "\"\"\"How often Celeriac has reset the rows of a database.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.store import resets\nfrom celeriac_host.system.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, int]:\n    return resets.read(host.state, args[\"database\"])\n",
-    "celeriac_host/facts/stores.py": "\"\"\"SQLite files: who owns them, which tables they have. Read as they are, and left so.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport sys\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.code import is_skipped, working_directory\nfrom celeriac_host.store import postgres\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import Identity, System, group_name, user_name\n\nENDINGS = (\".db\", \".sqlite\", \".sqlite3\")\nDEPTH = 3\nFOUND_LIMIT = 20\nHEADER = b\"SQLite format 3\\0\"\nTIMEOUT_SECONDS = 45.0\n# Runs in a process of its own, as the file's owner: what SQLite writes beside a database (-wal,\n# -shm) must not belong to root, or the app can't write any more.\nCODE = \"\"\"\nimport json, os, sqlite3, sys, urllib.parse\npath, wal, wanted = sys.argv[1], sys.argv[2] == \"wal\", json.loads(sys.argv[3])\n# A WAL database that nobody has open: all of it is in the one file, and immutable leaves it alone\n# where mode=ro would make the files beside it.\nstill = wal and not os.path.exists(path + \"-wal\")\nuri = \"file:\" + urllib.parse.quote(path) + (\"?immutable=1\" if still else \"?mode=ro\")\ndb = sqlite3.connect(uri, uri=True, timeout=3)\ndb.text_factory = lambda text: text.decode(\"utf-8\", \"replace\")\nquoted = lambda name: '\"' + name.replace('\"', '\"\"') + '\"'\ndef statuses(table, columns):\n    names = [c for w in wanted for c in columns if c.lower() == w.lower()]\n    if not names:\n        return None\n    one = \"SELECT * FROM (SELECT %s AS s FROM %s %%s LIMIT %%d)\" % (quoted(names[0]), quoted(table))\n    # The newest and the oldest rows: a table of millions is not read for its few words.\n    ends = [one % (\"ORDER BY rowid DESC\", 5000), one % (\"ORDER BY rowid\", 1000)]\n    for some in (\" UNION ALL \".join(ends), one % (\"\", 5000)):\n        words = \"SELECT DISTINCT s FROM (%s) WHERE typeof(s) IN ('text', 'integer') LIMIT 50\"\n        try:\n            return [w[:100] if isinstance(w, str) else w for (w,) in db.execute(words % some)]\n        except sqlite3.Error:\n            pass  # WITHOUT ROWID; or it can't be read, and then is not told of\n    return None\ntables = []\nnames = \"SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_'\"\nfor (name,) in db.execute(names + \" ORDER BY name LIMIT 500\").fetchall():\n    columns = db.execute(\"PRAGMA table_info(%s)\" % quoted(name)).fetchall()\n    keys = db.execute(\"PRAGMA foreign_key_list(%s)\" % quoted(name)).fetchall()\n    tables.append({\n        \"name\": name,\n        \"columns\": [{\"name\": c[1], \"type\": c[2]} for c in columns],\n        \"keys\": [[k[3], k[2], k[4]] for k in keys],\n        \"primary\": next((c[1] for c in columns if c[5] == 1), \"\"),\n        \"statuses\": statuses(name, [c[1] for c in columns]),\n    })\ndb.close()\nprint(json.dumps(tables))\n\"\"\"\n# What SQLite says → what it means to a person.\nPROBLEMS = (\n    (\"file is not a database\", \"is not a SQLite database, or an encrypted one\"),\n    (\"malformed\", \"is damaged: SQLite says that its image is malformed\"),\n    (\"locked\", \"is locked by another process, also after 3 s of waiting\"),\n    (\"unable to open\", \"can't be opened by its owner\"),\n    (\"readonly\", \"was left in the middle of a write, and can't be read before that is undone\"),\n    (\"No module named\", \"can't be read: this host's Python has no sqlite3 module\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    named, unit = args[\"databases\"], args[\"unit\"]\n    wanted = args.get(\"statusColumns\", [])\n    paths = found(host, unit) if named is None else named\n    return [\n        postgres_fact(host, unit, path, wanted)\n        if postgres.is_url(path)\n        else store_fact(host, path, wanted)\n        for path in paths\n    ]\n\n\ndef postgres_fact(host: System, unit: str, url: str, wanted: list[str]) -> dict[str, Any]:\n    try:\n        tables = postgres.tables(host, unit, url, wanted)\n    except OperationError as error:\n        return {\"kind\": \"unreadable\", \"path\": url, \"problem\": error.message}\n    return {\"kind\": \"postgresql\", \"path\": url, \"tables\": tables}\n\n\ndef found(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's directory, and the PostgreSQL databases that its environment names.\"\"\"\n    try:\n        urls = postgres.named_in(units.context(host, unit).environment)\n    except OperationError:\n        urls = []\n    return [*discover(host, unit), *urls]\n\n\ndef discover(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's WorkingDirectory that are called like a SQLite database.\"\"\"\n    directory = working_directory(host, unit)\n    found: list[str] = []\n    folders = deque([(directory, 1)] if directory else [])\n    while folders and len(found) < FOUND_LIMIT:\n        folder, depth = folders.popleft()\n        try:\n            with os.scandir(folder) as opened:\n                entries = sorted(opened, key=lambda entry: entry.name)\n        except OSError:\n            continue\n        if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n            continue\n        for entry in entries:\n            if entry.is_file() and entry.name.endswith(ENDINGS):\n                found.append(entry.path)\n            elif depth < DEPTH and entry.is_dir(follow_symlinks=False):\n                folders.extend([] if is_skipped(entry.name) else [(entry.path, depth + 1)])\n    return found[:FOUND_LIMIT]\n\n\ndef store_fact(host: System, path: str, wanted: list[str]) -> dict[str, Any]:\n    try:\n        about = os.stat(path)\n        if not stat.S_ISREG(about.st_mode):\n            return unreadable(path, \"is not a regular file\")\n        with open(path, \"rb\") as file:\n            header = file.read(100)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\", \"path\": path}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        return unreadable(path, f\"can't be opened: {reason}\")\n    if header and not header.startswith(HEADER):\n        return unreadable(\n            path, \"is not a SQLite database (or an encrypted one): its header differs\"\n        )\n    try:\n        tables = read_tables(host, path, about, header[18:20] == b\"\\2\\2\", wanted)\n    except OperationError as error:\n        return unreadable(path, _meaning(error))\n    return {\n        \"kind\": \"sqlite\",\n        \"path\": path,\n        \"file\": f\"{about.st_dev}:{about.st_ino}\",\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n        \"sizeBytes\": about.st_size,\n        \"tables\": tables,\n    }\n\n\ndef unreadable(path: str, problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unreadable\", \"path\": path, \"problem\": f\"{path} {problem}\"}\n\n\ndef read_tables(\n    host: System, path: str, about: os.stat_result, wal: bool, wanted: list[str]\n) -> list[dict[str, Any]]:\n    \"\"\"As the file's owner. Raises OperationError with SQLite's words.\"\"\"\n    how = \"wal\" if wal else \"plain\"\n    argv = [sys.executable, \"-I\", \"-S\", \"-c\", CODE, path, how, json.dumps(wanted)]\n    whom = owner(about)\n    try:\n        done = host.run(argv, timeout=TIMEOUT_SECONDS, user=whom)\n    except OperationError:\n        # An owner who may not pass the folders above. Without a -wal we leave nothing behind.\n        if whom is None or os.path.exists(path + \"-wal\"):\n            raise\n        done = host.run(argv, timeout=TIMEOUT_SECONDS)\n    tables: list[dict[str, Any]] = json.loads(done.out)\n    primary = {table[\"name\"].lower(): table.pop(\"primary\") for table in tables}\n    for table in tables:\n        if table[\"statuses\"] is None:\n            del table[\"statuses\"]\n        table[\"foreignKeys\"] = [\n            # A key that names no column means the parent's primary key.\n            {\"column\": column, \"table\": parent, \"to\": to or primary.get(parent.lower(), \"\")}\n            for column, parent, to in table.pop(\"keys\")\n        ]\n    return tables\n\n\ndef owner(about: os.stat_result) -> Identity | None:\n    \"\"\"Whom to read as; None: as we are (it is ours, or we may not choose).\"\"\"\n    if os.geteuid() != 0 or about.st_uid == 0:\n        return None\n    name = user_name(about.st_uid)\n    try:\n        groups = os.getgrouplist(name, about.st_gid)\n    except (KeyError, OSError):\n        groups = [about.st_gid]\n    return Identity(name, about.st_uid, about.st_gid, sorted(groups), \"/\", \"/bin/sh\")\n\n\ndef _meaning(error: OperationError) -> str:\n    said = \"\\n\".join([error.message, *error.evidence])\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return meaning\n    return f\"can't be read: {error.message}\"\n",
-    "celeriac_host/facts/swap.py": "\"\"\"Swap: the file, what the kernel uses, fstab, and the room there is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.facts.files import file_fact, octal_mode, what\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, user_name\n\nSIGNATURE = b\"SWAPSPACE2\"\nMEBIBYTE = 1024 * 1024\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    path = args[\"path\"]\n    return {\n        \"file\": swap_file(path),\n        \"active\": active(),\n        \"fstab\": file_fact(\"/etc/fstab\"),\n        \"filesystem\": filesystem(path),\n    }\n\n\ndef swap_file(path: str) -> dict[str, Any]:\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        formatted = is_formatted(path)\n        blank = not formatted and is_blank(path, about.st_size)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except OSError as error:\n        raise OperationError(f\"{path} can't be read: {error.strerror}\") from None\n    return {\n        \"kind\": \"file\",\n        \"sizeBytes\": about.st_size,\n        \"allocatedBytes\": about.st_blocks * 512,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"formatted\": formatted,\n        \"blank\": blank,\n    }\n\n\ndef is_formatted(path: str) -> bool:\n    \"\"\"The kernel looks for the signature in the last ten bytes of the first page.\"\"\"\n    with open(path, \"rb\") as file:\n        file.seek(os.sysconf(\"SC_PAGE_SIZE\") - len(SIGNATURE))\n        return file.read(len(SIGNATURE)) == SIGNATURE\n\n\ndef is_blank(path: str, size: int) -> bool:\n    \"\"\"Zeros at both ends: made to become swap, and left before mkswap.\"\"\"\n    with open(path, \"rb\") as file:\n        for at in (0, max(size - MEBIBYTE, 0)):\n            file.seek(at)\n            piece = file.read(MEBIBYTE)\n            if piece.count(0) != len(piece):\n                return False\n    return True\n\n\ndef active() -> list[dict[str, Any]]:\n    \"\"\"/proc/swaps; its sizes are in KiB, its paths escaped.\"\"\"\n    try:\n        with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n            rows = [line.split() for line in file][1:]\n    except FileNotFoundError:\n        return []\n    return [\n        {\n            \"path\": unescape(row[0]),\n            \"type\": row[1],\n            \"sizeBytes\": int(row[2]) * 1024,\n            \"usedBytes\": int(row[3]) * 1024,\n            \"priority\": int(row[4]),\n        }\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef unescape(text: str) -> str:\n    r\"\"\"`\\040` and the like, as the kernel writes white space and backslashes in paths.\"\"\"\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef filesystem(path: str) -> dict[str, Any]:\n    \"\"\"What the path is on, or would be: that of its nearest parent that exists.\"\"\"\n    place = os.path.realpath(path)\n    while not os.path.exists(place):\n        place = os.path.dirname(place)\n    room = os.statvfs(place)\n    point, kind = _mount_of(place)\n    return {\n        \"type\": kind,\n        \"mountPoint\": point,\n        \"sizeBytes\": room.f_blocks * room.f_frsize,\n        \"freeBytes\": room.f_bavail * room.f_frsize,\n    }\n\n\ndef _mount_of(place: str) -> tuple[str, str]:\n    \"\"\"Mount point and type. Of several mounts on one point the last hides the others.\"\"\"\n    found = (\"/\", \"unknown\")\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            left, _, right = line.partition(\" - \")\n            point = unescape(left.split()[4])\n            inside = place == point or place.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(found[0]):\n                found = (point, right.split()[0])\n    return found\n",
+    "celeriac_host/facts/stores.py": "\"\"\"SQLite files: who owns them, which tables they have. Read as they are, and left so.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport stat\nimport sys\nfrom collections import deque\nfrom typing import Any\n\nfrom celeriac_host.facts.code import is_skipped, working_directory\nfrom celeriac_host.store import postgres\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, group_name, user_name\nfrom celeriac_host.system.system import System\n\nENDINGS = (\".db\", \".sqlite\", \".sqlite3\")\nDEPTH = 3\nFOUND_LIMIT = 20\nHEADER = b\"SQLite format 3\\0\"\nTIMEOUT_SECONDS = 45.0\n# Runs in a process of its own, as the file's owner: what SQLite writes beside a database (-wal,\n# -shm) must not belong to root, or the app can't write any more.\nCODE = \"\"\"\nimport json, os, sqlite3, sys, urllib.parse\npath, wal, wanted = sys.argv[1], sys.argv[2] == \"wal\", json.loads(sys.argv[3])\n# A WAL database that nobody has open: all of it is in the one file, and immutable leaves it alone\n# where mode=ro would make the files beside it.\nstill = wal and not os.path.exists(path + \"-wal\")\nuri = \"file:\" + urllib.parse.quote(path) + (\"?immutable=1\" if still else \"?mode=ro\")\ndb = sqlite3.connect(uri, uri=True, timeout=3)\ndb.text_factory = lambda text: text.decode(\"utf-8\", \"replace\")\nquoted = lambda name: '\"' + name.replace('\"', '\"\"') + '\"'\ndef statuses(table, columns):\n    names = [c for w in wanted for c in columns if c.lower() == w.lower()]\n    if not names:\n        return None\n    one = \"SELECT * FROM (SELECT %s AS s FROM %s %%s LIMIT %%d)\" % (quoted(names[0]), quoted(table))\n    # The newest and the oldest rows: a table of millions is not read for its few words.\n    ends = [one % (\"ORDER BY rowid DESC\", 5000), one % (\"ORDER BY rowid\", 1000)]\n    for some in (\" UNION ALL \".join(ends), one % (\"\", 5000)):\n        words = \"SELECT DISTINCT s FROM (%s) WHERE typeof(s) IN ('text', 'integer') LIMIT 50\"\n        try:\n            return [w[:100] if isinstance(w, str) else w for (w,) in db.execute(words % some)]\n        except sqlite3.Error:\n            pass  # WITHOUT ROWID; or it can't be read, and then is not told of\n    return None\ntables = []\nnames = \"SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_'\"\nfor (name,) in db.execute(names + \" ORDER BY name LIMIT 500\").fetchall():\n    columns = db.execute(\"PRAGMA table_info(%s)\" % quoted(name)).fetchall()\n    keys = db.execute(\"PRAGMA foreign_key_list(%s)\" % quoted(name)).fetchall()\n    tables.append({\n        \"name\": name,\n        \"columns\": [{\"name\": c[1], \"type\": c[2]} for c in columns],\n        \"keys\": [[k[3], k[2], k[4]] for k in keys],\n        \"primary\": next((c[1] for c in columns if c[5] == 1), \"\"),\n        \"statuses\": statuses(name, [c[1] for c in columns]),\n    })\ndb.close()\nprint(json.dumps(tables))\n\"\"\"\n# What SQLite says → what it means to a person.\nPROBLEMS = (\n    (\"file is not a database\", \"is not a SQLite database, or an encrypted one\"),\n    (\"malformed\", \"is damaged: SQLite says that its image is malformed\"),\n    (\"locked\", \"is locked by another process, also after 3 s of waiting\"),\n    (\"unable to open\", \"can't be opened by its owner\"),\n    (\"readonly\", \"was left in the middle of a write, and can't be read before that is undone\"),\n    (\"No module named\", \"can't be read: this host's Python has no sqlite3 module\"),\n)\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    named, unit = args[\"databases\"], args[\"unit\"]\n    wanted = args.get(\"statusColumns\", [])\n    paths = found(host, unit) if named is None else named\n    return [\n        postgres_fact(host, unit, path, wanted)\n        if postgres.is_url(path)\n        else store_fact(host, path, wanted)\n        for path in paths\n    ]\n\n\ndef postgres_fact(host: System, unit: str, url: str, wanted: list[str]) -> dict[str, Any]:\n    try:\n        tables = postgres.tables(host, unit, url, wanted)\n    except OperationError as error:\n        return {\"kind\": \"unreadable\", \"path\": url, \"problem\": error.message}\n    return {\"kind\": \"postgresql\", \"path\": url, \"tables\": tables}\n\n\ndef found(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's directory, and the PostgreSQL databases that its environment names.\"\"\"\n    try:\n        urls = postgres.named_in(units.context(host, unit).environment)\n    except OperationError:\n        urls = []\n    return [*discover(host, unit), *urls]\n\n\ndef discover(host: System, unit: str) -> list[str]:\n    \"\"\"Files below the unit's WorkingDirectory that are called like a SQLite database.\"\"\"\n    directory = working_directory(host, unit)\n    found: list[str] = []\n    folders = deque([(directory, 1)] if directory else [])\n    while folders and len(found) < FOUND_LIMIT:\n        folder, depth = folders.popleft()\n        try:\n            with os.scandir(folder) as opened:\n                entries = sorted(opened, key=lambda entry: entry.name)\n        except OSError:\n            continue\n        if any(entry.name == \"pyvenv.cfg\" for entry in entries):\n            continue\n        for entry in entries:\n            if entry.is_file() and entry.name.endswith(ENDINGS):\n                found.append(entry.path)\n            elif depth < DEPTH and entry.is_dir(follow_symlinks=False):\n                folders.extend([] if is_skipped(entry.name) else [(entry.path, depth + 1)])\n    return found[:FOUND_LIMIT]\n\n\ndef store_fact(host: System, path: str, wanted: list[str]) -> dict[str, Any]:\n    try:\n        about = os.stat(path)\n        if not stat.S_ISREG(about.st_mode):\n            return unreadable(path, \"is not a regular file\")\n        with open(path, \"rb\") as file:\n            header = file.read(100)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\", \"path\": path}\n    except (OSError, ValueError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        return unreadable(path, f\"can't be opened: {reason}\")\n    if header and not header.startswith(HEADER):\n        return unreadable(\n            path, \"is not a SQLite database (or an encrypted one): its header differs\"\n        )\n    try:\n        tables = read_tables(host, path, about, header[18:20] == b\"\\2\\2\", wanted)\n    except OperationError as error:\n        return unreadable(path, _meaning(error))\n    return {\n        \"kind\": \"sqlite\",\n        \"path\": path,\n        \"file\": f\"{about.st_dev}:{about.st_ino}\",\n        \"owner\": user_name(about.st_uid),\n        \"group\": group_name(about.st_gid),\n        \"sizeBytes\": about.st_size,\n        \"tables\": tables,\n    }\n\n\ndef unreadable(path: str, problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unreadable\", \"path\": path, \"problem\": f\"{path} {problem}\"}\n\n\ndef read_tables(\n    host: System, path: str, about: os.stat_result, wal: bool, wanted: list[str]\n) -> list[dict[str, Any]]:\n    \"\"\"As the file's owner. Raises OperationError with SQLite's words.\"\"\"\n    how = \"wal\" if wal else \"plain\"\n    argv = [sys.executable, \"-I\", \"-S\", \"-c\", CODE, path, how, json.dumps(wanted)]\n    whom = owner(about)\n    try:\n        done = host.run(argv, timeout=TIMEOUT_SECONDS, user=whom)\n    except OperationError:\n        # An owner who may not pass the folders above. Without a -wal we leave nothing behind.\n        if whom is None or os.path.exists(path + \"-wal\"):\n            raise\n        done = host.run(argv, timeout=TIMEOUT_SECONDS)\n    tables: list[dict[str, Any]] = json.loads(done.out)\n    primary = {table[\"name\"].lower(): table.pop(\"primary\") for table in tables}\n    for table in tables:\n        if table[\"statuses\"] is None:\n            del table[\"statuses\"]\n        table[\"foreignKeys\"] = [\n            # A key that names no column means the parent's primary key.\n            {\"column\": column, \"table\": parent, \"to\": to or primary.get(parent.lower(), \"\")}\n            for column, parent, to in table.pop(\"keys\")\n        ]\n    return tables\n\n\ndef owner(about: os.stat_result) -> Identity | None:\n    \"\"\"Whom to read as; None: as we are (it is ours, or we may not choose).\"\"\"\n    if os.geteuid() != 0 or about.st_uid == 0:\n        return None\n    name = user_name(about.st_uid)\n    try:\n        groups = os.getgrouplist(name, about.st_gid)\n    except (KeyError, OSError):\n        groups = [about.st_gid]\n    return Identity(name, about.st_uid, about.st_gid, sorted(groups), \"/\", \"/bin/sh\")\n\n\ndef _meaning(error: OperationError) -> str:\n    said = \"\\n\".join([error.message, *error.evidence])\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return meaning\n    return f\"can't be read: {error.message}\"\n",
+    "celeriac_host/facts/swap.py": "\"\"\"Swap: the file, what the kernel uses, fstab, and the room there is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.facts.files import file_fact, octal_mode, what\nfrom celeriac_host.system import swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nMEBIBYTE = 1024 * 1024\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    path = args[\"path\"]\n    return {\n        \"file\": swap_file(path),\n        \"active\": active(),\n        \"fstab\": file_fact(\"/etc/fstab\"),\n        \"filesystem\": filesystem(path),\n    }\n\n\ndef swap_file(path: str) -> dict[str, Any]:\n    try:\n        about = os.lstat(path)\n        if stat.S_ISLNK(about.st_mode):\n            return {\"kind\": \"symlink\", \"target\": os.readlink(path)}\n        if not stat.S_ISREG(about.st_mode):\n            return {\"kind\": \"other\", \"what\": what(about.st_mode)}\n        formatted = is_formatted(path)\n        blank = not formatted and is_blank(path, about.st_size)\n    except (FileNotFoundError, NotADirectoryError):\n        return {\"kind\": \"absent\"}\n    except OSError as error:\n        raise OperationError(f\"{path} can't be read: {error.strerror}\") from None\n    return {\n        \"kind\": \"file\",\n        \"sizeBytes\": about.st_size,\n        \"allocatedBytes\": about.st_blocks * 512,\n        \"mode\": octal_mode(about.st_mode),\n        \"owner\": user_name(about.st_uid),\n        \"formatted\": formatted,\n        \"blank\": blank,\n    }\n\n\ndef is_formatted(path: str) -> bool:\n    \"\"\"The kernel looks for the signature in the last ten bytes of the first page.\"\"\"\n    with open(path, \"rb\") as file:\n        file.seek(swaps.PAGE_BYTES - len(swaps.SIGNATURE))\n        return file.read(len(swaps.SIGNATURE)) == swaps.SIGNATURE\n\n\ndef is_blank(path: str, size: int) -> bool:\n    \"\"\"Zeros at both ends: made to become swap, and left before mkswap.\"\"\"\n    with open(path, \"rb\") as file:\n        for at in (0, max(size - MEBIBYTE, 0)):\n            file.seek(at)\n            piece = file.read(MEBIBYTE)\n            if piece.count(0) != len(piece):\n                return False\n    return True\n\n\ndef active() -> list[dict[str, Any]]:\n    \"\"\"/proc/swaps; its sizes are in KiB, its paths escaped.\"\"\"\n    try:\n        with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n            rows = [line.split() for line in file][1:]\n    except FileNotFoundError:\n        return []\n    return [\n        {\n            \"path\": swaps.unescaped(row[0]),\n            \"type\": row[1],\n            \"sizeBytes\": int(row[2]) * 1024,\n            \"usedBytes\": int(row[3]) * 1024,\n            \"priority\": int(row[4]),\n        }\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef filesystem(path: str) -> dict[str, Any]:\n    \"\"\"What the path is on, or would be: that of its nearest parent that exists.\"\"\"\n    place = os.path.realpath(path)\n    while not os.path.exists(place):\n        place = os.path.dirname(place)\n    room = os.statvfs(place)\n    point, kind = swaps.mount_of(place)\n    return {\n        \"type\": kind,\n        \"mountPoint\": point,\n        \"sizeBytes\": room.f_blocks * room.f_frsize,\n        \"freeBytes\": room.f_bavail * room.f_frsize,\n    }\n",
     "celeriac_host/facts/sysctl.py": "\"\"\"Kernel settings: in force now, and set for the next boot.\"\"\"\n\nfrom __future__ import annotations\n\nimport fnmatch\nimport os\nfrom typing import Any, Iterator\n\nfrom celeriac_host.system.system import System\n\n# sysctl.d(5): a file in an earlier folder hides those of its name in later ones.\nFOLDERS = (\n    \"/etc/sysctl.d\",\n    \"/run/sysctl.d\",\n    \"/usr/local/lib/sysctl.d\",\n    \"/usr/lib/sysctl.d\",\n    \"/lib/sysctl.d\",\n)\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    names = {as_path(name): name for name in args[\"names\"]}\n    return {\n        \"values\": {name: value(path) for path, name in names.items()},\n        \"readOnly\": [name for path, name in names.items() if is_read_only(path)],\n        \"settings\": [\n            {\"name\": name, \"value\": setting, \"path\": file, \"line\": line}\n            for file in files()\n            for line, key, setting in lines(file)\n            for path, name in names.items()\n            if fnmatch.fnmatchcase(path, as_path(key))\n        ],\n    }\n\n\ndef as_path(name: str) -> str:\n    \"\"\"`vm.swappiness` → `vm/swappiness`. Where a slash comes first, dots belong to the names.\"\"\"\n    dot, slash = name.find(\".\"), name.find(\"/\")\n    if slash >= 0 and (dot < 0 or slash < dot):\n        return name\n    return name.translate(str.maketrans(\"./\", \"/.\"))\n\n\ndef value(path: str) -> str | None:\n    parts = path.split(\"/\")\n    if \"..\" in parts or \"\" in parts:\n        return None\n    try:\n        with open(f\"/proc/sys/{path}\", encoding=\"utf-8\", errors=\"replace\") as file:\n            return file.read().strip()\n    except OSError:\n        return None\n\n\ndef is_read_only(path: str) -> bool:\n    \"\"\"In a container the kernel's settings are often mounted read-only, also for root.\"\"\"\n    return value(path) is not None and not os.access(f\"/proc/sys/{path}\", os.W_OK)\n\n\ndef files() -> list[str]:\n    \"\"\"In the order in which systemd-sysctl reads them: by name, wherever they lie.\n\n    /etc/sysctl.conf is not among them by itself: Debian links to it as 99-sysctl.conf.\n    \"\"\"\n    by_name: dict[str, str] = {}\n    for folder in FOLDERS:\n        try:\n            names = os.listdir(folder)\n        except OSError:\n            continue\n        for name in names:\n            if name.endswith(\".conf\"):\n                by_name.setdefault(name, os.path.join(folder, name))\n    # A link to /dev/null hides a vendor's file; any other is named by what people edit.\n    paths = (os.path.realpath(by_name[name]) for name in sorted(by_name))\n    return [path for path in paths if path != \"/dev/null\"]\n\n\ndef lines(path: str) -> Iterator[tuple[int, str, str]]:\n    \"\"\"Line number, key and value of each assignment.\"\"\"\n    try:\n        with open(path, encoding=\"utf-8\", errors=\"replace\") as file:\n            text = file.read()\n    except OSError:\n        return\n    for number, line in enumerate(text.splitlines(), 1):\n        key, equals, setting = line.partition(\"=\")\n        key = key.strip()\n        if equals and not key.startswith((\"#\", \";\")):\n            # `-`: a failure to set it is to be ignored.\n            yield number, key.lstrip(\"-\").strip(), setting.strip()\n",
     "celeriac_host/facts/tasks.py": "\"\"\"Which tasks are still to come, and which a worker holds; asked by a process of the app's own.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import messages\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"LoadState\", \"ActiveState\", \"MainPID\", \"ControlGroup\")\nRESTING = (\"inactive\", \"failed\")\nRUNNING = (\"active\", \"reloading\")\n\n\ndef look(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"TasksFact: `told`, or `unknown` with the reason. Never a guess.\"\"\"\n    unit = args[\"unit\"]\n    before = units.show(host, unit, PROPERTIES)\n    state, main = before[\"ActiveState\"], units.number(before[\"MainPID\"])\n    left = units.cgroup_processes(before[\"ControlGroup\"])\n    stopped = state in RESTING and not left\n    if not stopped and (state not in RUNNING or not main):\n        what = f\"{unit} is {state}, with {len(left)} processes: what they hold can't be told\"\n        return _unknown(what)\n    said = messages.ask(args, host, \"trace\", ids=args[\"ids\"], mainPid=main)\n    if \"problem\" in said:\n        what = f\"{unit} {'is stopped' if stopped else 'runs'}, and {said['problem']}\"\n        return {**_unknown(what), \"evidence\": said.get(\"evidence\", [])}\n    after = units.show(host, unit, PROPERTIES)\n    if (after[\"ActiveState\"] in RESTING, units.number(after[\"MainPID\"])) != (stopped, main):\n        return _unknown(f\"{unit} was started or stopped while it was asked\")\n    worker = \"stopped\" if stopped else \"answers\"\n    return {\"kind\": \"told\", \"worker\": worker, \"owed\": said[\"owed\"], \"held\": said[\"held\"]}\n\n\ndef _unknown(problem: str) -> dict[str, Any]:\n    return {\"kind\": \"unknown\", \"problem\": problem}\n",
     "celeriac_host/facts/transactions.py": "\"\"\"What Celeriac did on this host, as far as it is remembered.\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import remembered\nfrom celeriac_host.system.system import System\n\nFIELDS = (\"id\", \"action\", \"holder\", \"startedAt\", \"state\", \"undoneBy\", \"undoneWhy\")\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    unit = args.get(\"unit\")\n    return [\n        {name: each[name] for name in FIELDS}\n        for each in remembered(host.state)\n        if unit is None or each[\"unit\"] == unit\n    ]\n",
@@ -79052,22 +79086,22 @@ const hostProgram = {
     "celeriac_host/operations/__init__.py": "\"\"\"One file for each verb: `check`, `do` and `undo`.\"\"\"\n",
     "celeriac_host/operations/backup_database.py": "\"\"\"A consistent copy of a job database (online backup), the last few kept.\n\nTouches: /var/lib/celeriac/backups; the database is only read.\nUndo: nothing: a copy harms nobody, and it stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport shutil\nimport time\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    folder = os.path.join(host.state, \"backups\")\n    with sqlite.copied(path, host, None) as copy:\n        size = os.lstat(copy).st_size\n        free = sqlite.free_bytes(folder)\n        if free < size + sqlite.MARGIN_BYTES:\n            raise OperationError(\n                f\"no room for a backup of {path}: {size} bytes and some more are needed, \"\n                f\"{free} are free in {folder}\"\n            )\n        target = _free_name(folder, path)\n        journal.keep(\"backup\", target)\n        _write(copy, target)\n    removed = prune(host, path, args[\"keep\"], spare=(target,))\n    more = f\"; {removed} older removed\" if removed else \"\"\n    return f\"{path} copied to {target}{more}\", {\"path\": target, \"sizeBytes\": size}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"A whole copy harms nobody, and may be wanted just then; only a half one goes.\"\"\"\n    target = journal.get(\"backup\")\n    half = None if target is None else target + \".part\"\n    if half is not None and os.path.lexists(half):\n        os.unlink(half)\n        return f\"{half} removed\"\n    return None\n\n\ndef _stem(path: str) -> str:\n    \"\"\"The file's name, and a mark of its folder: two apps may call theirs the same.\"\"\"\n    name = os.path.basename(path)\n    plain = re.sub(r\"[^A-Za-z0-9_.-]\", \"_\", os.path.splitext(name)[0])[:80]\n    return f\"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}\"\n\n\ndef _free_name(folder: str, path: str) -> str:\n    stem = os.path.join(folder, f\"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\")\n    candidates = [f\"{stem}.db\", *(f\"{stem}-{number}.db\" for number in range(2, 100))]\n    return next(name for name in candidates if not os.path.lexists(name))\n\n\ndef _write(copy: str, target: str) -> None:\n    half = target + \".part\"\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    try:\n        with os.fdopen(sqlite.open_copy(copy), \"rb\") as source, os.fdopen(\n            os.open(half, flags, 0o600), \"wb\"\n        ) as file:\n            shutil.copyfileobj(source, file, 1024 * 1024)\n            file.flush()\n            os.fsync(file.fileno())\n        os.rename(half, target)\n    except BaseException:\n        if os.path.lexists(half):\n            os.unlink(half)\n        raise\n    files.sync_folder(os.path.dirname(target))\n\n\ndef listed(host: System, path: str) -> list[str]:\n    \"\"\"Backups of this database, oldest first.\"\"\"\n    folder = os.path.join(host.state, \"backups\")\n    pattern = re.compile(re.escape(_stem(path)) + r\"-\\d{8}T\\d{6}Z(-\\d+)?\\.db\")\n    ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]\n    return sorted(ours, key=lambda each: (os.lstat(each).st_mtime_ns, each))\n\n\ndef prune(host: System, path: str, keep: int, spare: tuple[str, ...]) -> int:\n    \"\"\"Removes the oldest until `keep` are left; how many.\"\"\"\n    ours = listed(host, path)\n    old = [name for name in ours if name not in spare][: max(len(ours) - max(keep, 1), 0)]\n    for name in old:\n        os.unlink(name)\n    return len(old)\n",
     "celeriac_host/operations/checkout_code.py": "\"\"\"Moves a git checkout, and the branch it is on, to another commit.\n\nTouches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.\nUndo: the previous commit on the same branch, with its files and their times, and what was stashed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.code.git import Change, Checkout\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nLISTED = 20\nMARGIN_BYTES = 32 * 1024 * 1024\nTIMES_LIMIT = 20_000\n# git writes and goes: whoever holds its lock for longer was killed.\nLOCK_SECONDS = 10.0\nTIMEOUT_SECONDS = 900.0\nNOTHING = \"000000\"\nSUBMODULE = \"160000\"\nDATABASE_MAGIC = b\"SQLite format 3\\0\"\nDATABASE_NAMES = (\".db\", \".sqlite\", \".sqlite3\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.head(host, checkout) == git.require_commit(args[\"commit\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, new = git.require(args[\"checkout\"]), args[\"commit\"]\n    old, branch = git.head(host, checkout), git.branch(host, checkout)\n    if old != args[\"expects\"]:\n        raise OperationError(\n            f\"{checkout.path} is at {git.short(old)}; it was at {git.short(args['expects'])} when \"\n            \"the plan was made; run again\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git is at work in {checkout.path}, or was killed there: {locks[0]} is there; \"\n            \"remove it if no git runs\"\n        )\n    dirty = git.dirty(host, checkout)\n    _judge_dirty(checkout, dirty, args[\"dirtyTree\"])\n    changes = git.changes(host, checkout, old, new)\n    _judge_changes(host, checkout, changes, new)\n    journal.keep(\"was\", _before(checkout, old, branch, changes, dirty))\n    if dirty:\n        _stash(host, checkout, old, new, journal)\n    where = [\"--no-track\", \"-B\", branch, new] if branch else [\"--detach\", new]\n    words = [\"checkout\", \"-q\", \"--no-overwrite-ignore\", *where, \"--\"]\n    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != new:\n        raise OperationError(f\"{checkout.path} is not at {git.short(new)} after its checkout\")\n    # The files, too, before it is written down that they are there.\n    os.sync()\n    journal.keep(\"moved\", new)\n    on = f\" on {branch}\" if branch else \"\"\n    aside = f\"; {_listed(dirty)} stashed\" if dirty else \"\"\n    return f\"{checkout.path} is at {git.short(new)}{on}, was at {git.short(old)}{aside}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    checkout, moved = git.require(args[\"checkout\"]), journal.get(\"moved\")\n    if moved is None:\n        _put_back(host, checkout, was)\n    else:\n        _move_back(host, checkout, was, moved)\n    _unstash(host, checkout, journal, whether_stored=moved is not None)\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"times\": was[\"times\"]})\n    return f\"{checkout.path} is at {git.short(was['head'])} again\"\n\n\ndef _judge_dirty(checkout: Checkout, dirty: list[str], policy: str) -> None:\n    databases = [path for path in dirty if _is_database(checkout, path)]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(databases)} is tracked by git and changed since: a \"\n            \"database is not the code's; take it out of git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    if dirty and policy != \"stash\":\n        raise OperationError(\n            f\"{checkout.path} has changes that are in no commit: {_listed(dirty)}; commit or undo \"\n            \"them there, or set the input dirty-tree to stash\",\n            evidence=dirty[:LISTED],\n        )\n\n\ndef _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:\n    \"\"\"Refuses what would cost more than code.\"\"\"\n    modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]\n    if modules:\n        raise OperationError(\n            f\"{checkout.path}: the submodule {modules[0]} changes, which is not carried over: use \"\n            \"source: upload, or a repository without submodules\"\n        )\n    attributes = git.run(host, checkout, \"cat-file\", \"-p\", new + \":.gitattributes\", check=False)\n    if attributes.code == 0 and \"filter=lfs\" in attributes.out:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not carried \"\n            \"over: deploy the code by other means\"\n        )\n    databases = [\n        each.path\n        for each in changes\n        if each.old_mode != NOTHING and _is_database(checkout, each.path)\n    ]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} would overwrite or delete the database \"\n            f\"{_listed(databases)}; take it out of git (git rm --cached, and a line in .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    in_the_way = _in_the_way(checkout, changes)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which is \"\n            \"there already and not tracked by git; move it away, or take it out of the commit\",\n            evidence=in_the_way[:LISTED],\n        )\n    _require_room(host, checkout, changes)\n\n\ndef _is_database(checkout: Checkout, path: str) -> bool:\n    whole = os.path.join(checkout.path, path)\n    if not os.path.isfile(whole):\n        return False\n    if path.endswith(DATABASE_NAMES):\n        return True\n    try:\n        with open(whole, \"rb\", opener=_no_follow) as file:\n            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC\n    except OSError:\n        return False\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:\n    \"\"\"What git does not track and the new commit would put something else in the place of.\"\"\"\n    tracked = {each.path for each in changes if each.old_mode != NOTHING}\n    found = set()\n    for each in changes:\n        if each.old_mode != NOTHING:\n            continue\n        parts = each.path.split(\"/\")\n        for count in range(1, len(parts) + 1):\n            path = \"/\".join(parts[:count])\n            whole = os.path.join(checkout.path, path)\n            if path in tracked or not os.path.lexists(whole):\n                break\n            is_folder = os.path.isdir(whole) and not os.path.islink(whole)\n            if count < len(parts) and is_folder:\n                continue\n            if is_folder and _holds_only(checkout, path, tracked):\n                break\n            found.add(path)\n            break\n    return sorted(found)\n\n\ndef _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:\n    \"\"\"Whether all in it goes with the old commit, so that a file may take its place.\"\"\"\n    for where, _, names in os.walk(os.path.join(checkout.path, folder)):\n        relative = os.path.relpath(where, checkout.path)\n        if any(f\"{relative}/{name}\" not in tracked for name in names):\n            return False\n    return True\n\n\ndef _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:\n    objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]\n    words = [\"cat-file\", \"--batch-check=%(objectsize)\"]\n    asked = \"\".join(f\"{each}\\n\" for each in objects).encode(\"ascii\")\n    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []\n    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES\n    free = shutil.disk_usage(checkout.path).free\n    if free < needed:\n        raise OperationError(\n            f\"No space left on device: {checkout.path} has {free // 2**20} MiB free, and \"\n            f\"{needed // 2**20} MiB are needed for the new files and the rest of the host\"\n        )\n\n\ndef _before(\n    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]\n) -> dict[str, Any]:\n    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})\n    times = {}\n    for path in kept[:TIMES_LIMIT]:\n        with suppress(OSError):\n            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns\n    return {\n        \"head\": old,\n        \"branch\": branch,\n        \"kept\": kept,\n        \"added\": sorted(each.path for each in changes if each.old_mode == NOTHING),\n        \"times\": times,\n    }\n\n\ndef _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:\n    name = git.line(host, checkout, \"stash\", \"create\")\n    # Before anything of it goes from the tree.\n    journal.keep(\"stash\", git.require_commit(name))\n    said = f\"Celeriac: before {git.short(old)} became {git.short(new)}\"\n    git.run(host, checkout, \"stash\", \"store\", \"-q\", \"-m\", said, name)\n    git.run(host, checkout, \"reset\", \"-q\", \"--hard\", old)\n\n\ndef _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:\n    \"\"\"From a checkout that was broken off anywhere: nothing in these paths is anybody else's.\"\"\"\n    end = time.monotonic() + LOCK_SECONDS\n    while git.locks(host, checkout) and time.monotonic() < end:\n        host.sleep(0.5)\n    for lock in git.locks(host, checkout):\n        folder, name = os.path.split(os.path.realpath(lock))\n        trees.work(host, checkout.owner, \"put-back\", {\"root\": folder}, {\"remove\": [name]})\n    _remove(host, checkout, was[\"added\"])\n    git.run(host, checkout, \"read-tree\", was[\"head\"])\n    names = \"\".join(f\"{path}\\0\" for path in was[\"kept\"]).encode(\"utf-8\")\n    if names:\n        words = [\"checkout-index\", \"-f\", \"-q\", \"-u\", \"-z\", \"--stdin\"]\n        git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != was[\"head\"]:\n        git.run(host, checkout, \"update-ref\", \"-m\", \"celeriac: undo\", \"HEAD\", was[\"head\"])\n    git.run(host, checkout, \"update-index\", \"-q\", \"--refresh\", check=False)\n\n\ndef _remove(host: System, checkout: Checkout, paths: list[str]) -> None:\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"remove\": paths})\n\n\ndef _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:\n    \"\"\"The whole commit again. What somebody did since is not overwritten.\"\"\"\n    now, branch = git.head(host, checkout), git.branch(host, checkout)\n    if now == was[\"head\"]:\n        return\n    if now != moved or branch != was[\"branch\"]:\n        raise OperationError(\n            f\"{checkout.path} was moved to {git.short(now)} by somebody since; left as it is\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(f\"another git is at work in {checkout.path}: {locks[0]} is there\")\n    back = git.changes(host, checkout, now, was[\"head\"])\n    in_the_way = _in_the_way(checkout, back)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(in_the_way)} came since and would be overwritten\"\n        )\n    git.run(host, checkout, \"reset\", \"-q\", \"--keep\", was[\"head\"], timeout=TIMEOUT_SECONDS)\n\n\ndef _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:\n    \"\"\"With `whether_stored` only what still lies in the stash: else it was applied already.\"\"\"\n    stash = journal.get(\"stash\")\n    if stash is None:\n        return\n    entries = git.run(host, checkout, \"stash\", \"list\", \"--format=%H\").out.split()\n    if whether_stored and stash not in entries:\n        return\n    git.run(host, checkout, \"stash\", \"apply\", \"-q\", \"--index\", stash)\n    if stash in entries:\n        git.run(host, checkout, \"stash\", \"drop\", \"-q\", f\"stash@{{{entries.index(stash)}}}\")\n\n\ndef _listed(paths: list[str]) -> str:\n    shown = \", \".join(paths[:3])\n    return shown if len(paths) <= 3 else f\"{shown} and {len(paths) - 3} more\"\n",
-    "celeriac_host/operations/drain_worker.py": "\"\"\"Has the worker take no more tasks, and waits for those that it has.\n\nTouches: which queues the running worker consumes, by Celery's remote control; no other worker.\nUndo: the queues given back to it, while it still runs.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, consumers, stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# `wait` is bounded by tasks that end, not by the clock.\nFOREVER_SECONDS = 7 * 86400.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Nothing to drain where nothing runs.\"\"\"\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    return seen[\"ActiveState\"] != \"active\" or not units.number(seen[\"MainPID\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, policy = args[\"unit\"], args[\"policy\"]\n    seen = units.show(host, unit, PROPERTIES)\n    work = _Drain(args, host, seen, journal.keep)\n    begun = time.time()\n    report = _drained(args, work)\n    problem = report.get(\"problem\")\n    if problem is not None:\n        # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.\n        line = f\"{unit} is not drained: {problem}; its stop waits for its tasks all the same\"\n        app_process.tell_evidence(host, report)\n        return line, {\"drained\": False, \"consumedUntil\": work.until, **report}\n    left, end = report[\"left\"], report[\"end\"]\n    host.cancelled[unit] = seen[\"InvocationID\"]\n    waited = f\"{report['seconds']:.0f} s\"\n    result = {\n        \"drained\": end == \"drained\",\n        \"consumedUntil\": work.until,\n        \"left\": left,\n    }\n    if end == \"drained\":\n        count = report[\"seen\"]\n        ended = f\"its {count} task{'' if count == 1 else 's'} ended\" if count else \"it had no task\"\n        took = f\" within {waited}\" if count else \"\"\n        return f\"{unit} takes no more tasks, and {ended}{took}\", result\n    what = f\"{len(left)} task{'' if len(left) == 1 else 's'}\"\n    if end == \"silent\":\n        line = f\"{unit} takes no more tasks; it does not answer any more: its stop waits for them\"\n        return line, result\n    if end == \"timeout\" and policy == \"proceed\":\n        return f\"{what} still running after {waited}: {unit}'s stop waits for them on\", result\n    why = (\n        f\"no task ended for {time.time() - begun:.0f} s (drain-policy: wait)\"\n        if end == \"stuck\"\n        else f\"after {waited} (drain-policy: {policy})\"\n    )\n    raise OperationError(\n        f\"{unit} is not drained: {what} still running, {why}\",\n        evidence=left,\n    )\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    said = stopping.take_back(args, host, journal)\n    if said is None and journal.get(stopping.CONSUMERS) is not None:\n        return f\"{args['unit']}: nothing to give back, the worker that was drained is gone\"\n    return said\n\n\nclass _Drain(consumers.Talk):\n    \"\"\"What is heard from the program while it works.\"\"\"\n\n    def take(self, message: dict[str, Any]) -> Any:\n        answer = super().take(message)\n        if \"waiting\" not in message:\n            return answer\n        now = units.show(self.host, self.args[\"unit\"], [\"InvocationID\"])\n        if now[\"InvocationID\"] != self.seen[\"InvocationID\"]:\n            raise _Restarted\n        name = self.args[\"unit\"]\n        short = name[: -len(\".service\")] if name.endswith(\".service\") else name\n        self.host.note(f\"{short}: {message['waiting']}\")\n        return \"go\"\n\n\nclass _Restarted(Exception):\n    \"\"\"The worker is another by now.\"\"\"\n\n\ndef _drained(args: dict[str, Any], talk: _Drain) -> dict[str, Any]:\n    wait = FOREVER_SECONDS if args[\"policy\"] == \"wait\" else float(args[\"timeoutSeconds\"])\n    asked = {name: args[name] for name in (\"policy\", \"timeoutSeconds\", \"stuckSeconds\")}\n    try:\n        return talk.run(\"drain\", wait + consumers.MARGIN_SECONDS, **asked)\n    except _Restarted:\n        return {\"problem\": \"it ended while it was drained, and was started anew by systemd\"}\n",
+    "celeriac_host/operations/drain_worker.py": "\"\"\"Has the worker take no more tasks, and waits for those that it has.\n\nTouches: which queues the running worker consumes, by Celery's remote control; no other worker.\nUndo: the queues given back to it, while it still runs.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, consumers, stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# `wait` is bounded by tasks that end, not by the clock.\nFOREVER_SECONDS = 7 * 86400.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Nothing to drain where nothing runs.\"\"\"\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    return seen[\"ActiveState\"] != \"active\" or not units.number(seen[\"MainPID\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, policy = args[\"unit\"], args[\"policy\"]\n    seen = units.show(host, unit, PROPERTIES)\n    work = _Drain(args, host, seen, journal.keep)\n    begun = time.time()\n    report = _drained(args, work)\n    problem = report.get(\"problem\")\n    if problem is not None:\n        # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.\n        line = f\"{unit} is not drained: {problem}; its stop waits for its tasks all the same\"\n        app_process.tell_evidence(host, report)\n        return line, {\"drained\": False, \"consumedUntil\": work.until, **report}\n    left, end = report[\"left\"], report[\"end\"]\n    host.cancelled[unit] = seen[\"InvocationID\"]\n    waited = f\"{report['seconds']:.0f} s\"\n    result = {\n        \"drained\": end == \"drained\",\n        \"consumedUntil\": work.until,\n        \"left\": left,\n    }\n    if end == \"drained\":\n        count = report[\"seen\"]\n        ended = f\"its {count} task{'' if count == 1 else 's'} ended\" if count else \"it had no task\"\n        took = f\" within {waited}\" if count else \"\"\n        return f\"{unit} takes no more tasks, and {ended}{took}\", result\n    what = f\"{len(left)} task{'' if len(left) == 1 else 's'}\"\n    if end == \"silent\":\n        line = f\"{unit} takes no more tasks; it does not answer any more: its stop waits for them\"\n        return line, result\n    if end == \"timeout\" and policy == \"proceed\":\n        return f\"{what} still running after {waited}: {unit}'s stop waits for them on\", result\n    why = (\n        f\"no task ended for {time.time() - begun:.0f} s (drain-policy: wait)\"\n        if end == \"stuck\"\n        else f\"after {waited} (drain-policy: {policy})\"\n    )\n    raise OperationError(\n        f\"{unit} is not drained: {what} still running, {why}\",\n        evidence=left,\n    )\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    said = stopping.take_back(args, host, journal)\n    if said is None and journal.get(stopping.CONSUMERS) is not None:\n        return f\"{args['unit']}: nothing to give back, the worker that was drained is gone\"\n    return said\n\n\nclass _Drain(consumers.Talk):\n    \"\"\"What is heard from the program while it works.\"\"\"\n\n    def hear(self, message: dict[str, Any]) -> Any:\n        answer = super().hear(message)\n        if \"waiting\" not in message:\n            return answer\n        now = units.show(self.host, self.args[\"unit\"], [\"InvocationID\"])\n        if now[\"InvocationID\"] != self.seen[\"InvocationID\"]:\n            raise _Restarted\n        name = self.args[\"unit\"]\n        short = name[: -len(\".service\")] if name.endswith(\".service\") else name\n        self.host.note(f\"{short}: {message['waiting']}\")\n        return \"go\"\n\n\nclass _Restarted(Exception):\n    \"\"\"The worker is another by now.\"\"\"\n\n\ndef _drained(args: dict[str, Any], talk: _Drain) -> dict[str, Any]:\n    wait = FOREVER_SECONDS if args[\"policy\"] == \"wait\" else float(args[\"timeoutSeconds\"])\n    asked = {name: args[name] for name in (\"policy\", \"timeoutSeconds\", \"stuckSeconds\")}\n    try:\n        return talk.run(\"drain\", wait + consumers.MARGIN_SECONDS, **asked)\n    except _Restarted:\n        return {\"problem\": \"it ended while it was drained, and was started anew by systemd\"}\n",
     "celeriac_host/operations/enable_unit.py": "\"\"\"Has the unit started at boot.\n\nTouches: the links that `systemctl enable` makes.\nUndo: `systemctl disable`, where it was disabled.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# From any other state `disable` would not lead back.\nREVERSIBLE = (\"disabled\", \"indirect\", \"\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _state(args[\"unit\"], host) == \"enabled\"\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    state = _state(unit, host)\n    if state not in REVERSIBLE:\n        raise OperationError(\n            f\"{unit} is {state}: it can't be enabled; expected a unit file of its own, \"\n            \"with WantedBy= in [Install]\"\n        )\n    journal.keep(\"state\", state)\n    with host.shielded():\n        units.control(host, \"enable\", \"--\", unit)\n    now = _state(unit, host)\n    if now != \"enabled\":\n        raise OperationError(f\"{unit} is {now or 'unknown'} after enabling it; expected enabled\")\n    return f\"{unit} enabled\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, before = args[\"unit\"], journal.get(\"state\")\n    if before is None:\n        return None\n    if _state(unit, host) == \"enabled\":\n        units.control(host, \"disable\", \"--\", unit)\n    return f\"{unit} {before or 'disabled'} again\"\n\n\ndef _state(unit: str, host: System) -> str:\n    return units.show(host, unit, [\"UnitFileState\"]).get(\"UnitFileState\", \"\")\n",
     "celeriac_host/operations/end_process.py": "\"\"\"Ends one process, known by pid and start: TERM, then KILL after the grace. Never by name.\n\nTouches: that process, and what is left of its children.\nUndo: can't be undone: said in the report.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.1\nKILL_SECONDS = 10.0\n# Services that people's own commands run below; a process of any other is that service's. The\n# plan's own judgement (src/plan/strays.ts) knows the same ones.\nLOGIN = re.compile(r\"(ssh|sshd|cron|crond|atd|rc-local)\\.service|sshd?@.*\\.service\")\nMANAGER = re.compile(r\"user@\\d+\\.service\")\nCONTAINER = re.compile(\n    r\"(^|[/._-])(docker|libpod|podman|lxc|kubepods|containerd|crio|nspawn)\\b|machine\\.slice\"\n)\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _find(args) is None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    process = _find(args)\n    if process is None:\n        return f\"process {args['pid']} had ended already\"\n    _refuse(process)\n    grace = float(args[\"graceSeconds\"])\n    journal.keep(\"process\", {\"pid\": process.pid, \"argv\": list(process.argv)})\n    family = processes.descendants(process.pid)\n    send = _sender(process)\n    send(signal.SIGTERM)\n    for each in (process, *family):\n        # Stopped, it would take its TERM only when continued.\n        if each.state == \"T\":\n            _signal(each, signal.SIGCONT)\n    how = \"TERM\"\n    if not _gone(process, grace, host):\n        how = f\"KILL, {grace:g} s after TERM\"\n        family = processes.descendants(process.pid)\n        # First, so that it makes no new children.\n        send(signal.SIGKILL)\n    left = [each for each in family if not _gone(each, 0 if \"KILL\" in how else 2, host)]\n    for each in left:\n        _signal(each, signal.SIGKILL)\n    for each in (process, *left):\n        if not _gone(each, KILL_SECONDS, host):\n            raise OperationError(f\"process {each.pid} did not end, not even by KILL\")\n    more = f\", {len(left)} of its children by KILL\" if left else \"\"\n    return f\"process {process.pid} ended by {how}{more}: {_command(process.argv)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    kept = journal.get(\"process\")\n    if kept is None:\n        return None\n    return f\"not brought back: process {kept['pid']} ({_command(kept['argv'])})\"\n\n\ndef _find(args: dict[str, Any]) -> processes.Process | None:\n    \"\"\"The very process that the plan saw; None when it ended.\"\"\"\n    found = processes.read(args[\"pid\"])\n    if found is None or found.start_ticks != args[\"startTicks\"] or found.state in \"ZX\":\n        return None\n    return found\n\n\ndef _refuse(process: processes.Process) -> None:\n    \"\"\"The plan has decided; this keeps a wrong one from doing harm.\"\"\"\n    group = processes.control_group(process.pid)\n    problem = \"\"\n    if process.pid <= 1 or process.pid in _ancestors():\n        problem = \"it carries the system, or this very program\"\n    elif not process.argv or process.parent == 2:\n        problem = \"it belongs to the kernel\"\n    elif group is None:\n        problem = \"its cgroup can't be read, so whose it is can't be told\"\n    elif (owner := _owner(group)) is not None:\n        problem = f\"it belongs to {owner}, which is no login session\"\n    if problem:\n        raise OperationError(\n            f\"process {process.pid} is not ended: {problem}\", evidence=[_command(process.argv)]\n        )\n\n\ndef _owner(group: str) -> str | None:\n    \"\"\"The unit or container that looks after a cgroup's processes; None for login sessions.\"\"\"\n    if CONTAINER.search(group):\n        return group\n    parts = [part for part in group.split(\"/\") if part]\n    managers = [index for index, part in enumerate(parts) if MANAGER.fullmatch(part)]\n    services = [\n        part\n        for part in parts[managers[-1] + 1 if managers else 0 :]\n        if part.endswith(\".service\") and not LOGIN.fullmatch(part)\n    ]\n    return services[-1] if services else None\n\n\ndef _ancestors() -> list[int]:\n    found = [os.getpid()]\n    while found[-1] > 1:\n        above = processes.read(found[-1])\n        found.append(0 if above is None else above.parent)\n    return found\n\n\ndef _sender(process: processes.Process) -> Callable[[signal.Signals], None]:\n    \"\"\"By a descriptor where the kernel and Python have them: a pid could be another's by then.\"\"\"\n    try:\n        handle = os.pidfd_open(process.pid)  # novm: guarded below\n    except (AttributeError, OSError):\n        return lambda name: _signal(process, name)\n\n    def send(name: signal.Signals) -> None:\n        with suppress(ProcessLookupError):\n            signal.pidfd_send_signal(handle, name)  # novm: as is pidfd_open\n\n    if not processes.same(process):\n        return lambda name: None\n    return send\n\n\ndef _signal(process: processes.Process, name: signal.Signals) -> None:\n    if processes.same(process):\n        with suppress(ProcessLookupError):\n            os.kill(process.pid, name)\n\n\ndef _gone(process: processes.Process, timeout: float, host: System) -> bool:\n    begun = time.monotonic()\n    next_note = begun + NOTE_SECONDS\n    while processes.same(process):\n        now = time.monotonic()\n        if now - begun >= timeout:\n            return False\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(\n                f\"waiting for process {process.pid} to end, {now - begun:.0f} s of {timeout:g}\"\n            )\n        host.sleep(POLL_SECONDS)\n    return True\n\n\ndef _command(argv: Any) -> str:\n    return \" \".join(argv)[:120]\n",
     "celeriac_host/operations/fetch_commit.py": "\"\"\"Takes a commit that was sent as a git bundle into the object store of a checkout.\n\nTouches: objects in the checkout's .git, as its owner; no branch, no file of the tree.\nUndo: nothing to undo: objects that nothing refers to stay out of sight until git clears them away.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, BinaryIO\n\nfrom celeriac_host.code import git, parcels\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nHEADER_LIMIT_BYTES = 1024 * 1024\nSIGNATURE = b\"# v2 git bundle\\n\"\nTIMEOUT_SECONDS = 1800.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.has_whole(host, checkout, git.require_commit(args[\"commit\"]))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, commit = git.require(args[\"checkout\"]), args[\"commit\"]\n    with parcels.open_whole(args[\"sha256\"], host) as bundle:\n        needed = _read_header(bundle, commit)\n        for each in needed:\n            if not git.line(host, checkout, \"cat-file\", \"-t\", each, check=False):\n                raise OperationError(\n                    f\"{checkout.path} lacks commit {each}, which what was sent builds on; \"\n                    \"run again, so that it is seen what is there\"\n                )\n        # The bundle is for root alone; git gets it open, at the place where its pack begins.\n        words = [\"index-pack\", \"--stdin\", \"--fix-thin\"]\n        git.run(host, checkout, *words, stdin=bundle, timeout=TIMEOUT_SECONDS)\n    if not git.has_whole(host, checkout, commit):\n        raise OperationError(\n            f\"commit {git.short(commit)} is not whole in {checkout.path}: parts of its history \"\n            \"were not sent; give actions/checkout the input fetch-depth: 0\"\n        )\n    return f\"commit {git.short(commit)} is in {checkout.path}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _read_header(bundle: BinaryIO, commit: str) -> list[str]:\n    \"\"\"The commits that it builds on. Leaves the file where the pack begins (it is unbuffered).\"\"\"\n    head = bundle.read(HEADER_LIMIT_BYTES)\n    end = head.find(b\"\\n\\n\")\n    if not head.startswith(SIGNATURE) or end < 0:\n        raise OperationError(\"what was sent is not a git bundle of version 2\")\n    lines = head[len(SIGNATURE) : end].decode(\"ascii\", \"replace\").splitlines()\n    if not any(each.split(\" \")[0] == commit for each in lines):\n        raise OperationError(f\"the bundle that was sent does not hold commit {commit}\")\n    bundle.seek(end + 2)\n    needed = [each[1:].split(\" \")[0] for each in lines if each.startswith(\"-\")]\n    return [git.require_commit(each) for each in needed]\n",
     "celeriac_host/operations/find_unacked.py": "\"\"\"Looks for messages that workers took and never ended, because they died.\n\nTouches: nothing: a broker other than Redis is not looked into.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import leftovers, messages\nfrom celeriac_host.facts.unit import instant\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InactiveExitTimestampMonotonic\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    running = seen[\"ActiveState\"] not in (\"inactive\", \"failed\")\n    # What was delivered before the worker of now was started belongs to one that is gone.\n    started = instant(seen[\"InactiveExitTimestampMonotonic\"]) if running else None\n    main = units.number(seen[\"MainPID\"])\n    report = messages.ask(args, host, \"look\", before=started, mainPid=main)\n    return leftovers.describe(report), report\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n",
     "celeriac_host/operations/guard_unit.py": "\"\"\"Remembers how the unit runs; undone last, it brings the unit to that state again.\n\nTouches: nothing.\nUndo: starts, restarts or stops the unit, until it runs as it did; before each end of a worker its\n  consumers are cancelled.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"UnitFileState\",\n    \"MainPID\",\n    \"InvocationID\",\n    \"NeedDaemonReload\",\n    \"TimeoutStartUSec\",\n    \"TimeoutStopUSec\",\n)\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nLONGEST_SECONDS = 3600.0\nCHILDREN_SECONDS = 60.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    now = units.show(host, unit, PROPERTIES)\n    main = units.number(now[\"MainPID\"])\n    children = len(processes.pool_children(main)) if main else 0\n    journal.keep(\"was\", {**now, \"children\": children})\n    how = f\" ({units.running(main)})\" if main else \"\"\n    # Read also at the end of the run, when it is no longer so.\n    return f\"{unit} was {now['ActiveState']}{how}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, was = args[\"unit\"], journal.get(\"was\")\n    if was is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"NeedDaemonReload\"] == \"yes\" and was[\"NeedDaemonReload\"] == \"no\":\n        units.reload(host)\n    if was[\"ActiveState\"] in SERVING:\n        if now[\"ActiveState\"] in SERVING and now[\"InvocationID\"] == was[\"InvocationID\"]:\n            return f\"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})\"\n        return _bring_back(args, now, was[\"children\"], host, journal)\n    if was[\"ActiveState\"] in RESTING:\n        remark = \"\"\n        if now[\"ActiveState\"] not in RESTING:\n            remark = _control(\"stop\", args, now, host, journal)\n        return f\"{unit} does not run, as before{remark}\"\n    # It was on its way up, e.g. between two crashes: let it try again, as before.\n    if now[\"ActiveState\"] in RESTING:\n        units.control(host, \"start\", \"--no-block\", \"--\", unit)\n    return f\"{unit} is being started, as before\"\n\n\ndef _bring_back(\n    args: dict[str, Any], now: dict[str, str], children: int, host: System, journal: StepJournal\n) -> str:\n    unit = args[\"unit\"]\n    cursor = units.cursor(host)\n    # A run that began meanwhile, or is about to, may be of the definition that was taken back:\n    # after a boot it may be on its way up, and would never be ready as Type=notify no longer holds.\n    verb = \"start\" if now[\"ActiveState\"] in RESTING else \"restart\"\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    try:\n        remark = _control(verb, args, now, host, journal)\n    except OperationError as error:\n        raise _failed(unit, error.message, cursor, host) from None\n    for _ in range(int(CHILDREN_SECONDS)):\n        now = units.show(host, unit, PROPERTIES)\n        main = units.number(now[\"MainPID\"])\n        if now[\"ActiveState\"] not in SERVING:\n            raise _failed(unit, f\"{now['ActiveState']} ({now['SubState']})\", cursor, host)\n        if not main or len(processes.pool_children(main)) >= children:\n            break\n        host.sleep(1)\n    return f\"{unit} serves again ({units.running(units.number(now['MainPID']))}){remark}\"\n\n\ndef _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit, cursor)\n    why = f\": {units.reason(lines)}\" if lines else \"\"\n    return OperationError(f\"{unit} does not serve: {how}{why}\", evidence=lines)\n\n\ndef _control(\n    verb: str, args: dict[str, Any], seen: dict[str, str], host: System, journal: StepJournal\n) -> str:\n    \"\"\"What is to be said of the stop.\"\"\"\n    unit = args[\"unit\"]\n    start = units.seconds(seen[\"TimeoutStartUSec\"], LONGEST_SECONDS)\n    timeout = units.stop_seconds(seen) + start\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its {verb}\"))\n    if verb == \"start\":\n        argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"start\", \"--\", unit]\n        host.run(argv, timeout=timeout, tick=tick)\n        return \"\"\n    end = stopping.restart if verb == \"restart\" else stopping.stop\n    return end(args, host, journal, timeout, tick).remark\n",
-    "celeriac_host/operations/install_dependencies.py": "\"\"\"Installs what a lock file names into the app's own virtual environment, while the worker runs.\n\nTouches: the virtual environment of the unit's interpreter, as its owner.\nUndo: the environment as it was, from a copy by hard links that is kept in it (.celeriac); an\n  environment whose copy is gone (two installations later) is left as it is, and the undo says so.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nimport time\nfrom contextlib import contextmanager\nfrom typing import Any, Iterator\n\nfrom celeriac_host.app import environments\nfrom celeriac_host.app.environments import Environment\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import Identity, System, Tick\n\nNOTE_SECONDS = 5.0\nEVIDENCE_LINES = 20\nOTHER_COPIES = 1\nTEMPORARY = \"tmp\"\nEDITABLE = re.compile(r\"^\\s*(?:-e|--editable)\\b\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    known = environments.recorded(host.state, args[\"unit\"]) or {}\n    return known.get(\"lock\") == args[\"lock\"] and known.get(\"prefix\") == environment.prefix\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    keep = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime()) + \"-\" + os.urandom(2).hex()\n    journal.keep(\n        \"was\",\n        {\n            \"prefix\": environment.prefix,\n            \"keep\": keep,\n            \"scratch\": f\"/var/tmp/celeriac-dependencies-{keep}\",\n            \"record\": environments.recorded(host.state, args[\"unit\"]),\n        },\n    )\n    asked = {\"root\": environment.prefix, \"keep\": keep, \"others\": OTHER_COPIES}\n    stale = trees.work(host, environment.owner, \"keep-environment\", asked)\n    trees.remove(host, environment.owner, _store(environment.prefix), stale)\n    # From here on the copy may be needed.\n    journal.keep(\"kept\", True)\n    before = _installed(host, environment)\n    with _sources(args, environment.owner, journal.get(\"was\")[\"scratch\"], host) as folder:\n        temporary = os.path.join(journal.get(\"was\")[\"scratch\"], TEMPORARY)\n        _install(args, environment, folder, temporary, host)\n    after = _installed(host, environment)\n    os.sync()\n    environments.record(\n        host.state,\n        args[\"unit\"],\n        {\n            \"lock\": args[\"lock\"],\n            \"file\": args[\"file\"],\n            \"tool\": args[\"tool\"],\n            \"prefix\": environment.prefix,\n            \"interpreter\": list(args[\"interpreter\"]),\n            \"at\": time.time(),\n        },\n    )\n    return f\"{args['file']} is installed in {environment.prefix}: {_difference(before, after)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None or not journal.get(\"kept\"):\n        return None\n    prefix = was[\"prefix\"]\n    shutil.rmtree(was[\"scratch\"], ignore_errors=True)\n    if not os.path.isdir(os.path.join(_store(prefix), was[\"keep\"])):\n        if environments.recorded(host.state, args[\"unit\"]) != was[\"record\"]:\n            raise OperationError(\n                f\"the copy of {prefix} from before is no longer there: what it had is not put \"\n                \"back; deploy the earlier commit again, so that its lock file is installed\"\n            )\n        return f\"{prefix} has what it had before\"\n    # Before the copy is used up: an undo that is broken off after it would not know.\n    environments.record(host.state, args[\"unit\"], was[\"record\"])\n    asked = {\"root\": prefix, \"keep\": was[\"keep\"]}\n    owner = trees.owner_of(prefix)\n    trees.work(host, owner, \"restore-environment\", asked)\n    trees.remove(host, owner, _store(prefix), [was[\"keep\"] + \".failed\"])\n    return f\"{prefix} has what it had before\"\n\n\ndef _store(prefix: str) -> str:\n    return os.path.join(prefix, \".celeriac\")\n\n\n@contextmanager\ndef _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:\n    \"\"\"The commit's files in a folder that the environment's owner may read.\n\n    Beside it, in `scratch`, is a folder for what installers put into /tmp, and leave when cut off.\n    \"\"\"\n    os.mkdir(scratch, 0o700)\n    try:\n        os.mkdir(os.path.join(scratch, TEMPORARY), 0o700)\n        os.chown(os.path.join(scratch, TEMPORARY), owner.uid, owner.gid)\n        if \"release\" in args:\n            os.chown(scratch, -1, owner.gid)\n            os.chmod(scratch, 0o750)\n            yield args[\"release\"]\n            return\n        checkout = git.require(args[\"checkout\"])\n        tree, index = os.path.join(scratch, \"tree\"), os.path.join(scratch, \"index\")\n        os.mkdir(tree, 0o700)\n        # The one writes it, the other reads it, nobody else looks in.\n        for path in (tree, scratch):\n            os.chown(path, checkout.owner.uid, owner.gid)\n            os.chmod(path, 0o750)\n        env = {\"GIT_INDEX_FILE\": index}\n        git.run(host, checkout, \"read-tree\", args[\"commit\"], env=env)\n        words = [\"checkout-index\", \"-a\", \"-f\", \"-q\", f\"--prefix={tree}/\"]\n        git.run(host, checkout, *words, env=env, timeout=600)\n        yield tree\n    finally:\n        shutil.rmtree(scratch, ignore_errors=True)\n\n\ndef _install(\n    args: dict[str, Any], environment: Environment, folder: str, temporary: str, host: System\n) -> None:\n    file = os.path.join(folder, args[\"file\"])\n    if not os.path.isfile(file):\n        raise OperationError(f\"{args['file']} is not in commit {git.short(args['commit'])}\")\n    where = os.path.dirname(file)\n    if args[\"tool\"] == \"uv\":\n        argv = [\"uv\", \"sync\", \"--frozen\", \"--no-install-project\", \"--no-progress\"]\n        # Not the Python that uv would choose, nor one that it would fetch.\n        argv += [\"--python\", environment.python, \"--no-python-downloads\"]\n    else:\n        _refuse_editable(file)\n        argv = [environment.python, \"-m\", \"pip\", \"install\", \"--no-input\", \"--progress-bar=off\"]\n        argv += [\"--disable-pip-version-check\", \"--requirement\", file]\n    program = \"uv sync\" if args[\"tool\"] == \"uv\" else \"pip install\"\n    begun = time.monotonic()\n\n    def tell() -> None:\n        host.note(f\"{program}: at work for {time.monotonic() - begun:.0f} s\")\n\n    done = host.run(\n        argv,\n        timeout=args[\"timeoutSeconds\"],\n        user=environment.owner,\n        cwd=where,\n        env={\n            \"PATH\": _path(environment),\n            \"VIRTUAL_ENV\": environment.prefix,\n            \"UV_PROJECT_ENVIRONMENT\": environment.prefix,\n            \"PYTHONNOUSERSITE\": \"1\",\n            \"TMPDIR\": temporary,\n        },\n        check=False,\n        tick=Tick(NOTE_SECONDS, tell),\n    )\n    if done.code != 0:\n        lines = done.lines(EVIDENCE_LINES)\n        errors = [each for each in lines if re.match(r\"\\s*(?:ERROR|error)\\b\", each)]\n        why = (errors or lines or [f\"exit code {done.code}\"])[-1].strip()\n        raise OperationError(\n            f\"{program} of {args['file']} failed as {environment.owner.name}: {why}\",\n            ran=argv,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n\n\ndef _path(environment: Environment) -> str:\n    \"\"\"uv is often where its own installer puts it.\"\"\"\n    own = [environment.prefix + \"/bin\", environment.owner.home + \"/.local/bin\"]\n    return \":\".join([*own, \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"])\n\n\ndef _refuse_editable(file: str) -> None:\n    with open(file, encoding=\"utf-8\", errors=\"replace\") as lines:\n        for number, each in enumerate(lines, 1):\n            if EDITABLE.match(each):\n                raise OperationError(\n                    f\"{os.path.basename(file)}:{number} installs something as editable \"\n                    f\"({each.strip()}), which would lead to a folder that is gone afterwards; put \"\n                    \"the app on PYTHONPATH, or name the package without -e\"\n                )\n\n\ndef _installed(host: System, environment: Environment) -> dict[str, str]:\n    \"\"\"Name → version, as the environment itself sees it.\"\"\"\n    code = (\n        \"import importlib.metadata as m, json; \"\n        \"print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))\"\n    )\n    argv = [environment.python, \"-I\", \"-c\", code]\n    done = host.run(argv, timeout=120, user=environment.owner, cwd=\"/\", check=False)\n    return trees.parsed(done.out)\n\n\ndef _difference(before: dict[str, str], after: dict[str, str]) -> str:\n    changed = [\n        f\"{name} {before.get(name, 'none')} → {after.get(name, 'none')}\"\n        for name in sorted({*before, *after}, key=str.lower)\n        if before.get(name) != after.get(name)\n    ]\n    shown = \", \".join(changed[:8])\n    return (f\"{shown} and {len(changed) - 8} more\" if len(changed) > 8 else shown) or \"no change\"\n",
+    "celeriac_host/operations/install_dependencies.py": "\"\"\"Installs what a lock file names into the app's own virtual environment, while the worker runs.\n\nTouches: the virtual environment of the unit's interpreter, as its owner.\nUndo: the environment as it was, from a copy by hard links that is kept in it (.celeriac); an\n  environment whose copy is gone (two installations later) is left as it is, and the undo says so.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nimport time\nfrom contextlib import contextmanager\nfrom typing import Any, Iterator\n\nfrom celeriac_host.app import environments\nfrom celeriac_host.app.environments import Environment\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity\nfrom celeriac_host.system.system import System, Tick\n\nNOTE_SECONDS = 5.0\nEVIDENCE_LINES = 20\nOTHER_COPIES = 1\nTEMPORARY = \"tmp\"\nEDITABLE = re.compile(r\"^\\s*(?:-e|--editable)\\b\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    known = environments.recorded(host.state, args[\"unit\"]) or {}\n    return known.get(\"lock\") == args[\"lock\"] and known.get(\"prefix\") == environment.prefix\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    keep = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime()) + \"-\" + os.urandom(2).hex()\n    journal.keep(\n        \"was\",\n        {\n            \"prefix\": environment.prefix,\n            \"keep\": keep,\n            \"scratch\": f\"/var/tmp/celeriac-dependencies-{keep}\",\n            \"record\": environments.recorded(host.state, args[\"unit\"]),\n        },\n    )\n    asked = {\"root\": environment.prefix, \"keep\": keep, \"others\": OTHER_COPIES}\n    stale = trees.work(host, environment.owner, \"keep-environment\", asked)\n    trees.remove(host, environment.owner, _store(environment.prefix), stale)\n    # From here on the copy may be needed.\n    journal.keep(\"kept\", True)\n    before = _installed(host, environment)\n    with _sources(args, environment.owner, journal.get(\"was\")[\"scratch\"], host) as folder:\n        temporary = os.path.join(journal.get(\"was\")[\"scratch\"], TEMPORARY)\n        _install(args, environment, folder, temporary, host)\n    after = _installed(host, environment)\n    os.sync()\n    environments.record(\n        host.state,\n        args[\"unit\"],\n        {\n            \"lock\": args[\"lock\"],\n            \"file\": args[\"file\"],\n            \"tool\": args[\"tool\"],\n            \"prefix\": environment.prefix,\n            \"interpreter\": list(args[\"interpreter\"]),\n            \"at\": time.time(),\n        },\n    )\n    return f\"{args['file']} is installed in {environment.prefix}: {_difference(before, after)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None or not journal.get(\"kept\"):\n        return None\n    prefix = was[\"prefix\"]\n    shutil.rmtree(was[\"scratch\"], ignore_errors=True)\n    if not os.path.isdir(os.path.join(_store(prefix), was[\"keep\"])):\n        if environments.recorded(host.state, args[\"unit\"]) != was[\"record\"]:\n            raise OperationError(\n                f\"the copy of {prefix} from before is no longer there: what it had is not put \"\n                \"back; deploy the earlier commit again, so that its lock file is installed\"\n            )\n        return f\"{prefix} has what it had before\"\n    # Before the copy is used up: an undo that is broken off after it would not know.\n    environments.record(host.state, args[\"unit\"], was[\"record\"])\n    asked = {\"root\": prefix, \"keep\": was[\"keep\"]}\n    owner = trees.owner_of(prefix)\n    trees.work(host, owner, \"restore-environment\", asked)\n    trees.remove(host, owner, _store(prefix), [was[\"keep\"] + \".failed\"])\n    return f\"{prefix} has what it had before\"\n\n\ndef _store(prefix: str) -> str:\n    return os.path.join(prefix, \".celeriac\")\n\n\n@contextmanager\ndef _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:\n    \"\"\"The commit's files in a folder that the environment's owner may read.\n\n    Beside it, in `scratch`, is a folder for what installers put into /tmp, and leave when cut off.\n    \"\"\"\n    os.mkdir(scratch, 0o700)\n    try:\n        os.mkdir(os.path.join(scratch, TEMPORARY), 0o700)\n        os.chown(os.path.join(scratch, TEMPORARY), owner.uid, owner.gid)\n        if \"release\" in args:\n            os.chown(scratch, -1, owner.gid)\n            os.chmod(scratch, 0o750)\n            yield args[\"release\"]\n            return\n        checkout = git.require(args[\"checkout\"])\n        tree, index = os.path.join(scratch, \"tree\"), os.path.join(scratch, \"index\")\n        os.mkdir(tree, 0o700)\n        # The one writes it, the other reads it, nobody else looks in.\n        for path in (tree, scratch):\n            os.chown(path, checkout.owner.uid, owner.gid)\n            os.chmod(path, 0o750)\n        env = {\"GIT_INDEX_FILE\": index}\n        git.run(host, checkout, \"read-tree\", args[\"commit\"], env=env)\n        words = [\"checkout-index\", \"-a\", \"-f\", \"-q\", f\"--prefix={tree}/\"]\n        git.run(host, checkout, *words, env=env, timeout=600)\n        yield tree\n    finally:\n        shutil.rmtree(scratch, ignore_errors=True)\n\n\ndef _install(\n    args: dict[str, Any], environment: Environment, folder: str, temporary: str, host: System\n) -> None:\n    file = os.path.join(folder, args[\"file\"])\n    if not os.path.isfile(file):\n        raise OperationError(f\"{args['file']} is not in commit {git.short(args['commit'])}\")\n    where = os.path.dirname(file)\n    if args[\"tool\"] == \"uv\":\n        argv = [\"uv\", \"sync\", \"--frozen\", \"--no-install-project\", \"--no-progress\"]\n        # Not the Python that uv would choose, nor one that it would fetch.\n        argv += [\"--python\", environment.python, \"--no-python-downloads\"]\n    else:\n        _refuse_editable(file)\n        argv = [environment.python, \"-m\", \"pip\", \"install\", \"--no-input\", \"--progress-bar=off\"]\n        argv += [\"--disable-pip-version-check\", \"--requirement\", file]\n    program = \"uv sync\" if args[\"tool\"] == \"uv\" else \"pip install\"\n    begun = time.monotonic()\n\n    def tell() -> None:\n        host.note(f\"{program}: at work for {time.monotonic() - begun:.0f} s\")\n\n    done = host.run(\n        argv,\n        timeout=args[\"timeoutSeconds\"],\n        user=environment.owner,\n        cwd=where,\n        env={\n            \"PATH\": _path(environment),\n            \"VIRTUAL_ENV\": environment.prefix,\n            \"UV_PROJECT_ENVIRONMENT\": environment.prefix,\n            \"PYTHONNOUSERSITE\": \"1\",\n            \"TMPDIR\": temporary,\n        },\n        check=False,\n        tick=Tick(NOTE_SECONDS, tell),\n    )\n    if done.code != 0:\n        lines = done.lines(EVIDENCE_LINES)\n        errors = [each for each in lines if re.match(r\"\\s*(?:ERROR|error)\\b\", each)]\n        why = (errors or lines or [f\"exit code {done.code}\"])[-1].strip()\n        raise OperationError(\n            f\"{program} of {args['file']} failed as {environment.owner.name}: {why}\",\n            ran=argv,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n\n\ndef _path(environment: Environment) -> str:\n    \"\"\"uv is often where its own installer puts it.\"\"\"\n    own = [environment.prefix + \"/bin\", environment.owner.home + \"/.local/bin\"]\n    return \":\".join([*own, \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"])\n\n\ndef _refuse_editable(file: str) -> None:\n    with open(file, encoding=\"utf-8\", errors=\"replace\") as lines:\n        for number, each in enumerate(lines, 1):\n            if EDITABLE.match(each):\n                raise OperationError(\n                    f\"{os.path.basename(file)}:{number} installs something as editable \"\n                    f\"({each.strip()}), which would lead to a folder that is gone afterwards; put \"\n                    \"the app on PYTHONPATH, or name the package without -e\"\n                )\n\n\ndef _installed(host: System, environment: Environment) -> dict[str, str]:\n    \"\"\"Name → version, as the environment itself sees it.\"\"\"\n    code = (\n        \"import importlib.metadata as m, json; \"\n        \"print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))\"\n    )\n    argv = [environment.python, \"-I\", \"-c\", code]\n    done = host.run(argv, timeout=120, user=environment.owner, cwd=\"/\", check=False)\n    return trees.parsed(done.out)\n\n\ndef _difference(before: dict[str, str], after: dict[str, str]) -> str:\n    changed = [\n        f\"{name} {before.get(name, 'none')} → {after.get(name, 'none')}\"\n        for name in sorted({*before, *after}, key=str.lower)\n        if before.get(name) != after.get(name)\n    ]\n    shown = \", \".join(changed[:8])\n    return (f\"{shown} and {len(changed) - 8} more\" if len(changed) > 8 else shown) or \"no change\"\n",
     "celeriac_host/operations/install_unit.py": "\"\"\"Writes a unit file or drop-in beside a backup, and has the manager read it.\n\nTouches: that file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that\n  keeps its memory limits until start-unit.\nUndo: the file as it was, to the byte, or none; no drop-in; daemon-reload.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, limits, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nMODE = 0o644\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _written(args) and _read_by_manager(args, host)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, path = args[\"unit\"], args[\"path\"]\n    if not _written(args):\n        found = aside.expect(path, args[\"expects\"])\n        mode = MODE if found is None else found.mode\n        aside.change(journal, path, found, args[\"text\"], mode)\n    journal.keep(\"held\", True)\n    limits.hold(unit, host)\n    units.reload(host)\n    if not _read_by_manager(args, host):\n        raise OperationError(f\"systemd does not read {path} for {unit}, even after a daemon-reload\")\n    return f\"{path} installed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    restored = aside.put_back(journal)\n    released = bool(journal.get(\"held\")) and limits.release(args[\"unit\"])\n    if restored is not None or released:\n        units.reload(host)\n    return restored or (\"its memory limits are those of its unit again\" if released else None)\n\n\ndef _written(args: dict[str, Any]) -> bool:\n    found = files.find(args[\"path\"])\n    return found is not None and found.content == args[\"text\"].encode(\"utf-8\")\n\n\ndef _read_by_manager(args: dict[str, Any], host: System) -> bool:\n    seen = units.show(host, args[\"unit\"], [\"NeedDaemonReload\", \"DropInPaths\"])\n    if seen.get(\"NeedDaemonReload\") != \"no\":\n        return False\n    # The first drop-in of a unit: systemd does not miss a folder that it never saw.\n    path = args[\"path\"]\n    return not path.endswith(\".conf\") or path in units.split_words(seen.get(\"DropInPaths\", \"\"))\n",
-    "celeriac_host/operations/make_swap.py": "\"\"\"A file of one size, without holes, mode 600, formatted as swap. Never an active one.\n\nTouches: the swap file.\nUndo: the file as it was, or none.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, group_name, user_name\n\nMODE = 0o600\nPIECE_BYTES = 8 * 1024 * 1024\nNOTE_PIECES = 8\n# Asked for in pieces, so that a runner that goes is noticed in between.\nFALLOCATE_BYTES = 256 * 1024 * 1024\n# Blocks that fallocate sets aside are no holes to swapon there; elsewhere zeros are written.\nFALLOCATE_TYPES = (\"ext4\", \"xfs\")\nNO_SWAP_TYPES = (\"zfs\", \"tmpfs\", \"ramfs\", \"overlay\", \"squashfs\", \"nfs\", \"nfs4\", \"cifs\", \"9p\")\n\n\nclass Seen(NamedTuple):\n    \"\"\"A regular file, as one that is, or could become, swap.\"\"\"\n\n    size_bytes: int\n    held_bytes: int\n    mode: int\n    uid: int\n    gid: int\n    header: swaps.Header | None\n\n    @property\n    def whole(self) -> bool:\n        return self.held_bytes >= self.size_bytes\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    seen = _see(args[\"path\"])\n    return (\n        seen is not None\n        and seen.header is not None\n        and seen.size_bytes == args[\"sizeBytes\"]\n        and seen.whole\n        and (seen.mode, seen.uid) == (MODE, 0)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, size = args[\"path\"], args[\"sizeBytes\"]\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap; it has to be turned off first\")\n    seen = _see(path)\n    if seen is not None and seen.header is None:\n        _refuse_content(path, host)\n    journal.keep(\"was\", _remembered(seen))\n    if seen is not None and seen.size_bytes == size and seen.whole:\n        os.chown(path, 0, 0)\n        os.chmod(path, MODE)\n        if seen.header is None:\n            host.run([\"mkswap\", path])\n        files.sync_folder(os.path.dirname(path))\n        return f\"{path}: {_described(size)}, now mode 600 and formatted\"\n    _refuse_full_disk(path, size, seen)\n    if seen is not None and _free_bytes(path) < size:\n        # An inactive swap file has no content: its disk space is worth more than itself.\n        files.remove(path)\n    how = _build(host, path, size, [])\n    return f\"{path}: {_described(size)}, {how}, mode 600, formatted\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    path, was = args[\"path\"], journal.get(\"was\")\n    if was is None:\n        return None\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap: it can't be put back as it was\")\n    files.remove(_new(path))\n    now = _see(path)\n    if was == \"absent\":\n        if now is not None:\n            files.remove(path)\n        return f\"{path} removed again\"\n    if now is None or now.size_bytes != was[\"sizeBytes\"]:\n        if now is not None:\n            files.remove(path)\n        _build(host, path, was[\"sizeBytes\"], _named(was[\"uuid\"], was[\"label\"]))\n    elif was[\"uuid\"] is not None and (now.header is None or now.header.uuid != was[\"uuid\"]):\n        host.run([\"mkswap\", *(_named(was[\"uuid\"], was[\"label\"]) or []), path])\n    elif was[\"uuid\"] is None:\n        _clear_header(path)\n    os.chown(path, was[\"uid\"], was[\"gid\"])\n    os.chmod(path, was[\"mode\"])\n    owner = f\"{user_name(was['uid'])}:{group_name(was['gid'])}\"\n    return f\"{path}: {_described(was['sizeBytes'])} again, mode {was['mode']:o}, {owner}\"\n\n\ndef _see(path: str) -> Seen | None:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        return None\n    if not stat.S_ISREG(about.st_mode):\n        kind = \"a symbolic link\" if stat.S_ISLNK(about.st_mode) else \"not a regular file\"\n        raise OperationError(f\"{path} is {kind}; expected a regular file, or nothing\")\n    mode = stat.S_IMODE(about.st_mode)\n    held = about.st_blocks * 512\n    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))\n\n\ndef _remembered(seen: Seen | None) -> Any:\n    if seen is None:\n        return \"absent\"\n    return {\n        \"sizeBytes\": seen.size_bytes,\n        \"mode\": seen.mode,\n        \"uid\": seen.uid,\n        \"gid\": seen.gid,\n        \"uuid\": seen.header.uuid if seen.header else None,\n        \"label\": seen.header.label if seen.header else \"\",\n    }\n\n\ndef _refuse_content(path: str, host: System) -> None:\n    \"\"\"Zeros are a swap file that was not formatted yet; anything else is somebody's.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        size = os.fstat(handle).st_size\n        at = 0\n        while at < size:\n            host.heed()\n            try:\n                at = os.lseek(handle, at, os.SEEK_DATA)\n            except OSError:\n                # Only a hole is left.\n                return\n            piece = os.pread(handle, PIECE_BYTES, at)\n            if piece.count(0) != len(piece):\n                raise OperationError(\n                    f\"{path} is there and is no swap file; expected swap, zeros, or nothing. \"\n                    \"Move it away, or choose another path\"\n                )\n            at += len(piece)\n    finally:\n        os.close(handle)\n\n\ndef _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:\n    folder = os.path.dirname(path)\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a directory: {path} can't be made there\")\n    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)\n    if free < size:\n        raise OperationError(\n            f\"the disk has {_described(free)} free for {path}; {_described(size)} are needed\"\n        )\n\n\ndef _free_bytes(path: str) -> int:\n    disk = os.statvfs(os.path.dirname(path))\n    return disk.f_bavail * disk.f_frsize\n\n\ndef _new(path: str) -> str:\n    return path + \".celeriac-new\"\n\n\ndef _build(host: System, path: str, size: int, name: list[str] | None) -> str:\n    \"\"\"Beside it, then renamed over it; returns how it was filled. `name` None: not formatted.\"\"\"\n    new = _new(path)\n    kind = _filesystem(os.path.dirname(path))\n    if kind in NO_SWAP_TYPES or kind.startswith(\"fuse\"):\n        raise OperationError(f\"{path} would be on {kind}, which can't hold a swap file\")\n    files.remove(new)\n    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)\n    try:\n        os.fchmod(handle, MODE)\n        os.fchown(handle, 0, 0)\n        if kind == \"btrfs\":\n            # Only while it is empty: swap on btrfs must not be copied on write.\n            host.run([\"chattr\", \"+C\", new])\n        how = \"allocated\" if kind in FALLOCATE_TYPES and _allocate(host, handle, size) else \"\"\n        if not how:\n            how = \"written\"\n            _fill(host, handle, path, size)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if name is not None:\n        host.run([\"mkswap\", *name, new])\n    os.rename(new, path)\n    files.sync_folder(os.path.dirname(path))\n    return how\n\n\ndef _named(uuid: str | None, label: str) -> list[str] | None:\n    \"\"\"mkswap's words for a file as it was; None when it was not formatted.\"\"\"\n    if uuid is None:\n        return None\n    return [\"-U\", uuid, *([\"-L\", label] if label else [])]\n\n\ndef _allocate(host: System, handle: int, size: int) -> bool:\n    \"\"\"False when it could not, or left holes.\"\"\"\n    try:\n        for at in range(0, size, FALLOCATE_BYTES):\n            host.heed()\n            os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))\n    except OSError:\n        os.ftruncate(handle, 0)\n        return False\n    return os.fstat(handle).st_blocks * 512 >= size\n\n\ndef _fill(host: System, handle: int, path: str, size: int) -> None:\n    zeros = memoryview(bytes(PIECE_BYTES))\n    os.lseek(handle, 0, os.SEEK_SET)\n    written = pieces = 0\n    while written < size:\n        host.heed()\n        written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])\n        pieces += 1\n        if pieces % NOTE_PIECES == 0:\n            os.fdatasync(handle)\n            host.note(f\"{path}: {_described(written)} of {_described(size)} written\")\n\n\ndef _clear_header(path: str) -> None:\n    size = min(swaps.PAGE_BYTES, os.path.getsize(path))\n    with open(path, \"r+b\") as file:\n        file.write(bytes(size))\n        file.flush()\n        os.fsync(file.fileno())\n\n\ndef _filesystem(folder: str) -> str:\n    \"\"\"The type of the file system that a folder is on: the longest mount point above it.\"\"\"\n    real = os.path.realpath(folder)\n    best, kind = \"\", \"unknown\"\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            before, _, after = line.partition(\" - \")\n            point = swaps.unescaped(before.split()[4])\n            inside = real == point or real.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(best):\n                best, kind = point, after.split()[0]\n    return kind\n\n\ndef _described(size_bytes: int) -> str:\n    for unit, factor in ((\"GiB\", 1024**3), (\"MiB\", 1024**2), (\"KiB\", 1024)):\n        if size_bytes >= factor:\n            return f\"{size_bytes / factor:.4g} {unit}\"\n    return f\"{size_bytes} B\"\n",
+    "celeriac_host/operations/make_swap.py": "\"\"\"A file of one size, without holes, mode 600, formatted as swap. Never an active one.\n\nTouches: the swap file.\nUndo: the file as it was, or none.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import group_name, user_name\nfrom celeriac_host.system.system import System\n\nMODE = 0o600\nPIECE_BYTES = 8 * 1024 * 1024\nNOTE_PIECES = 8\n# Asked for in pieces, so that a runner that goes is noticed in between.\nFALLOCATE_BYTES = 256 * 1024 * 1024\n\n\nclass Seen(NamedTuple):\n    \"\"\"A regular file, as one that is, or could become, swap.\"\"\"\n\n    size_bytes: int\n    held_bytes: int\n    mode: int\n    uid: int\n    gid: int\n    header: swaps.Header | None\n\n    @property\n    def whole(self) -> bool:\n        return self.held_bytes >= self.size_bytes\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    seen = _see(args[\"path\"])\n    return (\n        seen is not None\n        and seen.header is not None\n        and seen.size_bytes == args[\"sizeBytes\"]\n        and seen.whole\n        and (seen.mode, seen.uid) == (MODE, 0)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, size = args[\"path\"], args[\"sizeBytes\"]\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap; it has to be turned off first\")\n    seen = _see(path)\n    if seen is not None and seen.header is None:\n        _refuse_content(path, host)\n    journal.keep(\"was\", _remembered(seen))\n    if seen is not None and seen.size_bytes == size and seen.whole:\n        os.chown(path, 0, 0)\n        os.chmod(path, MODE)\n        if seen.header is None:\n            host.run([\"mkswap\", path])\n        files.sync_folder(os.path.dirname(path))\n        return f\"{path} is now mode 600 and formatted as swap\"\n    _refuse_another_filesystem(path, args[\"filesystem\"])\n    _refuse_full_disk(path, size, seen)\n    if seen is not None and _free_bytes(path) < size:\n        # An inactive swap file has no content: its disk space is worth more than itself.\n        files.remove(path)\n    how = _build(args, host, size, [])\n    return f\"{path} is {how}, mode 600 and formatted as swap\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    path, was = args[\"path\"], journal.get(\"was\")\n    if was is None:\n        return None\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap: it can't be put back as it was\")\n    files.remove(_new(path))\n    now = _see(path)\n    if was == \"absent\":\n        if now is not None:\n            files.remove(path)\n        return f\"{path} removed again\"\n    if now is None or now.size_bytes != was[\"sizeBytes\"]:\n        if now is not None:\n            files.remove(path)\n        _build(args, host, was[\"sizeBytes\"], _named(was[\"uuid\"], was[\"label\"]))\n    elif was[\"uuid\"] is not None and (now.header is None or now.header.uuid != was[\"uuid\"]):\n        host.run([\"mkswap\", *(_named(was[\"uuid\"], was[\"label\"]) or []), path])\n    elif was[\"uuid\"] is None:\n        _clear_header(path)\n    os.chown(path, was[\"uid\"], was[\"gid\"])\n    os.chmod(path, was[\"mode\"])\n    owner = f\"{user_name(was['uid'])}:{group_name(was['gid'])}\"\n    return (\n        f\"{path} has {swaps.mebibytes(was['sizeBytes'])} MiB again, mode {was['mode']:o}, {owner}\"\n    )\n\n\ndef _see(path: str) -> Seen | None:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        return None\n    if not stat.S_ISREG(about.st_mode):\n        kind = \"a symbolic link\" if stat.S_ISLNK(about.st_mode) else \"not a regular file\"\n        raise OperationError(f\"{path} is {kind}; expected a regular file, or nothing\")\n    mode = stat.S_IMODE(about.st_mode)\n    held = about.st_blocks * 512\n    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))\n\n\ndef _remembered(seen: Seen | None) -> Any:\n    if seen is None:\n        return \"absent\"\n    return {\n        \"sizeBytes\": seen.size_bytes,\n        \"mode\": seen.mode,\n        \"uid\": seen.uid,\n        \"gid\": seen.gid,\n        \"uuid\": seen.header.uuid if seen.header else None,\n        \"label\": seen.header.label if seen.header else \"\",\n    }\n\n\ndef _refuse_content(path: str, host: System) -> None:\n    \"\"\"Zeros are a swap file that was not formatted yet; anything else is somebody's.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        size = os.fstat(handle).st_size\n        at = 0\n        while at < size:\n            host.heed()\n            try:\n                at = os.lseek(handle, at, os.SEEK_DATA)\n            except OSError:\n                # Only a hole is left.\n                return\n            piece = os.pread(handle, PIECE_BYTES, at)\n            if piece.count(0) != len(piece):\n                raise OperationError(\n                    f\"{path} is there and is no swap file; expected swap, zeros, or nothing. \"\n                    \"Move it away, or choose another path\"\n                )\n            at += len(piece)\n    finally:\n        os.close(handle)\n\n\ndef _refuse_another_filesystem(path: str, expected: str) -> None:\n    folder = os.path.dirname(path)\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a directory: {path} can't be made there\")\n    _, found = swaps.mount_of(os.path.realpath(folder))\n    if found != expected:\n        raise OperationError(\n            f\"{path} would be on {found}; it was {expected} when the plan was made; run again\"\n        )\n\n\ndef _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:\n    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)\n    if free < size:\n        raise OperationError(\n            f\"{path} needs {swaps.mebibytes(size)} MiB and the disk has \"\n            f\"{swaps.mebibytes(free)} MiB free\"\n        )\n\n\ndef _free_bytes(path: str) -> int:\n    disk = os.statvfs(os.path.dirname(path))\n    return disk.f_bavail * disk.f_frsize\n\n\ndef _new(path: str) -> str:\n    return path + \".celeriac-new\"\n\n\ndef _build(args: dict[str, Any], host: System, size: int, name: list[str] | None) -> str:\n    \"\"\"Beside it, then renamed over it; returns how it was filled. `name` None: not formatted.\"\"\"\n    path = args[\"path\"]\n    new = _new(path)\n    files.remove(new)\n    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)\n    try:\n        os.fchmod(handle, MODE)\n        os.fchown(handle, 0, 0)\n        _switch_off_copy_on_write(args, host, new)\n        fills = args.get(\"fill\") == \"allocate\"\n        how = \"allocated\" if fills and _allocate(host, handle, size) else \"\"\n        if not how:\n            how = \"written\"\n            _fill(host, handle, path, size)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if name is not None:\n        host.run([\"mkswap\", *name, new])\n    os.rename(new, path)\n    files.sync_folder(os.path.dirname(path))\n    return how\n\n\ndef _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> None:\n    \"\"\"Possible only while the file is empty.\"\"\"\n    wanted = args.get(\"nocow\")\n    if wanted is None:\n        # The undo of an older plan, which does not say. Where it has no meaning, chattr fails.\n        host.run([\"chattr\", \"+C\", new], check=False)\n    elif wanted:\n        host.run([\"chattr\", \"+C\", new])\n\n\ndef _named(uuid: str | None, label: str) -> list[str] | None:\n    \"\"\"mkswap's words for a file as it was; None when it was not formatted.\"\"\"\n    if uuid is None:\n        return None\n    return [\"-U\", uuid, *([\"-L\", label] if label else [])]\n\n\ndef _allocate(host: System, handle: int, size: int) -> bool:\n    \"\"\"False when it could not, or left holes.\"\"\"\n    try:\n        for at in range(0, size, FALLOCATE_BYTES):\n            host.heed()\n            os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))\n    except OSError:\n        os.ftruncate(handle, 0)\n        return False\n    return os.fstat(handle).st_blocks * 512 >= size\n\n\ndef _fill(host: System, handle: int, path: str, size: int) -> None:\n    zeros = memoryview(bytes(PIECE_BYTES))\n    os.lseek(handle, 0, os.SEEK_SET)\n    written = pieces = 0\n    while written < size:\n        host.heed()\n        written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])\n        pieces += 1\n        if pieces % NOTE_PIECES == 0:\n            os.fdatasync(handle)\n            done, all_of_it = swaps.mebibytes(written), swaps.mebibytes(size)\n            host.note(f\"{path}: {done} MiB of {all_of_it} MiB written\")\n\n\ndef _clear_header(path: str) -> None:\n    size = min(swaps.PAGE_BYTES, os.path.getsize(path))\n    with open(path, \"r+b\") as file:\n        file.write(bytes(size))\n        file.flush()\n        os.fsync(file.fileno())\n",
     "celeriac_host/operations/prove_unit.py": "\"\"\"Proof that the unit runs as asked, for some time.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nSTEADY = (\"ActiveState\", \"MainPID\", \"NRestarts\")\n# The invocation tells the lines of this very start from those of the worker before and after it.\nABOUT = (*STEADY, \"SubState\", \"InvocationID\")\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A child that is just being replaced is missing for a moment.\nREPLACED_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, children = args[\"unit\"], args[\"children\"]\n    _compare(unit, args[\"properties\"], host)\n    first = units.show(host, unit, ABOUT)\n    if first[\"ActiveState\"] != \"active\":\n        raise _failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", first, host)\n    main = units.number(first[\"MainPID\"])\n    _wait_for_children(unit, main, children, float(args[\"timeoutSeconds\"]), host, first)\n    healthy = float(args[\"minHealthySeconds\"])\n    end = time.monotonic() + healthy\n    next_note = time.monotonic() + NOTE_SECONDS\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))\n        _stay_put(unit, first, host)\n        left = end - time.monotonic()\n        if left > 0 and time.monotonic() >= next_note:\n            next_note += NOTE_SECONDS\n            host.note(f\"{unit}: steady, {left:.0f} s to go\")\n    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)\n    pids = [child.pid for child in processes.pool_children(main)]\n    line = f\"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s\"\n    result = {\"mainPid\": main, \"children\": pids, \"restarts\": units.number(first[\"NRestarts\"])}\n    if args.get(\"exposure\"):\n        exposure = {\"before\": args[\"exposure\"][\"before\"], \"after\": units.exposure(host, unit)}\n        shown = [\"unknown\" if each is None else f\"{each:g}\" for each in exposure.values()]\n        line += f\"; exposure {shown[0]} \\u2192 {shown[1]} (systemd-analyze security)\"\n        result[\"exposure\"] = exposure\n    return line, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _compare(unit: str, asked: dict[str, str], host: System) -> None:\n    if not asked:\n        return\n    seen = units.show(host, unit, list(asked))\n    wrong = [\n        f\"{name} is {seen.get(name, 'unknown to this systemd')}, expected {value}\"\n        for name, value in asked.items()\n        if seen.get(name) != value\n    ]\n    if wrong:\n        raise OperationError(f\"{unit} is not as asked: {'; '.join(wrong)}\", evidence=wrong)\n\n\ndef _wait_for_children(\n    unit: str,\n    main: int,\n    expected: int | None,\n    timeout: float,\n    host: System,\n    first: dict[str, str],\n) -> None:\n    if expected is None:\n        return\n    end = time.monotonic() + timeout\n    while True:\n        found = processes.pool_children(main)\n        if len(found) == expected:\n            return\n        _stay_put(unit, first, host)\n        if time.monotonic() >= end:\n            raise OperationError(\n                f\"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}\",\n                evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in found]\n                or units.evidence(host, unit, invocation=first[\"InvocationID\"]),\n            )\n        host.sleep(POLL_SECONDS / 2)\n\n\ndef _stay_put(unit: str, first: dict[str, str], host: System) -> None:\n    now = units.show(host, unit, STEADY)\n    moved = [\n        f\"{name} went from {first[name]} to {now[name]}\"\n        for name in STEADY\n        if now[name] != first[name]\n    ]\n    if moved:\n        raise _failed(unit, \"does not keep running: \" + \", \".join(moved), first, host)\n\n\ndef _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:\n    lines = units.evidence(host, unit, invocation=first[\"InvocationID\"])\n    why = units.reason(lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n",
     "celeriac_host/operations/prune_releases.py": "\"\"\"Removes the oldest releases; the current one and the one before it always stay.\n\nTouches: folders in releases/ of the app's folder that are named as commits.\nUndo: nothing to undo: they stay removed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not _surplus(args)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    surplus = _surplus(args)\n    folder = os.path.join(args[\"deployTo\"], \"releases\")\n    names = [os.path.basename(each) for each in surplus]\n    try:\n        left = trees.remove(host, trees.owner_of(args[\"deployTo\"]), folder, names)\n    except OperationError as error:\n        # A release that serves is not given up for this.\n        return f\"older releases could not be removed: {error.message}\"\n    removed = \", \".join(git.short(os.path.basename(each)) for each in surplus if each not in left)\n    kept = f\"; could not remove {', '.join(left)}\" if left else \"\"\n    return f\"removed {removed or 'nothing'}{kept}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _surplus(args: dict[str, Any]) -> list[str]:\n    \"\"\"Those that were unpacked, or run from, the longest ago.\"\"\"\n    base = args[\"deployTo\"]\n    folder = os.path.join(base, \"releases\")\n    try:\n        names = [each for each in os.listdir(folder) if git.COMMIT.fullmatch(each)]\n    except OSError:\n        return []\n    current = os.path.basename(os.path.realpath(os.path.join(base, \"current\")))\n    spared = {current, *args[\"spare\"]}\n    paths = [os.path.join(folder, each) for each in names]\n    newest = sorted(paths, key=lambda path: os.lstat(path).st_ctime, reverse=True)\n    others = [path for path in newest if os.path.basename(path) not in spared]\n    stay = max(args[\"keep\"] - len(spared.intersection(names)), 0)\n    return others[stay:]\n",
     "celeriac_host/operations/remove_file.py": "\"\"\"Removes a file, beside a backup.\n\nTouches: that file.\nUndo: the file as it was, to the byte.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not os.path.lexists(args[\"path\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    found = aside.expect(path, args[\"expects\"])\n    aside.keep(journal, path, found, None)\n    files.remove(path)\n    return f\"{path} removed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.put_back(journal)\n",
     "celeriac_host/operations/repair_jobs.py": "\"\"\"Rows of a job database changed in one transaction, only where they are as seen.\n\nTouches: those rows; /var/lib/celeriac/resets.json.\nUndo: each row as it was, unless somebody changed it since.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport sqlite3\nimport time\nfrom collections import Counter\nfrom typing import Any, Dict, Iterator, List, NamedTuple\n\nfrom celeriac_host.facts import tasks\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import postgres, postgres_repair, resets, sqlite\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\nRow = Dict[str, Any]\nSkipped = List[Dict[str, Any]]\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Whether every row is already what it is to become.\"\"\"\n    path, rows = args[\"database\"], args[\"rows\"]\n    if postgres.is_url(path):\n        return postgres_repair.is_so(_place(args, host), rows)\n    return bool(sqlite.ask(path, host, lambda: _all_so(path, rows)))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    alive = _look_again(args, host)\n    if postgres.is_url(path):\n        result = _change_postgres(args, host, journal, alive)\n    else:\n        result = _change_sqlite(args, host, journal, alive)\n    _count_resets(host, journal, path)\n    left = f\", {len(result['skipped'])} left alone\" if result[\"skipped\"] else \"\"\n    done = f\"{result['updated']} updated, {result['deleted']} deleted{left} in {path}\"\n    return done, result\n\n\ndef _change_postgres(\n    args: dict[str, Any], host: System, journal: StepJournal, alive: dict[str, str]\n) -> dict[str, Any]:\n    place = _place(args, host)\n    taken, skipped = postgres_repair.see(place, args[\"rows\"], alive)\n    journal.keep(\"rows\", taken)\n    groups = {row[\"group\"] for row in taken}\n    rows = [row for row in args[\"rows\"] if row[\"group\"] in groups]\n    if not rows:\n        nothing = {\"changed\": 0, \"updated\": 0, \"deleted\": 0, \"lockedSeconds\": 0.0}\n        return {**nothing, \"skipped\": skipped}\n    result, left = postgres_repair.change(place, rows)\n    if left:\n        # They were not touched: whoever undoes this compares them, and finds them so.\n        journal.keep(\"left\", left)\n    return {**result, \"skipped\": [*skipped, *result[\"skipped\"]]}\n\n\ndef _place(args: dict[str, Any], host: System, busy: float | None = None) -> postgres_repair.Place:\n    seconds = args[\"busyTimeoutSeconds\"] if busy is None else busy\n    return postgres_repair.Place(host, args[\"unit\"], args[\"database\"], seconds)\n\n\ndef _change_sqlite(\n    args: dict[str, Any], host: System, journal: StepJournal, alive: dict[str, str]\n) -> dict[str, Any]:\n    path, rows = args[\"database\"], args[\"rows\"]\n    work = _Repair(path, rows, alive, args[\"busyTimeoutSeconds\"]).work\n    with sqlite.as_owner(path, host, work) as child:\n        # Nothing is locked yet: it waits until the rows as they were are on the disk.\n        journal.keep(\"rows\", child.receive())\n        try:\n            return _let_go(child, journal)\n        except sqlite.NoAnswer:\n            raise\n        except OperationError:\n            journal.keep(\"unchanged\", True)\n            raise\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    counted = journal.get(\"resets\")\n    if counted and journal.get(\"resetsUndone\") is None:\n        journal.keep(\"resetsUndone\", True)\n        resets.count(host.state, args[\"database\"], counted, -1)\n    kept = _touched(journal)\n    if not kept or journal.get(\"unchanged\"):\n        return None\n    path = args[\"database\"]\n    if postgres.is_url(path):\n        place = _place(args, host, UNDO_BUSY_SECONDS)\n        restored, left = postgres_repair.put_back(place, kept)\n    else:\n        restored, left = sqlite.ask(path, host, lambda: _put_back(path, kept))\n    if left:\n        names = \", \".join(left[:5]) + (f\" and {len(left) - 5} more\" if len(left) > 5 else \"\")\n        return f\"{restored} rows of {path} restored; changed since, so left as they are: {names}\"\n    return f\"{restored} rows of {path} restored\"\n\n\ndef _let_go(child: sqlite.Conversation, journal: StepJournal) -> dict[str, Any]:\n    child.send(\"go\")\n    said: dict[str, Any] = child.receive()\n    if \"leave\" in said:\n        # Those moved just now; whoever undoes this must not take them for ours.\n        journal.keep(\"left\", said[\"leave\"])\n        child.send(\"go\")\n        said = child.receive()\n    return said\n\n\ndef _touched(journal: StepJournal) -> list[Row]:\n    left = set(journal.get(\"left\", ()))\n    return [row for row in journal.get(\"rows\") or () if row.get(\"group\") not in left]\n\n\ndef _look_again(args: dict[str, Any], host: System) -> dict[str, str]:\n    \"\"\"Group → why it lives after all. Raises OperationError when that can't be told.\"\"\"\n    again = args.get(\"lookAgain\")\n    if not again:\n        return {}\n    found = tasks.look({**again, \"ids\": [each[\"task\"] for each in again[\"tasks\"]]}, host)\n    if found[\"kind\"] == \"unknown\":\n        raise OperationError(f\"{found['problem']}; nothing was changed\")\n    held, owed = set(found[\"held\"]), set(found[\"owed\"])\n    alive: dict[str, str] = {}\n    for each in again[\"tasks\"]:\n        if each[\"task\"] in held:\n            alive[each[\"group\"]] = f\"lives: a worker holds task {each['task']}\"\n        elif each[\"task\"] in owed:\n            alive.setdefault(each[\"group\"], f\"lives: task {each['task']} waits in the broker\")\n    return alive\n\n\ndef _count_resets(host: System, journal: StepJournal, path: str) -> None:\n    rows = [f\"{row['table']}:{row['id']}\" for row in _touched(journal) if row.get(\"reset\")]\n    if rows and journal.get(\"resets\") is None:\n        journal.keep(\"resets\", rows)\n        resets.count(host.state, path, rows, 1)\n\n\nclass _Seen(NamedTuple):\n    \"\"\"What the comparison without a lock found.\"\"\"\n\n    taken: list[Row]\n    skipped: Skipped\n    # As PRAGMA data_version tells it: another one means that somebody wrote since.\n    version: int\n    # Table → its largest rowid, where it has one.\n    newest: dict[str, int]\n\n\nclass _Repair:\n    \"\"\"What the child does, as the owner of the file.\"\"\"\n\n    def __init__(\n        self, path: str, rows: list[Row], alive: dict[str, str], busy_seconds: float\n    ) -> None:\n        self.path = path\n        self.rows = rows\n        self.alive = alive\n        self.busy_seconds = busy_seconds\n\n    def work(self, channel: sqlite.Channel) -> dict[str, Any]:\n        \"\"\"All that takes time is done before the lock: reading, and keeping what was read.\"\"\"\n        with sqlite.opened(self.path, \"mode=rw\", self.busy_seconds) as database:\n            database.execute(\"PRAGMA foreign_keys = ON\")\n            schema = _Schema(database, {row[\"table\"] for row in self.rows})\n            seen, kept = self._see(schema)\n            channel.send({\"value\": kept})\n            if channel.receive() != \"go\":\n                raise OperationError(\"the rows as they were could not be kept\")\n            if not seen.taken:\n                return _result([], seen.skipped, 0.0)\n            return self._change(schema, seen, channel)\n\n    def _see(self, schema: _Schema) -> tuple[_Seen, list[Row]]:\n        schema.database.execute(\"BEGIN\")\n        try:\n            # The first read of it begins the snapshot.\n            schema.load()\n            version = schema.version()\n            newest = schema.newest(self.rows)\n            taken, skipped = self._compare(schema, self.rows, schema.count_below(self.rows))\n            return _Seen(taken, skipped, version, newest), [schema.keep(row) for row in taken]\n        finally:\n            schema.database.execute(\"ROLLBACK\")\n\n    def _change(self, schema: _Schema, seen: _Seen, channel: sqlite.Channel) -> dict[str, Any]:\n        database = schema.database\n        database.execute(\"BEGIN IMMEDIATE\")\n        locked_at = time.monotonic()\n        try:\n            taken, skipped = seen.taken, list(seen.skipped)\n            if schema.version() != seen.version:\n                groups = {row[\"group\"] for row in taken}\n                rows = [row for row in self.rows if row[\"group\"] in groups]\n                counts = schema.count_new_below(rows, seen.newest)\n                taken, moved = self._compare(schema, rows, counts)\n                skipped += moved\n                if moved:\n                    channel.send({\"value\": {\"leave\": sorted({row[\"group\"] for row in moved})}})\n                    if channel.receive() != \"go\":\n                        raise OperationError(\"what was left alone could not be kept\")\n            for row in taken:\n                schema.change(row)\n            database.execute(\"COMMIT\")\n        except sqlite3.IntegrityError as error:\n            database.execute(\"ROLLBACK\")\n            raise OperationError(f\"the database refuses it: {error}; nothing was changed\") from None\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n        return _result(taken, skipped, time.monotonic() - locked_at)\n\n    def _compare(\n        self, schema: _Schema, rows: list[Row], counts: Below\n    ) -> tuple[list[Row], Skipped]:\n        \"\"\"The rows to change, in their order; and those of groups in which one is not as seen.\"\"\"\n        reasons: dict[str, list[tuple[Row, str]]] = {}\n        for row in rows:\n            why = self.alive.get(row[\"group\"]) or schema.difference(row, counts)\n            if why is not None:\n                reasons.setdefault(row[\"group\"], []).append((row, why))\n        taken: list[Row] = []\n        skipped: Skipped = []\n        for row in rows:\n            found = reasons.get(row[\"group\"])\n            changes = row[\"change\"][\"kind\"] != \"keep\"\n            if found is None:\n                if changes:\n                    taken.append(row)\n                continue\n            own = next((why for other, why in found if other is row), None)\n            if own is None and not changes:\n                continue\n            first, first_why = found[0]\n            why = own or f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n            skipped.append(\n                {\"table\": row[\"table\"], \"id\": row[\"id\"], \"group\": row[\"group\"], \"why\": why}\n            )\n        return taken, skipped\n\n\ndef _result(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:\n    counts = Counter(row[\"change\"][\"kind\"] for row in taken)\n    return {\n        \"changed\": counts[\"update\"] + counts[\"delete\"],\n        \"updated\": counts[\"update\"],\n        \"deleted\": counts[\"delete\"],\n        \"skipped\": skipped,\n        \"lockedSeconds\": round(locked_seconds, 6),\n    }\n\n\n# (table below, its column) → the value of that column → how many rows have it, where that could be\n# counted; None: it was not.\nBelow = Dict[Any, Dict[Any, Any]]\n# A statement holds so many values.\nVALUES_AT_ONCE = 500\n\n\nclass _Key(NamedTuple):\n    \"\"\"A foreign key of another table to the one whose row is deleted.\"\"\"\n\n    table: str\n    # Its column, and the one that it names (None: the primary key).\n    columns: list[tuple[str, str | None]]\n    # It changes or deletes the rows that have it; else it keeps what they name.\n    acts: bool\n\n\nclass _Schema:\n    \"\"\"The database's own tables and columns: no name reaches SQL that is not one of them.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection, planned: set[str] | None = None) -> None:\n        self.database = database\n        # Tables whose rows are changed: those below go before what is above them.\n        self.planned = planned or set()\n        self.tables: set[str] = set()\n        self._columns: dict[str, list[tuple[str, bool]]] = {}\n        self._keys: dict[str, list[_Key]] = {}\n\n    def load(self) -> None:\n        names = self.database.execute(\"SELECT name FROM sqlite_master WHERE type = 'table'\")\n        self.tables = {str(name) for (name,) in names}\n\n    def version(self) -> int:\n        return int(self.database.execute(\"PRAGMA data_version\").fetchone()[0])\n\n    def columns(self, table: str) -> list[tuple[str, bool]]:\n        \"\"\"Name, and whether a value can be given to it (not to a generated one).\"\"\"\n        self._require(table)\n        if table not in self._columns:\n            found = self.database.execute(f\"PRAGMA table_xinfo({sqlite.quoted(table)})\")\n            self._columns[table] = [(str(row[1]), row[6] == 0) for row in found]\n        return self._columns[table]\n\n    def name(self, table: str, column: str) -> str:\n        if all(column.lower() != known.lower() for known, _ in self.columns(table)):\n            raise OperationError(f\"table {table!r} has no column {column!r}\")\n        return sqlite.quoted(column)\n\n    def read(self, row: Row, columns: list[str]) -> list[tuple[Any, ...]]:\n        table, key, ident = row[\"table\"], row[\"key\"], row[\"id\"]\n        what = \", \".join(self.name(table, column) for column in columns) or \"1\"\n        where = f\"{sqlite.quoted(table)} WHERE {self.name(table, key)} = ?\"\n        return self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchmany(2)\n\n    def difference(self, row: Row, counts: Below) -> str | None:\n        \"\"\"Why the row is not as seen; None when it is.\"\"\"\n        ident = row[\"id\"]\n        columns = list(row[\"seen\"])\n        found = self.read(row, columns)\n        if not found:\n            return \"is gone\"\n        if len(found) > 1:\n            return \"is there more than once\"\n        for column, now in zip(columns, found[0]):\n            if not _same(now, row[\"seen\"][column]):\n                return f\"changed meanwhile: {column} is now {_show(now)}\"\n        if row[\"change\"][\"kind\"] == \"delete\":\n            for key, where in self._held_by(row):\n                hangs = f\"SELECT EXISTS (SELECT 1 FROM {sqlite.quoted(key.table)} AS c {where})\"\n                if self.database.execute(hangs, (ident,)).fetchone()[0]:\n                    what = \"which would go with it (ON DELETE)\" if key.acts else \"which name it\"\n                    return f\"has rows of {key.table}, {what}\"\n        for child in row.get(\"below\", ()):\n            count = counts[child[\"table\"], child[\"column\"]].get(ident, 0)\n            if count is not None and count != child[\"rows\"]:\n                return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n        return None\n\n    def _held_by(self, row: Row) -> Iterator[tuple[_Key, str]]:\n        \"\"\"Foreign keys, beside those of the plan, by which rows go with it or keep it.\"\"\"\n        below = {(each[\"table\"], each[\"column\"]) for each in row.get(\"below\", ())}\n        own, name = row[\"table\"], self.name(row[\"table\"], row[\"key\"])\n        if own not in self._keys:\n            self._keys[own] = self._find_keys(own)\n        for key in self._keys[own]:\n            if len(key.columns) == 1 and (key.table, key.columns[0][0]) in below:\n                continue\n            ties = \" AND \".join(\n                f\"c.{sqlite.quoted(column)} = t.{sqlite.quoted(to)}\"\n                if to\n                else f\"c.{sqlite.quoted(column)} = t.{name}\"\n                for column, to in key.columns\n            )\n            yield key, f\"JOIN {sqlite.quoted(own)} AS t ON {ties} WHERE t.{name} = ?\"\n\n    def _find_keys(self, own: str) -> list[_Key]:\n        found = []\n        for table in self.tables:\n            keys: dict[int, list[tuple[str, str | None]]] = {}\n            acting = set()\n            listed = self.database.execute(f\"PRAGMA foreign_key_list({sqlite.quoted(table)})\")\n            for number, _, parent, column, to, _, on_delete, _ in listed.fetchall():\n                acts = on_delete not in (\"NO ACTION\", \"RESTRICT\")\n                if parent.lower() == own.lower() and (acts or table not in self.planned):\n                    keys.setdefault(number, []).append((column, to))\n                    acting.update([number] if acts else [])\n            found += [_Key(table, columns, number in acting) for number, columns in keys.items()]\n        return found\n\n    def newest(self, rows: list[Row]) -> dict[str, int]:\n        found = {}\n        for table, _ in _ties(rows):\n            self._require(table)\n            try:\n                asked = self.database.execute(f\"SELECT max(rowid) FROM {sqlite.quoted(table)}\")\n                found[table] = int(asked.fetchone()[0] or 0)\n            except sqlite3.OperationalError:\n                pass  # WITHOUT ROWID\n        return found\n\n    def count_below(self, rows: list[Row]) -> Below:\n        \"\"\"Once for all rows: without an index each count would read the whole table.\"\"\"\n        return {tie: self._count(tie, idents) for tie, idents in _ties(rows).items()}\n\n    def count_new_below(self, rows: list[Row], newest: dict[str, int]) -> Below:\n        \"\"\"The same, under the lock. Where no index makes it cheap, only rows that are new count.\n\n        Those that were there are among the rows that are compared one by one.\n        \"\"\"\n        found: Below = {}\n        for tie, idents in _ties(rows).items():\n            table, _ = tie\n            if table not in newest or self._has_index(*tie):\n                found[tie] = self._count(tie, idents)\n                continue\n            added = self._count(tie, idents, f\" AND rowid > {newest[table]}\")\n            expected = _expected(rows, tie)\n            found[tie] = {ident: expected[ident] + added.get(ident, 0) for ident in expected}\n        return found\n\n    def _count(self, tie: tuple[str, str], idents: list[Any], more: str = \"\") -> dict[Any, Any]:\n        table, column = tie\n        self._require(table)\n        name = self.name(table, column)\n        found: dict[Any, Any] = {}\n        for start in range(0, len(idents), VALUES_AT_ONCE):\n            some = idents[start : start + VALUES_AT_ONCE]\n            marks = \", \".join(\"?\" for _ in some)\n            where = f\"{name} IN ({marks}){more}\"\n            asked = self.database.execute(\n                f\"SELECT {name}, count(*) FROM {sqlite.quoted(table)} WHERE {where} GROUP BY 1\",\n                some,\n            )\n            found.update(dict(asked.fetchall()))\n        return found\n\n    def _has_index(self, table: str, column: str) -> bool:\n        listed = self.database.execute(f\"PRAGMA index_list({sqlite.quoted(table)})\").fetchall()\n        for index in listed:\n            info = f\"PRAGMA index_info({sqlite.quoted(str(index[1]))})\"\n            first = self.database.execute(info).fetchone()\n            if first is not None and str(first[2]).lower() == column.lower():\n                return True\n        return False\n\n    def _require(self, table: str) -> None:\n        if table not in self.tables:\n            raise OperationError(f\"there is no table {table!r}; the plan was made from another\")\n\n    def keep(self, row: Row) -> Row:\n        \"\"\"What undo needs of it: the whole row as it is.\"\"\"\n        names = [name for name, given in self.columns(row[\"table\"]) if given]\n        values = self.read(row, names)[0]\n        old = {name: _encode(value) for name, value in zip(names, values)}\n        told = {name: row[name] for name in (\"table\", \"key\", \"id\", \"group\", \"change\")}\n        return {**told, **({\"reset\": True} if row.get(\"reset\") else {}), \"old\": old}\n\n    def change(self, row: Row) -> None:\n        table, key, ident, change = row[\"table\"], row[\"key\"], row[\"id\"], row[\"change\"]\n        where = f\"WHERE {self.name(table, key)} = ?\"\n        if change[\"kind\"] == \"delete\":\n            done = self.database.execute(f\"DELETE FROM {sqlite.quoted(table)} {where}\", (ident,))\n        else:\n            done = self._set(table, change[\"set\"], where, ident)\n        if done.rowcount != 1:\n            raise OperationError(f\"{table} {ident}: {done.rowcount} rows changed instead of one\")\n\n    def restore(self, kept: Row) -> str:\n        \"\"\"`restored`, `already`, or `left` when somebody changed it since.\"\"\"\n        # What an older version kept names no key: it knew of `id` alone.\n        table, key, ident = kept[\"table\"], kept.get(\"key\", \"id\"), kept[\"id\"]\n        old = {name: _decode(value) for name, value in kept[\"old\"].items()}\n        found = self.read(kept, list(old))\n        now = dict(zip(old, found[0])) if len(found) == 1 else None\n        if kept[\"change\"][\"kind\"] == \"delete\":\n            if now is not None:\n                return \"already\" if now == old else \"left\"\n            names = \", \".join(self.name(table, name) for name in old)\n            marks = \", \".join(\"?\" for _ in old)\n            values = [_bound(value) for value in old.values()]\n            where = sqlite.quoted(table)\n            self.database.execute(f\"INSERT INTO {where} ({names}) VALUES ({marks})\", values)\n            self._restore_texts(kept, old)\n            return \"restored\"\n        wrote = kept[\"change\"][\"set\"]\n        lower = {name.lower(): name for name in old}\n        was = {lower[name.lower()]: old[lower[name.lower()]] for name in wrote}\n        if now is None:\n            return \"left\"\n        if all(_same(now[name], value) for name, value in was.items()):\n            return \"already\"\n        if not all(_same(now[lower[name.lower()]], value) for name, value in wrote.items()):\n            return \"left\"\n        where = f\"WHERE {self.name(table, key)} = ?\"\n        self._set(table, {name: _bound(value) for name, value in was.items()}, where, ident)\n        self._restore_texts(kept, was)\n        return \"restored\"\n\n    def _set(self, table: str, values: Row, where: str, ident: Any) -> sqlite3.Cursor:\n        pairs = \", \".join(f\"{self.name(table, column)} = ?\" for column in values)\n        statement = f\"UPDATE {sqlite.quoted(table)} SET {pairs} {where}\"\n        return self.database.execute(statement, (*values.values(), ident))\n\n    def _restore_texts(self, kept: Row, values: Row) -> None:\n        \"\"\"Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here.\"\"\"\n        table, key, ident = kept[\"table\"], kept.get(\"key\", \"id\"), kept[\"id\"]\n        for name, value in values.items():\n            if isinstance(value, sqlite.Bytes):\n                column = self.name(table, name)\n                self.database.execute(\n                    f\"UPDATE {sqlite.quoted(table)} SET {column} = CAST({column} AS TEXT)\"\n                    f\" WHERE {self.name(table, key)} = ?\",\n                    (ident,),\n                )\n\n\ndef _all_so(path: str, rows: list[Row]) -> bool:\n    with sqlite.opened(path, \"mode=ro\", sqlite.READ_BUSY_SECONDS) as database:\n        schema = _Schema(database)\n        schema.load()\n        return all(_is_so(schema, row) for row in rows)\n\n\ndef _is_so(schema: _Schema, row: Row) -> bool:\n    change = row[\"change\"]\n    if change[\"kind\"] == \"keep\":\n        return True\n    wrote = change.get(\"set\", {})\n    found = schema.read(row, list(wrote))\n    if change[\"kind\"] == \"delete\":\n        return not found\n    return len(found) == 1 and all(map(_same, found[0], wrote.values()))\n\n\ndef _put_back(path: str, kept: list[Row]) -> tuple[int, list[str]]:\n    restored, left = 0, []\n    with sqlite.opened(path, \"mode=rw\", UNDO_BUSY_SECONDS) as database:\n        database.execute(\"PRAGMA foreign_keys = ON\")\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            schema = _Schema(database)\n            schema.load()\n            # Parents were changed last, so they come back first.\n            for row in reversed(kept):\n                how = schema.restore(row)\n                restored += how == \"restored\"\n                if how == \"left\":\n                    left.append(f\"{row['table']} {row['id']}\")\n            database.execute(\"COMMIT\")\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n    return restored, left\n\n\ndef _ties(rows: list[Row]) -> dict[tuple[str, str], list[Any]]:\n    \"\"\"(table below, its column) → the rows above.\"\"\"\n    found: dict[tuple[str, str], list[Any]] = {}\n    for row in rows:\n        for child in row.get(\"below\", ()):\n            found.setdefault((child[\"table\"], child[\"column\"]), []).append(row[\"id\"])\n    return found\n\n\ndef _expected(rows: list[Row], tie: tuple[str, str]) -> dict[Any, int]:\n    return {\n        row[\"id\"]: child[\"rows\"]\n        for row in rows\n        for child in row.get(\"below\", ())\n        if (child[\"table\"], child[\"column\"]) == tie\n    }\n\n\ndef _same(one: Any, other: Any) -> bool:\n    numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))\n    return (numbers or type(one) is type(other)) and bool(one == other)\n\n\ndef _show(value: Any) -> str:\n    return \"empty\" if value is None else repr(value)[:60]\n\n\ndef _encode(value: Any) -> Any:\n    \"\"\"JSON has no bytes; and text that is not UTF-8 must come back as it was.\"\"\"\n    if isinstance(value, sqlite.Bytes):\n        return {\"text\": base64.b64encode(value).decode(\"ascii\")}\n    if isinstance(value, bytes):\n        return {\"blob\": base64.b64encode(value).decode(\"ascii\")}\n    return value\n\n\ndef _decode(value: Any) -> Any:\n    if not isinstance(value, dict):\n        return value\n    if \"text\" in value:\n        return sqlite.Bytes(base64.b64decode(value[\"text\"]))\n    return base64.b64decode(value[\"blob\"])\n\n\ndef _bound(value: Any) -> Any:\n    return bytes(value) if isinstance(value, sqlite.Bytes) else value\n",
     "celeriac_host/operations/restore_database.py": "\"\"\"A backup put back in place of what a SQLite database holds now, which is backed up first.\n\nTouches: the database, through SQLite itself, so that the app may have it open;\n/var/lib/celeriac/backups.\nUndo: what it held before comes back the same way.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport sqlite3\nimport time\nfrom typing import Any\n\nfrom celeriac_host.operations import backup_database\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nUNDO_BUSY_SECONDS = 30.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    backup = _find(args[\"backup\"], path, host)\n    # None is pruned: the one that is restored may be the oldest.\n    keep = len(backup_database.listed(host, path)) + 1\n    _, now = backup_database.do({\"database\": path, \"keep\": keep}, host, journal)\n    journal.keep(\"restoring\", backup)\n    _restore(backup, path, host, args[\"busyTimeoutSeconds\"])\n    backup_database.prune(host, path, args[\"keep\"], spare=(backup, now[\"path\"]))\n    size = os.lstat(backup).st_size\n    done = f\"{path} holds again what {backup} does; what it held is in {now['path']}\"\n    return done, {\"from\": backup, \"path\": path, \"sizeBytes\": size, \"before\": now[\"path\"]}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"restoring\") is None:\n        return backup_database.undo(args, host, journal)\n    before = journal.get(\"backup\")\n    _restore(before, args[\"database\"], host, UNDO_BUSY_SECONDS)\n    return f\"{args['database']} holds again what it did before, from {before}\"\n\n\ndef _find(wanted: str, path: str, host: System) -> str:\n    \"\"\"Path of the backup. Raises OperationError unless it is one of this database.\"\"\"\n    ours = backup_database.listed(host, path)\n    if wanted == \"latest\":\n        if not ours:\n            raise OperationError(f\"there is no backup of {path} in {host.state}/backups\")\n        return ours[-1]\n    if wanted not in ours:\n        known = \", \".join(ours[-5:]) or \"none\"\n        raise OperationError(f\"{wanted} is no backup of {path}; there are: {known}\")\n    return wanted\n\n\ndef _restore(backup: str, path: str, host: System, busy_seconds: float) -> None:\n    \"\"\"As the owner of the database, who may not read our backups: so from a copy.\"\"\"\n    about = sqlite.find(path)\n    size = os.lstat(backup).st_size\n    with sqlite.folder_for_copy(size) as folder:\n        copy = os.path.join(folder, \"copy.db\")\n        shutil.copyfile(backup, copy)\n        if os.geteuid() == 0:\n            for each in (copy, folder):\n                os.chown(each, about.st_uid, about.st_gid)\n        sqlite.ask(path, host, lambda: _copy_over(copy, path, busy_seconds))\n\n\ndef _copy_over(copy: str, path: str, busy_seconds: float) -> None:\n    deadline = time.monotonic() + busy_seconds\n\n    def refuse_waiting(status: int, remaining: int, total: int) -> None:\n        # Connection.backup tries again for ever while somebody holds the database.\n        busy = status in (sqlite.SQLITE_BUSY, sqlite.SQLITE_LOCKED)\n        if busy and time.monotonic() > deadline:\n            raise sqlite.Locked(f\"waited {busy_seconds:g} s\")\n\n    with sqlite.opened(copy, \"mode=ro\", busy_seconds) as source:\n        said = source.execute(\"PRAGMA integrity_check(1)\").fetchone()[0]\n        if said != \"ok\":\n            raise OperationError(f\"the backup is damaged: {said}; nothing was changed\")\n        with sqlite.opened(path, \"mode=rw\", busy_seconds) as target:\n            try:\n                source.backup(target, progress=refuse_waiting)\n            except sqlite3.OperationalError as error:\n                if sqlite.is_busy(error):\n                    raise sqlite.Locked(f\"waited {busy_seconds:g} s\") from None\n                raise\n",
     "celeriac_host/operations/restore_unacked.py": "\"\"\"Puts messages of dead workers back into their queues, as Kombu would after their time-out.\n\nTouches: `unacked` and the queues of a Redis broker, while no other worker uses it.\nUndo: can't be undone: whichever worker runs next does those tasks.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import leftovers, messages\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    journal.keep(\"restoring\", True)\n    report = messages.ask(args, host, \"restore\", before=None, mainPid=0)\n    journal.keep(\"restored\", report.get(\"restored\", 0))\n    return leftovers.describe(report), report\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"restoring\") is None:\n        return None\n    count = journal.get(\"restored\", \"some, maybe, of the\")\n    return None if count == 0 else f\"{count} messages stay in their queues: they are to be done\"\n",
-    "celeriac_host/operations/send_tasks.py": "\"\"\"Calls tasks of rows that were made pending again, each once, through the app's own Celery.\n\nTouches: the queues of the app's broker; a row that does not name the task is not called for.\nUndo: messages that still wait are taken out again; what a worker has taken is done by it.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, messages\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import postgres, postgres_repair, sqlite\nfrom celeriac_host.store.sqlite import quoted\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 300.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    calls = args[\"calls\"]\n    found = _rows(args, host)\n    left = [\n        {\"id\": call[\"id\"], \"why\": f\"{call['row']['table']} {call['row']['id']} does not name it\"}\n        for call in calls\n        if call[\"id\"] not in found\n    ]\n    already = _sent_before(args, host, journal, found)\n    open_calls = [call for call in calls if call[\"id\"] in found and call[\"id\"] not in already]\n    # How the rows were: who carries this on tells by them what was begun, and what was not.\n    if journal.get(\"rows\") is None:\n        journal.keep(\"rows\", found)\n    sent = _send(args, open_calls, host, journal) if open_calls else []\n    count = len(sent) + len(already)\n    more = f\", {len(left)} not: their rows were left alone\" if left else \"\"\n    return f\"{_tasks(count)} sent{more}\", {\"sent\": count, \"left\": left}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    ids = [call[\"id\"] for call in args[\"calls\"] if journal.get(\"sending:\" + call[\"id\"])]\n    if not ids:\n        return None\n    said = messages.ask(args, host, \"withdraw\", ids=ids)\n    if \"problem\" in said:\n        raise OperationError(\n            f\"{_tasks(len(ids))} may be in the broker: {said['problem']}\",\n            evidence=said[\"evidence\"],\n        )\n    taken = len(ids) - len(said[\"withdrawn\"])\n    rest = f\"; {taken} were taken by a worker, or never sent\" if taken else \"\"\n    return f\"{_tasks(len(said['withdrawn']))} taken out of the broker{rest}\"\n\n\ndef _send(\n    args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal\n) -> list[str]:\n    report: dict[str, Any] = {}\n    stage = \"starting its interpreter\"\n\n    def take(message: dict[str, Any]) -> bool | None:\n        nonlocal stage\n        stage = message.get(\"stage\", stage)\n        report.update(message.get(\"report\") or {})\n        if \"send\" in message:\n            journal.keep(\"sending:\" + message[\"send\"], True)\n            return True\n        if \"sent\" in message:\n            journal.keep(\"sent:\" + message[\"sent\"], True)\n        return None\n\n    request = {\n        **{name: args[name] for name in (\"unit\", \"interpreter\", \"app\", \"pythonPath\")},\n        \"calls\": calls,\n    }\n    ended = app_process.run(host, \"send\", request, take, timeout=TIMEOUT_SECONDS)\n    if \"problem\" in report:\n        raise OperationError(\n            f\"tasks can't be sent: {report['problem']}\", evidence=report[\"evidence\"]\n        )\n    if \"sent\" not in report:\n        lines = app_process.last_lines(ended)\n        why = units.last_exception(lines) or (lines[-1] if lines else \"it said nothing\")\n        raise OperationError(\n            f\"the program that sends tasks ended while {stage}: {why}\", evidence=lines\n        )\n    sent: list[str] = report[\"sent\"]\n    return sent\n\n\ndef _sent_before(\n    args: dict[str, Any], host: System, journal: StepJournal, found: dict[str, Any]\n) -> set[str]:\n    \"\"\"Those of an earlier try: told of, still somewhere, or begun by a worker.\"\"\"\n    ids = [call[\"id\"] for call in args[\"calls\"]]\n    sure = {each for each in ids if journal.get(\"sent:\" + each)}\n    doubtful = [each for each in ids if journal.get(\"sending:\" + each) and each not in sure]\n    if not doubtful:\n        return sure\n    said = messages.ask(args, host, \"trace\", ids=doubtful)\n    if \"problem\" in said:\n        raise OperationError(\n            f\"whether tasks were sent can't be told: {said['problem']}\", evidence=said[\"evidence\"]\n        )\n    rows = journal.get(\"rows\", {})\n    moved = {each for each in doubtful if found.get(each) != rows.get(each)}\n    return sure | moved | set(said[\"owed\"]) | set(said[\"held\"])\n\n\ndef _rows(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Id of a task → its row as text; only of rows that name it.\"\"\"\n    path, calls = args[\"database\"], args[\"calls\"]\n    if postgres.is_url(path):\n        place = postgres_repair.Place(host, args[\"unit\"], path, sqlite.READ_BUSY_SECONDS)\n        return postgres_repair.named(place, calls)\n    found: dict[str, Any] = sqlite.ask(path, host, lambda: _read(path, calls))\n    return found\n\n\ndef _read(path: str, calls: list[dict[str, Any]]) -> dict[str, str]:\n    found = {}\n    with sqlite.opened(path, \"mode=ro\", sqlite.READ_BUSY_SECONDS) as database:\n        for call in calls:\n            row = call[\"row\"]\n            where = f\"{quoted(row['key'])} = ? AND {quoted(row['column'])} = ?\"\n            rows = database.execute(\n                f\"SELECT * FROM {quoted(row['table'])} WHERE {where}\", (row[\"id\"], call[\"id\"])\n            ).fetchall()\n            if len(rows) == 1:\n                found[call[\"id\"]] = repr(rows[0])\n    return found\n\n\ndef _tasks(count: int) -> str:\n    return f\"{count} task{'' if count == 1 else 's'}\"\n",
+    "celeriac_host/operations/send_tasks.py": "\"\"\"Calls tasks of rows that were made pending again, each once, through the app's own Celery.\n\nTouches: the queues of the app's broker; a row that does not name the task is not called for.\nUndo: messages that still wait are taken out again; what a worker has taken is done by it.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import listener, messages\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import postgres, postgres_repair, sqlite\nfrom celeriac_host.store.sqlite import quoted\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 300.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    calls = args[\"calls\"]\n    found = _rows(args, host)\n    left = [\n        {\"id\": call[\"id\"], \"why\": f\"{call['row']['table']} {call['row']['id']} does not name it\"}\n        for call in calls\n        if call[\"id\"] not in found\n    ]\n    already = _sent_before(args, host, journal, found)\n    open_calls = [call for call in calls if call[\"id\"] in found and call[\"id\"] not in already]\n    # How the rows were: who carries this on tells by them what was begun, and what was not.\n    if journal.get(\"rows\") is None:\n        journal.keep(\"rows\", found)\n    sent = _send(args, open_calls, host, journal) if open_calls else []\n    count = len(sent) + len(already)\n    more = f\", {len(left)} not: their rows were left alone\" if left else \"\"\n    return f\"{_tasks(count)} sent{more}\", {\"sent\": count, \"left\": left}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    ids = [call[\"id\"] for call in args[\"calls\"] if journal.get(\"sending:\" + call[\"id\"])]\n    if not ids:\n        return None\n    said = messages.ask(args, host, \"withdraw\", ids=ids)\n    if \"problem\" in said:\n        raise OperationError(\n            f\"{_tasks(len(ids))} may be in the broker: {said['problem']}\",\n            evidence=said[\"evidence\"],\n        )\n    taken = len(ids) - len(said[\"withdrawn\"])\n    rest = f\"; {taken} were taken by a worker, or never sent\" if taken else \"\"\n    return f\"{_tasks(len(said['withdrawn']))} taken out of the broker{rest}\"\n\n\ndef _send(\n    args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal\n) -> list[str]:\n    def hear(message: dict[str, Any]) -> bool | None:\n        if \"send\" in message:\n            journal.keep(\"sending:\" + message[\"send\"], True)\n            return True\n        if \"sent\" in message:\n            journal.keep(\"sent:\" + message[\"sent\"], True)\n        return None\n\n    request = {**listener.app_of(args), \"calls\": calls}\n    report = listener.run(host, \"send\", request, TIMEOUT_SECONDS, hear)\n    if \"problem\" in report:\n        raise OperationError(\n            f\"tasks can't be sent: {report['problem']}\", evidence=report[\"evidence\"]\n        )\n    sent: list[str] = report[\"sent\"]\n    return sent\n\n\ndef _sent_before(\n    args: dict[str, Any], host: System, journal: StepJournal, found: dict[str, Any]\n) -> set[str]:\n    \"\"\"Those of an earlier try: told of, still somewhere, or begun by a worker.\"\"\"\n    ids = [call[\"id\"] for call in args[\"calls\"]]\n    sure = {each for each in ids if journal.get(\"sent:\" + each)}\n    doubtful = [each for each in ids if journal.get(\"sending:\" + each) and each not in sure]\n    if not doubtful:\n        return sure\n    said = messages.ask(args, host, \"trace\", ids=doubtful)\n    if \"problem\" in said:\n        raise OperationError(\n            f\"whether tasks were sent can't be told: {said['problem']}\", evidence=said[\"evidence\"]\n        )\n    rows = journal.get(\"rows\", {})\n    moved = {each for each in doubtful if found.get(each) != rows.get(each)}\n    return sure | moved | set(said[\"owed\"]) | set(said[\"held\"])\n\n\ndef _rows(args: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"Id of a task → its row as text; only of rows that name it.\"\"\"\n    path, calls = args[\"database\"], args[\"calls\"]\n    if postgres.is_url(path):\n        place = postgres_repair.Place(host, args[\"unit\"], path, sqlite.READ_BUSY_SECONDS)\n        return postgres_repair.named(place, calls)\n    found: dict[str, Any] = sqlite.ask(path, host, lambda: _read(path, calls))\n    return found\n\n\ndef _read(path: str, calls: list[dict[str, Any]]) -> dict[str, str]:\n    found = {}\n    with sqlite.opened(path, \"mode=ro\", sqlite.READ_BUSY_SECONDS) as database:\n        for call in calls:\n            row = call[\"row\"]\n            where = f\"{quoted(row['key'])} = ? AND {quoted(row['column'])} = ?\"\n            rows = database.execute(\n                f\"SELECT * FROM {quoted(row['table'])} WHERE {where}\", (row[\"id\"], call[\"id\"])\n            ).fetchall()\n            if len(rows) == 1:\n                found[call[\"id\"]] = repr(rows[0])\n    return found\n\n\ndef _tasks(count: int) -> str:\n    return f\"{count} task{'' if count == 1 else 's'}\"\n",
     "celeriac_host/operations/set_mode.py": "\"\"\"Mode and owner of a regular file; its content stays.\n\nTouches: that file's mode and owner.\nUndo: both as they were.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport pwd\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    about = os.lstat(_regular(args[\"path\"]))\n    return (stat.S_IMODE(about.st_mode), about.st_uid) == (int(args[\"mode\"], 8), _uid(args))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = _regular(args[\"path\"])\n    about = os.lstat(path)\n    journal.keep(\"was\", {\"mode\": stat.S_IMODE(about.st_mode), \"uid\": about.st_uid})\n    _set(path, int(args[\"mode\"], 8), _uid(args))\n    return f\"{path}: mode {args['mode']}, owner {args['owner']}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    _set(_regular(args[\"path\"]), was[\"mode\"], was[\"uid\"])\n    return f\"{args['path']}: mode {was['mode']:04o} again\"\n\n\ndef _uid(args: dict[str, Any]) -> int:\n    try:\n        return pwd.getpwnam(args[\"owner\"]).pw_uid\n    except KeyError:\n        raise OperationError(f\"this host has no user {args['owner']}\") from None\n\n\ndef _regular(path: str) -> str:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path} is gone; expected a regular file\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected one\")\n    return path\n\n\ndef _set(path: str, mode: int, uid: int) -> None:\n    \"\"\"Never through a link that was put there meanwhile.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    try:\n        # Closed first: a mode opened wide never meets the other owner.\n        os.fchmod(handle, mode & 0o600)\n        os.fchown(handle, uid, -1)\n        os.fchmod(handle, mode)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n",
     "celeriac_host/operations/set_sysctl.py": "\"\"\"Sets one kernel setting in the running kernel.\n\nTouches: that setting, until the next boot.\nUndo: the value as it was.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    wanted: list[str] = args[\"value\"].split()\n    return _read(args[\"name\"]) == wanted\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    name, value = args[\"name\"], args[\"value\"]\n    before = _read(name)\n    journal.keep(\"value\", \" \".join(before))\n    _write(name, value)\n    if _read(name) != value.split():\n        raise OperationError(f\"the kernel did not take {name} = {value}: it has {_read(name)}\")\n    return f\"{name} = {value} (was {' '.join(before)})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    before = journal.get(\"value\")\n    if before is None:\n        return None\n    if _read(args[\"name\"]) != before.split():\n        _write(args[\"name\"], before)\n    return f\"{args['name']} = {before} again\"\n\n\ndef _path(name: str) -> str:\n    # Dots separate; a dot within a word is written as a slash (an interface `eth0.1`).\n    words = [word.replace(\"/\", \".\") for word in name.split(\".\")]\n    if not all(re.fullmatch(r\"[A-Za-z0-9_:*-]+(\\.[A-Za-z0-9_:*-]+)*\", word) for word in words):\n        raise OperationError(f\"{name!r} is no name of a kernel setting\")\n    return \"/proc/sys/\" + \"/\".join(words)\n\n\ndef _read(name: str) -> list[str]:\n    try:\n        with open(_path(name), encoding=\"utf-8\") as file:\n            return file.read().split()\n    except FileNotFoundError:\n        raise OperationError(f\"this kernel has no setting {name}\") from None\n    except OSError as error:\n        raise OperationError(f\"{name} can't be read: {error.strerror}\") from None\n\n\ndef _write(name: str, value: str) -> None:\n    try:\n        with open(_path(name), \"w\", encoding=\"utf-8\") as file:\n            file.write(value + \"\\n\")\n    except OSError as error:\n        raise OperationError(\n            f\"the kernel does not let {name} be set to {value} here: {error.strerror} \"\n            \"(in a container it is the outer host's to set)\"\n        ) from None\n",
     "celeriac_host/operations/settle_jobs.py": "\"\"\"Fails or resets the jobs that the stopped worker left \"processing\", unless a message is left.\n\nTouches: those rows and the counters above them; /var/lib/celeriac/backups.\nUndo: each row as it was, unless somebody changed it since.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import messages\nfrom celeriac_host.operations import backup_database, repair_jobs\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import orphans, sqlite\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nRESTING = (\"inactive\", \"failed\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, path, mapping = args[\"unit\"], args[\"database\"], args[\"mapping\"]\n    _refuse_running(unit, host)\n    found = sqlite.ask(path, host, lambda: orphans.find(path, mapping))\n    candidates = [orphans.Candidate(*each) for each in found]\n    nothing = {\"changed\": 0, \"owed\": 0, \"held\": 0, \"skipped\": []}\n    if not candidates:\n        return f\"no job of {path} was left processing\", nothing\n    count = _jobs(len(candidates))\n    said = messages.ask(args, host, \"trace\", ids=[each.task for each in candidates])\n    if \"problem\" in said:\n        # Whether a message is left to do the work can't be told: then nothing is guessed.\n        line = f\"{count} of {path} left processing, and left so: {said['problem']}\"\n        return line, {**nothing, \"problem\": said[\"problem\"]}\n    owed, held = set(said[\"owed\"]), set(said[\"held\"])\n    lost = [each for each in candidates if each.task not in owed | held]\n    counts = {\n        \"owed\": sum(each.task in owed for each in candidates),\n        \"held\": sum(each.task in held for each in candidates),\n    }\n    if not lost:\n        return f\"{count} of {path} processing, {_kept(counts)}\", {**nothing, **counts}\n    message, action, now = args[\"message\"], args[\"action\"], time.time()\n    rows = sqlite.ask(path, host, lambda: orphans.plan(path, mapping, lost, action, message, now))\n    backup_database.do({**args, \"keep\": args[\"keepBackups\"]}, host, journal)\n    _, result = repair_jobs.do({**args, \"rows\": rows}, host, journal)\n    done = \"failed\" if action == \"fail\" else \"reset to pending\"\n    left = (\n        f\"; {len(result['skipped'])} rows changed meanwhile, left alone\"\n        if result[\"skipped\"]\n        else \"\"\n    )\n    kept = f\"; {_kept(counts)}\" if any(counts.values()) else \"\"\n    line = f\"{_jobs(len(lost))} of {path} left processing, {done}{kept}{left}\"\n    return line, {**result, **counts}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    # What each of the two kept stands under a name of its own.\n    backup_database.undo(args, host, journal)\n    return repair_jobs.undo(args, host, journal)\n\n\ndef _refuse_running(unit: str, host: System) -> None:\n    \"\"\"Only with an empty cgroup is every job without a message an orphan.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", \"ControlGroup\"])\n    left = units.cgroup_processes(seen.get(\"ControlGroup\", \"\"))\n    if seen[\"ActiveState\"] not in RESTING or left:\n        raise OperationError(\n            f\"{unit} is {seen['ActiveState']} with {len(left)} processes: its jobs may be alive\",\n            evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in left],\n        )\n\n\ndef _jobs(count: int) -> str:\n    return f\"{count} job{'' if count == 1 else 's'}\"\n\n\ndef _kept(counts: dict[str, int]) -> str:\n    parts = []\n    if counts[\"owed\"]:\n        parts.append(f\"{counts['owed']} left: their messages are still in the broker\")\n    if counts[\"held\"]:\n        parts.append(f\"{counts['held']} left: another worker holds them\")\n    return \", \".join(parts)\n",
@@ -79080,7 +79114,7 @@ const hostProgram = {
     "celeriac_host/operations/unpack_release.py": "\"\"\"Unpacks a commit that was sent as an archive into a release folder of its own.\n\nTouches: releases/<commit> and shared/ in the app's folder, as the owner of that folder.\nUndo: the release folder is removed; shared paths that were made stay.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.code import git, parcels, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    release = _release(args)\n    linked = all(os.path.islink(os.path.join(release, each[\"path\"])) for each in args[\"shared\"])\n    return os.path.isdir(release) and linked\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    base, release = args[\"deployTo\"], _release(args)\n    owner = trees.owner_of(base)\n    asked = {\"base\": base, \"name\": args[\"commit\"], \"shared\": args[\"shared\"]}\n    if os.path.isdir(release):\n        trees.work(host, owner, \"unpack\", asked)\n        return f\"{release} is there, its shared paths are linked\"\n    journal.keep(\"makes\", release)\n    with parcels.open_whole(args[\"sha256\"], host) as archive:\n        said = trees.work(host, owner, \"unpack\", asked, stdin=archive)\n    return f\"{release} holds {said['files']} files and folders, and belongs to {owner.name}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    release = journal.get(\"makes\")\n    if release is None:\n        return None\n    base = args[\"deployTo\"]\n    if os.path.realpath(os.path.join(base, \"current\")) == os.path.realpath(release):\n        return f\"{release} is the current release, and stays\"\n    folder = os.path.dirname(release)\n    names = [args[\"commit\"], f\".{args['commit']}.part\"]\n    there = [each for each in names if os.path.lexists(os.path.join(folder, each))]\n    left = trees.remove(host, trees.owner_of(base), folder, there)\n    return f\"{release} could not be removed wholly\" if left else f\"{release} removed again\"\n\n\ndef _release(args: dict[str, Any]) -> str:\n    return os.path.join(args[\"deployTo\"], \"releases\", git.require_commit(args[\"commit\"]))\n",
     "celeriac_host/operations/verify_unit.py": "\"\"\"`systemd-analyze verify` over a unit's text, before it is installed.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nUNIT_NAME = re.compile(\n    r\"(?:^|(?<=[\\s'\\\"/]))([\\w:.\\\\@-]+\\.(?:service|socket|target|device|mount|automount|swap|timer\"\n    r\"|path|slice|scope))\\b\"\n)\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    # /run is memory: it has room when the disk is full.\n    folder = f\"/run/celeriac-{os.urandom(4).hex()}\"\n    os.mkdir(folder, 0o700)\n    try:\n        path = os.path.join(folder, unit)\n        with open(path, \"w\", encoding=\"utf-8\") as file:\n            file.write(args[\"text\"])\n        for drop_in in args.get(\"dropIns\", ()):\n            os.makedirs(path + \".d\", 0o700, exist_ok=True)\n            with open(os.path.join(path + \".d\", drop_in[\"name\"]), \"w\", encoding=\"utf-8\") as file:\n                file.write(drop_in[\"text\"])\n        done = host.run([\"systemd-analyze\", \"verify\", \"--man=no\", path], timeout=90, check=False)\n    finally:\n        files.remove_tree(folder)\n    lines = [line for line in done.err.splitlines() if line.strip()]\n    # It exits 0 on much that it complains of: what it says counts.\n    found = [line.replace(folder + \"/\", \"\") for line in lines if _concerns(line, unit, folder)]\n    if not found and done.code != 0 and not lines:\n        found = [f\"systemd-analyze verify ended with exit code {done.code} and said nothing\"]\n    if found:\n        raise OperationError(\n            f\"systemd finds fault with {unit}: {found[0]}\",\n            ran=done.argv,\n            exit_code=done.code,\n            evidence=found,\n        )\n    return f\"systemd finds no fault with {unit}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _concerns(line: str, unit: str, folder: str) -> bool:\n    \"\"\"Lines on other units of the host are not ours; they begin with that unit's path or name.\"\"\"\n    if folder in line:\n        return True\n    named = UNIT_NAME.match(line) or re.match(r\"(?:/\\S+/)([\\w:.\\\\@-]+\\.[a-z]+)(?:\\.d/\\S+)?:\", line)\n    if named is None:\n        return True\n    name, _, suffix = unit.rpartition(\".\")\n    ours = {unit}\n    if \"@\" in name:\n        # A template is looked at through an instance of its own making.\n        stem = re.escape(name[: name.index(\"@\") + 1])\n        return re.fullmatch(rf\"{stem}[^@]*\\.{suffix}\", named.group(1)) is not None\n    return named.group(1) in ours\n",
     "celeriac_host/operations/write_file.py": "\"\"\"Writes a whole file, atomically, beside a backup.\n\nTouches: that file.\nUndo: the file as it was, to the byte, or none; a Python module that another unit needs stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import shared_modules\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    found = files.find(args[\"path\"])\n    return (\n        found is not None\n        and found.content == args[\"text\"].encode(\"utf-8\")\n        and found.mode == int(args[\"mode\"], 8)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    wanted = files.sha256(args[\"text\"].encode(\"utf-8\"))\n    found = aside.expect(path, args[\"expects\"], also=wanted)\n    shared_modules.remember(journal, path)\n    aside.change(journal, path, found, args[\"text\"], int(args[\"mode\"], 8))\n    return f\"{path} written ({args['mode']})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return shared_modules.put_back(journal, host)\n",
-    "celeriac_host/session/agent.py": "\"\"\"Answers what the action asks, one thing at a time, until it says bye or is gone.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.system import System, user_name\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\ndef main() -> None:\n    host = System()\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n        }\n    )\n    try:\n        serve(wire, host)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread sits in a read that only the other side can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = _parsed(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            answer = _answer(message, wire, host)\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"What goes over the wire when what was asked went wrong as a whole.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"a line that is not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"a message is a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"nothing is known about asking {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return control.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"there is no fact named {name!r}\")\n",
+    "celeriac_host/session/agent.py": "\"\"\"Answers what the action asks, one thing at a time, until it says bye or is gone.\"\"\"\n\nfrom __future__ import annotations\n\nimport binascii\nimport importlib\nimport json\nimport os\nimport re\nimport signal\nimport sys\nfrom typing import Any\n\nfrom celeriac_host.session.wire import Wire, take_over\nfrom celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe\nfrom celeriac_host.system.identities import user_name\nfrom celeriac_host.system.system import System\n\nPROTOCOL = 1\nFLUSH_SECONDS = 5.0\n\n\ndef main() -> None:\n    host = System()\n\n    def leave(signum: int, frame: object) -> None:\n        host.runner_gone = True\n\n    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n        signal.signal(name, leave)\n    wire = take_over(host)\n    wire.send(\n        {\n            \"hello\": \"celeriac\",\n            \"protocol\": PROTOCOL,\n            \"python\": \".\".join(map(str, sys.version_info[:3])),\n            \"user\": user_name(os.geteuid()),\n            \"pid\": os.getpid(),\n        }\n    )\n    try:\n        serve(wire, host)\n    finally:\n        wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)\n        # Not sys.exit: the reader thread sits in a read that only the other side can end.\n        os._exit(0)\n\n\ndef serve(wire: Wire, host: System) -> None:\n    while True:\n        line = wire.receive()\n        if line is None:\n            return\n        ident: Any = None\n        try:\n            message = _parsed(line)\n            ident = message.get(\"id\")\n            if message.get(\"ask\") == \"bye\":\n                return\n            answer = _answer(message, wire, host)\n            wire.send({\"id\": ident, \"answer\": answer})\n        except RunnerGone:\n            return\n        except Exception as error:\n            wire.send({\"id\": ident, \"fault\": fault(error)})\n\n\ndef fault(error: Exception) -> dict[str, Any]:\n    \"\"\"What goes over the wire when what was asked went wrong as a whole.\"\"\"\n    found: dict[str, Any] = {\"message\": describe(error), \"evidence\": [], \"next\": \"\"}\n    if isinstance(error, OperationError):\n        found[\"evidence\"] = list(error.evidence)\n        if error.ran is not None:\n            found.update(ran=list(error.ran), exitCode=error.exit_code)\n    if isinstance(error, Fault):\n        found[\"next\"] = error.next\n    return found\n\n\ndef _parsed(line: bytes) -> dict[str, Any]:\n    try:\n        message = json.loads(line)\n    except ValueError as error:\n        raise Fault(f\"a line that is not JSON: {error}\") from None\n    if not isinstance(message, dict):\n        raise Fault(\"a message is a JSON object\")\n    return message\n\n\ndef _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:\n    ident = message.get(\"id\")\n\n    def progress(body: dict[str, Any]) -> None:\n        wire.send({\"id\": ident, \"progress\": body})\n\n    def chunk(data: str | bytes) -> None:\n        text = (\n            binascii.b2a_base64(data, newline=False).decode(\"ascii\")\n            if isinstance(data, bytes)\n            else data\n        )\n        wire.send_paced({\"id\": ident, \"progress\": {\"kind\": \"chunk\", \"data\": text}})\n\n    host.note = lambda text: progress({\"kind\": \"note\", \"message\": text})\n    ask = message.get(\"ask\")\n    if ask == \"look\":\n        return look(message[\"query\"], host)\n    if ask in (\"apply\", \"undo\", \"follow\", \"recover\", \"confirm\"):\n        return _change(ask, message, host, progress)\n    if ask == \"snapshot\":\n        return importlib.import_module(\"celeriac_host.session.snapshot\").snapshot(\n            message, host, chunk\n        )\n    if ask == \"receive\":\n        from celeriac_host.session.incoming import receive\n\n        return receive(message, host)\n    if ask == \"submit\":\n        return importlib.import_module(\"celeriac_host.session.submit\").submit(\n            message[\"request\"], host\n        )\n    raise Fault(f\"nothing is known about asking {ask!r}\")\n\n\ndef _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:\n    from celeriac_host.transaction import control\n\n    if ask == \"apply\":\n        return control.apply(message[\"operations\"], message[\"meta\"], host, progress)\n    if ask == \"undo\":\n        return control.undo(message[\"transactions\"], message[\"meta\"], host, progress)\n    if ask == \"follow\":\n        return control.follow(message[\"opened\"], host, progress)\n    if ask == \"recover\":\n        return control.recover(message[\"meta\"], host, progress)\n    return control.confirm(message[\"unit\"], message[\"transactions\"], message[\"meta\"], host)\n\n\ndef look(query: dict[str, Any], host: System) -> dict[str, Any]:\n    return {name: _fact(name).look(args, host) for name, args in query.items()}\n\n\ndef _fact(name: str) -> Any:\n    where = \"celeriac_host.facts.\" + name\n    if re.fullmatch(r\"[a-z]+\", name):\n        try:\n            return importlib.import_module(where)\n        except ModuleNotFoundError as error:\n            if error.name not in (where, \"celeriac_host.facts\"):\n                raise\n    raise Fault(f\"there is no fact named {name!r}\")\n",
     "celeriac_host/session/incoming.py": "\"\"\"What a run sends before its plan is applied: stored whole, known by its SHA-256, soon forgotten.\n\nKept under /var/lib/celeriac/incoming, for root alone. A piece says where it belongs, so that a\npiece that came twice, or not at all, is noticed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport os\nimport re\nimport shutil\nimport stat\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import parcels\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, describe\nfrom celeriac_host.system.system import System\n\nLIMIT_BYTES = 512 * 1024 * 1024\n# Left free: for the journal, the database and the logs of others.\nMARGIN_BYTES = 32 * 1024 * 1024\nKEEP = 3\n# Nobody sends for so long.\nSTALE_SECONDS = 6 * 3600\n\n\ndef receive(message: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"One of `begin`, `piece` and `end`. Raises Fault; then nothing of it is left.\"\"\"\n    digest = message.get(\"sha256\")\n    if not isinstance(digest, str) or not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise Fault(\"what is sent is named by its SHA-256, in 64 hexadecimal digits\")\n    folder = os.path.join(host.state, parcels.FOLDER)\n    part = os.path.join(folder, f\"{digest}.{os.getpid()}.part\")\n    try:\n        if message[\"step\"] == \"begin\":\n            return _begin(folder, digest, part, int(message[\"sizeBytes\"]))\n        if message[\"step\"] == \"piece\":\n            return _append(part, int(message[\"offset\"]), base64.b64decode(message[\"data\"]))\n        if message[\"step\"] == \"end\":\n            return _end(folder, digest, part)\n    except OSError as error:\n        _drop(part)\n        raise Fault(\n            f\"{describe(error).partition(' (')[0]}, while {folder} took in what was sent; \"\n            \"nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        ) from None\n    raise Fault(f\"a step of receive is begin, piece or end, not {message['step']!r}\")\n\n\ndef _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:\n    if not 0 < size <= LIMIT_BYTES:\n        raise Fault(\n            f\"{size} bytes were to be sent; at most {LIMIT_BYTES} are taken\",\n            next=\"keep large files out of the repository, or deploy the code by other means\",\n        )\n    _make(folder)\n    _prune(folder, digest)\n    whole = os.path.join(folder, digest)\n    if os.path.lexists(whole):\n        if os.path.isfile(whole) and files.sha256_of(whole) == digest:\n            os.utime(whole)\n            return {\"sizeBytes\": size, \"whole\": True}\n        os.unlink(whole)\n    free = shutil.disk_usage(folder).free\n    if free < size + MARGIN_BYTES:\n        raise Fault(\n            f\"{folder} has {free // 2**20} MiB free; {(size + MARGIN_BYTES) // 2**20} MiB are \"\n            \"needed for what is sent and for the rest of the host; nothing was changed\",\n            next=\"free some space on that disk, then run again\",\n        )\n    _drop(part)\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    os.close(os.open(part, flags, 0o600))\n    return {\"sizeBytes\": 0, \"whole\": False}\n\n\ndef _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:\n    handle = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        there = os.fstat(handle).st_size\n        if offset != there or there + len(piece) > LIMIT_BYTES:\n            raise Fault(f\"a piece for byte {offset} came where byte {there} was expected\")\n        left = memoryview(piece)\n        while left:\n            left = left[os.write(handle, left) :]\n    finally:\n        os.close(handle)\n    return {\"sizeBytes\": there + len(piece), \"whole\": False}\n\n\ndef _end(folder: str, digest: str, part: str) -> dict[str, Any]:\n    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n        size = os.fstat(handle).st_size\n    finally:\n        os.close(handle)\n    if files.sha256_of(part) != digest:\n        _drop(part)\n        raise Fault(\"what was sent did not arrive whole\", next=\"run again\")\n    os.rename(part, os.path.join(folder, digest))\n    files.sync_folder(folder)\n    return {\"sizeBytes\": size, \"whole\": True}\n\n\ndef _make(folder: str) -> None:\n    os.makedirs(folder, 0o700, exist_ok=True)\n    about = os.lstat(folder)\n    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n        raise Fault(f\"{folder} is not a directory of root; nothing was changed\")\n    for path in (os.path.dirname(folder), folder):\n        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:\n            os.chmod(path, 0o700)\n\n\ndef _prune(folder: str, digest: str) -> None:\n    \"\"\"The newest few stay, and what another run may be sending just now.\"\"\"\n    known = []\n    for name in os.listdir(folder):\n        path = os.path.join(folder, name)\n        with suppress(OSError):\n            known.append((os.lstat(path).st_mtime, name, path))\n    known.sort(reverse=True)\n    whole = [path for _, name, path in known if re.fullmatch(r\"[0-9a-f]{64}\", name)]\n    kept = {os.path.join(folder, digest), *whole[:KEEP]}\n    old = time.time() - STALE_SECONDS\n    for modified, name, path in known:\n        if path not in kept and (path in whole or modified < old or not _is_sent(name)):\n            _drop(path)\n\n\ndef _is_sent(part: str) -> bool:\n    \"\"\"Whether the agent that takes it in still lives.\"\"\"\n    pid = part.split(\".\")[1] if part.count(\".\") == 2 else \"\"\n    return os.path.isdir(f\"/proc/{pid}\") if pid.isdigit() else False\n\n\ndef _drop(path: str) -> None:\n    with suppress(OSError):\n        os.unlink(path)\n",
     "celeriac_host/session/loader.py": "\"\"\"Makes the package importable from memory, then runs the agent, or the work it is asked for.\n\nThe bootstrap executes this file with a global `SOURCES`: module path → source. The program that a\ntransaction leaves on the disk for itself adds `WORDS`: what to do.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport sys\nfrom importlib import import_module\nfrom importlib.machinery import ModuleSpec\nfrom types import CodeType, ModuleType\nfrom typing import Sequence\n\n\nclass MemoryImporter:\n    \"\"\"Finds and loads the modules of one package among sources held in memory.\n\n    By the import system's protocols alone: its base classes cost more to load than the agent.\n    \"\"\"\n\n    def __init__(self, sources: dict[str, str]) -> None:\n        self.sources = sources\n\n    def _path(self, name: str) -> str | None:\n        stem = name.replace(\".\", \"/\")\n        for path in (stem + \"/__init__.py\", stem + \".py\"):\n            if path in self.sources:\n                return path\n        # A folder without __init__.py is a package all the same.\n        inside = any(path.startswith(stem + \"/\") for path in self.sources)\n        return stem + \"/__init__.py\" if inside else None\n\n    def find_spec(\n        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None\n    ) -> ModuleSpec | None:\n        where = self._path(fullname)\n        if where is None:\n            return None\n        is_package = where.endswith(\"/__init__.py\")\n        spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)\n        # No importlib.abc.Loader by name, but by what it can do.\n        spec.loader = self  # type: ignore[assignment]\n        return spec\n\n    def create_module(self, spec: ModuleSpec) -> ModuleType | None:\n        return None\n\n    def get_source(self, fullname: str) -> str:\n        return self.sources.get(self._path(fullname) or \"\", \"\")\n\n    def get_code(self, fullname: str) -> CodeType:\n        return compile(self.get_source(fullname), self._path(fullname) or fullname, \"exec\")\n\n    def exec_module(self, module: ModuleType) -> None:\n        exec(self.get_code(module.__name__), module.__dict__)\n\n\ndef run(sources: dict[str, str], words: Sequence[str]) -> None:\n    sys.meta_path.insert(0, MemoryImporter(sources))\n    # Part of it is kept as a file on the host, see program.py.\n    vars(import_module(\"celeriac_host.transaction.program\"))[\"SOURCES\"] = sources\n    if words:\n        import_module(\"celeriac_host.transaction.work\").main(words)\n    else:\n        import_module(\"celeriac_host.session.agent\").main()\n\n\nif \"SOURCES\" in globals():\n    run(globals()[\"SOURCES\"], globals().get(\"WORDS\", ()))\n",
     "celeriac_host/session/snapshot.py": "\"\"\"A consistent copy of a database, or of what matters in it, sent to the runner piece by piece.\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport time\nimport zlib\nfrom contextlib import contextmanager\nfrom typing import Any, Callable, Iterator\n\nfrom celeriac_host.store import postgres, postgres_extract, sqlite, sqlite_extract\nfrom celeriac_host.system.errors import Fault, OperationError\nfrom celeriac_host.system.system import System\n\n# In base64 these are 256 KiB.\nPIECE_BYTES = 192 * 1024\n\n\ndef snapshot(\n    args: dict[str, Any], host: System, emit_chunk: Callable[[bytes], None]\n) -> dict[str, Any]:\n    \"\"\"Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone.\"\"\"\n    path = args[\"database\"]\n    try:\n        with _copied(args, host) as (copy, holds, taken_at):\n            size, digest = _send(copy, host, emit_chunk)\n    except OperationError as error:\n        raise Fault(\n            error.message,\n            evidence=error.evidence,\n            next=\"nothing was changed; see to what is said above, then run again\",\n        ) from None\n    return {\n        \"database\": path,\n        \"holds\": holds,\n        \"sizeBytes\": size,\n        \"sha256\": digest,\n        \"takenAt\": taken_at,\n    }\n\n\n@contextmanager\ndef _copied(args: dict[str, Any], host: System) -> Iterator[tuple[str, str, float]]:\n    \"\"\"Path of the copy, what it holds, and when it was so.\"\"\"\n    path, limit = args[\"database\"], args[\"limitBytes\"]\n    wanted = args.get(\"extract\")\n    begun = time.time()\n    if wanted is not None and postgres.is_url(path):\n        with postgres_extract.extracted(path, host, wanted, limit) as copy:\n            yield copy, \"rows\", begun\n            return\n    if wanted is None or sqlite.find(path).st_size <= limit:\n        try:\n            with sqlite.copied(path, host, limit) as copy:\n                yield copy, \"everything\", time.time()\n                return\n        except sqlite.TooLarge:\n            # What -wal holds comes on top.\n            if wanted is None:\n                raise\n    with sqlite_extract.extracted(path, host, wanted, limit) as copy:\n        yield copy, \"rows\", begun\n\n\ndef _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:\n    digest = hashlib.sha256()\n    squeeze = zlib.compressobj(6)\n    unsent = bytearray()\n    size = 0\n\n    def send_full() -> None:\n        while len(unsent) >= PIECE_BYTES:\n            emit_chunk(bytes(unsent[:PIECE_BYTES]))\n            del unsent[:PIECE_BYTES]\n\n    with os.fdopen(sqlite.open_copy(copy), \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            host.heed()\n            size += len(piece)\n            digest.update(piece)\n            unsent += squeeze.compress(piece)\n            send_full()\n    unsent += squeeze.flush()\n    send_full()\n    if unsent:\n        emit_chunk(bytes(unsent))\n    return size, digest.hexdigest()\n",
@@ -79097,15 +79131,17 @@ const hostProgram = {
     "celeriac_host/store/resets.py": "\"\"\"How often a row was made pending again: one that is reset for ever would never be seen to fail.\n\n`resets.json` in the state folder: database → `table:id` → times.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Iterable\n\nfrom celeriac_host.system import files\n\nNAME = \"resets.json\"\n# Of one database; the oldest go first.\nROWS_LIMIT = 10000\n\n\ndef read(state: str, database: str) -> dict[str, int]:\n    return _all(state).get(database, {})\n\n\ndef count(state: str, database: str, rows: Iterable[str], by: int) -> None:\n    \"\"\"`by` more, or less, for each of these rows. Raises OSError.\"\"\"\n    wanted = list(rows)\n    if not wanted:\n        return\n    everything = _all(state)\n    counts = everything.setdefault(database, {})\n    for row in wanted:\n        times = counts.pop(row, 0) + by\n        if times > 0:\n            counts[row] = times\n    for row in list(counts)[: max(len(counts) - ROWS_LIMIT, 0)]:\n        del counts[row]\n    content = json.dumps(everything).encode(\"ascii\")\n    files.write(os.path.join(state, NAME), content, 0o600, os.geteuid(), os.getegid())\n\n\ndef _all(state: str) -> dict[str, dict[str, int]]:\n    # What can't be read counts from nothing: it only says when to give up.\n    with suppress(OSError, ValueError):\n        with open(os.path.join(state, NAME), encoding=\"ascii\") as file:\n            found = json.load(file)\n        if isinstance(found, dict):\n            return {str(name): dict(rows) for name, rows in found.items() if isinstance(rows, dict)}\n    return {}\n",
     "celeriac_host/store/sqlite.py": "\"\"\"SQLite files of the app: looked into, copied and changed as their owner, never as root.\n\nRoot would leave -wal and -shm files behind that the app can't write. So whatever touches a\ndatabase runs in a forked child that has become the file's owner; it speaks with its parent in\nJSON lines.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport glob\nimport json\nimport os\nimport pwd\nimport re\nimport select\nimport shutil\nimport signal\nimport socket\nimport sqlite3\nimport stat\nimport sys\nimport tempfile\nimport time\nimport urllib.parse\nfrom contextlib import contextmanager, suppress\nfrom typing import Any, Callable, Iterator, NamedTuple\n\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nCOPY_FOLDERS = (\"/var/tmp\", \"/tmp\")\nMARGIN_BYTES = 16 * 1024 * 1024\nREAD_BUSY_SECONDS = 10.0\n# A child that does not come back within this time is stuck in the kernel or in a damaged file.\nLONGEST_SECONDS = 900.0\n# sqlite3.h; the module has names for them only since Python 3.11.\nSQLITE_BUSY, SQLITE_LOCKED = 5, 6\nCOMPANIONS = (\"\", \"-wal\", \"-shm\", \"-journal\")\n\n\nclass Owner(NamedTuple):\n    uid: int\n    gid: int\n    groups: list[int]\n\n\nclass NoAnswer(OperationError):\n    \"\"\"The child is gone without a last word: whether it had ended its work is not known.\"\"\"\n\n\nclass TooLarge(OperationError):\n    \"\"\"A database is larger than its copy may be.\"\"\"\n\n\nclass Locked(Exception):\n    \"\"\"Somebody else holds the database; raised in the child, explained by the parent.\"\"\"\n\n\ndef find(path: str) -> os.stat_result:\n    \"\"\"OperationError unless it is a regular file (a symbolic link to one will do).\"\"\"\n    try:\n        about = os.stat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path}: there is no such file\") from None\n    except (OSError, ValueError) as error:\n        reason = error.strerror if isinstance(error, OSError) else str(error)\n        raise OperationError(f\"{path!r} can't be read: {reason}\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected a SQLite database\")\n    return about\n\n\ndef owner_of(about: os.stat_result) -> Owner:\n    groups = {about.st_gid}\n    # A number without a name has no other groups.\n    with suppress(KeyError):\n        entry = pwd.getpwuid(about.st_uid)\n        groups.update(os.getgrouplist(entry.pw_name, entry.pw_gid))\n    return Owner(about.st_uid, about.st_gid, sorted(groups))\n\n\nclass Channel:\n    \"\"\"One end of the pipe between parent and child: JSON values, one a line.\"\"\"\n\n    def __init__(self, end: socket.socket, heed: Callable[[], None] | None = None) -> None:\n        self.end = end\n        self.heed = heed\n        self.unread = bytearray()\n\n    def send(self, value: Any) -> None:\n        self.end.sendall(json.dumps(value).encode(\"ascii\") + b\"\\n\")\n\n    def receive(self) -> Any:\n        \"\"\"None when the other side is gone.\"\"\"\n        deadline = time.monotonic() + LONGEST_SECONDS\n        while True:\n            line, newline, rest = self.unread.partition(b\"\\n\")\n            if newline:\n                self.unread = rest\n                return json.loads(line)\n            if self.heed is not None:\n                self.heed()\n            if time.monotonic() > deadline:\n                return None\n            if not select.select([self.end], [], [], SLICE_SECONDS)[0]:\n                continue\n            piece = self.end.recv(1024 * 1024)\n            if not piece:\n                return None\n            self.unread += piece\n\n\n@contextmanager\ndef as_owner(path: str, host: System, work: Callable[[Channel], Any]) -> Iterator[Conversation]:\n    \"\"\"Runs `work` as the owner of the database; it ends when the block does, whatever happens.\"\"\"\n    owner = owner_of(find(path))\n    if os.geteuid() not in (0, owner.uid):\n        raise OperationError(f\"only root or the owner of {path} can work on it\")\n    ours, theirs = socket.socketpair()\n    child = os.fork()\n    if child == 0:\n        ours.close()\n        _be_child(path, owner, work, theirs)\n    theirs.close()\n    try:\n        yield Conversation(path, Channel(ours, host.heed))\n    finally:\n        ours.close()\n        _end(child)\n\n\nclass Conversation:\n    \"\"\"What the parent has of its child.\"\"\"\n\n    def __init__(self, path: str, channel: Channel) -> None:\n        self.path = path\n        self.send = channel.send\n        self._channel = channel\n\n    def receive(self) -> Any:\n        \"\"\"Its next word. Raises OperationError with what went wrong there.\"\"\"\n        said = self._channel.receive()\n        if said is None:\n            raise NoAnswer(f\"the work on {self.path} ended without an answer\")\n        if \"locked\" in said:\n            raise OperationError(_explain_lock(self.path, said[\"locked\"]))\n        if \"tooLarge\" in said:\n            raise TooLarge(f\"{self.path}: {said['tooLarge']}\")\n        if \"error\" in said:\n            raise OperationError(f\"{self.path}: {said['error']}\", evidence=said[\"evidence\"])\n        return said[\"value\"]\n\n\ndef ask(path: str, host: System, work: Callable[[], Any]) -> Any:\n    \"\"\"One question, one answer.\"\"\"\n    with as_owner(path, host, lambda channel: work()) as child:\n        return child.receive()\n\n\ndef _be_child(path: str, owner: Owner, work: Callable[[Channel], Any], end: socket.socket) -> None:\n    \"\"\"Never returns: no handler, thread or buffer of the agent is this process's business.\"\"\"\n    channel = Channel(end)\n    try:\n        for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n            signal.signal(name, signal.SIG_DFL)\n        os.setsid()\n        if os.geteuid() == 0:\n            os.setgroups(owner.groups)\n            os.setgid(owner.gid)\n            os.setuid(owner.uid)\n        os.chdir(\"/\")\n        channel.send({\"value\": work(channel)})\n    except Locked as error:\n        channel.send({\"locked\": str(error)})\n    except TooLarge as error:\n        channel.send({\"tooLarge\": error.message})\n    except OperationError as error:\n        channel.send({\"error\": error.message, \"evidence\": list(error.evidence)})\n    except sqlite3.Error as error:\n        channel.send({\"error\": _plain(error), \"evidence\": []})\n    except BaseException as error:\n        channel.send({\"error\": f\"{type(error).__name__}: {error}\", \"evidence\": []})\n    finally:\n        with suppress(OSError):\n            end.close()\n        sys.stderr.flush()\n        os._exit(0)\n\n\ndef _end(child: int) -> None:\n    \"\"\"It has said all it had to say, or nobody listens any more.\"\"\"\n    end = time.monotonic() + 1.0\n    while time.monotonic() < end:\n        if os.waitpid(child, os.WNOHANG)[0]:\n            return\n        time.sleep(0.005)\n    with suppress(ProcessLookupError):\n        os.kill(child, signal.SIGKILL)\n    os.waitpid(child, 0)\n\n\ndef _plain(error: sqlite3.Error) -> str:\n    text = str(error)\n    if \"not a database\" in text:\n        return \"this is not a SQLite database\"\n    if \"unable to open\" in text:\n        return \"it can't be opened: it is on a read-only file system, or closed to its owner\"\n    if \"malformed\" in text:\n        return f\"the database is damaged ({text})\"\n    return text\n\n\ndef is_busy(error: sqlite3.OperationalError) -> bool:\n    return \"locked\" in str(error) or \"busy\" in str(error)\n\n\n@contextmanager\ndef opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connection]:\n    \"\"\"In the child: `mode` is `mode=ro`, `mode=rw` or `immutable=1`. Raises Locked.\n\n    Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.\n    \"\"\"\n    if mode == \"mode=rw\" and not os.access(path, os.W_OK):\n        raise OperationError(\"it can't be written: it is read-only, or on a file system that is\")\n    where = f\"file:{urllib.parse.quote(path)}?{mode}\"\n    database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)\n    try:\n        database.text_factory = _text\n        database.execute(\"PRAGMA trusted_schema = OFF\")\n        yield database\n    except sqlite3.OperationalError as error:\n        if is_busy(error):\n            raise Locked(f\"waited {busy_seconds:g} s\") from None\n        raise\n    finally:\n        with suppress(sqlite3.Error):\n            database.close()\n\n\nclass Bytes(bytes):\n    \"\"\"Text of a row that is not UTF-8.\"\"\"\n\n\ndef _text(raw: bytes) -> str | Bytes:\n    try:\n        return raw.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        return Bytes(raw)\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier is data: a quote in it is doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a name with a NUL character is no table or column\")\n    return '\"' + name.replace('\"', '\"\"') + '\"'\n\n\ndef size_of(database: sqlite3.Connection) -> int:\n    pages = database.execute(\"PRAGMA page_count\").fetchone()[0]\n    size = database.execute(\"PRAGMA page_size\").fetchone()[0]\n    return int(pages) * int(size)\n\n\n@contextmanager\ndef copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:\n    \"\"\"Path of a consistent copy, made by the online backup API; gone after the block.\n\n    Raises OperationError: not a database, larger than the limit, no room, locked.\n    \"\"\"\n    about = find(path)\n    # What is in -wal comes on top, and what was deleted may come off: the child looks again.\n    companions = sum(_size(each) for each in _files_of(path))\n    with folder_for_copy(companions, about) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        ask(path, host, lambda: _copy(path, target, limit_bytes))\n        yield target\n\n\ndef _copy(path: str, target: str, limit_bytes: int | None) -> None:\n    \"\"\"A WAL database that nobody has open is read without making -wal and -shm beside it.\"\"\"\n    before = resting(path)\n    if before is not None:\n        try:\n            _copy_by(\"immutable=1\", path, target, limit_bytes)\n        except sqlite3.Error:\n            # Damaged; or somebody wrote just then, and a copy under its locks will be sound.\n            if resting(path) == before:\n                raise\n        if resting(path) == before:\n            return\n        os.unlink(target)\n    _copy_by(\"mode=ro\", path, target, limit_bytes)\n\n\ndef resting(path: str) -> tuple[int, int] | None:\n    \"\"\"Size and time of a WAL database all of which is in its one file; None: it is not so.\"\"\"\n    with open(path, \"rb\") as file:\n        in_wal_mode = file.read(20)[18:] == b\"\\2\\2\"\n    if not in_wal_mode or any(os.path.exists(each) for each in _files_of(path)[1:]):\n        return None\n    about = os.stat(path)\n    return about.st_size, about.st_mtime_ns\n\n\ndef _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None:\n    deadline = time.monotonic() + READ_BUSY_SECONDS\n\n    def refuse_waiting(status: int, remaining: int, total: int) -> None:\n        # Connection.backup tries again for ever while the database is locked.\n        if status in (SQLITE_BUSY, SQLITE_LOCKED) and time.monotonic() > deadline:\n            raise Locked(f\"waited {READ_BUSY_SECONDS:g} s\")\n\n    with opened(path, mode, READ_BUSY_SECONDS) as database:\n        database.execute(\"SELECT count(*) FROM sqlite_master\").fetchone()\n        size = size_of(database)\n        if limit_bytes is not None and size > limit_bytes:\n            raise TooLarge(\n                f\"it is {size} bytes large; a copy may have {limit_bytes} bytes (snapshot-limit)\"\n            )\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            database.backup(copy, progress=refuse_waiting)\n        finally:\n            copy.close()\n\n\ndef open_copy(target: str) -> int:\n    \"\"\"A descriptor of the copy: its folder was the owner's, so nothing in it is trusted.\"\"\"\n    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    if not stat.S_ISREG(os.fstat(handle).st_mode):\n        os.close(handle)\n        raise OperationError(\"the copy is not a regular file\")\n    return handle\n\n\n@contextmanager\ndef folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterator[str]:\n    \"\"\"A folder with so much room, the owner's where one is given; gone after the block.\"\"\"\n    _remove_left_folders()\n    folder = tempfile.mkdtemp(prefix=f\"celeriac-{os.getpid()}-\", dir=roomy_folder(needed))\n    try:\n        if owner is not None and os.geteuid() == 0:\n            os.chown(folder, owner.st_uid, owner.st_gid)\n        yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _remove_left_folders() -> None:\n    \"\"\"Of runs that were killed: copies of somebody's data lie about no longer than that.\"\"\"\n    for parent in COPY_FOLDERS:\n        for path in glob.glob(os.path.join(parent, \"celeriac-[0-9]*-*\")):\n            match = re.fullmatch(r\"celeriac-([0-9]+)-\\w+\", os.path.basename(path))\n            if match and not os.path.isdir(f\"/proc/{match.group(1)}\"):\n                shutil.rmtree(path, ignore_errors=True)\n\n\ndef roomy_folder(needed: int) -> str:\n    for folder in COPY_FOLDERS:\n        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:\n            return folder\n    wanted = (needed + MARGIN_BYTES) // (1024 * 1024)\n    raise OperationError(\n        f\"no room for a copy of the database: {wanted} MiB are needed in \"\n        + \" or \".join(COPY_FOLDERS)\n    )\n\n\ndef free_bytes(folder: str) -> int:\n    about = os.statvfs(folder)\n    return about.f_bavail * about.f_frsize\n\n\ndef _files_of(path: str) -> list[str]:\n    \"\"\"The database and what SQLite keeps beside it.\"\"\"\n    return [os.path.realpath(path) + suffix for suffix in COMPANIONS]\n\n\ndef _size(path: str) -> int:\n    try:\n        return os.stat(path).st_size\n    except OSError:\n        return 0\n\n\ndef _explain_lock(path: str, waited: str) -> str:\n    holders = lock_holders(path)\n    who = f\" by {', '.join(holders)}\" if holders else \"\"\n    return f\"{path} is locked{who}; {waited}, nothing was changed\"\n\n\ndef lock_holders(path: str) -> list[str]:\n    \"\"\"Who holds a write lock on it; else who has it open. Empty when nobody can be seen.\"\"\"\n    inodes = set()\n    for each in _files_of(path):\n        with suppress(OSError):\n            inodes.add(os.stat(each).st_ino)\n    with_file_open = [pid for pid in _pids() if _has_open(pid, inodes)]\n    writing = [pid for pid in _locking(inodes) if pid in with_file_open]\n    return [_describe_process(pid) for pid in (writing or with_file_open)[:5]]\n\n\ndef _locking(inodes: set[int]) -> list[int]:\n    \"\"\"`1: POSIX  ADVISORY  WRITE 4711 fe:01:131085 120 120` in /proc/locks.\"\"\"\n    found = []\n    try:\n        with open(\"/proc/locks\", encoding=\"ascii\", errors=\"replace\") as file:\n            rows = [line.split() for line in file]\n    except OSError:\n        return []\n    for row in rows:\n        if \"WRITE\" not in row or \"->\" in row:\n            continue\n        at = row.index(\"WRITE\")\n        inode = row[at + 2].rpartition(\":\")[2]\n        if row[at + 1].isdigit() and inode.isdigit() and int(inode) in inodes:\n            found.append(int(row[at + 1]))\n    return found\n\n\ndef _pids() -> list[int]:\n    ours = os.getpid()\n    return [int(name) for name in os.listdir(\"/proc\") if name.isdigit() and int(name) != ours]\n\n\ndef _has_open(pid: int, inodes: set[int]) -> bool:\n    folder = f\"/proc/{pid}/fd\"\n    with suppress(OSError):\n        for name in os.listdir(folder):\n            with suppress(OSError):\n                if os.stat(os.path.join(folder, name)).st_ino in inodes:\n                    return True\n    return False\n\n\ndef _describe_process(pid: int) -> str:\n    process = processes.read(pid)\n    if process is None:\n        return f\"pid {pid}\"\n    command = \" \".join(process.argv)[:80] or \"?\"\n    return f\"pid {pid} ({command}, user {process.user})\"\n",
     "celeriac_host/store/sqlite_extract.py": "\"\"\"The rows of a database that may want repair, with their families, as a database of their own.\n\nFor one that is too large to be copied whole. A row is judged by all that is above and below it, so\nall of that comes along: what is decided on the part is what would be decided on the whole.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport sqlite3\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.sqlite import quoted\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the small database; gone after the block. Raises OperationError.\"\"\"\n    about = sqlite.find(path)\n    with sqlite.folder_for_copy(0, about) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        sqlite.ask(path, host, lambda: _look(path, target, extract, limit_bytes))\n        yield target\n\n\ndef _look(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:\n    \"\"\"In the child. One that nobody has open is read without making -wal and -shm beside it.\"\"\"\n    before = sqlite.resting(path)\n    if before is not None:\n        try:\n            _extract(path, \"immutable=1\", target, extract, limit_bytes)\n        except sqlite3.Error:\n            # Damaged; or somebody wrote just then, and what is read under its locks is sound.\n            if sqlite.resting(path) == before:\n                raise\n        if sqlite.resting(path) == before:\n            return\n        os.unlink(target)\n    _extract(path, \"mode=ro\", target, extract, limit_bytes)\n\n\ndef _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:\n    \"\"\"One read transaction: no row is from another moment than its parent.\"\"\"\n    with sqlite.opened(path, mode, sqlite.READ_BUSY_SECONDS) as database:\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            copy.execute(\"PRAGMA journal_mode = OFF\")\n            database.execute(\"BEGIN\")\n            counts = _Families(database, extract).gather()\n            for at, table in enumerate(extract[\"mapping\"]):\n                key = f\"{quoted(table['id'])} IN temp.k{at}\"\n                _copy(database, copy, table[\"table\"], None, key, limit_bytes)\n            for name, (columns, where) in _bystanders(extract[\"mapping\"]).items():\n                _copy(database, copy, name, columns, where, limit_bytes)\n        except _TooLarge:\n            rows = \", \".join(f\"{count} {table}\" for table, count in counts.items() if count)\n            raise OperationError(\n                f\"the rows that may want repair are more than {limit_bytes} bytes \"\n                f\"(snapshot-limit): {rows}, with all above and below them\"\n            ) from None\n        finally:\n            copy.close()\n\n\nclass _TooLarge(Exception):\n    pass\n\n\nclass _Families:\n    \"\"\"Tables of ids: first of the suspects, then of all that is above them, then of all below.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:\n        self.database = database\n        self.mapping: list[Table] = extract[\"mapping\"]\n        self.suspects: dict[str, list[str]] = extract[\"suspects\"]\n        self.orphans: bool = extract[\"orphans\"]\n        self.ids: list[str] = extract[\"ids\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.mapping)}\n\n    def gather(self) -> dict[str, int]:\n        \"\"\"Table → how many suspects. The rows wanted are in temp.k0, temp.k1… by then.\"\"\"\n        for index in range(len(self.mapping)):\n            self.database.execute(f\"CREATE TEMP TABLE k{index} (id UNIQUE)\")\n        for table in self.mapping:\n            self._suspect(table)\n        counts = {\n            table[\"table\"]: self.database.execute(f\"SELECT count(*) FROM temp.k{at}\").fetchone()[0]\n            for at, table in enumerate(self.mapping)\n        }\n        for table in reversed(self.mapping):\n            self._add_own_parents(table)\n            self._add_parents(table)\n        for table in self.mapping:\n            self._add_children(table)\n            self._add_own_children(table)\n        return counts\n\n    def _suspect(self, table: Table) -> None:\n        status = quoted(table[\"status\"])\n        if not self.ids:\n            words = self.suspects.get(table[\"table\"], [])\n            # A status may be kept as a number.\n            values = [*words, *(int(word) for word in words if word.isdigit())]\n            marks = \", \".join(\"?\" for _ in values)\n            self._add(table, f\"{status} IN ({marks})\", values)\n            if self.orphans and table[\"parent\"] is not None:\n                parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n                self._suspect_orphans(table, table[\"parent\"][\"column\"], parent)\n            if self.orphans and table[\"own\"] and table[\"own\"][\"foreignKey\"]:\n                self._suspect_orphans(table, table[\"own\"][\"column\"], table)\n        for ident in self.ids:\n            self._name(table, ident)\n\n    def _suspect_orphans(self, table: Table, tie: str, parent: Table) -> None:\n        column, key = quoted(tie), quoted(parent[\"id\"])\n        known = f\"SELECT {key} FROM {quoted(parent['table'])} WHERE {key} IS NOT NULL\"\n        self._add(table, f\"{column} IS NOT NULL AND {column} NOT IN ({known})\", [])\n\n    def _name(self, table: Table, ident: str) -> None:\n        name, colon, rest = ident.partition(\":\")\n        if colon and name in self.at:\n            if name != table[\"table\"]:\n                return\n            ident = rest\n        column = quoted(table[\"id\"])\n        self._add(table, f\"{column} = ?\", [ident])\n        if ident.isdigit():\n            self._add(table, f\"{column} = ?\", [int(ident)])\n        # By an index, where LIKE would read the whole table; but any number is below any text.\n        among = f\"{column} >= ? AND {column} < ? AND substr({column}, 1, ?) = ?\"\n        self._add(table, among, [ident, ident + \"\\U0010ffff\", len(ident), ident])\n\n    def _add(self, table: Table, where: str, values: list[Any]) -> int:\n        \"\"\"How many were not among the wanted yet.\"\"\"\n        added = self.database.execute(\n            f\"INSERT OR IGNORE INTO temp.k{self.at[table['table']]}\"\n            f\" SELECT {quoted(table['id'])} FROM {quoted(table['table'])}\"\n            f\" WHERE {quoted(table['id'])} IS NOT NULL AND {where}\",\n            values,\n        )\n        return added.rowcount\n\n    def _add_parents(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n        column, own = quoted(table[\"parent\"][\"column\"]), quoted(table[\"table\"])\n        named = f\"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d\"\n        self._add(parent, f\"{quoted(parent['id'])} IN ({named % self.at[table['table']]})\", [])\n\n    def _add_own_parents(self, table: Table) -> None:\n        if table[\"own\"]:\n            column, own, key = (\n                quoted(name) for name in (table[\"own\"][\"column\"], table[\"table\"], table[\"id\"])\n            )\n            named = f\"SELECT {column} FROM {own} WHERE {key} IN temp.k{self.at[table['table']]}\"\n            while self._add(table, f\"{key} IN ({named})\", []):\n                pass\n\n    def _add_own_children(self, table: Table) -> None:\n        if table[\"own\"]:\n            wanted = f\"temp.k{self.at[table['table']]}\"\n            while self._add(table, f\"{quoted(table['own']['column'])} IN {wanted}\", []):\n                pass\n\n    def _add_children(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        above = self.at[table[\"parent\"][\"table\"]]\n        self._add(table, f\"{quoted(table['parent']['column'])} IN temp.k{above}\", [])\n\n\ndef _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:\n    \"\"\"Tables that hold no jobs → the columns that are needed, and which rows name wanted ones.\"\"\"\n    found: dict[str, tuple[list[str], str]] = {}\n    for at, table in enumerate(mapping):\n        for tie in table.get(\"bystanders\", []):\n            above, key, to = (quoted(name) for name in (table[\"table\"], table[\"id\"], tie[\"to\"]))\n            named = f\"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}\"\n            where = f\"{quoted(tie['column'])} IN ({named})\"\n            columns, before = found.get(tie[\"table\"], ([], \"\"))\n            columns = [*columns, tie[\"column\"], *([tie[\"status\"]] if tie[\"status\"] else [])]\n            columns = list(dict.fromkeys([*columns, *tie[\"times\"]]))\n            found[tie[\"table\"]] = columns, f\"{before} OR {where}\" if before else where\n    return found\n\n\ndef _copy(\n    database: sqlite3.Connection,\n    copy: sqlite3.Connection,\n    table: str,\n    wanted: list[str] | None,\n    where: str,\n    limit_bytes: int,\n) -> None:\n    \"\"\"The columns as they are declared; what ties them to tables that are not here is left out.\"\"\"\n    columns = [\n        row\n        for row in database.execute(f\"PRAGMA table_xinfo({quoted(table)})\").fetchall()\n        if row[6] != 1 and (wanted is None or row[1] in wanted)\n    ]\n    declared = \", \".join(\n        f\"{quoted(name)} {kind}{' NOT NULL' if required else ''}\"\n        for _, name, kind, required, *_ in columns\n    )\n    names = \", \".join(quoted(row[1]) for row in columns)\n    marks = \", \".join(\"?\" for _ in columns)\n    copy.execute(f\"CREATE TABLE {quoted(table)} ({declared})\")\n    copy.execute(\"BEGIN\")\n    found = database.execute(f\"SELECT {names} FROM {quoted(table)} WHERE {where}\")\n    for rows in iter(lambda: found.fetchmany(BATCH), []):\n        copy.executemany(f\"INSERT INTO {quoted(table)} VALUES ({marks})\", rows)\n        if sqlite.size_of(copy) > limit_bytes:\n            raise _TooLarge\n    copy.execute(\"COMMIT\")\n",
+    "celeriac_host/system/child.py": "\"\"\"A child process: how it is started, fed and ended.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Any, Callable, Mapping, Sequence\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\n\nEND_GRACE_SECONDS = 5.0\n\n\ndef start(\n    argv: Sequence[str],\n    whom: Identity | None,\n    env: Mapping[str, str | None],\n    cwd: str | None,\n    stdin: Any = subprocess.PIPE,\n) -> Any:\n    \"\"\"Starts it in a session of its own, as `whom`; its output goes through pipes.\n\n    `env` is laid over a small environment of ours; `None` removes a name. Raises OperationError,\n    OSError, SubprocessError.\n    \"\"\"\n    if whom is not None and os.geteuid() not in (0, whom.uid):\n        raise OperationError(f\"only root can run {argv[0]} as {whom.name}\", ran=argv)\n    become = whom is not None and os.geteuid() == 0 and whom.uid != 0\n    return subprocess.Popen(\n        list(argv),\n        stdin=stdin,\n        stdout=subprocess.PIPE,\n        stderr=subprocess.PIPE,\n        cwd=cwd,\n        env=_environment(whom, env),\n        start_new_session=True,\n        preexec_fn=_becoming(whom) if whom is not None and become else None,\n    )\n\n\nclass Feed:\n    \"\"\"What is written to a command's stdin, as it takes it.\"\"\"\n\n    def __init__(self, pipe: Any, payload: bytes) -> None:\n        self.pipe = pipe\n        self.left = memoryview(payload)\n        os.set_blocking(pipe.fileno(), False)\n\n    def push(self, pipe: Any) -> bool:\n        try:\n            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]\n        except BrokenPipeError:\n            self.left = self.left[:0]\n        if not self.left:\n            pipe.close()\n        return bool(self.left)\n\n\ndef end(process: Any) -> None:\n    \"\"\"Leaves no process of the group behind: TERM, then KILL.\"\"\"\n    if process.poll() is None:\n        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):\n            with suppress(ProcessLookupError):\n                os.killpg(process.pid, name)\n            try:\n                process.wait(grace)\n                break\n            except subprocess.TimeoutExpired:\n                continue\n        _kill_group(process.pid)\n    for pipe in (process.stdin, process.stdout, process.stderr):\n        if pipe is not None:\n            with suppress(BrokenPipeError):\n                pipe.close()\n\n\ndef code_of(process: Any) -> int:\n    \"\"\"Negative when a signal ended it.\"\"\"\n    # None: not even KILL ended it (a process in uninterruptible sleep).\n    return -signal.SIGKILL if process.returncode is None else process.returncode\n\n\ndef _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:\n    merged: dict[str, str | None] = {\n        \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n        \"LC_ALL\": \"C\",\n        \"SYSTEMD_COLORS\": \"0\",\n        \"SYSTEMD_PAGER\": \"\",\n        \"SYSTEMD_URLIFY\": \"0\",\n    }\n    person = whom or identity(str(os.geteuid()))\n    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)\n    merged.update(env)\n    return {name: value for name, value in merged.items() if value is not None}\n\n\ndef _becoming(whom: Identity) -> Callable[[], None]:\n    groups, gid, uid = list(whom.groups), whom.gid, whom.uid\n\n    def become() -> None:\n        os.setgroups(groups)\n        os.setgid(gid)\n        os.setuid(uid)\n\n    return become\n\n\ndef _kill_group(group: int) -> None:\n    with suppress(ProcessLookupError, PermissionError):\n        os.killpg(group, signal.SIGKILL)\n",
     "celeriac_host/system/errors.py": "\"\"\"What goes wrong, in words for people.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Sequence\n\n\nclass OperationError(Exception):\n    \"\"\"One operation, or one look, did not succeed.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n    ) -> None:\n        super().__init__(message)\n        self.message = message\n        self.ran = ran\n        self.exit_code = exit_code\n        self.evidence = evidence\n\n\nclass Fault(OperationError):\n    \"\"\"What was asked went wrong as a whole; `next` says what a person should do.\"\"\"\n\n    def __init__(\n        self,\n        message: str,\n        ran: Sequence[str] | None = None,\n        exit_code: int | None = None,\n        evidence: Sequence[str] = (),\n        next: str = \"\",\n    ) -> None:\n        super().__init__(message, ran, exit_code, evidence)\n        self.next = next\n\n\nclass RunnerGone(BaseException):\n    \"\"\"Nobody listens any more, or this process was told to end: stop.\n\n    Not an `Exception`, so that no handler of ordinary errors swallows it.\n    \"\"\"\n\n\nclass GoingDown(BaseException):\n    \"\"\"The machine goes down: leave everything as it is, it is put right after the boot.\"\"\"\n\n\ndef describe(error: BaseException) -> str:\n    \"\"\"One line: the message where it was meant for people, else type, message and place.\"\"\"\n    if isinstance(error, OperationError):\n        return error.message\n    if isinstance(error, RunnerGone):\n        return \"the runner is gone\"\n    if isinstance(error, OSError) and error.strerror:\n        named = isinstance(error.filename, (str, bytes))\n        where = f\": {os.fsdecode(error.filename)}\" if named else \"\"\n        return f\"{error.strerror}{where}{_place(error)}\"\n    return f\"{type(error).__name__}: {error}{_place(error)}\"\n\n\ndef _place(error: BaseException) -> str:\n    # Here: it takes long to import, and is seldom needed.\n    import traceback\n\n    frames = traceback.extract_tb(error.__traceback__)\n    return f\" ({frames[-1].filename}:{frames[-1].lineno})\" if frames else \"\"\n",
     "celeriac_host/system/files.py": "\"\"\"Files: read, compared, written whole and durably, kept aside and put back.\"\"\"\n\nfrom __future__ import annotations\n\nimport contextlib\nimport errno\nimport glob\nimport hashlib\nimport os\nimport stat\nfrom contextlib import suppress\nfrom typing import NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\n\n# Between the name of a file and the pid of who writes it anew.\nBESIDE = \".celeriac-\"\n\n\nclass Found(NamedTuple):\n    \"\"\"A regular file as it is now.\"\"\"\n\n    content: bytes\n    mode: int\n    uid: int\n    gid: int\n    modified_ns: int\n\n    @property\n    def sha256(self) -> str:\n        return sha256(self.content)\n\n\ndef sha256(content: bytes) -> str:\n    return hashlib.sha256(content).hexdigest()\n\n\ndef sha256_of(path: str) -> str:\n    \"\"\"Of a file of any size.\"\"\"\n    digest = hashlib.sha256()\n    with open(path, \"rb\") as file:\n        for piece in iter(lambda: file.read(1024 * 1024), b\"\"):\n            digest.update(piece)\n    return digest.hexdigest()\n\n\ndef find(path: str) -> Found | None:\n    \"\"\"None when there is nothing; OperationError for what is not a regular file.\"\"\"\n    try:\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    except FileNotFoundError:\n        return None\n    except OSError as error:\n        if error.errno == errno.ELOOP:\n            raise OperationError(\n                f\"{path} is a symbolic link to {os.readlink(path)}; expected a regular file\"\n            ) from None\n        raise OperationError(f\"{path} can't be read: {error.strerror}\") from None\n    about = os.fstat(handle)\n    if not stat.S_ISREG(about.st_mode):\n        os.close(handle)\n        raise OperationError(f\"{path} is not a regular file; expected one\")\n    with os.fdopen(handle, \"rb\") as file:\n        return Found(\n            file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns\n        )\n\n\ndef write(\n    path: str, content: bytes, mode: int, uid: int, gid: int, modified_ns: int | None = None\n) -> None:\n    \"\"\"Whole or not at all: a new file beside it, made durable, then renamed over it.\"\"\"\n    folder, name = os.path.split(path)\n    beside = os.path.join(folder, f\".{name}{BESIDE}{os.getpid()}\")\n    sweep(path)\n    _unlink(beside)\n    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)\n    try:\n        with os.fdopen(handle, \"wb\") as file:\n            file.write(content)\n            file.flush()\n            os.fchown(file.fileno(), uid, gid)\n            os.fchmod(file.fileno(), mode)\n            _copy_labels(path, beside)\n            if modified_ns is not None:\n                os.utime(file.fileno(), ns=(modified_ns, modified_ns))\n            os.fsync(file.fileno())\n        os.rename(beside, path)\n    except BaseException as error:\n        _unlink(beside)\n        if isinstance(error, OSError):\n            error.filename = path\n        raise\n    sync_folder(folder)\n\n\ndef sweep(path: str) -> None:\n    \"\"\"Takes away what writers of this file left beside it that were killed.\"\"\"\n    folder, name = os.path.split(path)\n    beginning = f\".{name}{BESIDE}\"\n    with suppress(OSError):\n        for each in os.listdir(folder or \".\"):\n            pid = each[len(beginning) :] if each.startswith(beginning) else \"\"\n            if pid.isdigit() and not os.path.isdir(f\"/proc/{pid}\"):\n                os.unlink(os.path.join(folder, each))\n\n\ndef overwrite(path: str, found: Found) -> None:\n    \"\"\"In place: takes no new blocks, for when the disk is full.\"\"\"\n    with open(path, \"r+b\") as file:\n        file.write(found.content)\n        file.truncate()\n        os.fchown(file.fileno(), found.uid, found.gid)\n        os.fchmod(file.fileno(), found.mode)\n        file.flush()\n        os.utime(file.fileno(), ns=(found.modified_ns, found.modified_ns))\n        os.fsync(file.fileno())\n\n\ndef remove(path: str) -> None:\n    \"\"\"Durably; nothing there is fine too.\"\"\"\n    sweep(path)\n    if os.path.lexists(path):\n        _unlink(path)\n        sync_folder(os.path.dirname(path))\n\n\ndef remove_byte_code(path: str) -> None:\n    \"\"\"What Python left of a module that is gone; whoever imported it wrote that.\"\"\"\n    folder, name = os.path.split(path)\n    stem, ending = os.path.splitext(name)\n    if ending != \".py\":\n        return\n    cache = os.path.join(folder, \"__pycache__\")\n    for each in glob.glob(os.path.join(glob.escape(cache), glob.escape(stem) + \".*.pyc\")):\n        _unlink(each)\n    remove_folders([cache])\n\n\ndef make_folders(folder: str) -> None:\n    os.makedirs(folder, 0o755, exist_ok=True)\n\n\ndef missing_folders(folder: str) -> list[str]:\n    \"\"\"Those that would have to be made, innermost first.\"\"\"\n    missing = []\n    while not os.path.lexists(folder):\n        missing.append(folder)\n        folder = os.path.dirname(folder)\n    return missing\n\n\ndef remove_folders(folders: list[str]) -> None:\n    \"\"\"Those that are empty; the rest are in use by somebody.\"\"\"\n    for folder in folders:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n\n\ndef remove_tree(folder: str) -> None:\n    \"\"\"As far as that goes; symbolic links are not followed.\"\"\"\n    for path, folders, names in os.walk(folder, topdown=False):\n        for each in (*folders, *names):\n            whole = os.path.join(path, each)\n            with suppress(OSError):\n                (os.unlink if each in names or os.path.islink(whole) else os.rmdir)(whole)\n    with suppress(OSError):\n        os.rmdir(folder)\n\n\ndef sync_folder(folder: str) -> None:\n    handle = os.open(folder or \"/\", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n\n\ndef _unlink(path: str) -> None:\n    with contextlib.suppress(FileNotFoundError):\n        os.unlink(path)\n\n\ndef _copy_labels(source: str, target: str) -> None:\n    \"\"\"SELinux labels and the like go with the name, not with the content.\"\"\"\n    labels: dict[str, bytes] = {}\n    try:\n        labels = {name: os.getxattr(source, name) for name in os.listxattr(source)}\n        for name, value in labels.items():\n            os.setxattr(target, name, value)\n    except OSError:\n        return\n",
-    "celeriac_host/system/following.py": "\"\"\"A command whose output is taken line by line while it runs.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import suppress\nfrom typing import Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import (\n    SLICE_SECONDS,\n    Identity,\n    System,\n    _becoming,\n    _end,\n    _environment,\n    _Feed,\n)\n\nSTDERR_LIMIT_BYTES = 64 * 1024\nLINE_LIMIT_BYTES = 1024 * 1024\n\n\nclass Ended(NamedTuple):\n    \"\"\"How it ended: None when the time was up before, and the last of its stderr.\"\"\"\n\n    code: int | None\n    err: str\n\n    def lines(self, last: int = 20) -> list[str]:\n        return [line.rstrip() for line in self.err.splitlines() if line.strip()][-last:]\n\n\nclass _Lines:\n    \"\"\"Bytes in, whole lines out; of an overlong line only the beginning is kept.\"\"\"\n\n    def __init__(self, on_line: Callable[[bytes], object]) -> None:\n        self.on_line = on_line\n        self.rest = b\"\"\n\n    def take(self, piece: bytes) -> None:\n        *lines, rest = (self.rest + piece).split(b\"\\n\")\n        for line in lines:\n            self.on_line(line[:LINE_LIMIT_BYTES])\n        self.rest = rest[: LINE_LIMIT_BYTES + 1]\n\n    def end(self) -> None:\n        if self.rest:\n            self.on_line(self.rest[:LINE_LIMIT_BYTES])\n\n\ndef follow(\n    host: System,\n    argv: Sequence[str],\n    on_line: Callable[[bytes], \"bytes | None\"],\n    timeout: float,\n    whom: Identity | None = None,\n    env: Mapping[str, str | None] | None = None,\n    cwd: str | None = None,\n    payload: bytes = b\"\",\n) -> Ended:\n    \"\"\"Runs it in a session of its own, as `System.run` does; its group ends in every case.\n\n    What `on_line` returns is written to its stdin, which stays open for that. Raises OperationError\n    when it can't be started, RunnerGone.\n    \"\"\"\n    try:\n        process = subprocess.Popen(\n            list(argv),\n            stdin=subprocess.PIPE,\n            stdout=subprocess.PIPE,\n            stderr=subprocess.PIPE,\n            cwd=cwd,\n            env=_environment(whom, env or {}),\n            start_new_session=True,\n            preexec_fn=None if whom is None else _becoming(whom),\n        )\n    except (OSError, subprocess.SubprocessError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{argv[0]} could not be started: {reason}\", ran=argv) from None\n    answers = os.dup(process.stdin.fileno())  # type: ignore[union-attr]\n\n    def take_line(line: bytes) -> None:\n        answer = on_line(line)\n        if answer is not None:\n            with suppress(BrokenPipeError):\n                os.write(answers, answer)\n\n    lines = _Lines(take_line)\n    err = bytearray()\n\n    def take_out(pipe: object) -> bool:\n        piece = os.read(process.stdout.fileno(), 262144)  # type: ignore[union-attr]\n        lines.take(piece)\n        return bool(piece)\n\n    def take_err(pipe: object) -> bool:\n        piece = os.read(process.stderr.fileno(), 65536)  # type: ignore[union-attr]\n        err.extend(piece)\n        del err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    deadline = time.monotonic() + timeout\n    try:\n        with selectors.DefaultSelector() as selector:\n            feed = _Feed(process.stdin, payload)\n            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            selector.register(process.stdout, selectors.EVENT_READ, take_out)  # type: ignore[arg-type]\n            selector.register(process.stderr, selectors.EVENT_READ, take_err)  # type: ignore[arg-type]\n            ended: float | None = None\n            while selector.get_map() or process.poll() is None:\n                host.heed()\n                now = time.monotonic()\n                if now >= deadline:\n                    return Ended(None, bytes(err).decode(\"utf-8\", \"replace\"))\n                if process.poll() is not None:\n                    ended = ended or now\n                    # What it left behind may hold its pipes open; that is not waited for.\n                    if now - ended > 1:\n                        break\n                for key, _ in selector.select(SLICE_SECONDS):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n        lines.end()\n    finally:\n        os.close(answers)\n        _end(process)\n    return Ended(process.returncode, bytes(err).decode(\"utf-8\", \"replace\"))\n",
+    "celeriac_host/system/following.py": "\"\"\"A command whose output is taken line by line while it runs.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import suppress\nfrom typing import Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.system import child\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nSTDERR_LIMIT_BYTES = 64 * 1024\nLINE_LIMIT_BYTES = 1024 * 1024\n\n\nclass Ended(NamedTuple):\n    \"\"\"How it ended: None when the time was up before, and the last of its stderr.\"\"\"\n\n    code: int | None\n    err: str\n\n    def lines(self, last: int = 20) -> list[str]:\n        return [line.rstrip() for line in self.err.splitlines() if line.strip()][-last:]\n\n\nclass _Lines:\n    \"\"\"Bytes in, whole lines out; of an overlong line only the beginning is kept.\"\"\"\n\n    def __init__(self, on_line: Callable[[bytes], object]) -> None:\n        self.on_line = on_line\n        self.rest = b\"\"\n\n    def take(self, piece: bytes) -> None:\n        *lines, rest = (self.rest + piece).split(b\"\\n\")\n        for line in lines:\n            self.on_line(line[:LINE_LIMIT_BYTES])\n        self.rest = rest[: LINE_LIMIT_BYTES + 1]\n\n    def end(self) -> None:\n        if self.rest:\n            self.on_line(self.rest[:LINE_LIMIT_BYTES])\n\n\ndef follow(\n    host: System,\n    argv: Sequence[str],\n    on_line: Callable[[bytes], \"bytes | None\"],\n    timeout: float,\n    whom: Identity | None = None,\n    env: Mapping[str, str | None] | None = None,\n    cwd: str | None = None,\n    payload: bytes = b\"\",\n) -> Ended:\n    \"\"\"Runs it in a session of its own, as `System.run` does; its group ends in every case.\n\n    What `on_line` returns is written to its stdin, which stays open for that. Raises OperationError\n    when it can't be started, RunnerGone.\n    \"\"\"\n    try:\n        process = child.start(argv, whom, env or {}, cwd)\n    except (OSError, subprocess.SubprocessError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{argv[0]} could not be started: {reason}\", ran=argv) from None\n    answers = os.dup(process.stdin.fileno())\n\n    def take_line(line: bytes) -> None:\n        answer = on_line(line)\n        if answer is not None:\n            with suppress(BrokenPipeError):\n                os.write(answers, answer)\n\n    lines = _Lines(take_line)\n    err = bytearray()\n\n    def take_out(pipe: object) -> bool:\n        piece = os.read(process.stdout.fileno(), 262144)\n        lines.take(piece)\n        return bool(piece)\n\n    def take_err(pipe: object) -> bool:\n        piece = os.read(process.stderr.fileno(), 65536)\n        err.extend(piece)\n        del err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    deadline = time.monotonic() + timeout\n    try:\n        with selectors.DefaultSelector() as selector:\n            feed = child.Feed(process.stdin, payload)\n            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            selector.register(process.stdout, selectors.EVENT_READ, take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, take_err)\n            ended: float | None = None\n            while selector.get_map() or process.poll() is None:\n                host.heed()\n                now = time.monotonic()\n                if now >= deadline:\n                    return Ended(None, bytes(err).decode(\"utf-8\", \"replace\"))\n                if process.poll() is not None:\n                    ended = ended or now\n                    # What it left behind may hold its pipes open; that is not waited for.\n                    if now - ended > 1:\n                        break\n                for key, _ in selector.select(SLICE_SECONDS):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n        lines.end()\n    finally:\n        os.close(answers)\n        child.end(process)\n    return Ended(process.returncode, bytes(err).decode(\"utf-8\", \"replace\"))\n",
     "celeriac_host/system/http.py": "\"\"\"One HTTP request from the host itself.\"\"\"\n\nfrom __future__ import annotations\n\nimport socket\nimport time\nimport urllib.error\nimport urllib.parse\nimport urllib.request\nfrom typing import Any\n\nBODY_LIMIT_BYTES = 2048\n\n\ndef fetch(\n    url: str,\n    timeout: float,\n    method: str = \"GET\",\n    form: dict[str, str] | None = None,\n    limit_bytes: int = BODY_LIMIT_BYTES,\n) -> dict[str, Any]:\n    \"\"\"An HttpAnswer; also 4xx and 5xx are answers. `form` is the body of a POST.\"\"\"\n    begun = time.monotonic()\n    status, body, error = None, b\"\", None\n    try:\n        _check(url)\n        data = urllib.parse.urlencode(form).encode() if form is not None else None\n        request = urllib.request.Request(url, data, {\"User-Agent\": \"celeriac\"}, method=method)\n        try:\n            response = _opener().open(request, timeout=timeout)\n        except urllib.error.HTTPError as answer:\n            response = answer\n        with response:\n            status = response.status if hasattr(response, \"status\") else response.code\n            body = _bounded(response, begun + timeout, limit_bytes)\n    except (OSError, ValueError, urllib.error.URLError) as problem:\n        error = _reason(problem, timeout)\n    except Exception as problem:\n        # http.client's own: an answer that is not HTTP.\n        error = f\"not an HTTP answer ({type(problem).__name__})\"\n    return {\n        \"url\": url,\n        \"status\": status,\n        \"body\": body.decode(\"utf-8\", \"replace\"),\n        \"error\": error,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n\n\nclass _SameHost(urllib.request.HTTPRedirectHandler):\n    \"\"\"Follows a redirect only to where the question went; any other is the answer itself.\"\"\"\n\n    def redirect_request(\n        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str\n    ) -> Any:\n        if urllib.parse.urlsplit(newurl).hostname != urllib.parse.urlsplit(req.full_url).hostname:\n            return None\n        return super().redirect_request(req, fp, code, msg, headers, newurl)\n\n\ndef _opener() -> urllib.request.OpenerDirector:\n    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost)\n\n\ndef _check(url: str) -> None:\n    parts = urllib.parse.urlsplit(url)\n    if parts.scheme not in (\"http\", \"https\") or not parts.hostname:\n        raise ValueError(f\"{url!r} is not a URL that begins with http:// or https://\")\n\n\ndef _bounded(response: Any, deadline: float, limit_bytes: int) -> bytes:\n    body = b\"\"\n    while len(body) < limit_bytes and time.monotonic() < deadline:\n        piece = response.read1(limit_bytes - len(body))\n        if not piece:\n            break\n        body += piece\n    return body\n\n\ndef _reason(problem: Exception, timeout: float) -> str:\n    cause = getattr(problem, \"reason\", problem)\n    if isinstance(cause, (socket.timeout, TimeoutError)):\n        return f\"no answer within {timeout:g} s\"\n    if isinstance(cause, OSError) and cause.strerror:\n        return str(cause.strerror).lower()\n    return str(cause) or type(cause).__name__\n",
+    "celeriac_host/system/identities.py": "\"\"\"Users and groups, by name or by number.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system.errors import OperationError\n\n\nclass Identity(NamedTuple):\n    \"\"\"Whom a command runs as.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    groups: Sequence[int]\n    home: str\n    shell: str\n\n\ndef identity(user: str, group: str = \"\", supplementary: Sequence[str] = ()) -> Identity:\n    \"\"\"Resolves names or numeric ids of a user and groups.\"\"\"\n    try:\n        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)\n    except KeyError:\n        raise OperationError(f\"there is no user {user} on this host\") from None\n    gid = group_id(group) if group else entry.pw_gid\n    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}\n    groups.update(group_id(name) for name in supplementary)\n    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)\n\n\ndef group_id(group: str) -> int:\n    try:\n        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid\n    except KeyError:\n        raise OperationError(f\"there is no group {group} on this host\") from None\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n",
     "celeriac_host/system/limits.py": "\"\"\"The memory limits of a worker that still runs, kept until the new definition is started.\n\nA daemon-reload puts the limits of the new unit file on the cgroup at once. The old worker may be\nfar above them, and would lose its tasks to the OOM killer while it drains.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\n\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.system import System\n\nFOLDER = \"/run/systemd/system\"\nNAME = \"zzz-celeriac-until-start.conf\"\nLIMITS = (\"MemoryMax\", \"MemoryHigh\")\n\n\ndef hold(unit: str, host: System) -> None:\n    \"\"\"Written, not read yet: a daemon-reload has to follow. Gone after a reboot.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", *LIMITS])\n    if seen.get(\"ActiveState\") in (\"inactive\", \"failed\"):\n        return\n    lines = [f\"{name}={seen[name]}\" for name in LIMITS if seen.get(name)]\n    text = \"\\n\".join([\"# Until the worker is started anew.\", \"[Service]\", *lines, \"\"])\n    path = _path(unit)\n    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)\n    files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n\n\ndef release(unit: str) -> bool:\n    \"\"\"Whether there was something to take away; then a daemon-reload has to follow.\"\"\"\n    path = _path(unit)\n    if not os.path.lexists(path):\n        return False\n    files.remove(path)\n    files.remove_folders([os.path.dirname(path)])\n    return True\n\n\ndef is_hold(path: str) -> bool:\n    \"\"\"Whether a drop-in is one of these: ours for the moment, no part of the unit's definition.\"\"\"\n    return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME\n\n\ndef _path(unit: str) -> str:\n    return os.path.join(FOLDER, unit + \".d\", NAME)\n",
-    "celeriac_host/system/processes.py": "\"\"\"Processes, as /proc shows them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system.system import user_name\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nTICKS_PER_SECOND = os.sysconf(\"SC_CLK_TCK\")\n# Children of a pool's main process that carry no task.\nHELPERS = (\"semaphore_tracker\", \"resource_tracker\", \"forkserver\")\n\n\nclass Process(NamedTuple):\n    pid: int\n    parent: int\n    state: str\n    \"\"\"The state letter: R, S, D, T, Z…\"\"\"\n    user: str\n    resident_bytes: int\n    argv: Sequence[str]\n    start_ticks: int\n    \"\"\"Since boot; with the pid it names one process for ever.\"\"\"\n\n\ndef read(pid: int) -> Process | None:\n    \"\"\"None when it is gone.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/stat\", \"rb\") as file:\n            # The name in brackets may hold anything, brackets too.\n            fields = file.read().rpartition(b\")\")[2].split()\n        with open(f\"/proc/{pid}/cmdline\", \"rb\") as file:\n            words = file.read()\n        uid = os.stat(f\"/proc/{pid}\").st_uid\n    except (OSError, ValueError):\n        return None\n    argv = words[:-1].split(b\"\\0\") if words.endswith(b\"\\0\") else words.split(b\"\\0\")\n    return Process(\n        pid=pid,\n        parent=int(fields[1]),\n        state=fields[0].decode(),\n        user=user_name(uid),\n        resident_bytes=int(fields[21]) * PAGE_BYTES,\n        argv=[word.decode(\"utf-8\", \"replace\") for word in argv] if words else [],\n        start_ticks=int(fields[19]),\n    )\n\n\ndef read_all() -> list[Process]:\n    found = (read(int(name)) for name in os.listdir(\"/proc\") if name.isdigit())\n    return [process for process in found if process is not None]\n\n\ndef control_group(pid: int) -> str | None:\n    \"\"\"Its cgroup below the root: the unified hierarchy's, else systemd's own.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/cgroup\", encoding=\"utf-8\", errors=\"replace\") as file:\n            rows = [line.rstrip(\"\\n\").split(\":\", 2) for line in file]\n    except OSError:\n        return None\n    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}\n    return paths.get(\"name=systemd\", paths.get(\"\"))\n\n\ndef environment(pid: int) -> dict[str, str]:\n    \"\"\"What it was started with, unless it wrote over it; empty when it can't be read.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            entries = file.read().split(b\"\\0\")\n    except OSError:\n        return {}\n    pairs = (os.fsdecode(entry).partition(\"=\") for entry in entries)\n    return {name: value for name, equals, value in pairs if name and equals}\n\n\ndef descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Children, their children and so on; parents before their children.\"\"\"\n    by_parent: dict[int, list[Process]] = {}\n    for process in read_all() if among is None else among:\n        by_parent.setdefault(process.parent, []).append(process)\n    found = list(by_parent.get(pid, []))\n    for process in found:\n        found.extend(by_parent.get(process.pid, []))\n    return found\n\n\ndef pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Direct children that may run tasks: no zombies, none of Python's helper processes.\"\"\"\n    return [\n        process\n        for process in (read_all() if among is None else among)\n        if process.parent == pid\n        and process.state not in \"ZX\"\n        and not any(helper in word for helper in HELPERS for word in process.argv)\n    ]\n\n\ndef same(process: Process) -> bool:\n    \"\"\"Whether this very process still runs (a zombie does not).\"\"\"\n    now = read(process.pid)\n    return now is not None and now.start_ticks == process.start_ticks and now.state not in \"ZX\"\n",
-    "celeriac_host/system/swaps.py": "\"\"\"Swap areas: which the kernel uses, turning one on and off, what a file of one is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nSIGNATURE = b\"SWAPSPACE2\"\nSWAPOFF_TIMEOUT_SECONDS = 900.0\n# Where mkswap puts them in the first page.\nUUID_AT, LABEL_AT = 1036, 1052\n\n\nclass Active(NamedTuple):\n    path: str\n    size_bytes: int\n    used_bytes: int\n    priority: int\n\n\ndef all_active() -> list[Active]:\n    \"\"\"/proc/swaps; it escapes white space in paths as octal.\"\"\"\n    with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        rows = [line.split() for line in file.readlines()[1:]]\n    return [\n        Active(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024, int(row[4]))\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef active(path: str) -> Active | None:\n    real = os.path.realpath(path)\n    return next((each for each in all_active() if each.path in (path, real)), None)\n\n\ndef unescaped(text: str) -> str:\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef turn_on(host: System, path: str, priority: int = -1) -> None:\n    \"\"\"Raises OperationError, with the reason in words where the kernel forbids it.\"\"\"\n    # A negative priority is the kernel's own choice; it can't be asked for.\n    wanted = [\"-p\", str(priority)] if priority >= 0 else []\n    done = host.run([\"swapon\", *wanted, \"--\", path], timeout=60, check=False)\n    if done.code == 0:\n        return\n    lines = done.lines()\n    message = lines[-1] if lines else f\"exit code {done.code}\"\n    if \"not permitted\" in message:\n        virt = host.run([\"systemd-detect-virt\", \"-c\"], check=False).out.strip()\n        kind = f\"a {virt} container\" if virt not in (\"\", \"none\") else \"a container\"\n        message = (\n            f\"the kernel does not let swap be turned on ({message}): inside {kind} only the \"\n            \"outer host can; set swap there, or leave it out here\"\n        )\n    else:\n        message = f\"{path} could not be turned on as swap: {message}\"\n    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)\n\n\ndef turn_off(host: System, path: str) -> None:\n    \"\"\"Refuses when memory could not take back what is swapped out. Raises OperationError.\"\"\"\n    now = active(path)\n    if now is None:\n        return\n    room = memory_available()\n    if now.used_bytes > room:\n        raise OperationError(\n            f\"{path} holds {_mib(now.used_bytes)} MiB and only {_mib(room)} MiB of memory are \"\n            \"available: turning it off would make processes be killed\"\n        )\n\n    def tell() -> None:\n        left = active(path)\n        if left is not None:\n            host.note(f\"turning {path} off: {_mib(left.used_bytes)} MiB left in it\")\n\n    host.run([\"swapoff\", \"--\", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))\n\n\ndef memory_available() -> int:\n    with open(\"/proc/meminfo\", encoding=\"ascii\") as file:\n        match = re.search(r\"^MemAvailable:\\s+(\\d+) kB\", file.read(), re.MULTILINE)\n    return int(match.group(1)) * 1024 if match else 0\n\n\nclass Header(NamedTuple):\n    \"\"\"What mkswap wrote into the first page.\"\"\"\n\n    uuid: str\n    label: str\n\n\ndef header(path: str) -> Header | None:\n    \"\"\"None when the file is not formatted as swap.\"\"\"\n    with open(path, \"rb\") as file:\n        page = file.read(PAGE_BYTES)\n    if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:\n        return None\n    digits = page[UUID_AT : UUID_AT + 16].hex()\n    uuid = \"-\".join(re.findall(r\"(.{8})(.{4})(.{4})(.{4})(.{12})\", digits)[0])\n    label = page[LABEL_AT : LABEL_AT + 16].split(b\"\\0\")[0].decode(\"utf-8\", \"replace\")\n    return Header(uuid, label)\n\n\ndef _mib(size_bytes: int) -> int:\n    return size_bytes // (1024 * 1024)\n",
-    "celeriac_host/system/system.py": "\"\"\"The host, as operations and facts see it: running commands, waiting, telling.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nimport selectors\nimport signal\nimport subprocess\nimport time\nfrom contextlib import contextmanager, suppress\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.system.errors import OperationError, RunnerGone\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nEND_GRACE_SECONDS = 5.0\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative when a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of its stderr, or of its stdout when it wrote none.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Identity(NamedTuple):\n    \"\"\"Whom a command runs as.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    groups: Sequence[int]\n    home: str\n    shell: str\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called every so often while a command runs, e.g. to tell what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\ndef identity(user: str, group: str = \"\", supplementary: Sequence[str] = ()) -> Identity:\n    \"\"\"Resolves names or numeric ids of a user and groups.\"\"\"\n    try:\n        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)\n    except KeyError:\n        raise OperationError(f\"there is no user {user} on this host\") from None\n    gid = group_id(group) if group else entry.pw_gid\n    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}\n    groups.update(group_id(name) for name in supplementary)\n    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)\n\n\ndef group_id(group: str) -> int:\n    try:\n        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid\n    except KeyError:\n        raise OperationError(f\"there is no group {group} on this host\") from None\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n\n\nclass System:\n    \"\"\"One for the life of the agent. `state` is where transactions and backups are kept.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        # Unit → the run of it whose consumers were cancelled, as far as this process did it.\n        self.cancelled: dict[str, str] = {}\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, nothing is broken off because the runner is gone.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone when it is, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in a session of its own and waits for it.\n\n        `stdin` is an open file that it reads on, also one that its user may not open.\n\n        `env` is laid over a small environment of ours; `None` removes a name. `check` is what\n        exit codes are good: True is `(0,)`, False is any. stdout keeps its first `limit_bytes`,\n        stderr its last 64 KiB. Its whole process group ends when the time is up or the runner is\n        gone. Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        if whom is not None and os.geteuid() not in (0, whom.uid):\n            raise OperationError(f\"only root can run {argv[0]} as {whom.name}\", ran=argv)\n        become = whom is not None and os.geteuid() == 0 and whom.uid != 0\n        try:\n            process = subprocess.Popen(\n                list(argv),\n                stdin=stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE),\n                stdout=subprocess.PIPE,\n                stderr=subprocess.PIPE,\n                cwd=cwd,\n                env=_environment(whom, env or {}),\n                start_new_session=True,\n                preexec_fn=_becoming(whom) if whom is not None and become else None,\n            )\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} is not there\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"{argv[0]} could not be started: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            _end(process)\n        done = output.completed(argv, _code(process))\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not end within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ended; False when the time was up before.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = _Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # What it left behind may hold its pipes open; that is not waited for.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"What a command writes, within bounds.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\nclass _Feed:\n    \"\"\"What is written to a command's stdin, as it takes it.\"\"\"\n\n    def __init__(self, pipe: Any, payload: bytes) -> None:\n        self.pipe = pipe\n        self.left = memoryview(payload)\n        os.set_blocking(pipe.fileno(), False)\n\n    def push(self, pipe: Any) -> bool:\n        try:\n            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]\n        except BrokenPipeError:\n            self.left = self.left[:0]\n        if not self.left:\n            pipe.close()\n        return bool(self.left)\n\n\ndef _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:\n    merged: dict[str, str | None] = {\n        \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n        \"LC_ALL\": \"C\",\n        \"SYSTEMD_COLORS\": \"0\",\n        \"SYSTEMD_PAGER\": \"\",\n        \"SYSTEMD_URLIFY\": \"0\",\n    }\n    person = whom or identity(str(os.geteuid()))\n    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)\n    merged.update(env)\n    return {name: value for name, value in merged.items() if value is not None}\n\n\ndef _becoming(whom: Identity) -> Callable[[], None]:\n    groups, gid, uid = list(whom.groups), whom.gid, whom.uid\n\n    def become() -> None:\n        os.setgroups(groups)\n        os.setgid(gid)\n        os.setuid(uid)\n\n    return become\n\n\ndef _end(process: Any) -> None:\n    \"\"\"Leaves no process of the group behind: TERM, then KILL.\"\"\"\n    if process.poll() is None:\n        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):\n            with suppress(ProcessLookupError):\n                os.killpg(process.pid, name)\n            try:\n                process.wait(grace)\n                break\n            except subprocess.TimeoutExpired:\n                continue\n        _kill_group(process.pid)\n    for pipe in (process.stdin, process.stdout, process.stderr):\n        if pipe is not None:\n            with suppress(BrokenPipeError):\n                pipe.close()\n\n\ndef _code(process: Any) -> int:\n    # None: not even KILL ended it (a process in uninterruptible sleep).\n    return -signal.SIGKILL if process.returncode is None else process.returncode\n\n\ndef _kill_group(group: int) -> None:\n    with suppress(ProcessLookupError, PermissionError):\n        os.killpg(group, signal.SIGKILL)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
-    "celeriac_host/system/units.py": "\"\"\"systemd's units: what they are, what runs in them, what they wrote, as whom they run.\"\"\"\n\nfrom __future__ import annotations\n\nimport glob\nimport json\nimport os\nimport re\nimport signal\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import Completed, Identity, System, identity\n\nPROPERTY = re.compile(r\"([A-Z][A-Za-z0-9]*)=(.*)\", re.DOTALL)\nEXCEPTION = re.compile(\n    r\"(?:^|\\s)((?:\\w+\\.)*[A-Z]\\w*(?:Error|Exception|Exit|Interrupt)\\b.*)\"\n    # Named otherwise, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.\n    r\"|^((?:\\w+\\.)+[A-Z]\\w*: .*)\"\n)\nCGROUP_ROOT = \"/sys/fs/cgroup\"\n# What systemd itself says about any unit: no evidence of why one fails.\nBOOKKEEPING = re.compile(\n    r\"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully\"\n    r\"|Succeeded\\.$|start request repeated|Start request repeated|Failed to start \"\n)\n\n\ndef show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:\n    \"\"\"`systemctl show`: property → value as printed; several lines of one name are joined.\"\"\"\n    wanted = [\"-p\", \",\".join(properties)] if properties else []\n    done = host.run([\"systemctl\", \"show\", \"--no-pager\", *wanted, \"--\", unit], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = PROPERTY.fullmatch(line)\n        if match is None:\n            # A value that goes on: somebody put a line break in it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last, value = match.group(1), match.group(2)\n        found[last] = f\"{found[last]}\\n{value}\" if last in found else value\n    return found\n\n\ndef control(\n    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False\n) -> Completed:\n    \"\"\"`systemctl VERB …`; shielded: goes on to its end though the runner be gone.\"\"\"\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, *words]\n    if not shielded:\n        return host.run(argv, timeout=timeout)\n    with host.shielded():\n        return host.run(argv, timeout=timeout)\n\n\ndef reload(host: System) -> None:\n    \"\"\"Has the manager read all unit files again. Never broken off half-way.\"\"\"\n    control(host, \"daemon-reload\", shielded=True)\n\n\nUP = (\"running\", \"degraded\", \"starting\", \"initializing\", \"maintenance\")\n\n\ndef going_down(host: System) -> bool:\n    \"\"\"Whether the machine is on its way down; systemd may not even answer then.\"\"\"\n    with host.shielded():\n        for _ in range(3):\n            done = host.run([\"systemctl\", \"is-system-running\"], timeout=30, check=False)\n            # Who ends our control group may hit this one too: it has said nothing then.\n            if done.code != -signal.SIGTERM:\n                break\n    return done.out.strip() not in UP\n\n\ndef number(value: str | None) -> int:\n    \"\"\"0 for an empty, absent or non-numeric property (`[not set]`).\"\"\"\n    return int(value) if value and value.isdigit() else 0\n\n\nSPAN_SECONDS = {\"us\": 1e-6, \"ms\": 1e-3, \"s\": 1, \"min\": 60, \"h\": 3600, \"d\": 86400, \"w\": 604800}\n\n\ndef seconds(span: str | None, most: float) -> float:\n    \"\"\"A time span as systemctl prints it (`1min 30s`); `most` for infinity and beyond.\"\"\"\n    parts = re.findall(r\"([0-9.]+)(us|ms|s|min|h|d|w)\\b\", span or \"\")\n    total = sum(float(amount) * SPAN_SECONDS[unit] for amount, unit in parts)\n    return min(total, most) if parts else most\n\n\nLONGEST_STOP_SECONDS = 3600.0\n# What is waited beyond systemd's own limit, so that systemd's answer is the one told.\nANSWER_SECONDS = 30.0\n\n\ndef stop_seconds(seen: dict[str, str]) -> float:\n    \"\"\"How long a stop may take, by its TimeoutStopUSec.\"\"\"\n    return seconds(seen[\"TimeoutStopUSec\"], LONGEST_STOP_SECONDS) + ANSWER_SECONDS\n\n\ndef running(main_pid: int) -> str:\n    \"\"\"`main 812, 5 children`.\"\"\"\n    if not main_pid:\n        return \"no main process\"\n    count = len(processes.pool_children(main_pid))\n    return f\"main {main_pid}, {count} {'child' if count == 1 else 'children'}\"\n\n\ndef cgroup_folder(group: str) -> str | None:\n    \"\"\"The folder of a ControlGroup, on either cgroup version; None when there is none.\"\"\"\n    if not group:\n        return None\n    for root in (CGROUP_ROOT, CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if os.path.exists(f\"{root}{group}/cgroup.procs\"):\n            return root + group\n    return None\n\n\ndef cgroup_processes(group: str) -> list[processes.Process]:\n    \"\"\"Every living process in a control group and those below it.\"\"\"\n    folder = cgroup_folder(group)\n    found: list[processes.Process] = []\n    for path, _, _ in os.walk(folder) if folder else ():\n        try:\n            with open(os.path.join(path, \"cgroup.procs\"), encoding=\"ascii\") as file:\n                pids = [int(line) for line in file]\n        except OSError:\n            continue\n        read = (processes.read(pid) for pid in pids)\n        found.extend(process for process in read if process and process.state not in \"ZX\")\n    return found\n\n\ndef journal(\n    host: System,\n    unit: str,\n    after_cursor: str = \"\",\n    invocation: str = \"\",\n    last: int = 200,\n) -> list[dict[str, Any]]:\n    \"\"\"The unit's newest journal entries, oldest first, as `journalctl -o json` gives them.\n\n    With an invocation: those of that one start, and what systemd says of it.\n    \"\"\"\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-o\", \"json\", \"-n\", str(last)]\n    argv += [\"--after-cursor\", after_cursor] if after_cursor else []\n    if invocation:\n        argv += [f\"_SYSTEMD_INVOCATION_ID={invocation}\", \"+\", f\"INVOCATION_ID={invocation}\"]\n    else:\n        # Not -u: of a process that ended at once, such as one without a program, journald may\n        # never learn the unit. systemd names it, whoever of its processes writes.\n        named = (\"UNIT\", \"OBJECT_SYSTEMD_UNIT\", \"COREDUMP_UNIT\")\n        argv += [f\"_SYSTEMD_UNIT={unit}\"]\n        argv += [word for name in named for word in (\"+\", \"_UID=0\", f\"{name}={unit}\")]\n    done = host.run(argv, timeout=60, check=False)\n    return [entry for entry in map(_entry, done.out.splitlines()) if entry]\n\n\ndef _entry(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef message(entry: dict[str, Any]) -> str:\n    \"\"\"Its text; journald gives bytes that are not UTF-8 as a list of numbers.\"\"\"\n    text = entry.get(\"MESSAGE\")\n    if isinstance(text, list):\n        return bytes(text).decode(\"utf-8\", \"replace\")\n    return text if isinstance(text, str) else \"\"\n\n\ndef cursor(host: System) -> str:\n    \"\"\"Where the journal ends now; empty when that can't be told.\"\"\"\n    done = host.run([\"journalctl\", \"-q\", \"-n\", \"0\", \"--show-cursor\"], check=False, timeout=30)\n    match = re.search(r\"^-- cursor: (.+)$\", done.out, re.MULTILINE)\n    return match.group(1) if match else \"\"\n\n\ndef evidence(\n    host: System, unit: str, after_cursor: str = \"\", invocation: str = \"\", last: int = 20\n) -> list[str]:\n    \"\"\"The last lines of the unit since then, or of that run, that may tell why it fails.\"\"\"\n    host.run([\"journalctl\", \"--sync\"], check=False, timeout=10)\n    entries = journal(host, unit, after_cursor, invocation)\n    lines = [\n        line.rstrip()\n        for entry in entries\n        if not (entry.get(\"_PID\") == \"1\" and BOOKKEEPING.search(message(entry)))\n        for line in message(entry).splitlines()\n        if line.strip()\n    ]\n    return lines[-last:]\n\n\ndef last_exception(lines: Sequence[str]) -> str:\n    \"\"\"Python's final line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty.\"\"\"\n    for line in reversed(lines):\n        match = EXCEPTION.search(line)\n        if match:\n            return (match.group(1) or match.group(2)).strip()\n    return \"\"\n\n\ndef reason(lines: Sequence[str]) -> str:\n    \"\"\"The line that tells most: an exception, else the last that systemd did not write.\"\"\"\n    own = [line for line in lines if not re.match(r\"[\\w:.\\\\@-]+\\.service: \", line)]\n    # Of a program that is not there, journald may know the unit of the second line alone.\n    causes = [line for line in lines if re.search(r\": Failed (?:to|at step) \", line)]\n    # The worker can't write of it, and its last words before it mislead.\n    killed = [line for line in lines if \"OOM killer\" in line]\n    return last_exception(lines) or (killed or own or causes or list(lines) or [\"\"])[-1]\n\n\ndef exposure(host: System, unit: str) -> float | None:\n    \"\"\"The verdict of `systemd-analyze security`: 0 (safe) to 10; None when it gives none.\"\"\"\n    argv = [\"systemd-analyze\", \"security\", \"--no-pager\", \"--\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    match = re.search(r\"exposure level for .*?: ([0-9.]+)\", done.out)\n    return float(match.group(1)) if match else None\n\n\nclass Context(NamedTuple):\n    \"\"\"As whom, where and with what environment a unit's processes run.\"\"\"\n\n    identity: Identity\n    directory: str\n    environment: dict[str, str]\n\n\ndef context(host: System, unit: str) -> Context:\n    \"\"\"From User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment.\"\"\"\n    seen = show(host, unit)\n    if seen.get(\"LoadState\") != \"loaded\":\n        raise OperationError(f\"{unit} is not there ({seen.get('LoadState', 'unknown')})\")\n    user = seen.get(\"User\", \"\")\n    groups = seen.get(\"SupplementaryGroups\", \"\").split()\n    whom = identity(user or \"root\", seen.get(\"Group\", \"\"), groups)\n    manager = host.run([\"systemctl\", \"show-environment\"], timeout=30).out\n    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))\n    if user:\n        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)\n    environment.update(_assignments(split_words(seen.get(\"Environment\", \"\"))))\n    for line in seen.get(\"EnvironmentFiles\", \"\").splitlines():\n        environment.update(_environment_file(line))\n    for word in split_words(seen.get(\"UnsetEnvironment\", \"\")):\n        name, equals, value = word.partition(\"=\")\n        if not equals or environment.get(name) == value:\n            environment.pop(name, None)\n    return Context(whom, _directory(seen.get(\"WorkingDirectory\", \"\"), whom), environment)\n\n\ndef run_as(\n    host: System,\n    where: Context,\n    argv: Sequence[str],\n    timeout: float,\n    env: dict[str, str] | None = None,\n    input: bytes | None = None,\n    check: bool = True,\n) -> Completed:\n    \"\"\"Runs a command as a process of the unit would run.\"\"\"\n    ours = dict.fromkeys((\"LC_ALL\", \"SYSTEMD_COLORS\", \"SYSTEMD_PAGER\", \"SYSTEMD_URLIFY\"))\n    merged = {**ours, **where.environment, **(env or {})}\n    return host.run(\n        argv,\n        timeout=timeout,\n        user=where.identity,\n        cwd=where.directory,\n        env=merged,\n        input=input,\n        check=check,\n    )\n\n\ndef _directory(value: str, whom: Identity) -> str:\n    # `!` stands for the `-` of WorkingDirectory=-/path: going on without it is allowed.\n    path = value.lstrip(\"!\")\n    if path == \"~\":\n        return whom.home\n    if not path or (value.startswith(\"!\") and not os.path.isdir(path)):\n        return \"/\"\n    return path\n\n\ndef _environment_file(line: str) -> dict[str, str]:\n    \"\"\"One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`.\"\"\"\n    match = re.fullmatch(r\"(.*) \\(ignore_errors=(yes|no)\\)\", line)\n    pattern, optional = (match.group(1), match.group(2) == \"yes\") if match else (line, False)\n    found: dict[str, str] = {}\n    paths = sorted(glob.glob(pattern)) or [pattern]\n    for path in paths:\n        try:\n            with open(path, encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n                found.update(parse_environment(file.read()))\n        except OSError as error:\n            if not optional:\n                raise OperationError(\n                    f\"the unit's EnvironmentFile {path} can't be read: {error.strerror}\"\n                ) from None\n    return found\n\n\nBLANKS = \" \\t\\r\"\n\n\ndef parse_environment(text: str) -> dict[str, str]:\n    \"\"\"EnvironmentFile syntax: comments, quotes that may span lines, backslashes.\"\"\"\n    found: dict[str, str] = {}\n    at, end = 0, len(text)\n    while at < end:\n        if text[at] in \" \\t\\r\\n\":\n            at += 1\n            continue\n        if text[at] in \"#;\":\n            at = _line_end(text, at)\n            continue\n        equals = text.find(\"=\", at)\n        if equals < 0 or equals > _line_end(text, at):\n            at = _line_end(text, at)\n            continue\n        name = text[at:equals].strip()\n        value, at = _value(text, equals + 1)\n        if re.fullmatch(r\"[A-Za-z_][A-Za-z0-9_]*\", name):\n            found[name] = value\n    return found\n\n\ndef _line_end(text: str, at: int) -> int:\n    newline = text.find(\"\\n\", at)\n    return len(text) if newline < 0 else newline\n\n\ndef _value(text: str, at: int) -> tuple[str, int]:\n    \"\"\"The value that begins there, and where it ends.\n\n    As systemd's own reader: a quote means something only where the value begins, or goes on after\n    a part that was quoted. In `it's` and `{\"a\": 1}` it is a character like any other.\n    \"\"\"\n    out = \"\"\n    # How much of `out` was quoted or escaped: trailing white space is cut only behind it.\n    firm = 0\n    begins = True\n    while at < len(text) and text[at] != \"\\n\":\n        char = text[at]\n        if begins and char in BLANKS:\n            at += 1\n        elif begins and char in \"'\\\"\":\n            part, at = _quoted(text, at + 1, char)\n            out += part\n            firm = len(out)\n        elif char == \"\\\\\":\n            out += text[at + 1 : at + 2].strip(\"\\n\")\n            firm = len(out)\n            at += 2\n            begins = False\n        else:\n            out += char\n            at += 1\n            begins = False\n    return out[:firm] + out[firm:].rstrip(BLANKS), at\n\n\ndef _quoted(text: str, at: int, quote: str) -> tuple[str, int]:\n    \"\"\"What stands there up to the quote, and where it goes on behind that.\"\"\"\n    out = \"\"\n    while at < len(text) and text[at] != quote:\n        if quote == '\"' and text[at] == \"\\\\\" and at + 1 < len(text):\n            at += 1\n            if text[at] == \"\\n\":\n                at += 1\n                continue\n            if text[at] not in '\"\\\\`$':\n                out += \"\\\\\"\n        out += text[at]\n        at += 1\n    return out, at + 1\n\n\ndef _assignments(words: Any) -> dict[str, str]:\n    pairs = (word.partition(\"=\") for word in words)\n    return {name: value for name, equals, value in pairs if equals and name}\n\n\ndef split_words(text: str) -> list[str]:\n    \"\"\"Words as systemctl prints lists of strings: bare, \"…\" or $'…'.\"\"\"\n    found = re.findall(r\"(?:\\$'(?:[^'\\\\]|\\\\.)*'|\\\"(?:[^\\\"\\\\]|\\\\.)*\\\"|\\S)+\", text, re.DOTALL)\n    return [_unquoted(word) for word in found]\n\n\nESCAPES = {\"n\": \"\\n\", \"t\": \"\\t\", \"r\": \"\\r\", \"a\": \"\\a\", \"b\": \"\\b\", \"f\": \"\\f\", \"v\": \"\\v\"}\n\n\ndef _unquoted(word: str) -> str:\n    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.\n    match = re.fullmatch(r\"((?:\\w+=)?)(?:\\$'(.*)'|\\\"(.*)\\\")\", word, re.DOTALL)\n    if match is None:\n        return word\n    inner = match.group(2) if match.group(2) is not None else match.group(3)\n    return match.group(1) + re.sub(r\"\\\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)\", _unescaped, inner)\n\n\ndef _unescaped(match: re.Match[str]) -> str:\n    code = match.group(1)\n    if code[0] == \"x\" and len(code) == 3:\n        return chr(int(code[1:], 16))\n    if code.isdigit() and len(code) == 3:\n        return chr(int(code, 8))\n    return ESCAPES.get(code, code)\n",
+    "celeriac_host/system/processes.py": "\"\"\"Processes, as /proc shows them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system.identities import user_name\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nTICKS_PER_SECOND = os.sysconf(\"SC_CLK_TCK\")\n# Children of a pool's main process that carry no task.\nHELPERS = (\"semaphore_tracker\", \"resource_tracker\", \"forkserver\")\n\n\nclass Process(NamedTuple):\n    pid: int\n    parent: int\n    state: str\n    \"\"\"The state letter: R, S, D, T, Z…\"\"\"\n    user: str\n    resident_bytes: int\n    argv: Sequence[str]\n    start_ticks: int\n    \"\"\"Since boot; with the pid it names one process for ever.\"\"\"\n\n\ndef read(pid: int) -> Process | None:\n    \"\"\"None when it is gone.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/stat\", \"rb\") as file:\n            # The name in brackets may hold anything, brackets too.\n            fields = file.read().rpartition(b\")\")[2].split()\n        with open(f\"/proc/{pid}/cmdline\", \"rb\") as file:\n            words = file.read()\n        uid = os.stat(f\"/proc/{pid}\").st_uid\n    except (OSError, ValueError):\n        return None\n    argv = words[:-1].split(b\"\\0\") if words.endswith(b\"\\0\") else words.split(b\"\\0\")\n    return Process(\n        pid=pid,\n        parent=int(fields[1]),\n        state=fields[0].decode(),\n        user=user_name(uid),\n        resident_bytes=int(fields[21]) * PAGE_BYTES,\n        argv=[word.decode(\"utf-8\", \"replace\") for word in argv] if words else [],\n        start_ticks=int(fields[19]),\n    )\n\n\ndef read_all() -> list[Process]:\n    found = (read(int(name)) for name in os.listdir(\"/proc\") if name.isdigit())\n    return [process for process in found if process is not None]\n\n\ndef control_group(pid: int) -> str | None:\n    \"\"\"Its cgroup below the root: the unified hierarchy's, else systemd's own.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/cgroup\", encoding=\"utf-8\", errors=\"replace\") as file:\n            rows = [line.rstrip(\"\\n\").split(\":\", 2) for line in file]\n    except OSError:\n        return None\n    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}\n    return paths.get(\"name=systemd\", paths.get(\"\"))\n\n\ndef environment(pid: int) -> dict[str, str]:\n    \"\"\"What it was started with, unless it wrote over it; empty when it can't be read.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            entries = file.read().split(b\"\\0\")\n    except OSError:\n        return {}\n    pairs = (os.fsdecode(entry).partition(\"=\") for entry in entries)\n    return {name: value for name, equals, value in pairs if name and equals}\n\n\ndef descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Children, their children and so on; parents before their children.\"\"\"\n    by_parent: dict[int, list[Process]] = {}\n    for process in read_all() if among is None else among:\n        by_parent.setdefault(process.parent, []).append(process)\n    found = list(by_parent.get(pid, []))\n    for process in found:\n        found.extend(by_parent.get(process.pid, []))\n    return found\n\n\ndef pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Direct children that may run tasks: no zombies, none of Python's helper processes.\"\"\"\n    return [\n        process\n        for process in (read_all() if among is None else among)\n        if process.parent == pid\n        and process.state not in \"ZX\"\n        and not any(helper in word for helper in HELPERS for word in process.argv)\n    ]\n\n\ndef same(process: Process) -> bool:\n    \"\"\"Whether this very process still runs (a zombie does not).\"\"\"\n    now = read(process.pid)\n    return now is not None and now.start_ticks == process.start_ticks and now.state not in \"ZX\"\n",
+    "celeriac_host/system/swaps.py": "\"\"\"Swap areas: which the kernel uses, turning one on and off, what a file of one is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nSIGNATURE = b\"SWAPSPACE2\"\nSWAPOFF_TIMEOUT_SECONDS = 900.0\n# Where mkswap puts them in the first page.\nUUID_AT, LABEL_AT = 1036, 1052\n\n\nclass Active(NamedTuple):\n    path: str\n    size_bytes: int\n    used_bytes: int\n    priority: int\n\n\ndef all_active() -> list[Active]:\n    \"\"\"/proc/swaps; it escapes white space in paths as octal.\"\"\"\n    with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        rows = [line.split() for line in file.readlines()[1:]]\n    return [\n        Active(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024, int(row[4]))\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef active(path: str) -> Active | None:\n    real = os.path.realpath(path)\n    return next((each for each in all_active() if each.path in (path, real)), None)\n\n\ndef unescaped(text: str) -> str:\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef turn_on(host: System, path: str, priority: int = -1) -> None:\n    \"\"\"Raises OperationError, with the reason in words where the kernel forbids it.\"\"\"\n    # A negative priority is the kernel's own choice; it can't be asked for.\n    wanted = [\"-p\", str(priority)] if priority >= 0 else []\n    done = host.run([\"swapon\", *wanted, \"--\", path], timeout=60, check=False)\n    if done.code == 0:\n        return\n    lines = done.lines()\n    message = lines[-1] if lines else f\"exit code {done.code}\"\n    if \"not permitted\" in message:\n        virt = host.run([\"systemd-detect-virt\", \"-c\"], check=False).out.strip()\n        kind = f\"a {virt} container\" if virt not in (\"\", \"none\") else \"a container\"\n        message = (\n            f\"the kernel does not let swap be turned on ({message}): inside {kind} only the \"\n            \"outer host can; set swap there, or leave it out here\"\n        )\n    else:\n        message = f\"{path} could not be turned on as swap: {message}\"\n    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)\n\n\ndef turn_off(host: System, path: str) -> None:\n    \"\"\"Refuses when memory could not take back what is swapped out. Raises OperationError.\"\"\"\n    now = active(path)\n    if now is None:\n        return\n    room = memory_available()\n    if now.used_bytes > room:\n        raise OperationError(\n            f\"{path} holds {mebibytes(now.used_bytes)} MiB and only {mebibytes(room)} MiB of \"\n            \"memory are available: turning it off would make the kernel kill processes\"\n        )\n\n    def tell() -> None:\n        left = active(path)\n        if left is not None:\n            host.note(f\"turning {path} off: {mebibytes(left.used_bytes)} MiB left in it\")\n\n    host.run([\"swapoff\", \"--\", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))\n\n\ndef memory_available() -> int:\n    with open(\"/proc/meminfo\", encoding=\"ascii\") as file:\n        match = re.search(r\"^MemAvailable:\\s+(\\d+) kB\", file.read(), re.MULTILINE)\n    return int(match.group(1)) * 1024 if match else 0\n\n\ndef mount_of(place: str) -> tuple[str, str]:\n    \"\"\"Mount point and file system type. The last of several mounts on one point hides the rest.\"\"\"\n    found = (\"/\", \"unknown\")\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            left, _, right = line.partition(\" - \")\n            point = unescaped(left.split()[4])\n            inside = place == point or place.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(found[0]):\n                found = (point, right.split()[0])\n    return found\n\n\nclass Header(NamedTuple):\n    \"\"\"What mkswap wrote into the first page.\"\"\"\n\n    uuid: str\n    label: str\n\n\ndef header(path: str) -> Header | None:\n    \"\"\"None when the file is not formatted as swap.\"\"\"\n    with open(path, \"rb\") as file:\n        page = file.read(PAGE_BYTES)\n    if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:\n        return None\n    digits = page[UUID_AT : UUID_AT + 16].hex()\n    uuid = \"-\".join(re.findall(r\"(.{8})(.{4})(.{4})(.{4})(.{12})\", digits)[0])\n    label = page[LABEL_AT : LABEL_AT + 16].split(b\"\\0\")[0].decode(\"utf-8\", \"replace\")\n    return Header(uuid, label)\n\n\ndef mebibytes(size_bytes: int) -> int:\n    \"\"\"Whole MiB, the one unit of messages here: sizes for people are written by the runner.\"\"\"\n    return size_bytes // (1024 * 1024)\n",
+    "celeriac_host/system/system.py": "\"\"\"The host, as operations and facts see it: running commands, waiting, telling.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import contextmanager\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.system import child\nfrom celeriac_host.system.errors import OperationError, RunnerGone\nfrom celeriac_host.system.identities import Identity, identity\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative when a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of its stderr, or of its stdout when it wrote none.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called every so often while a command runs, e.g. to tell what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\nclass System:\n    \"\"\"One for the life of the agent. `state` is where transactions and backups are kept.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        # Unit → the run of it whose consumers were cancelled, as far as this process did it.\n        self.cancelled: dict[str, str] = {}\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, nothing is broken off because the runner is gone.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone when it is, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in a session of its own and waits for it.\n\n        `stdin` is an open file that it reads on, also one that its user may not open. `env` as in\n        `child.start`. `check` is what exit codes are good: True is `(0,)`, False is any. stdout\n        keeps its first `limit_bytes`, stderr its last 64 KiB. Its whole process group ends when the\n        time is up or the runner is gone. Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)\n        try:\n            process = child.start(argv, whom, env or {}, cwd, source)\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} is not there\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"{argv[0]} could not be started: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            child.end(process)\n        done = output.completed(argv, child.code_of(process))\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not end within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ended; False when the time was up before.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = child.Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # What it left behind may hold its pipes open; that is not waited for.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"What a command writes, within bounds.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
+    "celeriac_host/system/units.py": "\"\"\"systemd's units: what they are, what runs in them, what they wrote, as whom they run.\"\"\"\n\nfrom __future__ import annotations\n\nimport glob\nimport json\nimport os\nimport re\nimport signal\nfrom typing import Any, NamedTuple, Sequence\n\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import Completed, System\n\nPROPERTY = re.compile(r\"([A-Z][A-Za-z0-9]*)=(.*)\", re.DOTALL)\nEXCEPTION = re.compile(\n    r\"(?:^|\\s)((?:\\w+\\.)*[A-Z]\\w*(?:Error|Exception|Exit|Interrupt)\\b.*)\"\n    # Named otherwise, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.\n    r\"|^((?:\\w+\\.)+[A-Z]\\w*: .*)\"\n)\nCGROUP_ROOT = \"/sys/fs/cgroup\"\n# What systemd itself says about any unit: no evidence of why one fails.\nBOOKKEEPING = re.compile(\n    r\"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully\"\n    r\"|Succeeded\\.$|start request repeated|Start request repeated|Failed to start \"\n)\n\n\ndef show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:\n    \"\"\"`systemctl show`: property → value as printed; several lines of one name are joined.\"\"\"\n    wanted = [\"-p\", \",\".join(properties)] if properties else []\n    done = host.run([\"systemctl\", \"show\", \"--no-pager\", *wanted, \"--\", unit], timeout=30)\n    found: dict[str, str] = {}\n    last = \"\"\n    for line in done.out.splitlines():\n        match = PROPERTY.fullmatch(line)\n        if match is None:\n            # A value that goes on: somebody put a line break in it.\n            if last:\n                found[last] += \"\\n\" + line\n            continue\n        last, value = match.group(1), match.group(2)\n        found[last] = f\"{found[last]}\\n{value}\" if last in found else value\n    return found\n\n\ndef control(\n    host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False\n) -> Completed:\n    \"\"\"`systemctl VERB …`; shielded: goes on to its end though the runner be gone.\"\"\"\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, *words]\n    if not shielded:\n        return host.run(argv, timeout=timeout)\n    with host.shielded():\n        return host.run(argv, timeout=timeout)\n\n\ndef reload(host: System) -> None:\n    \"\"\"Has the manager read all unit files again. Never broken off half-way.\"\"\"\n    control(host, \"daemon-reload\", shielded=True)\n\n\nUP = (\"running\", \"degraded\", \"starting\", \"initializing\", \"maintenance\")\n\n\ndef going_down(host: System) -> bool:\n    \"\"\"Whether the machine is on its way down; systemd may not even answer then.\"\"\"\n    with host.shielded():\n        for _ in range(3):\n            done = host.run([\"systemctl\", \"is-system-running\"], timeout=30, check=False)\n            # Who ends our control group may hit this one too: it has said nothing then.\n            if done.code != -signal.SIGTERM:\n                break\n    return done.out.strip() not in UP\n\n\ndef number(value: str | None) -> int:\n    \"\"\"0 for an empty, absent or non-numeric property (`[not set]`).\"\"\"\n    return int(value) if value and value.isdigit() else 0\n\n\nSPAN_SECONDS = {\"us\": 1e-6, \"ms\": 1e-3, \"s\": 1, \"min\": 60, \"h\": 3600, \"d\": 86400, \"w\": 604800}\n\n\ndef seconds(span: str | None, most: float) -> float:\n    \"\"\"A time span as systemctl prints it (`1min 30s`); `most` for infinity and beyond.\"\"\"\n    parts = re.findall(r\"([0-9.]+)(us|ms|s|min|h|d|w)\\b\", span or \"\")\n    total = sum(float(amount) * SPAN_SECONDS[unit] for amount, unit in parts)\n    return min(total, most) if parts else most\n\n\nLONGEST_STOP_SECONDS = 3600.0\n# What is waited beyond systemd's own limit, so that systemd's answer is the one told.\nANSWER_SECONDS = 30.0\n\n\ndef stop_seconds(seen: dict[str, str]) -> float:\n    \"\"\"How long a stop may take, by its TimeoutStopUSec.\"\"\"\n    return seconds(seen[\"TimeoutStopUSec\"], LONGEST_STOP_SECONDS) + ANSWER_SECONDS\n\n\ndef running(main_pid: int) -> str:\n    \"\"\"`main 812, 5 children`.\"\"\"\n    if not main_pid:\n        return \"no main process\"\n    count = len(processes.pool_children(main_pid))\n    return f\"main {main_pid}, {count} {'child' if count == 1 else 'children'}\"\n\n\ndef cgroup_folder(group: str) -> str | None:\n    \"\"\"The folder of a ControlGroup, on either cgroup version; None when there is none.\"\"\"\n    if not group:\n        return None\n    for root in (CGROUP_ROOT, CGROUP_ROOT + \"/unified\", CGROUP_ROOT + \"/systemd\"):\n        if os.path.exists(f\"{root}{group}/cgroup.procs\"):\n            return root + group\n    return None\n\n\ndef cgroup_processes(group: str) -> list[processes.Process]:\n    \"\"\"Every living process in a control group and those below it.\"\"\"\n    folder = cgroup_folder(group)\n    found: list[processes.Process] = []\n    for path, _, _ in os.walk(folder) if folder else ():\n        try:\n            with open(os.path.join(path, \"cgroup.procs\"), encoding=\"ascii\") as file:\n                pids = [int(line) for line in file]\n        except OSError:\n            continue\n        read = (processes.read(pid) for pid in pids)\n        found.extend(process for process in read if process and process.state not in \"ZX\")\n    return found\n\n\ndef journal(\n    host: System,\n    unit: str,\n    after_cursor: str = \"\",\n    invocation: str = \"\",\n    last: int = 200,\n) -> list[dict[str, Any]]:\n    \"\"\"The unit's newest journal entries, oldest first, as `journalctl -o json` gives them.\n\n    With an invocation: those of that one start, and what systemd says of it.\n    \"\"\"\n    argv = [\"journalctl\", \"--no-pager\", \"-q\", \"-o\", \"json\", \"-n\", str(last)]\n    argv += [\"--after-cursor\", after_cursor] if after_cursor else []\n    if invocation:\n        argv += [f\"_SYSTEMD_INVOCATION_ID={invocation}\", \"+\", f\"INVOCATION_ID={invocation}\"]\n    else:\n        # Not -u: of a process that ended at once, such as one without a program, journald may\n        # never learn the unit. systemd names it, whoever of its processes writes.\n        named = (\"UNIT\", \"OBJECT_SYSTEMD_UNIT\", \"COREDUMP_UNIT\")\n        argv += [f\"_SYSTEMD_UNIT={unit}\"]\n        argv += [word for name in named for word in (\"+\", \"_UID=0\", f\"{name}={unit}\")]\n    done = host.run(argv, timeout=60, check=False)\n    return [entry for entry in map(_entry, done.out.splitlines()) if entry]\n\n\ndef _entry(line: str) -> dict[str, Any]:\n    try:\n        entry = json.loads(line)\n    except ValueError:\n        return {}\n    return entry if isinstance(entry, dict) else {}\n\n\ndef message(entry: dict[str, Any]) -> str:\n    \"\"\"Its text; journald gives bytes that are not UTF-8 as a list of numbers.\"\"\"\n    text = entry.get(\"MESSAGE\")\n    if isinstance(text, list):\n        return bytes(text).decode(\"utf-8\", \"replace\")\n    return text if isinstance(text, str) else \"\"\n\n\ndef cursor(host: System) -> str:\n    \"\"\"Where the journal ends now; empty when that can't be told.\"\"\"\n    done = host.run([\"journalctl\", \"-q\", \"-n\", \"0\", \"--show-cursor\"], check=False, timeout=30)\n    match = re.search(r\"^-- cursor: (.+)$\", done.out, re.MULTILINE)\n    return match.group(1) if match else \"\"\n\n\ndef evidence(\n    host: System, unit: str, after_cursor: str = \"\", invocation: str = \"\", last: int = 20\n) -> list[str]:\n    \"\"\"The last lines of the unit since then, or of that run, that may tell why it fails.\"\"\"\n    host.run([\"journalctl\", \"--sync\"], check=False, timeout=10)\n    entries = journal(host, unit, after_cursor, invocation)\n    lines = [\n        line.rstrip()\n        for entry in entries\n        if not (entry.get(\"_PID\") == \"1\" and BOOKKEEPING.search(message(entry)))\n        for line in message(entry).splitlines()\n        if line.strip()\n    ]\n    return lines[-last:]\n\n\ndef last_exception(lines: Sequence[str]) -> str:\n    \"\"\"Python's final line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty.\"\"\"\n    for line in reversed(lines):\n        match = EXCEPTION.search(line)\n        if match:\n            return (match.group(1) or match.group(2)).strip()\n    return \"\"\n\n\ndef reason(lines: Sequence[str]) -> str:\n    \"\"\"The line that tells most: an exception, else the last that systemd did not write.\"\"\"\n    own = [line for line in lines if not re.match(r\"[\\w:.\\\\@-]+\\.service: \", line)]\n    # Of a program that is not there, journald may know the unit of the second line alone.\n    causes = [line for line in lines if re.search(r\": Failed (?:to|at step) \", line)]\n    # The worker can't write of it, and its last words before it mislead.\n    killed = [line for line in lines if \"OOM killer\" in line]\n    return last_exception(lines) or (killed or own or causes or list(lines) or [\"\"])[-1]\n\n\ndef exposure(host: System, unit: str) -> float | None:\n    \"\"\"The verdict of `systemd-analyze security`: 0 (safe) to 10; None when it gives none.\"\"\"\n    argv = [\"systemd-analyze\", \"security\", \"--no-pager\", \"--\", unit]\n    done = host.run(argv, timeout=60, check=False)\n    match = re.search(r\"exposure level for .*?: ([0-9.]+)\", done.out)\n    return float(match.group(1)) if match else None\n\n\nclass Context(NamedTuple):\n    \"\"\"As whom, where and with what environment a unit's processes run.\"\"\"\n\n    identity: Identity\n    directory: str\n    environment: dict[str, str]\n\n\ndef context(host: System, unit: str) -> Context:\n    \"\"\"From User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment.\"\"\"\n    seen = show(host, unit)\n    if seen.get(\"LoadState\") != \"loaded\":\n        raise OperationError(f\"{unit} is not there ({seen.get('LoadState', 'unknown')})\")\n    user = seen.get(\"User\", \"\")\n    groups = seen.get(\"SupplementaryGroups\", \"\").split()\n    whom = identity(user or \"root\", seen.get(\"Group\", \"\"), groups)\n    manager = host.run([\"systemctl\", \"show-environment\"], timeout=30).out\n    environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))\n    if user:\n        environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)\n    environment.update(_assignments(split_words(seen.get(\"Environment\", \"\"))))\n    for line in seen.get(\"EnvironmentFiles\", \"\").splitlines():\n        environment.update(_environment_file(line))\n    for word in split_words(seen.get(\"UnsetEnvironment\", \"\")):\n        name, equals, value = word.partition(\"=\")\n        if not equals or environment.get(name) == value:\n            environment.pop(name, None)\n    return Context(whom, _directory(seen.get(\"WorkingDirectory\", \"\"), whom), environment)\n\n\ndef run_as(\n    host: System,\n    where: Context,\n    argv: Sequence[str],\n    timeout: float,\n    env: dict[str, str] | None = None,\n    input: bytes | None = None,\n    check: bool = True,\n) -> Completed:\n    \"\"\"Runs a command as a process of the unit would run.\"\"\"\n    ours = dict.fromkeys((\"LC_ALL\", \"SYSTEMD_COLORS\", \"SYSTEMD_PAGER\", \"SYSTEMD_URLIFY\"))\n    merged = {**ours, **where.environment, **(env or {})}\n    return host.run(\n        argv,\n        timeout=timeout,\n        user=where.identity,\n        cwd=where.directory,\n        env=merged,\n        input=input,\n        check=check,\n    )\n\n\ndef _directory(value: str, whom: Identity) -> str:\n    # `!` stands for the `-` of WorkingDirectory=-/path: going on without it is allowed.\n    path = value.lstrip(\"!\")\n    if path == \"~\":\n        return whom.home\n    if not path or (value.startswith(\"!\") and not os.path.isdir(path)):\n        return \"/\"\n    return path\n\n\ndef _environment_file(line: str) -> dict[str, str]:\n    \"\"\"One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`.\"\"\"\n    match = re.fullmatch(r\"(.*) \\(ignore_errors=(yes|no)\\)\", line)\n    pattern, optional = (match.group(1), match.group(2) == \"yes\") if match else (line, False)\n    found: dict[str, str] = {}\n    paths = sorted(glob.glob(pattern)) or [pattern]\n    for path in paths:\n        try:\n            with open(path, encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n                found.update(parse_environment(file.read()))\n        except OSError as error:\n            if not optional:\n                raise OperationError(\n                    f\"the unit's EnvironmentFile {path} can't be read: {error.strerror}\"\n                ) from None\n    return found\n\n\nBLANKS = \" \\t\\r\"\n\n\ndef parse_environment(text: str) -> dict[str, str]:\n    \"\"\"EnvironmentFile syntax: comments, quotes that may span lines, backslashes.\"\"\"\n    found: dict[str, str] = {}\n    at, end = 0, len(text)\n    while at < end:\n        if text[at] in \" \\t\\r\\n\":\n            at += 1\n            continue\n        if text[at] in \"#;\":\n            at = _line_end(text, at)\n            continue\n        equals = text.find(\"=\", at)\n        if equals < 0 or equals > _line_end(text, at):\n            at = _line_end(text, at)\n            continue\n        name = text[at:equals].strip()\n        value, at = _value(text, equals + 1)\n        if re.fullmatch(r\"[A-Za-z_][A-Za-z0-9_]*\", name):\n            found[name] = value\n    return found\n\n\ndef _line_end(text: str, at: int) -> int:\n    newline = text.find(\"\\n\", at)\n    return len(text) if newline < 0 else newline\n\n\ndef _value(text: str, at: int) -> tuple[str, int]:\n    \"\"\"The value that begins there, and where it ends.\n\n    As systemd's own reader: a quote means something only where the value begins, or goes on after\n    a part that was quoted. In `it's` and `{\"a\": 1}` it is a character like any other.\n    \"\"\"\n    out = \"\"\n    # How much of `out` was quoted or escaped: trailing white space is cut only behind it.\n    firm = 0\n    begins = True\n    while at < len(text) and text[at] != \"\\n\":\n        char = text[at]\n        if begins and char in BLANKS:\n            at += 1\n        elif begins and char in \"'\\\"\":\n            part, at = _quoted(text, at + 1, char)\n            out += part\n            firm = len(out)\n        elif char == \"\\\\\":\n            out += text[at + 1 : at + 2].strip(\"\\n\")\n            firm = len(out)\n            at += 2\n            begins = False\n        else:\n            out += char\n            at += 1\n            begins = False\n    return out[:firm] + out[firm:].rstrip(BLANKS), at\n\n\ndef _quoted(text: str, at: int, quote: str) -> tuple[str, int]:\n    \"\"\"What stands there up to the quote, and where it goes on behind that.\"\"\"\n    out = \"\"\n    while at < len(text) and text[at] != quote:\n        if quote == '\"' and text[at] == \"\\\\\" and at + 1 < len(text):\n            at += 1\n            if text[at] == \"\\n\":\n                at += 1\n                continue\n            if text[at] not in '\"\\\\`$':\n                out += \"\\\\\"\n        out += text[at]\n        at += 1\n    return out, at + 1\n\n\ndef _assignments(words: Any) -> dict[str, str]:\n    pairs = (word.partition(\"=\") for word in words)\n    return {name: value for name, equals, value in pairs if equals and name}\n\n\ndef split_words(text: str) -> list[str]:\n    \"\"\"Words as systemctl prints lists of strings: bare, \"…\" or $'…'.\"\"\"\n    found = re.findall(r\"(?:\\$'(?:[^'\\\\]|\\\\.)*'|\\\"(?:[^\\\"\\\\]|\\\\.)*\\\"|\\S)+\", text, re.DOTALL)\n    return [_unquoted(word) for word in found]\n\n\nESCAPES = {\"n\": \"\\n\", \"t\": \"\\t\", \"r\": \"\\r\", \"a\": \"\\a\", \"b\": \"\\b\", \"f\": \"\\f\", \"v\": \"\\v\"}\n\n\ndef _unquoted(word: str) -> str:\n    # `show-environment` prints NAME=$'…', `show` prints $'NAME=…'.\n    match = re.fullmatch(r\"((?:\\w+=)?)(?:\\$'(.*)'|\\\"(.*)\\\")\", word, re.DOTALL)\n    if match is None:\n        return word\n    inner = match.group(2) if match.group(2) is not None else match.group(3)\n    return match.group(1) + re.sub(r\"\\\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)\", _unescaped, inner)\n\n\ndef _unescaped(match: re.Match[str]) -> str:\n    code = match.group(1)\n    if code[0] == \"x\" and len(code) == 3:\n        return chr(int(code[1:], 16))\n    if code.isdigit() and len(code) == 3:\n        return chr(int(code, 8))\n    return ESCAPES.get(code, code)\n",
     "celeriac_host/transaction/control.py": "\"\"\"What the action asks that changes the host. The work itself is done detached, see `work.py`.\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport re\nimport stat\nimport time\nfrom typing import Any, Callable, Dict, Sequence\n\nfrom celeriac_host.state import ledger\nfrom celeriac_host.state.journal import (\n    BACKUPS,\n    PLAN,\n    Journal,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import Fault, OperationError, describe\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import detached, guard, live, lock, runner, work\n\n# The guard may be at it already: a drain and a start, at most.\nRECOVER_SECONDS = 3600.0\n\nEmit = Callable[[Dict[str, Any]], object]\n\n\ndef apply(\n    operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit\n) -> dict[str, Any]:\n    \"\"\"Under the host's lock. Returns the outcome, also when it was undone. Raises Fault.\"\"\"\n    for operation in operations:\n        runner.module_of(operation)\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            _report_interrupted(_tend(held, host, emit))\n        ident = _begin(operations, meta, host)\n        detached.launch(host, ident, [\"carry-out\", ident], held)\n    return follow({\"transactions\": [ident], \"live\": ident}, host, emit)\n\n\ndef undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Puts back what committed transactions changed, the newest first. Raises Fault.\"\"\"\n    for ident in idents:\n        if read_plan(_folder(ident, host)) is None:\n            raise Fault(f\"this host remembers no transaction {ident!r}\")\n    _make_state(host.state)\n    with lock.take(host, meta) as held:\n        states = {known[\"id\"]: known[\"state\"] for known in remembered(host.state)}\n        for ident in idents:\n            if states[ident] == \"undone\":\n                raise Fault(f\"transaction {ident} was undone already\")\n        if all(states[ident] == \"committed\" for ident in idents):\n            runner.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)\n        try:\n            ledger.begin_rolling(\n                host.state,\n                {\"transactions\": list(idents), \"by\": meta[\"holder\"], \"why\": \"it was asked for\"},\n            )\n            guard.arm(host)\n        except OSError as error:\n            ledger.end_rolling(host.state)\n            raise _unwritable(host.state, error) from None\n        detached.launch(host, work.TEND, [\"tend\"], held)\n    return follow({\"transactions\": list(idents), \"live\": work.TEND}, host, emit)\n\n\ndef follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"To the end of what was opened, also over another connection. Raises Fault, RunnerGone.\"\"\"\n    folders = [_folder(ident, host) for ident in opened[\"transactions\"]]\n    if any(read_plan(folder) is None for folder in folders):\n        raise Fault(f\"this host remembers no transaction {opened['transactions']}\")\n    emit({\"kind\": \"opened\", **opened})\n    outcome = live.follow(opened[\"live\"], host, emit)\n    if outcome is not None and \"deeds\" not in outcome:\n        return outcome\n    complaints = detached.complaints(opened[\"live\"])\n    if any(Journal(folder).state() == \"open\" for folder in folders):\n        # Killed from outside. What it left is put right now, not at the guard's next tick.\n        emit({\"kind\": \"note\", \"message\": \"the work on the host ended before its time\"})\n        recover({**work.SELF, \"lockTimeoutSeconds\": RECOVER_SECONDS}, host, emit)\n    ends = [runner.recall(folder, host) for folder in folders]\n    found = {**ends[0], \"steps\": [step for end in ends for step in end[\"steps\"]]}\n    if any(end[\"result\"] == \"undo-failed\" for end in ends):\n        found[\"result\"] = \"undo-failed\"\n    if complaints and found[\"result\"] != \"committed\" and \"failure\" in found:\n        found[\"failure\"].setdefault(\"evidence\", complaints)\n    return found\n\n\ndef recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:\n    \"\"\"Puts right what was cut short, if anything was. Raises Fault, RunnerGone.\"\"\"\n    if not _interrupted(host.state):\n        return {\"deeds\": []}\n    with lock.take(host, meta) as held:\n        if _interrupted(host.state):\n            return {\"deeds\": _tend(held, host, emit)}\n    return {\"deeds\": []}\n\n\ndef confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:\n    \"\"\"These releases, which await their verdict, stay. Raises Fault, RunnerGone.\"\"\"\n    with lock.take(host, meta), host.shielded():\n        waiting = ledger.awaiting(host.state, unit)\n        # Gone back meanwhile, or no longer what was verified.\n        if waiting is None or waiting[\"transactions\"] != list(idents):\n            return {\"confirmed\": False}\n        ledger.judge(host.state, unit, idents, \"confirmed\", meta[\"holder\"], \"it was verified\")\n        ledger.stop_awaiting(host.state, unit)\n        guard.disarm(host)\n        return {\"confirmed\": True}\n\n\ndef _interrupted(state: str) -> bool:\n    is_open = any(known[\"state\"] == \"open\" for known in remembered(state))\n    return is_open or ledger.rolling_now(state) is not None\n\n\ndef _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:\n    guard.arm(host)\n    detached.launch(host, work.TEND, [\"tend\"], held)\n    outcome = live.follow(work.TEND, host, lambda each: each[\"kind\"] == \"note\" and emit(each))\n    if outcome is None:\n        raise Fault(\n            \"what an earlier run left could not be put right: the work ended before its time\",\n            evidence=detached.complaints(work.TEND),\n            next=\"look at the evidence; the host tries again by itself, every few seconds\",\n        )\n    deeds: list[dict[str, Any]] = outcome[\"deeds\"]\n    return deeds\n\n\ndef _report_interrupted(deeds: list[dict[str, Any]]) -> None:\n    whole = all(deed[\"result\"] == \"undone\" for deed in deeds)\n    names = \", \".join(deed[\"transaction\"] for deed in deeds)\n    steps = [step for deed in deeds for step in deed[\"steps\"]]\n    raise Fault(\n        f\"an earlier transaction ({names}) was cut short and \"\n        f\"{'is undone now' if whole else 'could not be undone wholly'}; this run changed nothing\",\n        evidence=[f\"{step['op']}: {step['message']}\" for step in steps],\n        next=\"run again: this run's plan was made before that\",\n    )\n\n\ndef _folder(ident: str, host: System) -> str:\n    if not re.fullmatch(r\"\\d{8}T\\d{6}-[0-9a-f]{4}\", ident):\n        raise Fault(f\"this host remembers no transaction {ident!r}\")\n    return os.path.join(transactions_folder(host.state), ident)\n\n\ndef _make_state(state: str) -> None:\n    for folder in (state, transactions_folder(state), os.path.join(state, \"backups\")):\n        try:\n            os.makedirs(folder, 0o700, exist_ok=True)\n            about = os.lstat(folder)\n        except OSError as error:\n            raise Fault(\n                f\"{folder} can't be made: {error.strerror}; nothing was changed\",\n                next=\"Celeriac needs root, or sudo, and a disk that can be written\",\n            ) from None\n        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():\n            raise Fault(f\"{folder} is not a directory of root; nothing was changed\")\n        if stat.S_IMODE(about.st_mode) != 0o700:\n            os.chmod(folder, 0o700)\n\n\ndef _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:\n    \"\"\"Writes down what is to be done, and arms the guard, before any of it is done.\"\"\"\n    now = time.time()\n    ident = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime(now)) + \"-\" + os.urandom(2).hex()\n    folder = os.path.join(transactions_folder(host.state), ident)\n    plan = {\"id\": ident, \"startedAt\": now, \"meta\": meta, \"operations\": list(operations)}\n    try:\n        os.makedirs(os.path.join(folder, BACKUPS), 0o700)\n        os.chmod(folder, 0o700)\n        journal = Journal(folder)\n        journal.reserve()\n        journal.write(\"opened\")\n        content = json.dumps(plan, indent=1).encode(\"ascii\")\n        # Last: a folder without a plan is a transaction that never began.\n        files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())\n        files.sync_folder(transactions_folder(host.state))\n        guard.arm(host)\n    except OSError as error:\n        files.remove_tree(folder)\n        guard.disarm(host)\n        raise _unwritable(host.state, error) from None\n    except OperationError as error:\n        files.remove_tree(folder)\n        raise Fault(\n            f\"the guard could not be armed: {describe(error)}; nothing was changed\",\n            evidence=error.evidence,\n            next=\"see `systemctl status celeriac-guard.timer` on the server\",\n        ) from None\n    return ident\n\n\ndef _unwritable(state: str, error: OSError) -> Fault:\n    return Fault(\n        f\"the journal can't be written to {error.filename or state}: {error.strerror}; \"\n        \"nothing was changed\",\n        next=\"free some space on that disk, then run again\",\n    )\n",
     "celeriac_host/transaction/detached.py": "\"\"\"Starts the work in a control group of its own (a transient scope), away from the SSH session.\n\nIt inherits the lock of the host, and so holds it until it ends, whatever becomes of its parent.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport subprocess\nfrom contextlib import suppress\nfrom typing import Sequence\n\nfrom celeriac_host.system.errors import Fault\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import live, lock, program\n\nENVIRONMENT = {\n    \"PATH\": \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\",\n    \"LC_ALL\": \"C\",\n}\n\n\ndef launch(host: System, ident: str, words: Sequence[str], held: lock.Lock) -> None:\n    \"\"\"`words` for `work.py`; what it says can be followed by `ident`. Raises Fault.\n\n    The lock is handed over: it is free again when the work has ended.\n    \"\"\"\n    live.forget(ident)\n    scope = f\"celeriac-{ident}-{os.urandom(2).hex()}.scope\"\n    argv = [\"systemd-run\", \"--scope\", \"--quiet\", \"--collect\", f\"--unit={scope}\"]\n    argv += [\"--description=Celeriac at work\", \"--\"]\n    argv += program.command(host.state, [*words, str(held.handle)])\n    try:\n        os.makedirs(live.FOLDER, 0o700, exist_ok=True)\n        with open(_complaints(ident), \"wb\") as complaints:\n            # systemd-run becomes the program itself: the lock goes through it.\n            subprocess.Popen(\n                argv,\n                stdin=subprocess.DEVNULL,\n                stdout=complaints,\n                stderr=complaints,\n                cwd=\"/\",\n                env=ENVIRONMENT,\n                start_new_session=True,\n                pass_fds=(held.handle,),\n            )\n    except OSError as error:\n        raise Fault(f\"the work could not be started: {error}; nothing was changed\") from None\n    held.hand_over()\n\n\ndef complaints(ident: str) -> list[str]:\n    \"\"\"What it, or systemd-run, wrote to its stderr: nothing, unless something is very wrong.\"\"\"\n    with suppress(OSError), open(_complaints(ident), encoding=\"utf-8\", errors=\"replace\") as file:\n        return [line for line in file.read().splitlines() if line.strip()][-20:]\n    return []\n\n\ndef _complaints(ident: str) -> str:\n    return os.path.join(live.FOLDER, ident + \".stderr\")\n",
     "celeriac_host/transaction/guard.py": "\"\"\"Looks after a host that nobody is connected to: a timer, enabled only while there is a reason.\n\nThe reasons: a transaction that is open (its work may die, the machine may reboot in the middle), a\nrelease that nobody confirmed yet, a roll-back on its way. Each tick does what is due, and takes the\ntimer away when nothing is left to look after.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.state import guard_timer, ledger\nfrom celeriac_host.state.journal import remembered\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.system import System\nfrom celeriac_host.transaction import program\n\nTICK_SECONDS = 20\n\nSERVICE = \"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: finish what was cut short, put back what nobody confirmed\nAfter=network.target redis.service redis-server.service\nStartLimitIntervalSec=0\n\n[Service]\nType=oneshot\nExecStart=%s\nTimeoutStartSec=infinity\n# It may be busy putting a worker back, which takes as long as its tasks do.\nTimeoutStopSec=10min\n\"\"\"\n\nTIMER = f\"\"\"\\\n# Written by Celeriac. Enabled only while a transaction is open or a release awaits its verdict.\n[Unit]\nDescription=Celeriac: the tick of {guard_timer.NAME}.service\n# Each transaction starts it: five within ten seconds, and systemd would refuse the sixth.\nStartLimitIntervalSec=0\n\n[Timer]\nOnActiveSec={TICK_SECONDS}\nOnUnitInactiveSec={TICK_SECONDS}\nAccuracySec=1\n\n[Install]\nWantedBy=timers.target\n\"\"\"\n\n\ndef arm(host: System) -> None:\n    \"\"\"Before the first change: durable, and running. Raises OSError, OperationError.\"\"\"\n    program.install(host.state)\n    command = \" \".join(program.command(host.state, [\"guard\"]))\n    _put(f\"{guard_timer.NAME}.service\", SERVICE % command)\n    _put(f\"{guard_timer.NAME}.timer\", TIMER)\n    link = guard_timer.link()\n    os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)\n    if not os.path.lexists(link):\n        os.symlink(os.path.join(guard_timer.FOLDER, f\"{guard_timer.NAME}.timer\"), link)\n        files.sync_folder(os.path.dirname(link))\n    # No daemon-reload: it would also read what others have changed, and not yet meant to be read.\n    units.control(host, \"start\", \"--\", f\"{guard_timer.NAME}.timer\")\n\n\ndef disarm(host: System) -> bool:\n    \"\"\"Unless there is still a reason. Never in the way: the next tick tries again.\"\"\"\n    if has_reason(host):\n        return False\n    with suppress(Exception):\n        files.remove(guard_timer.link())\n        units.control(host, \"stop\", \"--no-block\", \"--\", f\"{guard_timer.NAME}.timer\")\n    return True\n\n\ndef has_reason(host: System) -> bool:\n    return bool(\n        ledger.rolling_now(host.state)\n        or ledger.all_awaiting(host.state)\n        or any(each[\"state\"] == \"open\" for each in remembered(host.state))\n    )\n\n\ndef tell_next(waiting: dict[str, Any]) -> str:\n    minutes = float(waiting[\"withinSeconds\"]) / 60\n    return f\"it was not confirmed within {minutes:g} min\"\n\n\ndef _put(name: str, text: str) -> None:\n    path = os.path.join(guard_timer.FOLDER, name)\n    found = files.find(path)\n    if found is None or found.content != text.encode(\"utf-8\"):\n        files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n",
@@ -79119,8 +79155,8 @@ const hostProgram = {
 
 ;// CONCATENATED MODULE: ./src/report/escape.js
 /**
- * Text that comes from a host or a person is data: it can't end a table cell, a code fence or a
- * line, start HTML, colour a terminal, or speak to the runner.
+ * Text from a host or a person is data: it must not end a table cell, a code fence or a line, start
+ * HTML, colour a terminal, or send commands to the runner.
  */
 const terminalSequences = new RegExp([
     '\\u001b\\][^\\u0007\\u001b]*(?:\\u0007|\\u001b\\\\)?', // OSC … BEL or ST: titles, links
@@ -79128,9 +79164,9 @@ const terminalSequences = new RegExp([
     '[\\u001b\\u009b]\\[?[0-?]*[ -/]*[@-~]', // CSI: colours, cursor
     '\\u001b', // whatever else begins with ESC
 ].join('|'), 'g');
-/** C0 and C1 controls but tab and newline; marks that reorder text or hide in it. */
+/** C0 and C1 controls except tab and newline; invisible marks and those that reorder text. */
 const invisible = 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it searches for
 /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 /** Without terminal sequences, control characters and invisible marks; tabs and newlines stay. */
 function stripControls(text) {
@@ -79141,15 +79177,15 @@ function toOneLine(text) {
     return stripControls(text).replace(/\s+/g, ' ').trim();
 }
 /**
- * Safe to write to a runner's log: `::error::…` at a line's beginning and `##[…]` anywhere are
- * commands to the runner; a space inside makes them text. Line breaks stay, each line is safe.
+ * Safe to write to a runner's log: `::error::…` at the beginning of a line and `##[…]` anywhere are
+ * commands to the runner; a space inside turns them into text. Line breaks are kept.
  */
 function sanitizeLogLine(text) {
     return stripControls(text)
         .replace(/^(\s*):(?=:)/gm, '$1: ')
         .replaceAll('##[', '## [');
 }
-/** Text as Markdown shows it, on one line; safe in a table cell, too. */
+/** Text escaped for Markdown, on one line; also safe in a table cell. */
 function escapeMarkdown(text) {
     return toOneLine(text)
         .replace(/[\\`*[\]~|$]/g, '\\$&')
@@ -79184,21 +79220,21 @@ function codeFence(text, language = '') {
     const ticks = '`'.repeat(Math.max(3, longestRun(body) + 1));
     return `${ticks}${language}\n${body}\n${ticks}`;
 }
-/** Each line behind the given indentation; empty lines stay empty. */
+/** Indents each line; empty lines stay empty. */
 function indent(text, by) {
     return text.replace(/^(?=.)/gm, by);
 }
 const longestRun = (text) => Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
-/** What GitHub takes as the job summary of one step. */
+/** The most that GitHub accepts as the job summary of one step. */
 const summaryLimitBytes = 1024 * 1024;
 /**
  * Markdown within GitHub's limit, cut between lines. Open fences and `<details>` are closed, and
- * the last line says that something is missing.
+ * the last line says that the report was cut.
  */
 function capMarkdown(markdown, limitBytes = summaryLimitBytes) {
     if (byteLength(markdown) <= limitBytes)
         return markdown;
-    const note = 'This report is longer than GitHub shows; the rest was left out here and is in the log.';
+    const note = 'This report is longer than GitHub allows and was cut here; the full report is in the log.';
     const kept = [];
     const open = [];
     let used = 0;
@@ -79216,7 +79252,7 @@ function capMarkdown(markdown, limitBytes = summaryLimitBytes) {
     }
     return kept.join('\n');
 }
-/** Keeps the stack of what a line leaves open: a code fence, a `<details>`. */
+/** Maintains the stack of what is still open after a line: a code fence, a `<details>`. */
 function trackOpen(line, open) {
     const fence = /^ *(`{3,})(.*)$/.exec(line);
     const inside = open.at(-1);
@@ -79236,7 +79272,7 @@ const byteLength = (text) => new TextEncoder().encode(text).length;
 
 ;// CONCATENATED MODULE: ./src/report/checklist.js
 
-/** The plan as a task list, ticked by what happened. `null`: nothing was applied (dry run). */
+/** The plan as a task list, ticked by result. `null`: nothing was applied (dry run). */
 function checklistOf(plan, outcome) {
     const satisfied = plan.satisfied.map((text) => ({ done: true, text, note: '' }));
     const operations = plan.operations.map((operation, index) => {
@@ -79255,7 +79291,7 @@ function checklistOfChecks(checks) {
         note: noteOfCheck(check),
     }));
 }
-/** Plain text for the log, one line an item. */
+/** Plain text for the log, one line per item. */
 function renderChecklistText(items) {
     return items
         .map(({ done, text, note }) => {
@@ -79275,17 +79311,17 @@ function renderChecklistMarkdown(items) {
 }
 function itemOf(title, step, outcome) {
     if (step === undefined) {
-        const note = outcome.result === 'committed' ? 'no report of it' : 'not done';
+        const note = outcome.result === 'committed' ? 'no result reported' : 'not run';
         return { done: false, text: title, note };
     }
     const said = step.message.trim();
     const text = said === '' || said === title ? title : `${title}: ${said}`;
     switch (step.status) {
         case 'done':
-            // What the host says it did stands for itself; the title said what was meant.
+            // The message says what the host did, the title only what was planned.
             return { done: true, text: said === '' ? title : said, note: '' };
         case 'already':
-            return { done: true, text: title, note: 'already so' };
+            return { done: true, text: title, note: 'already in place' };
         case 'failed':
             return { done: false, text, note: 'failed' };
         case 'undone':
@@ -79293,7 +79329,7 @@ function itemOf(title, step, outcome) {
         case 'not-undone':
             return { done: false, text, note: 'could not be undone' };
         case 'skipped':
-            return { done: false, text: title, note: 'not done' };
+            return { done: false, text: title, note: 'not run' };
     }
 }
 function noteOfCheck(check) {
@@ -79312,10 +79348,10 @@ function noteOfCheck(check) {
 ;// CONCATENATED MODULE: ./src/report/failure.js
 
 
-/** Evidence lines in the log message; all of it stands in the job summary. */
+/** Evidence lines shown in the log message. */
 const shownEvidence = 40;
 const failure_shownCharacters = 1000;
-/** Renders whatever ended a run: one readable message, one annotation, never a stack trace. */
+/** Renders any error that ended a run: one readable message, one annotation, never a stack trace. */
 function renderFailure(error, context) {
     if (error instanceof errors_ConfigError)
         return renderConfigError(error, context);
@@ -79329,11 +79365,11 @@ function renderFailure(error, context) {
  * The error of a transaction that did not commit.
  *
  * @param operations the plan that was applied, for the titles
- * @throws RangeError when the outcome is committed: that is no failure
+ * @throws RangeError when the outcome is committed, which is not a failure
  */
 function outcomeToHostError(outcome, operations) {
     if (outcome.result === 'committed')
-        throw new RangeError('a committed outcome is no failure');
+        throw new RangeError('a committed outcome is not a failure');
     const line = (step) => {
         const title = operations[step.index]?.title ?? step.op;
         return step.message === '' || step.message === title ? title : `${title}: ${step.message}`;
@@ -79345,7 +79381,7 @@ function outcomeToHostError(outcome, operations) {
     const { failure } = outcome;
     const operation = failure === undefined ? undefined : operations[failure.index];
     const step = operation?.title ?? 'the transaction';
-    return new HostError(failure?.message ?? 'the transaction did not come to its end', {
+    return new HostError(failure?.message ?? 'the transaction did not finish', {
         step,
         ...commandOf(failure),
         evidence: failure?.evidence ?? [],
@@ -79354,15 +79390,15 @@ function outcomeToHostError(outcome, operations) {
         next: nextAfter(outcome, operation?.op),
     });
 }
-/** What the host made of something that was cut short: for the run that found it so. */
+/** Describes how the host ended an interrupted transaction, for the run that found it. */
 function describeDeed(deed) {
     const whole = deed.result === 'undone';
     const left = deed.steps.filter(({ status }) => status === 'not-undone');
     const end = whole
-        ? 'it is put back now, and this run goes on'
-        : `not all of it could be put back: ${left.map(({ message }) => message).join('; ')}`;
+        ? 'It has been undone, and this run continues.'
+        : `Not all of it could be undone: ${left.map(({ message }) => message).join('; ')}.`;
     return {
-        message: `Transaction ${deed.transaction} had not ended: ${deed.why}. ${end[0]?.toUpperCase()}${end.slice(1)}.`,
+        message: `Transaction ${deed.transaction} did not finish: ${deed.why}. ${end}`,
         whole,
     };
 }
@@ -79372,29 +79408,29 @@ function commandOf(failure) {
         ...(failure?.exitCode === undefined ? {} : { exitCode: failure.exitCode }),
     };
 }
-/** Advice by the verb that failed; the journal of the transaction when the undo failed, too. */
+/** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome, verb) {
     if (outcome.result === 'undo-failed') {
-        return `put right by hand what is left; the files as they were are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`;
+        return `fix what is listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`;
     }
     switch (verb) {
         case 'try-app':
-            return 'make the app import with the interpreter, user and directory of the worker, then run again; the host needs nothing.';
+            return "make sure that the app can be imported with the worker's interpreter, user and directory, then run again; nothing needs to be done on the host.";
         case 'verify-unit':
-            return 'mend the settings that systemd does not take, then run again; the host needs nothing.';
+            return 'fix the settings that systemd rejects, then run again; nothing needs to be done on the host.';
         case 'start-unit':
         case 'prove-unit':
-            return 'mend what the evidence names, then run again; the host needs nothing.';
+            return 'fix the cause shown in the evidence, then run again; nothing needs to be done on the host.';
         case 'stop-unit':
-            return 'a task may run longer than the time-out: wait for it or raise the time-out, then run again.';
+            return 'a task may be running longer than the timeout: wait for it or raise the timeout, then run again.';
         case 'make-swap':
-            return 'free some disk space or ask for a smaller swap file, then run again.';
+            return 'free some disk space or choose a smaller swap file, then run again.';
         case 'write-file':
         case 'remove-file':
         case 'install-unit':
-            return 'if someone changed the file meanwhile, run again: the plan is then made from the file as it is now.';
+            return 'if someone changed the file in the meantime, run again: the new plan starts from the current file.';
         default:
-            return 'mend what the evidence names, then run again; the host is as it was before.';
+            return 'fix the cause shown in the evidence, then run again; the host is as it was before.';
     }
 }
 function renderConfigError(error, context) {
@@ -79402,7 +79438,7 @@ function renderConfigError(error, context) {
     const message = compose(context, error.message, [
         ['where', [error.where]],
         ['expected', [error.expected]],
-        ['next', ['mend it and run again; the host was not touched.']],
+        ['next', ['fix it and run again; nothing was changed on the host.']],
     ]);
     return {
         message,
@@ -79425,7 +79461,7 @@ function renderHostError(error, context) {
         ['ran', failure.ran === undefined ? [] : [`${showCommand(failure.ran)}${exitOf(failure)}`]],
         ['evidence', evidence],
         ['undone', undoneOf(failure.undone, left)],
-        ['left', left],
+        ['not undone', left],
         ['next', [failure.next]],
     ]);
     const lastLine = evidence.findLast((line) => line.trim() !== '');
@@ -79443,7 +79479,7 @@ function renderHostError(error, context) {
 function undoneOf(undone, left) {
     if (undone === undefined || (undone.length === 0 && left.length > 0))
         return [];
-    return undone.length === 0 ? ['nothing: nothing had been changed.'] : undone;
+    return undone.length === 0 ? ['nothing; no changes had been made.'] : undone;
 }
 function renderGateError(error, context) {
     const message = compose(context, error.message, [
@@ -79465,8 +79501,8 @@ function renderGateError(error, context) {
 }
 function renderUnknown(error, context) {
     const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    const problem = `stopped by something unforeseen: ${shorten(toOneLine(what))}`;
-    const advice = 'this is a fault in Celeriac; please report it with this message.';
+    const problem = `unexpected error: ${shorten(toOneLine(what))}`;
+    const advice = 'this is a bug in Celeriac; please report it with this message.';
     return {
         message: compose(context, problem, [
             ['host', context.host === undefined ? [] : [context.host]],
@@ -79475,17 +79511,17 @@ function renderUnknown(error, context) {
         annotation: { title: titleOf(context, problem), message: `Next: ${advice}` },
     };
 }
-/** `action: problem.`, then each field on one line, or as a block when it has several. */
+/** `action: problem.`, then each field on one line, or as a block when it has several lines. */
 function compose(context, problem, fields) {
     const lines = [`${toOneLine(context.action)}: ${withStop(problem)}`];
     for (const [label, raw] of fields) {
         const all = raw.flatMap((text) => stripControls(text).split('\n'));
         const filled = all.filter((line) => line.trim() !== '');
-        // The last lines are those that tell: an exception's message stands below its traceback.
+        // The last lines matter most: the message of an exception comes after its traceback.
         const shown = filled.slice(-shownEvidence).map((line) => shorten(line.trimEnd()));
         const hidden = filled.length - shown.length;
         if (hidden > 0)
-            shown.unshift(`… (${hidden} lines before)`);
+            shown.unshift(`… (${hidden} earlier lines)`);
         if (shown.length === 1)
             lines.push(`  ${label}: ${shown[0]?.trimStart()}`);
         else if (shown.length > 1)
@@ -79504,7 +79540,7 @@ function exitOf(failure) {
         return '';
     return failure.exitCode === null ? ' (no exit code)' : ` (exit ${failure.exitCode})`;
 }
-/** An argv as one would type it; only for people, never run. */
+/** An argv as a person would type it; for display only, never run. */
 function showCommand(argv) {
     return argv
         .map((word) => /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
@@ -79512,7 +79548,7 @@ function showCommand(argv) {
 }
 
 ;// CONCATENATED MODULE: ./src/report/quantities.js
-/** Numbers as people read them. */
+/** Numbers formatted for people. */
 const quantities_sizeUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 /** `2 GiB`, `800 MiB`, `1.4 GiB`, `512 B`: base 1024, one decimal below 100. */
 function formatBytes(size) {
@@ -79542,7 +79578,7 @@ function formatDuration(duration) {
         return `${whole} s`;
     const unit = quantities_timeUnits.find((candidate) => whole >= candidate.size) ?? quantities_timeUnits[2];
     const count = Math.floor(whole / unit.size);
-    // Seconds stop to matter after ten minutes.
+    // Seconds no longer matter after ten minutes.
     const rest = unit.name === 'min' && count >= 10 ? 0 : Math.floor((whole % unit.size) / unit.next);
     return rest === 0 ? `${count} ${unit.name}` : `${count} ${unit.name} ${rest} ${unit.nextName}`;
 }
@@ -79567,9 +79603,9 @@ function formatList(words) {
 ;// CONCATENATED MODULE: ./src/report/plan-view.js
 
 
-/** Rows of a repair that are shown one by one. */
+/** Rows of a repair that are listed one by one. */
 const shownRows = 200;
-/** A plan as a story for the log; what dry-run shows. */
+/** A plan as text for the log; this is what a dry run shows. */
 function renderPlanText(plan) {
     const lines = [headline(plan)];
     plan.operations.forEach((operation, index) => {
@@ -79617,11 +79653,11 @@ function renderFindings(findings) {
 }
 function headline(plan) {
     return plan.operations.length === 0
-        ? 'Nothing to do: the host is as desired.'
-        : `${quantities_formatCount(plan.operations.length, 'operation')}, in this order, undone in reverse when one fails:`;
+        ? 'Nothing to do: the host is in the desired state.'
+        : `${quantities_formatCount(plan.operations.length, 'operation')}, in this order; if one fails, all are undone in reverse:`;
 }
 const story = (operation) => `${toOneLine(operation.title)} — ${toOneLine(operation.why)}`;
-/** The text that changes, or the rows: dry-run hides nothing of what apply does. */
+/** The text that changes, or the rows: a dry run shows everything that apply does. */
 function detailOf(operation) {
     if (operation.diff !== undefined && operation.diff !== '') {
         return { text: operation.diff, language: 'diff' };
@@ -79640,7 +79676,7 @@ function describeRow(row) {
     if (row.change.kind === 'delete')
         return `${name}: deleted`;
     if (row.change.kind === 'keep')
-        return `${name}: kept, and compared with what the plan saw`;
+        return `${name}: not changed, only compared with the plan`;
     const changes = Object.entries(row.change.set).map(([column, value]) => {
         const before = row.seen[column];
         const from = before === undefined ? '' : `${plan_view_showValue(before)} `;
@@ -79658,7 +79694,7 @@ function plan_view_showValue(value) {
 
 
 
-/** A line of evidence longer than this is cut: one line must not use up the whole summary. */
+/** Longer lines of evidence are cut, so that one line cannot use up the whole summary. */
 const summary_shownCharacters = 2000;
 /** The job summary of one action, in Markdown, within GitHub's limit. */
 function renderSummary(content) {
@@ -79687,11 +79723,11 @@ function describeCost(wire, seconds) {
         formatDuration(seconds),
     ].join(', ');
 }
-/** The verdict of a run that changes things, in one sentence. `null`: it was a dry run. */
+/** The result of a run that changes things, in one sentence. `null`: it was a dry run. */
 function describeOutcome(plan, outcome) {
     const count = quantities_formatCount(plan.operations.length, 'operation');
     if (plan.operations.length === 0)
-        return 'Nothing to do: the host is as desired.';
+        return 'Nothing to do: the host is in the desired state.';
     if (outcome === null)
         return `Dry run: ${count} planned, nothing was changed.`;
     switch (outcome.result) {
@@ -79703,11 +79739,11 @@ function describeOutcome(plan, outcome) {
             return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
     }
 }
-/** Said plainly: whoever runs deploy-worker alone would wonder at a worker that changes back. */
+/** Stated explicitly: a rollback would surprise anyone who runs deploy-worker without verify. */
 function describeWait({ confirmBy }) {
     return confirmBy === undefined
         ? ''
-        : ` It awaits its verdict: unless verify confirms it by ${formatInstant(confirmBy)}, the host puts the old worker back by itself.`;
+        : ` It awaits its verdict: unless verify confirms it by ${formatInstant(confirmBy)}, the host rolls back automatically.`;
 }
 /** `Healthy: 12 checks passed, 1 warning, 1 not checked.` */
 function describeVerdict(verdict) {
@@ -79759,7 +79795,7 @@ const summary_shorten = (text) => text.length > summary_shownCharacters ? `${tex
 ;// CONCATENATED MODULE: ./src/action/github-reporter.js
 
 
-/** Speaks to a GitHub runner: log groups, annotations, the job summary, outputs. */
+/** Reports to a GitHub runner: log groups, annotations, the job summary, outputs. */
 class GithubReporter {
     #pendingSummary = '';
     info(line) {
@@ -79783,7 +79819,7 @@ class GithubReporter {
     output(name, value) {
         setOutput(name, value);
     }
-    /** Writes the job summary; where the runner has none, it is not missed. */
+    /** Writes the job summary, if the runner supports it. */
     async flush() {
         if (this.#pendingSummary !== '' && (process.env.GITHUB_STEP_SUMMARY ?? '') !== '') {
             await summary.addRaw(this.#pendingSummary).write();
@@ -79813,7 +79849,7 @@ const properties = (title) => (title === undefined ? {} : { title });
 
 
 
-/** Runs an action to its end: every failure becomes one message, one annotation, exit 1. */
+/** Runs an action: every failure becomes one message, one annotation and exit code 1. */
 async function runAction(name, body) {
     const reporter = new GithubReporter();
     let host;
@@ -79837,7 +79873,7 @@ async function runAction(name, body) {
     }
     await reporter.flush();
 }
-/** Read before the others: it says where they may be found. */
+/** Read before the others: their values may be in this file. */
 const fleetInput = { 'fleet-file': hostInputs['fleet-file'] };
 function readActionInputs(name) {
     const set = actions[name];
@@ -79860,7 +79896,7 @@ function readFleet(name, path, { required }) {
         if (!required) {
             return new Map();
         }
-        const problem = `\`${path}\` can't be read`;
+        const problem = `cannot read \`${path}\``;
         throw new errors_ConfigError('input fleet-file', problem, 'a file in the repository', { cause });
     }
     return parseFleetFile(path, text, name);
@@ -79875,7 +79911,7 @@ class ActionRun {
         this.inputs = inputs;
         this.reporter = reporter;
         this.#name = name;
-        // Every action's inputs begin with those of the host.
+        // Every action has the inputs of the host.
         this.#host = inputs;
     }
     openAgent() {
@@ -79912,8 +79948,8 @@ class ActionRun {
         const { transactions } = facts;
         if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open'))
             return facts;
-        // Open may also mean that another run is at work: then this waits for it, and has nothing to do.
-        const deeds = await this.reporter.group(`${this.#name}: an earlier run has not ended`, () => agent.recover(this.meta(), this.onProgress()));
+        // An open transaction may also be another run at work: then this waits and recovers nothing.
+        const deeds = await this.reporter.group(`${this.#name}: an earlier run did not finish`, () => agent.recover(this.meta(), this.onProgress()));
         for (const deed of deeds) {
             const { message, whole } = describeDeed(deed);
             this.reporter[whole ? 'warning' : 'error'](message, this.#name);
@@ -79933,7 +79969,7 @@ class ActionRun {
         const dryRun = this.#host['dry-run'];
         if (plan.operations.length > 0) {
             const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
-            // Its findings follow as annotations.
+            // The findings follow as annotations.
             const text = renderPlanText({ ...plan, findings: [] });
             await reporter.group(title, async () => reporter.info(text));
         }
@@ -79953,7 +79989,7 @@ class ActionRun {
             this.reporter.info(`${this.#name}: ${about.pause.why}`);
             await systemClock.sleep(about.pause.seconds);
         }
-        return this.reporter.group(`${this.#name}: at work on the host`, async () => {
+        return this.reporter.group(`${this.#name}: working on the host`, async () => {
             for (const parcel of about.parcels ?? [])
                 await agent.send(parcel, this.onProgress());
             const { release } = about;
@@ -80725,17 +80761,90 @@ function unifiedDiff(path, before, after) {
     return patch.replace(/\t$/gm, '').trimEnd();
 }
 
+;// CONCATENATED MODULE: ./src/plan/swappiness.js
+
+
+/** Sorts after Debian's `99-sysctl.conf`, the link to /etc/sysctl.conf (sysctl.d(5)). */
+const sysctlFile = '/etc/sysctl.d/99-zz-celeriac.conf';
+/** The setting in force and the one that counts at the next boot. */
+function planSwappiness(facts, swappiness, operations, satisfied, findings) {
+    const name = 'vm.swappiness';
+    const wanted = String(swappiness);
+    const now = facts.sysctl.values[name] ?? null;
+    const persistent = persistentSetting(facts.sysctl, name);
+    if (persistent?.value === wanted && now === wanted) {
+        satisfied.push(`swappiness: ${wanted}, also after a reboot (${persistent.path})`);
+        return;
+    }
+    if (now !== wanted && facts.sysctl.readOnly.includes(name)) {
+        findings.push({
+            level: 'warning',
+            message: `swappiness: left at ${now ?? 'an unknown value'}; /proc/sys is read-only in this container (${facts.host.container ?? 'of an unknown kind'}), so only its host can set ${name}.`,
+        });
+        return;
+    }
+    if (persistent?.value !== wanted) {
+        operations.push(writeSysctlFile(facts, name, wanted, persistent));
+    }
+    if (now !== wanted) {
+        operations.push({
+            op: 'set-sysctl',
+            name,
+            value: wanted,
+            title: `set ${name} to ${wanted}`,
+            why: `it is ${now ?? 'unknown'} now`,
+        });
+    }
+}
+/** The setting that wins at boot: the last one. */
+function persistentSetting(sysctl, name) {
+    return sysctl.settings.filter((setting) => setting.name === name).at(-1);
+}
+function writeSysctlFile(facts, name, wanted, persistent) {
+    const file = facts.files[sysctlFile] ?? { kind: 'absent' };
+    if (file.kind === 'symlink' || file.kind === 'other') {
+        throw new errors_ConfigError('host', `${sysctlFile} is not a regular file`, 'a regular file, or none');
+    }
+    if (persistent !== undefined && persistent.path > sysctlFile) {
+        throw new errors_ConfigError('input swappiness', `${persistent.path}:${persistent.line} sets ${name} to ${persistent.value} and is read after ${sysctlFile}`, `that line removed, or swappiness ${persistent.value}`);
+    }
+    const before = file.kind === 'file' ? file.text : null;
+    const text = `# Written by Celeriac (provision): swap is for emergencies, memory first.\n${name} = ${wanted}\n`;
+    return {
+        op: 'write-file',
+        path: sysctlFile,
+        text,
+        mode: '0644',
+        expects: file.kind === 'file' ? file.sha256 : null,
+        title: `keep ${name} at ${wanted} after a reboot`,
+        why: persistent === undefined
+            ? 'no file sets it'
+            : `${persistent.path}:${persistent.line} sets it to ${persistent.value}`,
+        diff: unifiedDiff(sysctlFile, before, text),
+    };
+}
+
 ;// CONCATENATED MODULE: ./src/plan/swap.js
+
 
 
 
 
 /** Left free on the file system, so that swap never is what fills it. */
 const diskReserveBytes = bytes(512 * MiB);
-/** Sorts after Debian's `99-sysctl.conf`, the link to /etc/sysctl.conf (sysctl.d(5)). */
-const sysctlFile = '/etc/sysctl.d/99-zz-celeriac.conf';
-/** swapon(8): holes and copy-on-write are what these can't avoid; on ZFS swap deadlocks. */
-const swappableFilesystems = ['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'jfs'];
+/**
+ * The file systems that can hold a swap file, and how it is made there (swapon(8)). Blocks that
+ * fallocate sets aside count as holes everywhere but on ext4 and XFS; on ZFS swap deadlocks.
+ */
+const swappable = {
+    ext2: { fill: 'write', nocow: false },
+    ext3: { fill: 'write', nocow: false },
+    ext4: { fill: 'allocate', nocow: false },
+    xfs: { fill: 'allocate', nocow: false },
+    btrfs: { fill: 'write', nocow: true },
+    f2fs: { fill: 'write', nocow: false },
+    jfs: { fill: 'write', nocow: false },
+};
 function provisionQuery(desired) {
     return {
         host: {},
@@ -80767,7 +80876,7 @@ function planProvision(facts, desired) {
             message: `swap: left alone, since this is a container (${container}) and only its host may switch swap on. Ask the provider for swap, or use a virtual machine.`,
         });
     }
-    planSwappiness(facts, desired, operations, satisfied, findings);
+    planSwappiness(facts, desired.swappiness, operations, satisfied, findings);
     return { operations, satisfied, findings };
 }
 function planSwapFile({ swap, files }, desired, operations, satisfied) {
@@ -80785,7 +80894,7 @@ function planSwapFile({ swap, files }, desired, operations, satisfied) {
     const made = whyMake(file, sizeBytes);
     if (made !== null) {
         checkFolder(files[folderOf(path)], folderOf(path));
-        checkFilesystem(swap, desired);
+        const making = requireFilesystem(swap, desired);
         if (active !== undefined) {
             operations.push({
                 op: 'swap-off',
@@ -80798,6 +80907,8 @@ function planSwapFile({ swap, files }, desired, operations, satisfied) {
             op: 'make-swap',
             path,
             sizeBytes,
+            filesystem: swap.filesystem.type,
+            ...making,
             title: `make a swap file of ${size} at ${path}`,
             why: made,
         });
@@ -80837,15 +80948,17 @@ function checkFolder(folder, path) {
         return;
     throw new errors_ConfigError('input swap-path', folder.kind === 'absent' ? `there is no folder ${path}` : `${path} is a file, not a folder`, 'a path in a folder that is there');
 }
-function checkFilesystem(swap, desired) {
+function requireFilesystem(swap, desired) {
     const { filesystem } = swap;
-    if (!swappableFilesystems.includes(filesystem.type)) {
-        throw new errors_ConfigError('input swap-path', `${desired.path} is on ${filesystem.type} (${filesystem.mountPoint}), which can't hold a swap file`, `a path on ${swappableFilesystems.join(', ')}`);
+    const making = swappable[filesystem.type];
+    if (making === undefined) {
+        throw new errors_ConfigError('input swap-path', `${desired.path} is on ${filesystem.type} (${filesystem.mountPoint}), which can't hold a swap file`, `a path on ${Object.keys(swappable).join(', ')}`);
     }
     if (filesystem.freeBytes < desired.sizeBytes + diskReserveBytes) {
         const most = Math.floor((filesystem.freeBytes - diskReserveBytes) / MiB);
         throw new errors_ConfigError('input swap-size', `${formatBytes(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} are free, and ${formatBytes(diskReserveBytes)} must stay free`, most > 0 ? `at most ${most}M` : 'more free space: nothing fits now');
     }
+    return making;
 }
 /** The entries of fstab(5) that are about this path; comments are not. */
 function isEntryFor(path, line) {
@@ -80914,62 +81027,6 @@ function otherSwap(swap, desired) {
         level: 'notice',
         message: `swap: ${formatBytes(area.sizeBytes)} are also active at ${area.path} (${area.type}); left alone`,
     }));
-}
-function planSwappiness(facts, desired, operations, satisfied, findings) {
-    const name = 'vm.swappiness';
-    const wanted = String(desired.swappiness);
-    const now = facts.sysctl.values[name] ?? null;
-    const persistent = persistentSetting(facts.sysctl, name);
-    if (persistent?.value === wanted && now === wanted) {
-        satisfied.push(`swappiness: ${wanted}, also after a reboot (${persistent.path})`);
-        return;
-    }
-    if (now !== wanted && facts.sysctl.readOnly.includes(name)) {
-        findings.push({
-            level: 'warning',
-            message: `swappiness: left at ${now ?? 'an unknown value'}; /proc/sys is read-only in this container (${facts.host.container ?? 'of an unknown kind'}), so only its host can set ${name}.`,
-        });
-        return;
-    }
-    if (persistent?.value !== wanted) {
-        operations.push(writeSysctlFile(facts, name, wanted, persistent));
-    }
-    if (now !== wanted) {
-        operations.push({
-            op: 'set-sysctl',
-            name,
-            value: wanted,
-            title: `set ${name} to ${wanted}`,
-            why: `it is ${now ?? 'unknown'} now`,
-        });
-    }
-}
-/** The setting that wins at boot: the last one. */
-function persistentSetting(sysctl, name) {
-    return sysctl.settings.filter((setting) => setting.name === name).at(-1);
-}
-function writeSysctlFile(facts, name, wanted, persistent) {
-    const file = facts.files[sysctlFile] ?? { kind: 'absent' };
-    if (file.kind === 'symlink' || file.kind === 'other') {
-        throw new errors_ConfigError('host', `${sysctlFile} is not a regular file`, 'a regular file, or none');
-    }
-    if (persistent !== undefined && persistent.path > sysctlFile) {
-        throw new errors_ConfigError('input swappiness', `${persistent.path}:${persistent.line} sets ${name} to ${persistent.value} and is read after ${sysctlFile}`, `that line removed, or swappiness ${persistent.value}`);
-    }
-    const before = file.kind === 'file' ? file.text : null;
-    const text = `# Written by Celeriac (provision): swap is for emergencies, memory first.\n${name} = ${wanted}\n`;
-    return {
-        op: 'write-file',
-        path: sysctlFile,
-        text,
-        mode: '0644',
-        expects: file.kind === 'file' ? file.sha256 : null,
-        title: `keep ${name} at ${wanted} after a reboot`,
-        why: persistent === undefined
-            ? 'no file sets it'
-            : `${persistent.path}:${persistent.line} sets it to ${persistent.value}`,
-        diff: unifiedDiff(sysctlFile, before, text),
-    };
 }
 
 ;// CONCATENATED MODULE: ./actions/provision/main.js

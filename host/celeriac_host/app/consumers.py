@@ -1,7 +1,6 @@
 """The queues that a unit's worker consumes: cancelled before it ends, given back where it lives on.
 
-A process of the app's own says it to the worker, by Celery's remote control. That process may hang,
-end, or say what it likes: it is bounded, and what it says is taken for no more than words.
+A process of the app's own says it to the worker, by Celery's remote control.
 """
 
 from __future__ import annotations
@@ -9,10 +8,9 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, NamedTuple
 
-from celeriac_host.app import app_process
+from celeriac_host.app import app_process, listener
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError, describe
-from celeriac_host.system.following import Ended
 from celeriac_host.system.system import System
 
 PROPERTIES = ("ActiveState", "MainPID", "InvocationID")
@@ -26,8 +24,6 @@ MARGIN_SECONDS = 90.0
 GIVE_BACK_SECONDS = 60.0
 MOST_QUEUES = 1000
 LONGEST_NAME = 512
-LONGEST_PROBLEM = 300
-MOST_EVIDENCE = 20
 
 Keep = Callable[[str, Any], None]
 
@@ -51,8 +47,6 @@ class Talk:
         self.host = host
         self.seen = seen
         self.keep = keep
-        self.stage = "starting its interpreter"
-        self.report: dict[str, Any] | None = None
         self.worker: dict[str, Any] | None = None
         self.until: float | None = None
 
@@ -61,7 +55,7 @@ class Talk:
         main = units.number(self.seen["MainPID"])
         process = processes.read(main)
         request = {
-            **_app(self.args),
+            **listener.app_of(self.args),
             **more,
             "kind": kind,
             "mainPid": main,
@@ -69,25 +63,9 @@ class Talk:
             "argv": list(process.argv) if process else [],
             "invocation": self.seen["InvocationID"],
         }
-        try:
-            ended = app_process.run(self.host, "broker", request, self.take, timeout, like=main)
-        except OperationError as error:
-            return {"problem": error.message}
-        if self.report is None:
-            lines = app_process.last_lines(ended)
-            return {"problem": _silence(ended, self.stage, lines), "evidence": lines}
-        return self.report
+        return listener.run(self.host, "broker", request, timeout, self.hear, like=main)
 
-    def take(self, message: dict[str, Any]) -> Any:
-        if isinstance(message.get("stage"), str):
-            self.stage = _clipped(message["stage"])
-        if isinstance(message.get("report"), dict):
-            self.report = message["report"]
-            if self.report.get("problem") is not None:
-                self.report["problem"] = _clipped(str(self.report["problem"]))
-            evidence = self.report.get("evidence")
-            told = evidence[:MOST_EVIDENCE] if isinstance(evidence, list) else []
-            self.report["evidence"] = [_clipped(str(line)) for line in told]
+    def hear(self, message: dict[str, Any]) -> Any:
         # The first alone: what is kept is on the disk at once.
         if "found" in message and self.worker is None:
             found = {**_found(message["found"]), "invocation": self.seen["InvocationID"]}
@@ -151,13 +129,6 @@ def is_running(worker: dict[str, Any], seen: dict[str, str]) -> bool:
     return seen["InvocationID"] == worker["invocation"] and seen["ActiveState"] == "active"
 
 
-def _app(args: dict[str, Any]) -> dict[str, Any]:
-    names = ("unit", "interpreter", "app", "pythonPath")
-    if any(name not in args for name in names):
-        raise OperationError("the plan does not say which app the worker runs")
-    return {name: args[name] for name in names}
-
-
 def _found(said: Any) -> dict[str, Any]:
     """What the app's process says it found, if it can be that."""
     found = said if isinstance(said, dict) else {}
@@ -169,16 +140,3 @@ def _found(said: Any) -> dict[str, Any]:
         raise OperationError("the program that talks to the worker named no worker and queues")
     shared = found.get("sharedBy")
     return {"node": node, "queues": queues, "sharedBy": shared if type(shared) is int else 1}
-
-
-def _silence(ended: Ended, stage: str, lines: list[str]) -> str:
-    if ended.code is None:
-        return f"the program that talks to the worker did not end in time; it was {stage}"
-    why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")
-    return f"the program that talks to the worker ended while {stage}: {_clipped(why)}"
-
-
-def _clipped(text: str) -> str:
-    """One line of a bearable length."""
-    line = "".join(char if char.isprintable() else " " for char in text[: 4 * LONGEST_PROBLEM])
-    return line if len(line) <= LONGEST_PROBLEM else line[: LONGEST_PROBLEM - 1] + "\u2026"

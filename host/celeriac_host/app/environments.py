@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Sequence
 
 from celeriac_host.system import files, units
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import Identity, System, identity
+from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.system import System
 
 FOLDER = "dependencies"
 TELL = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable]))"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.app import app_process, workers
+from celeriac_host.app import app_process, listener, workers
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -18,30 +18,13 @@ def ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str,
 
     The last lines of what it wrote about that are its `evidence`, and are told at once.
     """
-    report: dict[str, Any] = {}
-    stage = "starting its interpreter"
-
-    def take(message: dict[str, Any]) -> None:
-        nonlocal stage
-        stage = message.get("stage", stage)
-        report.update(message.get("report") or {})
-
-    request = {
-        **{name: args[name] for name in ("unit", "interpreter", "app", "pythonPath")},
-        **more,
-        "kind": kind,
-    }
     try:
-        # Inside, as systemd itself: whoever is there else is asked for, not looked up by name.
-        request["localWorkers"] = other_workers(args["unit"], host)
-        ended = app_process.run(host, "messages", request, take, timeout=TIMEOUT_SECONDS)
+        # Asked here, as root: other workers are told apart by process, not by their names.
+        workers_here = other_workers(args["unit"], host)
+        request = {**listener.app_of(args), **more, "kind": kind, "localWorkers": workers_here}
+        report = listener.run(host, "messages", request, TIMEOUT_SECONDS)
     except OperationError as error:
         report = {"problem": error.message, "evidence": list(error.evidence)}
-    if not report:
-        lines = app_process.last_lines(ended)
-        why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
-        problem = f"the program that looks for messages ended while {stage}: {why}"
-        report = {"problem": problem, "evidence": lines}
     app_process.tell_evidence(host, report)
     return report
 

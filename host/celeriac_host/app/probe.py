@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from celeriac_host.app import app_process
+from celeriac_host.app import listener
 from celeriac_host.system import units
-from celeriac_host.system.following import Ended
 from celeriac_host.system.system import System
 
 # Beyond the jobs' own time: importing the app, connecting, clearing up.
@@ -20,17 +19,13 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     state = seen.get("ActiveState", "unknown")
     if request["kind"] == "canary" and (state != "active" or not seen.get("InvocationID")):
         return failed(f"{request['unit']} is {state}: there is no worker that could answer")
-    listener = _Listener(host)
-    ended = app_process.run(
+    report = listener.run(
         host,
         "probe",
         {**request, "invocation": seen.get("InvocationID", "")},
-        listener.take,
-        timeout=request["timeoutSeconds"] + MARGIN_SECONDS,
+        request["timeoutSeconds"] + MARGIN_SECONDS,
+        lambda message: host.note(str(message["note"])) if "note" in message else None,
     )
-    report = listener.report
-    if report is None:
-        return failed(_silence(ended, listener.stage, request), app_process.last_lines(ended))
     if "jobs" not in report:
         return failed(report["problem"], report["evidence"])
     if _all_silent(request, report) and SUPPORT_MODULE not in seen.get("ExecStart", ""):
@@ -41,30 +36,6 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
 def failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:
     """A report of jobs that were not even sent; what else is known of it is the sentence alone."""
     return {"ok": False, "jobs": [], "problem": problem, "evidence": list(evidence) or [problem]}
-
-
-class _Listener:
-    """What the process tells, line by line."""
-
-    def __init__(self, host: System) -> None:
-        self.host = host
-        self.stage = "starting its interpreter"
-        self.report: dict[str, Any] | None = None
-
-    def take(self, message: dict[str, Any]) -> None:
-        self.stage = message.get("stage", self.stage)
-        self.report = message.get("report", self.report)
-        if "note" in message:
-            self.host.note(message["note"])
-
-
-def _silence(ended: Ended, stage: str, request: dict[str, Any]) -> str:
-    lines = app_process.last_lines(ended)
-    if ended.code is None:
-        limit = request["timeoutSeconds"] + MARGIN_SECONDS
-        return f"the process that sends the jobs did not end within {limit:g} s; it was {stage}"
-    why = units.last_exception(lines) or (lines[-1] if lines else f"exit code {ended.code}")
-    return f"the process that sends the jobs ended while {stage}: {why}"
 
 
 def _all_silent(request: dict[str, Any], report: dict[str, Any]) -> bool:

@@ -17,6 +17,8 @@ from celeriac_host.system.errors import OperationError, describe
 from celeriac_host.system.system import System, Tick
 
 CONSUMERS = "worker"
+# For the undo of an older plan, which does not say. systemd ends its own stop long before.
+LONGEST_UNDO_SECONDS = 7200.0
 
 
 class Stopped(NamedTuple):
@@ -61,7 +63,7 @@ def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str |
     unit, worker = args["unit"], journal.get(CONSUMERS)
     if worker is None or not worker["queues"]:
         return None
-    now = units.show(host, unit, ("InvocationID", "ActiveState", "MainPID", "TimeoutStopUSec"))
+    now = units.show(host, unit, ("InvocationID", "ActiveState", "MainPID"))
     if not consumers.is_running(worker, now):
         return None
     problem, lasting = consumers.give_back(args, worker, host)
@@ -70,8 +72,13 @@ def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str |
         return f"{unit} consumes {names} again (main {now['MainPID']}){_unless(lasting)}"
     host.cancelled[unit] = worker["invocation"]
     tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
-    stop(args, host, journal, units.stop_seconds(now), tick)
+    stop(args, host, journal, undo_timeout(args), tick)
     return f"{unit} could not be given {names} back ({problem}), so it was stopped for a new start"
+
+
+def undo_timeout(args: dict[str, Any]) -> float:
+    """How long an undo waits for systemd to stop or start the unit, as the plan says."""
+    return float(args.get("undoTimeoutSeconds", LONGEST_UNDO_SECONDS))
 
 
 def _control(

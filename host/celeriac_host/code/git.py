@@ -8,7 +8,8 @@ import shutil
 from typing import Any, BinaryIO, Mapping, NamedTuple
 
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import Completed, Identity, System, Tick, identity
+from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.system import Completed, System, Tick
 
 # Whatever the repository, its owner or the host has configured.
 SETTINGS = (

@@ -9,7 +9,8 @@ import sys
 from typing import Any, BinaryIO, Sequence
 
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import Identity, System, identity
+from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.system import System
 
 TIMEOUT_SECONDS = 600.0
 

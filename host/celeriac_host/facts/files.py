@@ -8,7 +8,8 @@ import stat
 from typing import Any
 
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System, group_name, user_name
+from celeriac_host.system.identities import group_name, user_name
+from celeriac_host.system.system import System
 
 TEXT_LIMIT_BYTES = 1024 * 1024
 WHAT = (

@@ -10,7 +10,8 @@ from celeriac_host.code import git
 from celeriac_host.facts.code import working_directory
 from celeriac_host.facts.unit import full_name
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System, user_name
+from celeriac_host.system.identities import user_name
+from celeriac_host.system.system import System
 
 # What the runner may build on; a host that is further behind gets more than it needs.
 COMMIT_LIMIT = 1000

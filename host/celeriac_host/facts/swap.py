@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from typing import Any
 
 from celeriac_host.facts.files import file_fact, octal_mode, what
+from celeriac_host.system import swaps
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System, user_name
+from celeriac_host.system.identities import user_name
+from celeriac_host.system.system import System
 
-SIGNATURE = b"SWAPSPACE2"
 MEBIBYTE = 1024 * 1024
 
 
@@ -52,8 +52,8 @@ def swap_file(path: str) -> dict[str, Any]:
 def is_formatted(path: str) -> bool:
     """The kernel looks for the signature in the last ten bytes of the first page."""
     with open(path, "rb") as file:
-        file.seek(os.sysconf("SC_PAGE_SIZE") - len(SIGNATURE))
-        return file.read(len(SIGNATURE)) == SIGNATURE
+        file.seek(swaps.PAGE_BYTES - len(swaps.SIGNATURE))
+        return file.read(len(swaps.SIGNATURE)) == swaps.SIGNATURE
 
 
 def is_blank(path: str, size: int) -> bool:
@@ -76,7 +76,7 @@ def active() -> list[dict[str, Any]]:
         return []
     return [
         {
-            "path": unescape(row[0]),
+            "path": swaps.unescaped(row[0]),
             "type": row[1],
             "sizeBytes": int(row[2]) * 1024,
             "usedBytes": int(row[3]) * 1024,
@@ -87,34 +87,16 @@ def active() -> list[dict[str, Any]]:
     ]
 
 
-def unescape(text: str) -> str:
-    r"""`\040` and the like, as the kernel writes white space and backslashes in paths."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
-
-
 def filesystem(path: str) -> dict[str, Any]:
     """What the path is on, or would be: that of its nearest parent that exists."""
     place = os.path.realpath(path)
     while not os.path.exists(place):
         place = os.path.dirname(place)
     room = os.statvfs(place)
-    point, kind = _mount_of(place)
+    point, kind = swaps.mount_of(place)
     return {
         "type": kind,
         "mountPoint": point,
         "sizeBytes": room.f_blocks * room.f_frsize,
         "freeBytes": room.f_bavail * room.f_frsize,
     }
-
-
-def _mount_of(place: str) -> tuple[str, str]:
-    """Mount point and type. Of several mounts on one point the last hides the others."""
-    found = ("/", "unknown")
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            left, _, right = line.partition(" - ")
-            point = unescape(left.split()[4])
-            inside = place == point or place.startswith(point.rstrip("/") + "/")
-            if inside and len(point) >= len(found[0]):
-                found = (point, right.split()[0])
-    return found

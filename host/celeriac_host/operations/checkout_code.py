@@ -50,7 +50,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
             "remove it if no git runs"
         )
     dirty = git.dirty(host, checkout)
-    _judge_dirty(checkout, dirty, args["dirtyTree"])
+    _refuse_dirty(checkout, dirty, args["stash"])
     changes = git.changes(host, checkout, old, new)
     _judge_changes(host, checkout, changes, new)
     journal.keep("was", _before(checkout, old, branch, changes, dirty))
@@ -83,7 +83,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     return f"{checkout.path} is at {git.short(was['head'])} again"
 
 
-def _judge_dirty(checkout: Checkout, dirty: list[str], policy: str) -> None:
+def _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:
     databases = [path for path in dirty if _is_database(checkout, path)]
     if databases:
         raise OperationError(
@@ -91,10 +91,9 @@ def _judge_dirty(checkout: Checkout, dirty: list[str], policy: str) -> None:
             "database is not the code's; take it out of git (git rm --cached, .gitignore)",
             evidence=databases[:LISTED],
         )
-    if dirty and policy != "stash":
+    if dirty and not stash:
         raise OperationError(
-            f"{checkout.path} has changes that are in no commit: {_listed(dirty)}; commit or undo "
-            "them there, or set the input dirty-tree to stash",
+            f"{checkout.path} has changes that the plan did not see: {_listed(dirty)}; run again",
             evidence=dirty[:LISTED],
         )
 

@@ -78,8 +78,8 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 class _Drain(consumers.Talk):
     """What is heard from the program while it works."""
 
-    def take(self, message: dict[str, Any]) -> Any:
-        answer = super().take(message)
+    def hear(self, message: dict[str, Any]) -> Any:
+        answer = super().hear(message)
         if "waiting" not in message:
             return answer
         now = units.show(self.host, self.args["unit"], ["InvocationID"])

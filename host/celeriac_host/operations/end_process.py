@@ -7,7 +7,6 @@ Undo: can't be undone: said in the report.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from contextlib import suppress
@@ -21,13 +20,6 @@ from celeriac_host.system.system import System
 NOTE_SECONDS = 5.0
 POLL_SECONDS = 0.1
 KILL_SECONDS = 10.0
-# Services that people's own commands run below; a process of any other is that service's. The
-# plan's own judgement (src/plan/strays.ts) knows the same ones.
-LOGIN = re.compile(r"(ssh|sshd|cron|crond|atd|rc-local)\.service|sshd?@.*\.service")
-MANAGER = re.compile(r"user@\d+\.service")
-CONTAINER = re.compile(
-    r"(^|[/._-])(docker|libpod|podman|lxc|kubepods|containerd|crio|nspawn)\b|machine\.slice"
-)
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -38,7 +30,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     process = _find(args)
     if process is None:
         return f"process {args['pid']} had ended already"
-    _refuse(process)
+    _refuse(process, args["cgroup"])
     grace = float(args["graceSeconds"])
     journal.keep("process", {"pid": process.pid, "argv": list(process.argv)})
     family = processes.descendants(process.pid)
@@ -79,36 +71,20 @@ def _find(args: dict[str, Any]) -> processes.Process | None:
     return found
 
 
-def _refuse(process: processes.Process) -> None:
-    """The plan has decided; this keeps a wrong one from doing harm."""
-    group = processes.control_group(process.pid)
+def _refuse(process: processes.Process, cgroup: str) -> None:
+    """A process that is not where the plan saw it may be somebody else's by now."""
+    found = processes.control_group(process.pid) or ""
     problem = ""
     if process.pid <= 1 or process.pid in _ancestors():
         problem = "it carries the system, or this very program"
     elif not process.argv or process.parent == 2:
         problem = "it belongs to the kernel"
-    elif group is None:
-        problem = "its cgroup can't be read, so whose it is can't be told"
-    elif (owner := _owner(group)) is not None:
-        problem = f"it belongs to {owner}, which is no login session"
+    elif found != cgroup:
+        problem = f"its cgroup is {found or 'unknown'}; it was {cgroup} when the plan was made"
     if problem:
         raise OperationError(
             f"process {process.pid} is not ended: {problem}", evidence=[_command(process.argv)]
         )
-
-
-def _owner(group: str) -> str | None:
-    """The unit or container that looks after a cgroup's processes; None for login sessions."""
-    if CONTAINER.search(group):
-        return group
-    parts = [part for part in group.split("/") if part]
-    managers = [index for index, part in enumerate(parts) if MANAGER.fullmatch(part)]
-    services = [
-        part
-        for part in parts[managers[-1] + 1 if managers else 0 :]
-        if part.endswith(".service") and not LOGIN.fullmatch(part)
-    ]
-    return services[-1] if services else None
 
 
 def _ancestors() -> list[int]:

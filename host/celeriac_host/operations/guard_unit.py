@@ -22,12 +22,9 @@ PROPERTIES = (
     "MainPID",
     "InvocationID",
     "NeedDaemonReload",
-    "TimeoutStartUSec",
-    "TimeoutStopUSec",
 )
 SERVING = ("active", "reloading", "refreshing")
 RESTING = ("inactive", "failed")
-LONGEST_SECONDS = 3600.0
 CHILDREN_SECONDS = 60.0
 
 
@@ -60,7 +57,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if was["ActiveState"] in RESTING:
         remark = ""
         if now["ActiveState"] not in RESTING:
-            remark = _control("stop", args, now, host, journal)
+            remark = _control("stop", args, host, journal)
         return f"{unit} does not run, as before{remark}"
     # It was on its way up, e.g. between two crashes: let it try again, as before.
     if now["ActiveState"] in RESTING:
@@ -78,7 +75,7 @@ def _bring_back(
     verb = "start" if now["ActiveState"] in RESTING else "restart"
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     try:
-        remark = _control(verb, args, now, host, journal)
+        remark = _control(verb, args, host, journal)
     except OperationError as error:
         raise _failed(unit, error.message, cursor, host) from None
     for _ in range(int(CHILDREN_SECONDS)):
@@ -98,13 +95,10 @@ def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
     return OperationError(f"{unit} does not serve: {how}{why}", evidence=lines)
 
 
-def _control(
-    verb: str, args: dict[str, Any], seen: dict[str, str], host: System, journal: StepJournal
-) -> str:
+def _control(verb: str, args: dict[str, Any], host: System, journal: StepJournal) -> str:
     """What is to be said of the stop."""
     unit = args["unit"]
-    start = units.seconds(seen["TimeoutStartUSec"], LONGEST_SECONDS)
-    timeout = units.stop_seconds(seen) + start
+    timeout = stopping.undo_timeout(args)
     tick = Tick(5, lambda: host.note(f"{unit}: waiting for its {verb}"))
     if verb == "start":
         argv = ["systemctl", "--no-pager", "--no-ask-password", "start", "--", unit]

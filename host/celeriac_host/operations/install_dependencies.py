@@ -19,7 +19,8 @@ from celeriac_host.app.environments import Environment
 from celeriac_host.code import git, trees
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import Identity, System, Tick
+from celeriac_host.system.identities import Identity
+from celeriac_host.system.system import System, Tick
 
 NOTE_SECONDS = 5.0
 EVIDENCE_LINES = 20

@@ -13,16 +13,14 @@ from typing import Any, NamedTuple
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import files, swaps
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import System, group_name, user_name
+from celeriac_host.system.identities import group_name, user_name
+from celeriac_host.system.system import System
 
 MODE = 0o600
 PIECE_BYTES = 8 * 1024 * 1024
 NOTE_PIECES = 8
 # Asked for in pieces, so that a runner that goes is noticed in between.
 FALLOCATE_BYTES = 256 * 1024 * 1024
-# Blocks that fallocate sets aside are no holes to swapon there; elsewhere zeros are written.
-FALLOCATE_TYPES = ("ext4", "xfs")
-NO_SWAP_TYPES = ("zfs", "tmpfs", "ramfs", "overlay", "squashfs", "nfs", "nfs4", "cifs", "9p")
 
 
 class Seen(NamedTuple):
@@ -65,13 +63,14 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         if seen.header is None:
             host.run(["mkswap", path])
         files.sync_folder(os.path.dirname(path))
-        return f"{path}: {_described(size)}, now mode 600 and formatted"
+        return f"{path} is now mode 600 and formatted as swap"
+    _refuse_another_filesystem(path, args["filesystem"])
     _refuse_full_disk(path, size, seen)
     if seen is not None and _free_bytes(path) < size:
         # An inactive swap file has no content: its disk space is worth more than itself.
         files.remove(path)
-    how = _build(host, path, size, [])
-    return f"{path}: {_described(size)}, {how}, mode 600, formatted"
+    how = _build(args, host, size, [])
+    return f"{path} is {how}, mode 600 and formatted as swap"
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
@@ -89,7 +88,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if now is None or now.size_bytes != was["sizeBytes"]:
         if now is not None:
             files.remove(path)
-        _build(host, path, was["sizeBytes"], _named(was["uuid"], was["label"]))
+        _build(args, host, was["sizeBytes"], _named(was["uuid"], was["label"]))
     elif was["uuid"] is not None and (now.header is None or now.header.uuid != was["uuid"]):
         host.run(["mkswap", *(_named(was["uuid"], was["label"]) or []), path])
     elif was["uuid"] is None:
@@ -97,7 +96,9 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     os.chown(path, was["uid"], was["gid"])
     os.chmod(path, was["mode"])
     owner = f"{user_name(was['uid'])}:{group_name(was['gid'])}"
-    return f"{path}: {_described(was['sizeBytes'])} again, mode {was['mode']:o}, {owner}"
+    return (
+        f"{path} has {swaps.mebibytes(was['sizeBytes'])} MiB again, mode {was['mode']:o}, {owner}"
+    )
 
 
 def _see(path: str) -> Seen | None:
@@ -150,14 +151,23 @@ def _refuse_content(path: str, host: System) -> None:
         os.close(handle)
 
 
-def _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:
+def _refuse_another_filesystem(path: str, expected: str) -> None:
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise OperationError(f"{folder} is not a directory: {path} can't be made there")
+    _, found = swaps.mount_of(os.path.realpath(folder))
+    if found != expected:
+        raise OperationError(
+            f"{path} would be on {found}; it was {expected} when the plan was made; run again"
+        )
+
+
+def _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:
     free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)
     if free < size:
         raise OperationError(
-            f"the disk has {_described(free)} free for {path}; {_described(size)} are needed"
+            f"{path} needs {swaps.mebibytes(size)} MiB and the disk has "
+            f"{swaps.mebibytes(free)} MiB free"
         )
 
 
@@ -170,21 +180,18 @@ def _new(path: str) -> str:
     return path + ".celeriac-new"
 
 
-def _build(host: System, path: str, size: int, name: list[str] | None) -> str:
+def _build(args: dict[str, Any], host: System, size: int, name: list[str] | None) -> str:
     """Beside it, then renamed over it; returns how it was filled. `name` None: not formatted."""
+    path = args["path"]
     new = _new(path)
-    kind = _filesystem(os.path.dirname(path))
-    if kind in NO_SWAP_TYPES or kind.startswith("fuse"):
-        raise OperationError(f"{path} would be on {kind}, which can't hold a swap file")
     files.remove(new)
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     try:
         os.fchmod(handle, MODE)
         os.fchown(handle, 0, 0)
-        if kind == "btrfs":
-            # Only while it is empty: swap on btrfs must not be copied on write.
-            host.run(["chattr", "+C", new])
-        how = "allocated" if kind in FALLOCATE_TYPES and _allocate(host, handle, size) else ""
+        _switch_off_copy_on_write(args, host, new)
+        fills = args.get("fill") == "allocate"
+        how = "allocated" if fills and _allocate(host, handle, size) else ""
         if not how:
             how = "written"
             _fill(host, handle, path, size)
@@ -196,6 +203,16 @@ def _build(host: System, path: str, size: int, name: list[str] | None) -> str:
     os.rename(new, path)
     files.sync_folder(os.path.dirname(path))
     return how
+
+
+def _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> None:
+    """Possible only while the file is empty."""
+    wanted = args.get("nocow")
+    if wanted is None:
+        # The undo of an older plan, which does not say. Where it has no meaning, chattr fails.
+        host.run(["chattr", "+C", new], check=False)
+    elif wanted:
+        host.run(["chattr", "+C", new])
 
 
 def _named(uuid: str | None, label: str) -> list[str] | None:
@@ -227,7 +244,8 @@ def _fill(host: System, handle: int, path: str, size: int) -> None:
         pieces += 1
         if pieces % NOTE_PIECES == 0:
             os.fdatasync(handle)
-            host.note(f"{path}: {_described(written)} of {_described(size)} written")
+            done, all_of_it = swaps.mebibytes(written), swaps.mebibytes(size)
+            host.note(f"{path}: {done} MiB of {all_of_it} MiB written")
 
 
 def _clear_header(path: str) -> None:
@@ -236,24 +254,3 @@ def _clear_header(path: str) -> None:
         file.write(bytes(size))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _filesystem(folder: str) -> str:
-    """The type of the file system that a folder is on: the longest mount point above it."""
-    real = os.path.realpath(folder)
-    best, kind = "", "unknown"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            before, _, after = line.partition(" - ")
-            point = swaps.unescaped(before.split()[4])
-            inside = real == point or real.startswith(point.rstrip("/") + "/")
-            if inside and len(point) >= len(best):
-                best, kind = point, after.split()[0]
-    return kind
-
-
-def _described(size_bytes: int) -> str:
-    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.4g} {unit}"
-    return f"{size_bytes} B"

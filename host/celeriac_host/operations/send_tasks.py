@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac_host.app import app_process, messages
+from celeriac_host.app import listener, messages
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.store import postgres, postgres_repair, sqlite
-from celeriac_host.store.sqlite import quoted
-from celeriac_host.system import units
+from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 TIMEOUT_SECONDS = 300.0
+BUSY_SECONDS = 10.0
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -60,13 +59,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 def _send(
     args: dict[str, Any], calls: list[dict[str, Any]], host: System, journal: StepJournal
 ) -> list[str]:
-    report: dict[str, Any] = {}
-    stage = "starting its interpreter"
-
-    def take(message: dict[str, Any]) -> bool | None:
-        nonlocal stage
-        stage = message.get("stage", stage)
-        report.update(message.get("report") or {})
+    def hear(message: dict[str, Any]) -> bool | None:
         if "send" in message:
             journal.keep("sending:" + message["send"], True)
             return True
@@ -74,20 +67,11 @@ def _send(
             journal.keep("sent:" + message["sent"], True)
         return None
 
-    request = {
-        **{name: args[name] for name in ("unit", "interpreter", "app", "pythonPath")},
-        "calls": calls,
-    }
-    ended = app_process.run(host, "send", request, take, timeout=TIMEOUT_SECONDS)
+    request = {**listener.app_of(args), "calls": calls}
+    report = listener.run(host, "send", request, TIMEOUT_SECONDS, hear)
     if "problem" in report:
         raise OperationError(
             f"tasks can't be sent: {report['problem']}", evidence=report["evidence"]
-        )
-    if "sent" not in report:
-        lines = app_process.last_lines(ended)
-        why = units.last_exception(lines) or (lines[-1] if lines else "it said nothing")
-        raise OperationError(
-            f"the program that sends tasks ended while {stage}: {why}", evidence=lines
         )
     sent: list[str] = report["sent"]
     return sent
@@ -112,28 +96,10 @@ def _sent_before(
     return sure | moved | set(said["owed"]) | set(said["held"])
 
 
-def _rows(args: dict[str, Any], host: System) -> dict[str, Any]:
+def _rows(args: dict[str, Any], host: System) -> dict[str, str]:
     """Id of a task → its row as text; only of rows that name it."""
-    path, calls = args["database"], args["calls"]
-    if postgres.is_url(path):
-        place = postgres_repair.Place(host, args["unit"], path, sqlite.READ_BUSY_SECONDS)
-        return postgres_repair.named(place, calls)
-    found: dict[str, Any] = sqlite.ask(path, host, lambda: _read(path, calls))
-    return found
-
-
-def _read(path: str, calls: list[dict[str, Any]]) -> dict[str, str]:
-    found = {}
-    with sqlite.opened(path, "mode=ro", sqlite.READ_BUSY_SECONDS) as database:
-        for call in calls:
-            row = call["row"]
-            where = f"{quoted(row['key'])} = ? AND {quoted(row['column'])} = ?"
-            rows = database.execute(
-                f"SELECT * FROM {quoted(row['table'])} WHERE {where}", (row["id"], call["id"])
-            ).fetchall()
-            if len(rows) == 1:
-                found[call["id"]] = repr(rows[0])
-    return found
+    store = open_store(args["database"], host, args["unit"])
+    return store.rows_of_calls(args["calls"], BUSY_SECONDS)
 
 
 def _tasks(count: int) -> str:

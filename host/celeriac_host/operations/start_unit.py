@@ -15,7 +15,7 @@ from celeriac_host.system import limits, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System, Tick
 
-PROPERTIES = ("ActiveState", "SubState", "Result", "MainPID", "TimeoutStopUSec")
+PROPERTIES = ("ActiveState", "SubState", "Result", "MainPID")
 READY = ("Type", "ActiveEnterTimestampMonotonic")
 RESTING = ("inactive", "failed")
 
@@ -60,7 +60,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     remark = ""
     if now["ActiveState"] not in RESTING:
         tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
-        remark = stopping.stop(args, host, journal, units.stop_seconds(now), tick).remark
+        remark = stopping.stop(args, host, journal, stopping.undo_timeout(args), tick).remark
     return f"{unit} stopped again{remark}"
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from celeriac_host.session.wire import Wire, take_over
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone, describe
-from celeriac_host.system.system import System, user_name
+from celeriac_host.system.identities import user_name
+from celeriac_host.system.system import System
 
 PROTOCOL = 1
 FLUSH_SECONDS = 5.0

@@ -9,16 +9,10 @@ import time
 from contextlib import suppress
 from typing import Callable, Mapping, NamedTuple, Sequence
 
+from celeriac_host.system import child
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import (
-    SLICE_SECONDS,
-    Identity,
-    System,
-    _becoming,
-    _end,
-    _environment,
-    _Feed,
-)
+from celeriac_host.system.identities import Identity
+from celeriac_host.system.system import SLICE_SECONDS, System
 
 STDERR_LIMIT_BYTES = 64 * 1024
 LINE_LIMIT_BYTES = 1024 * 1024
@@ -68,20 +62,11 @@ def follow(
     when it can't be started, RunnerGone.
     """
     try:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=_environment(whom, env or {}),
-            start_new_session=True,
-            preexec_fn=None if whom is None else _becoming(whom),
-        )
+        process = child.start(argv, whom, env or {}, cwd)
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OperationError(f"{argv[0]} could not be started: {reason}", ran=argv) from None
-    answers = os.dup(process.stdin.fileno())  # type: ignore[union-attr]
+    answers = os.dup(process.stdin.fileno())
 
     def take_line(line: bytes) -> None:
         answer = on_line(line)
@@ -93,12 +78,12 @@ def follow(
     err = bytearray()
 
     def take_out(pipe: object) -> bool:
-        piece = os.read(process.stdout.fileno(), 262144)  # type: ignore[union-attr]
+        piece = os.read(process.stdout.fileno(), 262144)
         lines.take(piece)
         return bool(piece)
 
     def take_err(pipe: object) -> bool:
-        piece = os.read(process.stderr.fileno(), 65536)  # type: ignore[union-attr]
+        piece = os.read(process.stderr.fileno(), 65536)
         err.extend(piece)
         del err[:-STDERR_LIMIT_BYTES]
         return bool(piece)
@@ -106,10 +91,10 @@ def follow(
     deadline = time.monotonic() + timeout
     try:
         with selectors.DefaultSelector() as selector:
-            feed = _Feed(process.stdin, payload)
+            feed = child.Feed(process.stdin, payload)
             selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)
-            selector.register(process.stdout, selectors.EVENT_READ, take_out)  # type: ignore[arg-type]
-            selector.register(process.stderr, selectors.EVENT_READ, take_err)  # type: ignore[arg-type]
+            selector.register(process.stdout, selectors.EVENT_READ, take_out)
+            selector.register(process.stderr, selectors.EVENT_READ, take_err)
             ended: float | None = None
             while selector.get_map() or process.poll() is None:
                 host.heed()
@@ -127,5 +112,5 @@ def follow(
         lines.end()
     finally:
         os.close(answers)
-        _end(process)
+        child.end(process)
     return Ended(process.returncode, bytes(err).decode("utf-8", "replace"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple, Sequence
 
-from celeriac_host.system.system import user_name
+from celeriac_host.system.identities import user_name
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

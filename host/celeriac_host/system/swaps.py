@@ -72,14 +72,14 @@ def turn_off(host: System, path: str) -> None:
     room = memory_available()
     if now.used_bytes > room:
         raise OperationError(
-            f"{path} holds {_mib(now.used_bytes)} MiB and only {_mib(room)} MiB of memory are "
-            "available: turning it off would make processes be killed"
+            f"{path} holds {mebibytes(now.used_bytes)} MiB and only {mebibytes(room)} MiB of "
+            "memory are available: turning it off would make the kernel kill processes"
         )
 
     def tell() -> None:
         left = active(path)
         if left is not None:
-            host.note(f"turning {path} off: {_mib(left.used_bytes)} MiB left in it")
+            host.note(f"turning {path} off: {mebibytes(left.used_bytes)} MiB left in it")
 
     host.run(["swapoff", "--", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))
 
@@ -88,6 +88,19 @@ def memory_available() -> int:
     with open("/proc/meminfo", encoding="ascii") as file:
         match = re.search(r"^MemAvailable:\s+(\d+) kB", file.read(), re.MULTILINE)
     return int(match.group(1)) * 1024 if match else 0
+
+
+def mount_of(place: str) -> tuple[str, str]:
+    """Mount point and file system type. The last of several mounts on one point hides the rest."""
+    found = ("/", "unknown")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            point = unescaped(left.split()[4])
+            inside = place == point or place.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(found[0]):
+                found = (point, right.split()[0])
+    return found
 
 
 class Header(NamedTuple):
@@ -109,5 +122,6 @@ def header(path: str) -> Header | None:
     return Header(uuid, label)
 
 
-def _mib(size_bytes: int) -> int:
+def mebibytes(size_bytes: int) -> int:
+    """Whole MiB, the one unit of messages here: sizes for people are written by the runner."""
     return size_bytes // (1024 * 1024)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import selectors
-import signal
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import (
     Any,
     BinaryIO,
@@ -20,11 +17,12 @@ from typing import (
     Sequence,
 )
 
+from celeriac_host.system import child
 from celeriac_host.system.errors import OperationError, RunnerGone
+from celeriac_host.system.identities import Identity, identity
 
 STATE_FOLDER = "/var/lib/celeriac"
 SLICE_SECONDS = 0.2
-END_GRACE_SECONDS = 5.0
 STDERR_LIMIT_BYTES = 64 * 1024
 
 
@@ -43,55 +41,11 @@ class Completed(NamedTuple):
         return [line for line in text.splitlines() if line.strip()][-last:]
 
 
-class Identity(NamedTuple):
-    """Whom a command runs as."""
-
-    name: str
-    uid: int
-    gid: int
-    groups: Sequence[int]
-    home: str
-    shell: str
-
-
 class Tick(NamedTuple):
     """Called every so often while a command runs, e.g. to tell what it waits for."""
 
     seconds: float
     call: Callable[[], None]
-
-
-def identity(user: str, group: str = "", supplementary: Sequence[str] = ()) -> Identity:
-    """Resolves names or numeric ids of a user and groups."""
-    try:
-        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-    except KeyError:
-        raise OperationError(f"there is no user {user} on this host") from None
-    gid = group_id(group) if group else entry.pw_gid
-    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}
-    groups.update(group_id(name) for name in supplementary)
-    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)
-
-
-def group_id(group: str) -> int:
-    try:
-        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid
-    except KeyError:
-        raise OperationError(f"there is no group {group} on this host") from None
-
-
-def user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def group_name(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 class System:
@@ -144,28 +98,15 @@ class System:
     ) -> Completed:
         """Runs a command in a session of its own and waits for it.
 
-        `stdin` is an open file that it reads on, also one that its user may not open.
-
-        `env` is laid over a small environment of ours; `None` removes a name. `check` is what
-        exit codes are good: True is `(0,)`, False is any. stdout keeps its first `limit_bytes`,
-        stderr its last 64 KiB. Its whole process group ends when the time is up or the runner is
-        gone. Raises OperationError, RunnerGone.
+        `stdin` is an open file that it reads on, also one that its user may not open. `env` as in
+        `child.start`. `check` is what exit codes are good: True is `(0,)`, False is any. stdout
+        keeps its first `limit_bytes`, stderr its last 64 KiB. Its whole process group ends when the
+        time is up or the runner is gone. Raises OperationError, RunnerGone.
         """
         whom = identity(user) if isinstance(user, str) else user
-        if whom is not None and os.geteuid() not in (0, whom.uid):
-            raise OperationError(f"only root can run {argv[0]} as {whom.name}", ran=argv)
-        become = whom is not None and os.geteuid() == 0 and whom.uid != 0
+        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)
         try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=cwd,
-                env=_environment(whom, env or {}),
-                start_new_session=True,
-                preexec_fn=_becoming(whom) if whom is not None and become else None,
-            )
+            process = child.start(argv, whom, env or {}, cwd, source)
         except FileNotFoundError as error:
             missing = os.fsdecode(error.filename or argv[0])
             if check is False and missing == argv[0]:
@@ -177,8 +118,8 @@ class System:
         try:
             in_time = self._follow(process, input, timeout, output, tick)
         finally:
-            _end(process)
-        done = output.completed(argv, _code(process))
+            child.end(process)
+        done = output.completed(argv, child.code_of(process))
         if not in_time:
             raise OperationError(
                 f"{argv[0]} did not end within {timeout:g} s",
@@ -213,7 +154,7 @@ class System:
             selector.register(process.stdout, selectors.EVENT_READ, output.take_out)
             selector.register(process.stderr, selectors.EVENT_READ, output.take_err)
             if payload is not None:
-                feed = _Feed(process.stdin, payload)
+                feed = child.Feed(process.stdin, payload)
                 selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)
             while True:
                 self.heed()
@@ -261,77 +202,6 @@ class _Output:
     def completed(self, argv: Sequence[str], code: int) -> Completed:
         out, err = (bytes(part).decode("utf-8", "replace") for part in (self.out, self.err))
         return Completed(tuple(argv), code, out, err, self.truncated)
-
-
-class _Feed:
-    """What is written to a command's stdin, as it takes it."""
-
-    def __init__(self, pipe: Any, payload: bytes) -> None:
-        self.pipe = pipe
-        self.left = memoryview(payload)
-        os.set_blocking(pipe.fileno(), False)
-
-    def push(self, pipe: Any) -> bool:
-        try:
-            self.left = self.left[os.write(pipe.fileno(), self.left[:65536]) :]
-        except BrokenPipeError:
-            self.left = self.left[:0]
-        if not self.left:
-            pipe.close()
-        return bool(self.left)
-
-
-def _environment(whom: Identity | None, env: Mapping[str, str | None]) -> dict[str, str]:
-    merged: dict[str, str | None] = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LC_ALL": "C",
-        "SYSTEMD_COLORS": "0",
-        "SYSTEMD_PAGER": "",
-        "SYSTEMD_URLIFY": "0",
-    }
-    person = whom or identity(str(os.geteuid()))
-    merged.update(HOME=person.home, USER=person.name, LOGNAME=person.name, SHELL=person.shell)
-    merged.update(env)
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-def _becoming(whom: Identity) -> Callable[[], None]:
-    groups, gid, uid = list(whom.groups), whom.gid, whom.uid
-
-    def become() -> None:
-        os.setgroups(groups)
-        os.setgid(gid)
-        os.setuid(uid)
-
-    return become
-
-
-def _end(process: Any) -> None:
-    """Leaves no process of the group behind: TERM, then KILL."""
-    if process.poll() is None:
-        for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, name)
-            try:
-                process.wait(grace)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        _kill_group(process.pid)
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with suppress(BrokenPipeError):
-                pipe.close()
-
-
-def _code(process: Any) -> int:
-    # None: not even KILL ended it (a process in uninterruptible sleep).
-    return -signal.SIGKILL if process.returncode is None else process.returncode
-
-
-def _kill_group(group: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
 
 
 def _ending(code: int) -> str:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Sequence
 
 from celeriac_host.system import processes
 from celeriac_host.system.errors import OperationError
-from celeriac_host.system.system import Completed, Identity, System, identity
+from celeriac_host.system.identities import Identity, identity
+from celeriac_host.system.system import Completed, System
 
 PROPERTY = re.compile(r"([A-Z][A-Za-z0-9]*)=(.*)", re.DOTALL)
 EXCEPTION = re.compile(
@@ -78,26 +79,6 @@ def going_down(host: System) -> bool:
 def number(value: str | None) -> int:
     """0 for an empty, absent or non-numeric property (`[not set]`)."""
     return int(value) if value and value.isdigit() else 0
-
-
-SPAN_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def seconds(span: str | None, most: float) -> float:
-    """A time span as systemctl prints it (`1min 30s`); `most` for infinity and beyond."""
-    parts = re.findall(r"([0-9.]+)(us|ms|s|min|h|d|w)\b", span or "")
-    total = sum(float(amount) * SPAN_SECONDS[unit] for amount, unit in parts)
-    return min(total, most) if parts else most
-
-
-LONGEST_STOP_SECONDS = 3600.0
-# What is waited beyond systemd's own limit, so that systemd's answer is the one told.
-ANSWER_SECONDS = 30.0
-
-
-def stop_seconds(seen: dict[str, str]) -> float:
-    """How long a stop may take, by its TimeoutStopUSec."""
-    return seconds(seen["TimeoutStopUSec"], LONGEST_STOP_SECONDS) + ANSWER_SECONDS
 
 
 def running(main_pid: int) -> str:

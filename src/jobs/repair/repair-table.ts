@@ -1,7 +1,7 @@
 import { escapeMarkdown, toOneLine } from '../../report/escape.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { shortId } from '../tables/job-forest.ts';
-import type { RepairedRow } from './repair.ts';
+import type { RepairedRow } from './changes.ts';
 
 const head = ['table', 'id', 'status', 'becomes', 'age', 'why'] as const;
 

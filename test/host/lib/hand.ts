@@ -5,7 +5,7 @@ import {
   startMachine,
   type User,
 } from '../../../sandbox/machine.ts';
-import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
+import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import type { Operation } from '../../../src/model/operation.ts';
 import type { Outcome, Progress, Step, TransactionMeta } from '../../../src/model/outcome.ts';
@@ -24,7 +24,12 @@ export const META: TransactionMeta = {
 };
 
 /** For units that run no worker: nothing can be imported, so nothing is said to one. */
-export const noApp = { interpreter: ['/bin/false'], app: 'none', pythonPath: [] } as const;
+export const noApp = {
+  interpreter: ['/bin/false'],
+  app: 'none',
+  pythonPath: [],
+  undoTimeoutSeconds: seconds(600),
+} as const;
 
 /** A sandbox host and the real agent on it, over the adapter that the actions use. */
 export class Hand implements AsyncDisposable {

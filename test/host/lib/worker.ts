@@ -116,34 +116,6 @@ export async function leaveUnacked(
   await shell(machine, `redis-cli zadd unacked_index $(($(date +%s) - ${ageSeconds})) tag-${id}`);
 }
 
-const GENERATOR = '/etc/systemd/system-generators/test-jobs-first';
-
-/**
- * Has systemd read a unit file that holds some text only once these jobs are worked on: a generator
- * runs at each daemon-reload. So they run when the old worker is told to stop, on a machine of any
- * speed; the result lets systemd go on as ever.
- */
-export async function beginJobsBeforeReload(
-  machine: Machine,
-  jobs: readonly Job[],
-  unitHolds: string,
-): Promise<() => Promise<void>> {
-  const ids = jobs.map(({ id }) => `'${id}'`).join(', ');
-  const begun = `SELECT count(*) FROM jobs WHERE started_at IS NOT NULL AND id IN (${ids})`;
-  const script = `#!/bin/sh
-grep -qF '${unitHolds}' ${UNIT_PATH} || exit 0
-for _ in $(seq 200); do
-  [ "$(sqlite3 -readonly -cmd '.timeout 5000' ${DATABASE} "${begun}")" = ${jobs.length} ] && exit 0
-  sleep 0.5
-done
-`;
-  await shell(machine, `mkdir -p ${GENERATOR.slice(0, GENERATOR.lastIndexOf('/'))}`);
-  await machine.writeFile(GENERATOR, script, '0755');
-  return async () => {
-    await shell(machine, `rm ${GENERATOR}`);
-  };
-}
-
 export type Row = Readonly<Record<string, string | number | null>>;
 export type Rows = Readonly<Record<string, readonly Row[]>>;
 

@@ -1,18 +1,17 @@
 import { describe, expect, test } from 'vitest';
+import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { LocalConnection } from '../../../src/adapters/local-connection.ts';
-import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import { seconds } from '../../../src/model/units.ts';
 
 const quiet = () => {};
-const target = { host: 'this machine', port: 0, user: 'root', key: '', knownHosts: '' };
 
 describe('the agent on this machine', () => {
   test('is the one of a server, without a login', async () => {
     const connection = new LocalConnection('root');
     const connect = async () => connection;
-    await using agent = await openAgent({ target, program: hostProgram, connect }, quiet);
+    await using agent = await openAgent({ program: hostProgram, connect }, quiet);
     expect(agent.hello.protocol).toBe(1);
     const { stores } = await agent.look({ stores: { unit: 'x.service', databases: ['/none.db'] } });
     expect(stores).toEqual([{ kind: 'absent', path: '/none.db' }]);
@@ -24,7 +23,7 @@ describe('the agent on this machine', () => {
   test('that does not start says why', async () => {
     const program = { 'celeriac_host/session/loader.py': 'raise ImportError("no such thing")' };
     const connect = async () => new LocalConnection('root');
-    const opening = openAgent({ target, program, connect }, quiet);
+    const opening = openAgent({ program, connect }, quiet);
     const error = await opening.catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(HostError);
     expect((error as HostError).message).toContain('no such thing');
@@ -35,7 +34,7 @@ describe('the agent on this machine', () => {
     const connect = async () => new LocalConnection('root');
     const limits = { hello: seconds(8) };
     const program = { 'celeriac_host/session/loader.py': script };
-    const opening = openAgent({ target, program, connect, limits }, quiet);
+    const opening = openAgent({ program, connect, limits }, quiet);
     const error = (await opening.catch((caught: unknown) => caught)) as HostError;
     expect(error.message).toContain('no hello came from this machine within 8 s');
     const pid = Number(/pid (\d+)/.exec((error.failure.evidence ?? []).join('\n'))?.[1]);

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
+import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import type { Progress } from '../../../src/model/outcome.ts';
 import { bytes, sha256Text } from '../../../src/model/units.ts';

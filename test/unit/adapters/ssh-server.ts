@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { inflateSync } from 'node:zlib';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
 import type { Clock } from '../../../src/adapters/clock.ts';
-import type { SshTarget } from '../../../src/adapters/ssh-session.ts';
+import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
 import { type Seconds, seconds } from '../../../src/model/units.ts';
 
 type KeyPair = ReturnType<typeof ssh2.utils.generateKeyPairSync>;
@@ -29,6 +29,7 @@ export interface ServerOptions {
   readonly onExec?: (channel: ServerChannel, command: string, connection: Connection) => void;
   /** Channels are neither opened nor refused. */
   readonly ignoreSessions?: boolean;
+  readonly onSession?: () => void;
   /** Public key that may log in. */
   readonly authorized?: KeyPair;
 }
@@ -36,7 +37,6 @@ export interface ServerOptions {
 /** A real SSH server on loopback, in this process. */
 export class TestServer implements AsyncDisposable {
   readonly execs: string[] = [];
-  readonly signals: string[] = [];
   /** Connections that got as far as SSH's own greeting. */
   connections = 0;
   /** Keys that were tried with a signature, or without. */
@@ -66,9 +66,9 @@ export class TestServer implements AsyncDisposable {
         context.accept();
       });
       connection.on('session', (accept) => {
+        options.onSession?.();
         if (options.ignoreSessions === true) return;
         const session = accept();
-        session.on('signal', (_accept, _reject, info) => this.signals.push(info.name));
         session.on('exec', (acceptExec, reject, info) => {
           this.execs.push(info.command);
           if (options.onExec === undefined) return reject();
@@ -183,13 +183,8 @@ export function fakeAgent(agent: FakeAgent): NonNullable<ServerOptions['onExec']
 }
 
 /** Runs the command line for real, as a login shell would. */
-export function runShell(
-  channel: ServerChannel,
-  command: string,
-  onSpawn?: (pid: number) => void,
-): void {
+export function runShell(channel: ServerChannel, command: string): void {
   const child = spawn('/bin/sh', ['-c', command], { detached: true });
-  if (child.pid !== undefined) onSpawn?.(child.pid);
   child.stdin.on('error', () => {});
   channel.pipe(child.stdin);
   child.stdout.pipe(channel, { end: false });

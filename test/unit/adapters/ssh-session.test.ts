@@ -1,21 +1,11 @@
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
-import {
-  openSession,
-  quote,
-  type SessionOptions,
-  type SshTarget,
-} from '../../../src/adapters/ssh-session.ts';
+import { describe, expect, test } from 'vitest';
+import { openSession, type SshSession } from '../../../src/adapters/ssh/ssh-session.ts';
+import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import { seconds } from '../../../src/model/units.ts';
-import { KEYS, publicPart, runShell, TestClock, TestServer } from './ssh-server.ts';
-
-const folder = mkdtempSync(join(tmpdir(), 'celeriac-session-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+import { KEYS, publicPart, TestClock, TestServer } from './ssh-server.ts';
 
 const quiet = () => {};
 
@@ -281,104 +271,53 @@ describe('a server that cannot be reached', () => {
 });
 
 describe('a command', () => {
-  async function withShell<T>(
-    work: (options: SessionOptions) => Promise<T>,
-    server: { readonly spawned?: (pid: number) => void } = {},
-  ): Promise<T> {
-    await using real = await TestServer.start({
-      onExec: (channel, command) => runShell(channel, command, server.spawned),
-    });
-    // Without await, the server would be closed before the work begins.
-    return await work({ target: real.target() });
-  }
-
-  test('gives what it wrote', async () => {
-    await withShell(async (options) => {
-      await using session = await openSession(options, quiet);
-      const result = await session.run("printf 'a%s' '$HOME'; echo oops >&2", seconds(10));
-      expect(result).toEqual({ stdout: 'a$HOME', stderr: 'oops\n' });
-    });
-  });
-
-  test('that fails is an error with its exit code and last words', async () => {
-    await withShell(async (options) => {
-      await using session = await openSession(options, quiet);
-      const error = await refusal(session.run('echo no such thing >&2; exit 3', seconds(10)));
-      expect(error.message).toContain('exit code 3');
-      expect(error.failure).toMatchObject({ exitCode: 3, evidence: ['no such thing'] });
-    });
-  });
-
-  test('that is killed is an error: it has no exit code', async () => {
-    await withShell(async (options) => {
-      await using session = await openSession(options, quiet);
-      const error = await refusal(session.run('kill -KILL $$', seconds(10)));
-      expect(error.message).toContain('without an exit code (SIGKILL)');
-      expect(error.failure.exitCode).toBeNull();
-    });
-  });
-
-  test('whose channel closes without any status is an error too', async () => {
-    await using server = await TestServer.start({ onExec: (channel) => channel.close() });
-    await using session = await openSession({ target: server.target() }, quiet);
-    const error = await refusal(session.run('true', seconds(10)));
-    expect(error.message).toContain('without an exit code');
-    expect(error.failure.exitCode).toBeNull();
-  });
-
-  test('that takes too long is ended, with all its children', async () => {
-    const pidFile = join(folder, 'pid');
-    await withShell(async (options) => {
-      await using session = await openSession(options, quiet);
-      const command = `(trap '' TERM; sleep 1000) & echo $! > ${quote(pidFile)}; wait`;
-      const error = await refusal(session.run(command, seconds(0.5)));
-      expect(error.message).toContain('did not end within 0.5 s');
-      expect(session.execs).toBe(2);
-    });
-    const pid = readFileSync(pidFile, 'utf8').trim();
-    await expect.poll(() => isRunning(pid)).toBe(false);
-  });
-
   test('is refused by a server that runs none', async () => {
     await using server = await TestServer.start({});
     await using session = await openSession({ target: server.target() }, quiet);
-    const error = await refusal(session.run('true', seconds(10)));
+    const error = await refusal(session.exec('true', 'try it'));
     expect(error.message).toContain('did not run a command');
+    expect(error.failure.step).toBe('try it');
   });
-});
 
-function isRunning(pid: string): boolean {
-  try {
-    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
-
-test('a server that never opens a channel is given up', async () => {
-  await using server = await TestServer.start({
-    ignoreSessions: true,
+  test('is given up when the server never opens a channel', async () => {
+    await using server = await TestServer.start({ ignoreSessions: true });
+    const policy = { connectTimeout: seconds(1.5) };
+    await using session = await openSession({ target: server.target(), policy }, quiet);
+    const error = await refusal(session.exec('true', 'try it'));
+    expect(error.message).toContain('did not run a command: no answer within 1.5 s');
   });
-  const policy = { connectTimeout: seconds(1.5) };
-  await using session = await openSession({ target: server.target(), policy }, quiet);
-  const error = await refusal(session.run('true', seconds(10)));
-  expect(error.message).toContain('did not run a command: no answer within 1.5 s');
 });
 
 describe('a connection that is lost', () => {
   const silent = { onExec: () => {} };
 
-  test('rejects what was going on and says where it was', async () => {
+  /** Starts a command that never ends, and waits for the reason why the connection went. */
+  async function untilLost(session: SshSession, lose: () => void): Promise<string> {
+    await session.exec('sleep 10', 'wait');
+    return new Promise((resolve) => {
+      session.onLost(resolve);
+      lose();
+    });
+  }
+
+  test('tells who listens, and rejects what is asked later', async () => {
     await using server = await TestServer.start(silent);
     await using relay = await Relay.start(server.port, () => true);
     await using session = await openSession({ target: relay.target() }, quiet);
-    const running = refusal(session.run('sleep 10', seconds(60)));
-    await expect.poll(() => server.execs.length).toBe(1);
+    expect(await untilLost(session, () => relay.reset())).toBe('the connection was reset');
+    const later = await refusal(session.exec('true', 'try it'));
+    expect(later.message).toMatch(/lost at: try it \(the connection was reset\)/);
+  });
+
+  test('rejects a command that has no channel yet', async () => {
+    const asked = Promise.withResolvers<void>();
+    await using server = await TestServer.start({ ignoreSessions: true, onSession: asked.resolve });
+    await using relay = await Relay.start(server.port, () => true);
+    await using session = await openSession({ target: relay.target() }, quiet);
+    const starting = refusal(session.exec('true', 'try it'));
+    await asked.promise;
     relay.reset();
-    const error = await running;
-    expect(error.message).toMatch(/lost at: sleep 10 \(the connection was reset\)/);
-    const later = await refusal(session.run('true', seconds(60)));
-    expect(later.message).toMatch(/lost at: true/);
+    expect((await starting).message).toContain('lost at: try it (the connection was reset)');
   });
 
   test('is noticed by keepalives when nobody closes it', async () => {
@@ -386,10 +325,8 @@ describe('a connection that is lost', () => {
     await using relay = await Relay.start(server.port, () => true);
     const policy = { keepaliveInterval: seconds(0.2), keepaliveCount: 3 };
     await using session = await openSession({ target: relay.target(), policy }, quiet);
-    const running = refusal(session.run('sleep 10', seconds(60)));
-    await expect.poll(() => server.execs.length).toBe(1);
-    relay.freeze();
-    expect((await running).message).toContain('no reply to 3 keepalives, 0.2 s apart');
+    const reason = await untilLost(session, () => relay.freeze());
+    expect(reason).toBe('no reply to 3 keepalives, 0.2 s apart');
   });
 
   test('by the server going away is told as such', async () => {
@@ -400,9 +337,6 @@ describe('a connection that is lost', () => {
       },
     });
     await using session = await openSession({ target: server.target() }, quiet);
-    const running = refusal(session.run('sleep 10', seconds(60)));
-    await expect.poll(() => server.execs.length).toBe(1);
-    end();
-    expect((await running).message).toContain('the server closed it');
+    expect(await untilLost(session, () => end())).toBe('the server closed it');
   });
 });

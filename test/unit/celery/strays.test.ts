@@ -117,6 +117,7 @@ describe('strays', () => {
     ['a title instead of arguments', { argv: ['[celeryd: celery@h:MainProcess] -active-'] }],
     ['no worker', { argv: ['celery', '-A', 'celery_app', 'beat'] }],
     ['another unit', { cgroup: '/system.slice/other.service' }],
+    ['a cgroup that cannot be read', { cgroup: '' }],
   ])('are not: %s', (_about, change) => {
     const found = findStrays([worker(5, change)], own);
     expect(found.strays).toEqual([]);
@@ -146,6 +147,7 @@ describe('strays', () => {
         op: 'end-process',
         pid: 5,
         startTicks: 5,
+        cgroup: session,
         graceSeconds: 60,
         title: 'end the stray worker 5',
         why: expect.stringContaining(session),

@@ -24,19 +24,30 @@ function connect(words: readonly string[], person = root) {
   return connectionOf(flags, values as unknown as CleanupValues, person);
 }
 
+function sshTarget(words: readonly string[], person = root) {
+  const options = connect(words, person);
+  if (!('target' in options)) throw new Error('expected a connection over SSH');
+  return options.target;
+}
+
+async function localUser(words: readonly string[], person = root): Promise<string> {
+  const options = connect(words, person);
+  if (!('connect' in options)) throw new Error('expected a connection to this machine');
+  return (await options.connect()).target.user;
+}
+
 const files = ['--ssh-key-file', keyFile, '--known-hosts-file', knownHosts];
 
 describe('over SSH', () => {
   test('the key and the pins come from files, the pins only of that host', () => {
-    const { target, connect: local } = connect(['--host', 'vps.example.org', ...files]);
-    expect(local).toBeUndefined();
+    const target = sshTarget(['--host', 'vps.example.org', ...files]);
     expect(target).toMatchObject({ host: 'vps.example.org', port: 22, user: 'root' });
     expect(target.key).toBe('the key');
     expect(target.knownHosts.trim()).toBe('vps.example.org ssh-ed25519 AAAA');
   });
 
   test('an ordinary user at this end is no hindrance', () => {
-    expect(connect(['--host', 'vps.example.org', ...files], alice).target.user).toBe('root');
+    expect(sshTarget(['--host', 'vps.example.org', ...files], alice).user).toBe('root');
   });
 
   test.each([
@@ -51,11 +62,11 @@ describe('over SSH', () => {
 });
 
 describe('on this machine', () => {
-  test('root needs no sudo; others have it only when they ask', () => {
-    expect(connect([]).target.user).toBe('root');
-    expect(connect(['--sudo']).target.user).toBe('root');
-    expect(connect(['--dry-run'], alice).target.user).toBe('root');
-    expect(connect(['--sudo'], alice).target.user).toBe('alice');
+  test('root needs no sudo; others have it only when they ask', async () => {
+    expect(await localUser([])).toBe('root');
+    expect(await localUser(['--sudo'])).toBe('root');
+    expect(await localUser(['--dry-run'], alice)).toBe('root');
+    expect(await localUser(['--sudo'], alice)).toBe('alice');
   });
 
   test('whoever is not root may only look', () => {

@@ -59,7 +59,7 @@ const asked = (commit: string, more: object = {}) => ({
   checkout: all.host,
   commit,
   expects: old,
-  dirtyTree: 'refuse',
+  stash: false,
   ...more,
 });
 const CHECKOUT = 'operations.checkout_code';
@@ -177,11 +177,13 @@ describe('what is on the host and in no commit', () => {
     await fetchCommit(next, all.clone('run'));
   });
 
-  test('changed files are listed and refused', () => {
+  test('changes that the plan did not see are listed and refused', () => {
     writeFileSync(join(all.host, 'app.py'), 'mine\n');
     writeFileSync(join(all.host, 'untracked.py'), 'mine\n');
     expect(look()).toMatchObject({ dirty: ['app.py'], dirtyCount: 1 });
-    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('in no commit: app.py;');
+    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain(
+      'that the plan did not see: app.py;',
+    );
     expect(all.must(CHECKOUT, 'undo', asked(next))).toBeNull();
     expect(all.read('app.py')).toBe('mine\n');
   });
@@ -190,7 +192,7 @@ describe('what is on the host and in no commit', () => {
     writeFileSync(join(all.host, 'app.py'), 'mine\n');
     writeFileSync(join(all.host, 'gone.py'), 'staged\n');
     all.git(all.host, 'add', 'gone.py');
-    const stash = asked(next, { dirtyTree: 'stash' });
+    const stash = asked(next, { stash: true });
     expect(all.must(CHECKOUT, 'do', stash)).toContain('app.py, gone.py stashed');
     expect(all.read('app.py')).toBe('three\n');
     expect(all.git(all.host, 'stash', 'list')).toContain('Celeriac: before');
@@ -271,7 +273,7 @@ test('a checkout that is killed half-way is put back', async () => {
   await fetchCommit(next, all.clone('run'));
   writeFileSync(join(all.host, 'a/deep.py'), 'mine\n');
   writeFileSync(join(all.host, 'jobs.db'), 'rows');
-  const work = all.start(CHECKOUT, 'do', asked(next, { dirtyTree: 'stash' }));
+  const work = all.start(CHECKOUT, 'do', asked(next, { stash: true }));
   const isHalf = () =>
     existsSync(join(all.host, 'a/new.py')) && existsSync(join(all.host, '.git/index.lock'));
   while (!isHalf() || all.read('app.py') !== 'three\n') {
@@ -311,7 +313,7 @@ test.each([
   await fetchCommit(next, all.clone('run'));
   expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('the database jobs.db');
   writeFileSync(join(all.host, 'jobs.db'), 'SQLite format 3\0rows');
-  const stash = asked(next, { dirtyTree: 'stash' });
+  const stash = asked(next, { stash: true });
   expect(all.refusal(CHECKOUT, 'do', stash)).toContain('a database is not the code');
   expect(all.read('jobs.db')).toBe('SQLite format 3\0rows');
 });

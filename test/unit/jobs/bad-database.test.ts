@@ -11,9 +11,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { LocalConnection } from '../../../src/adapters/local-connection.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
-import { openAgent } from '../../../src/adapters/ssh-agent-session.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
@@ -24,13 +24,12 @@ import { AppDatabase, day, desire, newTaskId } from './app-database.ts';
 
 /* Databases that can't be read, and paths that are more than paths, by the real agent. */
 
-const target = { host: 'this machine', port: 0, user: 'root', key: '', knownHosts: '' };
 let agent: Agent;
 let app: AppDatabase;
 
 beforeAll(async () => {
   const connect = async () => new LocalConnection('root');
-  agent = await openAgent({ target, program: hostProgram, connect }, () => {});
+  agent = await openAgent({ program: hostProgram, connect }, () => {});
   app = new AppDatabase();
   for (let each = 0; each < 300; each += 1) {
     app.addBatch(String(each), { ago: day, links: [['processing', day]] });

@@ -6,11 +6,8 @@ import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desi
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { Plan } from '../../../src/model/operation.ts';
 import { type Bytes, bytes, seconds, sha256Text } from '../../../src/model/units.ts';
-import {
-  type DeployWorkerFacts,
-  deployWorkerQuery,
-  planDeployWorker,
-} from '../../../src/plan/deploy-worker.ts';
+import { type DeployWorkerFacts, deployWorkerQuery } from '../../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import { parseExecLine } from '../../../src/systemd/exec-line.ts';
 import { parseUnitFile } from '../../../src/systemd/unit-file.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
@@ -242,6 +239,27 @@ describe('a plan', () => {
     expect(install).toMatchObject({
       expects: fragment.kind === 'file' ? fragment.sha256 : sha256Text(''),
     });
+  });
+
+  it.each([
+    ['1min 30s', '2min', 240],
+    ['1month 1h', '1min 30s', 2_629_800 + 3600 + 90 + 30],
+    ['1y', '500ms', 31_557_600 + 1 + 30],
+    ['infinity', 'infinity', 2 * 3600 + 30],
+  ])('gives an undo the time that the old unit has: %s and %s', (stop, start, wait) => {
+    const properties = { TimeoutStopUSec: stop, TimeoutStartUSec: start };
+    const facts = overlay(before, { unit: { properties } }) as DeployWorkerFacts;
+    const { operations } = planDeployWorker(facts, defaults);
+    const undo = (verb: string) =>
+      operations.flatMap((one) =>
+        one.op === verb && 'undoTimeoutSeconds' in one ? [one.undoTimeoutSeconds] : [],
+      );
+    expect(undo('guard-unit')).toEqual([wait]);
+    // The others are undone while the new unit is still in place.
+    const stopping = defaults.longestTaskSeconds + 60 + 30;
+    expect(undo('start-unit')).toEqual([stopping]);
+    expect(undo('drain-worker')).toEqual([stopping]);
+    expect(undo('stop-unit')).toEqual([stopping]);
   });
 
   it('refuses a start limit that could never trip', () => {

@@ -108,6 +108,30 @@ describe('planProvision', () => {
     expect(operation?.diff).toContain('+/swapfile none swap sw 0 0');
   });
 
+  it.each([
+    ['ext4', 'allocate', false],
+    ['xfs', 'allocate', false],
+    ['btrfs', 'write', true],
+    ['ext2', 'write', false],
+    ['f2fs', 'write', false],
+  ])('tells the host how a swap file is made on %s', (type, fill, nocow) => {
+    const facts = overlay(healthy(), {
+      swap: { file: { kind: 'absent' }, active: [], filesystem: { type } },
+    }) as ProvisionFacts;
+    const [make] = planProvision(facts, desired).operations;
+    expect(make).toMatchObject({ op: 'make-swap', filesystem: type, fill, nocow });
+  });
+
+  it.each(['zfs', 'tmpfs', 'overlay', 'nfs4', 'fuse.sshfs', 'bcachefs'])(
+    'makes no swap file on %s',
+    (type) => {
+      const facts = overlay(healthy(), {
+        swap: { file: { kind: 'absent' }, active: [], filesystem: { type } },
+      }) as ProvisionFacts;
+      expect(() => planProvision(facts, desired)).toThrow("can't hold a swap file");
+    },
+  );
+
   it('keeps the reserve free', () => {
     const facts = overlay(healthy(), {
       swap: { file: { kind: 'absent' }, active: [], filesystem: { freeBytes: 2 * GiB } },

@@ -11,8 +11,9 @@ import type {
   ReleasesTree,
 } from '../../../src/model/release.ts';
 import { bytes, epochSeconds, seconds, sha256Text } from '../../../src/model/units.ts';
-import { type DeployWorkerFacts, planDeployWorker } from '../../../src/plan/deploy-worker.ts';
-import { planRelease } from '../../../src/plan/release.ts';
+import { planRelease } from '../../../src/plan/code/release.ts';
+import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
+import { planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import { renderCommitLog } from '../../../src/report/commit-log.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
 
@@ -145,7 +146,8 @@ describe('a checkout', () => {
       message: '/root/slideshow has changes that are in no commit: a, b, c, d, e and 4 more',
     });
     const stash = { ...git, from: { ...git.from, dirtyTree: 'stash' } } as ReleaseDesired;
-    expect(plan(dirty, stash).inPlace).toMatchObject([{ dirtyTree: 'stash' }]);
+    expect(plan(dirty, stash).inPlace).toMatchObject([{ stash: true }]);
+    expect(plan(checkout, git).inPlace).toMatchObject([{ stash: false }]);
   });
 
   it('tells of a commit that is left behind', () => {

@@ -4,13 +4,13 @@ import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { readWorkerLine } from '../../../src/celery/worker-line.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { bytes, MiB, seconds } from '../../../src/model/units.ts';
-import { ownDropIns } from '../../../src/plan/drop-in.ts';
+import { ownDropIns } from '../../../src/plan/unit/drop-in.ts';
+import type { UnitSource } from '../../../src/plan/unit/unit-source.ts';
 import {
   extendWorkerUnit,
   rewriteWorkerUnit,
-  type UnitSource,
   type WorkerUnit,
-} from '../../../src/plan/worker-unit.ts';
+} from '../../../src/plan/unit/worker-unit.ts';
 import { parseUnitFile, type UnitFile } from '../../../src/systemd/unit-file.ts';
 import { type UnitContext, unitRules } from '../../../src/systemd/unit-rules.ts';
 import { isReadBefore, stackUnit, type UnitPart } from '../../../src/systemd/unit-stack.ts';

@@ -8,6 +8,9 @@ const plan: Plan = {
     {
       op: 'make-swap',
       path: '/swapfile',
+      filesystem: 'ext4',
+      fill: 'allocate',
+      nocow: false,
       sizeBytes: bytes(2 * 1024 ** 3),
       title: 'make the swap file /swapfile, 2 GiB',
       why: 'there is none',

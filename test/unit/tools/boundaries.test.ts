@@ -21,8 +21,10 @@ describe('imports point one way', () => {
         'src/plan/unit.ts': "export { u } from '../systemd/unit.ts';",
         'src/adapters/ssh.ts':
           "import { NodeSSH } from 'node-ssh';\nimport type { A } from '../ports/agent.ts';\nexport const s: A[] = [NodeSSH];",
+        'src/use-case/a.ts': "export { s } from '../adapters/ssh.ts';",
+        'src/celery/worker.ts': "export { u } from '../systemd/unit.ts';",
         'src/action/run.ts':
-          "import * as core from '@actions/core';\nimport { s } from '../adapters/ssh.ts';\nexport const run = () => core.info(String(s));",
+          "import * as core from '@actions/core';\nimport { s } from '../use-case/a.ts';\nexport const run = () => core.info(String(s));",
         'actions/verify/main.ts': "import { run } from '../../src/action/run.ts';\nrun();",
       }),
     ).toEqual([]);
@@ -39,6 +41,14 @@ describe('imports point one way', () => {
     ['src/plan/a.ts', "type X = import('../cli/b.ts').X;", 'plan must not import cli'],
     ['src/plan/a.ts', "const x = await import('../adapters/b.ts');", 'plan must not import adapt'],
     ['src/report/a.ts', "import '../ports/agent.ts';", 'report must not import ports'],
+    ['src/jobs/tables/a.ts', "import '../../ports/store.ts';", 'jobs must not import ports'],
+    ['src/verify/a.ts', "import '../use-case/a.ts';", 'verify must not import use-case'],
+    ['src/celery/a.ts', "import '../plan/a.ts';", 'celery must not import plan'],
+    ['src/ports/a.ts', "import '../plan/a.ts';", 'ports must not import plan'],
+    ['src/adapters/a.ts', "import '../jobs/a.ts';", 'adapters must not import jobs'],
+    ['src/adapters/a.ts', "import '../use-case/a.ts';", 'adapters must not import use-case'],
+    ['src/use-case/a.ts', "import '../action/run.ts';", 'use-case must not import action'],
+    ['src/use-case/a.ts', "import '@actions/core';", 'only src/action does'],
     ['src/config/a.ts', "import '../plan/b.ts';", 'config must not import plan'],
     ['src/model/a.ts', "import '../generated/version.ts';", 'model must not import generated'],
     ['src/model/a.ts', "import { z } from 'zod';", "model imports nothing, not even 'zod'"],
@@ -52,10 +62,17 @@ describe('imports point one way', () => {
     ['actions/verify/main.ts', "import '@actions/core';", 'only src/action does'],
     ['actions/verify/main.ts', "import '../cleanup/main.ts';", 'must not import another'],
     ['src/action/a.ts', "import '../../tools/build.ts';", 'outside src'],
-    ['src/helpers/a.ts', "import '../model/host.ts';", 'no folder that the design names'],
   ])('%s: %s', (file, text, expected) => {
     expect(judge({ [file]: `\n${text}\n` })).toEqual([expect.stringContaining(`${file}:2: `)]);
     expect(judge({ [file]: text })[0]).toContain(expected);
+  });
+
+  test('every file is in a folder that the design names', () => {
+    const named = 'is in no folder that the design names';
+    expect(judge({ 'src/helpers/a.ts': '', 'src/a.ts': '' })).toEqual([
+      `src/a.ts:1: src/a.ts ${named}`,
+      `src/helpers/a.ts:1: src/helpers/a.ts ${named}`,
+    ]);
   });
 
   test('files that import each other are a cycle', () => {

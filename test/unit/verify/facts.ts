@@ -1,5 +1,5 @@
 import type { WorkerCall } from '../../../src/celery/worker-call.ts';
-import { type VerifyDesired, verifyDefaults } from '../../../src/config/verify-desired.ts';
+import type { VerifyDesired } from '../../../src/config/verify-desired.ts';
 import type { ProcessFact, UnitFact } from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
 import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
@@ -131,6 +131,24 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
     ...changes,
   };
 }
+
+/** What the action's inputs give when only those that are required are set. */
+export const verifyDefaults = {
+  unit: 'celery-worker.service',
+  gate: { kind: 'canary' },
+  gateTimeoutSeconds: seconds(120),
+  probes: [],
+  swapBytes: null,
+  concurrency: null,
+  memoryMaxBytes: null,
+  memoryHighBytes: null,
+  max429: 0,
+  maxErrors: null,
+  maxRestarts: 0,
+  database: null,
+  thresholdSeconds: seconds(1800),
+  dryRun: false,
+} as const satisfies VerifyDesired;
 
 export const desired = (changes: Partial<VerifyDesired> = {}): VerifyDesired => ({
   ...verifyDefaults,

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { verifyInputs } from '../../../src/config/action-inputs.ts';
 import { readInputs } from '../../../src/config/read-inputs.ts';
-import { readVerifyDesired, verifyDefaults } from '../../../src/config/verify-desired.ts';
+import { readVerifyDesired } from '../../../src/config/verify-desired.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
+import { verifyDefaults } from './facts.ts';
 
 const required: Record<string, string> = {
   host: 'vps.example',

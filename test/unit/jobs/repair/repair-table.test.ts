@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { RepairedRow } from '../../../../src/jobs/repair/repair.ts';
+import type { RepairedRow } from '../../../../src/jobs/repair/changes.ts';
 import { renderRepairTable } from '../../../../src/jobs/repair/repair-table.ts';
 import { seconds } from '../../../../src/model/units.ts';
 

@@ -1,0 +1,82 @@
+"""A stray is ended where the plan saw it, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any, Dict, Iterator
+
+import pytest
+from celeriac_host.operations import end_process
+from celeriac_host.state.journal import Journal
+from celeriac_host.system import processes
+from celeriac_host.system.errors import OperationError
+from conftest import wait_for
+from hosts import Host
+
+
+@pytest.fixture
+def stray() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            # A child is a copy of this process until it runs its own program.
+            wait_for(lambda: "sleep" in getattr(processes.read(process.pid), "argv", ()))
+            yield process
+        finally:
+            process.kill()
+
+
+def operation(pid: int, **more: Any) -> Dict[str, Any]:
+    seen = processes.read(pid)
+    assert seen is not None
+    group = processes.control_group(pid)
+    args = {"pid": pid, "startTicks": seen.start_ticks, "cgroup": group, "graceSeconds": 5}
+    return {**args, **more}
+
+
+# The owner of a cgroup is the plan's to tell: to the host they are all alike.
+@pytest.mark.parametrize(
+    "cgroup",
+    ["/user.slice/session-3.scope", "/system.slice/redis.service", "/docker/0123", ""],
+)
+def test_a_process_is_ended_in_whatever_cgroup_the_plan_saw_it(
+    host: Host,
+    journal: Journal,
+    stray: "subprocess.Popen[bytes]",
+    cgroup: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "control_group", lambda pid: cgroup or None)
+    args = operation(stray.pid, cgroup=cgroup)
+    assert "ended by TERM" in end_process.do(args, host, journal.step(0))
+    assert end_process.check(args, host)
+
+
+def test_a_process_that_is_elsewhere_by_now_is_left(
+    host: Host, journal: Journal, stray: "subprocess.Popen[bytes]"
+) -> None:
+    args = operation(stray.pid, cgroup="/user.slice/session-3.scope")
+    with pytest.raises(OperationError) as refused:
+        end_process.do(args, host, journal.step(0))
+    assert "it was /user.slice/session-3.scope when the plan was made" in refused.value.message
+    assert stray.poll() is None
+
+
+@pytest.mark.parametrize("pid", [1, os.getpid(), os.getppid()])
+def test_neither_the_system_nor_this_program_is_ended(
+    host: Host, journal: Journal, pid: int
+) -> None:
+    with pytest.raises(OperationError) as refused:
+        end_process.do(operation(pid), host, journal.step(0))
+    assert "carries the system" in refused.value.message
+
+
+def test_the_undo_of_an_older_plan_needs_no_cgroup(
+    host: Host, journal: Journal, stray: "subprocess.Popen[bytes]"
+) -> None:
+    args = operation(stray.pid)
+    end_process.do(args, host, journal.step(0))
+    del args["cgroup"]
+    assert f"not brought back: process {stray.pid}" in str(
+        end_process.undo(args, host, journal.step(0))
+    )

@@ -1,0 +1,75 @@
+import { HostError } from '../../model/errors.ts';
+import type { Seconds } from '../../model/units.ts';
+import { lastLines } from '../last-lines.ts';
+import type { Fault } from '../shapes/answers.ts';
+
+const REPORT_BUG = 'This is a bug in Celeriac. Report it with the lines above.';
+
+export function faultError(step: string, fault: Fault): HostError {
+  return new HostError(fault.message, {
+    step,
+    ...(fault.ran ? { ran: fault.ran } : {}),
+    ...(fault.exitCode === undefined ? {} : { exitCode: fault.exitCode }),
+    evidence: fault.evidence ?? [],
+    undone: [],
+    next: fault.next || 'See the lines above, and `journalctl` on the server.',
+  });
+}
+
+export function timeoutError(step: string, limit: Seconds): HostError {
+  return new HostError(`The host did not answer within ${limit} s at: ${step}.`, {
+    step,
+    exitCode: null,
+    evidence: [],
+    next: 'See whether the server is overloaded or a disk of it hangs (`uptime`, `dmesg`), then run again.',
+  });
+}
+
+export function closedError(step: string): HostError {
+  return new HostError(`The session with the host was closed at: ${step}.`, {
+    step,
+    evidence: [],
+    next: 'Run again: what the host holds is read anew.',
+  });
+}
+
+export function protocolError(
+  step: string,
+  problem: string,
+  evidence: readonly string[],
+): HostError {
+  return new HostError(
+    `The agent and the action do not understand each other at: ${step} (${problem}).`,
+    {
+      step,
+      evidence,
+      next: REPORT_BUG,
+    },
+  );
+}
+
+/** What the agent answered is not what was asked for. `what`: `the agent's fact 'swap'`. */
+export function shapeError(step: string, what: string, problem: string): HostError {
+  return new HostError(`${what} has an unexpected shape: ${problem}.`, {
+    step,
+    evidence: [],
+    next: REPORT_BUG,
+  });
+}
+
+/** The agent's process ended while something was asked of it. */
+export function endedError(
+  step: string,
+  exitCode: number | null,
+  signal: string | null,
+  stderr: string,
+): HostError {
+  const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`;
+  return new HostError(`The agent ended at: ${step} (${how}).`, {
+    step,
+    ran: ['python3'],
+    exitCode,
+    evidence: lastLines(stderr, 20),
+    next: 'See the last lines above; when it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: what the host holds is read anew.',
+  });
+}

@@ -1,0 +1,250 @@
+import type { HostError } from '../../model/errors.ts';
+import type { Hello } from '../../model/outcome.ts';
+import type { Seconds } from '../../model/units.ts';
+import type { HostChannel, HostConnection } from '../host-connection.ts';
+import {
+  closedError,
+  endedError,
+  faultError,
+  protocolError,
+  timeoutError,
+} from './agent-errors.ts';
+import {
+  type AgentMessage,
+  findHello,
+  LINE_LIMIT_BYTES,
+  LineSplitter,
+  NOISE_LIMIT_BYTES,
+  readMessage,
+} from './agent-lines.ts';
+import { explainStart, START_STEP, type StartEvidence } from './agent-start.ts';
+import { type AskOptions, PendingAsk } from './pending-ask.ts';
+
+const STDERR_KEPT_CHARACTERS = 16 * 1024;
+
+/** The JSON lines of one agent: matches answers to what was asked, and fails all at once. */
+export class AgentLink {
+  readonly hello: Promise<Hello>;
+  readonly #connection: HostConnection;
+  readonly #channel: HostChannel;
+  readonly #lines = new LineSplitter();
+  readonly #pending = new Map<number, PendingAsk>();
+  readonly #ended: Promise<void>;
+  readonly #greet: (hello: Hello) => void;
+  readonly #refuse: (error: Error) => void;
+  readonly #helloTimer: NodeJS.Timeout;
+  #state: 'starting' | 'ready' | 'leaving' | 'failed' = 'starting';
+  #noise = '';
+  #noiseBytes = 0;
+  #stderr = '';
+  #failure: HostError | null = null;
+  /** The connection or the agent went; not that they misunderstand each other. */
+  isLost = false;
+  #lastId = 0;
+  sent = 0;
+  received = 0;
+
+  constructor(connection: HostConnection, channel: HostChannel, helloLimit: Seconds) {
+    this.#connection = connection;
+    this.#channel = channel;
+    const hello = Promise.withResolvers<Hello>();
+    this.hello = hello.promise;
+    this.#greet = hello.resolve;
+    this.#refuse = hello.reject;
+    const ended = Promise.withResolvers<void>();
+    this.#ended = ended.promise;
+
+    this.#helloTimer = setTimeout(() => {
+      this.#failStart({ kind: 'timed-out', seconds: helloLimit });
+    }, helloLimit * 1000);
+    channel.on('data', (chunk: Buffer) => this.#take(chunk));
+    channel.stderr.on('data', (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-STDERR_KEPT_CHARACTERS);
+    });
+    // What ends a channel is told by `close`; without a listener an error would end the process.
+    channel.on('error', () => {});
+    channel.stderr.on('error', () => {});
+    channel.on('close', (code: number | null | undefined, signal: string | undefined) => {
+      ended.resolve();
+      this.#close(code ?? null, signal ?? null);
+    });
+    connection.onLost((reason) => {
+      ended.resolve();
+      this.isLost ||= this.#state === 'ready';
+      this.#fail((point) => connection.lostError(point, reason));
+    });
+  }
+
+  /** Asks and waits for the answer with the same id. */
+  async ask(
+    message: Readonly<Record<string, unknown>>,
+    step: string,
+    options: AskOptions,
+  ): Promise<unknown> {
+    if (this.#failure !== null || this.#state !== 'ready') {
+      throw this.#failure ?? closedError(step);
+    }
+    this.#lastId += 1;
+    const id = this.#lastId;
+    const line = `${JSON.stringify({ id, ...message })}\n`;
+    if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
+      throw protocolError(step, `what is asked is larger than ${LINE_LIMIT_BYTES} bytes`, []);
+    }
+    const pending = new PendingAsk(step, options, (limit) => {
+      // The agent is stuck and nothing it says later can be trusted.
+      this.#fail((point) => timeoutError(point, limit));
+      this.#connection.destroy();
+    });
+    this.#pending.set(id, pending);
+    this.#send(line);
+    return pending.answer;
+  }
+
+  /** Asks the agent to leave; ends the wait when it does not. Never throws. */
+  async sayBye(patience: Seconds): Promise<void> {
+    if (this.#state !== 'ready') return;
+    this.#state = 'leaving';
+    this.#lastId += 1;
+    this.#send(`${JSON.stringify({ id: this.#lastId, ask: 'bye' })}\n`);
+    this.#channel.end();
+    let timer: NodeJS.Timeout | undefined;
+    const patienceEnds = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, patience * 1000);
+    });
+    await Promise.race([this.#ended, patienceEnds]);
+    clearTimeout(timer);
+  }
+
+  #send(line: string): void {
+    this.sent += 1;
+    this.#channel.write(line);
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#state === 'failed') return;
+    for (const line of this.#lines.push(chunk)) {
+      if (this.#state === 'starting') this.#takeNoise(line);
+      else if (this.#isFailed()) return;
+      else this.#takeLine(line);
+    }
+    if (
+      this.#state === 'starting' &&
+      this.#noiseBytes + this.#lines.pendingBytes > NOISE_LIMIT_BYTES
+    ) {
+      this.#failStart({ kind: 'noise', limitBytes: NOISE_LIMIT_BYTES });
+    } else if (this.#lines.pendingBytes > LINE_LIMIT_BYTES) {
+      this.#breakOff(`a line is longer than ${LINE_LIMIT_BYTES} bytes`, []);
+    }
+  }
+
+  /** As a method: the type checker does not know that taking a line may change the state. */
+  #isFailed(): boolean {
+    return this.#state === 'failed';
+  }
+
+  #takeNoise(line: string): void {
+    const hello = findHello(line);
+    if (hello === null) {
+      this.#noise += `${line}\n`;
+      this.#noiseBytes += Buffer.byteLength(line) + 1;
+      return;
+    }
+    clearTimeout(this.#helloTimer);
+    this.received += 1;
+    this.#state = 'ready';
+    this.#greet(hello);
+  }
+
+  #takeLine(line: string): void {
+    if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
+      this.#breakOff(`a line is longer than ${LINE_LIMIT_BYTES} bytes`, []);
+      return;
+    }
+    const message = readMessage(line);
+    switch (message.kind) {
+      case 'noise':
+        this.#breakOff('a line is not a message', [line.slice(0, 300)]);
+        break;
+      case 'refused':
+        this.#breakOff(`a message has an unexpected shape: ${message.problem}`, []);
+        break;
+      case 'read':
+        this.received += 1;
+        this.#deliver(message.value);
+    }
+  }
+
+  #deliver(message: AgentMessage): void {
+    if (message.kind === 'fault' && message.id === null) {
+      const { fault } = message;
+      this.#fail((point) => faultError(point, fault));
+      return;
+    }
+    const { id } = message;
+    const pending = id === null ? undefined : this.#pending.get(id);
+    if (id === null || pending === undefined) {
+      this.#breakOff(`a message has the id ${id}, which nothing waits for`, []);
+      return;
+    }
+    if (message.kind !== 'progress') this.#pending.delete(id);
+    switch (message.kind) {
+      case 'answer':
+        pending.resolve(message.answer);
+        break;
+      case 'fault':
+        pending.reject(faultError(pending.point, message.fault));
+        break;
+      case 'progress':
+        try {
+          pending.tell(message.progress);
+        } catch (error) {
+          // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
+          pending.reject(error instanceof Error ? error : new Error(String(error)));
+          this.#breakOff('its progress could not be followed', []);
+        }
+        break;
+    }
+  }
+
+  #close(code: number | null, signal: string | null): void {
+    if (this.#state === 'starting') {
+      this.#failStart({ kind: 'exit', code, signal });
+      return;
+    }
+    if (this.#state === 'leaving') {
+      this.#fail(closedError);
+      return;
+    }
+    this.isLost ||= this.#state === 'ready';
+    this.#fail((point) => endedError(point, code, signal, this.#stderr));
+  }
+
+  #breakOff(problem: string, evidence: readonly string[]): void {
+    this.#fail((point) => protocolError(point, problem, evidence));
+    this.#connection.destroy();
+  }
+
+  #failStart(ended: StartEvidence['ended']): void {
+    if (this.#state !== 'starting') return;
+    const { host, user } = this.#connection.target;
+    const error = explainStart({
+      host,
+      user,
+      stdout: this.#noise + this.#lines.pendingText,
+      stderr: this.#stderr,
+      ended,
+    });
+    this.#fail(() => error);
+  }
+
+  #fail(explain: (point: string) => HostError): void {
+    if (this.#state === 'failed') return;
+    const starting = this.#state === 'starting';
+    this.#state = 'failed';
+    clearTimeout(this.#helloTimer);
+    this.#failure = explain('wait for the next question');
+    if (starting) this.#refuse(explain(START_STEP));
+    for (const pending of this.#pending.values()) pending.reject(explain(pending.point));
+    this.#pending.clear();
+  }
+}

@@ -1,0 +1,274 @@
+import type { FactQuery, FactsFor } from '../../model/facts.ts';
+import type { Extract } from '../../model/job-store.ts';
+import type { Operation } from '../../model/operation.ts';
+import type {
+  Deed,
+  Hello,
+  JobReport,
+  JobRequest,
+  Opened,
+  Outcome,
+  Progress,
+  SnapshotInfo,
+  TransactionMeta,
+} from '../../model/outcome.ts';
+import { type Bytes, type Seconds, seconds } from '../../model/units.ts';
+import type { Agent, OnProgress, Traffic } from '../../ports/agent.ts';
+import type { Parcel } from '../../ports/code.ts';
+import type { Clock } from '../clock.ts';
+import type { HostConnection } from '../host-connection.ts';
+import {
+  confirmedShape,
+  deedsShape,
+  jobReportShape,
+  outcomeShape,
+  snapshotShape,
+} from '../shapes/answers.ts';
+import { AgentLink } from './agent-link.ts';
+import type { AgentLimits } from './agent-options.ts';
+import { type HostProgram, packProgram, START_STEP, startCommand } from './agent-start.ts';
+import { readAnswer, readFacts } from './read-answer.ts';
+import { sendParcel } from './send-parcel.ts';
+import { SnapshotPieces } from './snapshot.ts';
+
+const RECONNECT_PAUSE = seconds(2);
+
+/** All that is settled before the first connection. */
+export interface SessionSettings {
+  readonly program: HostProgram;
+  readonly limits: AgentLimits;
+  readonly clock: Clock;
+  readonly connect: () => Promise<HostConnection>;
+  /** Speaks of what a person may want to know while it goes on, e.g. a retry. */
+  readonly onNote: (message: string) => void;
+}
+
+/** One session with the agent in it. */
+interface Started {
+  readonly connection: HostConnection;
+  readonly link: AgentLink;
+  readonly hello: Hello;
+  readonly startSeconds: Seconds;
+}
+
+/** Connects, sends the agent and waits for its hello. */
+async function startAgent(settings: SessionSettings): Promise<Started> {
+  const { program, limits, clock, connect } = settings;
+  const connection = await connect();
+  try {
+    const begun = clock.now();
+    const packed = packProgram(program);
+    const command = startCommand(packed.length, connection.target.user);
+    const channel = await connection.exec(command, START_STEP);
+    const link = new AgentLink(connection, channel, limits.hello);
+    channel.write(packed);
+    const hello = await link.hello;
+    return { connection, link, hello, startSeconds: seconds(clock.now() - begun) };
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+}
+
+/** The agent over one connection, and over another when that is lost. */
+export class AgentSession implements Agent {
+  readonly #settings: SessionSettings;
+  /** The last is the one that is talked to; those before it were lost. */
+  readonly #starts: Started[];
+  #closing: Promise<void> | null = null;
+
+  private constructor(start: Started, settings: SessionSettings) {
+    this.#starts = [start];
+    this.#settings = settings;
+  }
+
+  /** @throws HostError when the agent cannot be started; what `connect` throws */
+  static async start(settings: SessionSettings): Promise<AgentSession> {
+    return new AgentSession(await startAgent(settings), settings);
+  }
+
+  get hello(): Hello {
+    return this.#now.hello;
+  }
+
+  get traffic(): Traffic {
+    const sum = (of: (start: Started) => number) =>
+      this.#starts.reduce((total, start) => total + of(start), 0);
+    return {
+      handshakes: sum(({ connection }) => connection.handshakes),
+      execs: sum(({ connection }) => connection.execs),
+      messagesSent: sum(({ link }) => link.sent),
+      messagesReceived: sum(({ link }) => link.received),
+      connectSeconds: seconds(sum(({ connection }) => connection.connectSeconds)),
+      startSeconds: seconds(sum(({ startSeconds }) => startSeconds)),
+    };
+  }
+
+  get #now(): Started {
+    return this.#starts.at(-1) as Started;
+  }
+
+  get #link(): AgentLink {
+    return this.#now.link;
+  }
+
+  async look<const Query extends FactQuery>(query: Query): Promise<FactsFor<Query>> {
+    const names = Object.keys(query);
+    const step = `look at ${names.join(', ')}`;
+    const answer = await this.#link.ask({ ask: 'look', query }, step, {
+      total: 'tasks' in query ? this.#settings.limits.lookAtTasks : this.#settings.limits.look,
+    });
+    return readFacts(answer, query, step);
+  }
+
+  async send(parcel: Parcel, onProgress: OnProgress): Promise<void> {
+    const step = `send ${parcel.title}`;
+    const limit = { total: this.#settings.limits.receive };
+    const isNew = await sendParcel(parcel, step, (ask) => this.#link.ask(ask, step, limit));
+    if (!isNew) return;
+    const message = `${parcel.title} is on the host (${parcel.sizeBytes} bytes)`;
+    onProgress({ kind: 'note', message });
+  }
+
+  async apply(
+    operations: readonly Operation[],
+    meta: TransactionMeta,
+    onProgress: OnProgress,
+  ): Promise<Outcome> {
+    return this.#transact({ ask: 'apply', operations, meta }, 'apply the plan', onProgress);
+  }
+
+  async undo(
+    transactions: readonly string[],
+    meta: TransactionMeta,
+    onProgress: OnProgress,
+  ): Promise<Outcome> {
+    const step = `undo transaction ${transactions.join(', ')}`;
+    return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
+  }
+
+  async recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]> {
+    const step = 'put right what an earlier run left';
+    const answer = await this.#link.ask({ ask: 'recover', meta }, step, { onProgress });
+    return readAnswer(answer, deedsShape, 'recover', step).deeds;
+  }
+
+  async confirm(
+    unit: string,
+    transactions: readonly string[],
+    meta: TransactionMeta,
+  ): Promise<boolean> {
+    const step = `confirm the release of ${unit}`;
+    const answer = await this.#link.ask({ ask: 'confirm', unit, transactions, meta }, step, {});
+    return readAnswer(answer, confirmedShape, 'confirm', step).confirmed;
+  }
+
+  async snapshot(
+    database: string,
+    limitBytes: Bytes,
+    extract: Extract,
+    onProgress: OnProgress,
+  ): Promise<{ readonly info: SnapshotInfo; readonly content: Uint8Array }> {
+    const step = `copy ${database}`;
+    const pieces = new SnapshotPieces(database, limitBytes, step);
+    const answer = await this.#link.ask({ ask: 'snapshot', database, limitBytes, extract }, step, {
+      silence: this.#settings.limits.snapshotSilence,
+      onProgress: (progress) => {
+        if (progress.kind === 'chunk') pieces.add(progress.data);
+        else onProgress(progress);
+      },
+    });
+    const info = readAnswer(answer, snapshotShape, 'snapshot', step);
+    return { info, content: await pieces.unpack(info) };
+  }
+
+  async submit(request: JobRequest, onProgress: OnProgress): Promise<JobReport> {
+    const step = 'submit jobs';
+    const total = seconds(
+      request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#settings.limits.submitMargin,
+    );
+    const answer = await this.#link.ask({ ask: 'submit', request }, step, { total, onProgress });
+    return readAnswer(answer, jobReportShape, 'submit', step);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#leave();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Asks for work that the host does on its own; when the connection goes, makes another one and
+   * follows it from there. No total limit: it takes what its operations take, and keepalives tell
+   * a dead link.
+   */
+  async #transact(message: Question, step: string, onProgress: OnProgress): Promise<Outcome> {
+    let opened: Opened | null = null;
+    let told = 0;
+    let question: Question = message;
+    for (;;) {
+      // Another connection streams from the beginning.
+      let toSkip = told;
+      const listen = (progress: Progress): void => {
+        if (progress.kind === 'opened') {
+          opened = { transactions: progress.transactions, live: progress.live };
+        } else if (opened !== null && toSkip > 0) {
+          toSkip -= 1;
+        } else {
+          told += opened === null ? 0 : 1;
+          onProgress(progress);
+        }
+      };
+      try {
+        const answer = await this.#link.ask(question, step, { onProgress: listen });
+        return readAnswer(answer, outcomeShape, question.ask, step);
+      } catch (error) {
+        if (opened === null || !this.#link.isLost) throw error;
+        await this.#reconnect(error);
+        question = { ask: 'follow', opened };
+      }
+    }
+  }
+
+  /** @throws the loss itself when the host does not come back in time */
+  async #reconnect(loss: unknown): Promise<void> {
+    const { clock, limits, onNote } = this.#settings;
+    const end = clock.now() + limits.reconnect;
+    onNote('the connection was lost; the host works on without it. Connecting again');
+    // Where only the agent died, its connection is still there, and would keep this process alive.
+    this.#now.connection.destroy();
+    for (;;) {
+      try {
+        this.#starts.push(await startAgent(this.#settings));
+        onNote('connected again: following the work on the host');
+        return;
+      } catch {
+        if (clock.now() >= end) throw loss;
+        await clock.sleep(RECONNECT_PAUSE);
+      }
+    }
+  }
+
+  async #leave(): Promise<void> {
+    const { link, connection } = this.#now;
+    await link.sayBye(this.#settings.limits.bye);
+    await connection.close();
+  }
+}
+
+/** One message to the agent. */
+type Question = Readonly<Record<string, unknown>> & { readonly ask: string };
+
+function countJobs(request: JobRequest): number {
+  switch (request.kind) {
+    case 'canary':
+      return request.queues.length;
+    case 'task':
+      return request.calls.length;
+    case 'http':
+      return 1;
+  }
+}

@@ -1,0 +1,220 @@
+import { deflateSync } from 'node:zlib';
+import { HostError } from '../../model/errors.ts';
+import { lastLines } from '../last-lines.ts';
+
+/** The agent's modules: path below `host/` → source. */
+export type HostProgram = Readonly<Record<string, string>>;
+
+/** What a person reads of the step that starts the agent. */
+export const START_STEP = 'start the agent';
+
+const LOADER = 'celeriac_host/session/loader.py';
+
+/** One zlib-compressed JSON object of module path → source. */
+export function packProgram(program: HostProgram): Buffer {
+  if (program[LOADER] === undefined) throw new Error(`the host program has no ${LOADER}`);
+  return deflateSync(JSON.stringify(program), { level: 9 });
+}
+
+/** The one exec: docs/reference/protocol.md. It holds no single quote. */
+export function startCommand(programBytes: number, user: string): string {
+  const bootstrap = [
+    'import sys',
+    'sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old")',
+    'import json,zlib',
+    `s=json.loads(zlib.decompress(sys.stdin.buffer.read(${programBytes})))`,
+    `exec(compile(s["${LOADER}"],"${LOADER}","exec"),{"SOURCES":s})`,
+  ].join(';');
+  const sudo = user === 'root' ? '' : 'sudo -n ';
+  return `${sudo}python3 -I -S -uc '${bootstrap}'`;
+}
+
+/** What was seen of a start that did not lead to a hello. */
+export interface StartEvidence {
+  readonly host: string;
+  readonly user: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** `timed-out` and `noise`: it was still running. */
+  readonly ended:
+    | { readonly kind: 'exit'; readonly code: number | null; readonly signal: string | null }
+    | { readonly kind: 'timed-out'; readonly seconds: number }
+    | { readonly kind: 'noise'; readonly limitBytes: number };
+}
+
+interface Explanation {
+  readonly problem: string;
+  readonly next: string;
+}
+
+interface Rule {
+  readonly pattern: RegExp;
+  readonly explain: (evidence: StartEvidence, match: RegExpExecArray) => Explanation;
+}
+
+const sudoersLine = (user: string) =>
+  `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
+
+/** First match wins. Ordered from the most telling line to the least. */
+const RULES: readonly Rule[] = [
+  {
+    pattern: /celeriac: python (\S+) is too old/,
+    explain: ({ host }, match) => ({
+      problem: `the Python of ${host} is too old: expected 3.8 or newer, found ${match[1]}`,
+      next: 'Install a newer python3 on the server, so that `python3 --version` says 3.8 or more.',
+    }),
+  },
+  {
+    pattern: /No space left on device|Disk quota exceeded/i,
+    explain: ({ host }) => ({
+      problem: `the disk of ${host} is full`,
+      next: 'Free some space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`).',
+    }),
+  },
+  {
+    pattern: /sudo: (a password is required|.*password is required)|sudo: a terminal is required/,
+    explain: ({ user }) => ({
+      problem: `${user} may not use sudo without a password`,
+      next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+    }),
+  },
+  {
+    pattern: /is not in the sudoers file|is not allowed to (execute|run sudo)|may not run sudo/,
+    explain: ({ user }) => ({
+      problem: `${user} is not allowed to use sudo`,
+      next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+    }),
+  },
+  {
+    pattern: /sudo: .*(must have a tty|no tty present)/,
+    explain: ({ user }) => ({
+      problem: `sudo asks ${user} for a terminal`,
+      next: `Put \`Defaults:${user} !requiretty\` into /etc/sudoers.d/celeriac (\`visudo -f\`).`,
+    }),
+  },
+  {
+    pattern:
+      /sudo: (command )?not found|command not found: sudo|Unknown command:? '?sudo|sudo: Command not found|sudo: No such file/i,
+    explain: ({ user }) => ({
+      problem: `${user} is not root, and the server has no sudo`,
+      next: 'Install sudo on the server (`apt-get install sudo`) and allow it, or log in as root.',
+    }),
+  },
+  {
+    pattern:
+      /python3: (command )?not found|command not found: python3|Unknown command:? '?python3|python3: Command not found|python3: No such file/i,
+    explain: ({ host }) => ({
+      problem: `${host} has no python3`,
+      next: 'Install it on the server: `apt-get install python3-minimal` (Debian, Ubuntu) or `dnf install python3`.',
+    }),
+  },
+  {
+    pattern: /^sudo: (.+)$/m,
+    explain: ({ user }, match) => ({
+      problem: `sudo refused ${user}: ${match[1]}`,
+      next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+    }),
+  },
+  {
+    pattern: /account (has expired|is expired|expired)|password has expired|password expired/i,
+    explain: ({ user }) => ({
+      problem: `the account ${user}, or its password, has expired`,
+      next: `See \`chage -l ${user}\` on the server; \`chage -E -1 -M -1 ${user}\` lifts both.`,
+    }),
+  },
+  {
+    pattern: /System is (going down|booting up)|Unprivileged users are not permitted to log in/i,
+    explain: ({ host }) => ({
+      problem: `${host} lets nobody in at the moment: it is booting or going down`,
+      next: 'Run again when it is up; /run/nologin is there as long as it refuses.',
+    }),
+  },
+  {
+    pattern: /account is currently not available|This account is not available|nologin/i,
+    explain: ({ user }) => ({
+      problem: `${user} has no login shell`,
+      next: `Expected: an account that may run commands. \`usermod -s /bin/bash ${user}\`, or another \`user\`.`,
+    }),
+  },
+  {
+    pattern: /sftp connections only|unrecognized command|restricted|only .* (is|are) allowed/i,
+    explain: ({ user }) => ({
+      problem: `the login of ${user} runs a command of its own instead of the one it is asked to`,
+      next: 'Look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without one.',
+    }),
+  },
+  {
+    pattern: /Cannot allocate memory|MemoryError|Resource temporarily unavailable|unable to fork/i,
+    explain: ({ host }) => ({
+      problem: `${host} has no memory (or no process) to spare for a small Python program`,
+      next: 'Free some on the server: see `free -h` and `ps aux --sort=-rss | head`.',
+    }),
+  },
+  {
+    pattern: /^(\w*(?:Error|Exception)\b.*)$/m,
+    explain: ({ host }, match) => ({
+      problem: `the agent did not start on ${host}: ${match[1]}`,
+      next: 'Compare `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete.',
+    }),
+  },
+];
+
+/** Why there was no hello: from what came on stderr and stdout, and how it ended. Pure. */
+export function explainStart(evidence: StartEvidence): HostError {
+  const { problem, next } = findExplanation(evidence);
+  const lines = [
+    ...lastLines(evidence.stderr, 10),
+    ...lastLines(evidence.stdout, 10).map((line) => `stdout: ${line}`),
+  ].map((line) => line.slice(0, 300));
+  return new HostError(`The agent could not be started: ${problem}.`, {
+    step: START_STEP,
+    ran: evidence.user === 'root' ? ['python3'] : ['sudo', '-n', 'python3'],
+    exitCode: evidence.ended.kind === 'exit' ? evidence.ended.code : null,
+    evidence: lines,
+    undone: [],
+    next,
+  });
+}
+
+function findExplanation(evidence: StartEvidence): Explanation {
+  for (const source of [evidence.stderr, evidence.stdout]) {
+    for (const rule of RULES) {
+      const match = rule.pattern.exec(source);
+      if (match !== null) return rule.explain(evidence, match);
+    }
+  }
+  return explainEnd(evidence);
+}
+
+function explainEnd(evidence: StartEvidence): Explanation {
+  const { ended, host, user } = evidence;
+  const python = user === 'root' ? 'python3' : 'sudo -n python3';
+  if (ended.kind === 'timed-out') {
+    return {
+      problem: `no hello came from ${host} within ${ended.seconds} s`,
+      next: `See whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded.`,
+    };
+  }
+  if (ended.kind === 'noise') {
+    return {
+      problem: `the login of ${user} prints more than ${ended.limitBytes} bytes before any command`,
+      next: 'Make its login scripts (.bashrc, .profile, /etc/profile.d) silent when there is no terminal.',
+    };
+  }
+  if (ended.code === 127 || ended.code === 126) {
+    return {
+      problem: `${host} cannot run \`${python}\` (exit code ${ended.code})`,
+      next: 'Install python3 (and sudo, unless the user is root) on the server.',
+    };
+  }
+  if (ended.code === null) {
+    return {
+      problem: `it was ended on ${host} before it began${ended.signal === null ? '' : ` (${ended.signal})`}`,
+      next: "Look into the server's journal for the out-of-memory killer or a policy that ends it.",
+    };
+  }
+  return {
+    problem: `the login of ${user} ended with exit code ${ended.code} without running \`${python}\``,
+    next: `Look for a forced command in authorized_keys, a login shell such as /bin/false, or an \`exit\` in a login script: \`ssh ${user}@${host} ${python} -V\` should print a version.`,
+  };
+}

@@ -1,0 +1,110 @@
+import { z } from 'zod';
+import type {
+  Deed,
+  Hello,
+  JobReport,
+  Outcome,
+  Progress,
+  SnapshotInfo,
+  Step,
+} from '../../model/outcome.ts';
+import { bytes, epochSeconds, seconds, sha256, shapeOf, text, texts } from './shape.ts';
+
+export const helloShape = shapeOf<Hello>()(
+  z.object({
+    hello: z.literal('celeriac'),
+    protocol: z.literal(1),
+    python: text,
+    user: text,
+    pid: z.number(),
+  }),
+);
+
+const stepShape = shapeOf<Step>()(
+  z.object({
+    index: z.number(),
+    op: text,
+    status: z.enum(['done', 'already', 'failed', 'undone', 'not-undone', 'skipped']),
+    message: text,
+    seconds,
+    result: z.record(text, z.unknown()).exactOptional(),
+  }),
+);
+
+const outcomeObject = z.object({
+  transaction: text,
+  result: z.enum(['committed', 'undone', 'undo-failed']),
+  steps: z.array(stepShape),
+  confirmBy: epochSeconds.exactOptional(),
+  failure: z
+    .object({
+      index: z.number(),
+      message: text,
+      ran: texts.exactOptional(),
+      exitCode: z.number().nullable().exactOptional(),
+      evidence: texts.exactOptional(),
+    })
+    .exactOptional(),
+});
+
+export const outcomeShape = shapeOf<Outcome>()(outcomeObject);
+
+export const deedsShape = shapeOf<{ readonly deeds: readonly Deed[] }>()(
+  z.object({ deeds: z.array(outcomeObject.extend({ by: text, why: text })) }),
+);
+
+export const confirmedShape = z.object({ confirmed: z.boolean() });
+
+export const progressShape = shapeOf<Progress>()(
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('opened'), transactions: texts, live: text }),
+    z.object({ kind: z.literal('step-started'), index: z.number(), title: text }),
+    z.object({ kind: z.literal('step-ended'), step: stepShape }),
+    z.object({ kind: z.literal('note'), message: text }),
+    z.object({ kind: z.literal('chunk'), data: z.base64() }),
+  ]),
+);
+
+/** What went wrong as a whole. */
+export const faultShape = z.object({
+  message: text,
+  ran: texts.nullable().optional(),
+  exitCode: z.number().nullable().optional(),
+  evidence: texts.nullable().optional(),
+  next: text.nullable().optional(),
+});
+
+export type Fault = z.infer<typeof faultShape>;
+
+export const snapshotShape = shapeOf<SnapshotInfo>()(
+  z.object({
+    database: text,
+    holds: z.enum(['everything', 'rows']),
+    sizeBytes: bytes,
+    sha256,
+    takenAt: epochSeconds,
+  }),
+);
+
+/** How much of a parcel is on the host. */
+export const receivedShape = z.object({
+  sizeBytes: z.number().int().nonnegative(),
+  whole: z.boolean(),
+});
+
+export const jobReportShape = shapeOf<JobReport>()(
+  z.object({
+    ok: z.boolean(),
+    jobs: z.array(
+      z.object({
+        id: text,
+        where: text,
+        state: z.enum(['done', 'failed', 'timed-out']),
+        detail: text,
+        seconds,
+      }),
+    ),
+    problem: text.nullable(),
+    evidence: texts.exactOptional(),
+  }),
+);

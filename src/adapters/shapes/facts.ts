@@ -1,0 +1,33 @@
+import type { z } from 'zod';
+import type { FactAnswers, FactName } from '../../model/facts.ts';
+import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
+import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
+import { resetsShape, storesShape, tasksShape } from './store-facts.ts';
+import {
+  codeShape,
+  httpShape,
+  journalShape,
+  kernelShape,
+  unitShape,
+  workersShape,
+} from './unit-facts.ts';
+
+/** Each fact of the agent, as it comes over the wire. */
+export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Name]> } = {
+  host: hostShape,
+  files: filesShape,
+  swap: swapShape,
+  sysctl: sysctlShape,
+  unit: unitShape,
+  workers: workersShape,
+  code: codeShape,
+  journal: journalShape,
+  kernel: kernelShape,
+  http: httpShape,
+  stores: storesShape,
+  tasks: tasksShape,
+  resets: resetsShape,
+  transactions: transactionsShape,
+  releases: releasesShape,
+  release: releaseShape,
+};

@@ -1,0 +1,85 @@
+import { z } from 'zod';
+import type { FactAnswers, FileFact, HostFact, SwapFact, SysctlFact } from '../../model/facts.ts';
+import { bytes, epochSeconds, seconds, sha256, shapeOf, text, texts } from './shape.ts';
+
+export const hostShape = shapeOf<HostFact>()(
+  z.object({
+    os: z.object({ id: text, versionId: text, name: text }),
+    kernel: text,
+    systemd: z.number(),
+    container: text.nullable(),
+    cgroupVersion: z.literal([1, 2]),
+    cpus: z.number(),
+    memory: z.object({
+      totalBytes: bytes,
+      availableBytes: bytes,
+      swapTotalBytes: bytes,
+      swapFreeBytes: bytes,
+    }),
+    now: epochSeconds,
+    bootId: text,
+    uptime: seconds,
+    hostname: text,
+    python: text,
+  }),
+);
+
+/** What is no regular file, as files and swap tell it. */
+const noFile = [
+  z.object({ kind: z.literal('absent') }),
+  z.object({ kind: z.literal('symlink'), target: text }),
+  z.object({ kind: z.literal('other'), what: text }),
+] as const;
+
+export const fileShape = shapeOf<FileFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({
+      kind: z.literal('file'),
+      text: text.nullable(),
+      sha256,
+      sizeBytes: bytes,
+      mode: text,
+      owner: text,
+      group: text,
+    }),
+    ...noFile,
+  ]),
+);
+
+export const filesShape = shapeOf<FactAnswers['files']>()(z.record(text, fileShape));
+
+export const swapShape = shapeOf<SwapFact>()(
+  z.object({
+    file: z.discriminatedUnion('kind', [
+      z.object({
+        kind: z.literal('file'),
+        sizeBytes: bytes,
+        allocatedBytes: bytes,
+        mode: text,
+        owner: text,
+        formatted: z.boolean(),
+        blank: z.boolean(),
+      }),
+      ...noFile,
+    ]),
+    active: z.array(
+      z.object({
+        path: text,
+        type: text,
+        sizeBytes: bytes,
+        usedBytes: bytes,
+        priority: z.number(),
+      }),
+    ),
+    fstab: fileShape,
+    filesystem: z.object({ type: text, mountPoint: text, sizeBytes: bytes, freeBytes: bytes }),
+  }),
+);
+
+export const sysctlShape = shapeOf<SysctlFact>()(
+  z.object({
+    values: z.record(text, text.nullable()),
+    readOnly: texts,
+    settings: z.array(z.object({ name: text, value: text, path: text, line: z.number() })),
+  }),
+);

@@ -1,0 +1,75 @@
+import { z } from 'zod';
+import type { FactAnswers, ReleasesFact } from '../../model/facts.ts';
+import type { ReleaseFact } from '../../model/release.ts';
+import { epochSeconds, shapeOf, text, texts } from './shape.ts';
+
+export const transactionsShape = shapeOf<FactAnswers['transactions']>()(
+  z.array(
+    z.object({
+      id: text,
+      action: text,
+      holder: text,
+      startedAt: epochSeconds,
+      state: z.enum(['open', 'committed', 'undone', 'undo-failed']),
+      undoneBy: text,
+      undoneWhy: text,
+    }),
+  ),
+);
+
+export const releasesShape = shapeOf<ReleasesFact>()(
+  z.object({
+    releases: z.array(
+      z.object({
+        release: z.number(),
+        transaction: text.nullable(),
+        at: epochSeconds,
+        holder: text,
+        actor: text,
+        sha: text,
+        verdict: z.enum(['none', 'confirmed', 'rolled-back']),
+        why: text,
+        kept: z.boolean(),
+      }),
+    ),
+    awaiting: z.object({ transactions: texts, deadline: epochSeconds }).nullable(),
+    guarded: z.boolean(),
+  }),
+);
+
+export const releaseShape = shapeOf<ReleaseFact>()(
+  z.object({
+    tree: z.discriminatedUnion('kind', [
+      z.object({ kind: z.literal('none') }),
+      z.object({ kind: z.literal('absent'), path: text }),
+      z.object({ kind: z.literal('unusable'), path: text, problem: text }),
+      z.object({
+        kind: z.literal('checkout'),
+        path: text,
+        owner: text,
+        head: text,
+        branch: text.nullable(),
+        known: texts,
+        shallow: texts,
+        dirty: texts,
+        dirtyCount: z.number(),
+      }),
+      z.object({
+        kind: z.literal('releases'),
+        path: text,
+        owner: text,
+        current: text.nullable(),
+        releases: texts,
+      }),
+    ]),
+    installed: z
+      .object({
+        lock: text,
+        file: text,
+        interpreter: texts,
+        prefix: text,
+        at: epochSeconds,
+      })
+      .nullable(),
+  }),
+);

@@ -1,0 +1,51 @@
+import { z } from 'zod';
+import type { FactAnswers, StoreTable, TasksFact } from '../../model/facts.ts';
+import { bytes, shapeOf, text, texts } from './shape.ts';
+
+const tables = z.array(
+  shapeOf<StoreTable>()(
+    z.object({
+      name: text,
+      columns: z.array(z.object({ name: text, type: text })),
+      foreignKeys: z.array(z.object({ column: text, table: text, to: text })),
+      statuses: z.array(z.union([text, z.number()])).exactOptional(),
+    }),
+  ),
+);
+
+export const storesShape = shapeOf<FactAnswers['stores']>()(
+  z.array(
+    z.discriminatedUnion('kind', [
+      z.object({
+        kind: z.literal('sqlite'),
+        path: text,
+        file: text,
+        owner: text,
+        group: text,
+        sizeBytes: bytes,
+        tables,
+      }),
+      z.object({ kind: z.literal('postgresql'), path: text, tables }),
+      z.object({ kind: z.literal('absent'), path: text }),
+      z.object({ kind: z.literal('unreadable'), path: text, problem: text }),
+    ]),
+  ),
+);
+
+export const tasksShape = shapeOf<TasksFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({
+      kind: z.literal('told'),
+      worker: z.enum(['stopped', 'answers']),
+      owed: texts,
+      held: texts,
+    }),
+    z.object({
+      kind: z.literal('unknown'),
+      problem: text,
+      evidence: texts.exactOptional(),
+    }),
+  ]),
+);
+
+export const resetsShape = shapeOf<FactAnswers['resets']>()(z.record(text, z.number()));

@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import type {
+  CodeFact,
+  FactAnswers,
+  JournalFact,
+  KernelFact,
+  ProcessFact,
+  UnitFact,
+} from '../../model/facts.ts';
+import { fileShape } from './host-facts.ts';
+import { bytes, epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
+
+const processObject = z.object({
+  pid: z.number(),
+  parentPid: z.number(),
+  state: text,
+  user: text,
+  residentBytes: bytes,
+  argv: texts,
+  startTicks: z.number(),
+});
+const processShape = shapeOf<ProcessFact>()(processObject);
+
+export const unitShape = shapeOf<UnitFact>()(
+  z.object({
+    name: text,
+    loadState: text,
+    activeState: text,
+    subState: text,
+    unitFileState: text,
+    needDaemonReload: z.boolean(),
+    fragmentPath: text,
+    fragment: fileShape,
+    dropIns: z.array(z.object({ path: text, text })),
+    properties: z.record(text, text),
+    programs: z.record(
+      text,
+      z.object({
+        exists: z.boolean(),
+        shebang: text.nullable(),
+        script: text.nullable().exactOptional(),
+      }),
+    ),
+    mainPid: z.number().nullable(),
+    processes: z.array(processShape),
+    memory: z
+      .object({
+        currentBytes: bytes,
+        peakBytes: bytes.nullable(),
+        events: z.record(text, z.number()),
+      })
+      .nullable(),
+    activeSince: epochSeconds.nullable(),
+    exposure: z.number().nullable().exactOptional(),
+  }),
+);
+
+export const workersShape = shapeOf<FactAnswers['workers']>()(
+  z.array(
+    processObject.extend({
+      cgroup: text,
+      workingDirectory: text.nullable(),
+      startedAt: epochSeconds,
+    }),
+  ),
+);
+
+export const codeShape = shapeOf<CodeFact>()(
+  z.object({
+    newest: z.object({ path: text, modified: epochSeconds }).nullable(),
+    truncated: z.boolean(),
+  }),
+);
+
+const lines = z.array(z.object({ at: epochSeconds, message: text }));
+
+export const journalShape = shapeOf<JournalFact>()(
+  z.object({
+    since: epochSeconds.nullable(),
+    entries: z.number(),
+    suspects: lines,
+    tail: texts,
+  }),
+);
+
+export const kernelShape = shapeOf<KernelFact>()(
+  z.object({ since: epochSeconds.nullable(), outOfMemory: lines, readable: z.boolean() }),
+);
+
+export const httpShape = shapeOf<FactAnswers['http']>()(
+  z.array(
+    z.object({
+      url: text,
+      status: z.number().nullable(),
+      body: text,
+      error: text.nullable(),
+      seconds,
+    }),
+  ),
+);

@@ -1,0 +1,198 @@
+import type { NodeSSH } from 'node-ssh';
+import type { Client, ClientChannel } from 'ssh2';
+import { HostError } from '../../model/errors.ts';
+import { type Seconds, seconds } from '../../model/units.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import { attemptConnection } from './connect-attempt.ts';
+import { describeCause, unreachable } from './connect-errors.ts';
+import { pinnedKeys } from './known-hosts.ts';
+import { parseLoginKey } from './login-key.ts';
+import {
+  address,
+  type ConnectPolicy,
+  DEFAULT_CONNECT_POLICY,
+  type SshTarget,
+} from './ssh-target.ts';
+
+export interface SessionOptions {
+  readonly target: SshTarget;
+  readonly policy?: Partial<ConnectPolicy>;
+  readonly clock?: Clock;
+}
+
+/** Speaks of what a person may want to know while it goes on, e.g. a retry. */
+export type OnNote = (message: string) => void;
+
+/**
+ * Connects: host key pinned before authentication, retries only while nothing was sent to log in.
+ *
+ * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
+ * the server cannot be reached, shows another host key, or refuses the login.
+ */
+export async function openSession(options: SessionOptions, onNote: OnNote): Promise<SshSession> {
+  const { target, clock = systemClock } = options;
+  const policy = { ...DEFAULT_CONNECT_POLICY, ...options.policy };
+  const pins = pinnedKeys(target.knownHosts, target.host, target.port);
+  const key = parseLoginKey(target.key, target.passphrase);
+  const begun = clock.now();
+  const where = address(target);
+
+  for (let attempt = 1; ; attempt += 1) {
+    const result = await attemptConnection(target, key, pins, policy);
+    if (result.kind === 'connected') {
+      return new SshSession(target, result.ssh, result.client, {
+        connectSeconds: seconds(clock.now() - begun),
+        policy,
+      });
+    }
+    if (result.kind === 'refused') throw result.error;
+    if (attempt >= policy.attempts) {
+      throw unreachable(target, attempt, result.cause, result.error);
+    }
+    const pause = seconds(policy.backoff * 2 ** (attempt - 1));
+    onNote(
+      `${where}: ${result.cause}; attempt ${attempt} of ${policy.attempts}, again in ${pause} s`,
+    );
+    await clock.sleep(pause);
+  }
+}
+
+/** One logged-in connection. */
+export class SshSession implements AsyncDisposable {
+  readonly target: SshTarget;
+  readonly connectSeconds: Seconds;
+  readonly handshakes = 1;
+  readonly #ssh: NodeSSH;
+  readonly #client: Client;
+  readonly #policy: ConnectPolicy;
+  readonly #listeners = new Set<(reason: string) => void>();
+  #execs = 0;
+  #lastError: Error | null = null;
+  #state: 'open' | 'closing' | 'lost' = 'open';
+
+  constructor(
+    target: SshTarget,
+    ssh: NodeSSH,
+    client: Client,
+    facts: { readonly connectSeconds: Seconds; readonly policy: ConnectPolicy },
+  ) {
+    this.target = target;
+    this.#ssh = ssh;
+    this.#client = client;
+    this.#policy = facts.policy;
+    this.connectSeconds = facts.connectSeconds;
+    // node-ssh removes its own listener once connected; without one, an error ends the process.
+    client.on('error', (error) => {
+      this.#lastError = error;
+    });
+    client.on('close', () => this.#lose());
+  }
+
+  get execs(): number {
+    return this.#execs;
+  }
+
+  /** Calls back once when the connection is gone without having been closed from here. */
+  onLost(listener: (reason: string) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /**
+   * Opens a channel on which the server's login shell runs the command line.
+   *
+   * @param point What it is for, in words for people.
+   */
+  async exec(command: string, point: string): Promise<ClientChannel> {
+    this.#assertOpen(point);
+    this.#execs += 1;
+    const { connectTimeout } = this.#policy;
+    return new Promise((resolve, reject) => {
+      const settle = (how: () => void) => {
+        clearTimeout(timer);
+        this.#listeners.delete(lost);
+        how();
+      };
+      const lost = (reason: string) => settle(() => reject(this.lostError(point, reason)));
+      const timer = setTimeout(
+        () => settle(() => reject(this.#noChannel(point, `no answer within ${connectTimeout} s`))),
+        connectTimeout * 1000,
+      );
+      this.#listeners.add(lost);
+      this.#client.exec(command, (error, channel) => {
+        if (error === undefined || error === null) settle(() => resolve(channel));
+        else settle(() => reject(this.#noChannel(point, error.message)));
+      });
+    });
+  }
+
+  /** The error of work that was going on when the connection went away. */
+  lostError(point: string, reason: string): HostError {
+    return new HostError(
+      `The connection to ${address(this.target)} was lost at: ${point} (${reason}).`,
+      {
+        step: point,
+        evidence: [],
+        next: 'Check that the server is up and the network to it, then run again: what the host holds is read anew.',
+      },
+    );
+  }
+
+  async close(): Promise<void> {
+    if (this.#state !== 'open') return;
+    this.#state = 'closing';
+    await new Promise<void>((resolve) => {
+      const force = setTimeout(() => {
+        this.#client.destroy();
+        resolve();
+      }, 2000);
+      this.#client.once('close', () => {
+        clearTimeout(force);
+        resolve();
+      });
+      this.#ssh.dispose();
+      this.#client.end();
+    });
+  }
+
+  /** Drops the connection at once: the other side sees end-of-file. */
+  destroy(): void {
+    if (this.#state === 'open') this.#state = 'closing';
+    this.#client.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #noChannel(point: string, reason: string): HostError {
+    const { user } = this.target;
+    return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
+      step: point,
+      evidence: [],
+      next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
+    });
+  }
+
+  #assertOpen(point: string): void {
+    if (this.#state === 'open') return;
+    throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it is closed');
+  }
+
+  #lose(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'lost';
+    const reason = this.#reason();
+    for (const listener of [...this.#listeners]) listener(reason);
+    this.#listeners.clear();
+  }
+
+  #reason(): string {
+    const error = this.#lastError;
+    if (error === null) return 'the server closed it';
+    if (error.message === 'Keepalive timeout') {
+      const { keepaliveCount, keepaliveInterval } = this.#policy;
+      return `no reply to ${keepaliveCount} keepalives, ${keepaliveInterval} s apart`;
+    }
+    return describeCause(error, null);
+  }
+}

@@ -1,0 +1,208 @@
+import type { RowChange, SqlValue, TaskCall } from '../../model/operation.ts';
+import { type EpochSeconds, type Seconds, seconds } from '../../model/units.ts';
+import { defaultForm, writeInstant } from '../tables/instants.ts';
+import {
+  ancestorsOf,
+  descendantsOf,
+  isOwn,
+  type JobForest,
+  type JobRow,
+  mirrorAbove,
+  pickSeen,
+  rootOf,
+  showValue,
+  vitalColumns,
+} from '../tables/job-forest.ts';
+import { type TableMapping, wordFor } from '../tables/mapping.ts';
+import type { Counters } from './counters.ts';
+import type { Fate, Fates, RepairRules } from './fate.ts';
+
+/** A changed row, for people. */
+export interface RepairedRow {
+  readonly table: string;
+  readonly id: string | number;
+  readonly status: string;
+  /** The new status, `deleted`, or the same status when only its counters change. */
+  readonly becomes: string;
+  /** Since its last sign of life. */
+  readonly ageSeconds: Seconds | null;
+  readonly why: string;
+}
+
+export interface ListedChange {
+  readonly change: RowChange;
+  readonly shown: RepairedRow | null;
+}
+
+/** One group a tree, in the order of the rows found; in a group the deepest rows first. */
+export function listGroups(
+  forest: JobForest,
+  fates: Fates,
+  counters: Counters,
+  sent: ReadonlyMap<JobRow, TaskCall>,
+  rules: RepairRules,
+): readonly (readonly ListedChange[])[] {
+  const groups = new Map<JobRow, Set<JobRow>>();
+  const add = (row: JobRow): void => {
+    const root = rootOf(row);
+    const group = groups.get(root) ?? new Set();
+    groups.set(root, group.add(row));
+  };
+  for (const row of fates.keys()) {
+    add(row);
+    // The decision rests on all that is below, too, and on the mirror: they must be as seen.
+    for (const below of descendantsOf(row)) if (below.blocked === null) add(below);
+    const mirror = mirrorAbove(row);
+    if (mirror && mirror.blocked === null) add(mirror);
+  }
+  for (const row of counters.keys()) add(row);
+  const depth = new Map(forest.mapping.map((table, index) => [table, index]));
+  const depthOf = (row: JobRow): number => depth.get(row.mapping) ?? 0;
+  const nested = countNested(forest);
+  const ownDepthOf = (row: JobRow): number => (isOwn(row) ? ancestorsOf(row).length : 0);
+  return [...groups].map(([root, rows]) =>
+    [...rows]
+      .toSorted((a, b) => depthOf(b) - depthOf(a) || ownDepthOf(b) - ownDepthOf(a))
+      .map((row) => {
+        const fate = fates.get(row);
+        const counted = counters.get(row) ?? {};
+        const call = sent.get(row);
+        const change = act(row, fate, counted, forest, rules, call);
+        const reset = fate?.becomes === 'pending' && { reset: true as const };
+        return {
+          change: { ...describe(row, root, forest, nested, fate), change, ...reset },
+          shown: show(row, fate, counted, rules),
+        };
+      }),
+  );
+}
+
+function describe(
+  row: JobRow,
+  root: JobRow,
+  forest: JobForest,
+  nested: Nested,
+  fate: Fate | undefined,
+): Omit<RowChange, 'change'> {
+  const below = forest.mapping.flatMap((table) => {
+    if (table.parent?.table !== row.mapping.table) return [];
+    const { column } = table.parent;
+    // One that hangs below another of its table may name this row all the same.
+    const rows =
+      table.own === null
+        ? row.children.filter((child) => child.mapping === table).length
+        : (nested.get(table)?.get(String(row.id)) ?? 0);
+    return [{ table: table.table, column, rows }];
+  });
+  const { table, own } = row.mapping;
+  if (own !== null) {
+    // The top of a tree may name itself.
+    const named = [row, ...row.children.filter(isOwn)].filter((each) =>
+      names(each, own.column, row),
+    );
+    below.push({ table, column: own.column, rows: named.length });
+  }
+  if (fate?.becomes === 'deleted') {
+    const none = row.mapping.bystanders.filter(
+      (tie) => tie.foreignKey && tie.to === row.mapping.id,
+    );
+    below.push(...none.map(({ table, column }) => ({ table, column, rows: 0 })));
+  }
+  return {
+    table: row.mapping.table,
+    key: row.mapping.id,
+    id: row.id,
+    group: `${root.mapping.table}:${root.id}`,
+    seen: pickSeen(row, vitalColumns(row.mapping)),
+    ...(fate && below.length > 0 ? { below } : {}),
+  };
+}
+
+const names = (row: JobRow, column: string, other: JobRow): boolean => {
+  const value = row.values[column] ?? null;
+  return typeof value !== 'object' && String(value) === String(other.id);
+};
+
+/** A table whose rows may be below each other → the id of a parent → how many rows name it. */
+type Nested = ReadonlyMap<TableMapping, ReadonlyMap<string, number>>;
+
+function countNested({ rows }: JobForest): Nested {
+  const counts = new Map<TableMapping, Map<string, number>>();
+  for (const { mapping, values } of rows) {
+    const value = mapping.own && mapping.parent ? (values[mapping.parent.column] ?? null) : null;
+    if (value === null || typeof value === 'object') continue;
+    const ofTable = counts.get(mapping) ?? new Map<string, number>();
+    counts.set(mapping, ofTable.set(String(value), (ofTable.get(String(value)) ?? 0) + 1));
+  }
+  return counts;
+}
+
+function act(
+  row: JobRow,
+  fate: Fate | undefined,
+  counted: Readonly<Record<string, SqlValue>>,
+  forest: JobForest,
+  rules: RepairRules,
+  call: TaskCall | undefined,
+): RowChange['change'] {
+  if (fate?.becomes === 'deleted') return { kind: 'delete' };
+  const fated = fate ? setColumns(row, fate, fate.becomes, forest, rules) : {};
+  const sent = call === undefined ? {} : { [call.row.column]: call.id };
+  const set = { ...fated, ...sent, ...counted };
+  const news = Object.entries(set).filter(([column, value]) => row.values[column] !== value);
+  return news.length > 0 ? { kind: 'update', set: Object.fromEntries(news) } : { kind: 'keep' };
+}
+
+function setColumns(
+  row: JobRow,
+  fate: Fate,
+  becomes: Exclude<Fate['becomes'], 'deleted'>,
+  forest: JobForest,
+  rules: RepairRules,
+): Record<string, SqlValue> {
+  const { status, started, completed, updated, error, task } = row.mapping;
+  const word = wordFor(row.mapping, becomes);
+  // Words that are numbers in the table stay numbers.
+  const asNumber = typeof row.values[status] === 'number';
+  const set: Record<string, SqlValue> = { [status]: asNumber ? Number(word) : word };
+  const stamp = (column: string | null, at: EpochSeconds): void => {
+    if (column === null) return;
+    const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
+    set[column] = writeInstant(at, form, forest.timeZone);
+  };
+  stamp(updated, rules.now);
+  if (becomes === 'pending') {
+    const emptied = [started, completed, error, fate.owed ? null : task];
+    for (const column of emptied) if (column) set[column] = null;
+    return set;
+  }
+  stamp(completed, fate.endedAt);
+  if (error && fate.message !== null) set[error] = keepEarlier(fate.message, row.values[error]);
+  return set;
+}
+
+/** What the app itself said went wrong is worth more than that it was stuck. */
+function keepEarlier(message: string, before: unknown): string {
+  return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
+}
+
+function show(
+  row: JobRow,
+  fate: Fate | undefined,
+  counted: Readonly<Record<string, SqlValue>>,
+  rules: RepairRules,
+): RepairedRow | null {
+  const news = Object.entries(counted).map(
+    ([column, value]) => `${column} ${showValue(row.values[column])} → ${value}`,
+  );
+  if (!fate && news.length === 0) return null;
+  const sign = fate?.lastSign ?? null;
+  return {
+    table: row.mapping.table,
+    id: row.id,
+    status: row.status,
+    becomes: fate?.becomes ?? row.status,
+    ageSeconds: sign === null ? null : seconds(rules.now - sign),
+    why: [fate?.why, ...news].filter((text) => text !== undefined).join('; '),
+  };
+}

@@ -1,0 +1,55 @@
+import type { SqlValue } from '../../model/operation.ts';
+import { descendantsOf, isOwn, type JobRow } from '../tables/job-forest.ts';
+import type { CounterMapping } from '../tables/mapping.ts';
+import type { Fates } from './fate.ts';
+
+export type Counters = ReadonlyMap<JobRow, Readonly<Record<string, SqlValue>>>;
+
+/** The counters of rows above what changes, where they are to say something else now. */
+export function countAgain(fates: Fates): Counters {
+  const above = new Set<JobRow>();
+  for (const row of fates.keys()) {
+    for (let at: JobRow | null = row; at !== null; at = at.parent) above.add(at);
+  }
+  const counted = new Map<JobRow, Record<string, SqlValue>>();
+  for (const row of above) {
+    if (fates.get(row)?.becomes === 'deleted' || row.blocked !== null) continue;
+    const set: Record<string, SqlValue> = {};
+    for (const counter of row.mapping.counters) {
+      const before = countedBelow(row, counter);
+      if (before.length === 0 || !before.some((below) => fates.has(below))) continue;
+      if (nests(row, counter)) continue;
+      const value = row.values[counter.column] ?? null;
+      const count = before.filter((below) => isCounted(below, counter, fates)).length;
+      // A total is the app's own promise: it is touched only where it counted these very rows.
+      if (counter.counts === 'total' && value !== before.length) continue;
+      if (value !== count) set[counter.column] = count;
+    }
+    if (Object.keys(set).length > 0) counted.set(row, set);
+  }
+  return counted;
+}
+
+function isCounted(row: JobRow, counter: CounterMapping, fates: Fates): boolean {
+  const status = fates.get(row)?.becomes ?? row.status;
+  return counter.counts === 'total' ? status !== 'deleted' : status === counter.counts;
+}
+
+/** Its total says that rows are still to be added below it. */
+export function expectsMore(row: JobRow): boolean {
+  return row.mapping.counters.some((counter) => {
+    const total = row.values[counter.column];
+    return (
+      counter.counts === 'total' &&
+      typeof total === 'number' &&
+      total > countedBelow(row, counter).length
+    );
+  });
+}
+
+const countedBelow = (row: JobRow, counter: CounterMapping): readonly JobRow[] =>
+  descendantsOf(row).filter((below) => below.mapping.table === counter.table && !isOwn(below));
+
+/** Whether the app counts rows below others of their own table can't be told. */
+const nests = (row: JobRow, counter: CounterMapping): boolean =>
+  descendantsOf(row).some((below) => below.mapping.table === counter.table && isOwn(below));

@@ -1,0 +1,112 @@
+import type { CleanUpAction } from '../../config/cleanup-desired.ts';
+import type { Finding } from '../../model/operation.ts';
+import type { EpochSeconds } from '../../model/units.ts';
+import { formatDuration } from '../../report/quantities.ts';
+import type { Evidence } from '../judge/liveness.ts';
+import { isOpen, type StuckRow } from '../judge/staleness.ts';
+import { readInstant } from '../tables/instants.ts';
+import {
+  descendantsOf,
+  type JobForest,
+  type JobRow,
+  mirrorAbove,
+  nameRow,
+  showValue,
+} from '../tables/job-forest.ts';
+import type { LeftRow } from '../tables/left-alone.ts';
+
+export interface RepairRules {
+  readonly action: CleanUpAction;
+  /** By the host's clock. */
+  readonly now: EpochSeconds;
+  readonly statuses: readonly string[];
+  /** Stands in the error message of the rows that are failed. */
+  readonly runUrl: string | null;
+  /** What the worker and the broker said; `null`: nobody was asked. */
+  readonly evidence: Evidence | null;
+  /** How often a row has been reset: `table:id` → times. */
+  readonly resets: Readonly<Record<string, number>>;
+  readonly maxResets: number;
+  /** The id of a task that is to be sent. */
+  readonly newTaskId: () => string;
+}
+
+/** What is to become of one row. */
+export interface Fate {
+  readonly becomes: 'failed' | 'pending' | 'cancelled' | 'completed' | 'deleted';
+  readonly why: string;
+  /** For the row's error column, when it fails. */
+  readonly message: string | null;
+  /** When it ended; only for rows that end. */
+  readonly endedAt: EpochSeconds;
+  readonly lastSign: EpochSeconds | null;
+  /** With `pending`: its task is still owed, so that nothing is sent and its id stays. */
+  readonly owed?: boolean;
+}
+
+export type Fates = Map<JobRow, Fate>;
+
+export interface Deciding {
+  readonly rules: RepairRules;
+  readonly forest: JobForest;
+  readonly fates: Fates;
+  readonly wanted: ReadonlyMap<JobRow, StuckRow>;
+  /** What is told of rows that are left alone; and those rows, with what belongs to them. */
+  readonly left: LeftRow[];
+  readonly spared: Set<JobRow>;
+  readonly findings: Finding[];
+  /** Table → rows that have ended and whose parent is gone. */
+  readonly endedOrphans: Map<string, number>;
+  /** Table → rows that are stuck, and that `finalise` leaves so. */
+  readonly unfinished: Map<string, number>;
+}
+
+/** Left alone, whatever becomes of what is around it; told of the first of these rows. */
+export function spare(
+  rows: readonly [JobRow, ...JobRow[]],
+  line: string,
+  { left, spared }: Deciding,
+): void {
+  left.push({ row: rows[0], why: '', says: { line }, level: 'warning' });
+  for (const row of rows) spared.add(row);
+}
+
+export function openBelow(row: JobRow, rules: RepairRules, fates: Fates): readonly JobRow[] {
+  return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
+}
+
+/** What a parent of rows that ended like this becomes: completed, when one of them is. */
+export const endOfAll = (ends: readonly string[]): 'completed' | 'failed' | 'cancelled' =>
+  (['completed', 'failed', 'cancelled'] as const).find((word) => ends.includes(word)) ?? 'failed';
+
+export function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null {
+  const { completed } = row.mapping;
+  const reading = readInstant(completed ? (row.values[completed] ?? null) : null, timeZone);
+  return reading.kind === 'instant' ? reading.at : null;
+}
+
+export function explain(found: StuckRow, rules: RepairRules): string {
+  if (found.reason === 'named') return withEvidence('named in ids', found);
+  const { tie, values } = found.row;
+  if (found.reason === 'orphan') {
+    const missing = showValue(tie ? values[tie.column] : null);
+    return withEvidence(`orphan: no row of ${tie?.table} is ${missing}`, found);
+  }
+  const age = formatDuration(rules.now - (found.lastSign ?? rules.now));
+  return withEvidence(`no sign of life for ${age}`, found);
+}
+
+export function relate(row: JobRow, stuck: JobRow): string {
+  return row === mirrorAbove(stuck) ? `mirrors ${nameRow(stuck)}` : `below ${nameRow(stuck)}`;
+}
+
+export function stuckFor(row: JobRow, found: StuckRow, rules: RepairRules): string {
+  const age = found.lastSign === null ? '' : ` for ${formatDuration(rules.now - found.lastSign)}`;
+  return withEvidence(`stuck in ${row.status}${age}`, found);
+}
+
+export const withEvidence = (text: string, { evidence }: StuckRow): string =>
+  evidence === undefined || evidence === null ? text : `${text}; ${evidence}`;
+
+export const signed = (done: string, rules: RepairRules): string =>
+  `${done} by celeriac${rules.runUrl ? `, ${rules.runUrl}` : ''}`;

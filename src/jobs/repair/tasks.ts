@@ -1,0 +1,57 @@
+import { ConfigError } from '../../model/errors.ts';
+import type { SqlValue, TaskCall } from '../../model/operation.ts';
+import { tasksOf } from '../judge/liveness.ts';
+import { ancestorsOf, type JobRow, nameRow, rootOf, showValue } from '../tables/job-forest.ts';
+import type { Fates, RepairRules } from './fate.ts';
+
+export const groupOf = (row: JobRow): string => {
+  const root = rootOf(row);
+  return `${root.mapping.table}:${root.id}`;
+};
+
+/** The tasks of which a verdict says that they are gone, for a second look. */
+export function listGone(
+  fates: Fates,
+): readonly { readonly group: string; readonly task: string }[] {
+  const seen = new Map<string, { readonly group: string; readonly task: string }>();
+  for (const [row, fate] of fates) {
+    if (fate.owed) continue;
+    const group = groupOf(row);
+    for (const task of tasksOf(row)) seen.set(JSON.stringify([group, task]), { group, task });
+  }
+  return [...seen.values()];
+}
+
+/**
+ * The calls by which reset rows begin again: of the rows of one tree that are reset, the upper one
+ * starts those below it, so that nothing runs twice.
+ */
+export function chooseCalls(
+  fates: Fates,
+  { newTaskId }: RepairRules,
+): ReadonlyMap<JobRow, TaskCall> {
+  const sends = (row: JobRow): boolean => {
+    const fate = fates.get(row);
+    return fate?.becomes === 'pending' && !fate.owed && row.mapping.resend !== null;
+  };
+  const chosen = [...fates.keys()].filter(
+    (row) => sends(row) && !ancestorsOf(row).some((above) => sends(above)),
+  );
+  return new Map(chosen.map((row) => [row, callOf(row, newTaskId())]));
+}
+
+function callOf(row: JobRow, id: string): TaskCall {
+  const { table, id: key, task: column, resend } = row.mapping;
+  if (resend === null || column === null) throw new RangeError(`${table} has no task to send`);
+  const { task, args, queue } = resend;
+  const values = args.map((name): SqlValue => {
+    const value = name === key ? row.id : (row.values[name] ?? null);
+    if (value === null || typeof value !== 'object') return value;
+    throw new ConfigError(
+      'input stores',
+      `${nameRow(row)} holds ${showValue(value)} in \`${name}\`, which can't be an argument of a task`,
+      '`resend` with columns of text or numbers',
+    );
+  });
+  return { id, task, args: values, queue, row: { table, key, id: row.id, column } };
+}

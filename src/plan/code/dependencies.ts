@@ -1,0 +1,57 @@
+import type { InstallDependencies } from '../../model/operation.ts';
+import type { CodeOffer, ReleaseFact } from '../../model/release.ts';
+import { short } from './commits.ts';
+import type { ReleaseContext, Trial } from './release-plan.ts';
+
+export interface Dependencies {
+  readonly operations: readonly InstallDependencies[];
+  readonly reasons: readonly string[];
+  readonly satisfied: readonly string[];
+}
+
+export const trialOf = ({ operations }: Dependencies): Trial =>
+  operations.length > 0 ? { when: 'prepared', instead: null } : { when: 'first' };
+
+export function planDependencies(
+  { installed }: ReleaseFact,
+  { commit, lock }: CodeOffer,
+  context: ReleaseContext,
+  where: { readonly checkout: string } | { readonly release: string },
+  interpreter: readonly string[],
+): Dependencies {
+  if (lock === null) return { operations: [], reasons: [], satisfied: [] };
+  const { file, tool, hash, previousHash, timeoutSeconds } = lock;
+  const own =
+    installed !== null && installed.interpreter.join('\0') === interpreter.join('\0')
+      ? installed.lock
+      : null;
+  // What was there before Celeriac came is taken to be installed.
+  if ((own ?? previousHash) === hash) {
+    return { operations: [], reasons: [], satisfied: [`dependencies: ${file} is unchanged`] };
+  }
+  const why =
+    own !== null
+      ? 'it is another one than was installed last'
+      : previousHash === null
+        ? 'what is installed is not known'
+        : 'it changed with the code';
+  return {
+    operations: [
+      {
+        op: 'install-dependencies',
+        unit: context.unit,
+        interpreter,
+        tool,
+        file,
+        commit,
+        lock: hash,
+        timeoutSeconds,
+        ...where,
+        title: `install ${file} of ${short(commit)} with ${tool}`,
+        why,
+      },
+    ],
+    reasons: [`${file} changes`],
+    satisfied: [],
+  };
+}

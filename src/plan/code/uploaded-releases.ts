@@ -1,0 +1,109 @@
+import type { UploadedReleases } from '../../config/release-desired.ts';
+import { ConfigError } from '../../model/errors.ts';
+import type { Operation } from '../../model/operation.ts';
+import type { CodeOffer, CodeTree, ReleaseFact, ReleasesTree } from '../../model/release.ts';
+import { formatBytes } from '../../report/quantities.ts';
+import { currentCommitOf, describeStep, short } from './commits.ts';
+import { planDependencies, trialOf } from './dependencies.ts';
+import type { ReleaseContext, ReleasePlan } from './release-plan.ts';
+
+export function planUpload(
+  fact: ReleaseFact,
+  from: UploadedReleases,
+  offer: CodeOffer,
+  context: ReleaseContext,
+): ReleasePlan {
+  const tree = requireReleases(fact.tree, from, context);
+  const { commit } = offer;
+  const base = tree.path;
+  const present = currentCommitOf(tree);
+  const moves = present !== commit;
+  const release = `${base}/releases/${commit}`;
+  const instead = { from: `${base}/current`, to: release };
+  const interpreter = context.interpreter.map((word) =>
+    word.startsWith(`${instead.from}/`) ? instead.to + word.slice(instead.from.length) : word,
+  );
+  const dependencies = planDependencies(fact, offer, context, { release }, interpreter);
+  const step = moves ? describeStep(present, commit, offer.log) : '';
+  const unpack: Operation[] =
+    offer.parcel === null
+      ? []
+      : [
+          {
+            op: 'unpack-release',
+            deployTo: base,
+            commit,
+            sha256: offer.parcel.sha256,
+            shared: from.shared,
+            title: `unpack ${short(commit)} to ${release}`,
+            why: `it is not there (${formatBytes(offer.parcel.sizeBytes)} packed)`,
+          },
+        ];
+  const swap: Operation[] = moves
+    ? [
+        {
+          op: 'switch-release',
+          deployTo: base,
+          commit,
+          expects: tree.current,
+          title: `point ${base}/current at ${short(commit)}`,
+          why: step,
+        },
+      ]
+    : [];
+  const staying = new Set([...tree.releases, commit]).size;
+  const finish: Operation[] =
+    moves && staying > from.keepReleases
+      ? [
+          {
+            op: 'prune-releases',
+            deployTo: base,
+            keep: from.keepReleases,
+            spare: present === null ? [commit] : [commit, present],
+            title: `remove old releases from ${base}`,
+            why: `${staying} are there, ${from.keepReleases} are kept`,
+          },
+        ]
+      : [];
+  return {
+    prepare: [...unpack, ...dependencies.operations],
+    inPlace: [],
+    swap,
+    finish,
+    trial: moves ? { when: 'prepared', instead } : trialOf(dependencies),
+    reasons: [...(moves ? [`its code goes ${step}`] : []), ...dependencies.reasons],
+    satisfied: [
+      ...(moves ? [] : [`code: ${base}/current is at ${short(commit)}`]),
+      ...dependencies.satisfied,
+    ],
+    findings: [],
+  };
+}
+
+function requireReleases(
+  tree: CodeTree,
+  { deployTo }: UploadedReleases,
+  { unit, workingDirectory }: ReleaseContext,
+): ReleasesTree {
+  if (tree.kind === 'absent') {
+    throw new ConfigError(
+      'input deploy-to',
+      `the host has no folder ${deployTo}`,
+      `a folder that the user of the app owns: \`install -d -o USER ${deployTo}\``,
+    );
+  }
+  if (tree.kind !== 'releases') {
+    const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not looked at`;
+    throw new ConfigError('input deploy-to', problem, `a link ${deployTo}/current, or none yet`);
+  }
+  const directory = workingDirectory.replace(/^!/, '').replace(/\/$/, '');
+  const current = `${tree.path}/current`;
+  if (directory !== current && !directory.startsWith(`${current}/`)) {
+    throw new ConfigError(
+      'input deploy-to',
+      `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}: a new release would not reach it`,
+      `WorkingDirectory=${current}, or a folder below it, in ${unit}`,
+    );
+  }
+  return tree;
+}

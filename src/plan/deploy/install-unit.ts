@@ -1,0 +1,149 @@
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import type { FileFact, UnitFact } from '../../model/facts.ts';
+import type { Operation } from '../../model/operation.ts';
+import { type Sha256, sha256Text } from '../../model/units.ts';
+import { redactUnit } from '../../systemd/secrets.ts';
+import type { UnitPart } from '../../systemd/unit-stack.ts';
+import { unifiedDiff } from '../text-diff.ts';
+import type { InstalledUnit } from '../unit/unit-source.ts';
+import type { WorkerUnit } from '../unit/worker-unit.ts';
+import type { DeployWorkerFacts } from './look.ts';
+
+export interface Install {
+  readonly operations: readonly Operation[];
+  /** False when systemd only has to read the text that is there. */
+  readonly rewritten: boolean;
+}
+
+export function planInstall(
+  source: InstalledUnit,
+  unit: WorkerUnit,
+  { unit: fact, files }: DeployWorkerFacts,
+  desired: DeployWorkerDesired,
+): Install | null {
+  const removed = source.own
+    .filter(({ path }) => path !== unit.dropIn?.path)
+    .map((part) => removeDropIn(part, files[part.path], source));
+  const written = planText(source, unit, files, desired);
+  if (written) return { rewritten: true, operations: [...removed, written] };
+  const rewritten = removed.length > 0;
+  const unread =
+    unit.dropIn !== null && !fact.dropIns.some(({ path }) => path === unit.dropIn?.path);
+  if (!rewritten && !fact.needDaemonReload && !unread) return null;
+  // What is not rewritten is only read again.
+  const { path, text, file } =
+    unread && unit.dropIn
+      ? { ...unit.dropIn, file: files[unit.dropIn.path] }
+      : { path: source.path, text: source.text, file: fact.fragment };
+  const install: Operation = {
+    op: 'install-unit',
+    unit: desired.unit,
+    path,
+    text,
+    expects: fileHash(file),
+    title: `have systemd read ${path} again`,
+    why: rewritten ? 'a drop-in of it is gone' : 'it changed after systemd read it',
+  };
+  return { rewritten, operations: [...removed, install] };
+}
+
+/** The text that has to be written: of the unit file, or of the drop-in. */
+function planText(
+  source: InstalledUnit,
+  unit: WorkerUnit,
+  files: DeployWorkerFacts['files'],
+  desired: DeployWorkerDesired,
+): Operation | null {
+  const why = unit.changes.join(', ') || 'its text is of another version';
+  if (unit.dropIn !== null) {
+    const { path, text } = unit.dropIn;
+    const before = source.own.find((part) => part.path === path)?.text ?? null;
+    if (before === text) return null;
+    return {
+      op: 'install-unit',
+      unit: desired.unit,
+      path,
+      text,
+      expects: fileHash(files[path]),
+      title: `install ${path}`,
+      why,
+      diff: unitDiff(path, before, text),
+    };
+  }
+  if (unit.text === source.text) return null;
+  const copied = source.target !== source.path;
+  const place = copied
+    ? ` (a copy of ${source.path}, which packages may overwrite, and which this one beats)`
+    : '';
+  return {
+    op: 'install-unit',
+    unit: desired.unit,
+    path: source.target,
+    text: unit.text,
+    expects: source.expects,
+    title: `install ${source.target}`,
+    why: why + place,
+    diff: unitDiff(source.target, source.text, unit.text),
+  };
+}
+
+function removeDropIn(
+  part: UnitPart,
+  file: FileFact | undefined,
+  source: InstalledUnit,
+): Operation {
+  return {
+    op: 'remove-file',
+    path: part.path,
+    expects: fileHash(file) ?? sha256Text(''),
+    title: `remove ${part.path}`,
+    why:
+      source.mode === 'rewrite'
+        ? `what it says is written into ${source.target}`
+        : 'the unit needs no drop-in by this name',
+    diff: unitDiff(part.path, part.text, null),
+  };
+}
+
+const unitDiff = (path: string, before: string | null, after: string | null): string =>
+  unifiedDiff(path, before && redactUnit(before), after && redactUnit(after));
+
+const fileHash = (file: FileFact | undefined): Sha256 | null =>
+  file?.kind === 'file' ? file.sha256 : null;
+
+export function planEnable(
+  fact: UnitFact,
+  unit: WorkerUnit,
+  desired: DeployWorkerDesired,
+): Operation | null {
+  const state = fact.unitFileState;
+  if (!unit.installable || !['disabled', 'enabled-runtime'].includes(state)) return null;
+  return {
+    op: 'enable-unit',
+    unit: desired.unit,
+    title: `start ${desired.unit} at boot`,
+    why: state === 'disabled' ? 'it is disabled' : 'it is enabled until the next boot only',
+  };
+}
+
+export function verifyUnit(
+  source: InstalledUnit,
+  unit: WorkerUnit,
+  desired: DeployWorkerDesired,
+): Operation {
+  const names = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+  const gone = source.own.filter(({ path }) => path !== unit.dropIn?.path);
+  // An empty one stands for a drop-in that goes.
+  const dropIns = [
+    ...gone.map(({ path }) => ({ name: names(path), text: '' })),
+    ...(unit.dropIn ? [{ name: names(unit.dropIn.path), text: unit.dropIn.text }] : []),
+  ];
+  return {
+    op: 'verify-unit',
+    unit: desired.unit,
+    text: unit.text,
+    ...(dropIns.length > 0 && { dropIns }),
+    title: `have systemd check the new ${desired.unit}`,
+    why: 'what it only warns of would not be in force',
+  };
+}

@@ -1,0 +1,54 @@
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { queryStores } from '../../jobs/tables/store-choice.ts';
+import type { FactArguments, FactsFor } from '../../model/facts.ts';
+import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
+import { ownDropIns } from '../unit/drop-in.ts';
+import { supportPath } from './support-module.ts';
+
+export interface DeployWorkerQuery {
+  readonly host: Record<string, never>;
+  readonly unit: { readonly name: string; readonly exposure: boolean };
+  readonly workers: Record<string, never>;
+  readonly swap: { readonly path: string };
+  readonly code: { readonly unit: string };
+  readonly files: { readonly paths: readonly string[] };
+  readonly transactions: { readonly unit: string };
+  readonly release: ReleaseQuery;
+  readonly stores: FactArguments['stores'];
+}
+
+export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
+  readonly release?: ReleaseFact;
+};
+
+/** What must be known of the host before its worker can be planned. */
+export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQuery {
+  return {
+    host: {},
+    unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
+    workers: {},
+    swap: { path: '/swapfile' },
+    code: { unit: desired.unit },
+    files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
+    transactions: { unit: desired.unit },
+    release: releaseQuery(desired),
+    stores: storesQuery(desired),
+  };
+}
+
+function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
+  const from = release?.from;
+  return {
+    unit,
+    source: from?.source ?? 'none',
+    checkout: from?.source === 'git' ? from.checkout : null,
+    deployTo: from?.source === 'upload' ? from.deployTo : null,
+  };
+}
+
+/** Only who wants jobs settled pays for looking for them. */
+function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
+  const { action, database } = orphanedJobs;
+  if (action === 'leave') return { unit, databases: [] };
+  return queryStores(unit, database === null ? null : [database]);
+}

@@ -1,0 +1,72 @@
+import { findCeleryCall } from '../../celery/celery-call.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import type { UnitFact } from '../../model/facts.ts';
+import { isExpanded } from '../../systemd/exec-line.ts';
+import type { ReleasePlan } from '../code/release-plan.ts';
+import type { WorkerUnit } from '../unit/worker-unit.ts';
+import type { DeployWorkerFacts } from './look.ts';
+
+/** Nothing to stop: it does not run and is not about to be started again. */
+export function isAtRest(unit: UnitFact): boolean {
+  return ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
+}
+
+export function listRestartReasons(
+  facts: DeployWorkerFacts,
+  desired: DeployWorkerDesired,
+  unit: WorkerUnit,
+  known: Readonly<Record<string, string>>,
+  changes: {
+    readonly unit: boolean;
+    readonly support: boolean;
+    readonly release: ReleasePlan;
+  },
+): readonly string[] {
+  const { unit: fact, code } = facts;
+  const reasons: string[] = [];
+  if (fact.activeState !== 'active') {
+    const { activeState, subState } = fact;
+    reasons.push(`it is ${activeState}${activeState === subState ? '' : ` (${subState})`}`);
+  }
+  if (changes.unit) reasons.push('its unit changes');
+  else if (fact.needDaemonReload) reasons.push('systemd has not read its unit as it is now');
+  else {
+    const differing = Object.entries(known)
+      .filter(([name, value]) => fact.properties[name] !== value)
+      .map(([name, value]) => `${name} is ${fact.properties[name]}, not ${value}`);
+    reasons.push(...differing);
+    reasons.push(...whyRunningDiffers(fact, unit.line));
+  }
+  if (changes.support) reasons.push('its support module changes');
+  reasons.push(...changes.release.reasons);
+  const { newest } = code;
+  if (newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince) {
+    reasons.push(`${newest.path} is newer than the worker`);
+  }
+  if (reasons.length === 0 && desired.restartPolicy === 'always') reasons.push('it is asked for');
+  return reasons;
+}
+
+/** The worker may be older than its unit: then its own arguments tell. */
+function whyRunningDiffers(fact: UnitFact, line: WorkerLine): readonly string[] {
+  const main = fact.processes.find(({ pid }) => pid === fact.mainPid);
+  const found = main && findCeleryCall(main.argv);
+  if (found?.kind !== 'found') return [];
+  const [running, wanted] = [found.call, line.call];
+  const differs = (is: string | null, should: string | null): boolean =>
+    is !== should && !(should !== null && isExpanded(should));
+  const reasons: string[] = [];
+  if (differs(running.concurrency, wanted.concurrency)) {
+    reasons.push(`it runs with concurrency ${running.concurrency ?? 'unset'}`);
+  }
+  const queues = (call: typeof running) => call.queues?.join(',').replaceAll('%%', '%') ?? null;
+  if (differs(queues(running), queues(wanted))) {
+    reasons.push(`it consumes ${queues(running) ?? 'the queues of the app'}`);
+  }
+  const missing = wanted.include.filter(
+    (module) => !isExpanded(module) && !running.include.includes(module),
+  );
+  if (missing.length > 0) reasons.push(`it runs without ${missing.join(', ')}`);
+  return reasons;
+}

@@ -1,0 +1,143 @@
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import type { UnitFact } from '../../model/facts.ts';
+import type { ByTheApp, Operation } from '../../model/operation.ts';
+import { type Seconds, seconds } from '../../model/units.ts';
+import { formatDuration } from '../../report/quantities.ts';
+import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
+import type { Trial } from '../code/release-plan.ts';
+import { stopMarginSeconds } from '../unit/unit-settings.ts';
+import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
+import type { DeployWorkerFacts } from './look.ts';
+
+export function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial): Operation {
+  const instead = trial.when === 'prepared' ? trial.instead : null;
+  return {
+    op: 'try-app',
+    ...own,
+    ...(instead !== null && { instead }),
+    timeoutSeconds: desired.startTimeoutSeconds,
+    title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
+    why: 'an app that does not import must not cost the worker that runs',
+  };
+}
+
+export function guardUnit(own: ByTheApp, { properties }: UnitFact): Operation {
+  const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec];
+  const longest = spans.reduce((sum, span) => sum + secondsOf(span), 0);
+  return {
+    op: 'guard-unit',
+    ...own,
+    undoTimeoutSeconds: seconds(longest + answerSeconds),
+    title: `remember how ${own.unit} runs now`,
+    why: 'if a later step fails, it is brought back to that',
+  };
+}
+
+const whenTimeIsUp = {
+  proceed: 'then its stop waits for the rest',
+  abort: 'then the old worker serves on',
+  wait: 'and longer as long as tasks end',
+} as const;
+
+export function drainWorker(
+  own: ByTheApp,
+  unit: WorkerUnit,
+  desired: DeployWorkerDesired,
+): Operation {
+  const { timeoutSeconds, policy } = desired.drain;
+  const until = formatDuration(timeoutSeconds);
+  return {
+    op: 'drain-worker',
+    ...own,
+    timeoutSeconds,
+    policy,
+    stuckSeconds: seconds(desired.longestTaskSeconds + stopMarginSeconds),
+    undoTimeoutSeconds: stopLimit(unit, desired),
+    title: `drain ${desired.unit}`,
+    why: `its tasks have ${until} to end while it takes no more, ${whenTimeIsUp[policy]}`,
+  };
+}
+
+/** What the agent waits beyond systemd's own limit, so that systemd's answer is the one told. */
+const answerSeconds = 30;
+
+export function stopUnit(
+  own: ByTheApp,
+  unit: WorkerUnit,
+  reasons: readonly string[],
+  desired: DeployWorkerDesired,
+): Operation {
+  return {
+    op: 'stop-unit',
+    ...own,
+    timeoutSeconds: stopLimit(unit, desired),
+    undoTimeoutSeconds: stopLimit(unit, desired),
+    title: `stop ${desired.unit}`,
+    why: `${reasons.join(', ')}; running tasks have ${words(unit.stopMicroseconds)} to end`,
+  };
+}
+
+const words = (span: number): string =>
+  Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'all the time they need';
+
+/** A time-out as systemd prints it; an hour where it is not printed, or never ends. */
+function secondsOf(span: string | undefined): number {
+  const found = parseTimeSpan(span ?? '');
+  return found === null || !Number.isFinite(found) ? 3600 : Math.ceil(found / microseconds(1));
+}
+
+const stopLimit = (unit: WorkerUnit, desired: DeployWorkerDesired): Seconds =>
+  limit(unit.stopMicroseconds, desired.longestTaskSeconds + stopMarginSeconds);
+
+function limit(waitedFor: number, otherwise: number): Seconds {
+  const whole = Number.isFinite(waitedFor) ? Math.ceil(waitedFor / microseconds(1)) : otherwise;
+  return seconds(whole + answerSeconds);
+}
+
+export function startUnit(
+  own: ByTheApp,
+  unit: WorkerUnit,
+  reasons: readonly string[],
+  desired: DeployWorkerDesired,
+): Operation {
+  return {
+    op: 'start-unit',
+    ...own,
+    timeoutSeconds: limit(unit.startMicroseconds, desired.startTimeoutSeconds),
+    undoTimeoutSeconds: stopLimit(unit, desired),
+    title: `start ${desired.unit}`,
+    why: reasons.join(', '),
+  };
+}
+
+export function proveUnit(
+  unit: WorkerUnit,
+  known: Readonly<Record<string, string>>,
+  facts: DeployWorkerFacts,
+  desired: DeployWorkerDesired,
+): Operation {
+  const children = countChildren(unit.line, facts.host.cpus);
+  const processes =
+    children === null ? '1 main process' : `1 main process with ${children} below it`;
+  return {
+    op: 'prove-unit',
+    unit: desired.unit,
+    properties: known,
+    children,
+    minHealthySeconds: desired.minHealthySeconds,
+    timeoutSeconds: desired.startTimeoutSeconds,
+    ...(desired.hardening !== 'off' && { exposure: { before: facts.unit.exposure ?? null } }),
+    title: `prove that ${desired.unit} runs as asked`,
+    why: `${processes}, no restart for ${desired.minHealthySeconds} s, and every limit in force`,
+  };
+}
+
+/** An older systemd does not know every property; what it does not print can't be proved. */
+export function knownProperties(
+  unit: WorkerUnit,
+  fact: UnitFact,
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(unit.properties).filter(([name]) => name in fact.properties),
+  );
+}

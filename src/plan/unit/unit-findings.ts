@@ -1,0 +1,76 @@
+import { findUnitFaults } from '../../celery/unit-faults.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { printSize } from '../../config/quantities.ts';
+import type { Finding } from '../../model/operation.ts';
+import { rulePage, type UnitContext, type UnitFault } from '../../systemd/unit-rules.ts';
+import type { UnitStack } from '../../systemd/unit-stack.ts';
+
+/** What is wrong with the unit as it is, and what still is, or newly is, with the new one. */
+export function describeFaults(
+  before: UnitStack,
+  after: UnitStack,
+  path: string,
+  context: UnitContext,
+): readonly Finding[] {
+  const was = findUnitFaults(before.file, context);
+  const still = findUnitFaults(after.file, context);
+  const isSame = (one: UnitFault) => (other: UnitFault) =>
+    one.rule.id === other.rule.id && one.seen === other.seen;
+  const added = still.filter((fault) => !was.some(isSame(fault)));
+  const place = (fault: UnitFault): string =>
+    fault.entry === null ? path : before.whereOf(fault.entry);
+  return [
+    ...was.flatMap((fault): readonly Finding[] => {
+      const { rule } = fault;
+      if (still.some(isSame(fault))) {
+        return [describeFault(fault, 'warning', `Not mended here: ${rule.fix}`, place(fault))];
+      }
+      // Changed, and as wrong as before: what it is now is said below.
+      if (added.some((other) => other.rule.id === rule.id)) return [];
+      return [describeFault(fault, 'notice', 'The new unit mends it', place(fault))];
+    }),
+    ...added.map((fault) =>
+      describeFault(fault, 'warning', `So it is with the new unit: ${fault.rule.fix}`, path),
+    ),
+  ];
+}
+
+const describeFault = (
+  { rule, seen }: UnitFault,
+  level: Finding['level'],
+  mending: string,
+  where: string,
+): Finding => ({
+  level,
+  message: `${rule.title} (${seen}): ${rule.why}. ${mending}. See ${rulePage(rule)}`,
+  where,
+});
+
+export function describePool(line: WorkerLine, desired: DeployWorkerDesired): readonly Finding[] {
+  const { pool } = line.call;
+  if (desired.concurrency === null || pool === 'prefork' || pool === 'processes') return [];
+  return [
+    {
+      level: 'notice',
+      message:
+        pool === 'solo'
+          ? 'a solo pool runs one task at a time in the main process: concurrency is not applied'
+          : `a pool of kind ${pool} runs its tasks in the main process: concurrency ${desired.concurrency} counts those at a time, not processes`,
+    },
+  ];
+}
+
+export function describeSwap(
+  desired: DeployWorkerDesired,
+  swapActive: boolean,
+): readonly Finding[] {
+  if (swapActive || desired.memoryHighBytes === null) return [];
+  return [
+    {
+      level: 'warning',
+      // After provision's dry run this is all that tells what the real run comes to.
+      message: `no swap is active, so MemoryHigh= is not set: without swap it would slow the worker down without end. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run turns swap on only on paper)`,
+    },
+  ];
+}

@@ -1,0 +1,176 @@
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { printSize } from '../../config/quantities.ts';
+import type { Bytes } from '../../model/units.ts';
+import type { UnitFile } from '../../systemd/unit-file.ts';
+import {
+  microseconds,
+  parseSize,
+  parseTimeSpan,
+  printSizeProperty,
+  printTimeSpan,
+} from '../../systemd/values.ts';
+import { hardenedFlags, sharesTmp } from './hardening.ts';
+
+/** Added to the longest task: a warm shutdown has more to do than that. */
+export const stopMarginSeconds = 60;
+
+/** One key that is ours to set. */
+export interface Setting {
+  readonly section: 'Unit' | 'Service';
+  readonly key: string;
+  /** `null`: it must not be set. */
+  readonly value: string | null;
+  /** What switches it off where a line can't be taken away: a drop-in beats another file's. */
+  readonly off: string;
+  /** Whether what is written means the same; `null` is no line, or an empty one. */
+  readonly accepts: (written: string | null) => boolean;
+  /** The property of `systemctl show`, and how it prints what is written. */
+  readonly property: readonly [name: string, print: (written: string | null) => string] | null;
+  /** Other spellings of the same setting; they would win or lose by accident. */
+  readonly others: readonly (readonly [section: 'Unit' | 'Service', key: string])[];
+}
+
+/**
+ * The keys that deploy-worker sets, with what they are to be.
+ *
+ * @param file the unit with its drop-ins, as it is
+ */
+export function listSettings(
+  file: UnitFile,
+  desired: DeployWorkerDesired,
+  swapActive: boolean,
+): readonly Setting[] {
+  const watched = desired.watchdogSec !== null;
+  const notifies = watched || /^notify/.test(file.value('Service', 'Type') ?? '');
+  const stop = desired.longestTaskSeconds + stopMarginSeconds;
+  const signal = file.value('Service', 'KillSignal');
+  return [
+    span('Unit', 'StartLimitIntervalSec', 'StartLimitIntervalUSec', desired.startLimitIntervalSec, [
+      ['Unit', 'StartLimitInterval'],
+      ['Service', 'StartLimitInterval'],
+      ['Service', 'StartLimitIntervalSec'],
+    ]),
+    word('Unit', 'StartLimitBurst', String(desired.startLimitBurst), [
+      ['Service', 'StartLimitBurst'],
+    ]),
+    ...(watched
+      ? [word('Service', 'Type', 'notify'), word('Service', 'NotifyAccess', 'main')]
+      : []),
+    word('Service', 'KillMode', 'mixed'),
+    ...(signal === null || /^(?:SIG)?TERM$|^15$/.test(signal)
+      ? []
+      : [word('Service', 'KillSignal', 'SIGTERM')]),
+    ...(notifies
+      ? [atLeast('TimeoutStartSec', 'TimeoutStartUSec', desired.startTimeoutSeconds)]
+      : []),
+    atLeast('TimeoutStopSec', 'TimeoutStopUSec', stop),
+    word('Service', 'Restart', 'always'),
+    span('Service', 'RestartSec', 'RestartUSec', desired.restartSec),
+    size('MemoryMax', desired.memoryMaxBytes, [['Service', 'MemoryLimit']]),
+    size('MemoryHigh', swapActive ? desired.memoryHighBytes : null),
+    word('Service', 'OOMPolicy', 'continue'),
+    span('Service', 'WatchdogSec', 'WatchdogUSec', desired.watchdogSec),
+    ...(desired.hardening === 'standard'
+      ? [
+          ...hardenedFlags(sharesTmp(file, desired)).map(flag),
+          word('Service', 'ProtectSystem', 'strict'),
+        ]
+      : []),
+  ];
+}
+
+function word(
+  section: Setting['section'],
+  key: string,
+  value: string,
+  others: Setting['others'] = [],
+): Setting {
+  const property = key === 'KillSignal' ? '15' : value;
+  return {
+    section,
+    key,
+    value,
+    off: '',
+    accepts: (written) => written === value,
+    property: [key, () => property],
+    others,
+  };
+}
+
+/** A switch that must be on. */
+function flag(key: string): Setting {
+  return {
+    ...word('Service', key, 'yes'),
+    accepts: (written) => /^(?:1|yes|y|true|t|on)$/i.test(written ?? ''),
+  };
+}
+
+/** A time span; `null`: none, or zero, or infinity. */
+function span(
+  section: Setting['section'],
+  key: string,
+  property: string,
+  seconds: number | null,
+  others: Setting['others'] = [],
+): Setting {
+  const wanted = seconds === null ? null : microseconds(seconds);
+  return {
+    section,
+    key,
+    value: seconds === null ? null : String(seconds),
+    off: '0',
+    accepts: (written) => {
+      const found = written === null ? null : parseTimeSpan(written);
+      if (wanted !== null) return found === wanted;
+      return written === null || found === 0 || found === Number.POSITIVE_INFINITY;
+    },
+    // systemd prints a watchdog that is off as 0 or as infinity, by its version.
+    property: wanted === null ? null : [property, () => printTimeSpan(wanted)],
+    others,
+  };
+}
+
+/** A limit of time that may be longer than asked: somebody knew why. */
+function atLeast(key: string, property: string, seconds: number): Setting {
+  return {
+    section: 'Service',
+    key,
+    value: String(seconds),
+    off: '0',
+    accepts: (written) => (spanOrNever(written) ?? -1) >= microseconds(seconds),
+    property: [property, (written) => printTimeSpan(spanOrNever(written) ?? microseconds(seconds))],
+    others: [],
+  };
+}
+
+/** Zero switches such a limit off; `null` when nothing that systemd reads is written. */
+export function spanOrNever(written: string | null): number | null {
+  const found = written === null ? null : parseTimeSpan(written);
+  return found === 0 ? Number.POSITIVE_INFINITY : found;
+}
+
+function size(key: string, wanted: Bytes | null, others: Setting['others'] = []): Setting {
+  return {
+    section: 'Service',
+    key,
+    value: wanted === null ? null : printSize(wanted),
+    off: 'infinity',
+    accepts: (written) => {
+      const found = written === null ? null : parseSize(written);
+      if (wanted === null) return written === null || found?.kind === 'infinity';
+      return found?.kind === 'bytes' && found.bytes === wanted;
+    },
+    property: [key, () => printSizeProperty(wanted)],
+    others,
+  };
+}
+
+/** New lines stand below their kin. */
+export const neighbours: Readonly<Record<string, string>> = {
+  StartLimitBurst: 'StartLimitIntervalSec',
+  NotifyAccess: 'Type',
+  RestartSec: 'Restart',
+  TimeoutStopSec: 'TimeoutStartSec',
+  MemoryHigh: 'MemoryMax',
+  Environment: 'WorkingDirectory',
+};

@@ -1,0 +1,108 @@
+import { readWorkerLine, type WorkerLine } from '../../celery/worker-line.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { ConfigError } from '../../model/errors.ts';
+import type { FactAnswers } from '../../model/facts.ts';
+import type { Sha256 } from '../../model/units.ts';
+import type { UnitPart, UnitStack } from '../../systemd/unit-stack.ts';
+import { ownDropIns } from './drop-in.ts';
+
+/** A unit file as it is, and what else systemd makes of it. */
+export interface UnitSource {
+  readonly path: string;
+  readonly text: string;
+  /** In the order in which systemd reads them, without Celeriac's own. */
+  readonly dropIns: readonly UnitPart[];
+  /** Celeriac's own drop-ins that are there now. */
+  readonly own: readonly UnitPart[];
+  /** The paths that its own may have, best first. */
+  readonly ownPaths: readonly string[];
+  /** As `systemctl show` prints it. */
+  readonly workingDirectory: string;
+}
+
+export interface InstalledUnit extends UnitSource {
+  readonly mode: DeployWorkerDesired['unitMode'];
+  /** Where a rewritten text goes: always below /etc. */
+  readonly target: string;
+  readonly expects: Sha256 | null;
+}
+
+const administrators = '/etc/systemd/system';
+const vendors = ['/lib/systemd/system', '/usr/lib/systemd/system', '/usr/local/lib/systemd/system'];
+
+export function readSource(
+  facts: Pick<FactAnswers, 'unit' | 'files'>,
+  desired: DeployWorkerDesired,
+): InstalledUnit {
+  const { unit } = facts;
+  const { fragment, fragmentPath: path } = unit;
+  const refuse = (problem: string, expected: string): never => {
+    throw new ConfigError('input unit', problem, expected);
+  };
+  const name = desired.unit;
+  if (name.includes('@.')) {
+    return refuse(
+      `${name} is a template, and nothing runs by that name`,
+      `one of its instances, such as ${name.replace('@.', '@1.')}`,
+    );
+  }
+  const masked = fragment.kind === 'symlink' && fragment.target === '/dev/null';
+  if (masked || unit.loadState === 'masked') {
+    return refuse(`${name} is masked`, `a unit that may run: \`systemctl unmask ${name}\` first`);
+  }
+  if (unit.loadState === 'not-found' || path === '' || fragment.kind === 'absent') {
+    return refuse(
+      `the host has no ${name}`,
+      'the name of a unit that is there: see `systemctl list-unit-files "*celery*"`',
+    );
+  }
+  if (fragment.kind === 'symlink') {
+    return refuse(
+      `${path} is a link to ${fragment.target}`,
+      `the name of that unit itself, or a regular file in ${administrators}`,
+    );
+  }
+  if (fragment.kind === 'other' || fragment.text === null) {
+    return refuse(
+      `${path} is ${fragment.kind === 'other' ? `a ${fragment.what}` : 'too large, or not UTF-8 text'}`,
+      'a unit file',
+    );
+  }
+  const at = path.lastIndexOf('/');
+  const [folder, file] = [path.slice(0, at), path.slice(at + 1)];
+  // Every instance shares its template: each is changed by a drop-in of its own.
+  const isInstance = file === name.replace(/@.*(?=\.service$)/, '@') && file !== name;
+  if (file !== name && !isInstance) {
+    return refuse(`${name} is another name of ${file}`, file);
+  }
+  const mode = isInstance ? 'drop-in' : desired.unitMode;
+  const isVendors = vendors.includes(folder);
+  if (mode === 'rewrite' && folder !== administrators && !isVendors) {
+    return refuse(
+      `${path} is generated or linked from elsewhere`,
+      `a unit file in ${administrators} or ${vendors.join(', ')}, or \`unit-mode: drop-in\``,
+    );
+  }
+  const ownPaths = ownDropIns(name);
+  return {
+    mode,
+    path,
+    text: fragment.text,
+    dropIns: unit.dropIns.filter(({ path: other }) => !ownPaths.includes(other)),
+    own: ownPaths.flatMap((one) => {
+      const found = facts.files[one];
+      if (found === undefined || found.kind === 'absent') return [];
+      if (found.kind !== 'file' || found.text === null) {
+        return refuse(`${one} is not a regular text file`, 'no such file: Celeriac writes it');
+      }
+      return [{ path: one, text: found.text }];
+    }),
+    ownPaths,
+    workingDirectory: unit.properties.WorkingDirectory ?? '',
+    target: `${administrators}/${name}`,
+    expects: isVendors ? null : fragment.sha256,
+  };
+}
+
+export const readLine = ({ file, whereOf }: UnitStack, path: string): WorkerLine =>
+  readWorkerLine(file, path, whereOf);

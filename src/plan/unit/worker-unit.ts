@@ -1,0 +1,197 @@
+import type { WorkerLine } from '../../celery/worker-line.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { ConfigError } from '../../model/errors.ts';
+import type { Finding } from '../../model/operation.ts';
+import { isExpanded } from '../../systemd/exec-line.ts';
+import type { UnitFile } from '../../systemd/unit-file.ts';
+import type { UnitContext } from '../../systemd/unit-rules.ts';
+import {
+  isReadBefore,
+  stackUnit,
+  type UnitPart,
+  type UnitStack,
+} from '../../systemd/unit-stack.ts';
+import { microseconds } from '../../systemd/values.ts';
+import { renderDropIn } from './drop-in.ts';
+import { checkDropIns } from './drop-in-conflicts.ts';
+import { type Edit, editUnit } from './edit-unit.ts';
+import { describeHardening, printPaths, readWritePathsOf } from './hardening.ts';
+import { describeCall, listChanges } from './unit-changes.ts';
+import { describeFaults, describePool, describeSwap } from './unit-findings.ts';
+import { type Setting, spanOrNever, stopMarginSeconds } from './unit-settings.ts';
+import { readLine, type UnitSource } from './unit-source.ts';
+
+/** The unit as it is to be. */
+export interface WorkerUnit {
+  /** The unit file's text; in a drop-in's case as it was. */
+  readonly text: string;
+  /** The drop-in that must be there, and no other of Celeriac's; `null`: none. */
+  readonly dropIn: UnitPart | null;
+  readonly line: WorkerLine;
+  /** What `systemctl show` must then print. */
+  readonly properties: Readonly<Record<string, string>>;
+  /** `key: before → after`, one for each setting that changes. */
+  readonly changes: readonly string[];
+  readonly findings: readonly Finding[];
+  readonly installable: boolean;
+  /** How long systemd waits for the worker; `Infinity` when it waits for ever. */
+  readonly startMicroseconds: number;
+  readonly stopMicroseconds: number;
+}
+
+/**
+ * Rewrites a worker's unit, keeping its comments, its order and whatever is not ours to set.
+ *
+ * @throws ConfigError when the unit can't be read, or a drop-in contradicts
+ */
+export function rewriteWorkerUnit(
+  source: UnitSource,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): WorkerUnit {
+  const fragment = stackUnit([source]);
+  const edit = editUnit(fragment, source, desired, context);
+  checkDropIns(source.dropIns, source.path, edit.settings, desired);
+  const text = edit.after.print();
+  const effective = stackUnit([{ path: source.path, text }, ...source.dropIns]);
+  const before = readLine(fragment, source.path);
+  return {
+    text,
+    dropIn: null,
+    ...describeEdit(source, edit, presentUnit(source), effective, desired, context),
+    changes: [
+      ...listChanges(fragment.file, edit.after, describeCall(before, edit.line)),
+      ...source.own.map(({ path }) => `${path} no longer needed`),
+    ],
+  };
+}
+
+/**
+ * Leaves the unit file alone and says the same in a drop-in, which holds what the unit and the
+ * drop-ins that are read before it don't.
+ *
+ * @throws ConfigError when the unit can't be read, or a drop-in that is read later contradicts
+ */
+export function extendWorkerUnit(
+  source: UnitSource,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): WorkerUnit {
+  let refusal: unknown;
+  for (const path of source.ownPaths) {
+    try {
+      return extendBy(path, source, desired, context);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      // The next name is read later, so that fewer drop-ins can contradict.
+      refusal = error;
+    }
+  }
+  throw refusal;
+}
+
+function extendBy(
+  path: string,
+  source: UnitSource,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): WorkerUnit {
+  const earlier = source.dropIns.filter((dropIn) => isReadBefore(dropIn.path, path));
+  const later = source.dropIns.filter((dropIn) => !isReadBefore(dropIn.path, path));
+  const base = stackUnit([source, ...earlier]);
+  const edit = editUnit(base, source, desired, context);
+  checkDropIns(later, path, edit.settings, desired);
+  const text = renderDropIn(base.file, edit.after, edit.settings);
+  const dropIn = text === null ? null : { path, text };
+  const effective = stackUnit([source, ...earlier, ...(dropIn ? [dropIn] : []), ...later]);
+  const present = presentUnit(source);
+  return {
+    text: source.text,
+    dropIn,
+    ...describeEdit(source, edit, present, effective, desired, context),
+    changes: listChanges(
+      present.file,
+      effective.file,
+      describeCall(readIfThere(present, source.path) ?? edit.line, edit.line),
+    ),
+  };
+}
+
+/** The unit with every drop-in that is there now. */
+function presentUnit(source: UnitSource): UnitStack {
+  const dropIns = [...source.dropIns];
+  for (const part of source.own) {
+    const at = dropIns.findIndex(({ path }) => isReadBefore(part.path, path));
+    dropIns.splice(at === -1 ? dropIns.length : at, 0, part);
+  }
+  return stackUnit([source, ...dropIns]);
+}
+
+/** What is in force now may be broken; it is only compared. */
+function readIfThere(unit: UnitStack, path: string): WorkerLine | null {
+  try {
+    return readLine(unit, path);
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+
+function describeEdit(
+  source: UnitSource,
+  { settings, sharedTmp }: Edit,
+  present: UnitStack,
+  effective: UnitStack,
+  desired: DeployWorkerDesired,
+  context: UnitContext,
+): Omit<WorkerUnit, 'text' | 'dropIn' | 'changes'> {
+  const { file } = effective;
+  const line = readLine(effective, source.path);
+  const span = (key: string) => spanOrNever(file.value('Service', key));
+  return {
+    line,
+    properties: listProperties(file, settings, desired),
+    findings: [
+      ...describeFaults(present, effective, source.path, context),
+      ...describePool(line, desired),
+      ...describeSwap(desired, context.swapActive),
+      ...describeHardening(desired, sharedTmp),
+    ],
+    installable: file.hasSection('Install'),
+    startMicroseconds: span('TimeoutStartSec') ?? microseconds(desired.startTimeoutSeconds),
+    stopMicroseconds:
+      span('TimeoutStopSec') ?? microseconds(desired.longestTaskSeconds + stopMarginSeconds),
+  };
+}
+
+function listProperties(
+  file: UnitFile,
+  settings: readonly Setting[],
+  { hardening }: DeployWorkerDesired,
+): Readonly<Record<string, string>> {
+  const properties: Record<string, string> = { KillSignal: '15' };
+  for (const { section, key, property } of settings) {
+    if (property === null) continue;
+    const [name, print] = property;
+    properties[name] = print(file.value(section, key));
+  }
+  const paths = hardening === 'off' ? null : printPaths(readWritePathsOf(file));
+  if (paths !== null) properties.ReadWritePaths = paths;
+  return properties;
+}
+
+/** Direct children of the main process once the worker is up; `null` when nobody can say. */
+export function countChildren(line: WorkerLine, cpus: number): number | null {
+  const { pool, concurrency, autoscale, beat } = line.call;
+  const scheduler = beat ? 1 : 0;
+  if (['solo', 'threads', 'gevent', 'eventlet'].includes(pool)) return scheduler;
+  if ((pool !== 'prefork' && pool !== 'processes') || autoscale !== null) return null;
+  const children = concurrency === null || concurrency === '0' ? cpus : Number(concurrency);
+  return Number.isInteger(children) ? children + scheduler : null;
+}
+
+/** The value of `-A`, where systemd puts nothing else in its place. */
+export function appOf(line: WorkerLine): string | null {
+  const { app } = line.call;
+  return app === null || app === '' || isExpanded(app) ? null : app.replaceAll('%%', '%');
+}

@@ -1,0 +1,97 @@
+import { readdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { z } from 'zod';
+import { readFacts } from '../../../../src/adapters/agent/read-answer.ts';
+import { factShapes } from '../../../../src/adapters/shapes/facts.ts';
+import { readShape } from '../../../../src/adapters/shapes/read-shape.ts';
+import { HostError } from '../../../../src/model/errors.ts';
+import type { FactName } from '../../../../src/model/facts.ts';
+import { factSamples, factsFolder } from '../../../lib/real-facts.ts';
+import { keyPaths, shownPath, without, withValue } from './key-paths.ts';
+
+const samples = readdirSync(factsFolder).flatMap((file) => {
+  const name = file.replace('.json', '') as FactName;
+  return factSamples(name).map((sample, index) => ({ name, number: index + 1, sample }));
+});
+
+/** Keys that may be missing. */
+const optional = /(?:^|\.)(?:exposure|script|statuses|evidence)$/;
+/** Keys that the host chooses: paths, names of settings, ids. */
+const data: Partial<Record<FactName, RegExp>> = {
+  files: /^[^.]+$/,
+  resets: /^[^.]+$/,
+  sysctl: /^values\./,
+  unit: /^(?:properties|programs|memory\.events)\.[^.]+$/,
+};
+const secret = [['hunter2']];
+
+test('there is a sample of each fact', () => {
+  const names = new Set(samples.map(({ name }) => name));
+  expect([...names].sort()).toEqual(Object.keys(factShapes).sort());
+});
+
+describe.each(samples)('the fact $name, sample $number', ({ name, sample }) => {
+  const shape: z.ZodType = factShapes[name];
+  const paths = keyPaths(sample).filter((path) => !data[name]?.test(path.join('.')));
+
+  test('is read as it is, and nothing of it is lost', () => {
+    expect(readShape(shape, sample)).toEqual({ kind: 'read', value: sample });
+  });
+
+  test('is refused by name when a key is missing', () => {
+    for (const path of paths) {
+      const reading = readShape(shape, without(sample, path));
+      if (optional.test(path.join('.'))) expect(reading.kind).toBe('read');
+      else expect(reading).toEqual({ kind: 'refused', problem: `${shownPath(path)} is missing` });
+    }
+  });
+
+  test('is refused by name when a key is of another type, and its value is not repeated', () => {
+    for (const path of paths) {
+      const reading = readShape(shape, withValue(sample, path, secret));
+      if (reading.kind === 'read') expect.fail(`${path.join('.')} may be anything`);
+      expect(reading.problem.startsWith(shownPath(path)), reading.problem).toBe(true);
+      expect(reading.problem).not.toContain('hunter2');
+    }
+  });
+});
+
+describe('an answer with facts', () => {
+  const read = (answer: unknown) => readFacts(answer, { resets: { database: '/x.db' } }, 'look');
+  const refusal = (answer: unknown): HostError => {
+    try {
+      read(answer);
+    } catch (error) {
+      if (error instanceof HostError) return error;
+      throw error;
+    }
+    throw new Error('expected a HostError');
+  };
+
+  test('gives those that were asked for, and no other', () => {
+    expect(read({ resets: { 'jobs:1': 2 }, host: {} })).toEqual({ resets: { 'jobs:1': 2 } });
+  });
+
+  test('that lacks one says which', () => {
+    for (const answer of [{}, null, 'what?', { resets: undefined }]) {
+      const { message, failure } = refusal(answer);
+      expect(message).toBe("The agent's fact 'resets' has an unexpected shape: it is missing.");
+      expect(failure).toMatchObject({ step: 'look', evidence: [] });
+    }
+  });
+
+  test('names a key of the host only when it is a plain name', () => {
+    expect(refusal({ resets: { jobs: 'hunter2' } }).message).toBe(
+      "The agent's fact 'resets' has an unexpected shape: jobs is string, expected number.",
+    );
+    expect(refusal({ resets: { 'hunter2:1': null, b: '', c: [] } }).message).toBe(
+      "The agent's fact 'resets' has an unexpected shape: […] is null, expected number (and 2 more).",
+    );
+  });
+
+  test('may hold keys that nobody knows: they reach nobody', () => {
+    const fact = { newest: null, truncated: false };
+    const answer = { code: { ...fact, size: 3 } };
+    expect(readFacts(answer, { code: { unit: 'x.service' } }, 'look')).toEqual({ code: fact });
+  });
+});

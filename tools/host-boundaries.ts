@@ -1,0 +1,94 @@
+import path from 'node:path';
+import { findCycles, findFolderCycles, inOrder, type Violation } from './import-cycles.ts';
+import { inspectPython, type PythonImport } from './inspect-python.ts';
+
+const packageName = 'celeriac_host';
+const packageFolder = `host/${packageName}`;
+
+/** Rooms of the host's program by layer: imports point to lower layers, or sideways without a cycle. */
+const layers: readonly (readonly string[])[] = [
+  ['system'],
+  ['state', 'store', 'app', 'code'],
+  ['operations', 'facts'],
+  ['transaction'],
+  ['session'],
+];
+
+/**
+ * What in the program that runs on the host breaks the one-way order of its rooms.
+ *
+ * @param sources text by path from the repository's root, with `/`: `host/celeriac_host/`.
+ */
+export function findHostViolations(sources: ReadonlyMap<string, string>): Violation[] {
+  const violations: Violation[] = [];
+  const graph = new Map<string, string[]>();
+  for (const [file, text] of sources) {
+    const report = (line: number, message: string): void => {
+      const told = violations.some((one) => one.file === file && one.line === line);
+      if (!told) violations.push({ file, line, message });
+    };
+    const room = roomOf(file);
+    const { imports, strings, computed } = inspectPython(text);
+    const named = strings
+      .filter((one) => /^celeriac_host(?:\.\w+)*\.?$/.test(one.text))
+      .map((one) => ({ line: one.line, target: targetOf(one.text, sources) }));
+    const targets = [
+      ...imports.map((one) => ({ line: one.line, target: resolve(file, one, sources) })),
+      ...named,
+    ].filter(({ target }) => target.startsWith(`${packageFolder}/`) || target === packageFolder);
+    graph.set(
+      file,
+      targets.map(({ target }) => target),
+    );
+    const isPackage = file === `${packageFolder}/__init__.py`;
+    if (!isPackage && layerOf(room) < 0) {
+      report(1, `${file} is in no room that the design names`);
+      continue;
+    }
+    for (const { line, target } of targets) {
+      const other = roomOf(target);
+      if (isPackage) report(line, 'the package itself imports nothing');
+      else if (layerOf(other) < 0) report(line, `imports ${target}, which is in no room`);
+      else if (layerOf(other) > layerOf(room)) report(line, `${room} must not import ${other}`);
+    }
+    // A module whose name is put together has to begin with that of a room, in this very file.
+    if (named.length === 0) {
+      for (const line of computed) report(line, 'imports a module whose name is not told here');
+    }
+  }
+  const folders = findFolderCycles(graph, (file) => roomOf(file) || undefined);
+  return inOrder([
+    ...violations,
+    ...findCycles(graph),
+    ...folders.map((one) => ({ ...one, file: `${packageFolder}/${one.file}` })),
+  ]);
+}
+
+/** `host/celeriac_host/store/sqlite.py` → `store`; empty for what is in no folder. */
+function roomOf(file: string): string {
+  const [room = '', ...rest] = file.slice(packageFolder.length + 1).split('/');
+  return rest.length > 0 || !room.endsWith('.py') ? room : '';
+}
+
+const layerOf = (room: string): number => layers.findIndex((rooms) => rooms.includes(room));
+
+function resolve(file: string, entry: PythonImport, sources: ReadonlyMap<string, string>): string {
+  const { level, module, name } = entry;
+  let base = module;
+  if (level > 0) {
+    const folder = path.posix.join(path.posix.dirname(file), ...Array(level - 1).fill('..'));
+    const dotted = folder.slice('host/'.length).replaceAll('/', '.');
+    base = module === '' ? dotted : `${dotted}.${module}`;
+  }
+  // What is imported from a module may be a module below it.
+  const below = name === null ? null : targetOf(`${base}.${name}`, sources);
+  const isModule = below !== null && (sources.has(below) || base === packageName);
+  return isModule ? below : targetOf(base, sources);
+}
+
+/** The file of a module, or its folder where it has no file of its own. */
+function targetOf(dotted: string, sources: ReadonlyMap<string, string>): string {
+  const stem = `host/${dotted.replace(/\.$/, '').replaceAll('.', '/')}`;
+  const file = [`${stem}.py`, `${stem}/__init__.py`].find((one) => sources.has(one));
+  return file ?? stem;
+}
