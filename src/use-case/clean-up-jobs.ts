@@ -35,7 +35,9 @@ export async function cleanUpJobs(
     reporter.warning(message, 'cleanup');
   }
   if (repaired > 0) {
-    reporter.warning(`${repaired} stuck or orphaned rows repaired (action: ${desired.action})`);
+    reporter.warning(
+      `repaired ${formatCount(repaired, 'stuck or orphaned row')} (action: ${desired.action})`,
+    );
   }
 }
 

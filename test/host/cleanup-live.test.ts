@@ -146,7 +146,7 @@ describe('a worker that runs', () => {
     await hand.shell(`kill -CONT ${main}`);
     expect(error).toBeInstanceOf(HostError);
     expect((error as HostError).message).toBe(
-      `No job is called dead, and nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: what it holds can't be told.`,
+      `Cannot tell which jobs are stuck; nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: what it holds can't be told.`,
     );
     expect(await statusOf(lost)).toBe('processing');
   });

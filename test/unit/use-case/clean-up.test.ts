@@ -248,7 +248,7 @@ describe('fail', () => {
     });
     const change = changeOf(await planFor(database, { runUrl: null }), 'said');
     expect(change?.kind === 'update' && change.set.error_message).toBe(
-      'stuck in processing for 1 d; marked failed by celeriac; before: retry 2: 429',
+      'stuck in processing for 1 d; marked failed by celeriac; previous error: retry 2: 429',
     );
   });
 
@@ -392,7 +392,7 @@ describe('reset', () => {
       'link-dead-1': 'processing → pending',
       'link-dead-2': 'processing → pending',
     });
-    expect(messages(cleanUp)).toContain('pending starts nothing by itself');
+    expect(messages(cleanUp)).toContain('4 reset rows will stay pending');
     applyPlan(database, cleanUp);
     expect(database.row('jobs', 'job-dead')).toMatchObject({
       status: 'pending',
@@ -469,7 +469,7 @@ describe('delete', () => {
       const cleanUp = await planFor(database, { action: 'delete' });
       expect(changesOf(cleanUp)).toEqual({ v: 'processing → deleted' });
       expect(messages(cleanUp)).toContain(
-        'skipped: jobs job-dead: batch_links link-dead-1 is named by 1 row of notes by link, which hold no jobs',
+        'skipped: jobs job-dead: batch_links link-dead-1 is referenced by 1 row of notes (link), which are not jobs',
       );
       expect(changesOf(await planFor(database))).toMatchObject({
         'link-dead-1': 'processing → failed',
@@ -486,7 +486,7 @@ describe('delete', () => {
     const cleanUp = await planFor(database, { action: 'delete' });
     expect(changesOf(cleanUp)).toMatchObject({ 'job-dead': 'processing → deleted' });
     expect(messages(cleanUp)).toContain(
-      'rows that name what is deleted stay as they are, and name nothing then: 1 row of notes by job_id',
+      'rows that reference deleted rows stay unchanged: 1 row of notes (job_id)',
     );
     expect(repairOf(cleanUp).rows.find(({ id }) => id === 'job-dead')?.below).toEqual([
       { table: 'batches', column: 'job_id', rows: 1 },
@@ -505,7 +505,7 @@ describe('delete', () => {
     database.add('outcomes', { id: 'o', task: 'task-one' });
     const cleanUp = await planFor(database, { action: 'reset' });
     expect(changesOf(cleanUp)).toEqual({ two: 'processing → pending' });
-    expect(messages(cleanUp)).toContain('skipped: jobs one is named by 1 row of outcomes');
+    expect(messages(cleanUp)).toContain('skipped: jobs one is referenced by 1 row of outcomes');
     expect(changesOf(await planFor(database))).toMatchObject({ one: 'processing → failed' });
   });
 });
@@ -544,8 +544,10 @@ describe('orphans', () => {
       'link-open': 'pending → failed',
       var: 'processing → failed',
     });
-    expect(messages(cleanUp)).toContain('whose parent is gone: 1; action delete removes them');
-    expect(cleanUp.render('plain')).toContain("orphan: no row of batches is 'gone'");
+    expect(messages(cleanUp)).toContain(
+      'skipped 1 orphan that ended; action delete removes such rows',
+    );
+    expect(cleanUp.render('plain')).toContain("orphan: batches has no row 'gone'");
   });
 
   test('delete removes them', async () => {
@@ -600,7 +602,7 @@ describe('ids', () => {
     database.add('jobs', { id: uuid, status: 'completed', created_at: bySqlite(day) });
     const cleanUp = await planFor(database, { ids: [uuid] });
     expect(cleanUp.plan.operations).toEqual([]);
-    expect(messages(cleanUp)).toContain('jobs 77cfa3cd is completed');
+    expect(messages(cleanUp)).toContain('skipped jobs 77cfa3cd: it is completed');
     const deleted = await planFor(database, { ids: [uuid], action: 'delete' });
     expect(changesOf(deleted)).toEqual({ [uuid]: 'completed → deleted' });
   });
@@ -732,7 +734,7 @@ describe('what the host is told', () => {
     const cleanUp = await planFor(database, { action: 'delete' });
     const taken = repairOf(cleanUp).rows.length;
     expect(JSON.stringify(cleanUp.plan.operations).length).toBeLessThan(1024 * 1024);
-    expect(messages(cleanUp)).toContain(`${4000 - taken} more rows want repair`);
+    expect(messages(cleanUp)).toContain(`${4000 - taken} more rows need repair`);
     expect(cleanUp.repairs[0]?.rows).toHaveLength(taken);
   });
 });

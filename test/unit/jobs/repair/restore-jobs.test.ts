@@ -45,7 +45,12 @@ describe('a backup', () => {
 
   test.each<[string, StoreFact[], string | null, string]>([
     ['none', [], null, 'no SQLite file found'],
-    ['two', [store('/srv/a.db'), store('/srv/bb.db')], null, 'several databases: /srv/a.db, /srv/bb.db'],
+    [
+      'two',
+      [store('/srv/a.db'), store('/srv/bb.db')],
+      null,
+      'several databases: /srv/a.db, /srv/bb.db',
+    ],
     ['PostgreSQL', [], 'postgresql://app@127.0.0.1/jobs', 'is not a file'],
   ])('of %s is an error that says what is missing', (_, stores, database, problem) => {
     const restore = () => planRestore('latest', stores, { ...cleanUpDefaults, database });

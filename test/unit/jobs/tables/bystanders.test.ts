@@ -233,7 +233,7 @@ describe('what hangs on a job in tables of other things', () => {
       const cleanUp = await planFor(database, { action });
       expect(changesOf(cleanUp)).toEqual({});
       expect(messages(cleanUp)).toContain(
-        "skipped: batches b: all its batch_links have ended, but unfinished are 1 of pages, and whether those are jobs can't be told",
+        'skipped: batches b: all its batch_links have ended, but unfinished rows that may be jobs reference it: 1 of pages',
       );
     }
     database.sql.exec("UPDATE pages SET status = 'finished'");
