@@ -204,7 +204,7 @@ function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
 const prefixLength = 8;
 
 /** Which rows an id means; none, when it names nothing here. */
-export function findNamed(forest: JobForest, id: string): readonly JobRow[] {
+function findNamed(forest: JobForest, id: string): readonly JobRow[] {
   const [table, rest] = splitTable(forest, id);
   const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
   const exact = rows.filter((row) => String(row.id) === rest);

@@ -38,7 +38,7 @@ export interface JobForest {
 }
 
 /** The columns of a table that Celeriac reads. */
-export function readableColumns(mapping: TableMapping): readonly string[] {
+function readableColumns(mapping: TableMapping): readonly string[] {
   const named = mapping.bystanders.map(({ to }) => to);
   const columns = [
     ...vitalColumns(mapping),
