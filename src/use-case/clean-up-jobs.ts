@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { countRepaired, reportSkipped } from '../jobs/repair/clean-up-outcome.ts';
+import type { CleanUp } from '../jobs/repair/clean-up-plan.ts';
 import type { Agent } from '../ports/agent.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
-import { type CleanUp, planCleanUp } from './clean-up.ts';
+import { planCleanUp } from './clean-up.ts';
 import type { Run } from './run.ts';
 
 /**

@@ -1,68 +1,43 @@
 import { interpreterOf } from '../celery/interpreter.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
-import { type Evidence, judgeRow, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import {
-  findStuckRows,
-  refuseEndedStatuses,
-  type StuckRow,
-  type StuckRows,
-  selectNamed,
-} from '../jobs/judge/staleness.ts';
-import type { RepairedRow } from '../jobs/repair/changes.ts';
-import { planRepair, type Repair } from '../jobs/repair/repair.ts';
-import { renderRepairTable } from '../jobs/repair/repair-table.ts';
-import { growForest, type JobForest, nameRow, shortId } from '../jobs/tables/job-forest.ts';
-import { doubtfulOf, type TableVerdict } from '../jobs/tables/job-tables.ts';
-import { type LeftRow, reportLeft, untouched } from '../jobs/tables/left-alone.ts';
+  findStuck,
+  judgeByEvidence,
+  noneStuck,
+  type ReadStore,
+  statusesOf,
+} from '../jobs/judge/dead-rows.ts';
+import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
+import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
 import {
-  describeMapping,
-  meaningOf,
-  type StoreMapping,
-  statusWords,
-} from '../jobs/tables/mapping.ts';
+  type CleanUp,
+  describeCleanUp,
+  limitChanges,
+  type PlannedRepair,
+} from '../jobs/repair/clean-up-plan.ts';
+import { planRepair } from '../jobs/repair/repair.ts';
+import { extractFor, refuseUnknownWords } from '../jobs/tables/extract.ts';
+import { growForest, type JobForest } from '../jobs/tables/job-forest.ts';
+import { reportLeft, untouched } from '../jobs/tables/left-alone.ts';
+import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { HostFact, StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
-import type { Extract } from '../model/job-store.ts';
-import type { ByTheApp, Finding, Operation, Plan } from '../model/operation.ts';
+import type { ByTheApp, Finding } from '../model/operation.ts';
 import type { Rehearsal } from '../model/store-row.ts';
-import { type EpochSeconds, type Seconds, seconds } from '../model/units.ts';
+import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
-import { formatCount, formatDuration } from '../report/quantities.ts';
 
 /** A job database as it was a moment ago, opened on the runner. */
-export interface StoreCopy {
+interface StoreCopy extends ReadStore {
   readonly database: string;
   readonly store: Store;
-  readonly forest: JobForest;
   /** All of it, or the rows that may want repair with their families. */
   readonly holds: 'everything' | 'rows';
-  /** By the host's clock. */
-  readonly takenAt: EpochSeconds;
-  /** What its tables were taken for. */
-  readonly verdicts: readonly TableVerdict[];
   /** What the choice of its tables has to tell. */
   readonly findings: readonly Finding[];
-}
-
-/** What there is to repair in one database. */
-export interface StoreRepair {
-  readonly database: string;
-  readonly rows: readonly RepairedRow[];
-  readonly rehearsal: Rehearsal;
-}
-
-export interface CleanUp {
-  readonly plan: Plan;
-  readonly repairs: readonly StoreRepair[];
-  /** What was taken for what, one line a table. */
-  readonly mappings: readonly { readonly database: string; readonly lines: readonly string[] }[];
-  /** How long to wait before the plan is applied: what moves meanwhile is left alone. */
-  readonly pauseSeconds: Seconds;
-  /** The rows of every repair as one table a database; empty when there are none. */
-  render(style: 'markdown' | 'plain'): string;
 }
 
 /** Everything the use case takes from the outside. */
@@ -206,23 +181,6 @@ async function copyStores(
   }
 }
 
-/** What is needed of a database that is too large to be copied whole. */
-function extractFor(mapping: StoreMapping, desired: CleanUpDesired): Extract {
-  return {
-    unit: desired.unit,
-    mapping,
-    suspects: Object.fromEntries(
-      mapping.map((table) => {
-        const meant = new Set(desired.statuses.map((word) => meaningOf(table, word)));
-        const own = Object.keys(table.words).filter((word) => meant.has(meaningOf(table, word)));
-        return [table.table, [...new Set([...desired.statuses, ...own])]];
-      }),
-    ),
-    orphans: desired.orphans,
-    ids: desired.ids,
-  };
-}
-
 function growCopy(
   database: string,
   store: Store,
@@ -251,49 +209,7 @@ function refuseDamage(database: string, store: Store): void {
   );
 }
 
-/** Where the words were given, one that is not among them is more likely forgotten than meant. */
-function refuseUnknownWords(database: string, forest: JobForest): void {
-  const known: ReadonlySet<string> = new Set(statusWords);
-  for (const table of forest.mapping) {
-    if (Object.keys(table.words).length === 0) continue;
-    const row = forest.rows.find((each) => each.mapping === table && !known.has(each.status));
-    if (row === undefined) continue;
-    throw new ConfigError(
-      'input stores',
-      `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not name`,
-      `\`words\` with every status of ${table.table}, each as one of ${statusWords.join(', ')}`,
-    );
-  }
-}
-
 // --- dead or alive ------------------------------------------------------------------------------
-
-const noneStuck: StuckRows = { stuck: [], left: [], findings: [] };
-
-/** Named rows and nothing else, or those that show no sign of life. */
-function findStuck(
-  copies: readonly StoreCopy[],
-  stopped: boolean,
-  desired: CleanUpDesired,
-): readonly StuckRows[] {
-  const { thresholdSeconds, orphans, ids } = desired;
-  if (ids.length > 0) {
-    const forests = copies.map((copy) => copy.forest);
-    const doubtful = doubtfulOf(copies.flatMap(({ verdicts }) => verdicts));
-    return selectNamed(forests, ids, doubtful).map((stuck) => ({ ...noneStuck, stuck }));
-  }
-  return copies.map(({ forest, takenAt }) => {
-    const statuses = statusesOf(forest, desired);
-    refuseEndedStatuses(statuses);
-    return findStuckRows(forest, { now: takenAt, thresholdSeconds, statuses, orphans, stopped });
-  });
-}
-
-/** In our words: a person may ask by the app's. */
-function statusesOf(forest: JobForest, { statuses }: CleanUpDesired): readonly string[] {
-  const meant = forest.mapping.flatMap((table) => statuses.map((word) => meaningOf(table, word)));
-  return [...new Set([...statuses, ...meant])];
-}
 
 /** The rows that are dead by all that can be known, and what is told of the others. */
 async function findDead(
@@ -314,7 +230,7 @@ async function findDead(
   // It may have been started meanwhile.
   const stopped = seemsStopped && evidence.worker === 'stopped';
   const found = stopped === seemsStopped ? suspects : findStuck(copies, stopped, desired);
-  return { found: found.map((one) => judge(one, evidence, desired)), evidence };
+  return { found: found.map((one) => judgeByEvidence(one, evidence, desired)), evidence };
 }
 
 /** One question holds no more. */
@@ -352,24 +268,6 @@ function nothingKnown(
   });
 }
 
-function judge(found: StuckRows, evidence: Evidence, desired: CleanUpDesired): StuckRows {
-  const dead: StuckRow[] = [];
-  const alive: LeftRow[] = [];
-  const leave = ({ row, reason }: StuckRow, because: string): void => {
-    const level = reason === 'named' ? 'warning' : 'notice';
-    alive.push({ row, why: 'they live', says: { because }, level });
-  };
-  for (const one of found.stuck) {
-    const verdict = judgeRow(one.row, evidence);
-    if (verdict.kind === 'dead') dead.push({ ...one, evidence: verdict.why });
-    else if (verdict.kind === 'held') leave(one, `a worker holds task ${shortId(verdict.task)}`);
-    else if (one.reason === 'named' && desired.action === 'reset')
-      dead.push({ ...one, owed: true });
-    else leave(one, `task ${shortId(verdict.task)} still waits in the broker`);
-  }
-  return { stuck: dead, left: [...found.left, ...alive], findings: found.findings };
-}
-
 async function countResets(
   { agent }: CleanUpTools,
   copies: readonly StoreCopy[],
@@ -384,16 +282,6 @@ async function countResets(
 }
 
 // --- what becomes of them -----------------------------------------------------------------------
-
-interface PlannedRepair {
-  readonly database: string;
-  /** What was taken for what, one line a table. */
-  readonly lines: readonly string[];
-  readonly holds: StoreCopy['holds'];
-  readonly repair: Repair;
-  readonly rehearsal: Rehearsal;
-  readonly findings: readonly Finding[];
-}
 
 function repairCopy(
   copy: StoreCopy,
@@ -425,138 +313,3 @@ function repairCopy(
 }
 
 const nothingToTry: Rehearsal = { changed: {}, problems: [] };
-
-/** One message to the host holds at most 1 MiB, and its rows are most of it. */
-const changesLimit = 600 * 1024;
-
-/** As many whole groups as one message holds; the rest is for the next run, and said. */
-function limitChanges(planned: readonly PlannedRepair[]): readonly PlannedRepair[] {
-  let room = changesLimit;
-  return planned.map((one) => {
-    const { changes, tasks, calls } = one.repair;
-    const taken = new Set<string>();
-    let left = 0;
-    const [tasksOf, callsOf] = [tasks, calls].map((list) =>
-      Map.groupBy(list, (each) => each.group),
-    );
-    for (const [group, rows] of Map.groupBy(changes, (change) => change.group)) {
-      const message = [rows, tasksOf?.get(group) ?? [], callsOf?.get(group) ?? []];
-      const size = new TextEncoder().encode(JSON.stringify(message)).length;
-      if (size > room) {
-        left += rows.filter((row) => row.change.kind !== 'keep').length;
-        continue;
-      }
-      room -= size;
-      taken.add(group);
-    }
-    return left === 0 ? one : cutRepair(one, taken, left);
-  });
-}
-
-function cutRepair(one: PlannedRepair, taken: ReadonlySet<string>, left: number): PlannedRepair {
-  const { repair } = one;
-  const key = (row: { table: string; id: string | number }): string => `${row.table}:${row.id}`;
-  const isTaken = (each: { readonly group: string }): boolean => taken.has(each.group);
-  const changes = repair.changes.filter(isTaken);
-  const kept = new Set(changes.map(key));
-  const message = `${left} more rows want repair than one run takes: run the clean-up again`;
-  return {
-    ...one,
-    repair: {
-      ...repair,
-      changes,
-      calls: repair.calls.filter(isTaken),
-      tasks: repair.tasks.filter(isTaken),
-      rows: repair.rows.filter((row) => kept.has(key(row))),
-    },
-    findings: [...one.findings, { level: 'warning', message, where: one.database }],
-  };
-}
-
-function describeCleanUp(
-  planned: readonly PlannedRepair[],
-  app: ByTheApp | null,
-  evidence: Evidence | null,
-  desired: CleanUpDesired,
-): CleanUp {
-  const changing = planned.filter(({ repair }) => repair.rows.length > 0);
-  const plan: Plan = {
-    operations: changing.flatMap((one) => listOperations(one, app, desired)),
-    satisfied: planned
-      .filter(({ repair }) => repair.rows.length === 0)
-      .map(({ database }) => `jobs: nothing to repair in ${database}`),
-    findings: planned.flatMap(({ findings }) => findings),
-  };
-  const waits = changing.length > 0 && evidence?.worker !== 'stopped';
-  return {
-    plan,
-    repairs: changing.map(({ database, repair, rehearsal }) => ({
-      database,
-      rows: repair.rows,
-      rehearsal,
-    })),
-    mappings: planned.map(({ database, lines }) => ({ database, lines })),
-    pauseSeconds: waits ? desired.confirmAfterSeconds : seconds(0),
-    render: (style) =>
-      changing
-        .map(({ database, repair }) => `${database}\n\n${renderRepairTable(repair.rows, style)}\n`)
-        .join('\n'),
-  };
-}
-
-function listOperations(
-  one: PlannedRepair,
-  app: ByTheApp | null,
-  desired: CleanUpDesired,
-): Operation[] {
-  const { database, repair, holds } = one;
-  const { changes, tasks, calls } = repair;
-  const count = formatCount(repair.rows.length, 'row');
-  const backUp: Operation = {
-    op: 'backup-database',
-    title: `Back up ${database}`,
-    why: `${count} of it will be changed`,
-    database,
-    keep: desired.keepBackups,
-  };
-  const repairJobs: Operation = {
-    op: 'repair-jobs',
-    title: `Repair ${count} of ${database}`,
-    why: summarize(one, desired),
-    database,
-    unit: desired.unit,
-    rows: changes,
-    lookAgain: app === null || tasks.length === 0 ? null : { ...app, tasks },
-    busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
-    diff: renderRepairTable(repair.rows, 'plain'),
-  };
-  // What is not copied whole has the rows as they were in the transaction's journal.
-  const changed = holds === 'everything' ? [backUp, repairJobs] : [repairJobs];
-  if (app === null || calls.length === 0) return changed;
-  const names = [...new Set(calls.map(({ task }) => task))].join(', ');
-  const send: Operation = {
-    op: 'send-tasks',
-    ...app,
-    title: `Send ${formatCount(calls.length, 'task')} again`,
-    why: `${names}: pending starts nothing by itself`,
-    database,
-    calls: calls.map(({ group: _, ...call }) => call),
-  };
-  return [...changed, send];
-}
-
-/** `2 jobs failed, 4 batches failed, 12 batch_links failed; no sign of life for 30 min`. */
-function summarize({ repair }: PlannedRepair, desired: CleanUpDesired): string {
-  const counts = new Map<string, number>();
-  for (const row of repair.rows) {
-    const becomes = row.becomes === row.status ? 'counted again' : row.becomes;
-    const key = `${row.table} ${becomes}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  const list = [...counts].map(([key, count]) => `${count} ${key}`).join(', ');
-  const reason =
-    desired.ids.length > 0
-      ? 'named in ids'
-      : `no sign of life for ${formatDuration(desired.thresholdSeconds)}`;
-  return `${list}; ${reason}`;
-}

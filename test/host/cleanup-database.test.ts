@@ -10,11 +10,12 @@ import { openAgent } from '../../src/adapters/agent/open-agent.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { hostProgram } from '../../src/generated/host-program.ts';
+import type { CleanUp } from '../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError, HostError } from '../../src/model/errors.ts';
 import type { Outcome, Step } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
-import { type CleanUp, planCleanUp } from '../../src/use-case/clean-up.ts';
+import { planCleanUp } from '../../src/use-case/clean-up.ts';
 import { waitUntil } from './lib/worker.ts';
 
 const program = join(import.meta.dirname, '../../cli/dist/index.js');

@@ -4,9 +4,10 @@ import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { reportSkipped } from '../../src/jobs/repair/clean-up-outcome.ts';
+import type { CleanUp } from '../../src/jobs/repair/clean-up-plan.ts';
 import { HostError } from '../../src/model/errors.ts';
 import { seconds } from '../../src/model/units.ts';
-import { type CleanUp, planCleanUp } from '../../src/use-case/clean-up.ts';
+import { planCleanUp } from '../../src/use-case/clean-up.ts';
 import { Hand } from './lib/hand.ts';
 import { beginHeldJob, installHeldJobs } from './lib/held-jobs.ts';
 import {

@@ -6,8 +6,9 @@ import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { reportSkipped } from '../../src/jobs/repair/clean-up-outcome.ts';
+import type { CleanUp } from '../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError } from '../../src/model/errors.ts';
-import { type CleanUp, planCleanUp } from '../../src/use-case/clean-up.ts';
+import { planCleanUp } from '../../src/use-case/clean-up.ts';
 import { Hand } from './lib/hand.ts';
 import { UNIT } from './lib/worker.ts';
 

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
+import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs, SendTasks } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
-import { type CleanUp, planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { unitFact } from '../verify/facts.ts';
 import {
   AppDatabase,

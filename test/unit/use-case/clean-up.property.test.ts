@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { CleanUpAction } from '../../../src/config/cleanup-desired.ts';
+import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
-import type { CleanUp } from '../../../src/use-case/clean-up.ts';
 import { type AppDatabase, applyPlan, planFor } from '../jobs/app-database.ts';
 import {
   addBusiness,
