@@ -10,10 +10,7 @@ export interface AppIdentity {
   readonly controlGroup: string;
   /** The value of `-A`. */
   readonly app: string;
-  /**
-   * Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it, with
-   * `!` before one that may be missing, and empty for `/`.
-   */
+  /** Where its processes are; see `workingDirectoryOf`. */
   readonly workingDirectory: string;
 }
 
@@ -97,8 +94,7 @@ function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
   }
   // A deploy may have replaced the directory below a running worker.
   const directory = process.workingDirectory?.replace(/ \(deleted\)$/, '') ?? null;
-  const home = own.workingDirectory.replace(/^!/, '') || '/';
-  if (directory !== null && directory !== home) {
+  if (directory !== null && directory !== own.workingDirectory) {
     return `it runs ${app} in another directory (${directory})`;
   }
   return null;

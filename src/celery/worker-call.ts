@@ -4,6 +4,7 @@ import { isExpanded } from '../systemd/exec-line.ts';
 import { parseUnitFile } from '../systemd/unit-file.ts';
 import { type CeleryCall, findCeleryCall } from './celery-call.ts';
 import { readWorkerLine } from './worker-line.ts';
+import { workingDirectoryOf } from './worker-process.ts';
 
 /** What the unit tells about the worker that it runs. */
 export interface WorkerCall {
@@ -19,7 +20,7 @@ export interface WorkerCall {
   readonly beat: boolean;
   /** Modules that `-I` loads: the support module must be one of them for canaries. */
   readonly include: readonly string[];
-  /** Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it. */
+  /** Where its processes are. */
   readonly workingDirectory: string;
   /** Directories and PYTHONPATH that the command itself brings. */
   readonly pythonPath: readonly string[];
@@ -70,7 +71,12 @@ function describeCall(
     forks,
     beat: call.beat,
     include: call.include,
-    workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
+    workingDirectory: workingDirectoryOf(
+      unit,
+      call.workingDirectory === null || isUnknown(call.workingDirectory)
+        ? null
+        : call.workingDirectory,
+    ),
     pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
   };
 }

@@ -1,4 +1,5 @@
 import { describeLeftAlone, endStrays, findStrays } from '../celery/strays.ts';
+import { otherWorkersIn, workingDirectoryOf } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Operation, Plan } from '../model/operation.ts';
@@ -58,13 +59,15 @@ export function planDeployWorker(
   const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files, desired);
   const enable = planEnable(facts.unit, unit, desired);
+  const home = workingDirectoryOf(facts.unit, unit.line.call.workingDirectory);
   const strays = findStrays(facts.workers, {
     unit: desired.unit,
     controlGroup: facts.unit.properties.ControlGroup ?? '',
     app,
-    workingDirectory,
+    workingDirectory: home,
   });
-  const leftovers = planLeftovers(own, facts.stores, desired);
+  const asking = { ...own, otherWorkers: otherWorkersIn(home) };
+  const leftovers = planLeftovers(asking, facts.stores, desired);
 
   const known = knownProperties(unit, facts.unit);
   const reasons = listRestartReasons(facts, desired, unit, known, {

@@ -1,5 +1,6 @@
 import { interpreterOf } from '../celery/interpreter.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
+import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import {
   findStuck,
@@ -24,7 +25,7 @@ import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { HostFact, StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
-import type { ByTheApp, Finding } from '../model/operation.ts';
+import type { AskingTheApp, Finding } from '../model/operation.ts';
 import type { Rehearsal } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
@@ -137,7 +138,7 @@ function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
 }
 
 /** @throws ConfigError when the unit does not tell it */
-function appOf(unit: UnitFact, cpus: number): ByTheApp {
+function appOf(unit: UnitFact, cpus: number): AskingTheApp {
   const hint =
     'the unit of a Celery worker; `evidence: age` goes by the age of jobs alone, without asking the worker';
   if (unit.loadState !== 'loaded') {
@@ -150,7 +151,13 @@ function appOf(unit: UnitFact, cpus: number): ByTheApp {
     const problem = `how ${unit.name} starts its Celery app can't be read from its ExecStart`;
     throw new ConfigError('input unit', problem, hint);
   }
-  return { unit: unit.name, interpreter, app: call.app, pythonPath: call.pythonPath };
+  return {
+    unit: unit.name,
+    interpreter,
+    app: call.app,
+    pythonPath: call.pythonPath,
+    otherWorkers: otherWorkersIn(call.workingDirectory),
+  };
 }
 
 async function copyStores(
@@ -216,7 +223,7 @@ async function findDead(
   tools: CleanUpTools,
   copies: readonly StoreCopy[],
   unit: UnitFact | null,
-  app: ByTheApp | null,
+  app: AskingTheApp | null,
   desired: CleanUpDesired,
 ): Promise<{ readonly found: readonly StuckRows[]; readonly evidence: Evidence | null }> {
   if (desired.evidence === 'age' || unit === null || app === null) {
@@ -238,7 +245,7 @@ const tasksAtOnce = 5000;
 
 async function askForTasks(
   { agent, onProgress = () => {} }: CleanUpTools,
-  app: ByTheApp,
+  app: AskingTheApp,
   ids: readonly string[],
 ): Promise<Evidence> {
   onProgress({ kind: 'note', message: `asking ${app.unit} and its broker for the tasks of jobs` });
@@ -259,7 +266,7 @@ async function askForTasks(
 
 function nothingKnown(
   { problem, evidence = [] }: TasksFact & { kind: 'unknown' },
-  { unit }: ByTheApp,
+  { unit }: AskingTheApp,
 ): HostError {
   return new HostError(`No job is called dead, and nothing was changed: ${problem}.`, {
     step: 'ask the worker and its broker for the tasks of jobs',
