@@ -12,7 +12,7 @@ from typing import Callable, Iterator
 
 import pytest
 from celeriac_host.state.journal import Journal
-from celeriac_host.store import sqlite
+from celeriac_host.store import copies
 from hosts import Host, make_state
 
 
@@ -20,7 +20,7 @@ from hosts import Host, make_state
 def no_copies() -> Iterator[None]:
     """Takes away what work that was cut off on purpose left, as the next run of it would."""
     yield
-    with sqlite.folder_for_copy(0):
+    with copies.folder_for_copy(0):
         pass
 
 

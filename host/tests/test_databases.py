@@ -18,7 +18,7 @@ from typing import Any, Callable, List
 import pytest
 from app_database import AppDatabase
 from celeriac_host.session import snapshot, wire
-from celeriac_host.store import sqlite, sqlite_extract
+from celeriac_host.store import copies, sqlite, sqlite_copy, sqlite_extract
 from celeriac_host.system.errors import Fault, OperationError, RunnerGone
 from hosts import Host
 
@@ -35,14 +35,14 @@ def temporary() -> List[str]:
     """The copies of this process: others may be at work on this machine."""
     return [
         name
-        for folder in sqlite.COPY_FOLDERS
+        for folder in copies.COPY_FOLDERS
         for name in os.listdir(folder)
         if name.startswith(f"celeriac-{os.getpid()}-")
     ]
 
 
 def copy_of(database: AppDatabase, host: Host, limit: int | None = None) -> List[Any]:
-    with sqlite.copied(str(database.path), host, limit) as copy, closing(
+    with sqlite_copy.copied(str(database.path), host, limit) as copy, closing(
         sqlite3.connect(copy)
     ) as opened:
         return opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall()
@@ -105,8 +105,8 @@ def test_what_goes_wrong_in_the_child_is_told_with_the_path(
             sqlite.ask(path, host, fail(error))
         assert path in failed.value.message
         assert told in failed.value.message
-    with pytest.raises(sqlite.TooLarge):
-        sqlite.ask(path, host, fail(sqlite.TooLarge("too large")))
+    with pytest.raises(copies.TooLarge):
+        sqlite.ask(path, host, fail(copies.TooLarge("too large")))
 
 
 def test_a_child_that_dies_is_no_answer(database: AppDatabase, host: Host) -> None:
@@ -151,7 +151,7 @@ def test_what_is_no_database_file_is_named(tmp_path: Path, host: Host, kind: str
 def test_a_link_to_a_database_will_do(database: AppDatabase, host: Host, tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(database.path)
-    with sqlite.copied(str(link), host, None) as copy:
+    with sqlite_copy.copied(str(link), host, None) as copy:
         assert not os.path.islink(copy)
 
 
@@ -242,12 +242,12 @@ def test_a_log_that_a_dead_writer_left_is_part_of_the_copy(
 
 
 def test_copies_are_gone_afterwards_whatever_happened(database: AppDatabase, host: Host) -> None:
-    with sqlite.copied(str(database.path), host, None):
+    with sqlite_copy.copied(str(database.path), host, None):
         assert len(temporary()) == 1
     copy_of(database, host)
-    with pytest.raises(sqlite.TooLarge):
+    with pytest.raises(copies.TooLarge):
         copy_of(database, host, 4096)
-    with pytest.raises(ZeroDivisionError), sqlite.copied(str(database.path), host, None):
+    with pytest.raises(ZeroDivisionError), sqlite_copy.copied(str(database.path), host, None):
         raise ZeroDivisionError
     assert temporary() == []
 
@@ -263,7 +263,7 @@ def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
         f"celeriac-{ours}x",
         f"celeriac-dependencies-{ours}",
     ]
-    folder = Path(sqlite.COPY_FOLDERS[0])
+    folder = Path(copies.COPY_FOLDERS[0])
     left = folder / f"celeriac-{dead.pid}-{ours}"
     try:
         # Whole at once: anybody's next copy on this machine takes it away.
@@ -292,16 +292,16 @@ def test_a_copy_that_was_swapped_for_a_link_is_not_read(tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     copy.symlink_to("/etc/shadow")
     with pytest.raises(OSError):
-        sqlite.open_copy(str(copy))
+        copies.open_copy(str(copy))
     copy.unlink()
     os.mkfifo(copy)
     with pytest.raises(OperationError):
-        sqlite.open_copy(str(copy))
+        copies.open_copy(str(copy))
 
 
 def test_without_room_nothing_is_begun() -> None:
     with pytest.raises(OperationError) as refused:
-        sqlite.roomy_folder(2**60)
+        copies.roomy_folder(2**60)
     assert "/var/tmp" in refused.value.message
 
 
@@ -443,5 +443,5 @@ def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host)
 
 
 def test_a_copy_is_closed_to_others(root: None, database: AppDatabase, host: Host) -> None:
-    with sqlite.copied(str(database.path), host, None) as copy:
+    with sqlite_copy.copied(str(database.path), host, None) as copy:
         assert stat.S_IMODE(os.stat(os.path.dirname(copy)).st_mode) == 0o700

@@ -1,45 +1,45 @@
 /**
- * Reads the call of a Celery worker from a list of arguments, whether a unit's or a process's.
- * Options are those of Celery 4 and 5, before and after the word `worker`.
+ * Parses the command line of a Celery worker, from a unit or a process. Understands the options of
+ * Celery 4 and 5, before and after the word `worker`.
  */
 
-/** One option as written; a later one of the same name wins. */
+/** One option as written; the last one of the same name wins. */
 export interface WorkerOption {
   /** `''` when its value is missing. */
   readonly value: string;
-  /** Indexes of the arguments it takes. */
+  /** Indexes of its first and last argument. */
   readonly first: number;
   readonly last: number;
   /** `--concurrency 5` and `-c 5`, or `--concurrency=5` and `-c5`. */
   readonly written: 'separate' | 'attached';
-  /** What stands before the value in its argument, or the option's own argument: `-c`. */
+  /** What precedes the value in its argument, or the option's own argument: `-c`. */
   readonly prefix: string;
 }
 
 export interface CeleryCall {
-  /** What runs before it, e.g. `env X=1` or `nice -n 5`. */
+  /** What precedes the program, e.g. `env X=1` or `nice -n 5`. */
   readonly wrapper: readonly string[];
-  /** `VAR=value` words given by `env`. */
+  /** `VAR=value` words of `env`. */
   readonly environment: readonly string[];
   /** `['/usr/bin/celery']`, or `['/usr/bin/python3', '-m', 'celery']`. */
   readonly program: readonly string[];
-  /** The value of `-A`; `null` when it is not given. */
+  /** The value of `-A`; `null` when not set. */
   readonly app: string | null;
-  /** `null`: the app's own choice. */
+  /** `null`: the app decides. */
   readonly queues: readonly string[] | null;
-  /** The text of `--concurrency`; `null` when it is not given: one child for each CPU. */
+  /** The text of `--concurrency`; `null` when not set: one child per CPU. */
   readonly concurrency: string | null;
   readonly autoscale: string | null;
-  /** `prefork` when it is not given. */
+  /** `prefork` by default. */
   readonly pool: string;
   readonly include: readonly string[];
   /** `-B`: the scheduler runs inside the worker. */
   readonly beat: boolean;
   readonly workingDirectory: string | null;
-  /** Files that it writes, as given: `--pidfile`, `--logfile`, `--statedb`, `--schedule`. */
+  /** Files that it writes: `--pidfile`, `--logfile`, `--statedb`, `--schedule`. */
   readonly files: readonly string[];
   readonly options: Readonly<Record<ReadName, readonly WorkerOption[]>>;
-  /** Index of the argument that ends the options: `--`, or the length. */
+  /** Index of the argument that ends the options: that of `--`, or the length. */
   readonly endOfOptions: number;
 }
 
@@ -47,10 +47,10 @@ export type CelerySearch =
   | { readonly kind: 'found'; readonly call: CeleryCall }
   | {
       readonly kind: 'refused';
-      /** Reads on from "ExecStart= …". */
+      /** Completes the sentence "ExecStart= …". */
       readonly problem: string;
       readonly expected?: string;
-      /** The argument that is a shell with `-c`, for those who can read its script. */
+      /** Index of the argument that is a shell with `-c`, for callers that can read its script. */
       readonly shell?: number;
     };
 
@@ -66,7 +66,7 @@ type ReadName =
   | 'file'
   | 'detach';
 
-/** Options whose value may be the next argument. The names that are read map to themselves. */
+/** Options whose value may be the next argument; `other`: not evaluated here. */
 const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '-A': 'app',
   '--app': 'app',
@@ -125,7 +125,7 @@ const flags: Readonly<Record<string, ReadName>> = {
   '--detach': 'detach',
 };
 
-/** Programs that replace themselves by what they run, with their options that take a value. */
+/** Programs that exec the command they are given, with their options that take a value. */
 const wrappers: Readonly<Record<string, readonly string[]>> = {
   nice: ['-n', '--adjustment'],
   ionice: ['-c', '--class', '-n', '--classdata'],
@@ -137,16 +137,16 @@ const wrappers: Readonly<Record<string, readonly string[]>> = {
   'opentelemetry-instrument': [],
 };
 
-/** Wrappers that take something of their own before the command: how many arguments. */
+/** Wrappers with arguments of their own before the command: how many. */
 const leadingArguments: Readonly<Record<string, number>> = { chrt: 1, taskset: 1 };
 
 const shells = ['sh', 'bash', 'dash', 'zsh', 'ksh', 'ash'];
 const commands = ['worker', 'beat', 'multi', 'flower', 'events', 'inspect', 'control', 'status'];
 
 /**
- * Finds the worker among arguments; the first is the program.
+ * Finds the worker in a list of arguments; the first is the program.
  *
- * @param options.argumentZero the second argument is the program's name for itself (systemd's `@`)
+ * @param options.argumentZero the second argument is argv[0] of the program (systemd's `@`)
  */
 export function findCeleryCall(
   argv: readonly string[],
@@ -156,7 +156,7 @@ export function findCeleryCall(
   let at = 0;
   for (;;) {
     const word = argv[at];
-    if (word === undefined) return refused('runs no celery');
+    if (word === undefined) return refused('does not run celery');
     const name = baseName(word);
     if (name === 'celery') {
       const start = at === 0 && options.argumentZero ? 2 : at + 1;
@@ -166,7 +166,7 @@ export function findCeleryCall(
     if (shells.includes(name)) return refusedShell(argv, at);
     if (name === 'env') {
       const next = skipEnv(argv, at + 1, environment);
-      if (next === null) return refused('uses options of env that are not understood');
+      if (next === null) return refused('uses unsupported options of env');
       at = next;
     } else if (name in wrappers || name in leadingArguments) {
       at = skipOptions(argv, at + 1, wrappers[name] ?? []) + (leadingArguments[name] ?? 0);
@@ -176,7 +176,7 @@ export function findCeleryCall(
   }
 }
 
-/** How many children the pool may come to; `null` when only the host can say. */
+/** The most children that the pool can have; `null` when only the host can tell. */
 export function poolSize(call: CeleryCall, cpus: number): number | null {
   const { pool, concurrency, autoscale } = call;
   if (pool !== 'prefork' && pool !== 'processes') return 0;
@@ -199,33 +199,33 @@ function refusedShell(argv: readonly string[], at: number): CelerySearch {
   const name = baseName(argv[at] ?? '');
   return {
     kind: 'refused',
-    problem: `starts ${name}, and what that runs can't be told`,
+    problem: `starts ${name}; cannot tell what it runs`,
     expected: withoutShell,
     shell: at,
   };
 }
 
-/** What to write where a shell's script can't be read. */
+/** What to write instead of a shell script that cannot be read. */
 export const withoutShell =
-  'the celery call itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
-  'put variables into Environment= and the directory into WorkingDirectory=';
+  'the celery command itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
+  'set variables in Environment= and the directory in WorkingDirectory=';
 
 function refusedMulti(): CelerySearch {
   return refused(
-    'uses `celery multi`, which starts workers behind the back of systemd',
+    'uses `celery multi`, whose workers systemd cannot supervise',
     'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1` with Type=simple, ' +
-      'without PIDFile=, and without the ExecStop= and ExecReload= of celery multi; several workers are several units',
+      'without PIDFile=, and without the ExecStop= and ExecReload= of celery multi; use one unit per worker',
   );
 }
 
 function refusedProgram(argv: readonly string[], program: string): CelerySearch {
   if (argv.some((word) => baseName(word) === 'celery')) {
     return refused(
-      `starts celery through ${program}, which is not known to become celery itself`,
-      'the celery call itself, or one through env, nice or ionice',
+      `starts celery through ${program}, which is not a known wrapper`,
+      'the celery command itself, possibly through env, nice or ionice',
     );
   }
-  return refused(`runs ${program}, and no celery`);
+  return refused(`runs ${program}, not celery`);
 }
 
 function skipEnv(argv: readonly string[], start: number, environment: string[]): number | null {
@@ -254,7 +254,7 @@ function readPython(
   let at = start + 1;
   for (;;) {
     const word = argv[at];
-    if (word === undefined) return refused('starts Python with nothing to run');
+    if (word === undefined) return refused('starts Python without a program');
     const bundle = /^-([bBdEhiIOPqsSuvVx]*)([mcWX]?)(.*)$/.exec(word);
     if (!bundle) {
       return baseName(word) === 'celery'
@@ -264,14 +264,14 @@ function readPython(
     const [, single = '', valued, value = ''] = bundle;
     if (/[IE]/.test(single)) {
       return refused(
-        `gives Python ${word}, with which it ignores PYTHONPATH`,
-        'Python without -I and -E, so that the support module is found',
+        `passes ${word} to Python, which then ignores PYTHONPATH`,
+        'Python without -I and -E, so that it finds the support module',
       );
     }
-    if (valued === 'c') return refused('runs Python code given by -c');
+    if (valued === 'c') return refused('runs inline Python code (-c)');
     if (valued === 'm') {
       const name = value === '' ? (argv[at + 1] ?? '') : value;
-      if (name !== 'celery') return refused(`runs the Python module ${name}, and no celery`);
+      if (name !== 'celery') return refused(`runs the Python module ${name}, not celery`);
       return readCall(argv, start, value === '' ? at + 2 : at + 1, environment);
     }
     at += valued !== '' && value === '' ? 2 : 1;
@@ -288,12 +288,14 @@ function readCall(
   if (command === 'multi') return refusedMulti();
   if (command !== 'worker') {
     return refused(
-      command === null ? 'runs celery, but no worker' : `runs celery ${command}, and no worker`,
+      command === null
+        ? 'runs celery, but not its worker command'
+        : `runs celery ${command}, not a worker`,
     );
   }
   if (options.detach.length > 0) {
     return refused(
-      'sends the worker to the background (--detach)',
+      'runs the worker in the background (--detach)',
       'a worker in the foreground: remove --detach',
     );
   }
@@ -381,7 +383,7 @@ function readOptions(
 
 interface ReadOption {
   readonly flags: readonly ReadName[];
-  /** The option that takes a value; the value is `null` when it is the next argument. */
+  /** The option that takes a value; `value` is `null` when it is in the next argument. */
   readonly valued: {
     readonly name: ReadName | 'other';
     readonly prefix: string;
@@ -404,7 +406,7 @@ function readLong(word: string): ReadOption {
       };
 }
 
-/** `-c5`, `-c 5`, and flags before it: `-Ec5`. */
+/** `-c5`, `-c 5`, also after flags: `-Ec5`. */
 function readShort(word: string): ReadOption {
   const seen: ReadName[] = [];
   for (let at = 1; at < word.length; at += 1) {

@@ -4,8 +4,8 @@ type Programs = UnitFact['programs'];
 
 /**
  * The Python, with its leading arguments, that runs the Celery of a unit: `['/usr/bin/python3']`.
- * Read from the effective `ExecStart` (`systemctl show`) and the shebang of the program it names;
- * `null` when that is no Python, e.g. a shell wrapper.
+ * Determined from the effective `ExecStart` (`systemctl show`) and the shebang of its program; `null`
+ * when that is not Python, e.g. a shell wrapper.
  */
 export function interpreterOf(
   unit: Pick<UnitFact, 'properties' | 'programs'>,
@@ -17,8 +17,8 @@ export function interpreterOf(
 }
 
 /**
- * The same for one command line. `programs` holds the shebang of each absolute path in it; the
- * first word may still carry systemd's prefixes (`-`, `@`, `:`, `+`, `!`).
+ * The same for one command line. `programs` contains the shebang of each absolute path in it; the
+ * first word may still have systemd's prefixes (`-`, `@`, `:`, `+`, `!`).
  */
 export function interpreterOfCommand(
   argv: readonly string[],
@@ -34,8 +34,8 @@ export function interpreterOfCommand(
 }
 
 /**
- * A script that a shell hands on to a Python: what pip writes where a shebang would be too long
- * (`'''exec' "/long path/python" "$0" "$@"`), and Debian's /usr/bin/celery (`exec python3 "$0" "$@"`).
+ * A shell script that execs Python on itself: pip writes one when a shebang would be too long
+ * (`'''exec' "/long path/python" "$0" "$@"`); so does Debian's /usr/bin/celery (`exec python3 "$0" "$@"`).
  */
 function pythonOfShellStart(script: string): readonly string[] | null {
   if (!/^#!\s*\S*\/(?:env\s+)?(?:ba|da)?sh\b/.test(script)) return null;
@@ -45,7 +45,7 @@ function pythonOfShellStart(script: string): readonly string[] | null {
   return program.includes('/') ? [program] : ['/usr/bin/env', program];
 }
 
-/** `#!/usr/bin/env -S python3 -E` → `['/usr/bin/env', 'python3', '-E']`; `null`: not a Python. */
+/** `#!/usr/bin/env -S python3 -E` → `['/usr/bin/env', 'python3', '-E']`; `null`: not Python. */
 export function pythonOfShebang(shebang: string): readonly string[] | null {
   const words = shebang
     .replace(/^#!/, '')
@@ -60,7 +60,7 @@ export function pythonOfShebang(shebang: string): readonly string[] | null {
 /**
  * The command lines of an Exec property as `systemctl show` prints it:
  * `{ path=/usr/bin/celery ; argv[]=/usr/bin/celery -A app worker ; ignore_errors=no ; … }`.
- * Arguments are printed unquoted, so that only the leading ones can be told apart for sure.
+ * Arguments are printed unquoted, so only the leading ones can be told apart reliably.
  */
 function execCommands(property: string): readonly (readonly string[])[] {
   const pattern = /\{ path=(.*?) ; argv\[\]=(.*?) ; (?:ignore_errors|flags)=/gs;
@@ -70,14 +70,14 @@ function execCommands(property: string): readonly (readonly string[])[] {
   ]);
 }
 
-/** `env` is kept before the interpreter: it is what looks `python3` up in the unit's PATH. */
+/** Keeps `env` before the interpreter, because it looks `python3` up in the unit's PATH. */
 function withoutEnv(words: readonly string[]): {
   readonly prefix: readonly string[];
   readonly command: readonly string[];
 } {
   const [first, ...rest] = words;
   if (first === undefined || baseName(first) !== 'env') return { prefix: [], command: words };
-  // -S only splits a shebang's single argument; these words are split already.
+  // -S splits the single argument of a shebang; these words are already split.
   const split = rest[0] === '-S' ? rest.slice(1) : rest;
   const start = split.findIndex((word) => !/^[A-Za-z_][A-Za-z0-9_]*=/.test(word));
   if (start === -1) return { prefix: words, command: [] };

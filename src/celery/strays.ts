@@ -3,28 +3,28 @@ import type { EndProcess, Finding } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
 import { findCeleryCall } from './celery-call.ts';
 
-/** The app that a unit runs, as far as a process shows it. */
+/** The app that a unit runs, as far as its processes show it. */
 export interface AppIdentity {
   readonly unit: string;
   /** The unit's cgroup; empty while it does not run. */
   readonly controlGroup: string;
   /** The value of `-A`. */
   readonly app: string;
-  /** Where its processes are; see `workingDirectoryOf`. */
+  /** Directory of its processes; see `workingDirectoryOf`. */
   readonly workingDirectory: string;
 }
 
-/** Workers that no unit looks after, judged against the app of one unit. */
+/** Workers outside the unit of an app. */
 export interface StrayWorkers {
-  /** Of this very app: the main process of each tree, and children whose main is gone. */
+  /** Workers of this app: the main process of each tree, and children whose main process is gone. */
   readonly strays: readonly WorkerProcess[];
-  /** Everything else, with the reason why it is left alone. */
+  /** All other Celery processes, with the reason why they are skipped. */
   readonly leftAlone: readonly { readonly process: WorkerProcess; readonly reason: string }[];
 }
 
 /**
- * Sorts the host's workers. The cgroup tells whether a worker belongs to some unit; its arguments
- * and its directory tell whether it runs this app.
+ * Sorts the workers on the host. The cgroup shows whether a worker belongs to a unit; its arguments
+ * and its directory show whether it runs this app.
  */
 export function findStrays(workers: readonly WorkerProcess[], own: AppIdentity): StrayWorkers {
   const living = workers.filter(({ state }) => state !== 'Z' && state !== 'X');
@@ -45,7 +45,7 @@ export function findStrays(workers: readonly WorkerProcess[], own: AppIdentity):
   };
 }
 
-/** One operation for each stray. */
+/** One operation per stray worker. */
 export function endStrays(
   strays: readonly WorkerProcess[],
   graceSeconds: Seconds,
@@ -57,11 +57,11 @@ export function endStrays(
     cgroup: process.cgroup,
     graceSeconds,
     title: `end the stray worker ${process.pid}`,
-    why: `it runs this app outside its unit (${process.cgroup}), with children of its own and the old settings`,
+    why: `it runs this app outside the unit (${process.cgroup}), with its own children and old settings`,
   }));
 }
 
-/** One finding for each reason, with the processes that it holds for. */
+/** One finding per reason, with its processes. */
 export function describeLeftAlone(found: StrayWorkers): readonly Finding[] {
   const byReason = new Map<string, number[]>();
   for (const { process, reason } of found.leftAlone) {
@@ -69,7 +69,7 @@ export function describeLeftAlone(found: StrayWorkers): readonly Finding[] {
   }
   return [...byReason].map(([reason, pids]) => ({
     level: 'notice',
-    message: `left alone: Celery ${pids.length === 1 ? 'process' : 'processes'} ${pids.join(', ')}: ${reason}`,
+    message: `skipped Celery ${pids.length === 1 ? 'process' : 'processes'} ${pids.join(', ')}: ${reason}`,
   }));
 }
 
@@ -83,16 +83,16 @@ function isInUnit(cgroup: string, own: AppIdentity): boolean {
 function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
   if (process.cgroup === '') return 'its cgroup cannot be read, so its owner is unknown';
   const owner = ownerOf(process.cgroup);
-  if (owner !== null) return `${owner} looks after it`;
+  if (owner !== null) return `managed by ${owner}`;
   const found = findCeleryCall(process.argv);
   if (found.kind === 'refused') {
-    return 'its command line does not tell which app it runs';
+    return 'its command line does not show which app it runs';
   }
   const { app } = found.call;
   if (app !== own.app) {
     return app === null ? 'it was started without -A' : `it runs another app (-A ${app})`;
   }
-  // A deploy may have replaced the directory below a running worker.
+  // A deploy may have replaced the directory of a running worker.
   const directory = process.workingDirectory?.replace(/ \(deleted\)$/, '') ?? null;
   if (directory !== null && directory !== own.workingDirectory) {
     return `it runs ${app} in another directory (${directory})`;
@@ -100,14 +100,14 @@ function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
   return null;
 }
 
-/** Services that people's own commands run below: what they start belongs to nobody. */
+/** Services that run commands of people: what these start is not managed by a unit. */
 const logins = /^(?:ssh|sshd|cron|crond|atd|rc-local)\.service$|^sshd?@.*\.service$/;
 const containers =
   /(?:^|[/._-])(?:docker|libpod|podman|lxc|kubepods|containerd|crio|nspawn)\b|machine\.slice/;
 
 /**
- * Who looks after the processes of a cgroup; `null` for login sessions and the like, whose
- * processes nobody restarts and nobody limits.
+ * The manager of the processes of a cgroup; `null` for login sessions and the like, whose processes
+ * are neither restarted nor limited.
  */
 export function ownerOf(cgroup: string): string | null {
   if (containers.test(cgroup)) return `a container (${cgroup})`;

@@ -8,7 +8,7 @@ import {
 import { poolSize } from './celery-call.ts';
 import { findWorkerLine } from './worker-line.ts';
 
-/** Everything that is wrong with the unit of a worker, by its settings and its command line. */
+/** All faults of a worker's unit, in its settings and its command line. */
 export const findUnitFaults = (file: UnitFile, context: UnitContext): readonly UnitFault[] =>
   applyUnitRules(file, { ...context, worker: seeWorker(file, context.cpus) });
 

@@ -27,19 +27,19 @@ export interface WorkerCall {
 }
 
 /**
- * The worker that a unit runs: by its main process, which knows every variable and drop-in, else
- * by its files. `null` when neither is a Celery worker that can be read.
+ * The worker that a unit runs: from its main process, where variables and drop-ins are resolved,
+ * otherwise from its files. `null` when neither shows a Celery worker.
  */
 export function workerCallOf(unit: UnitFact, cpus: number): WorkerCall | null {
   const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
-  // Where setproctitle is there, Celery writes a title over its arguments; that finds no call.
+  // With setproctitle installed, Celery overwrites its arguments with a title that cannot be parsed.
   const running = main === undefined ? null : findCeleryCall(main.argv);
   if (running?.kind === 'found') return describeCall(running.call, unit, cpus, () => false);
   const written = callInFiles(unit);
   return written === null ? null : describeCall(written, unit, cpus, isExpanded);
 }
 
-/** The last file that sets ExecStart: drop-ins beat the unit file. */
+/** From the last file that sets ExecStart: drop-ins override the unit file. */
 function callInFiles(unit: UnitFact): CeleryCall | null {
   const { fragment } = unit;
   const texts = [
@@ -95,12 +95,12 @@ function childrenOf(call: CeleryCall, cpus: number): WorkerCall['children'] {
     return scale === null ? null : { min: Number(scale[2] ?? 0), max: Number(scale[1]) };
   }
   if (call.concurrency !== null && !/^\d+$/.test(call.concurrency)) return null;
-  // Celery takes 0 for "not given", too.
+  // To Celery, 0 means "not set".
   const count = Number(call.concurrency ?? 0) || cpus;
   return { min: count, max: count };
 }
 
-/** Celery puts its working directory first; `env PYTHONPATH=…` is not in the unit's environment. */
+/** Celery puts its working directory first; `env PYTHONPATH=…` is not part of the unit's environment. */
 function pythonPathOf(call: CeleryCall, unit: UnitFact): readonly string[] {
   const directory = call.workingDirectory ?? unit.properties.WorkingDirectory?.replace(/^!/, '');
   const variable = call.environment.findLast((word) => word.startsWith('PYTHONPATH='));

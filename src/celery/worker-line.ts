@@ -13,13 +13,13 @@ import { type CeleryCall, findCeleryCall, type WorkerOption, withoutShell } from
 /** The `ExecStart=` of a unit that runs one Celery worker. */
 export interface WorkerLine {
   readonly entry: Assignment;
-  /** The command's words, unquoted; of a shell's script those that it ends with. */
+  /** The words of the command, unquoted; of a shell script, those of its last command. */
   readonly argv: readonly string[];
   readonly words: readonly ExecWord[];
-  /** `NAME=value` words, given by `env` or by a shell. */
+  /** `NAME=value` words of `env` or of a shell. */
   readonly assignments: readonly ExecWord[];
   readonly call: CeleryCall;
-  /** Whether a shell's script is read, and whether the shell becomes the worker or waits for it. */
+  /** Whether there is a shell, and whether it execs the worker or waits for it. */
   readonly shell: 'none' | 'becomes' | 'waits';
 }
 
@@ -28,10 +28,10 @@ const direct =
   '`ExecStart=/usr/bin/celery -A app worker --concurrency=1`';
 
 /**
- * Reads the worker's command line from a unit.
+ * Reads the command line of the worker from a unit.
  *
- * @throws ConfigError for a unit that does not run exactly one worker, in the foreground, in a way
- *   that can be read
+ * @throws ConfigError unless the unit runs exactly one worker, in the foreground, by a command that
+ *   can be read
  */
 export function readWorkerLine(
   file: UnitFile,
@@ -46,11 +46,11 @@ export function readWorkerLine(
   const where = whereOf(entry);
   if (entries.length > 1) {
     const places = entries.map(whereOf).join(', ');
-    throw unreadable(path, `has several ExecStart= (${places})`, direct);
+    throw unreadable(path, `has several ExecStart= lines (${places})`, direct);
   }
   const commands = parseExecLine(entry.value);
   if (commands === null) {
-    throw unreadable(where, 'ExecStart= has a quote that is never closed', 'balanced quotes');
+    throw unreadable(where, 'ExecStart= has an unclosed quote', 'balanced quotes');
   }
   const [command] = commands;
   if (!command || commands.length > 1) {
@@ -64,7 +64,7 @@ export function readWorkerLine(
   if (type === 'forking' || type === 'oneshot') {
     throw unreadable(
       path,
-      `is of Type=${type}, but a worker that systemd watches stays in the foreground`,
+      `has Type=${type}, but the worker must run in the foreground`,
       'a worker that does not detach, and Type=simple or Type=notify; remove PIDFile= and --detach',
     );
   }
@@ -99,16 +99,16 @@ function readScript(words: readonly ExecWord[], shell: number, entry: Assignment
   const [word, ...more] = from === -1 ? [] : words.slice(from);
   const isScript = words.some(({ text }, at) => at > shell && /^-[a-z]*c$/.test(text));
   if (!word || !isScript || more.length > 0) {
-    return refuse(`starts ${name}, and what that runs can't be told`);
+    return refuse(`starts ${name}; cannot tell what it runs`);
   }
   const written = entry.value.slice(word.start, word.end);
-  // Places in the script are places in the line only where nothing is escaped.
+  // Offsets in the script are offsets in the line only if nothing is escaped.
   if (written !== `'${word.text}'` && written !== `"${word.text}"`) {
-    return refuse(`has a script for ${name} that is not one quoted word without escapes`);
+    return refuse(`passes a script to ${name} that is not one quoted word without escapes`);
   }
   const reading = readShell(word.text);
   if (reading.kind === 'refused') {
-    return refuse(`has a script for ${name} that ${reading.problem}`);
+    return refuse(`passes a script to ${name} that ${reading.problem}`);
   }
   const { script } = reading;
   const place = ({ text, start, end }: ExecWord): ExecWord => ({
@@ -119,12 +119,12 @@ function readScript(words: readonly ExecWord[], shell: number, entry: Assignment
   const argv = script.words.map(({ text }) => text);
   const inner = findCeleryCall(argv);
   if (inner.kind === 'refused') {
-    return refuse(`has a script for ${name} that ${inner.problem}`, inner.expected);
+    return refuse(`passes a script to ${name} that ${inner.problem}`, inner.expected);
   }
   const { call } = inner;
   const program = call.wrapper.length;
   if (/^[~]|[*?[]/.test(argv[program] ?? '')) {
-    return refuse(`has a script for ${name} that runs ${argv[program]}`);
+    return refuse(`passes a script to ${name} that runs ${argv[program]}`);
   }
   const isBare = !(argv[program] ?? '').includes('/');
   const known =
@@ -161,7 +161,7 @@ function readScript(words: readonly ExecWord[], shell: number, entry: Assignment
 
 const isAssignment = ({ text }: ExecWord): boolean => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
 
-/** Has the shell become the worker, so that systemd's signals and the worker's news arrive. */
+/** Makes the shell exec the worker, so that signals and notifications arrive. */
 export function becomeWorker(line: WorkerLine): readonly Splice[] {
   const [first] = line.words;
   if (line.shell !== 'waits' || !first) return [];
@@ -169,7 +169,7 @@ export function becomeWorker(line: WorkerLine): readonly Splice[] {
   return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
 }
 
-/** The same; `null` for a unit that can't be read. */
+/** Like `readWorkerLine`; `null` for a unit that cannot be read. */
 export function findWorkerLine(file: UnitFile): WorkerLine | null {
   try {
     return readWorkerLine(file, '', () => '');
@@ -183,7 +183,7 @@ function unreadable(where: string, problem: string, expected: string): ConfigErr
   return new ConfigError('input unit', `${where}: ${problem}`, expected);
 }
 
-/** Pool children set to a number, in the user's own spelling; an `--autoscale` gives way. */
+/** Sets the number of children, in the spelling of the unit; `--autoscale` is removed. */
 export function setConcurrency(line: WorkerLine, children: number): readonly Splice[] {
   const { concurrency, autoscale } = line.call.options;
   const value = String(children);
@@ -203,17 +203,17 @@ export function setQueues(line: WorkerLine, queues: readonly string[]): readonly
   return setOption(line, line.call.options.queues, '-Q', queues.join(','));
 }
 
-/** Has the worker import one more module; `-I` counts once, so an existing list is extended. */
+/** Makes the worker import another module; only the last `-I` counts, so its list is extended. */
 export function addInclude(line: WorkerLine, module: string): readonly Splice[] {
   if (line.call.include.includes(module)) return [];
   const present = line.call.options.include.at(-1);
   const last = present && line.words[present.last];
   if (line.shell !== 'none' && present && present.value !== '' && last) {
-    // Two pieces side by side are one word to a shell, whatever quotes the first is in.
+    // A shell joins adjacent pieces into one word, whatever quotes the first one has.
     const others = removeOptions(line, line.call.options.include.slice(0, -1));
     return [...others, { start: last.end, end: last.end, text: `,${module}` }];
   }
-  // The value is kept as written: it may hold variables.
+  // The value is kept as written: it may contain variables.
   const value = present && present.value !== '' ? `${present.value},${module}` : module;
   return setOption(line, line.call.options.include, '-I', value, quoteWord);
 }
@@ -230,7 +230,7 @@ function setOption(
   if (line.shell !== 'none' && !/^[\w.,:@/+%=-]+$/.test(quoted)) {
     throw new ConfigError(
       'input unit',
-      `${value} can't be written into the shell script of ExecStart=`,
+      `cannot write ${value} into the shell script of ExecStart=`,
       withoutShell,
     );
   }
@@ -257,7 +257,7 @@ function spliceOption(line: WorkerLine, option: WorkerOption, text: string): Spl
   return { start: first.start, end: last.end, text };
 }
 
-/** Takes options away together with the white space before them; of `-Ec5` stays `-E`. */
+/** Removes options together with the white space before them; `-Ec5` becomes `-E`. */
 function removeOptions(line: WorkerLine, options: readonly WorkerOption[]): readonly Splice[] {
   return options.map((option) => {
     const bundled = /^-[^-].+$/.exec(option.prefix) ? option.prefix.slice(0, -1) : '';

@@ -1,12 +1,12 @@
 /**
- * Command lines of Exec settings, read as systemd does (systemd.service(5), COMMAND LINES). Every
- * word knows where it stands, so that one word can be changed and the rest of the line kept.
+ * Command lines of Exec settings, parsed as systemd does (systemd.service(5), COMMAND LINES). Every
+ * word has its position, so that one word can be changed and the rest of the line kept.
  */
 
 export interface ExecWord {
   /** Unquoted and unescaped; `%` specifiers and `$` variables are kept as written. */
   readonly text: string;
-  /** Where it stands in the setting's value, its quotes included. */
+  /** Position in the setting's value, including quotes. */
   readonly start: number;
   readonly end: number;
 }
@@ -19,8 +19,8 @@ export interface ExecCommand {
 }
 
 /**
- * The words of a value, unquoted; `null` when its quotes don't balance, which systemd refuses.
- * Serves every setting whose value is a list of quoted words, e.g. `Environment=`.
+ * The words of a value, unquoted; `null` for unbalanced quotes, which systemd rejects. Works for
+ * every setting whose value is a list of quoted words, e.g. `Environment=`.
  */
 export function splitWords(value: string): readonly ExecWord[] | null {
   const words: ExecWord[] = [];
@@ -35,7 +35,7 @@ export function splitWords(value: string): readonly ExecWord[] | null {
   }
 }
 
-/** The commands of one Exec setting: several when separated by a lone `;`. */
+/** The commands of one Exec setting; a lone `;` separates them. */
 export function parseExecLine(value: string): readonly ExecCommand[] | null {
   const words = splitWords(value);
   if (words === null) return null;
@@ -48,12 +48,12 @@ export function parseExecLine(value: string): readonly ExecCommand[] | null {
   return commands.filter((command) => command.length > 0).map(takePrefixes);
 }
 
-/** How a word is written so that systemd reads exactly this text, `%` and `$` doubled. */
+/** Quotes a word so that systemd reads exactly this text; `%` and `$` are doubled. */
 export function quoteExecWord(text: string): string {
   return quoteWord(text.replaceAll('%', '%%').replaceAll('$', '$$$$'));
 }
 
-/** Quotes a word where white space, quotes or backslashes need it; `%` and `$` are left alone. */
+/** Quotes a word if white space, quotes or backslashes require it; `%` and `$` are kept. */
 export function quoteWord(text: string): string {
   if (text !== '' && text !== ';' && !/["'\\]/.test(text) && !hasSpaceOrControl(text)) return text;
   const escaped = Array.from(text.replace(/["\\]/g, '\\$&'), (char) =>
@@ -64,7 +64,7 @@ export function quoteWord(text: string): string {
 
 const hasSpaceOrControl = (text: string): boolean => Array.from(text).some((char) => char <= ' ');
 
-/** True when systemd puts something else in the place of a word, or of a part of it. */
+/** Whether systemd expands the word or a part of it. */
 export function isExpanded(text: string): boolean {
   return /[%$]/.test(text.replaceAll('%%', '').replaceAll('$$', ''));
 }
@@ -113,7 +113,7 @@ const escapes: Readonly<Record<string, string>> = {
   "'": "'",
 };
 
-/** What follows a backslash (`cunescape_one()`); an unknown escape is kept with its backslash. */
+/** Decodes what follows a backslash (`cunescape_one()`); unknown escapes keep their backslash. */
 function readEscape(rest: string): { readonly text: string; readonly length: number } {
   const simple = escapes[rest[0] ?? ''];
   if (simple !== undefined) return { text: simple, length: 1 };
@@ -124,7 +124,7 @@ function readEscape(rest: string): { readonly text: string; readonly length: num
   const octal = /^([0-7]{3})/.exec(rest);
   const point = code ? Number.parseInt(code[1] ?? '', 16) : Number.parseInt(octal?.[1] ?? '', 8);
   const digits = code ?? octal;
-  // NUL is refused by systemd, and so is what Unicode does not have.
+  // systemd rejects NUL and values beyond Unicode.
   if (digits && point > 0 && point <= (octal ? 0xff : 0x10ffff)) {
     return { text: String.fromCodePoint(point), length: digits[0].length };
   }

@@ -1,6 +1,6 @@
 import { parseUnitFile } from './unit-file.ts';
 
-/** What must not be repeated in a log: values of variables whose names say so, passwords in URLs. */
+/** Secrets that must not be logged: values of variables with telling names, passwords in URLs. */
 
 const secretName =
   /(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|CREDENTIALS?|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|ENCRYPTION_?KEY|_KEY|_DSN)$/i;
@@ -11,17 +11,17 @@ export const namesSecret = (name: string): boolean => secretName.test(name);
 /** The user and password of a URL: `redis://:secret@host`. */
 const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/@:"']*:)[^\s/@"']+(?=@)/gi;
 
-/** Whether a text has a URL with a password in it. */
+/** Whether a text contains a URL with a password. */
 export const holdsPassword = (text: string): boolean => text.search(urlPassword) !== -1;
 
 /**
- * `"NAME=a b"`, whose quotes span the value, or `NAME=` and quoted parts, escapes, the rest. Of
- * `Environment=NAME=value` it is the inner one that counts.
+ * `"NAME=a b"`, whose quotes span the value, or `NAME=` with quoted parts, escapes and the rest. In
+ * `Environment=NAME=value` the inner assignment counts.
  */
 const assignment =
   /(["'])([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:\\.|[^\n\\])*?\1|\b([A-Za-z_][A-Za-z0-9_]*)=(?!["']?[A-Za-z_][A-Za-z0-9_]*=)(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\\.|[^\s"'\\])+/g;
 
-/** The same text with `***` in the place of every secret that can be told. */
+/** Replaces every recognized secret with `***`. */
 export function redact(text: string): string {
   return text
     .replace(assignment, (whole: string, quote = '', quoted = '', bare = '') =>
@@ -30,7 +30,7 @@ export function redact(text: string): string {
     .replace(urlPassword, '$1***');
 }
 
-/** A unit file to be shown: comments too, and values that go on over several lines. */
+/** Redacts a unit file for display, including comments and values that span several lines. */
 export function redactUnit(text: string): string {
   return parseUnitFile(text)
     .entries.map((entry) => {

@@ -1,27 +1,27 @@
 /**
- * The script of `sh -c '…'` in an Exec line, read as far as it is plain: some commands, the last of
- * which becomes the worker. Words know where they stand, so that one can be changed.
+ * The script of `sh -c '…'` in an Exec line. Only simple scripts are supported: some commands, the
+ * last of which starts the worker. Words have positions, so that one can be changed.
  */
 
 export interface ShellWord {
-  /** Unquoted; a `$` in it is the shell's or systemd's to replace. */
+  /** Unquoted; a `$` in it is expanded by the shell or systemd. */
   readonly text: string;
-  /** Where it stands in the script, its quotes included. */
+  /** Position in the script, including quotes. */
   readonly start: number;
   readonly end: number;
 }
 
-/** The command that the shell ends with, and what was done before it. */
+/** The last command of the script, and the effects of those before it. */
 export interface ShellScript {
   /** `NAME=value` words: before the command, or exported earlier. */
   readonly assignments: readonly ShellWord[];
   /** The command, without `exec`. */
   readonly words: readonly ShellWord[];
-  /** Whether the shell becomes the command (`exec`), or waits for it. */
+  /** Whether the shell replaces itself with the command (`exec`), or waits for it. */
   readonly becomes: boolean;
   /** The last `cd`; `null`: none. */
   readonly directory: string | null;
-  /** The virtual environment that is activated; `null`: none. */
+  /** The activated virtual environment; `null`: none. */
   readonly environment: string | null;
 }
 
@@ -31,7 +31,7 @@ export type ShellReading =
 
 type Token = ShellWord | 'end';
 
-/** @param script unquoted as systemd does it, `%` and `$` still doubled */
+/** @param script as unquoted by systemd, with `%` and `$` still doubled */
 export function readShell(script: string): ShellReading {
   const tokens: Token[] = [];
   let at = 0;
@@ -64,14 +64,14 @@ export function readShell(script: string): ShellReading {
 const refuse = (problem: string): ShellReading => ({ kind: 'refused', problem });
 
 function unreadable(rest: string): string | null {
-  if (/^\|\|/.test(rest)) return 'goes on with `||` where a command fails';
-  if (/^\|/.test(rest)) return 'pipes (`|`) what a command prints into another';
-  if (/^&/.test(rest)) return 'sends a command to the background (`&`)';
-  if (/^[()<#]/.test(rest)) return `has ${rest[0]} in it`;
+  if (/^\|\|/.test(rest)) return 'uses `||`';
+  if (/^\|/.test(rest)) return 'uses a pipe (`|`)';
+  if (/^&/.test(rest)) return 'runs a command in the background (`&`)';
+  if (/^[()<#]/.test(rest)) return `contains ${rest[0]}`;
   return null;
 }
 
-/** The word that begins there, or why it can't be read. */
+/** The word that begins there, or why it cannot be read. */
 function readWord(script: string, start: number): ShellWord | string {
   let at = start;
   let quote = '';
@@ -80,7 +80,7 @@ function readWord(script: string, start: number): ShellWord | string {
     const char = script[at] ?? '';
     const next = script[at + 1] ?? '';
     if (quote !== "'" && (char === '`' || (char === '$' && next === '('))) {
-      return 'runs another command in the place of a word';
+      return 'uses command substitution';
     }
     if (char === '\\' && quote !== "'") {
       text += next;
@@ -99,9 +99,9 @@ function readWord(script: string, start: number): ShellWord | string {
       at += 1;
     }
   }
-  if (quote !== '') return 'has a quote that is never closed';
+  if (quote !== '') return 'has an unclosed quote';
   if (at === start) return 'has a redirection without a target';
-  // systemd makes one `$` of two, and then it is the shell's.
+  // systemd turns `$$` into `$`, which is then up to the shell.
   return { text: text.replaceAll('$$', '$'), start, end: at };
 }
 
@@ -124,10 +124,11 @@ function readCommands(tokens: readonly Token[]): ShellReading {
       command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
       /\bworker\b/.test(join(words))
     ) {
-      return refuse('does something after its worker has ended');
+      return refuse('runs a command after the worker');
     }
     if (name === 'cd') {
-      if (!/^\/[^$%~]*$/.test(first)) return refuse(`changes to the directory ${first || '~'}`);
+      if (!/^\/[^$%~]*$/.test(first))
+        return refuse(`changes to ${first || '~'}, which is not a plain absolute path`);
       directory = first;
     } else if (name === '.' || name === 'source') {
       environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;

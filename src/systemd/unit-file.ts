@@ -1,14 +1,14 @@
 /**
- * Unit files by systemd.syntax(7), kept to the byte: comments, blank lines, order, continuations,
- * repeated keys and sections, CRLF, a missing last newline. What is not edited prints as it was.
- * The reading is that of systemd's `config_parse()`.
+ * Unit files (systemd.syntax(7)), preserved byte for byte: comments, blank lines, order,
+ * continuations, repeated keys and sections, CRLF, a missing last newline. What is not edited is
+ * printed unchanged. Parsed like systemd's `config_parse()`.
  */
 
-/** One logical line: a physical line and whatever continues it, with the comments in between. */
+/** One logical line: a physical line and its continuations, with the comments in between. */
 export type UnitEntry = BlankEntry | CommentEntry | SectionEntry | JunkEntry | Assignment;
 
 interface RawEntry {
-  /** The bytes as they stand in the file, line endings included. */
+  /** The bytes in the file, including line endings. */
   readonly raw: string;
 }
 
@@ -25,7 +25,7 @@ export interface SectionEntry extends RawEntry {
   readonly name: string;
 }
 
-/** What systemd ignores with a warning: no `=`, no key, or a section header without its end. */
+/** A line that systemd ignores with a warning: no `=`, no key, or an unclosed section header. */
 export interface JunkEntry extends RawEntry {
   readonly kind: 'junk';
 }
@@ -35,18 +35,18 @@ export interface Assignment extends RawEntry {
   /** `null` before the first section: systemd ignores it. */
   readonly section: string | null;
   readonly key: string;
-  /** As systemd reads it: lines joined by a space, white space around it removed. */
+  /** As systemd reads it: lines joined by a space, surrounding white space removed. */
   readonly value: string;
 }
 
-/** A piece of an assignment's value, `start` to `end`, and what stands there instead. */
+/** A part of an assignment's value, `start` to `end`, and its replacement. */
 export interface Splice {
   readonly start: number;
   readonly end: number;
   readonly text: string;
 }
 
-/** The bytes of this file, as entries. */
+/** Parses a unit file into entries. */
 export function parseUnitFile(text: string): UnitFile {
   const entries: UnitEntry[] = [];
   let section: string | null = null;
@@ -58,7 +58,7 @@ export function parseUnitFile(text: string): UnitFile {
   return new UnitFile(entries);
 }
 
-/** A unit file; immutable: each edit returns another one. */
+/** A unit file; immutable: each edit returns a new one. */
 export class UnitFile {
   readonly entries: readonly UnitEntry[];
 
@@ -66,7 +66,7 @@ export class UnitFile {
     this.entries = entries;
   }
 
-  /** The text, to the byte: `parseUnitFile(text).print() === text`. */
+  /** The text, byte for byte: `parseUnitFile(text).print() === text`. */
   print(): string {
     return this.entries.map((entry) => entry.raw).join('');
   }
@@ -85,7 +85,7 @@ export class UnitFile {
     return this.entries.some((entry) => entry.kind === 'section' && entry.name === name);
   }
 
-  /** Every assignment of a key, in order, those that were reset and the resets too. */
+  /** Every assignment of a key, in order, including resets and what they reset. */
   assignments(section: string, key: string): readonly Assignment[] {
     return this.entries.filter(
       (entry): entry is Assignment =>
@@ -93,7 +93,7 @@ export class UnitFile {
     );
   }
 
-  /** The assignments that count for a list: those after the last empty one. */
+  /** The effective assignments of a list: those after the last empty one. */
   effective(section: string, key: string): readonly Assignment[] {
     const all = this.assignments(section, key);
     return all.slice(all.findLastIndex(({ value }) => value === '') + 1);
@@ -104,17 +104,17 @@ export class UnitFile {
     return this.effective(section, key).map(({ value }) => value);
   }
 
-  /** The value of a key that has one, such as `Restart=`: the last. `null`: systemd's default. */
+  /** The value of a single-valued key such as `Restart=`: the last. `null`: systemd's default. */
   value(section: string, key: string): string | null {
     return this.values(section, key).at(-1) ?? null;
   }
 
   /**
-   * Gives a key this value, or these, and touches no other line. Nothing changes when it has them.
-   * They take the place of the last assignment; earlier ones go. A new key is put below `near`, or
-   * else at the end of its section; a missing section is added.
+   * Sets a key to this value, or these, without touching other lines. Nothing changes if it has them
+   * already. They replace the last assignment; earlier ones are removed. A new key is added below
+   * `near`, otherwise at the end of its section; a missing section is added.
    *
-   * @throws RangeError for a value that can't stand on one line
+   * @throws RangeError for a value that does not fit on one line
    */
   set(
     section: string,
@@ -144,7 +144,7 @@ export class UnitFile {
       return [
         ...kept,
         ...wanted.map((one, at) =>
-          // Only the last of them may lack a line ending, as the line it replaces did.
+          // Only the last one may lack a line ending, if the replaced line did.
           assign(section, key, one, lead, at === wanted.length - 1 ? ending : ending || this.#eol),
         ),
       ];
@@ -152,7 +152,7 @@ export class UnitFile {
     return new UnitFile(entries);
   }
 
-  /** Puts assignments after the last one of this key, or of `near`, or at the section's end. */
+  /** Adds assignments after the last one of this key, or of `near`, or at the end of the section. */
   add(
     section: string,
     key: string,
@@ -166,12 +166,12 @@ export class UnitFile {
     return file.#insert(at, added);
   }
 
-  /** Takes every assignment of a key away; comments stay. */
+  /** Removes every assignment of a key; comments stay. */
   remove(section: string, key: string): UnitFile {
     return this.removeEntries(this.assignments(section, key));
   }
 
-  /** Takes these lines away; comments inside them stay. */
+  /** Removes these lines; comments inside them stay. */
   removeEntries(gone: readonly UnitEntry[]): UnitFile {
     if (gone.length === 0) return this;
     return new UnitFile(
@@ -182,8 +182,8 @@ export class UnitFile {
   }
 
   /**
-   * Replaces pieces of one assignment's value where they stand, so that its line breaks, comments
-   * and spacing elsewhere are kept. An empty piece inserts.
+   * Replaces parts of one assignment's value in place, so that line breaks, comments and spacing
+   * elsewhere are kept. A splice of length zero inserts.
    */
   splice(target: Assignment, splices: readonly Splice[]): UnitFile {
     if (splices.length === 0) return this;
@@ -227,7 +227,7 @@ export class UnitFile {
       (entry, at) => at > header && entry.kind === 'section',
     );
     const end = following === -1 ? this.entries.length : following;
-    // Comments that trail a section often belong to the next one: new lines go before them.
+    // Comments at the end of a section often belong to the next one: new lines go before them.
     const lastSetting = this.entries
       .slice(header, end)
       .findLastIndex((entry) => entry.kind !== 'blank' && entry.kind !== 'comment');
@@ -252,7 +252,7 @@ export class UnitFile {
     return this.#insert(this.entries.length, apart ? [blank, header] : [header]);
   }
 
-  /** Above the comments that stand right on top of a section, unless they head the file. */
+  /** Above the comments directly before a section, unless they are at the top of the file. */
   #aboveComments(section: number): number {
     let at = section;
     while (this.entries[at - 1]?.kind === 'comment') at -= 1;
@@ -269,7 +269,7 @@ export class UnitFile {
 
 const whitespace = /^[ \t\r\n]+|[ \t\r\n]+$/g;
 
-/** `\n`, `\r` and NUL end a line, and so does each combination of them (`read_line()`). */
+/** A line ends with `\n`, `\r`, NUL, or a combination of them (`read_line()`). */
 const endings = /\n\r?\0?|\r\n?\0?|\0/g;
 
 interface PhysicalLine {
@@ -290,7 +290,7 @@ function splitLines(text: string): readonly PhysicalLine[] {
 
 const isComment = (line: string): boolean => /^[ \t]*[#;]/.test(line);
 
-/** A backslash that no other backslash escapes stands at the end. */
+/** Whether the line ends with an unescaped backslash. */
 const continues = (line: string): boolean => (/\\*$/.exec(line)?.[0].length ?? 0) % 2 === 1;
 
 function splitLogicalLines(text: string): readonly string[] {
@@ -315,11 +315,11 @@ function splitLogicalLines(text: string): readonly string[] {
 
 interface LogicalLine {
   readonly text: string;
-  /** For each character of the text, where it stands in the raw bytes. */
+  /** For each character of the text, its position in the raw bytes. */
   readonly sources: readonly number[];
 }
 
-/** The line as systemd puts it together; a byte order mark at its start is skipped. */
+/** The line as systemd joins it; a byte order mark at its start is skipped. */
 function readLogicalLine(raw: string): LogicalLine {
   let text = '';
   const sources: number[] = [];
@@ -357,7 +357,7 @@ function readEntry(raw: string, section: string | null): UnitEntry {
 
 const junk = (raw: string): JunkEntry => ({ kind: 'junk', raw });
 
-/** Where each character of the value stands in the raw bytes, and where the value ends. */
+/** Position of each character of the value in the raw bytes, and of its end. */
 function valueSources(raw: string): readonly number[] {
   const { text, sources } = readLogicalLine(raw);
   const after = text.indexOf('=') + 1;
@@ -368,7 +368,7 @@ function valueSources(raw: string): readonly number[] {
   return [...sources.slice(from, from + length), end];
 }
 
-/** What stands before the value: indentation, key, `=` and the spaces around it. */
+/** Everything before the value: indentation, key, `=` and the spaces around it. */
 function leadOf(entry: Assignment): string {
   const lead = entry.raw.slice(0, valueSources(entry.raw)[0]);
   return /[\n\r\0]/.test(lead) ? `${entry.key}=` : lead;
@@ -379,7 +379,7 @@ function rawSpan(sources: readonly number[], start: number, end: number): [numbe
   if (from === undefined || end < start || end >= sources.length) {
     throw new RangeError('the splice is not within the value');
   }
-  // Insertions stick to the character before them: after a word, not after its line break.
+  // Insert directly after the previous character: after a word, not after its line break.
   if (start === end && start > 0) {
     const place = (sources[start - 1] ?? 0) + 1;
     return [place, place];
@@ -387,7 +387,7 @@ function rawSpan(sources: readonly number[], start: number, end: number): [numbe
   return [from, end === start ? from : (sources[end - 1] ?? from) + 1];
 }
 
-/** Where a removal may begin, so that comment lines between the words it takes are not lost. */
+/** Where a removal may begin without losing comment lines between the removed words. */
 function sparingComments(raw: string, from: number, to: number): number {
   const gone = raw.slice(from, to);
   if (innerComments(gone).length === 0) return from;
@@ -396,7 +396,7 @@ function sparingComments(raw: string, from: number, to: number): number {
   return to - last.trimStart().length;
 }
 
-/** Comment lines inside a continued line, which outlive it. */
+/** Comment lines inside a continued line, which are kept when it is removed. */
 function innerComments(raw: string): readonly CommentEntry[] {
   return splitLines(raw)
     .slice(1)
@@ -408,11 +408,11 @@ function lastEnding(raw: string): string {
   return splitLines(raw).at(-1)?.ending ?? '';
 }
 
-/** Makes sure that what follows an entry begins a line of its own. */
+/** Makes sure that the next entry begins on its own line. */
 function closeEntry(entry: UnitEntry, eol: string): UnitEntry {
   let raw = entry.raw;
   if (lastEnding(raw) === '') raw += eol;
-  // A backslash on the file's last line would take the next line in: an empty line ends it.
+  // A backslash at the end of the file would continue into the next line: add an empty one.
   if (splitLogicalLines(raw + eol).length === 1) raw += eol;
   return { ...entry, raw };
 }
@@ -428,13 +428,13 @@ function assign(
 }
 
 function checkOneLine(text: string): void {
-  if (/[\n\r\0]/.test(text)) throw new RangeError('a value of a unit file is one line');
+  if (/[\n\r\0]/.test(text)) throw new RangeError('a value in a unit file must be one line');
 }
 
 function checkValue(value: string): void {
   checkOneLine(value);
   if (value !== value.replace(whitespace, '')) {
-    throw new RangeError('white space around a value is not kept by systemd');
+    throw new RangeError('systemd drops white space around a value');
   }
-  if (continues(value)) throw new RangeError('a backslash at the end would take the next line in');
+  if (continues(value)) throw new RangeError('a backslash at the end would continue the line');
 }

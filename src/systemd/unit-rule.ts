@@ -3,20 +3,20 @@ import { redact } from './secrets.ts';
 import type { Assignment, UnitEntry, UnitFile } from './unit-file.ts';
 
 /**
- * One way in which the unit of a Celery worker is wrong, although systemd takes it. It looks at one
- * unit; whether a fault is mended is told by looking again at the mended text.
+ * A fault in the unit of a Celery worker that systemd itself accepts. A rule looks at one unit; a
+ * fault is fixed when the rule no longer finds it in the new text.
  */
 export interface UnitRule {
   /** Short and stable; names the rule's page. */
   readonly id: string;
   readonly title: string;
-  /** What happens with such a unit. */
+  /** The consequences. */
   readonly why: string;
   /** What to write instead. */
   readonly fix: string;
   /** What deploy-worker does about it. */
   readonly mends: Mending;
-  /** For its page, and for the tests: lines of the section that is named, `[Service]` else. */
+  /** For its page and for tests; lines of `[Service]` unless they name a section. */
   readonly example: { readonly wrong: readonly string[]; readonly right: readonly string[] };
   find(file: UnitFile, context: RuleContext): readonly Sighting[];
 }
@@ -27,13 +27,13 @@ export interface Mending {
   readonly how: string;
 }
 
-/** What a rule must know beside the unit. */
+/** What a rule needs to know besides the unit. */
 export interface UnitContext {
   readonly swapActive: boolean;
   readonly longestTaskSeconds: number;
   readonly cpus: number;
   readonly hostMemoryBytes: Bytes;
-  /** What the running worker's processes hold now; `null` when it does not run. */
+  /** Memory of the running worker's processes; `null` when it is not running. */
   readonly processes: { readonly mainBytes: Bytes; readonly childBytes: Bytes } | null;
 }
 
@@ -55,21 +55,21 @@ export interface WorkerSeen {
 }
 
 export interface Sighting {
-  /** The line that is at fault, `null` when a line is missing. */
+  /** The faulty line; `null` when a line is missing. */
   readonly entry: UnitEntry | null;
-  /** What was seen, as it stands in the file, without secrets. */
+  /** What was found in the file, without secrets. */
   readonly seen: string;
 }
 
-/** An assignment as it may be shown. */
+/** An assignment for display, without secrets. */
 export const named = ({ key, value }: Assignment): string => redact(`${key}=${value}`);
 
-/** The assignment of a key that counts. */
+/** The effective assignment of a key. */
 export function setting(file: UnitFile, key: string, section = 'Service'): Assignment | null {
   return file.effective(section, key).at(-1) ?? null;
 }
 
-/** What was seen of a line, or that there is none. */
+/** The line for display, or that it is missing. */
 export const seenOf = (entry: Assignment | null, key: string): string =>
   entry ? named(entry) : `no ${key}=`;
 
@@ -83,7 +83,7 @@ const execKeys = [
   'ExecStopPost',
 ] as const;
 
-/** The Exec lines that count, in the order in which systemd runs them. */
+/** The effective Exec lines, in the order in which systemd runs them. */
 export function execLines(file: UnitFile): readonly Assignment[] {
   return execKeys.flatMap((key) => file.effective('Service', key));
 }

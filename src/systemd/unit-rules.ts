@@ -5,7 +5,7 @@ import { surroundingsRules } from './rules/surroundings.ts';
 import type { UnitEntry, UnitFile } from './unit-file.ts';
 import type { RuleContext, UnitRule } from './unit-rule.ts';
 
-/** The known ways in which the unit of a worker is wrong. Each has a page, see `rulePage`. */
+/** The known faults of worker units. Each has a page, see `rulePage`. */
 
 export { killsCeleryByName } from './rules/exec-lines.ts';
 export { supportModule } from './rules/life-cycle.ts';
@@ -27,12 +27,12 @@ export interface UnitFault {
   readonly entry: UnitEntry | null;
 }
 
-/** Everything that is wrong with a unit, its drop-ins included where they are part of the file. */
+/** All faults of a unit, including its drop-ins where they are part of the file. */
 export function applyUnitRules(file: UnitFile, context: RuleContext): readonly UnitFault[] {
   return unitRules.flatMap((rule) =>
     rule.find(file, context).map(({ entry, seen }) => ({ rule, seen, entry })),
   );
 }
 
-/** Where a rule is explained, in this repository; generated from the rule itself. */
+/** The page of a rule in this repository; generated from the rule. */
 export const rulePage = ({ id }: UnitRule): string => `docs/reference/unit-rules/${id}.md`;

@@ -6,9 +6,9 @@ export interface UnitPart {
   readonly text: string;
 }
 
-/** A unit with its drop-ins, as one: systemd reads them one after another. */
+/** A unit combined with its drop-ins, in the order in which systemd reads them. */
 export interface UnitStack {
-  /** Every line of every part; what counts is read from it as from one file. */
+  /** Every line of every part, to be read as one file. */
   readonly file: UnitFile;
   /** `/etc/systemd/system/x.service.d/y.conf:3` */
   whereOf(entry: UnitEntry): string;

@@ -1,11 +1,11 @@
 import { type Bytes, bytes } from '../model/units.ts';
 
 /**
- * Sizes and time spans as systemd reads and prints them. The rules are those of `parse_size()`,
- * `parse_time()` and `format_timespan()`, the same from systemd 249 to 257.
+ * Sizes and time spans as systemd parses and prints them: `parse_size()`, `parse_time()` and
+ * `format_timespan()`, which are the same from systemd 249 to 257.
  */
 
-/** What `MemoryMax=` and its kin take. */
+/** A value of `MemoryMax=` and similar settings. */
 export type SystemdSize =
   | { readonly kind: 'bytes'; readonly bytes: Bytes }
   /** Of the physical memory. */
@@ -24,8 +24,8 @@ const sizeUnits: readonly (readonly [suffix: string, factor: number])[] = [
 ];
 
 /**
- * Reads a size (base 1024), e.g. `800M`, `1.5G`, `1G 512M`, `40%`, `infinity`.
- * `null` for what systemd would ignore with a warning, e.g. `1500MB` or `800m`.
+ * Parses a size (base 1024), e.g. `800M`, `1.5G`, `1G 512M`, `40%`, `infinity`.
+ * `null` for values that systemd ignores with a warning, e.g. `1500MB` or `800m`.
  */
 export function parseSize(text: string): SystemdSize | null {
   const value = text.trim();
@@ -66,7 +66,7 @@ const day = 24 * hour;
 const month = 2_629_800 * second;
 const year = 31_557_600 * second;
 
-/** Longer names first where one begins another, as systemd tries them. */
+/** Longer names before their prefixes, as systemd tries them. */
 const timeUnits: readonly (readonly [name: string, microseconds: number])[] = [
   ['seconds', second],
   ['second', second],
@@ -101,8 +101,8 @@ const timeUnits: readonly (readonly [name: string, microseconds: number])[] = [
 ];
 
 /**
- * Reads a time span, e.g. `300`, `5min 20s`, `1.5h`, `infinity`; bare numbers are seconds.
- * Microseconds, `Infinity` for `infinity`, `null` for what systemd would not take.
+ * Parses a time span, e.g. `300`, `5min 20s`, `1.5h`, `infinity`; bare numbers are seconds.
+ * Returns microseconds, `Infinity` for `infinity`, `null` for values that systemd rejects.
  */
 export function parseTimeSpan(text: string): number | null {
   let rest = text.trim();
@@ -115,7 +115,7 @@ export function parseTimeSpan(text: string): number | null {
     const tail = rest.slice(number.length);
     const named = tail.trimStart();
     const unit = timeUnits.find(([name]) => named.startsWith(name));
-    // `12.34.56` is nothing, `12.34 .56` is two numbers.
+    // `12.34.56` is invalid, `12.34 .56` is two numbers.
     if (!unit && tail !== '' && named === tail) return null;
     total += Math.floor(Number(number) * (unit?.[1] ?? second) + 1e-6);
     rest = named.slice(unit?.[0].length ?? 0).trimStart();
@@ -146,7 +146,7 @@ export function printTimeSpan(microseconds: number): string {
     const whole = Math.floor(left / unit);
     const remainder = left % unit;
     if (left < minute && remainder > 0) {
-      // Below a minute systemd prints a decimal fraction, with all the digits of the unit.
+      // Below a minute, systemd prints a decimal fraction with all digits of the unit.
       const digits = String(unit).length - 1;
       parts.push(`${whole}.${String(remainder).padStart(digits, '0')}${suffix}`);
       return parts.join(' ');
@@ -157,7 +157,7 @@ export function printTimeSpan(microseconds: number): string {
   return parts.join(' ');
 }
 
-/** Seconds to the microseconds that time spans are counted in. */
+/** Converts seconds to microseconds, the unit of time spans. */
 export function microseconds(seconds: number): number {
   return Math.round(seconds * second);
 }

@@ -28,7 +28,7 @@ export interface VerifyPorts {
   readonly onProgress: OnProgress;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
   findStrays(facts: VerifyFacts): readonly Stray[];
-  /** Looks into the app's job tables; changes nothing. */
+  /** Searches the app's job tables; changes nothing. */
   findStuckRows(): Promise<StuckSearch>;
 }
 
@@ -37,7 +37,7 @@ export interface Verification {
   readonly evidence: VerifyEvidence;
 }
 
-/** Everything that verify wants to know of a host, in one message. */
+/** All facts that verify needs, in one message. */
 export function verifyQuery(desired: VerifyDesired): VerifyQuery {
   const unit = desired.unit;
   return {
@@ -54,11 +54,11 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
 }
 
 /**
- * Looks, sends the jobs of the gate and waits for them, looks again, judges. Two looks and a
- * message for the single job and the batch each; one look when no job is sent.
+ * Reads the facts, sends the probes of the gate and waits for them, reads the facts again, judges.
+ * Without probes, the facts are read once.
  *
- * @throws ConfigError when there is no such unit, or the gate can't be made from it
- * @throws HostError when the host can't be asked
+ * @throws ConfigError when there is no such unit, or it does not provide what the gate needs
+ * @throws HostError when the host cannot be reached
  */
 export async function verifyHost(
   ports: VerifyPorts,
@@ -80,10 +80,10 @@ export async function verifyHost(
 
 function requireUnit(unit: UnitFact): void {
   const problems: Readonly<Record<string, string>> = {
-    'not-found': 'there is no such unit on the host',
+    'not-found': 'no such unit on the host',
     masked: 'the unit is masked (a link to /dev/null)',
-    'bad-setting': 'systemd can’t use the unit: a setting in it is wrong',
-    error: 'systemd can’t read the unit',
+    'bad-setting': 'systemd cannot load the unit: it contains an invalid setting',
+    error: 'systemd cannot read the unit',
   };
   const problem = problems[unit.loadState];
   if (problem === undefined) return;
@@ -104,7 +104,7 @@ async function passGate(
   if (requests.length === 0) return { kind: 'none' };
   if (dryRun) return { kind: 'not-sent', requests, why: 'dry run, would send' };
   if (before.unit.activeState !== 'active') {
-    return { kind: 'not-sent', requests, why: 'not sent, since the worker does not run' };
+    return { kind: 'not-sent', requests, why: 'not sent, the worker is not running' };
   }
   const runs: GateRun[] = [];
   let passed = true;
@@ -119,7 +119,7 @@ async function passGate(
   return { kind: 'sent', runs };
 }
 
-/** Canaries come back only from a worker that loads the module they are a part of. */
+/** Canaries are tasks of the support module: only a worker that loads it can run them. */
 function loadsSupport(requests: readonly GateRequest[], call: WorkerCall | null): boolean {
   const canaries = requests.some(({ request }) => request.kind === 'canary');
   return !canaries || call === null || call.include.includes(supportModule);
@@ -133,14 +133,14 @@ function withoutSupport(requests: readonly GateRequest[], unit: string): readonl
         ? { kind: 'not-sent' }
         : {
             kind: 'fault',
-            problem: `${unit} runs without -I ${supportModule}, which answers canaries`,
+            problem: `${unit} does not load ${supportModule} (-I), which runs the canaries`,
             evidence: [],
             next: 'run deploy-worker, which adds it; or choose gate `task` or `http`',
           },
   }));
 }
 
-/** A fault is one more finding: the second look and the other checks still tell why. */
+/** A fault becomes a finding: the other checks may still show the cause. */
 async function send(ports: VerifyPorts, request: GateRequest): Promise<GateRun['result']> {
   ports.onProgress({ kind: 'note', message: `gate: ${request.title}` });
   try {

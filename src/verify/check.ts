@@ -1,14 +1,14 @@
 import type { Check } from '../model/verdict.ts';
 
-/** Evidence lines that a check carries along; the newest are kept. */
+/** Evidence lines kept per check; the newest are kept. */
 const keptEvidence = 30;
 
-/** The newest lines of what may be a long list. */
+/** The newest lines of a list. */
 export function lastLines(lines: readonly string[], count = keptEvidence): readonly string[] {
   return lines.slice(-count);
 }
 
-/** One of the things that a check looks at, e.g. MemoryMax among the limits. */
+/** One of the aspects that a check covers, e.g. MemoryMax among the limits. */
 export interface Remark {
   readonly state: 'passed' | 'warning' | 'failed';
   readonly seen: string;
@@ -32,7 +32,7 @@ export const wrong = (seen: string, expected: string, next: string): Remark => (
   next,
 });
 
-/** One check out of several remarks: as bad as the worst of them, and it tells them all. */
+/** Combines remarks into one check; its state is that of the worst remark. */
 export function checkOf(
   id: string,
   title: string,
@@ -63,7 +63,7 @@ export function checkOf(
   };
 }
 
-/** A check that could not be made, and why. */
+/** A check that could not be carried out, with the reason. */
 export function skippedCheck(id: string, title: string, why: string, next = ''): Check {
   return { id, title, state: 'skipped', seen: why, expected: '', evidence: [], next };
 }

@@ -10,11 +10,11 @@ import { checkLimits, checkRestarts, checkSupervision, checkUnit } from './check
 import type { VerifyEvidence } from './evidence.ts';
 
 /**
- * The verdict over everything that was seen. A warning leaves the host healthy; a check that could
- * not be made is named as such.
+ * The verdict on the evidence. With warnings only, the host is healthy; checks that could not be
+ * carried out are listed as skipped.
  */
 export function judge(seen: VerifyEvidence, desired: VerifyDesired): Verdict {
-  // What the jobs left behind counts: a kill or a restart during the gate is a finding.
+  // The effects of the probes count: a kill or a restart during the gate is a finding.
   const facts = seen.after ?? seen.before;
   const checks = [
     checkUnit(facts),
@@ -42,7 +42,7 @@ export function gateError(verdict: Verdict): GateError | null {
   if (first === undefined) return null;
   const expected = first.expected === '' ? '' : `; expected ${first.expected}`;
   const more =
-    others.length === 0 ? '' : ` (failed, too: ${others.map(({ id }) => id).join(', ')})`;
+    others.length === 0 ? '' : ` (also failed: ${others.map(({ id }) => id).join(', ')})`;
   return new GateError(
     first.id,
     `${first.title}: ${first.seen}${expected}${more}`,

@@ -3,7 +3,7 @@ import type { FactAnswers, FactQuery, WorkerProcess } from '../model/facts.ts';
 import type { JobReport, JobRequest } from '../model/outcome.ts';
 import type { Seconds } from '../model/units.ts';
 
-/** The facts that verify asks for, all in one message. */
+/** The facts that verify requests, all in one message. */
 export type VerifyFactName =
   | 'host'
   | 'unit'
@@ -16,10 +16,10 @@ export type VerifyFactName =
 export type VerifyFacts = Pick<FactAnswers, VerifyFactName>;
 export type VerifyQuery = Required<Pick<FactQuery, VerifyFactName>>;
 
-/** A Celery worker that runs outside its unit; whoever calls verify finds them. */
+/** A Celery worker that runs outside its unit. */
 export type Stray = Pick<WorkerProcess, 'pid' | 'cgroup' | 'argv' | 'startedAt'>;
 
-/** Rows that claim to be worked on for longer than the threshold, in one table. */
+/** Jobs of one table that have been in progress for longer than the threshold. */
 export interface StuckRows {
   readonly table: string;
   readonly count: number;
@@ -27,13 +27,13 @@ export interface StuckRows {
   readonly sampleIds: readonly string[];
 }
 
-/** What is known of the rows in the app's job tables. */
+/** Result of the search for stuck jobs in the app's tables. */
 export type StuckSearch =
   | { readonly kind: 'read'; readonly rows: readonly StuckRows[] }
-  /** `why` reads on from "not read: ". */
+  /** `why` completes "not read: ". */
   | { readonly kind: 'not-read'; readonly why: string };
 
-/** One message of the gate: a single job, or a batch. */
+/** One request of the gate: a single probe, or a batch. */
 export interface GateRequest {
   readonly id: 'gate-job' | 'gate-batch';
   /** `one canary to celery`. */
@@ -42,9 +42,9 @@ export interface GateRequest {
 }
 
 export type GateResult =
-  /** No gate is wanted. */
+  /** The gate is `none`. */
   | { readonly kind: 'none' }
-  /** The jobs that would be sent; `why` they were not. */
+  /** The probes that would be sent, and `why` they were not. */
   | { readonly kind: 'not-sent'; readonly requests: readonly GateRequest[]; readonly why: string }
   | { readonly kind: 'sent'; readonly runs: readonly GateRun[] };
 
@@ -52,23 +52,23 @@ export interface GateRun {
   readonly request: GateRequest;
   readonly result:
     | { readonly kind: 'report'; readonly report: JobReport }
-    /** The host could not even send it. */
+    /** The host could not send it. */
     | {
         readonly kind: 'fault';
         readonly problem: string;
         readonly evidence: readonly string[];
         readonly next: string;
       }
-    /** The request before it failed. */
+    /** The previous request failed. */
     | { readonly kind: 'not-sent' };
 }
 
-/** Everything that a verdict is made from. */
+/** Everything that a verdict is based on. */
 export interface VerifyEvidence {
   readonly before: VerifyFacts;
-  /** After the jobs; `null` when none was sent. */
+  /** After the probes; `null` when none were sent. */
   readonly after: VerifyFacts | null;
-  /** `null`: the unit's ExecStart is no Celery worker that can be read. */
+  /** `null`: the unit's ExecStart is not a Celery worker that can be read. */
   readonly call: WorkerCall | null;
   readonly strays: readonly Stray[];
   readonly stuck: StuckSearch;

@@ -5,22 +5,22 @@ import type { Seconds } from '../model/units.ts';
 import { formatList } from '../report/quantities.ts';
 import type { GateRequest } from './evidence.ts';
 
-/** Jobs in the batch of a gate. */
+/** Probes in the batch of a gate. */
 const batchSize = 3;
 
-/** Where the jobs are sent from: the unit's own interpreter, app and module path. */
+/** Where probes are sent from: the interpreter, app and module path of the unit. */
 export interface GateSource {
   readonly unit: string;
-  /** `null`: the unit runs no Python that is known. */
+  /** `null`: the unit's Python is unknown. */
   readonly interpreter: readonly string[] | null;
-  /** `null`: the unit's ExecStart is no Celery worker that can be read. */
+  /** `null`: the unit's ExecStart is not a Celery worker that can be read. */
   readonly call: WorkerCall | null;
 }
 
 /**
- * The messages of the gate: one job, then a batch. None for the gate `none`.
+ * The requests of the gate: one probe, then a batch. Empty for the gate `none`.
  *
- * @throws ConfigError when the unit does not tell how to reach its app
+ * @throws ConfigError when the unit does not show how to reach its app
  */
 export function planGate(
   gate: GateDesired,
@@ -77,7 +77,7 @@ export function planGate(
           : [
               {
                 id: 'gate-batch',
-                title: `${title} with the form of a batch`,
+                title: `${title} with the batch form`,
                 request: { ...request, form: batchForm },
               } as const,
             ]),
@@ -87,13 +87,13 @@ export function planGate(
 }
 
 /**
- * One canary to the first queue, then a batch of at least three over the others, so that every
- * queue has one; where there are fewer queues, they are used again.
+ * One canary to the first queue, then a batch of at least three to the others, so that every queue
+ * gets one; with fewer queues, they are reused.
  */
 export function spreadCanaries(
   queues: readonly string[],
 ): readonly [first: string, batch: readonly string[]] {
-  // Celery's default queue, for a worker that names none.
+  // Celery's default queue, for a worker without -Q.
   const [first = 'celery', ...others] = new Set(queues);
   const all = [...others, first];
   const size = Math.max(batchSize, others.length);
@@ -105,8 +105,8 @@ function queuesOf({ unit, call }: GateSource): readonly string[] {
   if (call?.queues === 'unknown') {
     throw new ConfigError(
       'input unit',
-      `the queues of ${unit} can't be read: its -Q holds variables`,
-      'queues by name in ExecStart, or gate `task`, `http` or `none`',
+      `cannot read the queues of ${unit}: its -Q contains variables`,
+      'literal queue names in ExecStart, or gate `task`, `http` or `none`',
     );
   }
   return call === null || call.queues === 'default' ? [] : call.queues;
@@ -116,22 +116,22 @@ function appOf({ unit, interpreter, call }: GateSource) {
   if (call === null) {
     throw new ConfigError(
       'input unit',
-      `${unit} does not run a Celery worker that can be read`,
+      `cannot read a Celery worker command from ${unit}`,
       'a unit whose ExecStart is `celery … worker`, or gate `http` or `none`',
     );
   }
   if (call.app === null) {
     throw new ConfigError(
       'input unit',
-      `the ExecStart of ${unit} names no app that can be read`,
+      `cannot read the app from the ExecStart of ${unit}`,
       '`celery -A <app> worker`, or gate `http` or `none`',
     );
   }
   if (interpreter === null) {
     throw new ConfigError(
       'input unit',
-      `${unit} does not show which Python its Celery runs with`,
-      'an ExecStart of a Python, or of a program whose shebang names one; or gate `http` or `none`',
+      `cannot tell which Python runs the Celery of ${unit}`,
+      'an ExecStart with a Python, or a program whose shebang names one; or gate `http` or `none`',
     );
   }
   return { unit, interpreter, app: call.app, pythonPath: call.pythonPath };

@@ -3,12 +3,12 @@ import type { JournalFact } from '../model/facts.ts';
 /** A line of the unit's journal. */
 export type JournalLine = JournalFact['suspects'][number];
 
-/** A number 429 that ends there: not 4290, 429.5, 429-7, 429ms, 429%. */
+/** A complete number 429: not 4290, 429.5, 429-7, 429ms, 429%. */
 const code = '429(?![\\w%-]|\\.\\d|,\\d)';
 
 /**
- * The forms in which clients, servers and Python libraries write a 429 *status*. The number alone
- * proves nothing: it may be an id, a count, a size or a time.
+ * How clients, servers and Python libraries log a *status* 429. The number alone proves nothing: it
+ * may be an id, a count, a size or a time.
  */
 const rateLimitForms: readonly RegExp[] = [
   // The reason phrase: http.client, requests, httpx, curl.
@@ -35,7 +35,7 @@ const rateLimitForms: readonly RegExp[] = [
   /\btoo many 429 error responses\b/i,
 ];
 
-/** True when the line reports an HTTP response with status 429. */
+/** Whether the line reports an HTTP response with status 429. */
 export function isRateLimitLine(message: string): boolean {
   return message.includes('429') && rateLimitForms.some((form) => form.test(message));
 }
@@ -62,8 +62,8 @@ const errorLevels: ReadonlySet<string> = new Set(['ERROR', 'CRITICAL', 'FATAL'])
 const tracebackStart = /^\s*Traceback \(most recent call last\):/;
 
 /**
- * Lines that begin an error: level ERROR or CRITICAL in Celery's format, or a traceback. What an
- * error line logs with it (its traceback within a second) is the same error.
+ * Lines that start an error: level ERROR or CRITICAL in Celery's format, or a traceback. A traceback
+ * within a second of an error line belongs to the same error.
  */
 export function errorLines(lines: readonly JournalLine[]): readonly JournalLine[] {
   const found: JournalLine[] = [];

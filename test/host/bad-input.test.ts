@@ -70,9 +70,9 @@ const cases: readonly BadInput[] = [
     action: 'deploy-worker',
     inputs: { unit: 'shell-worker' },
     says: [
-      /starts \/bin\/sh, and what that runs can't be told/,
+      /starts \/bin\/sh; cannot tell what it runs/,
       /where: input unit/,
-      /expected: the celery call/,
+      /expected: the celery command/,
     ],
   },
   {

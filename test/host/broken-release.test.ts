@@ -180,13 +180,13 @@ test('a gate that fails: red with evidence, and the release can be rolled back',
   expectOneError(failing);
   expect(failing.outputs.healthy).toBe('false');
   expect(failing.log).toMatch(
-    /^verify: gate: one job: 1 of 1 calls of tasks\.process_job did not succeed/m,
+    /^verify: gate: single probe: 1 of 1 calls of tasks\.process_job did not succeed/m,
   );
   expect(failing.log).toMatch(/^ {2}evidence:.*WorkError/m);
 
   const unheard = await verify({ ...task, 'gate-queue': 'nowhere', 'gate-timeout': '8s' });
   expectOneError(unheard);
-  expect(unheard.log).toMatch(/^verify: gate: one job: .*nowhere/m);
+  expect(unheard.log).toMatch(/^verify: gate: single probe: .*nowhere/m);
 
   const back = await deploy({ 'roll-back': transaction });
   expect(back.code, back.log).toBe(0);

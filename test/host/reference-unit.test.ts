@@ -40,7 +40,7 @@ test('a unit that cannot start is mended, and its worker is healthy', async () =
     /shell syntax in an Exec line \(ExecStartPre=\/usr\/bin\/pkill -f "celery\.\*worker" \|\| true\): .*The new unit mends it/,
   );
   expect(run.log).toMatch(
-    /a watchdog that nobody feeds \(WatchdogSec=300\): .*The new unit mends it/,
+    /a watchdog without watchdog notifications \(WatchdogSec=300\): .*The new unit mends it/,
   );
   expect(run.log).toMatch(
     /Celery processes are killed by name \(ExecStartPre=.*The new unit mends it/,

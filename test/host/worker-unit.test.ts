@@ -158,7 +158,7 @@ test('an instance is changed by a drop-in of its own, and undone by deleting it'
   expect(made.findings.map(({ message }) => message)).toEqual(
     expect.arrayContaining([
       expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
-      expect.stringMatching(/^a shell stands between .*The new unit mends it/),
+      expect.stringMatching(/^a shell runs between .*The new unit mends it/),
     ]),
   );
   const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);

@@ -35,7 +35,6 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
         "ok": ok,
         "jobs": [row],
         "problem": None if ok else f"{row['where']}: {detail}",
-        "result": scalars(call.last),
     }
 
 

@@ -14,7 +14,8 @@ import time
 from typing import Any
 
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.store import sqlite
+from celeriac_host.store import copies
+from celeriac_host.store.stores import open_store
 from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -27,17 +28,17 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     path = args["database"]
     folder = os.path.join(host.state, "backups")
-    with sqlite.copied(path, host, None) as copy:
-        size = os.lstat(copy).st_size
-        free = sqlite.free_bytes(folder)
-        if free < size + sqlite.MARGIN_BYTES:
+    with open_store(path, host).copied(None, None) as copy:
+        size = os.lstat(copy.path).st_size
+        free = copies.free_bytes(folder)
+        if free < size + copies.MARGIN_BYTES:
             raise OperationError(
                 f"no room for a backup of {path}: {size} bytes and some more are needed, "
                 f"{free} are free in {folder}"
             )
         target = _free_name(folder, path)
         journal.keep("backup", target)
-        _write(copy, target)
+        _write(copy.path, target)
     removed = prune(host, path, args["keep"], spare=(target,))
     more = f"; {removed} older removed" if removed else ""
     return f"{path} copied to {target}{more}", {"path": target, "sizeBytes": size}
@@ -70,7 +71,7 @@ def _write(copy: str, target: str) -> None:
     half = target + ".part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with os.fdopen(sqlite.open_copy(copy), "rb") as source, os.fdopen(
+        with os.fdopen(copies.open_copy(copy), "rb") as source, os.fdopen(
             os.open(half, flags, 0o600), "wb"
         ) as file:
             shutil.copyfileobj(source, file, 1024 * 1024)

@@ -10,12 +10,12 @@ from typing import Any
 
 from celeriac_host.app import listener, messages
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.store import postgres, postgres_repair, sqlite
-from celeriac_host.store.sqlite import quoted
+from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 TIMEOUT_SECONDS = 300.0
+BUSY_SECONDS = 10.0
 
 
 def check(args: dict[str, Any], host: System) -> bool:
@@ -96,28 +96,10 @@ def _sent_before(
     return sure | moved | set(said["owed"]) | set(said["held"])
 
 
-def _rows(args: dict[str, Any], host: System) -> dict[str, Any]:
+def _rows(args: dict[str, Any], host: System) -> dict[str, str]:
     """Id of a task → its row as text; only of rows that name it."""
-    path, calls = args["database"], args["calls"]
-    if postgres.is_url(path):
-        place = postgres_repair.Place(host, args["unit"], path, sqlite.READ_BUSY_SECONDS)
-        return postgres_repair.named(place, calls)
-    found: dict[str, Any] = sqlite.ask(path, host, lambda: _read(path, calls))
-    return found
-
-
-def _read(path: str, calls: list[dict[str, Any]]) -> dict[str, str]:
-    found = {}
-    with sqlite.opened(path, "mode=ro", sqlite.READ_BUSY_SECONDS) as database:
-        for call in calls:
-            row = call["row"]
-            where = f"{quoted(row['key'])} = ? AND {quoted(row['column'])} = ?"
-            rows = database.execute(
-                f"SELECT * FROM {quoted(row['table'])} WHERE {where}", (row["id"], call["id"])
-            ).fetchall()
-            if len(rows) == 1:
-                found[call["id"]] = repr(rows[0])
-    return found
+    store = open_store(args["database"], host, args["unit"])
+    return store.rows_of_calls(args["calls"], BUSY_SECONDS)
 
 
 def _tasks(count: int) -> str:

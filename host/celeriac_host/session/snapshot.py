@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import zlib
-from contextlib import contextmanager
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
-from celeriac_host.store import postgres, postgres_extract, sqlite, sqlite_extract
+from celeriac_host.store import copies
+from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import Fault, OperationError
 from celeriac_host.system.system import System
 
@@ -23,8 +22,10 @@ def snapshot(
     """Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone."""
     path = args["database"]
     try:
-        with _copied(args, host) as (copy, holds, taken_at):
-            size, digest = _send(copy, host, emit_chunk)
+        wanted = args.get("extract")
+        store = open_store(path, host, (wanted or {}).get("unit", ""))
+        with store.copied(args["limitBytes"], wanted) as copy:
+            size, digest = _send(copy.path, host, emit_chunk)
     except OperationError as error:
         raise Fault(
             error.message,
@@ -33,34 +34,11 @@ def snapshot(
         ) from None
     return {
         "database": path,
-        "holds": holds,
+        "holds": copy.holds,
         "sizeBytes": size,
         "sha256": digest,
-        "takenAt": taken_at,
+        "takenAt": copy.taken_at,
     }
-
-
-@contextmanager
-def _copied(args: dict[str, Any], host: System) -> Iterator[tuple[str, str, float]]:
-    """Path of the copy, what it holds, and when it was so."""
-    path, limit = args["database"], args["limitBytes"]
-    wanted = args.get("extract")
-    begun = time.time()
-    if wanted is not None and postgres.is_url(path):
-        with postgres_extract.extracted(path, host, wanted, limit) as copy:
-            yield copy, "rows", begun
-            return
-    if wanted is None or sqlite.find(path).st_size <= limit:
-        try:
-            with sqlite.copied(path, host, limit) as copy:
-                yield copy, "everything", time.time()
-                return
-        except sqlite.TooLarge:
-            # What -wal holds comes on top.
-            if wanted is None:
-                raise
-    with sqlite_extract.extracted(path, host, wanted, limit) as copy:
-        yield copy, "rows", begun
 
 
 def _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple[int, str]:
@@ -74,7 +52,7 @@ def _send(copy: str, host: System, emit_chunk: Callable[[bytes], None]) -> tuple
             emit_chunk(bytes(unsent[:PIECE_BYTES]))
             del unsent[:PIECE_BYTES]
 
-    with os.fdopen(sqlite.open_copy(copy), "rb") as file:
+    with os.fdopen(copies.open_copy(copy), "rb") as file:
         for piece in iter(lambda: file.read(1024 * 1024), b""):
             host.heed()
             size += len(piece)

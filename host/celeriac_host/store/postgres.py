@@ -23,7 +23,6 @@ SCHEMES = ("postgresql", "postgres")
 # A table of millions is not read for its few words.
 STATUS_ROWS = 5000
 STATUS_BUSY_SECONDS = 1.0
-OUTPUT_BYTES = 64 * 1024 * 1024
 # What libpq or the server says → what it means to a person.
 PROBLEMS = (
     (

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
 from celeriac_host.store import postgres, sqlite
+from celeriac_host.store.copies import folder_for_copy
 from celeriac_host.store.postgres import quoted, text
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -25,7 +26,7 @@ BATCH = 1000
 @contextmanager
 def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
     """Path of the SQLite file; gone after the block. Raises OperationError."""
-    with sqlite.folder_for_copy(0) as folder:
+    with folder_for_copy(0) as folder:
         target = os.path.join(folder, "copy.db")
         _Extract(url, host, extract, limit_bytes).write(target)
         yield target

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
 from celeriac_host.store import sqlite
+from celeriac_host.store.copies import folder_for_copy, forget
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -25,26 +26,18 @@ BATCH = 1000
 def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
     """Path of the small database; gone after the block. Raises OperationError."""
     about = sqlite.find(path)
-    with sqlite.folder_for_copy(0, about) as folder:
+    with folder_for_copy(0, about) as folder:
         target = os.path.join(folder, "copy.db")
-        sqlite.ask(path, host, lambda: _look(path, target, extract, limit_bytes))
+        sqlite.ask(path, host, lambda: _read(path, target, extract, limit_bytes))
         yield target
 
 
-def _look(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
-    """In the child. One that nobody has open is read without making -wal and -shm beside it."""
-    before = sqlite.resting(path)
-    if before is not None:
-        try:
-            _extract(path, "immutable=1", target, extract, limit_bytes)
-        except sqlite3.Error:
-            # Damaged; or somebody wrote just then, and what is read under its locks is sound.
-            if sqlite.resting(path) == before:
-                raise
-        if sqlite.resting(path) == before:
-            return
-        os.unlink(target)
-    _extract(path, "mode=ro", target, extract, limit_bytes)
+def _read(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:
+    sqlite.read_unchanged(
+        path,
+        lambda mode: _extract(path, mode, target, extract, limit_bytes),
+        lambda: forget(target),
+    )
 
 
 def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:

@@ -2,16 +2,16 @@ import { parseExecLine } from '../exec-line.ts';
 import type { Assignment } from '../unit-file.ts';
 import { execLines, named, type UnitRule } from '../unit-rule.ts';
 
-/** Rules on what a unit runs. */
+/** Rules for the commands of a unit. */
 export const execRules: readonly UnitRule[] = [
   {
     id: 'shell-syntax',
     title: 'shell syntax in an Exec line',
-    why: 'systemd has no shell: the words go to the program as arguments, which then often fails',
-    fix: 'a `-` before the path ignores a failure; journald keeps what is written to stdout',
+    why: 'systemd does not use a shell: the program receives these words as arguments and often fails',
+    fix: 'put `-` before the path to ignore a failure; stdout goes to the journal without a redirection',
     mends: {
       kind: 'in-part',
-      how: 'A line that only kills Celery by name is removed. What other lines are meant to do is not guessed.',
+      how: 'A line that only kills Celery processes by name is removed. Other lines are left to you.',
     },
     example: {
       wrong: ['ExecStartPre=/usr/bin/mkdir -p /run/app || true'],
@@ -25,11 +25,11 @@ export const execRules: readonly UnitRule[] = [
   {
     id: 'kill-by-name',
     title: 'Celery processes are killed by name',
-    why: 'it kills every Celery process on the host, those of other units and running tasks too',
-    fix: 'remove the line: systemd ends what it started, and strays are ended one by one, by pid',
+    why: 'this kills every Celery process on the host, including those of other units and running tasks',
+    fix: 'remove the line: systemd stops the processes of the unit, and deploy-worker ends stray workers one by one',
     mends: {
       kind: 'in-part',
-      how: 'A line that does nothing else is removed. A script that does other things too, and ExecReload=, are left to you.',
+      how: 'A line that does nothing else is removed. Scripts that do more, and ExecReload=, are left to you.',
     },
     example: {
       wrong: ['ExecStartPre=-/usr/bin/pkill -9 celery'],
@@ -42,10 +42,10 @@ export const execRules: readonly UnitRule[] = [
   },
   {
     id: 'shell-waits',
-    title: 'a shell stands between systemd and the worker',
-    why: 'the shell is the main process: a stop signals it and not the worker, whose tasks are then killed, and what the worker reports is not heard',
-    fix: '`exec` before the celery call, or that call itself as ExecStart=',
-    mends: { kind: 'whole', how: '`exec` is put before the call.' },
+    title: 'a shell runs between systemd and the worker',
+    why: 'the shell is the main process: a stop signals the shell and not the worker, so running tasks are killed, and notifications from the worker are ignored',
+    fix: '`exec` before the celery command, or the celery command itself as ExecStart=',
+    mends: { kind: 'whole', how: '`exec` is added before the command.' },
     example: {
       wrong: ["ExecStart=/bin/sh -c 'cd /srv/app && celery -A app worker'"],
       right: ["ExecStart=/bin/sh -c 'cd /srv/app && exec celery -A app worker'"],
@@ -55,10 +55,10 @@ export const execRules: readonly UnitRule[] = [
   },
   {
     id: 'relative-path',
-    title: 'a path that is not absolute',
-    why: 'systemd ignores such a line, or refuses the unit: it looks below no directory, not even WorkingDirectory=, and knows no variables there',
-    fix: 'the whole path, from `/` on; `~` is allowed as WorkingDirectory= alone, and %h is the home directory',
-    mends: { kind: 'not', how: 'Where the path was meant to begin is not guessed.' },
+    title: 'a path is not absolute',
+    why: 'systemd ignores such a line or rejects the unit: paths are not relative to any directory, not even to WorkingDirectory=, and variables are not expanded in them',
+    fix: 'the absolute path; WorkingDirectory= also accepts `~` alone, and %h is the home directory',
+    mends: { kind: 'not', how: 'The line is left to you: the intended directory is unknown.' },
     example: {
       wrong: ['WorkingDirectory=app/backend', 'EnvironmentFile=.env'],
       right: ['WorkingDirectory=/srv/app/backend', 'EnvironmentFile=/srv/app/backend/.env'],
@@ -75,14 +75,14 @@ export const execRules: readonly UnitRule[] = [
   },
 ];
 
-/** A bare name is looked for in systemd's own path; `venv/bin/celery` is nowhere. */
+/** systemd searches for a bare name in its own path, but does not resolve `venv/bin/celery`. */
 function isRelativeCommand({ words: [program] }: { words: readonly { text: string }[] }): boolean {
   return program !== undefined && /^[^/%]+\//.test(program.text);
 }
 
 const killers = ['pkill', 'killall', 'skill', 'slay'];
 
-/** True for an Exec line whose whole purpose is to kill Celery processes by name. */
+/** Whether an Exec line does nothing but kill Celery processes by name. */
 export function killsCeleryByName(entry: Assignment): boolean {
   const commands = parseExecLine(entry.value) ?? [];
   return (
@@ -91,7 +91,7 @@ export function killsCeleryByName(entry: Assignment): boolean {
       const texts = words.map(({ text }) => text);
       const script = shellScript(texts);
       if (script === null) return isKiller(texts[0]) && texts.some((text) => /celery/i.test(text));
-      // A script that does something else too is not ours to remove.
+      // A script that does something else as well must not be removed.
       const doing = script.split(/\|\||&&|[;\n]/).map((part) => part.trim());
       return doing.every(
         (part) =>
@@ -114,7 +114,7 @@ function shellScript(words: readonly string[]): string | null {
   return at === -1 ? null : (rest[at + 1] ?? '');
 }
 
-/** Words that only a shell would understand, in a line that no shell reads. */
+/** Words with shell syntax in a line that is not run by a shell. */
 function shellSyntax(entry: Assignment): readonly string[] {
   const commands = parseExecLine(entry.value) ?? [];
   return commands.flatMap(({ words }) => {

@@ -2,7 +2,7 @@ import type { Assignment, UnitFile } from '../unit-file.ts';
 import { named, seenOf, setting, type UnitRule } from '../unit-rule.ts';
 import { microseconds, parseTimeSpan } from '../values.ts';
 
-/** The module that `deploy-worker` installs beside the app: it tells systemd how the worker is. */
+/** The module that `deploy-worker` installs; it reports the worker's state to systemd. */
 export const supportModule = 'celeriac_support';
 
 /** systemd's DefaultTimeoutStopSec, DefaultStartLimitIntervalSec, DefaultRestartSec. */
@@ -10,14 +10,17 @@ const defaultStop = microseconds(90);
 const defaultInterval = microseconds(10);
 const defaultRestart = microseconds(0.1);
 
-/** Rules on how a worker starts, stops and is started again. */
+/** Rules for starting, stopping and restarting a worker. */
 export const lifeCycleRules: readonly UnitRule[] = [
   {
     id: 'watchdog-without-notifier',
-    title: 'a watchdog that nobody feeds',
-    why: 'Celery sends no WATCHDOG=1, so systemd kills a healthy worker at every interval',
+    title: 'a watchdog without watchdog notifications',
+    why: 'Celery does not send WATCHDOG=1, so systemd kills a healthy worker after every interval',
     fix: 'Type=notify with the support module, or no WatchdogSec=',
-    mends: { kind: 'whole', how: 'Type=notify, and the support module that feeds the watchdog.' },
+    mends: {
+      kind: 'whole',
+      how: 'Type=notify is set, and the support module sends the notifications.',
+    },
     example: {
       wrong: ['Type=simple', 'WatchdogSec=300'],
       right: [
@@ -38,10 +41,10 @@ export const lifeCycleRules: readonly UnitRule[] = [
   },
   {
     id: 'type-simple',
-    title: 'nobody knows when the worker is ready',
-    why: 'without Type=notify a start succeeds even when the program is missing or the app fails',
+    title: 'systemd does not know when the worker is ready',
+    why: 'without Type=notify a start succeeds even if the program is missing or the app fails to load',
     fix: 'Type=notify with the support module',
-    mends: { kind: 'whole', how: 'Type=notify, unless `watchdog` is `off`.' },
+    mends: { kind: 'whole', how: 'Type=notify is set, unless `watchdog` is `off`.' },
     example: { wrong: ['Type=simple'], right: ['Type=notify', 'NotifyAccess=main'] },
     find: (file) => {
       const entry = setting(file, 'Type');
@@ -51,9 +54,9 @@ export const lifeCycleRules: readonly UnitRule[] = [
   {
     id: 'kill-mode',
     title: 'a stop kills running tasks',
-    why: 'KillMode=control-group sends TERM to the pool children too, in the middle of their tasks; process and none leave them behind',
+    why: 'KillMode=control-group also sends SIGTERM to the child processes, in the middle of their tasks; process and none leave child processes behind',
     fix: 'KillMode=mixed',
-    mends: { kind: 'whole', how: 'KillMode=mixed.' },
+    mends: { kind: 'whole', how: 'KillMode=mixed is set.' },
     example: { wrong: ['KillMode=control-group'], right: ['KillMode=mixed'] },
     find: (file) => {
       const entry = setting(file, 'KillMode');
@@ -63,9 +66,12 @@ export const lifeCycleRules: readonly UnitRule[] = [
   {
     id: 'stop-timeout',
     title: 'a stop does not wait for the longest task',
-    why: 'after TimeoutStopSec= (90 s when not set) systemd kills the worker with its tasks',
-    fix: 'TimeoutStopSec= of the longest task and a minute',
-    mends: { kind: 'whole', how: 'TimeoutStopSec= of `longest-task` and a minute, or longer.' },
+    why: 'after TimeoutStopSec= (90 s by default) systemd kills the worker and its tasks',
+    fix: 'TimeoutStopSec= of the longest task plus one minute',
+    mends: {
+      kind: 'whole',
+      how: 'TimeoutStopSec= is set to `longest-task` plus one minute; a longer value stays.',
+    },
     example: { wrong: ['TimeoutStopSec=10'], right: ['TimeoutStopSec=960'] },
     find: (file, { longestTaskSeconds }) => {
       const entry = setting(file, 'TimeoutStopSec') ?? setting(file, 'TimeoutSec');
@@ -77,10 +83,13 @@ export const lifeCycleRules: readonly UnitRule[] = [
   },
   {
     id: 'start-limit',
-    title: 'a start limit that never trips',
-    why: 'StartLimitIntervalSec= is not longer than burst × RestartSec=, so a worker that crashes at once is started for ever and the unit never fails',
+    title: 'the start limit is never reached',
+    why: 'StartLimitIntervalSec= does not exceed StartLimitBurst= × RestartSec=, so a worker that crashes at startup is restarted forever and the unit never fails',
     fix: 'in [Unit], StartLimitIntervalSec= well above StartLimitBurst= × RestartSec=',
-    mends: { kind: 'whole', how: 'Both are set in [Unit], from the inputs `start-limit-…`.' },
+    mends: {
+      kind: 'whole',
+      how: 'Both are set in [Unit], from `start-limit-burst` and `start-limit-interval`.',
+    },
     example: {
       wrong: ['Restart=always', 'RestartSec=10'],
       right: [
@@ -112,16 +121,16 @@ export const lifeCycleRules: readonly UnitRule[] = [
   },
   {
     id: 'misplaced-start-limit',
-    title: 'a start limit in the wrong section',
+    title: 'the start limit is in the wrong section',
     why: 'systemd ignores StartLimitIntervalSec= in [Service]',
     fix: 'move it to [Unit]',
-    mends: { kind: 'whole', how: 'It is moved; a drop-in says it in [Unit].' },
+    mends: { kind: 'whole', how: 'It is moved to [Unit]; a drop-in sets it there.' },
     example: {
       wrong: ['StartLimitIntervalSec=300'],
       right: ['[Unit]', 'StartLimitIntervalSec=300'],
     },
     find: (file) =>
-      // Where [Unit] has it too, nothing is lost.
+      // If [Unit] has it as well, nothing is lost.
       setting(file, 'StartLimitIntervalSec', 'Unit') !== null
         ? []
         : file
@@ -138,7 +147,7 @@ function isNotify(file: UnitFile): boolean {
   return ['notify', 'notify-reload'].includes(file.value('Service', 'Type') ?? '');
 }
 
-/** In [Unit], or where systemd still reads it for old units' sake. */
+/** In [Unit], or in [Service], where systemd still reads some of them for compatibility. */
 function startLimit(file: UnitFile, name: string): Assignment | null {
   const old = name === 'IntervalSec' ? null : setting(file, `StartLimit${name}`);
   return setting(file, `StartLimit${name}`, 'Unit') ?? old;

@@ -3,16 +3,16 @@ import type { Assignment, UnitFile } from '../unit-file.ts';
 import { named, type RuleContext, type Sighting, setting, type UnitRule } from '../unit-rule.ts';
 import { parseSize } from '../values.ts';
 
-/** Rules on how much memory a worker may take. */
+/** Rules for memory limits. */
 export const memoryRules: readonly UnitRule[] = [
   {
     id: 'memory-high-without-swap',
     title: 'MemoryHigh= on a host without swap',
-    why: 'a worker above it is slowed down without end, since nothing can be swapped out: it hangs and is never killed',
-    fix: 'swap first, or MemoryMax= alone',
+    why: 'the kernel throttles a worker above the limit, but without swap it cannot reclaim memory: the worker hangs and is never killed',
+    fix: 'add swap first, or use MemoryMax= alone',
     mends: {
       kind: 'whole',
-      how: 'MemoryHigh= is only set where swap is on, and taken away elsewhere. `provision` makes the swap.',
+      how: 'MemoryHigh= is set only if swap is active, and removed otherwise. `provision` adds swap.',
     },
     example: {
       wrong: ['MemoryHigh=600M', '# and no swap'],
@@ -27,8 +27,8 @@ export const memoryRules: readonly UnitRule[] = [
   },
   {
     id: 'memory-high-above-max',
-    title: 'MemoryHigh= not below MemoryMax=',
-    why: 'the worker is killed before it is ever slowed down',
+    title: 'MemoryHigh= is not below MemoryMax=',
+    why: 'the worker is killed before it is ever throttled',
     fix: 'MemoryHigh= below MemoryMax=',
     mends: { kind: 'whole', how: 'Both are set, from `memory-high` and `memory-max`.' },
     example: {
@@ -47,11 +47,11 @@ export const memoryRules: readonly UnitRule[] = [
   {
     id: 'invalid-size',
     title: 'a memory limit that systemd ignores',
-    why: 'systemd warns and goes on without any limit',
-    fix: 'a number with K, M, G or T, such as 1500M; a share such as 40%; or infinity',
+    why: 'systemd logs a warning and applies no limit',
+    fix: 'a number with K, M, G or T such as 1500M, a percentage such as 40%, or infinity',
     mends: {
       kind: 'in-part',
-      how: 'MemoryMax= and MemoryHigh= are set anew, and MemoryLimit= goes. Others are left to you.',
+      how: 'MemoryMax= and MemoryHigh= are set, and MemoryLimit= is removed. Other settings are left to you.',
     },
     example: { wrong: ['MemoryMax=1500MB'], right: ['MemoryMax=1500M'] },
     find: (file) =>
@@ -62,12 +62,12 @@ export const memoryRules: readonly UnitRule[] = [
   },
   {
     id: 'concurrency-memory',
-    title: 'more children than the memory holds',
-    why: 'the main process and its children, as large as they are now, come to more than they may have: the kernel kills children in the middle of their tasks, or the host swaps without end',
-    fix: 'fewer children (`--concurrency`), or a higher MemoryMax= where the host has the memory',
+    title: 'more child processes than fit in memory',
+    why: 'at their current size, the main process and its children need more than the limit: the kernel kills children in the middle of their tasks, or the host swaps constantly',
+    fix: 'a lower `--concurrency`, or a higher MemoryMax= if the host has the memory',
     mends: {
       kind: 'in-part',
-      how: '`--concurrency` and MemoryMax= are set, from `concurrency` and `memory-max`: what they are is for you to say.',
+      how: '`--concurrency` and MemoryMax= are set from `concurrency` and `memory-max`; it is up to you to choose values that fit.',
     },
     example: {
       wrong: [
@@ -83,7 +83,7 @@ export const memoryRules: readonly UnitRule[] = [
 
 function tooManyChildren(file: UnitFile, context: RuleContext): readonly Sighting[] {
   const { hostMemoryBytes, processes, worker } = context;
-  // Without a worker that runs nobody knows how large it is.
+  // The size of a worker is only known while it runs.
   const children = worker?.children;
   if (!worker || !children || processes === null || processes.childBytes === 0) return [];
   const entry = setting(file, 'MemoryMax');

@@ -3,16 +3,16 @@ import { holdsPassword, namesSecret } from '../secrets.ts';
 import type { Assignment } from '../unit-file.ts';
 import { execLines, named, setting, type UnitRule } from '../unit-rule.ts';
 
-/** Rules on as whom, where and with what a worker runs. */
+/** Rules for the user, directory and environment of a worker. */
 export const surroundingsRules: readonly UnitRule[] = [
   {
     id: 'missing-user',
     title: 'no User=, so the worker runs as root',
-    why: 'whoever can put a task into the queue, or breaks the code of one, then owns the host',
-    fix: 'User= of an account that owns the app and little else; User=root where it must be, so that it is said',
+    why: 'anyone who can send a task, or exploits a bug in one, takes over the host',
+    fix: 'User= with an account that owns the app and little else; an explicit User=root if it must be root',
     mends: {
       kind: 'not',
-      how: 'Files and databases belong to the user that the worker runs as: the move is yours to make. A user that the host does not have is refused before anything changes.',
+      how: 'The setting is left to you, because files and databases must belong to the same user. A user that does not exist on the host is rejected before anything changes.',
     },
     example: { wrong: ['# no User='], right: ['User=app'] },
     find: (file) => {
@@ -24,9 +24,12 @@ export const surroundingsRules: readonly UnitRule[] = [
   {
     id: 'missing-working-directory',
     title: 'no WorkingDirectory=',
-    why: 'systemd starts the worker in `/`: `-A app` finds only what is installed, and relative paths of the app point there',
-    fix: 'WorkingDirectory= of the folder that holds the app',
-    mends: { kind: 'not', how: 'Where the app is can not be told from the unit.' },
+    why: 'systemd starts the worker in `/`: `-A app` finds only installed packages, and relative paths in the app start there',
+    fix: 'WorkingDirectory= with the folder of the app',
+    mends: {
+      kind: 'not',
+      how: 'The setting is left to you: the unit does not tell where the app is.',
+    },
     example: { wrong: ['# no WorkingDirectory='], right: ['WorkingDirectory=/srv/app'] },
     find: (file, { worker }) => {
       const entry = setting(file, 'WorkingDirectory');
@@ -36,12 +39,12 @@ export const surroundingsRules: readonly UnitRule[] = [
   },
   {
     id: 'secret-in-environment',
-    title: 'a secret stands in the unit',
-    why: 'every user of the host can read unit files, and `systemctl show` prints Environment= to anybody; command lines are in the list of processes',
-    fix: 'EnvironmentFile= with a file of mode 0600, or LoadCredential=; then change the secret',
+    title: 'the unit contains a secret',
+    why: 'every user of the host can read unit files, `systemctl show` prints Environment= to everyone, and command lines are visible in the process list',
+    fix: 'EnvironmentFile= with a file of mode 0600, or LoadCredential=; then rotate the secret',
     mends: {
       kind: 'not',
-      how: 'It is told by its name, or as a password in a URL; its value is shown nowhere, not even in a diff.',
+      how: 'The setting is left to you. Secrets are recognized by the name of the variable, or as a password in a URL; their values are never shown, not even in a diff.',
     },
     example: {
       wrong: ['Environment=API_TOKEN=0123456789abcdef'],
@@ -67,7 +70,7 @@ function secretsOf({ value }: Assignment): readonly string[] {
     const at = text.indexOf('=');
     const [name, content] = [text.slice(0, at), text.slice(at + 1)];
     if (at === -1 || content === '') return [];
-    // A specifier alone, such as %d/token, is a path to a credential.
+    // A value such as %d/token is the path of a credential.
     const isPath = /^(?:%[a-zA-Z]|\/)[^\s:@]*$/.test(content);
     return (namesSecret(name) && !isPath) || holdsPassword(content) ? [name] : [];
   });

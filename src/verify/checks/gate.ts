@@ -4,11 +4,11 @@ import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { checkOf, fine, skippedCheck, wrong } from '../check.ts';
 import type { GateRequest, GateResult, GateRun } from '../evidence.ts';
 
-/** One check for the single job, one for the batch. */
+/** One check for the single probe, one for the batch. */
 export function checkGate(gate: GateResult): readonly Check[] {
   switch (gate.kind) {
     case 'none':
-      return [skippedCheck('gate', 'gate', 'no gate is asked for: no job proves that it works')];
+      return [skippedCheck('gate', 'gate', 'the gate is `none`: no probe was sent')];
     case 'not-sent':
       return gate.requests.map((request) =>
         skippedCheck(request.id, titleOf(request), `${gate.why}: ${request.title}`),
@@ -28,7 +28,7 @@ function checkRun({ request, result }: GateRun): Check {
       return checkOf(request.id, title, [remark], result.evidence);
     }
     case 'not-sent':
-      return skippedCheck(request.id, title, 'not sent, since the one before it failed');
+      return skippedCheck(request.id, title, 'not sent: the previous probe failed');
   }
 }
 
@@ -47,12 +47,12 @@ function checkReport(request: GateRequest, report: JobReport): Check {
   }
   const missing = report.jobs.some(({ state }) => state === 'timed-out');
   const limit = formatDuration(request.request.timeoutSeconds);
-  const counted = `${done} of ${formatCount(report.jobs.length, 'job')} done`;
+  const counted = `${done} of ${formatCount(report.jobs.length, 'probe')} done`;
   const seen =
     report.problem === null
       ? counted
       : `${report.problem}${report.jobs.length === 0 ? '' : ` (${counted})`}`;
-  const next = missing ? adviceForMissing(request) : 'read the evidence and the worker’s journal';
+  const next = missing ? adviceForMissing(request) : "check the evidence and the worker's journal";
   return checkOf(
     request.id,
     title,
@@ -63,11 +63,11 @@ function checkReport(request: GateRequest, report: JobReport): Check {
 
 function adviceForMissing({ request }: GateRequest): string {
   const consumes =
-    'see that the worker consumes these queues and that nothing longer stands before the job';
+    'check that the worker consumes these queues and that no long task is ahead of the probe';
   return request.kind === 'canary'
-    ? `${consumes}; the canary needs the support module, which deploy-worker has the worker load`
+    ? `${consumes}; canaries also need the support module, which deploy-worker adds to the worker`
     : consumes;
 }
 
 const titleOf = (request: GateRequest): string =>
-  request.id === 'gate-job' ? 'gate: one job' : 'gate: a batch';
+  request.id === 'gate-job' ? 'gate: single probe' : 'gate: batch of probes';

@@ -10,9 +10,10 @@ import { atMost } from './unit.ts';
 export function checkRateLimits({ journal }: VerifyFacts, desired: VerifyDesired): Check {
   const lines = journal.suspects.filter(({ message }) => isRateLimitLine(message));
   const seen = seenIn(journal.entries, lines.length);
-  if (lines.length <= desired.max429) return checkOf('rate-limits', '429s', [fine(seen)]);
-  const next = 'lower the concurrency or the rate of calls; max-429 sets what is tolerated';
-  return checkOf('rate-limits', '429s', [wrong(seen, atMost(desired.max429), next)], show(lines));
+  const title = 'HTTP 429 responses';
+  if (lines.length <= desired.max429) return checkOf('rate-limits', title, [fine(seen)]);
+  const next = 'lower the concurrency or the request rate; max-429 sets how many are tolerated';
+  return checkOf('rate-limits', title, [wrong(seen, atMost(desired.max429), next)], show(lines));
 }
 
 /** Errors and tracebacks in the journal since the unit's start. */
@@ -23,15 +24,15 @@ export function checkErrors({ journal }: VerifyFacts, desired: VerifyDesired): C
   if (lines.length === 0 || (allowed !== null && lines.length <= allowed)) {
     return checkOf('errors', 'errors in the journal', [fine(seen)], show(lines));
   }
-  const next = 'read them; max-errors sets what is tolerated';
+  const next = 'check these errors; max-errors sets how many are tolerated';
   const remark =
     allowed === null ? doubtful(seen, 'none', next) : wrong(seen, atMost(allowed), next);
   return checkOf('errors', 'errors in the journal', [remark], show(lines));
 }
 
-/** journald drops lines under load: a count is a lower bound, and says over how many lines. */
+/** journald drops lines under load, so a count is a lower bound; the number of lines is shown too. */
 function seenIn(entries: number, found: number): string {
-  const total = `in ${formatCount(entries, 'line')} since its start`;
+  const total = `in ${formatCount(entries, 'line')} since the start`;
   return found === 0 ? `none ${total}` : `${found} ${total}`;
 }
 

@@ -11,7 +11,7 @@ interface Range {
   readonly max: number;
 }
 
-/** One main process and as many pool children as asked for. */
+/** One main process and the desired number of children. */
 export function checkProcesses(
   { unit }: VerifyFacts,
   desired: VerifyDesired,
@@ -27,28 +27,32 @@ export function checkProcesses(
   const wanted = `1 main, ${describeRange(expected)}`;
   const remarks = [
     main === undefined || living < expected.min || living > expected.max
-      ? wrong(seen, wanted, 'compare --concurrency with what runs, and read the worker’s journal')
+      ? wrong(
+          seen,
+          wanted,
+          "compare --concurrency with the running processes, and check the worker's journal",
+        )
       : fine(seen),
   ];
   if (dead.length > 0) {
-    const next = 'look at it again; a main process that reaps no children hangs';
+    const next = 'check again later; a main process that does not reap its children is stuck';
     remarks.push(doubtful(formatCount(dead.length, 'zombie'), 'no zombies', next));
   }
   const open = remarks.some((remark) => remark.state !== 'passed');
   return checkOf('processes', 'processes', remarks, open ? evidence : []);
 }
 
-/** Workers outside the unit: they take its jobs and nobody supervises them. */
+/** Stray workers: they take tasks from the same queues, and systemd does not supervise them. */
 export function checkStrays(facts: VerifyFacts, strays: readonly Stray[]): Check {
   if (strays.length === 0) return checkOf('strays', 'stray workers', [fine('none')]);
   const evidence = strays.map(
     ({ pid, argv, cgroup, startedAt }) =>
-      `pid ${pid}, for ${formatDuration(facts.host.now - startedAt)}, in ${cgroup}: ${argv.join(' ')}`,
+      `pid ${pid}, running for ${formatDuration(facts.host.now - startedAt)} in ${cgroup}: ${argv.join(' ')}`,
   );
   return checkOf(
     'strays',
     'stray workers',
-    [wrong(formatCount(strays.length, 'worker'), 'none', 'run deploy-worker: it ends them by pid')],
+    [wrong(formatCount(strays.length, 'worker'), 'none', 'run deploy-worker, which ends them')],
     evidence,
   );
 }
@@ -56,7 +60,7 @@ export function checkStrays(facts: VerifyFacts, strays: readonly Stray[]): Check
 function expectedChildren(desired: VerifyDesired, call: WorkerCall | null): Range {
   const beat = call?.beat ? 1 : 0;
   const { concurrency } = desired;
-  // Only a pool that forks has as many children as its concurrency.
+  // Only a pool that forks has one child per unit of concurrency.
   const asked = concurrency === null || call?.forks === false ? null : concurrency;
   const pool = asked === null ? (call?.children ?? null) : { min: asked, max: asked };
   return pool === null

@@ -14,18 +14,18 @@ function checkProbe(probe: HttpProbe, answer: HttpAnswer | undefined): Check {
   const title = `GET ${probe.url}`;
   const expected = 'a status of 200 to 299';
   if (answer === undefined || answer.status === null) {
-    const problem = answer?.error ?? 'not asked';
-    const next = 'see that the service listens there, seen from the host itself';
+    const problem = answer?.error ?? 'no request was made';
+    const next = 'check that the service listens at this address on the host';
     return checkOf('http', title, [wrong(`no answer: ${problem}`, expected, next)]);
   }
   const seen = `${answer.status} in ${formatDuration(answer.seconds)}`;
   if (answer.status >= 200 && answer.status <= 299) return checkOf('http', title, [fine(seen)]);
   const word = answer.status === 503 ? `${seen}: degraded` : seen;
   const body = answer.body.split('\n').filter((line) => line.trim() !== '');
-  return checkOf('http', title, [wrong(word, expected, 'see what its answer names')], body);
+  return checkOf('http', title, [wrong(word, expected, 'check the response body')], body);
 }
 
-/** Rows that say "processing" for longer than the threshold. */
+/** Jobs that have been in progress for longer than the threshold. */
 export function checkStuckRows(search: StuckSearch, desired: VerifyDesired): Check {
   const title = 'stuck jobs';
   if (search.kind === 'not-read') {

@@ -6,27 +6,27 @@ import { parseTimeSpan } from '../../systemd/values.ts';
 import { checkOf, doubtful, fine, lastLines, type Remark, skippedCheck, wrong } from '../check.ts';
 import type { VerifyFacts } from '../evidence.ts';
 
-/** Journal lines shown for a unit that does not run. */
+/** Journal lines shown for a unit that is not running. */
 const shownTail = 15;
 
-/** Active and running; for Type=notify that is: it said that it is ready. */
+/** Active and running; with Type=notify this means that the worker reported ready. */
 export function checkUnit({ unit, host, journal }: VerifyFacts): Check {
   const state = `${unit.activeState} (${unit.subState})`;
   const runs = unit.activeState === 'active' && unit.subState === 'running';
-  const journalCommand = `read \`journalctl -u ${unit.name}\` on the host`;
+  const journalCommand = `run \`journalctl -u ${unit.name}\` on the host`;
   if (!runs) {
     const result = unit.properties.Result ?? '';
     const seen = result === '' || result === 'success' ? state : `${state}, result ${result}`;
     return checkOf(
       'unit',
       unit.name,
-      [wrong(seen, 'active (running)', `${journalCommand}, mend the cause, deploy again`)],
+      [wrong(seen, 'active (running)', `${journalCommand}, fix the cause and deploy again`)],
       lastLines(journal.tail, shownTail),
     );
   }
   const since =
     unit.activeSince === null ? '' : ` for ${formatDuration(host.now - unit.activeSince)}`;
-  const ready = notifies(unit) ? ', ready by its own word (Type=notify)' : '';
+  const ready = notifies(unit) ? ', reported ready (Type=notify)' : '';
   const remarks = [fine(`${state}${since}${ready}`)];
   if (unit.unitFileState === 'disabled') {
     const next = `\`systemctl enable ${unit.name}\`, or deploy again`;
@@ -34,7 +34,13 @@ export function checkUnit({ unit, host, journal }: VerifyFacts): Check {
   }
   if (unit.needDaemonReload) {
     const next = 'deploy again, or `systemctl daemon-reload` and restart';
-    remarks.push(doubtful('its file changed since systemd read it', 'as on the disk', next));
+    remarks.push(
+      doubtful(
+        'unit file changed since systemd loaded it',
+        'the loaded unit to match its file',
+        next,
+      ),
+    );
   }
   return checkOf('unit', unit.name, remarks);
 }
@@ -49,27 +55,29 @@ export function checkLimits({ unit, host }: VerifyFacts, desired: VerifyDesired)
   ];
   if (max === null && desired.memoryMaxBytes === null) {
     const next = 'set memory-max in deploy-worker';
-    remarks.push(doubtful('', 'a MemoryMax, so that a leak can’t take the host down', next));
+    remarks.push(
+      doubtful('', 'a MemoryMax, so that a memory leak cannot take down the host', next),
+    );
   }
   if (typeof high === 'number' && host.memory.swapTotalBytes === 0) {
     // MemoryHigh throttles and never kills; without swap there is nothing to reclaim to.
-    const next = 'run provision, or leave MemoryHigh away';
-    remarks.push(doubtful('the host has no swap', 'swap beside MemoryHigh', next));
+    const next = 'run provision, or remove MemoryHigh';
+    remarks.push(doubtful('the host has no swap', 'swap, because MemoryHigh is set', next));
   }
   return checkOf('limits', 'memory limits', remarks);
 }
 
-/** Restart= and a watchdog that can work. */
+/** Restart= and a working watchdog. */
 export function checkSupervision({ unit }: VerifyFacts): Check {
   const restart = unit.properties.Restart ?? '';
   const watchdog = parseTimeSpan(unit.properties.WatchdogUSec ?? '0') ?? 0;
   const remarks = [
     restart === '' || restart === 'no'
-      ? doubtful('Restart=no', 'Restart=always', 'deploy with restart set')
+      ? doubtful('Restart=no', 'Restart=always', 'set Restart=always in the unit')
       : fine(`Restart=${restart}`),
   ];
   if (watchdog === 0 || watchdog === Number.POSITIVE_INFINITY) {
-    const expected = 'a watchdog, so that a worker that hangs is restarted';
+    const expected = 'a watchdog, so that a hung worker is restarted';
     remarks.push(doubtful('no watchdog', expected, 'deploy with a watchdog'));
   } else {
     const span = formatDuration(watchdog / 1_000_000);
@@ -78,8 +86,8 @@ export function checkSupervision({ unit }: VerifyFacts): Check {
         ? fine(`watchdog ${span}`)
         : wrong(
             `watchdog ${span} with Type=${unit.properties.Type ?? ''}`,
-            'Type=notify beside WatchdogSec: systemd kills a healthy worker that never speaks to it',
-            'deploy again: deploy-worker brings a watchdog that works',
+            'Type=notify with WatchdogSec: systemd kills a healthy worker that sends no notifications',
+            'deploy again: deploy-worker sets up a working watchdog',
           ),
     );
   }
@@ -90,12 +98,12 @@ export function checkSupervision({ unit }: VerifyFacts): Check {
 export function checkRestarts({ unit, journal }: VerifyFacts, desired: VerifyDesired): Check {
   const text = unit.properties.NRestarts ?? '';
   if (!/^\d+$/.test(text)) {
-    return skippedCheck('restarts', 'restarts', 'systemd does not count them here');
+    return skippedCheck('restarts', 'restarts', 'systemd does not report NRestarts');
   }
   const count = Number(text);
   const seen = count === 0 ? 'none' : formatCount(count, 'restart');
   if (count <= desired.maxRestarts) return checkOf('restarts', 'restarts', [fine(seen)]);
-  const next = `read \`journalctl -u ${unit.name}\` on the host for why it ended`;
+  const next = `run \`journalctl -u ${unit.name}\` on the host to see why it exited`;
   return checkOf(
     'restarts',
     'restarts',
@@ -110,7 +118,7 @@ export const atMost = (limit: number): string => (limit === 0 ? 'none' : `at mos
 const notifies = (unit: UnitFact): boolean =>
   ['notify', 'notify-reload'].includes(unit.properties.Type ?? '');
 
-/** `null`: no limit; `undefined`: systemd does not say. */
+/** `null`: no limit; `undefined`: not reported by systemd. */
 export function readLimit(
   unit: UnitFact,
   property: 'MemoryMax' | 'MemoryHigh',
@@ -132,7 +140,7 @@ function judgeLimit(
         ? `no ${property}`
         : `${property} ${formatBytes(actual)}`;
   if (desired === null || actual === desired) return fine(seen);
-  // Sizes may look alike when rounded: the bytes tell them apart.
+  // Rounded sizes may look the same: show the bytes then.
   const wanted = `${property} ${formatBytes(desired)}`;
   const precise = typeof actual === 'number' && wanted === seen;
   return wrong(

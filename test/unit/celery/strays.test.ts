@@ -123,7 +123,7 @@ describe('strays', () => {
     expect(found.strays).toEqual([]);
     expect(pids(found.leftAlone.map(({ process }) => process))).toEqual([5]);
     const [finding] = describeLeftAlone(found);
-    expect(finding?.message).toMatch(/^left alone: Celery process 5: ./);
+    expect(finding?.message).toMatch(/^skipped Celery process 5: ./);
   });
 
   it.each<[string, Partial<WorkerProcess>]>([

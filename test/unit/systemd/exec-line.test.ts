@@ -225,26 +225,26 @@ describe('a worker', () => {
     [
       'several',
       '[Service]\nExecStart=celery worker\nExecStart=celery beat\n',
-      'several ExecStart= (/etc/systemd/system/x.service:2, /etc/systemd/system/x.service:3)',
+      'several ExecStart= lines (/etc/systemd/system/x.service:2, /etc/systemd/system/x.service:3)',
     ],
     ['commands', '[Service]\nExecStart=celery worker ; /bin/true\n', 'several commands'],
-    ['quotes', '[Service]\nExecStart=celery "worker\n', 'never closed'],
+    ['quotes', '[Service]\nExecStart=celery "worker\n', 'unclosed quote'],
     ['shell script', '[Service]\nExecStart=/bin/sh /srv/start-worker.sh\n', 'starts /bin/sh'],
     ['shell alone', '[Service]\nExecStart=/bin/sh -c\n', 'starts /bin/sh'],
-    ['or', sh('celery -A x worker || true'), 'goes on with `||`'],
-    ['pipe', sh('celery -A x worker | tee /x'), 'pipes'],
+    ['or', sh('celery -A x worker || true'), 'uses `||`'],
+    ['pipe', sh('celery -A x worker | tee /x'), 'uses a pipe'],
     ['background', sh('celery -A x worker &'), 'background'],
-    ['more after it', sh('celery -A x worker; rm /x'), 'after its worker has ended'],
-    ['command in a word', sh('celery -A $$(cat /x) worker'), 'runs another command'],
-    ['subshell', sh('(celery -A x worker)'), 'has ( in it'],
+    ['more after it', sh('celery -A x worker; rm /x'), 'runs a command after the worker'],
+    ['command in a word', sh('celery -A $$(cat /x) worker'), 'uses command substitution'],
+    ['subshell', sh('(celery -A x worker)'), 'contains ('],
     ['escapes', '[Service]\nExecStart=sh -c "celery -A \\"x\\" worker"\n', 'without escapes'],
     ['no quotes', '[Service]\nExecStart=sh -c celery\n', 'one quoted word'],
     ['arguments', "[Service]\nExecStart=sh -c 'celery -A x worker' a b\n", 'starts sh'],
-    ['another program', sh('exec /usr/sbin/nginx'), 'runs /usr/sbin/nginx, and no celery'],
+    ['another program', sh('exec /usr/sbin/nginx'), 'runs /usr/sbin/nginx, not celery'],
     [
       'unknown directory',
       sh('cd backend && celery -A x worker'),
-      'changes to the directory backend',
+      'changes to backend, which is not a plain absolute path',
     ],
     ['home', sh('~/v/bin/celery -A x worker'), 'runs ~/v/bin/celery'],
     ['multi', '[Service]\nExecStart=celery -A x multi start w1\n', 'celery multi'],
@@ -261,7 +261,7 @@ describe('a worker', () => {
     [
       'other program',
       '[Service]\nExecStart=/usr/sbin/nginx -g x\n',
-      'runs /usr/sbin/nginx, and no celery',
+      'runs /usr/sbin/nginx, not celery',
     ],
     [
       'unknown wrapper',
@@ -271,17 +271,21 @@ describe('a worker', () => {
     [
       'script',
       '[Service]\nExecStart=/usr/bin/python3 /srv/run.py\n',
-      'runs /srv/run.py, and no celery',
+      'runs /srv/run.py, not celery',
     ],
-    ['python code', '[Service]\nExecStart=/usr/bin/python3 -c "import celery"\n', 'given by -c'],
+    [
+      'python code',
+      '[Service]\nExecStart=/usr/bin/python3 -c "import celery"\n',
+      'inline Python code (-c)',
+    ],
     ['module', '[Service]\nExecStart=/usr/bin/python3 -m flask run\n', 'module flask'],
     [
       'isolated',
       '[Service]\nExecStart=/usr/bin/python3 -I -m celery -A x worker\n',
       'ignores PYTHONPATH',
     ],
-    ['beat', '[Service]\nExecStart=celery -A x beat\n', 'celery beat, and no worker'],
-    ['nothing', '[Service]\nExecStart=celery -A x\n', 'but no worker'],
+    ['beat', '[Service]\nExecStart=celery -A x beat\n', 'celery beat, not a worker'],
+    ['nothing', '[Service]\nExecStart=celery -A x\n', 'but not its worker command'],
     ['detached', '[Service]\nExecStart=celery -A x worker -D\n', '--detach'],
     ['forking', '[Service]\nType=forking\nExecStart=celery -A x worker\n', 'Type=forking'],
     ['oneshot', '[Service]\nType=oneshot\nExecStart=celery -A x worker\n', 'Type=oneshot'],
@@ -382,7 +386,7 @@ describe('edits', () => {
   it('in a shell refuse what would be more than a word there', () => {
     const line = readWorkerLine(parseUnitFile(sh('exec celery -A x worker')), 'x');
     expect(() => setQueues(line, ['$(id)'])).toThrow(ConfigError);
-    expect(() => setQueues(line, ["a'b"])).toThrow(/can't be written into the shell script/);
+    expect(() => setQueues(line, ["a'b"])).toThrow(/cannot write .* into the shell script/);
   });
 
   it('writes hostile names as one word', () => {

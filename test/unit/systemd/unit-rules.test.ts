@@ -132,7 +132,7 @@ describe('a unit', () => {
     expect(faults(service, unit)).toEqual([]);
   });
 
-  it('has a start limit in the wrong section only when there is none in the right one', () => {
+  it('has the start limit is in the wrong section only when there is none in the right one', () => {
     const misplaced = { StartLimitIntervalSec: '300' };
     expect(faults(misplaced)).toEqual([]);
     expect(faults(misplaced, { StartLimitIntervalSec: null })).toEqual([

@@ -169,16 +169,16 @@ describe('one look and no job', () => {
     const { verdict } = await verifyHost(ports, desired());
     expect(asked).toEqual([everything]);
     expect(verdict.healthy).toBe(false);
-    expect(verdict.checks.at(-1)?.seen).toContain('not sent, since the worker does not run');
+    expect(verdict.checks.at(-1)?.seen).toContain('not sent, the worker is not running');
   });
 });
 
 describe('what is wrong with the request', () => {
   test.each([
-    ['not-found', 'there is no such unit'],
+    ['not-found', 'no such unit'],
     ['masked', 'masked'],
-    ['bad-setting', 'a setting in it is wrong'],
-    ['error', 'can’t read the unit'],
+    ['bad-setting', 'an invalid setting'],
+    ['error', 'cannot read the unit'],
   ])('%s', async (loadState, text) => {
     const { ports, asked } = host([facts({ unit: unitFact({ loadState }) })]);
     const run = verifyHost(ports, desired());

@@ -31,20 +31,20 @@ describe('a healthy host', () => {
     const verdict = judge(evidence(), desired());
     expect(verdict.healthy).toBe(true);
     expect(verdict.checks.map(({ id, state, seen }) => [id, state, seen])).toEqual([
-      ['unit', 'passed', 'active (running) for 16 min, ready by its own word (Type=notify)'],
+      ['unit', 'passed', 'active (running) for 16 min, reported ready (Type=notify)'],
       ['limits', 'passed', 'MemoryMax 800 MiB; MemoryHigh 600 MiB'],
       ['supervision', 'passed', 'Restart=always; watchdog 5 min'],
       ['processes', 'passed', '1 main, 1 child'],
       ['strays', 'passed', 'none'],
       ['swap', 'passed', '2 GiB at /swapfile, priority -2'],
       ['memory', 'passed', 'unit: 212 MiB, peak 300 MiB; host: 444 MiB of 3.8 GiB used'],
-      ['oom', 'passed', 'none since its start'],
-      ['kernel-oom', 'passed', 'none since the unit’s start'],
+      ['oom', 'passed', 'none since the start'],
+      ['kernel-oom', 'passed', 'none since the start of the unit'],
       ['restarts', 'passed', 'none'],
-      ['rate-limits', 'passed', 'none in 120 lines since its start'],
-      ['errors', 'passed', 'none in 120 lines since its start'],
+      ['rate-limits', 'passed', 'none in 120 lines since the start'],
+      ['errors', 'passed', 'none in 120 lines since the start'],
       ['stuck-jobs', 'passed', 'none older than 30 min'],
-      ['gate', 'skipped', 'no gate is asked for: no job proves that it works'],
+      ['gate', 'skipped', 'the gate is `none`: no probe was sent'],
     ]);
     expect(gateError(verdict)).toBeNull();
   });
@@ -259,7 +259,7 @@ describe('the processes', () => {
       seen: '3 workers',
       expected: 'none',
       evidence: expect.arrayContaining([
-        'pid 4711, for 2 d, in /user.slice/user-0.slice/session-3.scope: celery -A celery_app worker',
+        'pid 4711, running for 2 d in /user.slice/user-0.slice/session-3.scope: celery -A celery_app worker',
       ]),
     });
   });
@@ -322,9 +322,9 @@ describe('memory', () => {
     });
     const found = check('memory', seen);
     expect(found.state).toBe('warning');
-    expect(found.seen).toContain('throttled at MemoryHigh 12 times since its start');
+    expect(found.seen).toContain('throttled at MemoryHigh 12 times since the start');
     expect(found.expected).toContain('a peak well below MemoryMax 800 MiB');
-    expect(found.expected).toContain('memory to spare on the host');
+    expect(found.expected).toContain('available memory on the host');
   });
 
   test('only throttling during the gate counts once jobs were sent', () => {
@@ -363,7 +363,7 @@ describe('memory', () => {
     const kernel = { since: epochSeconds(now), outOfMemory, readable: true };
     expect(check('kernel-oom', withFacts({ kernel }))).toMatchObject({
       state: 'failed',
-      seen: '2 kills since the unit’s start',
+      seen: '2 kills since the start of the unit',
     });
     expect(check('kernel-oom', withFacts({ kernel })).evidence[3]).toBe(
       '2026-01-18 11:01:03 UTC Out of memory: Killed process 200 (python3)',
@@ -395,7 +395,7 @@ describe('the journal', () => {
   test('429s beyond the limit fail with their lines', () => {
     expect(check('rate-limits', limited)).toMatchObject({
       state: 'failed',
-      seen: '2 in 500 lines since its start',
+      seen: '2 in 500 lines since the start',
       expected: 'none',
       evidence: [
         '2026-01-18 11:02:03 UTC "GET /x HTTP/1.1" 429 0',
@@ -409,7 +409,7 @@ describe('the journal', () => {
   test('errors are a warning, or fail beyond max-errors', () => {
     expect(check('errors', broken)).toMatchObject({
       state: 'warning',
-      seen: '2 in 500 lines since its start',
+      seen: '2 in 500 lines since the start',
     });
     expect(check('errors', broken, desired({ maxErrors: 0 })).state).toBe('failed');
     expect(check('errors', broken, desired({ maxErrors: 1 })).state).toBe('failed');
@@ -517,7 +517,7 @@ describe('the gate', () => {
     const seen = sent(report(single, { ok: true, jobs: [job('celery', 'done')], problem: null }));
     expect(check('gate-job', seen)).toEqual({
       id: 'gate-job',
-      title: 'gate: one job',
+      title: 'gate: single probe',
       state: 'passed',
       seen: '1 to celery: done in 0.4 s',
       expected: '',
@@ -532,7 +532,7 @@ describe('the gate', () => {
     const found = check('gate-batch', seen);
     expect(found).toMatchObject({
       state: 'failed',
-      seen: '2 of 3 jobs done',
+      seen: '2 of 3 probes done',
       expected: '3 to batch, links, variations, done within 2 min',
     });
     expect(found.evidence[1]).toBe('links: timed-out in 0.4 s (id-links)');
@@ -548,7 +548,7 @@ describe('the gate', () => {
       }),
     );
     expect(check('gate-job', failed)).toMatchObject({
-      seen: 'a task failed (0 of 1 job done)',
+      seen: 'a task failed (0 of 1 probe done)',
       evidence: ['celery: failed in 0.4 s (id-celery): ValueError: x'],
     });
     const evidence = ['  File "tasks.py", line 1', 'ValueError: x'];
@@ -610,7 +610,7 @@ describe('the error of a verdict', () => {
       name: 'GateError',
       check: 'unit',
       message:
-        'celery-worker.service: failed (failed); expected active (running) (failed, too: processes, stuck-jobs)',
+        'celery-worker.service: failed (failed); expected active (running) (also failed: processes, stuck-jobs)',
     });
     expect(error?.next).toContain('journalctl -u celery-worker.service');
   });

@@ -48,8 +48,8 @@ describe('canaries', () => {
   });
 
   test.each([
-    ['no call', { ...source, call: null }, 'does not run a Celery worker'],
-    ['no app', { ...source, call: workerCall({ app: null }) }, 'names no app'],
+    ['no call', { ...source, call: null }, 'cannot read a Celery worker command'],
+    ['no app', { ...source, call: workerCall({ app: null }) }, 'cannot read the app'],
     ['no interpreter', { ...source, interpreter: null }, 'which Python'],
     ['unknown queues', { ...source, call: workerCall({ queues: 'unknown' }) }, 'variables'],
   ])('%s is an error of configuration', (_, from, text) => {

@@ -1,0 +1,83 @@
+"""Folders and files for copies of databases: private, with room for them, and gone afterwards."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import stat
+import tempfile
+from contextlib import contextmanager, suppress
+from typing import Iterator, NamedTuple
+
+from celeriac_host.system.errors import OperationError
+
+COPY_FOLDERS = ("/var/tmp", "/tmp")
+MARGIN_BYTES = 16 * 1024 * 1024
+
+
+class Copy(NamedTuple):
+    """A SQLite file that holds a database, or part of one, as it was at one moment."""
+
+    path: str
+    # `everything`, or the `rows` that the extract asked for.
+    holds: str
+    taken_at: float
+
+
+class TooLarge(OperationError):
+    """A database is larger than its copy may be."""
+
+
+def forget(target: str) -> None:
+    """Removes a copy that is not to be used."""
+    with suppress(FileNotFoundError):
+        os.unlink(target)
+
+
+def open_copy(target: str) -> int:
+    """A descriptor of the copy: its folder was the owner's, so nothing in it is trusted."""
+    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OperationError("the copy is not a regular file")
+    return handle
+
+
+@contextmanager
+def folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterator[str]:
+    """A folder with so much room, the owner's where one is given; gone after the block."""
+    _remove_left_folders()
+    folder = tempfile.mkdtemp(prefix=f"celeriac-{os.getpid()}-", dir=roomy_folder(needed))
+    try:
+        if owner is not None and os.geteuid() == 0:
+            os.chown(folder, owner.st_uid, owner.st_gid)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_folders() -> None:
+    """Those of runs that were killed: no copy of somebody's data stays longer than it must."""
+    for parent in COPY_FOLDERS:
+        for path in glob.glob(os.path.join(parent, "celeriac-[0-9]*-*")):
+            match = re.fullmatch(r"celeriac-([0-9]+)-\w+", os.path.basename(path))
+            if match and not os.path.isdir(f"/proc/{match.group(1)}"):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def roomy_folder(needed: int) -> str:
+    for folder in COPY_FOLDERS:
+        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:
+            return folder
+    wanted = (needed + MARGIN_BYTES) // (1024 * 1024)
+    raise OperationError(
+        f"no room for a copy of the database: {wanted} MiB are needed in "
+        + " or ".join(COPY_FOLDERS)
+    )
+
+
+def free_bytes(folder: str) -> int:
+    about = os.statvfs(folder)
+    return about.f_bavail * about.f_frsize

@@ -1,0 +1,193 @@
+"""Rows of a SQLite database changed in one transaction, only where they are as seen.
+
+All that takes time is done before the lock: reading, and keeping what was read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Any, NamedTuple
+
+from celeriac_host.store import sqlite
+from celeriac_host.store.sqlite_rows import Below, Schema, same
+from celeriac_host.store.store import Keep, PutBack, Row, Skipped, result_of
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
+
+
+def is_so(path: str, rows: list[Row], busy_seconds: float) -> bool:
+    """In the child: whether every row is already what it is to become."""
+    with sqlite.opened(path, "mode=ro", busy_seconds) as database:
+        schema = Schema(database)
+        schema.load()
+        return all(_is_so(schema, row) for row in rows)
+
+
+def change(
+    path: str,
+    host: System,
+    rows: list[Row],
+    alive: dict[str, str],
+    busy_seconds: float,
+    keep: Keep,
+) -> dict[str, Any]:
+    """Has a child change them, and keeps what it says before it may go on."""
+    work = _Repair(path, rows, alive, busy_seconds).work
+    with sqlite.as_owner(path, host, work) as child:
+        # Nothing is locked yet: it waits until the rows as they were are on the disk.
+        keep("rows", child.receive())
+        try:
+            return _let_go(child, keep)
+        except sqlite.NoAnswer:
+            raise
+        except OperationError:
+            keep("unchanged", True)
+            raise
+
+
+def _let_go(child: sqlite.Conversation, keep: Keep) -> dict[str, Any]:
+    child.send("go")
+    said: dict[str, Any] = child.receive()
+    if "leave" in said:
+        # Those moved just now; whoever undoes this must not take them for ours.
+        keep("left", said["leave"])
+        child.send("go")
+        said = child.receive()
+    return said
+
+
+def put_back(path: str, kept: list[Row], busy_seconds: float) -> PutBack:
+    """In the child: restores rows that were kept."""
+    restored, left = 0, []
+    with sqlite.opened(path, "mode=rw", busy_seconds) as database:
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            schema = Schema(database)
+            schema.load()
+            # Parents were changed last, so they come back first.
+            for row in reversed(kept):
+                how = schema.restore(row)
+                restored += how == "restored"
+                if how == "left":
+                    left.append(f"{row['table']} {row['id']}")
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+    return PutBack(restored, left)
+
+
+def _is_so(schema: Schema, row: Row) -> bool:
+    change = row["change"]
+    if change["kind"] == "keep":
+        return True
+    wrote = change.get("set", {})
+    found = schema.read(row, list(wrote))
+    if change["kind"] == "delete":
+        return not found
+    return len(found) == 1 and all(map(same, found[0], wrote.values()))
+
+
+class _Seen(NamedTuple):
+    """What the comparison without a lock found."""
+
+    taken: list[Row]
+    skipped: Skipped
+    # As PRAGMA data_version tells it: another one means that somebody wrote since.
+    version: int
+    # Table → its largest rowid, where it has one.
+    newest: dict[str, int]
+
+
+class _Repair:
+    """What the child does, as the owner of the file."""
+
+    def __init__(
+        self, path: str, rows: list[Row], alive: dict[str, str], busy_seconds: float
+    ) -> None:
+        self.path = path
+        self.rows = rows
+        self.alive = alive
+        self.busy_seconds = busy_seconds
+
+    def work(self, channel: sqlite.Channel) -> dict[str, Any]:
+        """All that takes time is done before the lock: reading, and keeping what was read."""
+        with sqlite.opened(self.path, "mode=rw", self.busy_seconds) as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            schema = Schema(database, {row["table"] for row in self.rows})
+            seen, kept = self._see(schema)
+            channel.send({"value": kept})
+            if channel.receive() != "go":
+                raise OperationError("the rows as they were could not be kept")
+            if not seen.taken:
+                return result_of([], seen.skipped, 0.0)
+            return self._change(schema, seen, channel)
+
+    def _see(self, schema: Schema) -> tuple[_Seen, list[Row]]:
+        schema.database.execute("BEGIN")
+        try:
+            # The first read of it begins the snapshot.
+            schema.load()
+            version = schema.version()
+            newest = schema.newest(self.rows)
+            taken, skipped = self._compare(schema, self.rows, schema.count_below(self.rows))
+            return _Seen(taken, skipped, version, newest), [schema.keep(row) for row in taken]
+        finally:
+            schema.database.execute("ROLLBACK")
+
+    def _change(self, schema: Schema, seen: _Seen, channel: sqlite.Channel) -> dict[str, Any]:
+        database = schema.database
+        database.execute("BEGIN IMMEDIATE")
+        locked_at = time.monotonic()
+        try:
+            taken, skipped = seen.taken, list(seen.skipped)
+            if schema.version() != seen.version:
+                groups = {row["group"] for row in taken}
+                rows = [row for row in self.rows if row["group"] in groups]
+                counts = schema.count_new_below(rows, seen.newest)
+                taken, moved = self._compare(schema, rows, counts)
+                skipped += moved
+                if moved:
+                    channel.send({"value": {"leave": sorted({row["group"] for row in moved})}})
+                    if channel.receive() != "go":
+                        raise OperationError("what was left alone could not be kept")
+            for row in taken:
+                schema.change(row)
+            database.execute("COMMIT")
+        except sqlite3.IntegrityError as error:
+            database.execute("ROLLBACK")
+            raise OperationError(f"the database refuses it: {error}; nothing was changed") from None
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        return result_of(taken, skipped, time.monotonic() - locked_at)
+
+    def _compare(self, schema: Schema, rows: list[Row], counts: Below) -> tuple[list[Row], Skipped]:
+        """The rows to change, in their order; and those of groups in which one is not as seen."""
+        reasons: dict[str, list[tuple[Row, str]]] = {}
+        for row in rows:
+            why = self.alive.get(row["group"]) or schema.difference(row, counts)
+            if why is not None:
+                reasons.setdefault(row["group"], []).append((row, why))
+        taken: list[Row] = []
+        skipped: Skipped = []
+        for row in rows:
+            found = reasons.get(row["group"])
+            changes = row["change"]["kind"] != "keep"
+            if found is None:
+                if changes:
+                    taken.append(row)
+                continue
+            own = next((why for other, why in found if other is row), None)
+            if own is None and not changes:
+                continue
+            first, first_why = found[0]
+            why = own or f"belongs to {first['table']} {first['id']}, which {first_why}"
+            skipped.append(
+                {"table": row["table"], "id": row["id"], "group": row["group"], "why": why}
+            )
+        return taken, skipped

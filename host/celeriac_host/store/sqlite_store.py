@@ -1,0 +1,83 @@
+"""A SQLite file of the app."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+from celeriac_host.store import sqlite, sqlite_copy, sqlite_extract, sqlite_repair, sqlite_tables
+from celeriac_host.store.copies import Copy, TooLarge
+from celeriac_host.store.sqlite import quoted
+from celeriac_host.store.store import Keep, PutBack, Row, Store
+from celeriac_host.system.system import System
+
+
+class SqliteStore(Store):
+    """Reached through a child process that is the file's owner."""
+
+    def __init__(self, path: str, host: System) -> None:
+        super().__init__(path)
+        self.host = host
+
+    def describe(self, status_columns: list[str]) -> dict[str, Any]:
+        return sqlite_tables.describe(self.url, self.host, status_columns)
+
+    @contextmanager
+    def copied(self, limit_bytes: int | None, extract: dict[str, Any] | None) -> Iterator[Copy]:
+        """All of it where that is not too much, else what the extract asks for."""
+        begun = time.time()
+        fits = limit_bytes is None or sqlite.find(self.url).st_size <= limit_bytes
+        if extract is None or fits:
+            try:
+                with sqlite_copy.copied(self.url, self.host, limit_bytes) as path:
+                    yield Copy(path, "everything", time.time())
+                    return
+            except TooLarge:
+                # What -wal holds comes on top.
+                if extract is None:
+                    raise
+        assert extract is not None and limit_bytes is not None
+        with sqlite_extract.extracted(self.url, self.host, extract, limit_bytes) as path:
+            yield Copy(path, "rows", begun)
+
+    def replace(self, backup: str, busy_seconds: float) -> None:
+        sqlite_copy.restore(backup, self.url, self.host, busy_seconds)
+
+    def is_so(self, rows: list[Row], busy_seconds: float) -> bool:
+        def work() -> bool:
+            return sqlite_repair.is_so(self.url, rows, busy_seconds)
+
+        return bool(sqlite.ask(self.url, self.host, work))
+
+    def change(
+        self, rows: list[Row], alive: dict[str, str], busy_seconds: float, keep: Keep
+    ) -> dict[str, Any]:
+        return sqlite_repair.change(self.url, self.host, rows, alive, busy_seconds, keep)
+
+    def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
+        def work() -> PutBack:
+            return sqlite_repair.put_back(self.url, kept, busy_seconds)
+
+        return PutBack(*sqlite.ask(self.url, self.host, work))
+
+    def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
+        def work() -> dict[str, str]:
+            return _rows_of_calls(self.url, calls, busy_seconds)
+
+        found: dict[str, str] = sqlite.ask(self.url, self.host, work)
+        return found
+
+
+def _rows_of_calls(path: str, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
+    found = {}
+    with sqlite.opened(path, "mode=ro", busy_seconds) as database:
+        for call in calls:
+            row = call["row"]
+            where = f"{quoted(row['key'])} = ? AND {quoted(row['column'])} = ?"
+            rows = database.execute(
+                f"SELECT * FROM {quoted(row['table'])} WHERE {where}", (row["id"], call["id"])
+            ).fetchall()
+            if len(rows) == 1:
+                found[call["id"]] = repr(rows[0])
+    return found

@@ -1,0 +1,144 @@
+"""What a SQLite file is: whose, and which tables it has. Read as it is, and left so."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from typing import Any
+
+from celeriac_host.store import sqlite
+from celeriac_host.store.sqlite import quoted
+from celeriac_host.store.sqlite_locks import files_of
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import group_name, user_name
+from celeriac_host.system.system import System
+
+HEADER = b"SQLite format 3\0"
+BUSY_SECONDS = 3.0
+LONGEST_SECONDS = 45.0
+TABLES_LIMIT = 500
+WORDS_LIMIT = 50
+CLOSED = "can't be opened by its owner"
+# What SQLite says → what it means to a person.
+PROBLEMS = (
+    ("file is not a database", "is not a SQLite database, or an encrypted one"),
+    ("malformed", "is damaged: SQLite says that its image is malformed"),
+    ("locked", f"is locked by another process, also after {BUSY_SECONDS:g} s of waiting"),
+    ("unable to open", CLOSED),
+    ("readonly", "was left in the middle of a write, and can't be read before that is undone"),
+)
+
+
+def describe(path: str, host: System, status_columns: list[str]) -> dict[str, Any]:
+    """The fact; one that cannot be read says why."""
+    try:
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            return unreadable(path, "is not a regular file")
+        with open(path, "rb") as file:
+            header = file.read(100)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"kind": "absent", "path": path}
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return unreadable(path, f"can't be opened: {reason}")
+    if header and not header.startswith(HEADER):
+        return unreadable(
+            path, "is not a SQLite database (or an encrypted one): its header differs"
+        )
+    try:
+        found = _look(path, host, status_columns)
+    except OperationError as error:
+        return unreadable(path, f"can't be read: {error.message}")
+    if "problem" in found:
+        return unreadable(path, found["problem"])
+    return {
+        "kind": "sqlite",
+        "path": path,
+        "file": f"{about.st_dev}:{about.st_ino}",
+        "owner": user_name(about.st_uid),
+        "group": group_name(about.st_gid),
+        "sizeBytes": about.st_size,
+        "tables": found["tables"],
+    }
+
+
+def unreadable(path: str, problem: str) -> dict[str, Any]:
+    return {"kind": "unreadable", "path": path, "problem": f"{path} {problem}"}
+
+
+def _look(path: str, host: System, status_columns: list[str]) -> dict[str, Any]:
+    def work() -> dict[str, Any]:
+        return _read(path, status_columns)
+
+    found: dict[str, Any] = sqlite.look(path, host, work, LONGEST_SECONDS)
+    alone = not any(map(os.path.exists, files_of(path)[1:]))
+    if found.get("problem") == CLOSED and os.geteuid() == 0 and alone:
+        # An owner who may not enter the folders above. Without those files SQLite makes none.
+        found = sqlite.look(path, host, work, LONGEST_SECONDS, as_ourselves=True)
+    return found
+
+
+def _read(path: str, status_columns: list[str]) -> dict[str, Any]:
+    """In the child: its tables, or the problem."""
+    try:
+        return sqlite.read_unchanged(
+            path, lambda mode: {"tables": _tables(path, mode, status_columns)}, lambda: None
+        )
+    except sqlite.Locked:
+        said = "locked"
+    except PermissionError:
+        said = "unable to open"
+    except sqlite3.Error as error:
+        said = str(error)
+    meanings = (meaning for words, meaning in PROBLEMS if words in said)
+    return {"problem": next(meanings, f"can't be read: {said}")}
+
+
+def _tables(path: str, mode: str, status_columns: list[str]) -> list[dict[str, Any]]:
+    with sqlite.opened(path, mode, BUSY_SECONDS) as database:
+        database.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        names = database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            f" AND substr(name, 1, 7) != 'sqlite_' ORDER BY name LIMIT {TABLES_LIMIT}"
+        ).fetchall()
+        tables = []
+        primary = {}
+        for (name,) in names:
+            columns = database.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
+            primary[name.lower()] = next((row[1] for row in columns if row[5] == 1), "")
+            keys = database.execute(f"PRAGMA foreign_key_list({quoted(name)})").fetchall()
+            table = {
+                "name": name,
+                "columns": [{"name": row[1], "type": row[2]} for row in columns],
+                "foreignKeys": [{"column": row[3], "table": row[2], "to": row[4]} for row in keys],
+            }
+            statuses = _statuses(database, name, [row[1] for row in columns], status_columns)
+            tables.append(table if statuses is None else {**table, "statuses": statuses})
+        for table in tables:
+            for key in table["foreignKeys"]:
+                # A key that names no column means the parent's primary key.
+                key["to"] = key["to"] or primary.get(key["table"].lower(), "")
+        return tables
+
+
+def _statuses(
+    database: sqlite3.Connection, table: str, columns: list[str], wanted: list[str]
+) -> list[str | int] | None:
+    """Distinct values of its status column; None: it has none, or it cannot be read."""
+    names = [name for word in wanted for name in columns if name.lower() == word.lower()]
+    if not names:
+        return None
+    one = f"SELECT * FROM (SELECT {quoted(names[0])} AS s FROM {quoted(table)}"
+    # The newest and the oldest rows: a table of millions is not read for its few words.
+    newest = f"{one} ORDER BY rowid DESC LIMIT 5000)"
+    oldest = f"{one} ORDER BY rowid LIMIT 1000)"
+    for some in (f"{newest} UNION ALL {oldest}", f"{one} LIMIT 5000)"):
+        words = f"SELECT DISTINCT s FROM ({some}) WHERE typeof(s) IN ('text', 'integer')"
+        try:
+            found = database.execute(f"{words} LIMIT {WORDS_LIMIT}").fetchall()
+        except sqlite3.Error:
+            continue  # WITHOUT ROWID; or it cannot be read, and then is left out
+        return [word[:100] if isinstance(word, str) else word for (word,) in found]
+    return None

@@ -1,0 +1,80 @@
+"""What operations and facts ask of a database of the app, whichever kind it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from typing import Any, Callable, ContextManager, Dict, List, NamedTuple
+
+from celeriac_host.store.copies import Copy
+
+# A row of the plan: where it is, what was seen of it, and what it becomes.
+Row = Dict[str, Any]
+Skipped = List[Dict[str, Any]]
+# Writes a value into the journal before the change that it is needed for.
+Keep = Callable[[str, Any], object]
+
+
+class PutBack(NamedTuple):
+    """What became of kept rows."""
+
+    restored: int
+    # Those that somebody changed since, by table and id.
+    left: list[str]
+
+
+class Store(ABC):
+    """One database; opened by `stores.open_store`. Its methods raise OperationError."""
+
+    def __init__(self, url: str) -> None:
+        # A path, or a URL without a password.
+        self.url = url
+
+    @abstractmethod
+    def describe(self, status_columns: list[str]) -> dict[str, Any]:
+        """The fact `stores`: what kind it is and which tables it has. Does not raise."""
+
+    @abstractmethod
+    def copied(
+        self, limit_bytes: int | None, extract: dict[str, Any] | None
+    ) -> ContextManager[Copy]:
+        """A copy of it, or of what the extract asks for where all of it is too much."""
+
+    @abstractmethod
+    def replace(self, backup: str, busy_seconds: float) -> None:
+        """Puts a backup in place of what it holds."""
+
+    @abstractmethod
+    def is_so(self, rows: list[Row], busy_seconds: float) -> bool:
+        """Whether every row is already what it is to become."""
+
+    @abstractmethod
+    def change(
+        self, rows: list[Row], alive: dict[str, str], busy_seconds: float, keep: Keep
+    ) -> dict[str, Any]:
+        """Changes the rows whose groups are as seen, in one transaction; the step's result.
+
+        `alive`: group → why it is not to be changed. Kept for `put_back`, before the first change:
+        `rows`, as they were; `left`, the groups that moved just then; `unchanged`, when the
+        transaction failed.
+        """
+
+    @abstractmethod
+    def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
+        """Restores rows that `change` kept, those that nobody changed since."""
+
+    @abstractmethod
+    def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
+        """Id of a task → its row as text; only of rows that name it."""
+
+
+def result_of(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:
+    """The result of a step that changed these rows."""
+    counts = Counter(row["change"]["kind"] for row in taken)
+    return {
+        "changed": counts["update"] + counts["delete"],
+        "updated": counts["update"],
+        "deleted": counts["delete"],
+        "skipped": skipped,
+        "lockedSeconds": round(locked_seconds, 6),
+    }

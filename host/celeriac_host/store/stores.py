@@ -1,0 +1,29 @@
+"""Opens a database of the app by its path or URL."""
+
+from __future__ import annotations
+
+from celeriac_host.store import postgres
+from celeriac_host.store.store import Store
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
+
+
+def open_store(url: str, host: System, unit: str = "") -> Store:
+    """The database behind a path, or behind a postgresql:// URL.
+
+    `unit`: whose user and environment a PostgreSQL database is reached with. Nothing is opened yet.
+    Raises OperationError when this host's Python lacks what the database needs.
+    """
+    # Imported only when needed: a host whose Python lacks sqlite3 may have no SQLite database.
+    if postgres.is_url(url):
+        from celeriac_host.store.postgres_store import PostgresStore
+
+        return PostgresStore(url, host, unit)
+    try:
+        from celeriac_host.store.sqlite_store import SqliteStore
+    except ModuleNotFoundError as error:
+        if error.name not in ("sqlite3", "_sqlite3"):
+            raise
+        problem = "cannot be read: this host's Python has no sqlite3 module"
+        raise OperationError(f"{url} {problem}") from None
+    return SqliteStore(url, host)
