@@ -4,10 +4,16 @@ import { isExpanded } from '../systemd/exec-line.ts';
 import { findCeleryCall } from './celery-call.ts';
 import { interpreterOf, interpreterOfCommand } from './interpreter.ts';
 import { appOf, type WorkerLine, workerLineOf } from './worker-line.ts';
+import { workingDirectoryOf } from './worker-process.ts';
 
 /** How a process of ours imports the app of a unit, or what the unit does not tell of that. */
 export type AppProcess =
-  | { readonly kind: 'known'; readonly process: ByTheApp }
+  | {
+      readonly kind: 'known';
+      readonly process: ByTheApp;
+      /** Directory of the worker's processes. */
+      readonly workingDirectory: string;
+    }
   | { readonly kind: 'unknown'; readonly missing: 'worker' | 'app' | 'interpreter' }
   /** `program` of its ExecStart is not on the host. */
   | { readonly kind: 'unknown'; readonly missing: 'program'; readonly program: string };
@@ -44,7 +50,14 @@ export function appProcessOf(unit: UnitFact, options: AppProcessOptions = {}): A
   if (missing !== null) return { kind: 'unknown', missing: 'program', program: missing };
   const interpreter = line ? interpreterFor(line, unit, pythonPath) : interpreterOf(unit);
   if (interpreter === null) return { kind: 'unknown', missing: 'interpreter' };
-  return { kind: 'known', process: { unit: unit.name, interpreter, app, pythonPath } };
+  return {
+    kind: 'known',
+    process: { unit: unit.name, interpreter, app, pythonPath },
+    workingDirectory: workingDirectoryOf(
+      unit,
+      workingDirectory !== null && isExpanded(workingDirectory) ? null : workingDirectory,
+    ),
+  };
 }
 
 /** The call of the main process, which knows what systemd put in the place of variables. */

@@ -165,6 +165,22 @@ export interface ByTheApp {
   readonly pythonPath: readonly string[];
 }
 
+/** How the host recognizes workers of an app that its unit does not run, at the moment it looks. */
+export interface WorkerSearch {
+  /** Where they run; links are followed. */
+  readonly directory: string;
+  /**
+   * A regular expression, read alike by JavaScript and Python, over the arguments of a process, each
+   * with a NUL after it.
+   */
+  readonly command: string;
+}
+
+/** A process of the app's own that asks its broker and workers, the other workers included. */
+export interface AskingTheApp extends ByTheApp {
+  readonly otherWorkers: WorkerSearch;
+}
+
 /** An operation whose undo may have to stop or start the unit. */
 export interface WithTimedUndo {
   /** How long that may take by the unit's time-outs, and some seconds for systemd to say so. */
@@ -199,7 +215,7 @@ export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
  * host picks them, by the mapping given here: before the stop nobody can know them. They are
  * changed as `repair-jobs` does it, after a backup.
  */
-export interface SettleJobs extends Described, ByTheApp {
+export interface SettleJobs extends Described, AskingTheApp {
   readonly op: 'settle-jobs';
   readonly database: string;
   readonly mapping: StoreMapping;
@@ -214,7 +230,7 @@ export interface SettleJobs extends Described, ByTheApp {
  * Messages that dead workers never acknowledged (Redis), back into their queues; none while another
  * worker uses the broker.
  */
-export interface RestoreUnacked extends Described, ByTheApp {
+export interface RestoreUnacked extends Described, AskingTheApp {
   readonly op: 'restore-unacked';
 }
 
@@ -379,12 +395,12 @@ export interface RepairJobs extends Described {
 }
 
 /** Which task a group of rows waits for. */
-export interface LookAgain extends ByTheApp {
+export interface LookAgain extends AskingTheApp {
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
 }
 
 /** Calls tasks by their name through the app's own Celery, each once, under a given id. */
-export interface SendTasks extends Described, ByTheApp {
+export interface SendTasks extends Described, AskingTheApp {
   readonly op: 'send-tasks';
   /** The rows whose tasks are sent; one that is not so in the database is not sent. */
   readonly database: string;

@@ -4,7 +4,7 @@ import { proposeMapping } from '../jobs/tables/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { StoreFact } from '../model/facts.ts';
 import type { StoreMapping } from '../model/job-store.ts';
-import type { ByTheApp, Finding, Operation } from '../model/operation.ts';
+import type { AskingTheApp, Finding, Operation } from '../model/operation.ts';
 
 /** What dead workers left behind: jobs without a message, messages without a worker. */
 export interface Leftovers {
@@ -21,20 +21,21 @@ export interface Leftovers {
  * @throws ConfigError when jobs are to be settled and there is no database of jobs
  */
 export function planLeftovers(
-  byTheApp: ByTheApp,
+  app: AskingTheApp,
   stores: readonly StoreFact[],
   desired: DeployWorkerDesired,
 ): Leftovers {
-  const { settle, findings } = planSettling(byTheApp, stores, desired);
+  const { otherWorkers: _, ...own } = app;
+  const { settle, findings } = planSettling(app, stores, desired);
   const restore: Operation = {
     op: 'restore-unacked',
-    ...byTheApp,
+    ...app,
     title: 'put messages of dead workers back into their queues',
     why: 'they would wait there until the visibility timeout is over',
   };
   const find: Operation = {
     op: 'find-unacked',
-    ...byTheApp,
+    ...own,
     title: 'look for messages of dead workers',
     why: 'their tasks wait until the visibility timeout is over; restore-unacked is off',
   };
@@ -51,7 +52,7 @@ interface Settling {
 }
 
 function planSettling(
-  byTheApp: ByTheApp,
+  app: AskingTheApp,
   stores: readonly StoreFact[],
   desired: DeployWorkerDesired,
 ): Settling {
@@ -70,7 +71,7 @@ function planSettling(
       return [
         {
           op: 'settle-jobs',
-          ...byTheApp,
+          ...app,
           database,
           mapping,
           action,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
+import { otherWorkersIn } from '../../src/celery/worker-process.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { reportSkipped } from '../../src/jobs/repair/clean-up-outcome.ts';
 import type { CleanUp } from '../../src/jobs/repair/clean-up-plan.ts';
@@ -79,6 +80,7 @@ const byTheApp = {
   interpreter: ['/usr/bin/python3'],
   app: 'celery_app',
   pythonPath: [BACKEND],
+  otherWorkers: otherWorkersIn(BACKEND),
 };
 
 const statusOf = async (id: string): Promise<unknown> => (await readJob(hand.machine, id))?.status;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
+import { otherWorkersIn } from '../../src/celery/worker-process.ts';
 import { proposeMapping } from '../../src/jobs/tables/mapping.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
@@ -330,6 +331,7 @@ describe('what dead workers left', () => {
     const settle: PlainOperation = {
       op: 'settle-jobs',
       ...byTheApp,
+      otherWorkers: otherWorkersIn(BACKEND),
       database: DATABASE,
       mapping: proposeMapping(DATABASE, store.tables),
       action: 'fail',
@@ -351,7 +353,11 @@ describe('what dead workers left', () => {
     expect(await readJob(hand.machine, lost.id)).toEqual(before);
 
     // Somebody else's worker may hold it: told of, not touched.
-    const restore: PlainOperation = { op: 'restore-unacked', ...byTheApp };
+    const restore: PlainOperation = {
+      op: 'restore-unacked',
+      ...byTheApp,
+      otherWorkers: otherWorkersIn(BACKEND),
+    };
     const kept = await hand.commit([restore, { op: 'find-unacked', ...byTheApp }]);
     expect(messages(kept)[0]).toContain('not put back: other workers use this broker');
     expect(kept.steps[1]?.result).toMatchObject({

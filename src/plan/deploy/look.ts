@@ -1,3 +1,4 @@
+import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { queryStores } from '../../jobs/tables/store-choice.ts';
 import type { FactArguments, FactsFor } from '../../model/facts.ts';
@@ -8,7 +9,7 @@ import { supportPath } from './support-module.ts';
 export interface DeployWorkerQuery {
   readonly host: Record<string, never>;
   readonly unit: { readonly name: string; readonly exposure: boolean };
-  readonly workers: Record<string, never>;
+  readonly workers: FactArguments['workers'];
   readonly swap: { readonly path: string };
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
@@ -26,7 +27,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
   return {
     host: {},
     unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
-    workers: {},
+    workers: { command: workerCommand },
     swap: { path: '/swapfile' },
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
