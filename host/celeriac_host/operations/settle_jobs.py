@@ -25,9 +25,9 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
-    unit, path, mapping = args["unit"], args["database"], args["mapping"]
+    unit, path = args["unit"], args["database"]
     _refuse_running(unit, host)
-    found = sqlite.ask(path, host, lambda: orphans.find(path, mapping))
+    found = sqlite.ask(path, host, lambda: orphans.find(path, args["tables"]))
     candidates = [orphans.Candidate(*each) for each in found]
     nothing = {"changed": 0, "owed": 0, "held": 0, "skipped": []}
     if not candidates:
@@ -46,15 +46,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     }
     if not lost:
         return f"{count} of {path} processing, {_kept(counts)}", {**nothing, **counts}
-    message, action, now = args["message"], args["action"], time.time()
-    rows = sqlite.ask(path, host, lambda: orphans.plan(path, mapping, lost, action, message, now))
+    now = time.time()
+    rows = sqlite.ask(path, host, lambda: orphans.plan(path, args, lost, now))
     backup_database.do({**args, "keep": args["keepBackups"]}, host, journal)
     _, result = repair_jobs.do({**args, "rows": rows}, host, journal)
-    done = "failed" if action == "fail" else "reset to pending"
+    done = "failed" if args["action"] == "fail" else "reset to pending"
     left = (
-        f"; {len(result['skipped'])} rows changed meanwhile, left alone"
-        if result["skipped"]
-        else ""
+        f"; {len(result['skipped'])} rows skipped: changed meanwhile" if result["skipped"] else ""
     )
     kept = f"; {_kept(counts)}" if any(counts.values()) else ""
     line = f"{_jobs(len(lost))} of {path} left processing, {done}{kept}{left}"

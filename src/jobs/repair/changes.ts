@@ -16,6 +16,7 @@ import {
 import { type TableMapping, wordFor } from '../tables/mapping.ts';
 import type { Counters } from './counters.ts';
 import type { Fate, Fates, RepairRules } from './fate.ts';
+import { beforeWords, fillingsFor } from './fillings.ts';
 
 /** A changed row, for people. */
 export interface RepairedRow {
@@ -160,30 +161,29 @@ function setColumns(
   forest: JobForest,
   rules: RepairRules,
 ): Record<string, SqlValue> {
-  const { status, started, completed, updated, error, task } = row.mapping;
   const word = wordFor(row.mapping, becomes);
-  // Words that are numbers in the table stay numbers.
-  const asNumber = typeof row.values[status] === 'number';
-  const set: Record<string, SqlValue> = { [status]: asNumber ? Number(word) : word };
-  const stamp = (column: string | null, at: EpochSeconds): void => {
-    if (column === null) return;
+  const write = (at: EpochSeconds, column: string): SqlValue => {
     const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
-    set[column] = writeInstant(at, form, forest.timeZone);
+    return writeInstant(at, form, forest.timeZone);
   };
-  stamp(updated, rules.now);
-  if (becomes === 'pending') {
-    const emptied = [started, completed, error, fate.owed ? null : task];
-    for (const column of emptied) if (column) set[column] = null;
-    return set;
+  const set: Record<string, SqlValue> = {};
+  for (const { column, fill } of fillingsFor(row.mapping, becomes, fate.owed)) {
+    const now = row.values[column];
+    if (fill === 'nothing') set[column] = null;
+    // Words that are numbers in the table stay numbers.
+    else if (fill === 'status') set[column] = typeof now === 'number' ? Number(word) : word;
+    else if (fill === 'now') set[column] = write(rules.now, column);
+    else if (fill === 'end') set[column] = write(fate.endedAt, column);
+    else if (fate.message !== null) set[column] = keepEarlier(fate.message, now);
   }
-  stamp(completed, fate.endedAt);
-  if (error && fate.message !== null) set[error] = keepEarlier(fate.message, row.values[error]);
   return set;
 }
 
 /** What the app itself said went wrong is worth more than that it was stuck. */
 function keepEarlier(message: string, before: unknown): string {
-  return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
+  return typeof before === 'string' && before !== ''
+    ? `${message}${beforeWords}${before}`
+    : message;
 }
 
 function show(

@@ -15,6 +15,14 @@ export const columnNames = {
 /** Columns whose distinct values the host is asked for: they say whether a table holds jobs. */
 export const statusColumns: readonly string[] = ['status'];
 
+/** Columns whose newest values the host is asked for: they say how the app writes its times. */
+export const sampledColumns: readonly string[] = [
+  ...columnNames.completed,
+  ...columnNames.started,
+  ...columnNames.updated,
+  ...columnNames.created,
+];
+
 /** A time in the future, or of something else than work. */
 const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
 

@@ -71,7 +71,10 @@ export function growForest(
   const forms = new Map<string, ReadonlyMap<string, InstantForm>>();
   for (const table of mapping) {
     const read = readRows(table.table, readableColumns(table));
-    forms.set(table.table, findForms(table, read));
+    forms.set(
+      table.table,
+      findForms(table, (column) => read.map((row) => row[column] ?? null)),
+    );
     const byId = new Map<string, Sapling>();
     byTable.set(table.table, byId);
     const saplings: Sapling[] = [];
@@ -191,13 +194,12 @@ function readStatus(mapping: TableMapping, value: StoreValue | undefined): strin
   return Object.hasOwn(mapping.words, word) ? meaningOf(mapping, word) : '';
 }
 
-function findForms(
+/** How the time columns of a table write their instants, by the values that they hold. */
+export function findForms(
   table: TableMapping,
-  rows: readonly StoreRow[],
+  valuesOf: (column: string) => readonly unknown[],
 ): ReadonlyMap<string, InstantForm> {
-  const common = new Map(
-    table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]),
-  );
+  const common = new Map(table.times.map((column) => [column, commonForm(valuesOf(column))]));
   // A column that was never filled is filled by who fills the others: the app, not SQLite's
   // CURRENT_TIMESTAMP, which is what `created_at` mostly shows.
   const neighbours = [table.completed, table.started, table.updated, table.created];
