@@ -1,5 +1,4 @@
-import { interpreterOf } from '../celery/interpreter.ts';
-import { workerCallOf } from '../celery/worker-call.ts';
+import { appProcessOf } from '../celery/app-process.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import {
   findStuck,
@@ -24,7 +23,7 @@ import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { HostFact, StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
+import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { ByTheApp, Finding } from '../model/operation.ts';
 import type { Rehearsal } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';
@@ -63,7 +62,7 @@ export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired):
   const host = await lookAtHost(tools, desired);
   const copies = await copyStores(tools, host.stores, desired);
   try {
-    const app = host.unit === null ? null : appOf(host.unit, host.cpus);
+    const app = host.unit === null ? null : requireApp(host.unit);
     const { found, evidence } = await findDead(tools, copies, host.unit, app, desired);
     const resets = await countResets(tools, copies, desired);
     const planned = copies.map((copy, index) => {
@@ -116,18 +115,15 @@ interface HostLook {
   readonly stores: readonly StoreFact[];
   /** `null`: nobody is to be asked by the app. */
   readonly unit: UnitFact | null;
-  readonly cpus: number;
 }
 
 async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
   const { agent } = tools;
   const stores = queryStores(desired.unit, listDatabases(desired));
   if (!needsApp(desired)) {
-    return { ...(await agent.look({ stores })), unit: null, cpus: 0 };
+    return { ...(await agent.look({ stores })), unit: null };
   }
-  const look = await agent.look({ stores, unit: { name: desired.unit }, host: {} });
-  const host: HostFact = look.host;
-  return { stores: look.stores, unit: look.unit, cpus: host.cpus };
+  return agent.look({ stores, unit: { name: desired.unit } });
 }
 
 /** To ask for tasks, or to send them. */
@@ -138,20 +134,17 @@ function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
 }
 
 /** @throws ConfigError when the unit does not tell it */
-function appOf(unit: UnitFact, cpus: number): ByTheApp {
+function requireApp(unit: UnitFact): ByTheApp {
   const hint =
     'the unit of a Celery worker; `evidence: age` goes by the age of jobs alone, without asking the worker';
   if (unit.loadState !== 'loaded') {
     const problem = unit.loadState === 'not-found' ? 'there is no such unit' : unit.loadState;
     throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
   }
-  const interpreter = interpreterOf(unit);
-  const call = workerCallOf(unit, cpus);
-  if (interpreter === null || call === null || call.app === null) {
-    const problem = `how ${unit.name} starts its Celery app can't be read from its ExecStart`;
-    throw new ConfigError('input unit', problem, hint);
-  }
-  return { unit: unit.name, interpreter, app: call.app, pythonPath: call.pythonPath };
+  const app = appProcessOf(unit);
+  if (app.kind === 'known') return app.process;
+  const problem = `cannot read from the ExecStart of ${unit.name} how it starts its Celery app`;
+  throw new ConfigError('input unit', problem, hint);
 }
 
 async function copyStores(
