@@ -355,8 +355,8 @@ export interface RowChange {
     readonly column: string;
     readonly rows: number;
   }[];
-  /** It is made pending again: the host counts how often. */
-  readonly reset?: true;
+  /** It is made pending again: the name under which the host counts how often. */
+  readonly reset?: string;
   readonly change:
     | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
     | { readonly kind: 'delete' }

@@ -79,7 +79,7 @@ def _look_again(args: dict[str, Any], host: System) -> dict[str, str]:
 
 
 def _count_resets(host: System, journal: StepJournal, path: str) -> None:
-    rows = [f"{row['table']}:{row['id']}" for row in _touched(journal) if row.get("reset")]
+    rows = [row["reset"] for row in _touched(journal) if "reset" in row]
     if rows and journal.get("resets") is None:
         journal.keep("resets", rows)
         resets.count(host.state, path, rows, 1)

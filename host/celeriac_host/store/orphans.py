@@ -8,6 +8,7 @@ table. The writing is repair-jobs' own: it compares each row with what was seen 
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import sqlite3
 from collections import Counter
@@ -268,7 +269,7 @@ class _Trial:
     def _group(self, table: Table, ident: Any) -> str:
         for above, upper in self._ancestors(table, ident):
             table, ident = above, upper
-        return f"{table['table']}:{ident}"
+        return json.dumps([table["table"], ident])
 
     def _counts_below(self, table: Table, ident: Any) -> list[dict[str, Any]]:
         return [

@@ -153,7 +153,7 @@ def stream(
     if ended.code != 0:
         raise _explained(url, ended.lines())
     if wrong:
-        raise OperationError(f"{url}: psql says what is no JSON: {wrong[0][:200]}")
+        raise OperationError(f"{url}: psql returned invalid JSON: {wrong[0][:200]}")
 
 
 def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:

@@ -185,7 +185,7 @@ class Schema:
         values = self.read(row, names)[0]
         old = {name: _encode(value) for name, value in zip(names, values)}
         told = {name: row[name] for name in ("table", "key", "id", "group", "change")}
-        return {**told, **({"reset": True} if row.get("reset") else {}), "old": old}
+        return {**told, **({"reset": row["reset"]} if "reset" in row else {}), "old": old}
 
     def change(self, row: Row) -> None:
         table, key, ident, change = row["table"], row["key"], row["id"], row["change"]

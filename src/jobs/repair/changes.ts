@@ -10,6 +10,7 @@ import {
   mirrorAbove,
   pickSeen,
   rootOf,
+  rowKey,
   showValue,
   vitalColumns,
 } from '../tables/job-forest.ts';
@@ -69,7 +70,7 @@ export function listGroups(
         const counted = counters.get(row) ?? {};
         const call = sent.get(row);
         const change = act(row, fate, counted, forest, rules, call);
-        const reset = fate?.becomes === 'pending' && { reset: true as const };
+        const reset = fate?.becomes === 'pending' && { reset: rowKey(row) };
         return {
           change: { ...describe(row, root, forest, nested, fate), change, ...reset },
           shown: show(row, fate, counted, rules),
@@ -113,7 +114,7 @@ function describe(
     table: row.mapping.table,
     key: row.mapping.id,
     id: row.id,
-    group: `${root.mapping.table}:${root.id}`,
+    group: rowKey(root),
     seen: pickSeen(row, vitalColumns(row.mapping)),
     ...(fate && below.length > 0 ? { below } : {}),
   };

@@ -247,6 +247,9 @@ export function showValue(value: StoreValue | undefined): string {
   return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
 }
 
+/** `batches:12ab34cd…`: one row, by a name that `ids` takes and that resets are counted by. */
+export const rowKey = ({ mapping, id }: JobRow): string => `${mapping.table}:${id}`;
+
 /** `batches 12ab34cd`: the first 8 characters are what people quote. */
 export const nameRow = (row: JobRow): string => `${row.mapping.table} ${shortId(row.id)}`;
 
