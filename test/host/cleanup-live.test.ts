@@ -133,7 +133,7 @@ describe('a worker that runs', () => {
     const { outcome, skipped } = await apply(cleanUp);
     expect(outcome.steps.at(-1)?.result).toMatchObject({ changed: 1 });
     expect(skipped).toEqual([
-      `1 row left alone: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
+      `1 row left alone: jobs ${lives.id.slice(0, 8)} is still queued: task ${lives.id} waits in the broker`,
     ]);
     expect(await statusOf(lives.id)).toBe('processing');
   });

@@ -31,12 +31,12 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     candidates = [orphans.Candidate(*each) for each in found]
     nothing = {"changed": 0, "owed": 0, "held": 0, "skipped": []}
     if not candidates:
-        return f"no job of {path} was left processing", nothing
+        return f"no job of {path} is processing", nothing
     count = _jobs(len(candidates))
     said = messages.ask(args, host, "trace", ids=[each.task for each in candidates])
     if "problem" in said:
         # Whether a message is left to do the work can't be told: then nothing is guessed.
-        line = f"{count} of {path} left processing, and left so: {said['problem']}"
+        line = f"{count} of {path} processing, skipped: {said['problem']}"
         return line, {**nothing, "problem": said["problem"]}
     owed, held = set(said["owed"]), set(said["held"])
     lost = [each for each in candidates if each.task not in owed | held]
@@ -83,7 +83,7 @@ def _jobs(count: int) -> str:
 def _kept(counts: dict[str, int]) -> str:
     parts = []
     if counts["owed"]:
-        parts.append(f"{counts['owed']} left: their messages are still in the broker")
+        parts.append(f"{counts['owed']} skipped: their messages are still in the broker")
     if counts["held"]:
-        parts.append(f"{counts['held']} left: another worker holds them")
+        parts.append(f"{counts['held']} skipped: another worker holds them")
     return ", ".join(parts)
