@@ -33,5 +33,5 @@ export function fillingsFor(
   return fills.flatMap(([column, fill]) => (column === null ? [] : [{ column, fill }]));
 }
 
-/** Stands between what is said of a row and what the app itself said of it. */
-export const beforeWords = '; before: ';
+/** Precedes the app's own error message. */
+export const beforeWords = '; previous error: ';

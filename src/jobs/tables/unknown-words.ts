@@ -3,9 +3,9 @@ import { type JobForest, nameRow } from './job-forest.ts';
 import { statusWords } from './mapping.ts';
 
 /**
- * Where the words were given, one that is not among them is more likely forgotten than meant.
+ * If `words` are defined, a status that is not among them was probably forgotten.
  *
- * @throws ConfigError that names the first such row
+ * @throws ConfigError with the first such row
  */
 export function refuseUnknownWords(database: string, forest: JobForest): void {
   const known: ReadonlySet<string> = new Set(statusWords);
@@ -15,8 +15,8 @@ export function refuseUnknownWords(database: string, forest: JobForest): void {
     if (row === undefined) continue;
     throw new ConfigError(
       'input stores',
-      `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not name`,
-      `\`words\` with every status of ${table.table}, each as one of ${statusWords.join(', ')}`,
+      `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not map`,
+      `\`words\` for every status of ${table.table}, each mapped to one of ${statusWords.join(', ')}`,
     );
   }
 }
