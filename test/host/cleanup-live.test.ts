@@ -135,7 +135,7 @@ describe('a worker that runs', () => {
     const { outcome, skipped } = await apply(cleanUp);
     expect(outcome.steps.at(-1)?.result).toMatchObject({ changed: 1 });
     expect(skipped).toEqual([
-      `skipped 1 row: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
+      `skipped 1 row: jobs ${lives.id.slice(0, 8)} is still queued: task ${lives.id} waits in the broker`,
     ]);
     expect(await statusOf(lives.id)).toBe('processing');
   });

@@ -339,7 +339,7 @@ describe('reset', () => {
     for (const { id, row } of send?.calls ?? []) {
       const change = repairOf(cleanUp).rows.find((each) => each.id === row.id);
       expect(change).toMatchObject({
-        reset: true,
+        reset: `batch_links:${row.id}`,
         change: { set: { status: 'pending', started_at: null, celery_task_id: id } },
       });
     }
