@@ -4,7 +4,15 @@ import { cleanUpJobs } from '../../src/use-case/clean-up-jobs.ts';
 import { restoreJobs } from '../../src/use-case/restore-jobs.ts';
 
 void runAction('cleanup', async (run) => {
+  const { restore } = run.inputs;
   const desired = cleanUpDesired(run.inputs, run.meta().holder);
   await using agent = await run.openAgent();
-  await (run.inputs.restore === '' ? cleanUpJobs : restoreJobs)(run, agent, desired);
+  if (restore !== '') {
+    await restoreJobs(run, agent, restore, desired);
+    return;
+  }
+  const { repaired } = await cleanUpJobs(run, agent, desired);
+  if (repaired > 0) {
+    run.warn(`repaired ${repaired} stuck or orphaned rows (action: ${desired.action})`);
+  }
 });

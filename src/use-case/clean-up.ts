@@ -1,5 +1,4 @@
-import { interpreterOf } from '../celery/interpreter.ts';
-import { workerCallOf } from '../celery/worker-call.ts';
+import { appProcessOf } from '../celery/app-process.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import {
   findStuck,
@@ -10,6 +9,7 @@ import {
 } from '../jobs/judge/dead-rows.ts';
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
+import { planExtract } from '../jobs/judge/suspects.ts';
 import {
   type CleanUp,
   describeCleanUp,
@@ -17,13 +17,13 @@ import {
   type PlannedRepair,
 } from '../jobs/repair/clean-up-plan.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
-import { extractFor, refuseUnknownWords } from '../jobs/tables/extract.ts';
 import { growForest, type JobForest } from '../jobs/tables/job-forest.ts';
 import { reportLeft, untouched } from '../jobs/tables/left-alone.ts';
 import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
+import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { HostFact, StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
+import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { ByTheApp, Finding } from '../model/operation.ts';
 import type { Rehearsal } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';
@@ -61,7 +61,7 @@ export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired):
   const host = await lookAtHost(tools, desired);
   const copies = await copyStores(tools, host.stores, desired);
   try {
-    const app = host.unit === null ? null : appOf(host.unit, host.cpus);
+    const app = host.unit === null ? null : requireApp(host.unit);
     const { found, evidence } = await findDead(tools, copies, host.unit, app, desired);
     const resets = await countResets(tools, copies, desired);
     const planned = copies.map((copy, index) => {
@@ -114,18 +114,15 @@ interface HostLook {
   readonly stores: readonly StoreFact[];
   /** `null`: the app is not needed. */
   readonly unit: UnitFact | null;
-  readonly cpus: number;
 }
 
 async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
   const { agent } = tools;
   const stores = queryStores(desired.unit, listDatabases(desired));
   if (!needsApp(desired)) {
-    return { ...(await agent.look({ stores })), unit: null, cpus: 0 };
+    return { ...(await agent.look({ stores })), unit: null };
   }
-  const look = await agent.look({ stores, unit: { name: desired.unit }, host: {} });
-  const host: HostFact = look.host;
-  return { stores: look.stores, unit: look.unit, cpus: host.cpus };
+  return agent.look({ stores, unit: { name: desired.unit } });
 }
 
 /** Whether the app is needed to ask about tasks or to send them. */
@@ -136,19 +133,16 @@ function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
 }
 
 /** @throws ConfigError when the unit does not show how to reach its app */
-function appOf(unit: UnitFact, cpus: number): ByTheApp {
+function requireApp(unit: UnitFact): ByTheApp {
   const hint = 'the unit of a Celery worker; with `evidence: age` the worker is not needed';
   if (unit.loadState !== 'loaded') {
     const problem = unit.loadState === 'not-found' ? 'no such unit' : unit.loadState;
     throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
   }
-  const interpreter = interpreterOf(unit);
-  const call = workerCallOf(unit, cpus);
-  if (interpreter === null || call === null || call.app === null) {
-    const problem = `cannot read the Celery app from the ExecStart of ${unit.name}`;
-    throw new ConfigError('input unit', problem, hint);
-  }
-  return { unit: unit.name, interpreter, app: call.app, pythonPath: call.pythonPath };
+  const app = appProcessOf(unit);
+  if (app.kind === 'known') return app.process;
+  const problem = `cannot read the Celery app from the ExecStart of ${unit.name}`;
+  throw new ConfigError('input unit', problem, hint);
 }
 
 async function copyStores(
@@ -164,7 +158,7 @@ async function copyStores(
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
-        extractFor(mapping, desired),
+        planExtract(mapping, desired),
         onProgress,
       );
       const store = openStore(database, content);

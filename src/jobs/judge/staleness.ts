@@ -13,6 +13,7 @@ import {
 import type { TableVerdict } from '../tables/job-tables.ts';
 import type { LeftRow } from '../tables/left-alone.ts';
 import { isEnded, statusWords } from '../tables/mapping.ts';
+import { prefixLength, readNamedId } from './suspects.ts';
 
 export interface StalenessRules {
   /** When the copy was made, by the host's clock. */
@@ -200,22 +201,13 @@ function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
   return findings;
 }
 
-/** Minimum length of a shortened id. */
-const prefixLength = 8;
-
 /** The rows that an id selects; may be empty. */
 export function findNamed(forest: JobForest, id: string): readonly JobRow[] {
-  const [table, rest] = splitTable(forest, id);
+  const { table, text, mayBegin } = readNamedId(forest.mapping, id);
   const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
-  const exact = rows.filter((row) => String(row.id) === rest);
-  if (exact.length > 0 || rest.length < prefixLength) return topmost(exact);
-  return topmost(rows.filter((row) => String(row.id).startsWith(rest)));
-}
-
-function splitTable(forest: JobForest, id: string): readonly [string | null, string] {
-  const match = /^([^:]+):(.+)$/s.exec(id);
-  const known = forest.mapping.some(({ table }) => table === match?.[1]);
-  return known && match?.[1] && match[2] ? [match[1], match[2]] : [null, id];
+  const exact = rows.filter((row) => String(row.id) === text);
+  if (exact.length > 0 || !mayBegin) return topmost(exact);
+  return topmost(rows.filter((row) => String(row.id).startsWith(text)));
 }
 
 const isOf = (row: JobRow, table: string): boolean => row.mapping.table === table;

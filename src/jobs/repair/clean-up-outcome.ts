@@ -2,6 +2,7 @@ import type { Finding } from '../../model/operation.ts';
 import type { Outcome } from '../../model/outcome.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { shortId } from '../tables/job-forest.ts';
+import type { CleanUp } from './clean-up-plan.ts';
 
 /** Rows that an applied clean-up really changed. */
 export function countRepaired(outcome: Outcome): number {
@@ -48,3 +49,21 @@ const readSkipped = (value: unknown): readonly SkippedRow[] =>
 
 const readUnsent = (value: unknown): readonly Unsent[] =>
   Array.isArray(value) ? (value as readonly Unsent[]) : [];
+
+/** What a clean-up found and did, for programs. */
+export function describeResult({ repairs, plan, mappings }: CleanUp, outcome: Outcome | null) {
+  const rows = repairs.flatMap(({ database, rows }) => rows.map((row) => ({ database, ...row })));
+  const findings: readonly Finding[] = [
+    ...plan.findings,
+    ...(outcome === null ? [] : reportSkipped(outcome)),
+  ];
+  return {
+    databases: mappings.map(({ database }) => database),
+    found: rows.length,
+    repaired: outcome === null ? 0 : countRepaired(outcome),
+    result: outcome?.result ?? null,
+    transaction: outcome?.result === 'committed' ? outcome.transaction : null,
+    rows,
+    findings,
+  };
+}

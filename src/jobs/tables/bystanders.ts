@@ -23,6 +23,15 @@ export type BystandersByKey = ReadonlyMap<BystanderMapping, ReadonlyMap<string, 
 
 type Counted = { -readonly [Key in keyof Bystanders]: Bystanders[Key] } & { times: EpochSeconds[] };
 
+/** The columns to read from a table without jobs. */
+export const bystanderColumns = ({
+  column,
+  status,
+  times,
+}: BystanderMapping): readonly string[] => [
+  ...new Set([column, ...(status === null ? [] : [status]), ...times]),
+];
+
 /** Reads the tables that hold no jobs but reference rows of this table. */
 export function countBystanders(
   { bystanders }: TableMapping,
@@ -32,9 +41,8 @@ export function countBystanders(
   return new Map(
     bystanders.map((mapping) => {
       const { table, column, status, times } = mapping;
-      const columns = [...new Set([column, ...(status === null ? [] : [status]), ...times])];
       const byKey = new Map<string, Counted>();
-      for (const row of readRows(table, columns)) {
+      for (const row of readRows(table, bystanderColumns(mapping))) {
         const key = readKey(row[column]);
         if (key === null) continue;
         const counted = byKey.get(key) ?? { mapping, rows: 0, unfinished: 0, times: [] };

@@ -37,10 +37,11 @@ export interface JobForest {
   readonly timeZone: string;
 }
 
-/** The columns of a table that Celeriac reads. */
+/** The columns of a table that Celeriac reads, the id first. */
 export function readableColumns(mapping: TableMapping): readonly string[] {
   const named = mapping.bystanders.map(({ to }) => to);
   const columns = [
+    mapping.id,
     ...vitalColumns(mapping),
     mapping.error,
     ...(mapping.resend?.args ?? []),
@@ -69,8 +70,7 @@ export function growForest(
   const withoutId = new Map<string, number>();
   const forms = new Map<string, ReadonlyMap<string, InstantForm>>();
   for (const table of mapping) {
-    const columns = new Set([table.id, ...readableColumns(table)]);
-    const read = readRows(table.table, [...columns]);
+    const read = readRows(table.table, readableColumns(table));
     forms.set(table.table, findForms(table, read));
     const byId = new Map<string, Sapling>();
     byTable.set(table.table, byId);

@@ -6,7 +6,7 @@ import type { TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs, SendTasks } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
-import { unitFact } from '../verify/facts.ts';
+import { fileFact, unitFact } from '../verify/facts.ts';
 import {
   AppDatabase,
   agentOf,
@@ -122,6 +122,7 @@ describe('what is asked', () => {
       'a unit that hides its worker',
       unitFact({
         processes: [],
+        fragment: fileFact('[Service]\nExecStart=/srv/run.sh\n'),
         properties: { ExecStart: '{ path=/srv/run.sh ; argv[]=/srv/run.sh ; ignore_errors=no ; }' },
         programs: { '/srv/run.sh': { exists: true, shebang: '#!/bin/sh' } },
       }),

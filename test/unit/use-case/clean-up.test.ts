@@ -4,12 +4,12 @@ import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../../../src/config/cleanup-desired.ts';
 import { countRepaired, reportSkipped } from '../../../src/jobs/repair/clean-up-outcome.ts';
 import { describeMapping, proposeMapping } from '../../../src/jobs/tables/mapping.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
 import type { StoreFact, TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { OpenStore } from '../../../src/ports/store.ts';
 import { lookForStuckRows, planCleanUp } from '../../../src/use-case/clean-up.ts';
+import { configRefusal } from '../../lib/refusals.ts';
 import {
   AppDatabase,
   agentOf,
@@ -19,6 +19,7 @@ import {
   day,
   desire,
   hour,
+  messagesOf,
   minute,
   newTaskId,
   nothingLeft,
@@ -45,18 +46,6 @@ const repairOf = (cleanUp: CleanUp): RepairJobs => {
 
 const changeOf = (cleanUp: CleanUp, id: string) =>
   repairOf(cleanUp).rows.find((row) => row.id === id)?.change;
-
-const messages = (cleanUp: CleanUp): string =>
-  cleanUp.plan.findings.map((finding) => finding.message).join('\n');
-
-async function failureOf(work: Promise<unknown>): Promise<ConfigError> {
-  const error = await work.then(
-    () => new Error('it was accepted'),
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof ConfigError)) throw error;
-  return error;
-}
 
 /** A batch of which nothing moved for eight days: two links stuck, one waiting, one done. */
 const deadBatch = (database: AppDatabase) =>
@@ -183,10 +172,10 @@ describe('what is found', () => {
     database.add('jobs', { id: 'blob', status: 'processing', created_at: Buffer.from('x') });
     const cleanUp = await planFor(database);
     expect(changesOf(cleanUp)).toEqual({});
-    expect(messages(cleanUp)).toContain('jobs timeless has no timestamp');
-    expect(messages(cleanUp)).toContain("jobs odd has started_at = 'yesterday'");
-    expect(messages(cleanUp)).toContain('in the future: jobs future');
-    expect(messages(cleanUp)).toContain('jobs blob has created_at = binary data');
+    expect(messagesOf(cleanUp)).toContain('jobs timeless has no timestamp');
+    expect(messagesOf(cleanUp)).toContain("jobs odd has started_at = 'yesterday'");
+    expect(messagesOf(cleanUp)).toContain('in the future: jobs future');
+    expect(messagesOf(cleanUp)).toContain('jobs blob has created_at = binary data');
   });
 
   test('statuses that Celeriac does not know are reported', async () => {
@@ -194,7 +183,7 @@ describe('what is found', () => {
     database.add('jobs', { id: 'odd', status: 'paused', created_at: bySqlite(day) });
     const cleanUp = await planFor(database);
     expect(changesOf(cleanUp)).toEqual({});
-    expect(messages(cleanUp)).toContain('skipped rows with an unknown status: paused');
+    expect(messagesOf(cleanUp)).toContain('skipped rows with an unknown status: paused');
   });
 
   test('rows that share an id, or have none, are never changed', async () => {
@@ -204,8 +193,8 @@ describe('what is found', () => {
     }
     const cleanUp = await planFor(database);
     expect(changesOf(cleanUp)).toEqual({ single: 'processing → failed' });
-    expect(messages(cleanUp)).toContain('jobs twin: another row of the table has the same id');
-    expect(messages(cleanUp)).toContain('1 rows whose id is neither text nor a number');
+    expect(messagesOf(cleanUp)).toContain('jobs twin: another row of the table has the same id');
+    expect(messagesOf(cleanUp)).toContain('1 rows whose id is neither text nor a number');
   });
 });
 
@@ -392,7 +381,7 @@ describe('reset', () => {
       'link-dead-1': 'processing → pending',
       'link-dead-2': 'processing → pending',
     });
-    expect(messages(cleanUp)).toContain('4 reset rows will stay pending');
+    expect(messagesOf(cleanUp)).toContain('4 reset rows will stay pending');
     applyPlan(database, cleanUp);
     expect(database.row('jobs', 'job-dead')).toMatchObject({
       status: 'pending',
@@ -468,7 +457,7 @@ describe('delete', () => {
       database.add('video_jobs', { id: 'v', status: 'processing', created_at: bySqlite(day) });
       const cleanUp = await planFor(database, { action: 'delete' });
       expect(changesOf(cleanUp)).toEqual({ v: 'processing → deleted' });
-      expect(messages(cleanUp)).toContain(
+      expect(messagesOf(cleanUp)).toContain(
         'skipped: jobs job-dead: batch_links link-dead-1 is referenced by 1 row of notes (link), which are not jobs',
       );
       expect(changesOf(await planFor(database))).toMatchObject({
@@ -485,7 +474,7 @@ describe('delete', () => {
       INSERT INTO notes VALUES ('n', 'job-dead')`);
     const cleanUp = await planFor(database, { action: 'delete' });
     expect(changesOf(cleanUp)).toMatchObject({ 'job-dead': 'processing → deleted' });
-    expect(messages(cleanUp)).toContain(
+    expect(messagesOf(cleanUp)).toContain(
       'rows that reference deleted rows stay unchanged: 1 row of notes (job_id)',
     );
     expect(repairOf(cleanUp).rows.find(({ id }) => id === 'job-dead')?.below).toEqual([
@@ -505,7 +494,7 @@ describe('delete', () => {
     database.add('outcomes', { id: 'o', task: 'task-one' });
     const cleanUp = await planFor(database, { action: 'reset' });
     expect(changesOf(cleanUp)).toEqual({ two: 'processing → pending' });
-    expect(messages(cleanUp)).toContain('skipped: jobs one is referenced by 1 row of outcomes');
+    expect(messagesOf(cleanUp)).toContain('skipped: jobs one is referenced by 1 row of outcomes');
     expect(changesOf(await planFor(database))).toMatchObject({ one: 'processing → failed' });
   });
 });
@@ -544,7 +533,7 @@ describe('orphans', () => {
       'link-open': 'pending → failed',
       var: 'processing → failed',
     });
-    expect(messages(cleanUp)).toContain(
+    expect(messagesOf(cleanUp)).toContain(
       'skipped 1 orphan that ended; action delete removes such rows',
     );
     expect(cleanUp.render('plain')).toContain("orphan: batches has no row 'gone'");
@@ -602,7 +591,7 @@ describe('ids', () => {
     database.add('jobs', { id: uuid, status: 'completed', created_at: bySqlite(day) });
     const cleanUp = await planFor(database, { ids: [uuid] });
     expect(cleanUp.plan.operations).toEqual([]);
-    expect(messages(cleanUp)).toContain('skipped jobs 77cfa3cd: it is completed');
+    expect(messagesOf(cleanUp)).toContain('skipped jobs 77cfa3cd: it is completed');
     const deleted = await planFor(database, { ids: [uuid], action: 'delete' });
     expect(changesOf(deleted)).toEqual({ [uuid]: 'completed → deleted' });
   });
@@ -611,7 +600,7 @@ describe('ids', () => {
     using database = new AppDatabase();
     database.add('jobs', { id: uuid, ...fresh });
     database.add('video_jobs', { id: twin, ...fresh });
-    const error = await failureOf(planFor(database, { ids: ['77cfa3cd'] }));
+    const error = await configRefusal(planFor(database, { ids: ['77cfa3cd'] }));
     expect(error.where).toBe('input ids');
     expect(error.message).toContain(`jobs:${uuid}`);
     expect(error.message).toContain(`video_jobs:${twin}`);
@@ -631,7 +620,7 @@ describe('ids', () => {
   ])('%j names nothing and is refused', async (id) => {
     using database = new AppDatabase();
     database.add('jobs', { id: uuid, ...fresh });
-    const error = await failureOf(planFor(database, { ids: [id] }));
+    const error = await configRefusal(planFor(database, { ids: [id] }));
     expect(error.where).toBe('input ids');
     expect(error.expected).toContain('its first 8 characters');
   });
@@ -734,7 +723,7 @@ describe('what the host is told', () => {
     const cleanUp = await planFor(database, { action: 'delete' });
     const taken = repairOf(cleanUp).rows.length;
     expect(JSON.stringify(cleanUp.plan.operations).length).toBeLessThan(1024 * 1024);
-    expect(messages(cleanUp)).toContain(`${4000 - taken} more rows need repair`);
+    expect(messagesOf(cleanUp)).toContain(`${4000 - taken} more rows need repair`);
     expect(cleanUp.repairs[0]?.rows).toHaveLength(taken);
   });
 });
@@ -810,7 +799,7 @@ describe('databases', () => {
     ],
   ])('%s found: the error says to set database', async (_, facts, expected) => {
     const tools = { agent: agentOf(facts, {}), openStore: openSqliteStore, newTaskId };
-    const error = await failureOf(planCleanUp(tools, desire({ database: null })));
+    const error = await configRefusal(planCleanUp(tools, desire({ database: null })));
     expect(error.message).toContain(expected);
     expect(error.expected).toContain('`database`: ');
   });
@@ -820,7 +809,7 @@ describe('databases', () => {
     ['foreign', { kind: 'unreadable', path, problem: 'file is not a database' }, 'not a database'],
   ])('a %s database is refused', async (_, fact, expected) => {
     const agent = agentOf([fact], {});
-    const error = await failureOf(
+    const error = await configRefusal(
       planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
     );
     expect(error.where).toBe('input database');
@@ -831,7 +820,7 @@ describe('databases', () => {
   test('a database whose tables have no status is refused before it is copied', async () => {
     using database = new AppDatabase('CREATE TABLE notes (id TEXT); CREATE TABLE tags (x);');
     const agent = agentOf([database.fact()], {});
-    const error = await failureOf(
+    const error = await configRefusal(
       planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
     );
     expect(error.message).toContain('its tables: notes, tags');
@@ -852,7 +841,7 @@ describe('databases', () => {
     // Where the pages of the jobs are.
     content.fill(0xa5, content.length - 3 * 4096);
     const agent = agentOf([database.fact()], { [path]: content });
-    const error = await failureOf(
+    const error = await configRefusal(
       planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
     );
     expect(error.where).toBe('input database');
@@ -863,7 +852,7 @@ describe('databases', () => {
     using database = new AppDatabase();
     const content = new TextEncoder().encode('certainly no database '.repeat(200));
     const agent = agentOf([database.fact()], { [path]: content });
-    const error = await failureOf(
+    const error = await configRefusal(
       planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
     );
     expect(error.message).toContain("can't be read as a SQLite database");
@@ -881,14 +870,16 @@ describe('databases', () => {
     };
     const agent = agentOf([database.fact()], { [path]: database.content() });
     await planCleanUp({ agent, openStore, newTaskId }, desire());
-    await failureOf(planCleanUp({ agent, openStore, newTaskId }, desire({ ids: ['ffffffff'] })));
+    await configRefusal(
+      planCleanUp({ agent, openStore, newTaskId }, desire({ ids: ['ffffffff'] })),
+    );
     expect(seen.map((names) => names.length)).toEqual([1, 1]);
     expect(left()).toEqual([]);
   });
 
   test('a status in which nothing is stuck is refused', async () => {
     using database = new AppDatabase();
-    const error = await failureOf(planFor(database, { statuses: ['completed'] }));
+    const error = await configRefusal(planFor(database, { statuses: ['completed'] }));
     expect(error.where).toBe('input statuses');
   });
 
@@ -950,7 +941,7 @@ describe('jobs below jobs', () => {
     const tasks = (): TasksFact => ({ ...nothingLeft(), held: ['task-leaf'] }) as TasksFact;
     const cleanUp = await planFor(database, { evidence: 'broker' }, { tasks });
     expect(changesOf(cleanUp)).toEqual({});
-    expect(messages(cleanUp)).toContain('a worker holds task task-leaf');
+    expect(messagesOf(cleanUp)).toContain('a worker holds task task-leaf');
   });
 
   test('done when all below it are, completed when one is', async () => {
@@ -971,7 +962,7 @@ describe('jobs below jobs', () => {
     add(database, 'top', 'completed', 2 * day);
     const cleanUp = await planFor(database);
     expect(changesOf(cleanUp)).toEqual({ only: 'processing → failed' });
-    expect(messages(await planFor(database, { dryRun: true }))).not.toContain('mirror');
+    expect(messagesOf(await planFor(database, { dryRun: true }))).not.toContain('mirror');
   });
 
   test.each([byKey, byName])('%s: deleted from below, with nothing left of it', async (tie) => {
@@ -1008,7 +999,7 @@ describe('jobs below jobs', () => {
     add(database, 'apart', 'processing', day);
     const cleanUp = await planFor(database);
     expect(changesOf(cleanUp)).toEqual({ apart: 'processing → failed' });
-    expect(messages(cleanUp)).toContain(
+    expect(messagesOf(cleanUp)).toContain(
       'skipped: jobs chain-0: rows of jobs are nested more than 100 levels deep, or form a cycle;',
     );
   });
@@ -1041,7 +1032,7 @@ describe('jobs below jobs', () => {
       expect(changed).not.toContain(id);
     }
     expect(changed).toContain('batch-three');
-    expect(messages(cleanUp)).toContain(
+    expect(messagesOf(cleanUp)).toContain(
       'belongs to batches batch-two and, by parent_id, to batches',
     );
   });

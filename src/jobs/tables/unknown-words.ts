@@ -1,25 +1,6 @@
-import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { Extract } from '../../model/job-store.ts';
 import { type JobForest, nameRow } from './job-forest.ts';
-import { meaningOf, type StoreMapping, statusWords } from './mapping.ts';
-
-/** The rows to extract from a database that is too large to be copied whole. */
-export function extractFor(mapping: StoreMapping, desired: CleanUpDesired): Extract {
-  return {
-    unit: desired.unit,
-    mapping,
-    suspects: Object.fromEntries(
-      mapping.map((table) => {
-        const meant = new Set(desired.statuses.map((word) => meaningOf(table, word)));
-        const own = Object.keys(table.words).filter((word) => meant.has(meaningOf(table, word)));
-        return [table.table, [...new Set([...desired.statuses, ...own])]];
-      }),
-    ),
-    orphans: desired.orphans,
-    ids: desired.ids,
-  };
-}
+import { statusWords } from './mapping.ts';
 
 /**
  * If `words` are defined, a status that is not among them was probably forgotten.
