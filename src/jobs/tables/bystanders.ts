@@ -23,7 +23,7 @@ export type BystandersByKey = ReadonlyMap<BystanderMapping, ReadonlyMap<string, 
 
 type Counted = { -readonly [Key in keyof Bystanders]: Bystanders[Key] } & { times: EpochSeconds[] };
 
-/** The columns to read from a table without jobs. */
+/** The columns that are read of a table without jobs. */
 export const bystanderColumns = ({
   column,
   status,

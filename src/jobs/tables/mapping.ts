@@ -199,7 +199,7 @@ function ownTask(table: StoreTable, parent: ParentMapping | null): string | null
 export const meaningOf = (mapping: TableMapping, word: string): string =>
   Object.hasOwn(mapping.words, word) ? (mapping.words[word] ?? word) : word;
 
-/** These statuses, and the app's words that mean one of them. */
+/** These statuses, and all words of the app that mean one of them. */
 export function wordsFor(mapping: TableMapping, statuses: readonly string[]): readonly string[] {
   const meant = new Set(statuses.map((word) => meaningOf(mapping, word)));
   const own = Object.keys(mapping.words).filter((word) => meant.has(meaningOf(mapping, word)));
