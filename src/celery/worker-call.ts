@@ -10,7 +10,7 @@ export interface WorkerCall {
   readonly app: string | null;
   /** `default`: no `-Q`; `unknown`: it holds variables that systemd fills in. */
   readonly queues: readonly string[] | 'default' | 'unknown';
-  /** Pool children, without beat; `null`: it can't be told. */
+  /** Pool children, without beat; `null`: unknown. */
   readonly children: { readonly min: number; readonly max: number } | null;
   /** The pool forks children; the other pools work in the main process. */
   readonly forks: boolean;
