@@ -1,5 +1,6 @@
 import { runAction } from '../../src/action/run.ts';
 import { cleanUpDesired } from '../../src/config/cleanup-inputs.ts';
+import { formatCount } from '../../src/report/quantities.ts';
 import { cleanUpJobs } from '../../src/use-case/clean-up-jobs.ts';
 import { restoreJobs } from '../../src/use-case/restore-jobs.ts';
 
@@ -13,6 +14,7 @@ void runAction('cleanup', async (run) => {
   }
   const { repaired } = await cleanUpJobs(run, agent, desired);
   if (repaired > 0) {
-    run.warn(`${repaired} stuck or orphaned rows repaired (action: ${desired.action})`);
+    const rows = formatCount(repaired, 'stuck or orphaned row');
+    run.warn(`repaired ${rows} (action: ${desired.action})`);
   }
 });

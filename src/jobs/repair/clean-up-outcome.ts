@@ -11,14 +11,14 @@ export function countRepaired(outcome: Outcome): number {
   return counts.reduce<number>((sum, count) => sum + (typeof count === 'number' ? count : 0), 0);
 }
 
-/** What an applied clean-up left alone because it had changed since the plan was made. */
+/** What an applied clean-up skipped because it had changed since the plan was made. */
 export function reportSkipped(outcome: Outcome): readonly Finding[] {
   return outcome.steps.flatMap((step): Finding[] => {
     if (step.op === 'send-tasks') return reportUnsent(readUnsent(step.result?.left));
     const rows = step.op === 'repair-jobs' ? readSkipped(step.result?.skipped) : [];
     if (rows.length === 0) return [];
     const list = rows.slice(0, 5).map((row) => `${row.table} ${shortId(row.id)} ${row.why}`);
-    const message = `${formatCount(rows.length, 'row')} left alone: ${list.join('; ')}${moreThan(5, rows)}`;
+    const message = `skipped ${formatCount(rows.length, 'row')}: ${list.join('; ')}${moreThan(5, rows)}`;
     return [{ level: 'warning', message }];
   });
 }

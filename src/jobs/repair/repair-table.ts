@@ -5,7 +5,7 @@ import type { RepairedRow } from './changes.ts';
 
 const head = ['table', 'id', 'status', 'becomes', 'age', 'why'] as const;
 
-/** Rows of the longest table; the rest is counted. */
+/** Rows shown per table; the rest is only counted. */
 const shown = 200;
 
 /** The rows of a repair as a table of plain text. */
@@ -13,7 +13,7 @@ export function renderRepairTable(rows: readonly RepairedRow[]): string {
   if (rows.length === 0) return '';
   const short = countShortIds(rows);
   const cells = rows.slice(0, shown).map((row) => readCells(row, short));
-  const rest = rows.length > shown ? `… and ${rows.length - shown} rows more` : '';
+  const rest = rows.length > shown ? `… and ${rows.length - shown} more rows` : '';
   return [...alignColumns(cells), ...(rest ? ['', rest] : [])].join('\n');
 }
 
@@ -25,7 +25,7 @@ function countShortIds(rows: readonly RepairedRow[]): ReadonlyMap<string, number
   return counts;
 }
 
-/** An id stands short where that tells its row from the others of its table. */
+/** Ids are shortened where they stay unique within their table. */
 function readCells(row: RepairedRow, short: ReadonlyMap<string, number>): string[] {
   const id = short.get(shortKey(row)) === 1 ? shortId(row.id) : String(row.id);
   const becomes = row.becomes === row.status ? '(counters)' : row.becomes;
