@@ -2,7 +2,7 @@
 
 Which rows they are is known only while no worker runs, and then nobody but the host can look. What
 they are is the plan's: the mapping says which columns tell it, and the action what to write. The
-rules are those of src/jobs/repair.ts, for the one case that needs no judgement by age. The writing
+rules are those of src/jobs/repair, for the one case that needs no judgement by age. The writing
 is repair-jobs' own: it compares each row with what was seen here.
 """
 
@@ -26,7 +26,7 @@ CALENDAR = re.compile(
     r"( ?(?:Z|z|UTC)|[+-]\d\d(?::?\d\d)?)?"
 )
 
-# A table of the plan's mapping: src/jobs/mapping.ts.
+# A table of the plan's mapping: src/jobs/tables/mapping.ts.
 Table = Dict[str, Any]
 
 
