@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
-import { supportModuleText } from '../../src/action/support-module.ts';
 import { proposeMapping } from '../../src/jobs/tables/mapping.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
+import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
 import { beginHeldJob, holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import {
