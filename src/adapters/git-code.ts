@@ -32,9 +32,9 @@ class GitCode implements Code {
       throw new ConfigError(
         'input commit',
         commit === ''
-          ? 'no commit is named, and this is no run of a workflow (GITHUB_SHA is not set)'
-          : `\`${commit}\` is not the whole name of a commit`,
-        'the 40 hexadecimal digits of a commit',
+          ? 'no commit is given, and this is not a workflow run (GITHUB_SHA is not set)'
+          : `\`${commit}\` is not a full commit hash`,
+        'the 40 hexadecimal digits of a commit hash',
       );
     }
     await this.#commonFolder();
@@ -90,7 +90,7 @@ class GitCode implements Code {
     if (tree.split('\n').includes('160000')) {
       throw new ConfigError(
         'input source',
-        `commit ${short(commit)} has submodules, which an archive leaves out`,
+        `commit ${short(commit)} has submodules, which an archive does not contain`,
         'a repository without submodules',
       );
     }
@@ -153,7 +153,7 @@ class GitCode implements Code {
       if (missing !== undefined) {
         throw new ConfigError(
           'input source',
-          `${CLONE} is shallow: neither it nor the host has commit ${short(missing)}, on which ${short(each)} builds`,
+          `${CLONE} is shallow: neither it nor the host has commit ${short(missing)}, the parent of ${short(each)}`,
           WHOLE_CLONE,
         );
       }
@@ -255,7 +255,7 @@ function explain(words: readonly string[], error: Error, stderr: string): Config
   return new ConfigError(
     'input source',
     code === 'ENOENT'
-      ? 'git is not on this runner'
+      ? 'git is not installed on this runner'
       : `\`git ${words.find((word) => /^[a-z]/.test(word) && !word.includes('.'))}\` failed on this runner: ${why}`,
     `git, and ${WHOLE_CLONE}`,
     { cause: error },

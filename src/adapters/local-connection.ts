@@ -34,7 +34,7 @@ export class LocalConnection implements HostConnection {
         reject(
           new HostError(`The agent could not be started: ${error.message}.`, {
             step,
-            next: 'See whether /bin/sh and python3 are there.',
+            next: 'Check that /bin/sh and python3 exist.',
           }),
         );
       });
@@ -45,7 +45,7 @@ export class LocalConnection implements HostConnection {
   onLost(): void {}
 
   lostError(step: string, reason: string): HostError {
-    return new HostError(`The agent was lost at: ${step} (${reason}).`, {
+    return new HostError(`Lost the agent: ${reason}. Step: ${step}.`, {
       step,
       next: 'Run again.',
     });

@@ -73,7 +73,7 @@ export function readMessage(line: string): LineReading {
   if ('fault' in value) return read('fault', faultMessage, value);
   if ('progress' in value) return read('progress', progressMessage, value);
   if ('answer' in value) return read('answer', answerMessage, value);
-  return { kind: 'refused', problem: 'it holds no answer, no progress and no fault' };
+  return { kind: 'refused', problem: 'it has no answer, progress or fault' };
 }
 
 function read<const Kind extends AgentMessage['kind'], Message extends object>(

@@ -6,6 +6,7 @@ import {
   closedError,
   endedError,
   faultError,
+  oversizeError,
   protocolError,
   timeoutError,
 } from './agent-errors.ts';
@@ -88,7 +89,7 @@ export class AgentLink {
     const id = this.#lastId;
     const line = `${JSON.stringify({ id, ...message })}\n`;
     if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
-      throw protocolError(step, `what is asked is larger than ${LINE_LIMIT_BYTES} bytes`, []);
+      throw oversizeError(step, LINE_LIMIT_BYTES);
     }
     const pending = new PendingAsk(step, options, (limit) => {
       // The agent is stuck and nothing it says later can be trusted.
@@ -163,10 +164,10 @@ export class AgentLink {
     const message = readMessage(line);
     switch (message.kind) {
       case 'noise':
-        this.#breakOff('a line is not a message', [line.slice(0, 300)]);
+        this.#breakOff('a line is not a JSON object', [line.slice(0, 300)]);
         break;
       case 'refused':
-        this.#breakOff(`a message has an unexpected shape: ${message.problem}`, []);
+        this.#breakOff(`unexpected shape: ${message.problem}`, []);
         break;
       case 'read':
         this.received += 1;
@@ -183,7 +184,7 @@ export class AgentLink {
     const { id } = message;
     const pending = id === null ? undefined : this.#pending.get(id);
     if (id === null || pending === undefined) {
-      this.#breakOff(`a message has the id ${id}, which nothing waits for`, []);
+      this.#breakOff(`it answers request ${id}, which is not pending`, []);
       return;
     }
     if (message.kind !== 'progress') this.#pending.delete(id);
@@ -200,7 +201,8 @@ export class AgentLink {
         } catch (error) {
           // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
           pending.reject(error instanceof Error ? error : new Error(String(error)));
-          this.#breakOff('its progress could not be followed', []);
+          this.#fail(closedError);
+          this.#connection.destroy();
         }
         break;
     }
@@ -242,7 +244,7 @@ export class AgentLink {
     const starting = this.#state === 'starting';
     this.#state = 'failed';
     clearTimeout(this.#helloTimer);
-    this.#failure = explain('wait for the next question');
+    this.#failure = explain('wait for the next request');
     if (starting) this.#refuse(explain(START_STEP));
     for (const pending of this.#pending.values()) pending.reject(explain(pending.point));
     this.#pending.clear();

@@ -126,7 +126,7 @@ export class AgentSession implements Agent {
     const limit = { total: this.#settings.limits.receive };
     const isNew = await sendParcel(parcel, step, (ask) => this.#link.ask(ask, step, limit));
     if (!isNew) return;
-    const message = `${parcel.title} is on the host (${parcel.sizeBytes} bytes)`;
+    const message = `sent ${parcel.title} (${parcel.sizeBytes} bytes)`;
     onProgress({ kind: 'note', message });
   }
 
@@ -148,7 +148,7 @@ export class AgentSession implements Agent {
   }
 
   async recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]> {
-    const step = 'put right what an earlier run left';
+    const step = 'recover what an earlier run left unfinished';
     const answer = await this.#link.ask({ ask: 'recover', meta }, step, { onProgress });
     return readAnswer(answer, deedsShape, 'recover', step).deeds;
   }
@@ -237,13 +237,13 @@ export class AgentSession implements Agent {
   async #reconnect(loss: unknown): Promise<void> {
     const { clock, limits, onNote } = this.#settings;
     const end = clock.now() + limits.reconnect;
-    onNote('the connection was lost; the host works on without it. Connecting again');
+    onNote('connection lost; the transaction continues on the host. Reconnecting');
     // Where only the agent died, its connection is still there, and would keep this process alive.
     this.#now.connection.destroy();
     for (;;) {
       try {
         this.#starts.push(await startAgent(this.#settings));
-        onNote('connected again: following the work on the host');
+        onNote('reconnected: following the transaction on the host');
         return;
       } catch {
         if (clock.now() >= end) throw loss;

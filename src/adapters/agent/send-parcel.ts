@@ -31,7 +31,11 @@ export async function sendParcel(
     const data = Buffer.from(piece).toString('base64');
     const received = await ask({ step: 'piece', offset, data });
     if (received.sizeBytes !== offset + piece.length) {
-      throw protocolError(step, `${received.sizeBytes} bytes are there after ${offset}`, []);
+      throw protocolError(
+        step,
+        `the host has ${received.sizeBytes} bytes, expected ${offset + piece.length}`,
+        [],
+      );
     }
   }
   await ask({ step: 'end' });

@@ -39,7 +39,7 @@ export function pinnedKeys(text: string, host: string, port: number): HostPins {
   if (entries.length === 0) {
     throw new ConfigError(
       WHERE,
-      '`known-hosts` holds no host key, so the server cannot be recognised',
+      '`known-hosts` has no host key, so the server cannot be identified',
       howTo,
     );
   }
@@ -103,7 +103,7 @@ export function linesForHost(text: string, host: string, port: number): string {
 
 function howToPin(host: string, port: number): string {
   const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
-  return `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
+  return `the lines that \`${scan}\` prints, after comparing them with the fingerprint that \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
 }
 
 function explainNoPin(
@@ -116,7 +116,7 @@ function explainNoPin(
   const name = hostEntryName(host, port);
   if (trusted.length > 0) {
     const types = [...new Set(trusted.map((entry) => entry.type))].join(', ');
-    return `the only keys of \`known-hosts\` for ${name} are of a type that cannot be used here: ${types}`;
+    return `\`known-hosts\` has only keys of unsupported types for ${name}: ${types}`;
   }
   if (matching.some((entry) => entry.marker === 'none')) {
     return `every key of \`known-hosts\` for ${name} is marked @revoked`;
@@ -131,5 +131,5 @@ function explainNoPin(
   );
   const hint =
     elsewhere === undefined ? '' : ` (line ${elsewhere.line} names the host with another port)`;
-  return `\`known-hosts\` holds no key for ${name}${hint}`;
+  return `\`known-hosts\` has no key for ${name}${hint}`;
 }

@@ -51,7 +51,7 @@ export async function openSession(options: SessionOptions, onNote: OnNote): Prom
     }
     const pause = seconds(policy.backoff * 2 ** (attempt - 1));
     onNote(
-      `${where}: ${result.cause}; attempt ${attempt} of ${policy.attempts}, again in ${pause} s`,
+      `${where}: ${result.cause} (attempt ${attempt} of ${policy.attempts}); retrying in ${pause} s`,
     );
     await clock.sleep(pause);
   }
@@ -128,11 +128,11 @@ export class SshSession implements AsyncDisposable {
   /** The error of work that was going on when the connection went away. */
   lostError(point: string, reason: string): HostError {
     return new HostError(
-      `The connection to ${address(this.target)} was lost at: ${point} (${reason}).`,
+      `Lost the connection to ${address(this.target)}: ${reason}. Step: ${point}.`,
       {
         step: point,
         evidence: [],
-        next: 'Check that the server is up and the network to it, then run again: what the host holds is read anew.',
+        next: 'Check the server and the network, then run again: each run starts from the state that it finds on the host.',
       },
     );
   }
@@ -169,13 +169,13 @@ export class SshSession implements AsyncDisposable {
     return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
       step: point,
       evidence: [],
-      next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
+      next: `Let ${user} run commands: look for an SFTP-only login or \`MaxSessions 0\` in sshd_config, and for a restricted key in authorized_keys.`,
     });
   }
 
   #assertOpen(point: string): void {
     if (this.#state === 'open') return;
-    throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it is closed');
+    throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it was closed');
   }
 
   #lose(): void {

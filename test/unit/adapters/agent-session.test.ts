@@ -252,7 +252,7 @@ describe('what login shells print', () => {
     const error = await hostRefusal(
       openAgent({ target: server.target(), program: PROGRAM, limits }, quiet),
     );
-    expect(error.message).toContain('no hello came from 127.0.0.1 within 0.05 s');
+    expect(error.message).toContain('127.0.0.1 did not start it within 0.05 s');
   });
 });
 
@@ -312,10 +312,10 @@ describe('what goes wrong', () => {
     await withAgent(script, async (agent) => {
       const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toBe(
-        'The agent ended at: apply the plan: use the swap file (SIGKILL).',
+        'The agent exited unexpectedly (SIGKILL). Step: apply the plan: use the swap file.',
       );
       expect(error.failure).toMatchObject({ exitCode: null, evidence: ['MemoryError'] });
-      expect((await hostRefusal(agent.look(QUERY))).message).toContain('The agent ended');
+      expect((await hostRefusal(agent.look(QUERY))).message).toContain('The agent exited');
     });
   });
 
@@ -332,8 +332,8 @@ describe('what goes wrong', () => {
         hostRefusal(agent.apply([SWAP_ON], META, quiet)),
         hostRefusal(agent.look(QUERY)),
       ]);
-      expect(applying.message).toContain('was lost at: apply the plan: swap on (');
-      expect(looking.message).toContain('was lost at: look at host (');
+      expect(applying.message).toContain('Step: apply the plan: swap on.');
+      expect(looking.message).toContain('Step: look at host.');
     });
   });
 
@@ -351,7 +351,7 @@ describe('what goes wrong', () => {
       script,
       async (agent) => {
         const error = await hostRefusal(agent.look(QUERY));
-        expect(error.message).toBe('The host did not answer within 0.05 s at: look at host.');
+        expect(error.message).toBe('The host did not answer within 0.05 s. Step: look at host.');
         await expect.poll(() => gone).toBe(true);
       },
       { limits },
@@ -369,27 +369,27 @@ describe('what goes wrong', () => {
     [
       'a line that is no message',
       (agent: FakeAgentHandle) => agent.channel.write('what?\n'),
-      'a line is not a message',
+      'a line is not a JSON object',
     ],
     [
       'an answer to nothing',
       (agent: FakeAgentHandle) => agent.say({ id: 99, answer: {} }),
-      'the id 99',
+      'it answers request 99',
     ],
     [
       'progress of an unknown kind',
       (agent: FakeAgentHandle) => agent.say({ id: 1, progress: { kind: 'dance' } }),
-      'a message has an unexpected shape: progress.kind is not known',
+      'unexpected shape: progress.kind is not known',
     ],
     [
       'a message that says nothing',
       (agent: FakeAgentHandle) => agent.say({ id: 1, host: {} }),
-      'it holds no answer, no progress and no fault',
+      'it has no answer, progress or fault',
     ],
   ])('%s is not understood', async (_name, talk, problem) => {
     await withAgent({ onAsk: (_ask, agent) => talk(agent) }, async (agent) => {
       const error = await hostRefusal(agent.look(QUERY));
-      expect(error.message).toContain('do not understand each other at: look at host');
+      expect(error.message).toContain('Unexpected message from the agent: ');
       expect(error.message).toContain(problem);
     });
   });
@@ -414,7 +414,7 @@ describe('what goes wrong', () => {
     await withAgent({}, async (agent) => {
       const huge: Operation = { ...SWAP_ON, title: big };
       const error = await hostRefusal(agent.apply([huge], META, quiet));
-      expect(error.message).toContain('larger than 1048576 bytes');
+      expect(error.message).toContain('larger than 1048576 bytes, so it was not sent');
       expect(agent.traffic.messagesSent).toBe(0);
     });
   });
@@ -537,7 +537,7 @@ describe('a transaction', () => {
     const clock = new TestClock();
     const agent = await openAgent({ target: server.target(), program: PROGRAM, clock }, quiet);
     const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
-    expect(error.message).toContain('was lost at: apply the plan');
+    expect(error.message).toContain('Step: apply the plan.');
     expect(clock.now()).toBeGreaterThanOrEqual(300);
     await agent.close();
   });
@@ -598,14 +598,18 @@ describe('a snapshot', () => {
     ['of other bytes', deflateSync(Buffer.alloc(content.length)), info],
     ['of another size', deflateSync(content), { ...info, sizeBytes: 3 }],
   ])('that is %s is refused', async (_name, packed, answer) => {
-    expect((await take(sending(packed, answer))).message).toContain('did not arrive whole');
+    expect((await take(sending(packed, answer))).message).toContain(
+      'arrived incomplete or damaged',
+    );
   });
 
   test('that would burst is refused, whatever its packed size', async () => {
     const bomb = deflateSync(Buffer.alloc(50_000_000));
-    expect((await take(sending(bomb))).message).toContain('larger than 1000000 bytes');
+    expect((await take(sending(bomb))).message).toContain('larger than the limit of 1000000 bytes');
     const bulky = deflateSync(randomBytes(1_200_000));
-    expect((await take(sending(bulky))).message).toContain('larger than 1000000 bytes');
+    expect((await take(sending(bulky))).message).toContain(
+      'larger than the limit of 1000000 bytes',
+    );
   });
 
   test('that stops in the middle is given up', async () => {
@@ -617,7 +621,7 @@ describe('a snapshot', () => {
       script,
       async (agent) => {
         const error = await hostRefusal(agent.snapshot('/srv/app.db', bytes(10), rows, quiet));
-        expect(error.message).toContain('within 0.05 s at: copy /srv/app.db');
+        expect(error.message).toContain('within 0.05 s. Step: copy /srv/app.db');
       },
       { limits },
     );
@@ -653,7 +657,7 @@ describe('jobs', () => {
       {},
       async (agent) => {
         const error = await hostRefusal(agent.submit(request, quiet));
-        expect(error.message).toContain('within 1.25 s at: submit jobs');
+        expect(error.message).toContain('within 1.25 s. Step: submit jobs');
       },
       { limits: { submitMargin: seconds(0.25) } },
     );

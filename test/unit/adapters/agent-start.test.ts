@@ -39,7 +39,7 @@ describe('why the agent did not start', () => {
       1,
       'deploy is not allowed to use sudo',
     ],
-    ['sudo: sorry, you must have a tty to run sudo', 1, 'sudo asks deploy for a terminal'],
+    ['sudo: sorry, you must have a tty to run sudo', 1, 'sudo requires a terminal for deploy'],
     ['bash: line 1: sudo: command not found', 127, 'the server has no sudo'],
     ['sh: 1: sudo: not found', 127, 'the server has no sudo'],
     ['zsh:1: command not found: sudo', 127, 'the server has no sudo'],
@@ -64,14 +64,14 @@ describe('why the agent did not start', () => {
       1,
       'the account deploy, or its password, has expired',
     ],
-    ['System is booting up. Unprivileged users are not permitted', 1, 'booting or going down'],
+    ['System is booting up. Unprivileged users are not permitted', 1, 'booting or shutting down'],
     [
       "OSError: [Errno 28] No space left on device: '/tmp'",
       1,
       'the disk of vps.example.org is full',
     ],
-    ['bash: fork: Cannot allocate memory', 254, 'has no memory'],
-    ["fatal: unrecognized command 'sudo -n python3'", 128, 'runs a command of its own'],
+    ['bash: fork: Cannot allocate memory', 254, 'is out of memory'],
+    ["fatal: unrecognized command 'sudo -n python3'", 128, 'runs a fixed command'],
     [
       'Traceback (most recent call last):\n  File "<string>", line 1, in <module>\nModuleNotFoundError: No module named \'zlib\'',
       1,
@@ -89,7 +89,7 @@ describe('why the agent did not start', () => {
 
   test.each([
     ['This account is currently not available.', 'deploy has no login shell'],
-    ['This service allows sftp connections only.', 'runs a command of its own'],
+    ['This service allows sftp connections only.', 'runs a fixed command'],
     ['Welcome to Debian GNU/Linux 12!', 'without running `sudo -n python3`'],
   ])('stdout %j', (stdout, problem) => {
     const error = explain({ stdout });
@@ -107,12 +107,12 @@ describe('why the agent did not start', () => {
 
   test('a signal is told', () => {
     const error = explain({ ended: { kind: 'exit', code: null, signal: 'SIGKILL' } });
-    expect(error.message).toContain('before it began (SIGKILL)');
+    expect(error.message).toContain('before it started (SIGKILL)');
   });
 
   test('a message of a login script does not hide a time-out', () => {
     const ended = { kind: 'timed-out', seconds: 60 } as const;
-    expect(explain({ ended, stdout: 'Welcome' }).message).toContain('no hello came');
+    expect(explain({ ended, stdout: 'Welcome' }).message).toContain('did not start it within 60 s');
   });
 
   test('root is not told about sudo', () => {

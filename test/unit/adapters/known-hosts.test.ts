@@ -244,7 +244,7 @@ describe('the verdict', () => {
     const line = `vps.example.org ${name} ${future.toString('base64')}`;
     const pins = pinnedKeys(`${line}\nvps.example.org ${ed25519}\n`, 'vps.example.org', 22);
     expect(pins.algorithms).toEqual(['ssh-ed25519']);
-    expect(refusal(line).message).toContain('of a type that cannot be used here');
+    expect(refusal(line).message).toContain('only keys of unsupported types');
   });
 });
 
@@ -252,8 +252,8 @@ describe('what is refused', () => {
   const key = ed25519.split(' ')[1] ?? '';
 
   test.each([
-    ['', 'holds no host key'],
-    ['# only a comment\n\n', 'holds no host key'],
+    ['', 'has no host key'],
+    ['# only a comment\n\n', 'has no host key'],
     [`db.example.org ${ed25519}`, 'no key for vps.example.org'],
     [`[vps.example.org]:2222 ${ed25519}`, 'line 1 names the host with another port'],
     [`@cert-authority *.example.org ${ed25519}`, 'certificates are not supported'],
@@ -278,7 +278,7 @@ describe('what is refused', () => {
     ['vps.example.org ssh-ed25519', 'incomplete'],
     [`vps.example.org ssh-ed25519 ${key.slice(0, 40)}`, 'cut off'],
     [`vps.example.org ssh-ed25519 ${key}!`, 'not base64'],
-    [`vps.example.org ssh-rsa ${key}`, 'another type than the line says'],
+    [`vps.example.org ssh-rsa ${key}`, 'does not match the type on the line'],
     [`vps.example.org ssh-ed25519 AAAA`, 'cut off'],
     [ed25519, 'the host name in front of the key is missing'],
     [`SHA256:abcdef vps ssh-ed25519`, 'a fingerprint'],

@@ -36,7 +36,7 @@ describe('the agent on this machine', () => {
     const program = { 'celeriac_host/session/loader.py': script };
     const opening = openAgent({ program, connect, limits }, quiet);
     const error = (await opening.catch((caught: unknown) => caught)) as HostError;
-    expect(error.message).toContain('no hello came from this machine within 8 s');
+    expect(error.message).toContain('this machine did not start it within 8 s');
     const pid = Number(/pid (\d+)/.exec((error.failure.evidence ?? []).join('\n'))?.[1]);
     expect(pid).toBeGreaterThan(0);
     await expect.poll(() => isThere(pid), { timeout: 20_000 }).toBe(false);

@@ -47,7 +47,7 @@ describe('what is sent', () => {
       sizeBytes: content.length,
     });
     expect(arrived.equals(content)).toBe(true);
-    expect(notes).toEqual([{ kind: 'note', message: 'the bundle is on the host (2000000 bytes)' }]);
+    expect(notes).toEqual([{ kind: 'note', message: 'sent the bundle (2000000 bytes)' }]);
   });
 
   test('is not sent again where it is already', async () => {
@@ -86,6 +86,6 @@ describe('what is sent', () => {
     const sent = send({
       onAsk: (ask, agent) => agent.say({ id: ask.id, answer: { sizeBytes: 7, whole: false } }),
     });
-    await expect(sent).rejects.toThrow('7 bytes are there after 0');
+    await expect(sent).rejects.toThrow('the host has 7 bytes, expected 737280');
   });
 });

@@ -115,7 +115,7 @@ describe('the host key', () => {
     await using server = await TestServer.start({ hostKeys: [KEYS.rsa] });
     const clock = new TestClock();
     const error = await hostRefusal(openSession({ target: server.target(), clock }, quiet));
-    expect(error.message).toMatch(/expected SHA256:\S+ \(ssh-ed25519\), it offers only rsa-sha2-/);
+    expect(error.message).toMatch(/expected SHA256:\S+ \(ssh-ed25519\), got only rsa-sha2-/);
     expect([server.connections, server.logins, clock.slept]).toEqual([1, 0, []]);
   });
 
@@ -194,12 +194,12 @@ describe('a server that cannot be reached', () => {
     };
     const error = await hostRefusal(openSession({ target, clock }, (note) => notes.push(note)));
     expect(error.message).toBe(
-      `127.0.0.1:${port} cannot be reached: the connection was refused (4 attempts).`,
+      `Cannot reach 127.0.0.1:${port}: the connection was refused (4 attempts).`,
     );
     expect(error.cause).toBeInstanceOf(Error);
     expect(clock.slept).toEqual([2, 4, 8]);
     expect(notes).toHaveLength(3);
-    expect(notes[0]).toContain('attempt 1 of 4, again in 2 s');
+    expect(notes[0]).toContain('(attempt 1 of 4); retrying in 2 s');
   });
 
   test('is reached when it comes back', async () => {
@@ -245,7 +245,7 @@ describe('a server that cannot be reached', () => {
     const clock = new TestClock();
     const error = await hostRefusal(openSession({ target, clock }, quiet));
     expect(error.message).toBe(
-      'no..where:22022 cannot be reached: its name does not resolve (1 attempt).',
+      'Cannot reach no..where:22022: its name does not resolve (1 attempt).',
     );
     expect(clock.slept).toEqual([]);
   });
@@ -298,7 +298,7 @@ describe('a connection that is lost', () => {
     await using session = await openSession({ target: relay.target() }, quiet);
     expect(await untilLost(session, () => relay.reset())).toBe('the connection was reset');
     const later = await hostRefusal(session.exec('true', 'try it'));
-    expect(later.message).toMatch(/lost at: try it \(the connection was reset\)/);
+    expect(later.message).toMatch(/the connection was reset\. Step: try it\./);
   });
 
   test('rejects a command that has no channel yet', async () => {
@@ -309,7 +309,7 @@ describe('a connection that is lost', () => {
     const starting = hostRefusal(session.exec('true', 'try it'));
     await asked.promise;
     relay.reset();
-    expect((await starting).message).toContain('lost at: try it (the connection was reset)');
+    expect((await starting).message).toContain('the connection was reset. Step: try it.');
   });
 
   test('is noticed by keepalives when nobody closes it', async () => {
