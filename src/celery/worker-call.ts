@@ -1,9 +1,7 @@
-import { ConfigError } from '../model/errors.ts';
 import type { UnitFact } from '../model/facts.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
-import { parseUnitFile } from '../systemd/unit-file.ts';
 import { type CeleryCall, findCeleryCall } from './celery-call.ts';
-import { readWorkerLine } from './worker-line.ts';
+import { workerLineOf } from './worker-line.ts';
 
 /** What the unit tells about the worker that it runs. */
 export interface WorkerCall {
@@ -21,8 +19,6 @@ export interface WorkerCall {
   readonly include: readonly string[];
   /** Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it. */
   readonly workingDirectory: string;
-  /** Directories and PYTHONPATH that the command itself brings. */
-  readonly pythonPath: readonly string[];
 }
 
 /**
@@ -34,26 +30,8 @@ export function workerCallOf(unit: UnitFact, cpus: number): WorkerCall | null {
   // With setproctitle installed, Celery overwrites its arguments with a title that cannot be parsed.
   const running = main === undefined ? null : findCeleryCall(main.argv);
   if (running?.kind === 'found') return describeCall(running.call, unit, cpus, () => false);
-  const written = callInFiles(unit);
-  return written === null ? null : describeCall(written, unit, cpus, isExpanded);
-}
-
-/** From the last file that sets ExecStart: drop-ins override the unit file. */
-function callInFiles(unit: UnitFact): CeleryCall | null {
-  const { fragment } = unit;
-  const texts = [
-    ...(fragment.kind === 'file' && fragment.text !== null ? [fragment.text] : []),
-    ...unit.dropIns.map(({ text }) => text),
-  ];
-  const files = texts.map(parseUnitFile);
-  const file = files.findLast((one) => one.effective('Service', 'ExecStart').length > 0);
-  if (file === undefined) return null;
-  try {
-    return readWorkerLine(file, unit.fragmentPath).call;
-  } catch (error) {
-    if (error instanceof ConfigError) return null;
-    throw error;
-  }
+  const line = workerLineOf(unit);
+  return line === null ? null : describeCall(line.call, unit, cpus, isExpanded);
 }
 
 function describeCall(
@@ -71,7 +49,6 @@ function describeCall(
     beat: call.beat,
     include: call.include,
     workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
-    pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
   };
 }
 
@@ -92,12 +69,4 @@ function childrenOf(call: CeleryCall, cpus: number): WorkerCall['children'] {
   // To Celery, 0 means "not set".
   const count = Number(call.concurrency ?? 0) || cpus;
   return { min: count, max: count };
-}
-
-/** Celery puts its working directory first; `env PYTHONPATH=…` is not part of the unit's environment. */
-function pythonPathOf(call: CeleryCall, unit: UnitFact): readonly string[] {
-  const directory = call.workingDirectory ?? unit.properties.WorkingDirectory?.replace(/^!/, '');
-  const variable = call.environment.findLast((word) => word.startsWith('PYTHONPATH='));
-  const folders = variable?.slice('PYTHONPATH='.length).split(':') ?? [];
-  return [directory ?? '', ...folders].filter((folder) => folder.startsWith('/'));
 }

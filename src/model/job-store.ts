@@ -63,17 +63,39 @@ export interface Resend {
   readonly queue: string | null;
 }
 
-/** Which rows of a job database are needed when the whole of it is too much. */
+/**
+ * Which rows of a job database are needed when the whole of it is too much: those that may want
+ * repair, with all above and below them. The host finds them by what stands here and judges nothing.
+ */
 export interface Extract {
   /** Whose user and environment a PostgreSQL database is reached with. */
   readonly unit: string;
-  readonly mapping: StoreMapping;
-  /** Table → the statuses, in the app's words, of rows that may want repair. */
-  readonly suspects: Readonly<Record<string, readonly string[]>>;
-  /** Also rows whose parent is gone. */
-  readonly orphans: boolean;
-  /** Also these rows: whole ids, or beginnings of ids of at least 8 characters. */
-  readonly ids: readonly string[];
+  /** Parents before what is below them. */
+  readonly tables: readonly ExtractTable[];
+}
+
+export interface ExtractTable {
+  readonly table: string;
+  readonly id: string;
+  readonly status: string;
+  /** The columns that are read; a SQLite database gives all that the table has. */
+  readonly columns: readonly string[];
+  readonly parent: ParentMapping | null;
+  readonly own: OwnTie | null;
+  /** Rows with one of these in their status column are wanted. */
+  readonly statuses: readonly (string | number)[];
+  /** So are rows that name, by one of these ties, a row that is not there. */
+  readonly orphanedBy: readonly ParentMapping[];
+  /** So are rows with one of these ids, and rows whose id as text begins like this. */
+  readonly ids: readonly (string | number)[];
+  readonly beginnings: readonly string[];
+  /** Tables that hold no jobs, whose rows come along when they name wanted rows. */
+  readonly bystanders: readonly ExtractBystander[];
+}
+
+export interface ExtractBystander extends Pick<BystanderMapping, 'table' | 'column' | 'to'> {
+  readonly foreignKey: boolean;
+  readonly columns: readonly string[];
 }
 
 /** Tables in an order in which parents come before what is below them. */

@@ -1,4 +1,4 @@
-import { describeLeftAlone, endStrays, findStrays } from '../celery/strays.ts';
+import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Operation, Plan } from '../model/operation.ts';
@@ -7,7 +7,7 @@ import { bytes } from '../model/units.ts';
 import { formatBytes } from '../report/quantities.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
-import { byTheApp, requireApp } from './deploy/app-process.ts';
+import { requireAppProcess } from './deploy/app-process.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
 import type { DeployWorkerFacts } from './deploy/look.ts';
 import { isAtRest, listRestartReasons } from './deploy/restart-reasons.ts';
@@ -45,8 +45,7 @@ export function planDeployWorker(
   const source = readSource(facts, desired);
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
   const unit = change(source, desired, unitContext(facts, desired));
-  const app = requireApp(unit.line, source.path, desired);
-  const own = byTheApp(unit, facts.unit, app, desired);
+  const own = requireAppProcess(facts.unit, unit.line, source.path, desired);
   const workingDirectory =
     unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
 
@@ -58,12 +57,7 @@ export function planDeployWorker(
   const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files, desired);
   const enable = planEnable(facts.unit, unit, desired);
-  const strays = findStrays(facts.workers, {
-    unit: desired.unit,
-    controlGroup: facts.unit.properties.ControlGroup ?? '',
-    app,
-    workingDirectory,
-  });
+  const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, workingDirectory));
   const leftovers = planLeftovers(own, facts.stores, desired);
 
   const known = knownProperties(unit, facts.unit);

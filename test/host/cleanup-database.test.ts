@@ -143,7 +143,7 @@ describe("the app's own database", () => {
       const { rows } = JSON.parse(run.stdout) as { rows: { id: string; why: string }[] };
       expect(rows).toHaveLength(20);
       expect(rows.find(({ id }) => id === first)?.why).toMatch(
-        /^no sign of life for .*; its 7 tasks are in no worker and no queue; failed_links 0 → 6$/,
+        /^no sign of life for .*; its 7 tasks are neither in a worker nor in a queue; failed_links 0 → 6$/,
       );
     } finally {
       rmSync(home, { recursive: true });

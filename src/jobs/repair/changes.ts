@@ -34,7 +34,7 @@ export interface ListedChange {
   readonly shown: RepairedRow | null;
 }
 
-/** One group a tree, in the order of the rows found; in a group the deepest rows first. */
+/** One group per tree, in the order of the rows found; within a group, the deepest rows first. */
 export function listGroups(
   forest: JobForest,
   fates: Fates,
@@ -50,7 +50,7 @@ export function listGroups(
   };
   for (const row of fates.keys()) {
     add(row);
-    // The decision rests on all that is below, too, and on the mirror: they must be as seen.
+    // The decision also depends on the descendants and the mirror: they must be unchanged, too.
     for (const below of descendantsOf(row)) if (below.blocked === null) add(below);
     const mirror = mirrorAbove(row);
     if (mirror && mirror.blocked === null) add(mirror);
@@ -87,7 +87,7 @@ function describe(
   const below = forest.mapping.flatMap((table) => {
     if (table.parent?.table !== row.mapping.table) return [];
     const { column } = table.parent;
-    // One that hangs below another of its table may name this row all the same.
+    // A row below another one of its own table may reference this row as well.
     const rows =
       table.own === null
         ? row.children.filter((child) => child.mapping === table).length
@@ -96,7 +96,7 @@ function describe(
   });
   const { table, own } = row.mapping;
   if (own !== null) {
-    // The top of a tree may name itself.
+    // The root of a tree may reference itself.
     const named = [row, ...row.children.filter(isOwn)].filter((each) =>
       names(each, own.column, row),
     );
@@ -123,7 +123,7 @@ const names = (row: JobRow, column: string, other: JobRow): boolean => {
   return typeof value !== 'object' && String(value) === String(other.id);
 };
 
-/** A table whose rows may be below each other → the id of a parent → how many rows name it. */
+/** Table with nested rows → id of a parent → number of rows that reference it. */
 type Nested = ReadonlyMap<TableMapping, ReadonlyMap<string, number>>;
 
 function countNested({ rows }: JobForest): Nested {
@@ -162,7 +162,7 @@ function setColumns(
 ): Record<string, SqlValue> {
   const { status, started, completed, updated, error, task } = row.mapping;
   const word = wordFor(row.mapping, becomes);
-  // Words that are numbers in the table stay numbers.
+  // Statuses that are numbers in the table stay numbers.
   const asNumber = typeof row.values[status] === 'number';
   const set: Record<string, SqlValue> = { [status]: asNumber ? Number(word) : word };
   const stamp = (column: string | null, at: EpochSeconds): void => {
@@ -181,9 +181,11 @@ function setColumns(
   return set;
 }
 
-/** What the app itself said went wrong is worth more than that it was stuck. */
+/** Keeps the app's own error message, which says more than that the row was stuck. */
 function keepEarlier(message: string, before: unknown): string {
-  return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
+  return typeof before === 'string' && before !== ''
+    ? `${message}; previous error: ${before}`
+    : message;
 }
 
 function show(

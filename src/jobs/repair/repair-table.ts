@@ -5,7 +5,7 @@ import type { RepairedRow } from './changes.ts';
 
 const head = ['table', 'id', 'status', 'becomes', 'age', 'why'] as const;
 
-/** Rows of the longest table; the rest is counted. */
+/** Rows shown per table; the rest is only counted. */
 const shown = 200;
 
 /** The rows of a repair, for a job summary or for a log. */
@@ -16,7 +16,7 @@ export function renderRepairTable(
   if (rows.length === 0) return '';
   const short = countShortIds(rows);
   const cells = rows.slice(0, shown).map((row) => readCells(row, short));
-  const rest = rows.length > shown ? `… and ${rows.length - shown} rows more` : '';
+  const rest = rows.length > shown ? `… and ${rows.length - shown} more rows` : '';
   const lines = style === 'markdown' ? markdownLines(cells) : plainLines(cells);
   return [...lines, ...(rest ? ['', rest] : [])].join('\n');
 }
@@ -29,7 +29,7 @@ function countShortIds(rows: readonly RepairedRow[]): ReadonlyMap<string, number
   return counts;
 }
 
-/** An id stands short where that tells its row from the others of its table. */
+/** Ids are shortened where they stay unique within their table. */
 function readCells(row: RepairedRow, short: ReadonlyMap<string, number>): string[] {
   const id = short.get(shortKey(row)) === 1 ? shortId(row.id) : String(row.id);
   const becomes = row.becomes === row.status ? '(counters)' : row.becomes;

@@ -1,18 +1,18 @@
 import type { SqlValue } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
-/** What a timestamp column holds, as an instant: only instants can be compared. */
+/** A value of a timestamp column as an instant; only instants can be compared. */
 export type InstantReading =
   | { readonly kind: 'instant'; readonly at: EpochSeconds; readonly form: InstantForm }
   | { readonly kind: 'absent' }
   | { readonly kind: 'unreadable' };
 
-/** How a column writes its instants, so that a new one looks like the others. */
+/** The format of the timestamps in a column, so that new ones look the same. */
 export type InstantForm =
   | {
       readonly kind: 'text';
       readonly separator: ' ' | 'T';
-      /** Digits of the fraction of a second. */
+      /** Digits of the fractional seconds. */
       readonly fraction: number;
       /** As written: ``, `Z`, `+00:00`, `+0200`… */
       readonly zone: string;
@@ -21,24 +21,24 @@ export type InstantForm =
       readonly kind: 'epoch';
       readonly unit: 's' | 'ms';
       readonly fraction: number;
-      /** Kept as text, not as a number. */
+      /** Stored as text, not as a number. */
       readonly text: boolean;
     };
 
-/** What Python's `datetime.isoformat()` writes: the form of a column that holds no instant yet. */
+/** The format of Python's `datetime.isoformat()`; for a column without timestamps. */
 export const defaultForm: InstantForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
 
 const calendar =
   /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
 
 /**
- * Reads a timestamp: calendar text with a space or `T`, with or without a fraction, `Z` or an
- * offset (without one it is a local time of that zone), or seconds or milliseconds since 1970, as
+ * Parses a timestamp: a date and time with a space or `T`, with or without a fraction, `Z` or an
+ * offset (without one it is local time in that zone), or seconds or milliseconds since 1970, as a
  * number or as text.
  *
  * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
  *
- * @param timeZone IANA name of the zone of times that name none
+ * @param timeZone IANA name of the zone of timestamps that have none
  */
 export function readInstant(value: unknown, timeZone = 'UTC'): InstantReading {
   if (value === null || (typeof value === 'string' && value.trim() === '')) {
@@ -92,7 +92,7 @@ function readCalendar(text: string, timeZone: string): InstantReading {
 }
 
 /**
- * The instant of a local time. An hour that comes twice is taken for the later: that makes a row
+ * The instant of a local time. For an hour that occurs twice, the later one is used: that makes a row
  * younger, never older.
  */
 function fromLocal(local: number, timeZone: string): number {
@@ -105,7 +105,7 @@ function fromLocal(local: number, timeZone: string): number {
 
 const zoneFormats = new Map<string, Intl.DateTimeFormat>();
 
-/** Seconds that clocks of a zone are ahead of UTC at an instant. */
+/** Offset of a zone from UTC at an instant, in seconds. */
 function zoneOffset(at: number, timeZone: string): number {
   if (timeZone === 'UTC') return 0;
   const format =
@@ -145,9 +145,9 @@ function readOffset(zone: string): number | null {
 }
 
 /**
- * Writes an instant in the given form; the fraction is cut, never rounded up.
+ * Formats an instant; the fraction is truncated, never rounded up.
  *
- * @param timeZone IANA name of the zone of times that name none
+ * @param timeZone IANA name of the zone of timestamps that have none
  */
 export function writeInstant(at: EpochSeconds, form: InstantForm, timeZone = 'UTC'): SqlValue {
   if (form.kind === 'epoch') return writeEpoch(at, form);
@@ -167,19 +167,19 @@ function writeEpoch(at: EpochSeconds, form: InstantForm & { kind: 'epoch' }): Sq
   return form.text ? value.toFixed(digits) : value;
 }
 
-/** Doubles hold a present-day instant to about a quarter of a microsecond. */
+/** A double stores a present-day instant to about a quarter of a microsecond. */
 function cutFraction(fraction: number, digits: number): string {
   const micros = Math.min(999_999, Math.round(fraction * 1e6));
   return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
 }
 
-/** The form that most values of a column have; `null` when none of them is an instant. */
+/** The most common format in a column; `null` when it contains no timestamps. */
 export function commonForm(values: Iterable<unknown>): InstantForm | null {
   const seen = new Map<string, { form: InstantForm; count: number }>();
   for (const value of values) {
     const reading = readInstant(value);
     if (reading.kind !== 'instant') continue;
-    // isoformat() leaves out a fraction of zero: its length alone makes no other form.
+    // isoformat() omits a fraction of zero, so its length alone does not make another format.
     const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
     const entry = seen.get(key) ?? { form: reading.form, count: 0 };
     const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;

@@ -556,7 +556,7 @@ describe('a transaction', () => {
 });
 
 describe('a snapshot', () => {
-  const rows = { unit: 'a.service', mapping: [], suspects: {}, orphans: false, ids: [] };
+  const rows = { unit: 'a.service', tables: [] };
   const content = Buffer.concat([randomBytes(300_000), Buffer.alloc(300_000)]);
   const info = {
     database: '/srv/app.db',

@@ -163,7 +163,6 @@ export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   beat: false,
   include: ['celeriac_support'],
   workingDirectory: '/srv/app',
-  pythonPath: ['/srv/app'],
   ...changes,
 });
 
