@@ -53,7 +53,7 @@ export function oversizeError(step: string, limitBytes: number): HostError {
   );
 }
 
-/** What the agent answered is not what was asked for. `what`: `the agent's fact 'swap'`. */
+/** A message of an unexpected shape. `what`: `The agent's fact 'swap'`. */
 export function shapeError(step: string, what: string, problem: string): HostError {
   return new HostError(`${what} has an unexpected shape: ${problem}.`, {
     step,
@@ -62,7 +62,7 @@ export function shapeError(step: string, what: string, problem: string): HostErr
   });
 }
 
-/** The agent's process ended while something was asked of it. */
+/** The agent's process exited while a request was pending. */
 export function endedError(
   step: string,
   exitCode: number | null,

@@ -23,7 +23,7 @@ import { type AskOptions, PendingAsk } from './pending-ask.ts';
 
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 
-/** The JSON lines of one agent: matches answers to what was asked, and fails all at once. */
+/** The JSON lines of one agent: matches answers to requests; a failure ends all of them at once. */
 export class AgentLink {
   readonly hello: Promise<Hello>;
   readonly #connection: HostConnection;
@@ -39,7 +39,7 @@ export class AgentLink {
   #noiseBytes = 0;
   #stderr = '';
   #failure: HostError | null = null;
-  /** The connection or the agent went; not that they misunderstand each other. */
+  /** The connection or the agent is gone, as opposed to a message that makes no sense. */
   isLost = false;
   #lastId = 0;
   sent = 0;
@@ -62,7 +62,7 @@ export class AgentLink {
     channel.stderr.on('data', (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-STDERR_KEPT_CHARACTERS);
     });
-    // What ends a channel is told by `close`; without a listener an error would end the process.
+    // `close` reports how a channel ended; without a listener, an error would end the process.
     channel.on('error', () => {});
     channel.stderr.on('error', () => {});
     channel.on('close', (code: number | null | undefined, signal: string | undefined) => {
@@ -92,7 +92,7 @@ export class AgentLink {
       throw oversizeError(step, LINE_LIMIT_BYTES);
     }
     const pending = new PendingAsk(step, options, (limit) => {
-      // The agent is stuck and nothing it says later can be trusted.
+      // The agent is stuck, and nothing that it says later can be trusted.
       this.#fail((point) => timeoutError(point, limit));
       this.#connection.destroy();
     });
@@ -101,7 +101,7 @@ export class AgentLink {
     return pending.answer;
   }
 
-  /** Asks the agent to leave; ends the wait when it does not. Never throws. */
+  /** Asks the agent to exit, and waits no longer than this. Never throws. */
   async sayBye(patience: Seconds): Promise<void> {
     if (this.#state !== 'ready') return;
     this.#state = 'leaving';
@@ -138,7 +138,7 @@ export class AgentLink {
     }
   }
 
-  /** As a method: the type checker does not know that taking a line may change the state. */
+  /** A method, because the type checker does not know that taking a line may change the state. */
   #isFailed(): boolean {
     return this.#state === 'failed';
   }
@@ -199,7 +199,7 @@ export class AgentLink {
         try {
           pending.tell(message.progress);
         } catch (error) {
-          // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
+          // The listener failed: disconnect from the host, which continues alone.
           pending.reject(error instanceof Error ? error : new Error(String(error)));
           this.#fail(closedError);
           this.#connection.destroy();

@@ -33,17 +33,17 @@ import { SnapshotPieces } from './snapshot.ts';
 
 const RECONNECT_PAUSE = seconds(2);
 
-/** All that is settled before the first connection. */
+/** Everything that is known before the first connection. */
 export interface SessionSettings {
   readonly program: HostProgram;
   readonly limits: AgentLimits;
   readonly clock: Clock;
   readonly connect: () => Promise<HostConnection>;
-  /** Speaks of what a person may want to know while it goes on, e.g. a retry. */
+  /** Reports what a person may want to know while it runs, e.g. a retry. */
   readonly onNote: (message: string) => void;
 }
 
-/** One session with the agent in it. */
+/** One connection with the agent that runs over it. */
 interface Started {
   readonly connection: HostConnection;
   readonly link: AgentLink;
@@ -70,10 +70,10 @@ async function startAgent(settings: SessionSettings): Promise<Started> {
   }
 }
 
-/** The agent over one connection, and over another when that is lost. */
+/** The agent over one connection, and over a new one when that is lost. */
 export class AgentSession implements Agent {
   readonly #settings: SessionSettings;
-  /** The last is the one that is talked to; those before it were lost. */
+  /** The last one is in use; the earlier ones were lost. */
   readonly #starts: Started[];
   #closing: Promise<void> | null = null;
 
@@ -201,16 +201,16 @@ export class AgentSession implements Agent {
   }
 
   /**
-   * Asks for work that the host does on its own; when the connection goes, makes another one and
-   * follows it from there. No total limit: it takes what its operations take, and keepalives tell
-   * a dead link.
+   * Starts a transaction, which continues on the host when the connection is lost; then reconnects
+   * and follows it. There is no time limit: a transaction takes as long as its operations, and
+   * keepalives detect a dead link.
    */
   async #transact(message: Question, step: string, onProgress: OnProgress): Promise<Outcome> {
     let opened: Opened | null = null;
     let told = 0;
     let question: Question = message;
     for (;;) {
-      // Another connection streams from the beginning.
+      // A new connection streams the progress from the beginning.
       let toSkip = told;
       const listen = (progress: Progress): void => {
         if (progress.kind === 'opened') {
@@ -233,12 +233,12 @@ export class AgentSession implements Agent {
     }
   }
 
-  /** @throws the loss itself when the host does not come back in time */
+  /** @throws `loss` when the host does not come back in time */
   async #reconnect(loss: unknown): Promise<void> {
     const { clock, limits, onNote } = this.#settings;
     const end = clock.now() + limits.reconnect;
     onNote('connection lost; the transaction continues on the host. Reconnecting');
-    // Where only the agent died, its connection is still there, and would keep this process alive.
+    // When only the agent died, its connection is still open and would keep this process alive.
     this.#now.connection.destroy();
     for (;;) {
       try {

@@ -5,7 +5,7 @@ import { lastLines } from '../last-lines.ts';
 /** The agent's modules: path below `host/` → source. */
 export type HostProgram = Readonly<Record<string, string>>;
 
-/** What a person reads of the step that starts the agent. */
+/** Title of the step that starts the agent. */
 export const START_STEP = 'start the agent';
 
 const LOADER = 'celeriac_host/session/loader.py';
@@ -16,7 +16,7 @@ export function packProgram(program: HostProgram): Buffer {
   return deflateSync(JSON.stringify(program), { level: 9 });
 }
 
-/** The one exec: docs/reference/protocol.md. It holds no single quote. */
+/** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
 export function startCommand(programBytes: number, user: string): string {
   const bootstrap = [
     'import sys',
@@ -29,7 +29,7 @@ export function startCommand(programBytes: number, user: string): string {
   return `${sudo}python3 -I -S -uc '${bootstrap}'`;
 }
 
-/** What was seen of a start that did not lead to a hello. */
+/** What is known about a start without a hello. */
 export interface StartEvidence {
   readonly host: string;
   readonly user: string;
@@ -55,7 +55,7 @@ interface Rule {
 const sudoersLine = (user: string) =>
   `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
 
-/** First match wins. Ordered from the most telling line to the least. */
+/** The first match wins, so the most specific line comes first. */
 const RULES: readonly Rule[] = [
   {
     pattern: /celeriac: python (\S+) is too old/,
@@ -159,7 +159,7 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-/** Why there was no hello: from what came on stderr and stdout, and how it ended. Pure. */
+/** Explains why there was no hello, from stderr, stdout and how the process ended. */
 export function explainStart(evidence: StartEvidence): HostError {
   const { problem, next } = findExplanation(evidence);
   const lines = [

@@ -6,7 +6,7 @@ import type { SnapshotInfo } from '../../model/outcome.ts';
 import type { Bytes } from '../../model/units.ts';
 import { protocolError } from './agent-errors.ts';
 
-/** Collects the pieces of a database copy, and never holds much more than its limit. */
+/** Collects the pieces of a database copy, within its size limit. */
 export class SnapshotPieces {
   readonly #database: string;
   readonly #limitBytes: Bytes;
@@ -24,7 +24,7 @@ export class SnapshotPieces {
   add(base64: string): void {
     const piece = Buffer.from(base64, 'base64');
     this.#packedBytes += piece.length;
-    // zlib never makes data larger than by some bytes a block.
+    // zlib adds at most a few bytes per block.
     if (this.#packedBytes > this.#limitBytes + this.#limitBytes / 1000 + 1024) {
       throw this.#tooLarge();
     }

@@ -11,11 +11,11 @@ const CONNECT_STEP = 'connect over SSH';
 
 /** What the server said about the login. */
 export interface LoginReplies {
-  /** What the server would have taken instead of the key. */
+  /** The methods that the server would have accepted instead of the key. */
   methodsLeft: readonly AuthenticationType[];
-  /** It accepted the key, and asks for a second proof. */
+  /** It accepted the key, and requires a second factor. */
   partial: boolean;
-  /** What the server said before the login was over: why an account is shut, or just a greeting. */
+  /** The banner: why an account is locked, or just a greeting. */
   banner: string;
 }
 

@@ -10,18 +10,18 @@ export type HostKeyVerdict =
   | { readonly kind: 'mismatch'; readonly got: KeyPrint; readonly expected: readonly KeyPrint[] }
   | { readonly kind: 'revoked'; readonly got: KeyPrint; readonly line: number };
 
-/** What known-hosts says of one host. */
+/** What known-hosts says about one host. */
 export interface HostPins {
   /** Host key algorithms to offer, by their SSH names, strongest first. */
   readonly algorithms: readonly string[];
   readonly expected: readonly KeyPrint[];
-  /** Judges the public key (SSH wire format) that the server shows. */
+  /** Checks the public key (SSH wire format) that the server presents. */
   verify(key: Buffer): HostKeyVerdict;
 }
 
 const WHERE = 'input known-hosts';
 
-/** The name under which known_hosts files a host: `[host]:port`, plain on port 22. */
+/** The name of a host in known_hosts: `[host]:port`, plain on port 22. */
 function hostEntryName(host: string, port: number): string {
   const name = host.toLowerCase();
   return port === 22 ? name : `[${name}]:${port}`;
@@ -74,8 +74,8 @@ export function pinnedKeys(text: string, host: string, port: number): HostPins {
 }
 
 /**
- * A person's own known_hosts for one host: the lines of other hosts, of which some may be beyond us,
- * are blank. Lines keep their numbers.
+ * A person's own known_hosts, for one host: the lines of other hosts, which may be unsupported, are
+ * blanked, so that lines keep their numbers.
  *
  * @throws ConfigError when no line names the host
  */
@@ -88,7 +88,7 @@ export function linesForHost(text: string, host: string, port: number): string {
       .trim()
       .split(/[ \t]+/);
     const names = first.startsWith('@') ? second : first;
-    // With another port it is no pin, but worth naming.
+    // With another port it pins nothing, but the error names it.
     const isMeant =
       matchesHost(names, name) ||
       matchesHost(names, lower) ||

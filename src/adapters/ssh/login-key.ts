@@ -18,8 +18,8 @@ const WHOLE_FILE =
   'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
 
 /**
- * Parses the key before anything is connected. Line ends of Windows are put right; neither the key
- * nor the parser's own words (which may quote it) ever get into a message.
+ * Parses the key before anything connects. Accepts Windows line ends. Neither the key nor the
+ * message of the parser, which may quote it, appears in an error.
  *
  * @throws ConfigError naming `ssh-key` or `ssh-key-passphrase`.
  */

@@ -20,11 +20,11 @@ export interface SessionOptions {
   readonly clock?: Clock;
 }
 
-/** Speaks of what a person may want to know while it goes on, e.g. a retry. */
+/** Reports what a person may want to know while it runs, e.g. a retry. */
 export type OnNote = (message: string) => void;
 
 /**
- * Connects: host key pinned before authentication, retries only while nothing was sent to log in.
+ * Connects: checks the host key before authentication, and retries only while no login was sent.
  *
  * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
  * the server cannot be reached, shows another host key, or refuses the login.
@@ -92,7 +92,7 @@ export class SshSession implements AsyncDisposable {
     return this.#execs;
   }
 
-  /** Calls back once when the connection is gone without having been closed from here. */
+  /** Calls back once when the connection is lost without having been closed by us. */
   onLost(listener: (reason: string) => void): void {
     this.#listeners.add(listener);
   }
@@ -100,7 +100,7 @@ export class SshSession implements AsyncDisposable {
   /**
    * Opens a channel on which the server's login shell runs the command line.
    *
-   * @param point What it is for, in words for people.
+   * @param point what the command is for, in words for people
    */
   async exec(command: string, point: string): Promise<ClientChannel> {
     this.#assertOpen(point);
@@ -125,7 +125,7 @@ export class SshSession implements AsyncDisposable {
     });
   }
 
-  /** The error of work that was going on when the connection went away. */
+  /** The error for a step that was running when the connection was lost. */
   lostError(point: string, reason: string): HostError {
     return new HostError(
       `Lost the connection to ${address(this.target)}: ${reason}. Step: ${point}.`,
