@@ -25,7 +25,6 @@ import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { ByTheApp, Finding } from '../model/operation.ts';
-import type { Rehearsal } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
@@ -291,11 +290,11 @@ function repairCopy(
   const statuses = statusesOf(forest, desired);
   const rules = { action, now: takenAt, statuses, runUrl, evidence, resets, maxResets, newTaskId };
   const repair = planRepair(forest, found.stuck, rules, found.left);
-  const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
-  if (rehearsal.problems.length > 0) {
+  const problems = repair.changes.length > 0 ? store.rehearse(repair.changes).problems : [];
+  if (problems.length > 0) {
     throw new ConfigError(
       'input action',
-      `${action} failed on a copy of ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`,
+      `${action} failed on a copy of ${database}: ${problems.slice(0, 5).join('; ')}`,
       'an action that the database allows; nothing was changed on the host',
     );
   }
@@ -304,7 +303,5 @@ function repairCopy(
     ...finding,
   }));
   const lines = describeMapping(forest.mapping, copy.verdicts);
-  return { database, lines, holds, repair, rehearsal, findings };
+  return { database, lines, holds, repair, findings };
 }
-
-const nothingToTry: Rehearsal = { changed: {}, problems: [] };

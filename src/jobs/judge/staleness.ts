@@ -202,7 +202,7 @@ function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
 }
 
 /** The rows that an id selects; may be empty. */
-export function findNamed(forest: JobForest, id: string): readonly JobRow[] {
+function findNamed(forest: JobForest, id: string): readonly JobRow[] {
   const { table, text, mayBegin } = readNamedId(forest.mapping, id);
   const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
   const exact = rows.filter((row) => String(row.id) === text);

@@ -1,6 +1,5 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import type { ByTheApp, Finding, Operation, Plan } from '../../model/operation.ts';
-import type { Rehearsal } from '../../model/store-row.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';
@@ -12,7 +11,6 @@ import { renderRepairTable } from './repair-table.ts';
 export interface StoreRepair {
   readonly database: string;
   readonly rows: readonly RepairedRow[];
-  readonly rehearsal: Rehearsal;
 }
 
 export interface CleanUp {
@@ -22,8 +20,6 @@ export interface CleanUp {
   readonly mappings: readonly { readonly database: string; readonly lines: readonly string[] }[];
   /** How long to wait before the plan is applied; rows that change until then are skipped. */
   readonly pauseSeconds: Seconds;
-  /** The rows of every repair, one table per database; empty when there are none. */
-  render(style: 'markdown' | 'plain'): string;
 }
 
 /** The repair of one database, tried on a copy of it. */
@@ -33,7 +29,6 @@ export interface PlannedRepair {
   readonly lines: readonly string[];
   readonly holds: 'everything' | 'rows';
   readonly repair: Repair;
-  readonly rehearsal: Rehearsal;
   readonly findings: readonly Finding[];
 }
 
@@ -102,17 +97,12 @@ export function describeCleanUp(
   const waits = changing.length > 0 && evidence?.worker !== 'stopped';
   return {
     plan,
-    repairs: changing.map(({ database, repair, rehearsal }) => ({
+    repairs: changing.map(({ database, repair }) => ({
       database,
       rows: repair.rows,
-      rehearsal,
     })),
     mappings: planned.map(({ database, lines }) => ({ database, lines })),
     pauseSeconds: waits ? desired.confirmAfterSeconds : seconds(0),
-    render: (style) =>
-      changing
-        .map(({ database, repair }) => `${database}\n\n${renderRepairTable(repair.rows, style)}\n`)
-        .join('\n'),
   };
 }
 
@@ -140,7 +130,7 @@ function listOperations(
     rows: changes,
     lookAgain: app === null || tasks.length === 0 ? null : { ...app, tasks },
     busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
-    diff: renderRepairTable(repair.rows, 'plain'),
+    diff: renderRepairTable(repair.rows),
   };
   // For a database that is not copied whole, the journal of the transaction keeps the old rows.
   const changed = holds === 'everything' ? [backUp, repairJobs] : [repairJobs];

@@ -1,3 +1,4 @@
+import { Temporal } from '@js-temporal/polyfill';
 import type { SqlValue } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
@@ -93,46 +94,25 @@ function readCalendar(text: string, timeZone: string): InstantReading {
 
 /**
  * The instant of a local time. For an hour that occurs twice, the later one is used: that makes a row
- * younger, never older.
+ * younger, never older. For a time that was skipped, the offset before the gap is used.
  */
 function fromLocal(local: number, timeZone: string): number {
   if (timeZone === 'UTC') return local;
-  const offsets = [local - 86_400, local + 86_400].map((at) => zoneOffset(at, timeZone));
-  const candidates = offsets.map((offset) => local - offset);
-  const fitting = candidates.filter((at) => at + zoneOffset(at, timeZone) === local);
-  return Math.max(...(fitting.length > 0 ? fitting : candidates));
+  const zoned = localTime(local).toZonedDateTime(timeZone, { disambiguation: 'later' });
+  return zoned.epochMilliseconds / 1000;
 }
 
-const zoneFormats = new Map<string, Intl.DateTimeFormat>();
+/** What a clock shows, as if it were one of UTC. */
+const localTime = (local: number): Temporal.PlainDateTime =>
+  Temporal.Instant.fromEpochMilliseconds(local * 1000)
+    .toZonedDateTimeISO('UTC')
+    .toPlainDateTime();
 
 /** Offset of a zone from UTC at an instant, in seconds. */
 function zoneOffset(at: number, timeZone: string): number {
   if (timeZone === 'UTC') return 0;
-  const format =
-    zoneFormats.get(timeZone) ??
-    new Intl.DateTimeFormat('en-US', {
-      timeZone,
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: 'numeric',
-      day: 'numeric',
-      hour: 'numeric',
-      minute: 'numeric',
-      second: 'numeric',
-    });
-  zoneFormats.set(timeZone, format);
-  const whole = Math.floor(at);
-  const parts = new Map(format.formatToParts(whole * 1000).map(({ type, value }) => [type, value]));
-  const part = (name: Intl.DateTimeFormatPartTypes): number => Number(parts.get(name));
-  const shown = Date.UTC(
-    part('year'),
-    part('month') - 1,
-    part('day'),
-    part('hour'),
-    part('minute'),
-    part('second'),
-  );
-  return shown / 1000 - whole;
+  const instant = Temporal.Instant.fromEpochMilliseconds(Math.floor(at) * 1000);
+  return instant.toZonedDateTimeISO(timeZone).offsetNanoseconds / 1e9;
 }
 
 /** Seconds east of UTC; `null` when there is no such offset. */
