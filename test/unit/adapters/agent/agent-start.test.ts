@@ -3,7 +3,7 @@ import {
   explainStart,
   type StartEvidence,
   startCommand,
-} from '../../../src/adapters/agent/agent-start.ts';
+} from '../../../../src/adapters/agent/agent-start.ts';
 
 const BASE: StartEvidence = {
   host: 'vps.example.org',

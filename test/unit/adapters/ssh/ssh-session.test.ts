@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { openSession, type SshSession } from '../../../src/adapters/ssh/ssh-session.ts';
-import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
-import { seconds } from '../../../src/model/units.ts';
-import { hostRefusal } from '../../lib/refusals.ts';
-import { KEYS, publicPart, TestClock, TestServer } from './ssh-server.ts';
+import { openSession, type SshSession } from '../../../../src/adapters/ssh/ssh-session.ts';
+import type { SshTarget } from '../../../../src/adapters/ssh/ssh-target.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
+import { seconds } from '../../../../src/model/units.ts';
+import { hostRefusal } from '../../../lib/refusals.ts';
+import { KEYS, publicPart, TestClock, TestServer } from '../ssh-server.ts';
 
 const quiet = () => {};
 

@@ -1,15 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
-import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
-import { hostProgram } from '../../../src/generated/host-program.ts';
-import type { Operation } from '../../../src/model/operation.ts';
-import type { Progress, TransactionMeta } from '../../../src/model/outcome.ts';
-import { bytes, seconds } from '../../../src/model/units.ts';
-import type { Agent } from '../../../src/ports/agent.ts';
-import { realFact } from '../../lib/real-facts.ts';
-import { hostRefusal } from '../../lib/refusals.ts';
+import type { AgentOptions } from '../../../../src/adapters/agent/agent-options.ts';
+import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
+import { hostProgram } from '../../../../src/generated/host-program.ts';
+import type { Operation } from '../../../../src/model/operation.ts';
+import type { Progress, TransactionMeta } from '../../../../src/model/outcome.ts';
+import { bytes, seconds } from '../../../../src/model/units.ts';
+import type { Agent } from '../../../../src/ports/agent.ts';
+import { realFact } from '../../../lib/real-facts.ts';
+import { hostRefusal } from '../../../lib/refusals.ts';
 import {
   type FakeAgent,
   type FakeAgentHandle,
@@ -20,7 +20,7 @@ import {
   runShell,
   TestClock,
   TestServer,
-} from './ssh-server.ts';
+} from '../ssh-server.ts';
 
 const quiet = () => {};
 const META: TransactionMeta = {

@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
-import { HostError } from '../../../src/model/errors.ts';
-import type { Progress } from '../../../src/model/outcome.ts';
-import { bytes, sha256Text } from '../../../src/model/units.ts';
-import type { Parcel } from '../../../src/ports/code.ts';
-import { type FakeAgent, type FakeAsk, fakeAgent, PROGRAM, TestServer } from './ssh-server.ts';
+import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
+import { HostError } from '../../../../src/model/errors.ts';
+import type { Progress } from '../../../../src/model/outcome.ts';
+import { bytes, sha256Text } from '../../../../src/model/units.ts';
+import type { Parcel } from '../../../../src/ports/code.ts';
+import { type FakeAgent, type FakeAsk, fakeAgent, PROGRAM, TestServer } from '../ssh-server.ts';
 
 const content = randomBytes(2_000_000);
 const parcel: Parcel = {

@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { fingerprint } from '../../../src/adapters/ssh/host-key.ts';
-import { matchesPattern } from '../../../src/adapters/ssh/host-patterns.ts';
-import { linesForHost, pinnedKeys } from '../../../src/adapters/ssh/known-hosts.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
+import { fingerprint } from '../../../../src/adapters/ssh/host-key.ts';
+import { matchesPattern } from '../../../../src/adapters/ssh/host-patterns.ts';
+import { linesForHost, pinnedKeys } from '../../../../src/adapters/ssh/known-hosts.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-known-hosts-'));
 afterAll(() => rmSync(folder, { recursive: true }));

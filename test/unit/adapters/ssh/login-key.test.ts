@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { parseLoginKey } from '../../../src/adapters/ssh/login-key.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
+import { parseLoginKey } from '../../../../src/adapters/ssh/login-key.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-login-key-'));
 afterAll(() => rmSync(folder, { recursive: true }));
