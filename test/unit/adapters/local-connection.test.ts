@@ -8,7 +8,7 @@ import { seconds } from '../../../src/model/units.ts';
 const quiet = () => {};
 
 describe('the agent on this machine', () => {
-  test('is the one of a server, without a login', async () => {
+  test('is that of a server, without a login', async () => {
     const connection = new LocalConnection('root');
     const connect = async () => connection;
     await using agent = await openAgent({ program: hostProgram, connect }, quiet);
@@ -20,7 +20,7 @@ describe('the agent on this machine', () => {
     expect(isThere(agent.hello.pid)).toBe(false);
   });
 
-  test('that does not start says why', async () => {
+  test('that does not start is reported with the reason', async () => {
     const program = { 'celeriac_host/session/loader.py': 'raise ImportError("no such thing")' };
     const connect = async () => new LocalConnection('root');
     const opening = openAgent({ program, connect }, quiet);
@@ -29,7 +29,7 @@ describe('the agent on this machine', () => {
     expect((error as HostError).message).toContain('no such thing');
   });
 
-  test('that never says hello is ended, with what it started', async () => {
+  test('that never says hello is killed with its children', async () => {
     const script = 'import os,sys,time\nsys.stderr.write(f"pid {os.getpid()}\\n")\ntime.sleep(600)';
     const connect = async () => new LocalConnection('root');
     const limits = { hello: seconds(8) };

@@ -30,7 +30,7 @@ describe('what login shells print', () => {
     await withAgent(script, async (agent) => expect(agent.hello).toEqual(HELLO));
   });
 
-  test('a hello and an answer that come byte by byte are put together', async () => {
+  test('a hello and an answer that arrive byte by byte are reassembled', async () => {
     const script: FakeAgent = {
       onProgram: (_sources, agent) => {
         for (const byte of helloLine) agent.channel.write(Buffer.of(byte));
@@ -46,7 +46,7 @@ describe('what login shells print', () => {
     });
   });
 
-  test('is not read for ever', async () => {
+  test('is read up to a limit', async () => {
     await using server = await TestServer.start({
       onExec: (channel) => {
         channel.on('data', () => {});
@@ -59,7 +59,7 @@ describe('what login shells print', () => {
     expect(error.message).toContain('prints more than 65536 bytes before any command');
   });
 
-  test('is not waited for for ever', async () => {
+  test('is waited for up to a limit', async () => {
     await using server = await TestServer.start({ onExec: () => {} });
     const limits = { hello: seconds(0.05) };
     const error = await hostRefusal(
@@ -69,8 +69,8 @@ describe('what login shells print', () => {
   });
 });
 
-describe('what goes wrong', () => {
-  test('a fault is an error with all that the agent knows, and the session goes on', async () => {
+describe('failures', () => {
+  test('a fault becomes an error with its details, and the session continues', async () => {
     const fault = {
       message: 'the lock is held by run 17',
       ran: ['flock', '/var/lib/celeriac/lock'],
@@ -99,7 +99,7 @@ describe('what goes wrong', () => {
     });
   });
 
-  test('a fault without an id ends what is asked', async () => {
+  test('a fault without an id ends the pending requests', async () => {
     const script: FakeAgent = {
       onAsk: (_ask, agent) => agent.say({ id: null, fault: { message: 'not JSON', next: '' } }),
     };
@@ -110,7 +110,7 @@ describe('what goes wrong', () => {
     });
   });
 
-  test('an agent that dies says where, how, and what it wrote last', async () => {
+  test('an agent that dies is reported with the step, the signal and its last lines', async () => {
     const script: FakeAgent = {
       onAsk: (ask, agent) => {
         agent.say({
@@ -132,7 +132,7 @@ describe('what goes wrong', () => {
     });
   });
 
-  test('a lost connection rejects all that is asked and says at which point', async () => {
+  test('a lost connection rejects every pending request and names its step', async () => {
     const script: FakeAgent = {
       onAsk: (ask, agent) => {
         if (ask.ask !== 'apply') return;
@@ -150,7 +150,7 @@ describe('what goes wrong', () => {
     });
   });
 
-  test('a look that takes too long gives up, and lets go of the host', async () => {
+  test('a look that takes too long fails and closes the connection', async () => {
     let gone = false;
     const script: FakeAgent = {
       onAsk: (_ask, agent) => {
@@ -199,7 +199,7 @@ describe('what goes wrong', () => {
       (agent: FakeAgentHandle) => agent.say({ id: 1, host: {} }),
       'it has no answer, progress or fault',
     ],
-  ])('%s is not understood', async (_name, talk, problem) => {
+  ])('%s is refused', async (_name, talk, problem) => {
     await withAgent({ onAsk: (_ask, agent) => talk(agent) }, async (agent) => {
       const error = await hostRefusal(agent.look(QUERY));
       expect(error.message).toContain('Unexpected message from the agent: ');
@@ -207,7 +207,7 @@ describe('what goes wrong', () => {
     });
   });
 
-  test('a fact of another shape is an error, and the session goes on', async () => {
+  test('a fact of an unexpected shape is an error, and the session continues', async () => {
     const answers = [{ host: { ...HOST, kernel: null } }, {}, { host: HOST }];
     const script: FakeAgent = {
       onAsk: (ask, agent) => agent.say({ id: ask.id, answer: answers.shift() }),
@@ -223,7 +223,7 @@ describe('what goes wrong', () => {
     });
   });
 
-  test('a plan too large for a line is not sent', async () => {
+  test('a plan that is too large for a line is not sent', async () => {
     await withAgent({}, async (agent) => {
       const huge: Operation = { ...SWAP_ON, title: big };
       const error = await hostRefusal(agent.apply([huge], META, quiet));

@@ -43,7 +43,7 @@ describe('a session', () => {
     });
   });
 
-  test('sends what the protocol says, one line an ask', async () => {
+  test('sends requests as the protocol describes, one per line', async () => {
     const asks: FakeAsk[] = [];
     const script: FakeAgent = {
       onAsk: (ask, agent) => {
@@ -81,7 +81,7 @@ describe('a session', () => {
     }
   });
 
-  test('matches answers to asks by their ids', async () => {
+  test('matches answers to requests by their ids', async () => {
     const held: FakeAsk[] = [];
     const script: FakeAgent = {
       onAsk: (ask, agent) => {
@@ -97,7 +97,7 @@ describe('a session', () => {
     });
   });
 
-  test('waits for the agent to leave, then ends the connection all the same', async () => {
+  test('waits for the agent to exit, then closes the connection anyway', async () => {
     let ended = 0;
     await using server = await TestServer.start({
       onExec: (channel, command, connection) => {
@@ -124,7 +124,7 @@ describe('a session', () => {
     expect(later.message).toContain('closed');
   });
 
-  test('lets the agent see end-of-file when the runner breaks off', async () => {
+  test('sends end-of-file to the agent when the runner closes it', async () => {
     let ended = false;
     const script: FakeAgent = {
       onEnd: () => {
@@ -139,7 +139,7 @@ describe('a session', () => {
     expect(ended).toBe(true);
   });
 
-  test('tells of attempts that failed before', async () => {
+  test('reports failed attempts to connect', async () => {
     const notes: string[] = [];
     await using server = await TestServer.start({
       onExec: fakeAgent({}),
@@ -170,7 +170,7 @@ describe('jobs', () => {
     timeoutSeconds: seconds(1),
   } as const;
 
-  test('come back as a report', async () => {
+  test('are answered with a report', async () => {
     const report = {
       ok: false,
       jobs: [{ id: '1', where: 'celery', state: 'timed-out', detail: '', seconds: 1 }],
@@ -181,7 +181,7 @@ describe('jobs', () => {
     });
   });
 
-  test('are not waited for beyond their time and a margin', async () => {
+  test('time out after their own timeout and a margin', async () => {
     await withAgent(
       {},
       async (agent) => {

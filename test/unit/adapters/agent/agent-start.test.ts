@@ -16,7 +16,7 @@ const BASE: StartEvidence = {
 const explain = (changes: Partial<StartEvidence>) => explainStart({ ...BASE, ...changes });
 
 describe('the command', () => {
-  test('is the one of the protocol', () => {
+  test('is that of the protocol', () => {
     expect(startCommand(1234, 'root')).toBe(
       `python3 -I -S -uc 'import sys;sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old");import json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(1234)));exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'`,
     );
@@ -97,7 +97,7 @@ describe('why the agent did not start', () => {
     expect(error.failure.evidence).toEqual([`stdout: ${stdout}`]);
   });
 
-  test('what stderr says counts before what stdout says', () => {
+  test('stderr takes precedence over stdout', () => {
     const error = explain({
       stdout: 'This account is currently not available.',
       stderr: 'sudo: a password is required',
@@ -105,17 +105,17 @@ describe('why the agent did not start', () => {
     expect(error.message).toContain('may not use sudo without a password');
   });
 
-  test('a signal is told', () => {
+  test('a signal is named', () => {
     const error = explain({ ended: { kind: 'exit', code: null, signal: 'SIGKILL' } });
     expect(error.message).toContain('before it started (SIGKILL)');
   });
 
-  test('a message of a login script does not hide a time-out', () => {
+  test('output of a login script does not hide a timeout', () => {
     const ended = { kind: 'timed-out', seconds: 60 } as const;
     expect(explain({ ended, stdout: 'Welcome' }).message).toContain('did not start it within 60 s');
   });
 
-  test('root is not told about sudo', () => {
+  test('sudo is not mentioned to root', () => {
     const error = explain({ user: 'root', ended: { kind: 'exit', code: 127, signal: null } });
     expect(error.message).toContain('cannot run `python3`');
     expect(error.failure.ran).toEqual(['python3']);

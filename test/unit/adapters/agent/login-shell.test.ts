@@ -15,7 +15,7 @@ describe('a real login shell and Python', () => {
     return agent.hello;
   }
 
-  test('start the agent of host/ and hear its hello', async () => {
+  test('start the agent of host/ and get its hello', async () => {
     await using server = await TestServer.start({
       onExec: (channel, command) => runShell(channel, `printf 'Welcome, '\n${command}`),
     });
@@ -25,26 +25,26 @@ describe('a real login shell and Python', () => {
     expect(error.message).toContain("'nonsense'");
   });
 
-  test('that is too old is told so, by the bootstrap itself', async () => {
+  test('that is too old is reported by the bootstrap itself', async () => {
     const error = await hostRefusal(
       startOn('', PROGRAM, (command) => command.replace('(3,8)', '(99,0)')),
     );
     expect(error.message).toMatch(/too old: expected 3\.8 or newer, found 3\.\d+/);
   });
 
-  test('that is not there is told so', async () => {
+  test('that is missing is reported', async () => {
     const error = await hostRefusal(startOn('PATH=/nonexistent'));
     expect(error.message).toContain('127.0.0.1 has no python3');
     expect(error.failure.exitCode).toBe(127);
   });
 
-  test('whose login script ends first is told so', async () => {
+  test('whose login script exits first is reported', async () => {
     const error = await hostRefusal(startOn('echo Goodbye; exit 0'));
     expect(error.message).toContain('ended with exit code 0 without running `python3`');
     expect(error.failure.evidence).toEqual(['stdout: Goodbye']);
   });
 
-  test('that fails on the program says with what', async () => {
+  test('that fails on the program is reported with the exception', async () => {
     const program = { 'celeriac_host/session/loader.py': 'import no_such_module_at_all\n' };
     const error = await hostRefusal(startOn('', program));
     expect(error.message).toContain("No module named 'no_such_module_at_all'");

@@ -24,8 +24,8 @@ async function send(script: FakeAgent): Promise<readonly Progress[]> {
   return seen;
 }
 
-describe('what is sent', () => {
-  test('arrives in pieces that fit in a line, in order', async () => {
+describe('a parcel', () => {
+  test('arrives in order, in pieces that fit in a line', async () => {
     const asks: FakeAsk[] = [];
     let arrived = Buffer.alloc(0);
     const notes = await send({
@@ -50,7 +50,7 @@ describe('what is sent', () => {
     expect(notes).toEqual([{ kind: 'note', message: 'sent the bundle (2000000 bytes)' }]);
   });
 
-  test('is not sent again where it is already', async () => {
+  test('is not sent again when the host has it', async () => {
     const steps: unknown[] = [];
     const notes = await send({
       onAsk: (ask, agent) => {
@@ -62,7 +62,7 @@ describe('what is sent', () => {
     expect(notes).toEqual([]);
   });
 
-  test('stops where the host has no room, with its words', async () => {
+  test('that the host has no room for fails with the message of the host', async () => {
     const steps: unknown[] = [];
     const sent = send({
       onAsk: (ask, agent) => {
@@ -82,7 +82,7 @@ describe('what is sent', () => {
     expect(steps).toEqual(['begin', 'piece']);
   });
 
-  test('a piece that went missing is noticed', async () => {
+  test('with a missing piece is refused', async () => {
     const sent = send({
       onAsk: (ask, agent) => agent.say({ id: ask.id, answer: { sizeBytes: 7, whole: false } }),
     });

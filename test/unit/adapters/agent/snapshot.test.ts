@@ -32,7 +32,7 @@ describe('a snapshot', () => {
       hostRefusal(agent.snapshot('/srv/app.db', bytes(limit), rows, quiet)),
     );
 
-  test('arrives whole', async () => {
+  test('arrives complete', async () => {
     const seen: Progress[] = [];
     await withAgent(sending(deflateSync(content)), async (agent) => {
       const copy = await agent.snapshot('/srv/app.db', bytes(1_000_000), rows, (each) =>
@@ -55,7 +55,7 @@ describe('a snapshot', () => {
     );
   });
 
-  test('that would burst is refused, whatever its packed size', async () => {
+  test('larger than its limit when unpacked is refused, whatever its packed size', async () => {
     const bomb = deflateSync(Buffer.alloc(50_000_000));
     expect((await take(sending(bomb))).message).toContain('larger than the limit of 1000000 bytes');
     const bulky = deflateSync(randomBytes(1_200_000));
@@ -64,7 +64,7 @@ describe('a snapshot', () => {
     );
   });
 
-  test('that stops in the middle is given up', async () => {
+  test('that stops half-way times out', async () => {
     const script: FakeAgent = {
       onAsk: (ask, agent) => agent.say({ id: ask.id, progress: { kind: 'chunk', data: 'AAAA' } }),
     };

@@ -28,7 +28,7 @@ describe('a transaction', () => {
     failure: { index: 0, message: 'no', ran: ['swapon'], exitCode: null, evidence: ['x'] },
   };
 
-  test('streams its progress and gives its outcome, also when it was undone', async () => {
+  test('streams progress and returns the outcome, also when it was undone', async () => {
     const seen: Progress[] = [];
     const script: FakeAgent = {
       onAsk: (ask, agent) => {
@@ -51,7 +51,7 @@ describe('a transaction', () => {
       'failure.message is number, expected string',
       { ...outcome, failure: { index: 0, message: 7 } },
     ],
-  ])('with an outcome of another shape is an error: %s', async (problem, answer) => {
+  ])('with an outcome of an unexpected shape is an error: %s', async (problem, answer) => {
     await withAgent({ onAsk: answering(() => answer) }, async (agent) => {
       const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toContain(
@@ -60,7 +60,7 @@ describe('a transaction', () => {
     });
   });
 
-  test('goes on without its connection, and is followed over another one', async () => {
+  test('continues without its connection, and is followed over a new one', async () => {
     const asks: FakeAsk[] = [];
     const opened = { transactions: ['20261122T131500-4f2a'], live: 'x' };
     const titles = ['first', 'second', 'third'];
@@ -95,7 +95,7 @@ describe('a transaction', () => {
     expect(seen.map((each) => each.kind === 'step-started' && each.title)).toEqual(titles);
   });
 
-  test('whose agent alone dies leaves no connection open, which would keep the action alive', async () => {
+  test('closes the connection whose agent died, which would keep the action alive', async () => {
     const opened = { transactions: ['20261122T131500-4f2a'], live: 'x' };
     const left = Promise.withResolvers<void>();
     const script: FakeAgent = {
@@ -118,7 +118,7 @@ describe('a transaction', () => {
     });
   });
 
-  test('whose host does not come back says where the connection was lost', async () => {
+  test('names the step when the host does not come back', async () => {
     let server: TestServer | undefined;
     const script: FakeAgent = {
       onAsk: (ask, agent) => {
@@ -136,7 +136,7 @@ describe('a transaction', () => {
     await agent.close();
   });
 
-  test('whose progress cannot be followed is let go of', async () => {
+  test('fails when the progress listener throws', async () => {
     const script: FakeAgent = {
       onAsk: (ask, agent) => agent.say({ id: ask.id, progress: progress[0] }),
     };
