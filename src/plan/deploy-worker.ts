@@ -147,7 +147,7 @@ function checkDesired(desired: DeployWorkerDesired): void {
   if (startLimitIntervalSec <= longest) {
     throw new ConfigError(
       'input start-limit-interval',
-      `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a worker that crashes would be started for ever`,
+      `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a crashing worker would be restarted forever`,
       `more than ${longest}s`,
     );
   }

@@ -53,7 +53,7 @@ export function interpreterFor(line: WorkerLine, fact: UnitFact): readonly strin
     throw new ConfigError(
       'input unit',
       `ExecStart= runs ${program}, which is not on the host`,
-      'the path of the celery that the app uses',
+      'the path of the celery executable of the app',
     );
   }
   const path = program.startsWith('/') ? program : resolveProgram(program, fact);
