@@ -222,7 +222,7 @@ test('a changed tracked file is listed and refused, a database in the way too', 
   const rows = await readRows(machine);
   const overwritten = await deploy();
   expectOneError(overwritten);
-  expect(overwritten.log).toContain('brings backend/batch_processing.db, which is there already');
+  expect(overwritten.log).toContain('brings backend/batch_processing.db, which exists there');
   expect(await readRows(machine)).toEqual(rows);
   expect(await head()).toBe(original);
 });
