@@ -17,19 +17,23 @@ export function listStates(): string[] {
     .sort();
 }
 
+/** The shell functions that every state may call. */
+const readFunctions = (): string =>
+  readFileSync(join(SANDBOX_FOLDER, 'state-functions.sh'), 'utf8');
+
 /** A state's script. @throws SandboxError that lists the states there are. */
 export function readState(state: string): string {
   const states = listStates();
   if (!states.includes(state)) {
     throw new SandboxError(`no state '${state}': there are ${states.join(', ')}`);
   }
-  return readFileSync(join(STATES_FOLDER, `${state}.sh`), 'utf8');
+  return readFunctions() + readFileSync(join(STATES_FOLDER, `${state}.sh`), 'utf8');
 }
 
 /** What a state needs done after each boot; `true` when its disk holds all of it. */
 export function readBootScript(state: string): string {
   const path = join(STATES_FOLDER, `${state}${BOOT}`);
-  return existsSync(path) ? readFileSync(path, 'utf8') : 'true';
+  return existsSync(path) ? readFunctions() + readFileSync(path, 'utf8') : 'true';
 }
 
 /** Breaks a running host into a state: what is on its disk, and what runs. */

@@ -104,14 +104,7 @@ async function resume(image: Image, draft: Draft, say: Say, ports?: Ports): Prom
       await qemu.ask('cont');
       return forwarded;
     });
-    const instance = registerInstance(image, {
-      ...draft,
-      ...taken,
-      kind: 'vm',
-      host: '127.0.0.1',
-      pid,
-      imageFolder: image.folder,
-    });
+    const instance = register(image, draft, taken, pid);
     await connectAndSetClock(targetOf(image, instance));
     return instance;
   });
@@ -124,16 +117,20 @@ async function boot(image: Image, draft: Draft, ports: Ports): Promise<Instance>
     const taken = await withMonitor(instancePaths(draft.name).monitor, (qemu) =>
       forwardPorts(qemu, draft.name, ports),
     );
-    const instance = registerInstance(image, {
-      ...draft,
-      ...taken,
-      kind: 'vm',
-      host: '127.0.0.1',
-      pid,
-      imageFolder: image.folder,
-    });
+    const instance = register(image, draft, taken, pid);
     await waitForLogin(targetOf(image, instance), BOOT_SECONDS);
     return instance;
+  });
+}
+
+function register(image: Image, draft: Draft, ports: Ports, pid: number): Instance {
+  return registerInstance(image, {
+    ...draft,
+    ...ports,
+    kind: 'vm',
+    host: '127.0.0.1',
+    pid,
+    imageFolder: image.folder,
   });
 }
 

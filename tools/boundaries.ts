@@ -22,7 +22,7 @@ const layers: readonly (readonly string[])[] = [
 /** Folders that decide and do nothing else: no I/O, no clock, no randomness. */
 const pureFolders = new Set(['model', 'celery', 'systemd', 'plan', 'jobs', 'verify', 'report']);
 const pureModules = new Set(['node:path', 'node:path/posix']);
-const purePackages = new Set(['diff', 'yaml', 'zod']);
+const purePackages = new Set(['@js-temporal/polyfill', 'diff', 'yaml', 'zod']);
 
 /** Folders that import nothing of `src` but these. */
 const onlyImports: Readonly<Record<string, readonly string[]>> = {

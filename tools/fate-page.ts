@@ -1,6 +1,6 @@
 import { actionNames, fateTable, verbs } from '../src/jobs/repair/decide.ts';
 
-/** The page of what a clean-up does to a job, from the table that it decides by. */
+/** The page on what a clean-up does to a job, from the decision table in the code. */
 export function renderFatePage(): string {
   const heads = actionNames.map((name) => `\`${name}\``);
   const lines = fateTable.map(
@@ -13,14 +13,13 @@ export function renderFatePage(): string {
     '',
     '# What becomes of a job',
     '',
-    'For each row that `cleanup` finds, the first line that holds decides; `next` goes on to the lines',
-    'below. "Stuck" is a row that was found by its age. With `finalise`, lines 2 to 5 hold for orphans and',
-    'for rows named in `ids` as well. A row that shares the fate of one above it is not looked at again.',
+    'For each row that `cleanup` finds, the first line that applies decides; `next` continues with the',
+    'lines below. "Stuck" means that the row was found by its age. With `finalise`, lines 2 to 5 also apply',
+    'to orphans and to rows selected by `ids`. A row that shares the fate of its parent is not judged again.',
     '',
-    'A *mirror* is the row that says the same about the same work: a batch and the job that it names by a',
-    'column without a foreign key, when nothing else is below that job. In lines 3 and 4 several batches of',
-    'one job are its mirror when all of them have ended alike, and the job is theirs when it has failed or',
-    'was cancelled.',
+    'A *mirror* is a row that describes the same work: a batch and its job, if the batch references the job',
+    'without a foreign key and is its only child. In lines 3 and 4, several batches of one job are its mirror',
+    'if all of them have ended with the same status, and the job is theirs if it is failed or cancelled.',
     '',
     `| | when | ${heads.join(' | ')} |`,
     `|---|---|${heads.map(() => '---').join('|')}|`,

@@ -133,6 +133,9 @@ function isGlobal(node: Node, name: string, scopes: Scopes): boolean {
 function impurityOf(node: Node, scopes: Scopes): string | undefined {
   if (isGlobal(node, 'Date', scopes)) return 'the clock (Date without a value)';
   if (isGlobal(node, 'Math', scopes)) return 'randomness (Math.random)';
+  // Whether it is a global or a package's.
+  const isTemporal = (node.object as Node | undefined)?.name === 'Temporal';
+  if (isTemporal && memberOf(node) === 'Now') return 'the clock (Temporal.Now)';
   if (node.type !== 'Identifier') return undefined;
   const name = node.name as string;
   return impureGlobals.has(name) && isGlobal(node, name, scopes) ? name : undefined;

@@ -3,6 +3,7 @@ import { supportModuleText } from '../../src/action/support-module.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
+import { carryOut } from '../../src/use-case/carry-out.ts';
 import { openRunCode } from '../../src/use-case/offer-code.ts';
 import { rollBack } from '../../src/use-case/roll-back.ts';
 import { tellRestart } from '../../src/use-case/tell-restart.ts';
@@ -20,5 +21,5 @@ void runAction('deploy-worker', async (run) => {
   const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
   const { unit } = desired;
   const about = { subject: unit, unit, release, tell: tellRestart };
-  await run.carryOut(agent, plan, { ...about, ...code.about });
+  await carryOut(run, agent, plan, { ...about, ...code.about });
 });

@@ -1,5 +1,6 @@
 import { runAction } from '../../src/action/run.ts';
 import { planProvision, provisionQuery } from '../../src/plan/swap.ts';
+import { carryOut } from '../../src/use-case/carry-out.ts';
 
 void runAction('provision', async (run) => {
   const desired = {
@@ -10,5 +11,5 @@ void runAction('provision', async (run) => {
   await using agent = await run.openAgent();
   const facts = await run.look(agent, provisionQuery(desired));
   const plan = planProvision(facts, desired);
-  await run.carryOut(agent, plan, { subject: desired.path });
+  await carryOut(run, agent, plan, { subject: desired.path });
 });

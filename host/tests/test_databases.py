@@ -362,14 +362,15 @@ def test_above_its_limit_it_is_refused_with_the_next_step(
 # --- extracts ----------------------------------------------------------------------------------
 
 
-def table(name: str, parent: str | None = None) -> dict[str, Any]:
-    tie = None if parent is None else {"table": parent, "column": "job_id"}
-    return {"table": name, "id": "id", "status": "status", "parent": tie, "own": None}
+def table(name: str, parent: str | None = None, **more: Any) -> dict[str, Any]:
+    tie = None if parent is None else {"table": parent, "column": "job_id", "foreignKey": True}
+    lists = ("statuses", "orphanedBy", "ids", "beginnings", "bystanders")
+    names = {"table": name, "id": "id", "status": "status", "columns": ["id", "status"]}
+    return {**names, "parent": tie, "own": None, **{each: [] for each in lists}, **more}
 
 
-def wanted(**more: Any) -> dict[str, Any]:
-    mapping = [table("jobs"), table("links", "jobs")]
-    return {"mapping": mapping, "suspects": {}, "orphans": False, "ids": [], **more}
+def wanted(jobs: Any = None, links: Any = None) -> dict[str, Any]:
+    return {"tables": [table("jobs", **(jobs or {})), table("links", "jobs", **(links or {}))]}
 
 
 @pytest.fixture
@@ -398,13 +399,13 @@ def extracted(database: AppDatabase, host: Host, **more: Any) -> tuple[Any, list
 @pytest.mark.parametrize(
     ("wish", "rows"),
     [
-        ({"suspects": {"links": ["processing"]}}, ["two", 11, 12]),
-        ({"suspects": {"jobs": ["done"]}}, ["alive", "one", "two", 1, 2, 11, 12, 21, 22]),
-        ({"suspects": {"jobs": ["' OR 1 --"], "links": ["7"]}}, []),
-        ({"ids": ["on"]}, ["one", 1, 2]),
-        ({"ids": ["links:12"]}, ["two", 11, 12]),
-        ({"ids": ["jobs:12"]}, []),
-        ({"ids": ["nobody"]}, []),
+        ({"links": {"statuses": ["processing"]}}, ["two", 11, 12]),
+        ({"jobs": {"statuses": ["done"]}}, ["alive", "one", "two", 1, 2, 11, 12, 21, 22]),
+        ({"jobs": {"statuses": ["' OR 1 --"]}, "links": {"statuses": ["7"]}}, []),
+        ({"jobs": {"beginnings": ["on"]}}, ["one", 1, 2]),
+        ({"links": {"ids": ["12", 12]}}, ["two", 11, 12]),
+        ({"jobs": {"ids": ["12", 12]}}, []),
+        ({"jobs": {"ids": ["nobody"], "beginnings": ["nobody"]}}, []),
     ],
 )
 def test_an_extract_holds_the_suspects_with_their_families(
@@ -422,13 +423,14 @@ def test_rows_whose_parent_is_gone_are_suspects_where_that_is_asked_for(
 ) -> None:
     large.execute("DELETE FROM jobs WHERE id = 'one'")
     assert extracted(large, host)[1] == []
-    assert extracted(large, host, orphans=True)[1] == [1, 2]
+    tie = {"table": "jobs", "column": "job_id", "foreignKey": True}
+    assert extracted(large, host, links={"orphanedBy": [tie]})[1] == [1, 2]
 
 
 def test_an_extract_that_is_too_large_itself_says_of_what(large: AppDatabase, host: Host) -> None:
     large.execute("UPDATE jobs SET data = randomblob(2000000)")
     with pytest.raises(Fault) as refused:
-        extracted(large, host, suspects={"jobs": ["done"]})
+        extracted(large, host, jobs={"statuses": ["done"]})
     assert "3 jobs" in refused.value.message
     assert temporary() == []
 

@@ -15,6 +15,7 @@ from app_database import AppDatabase
 from celeriac_host.facts import stores as fact
 from celeriac_host.operations import repair_jobs
 from celeriac_host.state.journal import Journal
+from celeriac_host.store import postgres_extract
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from hosts import Host
@@ -103,6 +104,29 @@ def test_a_postgresql_database_is_neither_copied_whole_nor_replaced(host: Host) 
     assert URL in refused.value.message
     with pytest.raises(OperationError):
         store.replace("/backup.db", 1.0)
+
+
+def test_an_extract_of_postgresql_reads_the_columns_of_the_plan_and_no_others(host: Host) -> None:
+    table = {
+        "table": "jobs",
+        "id": "key",
+        "status": "state",
+        "parent": None,
+        "own": None,
+        "columns": ["key", "colour"],
+        "statuses": ["done", 1, "1"],
+        "orphanedBy": [],
+        "ids": [],
+        "beginnings": ["abc"],
+        "bystanders": [],
+    }
+    extract = {"unit": "worker.service", "tables": [table]}
+    script = postgres_extract.Extract(URL, host, extract, 1).script()
+    assert 'json_build_array(0, json_build_array(t."key", t."colour"))' in script
+    suspects = script[script.index("s0 AS") : script.index("u0 AS")]
+    assert suspects.count("UNION") == 1
+    assert """left(t."key"::text, 3) = ('["abc"]'::jsonb ->> 0)""" in suspects
+    assert """IN (('["done"]'::jsonb ->> 0), ('["1"]'::jsonb ->> 0))""" in suspects
 
 
 # As the first releases wrote it: no `key`, since each row was known by its column `id`.

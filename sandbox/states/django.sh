@@ -92,26 +92,4 @@ Order.objects.create(customer='Grace', paid=True)
 "
 chown -R deploy: "$project"
 
-cat >/etc/systemd/system/celery-worker.service <<UNIT
-[Unit]
-Description=Celery Worker of a shop
-After=network.target redis.service redis-server.service
-Wants=redis-server.service
-
-[Service]
-Type=simple
-User=deploy
-WorkingDirectory=$project
-ExecStart=/usr/bin/celery -A shop worker --loglevel=info --concurrency=1
-Restart=always
-RestartSec=10
-KillMode=mixed
-TimeoutStopSec=60
-
-[Install]
-WantedBy=multi-user.target
-UNIT
-
-systemctl daemon-reload
-systemctl --quiet enable celery-worker.service
-systemctl restart celery-worker.service
+install_worker deploy "$project" '/usr/bin/celery -A shop worker --loglevel=info --concurrency=1'

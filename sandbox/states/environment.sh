@@ -29,26 +29,5 @@ for version in ("1.0", "2.0", "3.0"):
         wheel.writestr(info + "/RECORD", "".join(name + ",,\n" for name in names))
 PYTHON
 
-cat >/etc/systemd/system/celery-worker.service <<UNIT
-[Unit]
-Description=Celery Worker
-After=network.target redis.service redis-server.service
-Wants=redis-server.service
-
-[Service]
-Type=simple
-User=root
-WorkingDirectory=/root/slideshow/backend
-ExecStart=$environment/bin/python -m celery -A celery_app worker --loglevel=info --concurrency=1 -Q celery,batch,links,variations
-Restart=always
-RestartSec=10
-KillMode=mixed
-TimeoutStopSec=60
-
-[Install]
-WantedBy=multi-user.target
-UNIT
-
-systemctl daemon-reload
-systemctl --quiet enable celery-worker.service
-systemctl restart celery-worker.service
+install_worker root /root/slideshow/backend \
+  "$environment/bin/python -m celery -A celery_app worker --loglevel=info --concurrency=1 -Q celery,batch,links,variations"

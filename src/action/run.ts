@@ -12,34 +12,29 @@ import { readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
-import type { Plan } from '../model/operation.ts';
-import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
-import type { Agent } from '../ports/agent.ts';
-import { checklistOf, renderChecklistText } from '../report/checklist.ts';
+import type { Finding, Plan } from '../model/operation.ts';
+import type { TransactionMeta } from '../model/outcome.ts';
+import type { Agent, OnProgress } from '../ports/agent.ts';
+import { renderChecklistText } from '../report/checklist.ts';
 import { codeFence } from '../report/escape.ts';
-import { describeDeed, outcomeToHostError, renderFailure } from '../report/failure.ts';
+import { describeDeed, renderFailure } from '../report/failure.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
-import { formatDuration } from '../report/quantities.ts';
-import {
-  describeCost,
-  describeOutcome,
-  renderSummary,
-  type SummaryContent,
-} from '../report/summary.ts';
-import type { About, Run } from '../use-case/run.ts';
+import { renderProgress } from '../report/progress.ts';
+import { describeCost, renderSummary, type SummaryContent } from '../report/summary.ts';
+import type { ActionRun, Pause, Result } from '../use-case/run.ts';
 import { GithubReporter } from './github-reporter.ts';
 
 /** Runs an action: every failure becomes one message, one annotation and exit code 1. */
 export async function runAction<Name extends ActionName>(
   name: Name,
-  body: (run: Run<Name>) => Promise<void>,
+  body: (run: ActionRun<Name>) => Promise<void>,
 ): Promise<void> {
   const reporter = new GithubReporter();
   let host: string | undefined;
   try {
     const inputs = readActionInputs(name);
     host = (inputs as unknown as HostValues).host;
-    await body(new ActionRun(name, inputs, reporter));
+    await body(new GithubRun(name, inputs, reporter));
   } catch (error) {
     const view = renderFailure(error, { action: name, ...(host !== undefined && { host }) });
     const { title, message, file, line, column } = view.annotation;
@@ -90,7 +85,8 @@ function readFleet(
   return parseFleetFile(path, text, name);
 }
 
-class ActionRun<Name extends ActionName> implements Run<Name> {
+class GithubRun<Name extends ActionName> implements ActionRun<Name> {
+  readonly dryRun: boolean;
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: GithubReporter;
   readonly #name: Name;
@@ -103,6 +99,7 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     this.#name = name;
     // Every action has the inputs of the host.
     this.#host = inputs as unknown as HostValues;
+    this.dryRun = this.#host['dry-run'];
   }
 
   openAgent(): Promise<Agent> {
@@ -143,9 +140,9 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   async look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>> {
     const facts = await agent.look({ transactions: {}, ...query });
     const { transactions } = facts as unknown as FactsFor<{ transactions: object }>;
-    if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open')) return facts;
+    if (this.dryRun || transactions.every(({ state }) => state !== 'open')) return facts;
     // An open transaction may also be another run at work: then this waits and recovers nothing.
-    const deeds = await this.reporter.group(`${this.#name}: an earlier run did not finish`, () =>
+    const deeds = await this.group('an earlier run did not finish', () =>
       agent.recover(this.meta(), this.onProgress()),
     );
     for (const deed of deeds) {
@@ -155,78 +152,59 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
     return agent.look(query);
   }
 
-  onProgress(plan?: Plan): (progress: Progress) => void {
+  onProgress(plan?: Plan): OnProgress {
     return (progress) => {
-      const line = progressLine(plan, progress);
+      const line = renderProgress(progress, plan);
       if (line !== null) {
         this.reporter.info(line);
       }
     };
   }
 
-  async carryOut(agent: Agent, plan: Plan, about: About): Promise<Outcome | null> {
-    const { reporter } = this;
-    const dryRun = this.#host['dry-run'];
+  group<T>(title: string, body: () => Promise<T>): Promise<T> {
+    return this.reporter.group(`${this.#name}: ${title}`, body);
+  }
+
+  showDetails(title: string, lines: readonly string[]): Promise<void> {
+    return this.group(title, async () => this.reporter.info(lines.join('\n')));
+  }
+
+  async showPlan(plan: Plan): Promise<void> {
     if (plan.operations.length > 0) {
-      const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
       // The findings follow as annotations.
       const text = renderPlanText({ ...plan, findings: [] });
-      await reporter.group(title, async () => reporter.info(text));
+      await this.showDetails(`the plan${this.dryRun ? ' (dry run)' : ''}`, [text]);
     }
-    for (const { level, message, where } of plan.findings) {
-      reporter[level](message, where ?? this.#name);
-    }
-    const idle = dryRun || plan.operations.length === 0;
-    const outcome = idle ? null : await this.#apply(agent, plan, about);
-    this.#report(agent, plan, outcome, about);
-    if (outcome !== null && outcome.result !== 'committed') {
-      throw outcomeToHostError(outcome, plan.operations);
-    }
-    return outcome;
+    this.#annotate(plan.findings);
   }
 
-  async #apply(agent: Agent, plan: Plan, about: About): Promise<Outcome> {
-    if (about.pause !== undefined) {
-      this.reporter.info(`${this.#name}: ${about.pause.why}`);
-      await systemClock.sleep(about.pause.seconds);
+  #annotate(findings: readonly Finding[]): void {
+    for (const { level, message, where } of findings) {
+      this.reporter[level](message, where ?? this.#name);
     }
-    return this.reporter.group(`${this.#name}: working on the host`, async () => {
-      for (const parcel of about.parcels ?? []) await agent.send(parcel, this.onProgress());
-      const { release } = about;
-      const meta = { ...this.meta(about.unit), ...(release !== undefined && { release }) };
-      return agent.apply(plan.operations, meta, this.onProgress(plan));
-    });
   }
 
-  #report(agent: Agent, plan: Plan, outcome: Outcome | null, about: About): void {
-    const { reporter } = this;
-    const checklist = checklistOf(plan, outcome);
-    const told = about.tell?.(outcome);
-    const sentence = [describeOutcome(plan, outcome), told?.sentence ?? '']
-      .filter((part) => part !== '')
-      .join(' ');
-    const findings = [...plan.findings, ...(told?.findings ?? [])];
-    for (const { level, message } of told?.findings ?? []) reporter[level](message, this.#name);
-    for (const [name, value] of Object.entries(told?.outputs ?? {})) reporter.output(name, value);
-    reporter.output('changed', String(outcome?.result === 'committed'));
-    reporter.output('transaction', outcome?.result === 'committed' ? outcome.transaction : '');
-    reporter.info(sentence);
-    if (outcome !== null || plan.operations.length === 0) {
-      reporter.info(renderChecklistText(checklist));
+  async pause({ seconds, why }: Pause): Promise<void> {
+    this.reporter.info(`${this.#name}: ${why}`);
+    await systemClock.sleep(seconds);
+  }
+
+  warn(message: string): void {
+    this.reporter.warning(message, this.#name);
+  }
+
+  output(name: string, value: string): void {
+    this.reporter.output(name, value);
+  }
+
+  report(agent: Agent, { subject, sentence, checklist, plan, outcome, findings, extra }: Result) {
+    this.#annotate(findings);
+    this.reporter.info(sentence);
+    if (plan !== null && (outcome !== null || plan.operations.length === 0)) {
+      this.reporter.info(renderChecklistText(checklist));
     }
-    const markdown = [
-      findings.length === 0 ? '' : renderFindings(findings),
-      plan.operations.length === 0
-        ? ''
-        : `<details>\n<summary>The plan</summary>\n\n${renderPlanMarkdown({ ...plan, findings: [], satisfied: [] })}\n\n</details>`,
-    ].filter((part) => part !== '');
-    this.summarize(agent, {
-      subject: about.subject,
-      sentence,
-      checklist,
-      markdown: markdown.join('\n\n'),
-      ...about.extra,
-    });
+    const markdown = plan === null ? '' : renderPlanSummary(plan, findings);
+    this.summarize(agent, { subject, sentence, checklist, markdown, ...extra });
   }
 
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void {
@@ -244,20 +222,16 @@ class ActionRun<Name extends ActionName> implements Run<Name> {
   }
 }
 
-function progressLine(plan: Plan | undefined, progress: Progress): string | null {
-  switch (progress.kind) {
-    case 'step-started':
-      return plan === undefined
-        ? progress.title
-        : `${progress.index + 1}/${plan.operations.length} ${progress.title}`;
-    case 'step-ended': {
-      const { status, message, seconds } = progress.step;
-      return `    ${status}: ${message} (${formatDuration(seconds)})`;
-    }
-    case 'note':
-      return `    ${progress.message}`;
-    case 'chunk':
-    case 'opened':
-      return null;
-  }
+/** The findings, and the plan folded away. */
+function renderPlanSummary(plan: Plan, findings: readonly Finding[]): string {
+  const all = [...plan.findings, ...findings];
+  const operations = { ...plan, findings: [], satisfied: [] };
+  return [
+    all.length === 0 ? '' : renderFindings(all),
+    plan.operations.length === 0
+      ? ''
+      : `<details>\n<summary>The plan</summary>\n\n${renderPlanMarkdown(operations)}\n\n</details>`,
+  ]
+    .filter((part) => part !== '')
+    .join('\n\n');
 }

@@ -1,4 +1,4 @@
-import type { WorkerProcess } from '../model/facts.ts';
+import type { UnitFact, WorkerProcess } from '../model/facts.ts';
 import type { EndProcess, Finding } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
 import { findCeleryCall } from './celery-call.ts';
@@ -13,6 +13,18 @@ export interface AppIdentity {
   /** Directory of its processes; see `workingDirectoryOf`. */
   readonly workingDirectory: string;
 }
+
+/** The app that a unit runs, to tell its workers from others. */
+export const identityOf = (
+  { name, properties }: UnitFact,
+  app: string,
+  workingDirectory: string,
+): AppIdentity => ({
+  unit: name,
+  controlGroup: properties.ControlGroup ?? '',
+  app,
+  workingDirectory,
+});
 
 /** Workers outside the unit of an app. */
 export interface StrayWorkers {

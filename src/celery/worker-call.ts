@@ -1,9 +1,7 @@
-import { ConfigError } from '../model/errors.ts';
 import type { UnitFact } from '../model/facts.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
-import { parseUnitFile } from '../systemd/unit-file.ts';
 import { type CeleryCall, findCeleryCall } from './celery-call.ts';
-import { readWorkerLine } from './worker-line.ts';
+import { workerLineOf } from './worker-line.ts';
 import { workingDirectoryOf } from './worker-process.ts';
 
 /** What the unit tells about the worker that it runs. */
@@ -12,7 +10,7 @@ export interface WorkerCall {
   readonly app: string | null;
   /** `default`: no `-Q`; `unknown`: it holds variables that systemd fills in. */
   readonly queues: readonly string[] | 'default' | 'unknown';
-  /** Pool children, without beat; `null`: it can't be told. */
+  /** Pool children, without beat; `null`: unknown. */
   readonly children: { readonly min: number; readonly max: number } | null;
   /** The pool forks children; the other pools work in the main process. */
   readonly forks: boolean;
@@ -22,8 +20,6 @@ export interface WorkerCall {
   readonly include: readonly string[];
   /** Where its processes are. */
   readonly workingDirectory: string;
-  /** Directories and PYTHONPATH that the command itself brings. */
-  readonly pythonPath: readonly string[];
 }
 
 /**
@@ -35,26 +31,8 @@ export function workerCallOf(unit: UnitFact, cpus: number): WorkerCall | null {
   // With setproctitle installed, Celery overwrites its arguments with a title that cannot be parsed.
   const running = main === undefined ? null : findCeleryCall(main.argv);
   if (running?.kind === 'found') return describeCall(running.call, unit, cpus, () => false);
-  const written = callInFiles(unit);
-  return written === null ? null : describeCall(written, unit, cpus, isExpanded);
-}
-
-/** From the last file that sets ExecStart: drop-ins override the unit file. */
-function callInFiles(unit: UnitFact): CeleryCall | null {
-  const { fragment } = unit;
-  const texts = [
-    ...(fragment.kind === 'file' && fragment.text !== null ? [fragment.text] : []),
-    ...unit.dropIns.map(({ text }) => text),
-  ];
-  const files = texts.map(parseUnitFile);
-  const file = files.findLast((one) => one.effective('Service', 'ExecStart').length > 0);
-  if (file === undefined) return null;
-  try {
-    return readWorkerLine(file, unit.fragmentPath).call;
-  } catch (error) {
-    if (error instanceof ConfigError) return null;
-    throw error;
-  }
+  const line = workerLineOf(unit);
+  return line === null ? null : describeCall(line.call, unit, cpus, isExpanded);
 }
 
 function describeCall(
@@ -77,7 +55,6 @@ function describeCall(
         ? null
         : call.workingDirectory,
     ),
-    pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
   };
 }
 
@@ -98,12 +75,4 @@ function childrenOf(call: CeleryCall, cpus: number): WorkerCall['children'] {
   // To Celery, 0 means "not set".
   const count = Number(call.concurrency ?? 0) || cpus;
   return { min: count, max: count };
-}
-
-/** Celery puts its working directory first; `env PYTHONPATH=…` is not part of the unit's environment. */
-function pythonPathOf(call: CeleryCall, unit: UnitFact): readonly string[] {
-  const directory = call.workingDirectory ?? unit.properties.WorkingDirectory?.replace(/^!/, '');
-  const variable = call.environment.findLast((word) => word.startsWith('PYTHONPATH='));
-  const folders = variable?.slice('PYTHONPATH='.length).split(':') ?? [];
-  return [directory ?? '', ...folders].filter((folder) => folder.startsWith('/'));
 }

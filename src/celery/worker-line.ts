@@ -1,13 +1,16 @@
 import { ConfigError } from '../model/errors.ts';
+import type { UnitFact } from '../model/facts.ts';
 import {
   type ExecCommand,
   type ExecWord,
+  isExpanded,
   parseExecLine,
   quoteExecWord,
   quoteWord,
 } from '../systemd/exec-line.ts';
 import { readShell } from '../systemd/shell-line.ts';
 import type { Assignment, Splice, UnitFile } from '../systemd/unit-file.ts';
+import { stackUnit } from '../systemd/unit-stack.ts';
 import { type CeleryCall, findCeleryCall, type WorkerOption, withoutShell } from './celery-call.ts';
 
 /** The `ExecStart=` of a unit that runs one Celery worker. */
@@ -167,6 +170,18 @@ export function becomeWorker(line: WorkerLine): readonly Splice[] {
   if (line.shell !== 'waits' || !first) return [];
   const { start, end } = first;
   return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
+}
+
+/** The worker's line in a unit's files, including drop-ins; `null` when they cannot be read. */
+export function workerLineOf({ fragment, fragmentPath, dropIns }: UnitFact): WorkerLine | null {
+  if (fragment.kind !== 'file' || fragment.text === null) return null;
+  return findWorkerLine(stackUnit([{ path: fragmentPath, text: fragment.text }, ...dropIns]).file);
+}
+
+/** The value of `-A`, unless systemd expands it. */
+export function appOf(line: WorkerLine): string | null {
+  const { app } = line.call;
+  return app === null || app === '' || isExpanded(app) ? null : app.replaceAll('%%', '%');
 }
 
 /** Like `readWorkerLine`; `null` for a unit that cannot be read. */

@@ -1,28 +1,18 @@
-import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { AgentOptions } from '../adapters/agent/agent-options.ts';
-import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import type { OnNote } from '../adapters/ssh/ssh-session.ts';
 import type { CleanupValues } from '../config/action-inputs.ts';
-import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { cleanUpDesired } from '../config/cleanup-inputs.ts';
 import { readInputs } from '../config/read-inputs.ts';
-import { countRepaired, reportSkipped } from '../jobs/repair/clean-up-outcome.ts';
-import type { CleanUp } from '../jobs/repair/clean-up-plan.ts';
-import type { Finding, Plan } from '../model/operation.ts';
-import type { Outcome, TransactionMeta } from '../model/outcome.ts';
+import type { TransactionMeta } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
-import { outcomeToHostError } from '../report/failure.ts';
-import { renderPlanText } from '../report/plan-view.ts';
-import { formatDuration } from '../report/quantities.ts';
-import { describeOutcome } from '../report/summary.ts';
-import { planCleanUp } from '../use-case/clean-up.ts';
+import { type CleanedUp, cleanUpJobs } from '../use-case/clean-up-jobs.ts';
+import { restoreJobs } from '../use-case/restore-jobs.ts';
 import { connectionOf, givenBy, type Person } from './connection.ts';
 import { type ExitCode, exitCodes } from './exit-code.ts';
 import { inputsFor, parseFlags } from './flags.ts';
-import { restore } from './restore.ts';
-import { progressTo, type Terminal } from './terminal.ts';
+import type { Terminal } from './terminal.ts';
+import { TerminalRun } from './terminal-run.ts';
 
 /** Everything that a command needs from outside. */
 export interface CommandTools {
@@ -47,19 +37,18 @@ export async function cleanUp(words: readonly string[], tools: CommandTools): Pr
   const desired = cleanUpDesired(inputs, holder);
   await using agent = await open(connectionOf(flags, inputs, person), tools);
   interrupted.addEventListener('abort', () => void agent.close());
-  const meta = metaOf(inputs, holder, person);
-  if (inputs.restore !== '') return await restore(agent, inputs.restore, desired, meta, terminal);
-  const tell = progressTo(terminal);
-  const use = { agent, openStore: openSqliteStore, newTaskId: randomUUID, onProgress: tell };
-  const found = await planCleanUp(use, desired);
-  if (!flags.has('json')) showPlan(found, desired, terminal);
-  const outcome = await carryOut(agent, found, desired, meta, terminal, interrupted);
-  if (flags.has('json')) terminal.out(`${JSON.stringify(describe(found, outcome), null, 2)}\n`);
-  else terminal.out(`${describeOutcome(found.plan, outcome)}\n`);
-  if (outcome !== null && outcome.result !== 'committed') {
-    throw outcomeToHostError(outcome, found.plan.operations);
+  const run = new TerminalRun({
+    terminal,
+    meta: metaOf(inputs, holder, person),
+    dryRun: desired.dryRun,
+    json: flags.has('json'),
+    interrupted,
+  });
+  if (inputs.restore !== '') {
+    await restoreJobs(run, agent, inputs.restore, desired);
+    return desired.dryRun ? exitCodes.found : exitCodes.done;
   }
-  return judge(found.plan, outcome, terminal);
+  return judge(await cleanUpJobs(run, agent, desired));
 }
 
 /** Interrupting a slow login takes effect at once. */
@@ -81,56 +70,9 @@ async function open(options: AgentOptions, tools: CommandTools): Promise<Agent> 
   }
 }
 
-function judge(plan: Plan, outcome: Outcome | null, terminal: Terminal): ExitCode {
-  if (outcome === null) return plan.operations.length > 0 ? exitCodes.found : exitCodes.done;
-  const left = reportSkipped(outcome);
-  for (const { message } of left) terminal.note(`warning: ${message}`);
-  return left.length > 0 ? exitCodes.left : exitCodes.done;
-}
-
-async function carryOut(
-  agent: Agent,
-  { plan, pauseSeconds }: CleanUp,
-  { dryRun }: CleanUpDesired,
-  meta: TransactionMeta,
-  terminal: Terminal,
-  interrupted: AbortSignal,
-): Promise<Outcome | null> {
-  if (dryRun || plan.operations.length === 0) return null;
-  if (pauseSeconds > 0) {
-    terminal.note(
-      `the jobs will be checked again in ${formatDuration(pauseSeconds)}; those that change until then are skipped`,
-    );
-    await wait(pauseSeconds * 1000, undefined, { signal: interrupted });
-  }
-  return agent.apply(plan.operations, meta, progressTo(terminal, plan));
-}
-
-function showPlan(found: CleanUp, { dryRun }: CleanUpDesired, terminal: Terminal): void {
-  for (const { database, lines } of found.mappings) {
-    terminal.note(`${database}: tables of jobs`);
-    for (const line of lines) terminal.note(`  ${line}`);
-  }
-  terminal.out(`${renderPlanText(found.plan)}\n`);
-  if (dryRun) terminal.note('dry run: nothing was changed');
-}
-
-/** The output of `--json`. */
-export function describe({ repairs, plan, mappings }: CleanUp, outcome: Outcome | null) {
-  const rows = repairs.flatMap(({ database, rows }) => rows.map((row) => ({ database, ...row })));
-  const findings: readonly Finding[] = [
-    ...plan.findings,
-    ...(outcome === null ? [] : reportSkipped(outcome)),
-  ];
-  return {
-    databases: mappings.map(({ database }) => database),
-    found: rows.length,
-    repaired: outcome === null ? 0 : countRepaired(outcome),
-    result: outcome?.result ?? null,
-    transaction: outcome?.result === 'committed' ? outcome.transaction : null,
-    rows,
-    findings,
-  };
+function judge({ outcome, found, skipped }: CleanedUp): ExitCode {
+  if (outcome === null) return found > 0 ? exitCodes.found : exitCodes.done;
+  return skipped.length > 0 ? exitCodes.left : exitCodes.done;
 }
 
 const metaOf = (inputs: CleanupValues, holder: string, person: Person): TransactionMeta => ({

@@ -33,6 +33,8 @@ export interface FactArguments {
     readonly databases: readonly string[] | null;
     /** Of the first of these that a table has its distinct values are told. */
     readonly statusColumns?: readonly string[];
+    /** Of those that a table with a status has, some values are told; `createdAt` is `created_at`. */
+    readonly timeColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
@@ -312,6 +314,8 @@ export interface StoreTable {
    * they were not asked for, there is no such column, or it can't be read.
    */
   readonly statuses?: readonly (string | number)[];
+  /** Column → some of its newest values. Left out when they were not asked for, as above. */
+  readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
 }
 
 /** A transaction that this host remembers. */

@@ -1,4 +1,4 @@
-import type { StoreMapping } from './job-store.ts';
+import type { SettledTable } from './job-store.ts';
 import type { CommitId } from './release.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
@@ -212,16 +212,19 @@ export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
 /**
  * Fails or resets the jobs that the stopped worker left "processing": with nothing in its cgroup,
  * each is orphaned whose message is in no queue, not unacked, and held by no other worker. The
- * host picks them, by the mapping given here: before the stop nobody can know them. They are
+ * host picks them, by the tables given here: before the stop nobody can know them. They are
  * changed as `repair-jobs` does it, after a backup.
  */
 export interface SettleJobs extends Described, AskingTheApp {
   readonly op: 'settle-jobs';
   readonly database: string;
-  readonly mapping: StoreMapping;
+  /** Parents before what is below them. */
+  readonly tables: readonly SettledTable[];
   readonly action: 'fail' | 'reset';
   /** Stands in the error column of the rows that are failed. */
   readonly message: string;
+  /** The same for a parent that ends with them: `{failed}` of `{rows}` rows of `{table}` failed. */
+  readonly endMessage: string;
   readonly keepBackups: number;
   readonly busyTimeoutSeconds: Seconds;
 }
@@ -368,8 +371,8 @@ export interface RowChange {
     readonly column: string;
     readonly rows: number;
   }[];
-  /** It is made pending again: the host counts how often. */
-  readonly reset?: true;
+  /** It is made pending again: the name under which the host counts how often. */
+  readonly reset?: string;
   readonly change:
     | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
     | { readonly kind: 'delete' }

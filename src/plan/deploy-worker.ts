@@ -1,5 +1,5 @@
-import { describeLeftAlone, endStrays, findStrays } from '../celery/strays.ts';
-import { otherWorkersIn, workingDirectoryOf } from '../celery/worker-process.ts';
+import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
+import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Operation, Plan } from '../model/operation.ts';
@@ -8,7 +8,7 @@ import { bytes } from '../model/units.ts';
 import { formatBytes } from '../report/quantities.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
-import { byTheApp, requireApp } from './deploy/app-process.ts';
+import { requireAppProcess } from './deploy/app-process.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
 import type { DeployWorkerFacts } from './deploy/look.ts';
 import { isAtRest, listRestartReasons } from './deploy/restart-reasons.ts';
@@ -46,8 +46,8 @@ export function planDeployWorker(
   const source = readSource(facts, desired);
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
   const unit = change(source, desired, unitContext(facts, desired));
-  const app = requireApp(unit.line, source.path, desired);
-  const own = byTheApp(unit, facts.unit, app, desired);
+  const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
+  const own = app.process;
   const workingDirectory =
     unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
 
@@ -59,14 +59,8 @@ export function planDeployWorker(
   const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files, desired);
   const enable = planEnable(facts.unit, unit, desired);
-  const home = workingDirectoryOf(facts.unit, unit.line.call.workingDirectory);
-  const strays = findStrays(facts.workers, {
-    unit: desired.unit,
-    controlGroup: facts.unit.properties.ControlGroup ?? '',
-    app,
-    workingDirectory: home,
-  });
-  const asking = { ...own, otherWorkers: otherWorkersIn(home) };
+  const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, app.workingDirectory));
+  const asking = { ...own, otherWorkers: otherWorkersIn(app.workingDirectory) };
   const leftovers = planLeftovers(asking, facts.stores, desired);
 
   const known = knownProperties(unit, facts.unit);

@@ -1,8 +1,10 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import { signed } from '../jobs/repair/fate.ts';
+import { planSettled } from '../jobs/repair/settling.ts';
 import { holdJobs, judgeTables, tellDoubtful } from '../jobs/tables/job-tables.ts';
 import { proposeMapping } from '../jobs/tables/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { StoreFact } from '../model/facts.ts';
+import type { StoreFact, StoreTable } from '../model/facts.ts';
 import type { StoreMapping } from '../model/job-store.ts';
 import type { AskingTheApp, Finding, Operation } from '../model/operation.ts';
 
@@ -60,7 +62,7 @@ function planSettling(
   if (action === 'leave') return { settle: [], findings: [] };
   const findings: Finding[] = [];
   const settle = chooseStores(stores, desired).flatMap(
-    ({ database, mapping, told }): Operation[] => {
+    ({ database, mapping, facts, told }): Operation[] => {
       if (told !== null) findings.push(told);
       const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
       if (tables.length === 0) {
@@ -73,7 +75,7 @@ function planSettling(
           op: 'settle-jobs',
           ...app,
           database,
-          mapping,
+          ...planSettled(mapping, facts, action, desired.orphanedJobs.runUrl),
           action,
           message: messageFor(desired),
           keepBackups,
@@ -88,13 +90,14 @@ function planSettling(
 }
 
 function messageFor({ orphanedJobs, unit }: DeployWorkerDesired): string {
-  const run = orphanedJobs.runUrl === null ? '' : `, ${orphanedJobs.runUrl}`;
-  return `abandoned: in progress after ${unit} had stopped, with no message in the broker; marked failed by celeriac${run}`;
+  const done = signed('marked failed', orphanedJobs);
+  return `abandoned: in progress after ${unit} had stopped, with no message in the broker; ${done}`;
 }
 
 interface ChosenStore {
   readonly database: string;
   readonly mapping: StoreMapping;
+  readonly facts: readonly StoreTable[];
   /** Its tables that are left alone, and why. */
   readonly told: Finding | null;
 }
@@ -109,6 +112,7 @@ function chooseStores(
           {
             database: fact.path,
             mapping: proposeMapping(fact.path, fact.tables),
+            facts: fact.tables,
             told: tellDoubtful(fact.path, judgeTables(fact.tables)),
           },
         ]

@@ -1,12 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
-import { countRepaired, reportSkipped } from '../jobs/repair/clean-up-outcome.ts';
+import { countRepaired, describeResult, reportSkipped } from '../jobs/repair/clean-up-outcome.ts';
 import type { CleanUp } from '../jobs/repair/clean-up-plan.ts';
+import type { Finding } from '../model/operation.ts';
+import type { Outcome } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import { formatCount, formatDuration } from '../report/quantities.ts';
+import { carryOut } from './carry-out.ts';
 import { planCleanUp } from './clean-up.ts';
 import type { Run } from './run.ts';
+
+/** What a clean-up did. */
+export interface CleanedUp {
+  /** `null`: nothing was applied. */
+  readonly outcome: Outcome | null;
+  /** Rows that are, or in a dry run would be, repaired. */
+  readonly found: number;
+  readonly repaired: number;
+  /** Rows that changed after the plan was made, and tasks that were not sent. */
+  readonly skipped: readonly Finding[];
+}
 
 /**
  * Finds stuck jobs, shows them and, unless this is a dry run, repairs them.
@@ -14,45 +28,43 @@ import type { Run } from './run.ts';
  * @throws ConfigError, HostError
  */
 export async function cleanUpJobs(
-  run: Run<'cleanup'>,
+  run: Run,
   agent: Agent,
   desired: CleanUpDesired,
-): Promise<void> {
-  const { reporter } = run;
+): Promise<CleanedUp> {
   const tools = { agent, openStore: openSqliteStore, newTaskId: randomUUID };
   const cleanUp = await planCleanUp({ ...tools, onProgress: run.onProgress() }, desired);
   await showMappings(run, cleanUp);
-  const found = cleanUp.repairs.reduce((sum, repair) => sum + repair.rows.length, 0);
-  reporter.output('found', String(found));
-  const outcome = await run.carryOut(agent, cleanUp.plan, {
+  const found = countRows(cleanUp);
+  run.output('found', String(found));
+  const outcome = await carryOut(run, agent, cleanUp.plan, {
     subject: 'jobs',
     unit: desired.unit,
     ...pauseOf(cleanUp),
+    data: (result) => describeResult(cleanUp, result),
   });
   const repaired = outcome === null ? 0 : countRepaired(outcome);
-  reporter.output('repaired', String(repaired));
-  for (const { message } of outcome === null ? [] : reportSkipped(outcome)) {
-    reporter.warning(message, 'cleanup');
-  }
-  if (repaired > 0) {
-    reporter.warning(`${repaired} stuck or orphaned rows repaired (action: ${desired.action})`);
-  }
+  const skipped = outcome === null ? [] : reportSkipped(outcome);
+  run.output('repaired', String(repaired));
+  for (const { message } of skipped) run.warn(message);
+  return { outcome, found, repaired, skipped };
 }
 
-function showMappings({ reporter }: Run<'cleanup'>, { mappings }: CleanUp): Promise<void> {
+const countRows = ({ repairs }: CleanUp): number =>
+  repairs.reduce((sum, { rows }) => sum + rows.length, 0);
+
+function showMappings(run: Run, { mappings }: CleanUp): Promise<void> {
   const lines = mappings.flatMap(({ database, lines }) => [
     database,
     ...lines.map((line) => `  ${line}`),
   ]);
-  return reporter.group('cleanup: tables of jobs', async () => reporter.info(lines.join('\n')));
+  return run.showDetails('tables of jobs', lines);
 }
 
-function pauseOf({ pauseSeconds, repairs }: CleanUp) {
+function pauseOf(cleanUp: CleanUp) {
+  const { pauseSeconds } = cleanUp;
   if (pauseSeconds === 0) return {};
-  const count = formatCount(
-    repairs.reduce((sum, { rows }) => sum + rows.length, 0),
-    'row',
-  );
+  const count = formatCount(countRows(cleanUp), 'row');
   const why = `${count} will be checked again in ${formatDuration(pauseSeconds)}; rows that change until then are skipped`;
   return { pause: { seconds: pauseSeconds, why } };
 }

@@ -1,5 +1,4 @@
-import { interpreterOf } from '../celery/interpreter.ts';
-import { workerCallOf } from '../celery/worker-call.ts';
+import { appProcessOf } from '../celery/app-process.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import {
@@ -11,6 +10,7 @@ import {
 } from '../jobs/judge/dead-rows.ts';
 import { type Evidence, listTasks, readEvidence } from '../jobs/judge/liveness.ts';
 import { refuseEndedStatuses, type StuckRow, type StuckRows } from '../jobs/judge/staleness.ts';
+import { planExtract } from '../jobs/judge/suspects.ts';
 import {
   type CleanUp,
   describeCleanUp,
@@ -18,52 +18,50 @@ import {
   type PlannedRepair,
 } from '../jobs/repair/clean-up-plan.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
-import { extractFor, refuseUnknownWords } from '../jobs/tables/extract.ts';
 import { growForest, type JobForest } from '../jobs/tables/job-forest.ts';
 import { reportLeft, untouched } from '../jobs/tables/left-alone.ts';
 import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
+import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
-import type { HostFact, StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
+import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
 import type { AskingTheApp, Finding } from '../model/operation.ts';
-import type { Rehearsal } from '../model/store-row.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
 
-/** A job database as it was a moment ago, opened on the runner. */
+/** A copy of a job database, opened on the runner. */
 interface StoreCopy extends ReadStore {
   readonly database: string;
   readonly store: Store;
-  /** All of it, or the rows that may want repair with their families. */
+  /** All of it, or only rows that may need repair and their related rows. */
   readonly holds: 'everything' | 'rows';
-  /** What the choice of its tables has to tell. */
+  /** Findings from the choice of its tables. */
   readonly findings: readonly Finding[];
 }
 
-/** Everything the use case takes from the outside. */
+/** Everything that the use case needs from outside. */
 export interface CleanUpTools {
   readonly agent: Pick<Agent, 'look' | 'snapshot'>;
   readonly openStore: OpenStore;
-  /** The id of a task that is to be sent: a UUID, as Celery's own. */
+  /** Generates the id of a task to send: a UUID, like Celery's. */
   readonly newTaskId: () => string;
   readonly onProgress?: OnProgress;
 }
 
 /**
- * Finds the stuck jobs of the host's databases, decides what becomes of each, and tries it on
- * copies. Nothing is changed on the host: applying `plan.operations` does that.
+ * Finds the stuck jobs in the host's databases, decides what becomes of each, and rehearses the
+ * changes on copies. Nothing is changed on the host: applying `plan.operations` does that.
  *
- * @throws ConfigError when there is no database of jobs, the ids name nothing, or the unit does
- * not tell how its app is asked
- * @throws HostError when a database can't be read or copied, or it can't be told what the worker
- * holds
+ * @throws ConfigError when there is no database with jobs, an id matches nothing, or the unit does
+ * not show how to reach its app
+ * @throws HostError when a database cannot be read or copied, or the worker cannot be asked
  */
 export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired): Promise<CleanUp> {
   const host = await lookAtHost(tools, desired);
   const copies = await copyStores(tools, host.stores, desired);
   try {
-    const app = host.unit === null ? null : appOf(host.unit, host.cpus);
+    const app = host.unit === null ? null : requireApp(host.unit);
     const { found, evidence } = await findDead(tools, copies, host.unit, app, desired);
     const resets = await countResets(tools, copies, desired);
     const planned = copies.map((copy, index) => {
@@ -76,7 +74,7 @@ export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired):
   }
 }
 
-/** Counts of stuck rows, for those who only look. */
+/** The stuck rows of a database, for verify. */
 export interface StuckCount {
   readonly database: string;
   /** By the host's clock. */
@@ -86,10 +84,10 @@ export interface StuckCount {
 }
 
 /**
- * The rows that show no sign of life, and no plan; nobody is asked for their tasks.
+ * Finds the rows without a sign of life, without a plan and without asking about their tasks.
  *
- * @throws ConfigError when there is no database of jobs
- * @throws HostError when a database can't be read or copied
+ * @throws ConfigError when there is no database with jobs
+ * @throws HostError when a database cannot be read or copied
  */
 export async function lookForStuckRows(
   tools: Omit<CleanUpTools, 'newTaskId'>,
@@ -110,54 +108,43 @@ export async function lookForStuckRows(
   }
 }
 
-// --- what there is ------------------------------------------------------------------------------
+// --- facts and copies ---------------------------------------------------------------------------
 
 interface HostLook {
   readonly stores: readonly StoreFact[];
-  /** `null`: nobody is to be asked by the app. */
+  /** `null`: the app is not needed. */
   readonly unit: UnitFact | null;
-  readonly cpus: number;
 }
 
 async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise<HostLook> {
   const { agent } = tools;
   const stores = queryStores(desired.unit, listDatabases(desired));
   if (!needsApp(desired)) {
-    return { ...(await agent.look({ stores })), unit: null, cpus: 0 };
+    return { ...(await agent.look({ stores })), unit: null };
   }
-  const look = await agent.look({ stores, unit: { name: desired.unit }, host: {} });
-  const host: HostFact = look.host;
-  return { stores: look.stores, unit: look.unit, cpus: host.cpus };
+  return agent.look({ stores, unit: { name: desired.unit } });
 }
 
-/** To ask for tasks, or to send them. */
+/** Whether the app is needed to ask about tasks or to send them. */
 function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
   const tables = stores.flatMap((store) => Object.values(store.tables));
   const sends = action === 'reset' && tables.some(({ resend }) => resend !== undefined);
   return evidence === 'broker' || sends;
 }
 
-/** @throws ConfigError when the unit does not tell it */
-function appOf(unit: UnitFact, cpus: number): AskingTheApp {
-  const hint =
-    'the unit of a Celery worker; `evidence: age` goes by the age of jobs alone, without asking the worker';
+/** @throws ConfigError when the unit does not show how to reach its app */
+function requireApp(unit: UnitFact): AskingTheApp {
+  const hint = 'the unit of a Celery worker; with `evidence: age` the worker is not needed';
   if (unit.loadState !== 'loaded') {
-    const problem = unit.loadState === 'not-found' ? 'there is no such unit' : unit.loadState;
+    const problem = unit.loadState === 'not-found' ? 'no such unit' : unit.loadState;
     throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
   }
-  const interpreter = interpreterOf(unit);
-  const call = workerCallOf(unit, cpus);
-  if (interpreter === null || call === null || call.app === null) {
-    const problem = `how ${unit.name} starts its Celery app can't be read from its ExecStart`;
-    throw new ConfigError('input unit', problem, hint);
+  const app = appProcessOf(unit);
+  if (app.kind === 'known') {
+    return { ...app.process, otherWorkers: otherWorkersIn(app.workingDirectory) };
   }
-  return {
-    unit: unit.name,
-    interpreter,
-    app: call.app,
-    pythonPath: call.pythonPath,
-    otherWorkers: otherWorkersIn(call.workingDirectory),
-  };
+  const problem = `cannot read the Celery app from the ExecStart of ${unit.name}`;
+  throw new ConfigError('input unit', problem, hint);
 }
 
 async function copyStores(
@@ -173,7 +160,7 @@ async function copyStores(
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
-        extractFor(mapping, desired),
+        planExtract(mapping, desired),
         onProgress,
       );
       const store = openStore(database, content);
@@ -216,9 +203,9 @@ function refuseDamage(database: string, store: Store): void {
   );
 }
 
-// --- dead or alive ------------------------------------------------------------------------------
+// --- evidence -----------------------------------------------------------------------------------
 
-/** The rows that are dead by all that can be known, and what is told of the others. */
+/** The rows that are stuck by all available evidence, and findings about the others. */
 async function findDead(
   tools: CleanUpTools,
   copies: readonly StoreCopy[],
@@ -234,13 +221,13 @@ async function findDead(
   const suspects = findStuck(copies, seemsStopped, desired);
   if (suspects.every(({ stuck }) => stuck.length === 0)) return { found: suspects, evidence: null };
   const evidence = await askForTasks(tools, app, listTasks(suspects.flatMap((one) => one.stuck)));
-  // It may have been started meanwhile.
+  // It may have been started in the meantime.
   const stopped = seemsStopped && evidence.worker === 'stopped';
   const found = stopped === seemsStopped ? suspects : findStuck(copies, stopped, desired);
   return { found: found.map((one) => judgeByEvidence(one, evidence, desired)), evidence };
 }
 
-/** One question holds no more. */
+/** Limit of tasks per request. */
 const tasksAtOnce = 5000;
 
 async function askForTasks(
@@ -248,7 +235,10 @@ async function askForTasks(
   app: AskingTheApp,
   ids: readonly string[],
 ): Promise<Evidence> {
-  onProgress({ kind: 'note', message: `asking ${app.unit} and its broker for the tasks of jobs` });
+  onProgress({
+    kind: 'note',
+    message: `asking ${app.unit} and its broker about the tasks of jobs`,
+  });
   const told: (TasksFact & { kind: 'told' })[] = [];
   for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
     const asked = ids.slice(at, at + tasksAtOnce);
@@ -268,10 +258,10 @@ function nothingKnown(
   { problem, evidence = [] }: TasksFact & { kind: 'unknown' },
   { unit }: AskingTheApp,
 ): HostError {
-  return new HostError(`No job is called dead, and nothing was changed: ${problem}.`, {
-    step: 'ask the worker and its broker for the tasks of jobs',
+  return new HostError(`Cannot tell which jobs are stuck; nothing was changed: ${problem}.`, {
+    step: 'ask the worker and its broker about the tasks of jobs',
     evidence,
-    next: `See what ${unit} does: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. Where nobody can be asked for good, \`evidence: age\` goes by the age of jobs alone.`,
+    next: `check ${unit}: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. If worker and broker can never be asked, \`evidence: age\` decides by the age of jobs alone.`,
   });
 }
 
@@ -288,7 +278,7 @@ async function countResets(
   return counts;
 }
 
-// --- what becomes of them -----------------------------------------------------------------------
+// --- repair -------------------------------------------------------------------------------------
 
 function repairCopy(
   copy: StoreCopy,
@@ -303,11 +293,11 @@ function repairCopy(
   const statuses = statusesOf(forest, desired);
   const rules = { action, now: takenAt, statuses, runUrl, evidence, resets, maxResets, newTaskId };
   const repair = planRepair(forest, found.stuck, rules, found.left);
-  const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
-  if (rehearsal.problems.length > 0) {
+  const problems = repair.changes.length > 0 ? store.rehearse(repair.changes).problems : [];
+  if (problems.length > 0) {
     throw new ConfigError(
       'input action',
-      `${action} does not go well on a copy of ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`,
+      `${action} failed on a copy of ${database}: ${problems.slice(0, 5).join('; ')}`,
       'an action that the database allows; nothing was changed on the host',
     );
   }
@@ -316,7 +306,5 @@ function repairCopy(
     ...finding,
   }));
   const lines = describeMapping(forest.mapping, copy.verdicts);
-  return { database, lines, holds, repair, rehearsal, findings };
+  return { database, lines, holds, repair, findings };
 }
-
-const nothingToTry: Rehearsal = { changed: {}, problems: [] };

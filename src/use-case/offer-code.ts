@@ -5,7 +5,7 @@ import type { CodeOffer, CodeTree, CommitId, LockFile, ReleaseFact } from '../mo
 import { currentCommitOf } from '../plan/code/commits.ts';
 import type { Code, Parcel } from '../ports/code.ts';
 import { renderCommitLog } from '../report/commit-log.ts';
-import type { About } from './run.ts';
+import type { About } from './carry-out.ts';
 
 /** What the runner provides for a deploy of code. */
 export interface Brought {

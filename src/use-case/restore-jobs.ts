@@ -2,39 +2,39 @@ import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import { isTransaction, planRestore, requireCleanUp } from '../jobs/repair/restore-jobs.ts';
 import { listDatabases } from '../jobs/tables/store-choice.ts';
 import type { Agent } from '../ports/agent.ts';
+import { carryOut } from './carry-out.ts';
 import type { Run } from './run.ts';
 import { undoTransactions } from './undo.ts';
 
 /**
  * Restores a database from a backup, or the rows that an earlier clean-up changed.
  *
+ * @param restore `latest` or the path of a backup; or the transaction of a clean-up
  * @throws ConfigError, HostError
  */
 export async function restoreJobs(
-  run: Run<'cleanup'>,
+  run: Run,
   agent: Agent,
+  restore: string,
   desired: CleanUpDesired,
 ): Promise<void> {
-  const { restore } = run.inputs;
-  const { unit, dryRun } = desired;
-  run.reporter.output('found', '0');
-  run.reporter.output('repaired', '0');
+  const { unit } = desired;
+  run.output('found', '0');
+  run.output('repaired', '0');
   if (!isTransaction(restore)) {
     const databases = listDatabases(desired);
     const { stores } = await run.look(agent, { stores: { unit, databases } });
     const plan = planRestore(restore, stores, desired);
-    await run.carryOut(agent, plan, { subject: 'jobs', unit });
+    await carryOut(run, agent, plan, { subject: 'jobs', unit });
     return;
   }
   const { transactions } = await run.look(agent, { transactions: {} });
   const { id } = requireCleanUp(restore, transactions);
   await undoTransactions(run, agent, {
-    action: 'cleanup',
     about: `clean-up ${id}`,
     whole: 'its rows are as they were before',
     subject: 'jobs',
     unit,
     transactions: [id],
-    dryRun,
   });
 }

@@ -1,6 +1,6 @@
 import { chooseRollBack } from '../plan/roll-back.ts';
 import type { Agent } from '../ports/agent.ts';
-import type { Run } from './run.ts';
+import type { ActionRun } from './run.ts';
 import { undoTransactions } from './undo.ts';
 
 /**
@@ -10,7 +10,7 @@ import { undoTransactions } from './undo.ts';
  * @throws ConfigError when the release or transaction is unknown to the host or already undone
  * @throws HostError when a step could not be undone
  */
-export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise<void> {
+export async function rollBack(run: ActionRun<'deploy-worker'>, agent: Agent): Promise<void> {
   const { inputs } = run;
   const { unit } = inputs;
   const { transactions, releases } = await run.look(agent, {
@@ -19,12 +19,10 @@ export async function rollBack(run: Run<'deploy-worker'>, agent: Agent): Promise
   });
   const chosen = chooseRollBack(inputs['roll-back'], releases, transactions);
   await undoTransactions(run, agent, {
-    action: 'deploy-worker',
     about: chosen.about,
     whole: 'the worker is as it was before',
     subject: unit,
     unit,
     transactions: chosen.transactions,
-    dryRun: inputs['dry-run'],
   });
 }

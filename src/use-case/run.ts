@@ -2,53 +2,66 @@ import type { ActionName, actions } from '../config/action-inputs.ts';
 import type { ValuesOf } from '../config/input.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
 import type { Finding, Plan } from '../model/operation.ts';
-import type { Outcome, Progress, TransactionMeta } from '../model/outcome.ts';
+import type { Outcome, TransactionMeta } from '../model/outcome.ts';
 import type { Seconds } from '../model/units.ts';
-import type { Agent } from '../ports/agent.ts';
-import type { Parcel } from '../ports/code.ts';
+import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { Reporter } from '../ports/reporter.ts';
+import type { ChecklistItem } from '../report/checklist.ts';
 import type { SummaryContent } from '../report/summary.ts';
 
-/** One run of one action: what its `main.ts` works with. */
-export interface Run<Name extends ActionName> {
+/** One run of a use case: who runs it, and where it reports: the log of a workflow, or a terminal. */
+export interface Run {
+  readonly dryRun: boolean;
+  /** Who runs this, for the host's lock and ledger. */
+  meta(unit?: string): TransactionMeta;
+  /** The facts of the host. */
+  look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
+  /** Prints the host's progress; with `plan`, its steps are numbered. */
+  onProgress(plan?: Plan): OnProgress;
+  /** A group of log lines. */
+  group<T>(title: string, body: () => Promise<T>): Promise<T>;
+  /** Details that are folded away where possible. */
+  showDetails(title: string, lines: readonly string[]): Promise<void>;
+  /** The plan and its findings, before it is applied. */
+  showPlan(plan: Plan): Promise<void>;
+  /** Waits between the plan and its application. */
+  pause(pause: Pause): Promise<void>;
+  warn(message: string): void;
+  /** An output for later steps of the workflow. */
+  output(name: string, value: string): void;
+  report(agent: Agent, result: Result): void;
+}
+
+export interface Pause {
+  readonly seconds: Seconds;
+  readonly why: string;
+}
+
+/** The result of a run, or of a dry run. */
+export interface Result {
+  /** A unit, a path; `null`: the host. */
+  readonly subject: string | null;
+  readonly sentence: string;
+  readonly checklist: readonly ChecklistItem[];
+  /** `null`: earlier transactions were undone. */
+  readonly plan: Plan | null;
+  /** `null`: nothing was done. */
+  readonly outcome: Outcome | null;
+  /** Findings besides those of the plan. */
+  readonly findings: readonly Finding[];
+  readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
+  /** The result for programs (`--json`). */
+  readonly data?: object;
+}
+
+/** One run of an action, as its `main.ts` sees it. */
+export interface ActionRun<Name extends ActionName> extends Run {
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: Reporter;
   /** One connection, one exec. Close it (`await using`) before the action ends. */
   openAgent(): Promise<Agent>;
-  /** Who runs this, for the host's lock and ledger. */
-  meta(unit?: string): TransactionMeta;
   /** The facts of the host. What an earlier run left unfinished is undone first, and reported. */
   look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
-  /** Prints the host's progress; with `plan`, its steps are numbered. */
-  onProgress(plan?: Plan): (progress: Progress) => void;
-  /**
-   * Shows the plan, applies it unless this is a dry run or there is nothing to do, and reports.
-   *
-   * @throws HostError when the transaction was undone
-   */
-  carryOut(agent: Agent, plan: Plan, about: About): Promise<Outcome | null>;
   /** The job summary of this run, with its network cost. */
   summarize(agent: Agent, content: Omit<SummaryContent, 'action' | 'host' | 'cost'>): void;
-}
-
-export interface About {
-  /** What the run is about: a unit, a path; `null`: the host. */
-  readonly subject: string | null;
-  readonly unit?: string;
-  /** The transaction becomes a release of the unit. */
-  readonly release?: NonNullable<TransactionMeta['release']>;
-  /** Files that the operations need; sent to the host before they are applied. */
-  readonly parcels?: readonly Parcel[];
-  /** Between the plan and its application. */
-  readonly pause?: { readonly seconds: Seconds; readonly why: string };
-  readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
-  /** What to report besides the steps. */
-  readonly tell?: (outcome: Outcome | null) => Told;
-}
-
-export interface Told {
-  /** Appended to the result; may be empty. */
-  readonly sentence: string;
-  readonly findings: readonly Finding[];
-  readonly outputs: Readonly<Record<string, string>>;
 }

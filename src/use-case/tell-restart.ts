@@ -1,6 +1,6 @@
 import type { Outcome } from '../model/outcome.ts';
 import { describeRestart } from '../report/restart.ts';
-import type { Told } from './run.ts';
+import type { Told } from './carry-out.ts';
 
 /** What deploy-worker reports about a restart. `null`: nothing was done. */
 export function tellRestart(outcome: Outcome | null): Told {

@@ -1,11 +1,10 @@
 import { HostError } from '../model/errors.ts';
-import type { Step } from '../model/outcome.ts';
+import type { Outcome, Step } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { Run } from './run.ts';
 
 /** What to undo, with texts for people. */
 export interface Undoing {
-  readonly action: 'deploy-worker' | 'cleanup';
   /** `release 7`. */
   readonly about: string;
   /** `the worker is as it was before`. */
@@ -14,7 +13,6 @@ export interface Undoing {
   readonly unit: string;
   /** Newest first. */
   readonly transactions: readonly string[];
-  readonly dryRun: boolean;
 }
 
 /**
@@ -22,36 +20,32 @@ export interface Undoing {
  *
  * @throws HostError when a step could not be undone
  */
-export async function undoTransactions(
-  run: Pick<Run<'deploy-worker'>, 'reporter' | 'meta' | 'onProgress' | 'summarize'>,
-  agent: Agent,
-  undoing: Undoing,
-): Promise<void> {
-  const { reporter } = run;
+export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing): Promise<void> {
   const { about, subject, unit } = undoing;
-  reporter.output('changed', 'false');
-  reporter.output('transaction', '');
-  if (undoing.dryRun) {
-    const sentence = `Dry run: ${about} would be undone; nothing was changed.`;
-    reporter.info(sentence);
-    run.summarize(agent, { subject, sentence, checklist: [] });
+  run.output('changed', 'false');
+  run.output('transaction', '');
+  const report = (sentence: string, outcome: Outcome | null): void =>
+    run.report(agent, {
+      subject,
+      sentence,
+      checklist: (outcome?.steps ?? []).map(itemOf),
+      plan: null,
+      outcome,
+      findings: [],
+    });
+  if (run.dryRun) {
+    report(`Dry run: ${about} would be undone; nothing was changed.`, null);
     return;
   }
-  const outcome = await reporter.group(`${undoing.action}: undoing ${about}`, () =>
+  const outcome = await run.group(`undoing ${about}`, () =>
     agent.undo(undoing.transactions, run.meta(unit), run.onProgress()),
   );
-  const lines = outcome.steps.map(({ op, message, status }) => ({
-    done: status === 'undone',
-    text: message === '' ? op : message,
-    note: status === 'not-undone' ? 'could not be undone' : '',
-  }));
   const whole = outcome.result === 'undone';
   const sentence = whole
     ? `Undone: ${about}; ${undoing.whole}.`
     : `Not all of ${about} could be undone.`;
-  reporter.output('changed', 'true');
-  reporter.info(sentence);
-  run.summarize(agent, { subject, sentence, checklist: lines });
+  run.output('changed', 'true');
+  report(sentence, outcome);
   if (!whole) {
     const said = (status: Step['status']) =>
       outcome.steps.filter((step) => step.status === status).map(({ message }) => message);
@@ -63,3 +57,9 @@ export async function undoTransactions(
     });
   }
 }
+
+const itemOf = ({ op, message, status }: Step) => ({
+  done: status === 'undone',
+  text: message === '' ? op : message,
+  note: status === 'not-undone' ? 'could not be undone' : '',
+});

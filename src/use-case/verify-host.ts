@@ -1,4 +1,4 @@
-import { interpreterOf } from '../celery/interpreter.ts';
+import { appProcessOf } from '../celery/app-process.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
 import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
@@ -68,7 +68,7 @@ export async function verifyHost(
   const before: VerifyFacts = await ports.agent.look(query);
   requireUnit(before.unit);
   const call = workerCallOf(before.unit, before.host.cpus);
-  const source = { unit: desired.unit, interpreter: interpreterOf(before.unit), call };
+  const source = { unit: desired.unit, app: appProcessOf(before.unit), call };
   const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
   const stuck = await ports.findStuckRows();
   const gate = await passGate(ports, requests, before, call, desired.dryRun);

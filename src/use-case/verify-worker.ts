@@ -1,5 +1,5 @@
 import { openSqliteStore } from '../adapters/sqlite-store.ts';
-import { findStrays } from '../celery/strays.ts';
+import { findStrays, identityOf } from '../celery/strays.ts';
 import { workerCallOf } from '../celery/worker-call.ts';
 import { cleanUpDefaults } from '../config/cleanup-desired.ts';
 import { readVerifyDesired } from '../config/verify-desired.ts';
@@ -14,7 +14,7 @@ import { describeVerdict } from '../report/summary.ts';
 import { gateError } from '../verify/checks.ts';
 import type { Stray, StuckRows, StuckSearch, VerifyFacts } from '../verify/evidence.ts';
 import { lookForStuckRows, type StuckCount } from './clean-up.ts';
-import type { Run } from './run.ts';
+import type { ActionRun } from './run.ts';
 import { verifyHost } from './verify-host.ts';
 
 /**
@@ -22,7 +22,7 @@ import { verifyHost } from './verify-host.ts';
  *
  * @throws GateError when a check failed
  */
-export async function verifyWorker(run: Run<'verify'>): Promise<void> {
+export async function verifyWorker(run: ActionRun<'verify'>): Promise<void> {
   const { reporter } = run;
   const desired = readVerifyDesired(run.inputs);
   await using agent = await run.openAgent();
@@ -63,7 +63,7 @@ export async function verifyWorker(run: Run<'verify'>): Promise<void> {
  * @throws HostError when the host rolled back during the verification
  */
 async function judgeRelease(
-  run: Run<'verify'>,
+  run: ActionRun<'verify'>,
   agent: Agent,
   verdict: Verdict,
   { transactions, deadline }: NonNullable<ReleasesFact['awaiting']>,
@@ -98,17 +98,11 @@ function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
   if (call === null || call.app === null) {
     return [];
   }
-  const own = {
-    unit: unit.name,
-    controlGroup: unit.properties.ControlGroup ?? '',
-    app: call.app,
-    workingDirectory: call.workingDirectory,
-  };
-  return findStrays(workers, own).strays;
+  return findStrays(workers, identityOf(unit, call.app, call.workingDirectory)).strays;
 }
 
 /** A host without a job database is reported, but does not fail the verdict. */
-async function searchStuckRows(agent: Agent, run: Run<'verify'>): Promise<StuckSearch> {
+async function searchStuckRows(agent: Agent, run: ActionRun<'verify'>): Promise<StuckSearch> {
   const { inputs } = run;
   const { path } = inputs.database;
   try {

@@ -1,6 +1,8 @@
+import type { AppProcess } from '../celery/app-process.ts';
 import type { WorkerCall } from '../celery/worker-call.ts';
 import type { GateDesired } from '../config/verify-desired.ts';
 import { ConfigError } from '../model/errors.ts';
+import type { ByTheApp } from '../model/operation.ts';
 import type { Seconds } from '../model/units.ts';
 import { formatList } from '../report/quantities.ts';
 import type { GateRequest } from './evidence.ts';
@@ -8,11 +10,10 @@ import type { GateRequest } from './evidence.ts';
 /** Probes in the batch of a gate. */
 const batchSize = 3;
 
-/** Where probes are sent from: the interpreter, app and module path of the unit. */
+/** Where probes are sent from, and to. */
 export interface GateSource {
   readonly unit: string;
-  /** `null`: the unit's Python is unknown. */
-  readonly interpreter: readonly string[] | null;
+  readonly app: AppProcess;
   /** `null`: the unit's ExecStart is not a Celery worker that can be read. */
   readonly call: WorkerCall | null;
 }
@@ -31,7 +32,7 @@ export function planGate(
     case 'none':
       return [];
     case 'canary': {
-      const app = appOf(source);
+      const app = requireApp(source);
       const [first, batch] = spreadCanaries(queuesOf(source));
       const request = (queues: readonly string[]) =>
         ({ kind: 'canary', ...app, queues, timeoutSeconds }) as const;
@@ -45,7 +46,7 @@ export function planGate(
       ];
     }
     case 'task': {
-      const app = appOf(source);
+      const app = requireApp(source);
       const { task, queue, args } = gate;
       const where = queue === null ? '' : ` to ${queue}`;
       const request = (count: number) =>
@@ -112,27 +113,35 @@ function queuesOf({ unit, call }: GateSource): readonly string[] {
   return call === null || call.queues === 'default' ? [] : call.queues;
 }
 
-function appOf({ unit, interpreter, call }: GateSource) {
-  if (call === null) {
-    throw new ConfigError(
-      'input unit',
-      `cannot read a Celery worker command from ${unit}`,
-      'a unit whose ExecStart is `celery … worker`, or gate `http` or `none`',
-    );
+function requireApp({ unit, app }: GateSource): ByTheApp {
+  if (app.kind === 'known') return app.process;
+  throw new ConfigError('input unit', ...describeMissing(unit, app));
+}
+
+function describeMissing(
+  unit: string,
+  app: AppProcess & { kind: 'unknown' },
+): readonly [problem: string, expected: string] {
+  switch (app.missing) {
+    case 'worker':
+      return [
+        `cannot read a Celery worker command from ${unit}`,
+        'a unit whose ExecStart is `celery … worker`, or gate `http` or `none`',
+      ];
+    case 'app':
+      return [
+        `cannot read the app from the ExecStart of ${unit}`,
+        '`celery -A <app> worker`, or gate `http` or `none`',
+      ];
+    case 'interpreter':
+      return [
+        `cannot tell which Python runs the Celery of ${unit}`,
+        'an ExecStart with a Python, or a program whose shebang names one; or gate `http` or `none`',
+      ];
+    case 'program':
+      return [
+        `the ExecStart of ${unit} runs ${app.program}, which is not on the host`,
+        'the path of the celery that the app uses, or gate `http` or `none`',
+      ];
   }
-  if (call.app === null) {
-    throw new ConfigError(
-      'input unit',
-      `cannot read the app from the ExecStart of ${unit}`,
-      '`celery -A <app> worker`, or gate `http` or `none`',
-    );
-  }
-  if (interpreter === null) {
-    throw new ConfigError(
-      'input unit',
-      `cannot tell which Python runs the Celery of ${unit}`,
-      'an ExecStart with a Python, or a program whose shebang names one; or gate `http` or `none`',
-    );
-  }
-  return { unit, interpreter, app: call.app, pythonPath: call.pythonPath };
 }

@@ -44,14 +44,14 @@ const cases: readonly BadInput[] = [
     says: [
       /text\.db is not a SQLite database/,
       /where: input database/,
-      /expected: the path on the host/,
+      /expected: the path of the SQLite file/,
     ],
   },
   {
     is: 'cleanup: an id that no row has',
     action: 'cleanup',
     inputs: { ids: 'deadbeef' },
-    says: [/has the id 'deadbeef'/, /where: input ids/, /expected: a whole id/],
+    says: [/has the id 'deadbeef'/, /where: input ids/, /expected: a full id/],
   },
   {
     is: 'verify: a unit that does not exist',

@@ -118,7 +118,8 @@ describe("the app's own database", () => {
     const count = (table: string) => rows.filter((row) => row.table === table).length;
     expect([count('jobs'), count('batches'), count('batch_links')]).toEqual([2, 4, 12]);
     expect(rows).toHaveLength(20);
-    expect(cleanUp.render('plain')).toContain('77cfa3cd');
+    const shown = cleanUp.plan.operations.map(({ diff }) => diff ?? '').join('\n');
+    expect(shown).toContain('77cfa3cd');
   });
 
   test('from a terminal, over SSH, the worker asked: the same rows', async () => {
@@ -143,7 +144,7 @@ describe("the app's own database", () => {
       const { rows } = JSON.parse(run.stdout) as { rows: { id: string; why: string }[] };
       expect(rows).toHaveLength(20);
       expect(rows.find(({ id }) => id === first)?.why).toMatch(
-        /^no sign of life for .*; its 7 tasks are in no worker and no queue; failed_links 0 → 6$/,
+        /^no sign of life for .*; its 7 tasks are neither in a worker nor in a queue; failed_links 0 → 6$/,
       );
     } finally {
       rmSync(home, { recursive: true });

@@ -118,7 +118,7 @@ describe('a worker that runs', () => {
     expect(cleanUp.pauseSeconds).toBe(60);
     await apply(cleanUp);
     expect((await readJob(hand.machine, lost))?.error_message).toMatch(
-      /^stuck in processing for .*; task [0-9a-f]{8} is in no worker and no queue; marked failed by celeriac$/,
+      /^stuck in processing for .*; task [0-9a-f]{8} is neither in a worker nor in a queue; marked failed by celeriac$/,
     );
     expect(await statusOf(running)).toBe('processing');
     await letGo();
@@ -135,7 +135,7 @@ describe('a worker that runs', () => {
     const { outcome, skipped } = await apply(cleanUp);
     expect(outcome.steps.at(-1)?.result).toMatchObject({ changed: 1 });
     expect(skipped).toEqual([
-      `1 row left alone: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
+      `skipped 1 row: jobs ${lives.id.slice(0, 8)} is still queued: task ${lives.id} waits in the broker`,
     ]);
     expect(await statusOf(lives.id)).toBe('processing');
   });
@@ -148,7 +148,7 @@ describe('a worker that runs', () => {
     await hand.shell(`kill -CONT ${main}`);
     expect(error).toBeInstanceOf(HostError);
     expect((error as HostError).message).toBe(
-      `No job is called dead, and nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: what it holds can't be told.`,
+      `Cannot tell which jobs are stuck; nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: what it holds can't be told.`,
     );
     expect(await statusOf(lost)).toBe('processing');
   });

@@ -175,7 +175,7 @@ test.each([
     );
     const notices = cleanUp.plan.findings.map(({ message }) => message).join();
     for (const other of others.split(' ')) expect(notices).toContain(other);
-    expect(notices).toContain('left alone, since nothing shows that their rows are jobs');
+    expect(notices).toContain('skipped tables, because nothing shows that their rows are jobs');
     if (action === 'fail')
       await hand.undo((await hand.commit(cleanUp.plan.operations)).transaction);
     if (action !== 'delete') continue;
@@ -186,7 +186,7 @@ test.each([
     const again = await plan({ database: shop, action });
     expect(again.plan.operations).toEqual([]);
     expect(again.plan.findings.map(({ message }) => message).join()).toMatch(
-      /is named by 1 row of comments by (?:job|task)_id, which hold no jobs/,
+      /is referenced by 1 row of comments \((?:job|task)_id\), which are not jobs/,
     );
     await psql('DELETE FROM comments', 'shop');
     const { steps: done } = await hand.commit(cleanUp.plan.operations);

@@ -2,7 +2,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startMachine } from '../../sandbox/machine.ts';
 import { supportModuleText } from '../../src/action/support-module.ts';
 import { otherWorkersIn } from '../../src/celery/worker-process.ts';
+import { planSettled } from '../../src/jobs/repair/settling.ts';
+import { sampledColumns } from '../../src/jobs/tables/columns.ts';
 import { proposeMapping } from '../../src/jobs/tables/mapping.ts';
+import { queryStores } from '../../src/jobs/tables/store-choice.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
 import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
@@ -325,7 +328,8 @@ describe('what dead workers left', () => {
     }
     await sendJobs(hand.machine, [queued]);
     await leaveUnacked(hand.machine, unacked);
-    const { stores } = await hand.agent.look({ stores: { unit: UNIT, databases: [DATABASE] } });
+    const query = { ...queryStores(UNIT, [DATABASE]), timeColumns: sampledColumns };
+    const { stores } = await hand.agent.look({ stores: query });
     const [store] = stores;
     if (store?.kind !== 'sqlite') throw new Error('no store');
     const settle: PlainOperation = {
@@ -333,7 +337,7 @@ describe('what dead workers left', () => {
       ...byTheApp,
       otherWorkers: otherWorkersIn(BACKEND),
       database: DATABASE,
-      mapping: proposeMapping(DATABASE, store.tables),
+      ...planSettled(proposeMapping(DATABASE, store.tables), store.tables, 'fail', null),
       action: 'fail',
       message: 'nobody had it any more',
       keepBackups: 2,

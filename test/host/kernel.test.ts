@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bytes, MiB, seconds } from '../../src/model/units.ts';
+import { MiB, seconds } from '../../src/model/units.ts';
 import { readProcesses } from '../lib/processes.ts';
-import { Hand, messages, noApp, type PlainOperation, sha256, statuses } from './lib/hand.ts';
+import { Hand, messages, noApp, type PlainOperation, statuses } from './lib/hand.ts';
+import { installUnit, makeSwap } from './lib/operations.ts';
 import { waitUntil } from './lib/worker.ts';
 
 // What a host can only show that has a kernel of its own.
@@ -17,14 +18,7 @@ afterAll(() => hand?.stop());
 describe('swap and swappiness', () => {
   // A name that the kernel writes with an escape.
   const path = '/swap file';
-  const make = (sizeMebibytes = 16): PlainOperation => ({
-    op: 'make-swap',
-    path,
-    sizeBytes: bytes(sizeMebibytes * MiB),
-    filesystem: 'ext4',
-    fill: 'allocate',
-    nocow: false,
-  });
+  const make = (sizeMebibytes?: number) => makeSwap(path, sizeMebibytes);
   const on: PlainOperation = { op: 'swap-on', path };
   const set: PlainOperation = { op: 'set-sysctl', name: 'vm.swappiness', value: '10' };
   const swappiness = () => hand.shell('sysctl -n vm.swappiness');
@@ -154,13 +148,8 @@ const tight = text(10, '60M', '50M');
 const tighter = text(10, '55M', '45M');
 
 const guard: PlainOperation = { op: 'guard-unit', unit, ...noApp };
-const install = (content: string, before: string | null): PlainOperation => ({
-  op: 'install-unit',
-  unit,
-  path,
-  text: content,
-  expects: before === null ? null : sha256(before),
-});
+const install = (content: string, before: string | null) =>
+  installUnit(unit, path, content, before);
 const stop: PlainOperation = { op: 'stop-unit', unit, ...noApp, timeoutSeconds: seconds(120) };
 const start: PlainOperation = { op: 'start-unit', unit, ...noApp, timeoutSeconds: seconds(120) };
 const prove = (max: string, high: string, minHealthy = 1): PlainOperation => ({

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { seconds } from '../../src/model/units.ts';
-import { Hand, messages, noApp, type PlainOperation, sha256, statuses } from './lib/hand.ts';
+import { Hand, messages, noApp, type PlainOperation, statuses } from './lib/hand.ts';
+import { installUnit } from './lib/operations.ts';
 import { POOL } from './lib/units.ts';
 
 let hand: Hand;
@@ -25,13 +26,8 @@ ${more}
 WantedBy=multi-user.target
 `;
 
-const install = (content: string, before: string | null): PlainOperation => ({
-  op: 'install-unit',
-  unit,
-  path,
-  text: content,
-  expects: before === null ? null : sha256(before),
-});
+const install = (content: string, before: string | null) =>
+  installUnit(unit, path, content, before);
 const guard: PlainOperation = { op: 'guard-unit', unit, ...noApp };
 const stop = (timeout = 30, name = unit): PlainOperation => ({
   op: 'stop-unit',

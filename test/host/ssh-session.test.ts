@@ -9,9 +9,9 @@ import { openAgent } from '../../src/adapters/agent/open-agent.ts';
 import type { Clock } from '../../src/adapters/clock.ts';
 import type { SshTarget } from '../../src/adapters/ssh/ssh-target.ts';
 import { hostProgram } from '../../src/generated/host-program.ts';
-import { HostError } from '../../src/model/errors.ts';
 import { seconds } from '../../src/model/units.ts';
 import type { Agent } from '../../src/ports/agent.ts';
+import { hostRefusal } from '../lib/refusals.ts';
 import { countLines, countLogins, watchLogins, watchSshd } from './lib/logins.ts';
 
 let machine: Machine;
@@ -36,15 +36,6 @@ function target(user: User, changes: Partial<SshTarget> = {}): SshTarget {
 
 function open(user: User, changes: Partial<AgentOptions> = {}): Promise<Agent> {
   return openAgent({ target: target(user), program: hostProgram, ...changes }, quiet);
-}
-
-async function refusal(work: Promise<unknown>): Promise<HostError> {
-  const error = await work.then(
-    () => null,
-    (caught: unknown) => caught,
-  );
-  if (error instanceof HostError) return error;
-  throw new Error(`expected a HostError, got ${String(error)}`);
 }
 
 /** Processes on the host that run the agent; sudo's own are not counted. */
@@ -91,7 +82,7 @@ describe('a login that works', () => {
 
 describe('a host that cannot run the agent', () => {
   test('says that nosudo may not use sudo', async () => {
-    const error = await refusal(open('nosudo'));
+    const error = await hostRefusal(open('nosudo'));
     expect(error.message).toContain('nosudo may not use sudo without a password');
     expect(error.failure.next).toContain('NOPASSWD');
     expect(await countAgents()).toBe(0);
@@ -101,7 +92,7 @@ describe('a host that cannot run the agent', () => {
     await machine.run('mv /usr/bin/python3 /usr/bin/python3.away');
     try {
       for (const user of ['root', 'deploy'] as const) {
-        const error = await refusal(open(user));
+        const error = await hostRefusal(open(user));
         expect(error.message).toContain('has no python3');
       }
     } finally {
@@ -112,7 +103,7 @@ describe('a host that cannot run the agent', () => {
   test('says that a user has no login shell', async () => {
     await machine.run('usermod -s /usr/sbin/nologin nosudo');
     try {
-      expect((await refusal(open('nosudo'))).message).toContain('nosudo has no login shell');
+      expect((await hostRefusal(open('nosudo'))).message).toContain('nosudo has no login shell');
     } finally {
       await machine.run('usermod -s /bin/bash nosudo');
     }
@@ -122,7 +113,7 @@ describe('a host that cannot run the agent', () => {
     await machine.run('cp ~nosudo/.ssh/authorized_keys /root/kept');
     await machine.run(`sed -i 's/^/command="echo Hello" /' ~nosudo/.ssh/authorized_keys`);
     try {
-      const error = await refusal(open('nosudo'));
+      const error = await hostRefusal(open('nosudo'));
       expect(error.message).toContain('ended with exit code 0 without running');
       expect(error.failure.next).toContain('forced command');
       expect(error.failure.evidence).toEqual(['stdout: Hello']);
@@ -134,7 +125,7 @@ describe('a host that cannot run the agent', () => {
   test('says that an account has expired', async () => {
     await machine.run('chage -E 0 nosudo');
     try {
-      const error = await refusal(open('nosudo'));
+      const error = await hostRefusal(open('nosudo'));
       expect(error.message).toContain('while nosudo was logging in');
       expect(error.failure.evidence?.join('\n')).toContain('expired');
     } finally {
@@ -148,7 +139,7 @@ describe('a host that is not what it should be', () => {
     const { public: line } = makeKey('host');
     const knownHosts = `${machine.knownName} ${line}`;
     const { lines } = await watchSshd(machine, async () => {
-      const error = await refusal(open('root', { target: target('root', { knownHosts }) }));
+      const error = await hostRefusal(open('root', { target: target('root', { knownHosts }) }));
       expect(error.message).toContain('is not the one in `known-hosts`');
       const shown = await machine.run('ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub');
       expect(error.message).toContain(`got ${shown.stdout.split(' ')[1]} (ssh-ed25519)`);
@@ -160,7 +151,7 @@ describe('a host that is not what it should be', () => {
   test('with a key that it does not know: one attempt, and no more', async () => {
     const pair = makeKey('login');
     const { lines } = await watchSshd(machine, async () => {
-      const error = await refusal(
+      const error = await hostRefusal(
         open('deploy', { target: target('deploy', { key: pair.private }) }),
       );
       expect(error.message).toContain('refused the login of deploy');
@@ -185,7 +176,7 @@ describe('a host that cannot be reached', () => {
     await machine.cutLink();
     try {
       const policy = { attempts: 2, connectTimeout: seconds(2) };
-      const error = await refusal(open('root', { policy, clock }));
+      const error = await hostRefusal(open('root', { policy, clock }));
       expect(error.message).toContain('no answer within 2 s (2 attempts)');
       expect(slept).toEqual([2]);
     } finally {
@@ -197,7 +188,7 @@ describe('a host that cannot be reached', () => {
     await using agent = await open('root');
     const sshdPid = await machine.run(`ps -o ppid= ${agent.hello.pid}`);
     await machine.run(`kill -KILL ${sshdPid.stdout.trim()}`);
-    const error = await refusal(agent.look(QUERY));
+    const error = await hostRefusal(agent.look(QUERY));
     expect(error.message).toMatch(/lost at: look at host|lost at: wait for the next question/);
     await expect.poll(countAgents, { timeout: 120_000 }).toBe(0);
   });

@@ -3,19 +3,13 @@ import { bytes, MiB } from '../../src/model/units.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
 import { inputsFor } from './lib/inputs.ts';
+import { makeSwap } from './lib/operations.ts';
 import { readTransaction } from './lib/worker.ts';
 
 // What every run of a host needs of swap is in kernel.test.ts.
 
 const path = '/swapfile';
-const make = (sizeMebibytes = 16): PlainOperation => ({
-  op: 'make-swap',
-  path,
-  sizeBytes: bytes(sizeMebibytes * MiB),
-  filesystem: 'ext4',
-  fill: 'allocate',
-  nocow: false,
-});
+const make = (sizeMebibytes?: number) => makeSwap(path, sizeMebibytes);
 const on: PlainOperation = { op: 'swap-on', path };
 const off: PlainOperation = { op: 'swap-off', path };
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { HostError } from '../../src/model/errors.ts';
 import type { Outcome } from '../../src/model/outcome.ts';
 import { seconds } from '../../src/model/units.ts';
+import { hostRefusal } from '../lib/refusals.ts';
 import { Hand, META, messages, noApp, type PlainOperation, sha256, statuses } from './lib/hand.ts';
 import { waitUntil } from './lib/worker.ts';
 
@@ -69,15 +69,6 @@ const watch = (forSeconds: number): PlainOperation => ({
 /** Cannot succeed: nothing is there to be replaced. */
 const fail: PlainOperation = write('/srv/none', 'x', 'y');
 
-async function refusal(work: Promise<unknown>): Promise<HostError> {
-  const error = await work.then(
-    () => null,
-    (caught: unknown) => caught,
-  );
-  if (error instanceof HostError) return error;
-  throw new Error(`expected a HostError, got ${String(error)}`);
-}
-
 /** Runs until the last operation, a long one, has started. */
 async function reach(who: Hand, plan: readonly PlainOperation[]): Promise<Promise<Outcome>[]> {
   const begun = who.progress.length;
@@ -127,7 +118,7 @@ test('stops at the first failure and undoes what was done, newest first', async 
 test('an operation that nobody knows is a fault, and nothing is begun', async () => {
   const before = await hand.shell(`ls ${STATE}/transactions`);
   const wrong = { op: 'run-shell' } as unknown as PlainOperation;
-  const { message } = await refusal(hand.apply([write('/srv/two', '2'), wrong]));
+  const { message } = await hostRefusal(hand.apply([write('/srv/two', '2'), wrong]));
   expect(message).toContain("no operation named 'run-shell'");
   expect(await hand.shell(`ls /srv; ls ${STATE}/transactions`)).toBe(`old\n${before}`);
 });
@@ -138,16 +129,16 @@ test('undo: refuses what it does not know, did already, or would clobber', async
     write('/srv/old', 'new\n', 'old\n'),
   ]);
   await hand.shell('echo theirs >>/srv/a');
-  const foreign = await refusal(hand.undo(transaction));
+  const foreign = await hostRefusal(hand.undo(transaction));
   expect(foreign.message).toContain('/srv/a changed since');
   expect(await hand.shell('cat /srv/a /srv/old')).toBe('ours\ntheirs\nnew');
   await hand.shell('echo ours >/srv/a');
   const outcome = await hand.undo(transaction);
   expect(outcome.transaction).toBe(transaction);
   expect(messages(outcome)).toEqual(['/srv/a removed again', '/srv/old restored']);
-  expect((await refusal(hand.undo(transaction))).message).toContain('was undone already');
+  expect((await hostRefusal(hand.undo(transaction))).message).toContain('was undone already');
   for (const unknown of ['20200101T000000-abcd', '../../../etc']) {
-    expect((await refusal(hand.undo(unknown))).message).toContain('remembers no transaction');
+    expect((await hostRefusal(hand.undo(unknown))).message).toContain('remembers no transaction');
   }
 });
 
@@ -272,7 +263,7 @@ test('a run finds what was cut short before the guard did: puts it right and say
   expect(await hand.agent.recover(META, () => {})).toEqual([]);
 
   await cut();
-  const { message, failure } = await refusal(hand.apply([write('/srv/e', 'e')]));
+  const { message, failure } = await hostRefusal(hand.apply([write('/srv/e', 'e')]));
   expect(message).toContain('was cut short and is undone now; this run changed nothing');
   expect(failure.next).toContain('run again');
   expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
@@ -284,7 +275,7 @@ test('two at once: one waits and names the holder, or gives up and names it', as
   const other = await Hand.open(hand.machine);
   const [running] = await reach(hand, [write('/srv/f', '1'), hold]);
   const meta = { holder: 'https://example.com/runs/2' };
-  const hasty = await refusal(
+  const hasty = await hostRefusal(
     other.apply([write('/srv/f', '2')], { ...meta, lockTimeoutSeconds: seconds(1) }),
   );
   expect(hasty.message).toContain('was not had within 1 s: https://example.com/runs/1 (test');
@@ -302,7 +293,7 @@ test('two at once: one waits and names the holder, or gives up and names it', as
 test('a full disk: no journal, no change; full in the middle, undone all the same', async () => {
   await hand.shell(`mkdir -p /mnt/full && mount -t tmpfs -o size=4M none /mnt/full
     mount --bind /mnt/full ${STATE} && head -c 8M /dev/zero >/mnt/full/ballast || true`);
-  const full = await refusal(hand.apply([write('/srv/h', 'h')]));
+  const full = await hostRefusal(hand.apply([write('/srv/h', 'h')]));
   expect(full.message).toContain('No space left on device; nothing was changed');
   expect(full.failure.next).toContain('free some space');
   expect(await hand.shell(`ls /srv; ls -A ${STATE}/transactions`)).toBe('old');
@@ -344,7 +335,7 @@ test('the last 20 are kept, an open one always', { tags: ['nightly'] }, async ()
     `cd ${folder}; for i in $(seq 1000 1029); do cp -a ${transaction} 20200101T000000-$i; sed -i 's/"startedAt": [0-9]*/"startedAt": 10/' 20200101T000000-$i/plan.json; done; sed -i '/"ended"/d' 20200101T000000-1000/journal.jsonl; mkdir 20200101T000000-ffff`,
   );
   // The open one is undone first; its file is gone by then, as it should be.
-  expect((await refusal(hand.apply([]))).message).toContain('20200101T000000-1000');
+  expect((await hostRefusal(hand.apply([]))).message).toContain('20200101T000000-1000');
   await hand.commit([]);
   const left = (await hand.shell(`ls ${folder}`)).split('\n');
   expect(left).toHaveLength(20);

@@ -78,7 +78,7 @@ async function failOnSchedule(): Promise<void> {
   const run = await onSchedule();
   expect(run.code).toBe(0);
   expect(outputsOf(run)).toMatchObject({ changed: 'true', repaired: '9' });
-  expect(run.lines.join('\n')).toContain('warning: 9 stuck or orphaned rows');
+  expect(run.lines.join('\n')).toContain('warning: repaired 9 stuck or orphaned rows');
   expect(await statusesBelow('b49d06f6')).toBe('9 failed');
   expect(await statusesBelow('77cfa3cd')).toBe('9 pending');
   expect(await statusesBelow('f0e1d2c3')).toBe('1 processing');

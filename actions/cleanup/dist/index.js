@@ -80297,13 +80297,13 @@ const hostProgram = {
     "celeriac_host/store/copies.py": "\"\"\"Folders and files for copies of databases: private, with room for them, and gone afterwards.\"\"\"\n\nfrom __future__ import annotations\n\nimport glob\nimport os\nimport re\nimport shutil\nimport stat\nimport tempfile\nfrom contextlib import contextmanager, suppress\nfrom typing import Iterator, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\n\nCOPY_FOLDERS = (\"/var/tmp\", \"/tmp\")\nMARGIN_BYTES = 16 * 1024 * 1024\n\n\nclass Copy(NamedTuple):\n    \"\"\"A SQLite file that holds a database, or part of one, as it was at one moment.\"\"\"\n\n    path: str\n    # `everything`, or the `rows` that the extract asked for.\n    holds: str\n    taken_at: float\n\n\nclass TooLarge(OperationError):\n    \"\"\"A database is larger than its copy may be.\"\"\"\n\n\ndef forget(target: str) -> None:\n    \"\"\"Removes a copy that is not to be used.\"\"\"\n    with suppress(FileNotFoundError):\n        os.unlink(target)\n\n\ndef open_copy(target: str) -> int:\n    \"\"\"A descriptor of the copy: its folder was the owner's, so nothing in it is trusted.\"\"\"\n    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    if not stat.S_ISREG(os.fstat(handle).st_mode):\n        os.close(handle)\n        raise OperationError(\"the copy is not a regular file\")\n    return handle\n\n\n@contextmanager\ndef folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterator[str]:\n    \"\"\"A folder with so much room, the owner's where one is given; gone after the block.\"\"\"\n    _remove_left_folders()\n    folder = tempfile.mkdtemp(prefix=f\"celeriac-{os.getpid()}-\", dir=roomy_folder(needed))\n    try:\n        if owner is not None and os.geteuid() == 0:\n            os.chown(folder, owner.st_uid, owner.st_gid)\n        yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _remove_left_folders() -> None:\n    \"\"\"Those of runs that were killed: no copy of somebody's data stays longer than it must.\"\"\"\n    for parent in COPY_FOLDERS:\n        for path in glob.glob(os.path.join(parent, \"celeriac-[0-9]*-*\")):\n            match = re.fullmatch(r\"celeriac-([0-9]+)-\\w+\", os.path.basename(path))\n            if match and not os.path.isdir(f\"/proc/{match.group(1)}\"):\n                shutil.rmtree(path, ignore_errors=True)\n\n\ndef roomy_folder(needed: int) -> str:\n    for folder in COPY_FOLDERS:\n        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:\n            return folder\n    wanted = (needed + MARGIN_BYTES) // (1024 * 1024)\n    raise OperationError(\n        f\"no room for a copy of the database: {wanted} MiB are needed in \"\n        + \" or \".join(COPY_FOLDERS)\n    )\n\n\ndef free_bytes(folder: str) -> int:\n    about = os.statvfs(folder)\n    return about.f_bavail * about.f_frsize\n",
     "celeriac_host/store/orphans.py": "\"\"\"Rows that stay \"processing\" though no worker is left to end them, and what becomes of each.\n\nWhich rows they are is known only while no worker runs, and then nobody but the host can look. What\nthey are is the plan's: the mapping says which columns tell it, and the action what to write. The\nrules are those of src/jobs/repair.ts, for the one case that needs no judgement by age. The writing\nis repair-jobs' own: it compares each row with what was seen here.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport datetime\nimport re\nimport sqlite3\nfrom collections import Counter\nfrom typing import Any, Dict, Iterator, NamedTuple\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.sqlite import quoted\n\nPROCESSING = \"processing\"\n# Of a parent the first that one of its rows is.\nENDED = (\"completed\", \"failed\", \"cancelled\")\nSAMPLES = 50\nCALENDAR = re.compile(\n    r\"\\d{4}-\\d\\d-\\d\\d([T ])\\d\\d:\\d\\d(?::\\d\\d(?:[.,](\\d{1,9}))?)?\"\n    r\"( ?(?:Z|z|UTC)|[+-]\\d\\d(?::?\\d\\d)?)?\"\n)\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\n\n\nclass Candidate(NamedTuple):\n    \"\"\"A row that a task was at work on.\"\"\"\n\n    table: str\n    ident: Any\n    task: str\n\n\ndef find(path: str, mapping: list[Table]) -> list[Candidate]:\n    \"\"\"In the child, as the owner: rows with a task id and nothing below, in \"processing\".\n\n    A row with others below it is as alive as they are: it has no task that runs as long as it.\n    \"\"\"\n    with sqlite.opened(path, \"mode=ro\", sqlite.READ_BUSY_SECONDS) as database:\n        found = []\n        for table in mapping:\n            if table[\"task\"] is None:\n                continue\n            own, task = quoted(table[\"table\"]), quoted(table[\"task\"])\n            below = \" \".join(\n                f\"AND NOT EXISTS (SELECT 1 FROM {quoted(other['table'])} AS below\"\n                f\" WHERE below.{quoted(column)} = above.{quoted(table['id'])}\"\n                f\"{_not_itself(other, table)})\"\n                for other, column in _below(table, mapping)\n            )\n            rows = database.execute(\n                f\"SELECT {quoted(table['id'])}, {task} FROM {own} AS above\"\n                f\" WHERE {quoted(table['status'])} = ? AND {task} IS NOT NULL {below}\",\n                (PROCESSING,),\n            )\n            for ident, value in rows:\n                if isinstance(ident, (int, str)) and isinstance(value, str) and value:\n                    found.append(Candidate(table[\"table\"], ident, value))\n        return found\n\n\ndef plan(\n    path: str,\n    mapping: list[Table],\n    orphans: list[Candidate],\n    action: str,\n    message: str,\n    now: float,\n) -> list[dict[str, Any]]:\n    \"\"\"In the child: the changes for repair-jobs, children before parents.\n\n    They are tried inside a transaction that is rolled back: so the counters of the rows above are\n    counted by the database itself.\n    \"\"\"\n    with sqlite.opened(path, \"mode=rw\", sqlite.READ_BUSY_SECONDS) as database:\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            return _Trial(database, mapping, action, message, now).run(orphans)\n        finally:\n            database.execute(\"ROLLBACK\")\n\n\nclass _Trial:\n    def __init__(\n        self,\n        database: sqlite3.Connection,\n        mapping: list[Table],\n        action: str,\n        message: str,\n        now: float,\n    ) -> None:\n        self.database = database\n        self.tables = {table[\"table\"]: table for table in mapping}\n        self.mapping = mapping\n        self.action = action\n        self.becomes = \"failed\" if action == \"fail\" else \"pending\"\n        self.message = message\n        self.now = now\n        self.changes: dict[tuple[str, Any], dict[str, Any]] = {}\n\n    def run(self, orphans: list[Candidate]) -> list[dict[str, Any]]:\n        for each in orphans:\n            self._settle(self.tables[each.table], each.ident, self.message, self.becomes)\n        for each in orphans:\n            self._settle_above(self.tables[each.table], each.ident)\n        for table, ident in list(self.changes):\n            for above, upper in self._ancestors(self.tables[table], ident):\n                self._count_again(above, upper)\n        depth = {name: at for at, name in enumerate(self.tables)}\n        ordered = sorted(self.changes.items(), key=lambda each: -depth[each[0][0]])\n        return [change for _, change in ordered]\n\n    def _settle(self, table: Table, ident: Any, message: str, becomes: str) -> None:\n        ended = becomes in ENDED\n        values: dict[str, Any] = {table[\"status\"]: becomes}\n        if table[\"updated\"]:\n            values[table[\"updated\"]] = self._time(table, table[\"updated\"])\n        if ended:\n            if table[\"completed\"]:\n                values[table[\"completed\"]] = self._time(table, table[\"completed\"])\n            if table[\"error\"] and message:\n                before = self._values(table, ident, [table[\"error\"]])[table[\"error\"]]\n                said = f\"; before: {before}\" if isinstance(before, str) and before else \"\"\n                values[table[\"error\"]] = message + said\n        else:\n            names = (\"started\", \"completed\", \"error\", \"task\")\n            values.update({table[name]: None for name in names if table[name]})\n        self._change(table, ident, values)\n\n    def _settle_above(self, table: Table, ident: Any) -> None:\n        \"\"\"A parent waits for children that end: it becomes what they did, completed if one is.\n\n        A reset takes only a mirror along: a row tied by its name alone, with this one child.\n        \"\"\"\n        for above, upper in self._ancestors(table, ident):\n            if self._values(above, upper, [above[\"status\"]])[above[\"status\"]] != PROCESSING:\n                return\n            statuses = list(self._children(above, upper))\n            if self.action == \"reset\":\n                if above is table or table[\"parent\"][\"foreignKey\"] or len(statuses) != 1:\n                    return\n                self._settle(above, upper, \"\", self.becomes)\n            else:\n                if any(status not in ENDED for status in statuses) or self._expects(above, upper):\n                    return\n                if self._waits_for_others(above, upper):\n                    return\n                failed = statuses.count(\"failed\")\n                signed = self.message.rpartition(\"; \")[2]\n                what = f\"{failed} of {len(statuses)} {table['table']} failed; {signed}\"\n                becomes = next(status for status in ENDED if status in statuses)\n                self._settle(above, upper, what if failed else \"\", becomes)\n            table = above\n\n    def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:\n        key = (table[\"table\"], ident)\n        if key not in self.changes:\n            self.changes[key] = {\n                \"table\": table[\"table\"],\n                \"key\": table[\"id\"],\n                \"id\": ident,\n                \"group\": self._group(table, ident),\n                \"seen\": self._seen(table, ident),\n                \"below\": self._counts_below(table, ident),\n                \"change\": {\"kind\": \"update\", \"set\": {}},\n            }\n        self.changes[key][\"change\"][\"set\"].update(values)\n        pairs = \", \".join(f\"{quoted(column)} = ?\" for column in values)\n        where = f\"WHERE {quoted(table['id'])} = ?\"\n        statement = f\"UPDATE {quoted(table['table'])} SET {pairs} {where}\"\n        self.database.execute(statement, (*values.values(), ident))\n\n    def _count_again(self, table: Table, ident: Any) -> None:\n        news = {}\n        for counter in table[\"counters\"]:\n            if counter[\"counts\"] == \"total\" or self._nests(self.tables[counter[\"table\"]]):\n                continue\n            counts = self._count_below(table, ident, counter[\"table\"])\n            value = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            if counts and value != counts[counter[\"counts\"]]:\n                news[counter[\"column\"]] = counts[counter[\"counts\"]]\n        if news:\n            self._change(table, ident, news)\n\n    def _expects(self, table: Table, ident: Any) -> bool:\n        \"\"\"Its total says that rows are still to be added below it.\"\"\"\n        for counter in table[\"counters\"]:\n            if counter[\"counts\"] != \"total\":\n                continue\n            total = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            below = sum(self._count_below(table, ident, counter[\"table\"]).values())\n            if isinstance(total, int) and total > below:\n                return True\n        return False\n\n    def _waits_for_others(self, table: Table, ident: Any) -> bool:\n        \"\"\"Something unfinished hangs on it, or on its mirror, of which nobody knows what it is.\"\"\"\n        rows = [(table, ident)]\n        above = self._parent(table, ident)\n        if above is not None and above[0] is not table and not table[\"parent\"][\"foreignKey\"]:\n            # A row tied by its name alone, with this one child, says the same about the same work.\n            rows += [above] if len(list(self._children(*above))) == 1 else []\n        return any(\n            self._names(tie, self._values(each, key, [tie[\"to\"]])[tie[\"to\"]])\n            for each, key in rows\n            for tie in each.get(\"bystanders\", [])\n            if tie[\"status\"] is not None\n        )\n\n    def _names(self, tie: dict[str, Any], key: Any) -> bool:\n        marks = \", \".join(\"?\" for _ in ENDED)\n        where = f\"{quoted(tie['column'])} = ? AND {quoted(tie['status'])} NOT IN ({marks})\"\n        query = f\"SELECT 1 FROM {quoted(tie['table'])} WHERE {where} LIMIT 1\"\n        return self.database.execute(query, (key, *ENDED)).fetchone() is not None\n\n    def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:\n        \"\"\"Status → how many rows of that table, at whatever depth below this row.\"\"\"\n        path = [self.tables[counted]]\n        while path[-1][\"parent\"][\"table\"] != table[\"table\"]:\n            path.append(self.tables[path[-1][\"parent\"][\"table\"]])\n        joins = \" \".join(\n            f\"JOIN {quoted(upper['table'])} AS t{at + 1}\"\n            f\" ON t{at}.{quoted(lower['parent']['column'])} = t{at + 1}.{quoted(upper['id'])}\"\n            for at, (lower, upper) in enumerate(zip(path, path[1:]))\n        )\n        last = f\"t{len(path) - 1}.{quoted(path[-1]['parent']['column'])}\"\n        status = f\"t0.{quoted(path[0]['status'])}\"\n        rows = self.database.execute(\n            f\"SELECT {status}, count(*) FROM {quoted(counted)} AS t0 {joins}\"\n            f\" WHERE {last} = ? GROUP BY {status}\",\n            (ident,),\n        )\n        return Counter({str(name): count for name, count in rows})\n\n    def _nests(self, table: Table) -> bool:\n        \"\"\"Whether the app counts rows below others of their own table can't be told.\"\"\"\n        if not table[\"own\"]:\n            return False\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL\"\n        return self.database.execute(f\"SELECT 1 FROM {where} LIMIT 1\").fetchone() is not None\n\n    def _ancestors(self, table: Table, ident: Any) -> Iterator[tuple[Table, Any]]:\n        \"\"\"Upwards, as far as there are rows, and no row twice.\"\"\"\n        seen = {(table[\"table\"], ident)}\n        while True:\n            found = self._parent(table, ident)\n            if found is None or (found[0][\"table\"], found[1]) in seen:\n                return\n            table, ident = found\n            seen.add((table[\"table\"], ident))\n            yield table, ident\n\n    def _parent(self, table: Table, ident: Any) -> tuple[Table, Any] | None:\n        \"\"\"A row of its own table comes first.\"\"\"\n        ties = [(table, table[\"own\"])] if table[\"own\"] else []\n        if table[\"parent\"]:\n            ties.append((self.tables[table[\"parent\"][\"table\"]], table[\"parent\"]))\n        for upper, tie in ties:\n            key = self._values(table, ident, [tie[\"column\"]])[tie[\"column\"]]\n            if key is None or (upper is table and key == ident):\n                continue\n            if self._is_there(upper, key):\n                return upper, key\n        return None\n\n    def _children(self, table: Table, ident: Any) -> Iterator[str]:\n        for other, column in _below(table, self.mapping):\n            itself = f\" AND {quoted(other['id'])} <> ?\" if other is table else \"\"\n            rows = self.database.execute(\n                f\"SELECT {quoted(other['status'])} FROM {quoted(other['table'])}\"\n                f\" WHERE {quoted(column)} = ?{itself}\",\n                (ident, ident) if itself else (ident,),\n            )\n            yield from (str(status) for (status,) in rows)\n\n    def _group(self, table: Table, ident: Any) -> str:\n        for above, upper in self._ancestors(table, ident):\n            table, ident = above, upper\n        return f\"{table['table']}:{ident}\"\n\n    def _counts_below(self, table: Table, ident: Any) -> list[dict[str, Any]]:\n        return [\n            {\n                \"table\": other[\"table\"],\n                \"column\": column,\n                \"rows\": self.database.execute(\n                    f\"SELECT count(*) FROM {quoted(other['table'])} WHERE {quoted(column)} = ?\",\n                    (ident,),\n                ).fetchone()[0],\n            }\n            for other, column in _below(table, self.mapping)\n        ]\n\n    def _seen(self, table: Table, ident: Any) -> dict[str, Any]:\n        ties = [tie[\"column\"] for tie in (table[\"parent\"], table[\"own\"]) if tie]\n        counters = [counter[\"column\"] for counter in table[\"counters\"]]\n        columns = [table[\"status\"], *ties, table[\"task\"], *table[\"times\"], *counters]\n        values = self._values(table, ident, [name for name in columns if name is not None])\n        plain = (int, float, str, type(None))\n        return {name: value for name, value in values.items() if isinstance(value, plain)}\n\n    def _values(self, table: Table, ident: Any, columns: list[str]) -> dict[str, Any]:\n        what = \", \".join(quoted(column) for column in columns)\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        row = self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchone()\n        return dict(zip(columns, row or [None] * len(columns)))\n\n    def _is_there(self, table: Table, ident: Any) -> bool:\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        return self.database.execute(f\"SELECT 1 FROM {where}\", (ident,)).fetchone() is not None\n\n    def _time(self, table: Table, column: str) -> Any:\n        \"\"\"Now, as the column's own values are written; else as its neighbours' are.\"\"\"\n        named = [table[name] for name in (\"completed\", \"started\", \"updated\", \"created\")]\n        for name in [column, *filter(None, named)]:\n            rows = self.database.execute(\n                f\"SELECT {quoted(name)} FROM {quoted(table['table'])}\"\n                f\" WHERE {quoted(name)} IS NOT NULL ORDER BY rowid DESC LIMIT {SAMPLES}\"\n            )\n            forms = Counter(form for form in (_form(value) for (value,) in rows) if form)\n            if forms:\n                return _written(self.now, forms.most_common(1)[0][0])\n        return _written(self.now, (\"text\", \"T\", 6, \"\"))\n\n\ndef _below(table: Table, mapping: list[Table]) -> list[tuple[Table, str]]:\n    \"\"\"The tables whose rows name rows of this one, each with the column that does.\"\"\"\n    found = [\n        (other, other[\"parent\"][\"column\"])\n        for other in mapping\n        if other[\"parent\"] and other[\"parent\"][\"table\"] == table[\"table\"]\n    ]\n    return [*found, (table, table[\"own\"][\"column\"])] if table[\"own\"] else found\n\n\ndef _not_itself(other: Table, table: Table) -> str:\n    \"\"\"The top of a tree may name itself.\"\"\"\n    key = quoted(table[\"id\"])\n    return f\" AND below.{key} <> above.{key}\" if other is table else \"\"\n\n\ndef _form(value: Any) -> tuple[Any, ...] | None:\n    \"\"\"How an instant is written; None when it is none.\"\"\"\n    if isinstance(value, (int, float)):\n        whole = isinstance(value, int)\n        if 1e9 <= value < 1e10:\n            return (\"number\", 1, whole)\n        return (\"number\", 1000, whole) if 1e12 <= value < 1e13 else None\n    match = CALENDAR.fullmatch(value.strip()) if isinstance(value, str) else None\n    if match is None:\n        return None\n    fraction = len(match.group(2) or \"\")\n    return (\"text\", match.group(1), fraction, match.group(3) or \"\")\n\n\ndef _written(now: float, form: tuple[Any, ...]) -> Any:\n    if form[0] == \"number\":\n        value = now * form[1]\n        return int(value) if form[2] else round(value, 6)\n    _, separator, fraction, zone = form\n    offset = re.fullmatch(r\"([+-])(\\d\\d):?(\\d\\d)?\", zone)\n    shift = 0\n    if offset:\n        minutes = int(offset.group(2)) * 60 + int(offset.group(3) or 0)\n        shift = (-60 if offset.group(1) == \"-\" else 60) * minutes\n    at = datetime.datetime.fromtimestamp(now + shift, datetime.timezone.utc)\n    digits = f\"{at.microsecond:06d}\".ljust(9, \"0\")[:fraction]\n    return at.strftime(f\"%Y-%m-%d{separator}%H:%M:%S\") + (f\".{digits}\" if digits else \"\") + zone\n",
     "celeriac_host/store/postgres.py": "\"\"\"A PostgreSQL database of the app, through the host's own psql, as the unit's user.\n\nNothing is ever asked for: the password is where libpq looks for it (PGPASSWORD, PGPASSFILE,\n~/.pgpass), or in a URL of the unit's environment that names the same database.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nimport urllib.parse\nfrom contextlib import suppress\nfrom typing import Any, Callable, Iterable\n\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import follow\nfrom celeriac_host.system.system import System\n\nCONNECT_SECONDS = 10\nREAD_SECONDS = 600.0\nSCHEMES = (\"postgresql\", \"postgres\")\n# A table of millions is not read for its few words.\nSTATUS_ROWS = 5000\nSTATUS_BUSY_SECONDS = 1.0\n# What libpq or the server says → what it means to a person.\nPROBLEMS = (\n    (\n        \"no password supplied\",\n        \"asks for a password, which is neither in PGPASSWORD, PGPASSFILE or a URL of the unit's \"\n        \"environment, nor in ~/.pgpass of its user\",\n    ),\n    (\"password authentication failed\", \"refuses the password\"),\n    (\"Peer authentication failed\", \"does not take the unit's user for the one of the URL\"),\n    (\"no pg_hba.conf entry\", \"is not open to this host and user (pg_hba.conf)\"),\n    (\"Connection refused\", \"can't be reached: nothing listens there\"),\n    (\"No such file or directory\", \"can't be reached: no server listens on its socket\"),\n    (\"could not translate host name\", \"can't be reached: its host name is not known\"),\n    (\"timeout expired\", \"can't be reached within %d s\" % CONNECT_SECONDS),\n    (\"lock timeout\", \"is locked by another session\"),\n)\n\n# Lists every table that can be named without its schema.\nTABLES = \"\"\"\nSELECT json_build_object(\n  'name', c.relname,\n  'readable', has_table_privilege(c.oid, 'SELECT'),\n  'columns', (\n    SELECT json_agg(json_build_object(\n      'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)\n    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),\n  'foreignKeys', coalesce((\n    SELECT json_agg(json_build_object('column', a.attname, 'table', p.relname, 'to', b.attname))\n    FROM pg_constraint k\n    JOIN pg_class p ON p.oid = k.confrelid\n    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]\n    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]\n    WHERE k.conrelid = c.oid AND k.contype = 'f' AND array_length(k.conkey, 1) = 1), '[]'::json))\nFROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\nWHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)\n  AND n.nspname NOT IN ('pg_catalog', 'information_schema')\nORDER BY c.relname LIMIT 500;\n\"\"\"\n\n\ndef is_url(database: str) -> bool:\n    return database.partition(\"://\")[0] in SCHEMES\n\n\ndef tables(host: System, unit: str, url: str, status_columns: list[str]) -> list[dict[str, Any]]:\n    \"\"\"Each with the distinct values of its status column, if that can be read.\n\n    Raises OperationError.\n    \"\"\"\n    found = ask(host, unit, url, TABLES)\n    wanted = {}\n    for table in found:\n        names = [each[\"name\"] for each in table[\"columns\"] or ()]\n        named = [name for word in status_columns for name in names if name.lower() == word.lower()]\n        if table.pop(\"readable\") and named:\n            wanted[table[\"name\"]] = named[0]\n    for table, statuses in _statuses(host, unit, url, wanted):\n        next(each for each in found if each[\"name\"] == table)[\"statuses\"] = statuses\n    return found\n\n\ndef _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list[Any]:\n    \"\"\"[table, its statuses]; of tables that somebody else has locked, none.\"\"\"\n    queries = [\n        f\"SELECT json_build_array({text(table)}, coalesce(json_agg(w), '[]'::json)) FROM (SELECT\"\n        f\" DISTINCT left(s, 100) AS w FROM (SELECT {quoted(column)}::text AS s\"\n        f\" FROM {quoted(table)} LIMIT {STATUS_ROWS}) r WHERE s IS NOT NULL LIMIT 50) d;\"\n        for table, column in wanted.items()\n    ]\n    try:\n        return ask(host, unit, url, \"\\n\".join(queries), STATUS_BUSY_SECONDS) if queries else []\n    except OperationError:\n        said: list[Any] = []\n        for query in queries:\n            with suppress(OperationError):\n                said += ask(host, unit, url, query, STATUS_BUSY_SECONDS)\n        return said\n\n\ndef ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:\n    \"\"\"The JSON values that a script prints, one a line. Raises OperationError.\"\"\"\n    found: list[Any] = []\n    stream(host, unit, url, script, found.append, busy_seconds)\n    return found\n\n\ndef stream(\n    host: System,\n    unit: str,\n    url: str,\n    script: str,\n    take: Callable[[Any], object],\n    busy_seconds: float = 10.0,\n) -> None:\n    \"\"\"The same, each value as it comes.\"\"\"\n    where = units.context(host, unit)\n    argv = [\"psql\", \"-X\", \"-w\", \"-q\", \"-A\", \"-t\", \"-v\", \"ON_ERROR_STOP=1\", \"-d\", url]\n    wrong: list[str] = []\n\n    def on_line(line: bytes) -> None:\n        text = line.strip()\n        if not text:\n            return\n        try:\n            value = json.loads(text)\n        except ValueError:\n            wrong.append(text.decode(\"utf-8\", \"replace\"))\n            return\n        take(value)\n\n    try:\n        ended = follow(\n            host,\n            argv,\n            on_line,\n            timeout=READ_SECONDS,\n            whom=where.identity,\n            cwd=where.directory,\n            env={**where.environment, **_session(where.environment, url, busy_seconds)},\n            payload=(script + \"\\n\\\\q\\n\").encode(\"utf-8\"),\n        )\n    except OperationError as error:\n        if \"No such file\" in error.message:\n            raise OperationError(f\"{url} can't be read: the host has no psql\") from None\n        raise\n    if ended.code is None:\n        raise OperationError(f\"{url} did not answer within {READ_SECONDS:g} s\")\n    if ended.code != 0:\n        raise _explained(url, ended.lines())\n    if wrong:\n        raise OperationError(f\"{url}: psql says what is no JSON: {wrong[0][:200]}\")\n\n\ndef _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:\n    options = {\n        \"standard_conforming_strings\": \"on\",\n        \"datestyle\": \"ISO\",\n        \"lock_timeout\": str(int(busy_seconds * 1000)),\n        \"statement_timeout\": str(int(READ_SECONDS * 1000)),\n        \"client_min_messages\": \"warning\",\n    }\n    given = environment.get(\"PGOPTIONS\", \"\")\n    ours = \" \".join(f\"-c {name}={value}\" for name, value in options.items())\n    found: dict[str, str | None] = {\n        \"LC_ALL\": \"C.UTF-8\",\n        \"PGAPPNAME\": \"celeriac\",\n        \"PGCONNECT_TIMEOUT\": str(CONNECT_SECONDS),\n        \"PGCLIENTENCODING\": \"UTF8\",\n        \"PGTZ\": \"UTC\",\n        \"PGOPTIONS\": f\"{given} {ours}\".strip(),\n    }\n    password = None if \"PGPASSWORD\" in environment else password_for(url, environment)\n    return {**found, **({} if password is None else {\"PGPASSWORD\": password})}\n\n\ndef password_for(url: str, environment: dict[str, str]) -> str | None:\n    \"\"\"Of a URL in the environment that names the same server, database and user.\"\"\"\n    wanted = _place(url)\n    for plain in _urls(environment):\n        try:\n            password = urllib.parse.urlsplit(plain).password\n            same = _place(plain) == wanted\n        except ValueError:\n            continue\n        if password is not None and same:\n            return urllib.parse.unquote(password)\n    return None\n\n\ndef named_in(environment: dict[str, str]) -> list[str]:\n    \"\"\"The databases that URLs in it name, each without its password.\"\"\"\n    return list(dict.fromkeys(map(without_password, _urls(environment))))\n\n\ndef _urls(environment: dict[str, str]) -> list[str]:\n    # `postgresql+psycopg2://` and `db+postgresql://` are SQLAlchemy's and Celery's.\n    plain = (\n        re.sub(r\"^(?:db\\+)?(?:postgres(?:ql)?)(?:\\+\\w+)?://\", \"postgresql://\", value.strip())\n        for value in environment.values()\n    )\n    return [url for url in plain if is_url(url)]\n\n\ndef _place(url: str) -> tuple[str, int, str, str]:\n    parts = urllib.parse.urlsplit(url)\n    name = parts.hostname or \"localhost\"\n    host = \"localhost\" if name in (\"127.0.0.1\", \"::1\") else name\n    return host, parts.port or 5432, parts.path.strip(\"/\"), parts.username or \"\"\n\n\ndef without_password(url: str) -> str:\n    \"\"\"Neither before the host (a password may hold an @) nor among the options.\"\"\"\n    scheme, _, rest = url.partition(\"://\")\n    place, mark, options = rest.partition(\"?\")\n    authority, slash, path = place.partition(\"/\")\n    who, at, where = authority.rpartition(\"@\")\n    kept = \"&\".join(each for each in options.split(\"&\") if not each.startswith(\"password=\"))\n    login = who.partition(\":\")[0] + at if at else \"\"\n    return f\"{scheme}://{login}{where}{slash}{path}{mark if kept else ''}{kept}\"\n\n\ndef _explained(url: str, lines: list[str]) -> OperationError:\n    said = \" \".join(lines)\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return OperationError(f\"{url} {meaning}\", evidence=lines)\n    missing = re.search(r'FATAL: +(database \".*\" does not exist|role \".*\" does not exist)', said)\n    if missing:\n        return OperationError(f\"{url}: {missing.group(1)}\", evidence=lines)\n    wrong = re.search(r\"(?:ERROR|FATAL): +(.*)\", lines[0] if lines else \"\")\n    why = wrong.group(1) if wrong else (lines[-1] if lines else \"psql said nothing\")\n    return OperationError(f\"{url}: {why}\", evidence=lines)\n\n\n# --- SQL text -----------------------------------------------------------------------------------\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier is data: a quote in it is doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a name with a NUL character is no table or column\")\n    return '\"' + name.replace('\"', '\"\"') + '\"' if name.isascii() else _unicode(name)\n\n\ndef _unicode(name: str) -> str:\n    \"\"\"The script is ASCII, whatever the names are.\"\"\"\n    escaped = \"\".join(\n        char if char.isascii() else \"!+%06x\" % ord(char)\n        for char in name.replace(\"!\", \"!!\").replace('\"', '\"\"')\n    )\n    return f\"U&\\\"{escaped}\\\" UESCAPE '!'\"\n\n\ndef literal(value: Any) -> str:\n    \"\"\"JSON as a string constant: ASCII, in which with our settings only a quote counts.\"\"\"\n    return \"'\" + json.dumps(value).replace(\"'\", \"''\") + \"'\"\n\n\ndef text(value: str) -> str:\n    \"\"\"A string constant.\"\"\"\n    return f\"({literal([value])}::jsonb ->> 0)\"\n\n\ndef names(values: Iterable[str]) -> str:\n    return \", \".join(text(value) for value in values)\n",
-    "celeriac_host/store/postgres_extract.py": "\"\"\"The rows of a PostgreSQL database that may want repair, with their families, as a SQLite file.\n\nOne statement is one snapshot: no row is from another moment than its parent. What comes along is\nwhat `extract` takes of a SQLite database.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport sqlite3\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host.store import postgres, sqlite\nfrom celeriac_host.store.copies import folder_for_copy\nfrom celeriac_host.store.postgres import quoted, text\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the SQLite file; gone after the block. Raises OperationError.\"\"\"\n    with folder_for_copy(0) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        _Extract(url, host, extract, limit_bytes).write(target)\n        yield target\n\n\ndef columns_of(table: Table) -> list[str]:\n    \"\"\"Those that the plan reads: `readableColumns` in src/jobs/job-forest.ts, and the id.\"\"\"\n    ties = [tie[\"column\"] for tie in (table[\"parent\"], table[\"own\"]) if tie]\n    resend = table[\"resend\"][\"args\"] if table[\"resend\"] else []\n    counters = [counter[\"column\"] for counter in table[\"counters\"]]\n    named = [table[\"id\"], table[\"status\"], *ties, table[\"task\"], table[\"error\"]]\n    keys = [tie[\"to\"] for tie in table.get(\"bystanders\", [])]\n    every = [*named, *table[\"times\"], *counters, *resend, *keys]\n    return list(dict.fromkeys(name for name in every if name is not None))\n\n\nclass _Extract:\n    def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:\n        self.url = url\n        self.host = host\n        self.extract = extract\n        self.limit_bytes = limit_bytes\n        self.mapping: list[Table] = extract[\"mapping\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.mapping)}\n        self.bystanders = _bystanders(self.mapping)\n        # The tables of the copy with their columns, in the order in which rows name them.\n        self.copied = [(table[\"table\"], columns_of(table)) for table in self.mapping]\n        self.copied += [(name, columns) for name, (columns, _) in self.bystanders.items()]\n\n    def write(self, target: str) -> None:\n        copy = sqlite3.connect(target, isolation_level=None)\n        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.copied]\n\n        def save(index: int) -> None:\n            name, columns = self.copied[index]\n            marks = \", \".join(\"?\" for _ in columns)\n            into = sqlite.quoted(name)\n            copy.executemany(f\"INSERT INTO {into} VALUES ({marks})\", unsaved[index])\n            unsaved[index].clear()\n            if sqlite.size_of(copy) > self.limit_bytes:\n                raise OperationError(\n                    f\"the rows of {self.url} that may want repair, with all above and below \"\n                    f\"them, are more than {self.limit_bytes} bytes (snapshot-limit)\"\n                )\n\n        def take(row: Any) -> None:\n            index, values = row\n            unsaved[index].append(tuple(_plain(value) for value in values))\n            if len(unsaved[index]) >= BATCH:\n                save(index)\n\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            for name, columns in self.copied:\n                # Without types: each value stays what it is.\n                names = \", \".join(map(sqlite.quoted, columns))\n                copy.execute(f\"CREATE TABLE {sqlite.quoted(name)} ({names})\")\n            copy.execute(\"BEGIN\")\n            postgres.stream(self.host, self.extract[\"unit\"], self.url, self.script(), take)\n            for index in range(len(self.copied)):\n                save(index)\n            copy.execute(\"COMMIT\")\n        finally:\n            copy.close()\n\n    def script(self) -> str:\n        parts = []\n        for index, table in enumerate(self.mapping):\n            parts.append(f\"s{index} AS ({self._suspects(table)})\")\n        for index in reversed(range(len(self.mapping))):\n            parts.append(f\"u{index} AS ({self._with_parents(index)})\")\n        for index, table in enumerate(self.mapping):\n            parts.append(f\"d{index} AS ({self._with_children(index, table)})\")\n        selects = [self._rows(index) for index in range(len(self.mapping))]\n        for at, (name, (columns, where)) in enumerate(self.bystanders.items()):\n            values = \", \".join(f\"c.{quoted(column)}\" for column in columns)\n            selects.append(\n                f\"SELECT json_build_array({len(self.mapping) + at}, json_build_array({values}))\"\n                f\" FROM {quoted(name)} c WHERE {where}\"\n            )\n        rows = \" UNION ALL \".join(selects)\n        return (\n            \"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\\n\"\n            f\"WITH RECURSIVE {', '.join(parts)} {rows};\\nCOMMIT;\"\n        )\n\n    def _suspects(self, table: Table) -> str:\n        own, key, status = (quoted(table[name]) for name in (\"table\", \"id\", \"status\"))\n        wheres = []\n        if not self.extract[\"ids\"]:\n            words = self.extract[\"suspects\"].get(table[\"table\"], [])\n            # Text as it stands can be found by an index; an enum's words can't.\n            wheres.append(f\"{status}::text IN ({postgres.names(words)})\" if words else \"false\")\n            if self.extract[\"orphans\"] and table[\"parent\"]:\n                parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n                wheres.append(_is_orphan(table[\"parent\"], parent))\n            if self.extract[\"orphans\"] and table[\"own\"] and table[\"own\"][\"foreignKey\"]:\n                wheres.append(_is_orphan(table[\"own\"], table))\n        for ident in self.extract[\"ids\"]:\n            name, colon, rest = ident.partition(\":\")\n            if colon and name in self.at:\n                if name != table[\"table\"]:\n                    continue\n                ident = rest\n            wheres.append(f\"left(t.{key}::text, {len(ident)}) = {text(ident)}\")\n        # Apart, so that each may have its index.\n        return \" UNION \".join(\n            f\"SELECT t.{key} AS id FROM {own} t WHERE {where}\" for where in wheres or [\"false\"]\n        )\n\n    def _with_parents(self, index: int) -> str:\n        found = [f\"SELECT id FROM s{index}\"]\n        upper = self.mapping[index]\n        for below, table in enumerate(self.mapping):\n            if table[\"parent\"] and table[\"parent\"][\"table\"] == upper[\"table\"]:\n                found.append(_parents(table, table[\"parent\"], upper, f\"u{below}\"))\n        base = \" UNION \".join(found)\n        if not upper[\"own\"]:\n            return base\n        return f\"({base}) UNION {_parents(upper, upper['own'], upper, f'u{index}')}\"\n\n    def _with_children(self, index: int, table: Table) -> str:\n        found = [f\"SELECT id FROM u{index}\"]\n        if table[\"parent\"]:\n            above = self.at[table[\"parent\"][\"table\"]]\n            found.append(_children(table, table[\"parent\"], f\"d{above}\"))\n        base = \" UNION \".join(found)\n        if not table[\"own\"]:\n            return base\n        return f\"({base}) UNION {_children(table, table['own'], f'd{index}')}\"\n\n    def _rows(self, index: int) -> str:\n        table = self.mapping[index]\n        values = \", \".join(f\"t.{quoted(name)}\" for name in columns_of(table))\n        where = f\"t.{quoted(table['id'])} IN (SELECT id FROM d{index})\"\n        return (\n            f\"SELECT json_build_array({index}, json_build_array({values}))\"\n            f\" FROM {quoted(table['table'])} t WHERE {where}\"\n        )\n\n\ndef _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:\n    \"\"\"Tables that hold no jobs → the columns that are needed, and which rows name wanted ones.\"\"\"\n    found: dict[str, tuple[list[str], str]] = {}\n    for at, table in enumerate(mapping):\n        for tie in table.get(\"bystanders\", []):\n            cast = \"\" if tie[\"foreignKey\"] else \"::text\"\n            same = f\"p.{quoted(tie['to'])}{cast} = c.{quoted(tie['column'])}{cast}\"\n            wanted = f\"p.{quoted(table['id'])} IN (SELECT id FROM d{at})\"\n            above = f\"SELECT 1 FROM {quoted(table['table'])} p WHERE {same} AND {wanted}\"\n            columns, before = found.get(tie[\"table\"], ([], \"\"))\n            columns = [*columns, tie[\"column\"], *([tie[\"status\"]] if tie[\"status\"] else [])]\n            columns = list(dict.fromkeys([*columns, *tie[\"times\"]]))\n            where = f\"EXISTS ({above})\"\n            found[tie[\"table\"]] = columns, f\"{before} OR {where}\" if before else where\n    return found\n\n\n# A foreign key ties columns of one kind; a name alone may not: then both are compared as text.\n\n\ndef _is_orphan(tie: Table, parent: Table) -> str:\n    column, cast = quoted(tie[\"column\"]), \"\" if tie[\"foreignKey\"] else \"::text\"\n    there = f\"SELECT 1 FROM {quoted(parent['table'])} p\"\n    same = f\"p.{quoted(parent['id'])}{cast} = t.{column}{cast}\"\n    return f\"(t.{column} IS NOT NULL AND NOT EXISTS ({there} WHERE {same}))\"\n\n\ndef _parents(table: Table, tie: Table, upper: Table, wanted: str) -> str:\n    \"\"\"The ids of the rows above those of `table` that are in a part of the statement.\"\"\"\n    own, column, key = quoted(table[\"table\"]), quoted(tie[\"column\"]), quoted(table[\"id\"])\n    named = f\"FROM {own} c JOIN {wanted} w ON c.{key} = w.id\"\n    if tie[\"foreignKey\"]:\n        return f\"SELECT c.{column} AS id {named} WHERE c.{column} IS NOT NULL\"\n    above = quoted(upper[\"id\"])\n    joined = f\"JOIN {quoted(upper['table'])} p ON p.{above}::text = c.{column}::text\"\n    return f\"SELECT p.{above} AS id {named} {joined}\"\n\n\ndef _children(table: Table, tie: Table, wanted: str) -> str:\n    own, column, key = quoted(table[\"table\"]), quoted(tie[\"column\"]), quoted(table[\"id\"])\n    cast = \"\" if tie[\"foreignKey\"] else \"::text\"\n    joined = f\"JOIN {wanted} w ON c.{column}{cast} = w.id{cast}\"\n    return f\"SELECT c.{key} AS id FROM {own} c {joined}\"\n\n\ndef _plain(value: Any) -> Any:\n    if isinstance(value, bool):\n        return int(value)\n    return json.dumps(value) if isinstance(value, (dict, list)) else value\n",
+    "celeriac_host/store/postgres_extract.py": "\"\"\"The rows of a PostgreSQL database that may want repair, with their families, as a SQLite file.\n\nOne statement is one snapshot: no row is from another moment than its parent. What comes along is\nwhat `sqlite_extract` takes of a SQLite database: the rows that the plan's `Extract` asks for.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport sqlite3\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host.store import postgres, sqlite\nfrom celeriac_host.store.copies import folder_for_copy\nfrom celeriac_host.store.postgres import quoted, text\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# A table of the extract, or a tie of one.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the SQLite file; gone after the block. Raises OperationError.\"\"\"\n    with folder_for_copy(0) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        Extract(url, host, extract, limit_bytes).write(target)\n        yield target\n\n\nclass Extract:\n    def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:\n        self.url = url\n        self.host = host\n        self.extract = extract\n        self.limit_bytes = limit_bytes\n        self.tables: list[Table] = extract[\"tables\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.tables)}\n        self.bystanders = _bystanders(self.tables)\n        # The tables of the copy with their columns, in the order in which rows name them.\n        self.copied = [(table[\"table\"], table[\"columns\"]) for table in self.tables]\n        self.copied += [(name, columns) for name, (columns, _) in self.bystanders.items()]\n\n    def write(self, target: str) -> None:\n        copy = sqlite3.connect(target, isolation_level=None)\n        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.copied]\n\n        def save(index: int) -> None:\n            name, columns = self.copied[index]\n            marks = \", \".join(\"?\" for _ in columns)\n            into = sqlite.quoted(name)\n            copy.executemany(f\"INSERT INTO {into} VALUES ({marks})\", unsaved[index])\n            unsaved[index].clear()\n            if sqlite.size_of(copy) > self.limit_bytes:\n                raise OperationError(\n                    f\"the rows of {self.url} that may want repair, with all above and below \"\n                    f\"them, are more than {self.limit_bytes} bytes (snapshot-limit)\"\n                )\n\n        def take(row: Any) -> None:\n            index, values = row\n            unsaved[index].append(tuple(_plain(value) for value in values))\n            if len(unsaved[index]) >= BATCH:\n                save(index)\n\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            for name, columns in self.copied:\n                # Without types: each value stays what it is.\n                names = \", \".join(map(sqlite.quoted, columns))\n                copy.execute(f\"CREATE TABLE {sqlite.quoted(name)} ({names})\")\n            copy.execute(\"BEGIN\")\n            postgres.stream(self.host, self.extract[\"unit\"], self.url, self.script(), take)\n            for index in range(len(self.copied)):\n                save(index)\n            copy.execute(\"COMMIT\")\n        finally:\n            copy.close()\n\n    def script(self) -> str:\n        parts = []\n        for index, table in enumerate(self.tables):\n            parts.append(f\"s{index} AS ({self._suspects(table)})\")\n        for index in reversed(range(len(self.tables))):\n            parts.append(f\"u{index} AS ({self._with_parents(index)})\")\n        for index, table in enumerate(self.tables):\n            parts.append(f\"d{index} AS ({self._with_children(index, table)})\")\n        selects = [self._rows(index) for index in range(len(self.tables))]\n        for at, (name, (columns, where)) in enumerate(self.bystanders.items()):\n            values = \", \".join(f\"c.{quoted(column)}\" for column in columns)\n            selects.append(\n                f\"SELECT json_build_array({len(self.tables) + at}, json_build_array({values}))\"\n                f\" FROM {quoted(name)} c WHERE {where}\"\n            )\n        rows = \" UNION ALL \".join(selects)\n        return (\n            \"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\\n\"\n            f\"WITH RECURSIVE {', '.join(parts)} {rows};\\nCOMMIT;\"\n        )\n\n    def _suspects(self, table: Table) -> str:\n        own, key, status = (quoted(table[name]) for name in (\"table\", \"id\", \"status\"))\n        wheres = [\n            _is_orphan(tie, self.tables[self.at[tie[\"table\"]]]) for tie in table[\"orphanedBy\"]\n        ]\n        # Text as it stands can be found by an index; an enum's words can't.\n        wheres += _is_any(f\"t.{status}\", table[\"statuses\"])\n        wheres += _is_any(f\"t.{key}\", table[\"ids\"])\n        for begin in table[\"beginnings\"]:\n            wheres.append(f\"left(t.{key}::text, {len(begin)}) = {text(begin)}\")\n        # Apart, so that each may have its index.\n        return \" UNION \".join(\n            f\"SELECT t.{key} AS id FROM {own} t WHERE {where}\" for where in wheres or [\"false\"]\n        )\n\n    def _with_parents(self, index: int) -> str:\n        found = [f\"SELECT id FROM s{index}\"]\n        upper = self.tables[index]\n        for below, table in enumerate(self.tables):\n            if table[\"parent\"] and table[\"parent\"][\"table\"] == upper[\"table\"]:\n                found.append(_parents(table, table[\"parent\"], upper, f\"u{below}\"))\n        base = \" UNION \".join(found)\n        if not upper[\"own\"]:\n            return base\n        return f\"({base}) UNION {_parents(upper, upper['own'], upper, f'u{index}')}\"\n\n    def _with_children(self, index: int, table: Table) -> str:\n        found = [f\"SELECT id FROM u{index}\"]\n        if table[\"parent\"]:\n            above = self.at[table[\"parent\"][\"table\"]]\n            found.append(_children(table, table[\"parent\"], f\"d{above}\"))\n        base = \" UNION \".join(found)\n        if not table[\"own\"]:\n            return base\n        return f\"({base}) UNION {_children(table, table['own'], f'd{index}')}\"\n\n    def _rows(self, index: int) -> str:\n        table = self.tables[index]\n        values = \", \".join(f\"t.{quoted(name)}\" for name in table[\"columns\"])\n        where = f\"t.{quoted(table['id'])} IN (SELECT id FROM d{index})\"\n        return (\n            f\"SELECT json_build_array({index}, json_build_array({values}))\"\n            f\" FROM {quoted(table['table'])} t WHERE {where}\"\n        )\n\n\ndef _bystanders(tables: list[Table]) -> dict[str, tuple[list[str], str]]:\n    \"\"\"Tables that hold no jobs → the columns that are needed, and which rows name wanted ones.\"\"\"\n    found: dict[str, tuple[list[str], str]] = {}\n    for at, table in enumerate(tables):\n        for tie in table[\"bystanders\"]:\n            cast = \"\" if tie[\"foreignKey\"] else \"::text\"\n            same = f\"p.{quoted(tie['to'])}{cast} = c.{quoted(tie['column'])}{cast}\"\n            wanted = f\"p.{quoted(table['id'])} IN (SELECT id FROM d{at})\"\n            above = f\"SELECT 1 FROM {quoted(table['table'])} p WHERE {same} AND {wanted}\"\n            columns, before = found.get(tie[\"table\"], ([], \"\"))\n            columns = list(dict.fromkeys([*columns, *tie[\"columns\"]]))\n            where = f\"EXISTS ({above})\"\n            found[tie[\"table\"]] = columns, f\"{before} OR {where}\" if before else where\n    return found\n\n\ndef _is_any(column: str, values: list[Any]) -> list[str]:\n    texts = dict.fromkeys(str(value) for value in values)\n    return [f\"{column}::text IN ({postgres.names(texts)})\"] if texts else []\n\n\n# A foreign key ties columns of one kind; a name alone may not: then both are compared as text.\n\n\ndef _is_orphan(tie: Table, parent: Table) -> str:\n    column, cast = quoted(tie[\"column\"]), \"\" if tie[\"foreignKey\"] else \"::text\"\n    there = f\"SELECT 1 FROM {quoted(parent['table'])} p\"\n    same = f\"p.{quoted(parent['id'])}{cast} = t.{column}{cast}\"\n    return f\"(t.{column} IS NOT NULL AND NOT EXISTS ({there} WHERE {same}))\"\n\n\ndef _parents(table: Table, tie: Table, upper: Table, wanted: str) -> str:\n    \"\"\"The ids of the rows above those of `table` that are in a part of the statement.\"\"\"\n    own, column, key = quoted(table[\"table\"]), quoted(tie[\"column\"]), quoted(table[\"id\"])\n    named = f\"FROM {own} c JOIN {wanted} w ON c.{key} = w.id\"\n    if tie[\"foreignKey\"]:\n        return f\"SELECT c.{column} AS id {named} WHERE c.{column} IS NOT NULL\"\n    above = quoted(upper[\"id\"])\n    joined = f\"JOIN {quoted(upper['table'])} p ON p.{above}::text = c.{column}::text\"\n    return f\"SELECT p.{above} AS id {named} {joined}\"\n\n\ndef _children(table: Table, tie: Table, wanted: str) -> str:\n    own, column, key = quoted(table[\"table\"]), quoted(tie[\"column\"]), quoted(table[\"id\"])\n    cast = \"\" if tie[\"foreignKey\"] else \"::text\"\n    joined = f\"JOIN {wanted} w ON c.{column}{cast} = w.id{cast}\"\n    return f\"SELECT c.{key} AS id FROM {own} c {joined}\"\n\n\ndef _plain(value: Any) -> Any:\n    if isinstance(value, bool):\n        return int(value)\n    return json.dumps(value) if isinstance(value, (dict, list)) else value\n",
     "celeriac_host/store/postgres_repair.py": "\"\"\"Rows of a PostgreSQL database changed in one transaction, only where they are as seen.\n\nAs `repair_jobs` does it with a SQLite database: read and kept first, then locked, compared again\nand changed. Rows that another session has locked are left alone (SKIP LOCKED).\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nfrom collections import Counter\nfrom typing import Any, Dict, List\n\nfrom celeriac_host.store import postgres\nfrom celeriac_host.store.postgres import literal, quoted, text\nfrom celeriac_host.system.system import System\n\nRow = Dict[str, Any]\nSkipped = List[Dict[str, Any]]\n\n\nclass Place:\n    \"\"\"Where the database is, and as whom it is reached.\"\"\"\n\n    def __init__(self, host: System, unit: str, url: str, busy_seconds: float) -> None:\n        self.host = host\n        self.unit = unit\n        self.url = url\n        self.busy_seconds = busy_seconds\n\n    def ask(self, script: str) -> list[Any]:\n        return postgres.ask(self.host, self.unit, self.url, script, self.busy_seconds)\n\n\ndef is_so(place: Place, rows: list[Row]) -> bool:\n    \"\"\"Whether every row is already what it is to become.\"\"\"\n    queries = []\n    for row in rows:\n        kind = row[\"change\"][\"kind\"]\n        if kind == \"delete\":\n            queries.append(f\"NOT EXISTS ({_named(row)})\")\n        elif kind == \"update\":\n            queries.append(f\"EXISTS ({_named(row)} AND {_equals(row, row['change']['set'])})\")\n    if not queries:\n        return True\n    return bool(place.ask(f\"SELECT to_json({' AND '.join(queries)});\")[0])\n\n\ndef see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row], Skipped]:\n    \"\"\"What would be changed, each row with all that it holds now; and what would not, and why.\"\"\"\n    parts = [\n        f\"SELECT json_build_array({at}, ({_whole(row)}), ({_matches(row)}), {_belows(row)});\"\n        for at, row in enumerate(rows)\n    ]\n    found = place.ask(\"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\\n\" + \"\\n\".join(parts))\n    computed = _computed(place, {row[\"table\"] for row in rows})\n    reasons: dict[str, tuple[Row, str]] = {}\n    for at, now, matches, belows in found:\n        row = rows[at]\n        why = alive.get(row[\"group\"]) or _why(row, now, matches, belows)\n        if why is not None:\n            reasons.setdefault(row[\"group\"], (row, why))\n    taken = [\n        {**row, \"old\": _given(found[at][1], computed.get(row[\"table\"], []))}\n        for at, row in enumerate(rows)\n        if row[\"group\"] not in reasons and row[\"change\"][\"kind\"] != \"keep\"\n    ]\n    return taken, _skipped(rows, reasons)\n\n\ndef change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:\n    \"\"\"Changes the rows of these groups; the result, and the groups that had moved by then.\"\"\"\n    keys = _keys_to(place, {row[\"table\"] for row in rows})\n    values = [{\"at\": at, \"g\": row[\"group\"]} for at, row in enumerate(rows)]\n    script = [\n        \"BEGIN;\",\n        # One statement a row locks in the order of the plan: two repairs can't wait for each other.\n        *(_lock(at, row) for at, row in enumerate(rows)),\n        \"SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));\",\n        *(\n            f\"UPDATE pg_temp.celeriac_seen SET why = 'changed meanwhile' WHERE n = {at} AND why\"\n            f\" IS NULL AND NOT ({_matches(row)} AND {_same_below(row)});\"\n            for at, row in enumerate(rows)\n        ),\n        *(\n            _spare(at, row, child)\n            for at, row in enumerate(rows)\n            if row[\"change\"][\"kind\"] == \"delete\"\n            for child in keys.get(row[\"table\"], [])\n        ),\n        *(_apply(row) for row in rows if row[\"change\"][\"kind\"] != \"keep\"),\n        \"SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;\",\n        \"SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));\",\n        \"COMMIT;\",\n    ]\n    setup = (\n        \"CREATE TEMP TABLE celeriac_seen (n int, g text, why text);\\n\"\n        \"INSERT INTO celeriac_seen SELECT (e->>'at')::int, e->>'g', NULL\"\n        f\" FROM jsonb_array_elements({literal(values)}::jsonb) e;\"\n    )\n    said = place.ask(\"\\n\".join([setup, *script]))\n    moments = [each[1] for each in said if each[0] == \"at\"]\n    reasons: dict[str, tuple[Row, str]] = {}\n    for each in said:\n        if each[0] == \"why\":\n            row = rows[each[1]]\n            reasons.setdefault(row[\"group\"], (row, each[2]))\n    taken = [row for row in rows if row[\"group\"] not in reasons]\n    counts = Counter(row[\"change\"][\"kind\"] for row in taken)\n    result = {\n        \"changed\": counts[\"update\"] + counts[\"delete\"],\n        \"updated\": counts[\"update\"],\n        \"deleted\": counts[\"delete\"],\n        \"skipped\": _skipped(rows, reasons),\n        \"lockedSeconds\": round(float(moments[-1]) - float(moments[0]), 6),\n    }\n    return result, sorted(reasons)\n\n\ndef put_back(place: Place, kept: list[Row]) -> tuple[int, list[str]]:\n    \"\"\"How many are as they were again; and those that somebody changed since.\"\"\"\n    script = [\"BEGIN;\"]\n    # Parents were changed last, so they come back first.\n    backwards = list(reversed(kept))\n    for at, row in enumerate(backwards):\n        script.append(_restore(at, row))\n    said = place.ask(\"\\n\".join([*script, \"COMMIT;\"]))\n    ends = dict(said)\n    left = [\n        f\"{row['table']} {row['id']}\"\n        for at, row in enumerate(backwards)\n        if ends.get(at, \"left\") == \"left\"\n    ]\n    return sum(how == \"restored\" for how in ends.values()), left\n\n\ndef named(place: Place, calls: list[dict[str, Any]]) -> dict[str, str]:\n    \"\"\"Id of a task → its row as text; only of rows that name it.\"\"\"\n    parts = []\n    for call in calls:\n        row = call[\"row\"]\n        task = f\"t.{quoted(row['column'])}::text = {text(call['id'])}\"\n        parts.append(\n            f\"SELECT json_build_array({literal(call['id'])}::json, to_json(t)::text)\"\n            f\" FROM {quoted(row['table'])} t WHERE {_key(row)} AND {task};\"\n        )\n    return dict(place.ask(\"\\n\".join(parts)))\n\n\ndef _computed(place: Place, tables: set[str]) -> dict[str, list[str]]:\n    \"\"\"Columns that the database fills by itself, and lets nobody else.\"\"\"\n    wanted = \", \".join(f\"to_regclass(quote_ident({text(table)}))\" for table in sorted(tables))\n    return dict(\n        place.ask(\n            \"SELECT json_build_array(c.relname, json_agg(a.attname)) FROM pg_attribute a\"\n            \" JOIN pg_class c ON c.oid = a.attrelid\"\n            f\" WHERE c.oid IN ({wanted}) AND a.attgenerated <> '' GROUP BY c.relname;\"\n        )\n    )\n\n\ndef _given(row: Row, computed: list[str]) -> Row:\n    return {name: value for name, value in row.items() if name not in computed}\n\n\ndef _keys_to(place: Place, tables: set[str]) -> dict[str, list[Row]]:\n    \"\"\"Table → foreign keys by which rows go with a deleted row of it, are changed, or keep it.\n\n    Of those that only keep it not those of tables in the plan: their rows go first.\n    \"\"\"\n    wanted = \", \".join(f\"to_regclass(quote_ident({text(table)}))\" for table in sorted(tables))\n    found: dict[str, list[Row]] = {}\n    for above, space, table, acts, columns, to in place.ask(\n        \"SELECT json_build_array(p.relname, n.nspname, c.relname,\"\n        \" f.confdeltype IN ('c', 'n', 'd'),\"\n        \" (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.conkey) WITH ORDINALITY k (n, i)\"\n        \"  JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.n),\"\n        \" (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.confkey) WITH ORDINALITY k (n, i)\"\n        \"  JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.n))\"\n        \" FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid\"\n        \" JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace\"\n        f\" WHERE f.contype = 'f' AND p.oid IN ({wanted})\"\n        f\" AND (f.confdeltype IN ('c', 'n', 'd') OR c.oid NOT IN ({wanted}));\"\n    ):\n        key = {\"space\": space, \"table\": table, \"acts\": acts, \"columns\": columns, \"to\": to}\n        found.setdefault(above, []).append(key)\n    return found\n\n\n# --- a row in SQL -------------------------------------------------------------------------------\n\n\ndef _typed(table: str, column: str, value: Any) -> str:\n    \"\"\"A JSON value as the column's own type: so an index on it can be used.\"\"\"\n    own = quoted(table)\n    return (\n        f\"(jsonb_populate_record(NULL::{own}, {literal({column: value})}::jsonb)).{quoted(column)}\"\n    )\n\n\ndef _whole(row: Row) -> str:\n    \"\"\"All that it holds, each value as JSON text.\"\"\"\n    own = quoted(row[\"table\"])\n    each = f\"{own} t, jsonb_each(to_jsonb(t)) e\"\n    return f\"SELECT json_object_agg(e.key, e.value::text) FROM {each} WHERE {_key(row)}\"\n\n\ndef _key(row: Row) -> str:\n    return f\"t.{quoted(row['key'])} = {_typed(row['table'], row['key'], row['id'])}\"\n\n\ndef _named(row: Row) -> str:\n    return f\"SELECT 1 FROM {quoted(row['table'])} t WHERE {_key(row)}\"\n\n\ndef _object(columns: list[str], of: str) -> str:\n    \"\"\"The columns as JSON, as the extract gave them: of a boolean, 0 or 1.\"\"\"\n    pairs = []\n    for name in columns:\n        value = f\"{of}.{quoted(name)}\"\n        pairs.append(\n            f\"{text(name)}, CASE jsonb_typeof(to_jsonb({value})) WHEN 'boolean'\"\n            f\" THEN to_jsonb(({value}::text = 'true')::int) ELSE to_jsonb({value}) END\"\n        )\n    return f\"jsonb_build_object({', '.join(pairs)})\"\n\n\ndef _matches(row: Row) -> str:\n    \"\"\"Whether the row is as the plan saw it.\"\"\"\n    seen = row[\"seen\"]\n    if not seen:\n        return f\"EXISTS ({_named(row)})\"\n    return f\"EXISTS ({_named(row)} AND {_object(list(seen), 't')} @> {literal(seen)}::jsonb)\"\n\n\ndef _equals(row: Row, values: Row, wrote: str = \"\") -> str:\n    \"\"\"Whether these columns hold these values, read as the columns' own types.\"\"\"\n    if not values:\n        return \"true\"\n    wrote = wrote or _record(row, literal(values))\n    columns = list(values)\n    return f\"{_object(columns, 't')} = (SELECT {_object(columns, 'r')} FROM {wrote} r)\"\n\n\ndef _counted(row: Row, child: Row) -> str:\n    own = quoted(child[\"table\"])\n    column = quoted(child[\"column\"])\n    value = _typed(child[\"table\"], child[\"column\"], row[\"id\"])\n    return f\"(SELECT count(*) FROM {own} c WHERE c.{column} = {value})\"\n\n\ndef _belows(row: Row) -> str:\n    return f\"json_build_array({', '.join(_counted(row, each) for each in row.get('below', ()))})\"\n\n\ndef _same_below(row: Row) -> str:\n    checks = [f\"{_counted(row, each)} = {int(each['rows'])}\" for each in row.get(\"below\", ())]\n    return \" AND \".join(checks) or \"true\"\n\n\ndef _lock(at: int, row: Row) -> str:\n    locked = f\"{_named(row)} FOR UPDATE SKIP LOCKED\"\n    there = f\"EXISTS ({_named(row)})\"\n    return (\n        f\"WITH l AS ({locked}) UPDATE pg_temp.celeriac_seen SET why =\"\n        f\" CASE WHEN {there} THEN 'is locked by another session' ELSE 'is gone' END\"\n        f\" WHERE n = {at} AND NOT EXISTS (SELECT 1 FROM l);\"\n    )\n\n\ndef _spare(at: int, row: Row, child: Row) -> str:\n    \"\"\"A row that others, at which nobody looked, hang on stays; and so does its group.\"\"\"\n    table, columns = child[\"table\"], child[\"columns\"]\n    looked_at = {(each[\"table\"], each[\"column\"]) for each in row.get(\"below\", ())}\n    if len(columns) == 1 and (table, columns[0]) in looked_at:\n        return \"\"\n    ties = \" AND \".join(\n        f\"c.{quoted(column)} = t.{quoted(to)}\" for column, to in zip(columns, child[\"to\"])\n    )\n    hangs = (\n        f\"SELECT 1 FROM {quoted(child['space'])}.{quoted(table)} c\"\n        f\" JOIN {quoted(row['table'])} t ON {ties} WHERE {_key(row)}\"\n    )\n    what = \"which would go with it (ON DELETE)\" if child[\"acts\"] else \"which name it\"\n    why = text(f\"has rows of {table}, {what}\")\n    return (\n        f\"UPDATE pg_temp.celeriac_seen SET why = {why}\"\n        f\" WHERE n = {at} AND why IS NULL AND EXISTS ({hangs});\"\n    )\n\n\ndef _apply(row: Row) -> str:\n    own = quoted(row[\"table\"])\n    good = (\n        \"NOT EXISTS (SELECT 1 FROM pg_temp.celeriac_seen WHERE why IS NOT NULL\"\n        f\" AND g = {text(row['group'])})\"\n    )\n    if row[\"change\"][\"kind\"] == \"delete\":\n        return f\"DELETE FROM {own} t WHERE {_key(row)} AND {good};\"\n    values = row[\"change\"][\"set\"]\n    return f\"{_assign(row, values, _record(row, literal(values)))} WHERE {_key(row)} AND {good};\"\n\n\ndef _record(row: Row, values: str) -> str:\n    return f\"jsonb_populate_record(NULL::{quoted(row['table'])}, {values}::jsonb)\"\n\n\ndef _kept(old: dict[str, str]) -> str:\n    \"\"\"What was kept, to the last digit: each value is JSON as the database itself wrote it.\"\"\"\n    pairs = \", \".join(f\"{json.dumps(name)}: {value}\" for name, value in old.items())\n    return \"'{\" + pairs.replace(\"'\", \"''\") + \"}'\"\n\n\ndef _assign(row: Row, values: Row, wrote: str) -> str:\n    own = quoted(row[\"table\"])\n    pairs = \", \".join(f\"{quoted(name)} = ({wrote}).{quoted(name)}\" for name in values)\n    return f\"UPDATE {own} t SET {pairs}\"\n\n\ndef _restore(at: int, row: Row) -> str:\n    old = row[\"old\"]\n    kept = _record(row, _kept(old))\n    if row[\"change\"][\"kind\"] == \"delete\":\n        own = quoted(row[\"table\"])\n        columns = \", \".join(quoted(name) for name in old)\n        values = \", \".join(f\"r.{quoted(name)}\" for name in old)\n        same = f\"EXISTS ({_named(row)} AND {_equals(row, old, kept)})\"\n        return (\n            f\"WITH there AS (SELECT {same} AS already), i AS (INSERT INTO {own} ({columns})\"\n            f\" OVERRIDING SYSTEM VALUE SELECT {values} FROM {kept} r\"\n            f\" WHERE NOT EXISTS ({_named(row)}) RETURNING 1)\"\n            f\" SELECT json_build_array({at}, CASE WHEN EXISTS (SELECT 1 FROM i) THEN 'restored'\"\n            \" WHEN (SELECT already FROM there) THEN 'already' ELSE 'left' END);\"\n        )\n    wrote = row[\"change\"][\"set\"]\n    was = {name: old[name] for name in wrote}\n    already = f\"EXISTS ({_named(row)} AND {_equals(row, was, kept)})\"\n    back = f\"{_assign(row, was, kept)} WHERE {_key(row)}\"\n    return (\n        f\"WITH there AS (SELECT {already} AS already), u AS ({back}\"\n        f\" AND {_equals(row, wrote)} RETURNING 1)\"\n        f\" SELECT json_build_array({at}, CASE WHEN (SELECT already FROM there) THEN 'already'\"\n        \" WHEN EXISTS (SELECT 1 FROM u) THEN 'restored' ELSE 'left' END);\"\n    )\n\n\n# --- words --------------------------------------------------------------------------------------\n\n\ndef _why(row: Row, now: dict[str, str] | None, matches: bool, belows: list[int]) -> str | None:\n    if now is None:\n        return \"is gone\"\n    if not matches:\n        for column, seen in row[\"seen\"].items():\n            value = now.get(column, \"null\")\n            if json.loads(value) != seen:\n                return f\"changed meanwhile: {column} is now {value[:60]}\"\n        return \"changed meanwhile\"\n    for child, count in zip(row.get(\"below\", ()), belows):\n        if count != child[\"rows\"]:\n            return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n    return None\n\n\ndef _skipped(rows: list[Row], reasons: dict[str, tuple[Row, str]]) -> Skipped:\n    found: Skipped = []\n    for row in rows:\n        if row[\"group\"] not in reasons:\n            continue\n        first, first_why = reasons[row[\"group\"]]\n        own = first[\"table\"] == row[\"table\"] and first[\"id\"] == row[\"id\"]\n        if not own and row[\"change\"][\"kind\"] == \"keep\":\n            continue\n        why = first_why if own else f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n        found.append({\"table\": row[\"table\"], \"id\": row[\"id\"], \"group\": row[\"group\"], \"why\": why})\n    return found\n",
     "celeriac_host/store/postgres_store.py": "\"\"\"A PostgreSQL database of the app.\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom contextlib import contextmanager\nfrom typing import Any, Iterator\n\nfrom celeriac_host.store import postgres, postgres_extract, postgres_repair\nfrom celeriac_host.store.copies import Copy\nfrom celeriac_host.store.store import Keep, PutBack, Row, Store, result_of\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\nclass PostgresStore(Store):\n    \"\"\"Reached through the host's own psql, as the unit's user.\"\"\"\n\n    def __init__(self, url: str, host: System, unit: str) -> None:\n        super().__init__(url)\n        self.host = host\n        self.unit = unit\n\n    def describe(self, status_columns: list[str]) -> dict[str, Any]:\n        try:\n            tables = postgres.tables(self.host, self.unit, self.url, status_columns)\n        except OperationError as error:\n            return {\"kind\": \"unreadable\", \"path\": self.url, \"problem\": error.message}\n        return {\"kind\": \"postgresql\", \"path\": self.url, \"tables\": tables}\n\n    @contextmanager\n    def copied(self, limit_bytes: int | None, extract: dict[str, Any] | None) -> Iterator[Copy]:\n        \"\"\"Only what the extract asks for: a server's database is not copied whole.\"\"\"\n        if extract is None or limit_bytes is None:\n            raise self._refusal(\"copied whole\")\n        begun = time.time()\n        with postgres_extract.extracted(self.url, self.host, extract, limit_bytes) as path:\n            yield Copy(path, \"rows\", begun)\n\n    def replace(self, backup: str, busy_seconds: float) -> None:\n        raise self._refusal(\"replaced by a backup\")\n\n    def is_so(self, rows: list[Row], busy_seconds: float) -> bool:\n        return postgres_repair.is_so(self._place(busy_seconds), rows)\n\n    def change(\n        self, rows: list[Row], alive: dict[str, str], busy_seconds: float, keep: Keep\n    ) -> dict[str, Any]:\n        place = self._place(busy_seconds)\n        taken, skipped = postgres_repair.see(place, rows, alive)\n        keep(\"rows\", taken)\n        groups = {row[\"group\"] for row in taken}\n        wanted = [row for row in rows if row[\"group\"] in groups]\n        if not wanted:\n            return result_of([], skipped, 0.0)\n        result, left = postgres_repair.change(place, wanted)\n        if left:\n            # They were not touched: whoever undoes this compares them, and finds them so.\n            keep(\"left\", left)\n        return {**result, \"skipped\": [*skipped, *result[\"skipped\"]]}\n\n    def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:\n        return PutBack(*postgres_repair.put_back(self._place(busy_seconds), kept))\n\n    def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:\n        return postgres_repair.named(self._place(busy_seconds), calls)\n\n    def _place(self, busy_seconds: float) -> postgres_repair.Place:\n        return postgres_repair.Place(self.host, self.unit, self.url, busy_seconds)\n\n    def _refusal(self, what: str) -> OperationError:\n        return OperationError(f\"{self.url} is a PostgreSQL database, which cannot be {what} here\")\n",
     "celeriac_host/store/resets.py": "\"\"\"How often a row was made pending again: one that is reset for ever would never be seen to fail.\n\n`resets.json` in the state folder: database → `table:id` → times.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nfrom contextlib import suppress\nfrom typing import Iterable\n\nfrom celeriac_host.system import files\n\nNAME = \"resets.json\"\n# Of one database; the oldest go first.\nROWS_LIMIT = 10000\n\n\ndef read(state: str, database: str) -> dict[str, int]:\n    return _all(state).get(database, {})\n\n\ndef count(state: str, database: str, rows: Iterable[str], by: int) -> None:\n    \"\"\"`by` more, or less, for each of these rows. Raises OSError.\"\"\"\n    wanted = list(rows)\n    if not wanted:\n        return\n    everything = _all(state)\n    counts = everything.setdefault(database, {})\n    for row in wanted:\n        times = counts.pop(row, 0) + by\n        if times > 0:\n            counts[row] = times\n    for row in list(counts)[: max(len(counts) - ROWS_LIMIT, 0)]:\n        del counts[row]\n    content = json.dumps(everything).encode(\"ascii\")\n    files.write(os.path.join(state, NAME), content, 0o600, os.geteuid(), os.getegid())\n\n\ndef _all(state: str) -> dict[str, dict[str, int]]:\n    # What can't be read counts from nothing: it only says when to give up.\n    with suppress(OSError, ValueError):\n        with open(os.path.join(state, NAME), encoding=\"ascii\") as file:\n            found = json.load(file)\n        if isinstance(found, dict):\n            return {str(name): dict(rows) for name, rows in found.items() if isinstance(rows, dict)}\n    return {}\n",
     "celeriac_host/store/sqlite.py": "\"\"\"SQLite files of the app: opened by a child process that is their owner, never as root.\n\nRoot would leave -wal and -shm files behind that the app cannot write. So whatever opens a database\nruns in a forked child that has become the file's owner; the two exchange JSON lines.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport pwd\nimport select\nimport signal\nimport socket\nimport sqlite3\nimport stat\nimport sys\nimport time\nimport urllib.parse\nfrom contextlib import contextmanager, suppress\nfrom typing import Any, Callable, Iterator, NamedTuple, TypeVar\n\nfrom celeriac_host.store.copies import TooLarge\nfrom celeriac_host.store.sqlite_locks import explain_lock, files_of\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nFound = TypeVar(\"Found\")\n\nREAD_BUSY_SECONDS = 10.0\n# A child that does not come back within this time is stuck in the kernel or in a damaged file.\nLONGEST_SECONDS = 900.0\n\n\nclass Owner(NamedTuple):\n    uid: int\n    gid: int\n    groups: list[int]\n\n\nclass NoAnswer(OperationError):\n    \"\"\"The child is gone without a last word: whether it had ended its work is not known.\"\"\"\n\n\nclass Locked(Exception):\n    \"\"\"Somebody else holds the database; raised in the child, explained by the parent.\"\"\"\n\n\ndef find(path: str) -> os.stat_result:\n    \"\"\"OperationError unless it is a regular file (a symbolic link to one will do).\"\"\"\n    try:\n        about = os.stat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path}: there is no such file\") from None\n    except (OSError, ValueError) as error:\n        reason = error.strerror if isinstance(error, OSError) else str(error)\n        raise OperationError(f\"{path!r} can't be read: {reason}\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected a SQLite database\")\n    return about\n\n\ndef owner_of(about: os.stat_result) -> Owner:\n    groups = {about.st_gid}\n    # A number without a name has no other groups.\n    with suppress(KeyError):\n        entry = pwd.getpwuid(about.st_uid)\n        groups.update(os.getgrouplist(entry.pw_name, entry.pw_gid))\n    return Owner(about.st_uid, about.st_gid, sorted(groups))\n\n\nclass Channel:\n    \"\"\"One end of the pipe between parent and child: JSON values, one a line.\"\"\"\n\n    def __init__(\n        self,\n        end: socket.socket,\n        heed: Callable[[], None] | None = None,\n        longest_seconds: float = LONGEST_SECONDS,\n    ) -> None:\n        self.end = end\n        self.heed = heed\n        self.longest_seconds = longest_seconds\n        self.unread = bytearray()\n\n    def send(self, value: Any) -> None:\n        self.end.sendall(json.dumps(value).encode(\"ascii\") + b\"\\n\")\n\n    def receive(self) -> Any:\n        \"\"\"None when the other side is gone.\"\"\"\n        deadline = time.monotonic() + self.longest_seconds\n        while True:\n            line, newline, rest = self.unread.partition(b\"\\n\")\n            if newline:\n                self.unread = rest\n                return json.loads(line)\n            if self.heed is not None:\n                self.heed()\n            if time.monotonic() > deadline:\n                return None\n            if not select.select([self.end], [], [], SLICE_SECONDS)[0]:\n                continue\n            piece = self.end.recv(1024 * 1024)\n            if not piece:\n                return None\n            self.unread += piece\n\n\n@contextmanager\ndef as_owner(\n    path: str,\n    host: System,\n    work: Callable[[Channel], Any],\n    longest_seconds: float = LONGEST_SECONDS,\n) -> Iterator[Conversation]:\n    \"\"\"Runs `work` as the owner of the database; it ends when the block does, whatever happens.\"\"\"\n    owner = owner_of(find(path))\n    if os.geteuid() not in (0, owner.uid):\n        raise OperationError(f\"only root or the owner of {path} can work on it\")\n    with _in_child(path, host, owner, work, longest_seconds) as child:\n        yield child\n\n\n@contextmanager\ndef _in_child(\n    path: str,\n    host: System,\n    owner: Owner | None,\n    work: Callable[[Channel], Any],\n    longest_seconds: float,\n) -> Iterator[Conversation]:\n    ours, theirs = socket.socketpair()\n    child = os.fork()\n    if child == 0:\n        ours.close()\n        _be_child(owner, work, theirs)\n    theirs.close()\n    try:\n        yield Conversation(path, Channel(ours, host.heed, longest_seconds))\n    finally:\n        ours.close()\n        _end(child)\n\n\nclass Conversation:\n    \"\"\"What the parent has of its child.\"\"\"\n\n    def __init__(self, path: str, channel: Channel) -> None:\n        self.path = path\n        self.send = channel.send\n        self._channel = channel\n\n    def receive(self) -> Any:\n        \"\"\"Its next word. Raises OperationError with what went wrong there.\"\"\"\n        said = self._channel.receive()\n        if said is None:\n            raise NoAnswer(f\"the work on {self.path} ended without an answer\")\n        if \"locked\" in said:\n            raise OperationError(explain_lock(self.path, said[\"locked\"]))\n        if \"tooLarge\" in said:\n            raise TooLarge(f\"{self.path}: {said['tooLarge']}\")\n        if \"error\" in said:\n            raise OperationError(f\"{self.path}: {said['error']}\", evidence=said[\"evidence\"])\n        return said[\"value\"]\n\n\ndef ask(path: str, host: System, work: Callable[[], Any]) -> Any:\n    \"\"\"One question, one answer.\"\"\"\n    with as_owner(path, host, lambda channel: work()) as child:\n        return child.receive()\n\n\ndef look(\n    path: str,\n    host: System,\n    work: Callable[[], Any],\n    longest_seconds: float,\n    as_ourselves: bool = False,\n) -> Any:\n    \"\"\"The same for work that only reads, by whoever we are where we may not become the owner.\"\"\"\n    owner = None if as_ourselves or os.geteuid() != 0 else owner_of(find(path))\n    with _in_child(path, host, owner, lambda channel: work(), longest_seconds) as child:\n        return child.receive()\n\n\ndef _be_child(owner: Owner | None, work: Callable[[Channel], Any], end: socket.socket) -> None:\n    \"\"\"Never returns: no handler, thread or buffer of the agent is this process's business.\"\"\"\n    channel = Channel(end)\n    try:\n        for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):\n            signal.signal(name, signal.SIG_DFL)\n        os.setsid()\n        if owner is not None and os.geteuid() == 0:\n            os.setgroups(owner.groups)\n            os.setgid(owner.gid)\n            os.setuid(owner.uid)\n        os.chdir(\"/\")\n        channel.send({\"value\": work(channel)})\n    except Locked as error:\n        channel.send({\"locked\": str(error)})\n    except TooLarge as error:\n        channel.send({\"tooLarge\": error.message})\n    except OperationError as error:\n        channel.send({\"error\": error.message, \"evidence\": list(error.evidence)})\n    except sqlite3.Error as error:\n        channel.send({\"error\": _plain(error), \"evidence\": []})\n    except BaseException as error:\n        channel.send({\"error\": f\"{type(error).__name__}: {error}\", \"evidence\": []})\n    finally:\n        with suppress(OSError):\n            end.close()\n        sys.stderr.flush()\n        os._exit(0)\n\n\ndef _end(child: int) -> None:\n    \"\"\"It has said all it had to say, or nobody listens any more.\"\"\"\n    end = time.monotonic() + 1.0\n    while time.monotonic() < end:\n        if os.waitpid(child, os.WNOHANG)[0]:\n            return\n        time.sleep(0.005)\n    with suppress(ProcessLookupError):\n        os.kill(child, signal.SIGKILL)\n    os.waitpid(child, 0)\n\n\ndef _plain(error: sqlite3.Error) -> str:\n    text = str(error)\n    if \"not a database\" in text:\n        return \"this is not a SQLite database\"\n    if \"unable to open\" in text:\n        return \"it can't be opened: it is on a read-only file system, or closed to its owner\"\n    if \"malformed\" in text:\n        return f\"the database is damaged ({text})\"\n    return text\n\n\ndef is_busy(error: sqlite3.OperationalError) -> bool:\n    return \"locked\" in str(error) or \"busy\" in str(error)\n\n\n@contextmanager\ndef opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connection]:\n    \"\"\"In the child: `mode` is `mode=ro`, `mode=rw` or `immutable=1`. Raises Locked.\n\n    Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.\n    \"\"\"\n    if mode == \"mode=rw\" and not os.access(path, os.W_OK):\n        raise OperationError(\"it can't be written: it is read-only, or on a file system that is\")\n    where = f\"file:{urllib.parse.quote(path)}?{mode}\"\n    database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)\n    try:\n        database.text_factory = _text\n        database.execute(\"PRAGMA trusted_schema = OFF\")\n        yield database\n    except sqlite3.OperationalError as error:\n        if is_busy(error):\n            raise Locked(f\"waited {busy_seconds:g} s\") from None\n        raise\n    finally:\n        with suppress(sqlite3.Error):\n            database.close()\n\n\nclass Bytes(bytes):\n    \"\"\"Text of a row that is not UTF-8.\"\"\"\n\n\ndef _text(raw: bytes) -> str | Bytes:\n    try:\n        return raw.decode(\"utf-8\")\n    except UnicodeDecodeError:\n        return Bytes(raw)\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier is data: a quote in it is doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a name with a NUL character is no table or column\")\n    return '\"' + name.replace('\"', '\"\"') + '\"'\n\n\ndef size_of(database: sqlite3.Connection) -> int:\n    pages = database.execute(\"PRAGMA page_count\").fetchone()[0]\n    size = database.execute(\"PRAGMA page_size\").fetchone()[0]\n    return int(pages) * int(size)\n\n\ndef resting(path: str) -> tuple[int, int] | None:\n    \"\"\"Size and time of a WAL database that is complete in its one file; None: it is not.\"\"\"\n    with open(path, \"rb\") as file:\n        in_wal_mode = file.read(20)[18:] == b\"\\2\\2\"\n    if not in_wal_mode or any(os.path.exists(each) for each in files_of(path)[1:]):\n        return None\n    about = os.stat(path)\n    return about.st_size, about.st_mtime_ns\n\n\ndef read_unchanged(path: str, read: Callable[[str], Found], forget: Callable[[], object]) -> Found:\n    \"\"\"In the child: reads, by a mode for `opened`, without making -wal and -shm beside the file.\n\n    A WAL database that nobody has open needs neither. If somebody writes just then, what was read\n    is forgotten, and it is read again under SQLite's locks.\n    \"\"\"\n    before = resting(path)\n    if before is not None:\n        try:\n            found = read(\"immutable=1\")\n        except sqlite3.Error:\n            # Damaged; or torn by a writer, and then the second reading is sound.\n            if resting(path) == before:\n                raise\n        else:\n            if resting(path) == before:\n                return found\n        forget()\n    return read(\"mode=ro\")\n",
     "celeriac_host/store/sqlite_copy.py": "\"\"\"Whole copies of SQLite databases, by the online backup API: taken, and put back.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport sqlite3\nimport time\nfrom contextlib import contextmanager\nfrom typing import Callable, Iterator\n\nfrom celeriac_host.store.copies import TooLarge, folder_for_copy, forget\nfrom celeriac_host.store.sqlite import (\n    READ_BUSY_SECONDS,\n    Locked,\n    ask,\n    find,\n    is_busy,\n    opened,\n    read_unchanged,\n    size_of,\n)\nfrom celeriac_host.store.sqlite_locks import files_of\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# sqlite3.h; the module has names for them only since Python 3.11.\nSQLITE_BUSY, SQLITE_LOCKED = 5, 6\n\n\n@contextmanager\ndef copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:\n    \"\"\"Path of a consistent copy, made by the online backup API; gone after the block.\n\n    Raises OperationError: not a database, larger than the limit, no room, locked.\n    \"\"\"\n    about = find(path)\n    # What is in -wal comes on top, and what was deleted may come off: the child looks again.\n    companions = sum(_size(each) for each in files_of(path))\n    with folder_for_copy(companions, about) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        ask(path, host, lambda: _copy(path, target, limit_bytes))\n        yield target\n\n\ndef _copy(path: str, target: str, limit_bytes: int | None) -> None:\n    read_unchanged(\n        path,\n        lambda mode: _copy_by(mode, path, target, limit_bytes),\n        lambda: forget(target),\n    )\n\n\ndef _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None:\n    with opened(path, mode, READ_BUSY_SECONDS) as database:\n        database.execute(\"SELECT count(*) FROM sqlite_master\").fetchone()\n        size = size_of(database)\n        if limit_bytes is not None and size > limit_bytes:\n            raise TooLarge(\n                f\"it is {size} bytes large; a copy may have {limit_bytes} bytes (snapshot-limit)\"\n            )\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            database.backup(copy, progress=_refuse_waiting(READ_BUSY_SECONDS))\n        finally:\n            copy.close()\n\n\ndef restore(backup: str, path: str, host: System, busy_seconds: float) -> None:\n    \"\"\"Puts a backup in place of what the database holds. Raises OperationError.\n\n    As the owner of the database, who may not read our backups: so from a copy.\n    \"\"\"\n    about = find(path)\n    size = os.lstat(backup).st_size\n    with folder_for_copy(size) as folder:\n        copy = os.path.join(folder, \"copy.db\")\n        shutil.copyfile(backup, copy)\n        if os.geteuid() == 0:\n            for each in (copy, folder):\n                os.chown(each, about.st_uid, about.st_gid)\n        ask(path, host, lambda: _copy_over(copy, path, busy_seconds))\n\n\ndef _copy_over(copy: str, path: str, busy_seconds: float) -> None:\n    with opened(copy, \"mode=ro\", busy_seconds) as source:\n        said = source.execute(\"PRAGMA integrity_check(1)\").fetchone()[0]\n        if said != \"ok\":\n            raise OperationError(f\"the backup is damaged: {said}; nothing was changed\")\n        with opened(path, \"mode=rw\", busy_seconds) as target:\n            try:\n                source.backup(target, progress=_refuse_waiting(busy_seconds))\n            except sqlite3.OperationalError as error:\n                if is_busy(error):\n                    raise Locked(f\"waited {busy_seconds:g} s\") from None\n                raise\n\n\ndef _refuse_waiting(seconds: float) -> Callable[[int, int, int], None]:\n    \"\"\"Connection.backup tries again for ever while the database is locked.\"\"\"\n    deadline = time.monotonic() + seconds\n\n    def progress(status: int, remaining: int, total: int) -> None:\n        if status in (SQLITE_BUSY, SQLITE_LOCKED) and time.monotonic() > deadline:\n            raise Locked(f\"waited {seconds:g} s\")\n\n    return progress\n\n\ndef _size(path: str) -> int:\n    try:\n        return os.stat(path).st_size\n    except OSError:\n        return 0\n",
-    "celeriac_host/store/sqlite_extract.py": "\"\"\"The rows of a database that may want repair, with their families, as a database of their own.\n\nFor one that is too large to be copied whole. A row is judged by all that is above and below it, so\nall of that comes along: what is decided on the part is what would be decided on the whole.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport sqlite3\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.copies import folder_for_copy, forget\nfrom celeriac_host.store.sqlite import quoted\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# A table of the plan's mapping: src/jobs/mapping.ts.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the small database; gone after the block. Raises OperationError.\"\"\"\n    about = sqlite.find(path)\n    with folder_for_copy(0, about) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        sqlite.ask(path, host, lambda: _read(path, target, extract, limit_bytes))\n        yield target\n\n\ndef _read(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:\n    sqlite.read_unchanged(\n        path,\n        lambda mode: _extract(path, mode, target, extract, limit_bytes),\n        lambda: forget(target),\n    )\n\n\ndef _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:\n    \"\"\"One read transaction: no row is from another moment than its parent.\"\"\"\n    with sqlite.opened(path, mode, sqlite.READ_BUSY_SECONDS) as database:\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            copy.execute(\"PRAGMA journal_mode = OFF\")\n            database.execute(\"BEGIN\")\n            counts = _Families(database, extract).gather()\n            for at, table in enumerate(extract[\"mapping\"]):\n                key = f\"{quoted(table['id'])} IN temp.k{at}\"\n                _copy(database, copy, table[\"table\"], None, key, limit_bytes)\n            for name, (columns, where) in _bystanders(extract[\"mapping\"]).items():\n                _copy(database, copy, name, columns, where, limit_bytes)\n        except _TooLarge:\n            rows = \", \".join(f\"{count} {table}\" for table, count in counts.items() if count)\n            raise OperationError(\n                f\"the rows that may want repair are more than {limit_bytes} bytes \"\n                f\"(snapshot-limit): {rows}, with all above and below them\"\n            ) from None\n        finally:\n            copy.close()\n\n\nclass _TooLarge(Exception):\n    pass\n\n\nclass _Families:\n    \"\"\"Tables of ids: first of the suspects, then of all that is above them, then of all below.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:\n        self.database = database\n        self.mapping: list[Table] = extract[\"mapping\"]\n        self.suspects: dict[str, list[str]] = extract[\"suspects\"]\n        self.orphans: bool = extract[\"orphans\"]\n        self.ids: list[str] = extract[\"ids\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.mapping)}\n\n    def gather(self) -> dict[str, int]:\n        \"\"\"Table → how many suspects. The rows wanted are in temp.k0, temp.k1… by then.\"\"\"\n        for index in range(len(self.mapping)):\n            self.database.execute(f\"CREATE TEMP TABLE k{index} (id UNIQUE)\")\n        for table in self.mapping:\n            self._suspect(table)\n        counts = {\n            table[\"table\"]: self.database.execute(f\"SELECT count(*) FROM temp.k{at}\").fetchone()[0]\n            for at, table in enumerate(self.mapping)\n        }\n        for table in reversed(self.mapping):\n            self._add_own_parents(table)\n            self._add_parents(table)\n        for table in self.mapping:\n            self._add_children(table)\n            self._add_own_children(table)\n        return counts\n\n    def _suspect(self, table: Table) -> None:\n        status = quoted(table[\"status\"])\n        if not self.ids:\n            words = self.suspects.get(table[\"table\"], [])\n            # A status may be kept as a number.\n            values = [*words, *(int(word) for word in words if word.isdigit())]\n            marks = \", \".join(\"?\" for _ in values)\n            self._add(table, f\"{status} IN ({marks})\", values)\n            if self.orphans and table[\"parent\"] is not None:\n                parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n                self._suspect_orphans(table, table[\"parent\"][\"column\"], parent)\n            if self.orphans and table[\"own\"] and table[\"own\"][\"foreignKey\"]:\n                self._suspect_orphans(table, table[\"own\"][\"column\"], table)\n        for ident in self.ids:\n            self._name(table, ident)\n\n    def _suspect_orphans(self, table: Table, tie: str, parent: Table) -> None:\n        column, key = quoted(tie), quoted(parent[\"id\"])\n        known = f\"SELECT {key} FROM {quoted(parent['table'])} WHERE {key} IS NOT NULL\"\n        self._add(table, f\"{column} IS NOT NULL AND {column} NOT IN ({known})\", [])\n\n    def _name(self, table: Table, ident: str) -> None:\n        name, colon, rest = ident.partition(\":\")\n        if colon and name in self.at:\n            if name != table[\"table\"]:\n                return\n            ident = rest\n        column = quoted(table[\"id\"])\n        self._add(table, f\"{column} = ?\", [ident])\n        if ident.isdigit():\n            self._add(table, f\"{column} = ?\", [int(ident)])\n        # By an index, where LIKE would read the whole table; but any number is below any text.\n        among = f\"{column} >= ? AND {column} < ? AND substr({column}, 1, ?) = ?\"\n        self._add(table, among, [ident, ident + \"\\U0010ffff\", len(ident), ident])\n\n    def _add(self, table: Table, where: str, values: list[Any]) -> int:\n        \"\"\"How many were not among the wanted yet.\"\"\"\n        added = self.database.execute(\n            f\"INSERT OR IGNORE INTO temp.k{self.at[table['table']]}\"\n            f\" SELECT {quoted(table['id'])} FROM {quoted(table['table'])}\"\n            f\" WHERE {quoted(table['id'])} IS NOT NULL AND {where}\",\n            values,\n        )\n        return added.rowcount\n\n    def _add_parents(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        parent = self.mapping[self.at[table[\"parent\"][\"table\"]]]\n        column, own = quoted(table[\"parent\"][\"column\"]), quoted(table[\"table\"])\n        named = f\"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d\"\n        self._add(parent, f\"{quoted(parent['id'])} IN ({named % self.at[table['table']]})\", [])\n\n    def _add_own_parents(self, table: Table) -> None:\n        if table[\"own\"]:\n            column, own, key = (\n                quoted(name) for name in (table[\"own\"][\"column\"], table[\"table\"], table[\"id\"])\n            )\n            named = f\"SELECT {column} FROM {own} WHERE {key} IN temp.k{self.at[table['table']]}\"\n            while self._add(table, f\"{key} IN ({named})\", []):\n                pass\n\n    def _add_own_children(self, table: Table) -> None:\n        if table[\"own\"]:\n            wanted = f\"temp.k{self.at[table['table']]}\"\n            while self._add(table, f\"{quoted(table['own']['column'])} IN {wanted}\", []):\n                pass\n\n    def _add_children(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        above = self.at[table[\"parent\"][\"table\"]]\n        self._add(table, f\"{quoted(table['parent']['column'])} IN temp.k{above}\", [])\n\n\ndef _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:\n    \"\"\"Tables that hold no jobs → the columns that are needed, and which rows name wanted ones.\"\"\"\n    found: dict[str, tuple[list[str], str]] = {}\n    for at, table in enumerate(mapping):\n        for tie in table.get(\"bystanders\", []):\n            above, key, to = (quoted(name) for name in (table[\"table\"], table[\"id\"], tie[\"to\"]))\n            named = f\"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}\"\n            where = f\"{quoted(tie['column'])} IN ({named})\"\n            columns, before = found.get(tie[\"table\"], ([], \"\"))\n            columns = [*columns, tie[\"column\"], *([tie[\"status\"]] if tie[\"status\"] else [])]\n            columns = list(dict.fromkeys([*columns, *tie[\"times\"]]))\n            found[tie[\"table\"]] = columns, f\"{before} OR {where}\" if before else where\n    return found\n\n\ndef _copy(\n    database: sqlite3.Connection,\n    copy: sqlite3.Connection,\n    table: str,\n    wanted: list[str] | None,\n    where: str,\n    limit_bytes: int,\n) -> None:\n    \"\"\"The columns as they are declared; what ties them to tables that are not here is left out.\"\"\"\n    columns = [\n        row\n        for row in database.execute(f\"PRAGMA table_xinfo({quoted(table)})\").fetchall()\n        if row[6] != 1 and (wanted is None or row[1] in wanted)\n    ]\n    declared = \", \".join(\n        f\"{quoted(name)} {kind}{' NOT NULL' if required else ''}\"\n        for _, name, kind, required, *_ in columns\n    )\n    names = \", \".join(quoted(row[1]) for row in columns)\n    marks = \", \".join(\"?\" for _ in columns)\n    copy.execute(f\"CREATE TABLE {quoted(table)} ({declared})\")\n    copy.execute(\"BEGIN\")\n    found = database.execute(f\"SELECT {names} FROM {quoted(table)} WHERE {where}\")\n    for rows in iter(lambda: found.fetchmany(BATCH), []):\n        copy.executemany(f\"INSERT INTO {quoted(table)} VALUES ({marks})\", rows)\n        if sqlite.size_of(copy) > limit_bytes:\n            raise _TooLarge\n    copy.execute(\"COMMIT\")\n",
+    "celeriac_host/store/sqlite_extract.py": "\"\"\"The rows of a database that may want repair, with their families, as a database of their own.\n\nFor one that is too large to be copied whole. A row is judged by all that is above and below it, so\nall of that comes along: what is decided on the part is what would be decided on the whole. Which\nrows, ties and columns are meant is the plan's: `Extract` in src/model/job-store.ts.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport sqlite3\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.copies import folder_for_copy, forget\nfrom celeriac_host.store.sqlite import quoted\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# A table of the extract.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the small database; gone after the block. Raises OperationError.\"\"\"\n    about = sqlite.find(path)\n    with folder_for_copy(0, about) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        sqlite.ask(path, host, lambda: _read(path, target, extract, limit_bytes))\n        yield target\n\n\ndef _read(path: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:\n    sqlite.read_unchanged(\n        path,\n        lambda mode: _extract(path, mode, target, extract, limit_bytes),\n        lambda: forget(target),\n    )\n\n\ndef _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_bytes: int) -> None:\n    \"\"\"One read transaction: no row is from another moment than its parent.\"\"\"\n    with sqlite.opened(path, mode, sqlite.READ_BUSY_SECONDS) as database:\n        copy = sqlite3.connect(target, isolation_level=None)\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            copy.execute(\"PRAGMA journal_mode = OFF\")\n            database.execute(\"BEGIN\")\n            counts = _Families(database, extract).gather()\n            for at, table in enumerate(extract[\"tables\"]):\n                key = f\"{quoted(table['id'])} IN temp.k{at}\"\n                _copy(database, copy, table[\"table\"], None, key, limit_bytes)\n            for name, (columns, where) in _bystanders(extract[\"tables\"]).items():\n                _copy(database, copy, name, columns, where, limit_bytes)\n        except _TooLarge:\n            rows = \", \".join(f\"{count} {table}\" for table, count in counts.items() if count)\n            raise OperationError(\n                f\"the rows that may want repair are more than {limit_bytes} bytes \"\n                f\"(snapshot-limit): {rows}, with all above and below them\"\n            ) from None\n        finally:\n            copy.close()\n\n\nclass _TooLarge(Exception):\n    pass\n\n\nclass _Families:\n    \"\"\"Tables of ids: first of the suspects, then of all that is above them, then of all below.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:\n        self.database = database\n        self.tables: list[Table] = extract[\"tables\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.tables)}\n\n    def gather(self) -> dict[str, int]:\n        \"\"\"Table → how many suspects. The rows wanted are in temp.k0, temp.k1… by then.\"\"\"\n        for index in range(len(self.tables)):\n            self.database.execute(f\"CREATE TEMP TABLE k{index} (id UNIQUE)\")\n        for table in self.tables:\n            self._suspect(table)\n        counts = {\n            table[\"table\"]: self.database.execute(f\"SELECT count(*) FROM temp.k{at}\").fetchone()[0]\n            for at, table in enumerate(self.tables)\n        }\n        for table in reversed(self.tables):\n            self._add_own_parents(table)\n            self._add_parents(table)\n        for table in self.tables:\n            self._add_children(table)\n            self._add_own_children(table)\n        return counts\n\n    def _suspect(self, table: Table) -> None:\n        key = quoted(table[\"id\"])\n        self._add_any(table, quoted(table[\"status\"]), table[\"statuses\"])\n        self._add_any(table, key, table[\"ids\"])\n        for text in table[\"beginnings\"]:\n            # By an index, where LIKE would read the whole table; but any number is below any text.\n            among = f\"{key} >= ? AND {key} < ? AND substr({key}, 1, ?) = ?\"\n            self._add(table, among, [text, text + \"\\U0010ffff\", len(text), text])\n        for tie in table[\"orphanedBy\"]:\n            column, above = quoted(tie[\"column\"]), self.tables[self.at[tie[\"table\"]]]\n            there = f\"SELECT {quoted(above['id'])} FROM {quoted(above['table'])}\"\n            known = f\"{there} WHERE {quoted(above['id'])} IS NOT NULL\"\n            self._add(table, f\"{column} IS NOT NULL AND {column} NOT IN ({known})\", [])\n\n    def _add_any(self, table: Table, column: str, values: list[Any]) -> None:\n        marks = \", \".join(\"?\" for _ in values)\n        self._add(table, f\"{column} IN ({marks})\", values)\n\n    def _add(self, table: Table, where: str, values: list[Any]) -> int:\n        \"\"\"How many were not among the wanted yet.\"\"\"\n        added = self.database.execute(\n            f\"INSERT OR IGNORE INTO temp.k{self.at[table['table']]}\"\n            f\" SELECT {quoted(table['id'])} FROM {quoted(table['table'])}\"\n            f\" WHERE {quoted(table['id'])} IS NOT NULL AND {where}\",\n            values,\n        )\n        return added.rowcount\n\n    def _add_parents(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        parent = self.tables[self.at[table[\"parent\"][\"table\"]]]\n        column, own = quoted(table[\"parent\"][\"column\"]), quoted(table[\"table\"])\n        named = f\"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d\"\n        self._add(parent, f\"{quoted(parent['id'])} IN ({named % self.at[table['table']]})\", [])\n\n    def _add_own_parents(self, table: Table) -> None:\n        if table[\"own\"]:\n            column, own, key = (\n                quoted(name) for name in (table[\"own\"][\"column\"], table[\"table\"], table[\"id\"])\n            )\n            named = f\"SELECT {column} FROM {own} WHERE {key} IN temp.k{self.at[table['table']]}\"\n            while self._add(table, f\"{key} IN ({named})\", []):\n                pass\n\n    def _add_own_children(self, table: Table) -> None:\n        if table[\"own\"]:\n            wanted = f\"temp.k{self.at[table['table']]}\"\n            while self._add(table, f\"{quoted(table['own']['column'])} IN {wanted}\", []):\n                pass\n\n    def _add_children(self, table: Table) -> None:\n        if table[\"parent\"] is None:\n            return\n        above = self.at[table[\"parent\"][\"table\"]]\n        self._add(table, f\"{quoted(table['parent']['column'])} IN temp.k{above}\", [])\n\n\ndef _bystanders(tables: list[Table]) -> dict[str, tuple[list[str], str]]:\n    \"\"\"Tables that hold no jobs → the columns that are needed, and which rows name wanted ones.\"\"\"\n    found: dict[str, tuple[list[str], str]] = {}\n    for at, table in enumerate(tables):\n        for tie in table[\"bystanders\"]:\n            above, key, to = (quoted(name) for name in (table[\"table\"], table[\"id\"], tie[\"to\"]))\n            named = f\"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}\"\n            where = f\"{quoted(tie['column'])} IN ({named})\"\n            columns, before = found.get(tie[\"table\"], ([], \"\"))\n            columns = list(dict.fromkeys([*columns, *tie[\"columns\"]]))\n            found[tie[\"table\"]] = columns, f\"{before} OR {where}\" if before else where\n    return found\n\n\ndef _copy(\n    database: sqlite3.Connection,\n    copy: sqlite3.Connection,\n    table: str,\n    wanted: list[str] | None,\n    where: str,\n    limit_bytes: int,\n) -> None:\n    \"\"\"The columns as they are declared; what ties them to tables that are not here is left out.\"\"\"\n    columns = [\n        row\n        for row in database.execute(f\"PRAGMA table_xinfo({quoted(table)})\").fetchall()\n        if row[6] != 1 and (wanted is None or row[1] in wanted)\n    ]\n    declared = \", \".join(\n        f\"{quoted(name)} {kind}{' NOT NULL' if required else ''}\"\n        for _, name, kind, required, *_ in columns\n    )\n    names = \", \".join(quoted(row[1]) for row in columns)\n    marks = \", \".join(\"?\" for _ in columns)\n    copy.execute(f\"CREATE TABLE {quoted(table)} ({declared})\")\n    copy.execute(\"BEGIN\")\n    found = database.execute(f\"SELECT {names} FROM {quoted(table)} WHERE {where}\")\n    for rows in iter(lambda: found.fetchmany(BATCH), []):\n        copy.executemany(f\"INSERT INTO {quoted(table)} VALUES ({marks})\", rows)\n        if sqlite.size_of(copy) > limit_bytes:\n            raise _TooLarge\n    copy.execute(\"COMMIT\")\n",
     "celeriac_host/store/sqlite_locks.py": "\"\"\"Who holds a SQLite database, for the message that says why it cannot be changed.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\n\nfrom celeriac_host.system import processes\n\nCOMPANIONS = (\"\", \"-wal\", \"-shm\", \"-journal\")\n\n\ndef files_of(path: str) -> list[str]:\n    \"\"\"The database and what SQLite keeps beside it.\"\"\"\n    return [os.path.realpath(path) + suffix for suffix in COMPANIONS]\n\n\ndef explain_lock(path: str, waited: str) -> str:\n    holders = lock_holders(path)\n    who = f\" by {', '.join(holders)}\" if holders else \"\"\n    return f\"{path} is locked{who}; {waited}, nothing was changed\"\n\n\ndef lock_holders(path: str) -> list[str]:\n    \"\"\"Who holds a write lock on it; else who has it open. Empty when nobody can be seen.\"\"\"\n    inodes = set()\n    for each in files_of(path):\n        with suppress(OSError):\n            inodes.add(os.stat(each).st_ino)\n    with_file_open = [pid for pid in _pids() if _has_open(pid, inodes)]\n    writing = [pid for pid in _locking(inodes) if pid in with_file_open]\n    return [_describe_process(pid) for pid in (writing or with_file_open)[:5]]\n\n\ndef _locking(inodes: set[int]) -> list[int]:\n    \"\"\"`1: POSIX  ADVISORY  WRITE 4711 fe:01:131085 120 120` in /proc/locks.\"\"\"\n    found = []\n    try:\n        with open(\"/proc/locks\", encoding=\"ascii\", errors=\"replace\") as file:\n            rows = [line.split() for line in file]\n    except OSError:\n        return []\n    for row in rows:\n        if \"WRITE\" not in row or \"->\" in row:\n            continue\n        at = row.index(\"WRITE\")\n        inode = row[at + 2].rpartition(\":\")[2]\n        if row[at + 1].isdigit() and inode.isdigit() and int(inode) in inodes:\n            found.append(int(row[at + 1]))\n    return found\n\n\ndef _pids() -> list[int]:\n    ours = os.getpid()\n    return [int(name) for name in os.listdir(\"/proc\") if name.isdigit() and int(name) != ours]\n\n\ndef _has_open(pid: int, inodes: set[int]) -> bool:\n    folder = f\"/proc/{pid}/fd\"\n    with suppress(OSError):\n        for name in os.listdir(folder):\n            with suppress(OSError):\n                if os.stat(os.path.join(folder, name)).st_ino in inodes:\n                    return True\n    return False\n\n\ndef _describe_process(pid: int) -> str:\n    process = processes.read(pid)\n    if process is None:\n        return f\"pid {pid}\"\n    command = \" \".join(process.argv)[:80] or \"?\"\n    return f\"pid {pid} ({command}, user {process.user})\"\n",
     "celeriac_host/store/sqlite_repair.py": "\"\"\"Rows of a SQLite database changed in one transaction, only where they are as seen.\n\nAll that takes time is done before the lock: reading, and keeping what was read.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport sqlite3\nimport time\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.sqlite_rows import Below, Schema, same\nfrom celeriac_host.store.store import Keep, PutBack, Row, Skipped, result_of\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef is_so(path: str, rows: list[Row], busy_seconds: float) -> bool:\n    \"\"\"In the child: whether every row is already what it is to become.\"\"\"\n    with sqlite.opened(path, \"mode=ro\", busy_seconds) as database:\n        schema = Schema(database)\n        schema.load()\n        return all(_is_so(schema, row) for row in rows)\n\n\ndef change(\n    path: str,\n    host: System,\n    rows: list[Row],\n    alive: dict[str, str],\n    busy_seconds: float,\n    keep: Keep,\n) -> dict[str, Any]:\n    \"\"\"Has a child change them, and keeps what it says before it may go on.\"\"\"\n    work = _Repair(path, rows, alive, busy_seconds).work\n    with sqlite.as_owner(path, host, work) as child:\n        # Nothing is locked yet: it waits until the rows as they were are on the disk.\n        keep(\"rows\", child.receive())\n        try:\n            return _let_go(child, keep)\n        except sqlite.NoAnswer:\n            raise\n        except OperationError:\n            keep(\"unchanged\", True)\n            raise\n\n\ndef _let_go(child: sqlite.Conversation, keep: Keep) -> dict[str, Any]:\n    child.send(\"go\")\n    said: dict[str, Any] = child.receive()\n    if \"leave\" in said:\n        # Those moved just now; whoever undoes this must not take them for ours.\n        keep(\"left\", said[\"leave\"])\n        child.send(\"go\")\n        said = child.receive()\n    return said\n\n\ndef put_back(path: str, kept: list[Row], busy_seconds: float) -> PutBack:\n    \"\"\"In the child: restores rows that were kept.\"\"\"\n    restored, left = 0, []\n    with sqlite.opened(path, \"mode=rw\", busy_seconds) as database:\n        database.execute(\"PRAGMA foreign_keys = ON\")\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            schema = Schema(database)\n            schema.load()\n            # Parents were changed last, so they come back first.\n            for row in reversed(kept):\n                how = schema.restore(row)\n                restored += how == \"restored\"\n                if how == \"left\":\n                    left.append(f\"{row['table']} {row['id']}\")\n            database.execute(\"COMMIT\")\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n    return PutBack(restored, left)\n\n\ndef _is_so(schema: Schema, row: Row) -> bool:\n    change = row[\"change\"]\n    if change[\"kind\"] == \"keep\":\n        return True\n    wrote = change.get(\"set\", {})\n    found = schema.read(row, list(wrote))\n    if change[\"kind\"] == \"delete\":\n        return not found\n    return len(found) == 1 and all(map(same, found[0], wrote.values()))\n\n\nclass _Seen(NamedTuple):\n    \"\"\"What the comparison without a lock found.\"\"\"\n\n    taken: list[Row]\n    skipped: Skipped\n    # As PRAGMA data_version tells it: another one means that somebody wrote since.\n    version: int\n    # Table → its largest rowid, where it has one.\n    newest: dict[str, int]\n\n\nclass _Repair:\n    \"\"\"What the child does, as the owner of the file.\"\"\"\n\n    def __init__(\n        self, path: str, rows: list[Row], alive: dict[str, str], busy_seconds: float\n    ) -> None:\n        self.path = path\n        self.rows = rows\n        self.alive = alive\n        self.busy_seconds = busy_seconds\n\n    def work(self, channel: sqlite.Channel) -> dict[str, Any]:\n        \"\"\"All that takes time is done before the lock: reading, and keeping what was read.\"\"\"\n        with sqlite.opened(self.path, \"mode=rw\", self.busy_seconds) as database:\n            database.execute(\"PRAGMA foreign_keys = ON\")\n            schema = Schema(database, {row[\"table\"] for row in self.rows})\n            seen, kept = self._see(schema)\n            channel.send({\"value\": kept})\n            if channel.receive() != \"go\":\n                raise OperationError(\"the rows as they were could not be kept\")\n            if not seen.taken:\n                return result_of([], seen.skipped, 0.0)\n            return self._change(schema, seen, channel)\n\n    def _see(self, schema: Schema) -> tuple[_Seen, list[Row]]:\n        schema.database.execute(\"BEGIN\")\n        try:\n            # The first read of it begins the snapshot.\n            schema.load()\n            version = schema.version()\n            newest = schema.newest(self.rows)\n            taken, skipped = self._compare(schema, self.rows, schema.count_below(self.rows))\n            return _Seen(taken, skipped, version, newest), [schema.keep(row) for row in taken]\n        finally:\n            schema.database.execute(\"ROLLBACK\")\n\n    def _change(self, schema: Schema, seen: _Seen, channel: sqlite.Channel) -> dict[str, Any]:\n        database = schema.database\n        database.execute(\"BEGIN IMMEDIATE\")\n        locked_at = time.monotonic()\n        try:\n            taken, skipped = seen.taken, list(seen.skipped)\n            if schema.version() != seen.version:\n                groups = {row[\"group\"] for row in taken}\n                rows = [row for row in self.rows if row[\"group\"] in groups]\n                counts = schema.count_new_below(rows, seen.newest)\n                taken, moved = self._compare(schema, rows, counts)\n                skipped += moved\n                if moved:\n                    channel.send({\"value\": {\"leave\": sorted({row[\"group\"] for row in moved})}})\n                    if channel.receive() != \"go\":\n                        raise OperationError(\"what was left alone could not be kept\")\n            for row in taken:\n                schema.change(row)\n            database.execute(\"COMMIT\")\n        except sqlite3.IntegrityError as error:\n            database.execute(\"ROLLBACK\")\n            raise OperationError(f\"the database refuses it: {error}; nothing was changed\") from None\n        except BaseException:\n            if database.in_transaction:\n                database.execute(\"ROLLBACK\")\n            raise\n        return result_of(taken, skipped, time.monotonic() - locked_at)\n\n    def _compare(self, schema: Schema, rows: list[Row], counts: Below) -> tuple[list[Row], Skipped]:\n        \"\"\"The rows to change, in their order; and those of groups in which one is not as seen.\"\"\"\n        reasons: dict[str, list[tuple[Row, str]]] = {}\n        for row in rows:\n            why = self.alive.get(row[\"group\"]) or schema.difference(row, counts)\n            if why is not None:\n                reasons.setdefault(row[\"group\"], []).append((row, why))\n        taken: list[Row] = []\n        skipped: Skipped = []\n        for row in rows:\n            found = reasons.get(row[\"group\"])\n            changes = row[\"change\"][\"kind\"] != \"keep\"\n            if found is None:\n                if changes:\n                    taken.append(row)\n                continue\n            own = next((why for other, why in found if other is row), None)\n            if own is None and not changes:\n                continue\n            first, first_why = found[0]\n            why = own or f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n            skipped.append(\n                {\"table\": row[\"table\"], \"id\": row[\"id\"], \"group\": row[\"group\"], \"why\": why}\n            )\n        return taken, skipped\n",
     "celeriac_host/store/sqlite_rows.py": "\"\"\"Rows of a SQLite database: compared with what was seen of them, kept, changed and restored.\"\"\"\n\nfrom __future__ import annotations\n\nimport base64\nimport sqlite3\nfrom typing import Any, Dict, Iterator, NamedTuple\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.store import Row\nfrom celeriac_host.system.errors import OperationError\n\n# (table below, its column) → the value of that column → how many rows have it, where that could be\n# counted; None: it was not.\nBelow = Dict[Any, Dict[Any, Any]]\n# A statement holds so many values.\nVALUES_AT_ONCE = 500\n\n\nclass _Key(NamedTuple):\n    \"\"\"A foreign key of another table to the one whose row is deleted.\"\"\"\n\n    table: str\n    # Its column, and the one that it names (None: the primary key).\n    columns: list[tuple[str, str | None]]\n    # It changes or deletes the rows that have it; else it keeps what they name.\n    acts: bool\n\n\nclass Schema:\n    \"\"\"The database's own tables and columns: no name reaches SQL that is not one of them.\"\"\"\n\n    def __init__(self, database: sqlite3.Connection, planned: set[str] | None = None) -> None:\n        self.database = database\n        # Tables whose rows are changed: those below go before what is above them.\n        self.planned = planned or set()\n        self.tables: set[str] = set()\n        self._columns: dict[str, list[tuple[str, bool]]] = {}\n        self._keys: dict[str, list[_Key]] = {}\n\n    def load(self) -> None:\n        names = self.database.execute(\"SELECT name FROM sqlite_master WHERE type = 'table'\")\n        self.tables = {str(name) for (name,) in names}\n\n    def version(self) -> int:\n        return int(self.database.execute(\"PRAGMA data_version\").fetchone()[0])\n\n    def columns(self, table: str) -> list[tuple[str, bool]]:\n        \"\"\"Name, and whether a value can be given to it (not to a generated one).\"\"\"\n        self._require(table)\n        if table not in self._columns:\n            found = self.database.execute(f\"PRAGMA table_xinfo({sqlite.quoted(table)})\")\n            self._columns[table] = [(str(row[1]), row[6] == 0) for row in found]\n        return self._columns[table]\n\n    def name(self, table: str, column: str) -> str:\n        if all(column.lower() != known.lower() for known, _ in self.columns(table)):\n            raise OperationError(f\"table {table!r} has no column {column!r}\")\n        return sqlite.quoted(column)\n\n    def read(self, row: Row, columns: list[str]) -> list[tuple[Any, ...]]:\n        table, key, ident = row[\"table\"], row[\"key\"], row[\"id\"]\n        what = \", \".join(self.name(table, column) for column in columns) or \"1\"\n        where = f\"{sqlite.quoted(table)} WHERE {self.name(table, key)} = ?\"\n        return self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchmany(2)\n\n    def difference(self, row: Row, counts: Below) -> str | None:\n        \"\"\"Why the row is not as seen; None when it is.\"\"\"\n        ident = row[\"id\"]\n        columns = list(row[\"seen\"])\n        found = self.read(row, columns)\n        if not found:\n            return \"is gone\"\n        if len(found) > 1:\n            return \"is there more than once\"\n        for column, now in zip(columns, found[0]):\n            if not same(now, row[\"seen\"][column]):\n                return f\"changed meanwhile: {column} is now {_show(now)}\"\n        if row[\"change\"][\"kind\"] == \"delete\":\n            for key, where in self._held_by(row):\n                hangs = f\"SELECT EXISTS (SELECT 1 FROM {sqlite.quoted(key.table)} AS c {where})\"\n                if self.database.execute(hangs, (ident,)).fetchone()[0]:\n                    what = \"which would go with it (ON DELETE)\" if key.acts else \"which name it\"\n                    return f\"has rows of {key.table}, {what}\"\n        for child in row.get(\"below\", ()):\n            count = counts[child[\"table\"], child[\"column\"]].get(ident, 0)\n            if count is not None and count != child[\"rows\"]:\n                return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n        return None\n\n    def _held_by(self, row: Row) -> Iterator[tuple[_Key, str]]:\n        \"\"\"Foreign keys, beside those of the plan, by which rows go with it or keep it.\"\"\"\n        below = {(each[\"table\"], each[\"column\"]) for each in row.get(\"below\", ())}\n        own, name = row[\"table\"], self.name(row[\"table\"], row[\"key\"])\n        if own not in self._keys:\n            self._keys[own] = self._find_keys(own)\n        for key in self._keys[own]:\n            if len(key.columns) == 1 and (key.table, key.columns[0][0]) in below:\n                continue\n            ties = \" AND \".join(\n                f\"c.{sqlite.quoted(column)} = t.{sqlite.quoted(to)}\"\n                if to\n                else f\"c.{sqlite.quoted(column)} = t.{name}\"\n                for column, to in key.columns\n            )\n            yield key, f\"JOIN {sqlite.quoted(own)} AS t ON {ties} WHERE t.{name} = ?\"\n\n    def _find_keys(self, own: str) -> list[_Key]:\n        found = []\n        for table in self.tables:\n            keys: dict[int, list[tuple[str, str | None]]] = {}\n            acting = set()\n            listed = self.database.execute(f\"PRAGMA foreign_key_list({sqlite.quoted(table)})\")\n            for number, _, parent, column, to, _, on_delete, _ in listed.fetchall():\n                acts = on_delete not in (\"NO ACTION\", \"RESTRICT\")\n                if parent.lower() == own.lower() and (acts or table not in self.planned):\n                    keys.setdefault(number, []).append((column, to))\n                    acting.update([number] if acts else [])\n            found += [_Key(table, columns, number in acting) for number, columns in keys.items()]\n        return found\n\n    def newest(self, rows: list[Row]) -> dict[str, int]:\n        found = {}\n        for table, _ in _ties(rows):\n            self._require(table)\n            try:\n                asked = self.database.execute(f\"SELECT max(rowid) FROM {sqlite.quoted(table)}\")\n                found[table] = int(asked.fetchone()[0] or 0)\n            except sqlite3.OperationalError:\n                pass  # WITHOUT ROWID\n        return found\n\n    def count_below(self, rows: list[Row]) -> Below:\n        \"\"\"Once for all rows: without an index each count would read the whole table.\"\"\"\n        return {tie: self._count(tie, idents) for tie, idents in _ties(rows).items()}\n\n    def count_new_below(self, rows: list[Row], newest: dict[str, int]) -> Below:\n        \"\"\"The same, under the lock. Where no index makes it cheap, only rows that are new count.\n\n        Those that were there are among the rows that are compared one by one.\n        \"\"\"\n        found: Below = {}\n        for tie, idents in _ties(rows).items():\n            table, _ = tie\n            if table not in newest or self._has_index(*tie):\n                found[tie] = self._count(tie, idents)\n                continue\n            added = self._count(tie, idents, f\" AND rowid > {newest[table]}\")\n            expected = _expected(rows, tie)\n            found[tie] = {ident: expected[ident] + added.get(ident, 0) for ident in expected}\n        return found\n\n    def _count(self, tie: tuple[str, str], idents: list[Any], more: str = \"\") -> dict[Any, Any]:\n        table, column = tie\n        self._require(table)\n        name = self.name(table, column)\n        found: dict[Any, Any] = {}\n        for start in range(0, len(idents), VALUES_AT_ONCE):\n            some = idents[start : start + VALUES_AT_ONCE]\n            marks = \", \".join(\"?\" for _ in some)\n            where = f\"{name} IN ({marks}){more}\"\n            asked = self.database.execute(\n                f\"SELECT {name}, count(*) FROM {sqlite.quoted(table)} WHERE {where} GROUP BY 1\",\n                some,\n            )\n            found.update(dict(asked.fetchall()))\n        return found\n\n    def _has_index(self, table: str, column: str) -> bool:\n        listed = self.database.execute(f\"PRAGMA index_list({sqlite.quoted(table)})\").fetchall()\n        for index in listed:\n            info = f\"PRAGMA index_info({sqlite.quoted(str(index[1]))})\"\n            first = self.database.execute(info).fetchone()\n            if first is not None and str(first[2]).lower() == column.lower():\n                return True\n        return False\n\n    def _require(self, table: str) -> None:\n        if table not in self.tables:\n            raise OperationError(f\"there is no table {table!r}; the plan was made from another\")\n\n    def keep(self, row: Row) -> Row:\n        \"\"\"What undo needs of it: the whole row as it is.\"\"\"\n        names = [name for name, given in self.columns(row[\"table\"]) if given]\n        values = self.read(row, names)[0]\n        old = {name: _encode(value) for name, value in zip(names, values)}\n        told = {name: row[name] for name in (\"table\", \"key\", \"id\", \"group\", \"change\")}\n        return {**told, **({\"reset\": True} if row.get(\"reset\") else {}), \"old\": old}\n\n    def change(self, row: Row) -> None:\n        table, key, ident, change = row[\"table\"], row[\"key\"], row[\"id\"], row[\"change\"]\n        where = f\"WHERE {self.name(table, key)} = ?\"\n        if change[\"kind\"] == \"delete\":\n            done = self.database.execute(f\"DELETE FROM {sqlite.quoted(table)} {where}\", (ident,))\n        else:\n            done = self._set(table, change[\"set\"], where, ident)\n        if done.rowcount != 1:\n            raise OperationError(f\"{table} {ident}: {done.rowcount} rows changed instead of one\")\n\n    def restore(self, kept: Row) -> str:\n        \"\"\"`restored`, `already`, or `left` when somebody changed it since.\"\"\"\n        # What an older version kept names no key: it knew of `id` alone.\n        kept = {\"key\": \"id\", **kept}\n        table, key, ident = kept[\"table\"], kept[\"key\"], kept[\"id\"]\n        old = {name: _decode(value) for name, value in kept[\"old\"].items()}\n        found = self.read(kept, list(old))\n        now = dict(zip(old, found[0])) if len(found) == 1 else None\n        if kept[\"change\"][\"kind\"] == \"delete\":\n            if now is not None:\n                return \"already\" if now == old else \"left\"\n            names = \", \".join(self.name(table, name) for name in old)\n            marks = \", \".join(\"?\" for _ in old)\n            values = [_bound(value) for value in old.values()]\n            where = sqlite.quoted(table)\n            self.database.execute(f\"INSERT INTO {where} ({names}) VALUES ({marks})\", values)\n            self._restore_texts(kept, old)\n            return \"restored\"\n        wrote = kept[\"change\"][\"set\"]\n        lower = {name.lower(): name for name in old}\n        was = {lower[name.lower()]: old[lower[name.lower()]] for name in wrote}\n        if now is None:\n            return \"left\"\n        if all(same(now[name], value) for name, value in was.items()):\n            return \"already\"\n        if not all(same(now[lower[name.lower()]], value) for name, value in wrote.items()):\n            return \"left\"\n        where = f\"WHERE {self.name(table, key)} = ?\"\n        self._set(table, {name: _bound(value) for name, value in was.items()}, where, ident)\n        self._restore_texts(kept, was)\n        return \"restored\"\n\n    def _set(self, table: str, values: Row, where: str, ident: Any) -> sqlite3.Cursor:\n        pairs = \", \".join(f\"{self.name(table, column)} = ?\" for column in values)\n        statement = f\"UPDATE {sqlite.quoted(table)} SET {pairs} {where}\"\n        return self.database.execute(statement, (*values.values(), ident))\n\n    def _restore_texts(self, kept: Row, values: Row) -> None:\n        \"\"\"Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here.\"\"\"\n        table, key, ident = kept[\"table\"], kept[\"key\"], kept[\"id\"]\n        for name, value in values.items():\n            if isinstance(value, sqlite.Bytes):\n                column = self.name(table, name)\n                self.database.execute(\n                    f\"UPDATE {sqlite.quoted(table)} SET {column} = CAST({column} AS TEXT)\"\n                    f\" WHERE {self.name(table, key)} = ?\",\n                    (ident,),\n                )\n\n\ndef _ties(rows: list[Row]) -> dict[tuple[str, str], list[Any]]:\n    \"\"\"(table below, its column) → the rows above.\"\"\"\n    found: dict[tuple[str, str], list[Any]] = {}\n    for row in rows:\n        for child in row.get(\"below\", ()):\n            found.setdefault((child[\"table\"], child[\"column\"]), []).append(row[\"id\"])\n    return found\n\n\ndef _expected(rows: list[Row], tie: tuple[str, str]) -> dict[Any, int]:\n    return {\n        row[\"id\"]: child[\"rows\"]\n        for row in rows\n        for child in row.get(\"below\", ())\n        if (child[\"table\"], child[\"column\"]) == tie\n    }\n\n\ndef same(one: Any, other: Any) -> bool:\n    numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))\n    return (numbers or type(one) is type(other)) and bool(one == other)\n\n\ndef _show(value: Any) -> str:\n    return \"empty\" if value is None else repr(value)[:60]\n\n\ndef _encode(value: Any) -> Any:\n    \"\"\"JSON has no bytes; and text that is not UTF-8 must come back as it was.\"\"\"\n    if isinstance(value, sqlite.Bytes):\n        return {\"text\": base64.b64encode(value).decode(\"ascii\")}\n    if isinstance(value, bytes):\n        return {\"blob\": base64.b64encode(value).decode(\"ascii\")}\n    return value\n\n\ndef _decode(value: Any) -> Any:\n    if not isinstance(value, dict):\n        return value\n    if \"text\" in value:\n        return sqlite.Bytes(base64.b64decode(value[\"text\"]))\n    return base64.b64decode(value[\"blob\"])\n\n\ndef _bound(value: Any) -> Any:\n    return bytes(value) if isinstance(value, sqlite.Bytes) else value\n",
@@ -80870,6 +80870,27 @@ function plan_view_showValue(value) {
     return typeof value === 'number' ? String(value) : `'${toOneLine(value)}'`;
 }
 
+;// CONCATENATED MODULE: ./src/report/progress.js
+
+/** The host's progress as a line of the log; with `plan`, its steps are numbered. `null`: no line. */
+function renderProgress(progress, plan) {
+    switch (progress.kind) {
+        case 'step-started': {
+            const place = plan === undefined ? '' : `${progress.index + 1}/${plan.operations.length} `;
+            return `${place}${progress.title}`;
+        }
+        case 'step-ended': {
+            const { status, message, seconds } = progress.step;
+            return `  ${status}: ${message} (${formatDuration(seconds)})`;
+        }
+        case 'note':
+            return `  ${progress.message}`;
+        case 'chunk':
+        case 'opened':
+            return null;
+    }
+}
+
 ;// CONCATENATED MODULE: ./src/report/summary.js
 
 
@@ -81036,7 +81057,7 @@ async function runAction(name, body) {
     try {
         const inputs = readActionInputs(name);
         host = inputs.host;
-        await body(new ActionRun(name, inputs, reporter));
+        await body(new GithubRun(name, inputs, reporter));
     }
     catch (error) {
         const view = renderFailure(error, { action: name, ...(host !== undefined && { host }) });
@@ -81081,7 +81102,8 @@ function readFleet(name, path, { required }) {
     }
     return parseFleetFile(path, text, name);
 }
-class ActionRun {
+class GithubRun {
+    dryRun;
     inputs;
     reporter;
     #name;
@@ -81093,6 +81115,7 @@ class ActionRun {
         this.#name = name;
         // Every action has the inputs of the host.
         this.#host = inputs;
+        this.dryRun = this.#host['dry-run'];
     }
     openAgent() {
         const host = this.#host;
@@ -81126,10 +81149,10 @@ class ActionRun {
     async look(agent, query) {
         const facts = await agent.look({ transactions: {}, ...query });
         const { transactions } = facts;
-        if (this.#host['dry-run'] || transactions.every(({ state }) => state !== 'open'))
+        if (this.dryRun || transactions.every(({ state }) => state !== 'open'))
             return facts;
         // An open transaction may also be another run at work: then this waits and recovers nothing.
-        const deeds = await this.reporter.group(`${this.#name}: an earlier run did not finish`, () => agent.recover(this.meta(), this.onProgress()));
+        const deeds = await this.group('an earlier run did not finish', () => agent.recover(this.meta(), this.onProgress()));
         for (const deed of deeds) {
             const { message, whole } = describeDeed(deed);
             this.reporter[whole ? 'warning' : 'error'](message, this.#name);
@@ -81138,76 +81161,49 @@ class ActionRun {
     }
     onProgress(plan) {
         return (progress) => {
-            const line = progressLine(plan, progress);
+            const line = renderProgress(progress, plan);
             if (line !== null) {
                 this.reporter.info(line);
             }
         };
     }
-    async carryOut(agent, plan, about) {
-        const { reporter } = this;
-        const dryRun = this.#host['dry-run'];
+    group(title, body) {
+        return this.reporter.group(`${this.#name}: ${title}`, body);
+    }
+    showDetails(title, lines) {
+        return this.group(title, async () => this.reporter.info(lines.join('\n')));
+    }
+    async showPlan(plan) {
         if (plan.operations.length > 0) {
-            const title = `${this.#name}: the plan${dryRun ? ' (dry run)' : ''}`;
             // The findings follow as annotations.
             const text = renderPlanText({ ...plan, findings: [] });
-            await reporter.group(title, async () => reporter.info(text));
+            await this.showDetails(`the plan${this.dryRun ? ' (dry run)' : ''}`, [text]);
         }
-        for (const { level, message, where } of plan.findings) {
-            reporter[level](message, where ?? this.#name);
-        }
-        const idle = dryRun || plan.operations.length === 0;
-        const outcome = idle ? null : await this.#apply(agent, plan, about);
-        this.#report(agent, plan, outcome, about);
-        if (outcome !== null && outcome.result !== 'committed') {
-            throw outcomeToHostError(outcome, plan.operations);
-        }
-        return outcome;
+        this.#annotate(plan.findings);
     }
-    async #apply(agent, plan, about) {
-        if (about.pause !== undefined) {
-            this.reporter.info(`${this.#name}: ${about.pause.why}`);
-            await systemClock.sleep(about.pause.seconds);
+    #annotate(findings) {
+        for (const { level, message, where } of findings) {
+            this.reporter[level](message, where ?? this.#name);
         }
-        return this.reporter.group(`${this.#name}: working on the host`, async () => {
-            for (const parcel of about.parcels ?? [])
-                await agent.send(parcel, this.onProgress());
-            const { release } = about;
-            const meta = { ...this.meta(about.unit), ...(release !== undefined && { release }) };
-            return agent.apply(plan.operations, meta, this.onProgress(plan));
-        });
     }
-    #report(agent, plan, outcome, about) {
-        const { reporter } = this;
-        const checklist = checklistOf(plan, outcome);
-        const told = about.tell?.(outcome);
-        const sentence = [describeOutcome(plan, outcome), told?.sentence ?? '']
-            .filter((part) => part !== '')
-            .join(' ');
-        const findings = [...plan.findings, ...(told?.findings ?? [])];
-        for (const { level, message } of told?.findings ?? [])
-            reporter[level](message, this.#name);
-        for (const [name, value] of Object.entries(told?.outputs ?? {}))
-            reporter.output(name, value);
-        reporter.output('changed', String(outcome?.result === 'committed'));
-        reporter.output('transaction', outcome?.result === 'committed' ? outcome.transaction : '');
-        reporter.info(sentence);
-        if (outcome !== null || plan.operations.length === 0) {
-            reporter.info(renderChecklistText(checklist));
+    async pause({ seconds, why }) {
+        this.reporter.info(`${this.#name}: ${why}`);
+        await systemClock.sleep(seconds);
+    }
+    warn(message) {
+        this.reporter.warning(message, this.#name);
+    }
+    output(name, value) {
+        this.reporter.output(name, value);
+    }
+    report(agent, { subject, sentence, checklist, plan, outcome, findings, extra }) {
+        this.#annotate(findings);
+        this.reporter.info(sentence);
+        if (plan !== null && (outcome !== null || plan.operations.length === 0)) {
+            this.reporter.info(renderChecklistText(checklist));
         }
-        const markdown = [
-            findings.length === 0 ? '' : renderFindings(findings),
-            plan.operations.length === 0
-                ? ''
-                : `<details>\n<summary>The plan</summary>\n\n${renderPlanMarkdown({ ...plan, findings: [], satisfied: [] })}\n\n</details>`,
-        ].filter((part) => part !== '');
-        this.summarize(agent, {
-            subject: about.subject,
-            sentence,
-            checklist,
-            markdown: markdown.join('\n\n'),
-            ...about.extra,
-        });
+        const markdown = plan === null ? '' : renderPlanSummary(plan, findings);
+        this.summarize(agent, { subject, sentence, checklist, markdown, ...extra });
     }
     summarize(agent, content) {
         const seconds = (external_node_perf_hooks_.performance.now() - this.#begun) / 1000;
@@ -81221,22 +81217,18 @@ class ActionRun {
         }));
     }
 }
-function progressLine(plan, progress) {
-    switch (progress.kind) {
-        case 'step-started':
-            return plan === undefined
-                ? progress.title
-                : `${progress.index + 1}/${plan.operations.length} ${progress.title}`;
-        case 'step-ended': {
-            const { status, message, seconds } = progress.step;
-            return `    ${status}: ${message} (${formatDuration(seconds)})`;
-        }
-        case 'note':
-            return `    ${progress.message}`;
-        case 'chunk':
-        case 'opened':
-            return null;
-    }
+/** The findings, and the plan folded away. */
+function renderPlanSummary(plan, findings) {
+    const all = [...plan.findings, ...findings];
+    const operations = { ...plan, findings: [], satisfied: [] };
+    return [
+        all.length === 0 ? '' : renderFindings(all),
+        plan.operations.length === 0
+            ? ''
+            : `<details>\n<summary>The plan</summary>\n\n${renderPlanMarkdown(operations)}\n\n</details>`,
+    ]
+        .filter((part) => part !== '')
+        .join('\n\n');
 }
 
 ;// CONCATENATED MODULE: ./src/config/cleanup-desired.js
@@ -81577,17 +81569,17 @@ const messageOf = (error) => error instanceof Error ? error.message : String(err
 
 ;// CONCATENATED MODULE: ./src/jobs/tables/instants.js
 
-/** What Python's `datetime.isoformat()` writes: the form of a column that holds no instant yet. */
+/** The format of Python's `datetime.isoformat()`; for a column without timestamps. */
 const defaultForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
 const calendar = /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
 /**
- * Reads a timestamp: calendar text with a space or `T`, with or without a fraction, `Z` or an
- * offset (without one it is a local time of that zone), or seconds or milliseconds since 1970, as
+ * Parses a timestamp: a date and time with a space or `T`, with or without a fraction, `Z` or an
+ * offset (without one it is local time in that zone), or seconds or milliseconds since 1970, as a
  * number or as text.
  *
  * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
  *
- * @param timeZone IANA name of the zone of times that name none
+ * @param timeZone IANA name of the zone of timestamps that have none
  */
 function readInstant(value, timeZone = 'UTC') {
     if (value === null || (typeof value === 'string' && value.trim() === '')) {
@@ -81642,7 +81634,7 @@ function readCalendar(text, timeZone) {
     };
 }
 /**
- * The instant of a local time. An hour that comes twice is taken for the later: that makes a row
+ * The instant of a local time. For an hour that occurs twice, the later one is used: that makes a row
  * younger, never older.
  */
 function fromLocal(local, timeZone) {
@@ -81654,7 +81646,7 @@ function fromLocal(local, timeZone) {
     return Math.max(...(fitting.length > 0 ? fitting : candidates));
 }
 const zoneFormats = new Map();
-/** Seconds that clocks of a zone are ahead of UTC at an instant. */
+/** Offset of a zone from UTC at an instant, in seconds. */
 function zoneOffset(at, timeZone) {
     if (timeZone === 'UTC')
         return 0;
@@ -81687,9 +81679,9 @@ function readOffset(zone) {
     return (match[1] === '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
 }
 /**
- * Writes an instant in the given form; the fraction is cut, never rounded up.
+ * Formats an instant; the fraction is truncated, never rounded up.
  *
- * @param timeZone IANA name of the zone of times that name none
+ * @param timeZone IANA name of the zone of timestamps that have none
  */
 function writeInstant(at, form, timeZone = 'UTC') {
     if (form.kind === 'epoch')
@@ -81708,19 +81700,19 @@ function writeEpoch(at, form) {
     const value = Math.floor(micros / 10 ** (places - digits)) / 10 ** digits;
     return form.text ? value.toFixed(digits) : value;
 }
-/** Doubles hold a present-day instant to about a quarter of a microsecond. */
+/** A double stores a present-day instant to about a quarter of a microsecond. */
 function cutFraction(fraction, digits) {
     const micros = Math.min(999_999, Math.round(fraction * 1e6));
     return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
 }
-/** The form that most values of a column have; `null` when none of them is an instant. */
+/** The most common format in a column; `null` when it contains no timestamps. */
 function commonForm(values) {
     const seen = new Map();
     for (const value of values) {
         const reading = readInstant(value);
         if (reading.kind !== 'instant')
             continue;
-        // isoformat() leaves out a fraction of zero: its length alone makes no other form.
+        // isoformat() omits a fraction of zero, so its length alone does not make another format.
         const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
         const entry = seen.get(key) ?? { form: reading.form, count: 0 };
         const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;
@@ -81734,7 +81726,7 @@ function commonForm(values) {
 }
 
 ;// CONCATENATED MODULE: ./src/jobs/tables/names.js
-/** `batchLinks` and `BatchLinks` are `batch_links`, as a person reads them. */
+/** `batchLinks` and `BatchLinks` → `batch_links`. */
 const snakeOf = (name) => name
     .replace(/([\p{Ll}\d])(\p{Lu})/gu, '$1_$2')
     .replace(/(\p{Lu})(\p{Lu}\p{Ll})/gu, '$1_$2')
@@ -81752,10 +81744,10 @@ function singularOf(name) {
         return snake.replace(/es$/, '');
     return snake.replace(/(?<!s)s$/, '');
 }
-/** Some names; the others are counted. */
+/** The first names; the others are only counted. */
 function listNames(names) {
     if (names.length === 0)
-        return 'none at all';
+        return 'none';
     const shown = names.slice(0, 20).join(', ');
     return names.length > 20 ? `${shown} and ${names.length - 20} more` : shown;
 }
@@ -81764,29 +81756,29 @@ function listNames(names) {
 
 const words = (text) => new Set(text.trim().split(/\s+/));
 // --- names of tables ----------------------------------------------------------------------------
-/** Whatever stands before them, such a row is work for a program: `order_tasks`, `user_imports`. */
+/** Whatever precedes these nouns, such a row is work for a program: `order_tasks`, `user_imports`. */
 const jobNouns = words(`
   job task subtask import export render transcode transcoding crawl scrape transcription sync`);
-/** So are these, unless the name speaks of business: `payment_batches`, `user_links` may not be. */
+/** The same, unless the name is about business: not `payment_batches` or `user_links`. */
 const workNouns = words(`
   batch run queue work link video upload download rendering conversion execution generation pipeline
   workflow process`);
-/** A part of one when its name says of what: `batch_variations`, `job_items`. */
+/** A part of a job if the name says of what: `batch_variations`, `job_items`. */
 const partNouns = words(`
   variation variant item part chunk step stage segment shard slice attempt unit entry row record
   page frame scene clip file image photo result output input element`);
-/** A part also by its bare name, below a table of jobs: an item may be an order's, a step hardly. */
+/** A part even without such a prefix, if its parent holds jobs: `steps`, but not `items`. */
 const bareParts = words('variation part chunk step stage segment shard slice attempt frame scene clip');
-/** People, money and goods: their rows are "processing" for days, and no worker is at them. */
+/** People, money and goods: their rows may be "processing" for days without a worker. */
 const businessNouns = words(`
   account address appointment bill billing booking candidate cart charge checkout claim client
   company contact contract coupon customer delivery deposit donation employee invoice lead loan
   member money order organisation organization patient payment payout person policy product purchase
   refund reservation sale salary settlement shipment shop stock subscriber subscription supplier
   team tenant ticket transaction transfer user vendor wallet withdrawal`);
-/** What much else hangs on, too: work by a name of their own only, such as `project_jobs`. */
+/** Not jobs by themselves; only in a name such as `project_jobs`. */
 const sharedNouns = words('project campaign');
-/** Reads whole words; the last says what a row is, those before it of what or of which app. */
+/** Reads whole words: the last one says what a row is, those before it of what or of which app. */
 function readTableName(name) {
     const nouns = nounsOf(name);
     const head = nouns.at(-1) ?? '';
@@ -81802,10 +81794,10 @@ function readTableName(name) {
         return 'job';
     return bareParts.has(head) ? 'part' : null;
 }
-/** Whether a name speaks of people, money or goods. */
+/** Whether a name is about people, money or goods. */
 const isBusinessName = (name) => nounsOf(name).some((noun) => businessNouns.has(noun));
 const nounsOf = (name) => wordsOf(name).flatMap((word) => splitCompound(singularOf(word)));
-/** Django writes the model VideoJob of the app core as `core_videojob`. */
+/** Django names the table of the model VideoJob of the app core `core_videojob`. */
 function splitCompound(word) {
     const tail = /^(\p{L}{3,})(job|task|batch)$/u.exec(word);
     if (tail?.[1] && tail[2])
@@ -81825,47 +81817,47 @@ const endedWords = words(`
   completed complete done finished success succeeded successful failed failure fail error errored
   cancelled canceled cancelling aborted revoked interrupted killed stopped timeout timedout skipped
   partial partiallycompleted dead`);
-/** Only money and goods are in these; a Celery task's id beside them does not make it a job. */
+/** Statuses of money and goods only; even with a Celery task id, such a row is not a job. */
 const tradeWords = words(`
   paid unpaid partiallypaid prepaid refunded partiallyrefunded charged captured authorized
   authorised settled disputed chargeback voided invoiced overdue shipped delivered dispatched packed
   returned backordered fulfilled unfulfilled reserved booked checkedin subscribed unsubscribed
   trialing pastdue`);
-/** What is kept or published is in these, and what people work at. */
+/** Statuses of records that are kept or published, or that people work on. */
 const recordWords = words(`
   inactive suspended banned blocked verified unverified registered invited deactivated archived
   draft published unpublished public private approved rejected accepted declined review underreview
   inreview applied hired interview open opened closed reopened resolved todo backlog wontfix
   assigned unassigned won lost`);
 const plain = (status) => status.toLowerCase().replace(/[^\p{L}\d]+/gu, '');
-/** A row in this status waits or is at work, in whatever words the app has for it. */
+/** Whether a row in this status waits or is being worked on, in the app's own words. */
 const isUnfinishedWord = (status) => unfinishedWords.has(plain(status));
-/** How many statuses an explanation names. */
+/** How many statuses an explanation lists. */
 const shown = 5;
 /**
- * Why what a status column holds is not what a job's does; `null` when it may be, or when nothing
- * is known of it.
+ * Why the values of a status column are not those of jobs; `null` when they may be, or when they are
+ * unknown.
  *
- * @param known what else says that the table holds jobs: beside the id of a task its rows may have
- * words of their own, and be published or archived; but money is no job
+ * @param known other evidence that the table holds jobs: with task ids, its rows may have statuses of
+ * their own such as published or archived, but not those of money
  */
 function doubtStatuses(statuses, known) {
     const seen = (statuses ?? []).map(String).filter((status) => status.trim() !== '');
     if (seen.length === 0)
         return null;
     if (seen.every((status) => /^\d+$/.test(status))) {
-        return `its statuses are numbers (${some(seen)}), which \`words\` has to explain`;
+        return `its statuses are numbers (${some(seen)}), which \`words\` must map`;
     }
     const strange = seen.filter((status) => {
         const word = plain(status);
         return tradeWords.has(word) || (known === 'by name' && recordWords.has(word));
     });
     if (strange.length > 0)
-        return `its statuses are not only those of jobs (${some(strange)})`;
+        return `it has statuses that jobs do not have (${some(strange)})`;
     if (known === 'by task')
         return null;
     const jobs = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
-    return jobs ? null : `none of its statuses is one of a job's (${some(seen)})`;
+    return jobs ? null : `none of its statuses is a status of jobs (${some(seen)})`;
 }
 const some = (list) => `${list
     .slice(0, shown)
@@ -81875,7 +81867,7 @@ const some = (list) => `${list
 const counted = 'pending|processing|completed|complete|done|finished|processed|succeeded|successful|failed|cancelled|canceled';
 const before = new RegExp(`^(?:${counted})_(.+)$`);
 const after = new RegExp(`^(.+)_(?:${counted})$`);
-/** The rows that a column counts by how they ended: `completed_links`, `videos_failed` → `link`. */
+/** What a column counts by how it ended: `completed_links` → `link`, `videos_failed` → `video`. */
 function countedNoun(column) {
     const found = before.exec(column) ?? after.exec(column);
     return found?.[1] === undefined ? null : singularOf(found[1]);
@@ -81885,13 +81877,16 @@ function countedNoun(column) {
 
 
 
-/** Reads the tables that hold no jobs and name rows of this one. */
+/** The columns that are read of a table without jobs. */
+const bystanderColumns = ({ column, status, times, }) => [
+    ...new Set([column, ...(status === null ? [] : [status]), ...times]),
+];
+/** Reads the tables that hold no jobs but reference rows of this table. */
 function countBystanders({ bystanders }, readRows, timeZone) {
     return new Map(bystanders.map((mapping) => {
         const { table, column, status, times } = mapping;
-        const columns = [...new Set([column, ...(status === null ? [] : [status]), ...times])];
         const byKey = new Map();
-        for (const row of readRows(table, columns)) {
+        for (const row of readRows(table, bystanderColumns(mapping))) {
             const key = bystanders_readKey(row[column]);
             if (key === null)
                 continue;
@@ -81910,7 +81905,7 @@ function countBystanders({ bystanders }, readRows, timeZone) {
         return [mapping, byKey];
     }));
 }
-/** Those that name a row with these values. */
+/** The bystanders that reference a row with these values. */
 function bystandersOf({ values }, found) {
     return [...found].flatMap(([{ to }, byKey]) => {
         const key = bystanders_readKey(values[to]);
@@ -81919,18 +81914,18 @@ function bystandersOf({ values }, found) {
     });
 }
 /**
- * Those that a foreign key ties to what is to go: a row of theirs would be deleted or changed with
- * it, or the database would refuse.
+ * The bystanders with a foreign key to a row that is about to go: they would be deleted or changed
+ * with it, or the database would refuse.
  *
- * @param column what is emptied of the row; `null`: the row is deleted
+ * @param column the column of the row that is cleared; `null`: the row is deleted
  */
 const holdersOf = ({ bystanders }, column) => bystanders.filter(({ mapping }) => mapping.foreignKey && (column === null || mapping.to === column));
-/** What a row is named by, as text; `null` when nothing can name it. */
+/** A key that can be referenced, as text; `null` for other values. */
 const bystanders_readKey = (key) => typeof key === 'string' || typeof key === 'number' ? String(key) : null;
 
 ;// CONCATENATED MODULE: ./src/jobs/tables/columns.js
 
-/** Names that say what a column holds, as `snake_case`; the first that is there is taken. */
+/** Known column names, in `snake_case`; the first one that exists is used. */
 const columnNames = {
     created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
     started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
@@ -81939,11 +81934,11 @@ const columnNames = {
     error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
     task: ['celery_task_id', 'task_id'],
 };
-/** Columns whose distinct values the host is asked for: they say whether a table holds jobs. */
+/** Columns whose distinct values the host returns: they show whether a table holds jobs. */
 const statusColumns = ['status'];
-/** A time in the future, or of something else than work. */
+/** Timestamps of the future, or not related to work. */
 const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
-/** The first column of one of these names, as the table itself spells it. */
+/** The first column with one of these names, as spelled in the table. */
 function findColumn(table, names) {
     for (const name of names) {
         const column = table.columns.find((candidate) => snakeOf(candidate.name) === name);
@@ -81952,17 +81947,17 @@ function findColumn(table, names) {
     }
     return null;
 }
-/** By which a row is named. */
+/** The column that identifies a row. */
 const idColumn = (table, spec) => spec?.id ?? findColumn(table, ['id', 'uuid', `${singularOf(table.name)}_id`]);
-/** How far a row is. */
+/** The column with the status of a row. */
 const statusColumn = (table, spec) => spec?.status ?? findColumn(table, statusColumns);
-/** Ids of Celery's tasks are text: what counts or is tied to a table is an id of the app's own. */
+/** Celery task ids are text: an integer or a foreign key is an id of the app. */
 function taskColumn(table) {
     const isTie = (column) => table.foreignKeys.some((key) => key.column === column) || isWhole(typeOf(table, column));
     const named = columnNames.task.map((name) => findColumn(table, [name]));
     return named.find((column) => column !== null && !isTie(column)) ?? null;
 }
-/** Every column that tells when something happened to a row. */
+/** Every column that records when something happened to a row. */
 function timeColumns(table, spec = {}) {
     const named = ['created', 'started', 'completed', 'updated']
         .map((name) => spec[name] ?? (spec[name] === null ? null : findColumn(table, columnNames[name])))
@@ -81972,9 +81967,9 @@ function timeColumns(table, spec = {}) {
         .filter((name) => /_at$/.test(snakeOf(name)) && !noSignOfLife.test(name));
     return [...new Set([...named, ...others])];
 }
-/** As it was declared; empty when there is none, or no such column. */
+/** The declared type; empty when there is none, or no such column. */
 const typeOf = (table, column) => table.columns.find(({ name }) => name === column)?.type ?? '';
-/** A whole number and text never name each other. */
+/** Whether columns of these types can reference each other; an integer and text cannot. */
 const areAlike = (one, other) => !((isWhole(one) && isText(other)) || (isText(one) && isWhole(other)));
 const isWhole = (type) => /int|serial/i.test(type);
 const isText = (type) => /char|text|clob|uuid|string/i.test(type);
@@ -81984,11 +81979,11 @@ const isText = (type) => /char|text|clob|uuid|string/i.test(type);
 
 
 const isSame = (one, other) => one.toLowerCase() === other.toLowerCase();
-/** By foreign keys, else by columns such as `job_id` that name another of these tables. */
+/** References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. */
 function findTies(table, others) {
     const keys = table.foreignKeys.flatMap((key) => {
         const parent = others.find((other) => isSame(other.name, key.table));
-        // The column is left empty when the key means the parent's primary key.
+        // The column is empty when the key references the parent's primary key.
         const toId = !key.to || ['id', idColumn(parent ?? table)?.toLowerCase()].includes(key.to.toLowerCase());
         return parent && parent !== table && toId
             ? [{ table: parent.name, column: key.column, foreignKey: true }]
@@ -82000,14 +81995,14 @@ function findTies(table, others) {
         const singular = /^(.+)_id$/.exec(snakeOf(name))?.[1];
         const parent = others.find((other) => other !== table && singularOf(other.name) === singular && mayName(other));
         return parent ? [{ table: parent.name, column: name, foreignKey: false }] : [];
-        // `task_id` is Celery's, too: then it is text, and the ids of the app's own tasks may not be.
+        // `task_id` may be Celery's: then it is text, while the ids of the app's own tasks may not be.
         function mayName(other) {
             const isTask = columnNames.task.some((task) => task === snakeOf(name));
             return !isTask || areAlike(type, typeOf(other, idColumn(other) ?? ''));
         }
     });
 }
-/** By a foreign key to the table itself, else by a column such as `parent_id`. */
+/** Reference to the same table: by a foreign key, otherwise by a column such as `parent_id`. */
 function findOwnTie(table, { parent: said, id }) {
     if (said === null)
         return null;
@@ -82024,8 +82019,8 @@ function findOwnTie(table, { parent: said, id }) {
     return column === undefined ? null : { column, foreignKey: key(column) };
 }
 /**
- * Tables that hold no jobs, and whose rows name rows of this one: by foreign keys, else by name.
- * Those rows are never changed.
+ * Tables without jobs that reference rows of this table: by foreign keys, otherwise by name. Their
+ * rows are never changed.
  */
 function findBystanders(above, tables, job, specs, isOthers) {
     const id = idColumn(above, specs[above.name]) ?? 'id';
@@ -82036,7 +82031,7 @@ function findBystanders(above, tables, job, specs, isOthers) {
         const about = {
             table: table.name,
             status: statusColumn(table, spec),
-            // What was said to be no job keeps none alive.
+            // A table marked as `ignore` is no sign of life.
             times: spec?.ignore === true ? [] : timeColumns(table, spec),
         };
         const keys = table.foreignKeys.filter((key) => isSame(key.table, above.name));
@@ -82045,7 +82040,7 @@ function findBystanders(above, tables, job, specs, isOthers) {
             return { ...about, column: key.column, to, foreignKey: true };
         });
         if (tied.length > 0) {
-            // Of a key of several columns the one that says which row it is.
+            // Of a composite key, use the column that identifies the row.
             const toId = tied.filter(({ to }) => to === id);
             return toId.length > 0 ? toId : tied;
         }
@@ -82056,9 +82051,9 @@ function findBystanders(above, tables, job, specs, isOthers) {
     });
 }
 /**
- * The nearest one: a link that names its batch and its job, too, belongs to the batch.
+ * The nearest parent: a link that references its batch and its job belongs to the batch.
  *
- * @throws ConfigError when there are several and none is below the others
+ * @throws ConfigError when there are several parents and none is below the others
  */
 function chooseParent(table, ties, specs) {
     const own = ties.get(table.name) ?? [];
@@ -82073,7 +82068,7 @@ function chooseParent(table, ties, specs) {
     const names = new Set(nearest.map((tie) => tie.table));
     if (names.size > 1) {
         const list = nearest.map((tie) => `${tie.table} by ${tie.column}`).join(', ');
-        throw new errors_ConfigError('input stores', `which table is above \`${table.name}\` can't be told: ${list}`, `its \`parent\`: { table, column }, or null`);
+        throw new errors_ConfigError('input stores', `cannot tell which table is the parent of \`${table.name}\`: ${list}`, `\`parent\`: { table, column }, or null`);
     }
     return nearest[0] ?? null;
 }
@@ -82085,9 +82080,9 @@ function reaches(from, to, ties, seen = new Set()) {
     return next.some((tie) => tie.table === to || reaches(tie.table, to, ties, passed));
 }
 /**
- * A table can't be below itself: the tie known by its name alone gives way.
+ * A table cannot be its own ancestor: a reference that is only known by name is dropped.
  *
- * @throws ConfigError when each tie of the ring is a foreign key, or was said
+ * @throws ConfigError when every reference of the cycle is a foreign key or was specified
  */
 function breakCycles(database, found, specs) {
     const parents = new Map(found);
@@ -82099,7 +82094,7 @@ function breakCycles(database, found, specs) {
                 const ring = path.slice(path.indexOf(at));
                 const weakest = ring.find((name) => parents.get(name)?.foreignKey === false && specs[name]?.parent === undefined);
                 if (weakest === undefined) {
-                    throw new errors_ConfigError('input stores', `the tables of ${database} are above each other in a ring: ${[...ring, at].join(' → ')}`, '`parent: null` for the one that is at the top');
+                    throw new errors_ConfigError('input stores', `the tables of ${database} form a cycle: ${[...ring, at].join(' → ')}`, '`parent: null` for the topmost table');
                 }
                 parents.set(weakest, null);
                 break;
@@ -82109,12 +82104,12 @@ function breakCycles(database, found, specs) {
     }
     return parents;
 }
-/** How many tables are above this one. */
+/** Number of ancestor tables. */
 function depthOf(table, parents) {
     const parent = parents.get(table);
     return parent ? 1 + depthOf(parent.table, parents) : 0;
 }
-/** Whether a table is below another, at whatever depth. */
+/** Whether a table is below another, at any depth. */
 function isBelow(table, above, parents) {
     const parent = parents.get(table)?.table;
     return parent !== undefined && (parent === above || isBelow(parent, above, parents));
@@ -82125,17 +82120,17 @@ function isBelow(table, above, parents) {
 
 
 
-/** Tables that others keep their own rows in, under a name that could be a job's. */
+/** Tables of Celery, Django and others, with names that could be those of jobs. */
 const otherOwners = /^(?:celery_task(?:set)?meta$|kombu_(?:message|queue)$|djcelery_|django_|sqlite_|alembic_)/i;
 /** Celery's, Kombu's and Django's results, messages and migrations. */
 const isOthers = (table) => otherOwners.test(table.name);
 /**
- * Which tables hold jobs. Each by evidence of its own, for a shop's payments hang on the same users
- * as its jobs do: a column with the id of a Celery task, or a name, statuses and times as jobs have
- * them. What is above such a table counts when its name is a job's as well, or when it counts how
+ * Which tables hold jobs. Each table needs evidence of its own (a shop's payments reference the same
+ * users as its jobs): a column with Celery task ids, or a name, statuses and timestamps like those of
+ * jobs. The parent of such a table holds jobs if it is named like a job as well, or if it counts how
  * those rows end.
  *
- * @param specs a table that is named there holds jobs, whatever it looks like
+ * @param specs tables listed there hold jobs, whatever they look like
  * @returns a verdict for each table with an id and a status, in the order of the tables
  */
 function judgeTables(tables, specs = {}) {
@@ -82146,11 +82141,11 @@ function judgeTables(tables, specs = {}) {
     };
     for (const table of candidates) {
         if (specs[table.name] !== undefined)
-            take(table, 'named', 'it is named in `stores`');
+            take(table, 'named', 'listed in `stores`');
         else
             judgeAlone(table, tables, take);
     }
-    // A table that counts may make others count: those above it, and its parts.
+    // A table of jobs may make others tables of jobs: its parents and its parts.
     for (let before = -1; before !== found.size;) {
         before = found.size;
         for (const table of candidates) {
@@ -82161,11 +82156,11 @@ function judgeTables(tables, specs = {}) {
     const job = [...found.keys()];
     return candidates.map((table) => found.get(table) ?? { table, class: 'doubtful', reason: doubt(table, job) });
 }
-/** The tables of jobs among those that were judged. */
+/** The tables of jobs. */
 const jobTablesOf = (verdicts) => verdicts.filter((verdict) => verdict.class !== 'doubtful').map(({ table }) => table);
-/** Whether there is a table of jobs among them. */
+/** Whether any of these tables holds jobs. */
 const holdJobs = (tables) => jobTablesOf(judgeTables(tables)).length > 0;
-/** The tables that are left alone among them. */
+/** The tables that are skipped. */
 const doubtfulOf = (verdicts) => verdicts.filter((verdict) => verdict.class === 'doubtful');
 /** `orders, users (why); payments (why)`, for people. */
 function explainDoubtful(verdicts) {
@@ -82175,23 +82170,23 @@ function explainDoubtful(verdicts) {
     }
     return [...names].map(([reason, list]) => `${listNames(list)} (${reason})`).join('; ');
 }
-/** What is left alone, why, and how to include it; `null` when nothing is. */
+/** The skipped tables, why they are skipped, and how to include them; `null` when there are none. */
 function tellDoubtful(database, verdicts) {
     const doubtful = doubtfulOf(verdicts);
     if (doubtful.length === 0)
         return null;
-    const message = `left alone, since nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
+    const message = `skipped tables, because nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
     return { level: 'notice', message, where: database };
 }
-/** Which `stores` would include one of these tables. */
+/** The value of `stores` that would include one of these tables. */
 function howToInclude(database, doubtful) {
     const [first, ...others] = doubtful;
     const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
-    return `to include one, name it in \`stores\`: ${yamlFor(database, name)}`;
+    return `to include one, add it to \`stores\`: ${yamlFor(database, name)}`;
 }
 /** The value of `stores` that includes a table, as YAML on one line. */
 const yamlFor = (database, table) => `[{ database: ${JSON.stringify(database)}, tables: { ${JSON.stringify(table)}: {} } }]`;
-/** Whether a table has both an id and a status column, and is the app's own. */
+/** Whether a table has an id and a status column, and belongs to the app. */
 function isCandidate(table, spec) {
     if (spec?.ignore === true || (spec === undefined && isOthers(table)))
         return false;
@@ -82200,17 +82195,17 @@ function isCandidate(table, spec) {
 function judgeAlone(table, tables, take) {
     const task = celeryColumn(table, tables);
     if (task !== null && doubtStatuses(table.statuses, 'by task') === null) {
-        take(table, 'certain', `it has a column for the id of a Celery task, ${task}`);
+        take(table, 'certain', `its column ${task} holds Celery task ids`);
     }
     else if (readTableName(table.name) === 'job' && hasTimesOfJobs(table)) {
-        take(table, 'likely', 'it is named as a job, and has the statuses and times of one');
+        take(table, 'likely', 'named like a job, with the statuses and timestamps of one');
     }
 }
 function judgeByTies(table, job, take) {
     const name = readTableName(table.name);
     const [upper] = findTies(table, job);
     if (name === 'part' && upper !== undefined && hasTimesOfJobs(table)) {
-        take(table, 'likely', `it is a part of ${upper.table}, and has the statuses and times of a job`);
+        take(table, 'likely', `part of ${upper.table}, with the statuses and timestamps of a job`);
         return;
     }
     if (doubtStatuses(table.statuses, 'by name') !== null)
@@ -82218,18 +82213,18 @@ function judgeByTies(table, job, take) {
     const below = job.filter((each) => findTies(each, [...job, table]).some((tie) => tie.table === table.name));
     const [first] = below;
     if (first !== undefined && name === 'job') {
-        take(table, 'likely', `it is above ${first.name}, and named as a job, too`);
+        take(table, 'likely', `parent of ${first.name}, and named like a job`);
         return;
     }
     const counted = isBusinessName(table.name) ? null : findCounted(table, below);
     if (counted !== null) {
-        take(table, 'likely', `it counts the ${counted.table} below it, in ${counted.column}`);
+        take(table, 'likely', `its column ${counted.column} counts ${counted.table}`);
     }
 }
 const hasTimesOfJobs = (table) => doubtStatuses(table.statuses, 'by name') === null && timeColumns(table).length > 0;
 /**
- * Unless it names a row of a table of the app's own that is called so. Where the table's name speaks
- * of money or people, `task_id` may be anybody's, of a provider of payments for one.
+ * The column with Celery task ids, unless it references a table of the app with that name. In tables
+ * about money or people, `task_id` may be an id of something else, e.g. of a payment provider.
  */
 function celeryColumn(table, tables) {
     const column = taskColumn(table);
@@ -82258,14 +82253,14 @@ function doubt(table, job) {
     if (statuses !== null)
         return statuses;
     if (name === 'job')
-        return 'named as a job, but without a column of times';
+        return 'named like a job, but without a timestamp column';
     const tied = job.filter((other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0);
     const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
     const what = task === undefined
-        ? 'not named as a job, and without a column for the id of a Celery task'
-        : `not named as a job, and its ${task} need not be the id of a Celery task`;
+        ? 'not named like a job, and without a column for Celery task ids'
+        : `not named like a job, and ${task} may not be a Celery task id`;
     const names = tied.map((other) => other.name);
-    return names.length > 0 ? `tied to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
+    return names.length > 0 ? `linked to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
 }
 
 ;// CONCATENATED MODULE: ./src/jobs/tables/mapping.js
@@ -82282,15 +82277,15 @@ const statusWords = [
     'cancelled',
 ];
 const mapping_endedWords = new Set(['completed', 'failed', 'cancelled']);
-/** Nothing more happens to a row in this status. */
+/** Whether this status is final. */
 const isEnded = (status) => mapping_endedWords.has(status);
 /**
- * Finds the tables that hold jobs (see `judgeTables`), what their columns say, and what ties them to
- * each other. What is said of a table counts more than what its schema suggests.
+ * Finds the tables of jobs (see `judgeTables`), the meaning of their columns, and their relations. A
+ * spec takes precedence over what the schema suggests.
  *
- * @param where the place of the specs, for errors
- * @throws ConfigError when no table holds jobs for sure, when a spec names what is not there, or
- * when it can't be told which table is the parent
+ * @param where the position of the specs, for errors
+ * @throws ConfigError when no table certainly holds jobs, when a spec names something that does not
+ * exist, or when the parent of a table is ambiguous
  */
 function proposeMapping(database, tables, specs = {}, where = 'input stores') {
     refuseUnknownNames(database, tables, specs, where);
@@ -82308,19 +82303,19 @@ function proposeMapping(database, tables, specs = {}, where = 'input stores') {
 function noJobTable(database, tables, doubtful) {
     if (doubtful.length > 0) {
         const names = doubtful.map(({ table }) => table.name);
-        return new errors_ConfigError('input stores', `whether ${listNames(names)} of ${database} hold jobs can't be told: ${explainDoubtful(doubtful)}`, `the tables of jobs by their names; ${howToInclude(database, doubtful)}`);
+        return new errors_ConfigError('input stores', `cannot tell whether ${listNames(names)} in ${database} hold jobs: ${explainDoubtful(doubtful)}`, `a table that certainly holds jobs; ${howToInclude(database, doubtful)}`);
     }
     const seen = tables.map((table) => table.name);
-    return new errors_ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`, 'the database in which the app keeps its jobs');
+    return new errors_ConfigError('input database', `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`, "the database with the app's jobs");
 }
-/** A parent changes with its rows: it has to be named as a table of jobs itself. */
+/** A parent changes with its rows, so it must be a table of jobs itself. */
 function refuseDoubtfulParents(verdicts, specs, where) {
     const job = new Set(jobTablesOf(verdicts).map(({ name }) => name));
     for (const [name, { parent }] of Object.entries(specs)) {
         if (!parent || job.has(parent.table))
             continue;
         const why = verdicts.find(({ table }) => table.name === parent.table)?.reason;
-        throw new errors_ConfigError(where, `the parent of \`${name}\`, \`${parent.table}\`, is not taken for a table of jobs${why ? `: ${why}` : ''}`, `\`${parent.table}\` among the \`tables\` as well; or \`parent: null\``);
+        throw new errors_ConfigError(where, `\`${parent.table}\`, the parent of \`${name}\`, is not recognized as a table of jobs${why ? `: ${why}` : ''}`, `\`${parent.table}\` in \`tables\` as well, or \`parent: null\``);
     }
 }
 function refuseUnknownNames(database, tables, specs, where) {
@@ -82340,10 +82335,10 @@ function refuseUnknownNames(database, tables, specs, where) {
             throw new errors_ConfigError(where, `table \`${name}\` has no column \`${wrong}\``, expected);
         }
         if (parent && !tables.some((each) => each.name === parent.table)) {
-            throw new errors_ConfigError(where, `the parent of \`${name}\` is a table that is not there: \`${parent.table}\``, `one of: ${listNames(tables.map((each) => each.name))}`);
+            throw new errors_ConfigError(where, `\`${parent.table}\`, the parent of \`${name}\`, does not exist`, `one of: ${listNames(tables.map((each) => each.name))}`);
         }
         if (resend && (task === null || (task ?? taskColumn(table)) === null)) {
-            throw new errors_ConfigError(where, `table \`${name}\` has no column for the id of its task`, '`task`: a task is sent again under an id that its row names');
+            throw new errors_ConfigError(where, `table \`${name}\` has no column for the task id`, '`task`, the column that stores the id of the task that is sent');
         }
     }
 }
@@ -82373,40 +82368,46 @@ function mapTable(table, parents, tables, job, specs) {
         bystanders: findBystanders(table, tables, job, specs, isOthers),
     };
 }
-/** What names a row above is not the id of a task. */
+/** A column that references the parent does not hold task ids. */
 function ownTask(table, parent) {
     const column = taskColumn(table);
     return column === parent?.column ? null : column;
 }
-/** Our word for what a status column holds; itself, when nothing is said of it. */
+/** Celeriac's word for a status of the app; the status itself if it is not mapped. */
 const meaningOf = (mapping, word) => Object.hasOwn(mapping.words, word) ? (mapping.words[word] ?? word) : word;
-/** The app's word for one of ours. */
+/** These statuses, and all words of the app that mean one of them. */
+function wordsFor(mapping, statuses) {
+    const meant = new Set(statuses.map((word) => meaningOf(mapping, word)));
+    const own = Object.keys(mapping.words).filter((word) => meant.has(meaningOf(mapping, word)));
+    return [...new Set([...statuses, ...own])];
+}
+/** The app's word for a status of Celeriac. */
 const wordFor = (mapping, status) => Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ?? status;
 /**
- * The mapping, as a person may check it: one line a table, with why it is taken for one of jobs.
+ * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
  *
- * @param verdicts what the tables were taken for; those of the mapping by default say no reason
+ * @param verdicts where the reasons come from; without them, no reasons are shown
  */
 function describeMapping(mapping, verdicts = []) {
     return mapping.map((table) => {
         const { parent, own, task, error, times, resend } = table;
         const words = Object.entries(table.words).map(([word, meaning]) => `${word} = ${meaning}`);
         const parts = [
-            `id ${table.id}`,
-            `status ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
-            parent === null ? 'at the top' : describeTie(parent),
-            ...(own === null ? [] : [describeTie({ table: 'another of them', ...own })]),
-            `times ${times.join(', ') || 'none'}`,
-            `task ${task ?? 'none'}`,
-            `error ${error ?? 'none'}`,
-            ...(resend === null ? [] : [`sent again as ${resend.task}(${resend.args.join(', ')})`]),
+            `id: ${table.id}`,
+            `status: ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
+            parent === null ? 'no parent' : describeTie(parent),
+            ...(own === null ? [] : [describeTie({ table: 'the same table', ...own })]),
+            `timestamps: ${times.join(', ') || 'none'}`,
+            `task: ${task ?? 'none'}`,
+            `error: ${error ?? 'none'}`,
+            ...(resend === null ? [] : [`resend: ${resend.task}(${resend.args.join(', ')})`]),
             ...verdicts.filter((each) => each.table.name === table.table).map(({ reason }) => reason),
         ];
         return `${table.table}: ${parts.join('; ')}`;
     });
 }
-const describeTie = ({ table, column, foreignKey }) => `below ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
-/** `completed_links` counts the completed rows of the nearest table below that ends in `links`. */
+const describeTie = ({ table, column, foreignKey }) => `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
+/** `completed_links` counts the completed rows of the nearest child table that ends in `links`. */
 function findCounters(table, parents, job) {
     const below = job
         .filter((other) => isBelow(other.name, table.name, parents))
@@ -82427,10 +82428,11 @@ const isCountable = (word) => word === 'total' || statusWords.some((status) => s
 
 
 
-/** The columns of a table that Celeriac reads. */
+/** The columns of a table that Celeriac reads, the id first. */
 function readableColumns(mapping) {
     const named = mapping.bystanders.map(({ to }) => to);
     const columns = [
+        mapping.id,
         ...vitalColumns(mapping),
         mapping.error,
         ...(mapping.resend?.args ?? []),
@@ -82438,7 +82440,7 @@ function readableColumns(mapping) {
     ];
     return [...new Set(columns.filter((name) => name !== null))];
 }
-/** The columns whose change means that the row lives: a row is changed only while they stay. */
+/** Columns that change when a row is being worked on; a row is only repaired if they are unchanged. */
 function vitalColumns(mapping) {
     const ties = [mapping.parent?.column ?? null, mapping.own?.column ?? null];
     const named = [mapping.status, ...ties, mapping.task];
@@ -82446,15 +82448,14 @@ function vitalColumns(mapping) {
     const columns = [...named, ...mapping.times, ...counters].filter((name) => name !== null);
     return [...new Set(columns)];
 }
-/** Ties the rows of all mapped tables together. */
+/** Links the rows of all mapped tables. */
 function growForest(mapping, readRows, timeZone = 'UTC') {
     const byTable = new Map();
     const rows = [];
     const withoutId = new Map();
     const forms = new Map();
     for (const table of mapping) {
-        const columns = new Set([table.id, ...readableColumns(table)]);
-        const read = readRows(table.table, [...columns]);
+        const read = readRows(table.table, readableColumns(table));
         forms.set(table.table, findForms(table, read));
         const byId = new Map();
         byTable.set(table.table, byId);
@@ -82500,14 +82501,14 @@ function plant(mapping, id, values, byTable) {
         bystanders: [],
     };
 }
-/** More rows of one table above each other than any app means. */
+/** Deeper nesting within one table is not plausible. */
 const deepest = 100;
-/** Ties the rows of a table to those of the same table that they name; upper ones first. */
+/** Links rows to their parents in the same table; returns parents first. */
 function tieOwn({ table }, own, rows, byId) {
     const above = new Map();
     for (const row of rows) {
         const key = bystanders_readKey(row.values[own.column]);
-        // The top of a tree may name itself.
+        // The root of a tree may reference itself.
         if (key === null || key === String(row.id))
             continue;
         const upper = byId.get(key);
@@ -82523,7 +82524,7 @@ function tieOwn({ table }, own, rows, byId) {
         if ((depths.get(row) ?? 0) <= deepest)
             continue;
         for (const each of [row, ...climb(row, above)]) {
-            each.blocked = `more than ${deepest} rows of ${table} are above each other, or in a ring`;
+            each.blocked = `rows of ${table} are nested more than ${deepest} levels deep, or form a cycle`;
         }
     }
     for (const [row, upper] of above) {
@@ -82531,8 +82532,8 @@ function tieOwn({ table }, own, rows, byId) {
             continue;
         const other = climb(row, above).at(-1)?.parent ?? null;
         if (row.parent !== null && other !== null && other !== row.parent) {
-            // Which of the two it keeps alive can't be told: both are left alone.
-            row.blocked = `it is below ${nameRow(row.parent)} and, by ${own.column}, below ${nameRow(other)}`;
+            // It is unclear which of the two it belongs to: both are skipped.
+            row.blocked = `it belongs to ${nameRow(row.parent)} and, by ${own.column}, to ${nameRow(other)}`;
             row.parent.blocked = `${nameRow(row)} ${row.blocked.replace(/^it /, '')}`;
         }
         row.parent = upper;
@@ -82541,7 +82542,7 @@ function tieOwn({ table }, own, rows, byId) {
     }
     return rows.toSorted((a, b) => (depths.get(a) ?? 0) - (depths.get(b) ?? 0));
 }
-/** The rows above, nearest first; no more than are needed to know that they are too many. */
+/** The ancestors, nearest first; stops one above the limit. */
 function climb(row, above) {
     const path = [];
     for (let at = above.get(row); at !== undefined && path.length <= deepest; at = above.get(at)) {
@@ -82549,9 +82550,9 @@ function climb(row, above) {
     }
     return path;
 }
-/** It belongs to a row of its own table. */
+/** Whether its parent is a row of the same table. */
 const isOwn = (row) => row.tie?.table === row.mapping.table;
-/** Numbers are statuses where the mapping says what they mean. */
+/** Numbers are only statuses if the mapping defines them. */
 function readStatus(mapping, value) {
     if (typeof value === 'string')
         return meaningOf(mapping, value);
@@ -82560,39 +82561,39 @@ function readStatus(mapping, value) {
 }
 function findForms(table, rows) {
     const common = new Map(table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]));
-    // A column that was never filled is filled by who fills the others: the app, not SQLite's
-    // CURRENT_TIMESTAMP, which is what `created_at` mostly shows.
+    // An empty column gets the format of columns that the app fills; `created_at` comes last, because
+    // SQLite's CURRENT_TIMESTAMP often fills it.
     const neighbours = [table.completed, table.started, table.updated, table.created];
     const neighbour = neighbours.map((name) => (name ? common.get(name) : null)).find(Boolean);
     return new Map(table.times.map((column) => [column, common.get(column) ?? neighbour ?? defaultForm]));
 }
-/** All rows below, nearest first. */
+/** All descendants, depth first. */
 function descendantsOf(row) {
     return row.children.flatMap((child) => [child, ...descendantsOf(child)]);
 }
-/** All rows above, nearest first. */
+/** All ancestors, nearest first. */
 function ancestorsOf(row) {
     return row.parent === null ? [] : [row.parent, ...ancestorsOf(row.parent)];
 }
-/** The topmost row above, or the row itself. */
+/** The topmost ancestor, or the row itself. */
 function rootOf(row) {
     return row.parent ? rootOf(row.parent) : row;
 }
 /**
- * The row that says the same about the same work: a batch and the job that names it by a column
- * without a foreign key, when nothing else is below the job. They are repaired together.
+ * The parent row that describes the same work: a batch and its job, if the batch references the job
+ * without a foreign key and is its only child. They are repaired together.
  */
 function mirrorAbove(row) {
     const mirrors = row.tie !== null && !row.tie.foreignKey && !isOwn(row);
     return mirrors && row.parent?.children.length === 1 ? row.parent : null;
 }
-/** The id of the task that is, or was, at work on a row. */
+/** The id of the task that works, or worked, on a row. */
 function taskOf(row) {
     const { task } = row.mapping;
     const value = task === null ? null : (row.values[task] ?? null);
     return typeof value === 'string' && value.trim() !== '' ? value : null;
 }
-/** A value as a person may read it. */
+/** A value for display. */
 function job_forest_showValue(value) {
     if (value === null || value === undefined)
         return 'empty';
@@ -82600,10 +82601,10 @@ function job_forest_showValue(value) {
         return value.opaque === 'blob' ? 'binary data' : 'a huge number';
     return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
 }
-/** `batches 12ab34cd`: the first 8 characters are what people quote. */
+/** `batches 12ab34cd`: the table and the first 8 characters of the id. */
 const nameRow = (row) => `${row.mapping.table} ${shortId(row.id)}`;
 const shortId = (id) => /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(String(id)) ? String(id).slice(0, 8) : String(id);
-/** The columns that can be compared on the host, with what they hold. */
+/** The columns that the host can compare, with their values. */
 function pickSeen(row, columns) {
     const seen = {};
     for (const column of columns) {
@@ -82624,7 +82625,7 @@ function countRepaired(outcome) {
     const counts = outcome.steps.map((step) => step.result?.changed);
     return counts.reduce((sum, count) => sum + (typeof count === 'number' ? count : 0), 0);
 }
-/** What an applied clean-up left alone because it had changed since the plan was made. */
+/** What an applied clean-up skipped because it had changed since the plan was made. */
 function reportSkipped(outcome) {
     return outcome.steps.flatMap((step) => {
         if (step.op === 'send-tasks')
@@ -82633,7 +82634,7 @@ function reportSkipped(outcome) {
         if (rows.length === 0)
             return [];
         const list = rows.slice(0, 5).map((row) => `${row.table} ${shortId(row.id)} ${row.why}`);
-        const message = `${quantities_formatCount(rows.length, 'row')} left alone: ${list.join('; ')}${moreThan(5, rows)}`;
+        const message = `skipped ${quantities_formatCount(rows.length, 'row')}: ${list.join('; ')}${moreThan(5, rows)}`;
         return [{ level: 'warning', message }];
     });
 }
@@ -82647,106 +82648,70 @@ function reportUnsent(left) {
 const moreThan = (shown, list) => list.length > shown ? `; and ${list.length - shown} more` : '';
 const readSkipped = (value) => Array.isArray(value) ? value : [];
 const readUnsent = (value) => Array.isArray(value) ? value : [];
+/** What a clean-up found and did, for programs. */
+function describeResult({ repairs, plan, mappings }, outcome) {
+    const rows = repairs.flatMap(({ database, rows }) => rows.map((row) => ({ database, ...row })));
+    const findings = [
+        ...plan.findings,
+        ...(outcome === null ? [] : reportSkipped(outcome)),
+    ];
+    return {
+        databases: mappings.map(({ database }) => database),
+        found: rows.length,
+        repaired: outcome === null ? 0 : countRepaired(outcome),
+        result: outcome?.result ?? null,
+        transaction: outcome?.result === 'committed' ? outcome.transaction : null,
+        rows,
+        findings,
+    };
+}
 
-;// CONCATENATED MODULE: ./src/celery/interpreter.js
+;// CONCATENATED MODULE: ./src/use-case/carry-out.js
+
+
+
 /**
- * The Python, with its leading arguments, that runs the Celery of a unit: `['/usr/bin/python3']`.
- * Determined from the effective `ExecStart` (`systemctl show`) and the shebang of its program; `null`
- * when that is not Python, e.g. a shell wrapper.
+ * Shows the plan, applies it unless this is a dry run or there is nothing to do, and reports.
+ *
+ * @throws HostError when the transaction was undone
  */
-function interpreterOf(unit) {
-    const commands = execCommands(unit.properties.ExecStart ?? '');
-    const celery = commands.find((argv) => argv.some((word) => /celery/.test(word)));
-    const argv = celery ?? commands[0];
-    return argv === undefined ? null : interpreterOfCommand(argv, unit.programs);
+async function carryOut(run, agent, plan, about) {
+    await run.showPlan(plan);
+    const idle = run.dryRun || plan.operations.length === 0;
+    const outcome = idle ? null : await apply(run, agent, plan, about);
+    const told = about.tell?.(outcome);
+    const committed = outcome?.result === 'committed';
+    for (const [name, value] of Object.entries(told?.outputs ?? {}))
+        run.output(name, value);
+    run.output('changed', String(committed));
+    run.output('transaction', committed ? outcome.transaction : '');
+    run.report(agent, {
+        subject: about.subject,
+        sentence: [describeOutcome(plan, outcome), told?.sentence ?? '']
+            .filter((part) => part !== '')
+            .join(' '),
+        checklist: checklistOf(plan, outcome),
+        plan,
+        outcome,
+        findings: told?.findings ?? [],
+        ...(about.extra !== undefined && { extra: about.extra }),
+        ...(about.data !== undefined && { data: about.data(outcome) }),
+    });
+    if (outcome !== null && !committed)
+        throw outcomeToHostError(outcome, plan.operations);
+    return outcome;
 }
-/**
- * The same for one command line. `programs` contains the shebang of each absolute path in it; the
- * first word may still have systemd's prefixes (`-`, `@`, `:`, `+`, `!`).
- */
-function interpreterOfCommand(argv, programs) {
-    const words = withoutEnv([(argv[0] ?? '').replace(/^[-@:+!]+/, ''), ...argv.slice(1)]);
-    const [program, ...rest] = words.command;
-    if (program === undefined || program === '')
-        return null;
-    if (isPython(program))
-        return [...words.prefix, program, ...leadingFlags(rest)];
-    const { shebang, script } = programs[program] ?? { shebang: null };
-    if (shebang === null)
-        return null;
-    return pythonOfShebang(shebang) ?? pythonOfShellStart(script ?? '');
+async function apply(run, agent, plan, about) {
+    const { parcels = [], pause, release, unit } = about;
+    if (pause !== undefined)
+        await run.pause(pause);
+    return run.group('working on the host', async () => {
+        for (const parcel of parcels)
+            await agent.send(parcel, run.onProgress());
+        const meta = { ...run.meta(unit), ...(release !== undefined && { release }) };
+        return agent.apply(plan.operations, meta, run.onProgress(plan));
+    });
 }
-/**
- * A shell script that execs Python on itself: pip writes one when a shebang would be too long
- * (`'''exec' "/long path/python" "$0" "$@"`); so does Debian's /usr/bin/celery (`exec python3 "$0" "$@"`).
- */
-function pythonOfShellStart(script) {
-    if (!/^#!\s*\S*\/(?:env\s+)?(?:ba|da)?sh\b/.test(script))
-        return null;
-    const handed = /\bexec'*\s+(?:"([^"\n]+)"|([^\s"']+))\s+"\$0"\s+"\$@"/.exec(script);
-    const program = handed?.[1] ?? handed?.[2];
-    if (program === undefined || !isPython(program))
-        return null;
-    return program.includes('/') ? [program] : ['/usr/bin/env', program];
-}
-/** `#!/usr/bin/env -S python3 -E` → `['/usr/bin/env', 'python3', '-E']`; `null`: not Python. */
-function pythonOfShebang(shebang) {
-    const words = shebang
-        .replace(/^#!/, '')
-        .trim()
-        .split(/\s+/)
-        .filter((word) => word !== '');
-    const { prefix, command } = withoutEnv(words);
-    const [program, ...flags] = command;
-    return program !== undefined && isPython(program) ? [...prefix, program, ...flags] : null;
-}
-/**
- * The command lines of an Exec property as `systemctl show` prints it:
- * `{ path=/usr/bin/celery ; argv[]=/usr/bin/celery -A app worker ; ignore_errors=no ; … }`.
- * Arguments are printed unquoted, so only the leading ones can be told apart reliably.
- */
-function execCommands(property) {
-    const pattern = /\{ path=(.*?) ; argv\[\]=(.*?) ; (?:ignore_errors|flags)=/gs;
-    return [...property.matchAll(pattern)].map(([, path = '', argv = '']) => [
-        path,
-        ...argv.split(' ').slice(1),
-    ]);
-}
-/** Keeps `env` before the interpreter, because it looks `python3` up in the unit's PATH. */
-function withoutEnv(words) {
-    const [first, ...rest] = words;
-    if (first === undefined || baseName(first) !== 'env')
-        return { prefix: [], command: words };
-    // -S splits the single argument of a shebang; these words are already split.
-    const split = rest[0] === '-S' ? rest.slice(1) : rest;
-    const start = split.findIndex((word) => !/^[A-Za-z_][A-Za-z0-9_]*=/.test(word));
-    if (start === -1)
-        return { prefix: words, command: [] };
-    return { prefix: [first, ...split.slice(0, start)], command: split.slice(start) };
-}
-/** Flags of Python before `-m`, `-c` or the script; `-W` and `-X` take a value. */
-function leadingFlags(words) {
-    const flags = [];
-    for (let index = 0; index < words.length; index += 1) {
-        const word = words[index] ?? '';
-        if (!/^-[^-mc]/.test(word))
-            break;
-        const bundledModule = /^-[A-Za-z]+m$/.exec(word);
-        if (bundledModule) {
-            flags.push(word.slice(0, -1));
-            break;
-        }
-        flags.push(word);
-        const value = words[index + 1];
-        if ((word === '-W' || word === '-X') && value !== undefined) {
-            flags.push(value);
-            index += 1;
-        }
-    }
-    return flags;
-}
-const isPython = (program) => /^(?:python|pypy)[0-9.]*$/.test(baseName(program));
-const baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
 
 ;// CONCATENATED MODULE: ./src/systemd/exec-line.js
 /**
@@ -82873,6 +82838,571 @@ function takePrefixes(words) {
     const prefixes = /^[-@:+!|]*/.exec(program.text)?.[0] ?? '';
     return { prefixes, words: [{ ...program, text: program.text.slice(prefixes.length) }, ...rest] };
 }
+
+;// CONCATENATED MODULE: ./src/celery/celery-call.js
+/**
+ * Parses the command line of a Celery worker, from a unit or a process. Understands the options of
+ * Celery 4 and 5, before and after the word `worker`.
+ */
+/** Options whose value may be the next argument; `other`: not evaluated here. */
+const withValue = {
+    '-A': 'app',
+    '--app': 'app',
+    '-Q': 'queues',
+    '--queues': 'queues',
+    '-c': 'concurrency',
+    '--concurrency': 'concurrency',
+    '--autoscale': 'autoscale',
+    '-P': 'pool',
+    '--pool': 'pool',
+    '-I': 'include',
+    '--include': 'include',
+    '--workdir': 'workdir',
+    '-b': 'other',
+    '--broker': 'other',
+    '--result-backend': 'other',
+    '--loader': 'other',
+    '--config': 'other',
+    '-n': 'other',
+    '--hostname': 'other',
+    '-S': 'file',
+    '--statedb': 'file',
+    '-l': 'other',
+    '--loglevel': 'other',
+    '-O': 'other',
+    '--optimization': 'other',
+    '--prefetch-multiplier': 'other',
+    '--time-limit': 'other',
+    '--soft-time-limit': 'other',
+    '--max-tasks-per-child': 'other',
+    '--maxtasksperchild': 'other',
+    '--max-memory-per-child': 'other',
+    '-X': 'other',
+    '--exclude-queues': 'other',
+    '--heartbeat-interval': 'other',
+    '-s': 'file',
+    '--schedule': 'file',
+    '--schedule-filename': 'file',
+    '--scheduler': 'other',
+    '-f': 'file',
+    '--logfile': 'file',
+    '--pidfile': 'file',
+    '--uid': 'other',
+    '--gid': 'other',
+    '--umask': 'other',
+    '--executable': 'other',
+};
+const flags = {
+    '-B': 'beat',
+    '--beat': 'beat',
+    '-D': 'detach',
+    '--detach': 'detach',
+};
+/** Programs that exec the command they are given, with their options that take a value. */
+const wrappers = {
+    nice: ['-n', '--adjustment'],
+    ionice: ['-c', '--class', '-n', '--classdata'],
+    chrt: ['-T', '-P', '-D'],
+    nohup: [],
+    stdbuf: ['-i', '-o', '-e', '--input', '--output', '--error'],
+    setpriv: ['--reuid', '--regid', '--groups', '--inh-caps', '--bounding-set'],
+    'ddtrace-run': [],
+    'opentelemetry-instrument': [],
+};
+/** Wrappers with arguments of their own before the command: how many. */
+const leadingArguments = { chrt: 1, taskset: 1 };
+const shells = ['sh', 'bash', 'dash', 'zsh', 'ksh', 'ash'];
+const commands = ['worker', 'beat', 'multi', 'flower', 'events', 'inspect', 'control', 'status'];
+/**
+ * Finds the worker in a list of arguments; the first is the program.
+ *
+ * @param options.argumentZero the second argument is argv[0] of the program (systemd's `@`)
+ */
+function findCeleryCall(argv, options = {}) {
+    const environment = [];
+    let at = 0;
+    for (;;) {
+        const word = argv[at];
+        if (word === undefined)
+            return refused('does not run celery');
+        const name = baseName(word);
+        if (name === 'celery') {
+            const start = at === 0 && options.argumentZero ? 2 : at + 1;
+            return readCall(argv, at, start, environment);
+        }
+        if (isPython(name))
+            return readPython(argv, at, environment);
+        if (shells.includes(name))
+            return refusedShell(argv, at);
+        if (name === 'env') {
+            const next = skipEnv(argv, at + 1, environment);
+            if (next === null)
+                return refused('uses unsupported options of env');
+            at = next;
+        }
+        else if (name in wrappers || name in leadingArguments) {
+            at = skipOptions(argv, at + 1, wrappers[name] ?? []) + (leadingArguments[name] ?? 0);
+        }
+        else {
+            return refusedProgram(argv.slice(at), word);
+        }
+    }
+}
+/** The most children that the pool can have; `null` when only the host can tell. */
+function poolSize(call, cpus) {
+    const { pool, concurrency, autoscale } = call;
+    if (pool !== 'prefork' && pool !== 'processes')
+        return 0;
+    const written = autoscale === null ? (concurrency ?? '0') : (autoscale.split(',')[0] ?? '');
+    return /^\d+$/.test(written) ? Number(written) || cpus : null;
+}
+const baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
+const isPython = (name) => /^(?:python|pypy)[0-9.]*$/.test(name);
+function refused(problem, expected) {
+    return expected === undefined
+        ? { kind: 'refused', problem }
+        : { kind: 'refused', problem, expected };
+}
+function refusedShell(argv, at) {
+    const text = argv.slice(at).join(' ');
+    if (/\bmulti\s+(?:start|restart|stopwait|show)\b/.test(text))
+        return refusedMulti();
+    const name = baseName(argv[at] ?? '');
+    return {
+        kind: 'refused',
+        problem: `starts ${name}; cannot tell what it runs`,
+        expected: celery_call_withoutShell,
+        shell: at,
+    };
+}
+/** What to write instead of a shell script that cannot be read. */
+const celery_call_withoutShell = 'the celery command itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
+    'set variables in Environment= and the directory in WorkingDirectory=';
+function refusedMulti() {
+    return refused('uses `celery multi`, whose workers systemd cannot supervise', 'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1` with Type=simple, ' +
+        'without PIDFile=, and without the ExecStop= and ExecReload= of celery multi; use one unit per worker');
+}
+function refusedProgram(argv, program) {
+    if (argv.some((word) => baseName(word) === 'celery')) {
+        return refused(`starts celery through ${program}, which is not a known wrapper`, 'the celery command itself, possibly through env, nice or ionice');
+    }
+    return refused(`runs ${program}, not celery`);
+}
+function skipEnv(argv, start, environment) {
+    let at = start;
+    for (;;) {
+        const word = argv[at] ?? '';
+        if (/^[A-Za-z_][A-Za-z0-9_]*=/.test(word))
+            environment.push(word);
+        else if (word === '-u' || word === '-C')
+            at += 1;
+        else if (word === '-' || word === '-i' || word === '--')
+            at += 0;
+        else
+            return word.startsWith('-') ? null : at;
+        at += 1;
+    }
+}
+function skipOptions(argv, start, valued) {
+    let at = start;
+    while (argv[at]?.startsWith('-'))
+        at += valued.includes(argv[at] ?? '') ? 2 : 1;
+    return at;
+}
+function readPython(argv, start, environment) {
+    let at = start + 1;
+    for (;;) {
+        const word = argv[at];
+        if (word === undefined)
+            return refused('starts Python without a program');
+        const bundle = /^-([bBdEhiIOPqsSuvVx]*)([mcWX]?)(.*)$/.exec(word);
+        if (!bundle) {
+            return baseName(word) === 'celery'
+                ? readCall(argv, start, at + 1, environment)
+                : refusedProgram(argv.slice(at), word);
+        }
+        const [, single = '', valued, value = ''] = bundle;
+        if (/[IE]/.test(single)) {
+            return refused(`passes ${word} to Python, which then ignores PYTHONPATH`, 'Python without -I and -E, so that it finds the support module');
+        }
+        if (valued === 'c')
+            return refused('runs inline Python code (-c)');
+        if (valued === 'm') {
+            const name = value === '' ? (argv[at + 1] ?? '') : value;
+            if (name !== 'celery')
+                return refused(`runs the Python module ${name}, not celery`);
+            return readCall(argv, start, value === '' ? at + 2 : at + 1, environment);
+        }
+        at += valued !== '' && value === '' ? 2 : 1;
+    }
+}
+function readCall(argv, program, start, environment) {
+    const { options, command, endOfOptions } = readOptions(argv, start);
+    if (command === 'multi')
+        return refusedMulti();
+    if (command !== 'worker') {
+        return refused(command === null
+            ? 'runs celery, but not its worker command'
+            : `runs celery ${command}, not a worker`);
+    }
+    if (options.detach.length > 0) {
+        return refused('runs the worker in the background (--detach)', 'a worker in the foreground: remove --detach');
+    }
+    const last = (name) => options[name].at(-1)?.value ?? null;
+    const list = (text) => text === null
+        ? null
+        : text
+            .split(',')
+            .map((one) => one.trim())
+            .filter((one) => one !== '');
+    return {
+        kind: 'found',
+        call: {
+            wrapper: argv.slice(0, program),
+            environment,
+            program: argv.slice(program, start),
+            app: last('app'),
+            queues: list(last('queues')),
+            concurrency: last('concurrency'),
+            autoscale: last('autoscale'),
+            pool: last('pool') ?? 'prefork',
+            include: list(last('include')) ?? [],
+            beat: options.beat.length > 0,
+            workingDirectory: last('workdir'),
+            files: options.file.map(({ value }) => value).filter((value) => value !== ''),
+            options,
+            endOfOptions,
+        },
+    };
+}
+function readOptions(argv, start) {
+    const options = {
+        app: [],
+        queues: [],
+        concurrency: [],
+        autoscale: [],
+        pool: [],
+        include: [],
+        workdir: [],
+        beat: [],
+        file: [],
+        detach: [],
+    };
+    const keep = (name, option) => {
+        if (name !== 'other')
+            options[name].push(option);
+    };
+    let command = null;
+    let at = start;
+    while (at < argv.length) {
+        const word = argv[at] ?? '';
+        if (word === '--')
+            break;
+        if (!word.startsWith('-') || word === '-') {
+            if (command === null && commands.includes(word))
+                command = word;
+            at += 1;
+            continue;
+        }
+        const read = word.startsWith('--') ? readLong(word) : readShort(word);
+        for (const flag of read.flags)
+            keep(flag, { value: '', first: at, last: at, written: 'attached', prefix: word });
+        const { valued } = read;
+        if (valued === null) {
+            at += 1;
+        }
+        else if (valued.value !== null) {
+            const option = { value: valued.value, first: at, last: at, prefix: valued.prefix };
+            keep(valued.name, { ...option, written: 'attached' });
+            at += 1;
+        }
+        else {
+            const last = Math.min(at + 1, argv.length - 1);
+            const option = { value: argv[at + 1] ?? '', first: at, last, prefix: valued.prefix };
+            keep(valued.name, { ...option, written: 'separate' });
+            at += 2;
+        }
+    }
+    return { options, command, endOfOptions: Math.min(at, argv.length) };
+}
+function readLong(word) {
+    const equals = word.indexOf('=');
+    const name = equals === -1 ? word : word.slice(0, equals);
+    const flag = flags[name];
+    if (flag)
+        return { flags: [flag], valued: null };
+    const valued = withValue[name];
+    if (!valued)
+        return { flags: [], valued: null };
+    return equals === -1
+        ? { flags: [], valued: { name: valued, prefix: word, value: null } }
+        : {
+            flags: [],
+            valued: { name: valued, prefix: word.slice(0, equals + 1), value: word.slice(equals + 1) },
+        };
+}
+/** `-c5`, `-c 5`, also after flags: `-Ec5`. */
+function readShort(word) {
+    const seen = [];
+    for (let at = 1; at < word.length; at += 1) {
+        const name = `-${word[at]}`;
+        const valued = withValue[name];
+        if (valued) {
+            const value = word.slice(at + 1);
+            const prefix = word.slice(0, at + 1);
+            return { flags: seen, valued: { name: valued, prefix, value: value === '' ? null : value } };
+        }
+        const flag = flags[name];
+        if (flag)
+            seen.push(flag);
+    }
+    return { flags: seen, valued: null };
+}
+
+;// CONCATENATED MODULE: ./src/celery/interpreter.js
+/**
+ * The Python, with its leading arguments, that runs the Celery of a unit: `['/usr/bin/python3']`.
+ * Determined from the effective `ExecStart` (`systemctl show`) and the shebang of its program; `null`
+ * when that is not Python, e.g. a shell wrapper.
+ */
+function interpreterOf(unit) {
+    const commands = execCommands(unit.properties.ExecStart ?? '');
+    const celery = commands.find((argv) => argv.some((word) => /celery/.test(word)));
+    const argv = celery ?? commands[0];
+    return argv === undefined ? null : interpreterOfCommand(argv, unit.programs);
+}
+/**
+ * The same for one command line. `programs` contains the shebang of each absolute path in it; the
+ * first word may still have systemd's prefixes (`-`, `@`, `:`, `+`, `!`).
+ */
+function interpreterOfCommand(argv, programs) {
+    const words = withoutEnv([(argv[0] ?? '').replace(/^[-@:+!]+/, ''), ...argv.slice(1)]);
+    const [program, ...rest] = words.command;
+    if (program === undefined || program === '')
+        return null;
+    if (interpreter_isPython(program))
+        return [...words.prefix, program, ...leadingFlags(rest)];
+    const { shebang, script } = programs[program] ?? { shebang: null };
+    if (shebang === null)
+        return null;
+    return pythonOfShebang(shebang) ?? pythonOfShellStart(script ?? '');
+}
+/**
+ * A shell script that execs Python on itself: pip writes one when a shebang would be too long
+ * (`'''exec' "/long path/python" "$0" "$@"`); so does Debian's /usr/bin/celery (`exec python3 "$0" "$@"`).
+ */
+function pythonOfShellStart(script) {
+    if (!/^#!\s*\S*\/(?:env\s+)?(?:ba|da)?sh\b/.test(script))
+        return null;
+    const handed = /\bexec'*\s+(?:"([^"\n]+)"|([^\s"']+))\s+"\$0"\s+"\$@"/.exec(script);
+    const program = handed?.[1] ?? handed?.[2];
+    if (program === undefined || !interpreter_isPython(program))
+        return null;
+    return program.includes('/') ? [program] : ['/usr/bin/env', program];
+}
+/** `#!/usr/bin/env -S python3 -E` → `['/usr/bin/env', 'python3', '-E']`; `null`: not Python. */
+function pythonOfShebang(shebang) {
+    const words = shebang
+        .replace(/^#!/, '')
+        .trim()
+        .split(/\s+/)
+        .filter((word) => word !== '');
+    const { prefix, command } = withoutEnv(words);
+    const [program, ...flags] = command;
+    return program !== undefined && interpreter_isPython(program) ? [...prefix, program, ...flags] : null;
+}
+/**
+ * The command lines of an Exec property as `systemctl show` prints it:
+ * `{ path=/usr/bin/celery ; argv[]=/usr/bin/celery -A app worker ; ignore_errors=no ; … }`.
+ * Arguments are printed unquoted, so only the leading ones can be told apart reliably.
+ */
+function execCommands(property) {
+    const pattern = /\{ path=(.*?) ; argv\[\]=(.*?) ; (?:ignore_errors|flags)=/gs;
+    return [...property.matchAll(pattern)].map(([, path = '', argv = '']) => [
+        path,
+        ...argv.split(' ').slice(1),
+    ]);
+}
+/** Keeps `env` before the interpreter, because it looks `python3` up in the unit's PATH. */
+function withoutEnv(words) {
+    const [first, ...rest] = words;
+    if (first === undefined || interpreter_baseName(first) !== 'env')
+        return { prefix: [], command: words };
+    // -S splits the single argument of a shebang; these words are already split.
+    const split = rest[0] === '-S' ? rest.slice(1) : rest;
+    const start = split.findIndex((word) => !/^[A-Za-z_][A-Za-z0-9_]*=/.test(word));
+    if (start === -1)
+        return { prefix: words, command: [] };
+    return { prefix: [first, ...split.slice(0, start)], command: split.slice(start) };
+}
+/** Flags of Python before `-m`, `-c` or the script; `-W` and `-X` take a value. */
+function leadingFlags(words) {
+    const flags = [];
+    for (let index = 0; index < words.length; index += 1) {
+        const word = words[index] ?? '';
+        if (!/^-[^-mc]/.test(word))
+            break;
+        const bundledModule = /^-[A-Za-z]+m$/.exec(word);
+        if (bundledModule) {
+            flags.push(word.slice(0, -1));
+            break;
+        }
+        flags.push(word);
+        const value = words[index + 1];
+        if ((word === '-W' || word === '-X') && value !== undefined) {
+            flags.push(value);
+            index += 1;
+        }
+    }
+    return flags;
+}
+const interpreter_isPython = (program) => /^(?:python|pypy)[0-9.]*$/.test(interpreter_baseName(program));
+const interpreter_baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
+
+;// CONCATENATED MODULE: ./src/systemd/shell-line.js
+/**
+ * The script of `sh -c '…'` in an Exec line. Only simple scripts are supported: some commands, the
+ * last of which starts the worker. Words have positions, so that one can be changed.
+ */
+/** @param script as unquoted by systemd, with `%` and `$` still doubled */
+function readShell(script) {
+    const tokens = [];
+    let at = 0;
+    while (at < script.length) {
+        const rest = script.slice(at);
+        const space = /^[ \t]+/.exec(rest);
+        const end = /^(?:&&|;|\n)/.exec(rest);
+        const redirection = /^(?:\d*(?:>>|>\||[<>]&?(?=[^<>]))|&>>?)[ \t]*/.exec(rest);
+        if (space) {
+            at += space[0].length;
+        }
+        else if (end) {
+            tokens.push('end');
+            at += end[0].length;
+        }
+        else if (redirection) {
+            const target = shell_line_readWord(script, at + redirection[0].length);
+            if (typeof target === 'string')
+                return refuse(target);
+            at = target.end;
+        }
+        else {
+            const problem = unreadable(rest);
+            if (problem !== null)
+                return refuse(problem);
+            const word = shell_line_readWord(script, at);
+            if (typeof word === 'string')
+                return refuse(word);
+            tokens.push(word);
+            at = word.end;
+        }
+    }
+    return readCommands(tokens);
+}
+const refuse = (problem) => ({ kind: 'refused', problem });
+function unreadable(rest) {
+    if (/^\|\|/.test(rest))
+        return 'uses `||`';
+    if (/^\|/.test(rest))
+        return 'uses a pipe (`|`)';
+    if (/^&/.test(rest))
+        return 'runs a command in the background (`&`)';
+    if (/^[()<#]/.test(rest))
+        return `contains ${rest[0]}`;
+    return null;
+}
+/** The word that begins there, or why it cannot be read. */
+function shell_line_readWord(script, start) {
+    let at = start;
+    let quote = '';
+    let text = '';
+    while (at < script.length) {
+        const char = script[at] ?? '';
+        const next = script[at + 1] ?? '';
+        if (quote !== "'" && (char === '`' || (char === '$' && next === '('))) {
+            return 'uses command substitution';
+        }
+        if (char === '\\' && quote !== "'") {
+            text += next;
+            at += 2;
+        }
+        else if (quote !== '') {
+            if (char === quote)
+                quote = '';
+            else
+                text += char;
+            at += 1;
+        }
+        else if (char === '"' || char === "'") {
+            quote = char;
+            at += 1;
+        }
+        else if (/[ \t\n;&|<>()]/.test(char)) {
+            break;
+        }
+        else {
+            text += char;
+            at += 1;
+        }
+    }
+    if (quote !== '')
+        return 'has an unclosed quote';
+    if (at === start)
+        return 'has a redirection without a target';
+    // systemd turns `$$` into `$`, which is then up to the shell.
+    return { text: text.replaceAll('$$', '$'), start, end: at };
+}
+const isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
+function readCommands(tokens) {
+    const commands = [[]];
+    for (const token of tokens) {
+        if (token === 'end')
+            commands.push([]);
+        else
+            commands.at(-1)?.push(token);
+    }
+    const all = commands.filter((command) => command.length > 0);
+    const exported = [];
+    let directory = null;
+    let environment = null;
+    for (const command of all.slice(0, -1)) {
+        const [{ text: name } = { text: '' }, ...words] = command;
+        const [{ text: first } = { text: '' }] = words;
+        if (command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
+            /\bworker\b/.test(join(words))) {
+            return refuse('runs a command after the worker');
+        }
+        if (name === 'cd') {
+            if (!/^\/[^$%~]*$/.test(first))
+                return refuse(`changes to ${first || '~'}, which is not a plain absolute path`);
+            directory = first;
+        }
+        else if (name === '.' || name === 'source') {
+            environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;
+        }
+        else if (name === 'export' || command.every(isAssignment)) {
+            exported.push(...command.filter(isAssignment));
+        }
+    }
+    if (environment !== null && !environment.startsWith('/')) {
+        environment = directory === null ? environment : `${directory}/${environment}`;
+    }
+    const last = all.at(-1) ?? [];
+    const own = last.findIndex((word) => !isAssignment(word));
+    const command = own === -1 ? [] : last.slice(own);
+    const becomes = command[0]?.text === 'exec';
+    return {
+        kind: 'read',
+        script: {
+            assignments: [...exported, ...last.slice(0, Math.max(own, 0))],
+            words: becomes ? command.slice(1) : command,
+            becomes,
+            directory,
+            environment,
+        },
+    };
+}
+const join = (words) => words.map(({ text }) => text).join(' ');
 
 ;// CONCATENATED MODULE: ./src/systemd/unit-file.js
 /**
@@ -83211,472 +83741,35 @@ function checkValue(value) {
         throw new RangeError('a backslash at the end would continue the line');
 }
 
-;// CONCATENATED MODULE: ./src/celery/celery-call.js
-/**
- * Parses the command line of a Celery worker, from a unit or a process. Understands the options of
- * Celery 4 and 5, before and after the word `worker`.
- */
-/** Options whose value may be the next argument; `other`: not evaluated here. */
-const withValue = {
-    '-A': 'app',
-    '--app': 'app',
-    '-Q': 'queues',
-    '--queues': 'queues',
-    '-c': 'concurrency',
-    '--concurrency': 'concurrency',
-    '--autoscale': 'autoscale',
-    '-P': 'pool',
-    '--pool': 'pool',
-    '-I': 'include',
-    '--include': 'include',
-    '--workdir': 'workdir',
-    '-b': 'other',
-    '--broker': 'other',
-    '--result-backend': 'other',
-    '--loader': 'other',
-    '--config': 'other',
-    '-n': 'other',
-    '--hostname': 'other',
-    '-S': 'file',
-    '--statedb': 'file',
-    '-l': 'other',
-    '--loglevel': 'other',
-    '-O': 'other',
-    '--optimization': 'other',
-    '--prefetch-multiplier': 'other',
-    '--time-limit': 'other',
-    '--soft-time-limit': 'other',
-    '--max-tasks-per-child': 'other',
-    '--maxtasksperchild': 'other',
-    '--max-memory-per-child': 'other',
-    '-X': 'other',
-    '--exclude-queues': 'other',
-    '--heartbeat-interval': 'other',
-    '-s': 'file',
-    '--schedule': 'file',
-    '--schedule-filename': 'file',
-    '--scheduler': 'other',
-    '-f': 'file',
-    '--logfile': 'file',
-    '--pidfile': 'file',
-    '--uid': 'other',
-    '--gid': 'other',
-    '--umask': 'other',
-    '--executable': 'other',
-};
-const flags = {
-    '-B': 'beat',
-    '--beat': 'beat',
-    '-D': 'detach',
-    '--detach': 'detach',
-};
-/** Programs that exec the command they are given, with their options that take a value. */
-const wrappers = {
-    nice: ['-n', '--adjustment'],
-    ionice: ['-c', '--class', '-n', '--classdata'],
-    chrt: ['-T', '-P', '-D'],
-    nohup: [],
-    stdbuf: ['-i', '-o', '-e', '--input', '--output', '--error'],
-    setpriv: ['--reuid', '--regid', '--groups', '--inh-caps', '--bounding-set'],
-    'ddtrace-run': [],
-    'opentelemetry-instrument': [],
-};
-/** Wrappers with arguments of their own before the command: how many. */
-const leadingArguments = { chrt: 1, taskset: 1 };
-const shells = ['sh', 'bash', 'dash', 'zsh', 'ksh', 'ash'];
-const commands = ['worker', 'beat', 'multi', 'flower', 'events', 'inspect', 'control', 'status'];
-/**
- * Finds the worker in a list of arguments; the first is the program.
- *
- * @param options.argumentZero the second argument is argv[0] of the program (systemd's `@`)
- */
-function findCeleryCall(argv, options = {}) {
-    const environment = [];
-    let at = 0;
-    for (;;) {
-        const word = argv[at];
-        if (word === undefined)
-            return refused('does not run celery');
-        const name = celery_call_baseName(word);
-        if (name === 'celery') {
-            const start = at === 0 && options.argumentZero ? 2 : at + 1;
-            return readCall(argv, at, start, environment);
-        }
-        if (celery_call_isPython(name))
-            return readPython(argv, at, environment);
-        if (shells.includes(name))
-            return refusedShell(argv, at);
-        if (name === 'env') {
-            const next = skipEnv(argv, at + 1, environment);
-            if (next === null)
-                return refused('uses unsupported options of env');
-            at = next;
-        }
-        else if (name in wrappers || name in leadingArguments) {
-            at = skipOptions(argv, at + 1, wrappers[name] ?? []) + (leadingArguments[name] ?? 0);
-        }
-        else {
-            return refusedProgram(argv.slice(at), word);
-        }
-    }
-}
-/** The most children that the pool can have; `null` when only the host can tell. */
-function poolSize(call, cpus) {
-    const { pool, concurrency, autoscale } = call;
-    if (pool !== 'prefork' && pool !== 'processes')
-        return 0;
-    const written = autoscale === null ? (concurrency ?? '0') : (autoscale.split(',')[0] ?? '');
-    return /^\d+$/.test(written) ? Number(written) || cpus : null;
-}
-const celery_call_baseName = (path) => path.slice(path.lastIndexOf('/') + 1);
-const celery_call_isPython = (name) => /^(?:python|pypy)[0-9.]*$/.test(name);
-function refused(problem, expected) {
-    return expected === undefined
-        ? { kind: 'refused', problem }
-        : { kind: 'refused', problem, expected };
-}
-function refusedShell(argv, at) {
-    const text = argv.slice(at).join(' ');
-    if (/\bmulti\s+(?:start|restart|stopwait|show)\b/.test(text))
-        return refusedMulti();
-    const name = celery_call_baseName(argv[at] ?? '');
-    return {
-        kind: 'refused',
-        problem: `starts ${name}; cannot tell what it runs`,
-        expected: celery_call_withoutShell,
-        shell: at,
-    };
-}
-/** What to write instead of a shell script that cannot be read. */
-const celery_call_withoutShell = 'the celery command itself, e.g. `ExecStart=/usr/bin/celery -A app worker --concurrency=1`; ' +
-    'set variables in Environment= and the directory in WorkingDirectory=';
-function refusedMulti() {
-    return refused('uses `celery multi`, whose workers systemd cannot supervise', 'one worker in the foreground: `ExecStart=/usr/bin/celery -A app worker --concurrency=1` with Type=simple, ' +
-        'without PIDFile=, and without the ExecStop= and ExecReload= of celery multi; use one unit per worker');
-}
-function refusedProgram(argv, program) {
-    if (argv.some((word) => celery_call_baseName(word) === 'celery')) {
-        return refused(`starts celery through ${program}, which is not a known wrapper`, 'the celery command itself, possibly through env, nice or ionice');
-    }
-    return refused(`runs ${program}, not celery`);
-}
-function skipEnv(argv, start, environment) {
-    let at = start;
-    for (;;) {
-        const word = argv[at] ?? '';
-        if (/^[A-Za-z_][A-Za-z0-9_]*=/.test(word))
-            environment.push(word);
-        else if (word === '-u' || word === '-C')
-            at += 1;
-        else if (word === '-' || word === '-i' || word === '--')
-            at += 0;
-        else
-            return word.startsWith('-') ? null : at;
-        at += 1;
-    }
-}
-function skipOptions(argv, start, valued) {
-    let at = start;
-    while (argv[at]?.startsWith('-'))
-        at += valued.includes(argv[at] ?? '') ? 2 : 1;
-    return at;
-}
-function readPython(argv, start, environment) {
-    let at = start + 1;
-    for (;;) {
-        const word = argv[at];
-        if (word === undefined)
-            return refused('starts Python without a program');
-        const bundle = /^-([bBdEhiIOPqsSuvVx]*)([mcWX]?)(.*)$/.exec(word);
-        if (!bundle) {
-            return celery_call_baseName(word) === 'celery'
-                ? readCall(argv, start, at + 1, environment)
-                : refusedProgram(argv.slice(at), word);
-        }
-        const [, single = '', valued, value = ''] = bundle;
-        if (/[IE]/.test(single)) {
-            return refused(`passes ${word} to Python, which then ignores PYTHONPATH`, 'Python without -I and -E, so that it finds the support module');
-        }
-        if (valued === 'c')
-            return refused('runs inline Python code (-c)');
-        if (valued === 'm') {
-            const name = value === '' ? (argv[at + 1] ?? '') : value;
-            if (name !== 'celery')
-                return refused(`runs the Python module ${name}, not celery`);
-            return readCall(argv, start, value === '' ? at + 2 : at + 1, environment);
-        }
-        at += valued !== '' && value === '' ? 2 : 1;
-    }
-}
-function readCall(argv, program, start, environment) {
-    const { options, command, endOfOptions } = readOptions(argv, start);
-    if (command === 'multi')
-        return refusedMulti();
-    if (command !== 'worker') {
-        return refused(command === null
-            ? 'runs celery, but not its worker command'
-            : `runs celery ${command}, not a worker`);
-    }
-    if (options.detach.length > 0) {
-        return refused('runs the worker in the background (--detach)', 'a worker in the foreground: remove --detach');
-    }
-    const last = (name) => options[name].at(-1)?.value ?? null;
-    const list = (text) => text === null
-        ? null
-        : text
-            .split(',')
-            .map((one) => one.trim())
-            .filter((one) => one !== '');
-    return {
-        kind: 'found',
-        call: {
-            wrapper: argv.slice(0, program),
-            environment,
-            program: argv.slice(program, start),
-            app: last('app'),
-            queues: list(last('queues')),
-            concurrency: last('concurrency'),
-            autoscale: last('autoscale'),
-            pool: last('pool') ?? 'prefork',
-            include: list(last('include')) ?? [],
-            beat: options.beat.length > 0,
-            workingDirectory: last('workdir'),
-            files: options.file.map(({ value }) => value).filter((value) => value !== ''),
-            options,
-            endOfOptions,
-        },
-    };
-}
-function readOptions(argv, start) {
-    const options = {
-        app: [],
-        queues: [],
-        concurrency: [],
-        autoscale: [],
-        pool: [],
-        include: [],
-        workdir: [],
-        beat: [],
-        file: [],
-        detach: [],
-    };
-    const keep = (name, option) => {
-        if (name !== 'other')
-            options[name].push(option);
-    };
-    let command = null;
-    let at = start;
-    while (at < argv.length) {
-        const word = argv[at] ?? '';
-        if (word === '--')
-            break;
-        if (!word.startsWith('-') || word === '-') {
-            if (command === null && commands.includes(word))
-                command = word;
-            at += 1;
-            continue;
-        }
-        const read = word.startsWith('--') ? readLong(word) : readShort(word);
-        for (const flag of read.flags)
-            keep(flag, { value: '', first: at, last: at, written: 'attached', prefix: word });
-        const { valued } = read;
-        if (valued === null) {
-            at += 1;
-        }
-        else if (valued.value !== null) {
-            const option = { value: valued.value, first: at, last: at, prefix: valued.prefix };
-            keep(valued.name, { ...option, written: 'attached' });
-            at += 1;
-        }
-        else {
-            const last = Math.min(at + 1, argv.length - 1);
-            const option = { value: argv[at + 1] ?? '', first: at, last, prefix: valued.prefix };
-            keep(valued.name, { ...option, written: 'separate' });
-            at += 2;
-        }
-    }
-    return { options, command, endOfOptions: Math.min(at, argv.length) };
-}
-function readLong(word) {
-    const equals = word.indexOf('=');
-    const name = equals === -1 ? word : word.slice(0, equals);
-    const flag = flags[name];
-    if (flag)
-        return { flags: [flag], valued: null };
-    const valued = withValue[name];
-    if (!valued)
-        return { flags: [], valued: null };
-    return equals === -1
-        ? { flags: [], valued: { name: valued, prefix: word, value: null } }
-        : {
-            flags: [],
-            valued: { name: valued, prefix: word.slice(0, equals + 1), value: word.slice(equals + 1) },
-        };
-}
-/** `-c5`, `-c 5`, also after flags: `-Ec5`. */
-function readShort(word) {
-    const seen = [];
-    for (let at = 1; at < word.length; at += 1) {
-        const name = `-${word[at]}`;
-        const valued = withValue[name];
-        if (valued) {
-            const value = word.slice(at + 1);
-            const prefix = word.slice(0, at + 1);
-            return { flags: seen, valued: { name: valued, prefix, value: value === '' ? null : value } };
-        }
-        const flag = flags[name];
-        if (flag)
-            seen.push(flag);
-    }
-    return { flags: seen, valued: null };
-}
+;// CONCATENATED MODULE: ./src/systemd/unit-stack.js
 
-;// CONCATENATED MODULE: ./src/systemd/shell-line.js
-/**
- * The script of `sh -c '…'` in an Exec line. Only simple scripts are supported: some commands, the
- * last of which starts the worker. Words have positions, so that one can be changed.
- */
-/** @param script as unquoted by systemd, with `%` and `$` still doubled */
-function readShell(script) {
-    const tokens = [];
-    let at = 0;
-    while (at < script.length) {
-        const rest = script.slice(at);
-        const space = /^[ \t]+/.exec(rest);
-        const end = /^(?:&&|;|\n)/.exec(rest);
-        const redirection = /^(?:\d*(?:>>|>\||[<>]&?(?=[^<>]))|&>>?)[ \t]*/.exec(rest);
-        if (space) {
-            at += space[0].length;
-        }
-        else if (end) {
-            tokens.push('end');
-            at += end[0].length;
-        }
-        else if (redirection) {
-            const target = shell_line_readWord(script, at + redirection[0].length);
-            if (typeof target === 'string')
-                return refuse(target);
-            at = target.end;
-        }
-        else {
-            const problem = unreadable(rest);
-            if (problem !== null)
-                return refuse(problem);
-            const word = shell_line_readWord(script, at);
-            if (typeof word === 'string')
-                return refuse(word);
-            tokens.push(word);
-            at = word.end;
-        }
-    }
-    return readCommands(tokens);
-}
-const refuse = (problem) => ({ kind: 'refused', problem });
-function unreadable(rest) {
-    if (/^\|\|/.test(rest))
-        return 'uses `||`';
-    if (/^\|/.test(rest))
-        return 'uses a pipe (`|`)';
-    if (/^&/.test(rest))
-        return 'runs a command in the background (`&`)';
-    if (/^[()<#]/.test(rest))
-        return `contains ${rest[0]}`;
-    return null;
-}
-/** The word that begins there, or why it cannot be read. */
-function shell_line_readWord(script, start) {
-    let at = start;
-    let quote = '';
-    let text = '';
-    while (at < script.length) {
-        const char = script[at] ?? '';
-        const next = script[at + 1] ?? '';
-        if (quote !== "'" && (char === '`' || (char === '$' && next === '('))) {
-            return 'uses command substitution';
-        }
-        if (char === '\\' && quote !== "'") {
-            text += next;
-            at += 2;
-        }
-        else if (quote !== '') {
-            if (char === quote)
-                quote = '';
-            else
-                text += char;
-            at += 1;
-        }
-        else if (char === '"' || char === "'") {
-            quote = char;
-            at += 1;
-        }
-        else if (/[ \t\n;&|<>()]/.test(char)) {
-            break;
-        }
-        else {
-            text += char;
-            at += 1;
-        }
-    }
-    if (quote !== '')
-        return 'has an unclosed quote';
-    if (at === start)
-        return 'has a redirection without a target';
-    // systemd turns `$$` into `$`, which is then up to the shell.
-    return { text: text.replaceAll('$$', '$'), start, end: at };
-}
-const isAssignment = ({ text }) => /^[A-Za-z_][A-Za-z0-9_]*=/.test(text);
-function readCommands(tokens) {
-    const commands = [[]];
-    for (const token of tokens) {
-        if (token === 'end')
-            commands.push([]);
-        else
-            commands.at(-1)?.push(token);
-    }
-    const all = commands.filter((command) => command.length > 0);
-    const exported = [];
-    let directory = null;
-    let environment = null;
-    for (const command of all.slice(0, -1)) {
-        const [{ text: name } = { text: '' }, ...words] = command;
-        const [{ text: first } = { text: '' }] = words;
-        if (command.some(({ text }) => /(?:^|\/)celery$/.test(text)) &&
-            /\bworker\b/.test(join(words))) {
-            return refuse('runs a command after the worker');
-        }
-        if (name === 'cd') {
-            if (!/^\/[^$%~]*$/.test(first))
-                return refuse(`changes to ${first || '~'}, which is not a plain absolute path`);
-            directory = first;
-        }
-        else if (name === '.' || name === 'source') {
-            environment = /^(.*)\/bin\/activate$/.exec(first)?.[1] ?? environment;
-        }
-        else if (name === 'export' || command.every(isAssignment)) {
-            exported.push(...command.filter(isAssignment));
-        }
-    }
-    if (environment !== null && !environment.startsWith('/')) {
-        environment = directory === null ? environment : `${directory}/${environment}`;
-    }
-    const last = all.at(-1) ?? [];
-    const own = last.findIndex((word) => !isAssignment(word));
-    const command = own === -1 ? [] : last.slice(own);
-    const becomes = command[0]?.text === 'exec';
+/** @param parts the unit file, then its drop-ins in the order in which systemd reads them */
+function stackUnit(parts) {
+    const places = new Map();
+    const entries = parts.flatMap(({ path, text }) => {
+        const file = parseUnitFile(text);
+        for (const entry of file.entries)
+            places.set(entry, `${path}:${file.lineOf(entry)}`);
+        return file.entries;
+    });
     return {
-        kind: 'read',
-        script: {
-            assignments: [...exported, ...last.slice(0, Math.max(own, 0))],
-            words: becomes ? command.slice(1) : command,
-            becomes,
-            directory,
-            environment,
+        file: new UnitFile(entries),
+        whereOf(entry) {
+            const place = places.get(entry);
+            if (place === undefined)
+                throw new RangeError('the entry is not one of this unit');
+            return place;
         },
     };
 }
-const join = (words) => words.map(({ text }) => text).join(' ');
+/** Drop-ins are read in the order of their file names, whichever folder they are in. */
+function isReadBefore(one, other) {
+    return fileName(one) < fileName(other);
+}
+const fileName = (path) => path.slice(path.lastIndexOf('/') + 1);
 
 ;// CONCATENATED MODULE: ./src/celery/worker-line.js
+
 
 
 
@@ -83808,13 +83901,24 @@ function becomeWorker(line) {
     const { start, end } = first;
     return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
 }
+/** The worker's line in a unit's files, drop-ins included; `null` when they can't be read. */
+function workerLineOf({ fragment, fragmentPath, dropIns }) {
+    if (fragment.kind !== 'file' || fragment.text === null)
+        return null;
+    return findWorkerLine(stackUnit([{ path: fragmentPath, text: fragment.text }, ...dropIns]).file);
+}
+/** The value of `-A`, where systemd puts nothing else in its place. */
+function appOf(line) {
+    const { app } = line.call;
+    return app === null || app === '' || isExpanded(app) ? null : app.replaceAll('%%', '%');
+}
 /** Like `readWorkerLine`; `null` for a unit that cannot be read. */
 function findWorkerLine(file) {
     try {
         return readWorkerLine(file, '', () => '');
     }
     catch (error) {
-        if (error instanceof ConfigError)
+        if (error instanceof errors_ConfigError)
             return null;
         throw error;
     }
@@ -83901,80 +84005,79 @@ function insertAtEnd(line, text) {
     return { start: word.end, end: word.end, text: ` ${text}` };
 }
 
-;// CONCATENATED MODULE: ./src/celery/worker-call.js
-
+;// CONCATENATED MODULE: ./src/celery/app-process.js
 
 
 
 
 /**
- * The worker that a unit runs: from its main process, where variables and drop-ins are resolved,
- * otherwise from its files. `null` when neither shows a Celery worker.
+ * What imports the app as its worker does: the Python, the variables and the module search path of
+ * the unit's command line. Its user, its environment and its directory are the unit's own: the host
+ * takes them from systemd.
+ *
+ * Where the files can't be read, `systemctl show` and the running worker tell it.
  */
-function workerCallOf(unit, cpus) {
+function appProcessOf(unit, options = {}) {
+    const line = options.line ?? workerLineOf(unit);
+    // What is about to run is another worker than the one that runs.
+    const running = options.line ? null : runningCall(unit);
+    const call = line?.call ?? running;
+    if (call === null)
+        return { kind: 'unknown', missing: 'worker' };
+    const app = (line && appOf(line)) || options.app || running?.app || null;
+    if (app === null)
+        return { kind: 'unknown', missing: 'app' };
+    const { workingDirectory } = call;
+    const pythonPath = [options.supportDirectory, workingDirectory].filter((folder) => typeof folder === 'string' && !isExpanded(folder));
+    const missing = line && missingProgram(line, unit);
+    if (missing !== null)
+        return { kind: 'unknown', missing: 'program', program: missing };
+    const interpreter = line ? interpreterFor(line, unit, pythonPath) : interpreterOf(unit);
+    if (interpreter === null)
+        return { kind: 'unknown', missing: 'interpreter' };
+    return { kind: 'known', process: { unit: unit.name, interpreter, app, pythonPath } };
+}
+/** The call of the main process, which knows what systemd put in the place of variables. */
+function runningCall(unit) {
     const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
-    // With setproctitle installed, Celery overwrites its arguments with a title that cannot be parsed.
-    const running = main === undefined ? null : findCeleryCall(main.argv);
-    if (running?.kind === 'found')
-        return describeCall(running.call, unit, cpus, () => false);
-    const written = callInFiles(unit);
-    return written === null ? null : describeCall(written, unit, cpus, isExpanded);
+    const found = main === undefined ? null : findCeleryCall(main.argv);
+    return found?.kind === 'found' ? found.call : null;
 }
-/** From the last file that sets ExecStart: drop-ins override the unit file. */
-function callInFiles(unit) {
-    const { fragment } = unit;
-    const texts = [
-        ...(fragment.kind === 'file' && fragment.text !== null ? [fragment.text] : []),
-        ...unit.dropIns.map(({ text }) => text),
-    ];
-    const files = texts.map(parseUnitFile);
-    const file = files.findLast((one) => one.effective('Service', 'ExecStart').length > 0);
-    if (file === undefined)
-        return null;
-    try {
-        return readWorkerLine(file, unit.fragmentPath).call;
-    }
-    catch (error) {
-        if (error instanceof errors_ConfigError)
-            return null;
-        throw error;
-    }
+const app_process_commandOf = ({ argv, call }) => argv.slice(call.wrapper.length);
+function missingProgram(line, { programs }) {
+    const [program = ''] = app_process_commandOf(line);
+    return programs[program]?.exists === false ? program : null;
 }
-function describeCall(call, unit, cpus, isUnknown) {
-    const forks = ['prefork', 'processes'].includes(call.pool);
-    return {
-        app: call.app === null || call.app === '' || isUnknown(call.app) ? null : call.app,
-        queues: describeQueues(call.queues, isUnknown),
-        children: forks ? childrenOf(call, cpus) : { min: 0, max: 0 },
-        forks,
-        beat: call.beat,
-        include: call.include,
-        workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
-        pythonPath: pythonPathOf(call, unit).filter((folder) => !isUnknown(folder)),
-    };
+/**
+ * The Python of the worker, started with the variables that its line sets. A program whose shebang
+ * is no Python, such as pip's trampoline for long paths, has its Python beside it.
+ */
+function interpreterFor(line, unit, pythonPath) {
+    const argv = app_process_commandOf(line);
+    const [program = ''] = argv;
+    const path = program.startsWith('/') ? program : resolveProgram(program, unit);
+    const literal = line.call.environment
+        .filter((word) => !isExpanded(word))
+        .map((word) => extendPath(withoutEscapes(word), pythonPath));
+    const env = literal.length > 0 ? ['/usr/bin/env', ...literal] : [];
+    const beside = `${path.slice(0, path.lastIndexOf('/'))}/python3`;
+    const python = interpreterOfCommand([path, ...argv.slice(1)], unit.programs) ?? [beside];
+    return [...env, ...python];
 }
-function describeQueues(queues, isUnknown) {
-    if (queues === null || queues.length === 0)
-        return 'default';
-    return queues.some(isUnknown) ? 'unknown' : queues;
+/** `PYTHONPATH=` of a line beats the one that a process is started with: it has to hold both. */
+function extendPath(assignment, pythonPath) {
+    const name = 'PYTHONPATH=';
+    if (!assignment.startsWith(name))
+        return assignment;
+    const folders = assignment.slice(name.length).split(':');
+    const added = pythonPath.filter((folder) => !folders.includes(folder));
+    return name + [...added, ...folders].join(':');
 }
-function childrenOf(call, cpus) {
-    const scale = /^(\d+)(?:,(\d+))?$/.exec(call.autoscale ?? '');
-    if (call.autoscale !== null) {
-        return scale === null ? null : { min: Number(scale[2] ?? 0), max: Number(scale[1]) };
-    }
-    if (call.concurrency !== null && !/^\d+$/.test(call.concurrency))
-        return null;
-    // To Celery, 0 means "not set".
-    const count = Number(call.concurrency ?? 0) || cpus;
-    return { min: count, max: count };
-}
-/** Celery puts its working directory first; `env PYTHONPATH=…` is not part of the unit's environment. */
-function pythonPathOf(call, unit) {
-    const directory = call.workingDirectory ?? unit.properties.WorkingDirectory?.replace(/^!/, '');
-    const variable = call.environment.findLast((word) => word.startsWith('PYTHONPATH='));
-    const folders = variable?.slice('PYTHONPATH='.length).split(':') ?? [];
-    return [directory ?? '', ...folders].filter((folder) => folder.startsWith('/'));
+const withoutEscapes = (text) => text.replaceAll('%%', '%').replaceAll('$$', '$');
+/** As systemd finds a bare name; the fact names what it found. */
+function resolveProgram(name, { programs }) {
+    const found = Object.entries(programs).find(([path, { exists }]) => exists && path.endsWith(`/${name}`));
+    return found?.[0] ?? `/usr/bin/${name}`;
 }
 
 ;// CONCATENATED MODULE: ./src/jobs/judge/liveness.js
@@ -83984,8 +84087,8 @@ function readEvidence(unit, fact) {
     return { unit, worker: fact.worker, owed: new Set(fact.owed), held: new Set(fact.held) };
 }
 /**
- * The tasks by which a row lives: its own, and those of its mirror and of what is unfinished below
- * it. A row that names none lives by that of the nearest row above which does.
+ * The tasks that keep a row alive: its own, and those of its mirror and of unfinished rows below it.
+ * A row without a task id uses that of its nearest ancestor with one.
  */
 function tasksOf(row) {
     const unit = [mirrorAbove(row), ...descendantsOf(row)].filter((each) => each !== null);
@@ -83994,12 +84097,12 @@ function tasksOf(row) {
     return [...new Set(tasks.filter(isNamed))];
 }
 const isNamed = (task) => typeof task === 'string';
-/** All that has to be asked before anything is said of these rows, or of those above them. */
+/** All tasks to ask for before judging these rows and their ancestors. */
 function listTasks(found) {
     const rows = new Set(found.flatMap(({ row }) => [row, ...ancestorsOf(row)]));
     return [...new Set([...rows].flatMap(tasksOf))];
 }
-/** What the evidence says of a row; with none it is as dead as its age. */
+/** Judges a row by the evidence; without evidence its age alone decides. */
 function judgeRow(row, evidence) {
     if (evidence === null)
         return { kind: 'dead', why: null };
@@ -84016,12 +84119,66 @@ function describeDeath(tasks, { worker, unit }) {
     const stopped = worker === 'stopped' ? `${unit} is stopped` : null;
     const [first] = tasks;
     const lost = first === undefined
-        ? 'it has no id of a task to ask for'
+        ? 'it has no task id'
         : tasks.length === 1
-            ? `task ${shortId(first)} is in no worker and no queue`
-            : `its ${tasks.length} tasks are in no worker and no queue`;
+            ? `task ${shortId(first)} is neither in a worker nor in a queue`
+            : `its ${tasks.length} tasks are neither in a worker nor in a queue`;
     return [stopped, lost].filter((part) => part !== null).join(', ');
 }
+
+;// CONCATENATED MODULE: ./src/jobs/judge/suspects.js
+
+
+
+/** The shortest beginning of an id that is taken for the whole. */
+const prefixLength = 8;
+/** Reads an id; what stands before a colon is a table only if it is one of these. */
+function readNamedId(mapping, id) {
+    const match = /^([^:]+):(.+)$/s.exec(id);
+    const known = mapping.some(({ table }) => table === match?.[1]);
+    const [table, text] = known && match?.[1] && match[2] ? [match[1], match[2]] : [null, id];
+    return { table, text, mayBegin: text.length >= prefixLength };
+}
+/**
+ * The rows that `findStuckRows` or `selectNamed` could pick, so that of a database that is too large
+ * to be copied whole these alone are, with their families.
+ */
+const planExtract = (mapping, wishes) => ({
+    unit: wishes.unit,
+    tables: mapping.map((table) => extractTable(table, mapping, wishes)),
+});
+function extractTable(table, mapping, { statuses, orphans, ids }) {
+    const byStatus = ids.length === 0;
+    const named = ids
+        .map((id) => readNamedId(mapping, id))
+        .filter((each) => each.table === null || each.table === table.table);
+    return {
+        table: table.table,
+        id: table.id,
+        status: table.status,
+        columns: readableColumns(table),
+        parent: table.parent,
+        own: table.own,
+        statuses: byStatus ? asStored(wordsFor(table, statuses)) : [],
+        orphanedBy: byStatus && orphans ? tiesOf(table) : [],
+        ids: asStored(named.map(({ text }) => text)),
+        beginnings: named.filter(({ mayBegin }) => mayBegin).map(({ text }) => text),
+        bystanders: table.bystanders.map((tie) => ({
+            table: tie.table,
+            column: tie.column,
+            to: tie.to,
+            foreignKey: tie.foreignKey,
+            columns: bystanderColumns(tie),
+        })),
+    };
+}
+/** Without a foreign key a row is an orphan only in a status that is looked for anyway. */
+const tiesOf = ({ table, parent, own }) => [parent, own === null ? null : { table, ...own }].flatMap((tie) => tie?.foreignKey === true ? [tie] : []);
+/** Text that is a number may be kept as one. */
+const asStored = (texts) => [
+    ...new Set(texts.flatMap((text) => (isNumber(text) ? [text, Number(text)] : [text]))),
+];
+const isNumber = (text) => /^\d+$/.test(text) && Number.isSafeInteger(Number(text)) && String(Number(text)) === text;
 
 ;// CONCATENATED MODULE: ./src/jobs/judge/staleness.js
 
@@ -84029,11 +84186,12 @@ function describeDeath(tasks, { worker, unit }) {
 
 
 
-/** A host's clock and an app's may differ a little. */
+
+/** The clocks of the host and the app may differ a little. */
 const clockTolerance = 300;
 /**
- * The rows that show no sign of life, neither themselves nor anything below them, since longer
- * than the threshold. A row whose times can't be read is reported and left alone.
+ * The rows that have shown no sign of life, neither themselves nor their descendants, for longer than
+ * the threshold. A row with unreadable timestamps is reported and skipped.
  */
 function findStuckRows(forest, rules) {
     const { timeZone } = forest;
@@ -84055,14 +84213,14 @@ function findStuckRows(forest, rules) {
             stuck.push({ row, reason, lastSign: latestOf(sign, rules) });
         }
         else if (sign.unreadable !== null) {
-            leave(row, 'its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
+            leave(row, 'age unknown', `${nameRow(row)}: ${sign.unreadable}`);
         }
         else if (sign.latest === null) {
-            const line = `${nameRow(row)} holds no time`;
-            left.push({ row, why: 'its age is unknown', says: { line }, level: 'warning', yields: true });
+            const line = `${nameRow(row)} has no timestamp`;
+            left.push({ row, why: 'age unknown', says: { line }, level: 'warning', yields: true });
         }
         else if (sign.latest > rules.now + clockTolerance) {
-            leave(row, 'its last sign of life is in the future', nameRow(row));
+            leave(row, 'last sign of life is in the future', nameRow(row));
         }
         else if (rules.now - sign.latest > rules.thresholdSeconds) {
             stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
@@ -84070,34 +84228,34 @@ function findStuckRows(forest, rules) {
     }
     return { stuck, left, findings: reportOddities(forest, rules) };
 }
-/** Its task did the work, and nobody else will. */
+/** Only its own task works on it. */
 const isLeafOfTask = (row) => taskOf(row) !== null && row.children.length === 0;
 const latestOf = ({ latest }, { now }) => latest === null || latest > now ? null : epochSeconds(latest);
 function suspect(row, rules) {
     const stuck = rules.statuses.includes(row.status);
-    // Without a foreign key a parent may be gone on purpose: only unfinished work is an orphan then.
+    // Without a foreign key a parent may be gone on purpose: then only unfinished rows are orphans.
     if (rules.orphans && row.orphan && (stuck || row.tie?.foreignKey))
         return 'orphan';
     return stuck ? 'stuck' : null;
 }
-/** @throws ConfigError when a status is asked for in which nothing can be stuck */
+/** @throws ConfigError for a final status, in which nothing can be stuck */
 function refuseEndedStatuses(statuses) {
     const ended = statuses.find((status) => isEnded(status));
     if (ended === undefined)
         return;
-    throw new errors_ConfigError('input statuses', `a row in status ${ended} has ended and can't be stuck`, 'statuses of unfinished work, such as processing');
+    throw new errors_ConfigError('input statuses', `a row in status ${ended} has ended and cannot be stuck`, 'statuses of unfinished work, such as processing');
 }
-/** Signs of life, each row's looked up once. */
+/** Signs of life, cached per row. */
 class LifeSigns {
     #known = new Map();
     #timeZone;
     #now;
-    /** @param now `null`: what hangs on the rows in tables of other things is not looked at */
+    /** @param now `null`: bystanders are ignored */
     constructor(timeZone, now) {
         this.#timeZone = timeZone;
         this.#now = now;
     }
-    /** Of the row, all that is below it, and the row it mirrors. */
+    /** Of the row, its descendants, and the row it mirrors. */
     ofUnit(row) {
         return this.#ofTree(mirrorAbove(row) ?? row);
     }
@@ -84135,7 +84293,7 @@ function readSign(row, timeZone) {
     }
     return sign;
 }
-/** What hangs on a row in tables of other things may move because the row does. */
+/** Bystanders may change because the row is being worked on. */
 function readBystanders({ bystanders }, now) {
     let latest = null;
     for (const at of bystanders.flatMap(({ times }) => times)) {
@@ -84150,7 +84308,7 @@ const staleness_shown = 10;
 function reportOddities(forest, rules) {
     const findings = [];
     for (const [table, count] of forest.withoutId) {
-        const message = `${table}: ${count} rows whose id is neither text nor a number are left alone`;
+        const message = `${table}: skipped ${count} rows whose id is neither text nor a number`;
         findings.push({ level: 'warning', message });
     }
     const known = new Set([...statusWords, ...rules.statuses]);
@@ -84163,26 +84321,19 @@ function reportOddities(forest, rules) {
         const list = [...words].slice(0, staleness_shown).join(', ');
         findings.push({
             level: 'notice',
-            message: `${table}: rows in a status that Celeriac does not know are left alone: ${list}`,
+            message: `${table}: skipped rows with an unknown status: ${list}`,
         });
     }
     return findings;
 }
-/** The shortest beginning of an id that is taken for the whole. */
-const prefixLength = 8;
-/** Which rows an id means; none, when it names nothing here. */
+/** The rows that an id selects; may be empty. */
 function findNamed(forest, id) {
-    const [table, rest] = splitTable(forest, id);
+    const { table, text, mayBegin } = readNamedId(forest.mapping, id);
     const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
-    const exact = rows.filter((row) => String(row.id) === rest);
-    if (exact.length > 0 || rest.length < prefixLength)
+    const exact = rows.filter((row) => String(row.id) === text);
+    if (exact.length > 0 || !mayBegin)
         return topmost(exact);
-    return topmost(rows.filter((row) => String(row.id).startsWith(rest)));
-}
-function splitTable(forest, id) {
-    const match = /^([^:]+):(.+)$/s.exec(id);
-    const known = forest.mapping.some(({ table }) => table === match?.[1]);
-    return known && match?.[1] && match[2] ? [match[1], match[2]] : [null, id];
+    return topmost(rows.filter((row) => String(row.id).startsWith(text)));
 }
 const isOf = (row, table) => row.mapping.table === table;
 /** A job and its batch may share an id: the upper one selects both. */
@@ -84191,10 +84342,10 @@ function topmost(rows) {
 }
 const isAbove = (upper, row) => row.parent !== null && (row.parent === upper || isAbove(upper, row.parent));
 /**
- * The rows that a person named, over all databases; age doesn't matter.
+ * The rows that the user selected by id, in all databases; their age does not matter.
  *
- * @param doubtful tables whose rows are left alone, so that an id of theirs is explained
- * @throws ConfigError when an id names nothing, or more than one row
+ * @param doubtful tables whose rows are skipped, to explain an id of theirs
+ * @throws ConfigError when an id matches no row, or more than one
  */
 function selectNamed(forests, ids, doubtful = []) {
     const selected = forests.map(() => []);
@@ -84215,8 +84366,8 @@ function selectNamed(forests, ids, doubtful = []) {
 }
 function nameStuck(row, timeZone) {
     if (row.blocked !== null) {
-        const problem = `${nameRow(row)} can't be changed by its id: ${row.blocked}`;
-        throw new errors_ConfigError('input ids', problem, 'a row with an id of its own');
+        const problem = `cannot change ${nameRow(row)} by its id: ${row.blocked}`;
+        throw new errors_ConfigError('input ids', problem, 'a row with a unique id');
     }
     const { latest } = new LifeSigns(timeZone, null).ofUnit(row);
     return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
@@ -84224,7 +84375,7 @@ function nameStuck(row, timeZone) {
 function unknownId(id, forests, doubtful) {
     const spared = doubtful.find(({ table }) => id.startsWith(`${table.name}:`));
     if (spared !== undefined) {
-        return new errors_ConfigError('input ids', `${quote(id)}: ${spared.table.name} is not taken for a table of jobs: ${spared.reason}`, 'the id of a job; or that table among those of `stores`');
+        return new errors_ConfigError('input ids', `${quote(id)}: ${spared.table.name} is not recognized as a table of jobs: ${spared.reason}`, 'the id of a job; or add that table to `stores`');
     }
     const short = id.length < prefixLength;
     const open = forests
@@ -84232,15 +84383,15 @@ function unknownId(id, forests, doubtful) {
         .filter((row) => row.parent === null && !isEnded(row.status));
     const candidates = open.slice(0, staleness_shown).map((row) => `${row.mapping.table}:${row.id}`);
     const hint = candidates.length > 0 ? `; unfinished now: ${candidates.join(', ')}` : '';
-    return new errors_ConfigError('input ids', `no job, and nothing below one, has the id ${quote(id)}${short ? ` (or it is too short for a beginning)` : ''}`, `a whole id, or its first ${prefixLength} characters or more${hint}`);
+    return new errors_ConfigError('input ids', `no job or row below a job has the id ${quote(id)}${short ? ` (too short for a shortened id)` : ''}`, `a full id, or at least its first ${prefixLength} characters${hint}`);
 }
 function ambiguousId(id, rows) {
     const more = rows.length > staleness_shown ? ` and ${rows.length - staleness_shown} more` : '';
     const list = rows.slice(0, staleness_shown).map((row) => `${row.mapping.table}:${row.id}`);
-    return new errors_ConfigError('input ids', `${quote(id)} names ${rows.length} rows: ${list.join(', ')}${more}`, 'an id that names one row; table:id tells rows of two tables apart');
+    return new errors_ConfigError('input ids', `${quote(id)} matches ${rows.length} rows: ${list.join(', ')}${more}`, 'an id that matches one row; use table:id if the id exists in two tables');
 }
 const quote = (text) => `'${text.slice(0, 80)}'`;
-/** Unfinished: pending, processing, or what the person counts as processing. */
+/** Unfinished: pending, processing, or one of the given statuses. */
 const isOpen = (row, statuses) => row.status === 'pending' || row.status === 'processing' || statuses.includes(row.status);
 
 ;// CONCATENATED MODULE: ./src/jobs/judge/dead-rows.js
@@ -84250,7 +84401,7 @@ const isOpen = (row, statuses) => row.status === 'pending' || row.status === 'pr
 
 
 const dead_rows_noneStuck = { stuck: [], left: [], findings: [] };
-/** Named rows and nothing else, or those that show no sign of life. */
+/** The rows selected by id, otherwise those without a sign of life. */
 function dead_rows_findStuck(copies, stopped, desired) {
     const { thresholdSeconds, orphans, ids } = desired;
     if (ids.length > 0) {
@@ -84264,29 +84415,29 @@ function dead_rows_findStuck(copies, stopped, desired) {
         return findStuckRows(forest, { now: takenAt, thresholdSeconds, statuses, orphans, stopped });
     });
 }
-/** In our words: a person may ask by the app's. */
+/** Including Celeriac's words: the user may use those of the app. */
 function statusesOf(forest, { statuses }) {
     const meant = forest.mapping.flatMap((table) => statuses.map((word) => meaningOf(table, word)));
     return [...new Set([...statuses, ...meant])];
 }
-/** The rows that nobody holds and nobody waits for. */
+/** The rows whose tasks are neither in a worker nor in the broker. */
 function judgeByEvidence(found, evidence, desired) {
     const dead = [];
     const alive = [];
-    const leave = ({ row, reason }, because) => {
+    const skip = ({ row, reason }, why, because) => {
         const level = reason === 'named' ? 'warning' : 'notice';
-        alive.push({ row, why: 'they live', says: { because }, level });
+        alive.push({ row, why, says: { because }, level });
     };
     for (const one of found.stuck) {
         const verdict = judgeRow(one.row, evidence);
         if (verdict.kind === 'dead')
             dead.push({ ...one, evidence: verdict.why });
         else if (verdict.kind === 'held')
-            leave(one, `a worker holds task ${shortId(verdict.task)}`);
+            skip(one, 'still running', `a worker holds task ${shortId(verdict.task)}`);
         else if (one.reason === 'named' && desired.action === 'reset')
             dead.push({ ...one, owed: true });
         else
-            leave(one, `task ${shortId(verdict.task)} still waits in the broker`);
+            skip(one, 'still waiting', `task ${shortId(verdict.task)} is in the broker`);
     }
     return { stuck: dead, left: [...found.left, ...alive], findings: found.findings };
 }
@@ -84296,7 +84447,7 @@ function judgeByEvidence(found, evidence, desired) {
 
 
 const head = ['table', 'id', 'status', 'becomes', 'age', 'why'];
-/** Rows of the longest table; the rest is counted. */
+/** Rows shown per table; the rest is only counted. */
 const repair_table_shown = 200;
 /** The rows of a repair, for a job summary or for a log. */
 function renderRepairTable(rows, style) {
@@ -84304,7 +84455,7 @@ function renderRepairTable(rows, style) {
         return '';
     const short = countShortIds(rows);
     const cells = rows.slice(0, repair_table_shown).map((row) => readCells(row, short));
-    const rest = rows.length > repair_table_shown ? `… and ${rows.length - repair_table_shown} rows more` : '';
+    const rest = rows.length > repair_table_shown ? `… and ${rows.length - repair_table_shown} more rows` : '';
     const lines = style === 'markdown' ? markdownLines(cells) : plainLines(cells);
     return [...lines, ...(rest ? ['', rest] : [])].join('\n');
 }
@@ -84315,7 +84466,7 @@ function countShortIds(rows) {
         counts.set(shortKey(row), (counts.get(shortKey(row)) ?? 0) + 1);
     return counts;
 }
-/** An id stands short where that tells its row from the others of its table. */
+/** Ids are shortened where they stay unique within their table. */
 function readCells(row, short) {
     const id = short.get(shortKey(row)) === 1 ? shortId(row.id) : String(row.id);
     const becomes = row.becomes === row.status ? '(counters)' : row.becomes;
@@ -84339,9 +84490,9 @@ function plainLines(cells) {
 
 
 
-/** One message to the host holds at most 1 MiB, and its rows are most of it. */
+/** A message to the host is limited to 1 MiB, most of which are the rows. */
 const changesLimit = 600 * 1024;
-/** As many whole groups as one message holds; the rest is for the next run, and said. */
+/** Keeps as many whole groups as fit in one message; the rest is reported and left to the next run. */
 function limitChanges(planned) {
     let room = changesLimit;
     return planned.map((one) => {
@@ -84368,7 +84519,7 @@ function cutRepair(one, taken, left) {
     const isTaken = (each) => taken.has(each.group);
     const changes = repair.changes.filter(isTaken);
     const kept = new Set(changes.map(key));
-    const message = `${left} more rows want repair than one run takes: run the clean-up again`;
+    const message = `${left} more rows need repair than fit in one run; run the clean-up again`;
     return {
         ...one,
         repair: {
@@ -84381,7 +84532,7 @@ function cutRepair(one, taken, left) {
         findings: [...one.findings, { level: 'warning', message, where: one.database }],
     };
 }
-/** The operations of a clean-up, and what is shown of it. */
+/** The operations of a clean-up, and what to show of it. */
 function describeCleanUp(planned, app, evidence, desired) {
     const changing = planned.filter(({ repair }) => repair.rows.length > 0);
     const plan = {
@@ -84412,14 +84563,14 @@ function listOperations(one, app, desired) {
     const count = quantities_formatCount(repair.rows.length, 'row');
     const backUp = {
         op: 'backup-database',
-        title: `Back up ${database}`,
-        why: `${count} of it will be changed`,
+        title: `back up ${database}`,
+        why: `${count} will be changed`,
         database,
         keep: desired.keepBackups,
     };
     const repairJobs = {
         op: 'repair-jobs',
-        title: `Repair ${count} of ${database}`,
+        title: `repair ${count} in ${database}`,
         why: summarize(one, desired),
         database,
         unit: desired.unit,
@@ -84428,7 +84579,7 @@ function listOperations(one, app, desired) {
         busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
         diff: renderRepairTable(repair.rows, 'plain'),
     };
-    // What is not copied whole has the rows as they were in the transaction's journal.
+    // For a database that is not copied whole, the journal of the transaction keeps the old rows.
     const changed = holds === 'everything' ? [backUp, repairJobs] : [repairJobs];
     if (app === null || calls.length === 0)
         return changed;
@@ -84436,8 +84587,8 @@ function listOperations(one, app, desired) {
     const send = {
         op: 'send-tasks',
         ...app,
-        title: `Send ${quantities_formatCount(calls.length, 'task')} again`,
-        why: `${names}: pending starts nothing by itself`,
+        title: `send ${quantities_formatCount(calls.length, 'task')} again`,
+        why: `${names}: pending rows do not start by themselves`,
         database,
         calls: calls.map(({ group: _, ...call }) => call),
     };
@@ -84447,13 +84598,13 @@ function listOperations(one, app, desired) {
 function summarize({ repair }, desired) {
     const counts = new Map();
     for (const row of repair.rows) {
-        const becomes = row.becomes === row.status ? 'counted again' : row.becomes;
+        const becomes = row.becomes === row.status ? 'counters updated' : row.becomes;
         const key = `${row.table} ${becomes}`;
         counts.set(key, (counts.get(key) ?? 0) + 1);
     }
     const list = [...counts].map(([key, count]) => `${count} ${key}`).join(', ');
     const reason = desired.ids.length > 0
-        ? 'named in ids'
+        ? 'selected by ids'
         : `no sign of life for ${formatDuration(desired.thresholdSeconds)}`;
     return `${list}; ${reason}`;
 }
@@ -84464,15 +84615,15 @@ const left_alone_untouched = { changed: () => false, counted: () => false };
 /** The longest list in one finding. */
 const left_alone_shown = 10;
 /**
- * What is told of the rows that are left, by what really becomes of them: one whose counters follow
- * is not said to be left alone, and one that goes with what is above it is no matter.
+ * Reports the skipped rows by what really happens to them: a row whose counters are updated is not
+ * reported as skipped, and one that is repaired with its parent is not reported at all.
  */
 function left_alone_reportLeft(left, touched) {
     const groups = new Map();
     for (const each of left) {
         if (touched.changed(each.row))
             continue;
-        const what = touched.counted(each.row) ? 'only counters change' : 'left alone';
+        const what = touched.counted(each.row) ? 'only counters change' : 'skipped';
         const kind = each.why === '' ? what : `${what}, ${each.why}`;
         groups.set(kind, [...(groups.get(kind) ?? []), each]);
     }
@@ -84504,7 +84655,7 @@ function linesOf(rows) {
 
 
 
-/** One group a tree, in the order of the rows found; in a group the deepest rows first. */
+/** One group per tree, in the order of the rows found; within a group, the deepest rows first. */
 function listGroups(forest, fates, counters, sent, rules) {
     const groups = new Map();
     const add = (row) => {
@@ -84514,7 +84665,7 @@ function listGroups(forest, fates, counters, sent, rules) {
     };
     for (const row of fates.keys()) {
         add(row);
-        // The decision rests on all that is below, too, and on the mirror: they must be as seen.
+        // The decision also depends on the descendants and the mirror: they must be unchanged, too.
         for (const below of descendantsOf(row))
             if (below.blocked === null)
                 add(below);
@@ -84547,7 +84698,7 @@ function changes_describe(row, root, forest, nested, fate) {
         if (table.parent?.table !== row.mapping.table)
             return [];
         const { column } = table.parent;
-        // One that hangs below another of its table may name this row all the same.
+        // A row below another one of its own table may reference this row as well.
         const rows = table.own === null
             ? row.children.filter((child) => child.mapping === table).length
             : (nested.get(table)?.get(String(row.id)) ?? 0);
@@ -84555,7 +84706,7 @@ function changes_describe(row, root, forest, nested, fate) {
     });
     const { table, own } = row.mapping;
     if (own !== null) {
-        // The top of a tree may name itself.
+        // The root of a tree may reference itself.
         const named = [row, ...row.children.filter(isOwn)].filter((each) => names(each, own.column, row));
         below.push({ table, column: own.column, rows: named.length });
     }
@@ -84599,7 +84750,7 @@ function act(row, fate, counted, forest, rules, call) {
 function setColumns(row, fate, becomes, forest, rules) {
     const { status, started, completed, updated, error, task } = row.mapping;
     const word = wordFor(row.mapping, becomes);
-    // Words that are numbers in the table stay numbers.
+    // Statuses that are numbers in the table stay numbers.
     const asNumber = typeof row.values[status] === 'number';
     const set = { [status]: asNumber ? Number(word) : word };
     const stamp = (column, at) => {
@@ -84621,9 +84772,11 @@ function setColumns(row, fate, becomes, forest, rules) {
         set[error] = keepEarlier(fate.message, row.values[error]);
     return set;
 }
-/** What the app itself said went wrong is worth more than that it was stuck. */
+/** Keeps the app's own error message, which says more than that the row was stuck. */
 function keepEarlier(message, before) {
-    return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
+    return typeof before === 'string' && before !== ''
+        ? `${message}; previous error: ${before}`
+        : message;
 }
 function show(row, fate, counted, rules) {
     const news = Object.entries(counted).map(([column, value]) => `${column} ${job_forest_showValue(row.values[column])} → ${value}`);
@@ -84642,7 +84795,7 @@ function show(row, fate, counted, rules) {
 
 ;// CONCATENATED MODULE: ./src/jobs/repair/counters.js
 
-/** The counters of rows above what changes, where they are to say something else now. */
+/** New values of the counters in ancestors of changed rows. */
 function countAgain(fates) {
     const above = new Set();
     for (const row of fates.keys()) {
@@ -84662,7 +84815,7 @@ function countAgain(fates) {
                 continue;
             const value = row.values[counter.column] ?? null;
             const count = before.filter((below) => isCounted(below, counter, fates)).length;
-            // A total is the app's own promise: it is touched only where it counted these very rows.
+            // A total is set by the app in advance: it is only changed if it counted exactly these rows.
             if (counter.counts === 'total' && value !== before.length)
                 continue;
             if (value !== count)
@@ -84677,7 +84830,7 @@ function isCounted(row, counter, fates) {
     const status = fates.get(row)?.becomes ?? row.status;
     return counter.counts === 'total' ? status !== 'deleted' : status === counter.counts;
 }
-/** Its total says that rows are still to be added below it. */
+/** Whether its total shows that more rows will be added below it. */
 function expectsMore(row) {
     return row.mapping.counters.some((counter) => {
         const total = row.values[counter.column];
@@ -84687,7 +84840,7 @@ function expectsMore(row) {
     });
 }
 const countedBelow = (row, counter) => descendantsOf(row).filter((below) => below.mapping.table === counter.table && !isOwn(below));
-/** Whether the app counts rows below others of their own table can't be told. */
+/** Nested rows of one table: it is unclear whether the app counts them. */
 const nests = (row, counter) => descendantsOf(row).some((below) => below.mapping.table === counter.table && isOwn(below));
 
 ;// CONCATENATED MODULE: ./src/jobs/repair/fate.js
@@ -84695,7 +84848,7 @@ const nests = (row, counter) => descendantsOf(row).some((below) => below.mapping
 
 
 
-/** Left alone, whatever becomes of what is around it; told of the first of these rows. */
+/** Skips rows, whatever becomes of related ones; the report names the first. */
 function spare(rows, line, { left, spared }) {
     left.push({ row: rows[0], why: '', says: { line }, level: 'warning' });
     for (const row of rows)
@@ -84704,7 +84857,7 @@ function spare(rows, line, { left, spared }) {
 function openBelow(row, rules, fates) {
     return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
 }
-/** What a parent of rows that ended like this becomes: completed, when one of them is. */
+/** The final status of a parent of rows with these statuses: completed if one of them is. */
 const endOfAll = (ends) => ['completed', 'failed', 'cancelled'].find((word) => ends.includes(word)) ?? 'failed';
 function endOf(row, { timeZone }) {
     const { completed } = row.mapping;
@@ -84713,11 +84866,11 @@ function endOf(row, { timeZone }) {
 }
 function explain(found, rules) {
     if (found.reason === 'named')
-        return withEvidence('named in ids', found);
+        return withEvidence('selected by ids', found);
     const { tie, values } = found.row;
     if (found.reason === 'orphan') {
         const missing = job_forest_showValue(tie ? values[tie.column] : null);
-        return withEvidence(`orphan: no row of ${tie?.table} is ${missing}`, found);
+        return withEvidence(`orphan: ${tie?.table} has no row ${missing}`, found);
     }
     const age = formatDuration(rules.now - (found.lastSign ?? rules.now));
     return withEvidence(`no sign of life for ${age}`, found);
@@ -84738,7 +84891,7 @@ const signed = (done, rules) => `${done} by celeriac${rules.runUrl ? `, ${rules.
 
 
 
-/** It waits for nothing: all below it has ended, and no more is to come. */
+/** Whether it waits for nothing: all rows below it have ended, and no more are expected. */
 function isDone(row, { rules, wanted }) {
     const ended = (child) => isEnded(child.status) ||
         (wanted.get(child)?.reason === 'stuck' && child.children.length > 0 && done(child));
@@ -84749,19 +84902,19 @@ function isDone(row, { rules, wanted }) {
         !expectsMore(each);
     return done(row);
 }
-/** Nobody would take the row up again: what it belonged to is gone or has ended. */
-function isAbandoned(found, { wanted }) {
+/** Whether the row would not be continued: its parent is gone or has ended. */
+function isDetached(found, { wanted }) {
     const { parent } = found.row;
     if (found.reason === 'orphan' || isEnded(found.row.status))
         return true;
     return parent !== null && isEnded(parent.status) && !wanted.has(parent);
 }
-/** The row that tells the truth, when the work has ended and only this row does not say so. */
+/** The mirror with the true status, if the work has ended and only this row was not updated. */
 function endedMirror(row, { wanted, forest }) {
     const mirror = endedBelow(row, forest) ?? endedAbove(row);
     return mirror === null || wanted.has(mirror) ? null : mirror;
 }
-/** The last of a job's batches, when all of them have ended alike. */
+/** The last batch of a job, if all its batches have ended with the same status. */
 function endedBelow(row, forest) {
     const [first] = row.children;
     const alike = row.children.every((child) => child.tie?.foreignKey === false && !isOwn(child) && child.status === first?.status);
@@ -84770,7 +84923,7 @@ function endedBelow(row, forest) {
     const end = (child) => endOf(child, forest) ?? 0;
     return row.children.toSorted((a, b) => end(b) - end(a))[0] ?? null;
 }
-/** A batch's job; it may be completed for the sake of another batch. */
+/** The job of a batch; it may be completed because of another batch. */
 function endedAbove(row) {
     const { parent, tie } = row;
     if (!parent || tie?.foreignKey || isOwn(row) || !isEnded(parent.status))
@@ -84778,8 +84931,8 @@ function endedAbove(row) {
     return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
 }
 /**
- * All work below has ended, and yet what hangs on it in tables of other things has not: whether it
- * waits for that can't be told. `null`: it is not so.
+ * Finds unfinished rows of other tables that reference a row whose descendants have all ended: it is
+ * unclear whether it waits for them. `null`: there are none.
  */
 function findUnsettled(row) {
     const below = descendantsOf(row);
@@ -84790,15 +84943,15 @@ function findUnsettled(row) {
     const others = [row, ...open].flatMap(unfinishedOthers);
     return others.length === 0 ? null : { others, open };
 }
-/** What hangs on it or on its mirror, waits or is at work, and may be jobs or not. */
+/** Unfinished bystanders of the row and its mirror; they may be jobs. */
 const unfinishedOthers = (row) => [row, mirrorAbove(row)]
     .flatMap((each) => each?.bystanders ?? [])
     .filter(({ unfinished }) => unfinished > 0);
-/** What can't be read in it, in its mirror, or below it. */
+/** The first blocked row among the row, its mirror and its descendants. */
 const findBlocked = (row) => [row, mirrorAbove(row), ...descendantsOf(row)].find((each) => each?.blocked) ?? undefined;
-/** The row and those below it that are unfinished. */
+/** The row and its descendants, as far as they are unfinished. */
 const openRows = (row, { statuses }) => [row, ...descendantsOf(row)].filter((each) => isOpen(each, statuses));
-/** How often the row, or an unfinished one below it, was reset: the most of them. */
+/** How often the row or an unfinished row below it was reset: the maximum. */
 function timesReset(row, rules) {
     const times = openRows(row, rules).map(({ mapping, id }) => rules.resets[`${mapping.table}:${id}`] ?? 0);
     return Math.max(0, ...times);
@@ -84815,18 +84968,18 @@ function timesReset(row, rules) {
 
 
 
-/** Left alone with all that hangs on it: a value of the tree can't be read. */
+/** Skips a row and its tree: a row in it has an ambiguous id or parent. */
 function spareBlocked(row, blocked, deciding) {
     spare([row], `${nameRow(row)}: ${nameRow(blocked)}: ${blocked.blocked}`, deciding);
 }
-/** Left alone: what else names it may be what it waits for. */
+/** Skips a row that may be waiting for rows of other tables. */
 function spareUnsettled(row, { others, open }, deciding) {
     const list = others.map(({ mapping, unfinished }) => `${unfinished} of ${mapping.table}`);
     const what = row.children[0]?.mapping.table ?? 'rows';
-    const line = `${nameRow(row)}: all its ${what} have ended, but unfinished are ${list.join(', ')}, and whether those are jobs can't be told`;
+    const line = `${nameRow(row)}: all its ${what} have ended, but unfinished rows that may be jobs reference it: ${list.join(', ')}`;
     spare([row, ...open], line, deciding);
 }
-/** The row says what its mirror says; what is still unfinished below it won't be taken up. */
+/** Copies the status of the mirror; unfinished rows below the row will not be continued. */
 function fates_settle(found, mirror, deciding) {
     const { rules, fates, forest } = deciding;
     const { row } = found;
@@ -84834,7 +84987,7 @@ function fates_settle(found, mirror, deciding) {
     const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
     fates.set(row, {
         becomes,
-        why: withEvidence(`${nameRow(mirror)} is ${becomes} already`, found),
+        why: withEvidence(`${nameRow(mirror)} is already ${becomes}`, found),
         message: becomes === 'completed' ? null : message,
         endedAt: endOf(mirror, forest) ?? rules.now,
         lastSign: found.lastSign,
@@ -84856,7 +85009,7 @@ function fates_settle(found, mirror, deciding) {
         });
     }
 }
-/** It becomes what became of those below it. */
+/** Derives the status of a row from its children. */
 function finalise(found, deciding) {
     const { rules, fates, wanted } = deciding;
     const { row } = found;
@@ -84901,7 +85054,7 @@ function remove(found, deciding) {
         });
     }
 }
-/** What is named by rows of other things is not deleted: they would go with it, or be changed. */
+/** Skips rows that rows of other tables reference: those would be deleted or changed as well. */
 function spareHeld(rows, deciding) {
     const held = rows.find((row) => holdersOf(row, null).length > 0);
     if (held === undefined)
@@ -84910,8 +85063,8 @@ function spareHeld(rows, deciding) {
     return true;
 }
 function tellHolders(top, held, column) {
-    const list = holdersOf(held, column).map(({ mapping, rows }) => `${quantities_formatCount(rows, 'row')} of ${mapping.table} by ${mapping.column}`);
-    const line = `${nameRow(held)} is named by ${list.join(', ')}, which hold no jobs`;
+    const list = holdersOf(held, column).map(({ mapping, rows }) => `${quantities_formatCount(rows, 'row')} of ${mapping.table} (${mapping.column})`);
+    const line = `${nameRow(held)} is referenced by ${list.join(', ')}, which are not jobs`;
     return held === top ? line : `${nameRow(top)}: ${line}`;
 }
 function fates_reset(found, deciding) {
@@ -84919,7 +85072,7 @@ function fates_reset(found, deciding) {
     const { row } = found;
     const mirror = mirrorAbove(row);
     const rows = [row, ...(mirror ? [mirror] : []), ...descendantsOf(row)].filter((each) => isOpen(each, rules.statuses) && each.status !== 'pending');
-    // The id of its task is emptied, or becomes another.
+    // Its task id will be cleared or replaced.
     for (const each of rows) {
         const { task } = each.mapping;
         if (task === null || holdersOf(each, task).length === 0)
@@ -84965,8 +85118,8 @@ function fail(found, { rules, fates, wanted }, because = '') {
     }
 }
 /**
- * A parent that waits for children of which the last was failed just now would wait for ever: the
- * task that ends it comes only after all of them came back.
+ * Ends parents whose last unfinished child has just been failed: they would wait forever, because the
+ * task that ends them only runs after all children have returned.
  */
 function endParents({ fates, rules, spared }) {
     const queue = [...fates.keys()].map((row) => row.parent);
@@ -85004,14 +85157,14 @@ function endParents({ fates, rules, spared }) {
 
 
 
-/** In the order of the table's columns. */
+/** The columns of the table. */
 const actionNames = (/* unused pure expression or super */ null && ([
     'fail',
     'reset',
     'delete',
     'finalise',
 ]));
-/** The same, whatever the action. */
+/** The same for every action. */
 const always = (verb) => ({
     fail: verb,
     reset: verb,
@@ -85019,8 +85172,8 @@ const always = (verb) => ({
     finalise: verb,
 });
 /**
- * What becomes of a row that was found: the first line that holds decides. "Stuck" is a row that was
- * found by its age; with `finalise` the same lines hold for orphans and for rows named in `ids`.
+ * What becomes of a row that was found: the first line that applies decides. "Stuck" means found by
+ * its age; with `finalise` the same lines apply to orphans and to rows selected by `ids`.
  */
 const fateTable = [
     {
@@ -85029,7 +85182,7 @@ const fateTable = [
         does: always('skip'),
     },
     {
-        when: 'stuck; all jobs below it have ended, and unfinished rows that may be jobs name it',
+        when: 'stuck; all jobs below it have ended, but unfinished rows that may be jobs reference it',
         holds: (found, deciding) => isJudgedByOthers(found, deciding) && findUnsettled(found.row) !== null,
         does: always('skip'),
     },
@@ -85039,13 +85192,13 @@ const fateTable = [
         does: always('copy'),
     },
     {
-        // Completed work alone is never deleted because a copy of its status lags behind.
-        when: 'stuck; its mirror has failed or was cancelled',
+        // Completed work is never deleted just because a copy of its status was not updated.
+        when: 'stuck; its mirror is failed or cancelled',
         holds: (found, deciding) => mirrorOf(found, deciding) !== null,
         does: { ...always('copy'), delete: 'next' },
     },
     {
-        when: 'stuck; all rows below it have ended, and its total expects no more',
+        when: 'stuck; all rows below it have ended, and its total expects no more rows',
         holds: (found, deciding) => isJudgedByOthers(found, deciding) && isDone(found.row, deciding),
         does: always('finalise'),
     },
@@ -85055,17 +85208,17 @@ const fateTable = [
         does: { fail: 'count', reset: 'count', delete: 'delete', finalise: 'leave' },
     },
     {
-        when: 'named in `ids`; neither it nor a row below it is unfinished',
+        when: 'selected by `ids`; neither it nor a row below it is unfinished',
         holds: ({ row, reason }, { rules }) => reason === 'named' && openRows(row, rules).length === 0,
         does: { fail: 'warn', reset: 'warn', delete: 'delete', finalise: 'leave' },
     },
     {
         when: 'an orphan, a row that has ended, or one whose parent has ended',
-        holds: (found, deciding) => isAbandoned(found, deciding),
+        holds: (found, deciding) => isDetached(found, deciding),
         does: { fail: 'fail', reset: 'fail', delete: 'delete', finalise: 'leave' },
     },
     {
-        when: 'it, or an unfinished row below it, was reset `max-resets` times already',
+        when: 'it, or an unfinished row below it, has already been reset `max-resets` times',
         holds: ({ row }, { rules }) => timesReset(row, rules) >= rules.maxResets,
         does: { fail: 'fail', reset: 'give up', delete: 'delete', finalise: 'leave' },
     },
@@ -85075,32 +85228,32 @@ const fateTable = [
         does: { fail: 'fail', reset: 'reset', delete: 'delete', finalise: 'leave' },
     },
 ];
-/** Each verb in a sentence, for the documentation. */
+/** Description of each verb, for the docs. */
 const verbs = {
-    skip: 'The row is left alone with all that hangs on it, and the report says why.',
-    copy: 'The row takes the status of its mirror. What is still unfinished below it is cancelled with a cancelled one, and fails otherwise; with `delete` it is deleted; with `finalise` it is left.',
-    finalise: 'The row ends as the rows below it did: completed when one of them was, else failed when one of them has, else cancelled.',
-    fail: 'The row, its mirror and the unfinished rows below it fail; the reason is written into the error column. A parent that waited for these rows alone ends with them.',
-    'give up': 'As `fail`; the reason says how often the row was reset.',
-    reset: 'The row, its mirror and the unfinished rows below it are pending again; their task is sent where `resend` says how.',
-    delete: 'The row, its mirror and all rows below it are deleted; none of them where a foreign key of another table names one.',
-    leave: 'The row stays as it is; the report counts such rows of a table.',
-    count: 'The row stays as it is; the report counts such orphans of a table.',
-    warn: 'The row stays as it is; the report names it.',
+    skip: 'The row and all related rows are skipped, and the report says why.',
+    copy: 'The row gets the status of its mirror. Unfinished rows below it are cancelled if the mirror is cancelled, and fail otherwise; `delete` deletes them; `finalise` does not touch them.',
+    finalise: 'The row gets a final status from the rows below it: completed if one of them is completed, otherwise failed if one of them is failed, otherwise cancelled.',
+    fail: 'The row, its mirror and the unfinished rows below it fail; the reason is written to the error column. A parent that only waited for these rows ends with them.',
+    'give up': 'Like `fail`; the reason says how often the row was reset.',
+    reset: 'The row, its mirror and the unfinished rows below it become pending again; their task is sent if `resend` is defined.',
+    delete: 'The row, its mirror and all rows below it are deleted; none of them if a foreign key of another table references one.',
+    leave: 'The row is skipped; the report counts such rows per table.',
+    count: 'The row is skipped; the report counts such orphans per table.',
+    warn: 'The row is skipped; the report names it.',
 };
-/** Whether what others say of it is heard: a row found by its age alone may have ended. */
+/** Whether related rows decide: a row that was only found by its age may have ended. */
 const isJudgedByOthers = ({ reason }, { rules }) => reason === 'stuck' || rules.action === 'finalise';
 const mirrorOf = (found, deciding) => isJudgedByOthers(found, deciding) ? endedMirror(found.row, deciding) : null;
-/** What the table says of a row. */
+/** What the table says about a row. */
 function verbFor(found, deciding) {
     for (const { holds, does } of fateTable) {
         const verb = does[deciding.rules.action];
         if (verb !== 'next' && holds(found, deciding))
             return verb;
     }
-    throw new RangeError('the last line of the table holds for every row');
+    throw new RangeError('the last line of the table applies to every row');
 }
-/** Decides the fates of a row that was found and of what shares them, where none are decided yet. */
+/** Decides the fate of a row and of the rows that share it, unless it is already decided. */
 function decide(found, deciding) {
     if (deciding.fates.has(found.row) || deciding.spared.has(found.row))
         return;
@@ -85124,14 +85277,14 @@ const does = {
     fail: fail,
     'give up'(found, deciding) {
         const times = quantities_formatCount(timesReset(found.row, deciding.rules), 'time');
-        fail(found, deciding, `reset ${times} already`);
+        fail(found, deciding, `already reset ${times}`);
     },
     reset: fates_reset,
     delete: remove,
     leave: ({ row }, { unfinished }) => countOne(unfinished, row),
     count: ({ row }, { endedOrphans }) => countOne(endedOrphans, row),
     warn({ row }, { findings }) {
-        const message = `${nameRow(row)} is ${row.status || 'in no known status'}, and nothing below it is unfinished: only action delete changes such rows`;
+        const message = `skipped ${nameRow(row)}: it is ${row.status || 'in an unknown status'}, and no row below it is unfinished; only action delete changes such rows`;
         findings.push({ level: 'warning', message });
     },
 };
@@ -85145,31 +85298,31 @@ function countOne(counts, { mapping }) {
 function reportEndedOrphans(ended) {
     return [...ended].map(([table, count]) => ({
         level: 'notice',
-        message: `${table}: rows that have ended and whose parent is gone: ${count}; action delete removes them`,
+        message: `${table}: skipped ${quantities_formatCount(count, 'orphan')} that ended; action delete removes such rows`,
     }));
 }
 function reportUnfinished(unfinished) {
     return [...unfinished].map(([table, count]) => ({
         level: 'notice',
-        message: `${table}: ${quantities_formatCount(count, 'stuck row')} left so: action finalise ends only what waits for nothing`,
+        message: `${table}: skipped ${quantities_formatCount(count, 'stuck row')}; action finalise only ends parents whose rows have all ended`,
     }));
 }
-/** Without a foreign key a row of something else may name what is gone, and is not changed. */
+/** Without a foreign key, rows of other tables may reference deleted rows; they are not changed. */
 function reportNamedByOthers(fates) {
     const counts = new Map();
     for (const [row, { becomes }] of fates) {
         for (const { mapping, rows } of becomes === 'deleted' ? row.bystanders : []) {
-            const key = `${mapping.table} by ${mapping.column}`;
+            const key = `${mapping.table} (${mapping.column})`;
             counts.set(key, (counts.get(key) ?? 0) + rows);
         }
     }
     if (counts.size === 0)
         return [];
     const list = [...counts].map(([key, rows]) => `${quantities_formatCount(rows, 'row')} of ${key}`);
-    const message = `rows that name what is deleted stay as they are, and name nothing then: ${list.join(', ')}`;
+    const message = `rows that reference deleted rows stay unchanged: ${list.join(', ')}`;
     return [{ level: 'notice', message }];
 }
-/** Those that nothing starts: neither a task of their own, nor that of a row above or of a mirror. */
+/** Reset rows that no task starts: neither their own, nor that of an ancestor or a mirror. */
 function warnOfReset(fates, sent) {
     const started = (row) => [row, ...ancestorsOf(row)].some((each) => sent.has(each)) ||
         row.children.some((child) => mirrorAbove(child) === row && sent.has(child));
@@ -85180,7 +85333,7 @@ function warnOfReset(fates, sent) {
     return [
         {
             level: 'warning',
-            message: `pending starts nothing by itself: the rows that are reset (${idle.length}) wait until the app sends their tasks again; \`resend\` in \`stores\` says how Celeriac can (${tables})`,
+            message: `${quantities_formatCount(idle.length, 'reset row')} will stay pending until the app sends the tasks again; to let Celeriac send them, define \`resend\` in \`stores\` (${tables})`,
         },
     ];
 }
@@ -85193,7 +85346,7 @@ const groupOf = (row) => {
     const root = rootOf(row);
     return `${root.mapping.table}:${root.id}`;
 };
-/** The tasks of which a verdict says that they are gone, for a second look. */
+/** The tasks that were found to be gone, for the second check. */
 function listGone(fates) {
     const seen = new Map();
     for (const [row, fate] of fates) {
@@ -85206,8 +85359,8 @@ function listGone(fates) {
     return [...seen.values()];
 }
 /**
- * The calls by which reset rows begin again: of the rows of one tree that are reset, the upper one
- * starts those below it, so that nothing runs twice.
+ * The task calls that start reset rows again. Within a tree, the topmost reset row starts those below
+ * it, so that nothing runs twice.
  */
 function chooseCalls(fates, { newTaskId }) {
     const sends = (row) => {
@@ -85226,7 +85379,7 @@ function callOf(row, id) {
         const value = name === key ? row.id : (row.values[name] ?? null);
         if (value === null || typeof value !== 'object')
             return value;
-        throw new errors_ConfigError('input stores', `${nameRow(row)} holds ${job_forest_showValue(value)} in \`${name}\`, which can't be an argument of a task`, '`resend` with columns of text or numbers');
+        throw new errors_ConfigError('input stores', `${nameRow(row)} has ${job_forest_showValue(value)} in \`${name}\`, which cannot be a task argument`, '`resend` with columns of text or numbers');
     });
     return { id, task, args: values, queue, row: { table, key, id: row.id, column } };
 }
@@ -85240,13 +85393,13 @@ function callOf(row, id) {
 
 
 /**
- * What to do about the rows that were found: these, what hangs on them, and nothing else.
+ * Plans the repair of the rows that were found and their related rows, and nothing else.
  *
- * `fail` and `reset` also take the unfinished rows below and the row's mirror; `delete` takes all
- * that is below. Each row comes with what was seen of it, so that the host changes it only if it
- * is still so; the whole tree of a job is one group.
+ * `fail` and `reset` include the unfinished rows below and the row's mirror; `delete` includes all
+ * rows below. Each change carries the values that were read, so that the host changes the row only if
+ * they are the same; the whole tree of a job is one group.
  *
- * @param left rows that are left alone, whatever becomes of those around them
+ * @param left rows to skip, whatever becomes of related rows
  */
 function planRepair(forest, stuck, rules, left = []) {
     const fates = new Map();
@@ -85262,7 +85415,7 @@ function planRepair(forest, stuck, rules, left = []) {
         endedOrphans: new Map(),
         unfinished: new Map(),
     };
-    // Upper rows come first: what is below a stuck row shares its fate.
+    // Parents come first: rows below a stuck row share its fate.
     for (const found of stuck)
         decide(found, deciding);
     if (rules.action === 'fail')
@@ -85289,58 +85442,23 @@ function planRepair(forest, stuck, rules, left = []) {
     };
 }
 
-;// CONCATENATED MODULE: ./src/jobs/tables/extract.js
-
-
-
-/** What is needed of a database that is too large to be copied whole. */
-function extractFor(mapping, desired) {
-    return {
-        unit: desired.unit,
-        mapping,
-        suspects: Object.fromEntries(mapping.map((table) => {
-            const meant = new Set(desired.statuses.map((word) => meaningOf(table, word)));
-            const own = Object.keys(table.words).filter((word) => meant.has(meaningOf(table, word)));
-            return [table.table, [...new Set([...desired.statuses, ...own])]];
-        })),
-        orphans: desired.orphans,
-        ids: desired.ids,
-    };
-}
-/**
- * Where the words were given, one that is not among them is more likely forgotten than meant.
- *
- * @throws ConfigError that names the first such row
- */
-function refuseUnknownWords(database, forest) {
-    const known = new Set(statusWords);
-    for (const table of forest.mapping) {
-        if (Object.keys(table.words).length === 0)
-            continue;
-        const row = forest.rows.find((each) => each.mapping === table && !known.has(each.status));
-        if (row === undefined)
-            continue;
-        throw new errors_ConfigError('input stores', `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not name`, `\`words\` with every status of ${table.table}, each as one of ${statusWords.join(', ')}`);
-    }
-}
-
 ;// CONCATENATED MODULE: ./src/jobs/tables/store-choice.js
 
 
 
 
-/** How the host is asked for databases, so that it can be told which of their tables hold jobs. */
+/** The query for databases, including what is needed to recognize their tables of jobs. */
 const store_choice_queryStores = (unit, databases) => ({ unit, databases, statusColumns: statusColumns });
-/** The databases that have to be looked at; `null`: those that are found. */
+/** The databases to read; `null`: search for databases. */
 function store_choice_listDatabases(desired) {
     if (desired.stores.length > 0)
         return desired.stores.map(({ database }) => database);
     return desired.database === null ? null : [desired.database];
 }
 /**
- * Those that were named, else those that hold jobs by their schemas.
+ * The given databases, otherwise those whose schemas show that they hold jobs.
  *
- * @throws ConfigError when one that was named can't be used, or none was found
+ * @throws ConfigError when a given database cannot be used, or none was found
  */
 function chooseStores(facts, desired) {
     const { stores, database } = desired;
@@ -85360,8 +85478,8 @@ function findStores(facts, { unit }) {
         return chosen.map((fact) => mapStore(fact));
     const seen = facts.map((fact) => `${fact.path} (${describeFact(fact)})`);
     throw new errors_ConfigError('input database', seen.length === 0
-        ? `no SQLite file was found below the WorkingDirectory of ${unit}`
-        : `no database with jobs was found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`, 'the path of the SQLite file, or the postgresql:// URL, where the app keeps its jobs; set `database`');
+        ? `no SQLite file found below the WorkingDirectory of ${unit}`
+        : `no database with jobs found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`, "`database`: the SQLite file or the postgresql:// URL with the app's jobs");
 }
 function mapStore(fact, spec) {
     const { path, tables } = fact;
@@ -85378,26 +85496,26 @@ const isReadable = (fact) => fact.kind === 'sqlite' || fact.kind === 'postgresql
 function requireStore(fact, spec) {
     if (fact !== undefined && isReadable(fact))
         return fact;
-    const problem = fact ? describeFact(fact) : 'the host says nothing about it';
+    const problem = fact ? describeFact(fact) : 'the host did not report it';
     throw new errors_ConfigError(spec.where, fact?.kind === 'unreadable' ? fact.problem : `${spec.database}: ${problem}`, whatWouldDo(problem, spec.database));
 }
 function whatWouldDo(problem, database) {
     if (problem.startsWith('is damaged'))
-        return 'a database that is whole: restore it from a backup';
+        return 'an undamaged database; restore it from a backup';
     if (problem.startsWith('is locked'))
-        return 'a database that can be read: try again';
+        return 'a database that is not locked; try again';
     return database.startsWith('/')
-        ? 'the path on the host of the SQLite file in which the app keeps its jobs'
-        : "a PostgreSQL database that the host's own psql reaches as the unit's user";
+        ? "the path of the SQLite file with the app's jobs on the host"
+        : "a PostgreSQL database that psql on the host can reach as the unit's user";
 }
 function describeFact(fact) {
     if (fact.kind === 'absent')
-        return 'there is no such file';
+        return 'no such file';
     if (fact.kind === 'unreadable')
         return fact.problem.replace(`${fact.path} `, '');
     return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
 }
-/** One database, repaired twice at once, would be repaired wrongly. */
+/** Repairing one database twice at once would corrupt the result. */
 function refuseTwins(facts, specs) {
     const seen = new Map();
     facts.forEach((fact, index) => {
@@ -85407,10 +85525,31 @@ function refuseTwins(facts, specs) {
         const key = fact.kind === 'sqlite' ? fact.file : fact.path;
         const twin = seen.get(key);
         if (twin !== undefined) {
-            throw new errors_ConfigError(spec.where, `${spec.database} and ${twin.database} (${twin.where}) are one and the same database`, 'each database once, with all its tables');
+            throw new errors_ConfigError(spec.where, `${spec.database} and ${twin.database} (${twin.where}) are the same database`, 'each database once, with all its tables');
         }
         seen.set(key, spec);
     });
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/unknown-words.js
+
+
+
+/**
+ * If `words` are defined, a status that is not among them was probably forgotten.
+ *
+ * @throws ConfigError with the first such row
+ */
+function refuseUnknownWords(database, forest) {
+    const known = new Set(statusWords);
+    for (const table of forest.mapping) {
+        if (Object.keys(table.words).length === 0)
+            continue;
+        const row = forest.rows.find((each) => each.mapping === table && !known.has(each.status));
+        if (row === undefined)
+            continue;
+        throw new errors_ConfigError('input stores', `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not map`, `\`words\` for every status of ${table.table}, each mapped to one of ${statusWords.join(', ')}`);
+    }
 }
 
 ;// CONCATENATED MODULE: ./src/use-case/clean-up.js
@@ -85428,19 +85567,18 @@ function refuseTwins(facts, specs) {
 
 
 /**
- * Finds the stuck jobs of the host's databases, decides what becomes of each, and tries it on
- * copies. Nothing is changed on the host: applying `plan.operations` does that.
+ * Finds the stuck jobs in the host's databases, decides what becomes of each, and rehearses the
+ * changes on copies. Nothing is changed on the host: applying `plan.operations` does that.
  *
- * @throws ConfigError when there is no database of jobs, the ids name nothing, or the unit does
- * not tell how its app is asked
- * @throws HostError when a database can't be read or copied, or it can't be told what the worker
- * holds
+ * @throws ConfigError when there is no database with jobs, an id matches nothing, or the unit does
+ * not show how to reach its app
+ * @throws HostError when a database cannot be read or copied, or the worker cannot be asked
  */
 async function planCleanUp(tools, desired) {
     const host = await lookAtHost(tools, desired);
     const copies = await copyStores(tools, host.stores, desired);
     try {
-        const app = host.unit === null ? null : appOf(host.unit, host.cpus);
+        const app = host.unit === null ? null : requireApp(host.unit);
         const { found, evidence } = await findDead(tools, copies, host.unit, app, desired);
         const resets = await countResets(tools, copies, desired);
         const planned = copies.map((copy, index) => {
@@ -85455,10 +85593,10 @@ async function planCleanUp(tools, desired) {
     }
 }
 /**
- * The rows that show no sign of life, and no plan; nobody is asked for their tasks.
+ * Finds the rows without a sign of life, without a plan and without asking about their tasks.
  *
- * @throws ConfigError when there is no database of jobs
- * @throws HostError when a database can't be read or copied
+ * @throws ConfigError when there is no database with jobs
+ * @throws HostError when a database cannot be read or copied
  */
 async function lookForStuckRows(tools, desired) {
     const { stores } = await tools.agent.look({
@@ -85481,32 +85619,28 @@ async function lookAtHost(tools, desired) {
     const { agent } = tools;
     const stores = store_choice_queryStores(desired.unit, store_choice_listDatabases(desired));
     if (!needsApp(desired)) {
-        return { ...(await agent.look({ stores })), unit: null, cpus: 0 };
+        return { ...(await agent.look({ stores })), unit: null };
     }
-    const look = await agent.look({ stores, unit: { name: desired.unit }, host: {} });
-    const host = look.host;
-    return { stores: look.stores, unit: look.unit, cpus: host.cpus };
+    return agent.look({ stores, unit: { name: desired.unit } });
 }
-/** To ask for tasks, or to send them. */
+/** Whether the app is needed to ask about tasks or to send them. */
 function needsApp({ evidence, action, stores }) {
     const tables = stores.flatMap((store) => Object.values(store.tables));
     const sends = action === 'reset' && tables.some(({ resend }) => resend !== undefined);
     return evidence === 'broker' || sends;
 }
-/** @throws ConfigError when the unit does not tell it */
-function appOf(unit, cpus) {
-    const hint = 'the unit of a Celery worker; `evidence: age` goes by the age of jobs alone, without asking the worker';
+/** @throws ConfigError when the unit does not show how to reach its app */
+function requireApp(unit) {
+    const hint = 'the unit of a Celery worker; with `evidence: age` the worker is not needed';
     if (unit.loadState !== 'loaded') {
-        const problem = unit.loadState === 'not-found' ? 'there is no such unit' : unit.loadState;
+        const problem = unit.loadState === 'not-found' ? 'no such unit' : unit.loadState;
         throw new errors_ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
     }
-    const interpreter = interpreterOf(unit);
-    const call = workerCallOf(unit, cpus);
-    if (interpreter === null || call === null || call.app === null) {
-        const problem = `how ${unit.name} starts its Celery app can't be read from its ExecStart`;
-        throw new errors_ConfigError('input unit', problem, hint);
-    }
-    return { unit: unit.name, interpreter, app: call.app, pythonPath: call.pythonPath };
+    const app = appProcessOf(unit);
+    if (app.kind === 'known')
+        return app.process;
+    const problem = `cannot read the Celery app from the ExecStart of ${unit.name}`;
+    throw new errors_ConfigError('input unit', problem, hint);
 }
 async function copyStores(tools, stores, desired) {
     const { agent, openStore, onProgress = () => { } } = tools;
@@ -85514,7 +85648,7 @@ async function copyStores(tools, stores, desired) {
     const copies = [];
     try {
         for (const { database, mapping, verdicts, findings } of chooseStores(stores, desired)) {
-            const { info, content } = await agent.snapshot(database, desired.snapshotLimitBytes, extractFor(mapping, desired), onProgress);
+            const { info, content } = await agent.snapshot(database, desired.snapshotLimitBytes, planExtract(mapping, desired), onProgress);
             const store = openStore(database, content);
             const { takenAt, holds } = info;
             const forest = growCopy(database, store, mapping, desired.timeZone);
@@ -85547,8 +85681,8 @@ function refuseDamage(database, store) {
         return;
     throw new errors_ConfigError('input database', `${database} is damaged: ${damage.slice(0, 3).join('; ')}`, 'a SQLite file whose integrity_check says ok; restore it from a backup first');
 }
-// --- dead or alive ------------------------------------------------------------------------------
-/** The rows that are dead by all that can be known, and what is told of the others. */
+// --- evidence -----------------------------------------------------------------------------------
+/** The rows that are stuck by all available evidence, and findings about the others. */
 async function findDead(tools, copies, unit, app, desired) {
     if (desired.evidence === 'age' || unit === null || app === null) {
         return { found: dead_rows_findStuck(copies, false, desired), evidence: null };
@@ -85558,15 +85692,18 @@ async function findDead(tools, copies, unit, app, desired) {
     if (suspects.every(({ stuck }) => stuck.length === 0))
         return { found: suspects, evidence: null };
     const evidence = await askForTasks(tools, app, listTasks(suspects.flatMap((one) => one.stuck)));
-    // It may have been started meanwhile.
+    // It may have been started in the meantime.
     const stopped = seemsStopped && evidence.worker === 'stopped';
     const found = stopped === seemsStopped ? suspects : dead_rows_findStuck(copies, stopped, desired);
     return { found: found.map((one) => judgeByEvidence(one, evidence, desired)), evidence };
 }
-/** One question holds no more. */
+/** Limit of tasks per request. */
 const tasksAtOnce = 5000;
 async function askForTasks({ agent, onProgress = () => { } }, app, ids) {
-    onProgress({ kind: 'note', message: `asking ${app.unit} and its broker for the tasks of jobs` });
+    onProgress({
+        kind: 'note',
+        message: `asking ${app.unit} and its broker about the tasks of jobs`,
+    });
     const told = [];
     for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
         const asked = ids.slice(at, at + tasksAtOnce);
@@ -85583,10 +85720,10 @@ async function askForTasks({ agent, onProgress = () => { } }, app, ids) {
     });
 }
 function nothingKnown({ problem, evidence = [] }, { unit }) {
-    return new HostError(`No job is called dead, and nothing was changed: ${problem}.`, {
-        step: 'ask the worker and its broker for the tasks of jobs',
+    return new HostError(`Cannot tell which jobs are stuck; nothing was changed: ${problem}.`, {
+        step: 'ask the worker and its broker about the tasks of jobs',
         evidence,
-        next: `See what ${unit} does: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. Where nobody can be asked for good, \`evidence: age\` goes by the age of jobs alone.`,
+        next: `check ${unit}: \`systemctl status ${unit}\`, \`journalctl -u ${unit} -n 50\`. If worker and broker can never be asked, \`evidence: age\` decides by the age of jobs alone.`,
     });
 }
 async function countResets({ agent }, copies, { action }) {
@@ -85598,7 +85735,7 @@ async function countResets({ agent }, copies, { action }) {
     }
     return counts;
 }
-// --- what becomes of them -----------------------------------------------------------------------
+// --- repair -------------------------------------------------------------------------------------
 function repairCopy(copy, found, evidence, resets, { newTaskId }, desired) {
     const { database, store, forest, takenAt, holds } = copy;
     const { action, runUrl, maxResets } = desired;
@@ -85607,7 +85744,7 @@ function repairCopy(copy, found, evidence, resets, { newTaskId }, desired) {
     const repair = planRepair(forest, found.stuck, rules, found.left);
     const rehearsal = repair.changes.length > 0 ? store.rehearse(repair.changes) : nothingToTry;
     if (rehearsal.problems.length > 0) {
-        throw new errors_ConfigError('input action', `${action} does not go well on a copy of ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`, 'an action that the database allows; nothing was changed on the host');
+        throw new errors_ConfigError('input action', `${action} failed on a copy of ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`, 'an action that the database allows; nothing was changed on the host');
     }
     const findings = [...copy.findings, ...found.findings, ...repair.findings].map((finding) => ({
         where: database,
@@ -85624,63 +85761,64 @@ const nothingToTry = { changed: {}, problems: [] };
 
 
 
+
 /**
  * Finds stuck jobs, shows them and, unless this is a dry run, repairs them.
  *
  * @throws ConfigError, HostError
  */
 async function cleanUpJobs(run, agent, desired) {
-    const { reporter } = run;
     const tools = { agent, openStore: openSqliteStore, newTaskId: external_node_crypto_.randomUUID };
     const cleanUp = await planCleanUp({ ...tools, onProgress: run.onProgress() }, desired);
     await showMappings(run, cleanUp);
-    const found = cleanUp.repairs.reduce((sum, repair) => sum + repair.rows.length, 0);
-    reporter.output('found', String(found));
-    const outcome = await run.carryOut(agent, cleanUp.plan, {
+    const found = countRows(cleanUp);
+    run.output('found', String(found));
+    const outcome = await carryOut(run, agent, cleanUp.plan, {
         subject: 'jobs',
         unit: desired.unit,
         ...pauseOf(cleanUp),
+        data: (result) => describeResult(cleanUp, result),
     });
     const repaired = outcome === null ? 0 : countRepaired(outcome);
-    reporter.output('repaired', String(repaired));
-    for (const { message } of outcome === null ? [] : reportSkipped(outcome)) {
-        reporter.warning(message, 'cleanup');
-    }
-    if (repaired > 0) {
-        reporter.warning(`${repaired} stuck or orphaned rows repaired (action: ${desired.action})`);
-    }
+    const skipped = outcome === null ? [] : reportSkipped(outcome);
+    run.output('repaired', String(repaired));
+    for (const { message } of skipped)
+        run.warn(message);
+    return { outcome, found, repaired, skipped };
 }
-function showMappings({ reporter }, { mappings }) {
+const countRows = ({ repairs }) => repairs.reduce((sum, { rows }) => sum + rows.length, 0);
+function showMappings(run, { mappings }) {
     const lines = mappings.flatMap(({ database, lines }) => [
         database,
         ...lines.map((line) => `  ${line}`),
     ]);
-    return reporter.group('cleanup: tables of jobs', async () => reporter.info(lines.join('\n')));
+    return run.showDetails('tables of jobs', lines);
 }
-function pauseOf({ pauseSeconds, repairs }) {
+function pauseOf(cleanUp) {
+    const { pauseSeconds } = cleanUp;
     if (pauseSeconds === 0)
         return {};
-    const count = quantities_formatCount(repairs.reduce((sum, { rows }) => sum + rows.length, 0), 'row');
+    const count = quantities_formatCount(countRows(cleanUp), 'row');
     const why = `${count} will be checked again in ${formatDuration(pauseSeconds)}; rows that change until then are skipped`;
     return { pause: { seconds: pauseSeconds, why } };
 }
 
 ;// CONCATENATED MODULE: ./src/jobs/repair/restore-jobs.js
 
-/** Whether `restore` names a transaction, not a backup. */
+/** Whether `restore` is a transaction, not a backup. */
 const isTransaction = (restore) => /^[0-9]{8}T[0-9]{6}-/.test(restore);
 /**
- * The clean-up whose rows are to be put back.
+ * The clean-up to undo.
  *
- * @throws ConfigError when the host remembers no such clean-up, or it is undone already
+ * @throws ConfigError when the host has no such clean-up, or it is already undone
  */
 function requireCleanUp(restore, transactions) {
     const known = transactions.filter(({ action }) => action === 'cleanup');
     const found = known.find(({ id }) => id === restore);
     const standing = known.filter(({ state }) => state === 'committed').map(({ id }) => id);
-    const expected = `one of: ${standing.slice(-10).join(', ') || 'none; the host remembers no clean-up that stands'}`;
+    const expected = `one of: ${standing.slice(-10).join(', ') || 'none; the host has no clean-up that can be undone'}`;
     if (found === undefined) {
-        throw new errors_ConfigError('input restore', `the host knows no clean-up ${restore}`, expected);
+        throw new errors_ConfigError('input restore', `no clean-up ${restore} on the host`, expected);
     }
     if (found.state !== 'committed') {
         throw new errors_ConfigError('input restore', `${restore} is ${found.state}, not committed`, expected);
@@ -85688,29 +85826,29 @@ function requireCleanUp(restore, transactions) {
     return found;
 }
 /**
- * A backup in place of what a database holds now.
+ * Plans to restore a database from a backup.
  *
- * @throws ConfigError when it is not known which database, or it is none that has backups
+ * @throws ConfigError when the database is ambiguous, or of a kind without backups
  */
 function planRestore(restore, stores, desired) {
     const { database, busyTimeoutSeconds, keepBackups } = desired;
     const files = stores.filter((fact) => fact.kind !== 'postgresql');
     const [only] = files;
     if (database?.includes('://')) {
-        throw new errors_ConfigError('input restore', `${database} is no file: its backups are not Celeriac's`, 'the `transaction` of a clean-up, which puts its rows back');
+        throw new errors_ConfigError('input restore', `${database} is not a file, and Celeriac does not back it up`, 'the `transaction` of a clean-up, to restore its rows');
     }
     if (only === undefined || (database === null && files.length > 1)) {
         throw new errors_ConfigError('input database', only === undefined
-            ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
-            : `which database is to be restored is not said: there are ${files.map(({ path }) => path).join(', ')}`, 'the path of the database that is to be restored');
+            ? `no SQLite file found below the WorkingDirectory of ${desired.unit}`
+            : `there are several databases: ${files.map(({ path }) => path).join(', ')}`, 'the path of the database to restore');
     }
     const what = restore === 'latest' ? 'its newest backup' : restore;
     return {
         operations: [
             {
                 op: 'restore-database',
-                title: `Restore ${only.path}`,
-                why: `to ${what}, as asked; what it holds now is backed up first`,
+                title: `restore ${only.path}`,
+                why: `from ${what}, as requested; the current content is backed up first`,
                 database: only.path,
                 backup: restore,
                 keep: keepBackups,
@@ -85730,29 +85868,28 @@ function planRestore(restore, stores, desired) {
  * @throws HostError when a step could not be undone
  */
 async function undoTransactions(run, agent, undoing) {
-    const { reporter } = run;
     const { about, subject, unit } = undoing;
-    reporter.output('changed', 'false');
-    reporter.output('transaction', '');
-    if (undoing.dryRun) {
-        const sentence = `Dry run: ${about} would be undone; nothing was changed.`;
-        reporter.info(sentence);
-        run.summarize(agent, { subject, sentence, checklist: [] });
+    run.output('changed', 'false');
+    run.output('transaction', '');
+    const report = (sentence, outcome) => run.report(agent, {
+        subject,
+        sentence,
+        checklist: (outcome?.steps ?? []).map(undo_itemOf),
+        plan: null,
+        outcome,
+        findings: [],
+    });
+    if (run.dryRun) {
+        report(`Dry run: ${about} would be undone; nothing was changed.`, null);
         return;
     }
-    const outcome = await reporter.group(`${undoing.action}: undoing ${about}`, () => agent.undo(undoing.transactions, run.meta(unit), run.onProgress()));
-    const lines = outcome.steps.map(({ op, message, status }) => ({
-        done: status === 'undone',
-        text: message === '' ? op : message,
-        note: status === 'not-undone' ? 'could not be undone' : '',
-    }));
+    const outcome = await run.group(`undoing ${about}`, () => agent.undo(undoing.transactions, run.meta(unit), run.onProgress()));
     const whole = outcome.result === 'undone';
     const sentence = whole
         ? `Undone: ${about}; ${undoing.whole}.`
         : `Not all of ${about} could be undone.`;
-    reporter.output('changed', 'true');
-    reporter.info(sentence);
-    run.summarize(agent, { subject, sentence, checklist: lines });
+    run.output('changed', 'true');
+    report(sentence, outcome);
     if (!whole) {
         const said = (status) => outcome.steps.filter((step) => step.status === status).map(({ message }) => message);
         throw new HostError(sentence, {
@@ -85763,38 +85900,42 @@ async function undoTransactions(run, agent, undoing) {
         });
     }
 }
+const undo_itemOf = ({ op, message, status }) => ({
+    done: status === 'undone',
+    text: message === '' ? op : message,
+    note: status === 'not-undone' ? 'could not be undone' : '',
+});
 
 ;// CONCATENATED MODULE: ./src/use-case/restore-jobs.js
+
 
 
 
 /**
  * Restores a database from a backup, or the rows that an earlier clean-up changed.
  *
+ * @param restore `latest` or the path of a backup; or the transaction of a clean-up
  * @throws ConfigError, HostError
  */
-async function restoreJobs(run, agent, desired) {
-    const { restore } = run.inputs;
-    const { unit, dryRun } = desired;
-    run.reporter.output('found', '0');
-    run.reporter.output('repaired', '0');
+async function restoreJobs(run, agent, restore, desired) {
+    const { unit } = desired;
+    run.output('found', '0');
+    run.output('repaired', '0');
     if (!isTransaction(restore)) {
         const databases = store_choice_listDatabases(desired);
         const { stores } = await run.look(agent, { stores: { unit, databases } });
         const plan = planRestore(restore, stores, desired);
-        await run.carryOut(agent, plan, { subject: 'jobs', unit });
+        await carryOut(run, agent, plan, { subject: 'jobs', unit });
         return;
     }
     const { transactions } = await run.look(agent, { transactions: {} });
     const { id } = requireCleanUp(restore, transactions);
     await undoTransactions(run, agent, {
-        action: 'cleanup',
         about: `clean-up ${id}`,
         whole: 'its rows are as they were before',
         subject: 'jobs',
         unit,
         transactions: [id],
-        dryRun,
     });
 }
 
@@ -85855,12 +85996,22 @@ var __disposeResources = (undefined && undefined.__disposeResources) || (functio
 
 
 
+
 void runAction('cleanup', async (run) => {
     const env_1 = { stack: [], error: void 0, hasError: false };
     try {
+        const { restore } = run.inputs;
         const desired = cleanUpDesired(run.inputs, run.meta().holder);
         const agent = __addDisposableResource(env_1, await run.openAgent(), true);
-        await (run.inputs.restore === '' ? cleanUpJobs : restoreJobs)(run, agent, desired);
+        if (restore !== '') {
+            await restoreJobs(run, agent, restore, desired);
+            return;
+        }
+        const { repaired } = await cleanUpJobs(run, agent, desired);
+        if (repaired > 0) {
+            const rows = quantities_formatCount(repaired, 'stuck or orphaned row');
+            run.warn(`repaired ${rows} (action: ${desired.action})`);
+        }
     }
     catch (e_1) {
         env_1.error = e_1;

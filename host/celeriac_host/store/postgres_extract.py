@@ -1,7 +1,7 @@
 """The rows of a PostgreSQL database that may want repair, with their families, as a SQLite file.
 
 One statement is one snapshot: no row is from another moment than its parent. What comes along is
-what `extract` takes of a SQLite database.
+what `sqlite_extract` takes of a SQLite database: the rows that the plan's `Extract` asks for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from celeriac_host.store.postgres import quoted, text
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
-# A table of the plan's mapping: src/jobs/mapping.ts.
+# A table of the extract, or a tie of one.
 Table = Dict[str, Any]
 BATCH = 1000
 
@@ -28,32 +28,21 @@ def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int)
     """Path of the SQLite file; gone after the block. Raises OperationError."""
     with folder_for_copy(0) as folder:
         target = os.path.join(folder, "copy.db")
-        _Extract(url, host, extract, limit_bytes).write(target)
+        Extract(url, host, extract, limit_bytes).write(target)
         yield target
 
 
-def columns_of(table: Table) -> list[str]:
-    """Those that the plan reads: `readableColumns` in src/jobs/job-forest.ts, and the id."""
-    ties = [tie["column"] for tie in (table["parent"], table["own"]) if tie]
-    resend = table["resend"]["args"] if table["resend"] else []
-    counters = [counter["column"] for counter in table["counters"]]
-    named = [table["id"], table["status"], *ties, table["task"], table["error"]]
-    keys = [tie["to"] for tie in table.get("bystanders", [])]
-    every = [*named, *table["times"], *counters, *resend, *keys]
-    return list(dict.fromkeys(name for name in every if name is not None))
-
-
-class _Extract:
+class Extract:
     def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:
         self.url = url
         self.host = host
         self.extract = extract
         self.limit_bytes = limit_bytes
-        self.mapping: list[Table] = extract["mapping"]
-        self.at = {table["table"]: index for index, table in enumerate(self.mapping)}
-        self.bystanders = _bystanders(self.mapping)
+        self.tables: list[Table] = extract["tables"]
+        self.at = {table["table"]: index for index, table in enumerate(self.tables)}
+        self.bystanders = _bystanders(self.tables)
         # The tables of the copy with their columns, in the order in which rows name them.
-        self.copied = [(table["table"], columns_of(table)) for table in self.mapping]
+        self.copied = [(table["table"], table["columns"]) for table in self.tables]
         self.copied += [(name, columns) for name, (columns, _) in self.bystanders.items()]
 
     def write(self, target: str) -> None:
@@ -94,17 +83,17 @@ class _Extract:
 
     def script(self) -> str:
         parts = []
-        for index, table in enumerate(self.mapping):
+        for index, table in enumerate(self.tables):
             parts.append(f"s{index} AS ({self._suspects(table)})")
-        for index in reversed(range(len(self.mapping))):
+        for index in reversed(range(len(self.tables))):
             parts.append(f"u{index} AS ({self._with_parents(index)})")
-        for index, table in enumerate(self.mapping):
+        for index, table in enumerate(self.tables):
             parts.append(f"d{index} AS ({self._with_children(index, table)})")
-        selects = [self._rows(index) for index in range(len(self.mapping))]
+        selects = [self._rows(index) for index in range(len(self.tables))]
         for at, (name, (columns, where)) in enumerate(self.bystanders.items()):
             values = ", ".join(f"c.{quoted(column)}" for column in columns)
             selects.append(
-                f"SELECT json_build_array({len(self.mapping) + at}, json_build_array({values}))"
+                f"SELECT json_build_array({len(self.tables) + at}, json_build_array({values}))"
                 f" FROM {quoted(name)} c WHERE {where}"
             )
         rows = " UNION ALL ".join(selects)
@@ -115,23 +104,14 @@ class _Extract:
 
     def _suspects(self, table: Table) -> str:
         own, key, status = (quoted(table[name]) for name in ("table", "id", "status"))
-        wheres = []
-        if not self.extract["ids"]:
-            words = self.extract["suspects"].get(table["table"], [])
-            # Text as it stands can be found by an index; an enum's words can't.
-            wheres.append(f"{status}::text IN ({postgres.names(words)})" if words else "false")
-            if self.extract["orphans"] and table["parent"]:
-                parent = self.mapping[self.at[table["parent"]["table"]]]
-                wheres.append(_is_orphan(table["parent"], parent))
-            if self.extract["orphans"] and table["own"] and table["own"]["foreignKey"]:
-                wheres.append(_is_orphan(table["own"], table))
-        for ident in self.extract["ids"]:
-            name, colon, rest = ident.partition(":")
-            if colon and name in self.at:
-                if name != table["table"]:
-                    continue
-                ident = rest
-            wheres.append(f"left(t.{key}::text, {len(ident)}) = {text(ident)}")
+        wheres = [
+            _is_orphan(tie, self.tables[self.at[tie["table"]]]) for tie in table["orphanedBy"]
+        ]
+        # Text as it stands can be found by an index; an enum's words can't.
+        wheres += _is_any(f"t.{status}", table["statuses"])
+        wheres += _is_any(f"t.{key}", table["ids"])
+        for begin in table["beginnings"]:
+            wheres.append(f"left(t.{key}::text, {len(begin)}) = {text(begin)}")
         # Apart, so that each may have its index.
         return " UNION ".join(
             f"SELECT t.{key} AS id FROM {own} t WHERE {where}" for where in wheres or ["false"]
@@ -139,8 +119,8 @@ class _Extract:
 
     def _with_parents(self, index: int) -> str:
         found = [f"SELECT id FROM s{index}"]
-        upper = self.mapping[index]
-        for below, table in enumerate(self.mapping):
+        upper = self.tables[index]
+        for below, table in enumerate(self.tables):
             if table["parent"] and table["parent"]["table"] == upper["table"]:
                 found.append(_parents(table, table["parent"], upper, f"u{below}"))
         base = " UNION ".join(found)
@@ -159,8 +139,8 @@ class _Extract:
         return f"({base}) UNION {_children(table, table['own'], f'd{index}')}"
 
     def _rows(self, index: int) -> str:
-        table = self.mapping[index]
-        values = ", ".join(f"t.{quoted(name)}" for name in columns_of(table))
+        table = self.tables[index]
+        values = ", ".join(f"t.{quoted(name)}" for name in table["columns"])
         where = f"t.{quoted(table['id'])} IN (SELECT id FROM d{index})"
         return (
             f"SELECT json_build_array({index}, json_build_array({values}))"
@@ -168,21 +148,25 @@ class _Extract:
         )
 
 
-def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
+def _bystanders(tables: list[Table]) -> dict[str, tuple[list[str], str]]:
     """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
     found: dict[str, tuple[list[str], str]] = {}
-    for at, table in enumerate(mapping):
-        for tie in table.get("bystanders", []):
+    for at, table in enumerate(tables):
+        for tie in table["bystanders"]:
             cast = "" if tie["foreignKey"] else "::text"
             same = f"p.{quoted(tie['to'])}{cast} = c.{quoted(tie['column'])}{cast}"
             wanted = f"p.{quoted(table['id'])} IN (SELECT id FROM d{at})"
             above = f"SELECT 1 FROM {quoted(table['table'])} p WHERE {same} AND {wanted}"
             columns, before = found.get(tie["table"], ([], ""))
-            columns = [*columns, tie["column"], *([tie["status"]] if tie["status"] else [])]
-            columns = list(dict.fromkeys([*columns, *tie["times"]]))
+            columns = list(dict.fromkeys([*columns, *tie["columns"]]))
             where = f"EXISTS ({above})"
             found[tie["table"]] = columns, f"{before} OR {where}" if before else where
     return found
+
+
+def _is_any(column: str, values: list[Any]) -> list[str]:
+    texts = dict.fromkeys(str(value) for value in values)
+    return [f"{column}::text IN ({postgres.names(texts)})"] if texts else []
 
 
 # A foreign key ties columns of one kind; a name alone may not: then both are compared as text.

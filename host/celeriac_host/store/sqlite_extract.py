@@ -1,7 +1,8 @@
 """The rows of a database that may want repair, with their families, as a database of their own.
 
 For one that is too large to be copied whole. A row is judged by all that is above and below it, so
-all of that comes along: what is decided on the part is what would be decided on the whole.
+all of that comes along: what is decided on the part is what would be decided on the whole. Which
+rows, ties and columns are meant is the plan's: `Extract` in src/model/job-store.ts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from celeriac_host.store.sqlite import quoted
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
-# A table of the plan's mapping: src/jobs/mapping.ts.
+# A table of the extract.
 Table = Dict[str, Any]
 BATCH = 1000
 
@@ -49,10 +50,10 @@ def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_b
             copy.execute("PRAGMA journal_mode = OFF")
             database.execute("BEGIN")
             counts = _Families(database, extract).gather()
-            for at, table in enumerate(extract["mapping"]):
+            for at, table in enumerate(extract["tables"]):
                 key = f"{quoted(table['id'])} IN temp.k{at}"
                 _copy(database, copy, table["table"], None, key, limit_bytes)
-            for name, (columns, where) in _bystanders(extract["mapping"]).items():
+            for name, (columns, where) in _bystanders(extract["tables"]).items():
                 _copy(database, copy, name, columns, where, limit_bytes)
         except _TooLarge:
             rows = ", ".join(f"{count} {table}" for table, count in counts.items() if count)
@@ -73,64 +74,44 @@ class _Families:
 
     def __init__(self, database: sqlite3.Connection, extract: dict[str, Any]) -> None:
         self.database = database
-        self.mapping: list[Table] = extract["mapping"]
-        self.suspects: dict[str, list[str]] = extract["suspects"]
-        self.orphans: bool = extract["orphans"]
-        self.ids: list[str] = extract["ids"]
-        self.at = {table["table"]: index for index, table in enumerate(self.mapping)}
+        self.tables: list[Table] = extract["tables"]
+        self.at = {table["table"]: index for index, table in enumerate(self.tables)}
 
     def gather(self) -> dict[str, int]:
         """Table → how many suspects. The rows wanted are in temp.k0, temp.k1… by then."""
-        for index in range(len(self.mapping)):
+        for index in range(len(self.tables)):
             self.database.execute(f"CREATE TEMP TABLE k{index} (id UNIQUE)")
-        for table in self.mapping:
+        for table in self.tables:
             self._suspect(table)
         counts = {
             table["table"]: self.database.execute(f"SELECT count(*) FROM temp.k{at}").fetchone()[0]
-            for at, table in enumerate(self.mapping)
+            for at, table in enumerate(self.tables)
         }
-        for table in reversed(self.mapping):
+        for table in reversed(self.tables):
             self._add_own_parents(table)
             self._add_parents(table)
-        for table in self.mapping:
+        for table in self.tables:
             self._add_children(table)
             self._add_own_children(table)
         return counts
 
     def _suspect(self, table: Table) -> None:
-        status = quoted(table["status"])
-        if not self.ids:
-            words = self.suspects.get(table["table"], [])
-            # A status may be kept as a number.
-            values = [*words, *(int(word) for word in words if word.isdigit())]
-            marks = ", ".join("?" for _ in values)
-            self._add(table, f"{status} IN ({marks})", values)
-            if self.orphans and table["parent"] is not None:
-                parent = self.mapping[self.at[table["parent"]["table"]]]
-                self._suspect_orphans(table, table["parent"]["column"], parent)
-            if self.orphans and table["own"] and table["own"]["foreignKey"]:
-                self._suspect_orphans(table, table["own"]["column"], table)
-        for ident in self.ids:
-            self._name(table, ident)
+        key = quoted(table["id"])
+        self._add_any(table, quoted(table["status"]), table["statuses"])
+        self._add_any(table, key, table["ids"])
+        for text in table["beginnings"]:
+            # By an index, where LIKE would read the whole table; but any number is below any text.
+            among = f"{key} >= ? AND {key} < ? AND substr({key}, 1, ?) = ?"
+            self._add(table, among, [text, text + "\U0010ffff", len(text), text])
+        for tie in table["orphanedBy"]:
+            column, above = quoted(tie["column"]), self.tables[self.at[tie["table"]]]
+            there = f"SELECT {quoted(above['id'])} FROM {quoted(above['table'])}"
+            known = f"{there} WHERE {quoted(above['id'])} IS NOT NULL"
+            self._add(table, f"{column} IS NOT NULL AND {column} NOT IN ({known})", [])
 
-    def _suspect_orphans(self, table: Table, tie: str, parent: Table) -> None:
-        column, key = quoted(tie), quoted(parent["id"])
-        known = f"SELECT {key} FROM {quoted(parent['table'])} WHERE {key} IS NOT NULL"
-        self._add(table, f"{column} IS NOT NULL AND {column} NOT IN ({known})", [])
-
-    def _name(self, table: Table, ident: str) -> None:
-        name, colon, rest = ident.partition(":")
-        if colon and name in self.at:
-            if name != table["table"]:
-                return
-            ident = rest
-        column = quoted(table["id"])
-        self._add(table, f"{column} = ?", [ident])
-        if ident.isdigit():
-            self._add(table, f"{column} = ?", [int(ident)])
-        # By an index, where LIKE would read the whole table; but any number is below any text.
-        among = f"{column} >= ? AND {column} < ? AND substr({column}, 1, ?) = ?"
-        self._add(table, among, [ident, ident + "\U0010ffff", len(ident), ident])
+    def _add_any(self, table: Table, column: str, values: list[Any]) -> None:
+        marks = ", ".join("?" for _ in values)
+        self._add(table, f"{column} IN ({marks})", values)
 
     def _add(self, table: Table, where: str, values: list[Any]) -> int:
         """How many were not among the wanted yet."""
@@ -145,7 +126,7 @@ class _Families:
     def _add_parents(self, table: Table) -> None:
         if table["parent"] is None:
             return
-        parent = self.mapping[self.at[table["parent"]["table"]]]
+        parent = self.tables[self.at[table["parent"]["table"]]]
         column, own = quoted(table["parent"]["column"]), quoted(table["table"])
         named = f"SELECT {column} FROM {own} WHERE {quoted(table['id'])} IN temp.k%d"
         self._add(parent, f"{quoted(parent['id'])} IN ({named % self.at[table['table']]})", [])
@@ -172,17 +153,16 @@ class _Families:
         self._add(table, f"{quoted(table['parent']['column'])} IN temp.k{above}", [])
 
 
-def _bystanders(mapping: list[Table]) -> dict[str, tuple[list[str], str]]:
+def _bystanders(tables: list[Table]) -> dict[str, tuple[list[str], str]]:
     """Tables that hold no jobs → the columns that are needed, and which rows name wanted ones."""
     found: dict[str, tuple[list[str], str]] = {}
-    for at, table in enumerate(mapping):
-        for tie in table.get("bystanders", []):
+    for at, table in enumerate(tables):
+        for tie in table["bystanders"]:
             above, key, to = (quoted(name) for name in (table["table"], table["id"], tie["to"]))
             named = f"SELECT {to} FROM {above} WHERE {key} IN temp.k{at}"
             where = f"{quoted(tie['column'])} IN ({named})"
             columns, before = found.get(tie["table"], ([], ""))
-            columns = [*columns, tie["column"], *([tie["status"]] if tie["status"] else [])]
-            columns = list(dict.fromkeys([*columns, *tie["times"]]))
+            columns = list(dict.fromkeys([*columns, *tie["columns"]]))
             found[tie["table"]] = columns, f"{before} OR {where}" if before else where
     return found
 

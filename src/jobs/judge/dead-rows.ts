@@ -18,13 +18,13 @@ export interface ReadStore {
   readonly forest: JobForest;
   /** By the host's clock. */
   readonly takenAt: EpochSeconds;
-  /** What its tables were taken for. */
+  /** Which of its tables hold jobs. */
   readonly verdicts: readonly TableVerdict[];
 }
 
 export const noneStuck: StuckRows = { stuck: [], left: [], findings: [] };
 
-/** Named rows and nothing else, or those that show no sign of life. */
+/** The rows selected by id, otherwise those without a sign of life. */
 export function findStuck(
   copies: readonly ReadStore[],
   stopped: boolean,
@@ -43,13 +43,13 @@ export function findStuck(
   });
 }
 
-/** In our words: a person may ask by the app's. */
+/** Including Celeriac's words: the user may use those of the app. */
 export function statusesOf(forest: JobForest, { statuses }: CleanUpDesired): readonly string[] {
   const meant = forest.mapping.flatMap((table) => statuses.map((word) => meaningOf(table, word)));
   return [...new Set([...statuses, ...meant])];
 }
 
-/** The rows that nobody holds and nobody waits for. */
+/** The rows whose tasks are neither in a worker nor in the broker. */
 export function judgeByEvidence(
   found: StuckRows,
   evidence: Evidence,
@@ -57,17 +57,18 @@ export function judgeByEvidence(
 ): StuckRows {
   const dead: StuckRow[] = [];
   const alive: LeftRow[] = [];
-  const leave = ({ row, reason }: StuckRow, because: string): void => {
+  const skip = ({ row, reason }: StuckRow, why: string, because: string): void => {
     const level = reason === 'named' ? 'warning' : 'notice';
-    alive.push({ row, why: 'they live', says: { because }, level });
+    alive.push({ row, why, says: { because }, level });
   };
   for (const one of found.stuck) {
     const verdict = judgeRow(one.row, evidence);
     if (verdict.kind === 'dead') dead.push({ ...one, evidence: verdict.why });
-    else if (verdict.kind === 'held') leave(one, `a worker holds task ${shortId(verdict.task)}`);
+    else if (verdict.kind === 'held')
+      skip(one, 'still running', `a worker holds task ${shortId(verdict.task)}`);
     else if (one.reason === 'named' && desired.action === 'reset')
       dead.push({ ...one, owed: true });
-    else leave(one, `task ${shortId(verdict.task)} still waits in the broker`);
+    else skip(one, 'still waiting', `task ${shortId(verdict.task)} is in the broker`);
   }
   return { stuck: dead, left: [...found.left, ...alive], findings: found.findings };
 }

@@ -10,7 +10,7 @@ import {
 import { isEnded } from '../tables/mapping.ts';
 import type { StuckRow } from './staleness.ts';
 
-/** What the worker and the broker said of the tasks that they were asked for. */
+/** What the worker and the broker reported about the tasks. */
 export interface Evidence {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
@@ -24,13 +24,13 @@ export function readEvidence(unit: string, fact: TasksFact & { kind: 'told' }): 
 }
 
 export type Verdict =
-  /** `why`: the evidence, for people; `null` when nobody was asked. */
+  /** `why`: the evidence, for people; `null`: worker and broker were not asked. */
   | { readonly kind: 'dead'; readonly why: string | null }
   | { readonly kind: 'held' | 'owed'; readonly task: string };
 
 /**
- * The tasks by which a row lives: its own, and those of its mirror and of what is unfinished below
- * it. A row that names none lives by that of the nearest row above which does.
+ * The tasks that keep a row alive: its own, and those of its mirror and of unfinished rows below it.
+ * A row without a task id uses that of its nearest ancestor with one.
  */
 export function tasksOf(row: JobRow): readonly string[] {
   const unit = [mirrorAbove(row), ...descendantsOf(row)].filter((each) => each !== null);
@@ -41,13 +41,13 @@ export function tasksOf(row: JobRow): readonly string[] {
 
 const isNamed = (task: string | null | undefined): task is string => typeof task === 'string';
 
-/** All that has to be asked before anything is said of these rows, or of those above them. */
+/** All tasks to ask for before judging these rows and their ancestors. */
 export function listTasks(found: readonly StuckRow[]): readonly string[] {
   const rows = new Set(found.flatMap(({ row }) => [row, ...ancestorsOf(row)]));
   return [...new Set([...rows].flatMap(tasksOf))];
 }
 
-/** What the evidence says of a row; with none it is as dead as its age. */
+/** Judges a row by the evidence; without evidence its age alone decides. */
 export function judgeRow(row: JobRow, evidence: Evidence | null): Verdict {
   if (evidence === null) return { kind: 'dead', why: null };
   const tasks = tasksOf(row);
@@ -63,9 +63,9 @@ function describeDeath(tasks: readonly string[], { worker, unit }: Evidence): st
   const [first] = tasks;
   const lost =
     first === undefined
-      ? 'it has no id of a task to ask for'
+      ? 'it has no task id'
       : tasks.length === 1
-        ? `task ${shortId(first)} is in no worker and no queue`
-        : `its ${tasks.length} tasks are in no worker and no queue`;
+        ? `task ${shortId(first)} is neither in a worker nor in a queue`
+        : `its ${tasks.length} tasks are neither in a worker nor in a queue`;
   return [stopped, lost].filter((part) => part !== null).join(', ');
 }

@@ -7,49 +7,51 @@ import {
   type JobRow,
   mirrorAbove,
   nameRow,
+  rowKey,
   showValue,
   taskOf,
 } from '../tables/job-forest.ts';
 import type { TableVerdict } from '../tables/job-tables.ts';
 import type { LeftRow } from '../tables/left-alone.ts';
 import { isEnded, statusWords } from '../tables/mapping.ts';
+import { prefixLength, readNamedId } from './suspects.ts';
 
 export interface StalenessRules {
-  /** By the host's clock, when the copy was made. */
+  /** When the copy was made, by the host's clock. */
   readonly now: EpochSeconds;
   readonly thresholdSeconds: Seconds;
   /** Statuses in which a row can be stuck. */
   readonly statuses: readonly string[];
   readonly orphans: boolean;
-  /** The worker is: what has a task of its own, and nothing below, is dead whatever its age. */
+  /** The worker is stopped: a row with a task and without children is dead, whatever its age. */
   readonly stopped?: boolean;
 }
 
-/** A row that wants repair, and why. */
+/** A row that needs repair, and why. */
 export interface StuckRow {
   readonly row: JobRow;
   readonly reason: 'stuck' | 'orphan' | 'named';
-  /** What says that it is dead, beside its age; `null`: nobody was asked. */
+  /** The evidence besides its age; `null`: worker and broker were not asked. */
   readonly evidence?: string | null;
-  /** Its task is still to come: only a reset that sends nothing does no harm. */
+  /** Its task is still in the broker: only a reset that sends nothing is harmless. */
   readonly owed?: boolean;
-  /** The freshest sign of life in it and in all that is below; `null`: none that can be read. */
+  /** The latest sign of life of the row and its descendants; `null`: none that is readable. */
   readonly lastSign: EpochSeconds | null;
 }
 
 export interface StuckRows {
   readonly stuck: readonly StuckRow[];
-  /** Rows that may be stuck, of which that can't be told. */
+  /** Rows for which it is unclear whether they are stuck. */
   readonly left: readonly LeftRow[];
   readonly findings: readonly Finding[];
 }
 
-/** A host's clock and an app's may differ a little. */
+/** The clocks of the host and the app may differ a little. */
 const clockTolerance = 300;
 
 /**
- * The rows that show no sign of life, neither themselves nor anything below them, since longer
- * than the threshold. A row whose times can't be read is reported and left alone.
+ * The rows that have shown no sign of life, neither themselves nor their descendants, for longer than
+ * the threshold. A row with unreadable timestamps is reported and skipped.
  */
 export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRows {
   const { timeZone } = forest;
@@ -68,12 +70,12 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
     } else if (rules.stopped && reason === 'stuck' && isLeafOfTask(row)) {
       stuck.push({ row, reason, lastSign: latestOf(sign, rules) });
     } else if (sign.unreadable !== null) {
-      leave(row, 'its age is unknown', `${nameRow(row)}: ${sign.unreadable}`);
+      leave(row, 'age unknown', `${nameRow(row)}: ${sign.unreadable}`);
     } else if (sign.latest === null) {
-      const line = `${nameRow(row)} holds no time`;
-      left.push({ row, why: 'its age is unknown', says: { line }, level: 'warning', yields: true });
+      const line = `${nameRow(row)} has no timestamp`;
+      left.push({ row, why: 'age unknown', says: { line }, level: 'warning', yields: true });
     } else if (sign.latest > rules.now + clockTolerance) {
-      leave(row, 'its last sign of life is in the future', nameRow(row));
+      leave(row, 'last sign of life is in the future', nameRow(row));
     } else if (rules.now - sign.latest > rules.thresholdSeconds) {
       stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
     }
@@ -81,7 +83,7 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
   return { stuck, left, findings: reportOddities(forest, rules) };
 }
 
-/** Its task did the work, and nobody else will. */
+/** Only its own task works on it. */
 const isLeafOfTask = (row: JobRow): boolean => taskOf(row) !== null && row.children.length === 0;
 
 const latestOf = ({ latest }: Sign, { now }: StalenessRules): EpochSeconds | null =>
@@ -89,18 +91,18 @@ const latestOf = ({ latest }: Sign, { now }: StalenessRules): EpochSeconds | nul
 
 function suspect(row: JobRow, rules: StalenessRules): 'stuck' | 'orphan' | null {
   const stuck = rules.statuses.includes(row.status);
-  // Without a foreign key a parent may be gone on purpose: only unfinished work is an orphan then.
+  // Without a foreign key a parent may be gone on purpose: then only unfinished rows are orphans.
   if (rules.orphans && row.orphan && (stuck || row.tie?.foreignKey)) return 'orphan';
   return stuck ? 'stuck' : null;
 }
 
-/** @throws ConfigError when a status is asked for in which nothing can be stuck */
+/** @throws ConfigError for a final status, in which nothing can be stuck */
 export function refuseEndedStatuses(statuses: readonly string[]): void {
   const ended = statuses.find((status) => isEnded(status));
   if (ended === undefined) return;
   throw new ConfigError(
     'input statuses',
-    `a row in status ${ended} has ended and can't be stuck`,
+    `a row in status ${ended} has ended and cannot be stuck`,
     'statuses of unfinished work, such as processing',
   );
 }
@@ -108,23 +110,23 @@ export function refuseEndedStatuses(statuses: readonly string[]): void {
 interface Sign {
   /** Seconds since 1970. */
   readonly latest: number | null;
-  /** The first time that can't be read. */
+  /** The first unreadable timestamp. */
   readonly unreadable: string | null;
 }
 
-/** Signs of life, each row's looked up once. */
+/** Signs of life, cached per row. */
 class LifeSigns {
   readonly #known = new Map<JobRow, Sign>();
   readonly #timeZone: string;
   readonly #now: number | null;
 
-  /** @param now `null`: what hangs on the rows in tables of other things is not looked at */
+  /** @param now `null`: bystanders are ignored */
   constructor(timeZone: string, now: number | null) {
     this.#timeZone = timeZone;
     this.#now = now;
   }
 
-  /** Of the row, all that is below it, and the row it mirrors. */
+  /** Of the row, its descendants, and the row it mirrors. */
   ofUnit(row: JobRow): Sign {
     return this.#ofTree(mirrorAbove(row) ?? row);
   }
@@ -164,7 +166,7 @@ function readSign(row: JobRow, timeZone: string): Sign {
   return sign;
 }
 
-/** What hangs on a row in tables of other things may move because the row does. */
+/** Bystanders may change because the row is being worked on. */
 function readBystanders({ bystanders }: JobRow, now: number | null): Sign {
   let latest: number | null = null;
   for (const at of bystanders.flatMap(({ times }) => times)) {
@@ -180,7 +182,7 @@ const shown = 10;
 function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
   const findings: Finding[] = [];
   for (const [table, count] of forest.withoutId) {
-    const message = `${table}: ${count} rows whose id is neither text nor a number are left alone`;
+    const message = `${table}: skipped ${count} rows whose id is neither text nor a number`;
     findings.push({ level: 'warning', message });
   }
   const known: ReadonlySet<string> = new Set([...statusWords, ...rules.statuses]);
@@ -194,28 +196,19 @@ function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
     const list = [...words].slice(0, shown).join(', ');
     findings.push({
       level: 'notice',
-      message: `${table}: rows in a status that Celeriac does not know are left alone: ${list}`,
+      message: `${table}: skipped rows with an unknown status: ${list}`,
     });
   }
   return findings;
 }
 
-/** The shortest beginning of an id that is taken for the whole. */
-const prefixLength = 8;
-
-/** Which rows an id means; none, when it names nothing here. */
-export function findNamed(forest: JobForest, id: string): readonly JobRow[] {
-  const [table, rest] = splitTable(forest, id);
+/** The rows that an id selects; may be empty. */
+function findNamed(forest: JobForest, id: string): readonly JobRow[] {
+  const { table, text, mayBegin } = readNamedId(forest.mapping, id);
   const rows = table === null ? forest.rows : forest.rows.filter((row) => isOf(row, table));
-  const exact = rows.filter((row) => String(row.id) === rest);
-  if (exact.length > 0 || rest.length < prefixLength) return topmost(exact);
-  return topmost(rows.filter((row) => String(row.id).startsWith(rest)));
-}
-
-function splitTable(forest: JobForest, id: string): readonly [string | null, string] {
-  const match = /^([^:]+):(.+)$/s.exec(id);
-  const known = forest.mapping.some(({ table }) => table === match?.[1]);
-  return known && match?.[1] && match[2] ? [match[1], match[2]] : [null, id];
+  const exact = rows.filter((row) => String(row.id) === text);
+  if (exact.length > 0 || !mayBegin) return topmost(exact);
+  return topmost(rows.filter((row) => String(row.id).startsWith(text)));
 }
 
 const isOf = (row: JobRow, table: string): boolean => row.mapping.table === table;
@@ -229,10 +222,10 @@ const isAbove = (upper: JobRow, row: JobRow): boolean =>
   row.parent !== null && (row.parent === upper || isAbove(upper, row.parent));
 
 /**
- * The rows that a person named, over all databases; age doesn't matter.
+ * The rows that the user selected by id, in all databases; their age does not matter.
  *
- * @param doubtful tables whose rows are left alone, so that an id of theirs is explained
- * @throws ConfigError when an id names nothing, or more than one row
+ * @param doubtful tables whose rows are skipped, to explain an id of theirs
+ * @throws ConfigError when an id matches no row, or more than one
  */
 export function selectNamed(
   forests: readonly JobForest[],
@@ -255,8 +248,8 @@ export function selectNamed(
 
 function nameStuck(row: JobRow, timeZone: string): StuckRow {
   if (row.blocked !== null) {
-    const problem = `${nameRow(row)} can't be changed by its id: ${row.blocked}`;
-    throw new ConfigError('input ids', problem, 'a row with an id of its own');
+    const problem = `cannot change ${nameRow(row)} by its id: ${row.blocked}`;
+    throw new ConfigError('input ids', problem, 'a row with a unique id');
   }
   const { latest } = new LifeSigns(timeZone, null).ofUnit(row);
   return { row, reason: 'named', lastSign: latest === null ? null : epochSeconds(latest) };
@@ -271,35 +264,35 @@ function unknownId(
   if (spared !== undefined) {
     return new ConfigError(
       'input ids',
-      `${quote(id)}: ${spared.table.name} is not taken for a table of jobs: ${spared.reason}`,
-      'the id of a job; or that table among those of `stores`',
+      `${quote(id)}: ${spared.table.name} is not recognized as a table of jobs: ${spared.reason}`,
+      'the id of a job; or add that table to `stores`',
     );
   }
   const short = id.length < prefixLength;
   const open = forests
     .flatMap((forest) => forest.rows)
     .filter((row) => row.parent === null && !isEnded(row.status));
-  const candidates = open.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+  const candidates = open.slice(0, shown).map(rowKey);
   const hint = candidates.length > 0 ? `; unfinished now: ${candidates.join(', ')}` : '';
   return new ConfigError(
     'input ids',
-    `no job, and nothing below one, has the id ${quote(id)}${short ? ` (or it is too short for a beginning)` : ''}`,
-    `a whole id, or its first ${prefixLength} characters or more${hint}`,
+    `no job or row below a job has the id ${quote(id)}${short ? ` (too short for a shortened id)` : ''}`,
+    `a full id, or at least its first ${prefixLength} characters${hint}`,
   );
 }
 
 function ambiguousId(id: string, rows: readonly JobRow[]): ConfigError {
   const more = rows.length > shown ? ` and ${rows.length - shown} more` : '';
-  const list = rows.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+  const list = rows.slice(0, shown).map(rowKey);
   return new ConfigError(
     'input ids',
-    `${quote(id)} names ${rows.length} rows: ${list.join(', ')}${more}`,
-    'an id that names one row; table:id tells rows of two tables apart',
+    `${quote(id)} matches ${rows.length} rows: ${list.join(', ')}${more}`,
+    'an id that matches one row; use table:id if the id exists in two tables',
   );
 }
 
 const quote = (text: string): string => `'${text.slice(0, 80)}'`;
 
-/** Unfinished: pending, processing, or what the person counts as processing. */
+/** Unfinished: pending, processing, or one of the given statuses. */
 export const isOpen = (row: JobRow, statuses: readonly string[]): boolean =>
   row.status === 'pending' || row.status === 'processing' || statuses.includes(row.status);

@@ -10,12 +10,14 @@ import {
   mirrorAbove,
   pickSeen,
   rootOf,
+  rowKey,
   showValue,
   vitalColumns,
 } from '../tables/job-forest.ts';
 import { type TableMapping, wordFor } from '../tables/mapping.ts';
 import type { Counters } from './counters.ts';
 import type { Fate, Fates, RepairRules } from './fate.ts';
+import { beforeWords, fillingsFor } from './fillings.ts';
 
 /** A changed row, for people. */
 export interface RepairedRow {
@@ -34,7 +36,7 @@ export interface ListedChange {
   readonly shown: RepairedRow | null;
 }
 
-/** One group a tree, in the order of the rows found; in a group the deepest rows first. */
+/** One group per tree, in the order of the rows found; within a group, the deepest rows first. */
 export function listGroups(
   forest: JobForest,
   fates: Fates,
@@ -50,7 +52,7 @@ export function listGroups(
   };
   for (const row of fates.keys()) {
     add(row);
-    // The decision rests on all that is below, too, and on the mirror: they must be as seen.
+    // The decision also depends on the descendants and the mirror: they must be unchanged, too.
     for (const below of descendantsOf(row)) if (below.blocked === null) add(below);
     const mirror = mirrorAbove(row);
     if (mirror && mirror.blocked === null) add(mirror);
@@ -68,7 +70,7 @@ export function listGroups(
         const counted = counters.get(row) ?? {};
         const call = sent.get(row);
         const change = act(row, fate, counted, forest, rules, call);
-        const reset = fate?.becomes === 'pending' && { reset: true as const };
+        const reset = fate?.becomes === 'pending' && { reset: rowKey(row) };
         return {
           change: { ...describe(row, root, forest, nested, fate), change, ...reset },
           shown: show(row, fate, counted, rules),
@@ -87,7 +89,7 @@ function describe(
   const below = forest.mapping.flatMap((table) => {
     if (table.parent?.table !== row.mapping.table) return [];
     const { column } = table.parent;
-    // One that hangs below another of its table may name this row all the same.
+    // A row below another one of its own table may reference this row as well.
     const rows =
       table.own === null
         ? row.children.filter((child) => child.mapping === table).length
@@ -96,7 +98,7 @@ function describe(
   });
   const { table, own } = row.mapping;
   if (own !== null) {
-    // The top of a tree may name itself.
+    // The root of a tree may reference itself.
     const named = [row, ...row.children.filter(isOwn)].filter((each) =>
       names(each, own.column, row),
     );
@@ -112,7 +114,7 @@ function describe(
     table: row.mapping.table,
     key: row.mapping.id,
     id: row.id,
-    group: `${root.mapping.table}:${root.id}`,
+    group: rowKey(root),
     seen: pickSeen(row, vitalColumns(row.mapping)),
     ...(fate && below.length > 0 ? { below } : {}),
   };
@@ -123,7 +125,7 @@ const names = (row: JobRow, column: string, other: JobRow): boolean => {
   return typeof value !== 'object' && String(value) === String(other.id);
 };
 
-/** A table whose rows may be below each other → the id of a parent → how many rows name it. */
+/** Table with nested rows → id of a parent → number of rows that reference it. */
 type Nested = ReadonlyMap<TableMapping, ReadonlyMap<string, number>>;
 
 function countNested({ rows }: JobForest): Nested {
@@ -160,30 +162,29 @@ function setColumns(
   forest: JobForest,
   rules: RepairRules,
 ): Record<string, SqlValue> {
-  const { status, started, completed, updated, error, task } = row.mapping;
   const word = wordFor(row.mapping, becomes);
-  // Words that are numbers in the table stay numbers.
-  const asNumber = typeof row.values[status] === 'number';
-  const set: Record<string, SqlValue> = { [status]: asNumber ? Number(word) : word };
-  const stamp = (column: string | null, at: EpochSeconds): void => {
-    if (column === null) return;
+  const write = (at: EpochSeconds, column: string): SqlValue => {
     const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
-    set[column] = writeInstant(at, form, forest.timeZone);
+    return writeInstant(at, form, forest.timeZone);
   };
-  stamp(updated, rules.now);
-  if (becomes === 'pending') {
-    const emptied = [started, completed, error, fate.owed ? null : task];
-    for (const column of emptied) if (column) set[column] = null;
-    return set;
+  const set: Record<string, SqlValue> = {};
+  for (const { column, fill } of fillingsFor(row.mapping, becomes, fate.owed)) {
+    const now = row.values[column];
+    if (fill === 'nothing') set[column] = null;
+    // Statuses that are numbers in the table stay numbers.
+    else if (fill === 'status') set[column] = typeof now === 'number' ? Number(word) : word;
+    else if (fill === 'now') set[column] = write(rules.now, column);
+    else if (fill === 'end') set[column] = write(fate.endedAt, column);
+    else if (fate.message !== null) set[column] = keepEarlier(fate.message, now);
   }
-  stamp(completed, fate.endedAt);
-  if (error && fate.message !== null) set[error] = keepEarlier(fate.message, row.values[error]);
   return set;
 }
 
-/** What the app itself said went wrong is worth more than that it was stuck. */
+/** Keeps the app's own error message, which says more than that the row was stuck. */
 function keepEarlier(message: string, before: unknown): string {
-  return typeof before === 'string' && before !== '' ? `${message}; before: ${before}` : message;
+  return typeof before === 'string' && before !== ''
+    ? `${message}${beforeWords}${before}`
+    : message;
 }
 
 function show(

@@ -2,6 +2,7 @@ import type { Finding } from '../../model/operation.ts';
 import type { Outcome } from '../../model/outcome.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { shortId } from '../tables/job-forest.ts';
+import type { CleanUp } from './clean-up-plan.ts';
 
 /** Rows that an applied clean-up really changed. */
 export function countRepaired(outcome: Outcome): number {
@@ -10,14 +11,14 @@ export function countRepaired(outcome: Outcome): number {
   return counts.reduce<number>((sum, count) => sum + (typeof count === 'number' ? count : 0), 0);
 }
 
-/** What an applied clean-up left alone because it had changed since the plan was made. */
+/** What an applied clean-up skipped because it had changed since the plan was made. */
 export function reportSkipped(outcome: Outcome): readonly Finding[] {
   return outcome.steps.flatMap((step): Finding[] => {
     if (step.op === 'send-tasks') return reportUnsent(readUnsent(step.result?.left));
     const rows = step.op === 'repair-jobs' ? readSkipped(step.result?.skipped) : [];
     if (rows.length === 0) return [];
     const list = rows.slice(0, 5).map((row) => `${row.table} ${shortId(row.id)} ${row.why}`);
-    const message = `${formatCount(rows.length, 'row')} left alone: ${list.join('; ')}${moreThan(5, rows)}`;
+    const message = `skipped ${formatCount(rows.length, 'row')}: ${list.join('; ')}${moreThan(5, rows)}`;
     return [{ level: 'warning', message }];
   });
 }
@@ -48,3 +49,21 @@ const readSkipped = (value: unknown): readonly SkippedRow[] =>
 
 const readUnsent = (value: unknown): readonly Unsent[] =>
   Array.isArray(value) ? (value as readonly Unsent[]) : [];
+
+/** What a clean-up found and did, for programs. */
+export function describeResult({ repairs, plan, mappings }: CleanUp, outcome: Outcome | null) {
+  const rows = repairs.flatMap(({ database, rows }) => rows.map((row) => ({ database, ...row })));
+  const findings: readonly Finding[] = [
+    ...plan.findings,
+    ...(outcome === null ? [] : reportSkipped(outcome)),
+  ];
+  return {
+    databases: mappings.map(({ database }) => database),
+    found: rows.length,
+    repaired: outcome === null ? 0 : countRepaired(outcome),
+    result: outcome?.result ?? null,
+    transaction: outcome?.result === 'committed' ? outcome.transaction : null,
+    rows,
+    findings,
+  };
+}

@@ -1,6 +1,5 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import type { AskingTheApp, Finding, Operation, Plan } from '../../model/operation.ts';
-import type { Rehearsal } from '../../model/store-row.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';
@@ -8,39 +7,35 @@ import type { RepairedRow } from './changes.ts';
 import type { Repair } from './repair.ts';
 import { renderRepairTable } from './repair-table.ts';
 
-/** What there is to repair in one database. */
+/** The repair of one database. */
 export interface StoreRepair {
   readonly database: string;
   readonly rows: readonly RepairedRow[];
-  readonly rehearsal: Rehearsal;
 }
 
 export interface CleanUp {
   readonly plan: Plan;
   readonly repairs: readonly StoreRepair[];
-  /** What was taken for what, one line a table. */
+  /** The mapping of each database, one line per table. */
   readonly mappings: readonly { readonly database: string; readonly lines: readonly string[] }[];
-  /** How long to wait before the plan is applied: what moves meanwhile is left alone. */
+  /** How long to wait before the plan is applied; rows that change until then are skipped. */
   readonly pauseSeconds: Seconds;
-  /** The rows of every repair as one table a database; empty when there are none. */
-  render(style: 'markdown' | 'plain'): string;
 }
 
 /** The repair of one database, tried on a copy of it. */
 export interface PlannedRepair {
   readonly database: string;
-  /** What was taken for what, one line a table. */
+  /** The mapping, one line per table. */
   readonly lines: readonly string[];
   readonly holds: 'everything' | 'rows';
   readonly repair: Repair;
-  readonly rehearsal: Rehearsal;
   readonly findings: readonly Finding[];
 }
 
-/** One message to the host holds at most 1 MiB, and its rows are most of it. */
+/** A message to the host is limited to 1 MiB, most of which are the rows. */
 const changesLimit = 600 * 1024;
 
-/** As many whole groups as one message holds; the rest is for the next run, and said. */
+/** Keeps as many whole groups as fit in one message; the rest is reported and left to the next run. */
 export function limitChanges(planned: readonly PlannedRepair[]): readonly PlannedRepair[] {
   let room = changesLimit;
   return planned.map((one) => {
@@ -70,7 +65,7 @@ function cutRepair(one: PlannedRepair, taken: ReadonlySet<string>, left: number)
   const isTaken = (each: { readonly group: string }): boolean => taken.has(each.group);
   const changes = repair.changes.filter(isTaken);
   const kept = new Set(changes.map(key));
-  const message = `${left} more rows want repair than one run takes: run the clean-up again`;
+  const message = `${left} more rows need repair than fit in one run; run the clean-up again`;
   return {
     ...one,
     repair: {
@@ -84,7 +79,7 @@ function cutRepair(one: PlannedRepair, taken: ReadonlySet<string>, left: number)
   };
 }
 
-/** The operations of a clean-up, and what is shown of it. */
+/** The operations of a clean-up, and what to show of it. */
 export function describeCleanUp(
   planned: readonly PlannedRepair[],
   app: AskingTheApp | null,
@@ -102,17 +97,12 @@ export function describeCleanUp(
   const waits = changing.length > 0 && evidence?.worker !== 'stopped';
   return {
     plan,
-    repairs: changing.map(({ database, repair, rehearsal }) => ({
+    repairs: changing.map(({ database, repair }) => ({
       database,
       rows: repair.rows,
-      rehearsal,
     })),
     mappings: planned.map(({ database, lines }) => ({ database, lines })),
     pauseSeconds: waits ? desired.confirmAfterSeconds : seconds(0),
-    render: (style) =>
-      changing
-        .map(({ database, repair }) => `${database}\n\n${renderRepairTable(repair.rows, style)}\n`)
-        .join('\n'),
   };
 }
 
@@ -126,31 +116,31 @@ function listOperations(
   const count = formatCount(repair.rows.length, 'row');
   const backUp: Operation = {
     op: 'backup-database',
-    title: `Back up ${database}`,
-    why: `${count} of it will be changed`,
+    title: `back up ${database}`,
+    why: `${count} will be changed`,
     database,
     keep: desired.keepBackups,
   };
   const repairJobs: Operation = {
     op: 'repair-jobs',
-    title: `Repair ${count} of ${database}`,
+    title: `repair ${count} in ${database}`,
     why: summarize(one, desired),
     database,
     unit: desired.unit,
     rows: changes,
     lookAgain: app === null || tasks.length === 0 ? null : { ...app, tasks },
     busyTimeoutSeconds: seconds(desired.busyTimeoutSeconds),
-    diff: renderRepairTable(repair.rows, 'plain'),
+    diff: renderRepairTable(repair.rows),
   };
-  // What is not copied whole has the rows as they were in the transaction's journal.
+  // For a database that is not copied whole, the journal of the transaction keeps the old rows.
   const changed = holds === 'everything' ? [backUp, repairJobs] : [repairJobs];
   if (app === null || calls.length === 0) return changed;
   const names = [...new Set(calls.map(({ task }) => task))].join(', ');
   const send: Operation = {
     op: 'send-tasks',
     ...app,
-    title: `Send ${formatCount(calls.length, 'task')} again`,
-    why: `${names}: pending starts nothing by itself`,
+    title: `send ${formatCount(calls.length, 'task')} again`,
+    why: `${names}: pending rows do not start by themselves`,
     database,
     calls: calls.map(({ group: _, ...call }) => call),
   };
@@ -161,14 +151,14 @@ function listOperations(
 function summarize({ repair }: PlannedRepair, desired: CleanUpDesired): string {
   const counts = new Map<string, number>();
   for (const row of repair.rows) {
-    const becomes = row.becomes === row.status ? 'counted again' : row.becomes;
+    const becomes = row.becomes === row.status ? 'counters updated' : row.becomes;
     const key = `${row.table} ${becomes}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   const list = [...counts].map(([key, count]) => `${count} ${key}`).join(', ');
   const reason =
     desired.ids.length > 0
-      ? 'named in ids'
+      ? 'selected by ids'
       : `no sign of life for ${formatDuration(desired.thresholdSeconds)}`;
   return `${list}; ${reason}`;
 }

@@ -5,7 +5,7 @@ import type { Fates } from './fate.ts';
 
 export type Counters = ReadonlyMap<JobRow, Readonly<Record<string, SqlValue>>>;
 
-/** The counters of rows above what changes, where they are to say something else now. */
+/** New values of the counters in ancestors of changed rows. */
 export function countAgain(fates: Fates): Counters {
   const above = new Set<JobRow>();
   for (const row of fates.keys()) {
@@ -21,7 +21,7 @@ export function countAgain(fates: Fates): Counters {
       if (nests(row, counter)) continue;
       const value = row.values[counter.column] ?? null;
       const count = before.filter((below) => isCounted(below, counter, fates)).length;
-      // A total is the app's own promise: it is touched only where it counted these very rows.
+      // A total is set by the app in advance: it is only changed if it counted exactly these rows.
       if (counter.counts === 'total' && value !== before.length) continue;
       if (value !== count) set[counter.column] = count;
     }
@@ -35,7 +35,7 @@ function isCounted(row: JobRow, counter: CounterMapping, fates: Fates): boolean 
   return counter.counts === 'total' ? status !== 'deleted' : status === counter.counts;
 }
 
-/** Its total says that rows are still to be added below it. */
+/** Whether its total shows that more rows will be added below it. */
 export function expectsMore(row: JobRow): boolean {
   return row.mapping.counters.some((counter) => {
     const total = row.values[counter.column];
@@ -50,6 +50,6 @@ export function expectsMore(row: JobRow): boolean {
 const countedBelow = (row: JobRow, counter: CounterMapping): readonly JobRow[] =>
   descendantsOf(row).filter((below) => below.mapping.table === counter.table && !isOwn(below));
 
-/** Whether the app counts rows below others of their own table can't be told. */
+/** Nested rows of one table: it is unclear whether the app counts them. */
 const nests = (row: JobRow, counter: CounterMapping): boolean =>
   descendantsOf(row).some((below) => below.mapping.table === counter.table && isOwn(below));

@@ -8,13 +8,13 @@ import {
   endedMirror,
   findBlocked,
   findUnsettled,
-  isAbandoned,
+  isDetached,
   isDone,
   openRows,
   timesReset,
 } from './situations.ts';
 
-/** In the order of the table's columns. */
+/** The columns of the table. */
 export const actionNames = [
   'fail',
   'reset',
@@ -22,17 +22,17 @@ export const actionNames = [
   'finalise',
 ] as const satisfies readonly CleanUpAction[];
 
-/** What is done about a row that was found. */
+/** What to do about a row that was found. */
 export type Verb = keyof typeof verbs;
 
-/** A situation, and what each action does about it; `next`: the lines below decide. */
+/** A situation, and what each action does about it; `next`: continue with the lines below. */
 export interface FateLine {
   readonly when: string;
   readonly holds: (found: StuckRow, deciding: Deciding) => boolean;
   readonly does: Readonly<Record<CleanUpAction, Verb | 'next'>>;
 }
 
-/** The same, whatever the action. */
+/** The same for every action. */
 const always = (verb: Verb): FateLine['does'] => ({
   fail: verb,
   reset: verb,
@@ -41,8 +41,8 @@ const always = (verb: Verb): FateLine['does'] => ({
 });
 
 /**
- * What becomes of a row that was found: the first line that holds decides. "Stuck" is a row that was
- * found by its age; with `finalise` the same lines hold for orphans and for rows named in `ids`.
+ * What becomes of a row that was found: the first line that applies decides. "Stuck" means found by
+ * its age; with `finalise` the same lines apply to orphans and to rows selected by `ids`.
  */
 export const fateTable: readonly FateLine[] = [
   {
@@ -51,7 +51,7 @@ export const fateTable: readonly FateLine[] = [
     does: always('skip'),
   },
   {
-    when: 'stuck; all jobs below it have ended, and unfinished rows that may be jobs name it',
+    when: 'stuck; all jobs below it have ended, but unfinished rows that may be jobs reference it',
     holds: (found, deciding) =>
       isJudgedByOthers(found, deciding) && findUnsettled(found.row) !== null,
     does: always('skip'),
@@ -62,13 +62,13 @@ export const fateTable: readonly FateLine[] = [
     does: always('copy'),
   },
   {
-    // Completed work alone is never deleted because a copy of its status lags behind.
-    when: 'stuck; its mirror has failed or was cancelled',
+    // Completed work is never deleted just because a copy of its status was not updated.
+    when: 'stuck; its mirror is failed or cancelled',
     holds: (found, deciding) => mirrorOf(found, deciding) !== null,
     does: { ...always('copy'), delete: 'next' },
   },
   {
-    when: 'stuck; all rows below it have ended, and its total expects no more',
+    when: 'stuck; all rows below it have ended, and its total expects no more rows',
     holds: (found, deciding) => isJudgedByOthers(found, deciding) && isDone(found.row, deciding),
     does: always('finalise'),
   },
@@ -78,17 +78,17 @@ export const fateTable: readonly FateLine[] = [
     does: { fail: 'count', reset: 'count', delete: 'delete', finalise: 'leave' },
   },
   {
-    when: 'named in `ids`; neither it nor a row below it is unfinished',
+    when: 'selected by `ids`; neither it nor a row below it is unfinished',
     holds: ({ row, reason }, { rules }) => reason === 'named' && openRows(row, rules).length === 0,
     does: { fail: 'warn', reset: 'warn', delete: 'delete', finalise: 'leave' },
   },
   {
     when: 'an orphan, a row that has ended, or one whose parent has ended',
-    holds: (found, deciding) => isAbandoned(found, deciding),
+    holds: (found, deciding) => isDetached(found, deciding),
     does: { fail: 'fail', reset: 'fail', delete: 'delete', finalise: 'leave' },
   },
   {
-    when: 'it, or an unfinished row below it, was reset `max-resets` times already',
+    when: 'it, or an unfinished row below it, has already been reset `max-resets` times',
     holds: ({ row }, { rules }) => timesReset(row, rules) >= rules.maxResets,
     does: { fail: 'fail', reset: 'give up', delete: 'delete', finalise: 'leave' },
   },
@@ -99,40 +99,40 @@ export const fateTable: readonly FateLine[] = [
   },
 ];
 
-/** Each verb in a sentence, for the documentation. */
+/** Description of each verb, for the docs. */
 export const verbs = {
-  skip: 'The row is left alone with all that hangs on it, and the report says why.',
-  copy: 'The row takes the status of its mirror. What is still unfinished below it is cancelled with a cancelled one, and fails otherwise; with `delete` it is deleted; with `finalise` it is left.',
+  skip: 'The row and all related rows are skipped, and the report says why.',
+  copy: 'The row gets the status of its mirror. Unfinished rows below it are cancelled if the mirror is cancelled, and fail otherwise; `delete` deletes them; `finalise` does not touch them.',
   finalise:
-    'The row ends as the rows below it did: completed when one of them was, else failed when one of them has, else cancelled.',
-  fail: 'The row, its mirror and the unfinished rows below it fail; the reason is written into the error column. A parent that waited for these rows alone ends with them.',
-  'give up': 'As `fail`; the reason says how often the row was reset.',
+    'The row gets a final status from the rows below it: completed if one of them is completed, otherwise failed if one of them is failed, otherwise cancelled.',
+  fail: 'The row, its mirror and the unfinished rows below it fail; the reason is written to the error column. A parent that only waited for these rows ends with them.',
+  'give up': 'Like `fail`; the reason says how often the row was reset.',
   reset:
-    'The row, its mirror and the unfinished rows below it are pending again; their task is sent where `resend` says how.',
+    'The row, its mirror and the unfinished rows below it become pending again; their task is sent if `resend` is defined.',
   delete:
-    'The row, its mirror and all rows below it are deleted; none of them where a foreign key of another table names one.',
-  leave: 'The row stays as it is; the report counts such rows of a table.',
-  count: 'The row stays as it is; the report counts such orphans of a table.',
-  warn: 'The row stays as it is; the report names it.',
+    'The row, its mirror and all rows below it are deleted; none of them if a foreign key of another table references one.',
+  leave: 'The row is skipped; the report counts such rows per table.',
+  count: 'The row is skipped; the report counts such orphans per table.',
+  warn: 'The row is skipped; the report names it.',
 } as const;
 
-/** Whether what others say of it is heard: a row found by its age alone may have ended. */
+/** Whether related rows decide: a row that was only found by its age may have ended. */
 const isJudgedByOthers = ({ reason }: StuckRow, { rules }: Deciding): boolean =>
   reason === 'stuck' || rules.action === 'finalise';
 
 const mirrorOf = (found: StuckRow, deciding: Deciding) =>
   isJudgedByOthers(found, deciding) ? endedMirror(found.row, deciding) : null;
 
-/** What the table says of a row. */
+/** What the table says about a row. */
 export function verbFor(found: StuckRow, deciding: Deciding): Verb {
   for (const { holds, does } of fateTable) {
     const verb = does[deciding.rules.action];
     if (verb !== 'next' && holds(found, deciding)) return verb;
   }
-  throw new RangeError('the last line of the table holds for every row');
+  throw new RangeError('the last line of the table applies to every row');
 }
 
-/** Decides the fates of a row that was found and of what shares them, where none are decided yet. */
+/** Decides the fate of a row and of the rows that share it, unless it is already decided. */
 export function decide(found: StuckRow, deciding: Deciding): void {
   if (deciding.fates.has(found.row) || deciding.spared.has(found.row)) return;
   does[verbFor(found, deciding)](found, deciding);
@@ -153,14 +153,14 @@ const does: Readonly<Record<Verb, (found: StuckRow, deciding: Deciding) => void>
   fail,
   'give up'(found, deciding) {
     const times = formatCount(timesReset(found.row, deciding.rules), 'time');
-    fail(found, deciding, `reset ${times} already`);
+    fail(found, deciding, `already reset ${times}`);
   },
   reset,
   delete: remove,
   leave: ({ row }, { unfinished }) => countOne(unfinished, row),
   count: ({ row }, { endedOrphans }) => countOne(endedOrphans, row),
   warn({ row }, { findings }) {
-    const message = `${nameRow(row)} is ${row.status || 'in no known status'}, and nothing below it is unfinished: only action delete changes such rows`;
+    const message = `skipped ${nameRow(row)}: it is ${row.status || 'in an unknown status'}, and no row below it is unfinished; only action delete changes such rows`;
     findings.push({ level: 'warning', message });
   },
 };

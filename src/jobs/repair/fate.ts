@@ -20,27 +20,27 @@ export interface RepairRules {
   /** By the host's clock. */
   readonly now: EpochSeconds;
   readonly statuses: readonly string[];
-  /** Stands in the error message of the rows that are failed. */
+  /** Part of the error message of failed rows. */
   readonly runUrl: string | null;
-  /** What the worker and the broker said; `null`: nobody was asked. */
+  /** What the worker and the broker reported; `null`: they were not asked. */
   readonly evidence: Evidence | null;
   /** How often a row has been reset: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly maxResets: number;
-  /** The id of a task that is to be sent. */
+  /** Generates the id of a task to send. */
   readonly newTaskId: () => string;
 }
 
-/** What is to become of one row. */
+/** What will become of a row. */
 export interface Fate {
   readonly becomes: 'failed' | 'pending' | 'cancelled' | 'completed' | 'deleted';
   readonly why: string;
   /** For the row's error column, when it fails. */
   readonly message: string | null;
-  /** When it ended; only for rows that end. */
+  /** When it ended; only for a final status. */
   readonly endedAt: EpochSeconds;
   readonly lastSign: EpochSeconds | null;
-  /** With `pending`: its task is still owed, so that nothing is sent and its id stays. */
+  /** With `pending`: its task is still in the broker, so nothing is sent and its id stays. */
   readonly owed?: boolean;
 }
 
@@ -51,17 +51,17 @@ export interface Deciding {
   readonly forest: JobForest;
   readonly fates: Fates;
   readonly wanted: ReadonlyMap<JobRow, StuckRow>;
-  /** What is told of rows that are left alone; and those rows, with what belongs to them. */
+  /** The skipped rows for the report; `spared` also contains the rows that belong to them. */
   readonly left: LeftRow[];
   readonly spared: Set<JobRow>;
   readonly findings: Finding[];
-  /** Table → rows that have ended and whose parent is gone. */
+  /** Table → number of orphans that have ended. */
   readonly endedOrphans: Map<string, number>;
-  /** Table → rows that are stuck, and that `finalise` leaves so. */
+  /** Table → number of stuck rows that `finalise` skips. */
   readonly unfinished: Map<string, number>;
 }
 
-/** Left alone, whatever becomes of what is around it; told of the first of these rows. */
+/** Skips rows, whatever becomes of related ones; the report names the first. */
 export function spare(
   rows: readonly [JobRow, ...JobRow[]],
   line: string,
@@ -75,9 +75,16 @@ export function openBelow(row: JobRow, rules: RepairRules, fates: Fates): readon
   return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
 }
 
-/** What a parent of rows that ended like this becomes: completed, when one of them is. */
-export const endOfAll = (ends: readonly string[]): 'completed' | 'failed' | 'cancelled' =>
-  (['completed', 'failed', 'cancelled'] as const).find((word) => ends.includes(word)) ?? 'failed';
+/** The final status of a parent is the first of these that one of its rows has. */
+export const endOrder = ['completed', 'failed', 'cancelled'] as const;
+
+/** The final status of a parent of rows with these statuses: completed if one of them is. */
+export const endOfAll = (ends: readonly string[]): (typeof endOrder)[number] =>
+  endOrder.find((word) => ends.includes(word)) ?? 'failed';
+
+/** How the rows below a parent ended. */
+export const tellEnds = (failed: number | string, all: number | string, what: string): string =>
+  `${failed} of ${all} ${what} failed`;
 
 export function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null {
   const { completed } = row.mapping;
@@ -86,11 +93,11 @@ export function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null
 }
 
 export function explain(found: StuckRow, rules: RepairRules): string {
-  if (found.reason === 'named') return withEvidence('named in ids', found);
+  if (found.reason === 'named') return withEvidence('selected by ids', found);
   const { tie, values } = found.row;
   if (found.reason === 'orphan') {
     const missing = showValue(tie ? values[tie.column] : null);
-    return withEvidence(`orphan: no row of ${tie?.table} is ${missing}`, found);
+    return withEvidence(`orphan: ${tie?.table} has no row ${missing}`, found);
   }
   const age = formatDuration(rules.now - (found.lastSign ?? rules.now));
   return withEvidence(`no sign of life for ${age}`, found);
@@ -108,5 +115,5 @@ export function stuckFor(row: JobRow, found: StuckRow, rules: RepairRules): stri
 export const withEvidence = (text: string, { evidence }: StuckRow): string =>
   evidence === undefined || evidence === null ? text : `${text}; ${evidence}`;
 
-export const signed = (done: string, rules: RepairRules): string =>
+export const signed = (done: string, rules: Pick<RepairRules, 'runUrl'>): string =>
   `${done} by celeriac${rules.runUrl ? `, ${rules.runUrl}` : ''}`;

@@ -16,24 +16,25 @@ import {
   signed,
   spare,
   stuckFor,
+  tellEnds,
   withEvidence,
 } from './fate.ts';
 import { type Unsettled, unfinishedOthers } from './situations.ts';
 
-/** Left alone with all that hangs on it: a value of the tree can't be read. */
+/** Skips a row and its tree: a row in it has an ambiguous id or parent. */
 export function spareBlocked(row: JobRow, blocked: JobRow, deciding: Deciding): void {
   spare([row], `${nameRow(row)}: ${nameRow(blocked)}: ${blocked.blocked}`, deciding);
 }
 
-/** Left alone: what else names it may be what it waits for. */
+/** Skips a row that may be waiting for rows of other tables. */
 export function spareUnsettled(row: JobRow, { others, open }: Unsettled, deciding: Deciding): void {
   const list = others.map(({ mapping, unfinished }) => `${unfinished} of ${mapping.table}`);
   const what = row.children[0]?.mapping.table ?? 'rows';
-  const line = `${nameRow(row)}: all its ${what} have ended, but unfinished are ${list.join(', ')}, and whether those are jobs can't be told`;
+  const line = `${nameRow(row)}: all its ${what} have ended, but unfinished rows that may be jobs reference it: ${list.join(', ')}`;
   spare([row, ...open], line, deciding);
 }
 
-/** The row says what its mirror says; what is still unfinished below it won't be taken up. */
+/** Copies the status of the mirror; unfinished rows below the row will not be continued. */
 export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): void {
   const { rules, fates, forest } = deciding;
   const { row } = found;
@@ -41,7 +42,7 @@ export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): voi
   const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
   fates.set(row, {
     becomes,
-    why: withEvidence(`${nameRow(mirror)} is ${becomes} already`, found),
+    why: withEvidence(`${nameRow(mirror)} is already ${becomes}`, found),
     message: becomes === 'completed' ? null : message,
     endedAt: endOf(mirror, forest) ?? rules.now,
     lastSign: found.lastSign,
@@ -62,7 +63,7 @@ export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): voi
   }
 }
 
-/** It becomes what became of those below it. */
+/** Derives the status of a row from its children. */
 export function finalise(
   found: StuckRow,
   deciding: Deciding,
@@ -76,7 +77,7 @@ export function finalise(
   const becomes = endOfAll(ends);
   const failed = ends.filter((status) => status === 'failed').length;
   const what = row.children[0]?.mapping.table ?? 'rows';
-  const story = `${failed} of ${ends.length} ${what} failed`;
+  const story = tellEnds(failed, ends.length, what);
   fates.set(row, {
     becomes,
     why: withEvidence(`all its ${what} have ended, ${story}`, found),
@@ -111,7 +112,7 @@ export function remove(found: StuckRow, deciding: Deciding): void {
   }
 }
 
-/** What is named by rows of other things is not deleted: they would go with it, or be changed. */
+/** Skips rows that rows of other tables reference: those would be deleted or changed as well. */
 function spareHeld(rows: readonly [JobRow, ...JobRow[]], deciding: Deciding): boolean {
   const held = rows.find((row) => holdersOf(row, null).length > 0);
   if (held === undefined) return false;
@@ -121,9 +122,9 @@ function spareHeld(rows: readonly [JobRow, ...JobRow[]], deciding: Deciding): bo
 
 function tellHolders(top: JobRow, held: JobRow, column: string | null): string {
   const list = holdersOf(held, column).map(
-    ({ mapping, rows }) => `${formatCount(rows, 'row')} of ${mapping.table} by ${mapping.column}`,
+    ({ mapping, rows }) => `${formatCount(rows, 'row')} of ${mapping.table} (${mapping.column})`,
   );
-  const line = `${nameRow(held)} is named by ${list.join(', ')}, which hold no jobs`;
+  const line = `${nameRow(held)} is referenced by ${list.join(', ')}, which are not jobs`;
   return held === top ? line : `${nameRow(top)}: ${line}`;
 }
 
@@ -134,7 +135,7 @@ export function reset(found: StuckRow, deciding: Deciding): void {
   const rows = [row, ...(mirror ? [mirror] : []), ...descendantsOf(row)].filter(
     (each) => isOpen(each, rules.statuses) && each.status !== 'pending',
   );
-  // The id of its task is emptied, or becomes another.
+  // Its task id will be cleared or replaced.
   for (const each of rows) {
     const { task } = each.mapping;
     if (task === null || holdersOf(each, task).length === 0) continue;
@@ -179,8 +180,8 @@ export function fail(found: StuckRow, { rules, fates, wanted }: Deciding, becaus
 }
 
 /**
- * A parent that waits for children of which the last was failed just now would wait for ever: the
- * task that ends it comes only after all of them came back.
+ * Ends parents whose last unfinished child has just been failed: they would wait forever, because the
+ * task that ends them only runs after all children have returned.
  */
 export function endParents({ fates, rules, spared }: Deciding): void {
   const queue = [...fates.keys()].map((row) => row.parent);
@@ -194,7 +195,7 @@ export function endParents({ fates, rules, spared }: Deciding): void {
     if (unfinishedOthers(parent).length > 0) continue;
     const failed = after.filter((status) => status === 'failed').length;
     const what = parent.children[0]?.mapping.table ?? 'rows';
-    const story = `${failed} of ${after.length} ${what} failed`;
+    const story = tellEnds(failed, after.length, what);
     fates.set(parent, {
       becomes: endOfAll(after),
       why: `all its ${what} have ended, ${story}`,

@@ -6,33 +6,33 @@ import type { Fates } from './fate.ts';
 export function reportEndedOrphans(ended: ReadonlyMap<string, number>): Finding[] {
   return [...ended].map(([table, count]) => ({
     level: 'notice',
-    message: `${table}: rows that have ended and whose parent is gone: ${count}; action delete removes them`,
+    message: `${table}: skipped ${formatCount(count, 'orphan')} that ended; action delete removes such rows`,
   }));
 }
 
 export function reportUnfinished(unfinished: ReadonlyMap<string, number>): Finding[] {
   return [...unfinished].map(([table, count]) => ({
     level: 'notice',
-    message: `${table}: ${formatCount(count, 'stuck row')} left so: action finalise ends only what waits for nothing`,
+    message: `${table}: skipped ${formatCount(count, 'stuck row')}; action finalise only ends parents whose rows have all ended`,
   }));
 }
 
-/** Without a foreign key a row of something else may name what is gone, and is not changed. */
+/** Without a foreign key, rows of other tables may reference deleted rows; they are not changed. */
 export function reportNamedByOthers(fates: Fates): Finding[] {
   const counts = new Map<string, number>();
   for (const [row, { becomes }] of fates) {
     for (const { mapping, rows } of becomes === 'deleted' ? row.bystanders : []) {
-      const key = `${mapping.table} by ${mapping.column}`;
+      const key = `${mapping.table} (${mapping.column})`;
       counts.set(key, (counts.get(key) ?? 0) + rows);
     }
   }
   if (counts.size === 0) return [];
   const list = [...counts].map(([key, rows]) => `${formatCount(rows, 'row')} of ${key}`);
-  const message = `rows that name what is deleted stay as they are, and name nothing then: ${list.join(', ')}`;
+  const message = `rows that reference deleted rows stay unchanged: ${list.join(', ')}`;
   return [{ level: 'notice', message }];
 }
 
-/** Those that nothing starts: neither a task of their own, nor that of a row above or of a mirror. */
+/** Reset rows that no task starts: neither their own, nor that of an ancestor or a mirror. */
 export function warnOfReset(fates: Fates, sent: ReadonlyMap<JobRow, TaskCall>): Finding[] {
   const started = (row: JobRow): boolean =>
     [row, ...ancestorsOf(row)].some((each) => sent.has(each)) ||
@@ -45,7 +45,7 @@ export function warnOfReset(fates: Fates, sent: ReadonlyMap<JobRow, TaskCall>): 
   return [
     {
       level: 'warning',
-      message: `pending starts nothing by itself: the rows that are reset (${idle.length}) wait until the app sends their tasks again; \`resend\` in \`stores\` says how Celeriac can (${tables})`,
+      message: `${formatCount(idle.length, 'reset row')} will stay pending until the app sends the tasks again; to let Celeriac send them, define \`resend\` in \`stores\` (${tables})`,
     },
   ];
 }

@@ -1,24 +1,20 @@
-import { escapeMarkdown, toOneLine } from '../../report/escape.ts';
+import { toOneLine } from '../../report/escape.ts';
 import { formatDuration } from '../../report/quantities.ts';
 import { shortId } from '../tables/job-forest.ts';
 import type { RepairedRow } from './changes.ts';
 
 const head = ['table', 'id', 'status', 'becomes', 'age', 'why'] as const;
 
-/** Rows of the longest table; the rest is counted. */
+/** Rows shown per table; the rest is only counted. */
 const shown = 200;
 
-/** The rows of a repair, for a job summary or for a log. */
-export function renderRepairTable(
-  rows: readonly RepairedRow[],
-  style: 'markdown' | 'plain',
-): string {
+/** The rows of a repair as a table of plain text. */
+export function renderRepairTable(rows: readonly RepairedRow[]): string {
   if (rows.length === 0) return '';
   const short = countShortIds(rows);
   const cells = rows.slice(0, shown).map((row) => readCells(row, short));
-  const rest = rows.length > shown ? `… and ${rows.length - shown} rows more` : '';
-  const lines = style === 'markdown' ? markdownLines(cells) : plainLines(cells);
-  return [...lines, ...(rest ? ['', rest] : [])].join('\n');
+  const rest = rows.length > shown ? `… and ${rows.length - shown} more rows` : '';
+  return [...alignColumns(cells), ...(rest ? ['', rest] : [])].join('\n');
 }
 
 const shortKey = (row: RepairedRow): string => `${row.table} ${shortId(row.id)}`;
@@ -29,7 +25,7 @@ function countShortIds(rows: readonly RepairedRow[]): ReadonlyMap<string, number
   return counts;
 }
 
-/** An id stands short where that tells its row from the others of its table. */
+/** Ids are shortened where they stay unique within their table. */
 function readCells(row: RepairedRow, short: ReadonlyMap<string, number>): string[] {
   const id = short.get(shortKey(row)) === 1 ? shortId(row.id) : String(row.id);
   const becomes = row.becomes === row.status ? '(counters)' : row.becomes;
@@ -37,12 +33,7 @@ function readCells(row: RepairedRow, short: ReadonlyMap<string, number>): string
   return [row.table, id, row.status, becomes, age, row.why].map(toOneLine);
 }
 
-function markdownLines(cells: readonly string[][]): string[] {
-  const line = (row: readonly string[]): string => `| ${row.map(escapeMarkdown).join(' | ')} |`;
-  return [line(head), `|${' --- |'.repeat(head.length)}`, ...cells.map(line)];
-}
-
-function plainLines(cells: readonly string[][]): string[] {
+function alignColumns(cells: readonly string[][]): string[] {
   const all = [[...head], ...cells];
   const widths = head.map((_, index) => Math.max(...all.map((row) => row[index]?.length ?? 0)));
   return all.map((row) =>

@@ -18,23 +18,23 @@ import { chooseCalls, groupOf, listGone } from './tasks.ts';
 export interface Repair {
   /** Groups one after another, children before parents. */
   readonly changes: readonly RowChange[];
-  /** Parents before children, as people read them; one for each change but `keep`. */
+  /** For people, parents before children; one for each change except `keep`. */
   readonly rows: readonly RepairedRow[];
-  /** Tasks to be sent for rows that are reset; each belongs to the group of its row. */
+  /** Tasks to send for reset rows; each belongs to the group of its row. */
   readonly calls: readonly (TaskCall & { readonly group: string })[];
-  /** The tasks that must still be gone when a group is changed. */
+  /** Tasks that must still be gone when the group is changed. */
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
   readonly findings: readonly Finding[];
 }
 
 /**
- * What to do about the rows that were found: these, what hangs on them, and nothing else.
+ * Plans the repair of the rows that were found and their related rows, and nothing else.
  *
- * `fail` and `reset` also take the unfinished rows below and the row's mirror; `delete` takes all
- * that is below. Each row comes with what was seen of it, so that the host changes it only if it
- * is still so; the whole tree of a job is one group.
+ * `fail` and `reset` include the unfinished rows below and the row's mirror; `delete` includes all
+ * rows below. Each change carries the values that were read, so that the host changes the row only if
+ * they are the same; the whole tree of a job is one group.
  *
- * @param left rows that are left alone, whatever becomes of those around them
+ * @param left rows to skip, whatever becomes of related rows
  */
 export function planRepair(
   forest: JobForest,
@@ -55,7 +55,7 @@ export function planRepair(
     endedOrphans: new Map(),
     unfinished: new Map(),
   };
-  // Upper rows come first: what is below a stuck row shares its fate.
+  // Parents come first: rows below a stuck row share its fate.
   for (const found of stuck) decide(found, deciding);
   if (rules.action === 'fail') endParents(deciding);
   const sent = chooseCalls(fates, rules);

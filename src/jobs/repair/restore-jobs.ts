@@ -3,13 +3,13 @@ import { ConfigError } from '../../model/errors.ts';
 import type { StoreFact, TransactionFact } from '../../model/facts.ts';
 import type { Plan } from '../../model/operation.ts';
 
-/** Whether `restore` names a transaction, not a backup. */
+/** Whether `restore` is a transaction, not a backup. */
 export const isTransaction = (restore: string): boolean => /^[0-9]{8}T[0-9]{6}-/.test(restore);
 
 /**
- * The clean-up whose rows are to be put back.
+ * The clean-up to undo.
  *
- * @throws ConfigError when the host remembers no such clean-up, or it is undone already
+ * @throws ConfigError when the host has no such clean-up, or it is already undone
  */
 export function requireCleanUp(
   restore: string,
@@ -18,9 +18,9 @@ export function requireCleanUp(
   const known = transactions.filter(({ action }) => action === 'cleanup');
   const found = known.find(({ id }) => id === restore);
   const standing = known.filter(({ state }) => state === 'committed').map(({ id }) => id);
-  const expected = `one of: ${standing.slice(-10).join(', ') || 'none; the host remembers no clean-up that stands'}`;
+  const expected = `one of: ${standing.slice(-10).join(', ') || 'none; the host has no clean-up that can be undone'}`;
   if (found === undefined) {
-    throw new ConfigError('input restore', `the host knows no clean-up ${restore}`, expected);
+    throw new ConfigError('input restore', `no clean-up ${restore} on the host`, expected);
   }
   if (found.state !== 'committed') {
     throw new ConfigError('input restore', `${restore} is ${found.state}, not committed`, expected);
@@ -29,9 +29,9 @@ export function requireCleanUp(
 }
 
 /**
- * A backup in place of what a database holds now.
+ * Plans to restore a database from a backup.
  *
- * @throws ConfigError when it is not known which database, or it is none that has backups
+ * @throws ConfigError when the database is ambiguous, or of a kind without backups
  */
 export function planRestore(
   restore: string,
@@ -44,17 +44,17 @@ export function planRestore(
   if (database?.includes('://')) {
     throw new ConfigError(
       'input restore',
-      `${database} is no file: its backups are not Celeriac's`,
-      'the `transaction` of a clean-up, which puts its rows back',
+      `${database} is not a file, and Celeriac does not back it up`,
+      'the `transaction` of a clean-up, to restore its rows',
     );
   }
   if (only === undefined || (database === null && files.length > 1)) {
     throw new ConfigError(
       'input database',
       only === undefined
-        ? `no SQLite file was found below the WorkingDirectory of ${desired.unit}`
-        : `which database is to be restored is not said: there are ${files.map(({ path }) => path).join(', ')}`,
-      'the path of the database that is to be restored',
+        ? `no SQLite file found below the WorkingDirectory of ${desired.unit}`
+        : `there are several databases: ${files.map(({ path }) => path).join(', ')}`,
+      'the path of the database to restore',
     );
   }
   const what = restore === 'latest' ? 'its newest backup' : restore;
@@ -62,8 +62,8 @@ export function planRestore(
     operations: [
       {
         op: 'restore-database',
-        title: `Restore ${only.path}`,
-        why: `to ${what}, as asked; what it holds now is backed up first`,
+        title: `restore ${only.path}`,
+        why: `from ${what}, as requested; the current content is backed up first`,
         database: only.path,
         backup: restore,
         keep: keepBackups,

@@ -6,12 +6,13 @@ import {
   type JobForest,
   type JobRow,
   mirrorAbove,
+  rowKey,
 } from '../tables/job-forest.ts';
 import { isEnded } from '../tables/mapping.ts';
 import { expectsMore } from './counters.ts';
 import { type Deciding, endOf, type RepairRules } from './fate.ts';
 
-/** It waits for nothing: all below it has ended, and no more is to come. */
+/** Whether it waits for nothing: all rows below it have ended, and no more are expected. */
 export function isDone(row: JobRow, { rules, wanted }: Deciding): boolean {
   const ended = (child: JobRow): boolean =>
     isEnded(child.status) ||
@@ -25,20 +26,20 @@ export function isDone(row: JobRow, { rules, wanted }: Deciding): boolean {
   return done(row);
 }
 
-/** Nobody would take the row up again: what it belonged to is gone or has ended. */
-export function isAbandoned(found: StuckRow, { wanted }: Deciding): boolean {
+/** Whether the row would not be continued: its parent is gone or has ended. */
+export function isDetached(found: StuckRow, { wanted }: Deciding): boolean {
   const { parent } = found.row;
   if (found.reason === 'orphan' || isEnded(found.row.status)) return true;
   return parent !== null && isEnded(parent.status) && !wanted.has(parent);
 }
 
-/** The row that tells the truth, when the work has ended and only this row does not say so. */
+/** The mirror with the true status, if the work has ended and only this row was not updated. */
 export function endedMirror(row: JobRow, { wanted, forest }: Deciding): JobRow | null {
   const mirror = endedBelow(row, forest) ?? endedAbove(row);
   return mirror === null || wanted.has(mirror) ? null : mirror;
 }
 
-/** The last of a job's batches, when all of them have ended alike. */
+/** The last batch of a job, if all its batches have ended with the same status. */
 function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
   const [first] = row.children;
   const alike = row.children.every(
@@ -49,22 +50,22 @@ function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
   return row.children.toSorted((a, b) => end(b) - end(a))[0] ?? null;
 }
 
-/** A batch's job; it may be completed for the sake of another batch. */
+/** The job of a batch; it may be completed because of another batch. */
 function endedAbove(row: JobRow): JobRow | null {
   const { parent, tie } = row;
   if (!parent || tie?.foreignKey || isOwn(row) || !isEnded(parent.status)) return null;
   return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
 }
 
-/** What a parent waits for that may be jobs or not; the parents below it that wait as well. */
+/** Rows that may be jobs a parent waits for, and the parents below it that wait as well. */
 export interface Unsettled {
   readonly others: readonly Bystanders[];
   readonly open: readonly JobRow[];
 }
 
 /**
- * All work below has ended, and yet what hangs on it in tables of other things has not: whether it
- * waits for that can't be told. `null`: it is not so.
+ * Finds unfinished rows of other tables that reference a row whose descendants have all ended: it is
+ * unclear whether it waits for them. `null`: there are none.
  */
 export function findUnsettled(row: JobRow): Unsettled | null {
   const below = descendantsOf(row);
@@ -76,24 +77,22 @@ export function findUnsettled(row: JobRow): Unsettled | null {
   return others.length === 0 ? null : { others, open };
 }
 
-/** What hangs on it or on its mirror, waits or is at work, and may be jobs or not. */
+/** Unfinished bystanders of the row and its mirror; they may be jobs. */
 export const unfinishedOthers = (row: JobRow): readonly Bystanders[] =>
   [row, mirrorAbove(row)]
     .flatMap((each) => each?.bystanders ?? [])
     .filter(({ unfinished }) => unfinished > 0);
 
-/** What can't be read in it, in its mirror, or below it. */
+/** The first blocked row among the row, its mirror and its descendants. */
 export const findBlocked = (row: JobRow): JobRow | undefined =>
   [row, mirrorAbove(row), ...descendantsOf(row)].find((each) => each?.blocked) ?? undefined;
 
-/** The row and those below it that are unfinished. */
+/** The row and its descendants, as far as they are unfinished. */
 export const openRows = (row: JobRow, { statuses }: RepairRules): readonly JobRow[] =>
   [row, ...descendantsOf(row)].filter((each) => isOpen(each, statuses));
 
-/** How often the row, or an unfinished one below it, was reset: the most of them. */
+/** How often the row or an unfinished row below it was reset: the maximum. */
 export function timesReset(row: JobRow, rules: RepairRules): number {
-  const times = openRows(row, rules).map(
-    ({ mapping, id }) => rules.resets[`${mapping.table}:${id}`] ?? 0,
-  );
+  const times = openRows(row, rules).map((each) => rules.resets[rowKey(each)] ?? 0);
   return Math.max(0, ...times);
 }

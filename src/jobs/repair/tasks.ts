@@ -1,15 +1,20 @@
 import { ConfigError } from '../../model/errors.ts';
 import type { SqlValue, TaskCall } from '../../model/operation.ts';
 import { tasksOf } from '../judge/liveness.ts';
-import { ancestorsOf, type JobRow, nameRow, rootOf, showValue } from '../tables/job-forest.ts';
+import {
+  ancestorsOf,
+  type JobRow,
+  nameRow,
+  rootOf,
+  rowKey,
+  showValue,
+} from '../tables/job-forest.ts';
 import type { Fates, RepairRules } from './fate.ts';
 
-export const groupOf = (row: JobRow): string => {
-  const root = rootOf(row);
-  return `${root.mapping.table}:${root.id}`;
-};
+/** The whole tree of a job is changed, or none of it. */
+export const groupOf = (row: JobRow): string => rowKey(rootOf(row));
 
-/** The tasks of which a verdict says that they are gone, for a second look. */
+/** The tasks that were found to be gone, for the second check. */
 export function listGone(
   fates: Fates,
 ): readonly { readonly group: string; readonly task: string }[] {
@@ -23,8 +28,8 @@ export function listGone(
 }
 
 /**
- * The calls by which reset rows begin again: of the rows of one tree that are reset, the upper one
- * starts those below it, so that nothing runs twice.
+ * The task calls that start reset rows again. Within a tree, the topmost reset row starts those below
+ * it, so that nothing runs twice.
  */
 export function chooseCalls(
   fates: Fates,
@@ -49,7 +54,7 @@ function callOf(row: JobRow, id: string): TaskCall {
     if (value === null || typeof value !== 'object') return value;
     throw new ConfigError(
       'input stores',
-      `${nameRow(row)} holds ${showValue(value)} in \`${name}\`, which can't be an argument of a task`,
+      `${nameRow(row)} has ${showValue(value)} in \`${name}\`, which cannot be a task argument`,
       '`resend` with columns of text or numbers',
     );
   });

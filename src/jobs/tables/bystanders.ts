@@ -6,24 +6,33 @@ import { isUnfinishedWord } from './job-words.ts';
 import type { TableMapping } from './mapping.ts';
 
 /**
- * The rows of one table that name a job, and are none themselves: a comment on it, or its parts in a
- * table that nothing shows to be one of jobs. They are seen, and never changed.
+ * The rows of one table that reference a job but are not jobs themselves: a comment on it, or parts of
+ * it in a table that is not recognized as one of jobs. They are read, but never changed.
  */
 export interface Bystanders {
   readonly mapping: BystanderMapping;
   readonly rows: number;
-  /** Those in a status of unfinished work. */
+  /** Those with a status of unfinished work. */
   readonly unfinished: number;
-  /** The times in them that can be read; what is in the future is no sign of life. */
+  /** Their readable timestamps; one in the future is not a sign of life. */
   readonly times: readonly EpochSeconds[];
 }
 
-/** A tie → what is named by it → the rows that do. */
+/** Reference → referenced key → the rows with that reference. */
 export type BystandersByKey = ReadonlyMap<BystanderMapping, ReadonlyMap<string, Bystanders>>;
 
 type Counted = { -readonly [Key in keyof Bystanders]: Bystanders[Key] } & { times: EpochSeconds[] };
 
-/** Reads the tables that hold no jobs and name rows of this one. */
+/** The columns that are read of a table without jobs. */
+export const bystanderColumns = ({
+  column,
+  status,
+  times,
+}: BystanderMapping): readonly string[] => [
+  ...new Set([column, ...(status === null ? [] : [status]), ...times]),
+];
+
+/** Reads the tables that hold no jobs but reference rows of this table. */
 export function countBystanders(
   { bystanders }: TableMapping,
   readRows: (table: string, columns: readonly string[]) => readonly StoreRow[],
@@ -32,9 +41,8 @@ export function countBystanders(
   return new Map(
     bystanders.map((mapping) => {
       const { table, column, status, times } = mapping;
-      const columns = [...new Set([column, ...(status === null ? [] : [status]), ...times])];
       const byKey = new Map<string, Counted>();
-      for (const row of readRows(table, columns)) {
+      for (const row of readRows(table, bystanderColumns(mapping))) {
         const key = readKey(row[column]);
         if (key === null) continue;
         const counted = byKey.get(key) ?? { mapping, rows: 0, unfinished: 0, times: [] };
@@ -52,7 +60,7 @@ export function countBystanders(
   );
 }
 
-/** Those that name a row with these values. */
+/** The bystanders that reference a row with these values. */
 export function bystandersOf(
   { values }: { readonly values: StoreRow },
   found: BystandersByKey,
@@ -65,10 +73,10 @@ export function bystandersOf(
 }
 
 /**
- * Those that a foreign key ties to what is to go: a row of theirs would be deleted or changed with
- * it, or the database would refuse.
+ * The bystanders with a foreign key to a row that is about to go: they would be deleted or changed
+ * with it, or the database would refuse.
  *
- * @param column what is emptied of the row; `null`: the row is deleted
+ * @param column the column of the row that is cleared; `null`: the row is deleted
  */
 export const holdersOf = (
   { bystanders }: { readonly bystanders: readonly Bystanders[] },
@@ -78,6 +86,6 @@ export const holdersOf = (
     ({ mapping }) => mapping.foreignKey && (column === null || mapping.to === column),
   );
 
-/** What a row is named by, as text; `null` when nothing can name it. */
+/** A key that can be referenced, as text; `null` for other values. */
 export const readKey = (key: StoreValue | undefined): string | null =>
   typeof key === 'string' || typeof key === 'number' ? String(key) : null;

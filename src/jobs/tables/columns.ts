@@ -2,7 +2,7 @@ import type { TableSpec } from '../../config/stores-input.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import { singularOf, snakeOf } from './names.ts';
 
-/** Names that say what a column holds, as `snake_case`; the first that is there is taken. */
+/** Known column names, in `snake_case`; the first one that exists is used. */
 export const columnNames = {
   created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
   started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
@@ -12,13 +12,21 @@ export const columnNames = {
   task: ['celery_task_id', 'task_id'],
 } as const;
 
-/** Columns whose distinct values the host is asked for: they say whether a table holds jobs. */
+/** Columns whose distinct values the host returns: they show whether a table holds jobs. */
 export const statusColumns: readonly string[] = ['status'];
 
-/** A time in the future, or of something else than work. */
+/** Columns whose newest values the host returns: they show how the app writes its timestamps. */
+export const sampledColumns: readonly string[] = [
+  ...columnNames.completed,
+  ...columnNames.started,
+  ...columnNames.updated,
+  ...columnNames.created,
+];
+
+/** Timestamps of the future, or not related to work. */
 const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
 
-/** The first column of one of these names, as the table itself spells it. */
+/** The first column with one of these names, as spelled in the table. */
 export function findColumn(table: StoreTable, names: readonly string[]): string | null {
   for (const name of names) {
     const column = table.columns.find((candidate) => snakeOf(candidate.name) === name);
@@ -27,15 +35,15 @@ export function findColumn(table: StoreTable, names: readonly string[]): string 
   return null;
 }
 
-/** By which a row is named. */
+/** The column that identifies a row. */
 export const idColumn = (table: StoreTable, spec?: TableSpec): string | null =>
   spec?.id ?? findColumn(table, ['id', 'uuid', `${singularOf(table.name)}_id`]);
 
-/** How far a row is. */
+/** The column with the status of a row. */
 export const statusColumn = (table: StoreTable, spec?: TableSpec): string | null =>
   spec?.status ?? findColumn(table, statusColumns);
 
-/** Ids of Celery's tasks are text: what counts or is tied to a table is an id of the app's own. */
+/** Celery task ids are text: an integer or a foreign key is an id of the app. */
 export function taskColumn(table: StoreTable): string | null {
   const isTie = (column: string): boolean =>
     table.foreignKeys.some((key) => key.column === column) || isWhole(typeOf(table, column));
@@ -43,7 +51,7 @@ export function taskColumn(table: StoreTable): string | null {
   return named.find((column) => column !== null && !isTie(column)) ?? null;
 }
 
-/** Every column that tells when something happened to a row. */
+/** Every column that records when something happened to a row. */
 export function timeColumns(table: StoreTable, spec: TableSpec = {}): readonly string[] {
   const named = (['created', 'started', 'completed', 'updated'] as const)
     .map(
@@ -56,11 +64,11 @@ export function timeColumns(table: StoreTable, spec: TableSpec = {}): readonly s
   return [...new Set([...named, ...others])];
 }
 
-/** As it was declared; empty when there is none, or no such column. */
+/** The declared type; empty when there is none, or no such column. */
 export const typeOf = (table: StoreTable, column: string): string =>
   table.columns.find(({ name }) => name === column)?.type ?? '';
 
-/** A whole number and text never name each other. */
+/** Whether columns of these types can reference each other; an integer and text cannot. */
 export const areAlike = (one: string, other: string): boolean =>
   !((isWhole(one) && isText(other)) || (isText(one) && isWhole(other)));
 

@@ -1,18 +1,20 @@
+import { Temporal } from '@js-temporal/polyfill';
+import type { TimeSpelling } from '../../model/job-store.ts';
 import type { SqlValue } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
-/** What a timestamp column holds, as an instant: only instants can be compared. */
+/** A value of a timestamp column as an instant; only instants can be compared. */
 export type InstantReading =
   | { readonly kind: 'instant'; readonly at: EpochSeconds; readonly form: InstantForm }
   | { readonly kind: 'absent' }
   | { readonly kind: 'unreadable' };
 
-/** How a column writes its instants, so that a new one looks like the others. */
+/** The format of the timestamps in a column, so that new ones look the same. */
 export type InstantForm =
   | {
       readonly kind: 'text';
       readonly separator: ' ' | 'T';
-      /** Digits of the fraction of a second. */
+      /** Digits of the fractional seconds. */
       readonly fraction: number;
       /** As written: ``, `Z`, `+00:00`, `+0200`… */
       readonly zone: string;
@@ -21,24 +23,24 @@ export type InstantForm =
       readonly kind: 'epoch';
       readonly unit: 's' | 'ms';
       readonly fraction: number;
-      /** Kept as text, not as a number. */
+      /** Stored as text, not as a number. */
       readonly text: boolean;
     };
 
-/** What Python's `datetime.isoformat()` writes: the form of a column that holds no instant yet. */
+/** The format of Python's `datetime.isoformat()`; for a column without timestamps. */
 export const defaultForm: InstantForm = { kind: 'text', separator: 'T', fraction: 6, zone: '' };
 
 const calendar =
   /^(\d{4})-(\d{2})-(\d{2})([T ])(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?( ?(?:Z|z|UTC)|[+-]\d{2}(?::?\d{2})?)?$/;
 
 /**
- * Reads a timestamp: calendar text with a space or `T`, with or without a fraction, `Z` or an
- * offset (without one it is a local time of that zone), or seconds or milliseconds since 1970, as
+ * Parses a timestamp: a date and time with a space or `T`, with or without a fraction, `Z` or an
+ * offset (without one it is local time in that zone), or seconds or milliseconds since 1970, as a
  * number or as text.
  *
  * Numbers outside 2001–2286 are unreadable: 20260118 is a date, not an instant in August 1970.
  *
- * @param timeZone IANA name of the zone of times that name none
+ * @param timeZone IANA name of the zone of timestamps that have none
  */
 export function readInstant(value: unknown, timeZone = 'UTC'): InstantReading {
   if (value === null || (typeof value === 'string' && value.trim() === '')) {
@@ -92,47 +94,26 @@ function readCalendar(text: string, timeZone: string): InstantReading {
 }
 
 /**
- * The instant of a local time. An hour that comes twice is taken for the later: that makes a row
- * younger, never older.
+ * The instant of a local time. For an hour that occurs twice, the later one is used: that makes a row
+ * younger, never older. For a time that was skipped, the offset before the gap is used.
  */
 function fromLocal(local: number, timeZone: string): number {
   if (timeZone === 'UTC') return local;
-  const offsets = [local - 86_400, local + 86_400].map((at) => zoneOffset(at, timeZone));
-  const candidates = offsets.map((offset) => local - offset);
-  const fitting = candidates.filter((at) => at + zoneOffset(at, timeZone) === local);
-  return Math.max(...(fitting.length > 0 ? fitting : candidates));
+  const zoned = localTime(local).toZonedDateTime(timeZone, { disambiguation: 'later' });
+  return zoned.epochMilliseconds / 1000;
 }
 
-const zoneFormats = new Map<string, Intl.DateTimeFormat>();
+/** What a clock shows, as if it were one of UTC. */
+const localTime = (local: number): Temporal.PlainDateTime =>
+  Temporal.Instant.fromEpochMilliseconds(local * 1000)
+    .toZonedDateTimeISO('UTC')
+    .toPlainDateTime();
 
-/** Seconds that clocks of a zone are ahead of UTC at an instant. */
+/** Offset of a zone from UTC at an instant, in seconds. */
 function zoneOffset(at: number, timeZone: string): number {
   if (timeZone === 'UTC') return 0;
-  const format =
-    zoneFormats.get(timeZone) ??
-    new Intl.DateTimeFormat('en-US', {
-      timeZone,
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: 'numeric',
-      day: 'numeric',
-      hour: 'numeric',
-      minute: 'numeric',
-      second: 'numeric',
-    });
-  zoneFormats.set(timeZone, format);
-  const whole = Math.floor(at);
-  const parts = new Map(format.formatToParts(whole * 1000).map(({ type, value }) => [type, value]));
-  const part = (name: Intl.DateTimeFormatPartTypes): number => Number(parts.get(name));
-  const shown = Date.UTC(
-    part('year'),
-    part('month') - 1,
-    part('day'),
-    part('hour'),
-    part('minute'),
-    part('second'),
-  );
-  return shown / 1000 - whole;
+  const instant = Temporal.Instant.fromEpochMilliseconds(Math.floor(at) * 1000);
+  return instant.toZonedDateTimeISO(timeZone).offsetNanoseconds / 1e9;
 }
 
 /** Seconds east of UTC; `null` when there is no such offset. */
@@ -145,41 +126,60 @@ function readOffset(zone: string): number | null {
 }
 
 /**
- * Writes an instant in the given form; the fraction is cut, never rounded up.
+ * Formats an instant; the fraction is truncated, never rounded up.
  *
- * @param timeZone IANA name of the zone of times that name none
+ * @param timeZone IANA name of the zone of timestamps that have none
  */
 export function writeInstant(at: EpochSeconds, form: InstantForm, timeZone = 'UTC'): SqlValue {
-  if (form.kind === 'epoch') return writeEpoch(at, form);
-  const offset = form.zone === '' ? zoneOffset(at, timeZone) : (readOffset(form.zone) ?? 0);
-  const shifted = at + offset;
+  const isLocal = form.kind === 'text' && form.zone === '';
+  return spell(at, spellingOf(form, isLocal ? zoneOffset(at, timeZone) : 0));
+}
+
+/**
+ * A form without its rules, by which the host can write an instant that is still to come.
+ *
+ * @param localOffsetSeconds what the clock of times that name no zone is ahead of UTC
+ */
+export function spellingOf(form: InstantForm, localOffsetSeconds = 0): TimeSpelling {
+  if (form.kind === 'text') {
+    const { kind, separator, fraction, zone } = form;
+    const offsetSeconds = zone === '' ? localOffsetSeconds : (readOffset(zone) ?? 0);
+    return { kind, separator, fraction, zone, offsetSeconds };
+  }
+  const { kind, unit, text } = form;
+  const fraction = Math.min(form.fraction, unit === 'ms' ? 3 : 6);
+  return { kind, perSecond: unit === 'ms' ? 1000 : 1, fraction, text };
+}
+
+/** The same as `written` in host/celeriac_host/store/orphans.py; a test holds them together. */
+function spell(at: EpochSeconds, spelling: TimeSpelling): SqlValue {
+  const { fraction } = spelling;
+  if (spelling.kind === 'epoch') {
+    const micros = Math.round(at * 1e6);
+    const parts = Math.floor(micros / (10 ** (6 - fraction) / spelling.perSecond));
+    const value = parts / 10 ** fraction;
+    return spelling.text ? value.toFixed(fraction) : value;
+  }
+  const shifted = at + spelling.offsetSeconds;
   const whole = Math.floor(shifted);
-  const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', form.separator);
-  const digits = form.fraction === 0 ? '' : `.${cutFraction(shifted - whole, form.fraction)}`;
-  return `${text}${digits}${form.zone}`;
+  const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', spelling.separator);
+  const digits = fraction === 0 ? '' : `.${cutFraction(shifted - whole, fraction)}`;
+  return `${text}${digits}${spelling.zone}`;
 }
 
-function writeEpoch(at: EpochSeconds, form: InstantForm & { kind: 'epoch' }): SqlValue {
-  const places = form.unit === 'ms' ? 3 : 6;
-  const digits = Math.min(form.fraction, places);
-  const micros = Math.round(at * 1e6);
-  const value = Math.floor(micros / 10 ** (places - digits)) / 10 ** digits;
-  return form.text ? value.toFixed(digits) : value;
-}
-
-/** Doubles hold a present-day instant to about a quarter of a microsecond. */
+/** A double stores a present-day instant to about a quarter of a microsecond. */
 function cutFraction(fraction: number, digits: number): string {
   const micros = Math.min(999_999, Math.round(fraction * 1e6));
   return String(micros).padStart(6, '0').padEnd(9, '0').slice(0, digits);
 }
 
-/** The form that most values of a column have; `null` when none of them is an instant. */
+/** The most common format in a column; `null` when it contains no timestamps. */
 export function commonForm(values: Iterable<unknown>): InstantForm | null {
   const seen = new Map<string, { form: InstantForm; count: number }>();
   for (const value of values) {
     const reading = readInstant(value);
     if (reading.kind !== 'instant') continue;
-    // isoformat() leaves out a fraction of zero: its length alone makes no other form.
+    // isoformat() omits a fraction of zero, so its length alone does not make another format.
     const key = JSON.stringify({ ...reading.form, fraction: reading.form.fraction > 0 });
     const entry = seen.get(key) ?? { form: reading.form, count: 0 };
     const longest = reading.form.fraction > entry.form.fraction ? reading.form : entry.form;

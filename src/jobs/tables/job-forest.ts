@@ -5,42 +5,43 @@ import { type Bystanders, bystandersOf, countBystanders, readKey } from './bysta
 import { commonForm, defaultForm, type InstantForm } from './instants.ts';
 import { meaningOf, type StoreMapping, type TableMapping } from './mapping.ts';
 
-/** A row of a jobs table, tied to the rows above and below it. */
+/** A row of a table of jobs, linked to its parent and children. */
 export interface JobRow {
   readonly mapping: TableMapping;
   readonly id: string | number;
-  /** In our words where the mapping has one, else in the app's. */
+  /** Celeriac's word if the mapping has one, otherwise the app's. */
   readonly status: string;
   /** The mapped columns. */
   readonly values: StoreRow;
   readonly parent: JobRow | null;
-  /** How it names its parent, or the one that is gone; `null`: it names none. */
+  /** How it references its parent, existing or missing; `null`: it has no such reference. */
   readonly tie: ParentMapping | null;
   readonly children: readonly JobRow[];
-  /** It names a parent that is not there. */
+  /** Its parent row is gone. */
   readonly orphan: boolean;
-  /** Why it can't be changed by its id; `null` when it can. */
+  /** Why it cannot be changed by its id; `null` when it can. */
   readonly blocked: string | null;
-  /** What names it in tables that hold no jobs: seen, and never changed. */
+  /** Rows that reference it in tables without jobs; read, but never changed. */
   readonly bystanders: readonly Bystanders[];
 }
 
 export interface JobForest {
   readonly mapping: StoreMapping;
-  /** Parents before what is below them. */
+  /** Parents before their children. */
   readonly rows: readonly JobRow[];
-  /** Rows that have no usable id, by table. */
+  /** Number of rows without a usable id, by table. */
   readonly withoutId: ReadonlyMap<string, number>;
-  /** How each time column writes its instants: table → column → form. */
+  /** Format of each timestamp column: table → column → format. */
   readonly forms: ReadonlyMap<string, ReadonlyMap<string, InstantForm>>;
-  /** IANA name of the zone of times that name none. */
+  /** IANA name of the zone of timestamps that have none. */
   readonly timeZone: string;
 }
 
-/** The columns of a table that Celeriac reads. */
+/** The columns of a table that Celeriac reads, the id first. */
 export function readableColumns(mapping: TableMapping): readonly string[] {
   const named = mapping.bystanders.map(({ to }) => to);
   const columns = [
+    mapping.id,
     ...vitalColumns(mapping),
     mapping.error,
     ...(mapping.resend?.args ?? []),
@@ -49,7 +50,7 @@ export function readableColumns(mapping: TableMapping): readonly string[] {
   return [...new Set(columns.filter((name) => name !== null))];
 }
 
-/** The columns whose change means that the row lives: a row is changed only while they stay. */
+/** Columns that change when a row is being worked on; a row is only repaired if they are unchanged. */
 export function vitalColumns(mapping: TableMapping): readonly string[] {
   const ties = [mapping.parent?.column ?? null, mapping.own?.column ?? null];
   const named = [mapping.status, ...ties, mapping.task];
@@ -58,7 +59,7 @@ export function vitalColumns(mapping: TableMapping): readonly string[] {
   return [...new Set(columns)];
 }
 
-/** Ties the rows of all mapped tables together. */
+/** Links the rows of all mapped tables. */
 export function growForest(
   mapping: StoreMapping,
   readRows: (table: string, columns: readonly string[]) => readonly StoreRow[],
@@ -69,9 +70,11 @@ export function growForest(
   const withoutId = new Map<string, number>();
   const forms = new Map<string, ReadonlyMap<string, InstantForm>>();
   for (const table of mapping) {
-    const columns = new Set([table.id, ...readableColumns(table)]);
-    const read = readRows(table.table, [...columns]);
-    forms.set(table.table, findForms(table, read));
+    const read = readRows(table.table, readableColumns(table));
+    forms.set(
+      table.table,
+      findForms(table, (column) => read.map((row) => row[column] ?? null)),
+    );
     const byId = new Map<string, Sapling>();
     byTable.set(table.table, byId);
     const saplings: Sapling[] = [];
@@ -128,10 +131,10 @@ function plant(
   };
 }
 
-/** More rows of one table above each other than any app means. */
+/** Deeper nesting within one table is not plausible. */
 const deepest = 100;
 
-/** Ties the rows of a table to those of the same table that they name; upper ones first. */
+/** Links rows to their parents in the same table; returns parents first. */
 function tieOwn(
   { table }: TableMapping,
   own: OwnTie,
@@ -141,7 +144,7 @@ function tieOwn(
   const above = new Map<Sapling, Sapling>();
   for (const row of rows) {
     const key = readKey(row.values[own.column]);
-    // The top of a tree may name itself.
+    // The root of a tree may reference itself.
     if (key === null || key === String(row.id)) continue;
     const upper = byId.get(key);
     if (upper !== undefined) above.set(row, upper);
@@ -154,15 +157,15 @@ function tieOwn(
   for (const row of rows) {
     if ((depths.get(row) ?? 0) <= deepest) continue;
     for (const each of [row, ...climb(row, above)]) {
-      each.blocked = `more than ${deepest} rows of ${table} are above each other, or in a ring`;
+      each.blocked = `rows of ${table} are nested more than ${deepest} levels deep, or form a cycle`;
     }
   }
   for (const [row, upper] of above) {
     if ((depths.get(row) ?? 0) > deepest) continue;
     const other = climb(row, above).at(-1)?.parent ?? null;
     if (row.parent !== null && other !== null && other !== row.parent) {
-      // Which of the two it keeps alive can't be told: both are left alone.
-      row.blocked = `it is below ${nameRow(row.parent)} and, by ${own.column}, below ${nameRow(other)}`;
+      // It is unclear which of the two it belongs to: both are skipped.
+      row.blocked = `it belongs to ${nameRow(row.parent)} and, by ${own.column}, to ${nameRow(other)}`;
       row.parent.blocked = `${nameRow(row)} ${row.blocked.replace(/^it /, '')}`;
     }
     row.parent = upper;
@@ -172,7 +175,7 @@ function tieOwn(
   return rows.toSorted((a, b) => (depths.get(a) ?? 0) - (depths.get(b) ?? 0));
 }
 
-/** The rows above, nearest first; no more than are needed to know that they are too many. */
+/** The ancestors, nearest first; stops one above the limit. */
 function climb(row: Sapling, above: ReadonlyMap<Sapling, Sapling>): readonly Sapling[] {
   const path: Sapling[] = [];
   for (let at = above.get(row); at !== undefined && path.length <= deepest; at = above.get(at)) {
@@ -181,25 +184,24 @@ function climb(row: Sapling, above: ReadonlyMap<Sapling, Sapling>): readonly Sap
   return path;
 }
 
-/** It belongs to a row of its own table. */
+/** Whether its parent is a row of the same table. */
 export const isOwn = (row: JobRow): boolean => row.tie?.table === row.mapping.table;
 
-/** Numbers are statuses where the mapping says what they mean. */
+/** Numbers are only statuses if the mapping defines them. */
 function readStatus(mapping: TableMapping, value: StoreValue | undefined): string {
   if (typeof value === 'string') return meaningOf(mapping, value);
   const word = typeof value === 'number' ? String(value) : '';
   return Object.hasOwn(mapping.words, word) ? meaningOf(mapping, word) : '';
 }
 
-function findForms(
+/** How the time columns of a table write their instants, by the values that they hold. */
+export function findForms(
   table: TableMapping,
-  rows: readonly StoreRow[],
+  valuesOf: (column: string) => readonly unknown[],
 ): ReadonlyMap<string, InstantForm> {
-  const common = new Map(
-    table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]),
-  );
-  // A column that was never filled is filled by who fills the others: the app, not SQLite's
-  // CURRENT_TIMESTAMP, which is what `created_at` mostly shows.
+  const common = new Map(table.times.map((column) => [column, commonForm(valuesOf(column))]));
+  // An empty column gets the format of columns that the app fills; `created_at` comes last, because
+  // SQLite's CURRENT_TIMESTAMP often fills it.
   const neighbours = [table.completed, table.started, table.updated, table.created];
   const neighbour = neighbours.map((name) => (name ? common.get(name) : null)).find(Boolean);
   return new Map(
@@ -207,51 +209,54 @@ function findForms(
   );
 }
 
-/** All rows below, nearest first. */
+/** All descendants, depth first. */
 export function descendantsOf(row: JobRow): readonly JobRow[] {
   return row.children.flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
-/** All rows above, nearest first. */
+/** All ancestors, nearest first. */
 export function ancestorsOf(row: JobRow): readonly JobRow[] {
   return row.parent === null ? [] : [row.parent, ...ancestorsOf(row.parent)];
 }
 
-/** The topmost row above, or the row itself. */
+/** The topmost ancestor, or the row itself. */
 export function rootOf(row: JobRow): JobRow {
   return row.parent ? rootOf(row.parent) : row;
 }
 
 /**
- * The row that says the same about the same work: a batch and the job that names it by a column
- * without a foreign key, when nothing else is below the job. They are repaired together.
+ * The parent row that describes the same work: a batch and its job, if the batch references the job
+ * without a foreign key and is its only child. They are repaired together.
  */
 export function mirrorAbove(row: JobRow): JobRow | null {
   const mirrors = row.tie !== null && !row.tie.foreignKey && !isOwn(row);
   return mirrors && row.parent?.children.length === 1 ? row.parent : null;
 }
 
-/** The id of the task that is, or was, at work on a row. */
+/** The id of the task that works, or worked, on a row. */
 export function taskOf(row: JobRow): string | null {
   const { task } = row.mapping;
   const value = task === null ? null : (row.values[task] ?? null);
   return typeof value === 'string' && value.trim() !== '' ? value : null;
 }
 
-/** A value as a person may read it. */
+/** A value for display. */
 export function showValue(value: StoreValue | undefined): string {
   if (value === null || value === undefined) return 'empty';
   if (typeof value === 'object') return value.opaque === 'blob' ? 'binary data' : 'a huge number';
   return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
 }
 
-/** `batches 12ab34cd`: the first 8 characters are what people quote. */
+/** `batches:12ab34cd…`: the row in `ids` and in the count of resets. */
+export const rowKey = ({ mapping, id }: JobRow): string => `${mapping.table}:${id}`;
+
+/** `batches 12ab34cd`: the table and the first 8 characters of the id. */
 export const nameRow = (row: JobRow): string => `${row.mapping.table} ${shortId(row.id)}`;
 
 export const shortId = (id: string | number): string =>
   /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(String(id)) ? String(id).slice(0, 8) : String(id);
 
-/** The columns that can be compared on the host, with what they hold. */
+/** The columns that the host can compare, with their values. */
 export function pickSeen(row: JobRow, columns: readonly string[]): Record<string, SqlValue> {
   const seen: Record<string, SqlValue> = {};
   for (const column of columns) {

@@ -14,20 +14,20 @@ import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
 import { findTies, type TableSpecs } from './ties.ts';
 
 /**
- * How sure it is that a table holds jobs. Rows of doubtful ones are never changed; naming such a
+ * How certain it is that a table holds jobs. Rows of doubtful tables are never changed; listing a
  * table in `stores` includes it.
  */
 export type TableClass = 'named' | 'certain' | 'likely' | 'doubtful';
 
-/** What a table with an id and a status is taken for, and why. */
+/** Whether a table with an id and a status holds jobs, and why. */
 export interface TableVerdict {
   readonly table: StoreTable;
   readonly class: TableClass;
-  /** For people: `it is named as a job, …`; of doubtful ones `not named as a job, …`. */
+  /** For people: `named like a job, …`; for doubtful tables `not named like a job, …`. */
   readonly reason: string;
 }
 
-/** Tables that others keep their own rows in, under a name that could be a job's. */
+/** Tables of Celery, Django and others, with names that could be those of jobs. */
 const otherOwners =
   /^(?:celery_task(?:set)?meta$|kombu_(?:message|queue)$|djcelery_|django_|sqlite_|alembic_)/i;
 
@@ -35,12 +35,12 @@ const otherOwners =
 export const isOthers = (table: StoreTable): boolean => otherOwners.test(table.name);
 
 /**
- * Which tables hold jobs. Each by evidence of its own, for a shop's payments hang on the same users
- * as its jobs do: a column with the id of a Celery task, or a name, statuses and times as jobs have
- * them. What is above such a table counts when its name is a job's as well, or when it counts how
+ * Which tables hold jobs. Each table needs evidence of its own (a shop's payments reference the same
+ * users as its jobs): a column with Celery task ids, or a name, statuses and timestamps like those of
+ * jobs. The parent of such a table holds jobs if it is named like a job as well, or if it counts how
  * those rows end.
  *
- * @param specs a table that is named there holds jobs, whatever it looks like
+ * @param specs tables listed there hold jobs, whatever they look like
  * @returns a verdict for each table with an id and a status, in the order of the tables
  */
 export function judgeTables(
@@ -53,10 +53,10 @@ export function judgeTables(
     found.set(table, { table, class: kind, reason });
   };
   for (const table of candidates) {
-    if (specs[table.name] !== undefined) take(table, 'named', 'it is named in `stores`');
+    if (specs[table.name] !== undefined) take(table, 'named', 'listed in `stores`');
     else judgeAlone(table, tables, take);
   }
-  // A table that counts may make others count: those above it, and its parts.
+  // A table of jobs may make others tables of jobs: its parents and its parts.
   for (let before = -1; before !== found.size; ) {
     before = found.size;
     for (const table of candidates) {
@@ -69,15 +69,15 @@ export function judgeTables(
   );
 }
 
-/** The tables of jobs among those that were judged. */
+/** The tables of jobs. */
 export const jobTablesOf = (verdicts: readonly TableVerdict[]): readonly StoreTable[] =>
   verdicts.filter((verdict) => verdict.class !== 'doubtful').map(({ table }) => table);
 
-/** Whether there is a table of jobs among them. */
+/** Whether any of these tables holds jobs. */
 export const holdJobs = (tables: readonly StoreTable[]): boolean =>
   jobTablesOf(judgeTables(tables)).length > 0;
 
-/** The tables that are left alone among them. */
+/** The tables that are skipped. */
 export const doubtfulOf = (verdicts: readonly TableVerdict[]): readonly TableVerdict[] =>
   verdicts.filter((verdict) => verdict.class === 'doubtful');
 
@@ -90,19 +90,19 @@ export function explainDoubtful(verdicts: readonly TableVerdict[]): string {
   return [...names].map(([reason, list]) => `${listNames(list)} (${reason})`).join('; ');
 }
 
-/** What is left alone, why, and how to include it; `null` when nothing is. */
+/** The skipped tables, why they are skipped, and how to include them; `null` when there are none. */
 export function tellDoubtful(database: string, verdicts: readonly TableVerdict[]): Finding | null {
   const doubtful = doubtfulOf(verdicts);
   if (doubtful.length === 0) return null;
-  const message = `left alone, since nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
+  const message = `skipped tables, because nothing shows that their rows are jobs: ${explainDoubtful(doubtful)}; ${howToInclude(database, doubtful)}`;
   return { level: 'notice', message, where: database };
 }
 
-/** Which `stores` would include one of these tables. */
+/** The value of `stores` that would include one of these tables. */
 export function howToInclude(database: string, doubtful: readonly TableVerdict[]): string {
   const [first, ...others] = doubtful;
   const name = first === undefined || others.length > 0 ? 'TABLE' : first.table.name;
-  return `to include one, name it in \`stores\`: ${yamlFor(database, name)}`;
+  return `to include one, add it to \`stores\`: ${yamlFor(database, name)}`;
 }
 
 /** The value of `stores` that includes a table, as YAML on one line. */
@@ -111,7 +111,7 @@ export const yamlFor = (database: string, table: string): string =>
 
 type Take = (table: StoreTable, kind: TableClass, reason: string) => void;
 
-/** Whether a table has both an id and a status column, and is the app's own. */
+/** Whether a table has an id and a status column, and belongs to the app. */
 function isCandidate(table: StoreTable, spec?: TableSpec): boolean {
   if (spec?.ignore === true || (spec === undefined && isOthers(table))) return false;
   return idColumn(table, spec) !== null && statusColumn(table, spec) !== null;
@@ -120,9 +120,9 @@ function isCandidate(table: StoreTable, spec?: TableSpec): boolean {
 function judgeAlone(table: StoreTable, tables: readonly StoreTable[], take: Take): void {
   const task = celeryColumn(table, tables);
   if (task !== null && doubtStatuses(table.statuses, 'by task') === null) {
-    take(table, 'certain', `it has a column for the id of a Celery task, ${task}`);
+    take(table, 'certain', `its column ${task} holds Celery task ids`);
   } else if (readTableName(table.name) === 'job' && hasTimesOfJobs(table)) {
-    take(table, 'likely', 'it is named as a job, and has the statuses and times of one');
+    take(table, 'likely', 'named like a job, with the statuses and timestamps of one');
   }
 }
 
@@ -130,11 +130,7 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
   const name = readTableName(table.name);
   const [upper] = findTies(table, job);
   if (name === 'part' && upper !== undefined && hasTimesOfJobs(table)) {
-    take(
-      table,
-      'likely',
-      `it is a part of ${upper.table}, and has the statuses and times of a job`,
-    );
+    take(table, 'likely', `part of ${upper.table}, with the statuses and timestamps of a job`);
     return;
   }
   if (doubtStatuses(table.statuses, 'by name') !== null) return;
@@ -143,12 +139,12 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
   );
   const [first] = below;
   if (first !== undefined && name === 'job') {
-    take(table, 'likely', `it is above ${first.name}, and named as a job, too`);
+    take(table, 'likely', `parent of ${first.name}, and named like a job`);
     return;
   }
   const counted = isBusinessName(table.name) ? null : findCounted(table, below);
   if (counted !== null) {
-    take(table, 'likely', `it counts the ${counted.table} below it, in ${counted.column}`);
+    take(table, 'likely', `its column ${counted.column} counts ${counted.table}`);
   }
 }
 
@@ -156,8 +152,8 @@ const hasTimesOfJobs = (table: StoreTable): boolean =>
   doubtStatuses(table.statuses, 'by name') === null && timeColumns(table).length > 0;
 
 /**
- * Unless it names a row of a table of the app's own that is called so. Where the table's name speaks
- * of money or people, `task_id` may be anybody's, of a provider of payments for one.
+ * The column with Celery task ids, unless it references a table of the app with that name. In tables
+ * about money or people, `task_id` may be an id of something else, e.g. of a payment provider.
  */
 function celeryColumn(table: StoreTable, tables: readonly StoreTable[]): string | null {
   const column = taskColumn(table);
@@ -189,15 +185,15 @@ function doubt(table: StoreTable, job: readonly StoreTable[]): string {
   const named = name === 'job' || taskColumn(table) !== null;
   const statuses = named ? doubtStatuses(table.statuses, 'by name') : null;
   if (statuses !== null) return statuses;
-  if (name === 'job') return 'named as a job, but without a column of times';
+  if (name === 'job') return 'named like a job, but without a timestamp column';
   const tied = job.filter(
     (other) => findTies(table, [other]).length > 0 || findTies(other, [table]).length > 0,
   );
   const [task] = columnNames.task.map((each) => findColumn(table, [each])).filter(Boolean);
   const what =
     task === undefined
-      ? 'not named as a job, and without a column for the id of a Celery task'
-      : `not named as a job, and its ${task} need not be the id of a Celery task`;
+      ? 'not named like a job, and without a column for Celery task ids'
+      : `not named like a job, and ${task} may not be a Celery task id`;
   const names = tied.map((other) => other.name);
-  return names.length > 0 ? `tied to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
+  return names.length > 0 ? `linked to ${names.slice(0, 3).join(', ')}, but ${what}` : what;
 }

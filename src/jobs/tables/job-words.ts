@@ -4,26 +4,26 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 // --- names of tables ----------------------------------------------------------------------------
 
-/** Whatever stands before them, such a row is work for a program: `order_tasks`, `user_imports`. */
+/** Whatever precedes these nouns, such a row is work for a program: `order_tasks`, `user_imports`. */
 const jobNouns = words(`
   job task subtask import export render transcode transcoding crawl scrape transcription sync`);
 
-/** So are these, unless the name speaks of business: `payment_batches`, `user_links` may not be. */
+/** The same, unless the name is about business: not `payment_batches` or `user_links`. */
 const workNouns = words(`
   batch run queue work link video upload download rendering conversion execution generation pipeline
   workflow process`);
 
-/** A part of one when its name says of what: `batch_variations`, `job_items`. */
+/** A part of a job if the name says of what: `batch_variations`, `job_items`. */
 const partNouns = words(`
   variation variant item part chunk step stage segment shard slice attempt unit entry row record
   page frame scene clip file image photo result output input element`);
 
-/** A part also by its bare name, below a table of jobs: an item may be an order's, a step hardly. */
+/** A part even without such a prefix, if its parent holds jobs: `steps`, but not `items`. */
 const bareParts = words(
   'variation part chunk step stage segment shard slice attempt frame scene clip',
 );
 
-/** People, money and goods: their rows are "processing" for days, and no worker is at them. */
+/** People, money and goods: their rows may be "processing" for days without a worker. */
 const businessNouns = words(`
   account address appointment bill billing booking candidate cart charge checkout claim client
   company contact contract coupon customer delivery deposit donation employee invoice lead loan
@@ -31,13 +31,13 @@ const businessNouns = words(`
   refund reservation sale salary settlement shipment shop stock subscriber subscription supplier
   team tenant ticket transaction transfer user vendor wallet withdrawal`);
 
-/** What much else hangs on, too: work by a name of their own only, such as `project_jobs`. */
+/** Not jobs by themselves; only in a name such as `project_jobs`. */
 const sharedNouns = words('project campaign');
 
-/** What a table's name says of its rows: jobs, a part of what is above it, or nothing of jobs. */
+/** What a table's name says about its rows: jobs, parts of their parent, or neither. */
 export type NamedAs = 'job' | 'part' | null;
 
-/** Reads whole words; the last says what a row is, those before it of what or of which app. */
+/** Reads whole words: the last one says what a row is, those before it of what or of which app. */
 export function readTableName(name: string): NamedAs {
   const nouns = nounsOf(name);
   const head = nouns.at(-1) ?? '';
@@ -49,14 +49,14 @@ export function readTableName(name: string): NamedAs {
   return bareParts.has(head) ? 'part' : null;
 }
 
-/** Whether a name speaks of people, money or goods. */
+/** Whether a name is about people, money or goods. */
 export const isBusinessName = (name: string): boolean =>
   nounsOf(name).some((noun) => businessNouns.has(noun));
 
 const nounsOf = (name: string): readonly string[] =>
   wordsOf(name).flatMap((word) => splitCompound(singularOf(word)));
 
-/** Django writes the model VideoJob of the app core as `core_videojob`. */
+/** Django names the table of the model VideoJob of the app core `core_videojob`. */
 function splitCompound(word: string): readonly string[] {
   const tail = /^(\p{L}{3,})(job|task|batch)$/u.exec(word);
   if (tail?.[1] && tail[2]) return [...splitCompound(tail[1]), tail[2]];
@@ -80,34 +80,37 @@ const endedWords = words(`
   cancelled canceled cancelling aborted revoked interrupted killed stopped timeout timedout skipped
   partial partiallycompleted dead`);
 
-/** Only money and goods are in these; a Celery task's id beside them does not make it a job. */
+/** Statuses of money and goods only; even with a Celery task id, such a row is not a job. */
 const tradeWords = words(`
   paid unpaid partiallypaid prepaid refunded partiallyrefunded charged captured authorized
   authorised settled disputed chargeback voided invoiced overdue shipped delivered dispatched packed
   returned backordered fulfilled unfulfilled reserved booked checkedin subscribed unsubscribed
   trialing pastdue`);
 
-/** What is kept or published is in these, and what people work at. */
+/** Statuses of records that are kept or published, or that people work on. */
 const recordWords = words(`
   inactive suspended banned blocked verified unverified registered invited deactivated archived
   draft published unpublished public private approved rejected accepted declined review underreview
   inreview applied hired interview open opened closed reopened resolved todo backlog wontfix
   assigned unassigned won lost`);
 
+/** Statuses in which nothing more happens to a row, in the words of most apps. */
+export const endedStatuses: readonly string[] = [...endedWords];
+
 const plain = (status: string): string => status.toLowerCase().replace(/[^\p{L}\d]+/gu, '');
 
-/** A row in this status waits or is at work, in whatever words the app has for it. */
+/** Whether a row in this status waits or is being worked on, in the app's own words. */
 export const isUnfinishedWord = (status: string): boolean => unfinishedWords.has(plain(status));
 
-/** How many statuses an explanation names. */
+/** How many statuses an explanation lists. */
 const shown = 5;
 
 /**
- * Why what a status column holds is not what a job's does; `null` when it may be, or when nothing
- * is known of it.
+ * Why the values of a status column are not those of jobs; `null` when they may be, or when they are
+ * unknown.
  *
- * @param known what else says that the table holds jobs: beside the id of a task its rows may have
- * words of their own, and be published or archived; but money is no job
+ * @param known other evidence that the table holds jobs: with task ids, its rows may have statuses of
+ * their own such as published or archived, but not those of money
  */
 export function doubtStatuses(
   statuses: readonly (string | number)[] | undefined,
@@ -116,16 +119,16 @@ export function doubtStatuses(
   const seen = (statuses ?? []).map(String).filter((status) => status.trim() !== '');
   if (seen.length === 0) return null;
   if (seen.every((status) => /^\d+$/.test(status))) {
-    return `its statuses are numbers (${some(seen)}), which \`words\` has to explain`;
+    return `its statuses are numbers (${some(seen)}), which \`words\` must map`;
   }
   const strange = seen.filter((status) => {
     const word = plain(status);
     return tradeWords.has(word) || (known === 'by name' && recordWords.has(word));
   });
-  if (strange.length > 0) return `its statuses are not only those of jobs (${some(strange)})`;
+  if (strange.length > 0) return `it has statuses that jobs do not have (${some(strange)})`;
   if (known === 'by task') return null;
   const jobs = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
-  return jobs ? null : `none of its statuses is one of a job's (${some(seen)})`;
+  return jobs ? null : `none of its statuses is a status of jobs (${some(seen)})`;
 }
 
 const some = (list: readonly string[]): string =>
@@ -141,7 +144,7 @@ const counted =
 const before = new RegExp(`^(?:${counted})_(.+)$`);
 const after = new RegExp(`^(.+)_(?:${counted})$`);
 
-/** The rows that a column counts by how they ended: `completed_links`, `videos_failed` → `link`. */
+/** What a column counts by how it ended: `completed_links` → `link`, `videos_failed` → `video`. */
 export function countedNoun(column: string): string | null {
   const found = before.exec(column) ?? after.exec(column);
   return found?.[1] === undefined ? null : singularOf(found[1]);

@@ -1,23 +1,23 @@
 import type { Finding } from '../../model/operation.ts';
 import { type JobRow, nameRow } from './job-forest.ts';
 
-/** A row that looks stuck, or hangs on one that does, and is not changed. */
+/** A row that is skipped although it, or a related row, looks stuck. */
 export interface LeftRow {
   readonly row: JobRow;
-  /** `its age is unknown`; empty where what is said of the row is enough. */
+  /** `age unknown`; empty where `says` is enough. */
   readonly why: string;
-  /** Of this row alone, with its name; or the same of several, without. */
+  /** A line about this row, with its name; or a reason that several rows share, without. */
   readonly says: { readonly line: string } | { readonly because: string };
   readonly level: Finding['level'];
-  /** It goes with what is above it, where that is stuck. */
+  /** It is repaired together with its parent, if that is stuck. */
   readonly yields?: true;
 }
 
 /** What a repair does to rows. */
 export interface Touched {
-  /** They get another status, or go. */
+  /** The row gets another status, or is deleted. */
   readonly changed: (row: JobRow) => boolean;
-  /** The counters in them follow the rows below. */
+  /** Only its counters are updated. */
   readonly counted: (row: JobRow) => boolean;
 }
 
@@ -27,14 +27,14 @@ export const untouched: Touched = { changed: () => false, counted: () => false }
 const shown = 10;
 
 /**
- * What is told of the rows that are left, by what really becomes of them: one whose counters follow
- * is not said to be left alone, and one that goes with what is above it is no matter.
+ * Reports the skipped rows by what really happens to them: a row whose counters are updated is not
+ * reported as skipped, and one that is repaired with its parent is not reported at all.
  */
 export function reportLeft(left: readonly LeftRow[], touched: Touched): readonly Finding[] {
   const groups = new Map<string, LeftRow[]>();
   for (const each of left) {
     if (touched.changed(each.row)) continue;
-    const what = touched.counted(each.row) ? 'only counters change' : 'left alone';
+    const what = touched.counted(each.row) ? 'only counters change' : 'skipped';
     const kind = each.why === '' ? what : `${what}, ${each.why}`;
     groups.set(kind, [...(groups.get(kind) ?? []), each]);
   }

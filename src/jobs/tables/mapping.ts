@@ -50,16 +50,16 @@ export const statusWords: readonly StatusWord[] = [
 
 const endedWords: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
 
-/** Nothing more happens to a row in this status. */
+/** Whether this status is final. */
 export const isEnded = (status: string): boolean => endedWords.has(status);
 
 /**
- * Finds the tables that hold jobs (see `judgeTables`), what their columns say, and what ties them to
- * each other. What is said of a table counts more than what its schema suggests.
+ * Finds the tables of jobs (see `judgeTables`), the meaning of their columns, and their relations. A
+ * spec takes precedence over what the schema suggests.
  *
- * @param where the place of the specs, for errors
- * @throws ConfigError when no table holds jobs for sure, when a spec names what is not there, or
- * when it can't be told which table is the parent
+ * @param where the position of the specs, for errors
+ * @throws ConfigError when no table certainly holds jobs, when a spec names something that does not
+ * exist, or when the parent of a table is ambiguous
  */
 export function proposeMapping(
   database: string,
@@ -88,19 +88,19 @@ function noJobTable(
     const names = doubtful.map(({ table }) => table.name);
     return new ConfigError(
       'input stores',
-      `whether ${listNames(names)} of ${database} hold jobs can't be told: ${explainDoubtful(doubtful)}`,
-      `the tables of jobs by their names; ${howToInclude(database, doubtful)}`,
+      `cannot tell whether ${listNames(names)} in ${database} hold jobs: ${explainDoubtful(doubtful)}`,
+      `a table that certainly holds jobs; ${howToInclude(database, doubtful)}`,
     );
   }
   const seen = tables.map((table) => table.name);
   return new ConfigError(
     'input database',
     `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`,
-    'the database in which the app keeps its jobs',
+    "the database with the app's jobs",
   );
 }
 
-/** A parent changes with its rows: it has to be named as a table of jobs itself. */
+/** A parent changes with its rows, so it must be a table of jobs itself. */
 function refuseDoubtfulParents(
   verdicts: readonly TableVerdict[],
   specs: TableSpecs,
@@ -112,8 +112,8 @@ function refuseDoubtfulParents(
     const why = verdicts.find(({ table }) => table.name === parent.table)?.reason;
     throw new ConfigError(
       where,
-      `the parent of \`${name}\`, \`${parent.table}\`, is not taken for a table of jobs${why ? `: ${why}` : ''}`,
-      `\`${parent.table}\` among the \`tables\` as well; or \`parent: null\``,
+      `\`${parent.table}\`, the parent of \`${name}\`, is not recognized as a table of jobs${why ? `: ${why}` : ''}`,
+      `\`${parent.table}\` in \`tables\` as well, or \`parent: null\``,
     );
   }
 }
@@ -142,15 +142,15 @@ function refuseUnknownNames(
     if (parent && !tables.some((each) => each.name === parent.table)) {
       throw new ConfigError(
         where,
-        `the parent of \`${name}\` is a table that is not there: \`${parent.table}\``,
+        `\`${parent.table}\`, the parent of \`${name}\`, does not exist`,
         `one of: ${listNames(tables.map((each) => each.name))}`,
       );
     }
     if (resend && (task === null || (task ?? taskColumn(table)) === null)) {
       throw new ConfigError(
         where,
-        `table \`${name}\` has no column for the id of its task`,
-        '`task`: a task is sent again under an id that its row names',
+        `table \`${name}\` has no column for the task id`,
+        '`task`, the column that stores the id of the task that is sent',
       );
     }
   }
@@ -189,24 +189,31 @@ function mapTable(
   };
 }
 
-/** What names a row above is not the id of a task. */
+/** A column that references the parent does not hold task ids. */
 function ownTask(table: StoreTable, parent: ParentMapping | null): string | null {
   const column = taskColumn(table);
   return column === parent?.column ? null : column;
 }
 
-/** Our word for what a status column holds; itself, when nothing is said of it. */
+/** Celeriac's word for a status of the app; the status itself if it is not mapped. */
 export const meaningOf = (mapping: TableMapping, word: string): string =>
   Object.hasOwn(mapping.words, word) ? (mapping.words[word] ?? word) : word;
 
-/** The app's word for one of ours. */
+/** These statuses, and all words of the app that mean one of them. */
+export function wordsFor(mapping: TableMapping, statuses: readonly string[]): readonly string[] {
+  const meant = new Set(statuses.map((word) => meaningOf(mapping, word)));
+  const own = Object.keys(mapping.words).filter((word) => meant.has(meaningOf(mapping, word)));
+  return [...new Set([...statuses, ...own])];
+}
+
+/** The app's word for a status of Celeriac. */
 export const wordFor = (mapping: TableMapping, status: StatusWord): string =>
   Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ?? status;
 
 /**
- * The mapping, as a person may check it: one line a table, with why it is taken for one of jobs.
+ * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
  *
- * @param verdicts what the tables were taken for; those of the mapping by default say no reason
+ * @param verdicts where the reasons come from; without them, no reasons are shown
  */
 export function describeMapping(
   mapping: StoreMapping,
@@ -216,14 +223,14 @@ export function describeMapping(
     const { parent, own, task, error, times, resend } = table;
     const words = Object.entries(table.words).map(([word, meaning]) => `${word} = ${meaning}`);
     const parts = [
-      `id ${table.id}`,
-      `status ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
-      parent === null ? 'at the top' : describeTie(parent),
-      ...(own === null ? [] : [describeTie({ table: 'another of them', ...own })]),
-      `times ${times.join(', ') || 'none'}`,
-      `task ${task ?? 'none'}`,
-      `error ${error ?? 'none'}`,
-      ...(resend === null ? [] : [`sent again as ${resend.task}(${resend.args.join(', ')})`]),
+      `id: ${table.id}`,
+      `status: ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
+      parent === null ? 'no parent' : describeTie(parent),
+      ...(own === null ? [] : [describeTie({ table: 'the same table', ...own })]),
+      `timestamps: ${times.join(', ') || 'none'}`,
+      `task: ${task ?? 'none'}`,
+      `error: ${error ?? 'none'}`,
+      ...(resend === null ? [] : [`resend: ${resend.task}(${resend.args.join(', ')})`]),
       ...verdicts.filter((each) => each.table.name === table.table).map(({ reason }) => reason),
     ];
     return `${table.table}: ${parts.join('; ')}`;
@@ -231,9 +238,9 @@ export function describeMapping(
 }
 
 const describeTie = ({ table, column, foreignKey }: ParentMapping): string =>
-  `below ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
+  `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
 
-/** `completed_links` counts the completed rows of the nearest table below that ends in `links`. */
+/** `completed_links` counts the completed rows of the nearest child table that ends in `links`. */
 function findCounters(
   table: StoreTable,
   parents: Parents,

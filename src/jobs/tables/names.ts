@@ -1,4 +1,4 @@
-/** `batchLinks` and `BatchLinks` are `batch_links`, as a person reads them. */
+/** `batchLinks` and `BatchLinks` → `batch_links`. */
 export const snakeOf = (name: string): string =>
   name
     .replace(/([\p{Ll}\d])(\p{Lu})/gu, '$1_$2')
@@ -19,9 +19,9 @@ export function singularOf(name: string): string {
   return snake.replace(/(?<!s)s$/, '');
 }
 
-/** Some names; the others are counted. */
+/** The first names; the others are only counted. */
 export function listNames(names: readonly string[]): string {
-  if (names.length === 0) return 'none at all';
+  if (names.length === 0) return 'none';
   const shown = names.slice(0, 20).join(', ');
   return names.length > 20 ? `${shown} and ${names.length - 20} more` : shown;
 }

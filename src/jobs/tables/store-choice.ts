@@ -7,33 +7,33 @@ import { statusColumns } from './columns.ts';
 import { holdJobs, judgeTables, type TableVerdict, tellDoubtful } from './job-tables.ts';
 import { proposeMapping, type StoreMapping } from './mapping.ts';
 
-/** A database that holds jobs, and what its columns mean. */
+/** A database with jobs, and the meaning of its columns. */
 export interface ChosenStore {
   readonly database: string;
   readonly mapping: StoreMapping;
-  /** What each table with an id and a status was taken for. */
+  /** One for each table with an id and a status. */
   readonly verdicts: readonly TableVerdict[];
   readonly findings: readonly Finding[];
 }
 
 type ReadableStore = Extract<StoreFact, { readonly kind: 'sqlite' | 'postgresql' }>;
 
-/** How the host is asked for databases, so that it can be told which of their tables hold jobs. */
+/** The query for databases, including what is needed to recognize their tables of jobs. */
 export const queryStores = (
   unit: string,
   databases: readonly string[] | null,
 ): FactArguments['stores'] => ({ unit, databases, statusColumns });
 
-/** The databases that have to be looked at; `null`: those that are found. */
+/** The databases to read; `null`: search for databases. */
 export function listDatabases(desired: CleanUpDesired): readonly string[] | null {
   if (desired.stores.length > 0) return desired.stores.map(({ database }) => database);
   return desired.database === null ? null : [desired.database];
 }
 
 /**
- * Those that were named, else those that hold jobs by their schemas.
+ * The given databases, otherwise those whose schemas show that they hold jobs.
  *
- * @throws ConfigError when one that was named can't be used, or none was found
+ * @throws ConfigError when a given database cannot be used, or none was found
  */
 export function chooseStores(
   facts: readonly StoreFact[],
@@ -58,9 +58,9 @@ function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): read
   throw new ConfigError(
     'input database',
     seen.length === 0
-      ? `no SQLite file was found below the WorkingDirectory of ${unit}`
-      : `no database with jobs was found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`,
-    'the path of the SQLite file, or the postgresql:// URL, where the app keeps its jobs; set `database`',
+      ? `no SQLite file found below the WorkingDirectory of ${unit}`
+      : `no database with jobs found below the WorkingDirectory of ${unit}, only ${seen.join(', ')}`,
+    "`database`: the SQLite file or the postgresql:// URL with the app's jobs",
   );
 }
 
@@ -81,7 +81,7 @@ const isReadable = (fact: StoreFact): fact is ReadableStore =>
 
 function requireStore(fact: StoreFact | undefined, spec: StoreSpec): ReadableStore {
   if (fact !== undefined && isReadable(fact)) return fact;
-  const problem = fact ? describeFact(fact) : 'the host says nothing about it';
+  const problem = fact ? describeFact(fact) : 'the host did not report it';
   throw new ConfigError(
     spec.where,
     fact?.kind === 'unreadable' ? fact.problem : `${spec.database}: ${problem}`,
@@ -90,20 +90,20 @@ function requireStore(fact: StoreFact | undefined, spec: StoreSpec): ReadableSto
 }
 
 function whatWouldDo(problem: string, database: string): string {
-  if (problem.startsWith('is damaged')) return 'a database that is whole: restore it from a backup';
-  if (problem.startsWith('is locked')) return 'a database that can be read: try again';
+  if (problem.startsWith('is damaged')) return 'an undamaged database; restore it from a backup';
+  if (problem.startsWith('is locked')) return 'a database that is not locked; try again';
   return database.startsWith('/')
-    ? 'the path on the host of the SQLite file in which the app keeps its jobs'
-    : "a PostgreSQL database that the host's own psql reaches as the unit's user";
+    ? "the path of the SQLite file with the app's jobs on the host"
+    : "a PostgreSQL database that psql on the host can reach as the unit's user";
 }
 
 function describeFact(fact: StoreFact): string {
-  if (fact.kind === 'absent') return 'there is no such file';
+  if (fact.kind === 'absent') return 'no such file';
   if (fact.kind === 'unreadable') return fact.problem.replace(`${fact.path} `, '');
   return `tables: ${fact.tables.map((table) => table.name).join(', ') || 'none'}`;
 }
 
-/** One database, repaired twice at once, would be repaired wrongly. */
+/** Repairing one database twice at once would corrupt the result. */
 function refuseTwins(facts: readonly ReadableStore[], specs: readonly StoreSpec[]): void {
   const seen = new Map<string, StoreSpec>();
   facts.forEach((fact, index) => {
@@ -114,7 +114,7 @@ function refuseTwins(facts: readonly ReadableStore[], specs: readonly StoreSpec[
     if (twin !== undefined) {
       throw new ConfigError(
         spec.where,
-        `${spec.database} and ${twin.database} (${twin.where}) are one and the same database`,
+        `${spec.database} and ${twin.database} (${twin.where}) are the same database`,
         'each database once, with all its tables',
       );
     }

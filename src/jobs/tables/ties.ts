@@ -5,21 +5,21 @@ import type { BystanderMapping, OwnTie, ParentMapping } from '../../model/job-st
 import { areAlike, columnNames, idColumn, statusColumn, timeColumns, typeOf } from './columns.ts';
 import { singularOf, snakeOf } from './names.ts';
 
-/** What a person says of the tables, by their names. */
+/** The user's description of tables, by name. */
 export type TableSpecs = Readonly<Record<string, TableSpec>>;
 
 export type Parents = ReadonlyMap<string, ParentMapping | null>;
 
 const isSame = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();
 
-/** By foreign keys, else by columns such as `job_id` that name another of these tables. */
+/** References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. */
 export function findTies(
   table: StoreTable,
   others: readonly StoreTable[],
 ): readonly ParentMapping[] {
   const keys = table.foreignKeys.flatMap((key): ParentMapping[] => {
     const parent = others.find((other) => isSame(other.name, key.table));
-    // The column is left empty when the key means the parent's primary key.
+    // The column is empty when the key references the parent's primary key.
     const toId =
       !key.to || ['id', idColumn(parent ?? table)?.toLowerCase()].includes(key.to.toLowerCase());
     return parent && parent !== table && toId
@@ -34,7 +34,7 @@ export function findTies(
     );
     return parent ? [{ table: parent.name, column: name, foreignKey: false }] : [];
 
-    // `task_id` is Celery's, too: then it is text, and the ids of the app's own tasks may not be.
+    // `task_id` may be Celery's: then it is text, while the ids of the app's own tasks may not be.
     function mayName(other: StoreTable): boolean {
       const isTask = columnNames.task.some((task) => task === snakeOf(name));
       return !isTask || areAlike(type, typeOf(other, idColumn(other) ?? ''));
@@ -42,7 +42,7 @@ export function findTies(
   });
 }
 
-/** By a foreign key to the table itself, else by a column such as `parent_id`. */
+/** Reference to the same table: by a foreign key, otherwise by a column such as `parent_id`. */
 export function findOwnTie(table: StoreTable, { parent: said, id }: TableSpec): OwnTie | null {
   if (said === null) return null;
   const ids = ['id', idColumn(table, { id })?.toLowerCase()];
@@ -60,8 +60,8 @@ export function findOwnTie(table: StoreTable, { parent: said, id }: TableSpec): 
 }
 
 /**
- * Tables that hold no jobs, and whose rows name rows of this one: by foreign keys, else by name.
- * Those rows are never changed.
+ * Tables without jobs that reference rows of this table: by foreign keys, otherwise by name. Their
+ * rows are never changed.
  */
 export function findBystanders(
   above: StoreTable,
@@ -77,7 +77,7 @@ export function findBystanders(
     const about = {
       table: table.name,
       status: statusColumn(table, spec),
-      // What was said to be no job keeps none alive.
+      // A table marked as `ignore` is no sign of life.
       times: spec?.ignore === true ? [] : timeColumns(table, spec),
     };
     const keys = table.foreignKeys.filter((key) => isSame(key.table, above.name));
@@ -86,7 +86,7 @@ export function findBystanders(
       return { ...about, column: key.column, to, foreignKey: true };
     });
     if (tied.length > 0) {
-      // Of a key of several columns the one that says which row it is.
+      // Of a composite key, use the column that identifies the row.
       const toId = tied.filter(({ to }) => to === id);
       return toId.length > 0 ? toId : tied;
     }
@@ -97,9 +97,9 @@ export function findBystanders(
 }
 
 /**
- * The nearest one: a link that names its batch and its job, too, belongs to the batch.
+ * The nearest parent: a link that references its batch and its job belongs to the batch.
  *
- * @throws ConfigError when there are several and none is below the others
+ * @throws ConfigError when there are several parents and none is below the others
  */
 export function chooseParent(
   table: StoreTable,
@@ -122,8 +122,8 @@ export function chooseParent(
     const list = nearest.map((tie) => `${tie.table} by ${tie.column}`).join(', ');
     throw new ConfigError(
       'input stores',
-      `which table is above \`${table.name}\` can't be told: ${list}`,
-      `its \`parent\`: { table, column }, or null`,
+      `cannot tell which table is the parent of \`${table.name}\`: ${list}`,
+      `\`parent\`: { table, column }, or null`,
     );
   }
   return nearest[0] ?? null;
@@ -142,9 +142,9 @@ function reaches(
 }
 
 /**
- * A table can't be below itself: the tie known by its name alone gives way.
+ * A table cannot be its own ancestor: a reference that is only known by name is dropped.
  *
- * @throws ConfigError when each tie of the ring is a foreign key, or was said
+ * @throws ConfigError when every reference of the cycle is a foreign key or was specified
  */
 export function breakCycles(database: string, found: Parents, specs: TableSpecs): Parents {
   const parents = new Map(found);
@@ -160,8 +160,8 @@ export function breakCycles(database: string, found: Parents, specs: TableSpecs)
         if (weakest === undefined) {
           throw new ConfigError(
             'input stores',
-            `the tables of ${database} are above each other in a ring: ${[...ring, at].join(' → ')}`,
-            '`parent: null` for the one that is at the top',
+            `the tables of ${database} form a cycle: ${[...ring, at].join(' → ')}`,
+            '`parent: null` for the topmost table',
           );
         }
         parents.set(weakest, null);
@@ -173,13 +173,13 @@ export function breakCycles(database: string, found: Parents, specs: TableSpecs)
   return parents;
 }
 
-/** How many tables are above this one. */
+/** Number of ancestor tables. */
 export function depthOf(table: string, parents: Parents): number {
   const parent = parents.get(table);
   return parent ? 1 + depthOf(parent.table, parents) : 0;
 }
 
-/** Whether a table is below another, at whatever depth. */
+/** Whether a table is below another, at any depth. */
 export function isBelow(table: string, above: string, parents: Parents): boolean {
   const parent = parents.get(table)?.table;
   return parent !== undefined && (parent === above || isBelow(parent, above, parents));

@@ -1,5 +1,6 @@
 import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { sampledColumns } from '../../jobs/tables/columns.ts';
 import { queryStores } from '../../jobs/tables/store-choice.ts';
 import type { FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
@@ -51,5 +52,6 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
   const { action, database } = orphanedJobs;
   if (action === 'leave') return { unit, databases: [] };
-  return queryStores(unit, database === null ? null : [database]);
+  const query = queryStores(unit, database === null ? null : [database]);
+  return { ...query, timeColumns: sampledColumns };
 }

@@ -2,7 +2,6 @@ import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding } from '../../model/operation.ts';
-import { isExpanded } from '../../systemd/exec-line.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 import type { UnitContext } from '../../systemd/unit-rules.ts';
 import {
@@ -188,10 +187,4 @@ export function countChildren(line: WorkerLine, cpus: number): number | null {
   if ((pool !== 'prefork' && pool !== 'processes') || autoscale !== null) return null;
   const children = concurrency === null || concurrency === '0' ? cpus : Number(concurrency);
   return Number.isInteger(children) ? children + scheduler : null;
-}
-
-/** The value of `-A`, where systemd puts nothing else in its place. */
-export function appOf(line: WorkerLine): string | null {
-  const { app } = line.call;
-  return app === null || app === '' || isExpanded(app) ? null : app.replaceAll('%%', '%');
 }

@@ -4,12 +4,12 @@ import { describe, expect, test } from 'vitest';
 import type { AgentOptions } from '../../../src/adapters/agent/agent-options.ts';
 import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
 import { hostProgram } from '../../../src/generated/host-program.ts';
-import { HostError } from '../../../src/model/errors.ts';
 import type { Operation } from '../../../src/model/operation.ts';
 import type { Progress, TransactionMeta } from '../../../src/model/outcome.ts';
 import { bytes, seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { realFact } from '../../lib/real-facts.ts';
+import { hostRefusal } from '../../lib/refusals.ts';
 import {
   type FakeAgent,
   type FakeAgentHandle,
@@ -33,15 +33,6 @@ const SWAP_ON: Operation = { op: 'swap-on', path: '/swapfile', title: 'use it', 
 const QUERY = { host: {} } as const;
 const HOST = realFact('host');
 const SYSCTL = realFact('sysctl');
-
-async function refusal(work: Promise<unknown>): Promise<HostError> {
-  const error = await work.then(
-    () => null,
-    (caught: unknown) => caught,
-  );
-  if (error instanceof HostError) return error;
-  throw new Error(`expected a HostError, got ${String(error)}`);
-}
 
 type Work<T> = (agent: Agent, server: TestServer) => Promise<T>;
 
@@ -171,7 +162,7 @@ describe('a session', () => {
     await agent.close();
     await agent.close();
     await expect.poll(() => ended).toBe(1);
-    const later = await refusal(agent.look(QUERY));
+    const later = await hostRefusal(agent.look(QUERY));
     expect(later.message).toContain('closed');
   });
 
@@ -183,7 +174,7 @@ describe('a session', () => {
       },
     };
     await withAgent(script, async (agent) => {
-      const looking = refusal(agent.look(QUERY));
+      const looking = hostRefusal(agent.look(QUERY));
       await agent.close();
       await looking;
     });
@@ -252,14 +243,16 @@ describe('what login shells print', () => {
         channel.write('y\n'.repeat(40_000));
       },
     });
-    const error = await refusal(openAgent({ target: server.target(), program: PROGRAM }, quiet));
+    const error = await hostRefusal(
+      openAgent({ target: server.target(), program: PROGRAM }, quiet),
+    );
     expect(error.message).toContain('prints more than 65536 bytes before any command');
   });
 
   test('is not waited for for ever', async () => {
     await using server = await TestServer.start({ onExec: () => {} });
     const limits = { hello: seconds(0.05) };
-    const error = await refusal(
+    const error = await hostRefusal(
       openAgent({ target: server.target(), program: PROGRAM, limits }, quiet),
     );
     expect(error.message).toContain('no hello came from 127.0.0.1 within 0.05 s');
@@ -282,7 +275,7 @@ describe('what goes wrong', () => {
         ),
     };
     await withAgent(script, async (agent) => {
-      const error = await refusal(agent.apply([SWAP_ON], META, quiet));
+      const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toBe(fault.message);
       expect(error.failure).toEqual({
         step: 'apply the plan',
@@ -301,7 +294,7 @@ describe('what goes wrong', () => {
       onAsk: (_ask, agent) => agent.say({ id: null, fault: { message: 'not JSON', next: '' } }),
     };
     await withAgent(script, async (agent) => {
-      const error = await refusal(agent.look(QUERY));
+      const error = await hostRefusal(agent.look(QUERY));
       expect(error.message).toBe('not JSON');
       expect(error.failure.next).not.toBe('');
     });
@@ -320,12 +313,12 @@ describe('what goes wrong', () => {
       },
     };
     await withAgent(script, async (agent) => {
-      const error = await refusal(agent.apply([SWAP_ON], META, quiet));
+      const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toBe(
         'The agent ended at: apply the plan: use the swap file (SIGKILL).',
       );
       expect(error.failure).toMatchObject({ exitCode: null, evidence: ['MemoryError'] });
-      expect((await refusal(agent.look(QUERY))).message).toContain('The agent ended');
+      expect((await hostRefusal(agent.look(QUERY))).message).toContain('The agent ended');
     });
   });
 
@@ -339,8 +332,8 @@ describe('what goes wrong', () => {
     };
     await withAgent(script, async (agent) => {
       const [applying, looking] = await Promise.all([
-        refusal(agent.apply([SWAP_ON], META, quiet)),
-        refusal(agent.look(QUERY)),
+        hostRefusal(agent.apply([SWAP_ON], META, quiet)),
+        hostRefusal(agent.look(QUERY)),
       ]);
       expect(applying.message).toContain('was lost at: apply the plan: swap on (');
       expect(looking.message).toContain('was lost at: look at host (');
@@ -360,7 +353,7 @@ describe('what goes wrong', () => {
     await withAgent(
       script,
       async (agent) => {
-        const error = await refusal(agent.look(QUERY));
+        const error = await hostRefusal(agent.look(QUERY));
         expect(error.message).toBe('The host did not answer within 0.05 s at: look at host.');
         await expect.poll(() => gone).toBe(true);
       },
@@ -398,7 +391,7 @@ describe('what goes wrong', () => {
     ],
   ])('%s is not understood', async (_name, talk, problem) => {
     await withAgent({ onAsk: (_ask, agent) => talk(agent) }, async (agent) => {
-      const error = await refusal(agent.look(QUERY));
+      const error = await hostRefusal(agent.look(QUERY));
       expect(error.message).toContain('do not understand each other at: look at host');
       expect(error.message).toContain(problem);
     });
@@ -410,12 +403,12 @@ describe('what goes wrong', () => {
       onAsk: (ask, agent) => agent.say({ id: ask.id, answer: answers.shift() }),
     };
     await withAgent(script, async (agent) => {
-      const odd = await refusal(agent.look(QUERY));
+      const odd = await hostRefusal(agent.look(QUERY));
       expect(odd.message).toBe(
         "The agent's fact 'host' has an unexpected shape: kernel is null, expected string.",
       );
       expect(odd.failure).toMatchObject({ step: 'look at host', evidence: [] });
-      expect((await refusal(agent.look(QUERY))).message).toContain("fact 'host'");
+      expect((await hostRefusal(agent.look(QUERY))).message).toContain("fact 'host'");
       expect(await agent.look(QUERY)).toEqual({ host: HOST });
     });
   });
@@ -423,7 +416,7 @@ describe('what goes wrong', () => {
   test('a plan too large for a line is not sent', async () => {
     await withAgent({}, async (agent) => {
       const huge: Operation = { ...SWAP_ON, title: big };
-      const error = await refusal(agent.apply([huge], META, quiet));
+      const error = await hostRefusal(agent.apply([huge], META, quiet));
       expect(error.message).toContain('larger than 1048576 bytes');
       expect(agent.traffic.messagesSent).toBe(0);
     });
@@ -469,7 +462,7 @@ describe('a transaction', () => {
     ],
   ])('with an outcome of another shape is an error: %s', async (problem, answer) => {
     await withAgent({ onAsk: answering(() => answer) }, async (agent) => {
-      const error = await refusal(agent.apply([SWAP_ON], META, quiet));
+      const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
       expect(error.message).toContain(
         `The agent's answer to 'apply' has an unexpected shape: ${problem}`,
       );
@@ -546,7 +539,7 @@ describe('a transaction', () => {
     server = await TestServer.start({ onExec: fakeAgent(script) });
     const clock = new TestClock();
     const agent = await openAgent({ target: server.target(), program: PROGRAM, clock }, quiet);
-    const error = await refusal(agent.apply([SWAP_ON], META, quiet));
+    const error = await hostRefusal(agent.apply([SWAP_ON], META, quiet));
     expect(error.message).toContain('was lost at: apply the plan');
     expect(clock.now()).toBeGreaterThanOrEqual(300);
     await agent.close();
@@ -566,7 +559,7 @@ describe('a transaction', () => {
 });
 
 describe('a snapshot', () => {
-  const rows = { unit: 'a.service', mapping: [], suspects: {}, orphans: false, ids: [] };
+  const rows = { unit: 'a.service', tables: [] };
   const content = Buffer.concat([randomBytes(300_000), Buffer.alloc(300_000)]);
   const info = {
     database: '/srv/app.db',
@@ -586,7 +579,9 @@ describe('a snapshot', () => {
     },
   });
   const take = (script: FakeAgent, limit = 1_000_000) =>
-    withAgent(script, (agent) => refusal(agent.snapshot('/srv/app.db', bytes(limit), rows, quiet)));
+    withAgent(script, (agent) =>
+      hostRefusal(agent.snapshot('/srv/app.db', bytes(limit), rows, quiet)),
+    );
 
   test('arrives whole', async () => {
     const seen: Progress[] = [];
@@ -624,7 +619,7 @@ describe('a snapshot', () => {
     await withAgent(
       script,
       async (agent) => {
-        const error = await refusal(agent.snapshot('/srv/app.db', bytes(10), rows, quiet));
+        const error = await hostRefusal(agent.snapshot('/srv/app.db', bytes(10), rows, quiet));
         expect(error.message).toContain('within 0.05 s at: copy /srv/app.db');
       },
       { limits },
@@ -660,7 +655,7 @@ describe('jobs', () => {
     await withAgent(
       {},
       async (agent) => {
-        const error = await refusal(agent.submit(request, quiet));
+        const error = await hostRefusal(agent.submit(request, quiet));
         expect(error.message).toContain('within 1.25 s at: submit jobs');
       },
       { limits: { submitMargin: seconds(0.25) } },
@@ -684,32 +679,32 @@ describe('a real login shell and Python', () => {
     });
     await using agent = await openAgent({ target: server.target(), program: hostProgram }, quiet);
     expect(agent.hello).toMatchObject({ hello: 'celeriac', protocol: 1 });
-    const error = await refusal(agent.look({ nonsense: {} } as never));
+    const error = await hostRefusal(agent.look({ nonsense: {} } as never));
     expect(error.message).toContain("'nonsense'");
   });
 
   test('that is too old is told so, by the bootstrap itself', async () => {
-    const error = await refusal(
+    const error = await hostRefusal(
       startOn('', PROGRAM, (command) => command.replace('(3,8)', '(99,0)')),
     );
     expect(error.message).toMatch(/too old: expected 3\.8 or newer, found 3\.\d+/);
   });
 
   test('that is not there is told so', async () => {
-    const error = await refusal(startOn('PATH=/nonexistent'));
+    const error = await hostRefusal(startOn('PATH=/nonexistent'));
     expect(error.message).toContain('127.0.0.1 has no python3');
     expect(error.failure.exitCode).toBe(127);
   });
 
   test('whose login script ends first is told so', async () => {
-    const error = await refusal(startOn('echo Goodbye; exit 0'));
+    const error = await hostRefusal(startOn('echo Goodbye; exit 0'));
     expect(error.message).toContain('ended with exit code 0 without running `python3`');
     expect(error.failure.evidence).toEqual(['stdout: Goodbye']);
   });
 
   test('that fails on the program says with what', async () => {
     const program = { 'celeriac_host/session/loader.py': 'import no_such_module_at_all\n' };
-    const error = await refusal(startOn('', program));
+    const error = await hostRefusal(startOn('', program));
     expect(error.message).toContain("No module named 'no_such_module_at_all'");
   });
 });

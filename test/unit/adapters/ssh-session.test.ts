@@ -3,20 +3,12 @@ import net, { type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { openSession, type SshSession } from '../../../src/adapters/ssh/ssh-session.ts';
 import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
-import { ConfigError, HostError } from '../../../src/model/errors.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
 import { seconds } from '../../../src/model/units.ts';
+import { hostRefusal } from '../../lib/refusals.ts';
 import { KEYS, publicPart, TestClock, TestServer } from './ssh-server.ts';
 
 const quiet = () => {};
-
-async function refusal(work: Promise<unknown>): Promise<HostError> {
-  const error = await work.then(
-    () => null,
-    (caught: unknown) => caught,
-  );
-  if (error instanceof HostError) return error;
-  throw new Error(`expected a HostError, got ${String(error)}`);
-}
 
 /** Forwards to the server; what becomes of each connection is told by its number. */
 class Relay implements AsyncDisposable {
@@ -111,7 +103,7 @@ describe('the host key', () => {
     await using server = await TestServer.start();
     const clock = new TestClock();
     const target = server.target({}, KEYS.otherEd25519);
-    const error = await refusal(openSession({ target, clock }, quiet));
+    const error = await hostRefusal(openSession({ target, clock }, quiet));
     expect(error.message).toMatch(
       /The host key of 127\.0\.0\.1:\d+ is not the one in `known-hosts`: expected SHA256:\S{43} \(ssh-ed25519\), got SHA256:\S{43} \(ssh-ed25519\)\. Nothing was sent/,
     );
@@ -122,7 +114,7 @@ describe('the host key', () => {
   test('of another type than the pinned one ends it, and says what there is', async () => {
     await using server = await TestServer.start({ hostKeys: [KEYS.rsa] });
     const clock = new TestClock();
-    const error = await refusal(openSession({ target: server.target(), clock }, quiet));
+    const error = await hostRefusal(openSession({ target: server.target(), clock }, quiet));
     expect(error.message).toMatch(/expected SHA256:\S+ \(ssh-ed25519\), it offers only rsa-sha2-/);
     expect([server.connections, server.logins, clock.slept]).toEqual([1, 0, []]);
   });
@@ -131,7 +123,7 @@ describe('the host key', () => {
     await using server = await TestServer.start();
     const { port } = server;
     const knownHosts = `@revoked * ${publicPart(KEYS.ed25519)}\n[127.0.0.1]:${port} ${publicPart(KEYS.otherEd25519)}`;
-    const error = await refusal(openSession({ target: server.target({ knownHosts }) }, quiet));
+    const error = await hostRefusal(openSession({ target: server.target({ knownHosts }) }, quiet));
     expect(error.message).toContain('revoked');
     expect(error.failure.evidence).toEqual(['known-hosts line 1: @revoked']);
     expect(server.logins).toBe(0);
@@ -151,7 +143,7 @@ describe('the login', () => {
     await using server = await TestServer.start();
     const clock = new TestClock();
     const target = server.target({ key: KEYS.otherLogin.private, user: 'deploy' });
-    const error = await refusal(openSession({ target, clock }, quiet));
+    const error = await hostRefusal(openSession({ target, clock }, quiet));
     expect(error.message).toMatch(/refused the login of deploy with the key SHA256:\S{43}/);
     expect(error.failure.next).toContain(publicPart(KEYS.otherLogin));
     expect(error.failure.next).toContain('~deploy/.ssh/authorized_keys');
@@ -162,7 +154,7 @@ describe('the login', () => {
   test('with an RSA key that is refused is one connection too', async () => {
     await using server = await TestServer.start();
     const target = server.target({ key: KEYS.rsa.private });
-    await refusal(openSession({ target, clock: new TestClock() }, quiet));
+    await hostRefusal(openSession({ target, clock: new TestClock() }, quiet));
     expect(server.connections).toBe(1);
   });
 
@@ -180,7 +172,7 @@ describe('the login', () => {
       },
     });
     const clock = new TestClock();
-    const error = await refusal(openSession({ target: server.target(), clock }, quiet));
+    const error = await hostRefusal(openSession({ target: server.target(), clock }, quiet));
     expect(error.message).toMatch(/while root was logging in/);
     expect([server.connections, clock.slept]).toEqual([1, []]);
   });
@@ -200,7 +192,7 @@ describe('a server that cannot be reached', () => {
       key: KEYS.login.private,
       knownHosts: knownHosts(port),
     };
-    const error = await refusal(openSession({ target, clock }, (note) => notes.push(note)));
+    const error = await hostRefusal(openSession({ target, clock }, (note) => notes.push(note)));
     expect(error.message).toBe(
       `127.0.0.1:${port} cannot be reached: the connection was refused (4 attempts).`,
     );
@@ -240,7 +232,7 @@ describe('a server that cannot be reached', () => {
     await using relay = await Relay.start(0, () => false);
     const clock = new TestClock();
     const policy = { attempts: 2, connectTimeout: seconds(0.1) };
-    const error = await refusal(openSession({ target: relay.target(), clock, policy }, quiet));
+    const error = await hostRefusal(openSession({ target: relay.target(), clock, policy }, quiet));
     expect(error.message).toContain('no answer within 0.1 s (2 attempts)');
     expect(relay.connections).toBe(2);
   });
@@ -251,7 +243,7 @@ describe('a server that cannot be reached', () => {
     const knownHosts = `[${host}]:22022 ${publicPart(KEYS.ed25519)}`;
     const target = { host, port: 22022, user: 'root', key: KEYS.login.private, knownHosts };
     const clock = new TestClock();
-    const error = await refusal(openSession({ target, clock }, quiet));
+    const error = await hostRefusal(openSession({ target, clock }, quiet));
     expect(error.message).toBe(
       'no..where:22022 cannot be reached: its name does not resolve (1 attempt).',
     );
@@ -264,7 +256,7 @@ describe('a server that cannot be reached', () => {
       return false;
     });
     const clock = new TestClock();
-    const error = await refusal(openSession({ target: relay.target(), clock }, quiet));
+    const error = await hostRefusal(openSession({ target: relay.target(), clock }, quiet));
     expect(error.message).toContain('does not speak SSH');
     expect(relay.connections).toBe(1);
   });
@@ -274,7 +266,7 @@ describe('a command', () => {
   test('is refused by a server that runs none', async () => {
     await using server = await TestServer.start({});
     await using session = await openSession({ target: server.target() }, quiet);
-    const error = await refusal(session.exec('true', 'try it'));
+    const error = await hostRefusal(session.exec('true', 'try it'));
     expect(error.message).toContain('did not run a command');
     expect(error.failure.step).toBe('try it');
   });
@@ -283,7 +275,7 @@ describe('a command', () => {
     await using server = await TestServer.start({ ignoreSessions: true });
     const policy = { connectTimeout: seconds(1.5) };
     await using session = await openSession({ target: server.target(), policy }, quiet);
-    const error = await refusal(session.exec('true', 'try it'));
+    const error = await hostRefusal(session.exec('true', 'try it'));
     expect(error.message).toContain('did not run a command: no answer within 1.5 s');
   });
 });
@@ -305,7 +297,7 @@ describe('a connection that is lost', () => {
     await using relay = await Relay.start(server.port, () => true);
     await using session = await openSession({ target: relay.target() }, quiet);
     expect(await untilLost(session, () => relay.reset())).toBe('the connection was reset');
-    const later = await refusal(session.exec('true', 'try it'));
+    const later = await hostRefusal(session.exec('true', 'try it'));
     expect(later.message).toMatch(/lost at: try it \(the connection was reset\)/);
   });
 
@@ -314,7 +306,7 @@ describe('a connection that is lost', () => {
     await using server = await TestServer.start({ ignoreSessions: true, onSession: asked.resolve });
     await using relay = await Relay.start(server.port, () => true);
     await using session = await openSession({ target: relay.target() }, quiet);
-    const starting = refusal(session.exec('true', 'try it'));
+    const starting = hostRefusal(session.exec('true', 'try it'));
     await asked.promise;
     relay.reset();
     expect((await starting).message).toContain('lost at: try it (the connection was reset)');

@@ -20,7 +20,6 @@ describe('what runs', () => {
       beat: false,
       include: ['celeriac_support'],
       workingDirectory: '/srv/app',
-      pythonPath: ['/srv/app'],
     });
   });
 
@@ -68,21 +67,14 @@ describe('what is written', () => {
     expect(workerCallOf(stopped('/usr/bin/celery worker'), 1)?.app).toBeNull();
   });
 
-  test('directories that the command brings', () => {
-    const unit = stopped(
-      '/usr/bin/env PYTHONPATH=/opt/lib:relative /usr/bin/celery -A app --workdir=/srv/other worker',
-    );
-    expect(workerCallOf(unit, 1)).toMatchObject({
-      // Strays of this app are there, too, whatever the unit's own directory.
-      workingDirectory: '/srv/other',
-      pythonPath: ['/srv/other', '/opt/lib'],
-    });
-    const plain = {
-      ...stopped('/usr/bin/celery -A app worker'),
-      properties: { WorkingDirectory: '!/srv/x' },
-    };
-    expect(workerCallOf(plain, 1)?.pythonPath).toEqual(['/srv/x']);
-    expect(workerCallOf({ ...plain, properties: {} }, 1)?.pythonPath).toEqual([]);
+  test('its directory is that of the command, else that of the unit', () => {
+    // Strays of this app are there, too.
+    const moved = stopped('/usr/bin/celery -A app --workdir=/srv/other worker');
+    expect(workerCallOf(moved, 1)?.workingDirectory).toBe('/srv/other');
+    const plain = stopped('/usr/bin/celery -A app worker');
+    expect(workerCallOf(plain, 1)?.workingDirectory).toBe('/srv/app');
+    const bare = { ...plain, workingDirectory: null, properties: {} };
+    expect(workerCallOf(bare, 1)?.workingDirectory).toBe('/');
   });
 
   test.each([

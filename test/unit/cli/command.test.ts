@@ -25,7 +25,7 @@ describe('celeriac, on this machine', () => {
     expect(code).toBe(3);
     expect(out).toMatch(/jobs +stuck-one +processing +failed/);
     expect(out).toContain('Dry run: 2 operations planned, nothing was changed.');
-    expect(err).toContain('jobs: id id; status status; at the top');
+    expect(err).toContain('jobs: id: id; status: status; no parent');
     expect(database.content()).toEqual(before);
   });
 

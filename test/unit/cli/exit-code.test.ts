@@ -140,12 +140,12 @@ describe('the exit code', () => {
     expect(out).toContain('stuck-one');
   });
 
-  test('4: a row was left alone', async () => {
+  test('4: a row was skipped', async () => {
     const skipped = [{ table: 'jobs', id: 'stuck-one', why: 'has changed' }];
     using host = new Host(() => committed(0, skipped));
     const { code, err } = await host.run(atOnce);
     expect(code).toBe(4);
-    expect(err).toContain('1 row left alone: jobs stuck-on');
+    expect(err).toContain('skipped 1 row: jobs stuck-on');
   });
 });
 
@@ -205,14 +205,14 @@ describe('what it says', () => {
     });
   });
 
-  test('as JSON names the transaction, and what was left alone', async () => {
+  test('as JSON names the transaction, and what was skipped', async () => {
     const skipped = [{ table: 'jobs', id: 'stuck-one', why: 'has changed' }];
     using host = new Host(() => committed(2, skipped));
     const { out } = await host.run([...atOnce, '--json']);
     expect(JSON.parse(out)).toMatchObject({
       repaired: 2,
       transaction: '20260118T150000-4f2a',
-      findings: [{ level: 'warning', message: expect.stringContaining('left alone') }],
+      findings: [{ level: 'warning', message: expect.stringContaining('skipped') }],
     });
   });
 

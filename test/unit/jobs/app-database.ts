@@ -285,6 +285,10 @@ export function planFor(
   return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes));
 }
 
+/** What it finds, for people: a line each. */
+export const messagesOf = (cleanUp: Awaited<ReturnType<typeof planFor>>): string =>
+  cleanUp.plan.findings.map((finding) => finding.message).join('\n');
+
 /** Makes the planned changes in the database itself, as the host would. */
 export function applyPlan(
   database: AppDatabase,

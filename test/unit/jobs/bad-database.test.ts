@@ -74,7 +74,7 @@ const makers: Readonly<Record<string, (path: string) => void>> = {
 };
 
 test.each([
-  ['missing', /there is no such file/],
+  ['missing', /no such file/],
   ['foreign', /not a SQLite database/],
   ['corrupt', /damaged|malformed/],
   ['statusless', /no table with both an id and a status column; its tables: notes/],
@@ -90,7 +90,7 @@ test.each([`it's "quoted" $(touch owned).db`, 'a\nb.db', '%n;reboot', 'file:x?mo
   'a path like %j is only a path',
   async (name) => {
     const error = await refusal(join(app.folder, name));
-    expect(error.message).toContain('there is no such file');
+    expect(error.message).toContain('no such file');
     expect(existsSync('owned')).toBe(false);
   },
 );

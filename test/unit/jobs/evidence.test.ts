@@ -7,7 +7,7 @@ import type { TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs, SendTasks } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
-import { unitFact } from '../verify/facts.ts';
+import { fileFact, unitFact } from '../verify/facts.ts';
 import {
   AppDatabase,
   agentOf,
@@ -112,21 +112,22 @@ describe('what is asked', () => {
     }).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(HostError);
     expect((error as HostError).message).toBe(
-      `No job is called dead, and nothing was changed: ${problem}.`,
+      `Cannot tell which jobs are stuck; nothing was changed: ${problem}.`,
     );
     expect((error as HostError).failure.next).toContain('`evidence: age`');
   });
 
   test.each([
-    ['no such unit', unitFact({ loadState: 'not-found' }), 'there is no such unit'],
+    ['no such unit', unitFact({ loadState: 'not-found' }), 'no such unit'],
     [
       'a unit that hides its worker',
       unitFact({
         processes: [],
+        fragment: fileFact('[Service]\nExecStart=/srv/run.sh\n'),
         properties: { ExecStart: '{ path=/srv/run.sh ; argv[]=/srv/run.sh ; ignore_errors=no ; }' },
         programs: { '/srv/run.sh': { exists: true, shebang: '#!/bin/sh' } },
       }),
-      "can't be read from its ExecStart",
+      'cannot read the Celery app from the ExecStart',
     ],
   ])('%s: an error that names the way out', async (_, unit, problem) => {
     using database = new AppDatabase();
@@ -145,7 +146,7 @@ describe('what lives', () => {
     const cleanUp = await planFor(database, asked, { tasks: told({ held: ['task-a-0'] }) });
     expect(changes(cleanUp)).toEqual({ 'link-a-1': 'failed', 'job-a': 'processing' });
     expect(findings(cleanUp)).toContain(
-      'notice: left alone, they live: batches batch-a, batch_links link-a-0: a worker holds task task-a-0',
+      'notice: skipped, still running: batches batch-a, batch_links link-a-0: a worker holds task task-a-0',
     );
   });
 
@@ -155,7 +156,7 @@ describe('what lives', () => {
     const tasks = told({ owed: ['task-a-0', 'task-a-1'] });
     const cleanUp = await planFor(database, asked, { tasks });
     expect(cleanUp.plan.operations).toEqual([]);
-    expect(findings(cleanUp)).toContain('task task-a-0 still waits in the broker');
+    expect(findings(cleanUp)).toContain('task task-a-0 is in the broker');
   });
 
   test('a row without a task of its own lives by the task above it', async () => {
@@ -185,7 +186,7 @@ describe('what lives', () => {
       const wishes = { ...asked, action, ids: ['link-a-0'] };
       const cleanUp = await planFor(database, wishes, { tasks: told({ held: ['task-a-0'] }) });
       expect(cleanUp.plan.operations).toEqual([]);
-      expect(findings(cleanUp)).toContain('warning: left alone, they live: batch_links link-a-0');
+      expect(findings(cleanUp)).toContain('warning: skipped, still running: batch_links link-a-0');
     },
   );
 
@@ -207,12 +208,14 @@ describe('what is dead', () => {
     twoLinks(database);
     const cleanUp = await planFor(database, asked);
     const row = cleanUp.repairs[0]?.rows.find(({ id }) => id === 'link-a-0');
-    expect(row?.why).toBe('no sign of life for 1 d; task task-a-0 is in no worker and no queue');
+    expect(row?.why).toBe(
+      'no sign of life for 1 d; task task-a-0 is neither in a worker nor in a queue',
+    );
     const change = repairOf(cleanUp).rows.find(({ id }) => id === 'link-a-0')?.change;
     expect(change).toMatchObject({
       set: {
         error_message:
-          'stuck in processing for 1 d; task task-a-0 is in no worker and no queue; marked failed by celeriac, https://ci.example/runs/7',
+          'stuck in processing for 1 d; task task-a-0 is neither in a worker nor in a queue; marked failed by celeriac, https://ci.example/runs/7',
       },
     });
   });
@@ -301,7 +304,7 @@ describe('finalise', () => {
     database.add('video_jobs', { id: 'video', status: 'processing', created_at: bySqlite(day) });
     const cleanUp = await planFor(database, { ...asked, action: 'finalise' });
     expect(changes(cleanUp)).toEqual({});
-    expect(findings(cleanUp)).toContain('video_jobs: 1 stuck row left so');
+    expect(findings(cleanUp)).toContain('video_jobs: skipped 1 stuck row;');
   });
 
   test('not while its own task lives', async () => {
@@ -328,7 +331,7 @@ describe('reset', () => {
     const wishes = { ...asked, action: 'reset', ...spec({ batch_links: { resend } }) } as const;
     const cleanUp = await planFor(database, wishes);
     const send = sent(cleanUp);
-    expect(send).toMatchObject({ database: path, app: 'celery_app', title: 'Send 2 tasks again' });
+    expect(send).toMatchObject({ database: path, app: 'celery_app', title: 'send 2 tasks again' });
     expect(send?.calls).toMatchObject([
       { task: 'tasks.process_link', args: ['link-a-0', 0], queue: 'links' },
       { task: 'tasks.process_link', args: ['link-a-1', 0], queue: 'links' },
@@ -336,7 +339,7 @@ describe('reset', () => {
     for (const { id, row } of send?.calls ?? []) {
       const change = repairOf(cleanUp).rows.find((each) => each.id === row.id);
       expect(change).toMatchObject({
-        reset: true,
+        reset: `batch_links:${row.id}`,
         change: { set: { status: 'pending', started_at: null, celery_task_id: id } },
       });
     }
@@ -364,7 +367,7 @@ describe('reset', () => {
     expect(await becomes(2)).toBe('failed');
     const cleanUp = await planFor(database, wishes, { resets: { 'jobs:one': 2 } });
     expect(repairOf(cleanUp).rows[0]?.change).toMatchObject({
-      set: { error_message: expect.stringContaining('reset 2 times already; marked failed') },
+      set: { error_message: expect.stringContaining('already reset 2 times; marked failed') },
     });
   });
 });
@@ -435,7 +438,7 @@ test('two stores that name one file are refused, before anything is read', async
     (thrown: unknown) => thrown,
   );
   expect((error as ConfigError).where).toBe('input stores, line 2');
-  expect((error as ConfigError).message).toContain('are one and the same database');
+  expect((error as ConfigError).message).toContain('are the same database');
   expect(agent.asked).toHaveLength(1);
 });
 

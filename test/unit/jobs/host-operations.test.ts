@@ -123,7 +123,7 @@ describe('repair-jobs', () => {
     expect(everything(database)).toEqual(before);
   });
 
-  test('a tree in which a row moved meanwhile is left alone, the others are not', async () => {
+  test('a tree in which a row moved meanwhile is skipped, the others are not', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'delete');
     database.sql.exec("UPDATE batch_links SET status = 'completed' WHERE id = 'link-one-0'");
@@ -196,7 +196,7 @@ describe('repair-jobs', () => {
     ['ON DELETE SET NULL', 'which would go with it (ON DELETE)'],
     ['', 'which name it'],
   ])(
-    'a row that others hang on, of which the plan did not know (%s), is left alone',
+    'a row that others hang on, of which the plan did not know (%s), is skipped',
     async (action, why) => {
       using database = stuckDatabase();
       const rows = await planned(database, 'delete');
@@ -234,7 +234,7 @@ describe('repair-jobs', () => {
     const rows = await planned(database, 'fail');
     doneBy(repair(database, 'do', rows));
     database.sql.exec("UPDATE jobs SET status = 'completed' WHERE id = 'job-one'");
-    expect(repair(database, 'undo', rows).value).toContain('left as they are: jobs job-one');
+    expect(repair(database, 'undo', rows).value).toContain('skipped, changed since: jobs job-one');
     expect(database.statuses()).toMatchObject({ 'job-one': 'completed', 'job-two': 'processing' });
   });
 

@@ -8,7 +8,7 @@ import { AppDatabase, path } from './app-database.ts';
 
 /**
  * Small schemas in the manner of frameworks. Behind the first line, which says what each is about,
- * stands what is found: `table: class, reason; below another by column`.
+ * stands what is found: `table: class, reason; child of another by column`.
  */
 
 const folder = join(import.meta.dirname, '../../fixtures/schemas');
@@ -20,7 +20,7 @@ function findIn(database: AppDatabase): string[] {
   const mapping = some ? proposeMapping(path, database.tables()) : [];
   return verdicts.map(({ table: { name }, class: kind, reason }) => {
     const parent = mapping.find(({ table }) => table === name)?.parent;
-    return `${name}: ${kind}, ${reason}${parent ? `; below ${parent.table} by ${parent.column}` : ''}`;
+    return `${name}: ${kind}, ${reason}${parent ? `; child of ${parent.table} by ${parent.column}` : ''}`;
   });
 }
 
@@ -36,7 +36,7 @@ describe('what is found in schemas', () => {
     );
   });
 
-  test.each(files)('%s: each table that is left alone counts once it is named', (_, text) => {
+  test.each(files)('%s: each table that is skipped counts once it is named', (_, text) => {
     using database = new AppDatabase(text);
     for (const verdict of judgeTables(database.tables())) {
       const { name } = verdict.table;

@@ -37,13 +37,15 @@ test('a restart settles what the clean-up takes for jobs, and tells what is left
   const { beforeStart, findings } = planLeftovers(byTheApp, [database.fact()], settling);
   const [settle] = beforeStart;
   if (settle?.op !== 'settle-jobs') throw new Error('nothing is settled');
-  expect(settle.mapping.map(({ table }) => table)).toEqual(['tasks']);
-  expect(settle.mapping[0]?.parent).toBeNull();
+  expect(settle.tables.map(({ table }) => table)).toEqual(['tasks']);
+  expect(settle.tables[0]?.parent).toBeNull();
   expect(settle.otherWorkers).toEqual(byTheApp.otherWorkers);
   expect(findings).toEqual([
     {
       level: 'notice',
-      message: expect.stringMatching(/^left alone, since nothing shows .*orders \(.*invoices \(/),
+      message: expect.stringMatching(
+        /^skipped tables, because nothing shows .*orders \(.*invoices \(/,
+      ),
       where: path,
     },
   ]);

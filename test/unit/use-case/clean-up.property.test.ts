@@ -120,11 +120,11 @@ async function clean(seeds: readonly Seed[], business: Business, action: CleanUp
   return { nodes, database, payments, before, cleanUp, now: after(database, nodes) };
 }
 
-/** No row of which it is told that it is left alone is in the plan. */
+/** No row of which it is told that it is skipped is in the plan. */
 function checkNotices({ plan, repairs }: CleanUp, nodes: readonly Node[]): void {
   const told = plan.findings
     .map(({ message }) => message)
-    .filter((message) => message.startsWith('left alone'))
+    .filter((message) => message.startsWith('skipped'))
     .join('\n');
   const planned = new Set(repairs.flatMap(({ rows }) => rows.map(({ id }) => id)));
   for (const { table, id } of nodes) {

@@ -164,7 +164,6 @@ export const workerCall = (changes: Partial<WorkerCall> = {}): WorkerCall => ({
   beat: false,
   include: ['celeriac_support'],
   workingDirectory: '/srv/app',
-  pythonPath: ['/srv/app'],
   ...changes,
 });
 

@@ -1,22 +1,25 @@
 import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { seconds } from '../../../src/model/units.ts';
-import { planGate, spreadCanaries } from '../../../src/verify/gate.ts';
+import { type GateSource, planGate, spreadCanaries } from '../../../src/verify/gate.ts';
 import { workerCall } from './facts.ts';
 
 const timeout = seconds(120);
 const source = {
   unit: 'celery-worker.service',
-  interpreter: ['/usr/bin/python3'],
+  app: {
+    kind: 'known',
+    process: {
+      unit: 'celery-worker.service',
+      interpreter: ['/usr/bin/python3'],
+      app: 'celery_app',
+      pythonPath: ['/srv/app'],
+    },
+    workingDirectory: '/srv/app',
+  },
   call: workerCall(),
-};
-const app = {
-  unit: 'celery-worker.service',
-  interpreter: ['/usr/bin/python3'],
-  app: 'celery_app',
-  pythonPath: ['/srv/app'],
-  timeoutSeconds: timeout,
-};
+} as const;
+const app = { ...source.app.process, timeoutSeconds: timeout };
 
 describe('canaries', () => {
   test.each([
@@ -47,10 +50,15 @@ describe('canaries', () => {
     ]);
   });
 
-  test.each([
-    ['no call', { ...source, call: null }, 'cannot read a Celery worker command'],
-    ['no app', { ...source, call: workerCall({ app: null }) }, 'cannot read the app'],
-    ['no interpreter', { ...source, interpreter: null }, 'which Python'],
+  const without = (missing: 'worker' | 'app' | 'interpreter') =>
+    ({ ...source, app: { kind: 'unknown', missing } }) as const;
+  const gone = { kind: 'unknown', missing: 'program', program: '/srv/v/celery' } as const;
+
+  test.each<[string, GateSource, string]>([
+    ['no call', without('worker'), 'cannot read a Celery worker command'],
+    ['no app', without('app'), 'cannot read the app'],
+    ['no interpreter', without('interpreter'), 'which Python'],
+    ['no program', { ...source, app: gone }, 'runs /srv/v/celery, which is not on the host'],
     ['unknown queues', { ...source, call: workerCall({ queues: 'unknown' }) }, 'variables'],
   ])('%s is an error of configuration', (_, from, text) => {
     const plan = () => planGate({ kind: 'canary' }, from, timeout);
@@ -105,7 +113,11 @@ describe('an HTTP call', () => {
     done: ['completed'],
     failed: ['failed'],
   } as const;
-  const nothing = { unit: 'x.service', interpreter: null, call: null };
+  const nothing = {
+    unit: 'x.service',
+    app: { kind: 'unknown', missing: 'worker' },
+    call: null,
+  } as const;
 
   test('needs nothing of the unit', () => {
     expect(planGate(gate, nothing, timeout)).toEqual([

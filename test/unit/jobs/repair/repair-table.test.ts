@@ -13,15 +13,12 @@ const row = (table: string, id: string): RepairedRow => ({
 });
 
 it('shortens an id only where it still tells one row from another', () => {
-  const text = renderRepairTable(
-    [
-      row('jobs', '77cfa3cd-5b0e-4c7e-9d51-2f8a6c1e4b90'),
-      row('links', '3d0c51aa-0000-4000-8000-000000000000'),
-      row('links', '3d0c51aa-0000-4000-8000-000000000001'),
-      row('batches', '3d0c51aa-90f4-4e0b-b1c7-5a2d8e6f7c01'),
-    ],
-    'plain',
-  );
+  const text = renderRepairTable([
+    row('jobs', '77cfa3cd-5b0e-4c7e-9d51-2f8a6c1e4b90'),
+    row('links', '3d0c51aa-0000-4000-8000-000000000000'),
+    row('links', '3d0c51aa-0000-4000-8000-000000000001'),
+    row('batches', '3d0c51aa-90f4-4e0b-b1c7-5a2d8e6f7c01'),
+  ]);
   const ids = text.split('\n').map((line) => line.split(/ {2,}/)[1]);
   expect(ids).toEqual([
     'id',

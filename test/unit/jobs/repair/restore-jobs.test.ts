@@ -44,9 +44,14 @@ describe('a backup', () => {
   });
 
   test.each<[string, StoreFact[], string | null, string]>([
-    ['none', [], null, 'no SQLite file was found'],
-    ['two', [store('/srv/a.db'), store('/srv/bb.db')], null, 'there are /srv/a.db, /srv/bb.db'],
-    ['PostgreSQL', [], 'postgresql://app@127.0.0.1/jobs', 'is no file'],
+    ['none', [], null, 'no SQLite file found'],
+    [
+      'two',
+      [store('/srv/a.db'), store('/srv/bb.db')],
+      null,
+      'several databases: /srv/a.db, /srv/bb.db',
+    ],
+    ['PostgreSQL', [], 'postgresql://app@127.0.0.1/jobs', 'is not a file'],
   ])('of %s is an error that says what is missing', (_, stores, database, problem) => {
     const restore = () => planRestore('latest', stores, { ...cleanUpDefaults, database });
     expect(restore).toThrow(ConfigError);
@@ -65,7 +70,7 @@ describe('a clean-up', () => {
     const { id } = transaction({});
     expect(requireCleanUp(id, [transaction({})]).id).toBe(id);
     const deploy = transaction({ action: 'deploy-worker' });
-    expect(() => requireCleanUp(id, [deploy])).toThrow(`the host knows no clean-up ${id}`);
+    expect(() => requireCleanUp(id, [deploy])).toThrow(`no clean-up ${id} on the host`);
     const undone = transaction({ state: 'undone' });
     expect(() => requireCleanUp(id, [undone])).toThrow(`${id} is undone, not committed`);
   });

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../../src/adapters/sqlite-store.ts';
 import type { CleanUpAction, CleanUpDesired } from '../../../../src/config/cleanup-desired.ts';
-import { ConfigError } from '../../../../src/model/errors.ts';
 import type { RepairJobs } from '../../../../src/model/operation.ts';
 import { seconds } from '../../../../src/model/units.ts';
 import { lookForStuckRows } from '../../../../src/use-case/clean-up.ts';
+import { configRefusal } from '../../../lib/refusals.ts';
 import {
   AppDatabase,
   agentOf,
@@ -14,6 +14,7 @@ import {
   day,
   desire,
   hour,
+  messagesOf,
   minute,
   now,
   path,
@@ -42,9 +43,6 @@ const changesOf = (cleanUp: CleanUp): Record<string, string> =>
     ),
   );
 
-const messages = (cleanUp: CleanUp): string =>
-  cleanUp.plan.findings.map((finding) => finding.message).join('\n');
-
 const rowsOf = (database: AppDatabase, tables: readonly string[]): unknown =>
   tables.map((table) => database.sql.prepare(`SELECT * FROM "${table}" ORDER BY 1`).all());
 
@@ -66,15 +64,6 @@ async function clean(database: AppDatabase, wishes: Partial<CleanUpDesired>): Pr
   return cleanUp;
 }
 
-async function failureOf(work: Promise<unknown>): Promise<ConfigError> {
-  const error = await work.then(
-    () => new Error('it was accepted'),
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof ConfigError)) throw error;
-  return error;
-}
-
 const ends = { fail: 'failed', reset: 'pending', delete: 'deleted', finalise: undefined } as const;
 
 const expectedOf = (action: CleanUpAction, row: string): Record<string, string> =>
@@ -89,14 +78,12 @@ describe('payments hang on the users on whom jobs hang', () => {
       const cleanUp = await clean(database, { action });
       expect(cleanUp.plan.operations).toEqual([]);
       expect(rowsOf(database, ['users', 'payments', 'jobs'])).toEqual(before);
-      const why = 'not named as a job, and without a column for the id of a Celery task';
-      expect(messages(cleanUp)).toBe(
-        `left alone, since nothing shows that their rows are jobs: users (tied to jobs, but ${why}); payments (${why}); to include one, name it in \`stores\`: [{ database: "${path}", tables: { "TABLE": {} } }]`,
+      const why = 'not named like a job, and without a column for Celery task ids';
+      expect(messagesOf(cleanUp)).toBe(
+        `skipped tables, because nothing shows that their rows are jobs: users (linked to jobs, but ${why}); payments (${why}); to include one, add it to \`stores\`: [{ database: "${path}", tables: { "TABLE": {} } }]`,
       );
       expect(cleanUp.mappings[0]?.lines).toEqual([
-        expect.stringMatching(
-          /^jobs: .*at the top.*it has a column for the id of a Celery task, task_id$/,
-        ),
+        expect.stringMatching(/^jobs: .*no parent.*its column task_id holds Celery task ids$/),
       ]);
     },
   );
@@ -114,11 +101,11 @@ describe('payments hang on the users on whom jobs hang', () => {
 
   test.each(actions)('%s: no id of a payment is one of a job', async (action) => {
     using database = load('payments');
-    const named = await failureOf(planFor(database, { action, ids: ['payments:1'] }));
+    const named = await configRefusal(planFor(database, { action, ids: ['payments:1'] }));
     expect(named.where).toBe('input ids');
-    expect(named.message).toContain("'payments:1': payments is not taken for a table of jobs");
-    const bare = await failureOf(planFor(database, { action, ids: ['1'] }));
-    expect(bare.message).toContain("no job, and nothing below one, has the id '1'");
+    expect(named.message).toContain("'payments:1': payments is not recognized as a table of jobs");
+    const bare = await configRefusal(planFor(database, { action, ids: ['1'] }));
+    expect(bare.message).toContain("no job or row below a job has the id '1'");
     expect(
       (await planFor(database, { action: 'delete', ids: ['j'] })).repairs[0]?.rows,
     ).toHaveLength(1);
@@ -146,7 +133,7 @@ describe('an order with an invoice and a task', () => {
     const before = rowsOf(database, ['orders', 'invoices']);
     const nothing = await clean(database, { action });
     expect(nothing.plan.operations).toEqual([]);
-    expect(messages(nothing)).toMatch(/orders \(tied to tasks, but .*invoices \(/);
+    expect(messagesOf(nothing)).toMatch(/orders \(linked to tasks, but .*invoices \(/);
     database.sql
       .prepare("INSERT INTO tasks VALUES (7, 1, 'gone', 'processing', ?)")
       .run(bySqlite(3 * day));
@@ -168,9 +155,11 @@ describe('an order with an invoice and a task', () => {
     using database = load('orders-delete');
     const tables = { tasks: { parent: { table: 'orders', column: 'order_id' } } };
     const stores = [{ database: path, where: 'input stores, line 1', tables }];
-    const error = await failureOf(planFor(database, { database: null, stores }));
+    const error = await configRefusal(planFor(database, { database: null, stores }));
     expect(error.where).toBe('input stores, line 1');
-    expect(error.message).toContain('`orders`, is not taken for a table of jobs: tied to tasks');
+    expect(error.message).toContain(
+      '`orders`, the parent of `tasks`, is not recognized as a table of jobs: linked to tasks',
+    );
     const both = stores.map((each) => ({ ...each, tables: { ...tables, orders: {} } }));
     expect(changesOf(await planFor(database, { database: null, stores: both }))).toEqual({
       'orders 1': 'processing → failed',
@@ -178,11 +167,11 @@ describe('an order with an invoice and a task', () => {
   });
 });
 
-test('a project is neither told to be left alone and completed, nor does it keep its task', async () => {
+test('a project is neither told to be skipped and completed, nor does it keep its task', async () => {
   using database = load('left-alone-and-changed');
   const cleanUp = await clean(database, {});
   expect(changesOf(cleanUp)).toEqual({ 'tasks 1': 'processing → failed' });
-  expect(messages(cleanUp)).toMatch(/left alone, .*projects \(.*clips \(/);
+  expect(messagesOf(cleanUp)).toMatch(/skipped tables, .*projects \(.*clips \(/);
   expect(rowsOf(database, ['projects'])).toMatchObject([[{ status: 'processing' }]]);
 });
 
@@ -193,10 +182,10 @@ test("a table called celery_job is the app's own", async () => {
 
 test('statuses that are numbers are named as such', async () => {
   using database = load('numbers');
-  const error = await failureOf(planFor(database));
+  const error = await configRefusal(planFor(database));
   expect(error.where).toBe('input stores');
   expect(error.message).toContain(
-    'importer_event (its statuses are numbers (2), which `words` has to explain)',
+    'importer_event (its statuses are numbers (2), which `words` must map)',
   );
 });
 
@@ -221,7 +210,7 @@ describe('what hangs on a job in tables of other things', () => {
     add(database, 'completed', 'processing', minute);
     const cleanUp = await planFor(database);
     expect(cleanUp.plan.operations).toEqual([]);
-    expect(messages(cleanUp)).toContain('pages (tied to batches, but not named as a job');
+    expect(messagesOf(cleanUp)).toContain('pages (linked to batches, but not named like a job');
     database.sql.exec(`UPDATE pages SET updated_at = '${bySqlite(-day)}', status = 'done'`);
     expect(changesOf(await planFor(database))).toEqual({ 'batches b': 'processing → completed' });
   });
@@ -232,8 +221,8 @@ describe('what hangs on a job in tables of other things', () => {
     for (const action of actions) {
       const cleanUp = await planFor(database, { action });
       expect(changesOf(cleanUp)).toEqual({});
-      expect(messages(cleanUp)).toContain(
-        "left alone: batches b: all its batch_links have ended, but unfinished are 1 of pages, and whether those are jobs can't be told",
+      expect(messagesOf(cleanUp)).toContain(
+        'skipped: batches b: all its batch_links have ended, but unfinished rows that may be jobs reference it: 1 of pages',
       );
     }
     database.sql.exec("UPDATE pages SET status = 'finished'");
@@ -259,11 +248,11 @@ describe('what hangs on a job in tables of other things', () => {
     const stores = [{ database: path, where: '', tables: { pages: { ignore: true } } }];
     const cleanUp = await planFor(database, { database: null, stores });
     expect(changesOf(cleanUp)).toEqual({ 'batches b': 'processing → completed' });
-    expect(messages(cleanUp)).not.toContain('pages');
+    expect(messagesOf(cleanUp)).not.toContain('pages');
   });
 });
 
-test('what is told to be left alone is not in the plan, whatever hangs on it', async () => {
+test('what is told to be skipped is not in the plan, whatever hangs on it', async () => {
   using database = new AppDatabase();
   const { links } = database.addBatch('odd', {
     ago: 3 * hour,
@@ -279,11 +268,11 @@ test('what is told to be left alone is not in the plan, whatever hangs on it', a
     'batch_links link-odd-0': 'processing → failed',
     'jobs job-odd': 'processing → processing',
   });
-  expect(messages(cleanUp)).toContain('left alone, its age is unknown: batches batch-odd:');
-  expect(messages(cleanUp)).toContain('only counters change, its age is unknown: jobs job-odd:');
-  for (const line of messages(cleanUp)
+  expect(messagesOf(cleanUp)).toContain('skipped, age unknown: batches batch-odd:');
+  expect(messagesOf(cleanUp)).toContain('only counters change, age unknown: jobs job-odd:');
+  for (const line of messagesOf(cleanUp)
     .split('\n')
-    .filter((each) => each.startsWith('left alone'))) {
+    .filter((each) => each.startsWith('skipped'))) {
     expect(line).not.toContain('jobs job-odd:');
   }
 });
@@ -294,7 +283,7 @@ test('rows that hold no time go with the row above them, and are not told to be 
   database.sql.exec('UPDATE batch_links SET created_at = NULL, started_at = NULL');
   const cleanUp = await planFor(database);
   expect(changesOf(cleanUp)['batch_links link-old-0']).toBe('processing → failed');
-  expect(messages(cleanUp)).not.toContain('left alone');
+  expect(messagesOf(cleanUp)).not.toContain('skipped');
 });
 
 test('a threshold is a threshold for those tables, too', async () => {

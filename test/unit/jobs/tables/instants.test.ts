@@ -168,6 +168,49 @@ describe('times that name no zone', () => {
     );
   });
 
+  test.each([
+    // Around the gap and the overlap of Berlin, to the second.
+    [berlin, '2026-03-29 01:59:59', '2026-03-29T00:59:59Z'],
+    [berlin, '2026-03-29 02:00:00', '2026-03-29T01:00:00Z'],
+    [berlin, '2026-03-29 02:59:59.5', '2026-03-29T01:59:59.5Z'],
+    [berlin, '2026-03-29 03:00:00', '2026-03-29T01:00:00Z'],
+    [berlin, '2026-10-25 01:59:59', '2026-10-24T23:59:59Z'],
+    [berlin, '2026-10-25 02:00:00', '2026-10-25T01:00:00Z'],
+    [berlin, '2026-10-25 02:59:59.5', '2026-10-25T01:59:59.5Z'],
+    [berlin, '2026-10-25 03:00:00', '2026-10-25T02:00:00Z'],
+    // West of UTC.
+    ['America/New_York', '2026-03-08 02:30:00', '2026-03-08T07:30:00Z'],
+    ['America/New_York', '2026-11-01 01:30:00', '2026-11-01T06:30:00Z'],
+    // Half an hour, in the southern summer.
+    ['Australia/Lord_Howe', '2026-04-05 01:45:00', '2026-04-04T15:15:00Z'],
+    ['Australia/Lord_Howe', '2026-10-04 02:15:00', '2026-10-03T15:45:00Z'],
+    // A gap at midnight, and no such thing in a zone that keeps one time.
+    ['Africa/Cairo', '2026-04-24 00:30:00', '2026-04-23T22:30:00Z'],
+    ['Asia/Kathmandu', '2026-03-29 02:30:00', '2026-03-28T20:45:00Z'],
+    // A whole day that never was: the clock from before stood ten hours behind UTC.
+    ['Pacific/Apia', '2011-12-30 12:00:00', '2011-12-30T22:00:00Z'],
+    // A clock that was set back by half an hour for good.
+    ['Asia/Pyongyang', '2015-08-14 23:45:00', '2015-08-14T15:15:00Z'],
+  ])('%s: %s is %s', (zone, text, expected) => {
+    const reading = readInstant(text, zone);
+    expect(reading.kind === 'instant' && new Date(reading.at * 1000).toISOString()).toBe(
+      new Date(expected).toISOString(),
+    );
+  });
+
+  test('are younger than, or as old as, every other reading of them', () => {
+    // Minutes around the changes of a year, in zones that differ in when and by how much.
+    for (const zone of [berlin, 'America/New_York', 'Australia/Lord_Howe', 'America/St_Johns']) {
+      for (let at = Date.UTC(2026, 0, 1) / 1000; at < Date.UTC(2027, 0, 1) / 1000; at += 977 * 60) {
+        const text = String(writeInstant(epochSeconds(at), defaultForm, zone));
+        const reading = readInstant(text, zone);
+        const read = reading.kind === 'instant' ? reading.at : Number.NaN;
+        expect(read).toBeGreaterThanOrEqual(at);
+        expect(writeInstant(epochSeconds(read), defaultForm, zone)).toBe(text);
+      }
+    }
+  });
+
   test('are written so that they are read again', () => {
     for (const at of [noon, noon + 182 * 86_400 + 0.25, noon + 71 * 86_400]) {
       const text = writeInstant(epochSeconds(at), defaultForm, berlin);

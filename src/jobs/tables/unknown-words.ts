@@ -1,0 +1,22 @@
+import { ConfigError } from '../../model/errors.ts';
+import { type JobForest, nameRow } from './job-forest.ts';
+import { statusWords } from './mapping.ts';
+
+/**
+ * If `words` are defined, a status that is not among them was probably forgotten.
+ *
+ * @throws ConfigError with the first such row
+ */
+export function refuseUnknownWords(database: string, forest: JobForest): void {
+  const known: ReadonlySet<string> = new Set(statusWords);
+  for (const table of forest.mapping) {
+    if (Object.keys(table.words).length === 0) continue;
+    const row = forest.rows.find((each) => each.mapping === table && !known.has(each.status));
+    if (row === undefined) continue;
+    throw new ConfigError(
+      'input stores',
+      `${nameRow(row)} of ${database} has the status '${row.status}', which \`words\` does not map`,
+      `\`words\` for every status of ${table.table}, each mapped to one of ${statusWords.join(', ')}`,
+    );
+  }
+}

@@ -1,0 +1,160 @@
+import { describe, expect, it } from 'vitest';
+import { HostError } from '../../../src/model/errors.ts';
+import type { Operation, Plan } from '../../../src/model/operation.ts';
+import type { Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
+import { seconds } from '../../../src/model/units.ts';
+import type { Agent } from '../../../src/ports/agent.ts';
+import { type About, carryOut } from '../../../src/use-case/carry-out.ts';
+import { undoTransactions } from '../../../src/use-case/undo.ts';
+import { RecordedRun } from './recorded-run.ts';
+
+const operation: Operation = {
+  op: 'enable-unit',
+  unit: 'w.service',
+  title: 'enable w.service',
+  why: 'it is not',
+};
+const plan: Plan = { operations: [operation], satisfied: [], findings: [] };
+const nothing: Plan = { operations: [], satisfied: ['w.service is enabled'], findings: [] };
+
+const outcomeOf = (result: Outcome['result'], more: Partial<Outcome> = {}): Outcome => ({
+  transaction: '20260118T150000-4f2a',
+  result,
+  steps: [],
+  ...more,
+});
+
+/** Writes what it is asked into the log of the run. */
+function agentFor(run: RecordedRun, outcome: Outcome): Agent {
+  return {
+    send: async ({ title }: { readonly title: string }) => void run.log.push(`sent ${title}`),
+    apply: async (operations: readonly Operation[], meta: TransactionMeta) => {
+      run.log.push(`applied ${operations.length} for ${meta.unit ?? 'the host'}`);
+      if (meta.release !== undefined) run.log.push('as a release');
+      return outcome;
+    },
+    undo: async (transactions: readonly string[]) => {
+      run.log.push(`undid ${transactions.join(', ')}`);
+      return outcome;
+    },
+  } as unknown as Agent;
+}
+
+describe('a plan is carried out', () => {
+  const about: About = {
+    subject: 'w.service',
+    unit: 'w.service',
+    release: { confirmWithinSeconds: null },
+    parcels: [
+      { title: 'the bundle', sha256: 'a'.repeat(64), sizeBytes: 1, content: new Uint8Array(1) },
+    ] as unknown as NonNullable<About['parcels']>,
+    pause: { seconds: seconds(30), why: 'it may move' },
+    tell: (outcome) => ({
+      sentence: outcome === null ? '' : 'It was down for 1 s.',
+      findings: [{ level: 'notice', message: 'a finding' }],
+      outputs: { downtime: outcome === null ? '' : '1' },
+    }),
+  };
+
+  it('shown, then after the pause sent and applied, then reported', async () => {
+    const run = new RecordedRun();
+    const outcome = outcomeOf('committed');
+    expect(await carryOut(run, agentFor(run, outcome), plan, about)).toBe(outcome);
+    expect(run.log).toEqual([
+      'plan',
+      'pause: it may move',
+      'working on the host',
+      'sent the bundle',
+      'applied 1 for w.service',
+      'as a release',
+      'downtime=1',
+      'changed=true',
+      'transaction=20260118T150000-4f2a',
+      'Done: 1 operation, transaction 20260118T150000-4f2a. It was down for 1 s.',
+    ]);
+    expect(run.results).toMatchObject([
+      { subject: 'w.service', plan, outcome, findings: [{ message: 'a finding' }] },
+    ]);
+  });
+
+  it.each([
+    ['a dry run', new RecordedRun({ dryRun: true }), plan, 'Dry run: 1 operation planned'],
+    ['a plan with nothing to do', new RecordedRun(), nothing, 'Nothing to do'],
+  ])('%s asks nothing of the host', async (_, run, given, sentence) => {
+    expect(await carryOut(run, agentFor(run, outcomeOf('committed')), given, about)).toBeNull();
+    expect(run.log.slice(0, -1)).toEqual(['plan', 'downtime=', 'changed=false', 'transaction=']);
+    expect(run.log.at(-1)).toContain(sentence);
+  });
+
+  it('what was undone is reported, and is an error', async () => {
+    const run = new RecordedRun();
+    const failure = { index: 0, message: 'the disk is full' };
+    const agent = agentFor(run, outcomeOf('undone', { failure }));
+    await expect(carryOut(run, agent, plan, { subject: null })).rejects.toThrow(HostError);
+    expect(run.log).toContain('changed=false');
+    expect(run.results).toHaveLength(1);
+  });
+
+  it('gives programs the result of the run', async () => {
+    const run = new RecordedRun();
+    const agent = agentFor(run, outcomeOf('committed'));
+    const data = (outcome: Outcome | null) => ({ result: outcome?.result });
+    await carryOut(run, agent, plan, { subject: null, data });
+    expect(run.results[0]?.data).toEqual({ result: 'committed' });
+  });
+});
+
+describe('transactions are undone', () => {
+  const undoing = {
+    about: 'release 7',
+    whole: 'the worker is as it was before',
+    subject: 'w.service',
+    unit: 'w.service',
+    transactions: ['b', 'a'],
+  };
+  const step = (status: 'undone' | 'not-undone', message: string) => ({
+    index: 0,
+    op: 'enable-unit' as const,
+    status,
+    message,
+    seconds: seconds(0),
+  });
+
+  it('and reported', async () => {
+    const run = new RecordedRun();
+    const agent = agentFor(run, outcomeOf('undone', { steps: [step('undone', 'disabled')] }));
+    await undoTransactions(run, agent, undoing);
+    expect(run.log).toEqual([
+      'changed=false',
+      'transaction=',
+      'undoing release 7',
+      'undid b, a',
+      'changed=true',
+      'Undone: release 7; the worker is as it was before.',
+    ]);
+    expect(run.results[0]?.checklist).toEqual([{ done: true, text: 'disabled', note: '' }]);
+  });
+
+  it('but not in a dry run', async () => {
+    const run = new RecordedRun({ dryRun: true });
+    await undoTransactions(run, agentFor(run, outcomeOf('undone')), undoing);
+    expect(run.log).toEqual([
+      'changed=false',
+      'transaction=',
+      'Dry run: release 7 would be undone; nothing was changed.',
+    ]);
+  });
+
+  it('and what could not be undone is reported, and an error that names it', async () => {
+    const run = new RecordedRun();
+    const steps = [step('undone', 'disabled'), step('not-undone', 'the file changed')];
+    const agent = agentFor(run, outcomeOf('undo-failed', { steps }));
+    const error = await undoTransactions(run, agent, undoing).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(HostError);
+    expect((error as HostError).failure).toMatchObject({
+      undone: ['disabled'],
+      left: ['the file changed'],
+    });
+    expect(run.results).toHaveLength(1);
+  });
+});
