@@ -79,11 +79,7 @@ const cases: readonly BadInput[] = [
     is: 'deploy-worker: a transaction that the host does not know',
     action: 'deploy-worker',
     inputs: { 'roll-back': '20260101T000000-abcd' },
-    says: [
-      /knows no transaction/,
-      /where: input roll-back/,
-      /expected: a transaction of this host/,
-    ],
+    says: [/unknown transaction/, /where: input roll-back/, /expected: a transaction of this host/],
   },
   {
     is: 'provision: a user who may not use sudo',
