@@ -177,7 +177,7 @@ describe('drain-worker', () => {
     );
     const outcome = await running;
     expect(outcome.result).toBe('undone');
-    expect(outcome.failure?.message).toContain('it was told to end');
+    expect(outcome.failure?.message).toContain('interrupted by a signal on the host');
     expect(await mainPid()).toBe(main);
     expect(Object.values(await consumed()).toSorted()).toEqual([
       ['batch', 'variations'],

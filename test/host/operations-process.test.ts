@@ -74,12 +74,12 @@ app = Celery('app', include=os.environ.get('EMPTY') or ['helper'])
     const late = await hand.refuse([
       attempt('app', { timeoutSeconds: seconds(2) } as Partial<PlainOperation>),
     ]);
-    expect(late.message).toContain('did not end within 2 s');
+    expect(late.message).toContain('did not finish within 2 s');
     expect(await hand.shell('pgrep -u deploy -fc find_app || true')).toBe('0');
     const gone = await hand.refuse([
       attempt('app', { unit: 'gone.service' } as Partial<PlainOperation>),
     ]);
-    expect(gone.message).toContain('gone.service is not there');
+    expect(gone.message).toContain('unit gone.service is not loaded');
   });
 });
 

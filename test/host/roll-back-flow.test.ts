@@ -90,7 +90,7 @@ test('8 tasks a second flow through three roll-backs, and none is lost', async (
     },
   );
   expect(failed.code, failed.log).toBe(1);
-  expect(failed.log).toContain('it was told to end');
+  expect(failed.log).toContain('interrupted by a signal on the host');
   await expectBack();
 
   const sent = await haltFlow(machine);

@@ -37,8 +37,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    restored = aside.put_back(journal)
-    released = bool(journal.get("held")) and limits.release(args["unit"])
+    restored = aside.restore(journal)
+    released = bool(journal.get("held")) and limits.drop(args["unit"])
     if restored is not None or released:
         units.reload(host)
     return restored or ("its memory limits are those of its unit again" if released else None)

@@ -28,4 +28,4 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    return aside.put_back(journal)
+    return aside.restore(journal)

@@ -27,7 +27,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
     journal.keep("was", units.show(host, unit, PROPERTIES)["ActiveState"])
-    if limits.release(unit):
+    if limits.drop(unit):
         units.reload(host)
     # Earlier starts count towards the start limit, those by hand too.
     host.run(["systemctl", "reset-failed", "--", unit], check=False)

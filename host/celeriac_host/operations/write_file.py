@@ -34,4 +34,4 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    return shared_modules.put_back(journal, host)
+    return shared_modules.restore(journal, host)
