@@ -72,7 +72,7 @@ test('what changed after the plan was made is refused', async () => {
 
 test.each([
   ['vm.nonsense', 'this kernel has no setting'],
-  ['vm/../../tmp', 'no name of a kernel setting'],
+  ['vm/../../tmp', 'invalid name of a kernel setting'],
 ])('set-sysctl: %s is refused', async (name, says) => {
   const set: PlainOperation = { op: 'set-sysctl', name, value: '10' };
   expect((await hand.refuse([set])).message).toContain(says);

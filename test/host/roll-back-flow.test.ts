@@ -83,7 +83,7 @@ test('8 tasks a second flow through three roll-backs, and none is lost', async (
     { 'memory-max': '903M', 'min-healthy-time': '10m' },
     {
       onLog: (text) => {
-        if (told || !text.includes('steady')) return;
+        if (told || !text.includes('stable')) return;
         told = true;
         void shell(machine, "systemctl stop 'celeriac-*.scope'");
       },

@@ -150,7 +150,7 @@ test('a person who edits in the middle keeps the edit; the rest is put back', as
   const outcome = await running;
   expect(outcome?.result).toBe('undo-failed');
   expect(outcome?.failure?.message).toMatch(
-    /does not keep running: .*(MainPID|ActiveState) went from/,
+    /did not keep running: .*(MainPID|ActiveState) changed from/,
   );
   expect(outcome && statuses(outcome)).toEqual(['not-undone', 'undone', 'failed']);
   expect(outcome?.steps[0]?.message).toContain(

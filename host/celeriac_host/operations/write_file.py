@@ -1,7 +1,7 @@
-"""Writes a whole file, atomically, beside a backup.
+"""Backs up a file and writes it atomically.
 
 Touches: that file.
-Undo: the file as it was, to the byte, or none; a Python module that another unit needs stays.
+Undo: restores the file byte for byte, or removes it; a Python module that another unit needs stays.
 """
 
 from __future__ import annotations
