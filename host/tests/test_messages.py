@@ -122,7 +122,7 @@ def test_who_listens_on_this_database_may_be_a_worker(broker: FakeBroker) -> Non
         {"addr": "10.0.0.4:1", "db": "0", "psub": "3"},
     ]
     assert broker.listeners() == ["10.0.0.1:1", "10.0.0.2:1"]
-    # Not every Redis lets one ask.
+    # Not every Redis allows this command.
     broker.raw.clients = None
     assert broker.listeners() == []
 
@@ -167,7 +167,7 @@ def test_another_worker_is_named_and_the_asking_one_is_not(broker: FakeBroker) -
         ),
     ],
 )
-def test_nothing_is_put_back_that_may_be_somebodys(
+def test_messages_that_another_worker_may_hold_are_not_returned(
     broker: FakeBroker, change: Any, named: str
 ) -> None:
     request: Dict[str, Any] = {"localWorkers": []}
@@ -176,17 +176,17 @@ def test_nothing_is_put_back_that_may_be_somebodys(
     report = look(broker, kind="restore", **request)
     assert named in report["why"]
     assert report["restored"] == 0
-    assert "not put back" in leftovers.describe(report)
+    assert "not returned to their queues" in leftovers.describe(report)
 
 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
         ({"problem": "no broker"}, "no broker"),
-        ({"count": 0}, "no message"),
-        ({"count": 1, "others": []}, "1 message left"),
+        ({"count": 0}, "no unacknowledged message"),
+        ({"count": 1, "others": []}, "1 unacknowledged message"),
         ({"count": 2, "others": ["celery@x"]}, "celery@x"),
-        ({"count": 2, "restored": 2}, "2 of 2 messages"),
+        ({"count": 2, "restored": 2}, "2 of 2 unacknowledged messages"),
         ({"count": 2, "restored": 1, "why": "1 lost"}, "1 lost"),
     ],
 )

@@ -160,12 +160,12 @@ def test_stopped_whatever_the_app_does(
     stopped = stopping.stop(app.args, host, journal.step(0), 60)
     assert host.told == ["stop"]
     said = re.fullmatch(
-        r"; its consumers could not be cancelled before that \((.+)\):"
-        r" a task sent at that moment may be lost",
+        r"; could not cancel its consumers first \((.+)\):"
+        r" a task that was sent at that moment may be lost",
         stopped.remark,
     )
     assert said and len(said.group(1)) < 400
-    assert any("could not be cancelled" in note for note in host.notes)
+    assert any("could not cancel its consumers" in note for note in host.notes)
     assert len(kept(journal)) == (1 if how == "asks for ever" else 0)
 
 
@@ -224,8 +224,8 @@ def test_a_worker_left_idle_is_said_so(
     with pytest.raises(OperationError) as failed:
         stopping.stop(app.args, host, journal.step(0), 60)
     assert failed.value.message == (
-        "systemctl failed: refused; it runs and no longer consumes a (w@h does not answer):"
-        f" `systemctl restart {UNIT}`"
+        "systemctl failed: refused; it still runs, but no longer consumes a (w@h does not answer):"
+        f" run `systemctl restart {UNIT}`"
     )
 
 
@@ -265,7 +265,7 @@ def test_a_worker_that_gets_nothing_back_is_stopped_for_a_new_start(
     worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
     journal.step(0).keep("worker", worker)
     said = stopping.take_back(app.args, host, journal.step(0))
-    assert said is not None and "so it was stopped for a new start" in said
+    assert said is not None and "stopped to be started again" in said
     assert (app.asked(), host.told) == (["give-back a"], ["stop"])
 
 
