@@ -1,24 +1,24 @@
-"""What a Celery worker loads beside its app: `celery -A app worker -I celeriac_support`.
+"""Module that a Celery worker loads besides its app: `celery -A app worker -I celeriac_support`.
 
-Three things, and none needs a change to the app:
+It provides three features, none of which requires a change to the app:
 
-- a watchdog: READY=1 when the worker consumes, WATCHDOG=1 while its main process turns,
+- watchdog notifications: READY=1 when the worker consumes, WATCHDOG=1 while its main loop runs,
   STOPPING=1 when it begins to stop (sd_notify(3));
-- a canary: a task that answers by the broker which process of which unit ran it;
-- a word of remote control that gives the worker queues back that were cancelled.
+- a canary: a task that reports through the broker which process of which unit ran it;
+- remote control commands that make the worker consume cancelled queues again.
 
-It runs inside somebody's worker, so whatever fails in here is logged once and swallowed. Outside
-systemd (no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.
+It runs inside the user's worker, so all errors in here are logged once and ignored. Outside systemd
+(no NOTIFY_SOCKET) the watchdog does nothing. Celery 4.4 and later, Python 3.6 and later.
 
 As measured with systemd 252, prefork pools, Redis, Celery 4.4 to 5.7:
 
-- Broker away: the consumer's timers stand still. The retries ping, at growing distances of at most
-  32 s: a WatchdogSec of 40 s or more outlives any outage, a shorter one only a short outage.
-  Broker back: pinging again at once.
+- Broker down: the consumer's timers stop. Each retry pings, at increasing intervals of at most
+  32 s: a WatchdogSec of 40 s or more survives any outage, a shorter one only a short outage. When
+  the broker is back, pinging resumes immediately.
 - Stopping: nothing pings while the main process waits for its children, and nothing has to.
-  systemd does not enforce WatchdogSec in stop-sigterm; TimeoutStopSec bounds the wait. STOPPING=1
-  puts the unit into that state also when the stop did not come from systemd (`control shutdown`,
-  a TERM by hand), so a drain longer than WatchdogSec ends well, and Restart= holds afterwards.
+  systemd does not enforce WatchdogSec in stop-sigterm; TimeoutStopSec limits the wait. STOPPING=1
+  puts the unit into that state even if the stop did not come from systemd (`control shutdown`, a
+  manual TERM), so a drain longer than WatchdogSec succeeds, and Restart= applies afterwards.
 """
 
 import logging
@@ -33,9 +33,9 @@ from celery.worker.control import control_command
 
 log = logging.getLogger(__name__)
 
-#: Pings are no further apart than this, however long WatchdogSec is.
+#: Maximum seconds between pings, however long WatchdogSec is.
 LONGEST_INTERVAL = 10.0
-#: Seconds an answer may lie in the broker of its own accord (where the broker knows of expiry).
+#: Seconds after which the broker drops an answer (if it supports expiry).
 ANSWER_EXPIRES = 60
 
 _main_pid: Optional[int] = None
@@ -43,17 +43,17 @@ _logged: Set[str] = set()
 
 
 def _complain(what: str, error: BaseException) -> None:
-    """Once for each thing that goes wrong: a log full of it would be a fault of its own."""
+    """Logs each kind of problem once, so that it cannot flood the log."""
     if what not in _logged:
         _logged.add(what)
-        log.warning('celeriac: %s: %r (said once)', what, error)
+        log.warning('celeriac: %s: %r (logged once)', what, error)
 
 
 # --- systemd -----------------------------------------------------------------------------------
 
 
 def notify(*lines: str) -> None:
-    """Sends the lines to systemd, from the worker's main process only (children inherit it all)."""
+    """Sends the lines to systemd, from the main process only (children inherit the environment)."""
     address = os.environ.get('NOTIFY_SOCKET')
     if not address or os.getpid() != _main_pid:
         return
@@ -65,11 +65,11 @@ def notify(*lines: str) -> None:
             channel.connect(address)
             channel.sendall('\n'.join(lines).encode('utf-8', 'replace'))
     except Exception as error:
-        _complain('systemd was not notified', error)
+        _complain('could not notify systemd', error)
 
 
 def interval() -> Optional[float]:
-    """Seconds between pings: a quarter of WatchdogSec. None when systemd asked for none."""
+    """Seconds between pings: a quarter of WatchdogSec. None if the watchdog is not enabled."""
     try:
         watched = int(os.environ.get('WATCHDOG_PID') or os.getpid())
         seconds = int(os.environ.get('WATCHDOG_USEC') or 0) / 1e6
@@ -86,12 +86,12 @@ def ping() -> None:
 
 
 class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Pings from the consumer's own timer, so a loop that no longer turns is noticed.
+    """Pings from the consumer's own timer, so a hung loop is noticed.
 
-    It is a step of the consumer because a reconnect clears all timers and starts the consumer's
-    steps anew. While the broker is away nothing turns the timer; `Retries` pings then. A solo
-    pool runs its tasks in the loop itself, which stands still meanwhile: there a thread pings,
-    and all that it proves is that the process is not stopped.
+    It is a step of the consumer because a reconnect clears all timers and restarts the consumer's
+    steps. While the broker is down the timer does not run; `Retries` pings then. A solo pool runs
+    its tasks in the loop itself, which blocks it: there a thread pings, which only proves that the
+    process is not stopped.
     """
 
     name = 'celeriac_support.Pulse'
@@ -109,12 +109,12 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
             else:
                 self._ping_from_timer(consumer.timer, every)
         except Exception as error:
-            _complain('the watchdog could not be started', error)
+            _complain('could not start the watchdog', error)
 
     def _ping_from_timer(self, timer: Any, every: float) -> None:
         turn = self.turn
 
-        # Not call_repeatedly: with gevent it can't be cancelled, and goes on beside its successor.
+        # Not call_repeatedly: with gevent it cannot be cancelled and runs beside its successor.
         def beat() -> None:
             if self.turn == turn:
                 ping()
@@ -123,14 +123,14 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
         timer.call_after(every, beat)
 
     def stop(self, consumer: Any) -> None:
-        # Reconnects stop the steps too, in state RUN. A shutdown comes here before the pool waits
-        # for its tasks, also one by remote control, of which no signal tells.
+        # Reconnects also stop the steps, in state RUN. A shutdown gets here before the pool waits
+        # for its tasks, including one by remote control, which sends no signal.
         try:
             self.turn += 1
             if consumer.blueprint.state != bootsteps.RUN:
                 _announce_stop()
         except Exception as error:
-            _complain('the stop was not announced', error)
+            _complain('could not announce the stop', error)
 
     terminate = stop
 
@@ -149,11 +149,11 @@ def _ping_from_thread(every: float) -> None:
 
 
 class Retries(logging.Handler):
-    """Pings at each attempt of the consumer to reach its broker again.
+    """Pings whenever the consumer tries to reconnect to its broker.
 
-    The loop that retries blocks the main process and has no hook; that it logs every attempt (at
-    most 32 s apart) is the sign that it turns. Without this a broker away for longer than
-    WatchdogSec would have the running tasks killed.
+    The retry loop blocks the main process and has no hook; its log line for every attempt (at most
+    32 s apart) shows that it is running. Without this, an outage of the broker longer than
+    WatchdogSec would kill the running tasks.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -173,7 +173,7 @@ def _on_worker_init(sender: Any = None, **_: Any) -> None:
             sender.app.steps['consumer'].add(Pulse)
             logging.getLogger('celery.worker.consumer.consumer').addHandler(Retries(logging.ERROR))
     except Exception as error:
-        _complain('the watchdog could not be set up', error)
+        _complain('could not set up the watchdog', error)
 
 
 def _on_worker_ready(sender: Any = None, **_: Any) -> None:
@@ -181,7 +181,7 @@ def _on_worker_ready(sender: Any = None, **_: Any) -> None:
     try:
         status += ' from ' + ', '.join(sorted(sender.app.amqp.queues.consume_from))
     except Exception as error:
-        _complain('the queues are not known', error)
+        _complain('could not list the queues', error)
     notify('READY=1', 'STATUS=' + status)
 
 
@@ -195,10 +195,10 @@ signals.worker_shutting_down.connect(_announce_stop, weak=False)
 
 @control_command(args=[('queues', list)], signature='<queues>')
 def celeriac_consume_again(state: Any, queues: Any = (), **_: Any) -> Dict[str, str]:
-    """Has the worker consume these queues after every reconnect, too.
+    """Makes the worker consume these queues, also after every reconnect.
 
-    Celery's `cancel_consumer` takes a queue off the list that a reconnect begins from, and before
-    5.7 its `add_consumer` does not put a queue back there that the app knows already.
+    Celery's `cancel_consumer` removes a queue from the list that a reconnect starts from, and
+    before 5.7 its `add_consumer` does not add a queue back if the app already knows it.
     """
     try:
         known = state.consumer.app.amqp.queues
@@ -207,7 +207,7 @@ def celeriac_consume_again(state: Any, queues: Any = (), **_: Any) -> Dict[str, 
         for name in names:
             state.consumer.call_soon(state.consumer.add_task_queue, name)
     except Exception as error:
-        _complain('queues could not be given back', error)
+        _complain('could not consume queues again', error)
         return {'error': repr(error)}
     return {'ok': 'consumes ' + ', '.join(names)}
 
@@ -216,12 +216,12 @@ def celeriac_consume_again(state: Any, queues: Any = (), **_: Any) -> Dict[str, 
 def celeriac_consumers(
     state: Any, invocation: str = '', cancel: Any = (), consume: Any = (), **_: Any
 ) -> Dict[str, Any]:
-    """Which queues the worker consumes, if it is that run of its unit; others are left as they are.
+    """Changes and returns the queues of the worker if it is this run of its unit; others ignore it.
 
-    For workers that share a node name: what Celery's own commands say to one of them reaches all.
+    For workers that share a node name: Celery's own commands would reach all of them.
     """
     if not invocation or invocation != os.environ.get('INVOCATION_ID'):
-        return {'ok': 'another worker is meant'}
+        return {'ok': 'ignored: meant for another worker'}
     try:
         consumer = state.consumer
         for name in cancel:
@@ -230,7 +230,7 @@ def celeriac_consumers(
             celeriac_consume_again(state, queues=consume)
         return {'queues': [queue.name for queue in consumer.task_consumer.queues]}
     except Exception as error:
-        _complain('the queues could not be told', error)
+        _complain('could not report the queues', error)
         return {'error': repr(error)}
 
 
@@ -238,13 +238,13 @@ def celeriac_consumers(
 
 
 def identity() -> Dict[str, Any]:
-    """Which process answers. INVOCATION_ID is systemd's: one start of one unit, for ever."""
+    """Identity of this process. systemd's INVOCATION_ID is unique to one start of one unit."""
     boot = ''
     try:
         with open('/proc/sys/kernel/random/boot_id') as file:
             boot = file.read().strip()
     except OSError as error:
-        _complain('the boot id is not known', error)
+        _complain('could not read the boot id', error)
     return {
         'host': socket.gethostname(),
         'pid': os.getpid(),
@@ -254,7 +254,7 @@ def identity() -> Dict[str, Any]:
     }
 
 
-# The plain Task class, not the app's: what an app hangs on its own tasks is not for a canary.
+# The plain Task class, not the app's: a canary must not run what an app attaches to its own tasks.
 @shared_task(
     bind=True,
     base=Task,
@@ -267,7 +267,7 @@ def identity() -> Dict[str, Any]:
 )
 def canary(self: Any, nonce: str, reply_to: str, deadline: float) -> None:
     """Answers on the queue `reply_to`, unless it is later than `deadline` (epoch seconds)."""
-    if time.time() > deadline:  # who asked has gone, and so has the queue
+    if time.time() > deadline:  # the sender and its queue are gone
         return
     try:
         answer = dict(identity(), nonce=nonce, node=self.request.hostname)
@@ -283,4 +283,4 @@ def canary(self: Any, nonce: str, reply_to: str, deadline: float) -> None:
                 retry_policy={'max_retries': 3, 'interval_start': 0.1, 'interval_step': 0.5},
             )
     except Exception as error:
-        _complain('a canary could not answer', error)
+        _complain('could not answer a canary', error)

@@ -102,7 +102,7 @@ def test_an_undo_that_is_cut_is_ended_by_the_next(
     original = AppDatabase(tmp_path / "original.db", "DELETE")
     before = original.look()
     database = original_at(tmp_path / "jobs.db")
-    rows = [{**row, "reset": True} for row in failing()]
+    rows = [{**row, "reset": f"{row['table']}:{row['id']}"} for row in failing()]
     for cut in cuts(step=5):
         files.remove(journal.path)
         shutil.copyfile(original.path, database.path)
@@ -119,14 +119,16 @@ def test_an_undo_that_is_cut_is_ended_by_the_next(
 def test_resets_are_counted_and_taken_back_once(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
-    rows = [{**row, "reset": row["table"] == "jobs"} for row in failing()]
+    rows = [
+        {**row, "reset": f"row {row['id']}"} if row["table"] == "jobs" else row for row in failing()
+    ]
     step = Step(host, journal, database, rows)
     step.do()
-    assert resets.read(host.state, str(database.path)) == {"jobs:one": 1, "jobs:two": 1}
-    resets.count(host.state, str(database.path), ["jobs:one"], 1)
+    assert resets.read(host.state, str(database.path)) == {"row one": 1, "row two": 1}
+    resets.count(host.state, str(database.path), ["row one"], 1)
     for _ in range(2):
         step.undo()
-        assert resets.read(host.state, str(database.path)) == {"jobs:one": 1}
+        assert resets.read(host.state, str(database.path)) == {"row one": 1}
 
 
 class Meddling(StepJournal):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from celeriac_host.facts import unit as unit_fact
 from celeriac_host.system import units
 from hosts import Host
 
@@ -108,3 +110,20 @@ def test_exposure_is_a_number_or_nothing(state: str) -> None:
     said = "→ Overall exposure level for w.service: 9.6 UNSAFE 😨\n"
     assert units.exposure(Host(state, {("systemd-analyze",): (0, said)}), "w.service") == 9.6
     assert units.exposure(Host(state, {("systemd-analyze",): (1, "")}), "w.service") is None
+
+
+def test_the_drop_in_that_holds_limits_is_no_part_of_a_unit(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the host's own for a moment, and no plan learns of it."""
+    monkeypatch.setattr("celeriac_host.system.limits.FOLDER", str(tmp_path))
+    folder = tmp_path / "app.service.d"
+    folder.mkdir()
+    held, other = folder / "zzz-celeriac-until-start.conf", folder / "other.conf"
+    for path in (held, other):
+        path.write_text("[Service]\nMemoryMax=1G\n")
+    shown = {"Id": "app.service", "LoadState": "loaded", "DropInPaths": f"{other} {held}"}
+    lines = "\n".join(f"{name}={value}" for name, value in shown.items())
+    host.answers[("systemctl", "show")] = (0, lines)
+    seen = unit_fact.look({"name": "app.service"}, host)
+    assert [each["path"] for each in seen["dropIns"]] == [str(other)]

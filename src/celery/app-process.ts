@@ -4,33 +4,38 @@ import { isExpanded } from '../systemd/exec-line.ts';
 import { findCeleryCall } from './celery-call.ts';
 import { interpreterOf, interpreterOfCommand } from './interpreter.ts';
 import { appOf, type WorkerLine, workerLineOf } from './worker-line.ts';
+import { workingDirectoryOf } from './worker-process.ts';
 
-/** How a process of ours imports the app of a unit, or what the unit does not tell of that. */
+/** How to import the app of a unit, or what the unit does not show about it. */
 export type AppProcess =
-  | { readonly kind: 'known'; readonly process: ByTheApp }
+  | {
+      readonly kind: 'known';
+      readonly process: ByTheApp;
+      /** Directory of the worker's processes. */
+      readonly workingDirectory: string;
+    }
   | { readonly kind: 'unknown'; readonly missing: 'worker' | 'app' | 'interpreter' }
-  /** `program` of its ExecStart is not on the host. */
+  /** `program` of its ExecStart does not exist on the host. */
   | { readonly kind: 'unknown'; readonly missing: 'program'; readonly program: string };
 
 export interface AppProcessOptions {
-  /** The worker's command line where it is to become another; else that of the unit's files. */
+  /** The new command line of the worker, if it will change; otherwise that of the unit's files. */
   readonly line?: WorkerLine | null;
-  /** Where neither the line nor the running worker tells it. */
+  /** The app, if neither the line nor the running worker shows it. */
   readonly app?: string | null;
-  /** Holds the support module; the first on the module search path. */
+  /** Folder of the support module; first on the module search path. */
   readonly supportDirectory?: string;
 }
 
 /**
- * What imports the app as its worker does: the Python, the variables and the module search path of
- * the unit's command line. Its user, its environment and its directory are the unit's own: the host
- * takes them from systemd.
+ * How to import the app as its worker does: with the Python, the variables and the module search path
+ * of the unit's command line. The host takes the user, the environment and the directory from systemd.
  *
- * Where the files can't be read, `systemctl show` and the running worker tell it.
+ * If the files cannot be read, `systemctl show` and the running worker are used instead.
  */
 export function appProcessOf(unit: UnitFact, options: AppProcessOptions = {}): AppProcess {
   const line = options.line ?? workerLineOf(unit);
-  // What is about to run is another worker than the one that runs.
+  // The new worker differs from the one that is running.
   const running = options.line ? null : runningCall(unit);
   const call = line?.call ?? running;
   if (call === null) return { kind: 'unknown', missing: 'worker' };
@@ -44,10 +49,17 @@ export function appProcessOf(unit: UnitFact, options: AppProcessOptions = {}): A
   if (missing !== null) return { kind: 'unknown', missing: 'program', program: missing };
   const interpreter = line ? interpreterFor(line, unit, pythonPath) : interpreterOf(unit);
   if (interpreter === null) return { kind: 'unknown', missing: 'interpreter' };
-  return { kind: 'known', process: { unit: unit.name, interpreter, app, pythonPath } };
+  return {
+    kind: 'known',
+    process: { unit: unit.name, interpreter, app, pythonPath },
+    workingDirectory: workingDirectoryOf(
+      unit,
+      workingDirectory !== null && isExpanded(workingDirectory) ? null : workingDirectory,
+    ),
+  };
 }
 
-/** The call of the main process, which knows what systemd put in the place of variables. */
+/** The call of the main process, in which systemd has expanded variables. */
 function runningCall(unit: UnitFact) {
   const main = unit.processes.find(({ pid }) => pid === unit.mainPid);
   const found = main === undefined ? null : findCeleryCall(main.argv);
@@ -63,8 +75,8 @@ function missingProgram(line: WorkerLine, { programs }: UnitFact): string | null
 }
 
 /**
- * The Python of the worker, started with the variables that its line sets. A program whose shebang
- * is no Python, such as pip's trampoline for long paths, has its Python beside it.
+ * The Python of the worker, started with the variables that its line sets. A program whose shebang is
+ * not Python, such as pip's trampoline for long paths, has its Python in the same folder.
  */
 function interpreterFor(
   line: WorkerLine,
@@ -83,7 +95,7 @@ function interpreterFor(
   return [...env, ...python];
 }
 
-/** `PYTHONPATH=` of a line beats the one that a process is started with: it has to hold both. */
+/** `PYTHONPATH=` of a line overrides that of the process, so it must contain both. */
 function extendPath(assignment: string, pythonPath: readonly string[]): string {
   const name = 'PYTHONPATH=';
   if (!assignment.startsWith(name)) return assignment;
@@ -94,7 +106,7 @@ function extendPath(assignment: string, pythonPath: readonly string[]): string {
 
 const withoutEscapes = (text: string): string => text.replaceAll('%%', '%').replaceAll('$$', '$');
 
-/** As systemd finds a bare name; the fact names what it found. */
+/** Where systemd finds a bare name, according to the facts. */
 function resolveProgram(name: string, { programs }: UnitFact): string {
   const found = Object.entries(programs).find(
     ([path, { exists }]) => exists && path.endsWith(`/${name}`),

@@ -115,6 +115,9 @@ const withValue: Readonly<Record<string, ReadName | 'other'>> = {
   '--executable': 'other',
 };
 
+/** Options of Celery whose value may be the next argument. */
+export const valuedOptions: readonly string[] = Object.keys(withValue);
+
 const flags: Readonly<Record<string, ReadName>> = {
   '-B': 'beat',
   '--beat': 'beat',

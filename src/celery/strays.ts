@@ -10,10 +10,7 @@ export interface AppIdentity {
   readonly controlGroup: string;
   /** The value of `-A`. */
   readonly app: string;
-  /**
-   * Directory of its processes: `--workdir`, or WorkingDirectory as printed by `systemctl show`, with
-   * a leading `!` if it may be missing, and empty for `/`.
-   */
+  /** Directory of its processes; see `workingDirectoryOf`. */
   readonly workingDirectory: string;
 }
 
@@ -109,8 +106,7 @@ function whyLeftAlone(process: WorkerProcess, own: AppIdentity): string | null {
   }
   // A deploy may have replaced the directory of a running worker.
   const directory = process.workingDirectory?.replace(/ \(deleted\)$/, '') ?? null;
-  const home = own.workingDirectory.replace(/^!/, '') || '/';
-  if (directory !== null && directory !== home) {
+  if (directory !== null && directory !== own.workingDirectory) {
     return `it runs ${app} in another directory (${directory})`;
   }
   return null;

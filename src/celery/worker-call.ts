@@ -2,6 +2,7 @@ import type { UnitFact } from '../model/facts.ts';
 import { isExpanded } from '../systemd/exec-line.ts';
 import { type CeleryCall, findCeleryCall } from './celery-call.ts';
 import { workerLineOf } from './worker-line.ts';
+import { workingDirectoryOf } from './worker-process.ts';
 
 /** What the unit tells about the worker that it runs. */
 export interface WorkerCall {
@@ -9,7 +10,7 @@ export interface WorkerCall {
   readonly app: string | null;
   /** `default`: no `-Q`; `unknown`: it holds variables that systemd fills in. */
   readonly queues: readonly string[] | 'default' | 'unknown';
-  /** Pool children, without beat; `null`: it can't be told. */
+  /** Pool children, without beat; `null`: unknown. */
   readonly children: { readonly min: number; readonly max: number } | null;
   /** The pool forks children; the other pools work in the main process. */
   readonly forks: boolean;
@@ -17,7 +18,7 @@ export interface WorkerCall {
   readonly beat: boolean;
   /** Modules that `-I` loads: the support module must be one of them for canaries. */
   readonly include: readonly string[];
-  /** Where its processes are: `--workdir`, or WorkingDirectory as `systemctl show` prints it. */
+  /** Where its processes are. */
   readonly workingDirectory: string;
 }
 
@@ -48,7 +49,12 @@ function describeCall(
     forks,
     beat: call.beat,
     include: call.include,
-    workingDirectory: call.workingDirectory ?? unit.properties.WorkingDirectory ?? '',
+    workingDirectory: workingDirectoryOf(
+      unit,
+      call.workingDirectory === null || isUnknown(call.workingDirectory)
+        ? null
+        : call.workingDirectory,
+    ),
   };
 }
 

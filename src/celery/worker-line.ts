@@ -172,13 +172,13 @@ export function becomeWorker(line: WorkerLine): readonly Splice[] {
   return [{ start, end, text: `exec ${line.entry.value.slice(start, end)}` }];
 }
 
-/** The worker's line in a unit's files, drop-ins included; `null` when they can't be read. */
+/** The worker's line in a unit's files, including drop-ins; `null` when they cannot be read. */
 export function workerLineOf({ fragment, fragmentPath, dropIns }: UnitFact): WorkerLine | null {
   if (fragment.kind !== 'file' || fragment.text === null) return null;
   return findWorkerLine(stackUnit([{ path: fragmentPath, text: fragment.text }, ...dropIns]).file);
 }
 
-/** The value of `-A`, where systemd puts nothing else in its place. */
+/** The value of `-A`, unless systemd expands it. */
 export function appOf(line: WorkerLine): string | null {
   const { app } = line.call;
   return app === null || app === '' || isExpanded(app) ? null : app.replaceAll('%%', '%');

@@ -12,9 +12,9 @@ export interface TerminalRunOptions {
   readonly terminal: Terminal;
   readonly meta: TransactionMeta;
   readonly dryRun: boolean;
-  /** Results as one JSON document, and nothing else on stdout. */
+  /** Print the result as one JSON document, and nothing else to stdout. */
   readonly json: boolean;
-  /** Ends a pause at once. */
+  /** Ends a pause immediately. */
   readonly interrupted: AbortSignal;
 }
 
@@ -72,7 +72,7 @@ export class TerminalRun implements Run {
     this.#terminal.note(`warning: ${message}`);
   }
 
-  /** No step of a workflow follows. */
+  /** There are no later steps on a terminal. */
   output(): void {}
 
   report(_agent: Agent, { sentence, data }: Result): void {

@@ -1,4 +1,4 @@
-import type { ByTheApp } from './operation.ts';
+import type { AskingTheApp, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -16,7 +16,8 @@ export interface FactArguments {
     /** Whether to ask `systemd-analyze security`, which takes a second. */
     readonly exposure?: boolean;
   };
-  readonly workers: Record<string, never>;
+  /** Processes whose arguments match, wherever they run; see WorkerSearch. */
+  readonly workers: Pick<WorkerSearch, 'command'>;
   /** The newest Python source below the unit's WorkingDirectory. */
   readonly code: { readonly unit: string };
   readonly journal: { readonly unit: string };
@@ -32,6 +33,8 @@ export interface FactArguments {
     readonly databases: readonly string[] | null;
     /** Of the first of these that a table has its distinct values are told. */
     readonly statusColumns?: readonly string[];
+    /** Of those that a table with a status has, some values are told; `createdAt` is `created_at`. */
+    readonly timeColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
@@ -173,6 +176,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** Each absolute path that the Exec lines name. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** Where its processes start, with links followed; `null` when that is not known. */
+  readonly workingDirectory: string | null;
   readonly mainPid: number | null;
   /** Every process in the unit's cgroup. */
   readonly processes: readonly ProcessFact[];
@@ -274,7 +279,7 @@ export type StoreFact =
   | { readonly kind: 'unreadable'; readonly path: string; readonly problem: string };
 
 /** What Celery and its broker know of tasks, asked by a process of the app's own. */
-export interface TasksQuery extends ByTheApp {
+export interface TasksQuery extends AskingTheApp {
   readonly ids: readonly string[];
 }
 
@@ -309,6 +314,8 @@ export interface StoreTable {
    * they were not asked for, there is no such column, or it can't be read.
    */
   readonly statuses?: readonly (string | number)[];
+  /** Column → some of its newest values. Left out when they were not asked for, as above. */
+  readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
 }
 
 /** A transaction that this host remembers. */

@@ -98,6 +98,77 @@ export interface ExtractBystander extends Pick<BystanderMapping, 'table' | 'colu
   readonly columns: readonly string[];
 }
 
+/**
+ * What the host has to know of a table to settle its jobs while no worker runs: which statuses and
+ * columns count, and what is written. It looks which rows these are, and decides nothing else.
+ */
+export interface SettledTable {
+  readonly table: string;
+  readonly id: string;
+  readonly status: string;
+  /** `null`: its rows are never abandoned themselves. */
+  readonly task: string | null;
+  readonly parent: ParentMapping | null;
+  readonly own: OwnTie | null;
+  /** The columns that are compared again before a row is changed. */
+  readonly vital: readonly string[];
+  /** The statuses of rows that a task is at work on. */
+  readonly working: readonly string[];
+  /** The statuses of rows that have ended; a parent becomes the first that one of its rows is. */
+  readonly ends: readonly string[];
+  /** Of these the one that counts as failed. */
+  readonly failed: string;
+  /** What an abandoned row becomes. */
+  readonly becomes: string;
+  /** The status that a row is given → what is written into its columns. */
+  readonly writes: Readonly<Record<string, readonly SettledColumn[]>>;
+  /** Columns that say how many rows of a table below there will be. */
+  readonly expects: readonly { readonly column: string; readonly table: string }[];
+  /** Columns that count the rows of a table below that are in a status. */
+  readonly counters: readonly {
+    readonly column: string;
+    readonly table: string;
+    readonly status: string;
+  }[];
+  /** Tables that hold no jobs: a row that they name waits while theirs is in no status of `over`. */
+  readonly waitsFor: readonly {
+    readonly table: string;
+    readonly column: string;
+    readonly to: string;
+    readonly status: string;
+    readonly over: readonly (string | number)[];
+  }[];
+}
+
+/** What is written into one column. */
+export type SettledColumn =
+  | { readonly column: string; readonly value: string | null }
+  /** The moment of the change. */
+  | { readonly column: string; readonly now: TimeSpelling }
+  /** What became of the row, before what the column held; nothing where there is nothing to say. */
+  | { readonly column: string; readonly message: { readonly before: string } };
+
+/** How a column writes an instant. */
+export type TimeSpelling =
+  | {
+      readonly kind: 'text';
+      readonly separator: ' ' | 'T';
+      /** Digits of the fraction of a second; it is cut, never rounded up. */
+      readonly fraction: number;
+      /** What its clock is ahead of UTC, and what stands behind the time. */
+      readonly offsetSeconds: number;
+      readonly zone: string;
+    }
+  | {
+      readonly kind: 'epoch';
+      /** 1 for seconds, 1000 for milliseconds. */
+      readonly perSecond: number;
+      /** Digits of the fraction of such a unit. */
+      readonly fraction: number;
+      /** Kept as text, not as a number. */
+      readonly text: boolean;
+    };
+
 /** Tables in an order in which parents come before what is below them. */
 export type StoreMapping = readonly TableMapping[];
 

@@ -1,4 +1,4 @@
-import type { StoreMapping } from './job-store.ts';
+import type { SettledTable } from './job-store.ts';
 import type { CommitId } from './release.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
@@ -165,6 +165,22 @@ export interface ByTheApp {
   readonly pythonPath: readonly string[];
 }
 
+/** How the host recognizes workers of an app that its unit does not run, at the moment it looks. */
+export interface WorkerSearch {
+  /** Where they run; links are followed. */
+  readonly directory: string;
+  /**
+   * A regular expression, read alike by JavaScript and Python, over the arguments of a process, each
+   * with a NUL after it.
+   */
+  readonly command: string;
+}
+
+/** A process of the app's own that asks its broker and workers, the other workers included. */
+export interface AskingTheApp extends ByTheApp {
+  readonly otherWorkers: WorkerSearch;
+}
+
 /** An operation whose undo may have to stop or start the unit. */
 export interface WithTimedUndo {
   /** How long that may take by the unit's time-outs, and some seconds for systemd to say so. */
@@ -196,16 +212,19 @@ export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
 /**
  * Fails or resets the jobs that the stopped worker left "processing": with nothing in its cgroup,
  * each is orphaned whose message is in no queue, not unacked, and held by no other worker. The
- * host picks them, by the mapping given here: before the stop nobody can know them. They are
+ * host picks them, by the tables given here: before the stop nobody can know them. They are
  * changed as `repair-jobs` does it, after a backup.
  */
-export interface SettleJobs extends Described, ByTheApp {
+export interface SettleJobs extends Described, AskingTheApp {
   readonly op: 'settle-jobs';
   readonly database: string;
-  readonly mapping: StoreMapping;
+  /** Parents before what is below them. */
+  readonly tables: readonly SettledTable[];
   readonly action: 'fail' | 'reset';
   /** Stands in the error column of the rows that are failed. */
   readonly message: string;
+  /** The same for a parent that ends with them: `{failed}` of `{rows}` rows of `{table}` failed. */
+  readonly endMessage: string;
   readonly keepBackups: number;
   readonly busyTimeoutSeconds: Seconds;
 }
@@ -214,7 +233,7 @@ export interface SettleJobs extends Described, ByTheApp {
  * Messages that dead workers never acknowledged (Redis), back into their queues; none while another
  * worker uses the broker.
  */
-export interface RestoreUnacked extends Described, ByTheApp {
+export interface RestoreUnacked extends Described, AskingTheApp {
   readonly op: 'restore-unacked';
 }
 
@@ -352,8 +371,8 @@ export interface RowChange {
     readonly column: string;
     readonly rows: number;
   }[];
-  /** It is made pending again: the host counts how often. */
-  readonly reset?: true;
+  /** It is made pending again: the name under which the host counts how often. */
+  readonly reset?: string;
   readonly change:
     | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
     | { readonly kind: 'delete' }
@@ -379,12 +398,12 @@ export interface RepairJobs extends Described {
 }
 
 /** Which task a group of rows waits for. */
-export interface LookAgain extends ByTheApp {
+export interface LookAgain extends AskingTheApp {
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
 }
 
 /** Calls tasks by their name through the app's own Celery, each once, under a given id. */
-export interface SendTasks extends Described, ByTheApp {
+export interface SendTasks extends Described, AskingTheApp {
   readonly op: 'send-tasks';
   /** The rows whose tasks are sent; one that is not so in the database is not sent. */
   readonly database: string;

@@ -1,4 +1,5 @@
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
+import { otherWorkersIn, workingDirectoryOf } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Operation, Plan } from '../model/operation.ts';
@@ -57,8 +58,10 @@ export function planDeployWorker(
   const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files, desired);
   const enable = planEnable(facts.unit, unit, desired);
-  const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, workingDirectory));
-  const leftovers = planLeftovers(own, facts.stores, desired);
+  const home = workingDirectoryOf(facts.unit, unit.line.call.workingDirectory);
+  const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, home));
+  const asking = { ...own, otherWorkers: otherWorkersIn(home) };
+  const leftovers = planLeftovers(asking, facts.stores, desired);
 
   const known = knownProperties(unit, facts.unit);
   const reasons = listRestartReasons(facts, desired, unit, known, {

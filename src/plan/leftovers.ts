@@ -1,10 +1,12 @@
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import { signed } from '../jobs/repair/fate.ts';
+import { planSettled } from '../jobs/repair/settling.ts';
 import { holdJobs, judgeTables, tellDoubtful } from '../jobs/tables/job-tables.ts';
 import { proposeMapping } from '../jobs/tables/mapping.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { StoreFact } from '../model/facts.ts';
+import type { StoreFact, StoreTable } from '../model/facts.ts';
 import type { StoreMapping } from '../model/job-store.ts';
-import type { ByTheApp, Finding, Operation } from '../model/operation.ts';
+import type { AskingTheApp, Finding, Operation } from '../model/operation.ts';
 
 /** What dead workers left behind: jobs without a message, messages without a worker. */
 export interface Leftovers {
@@ -21,20 +23,21 @@ export interface Leftovers {
  * @throws ConfigError when jobs are to be settled and there is no database of jobs
  */
 export function planLeftovers(
-  byTheApp: ByTheApp,
+  app: AskingTheApp,
   stores: readonly StoreFact[],
   desired: DeployWorkerDesired,
 ): Leftovers {
-  const { settle, findings } = planSettling(byTheApp, stores, desired);
+  const { otherWorkers: _, ...own } = app;
+  const { settle, findings } = planSettling(app, stores, desired);
   const restore: Operation = {
     op: 'restore-unacked',
-    ...byTheApp,
+    ...app,
     title: 'put messages of dead workers back into their queues',
     why: 'they would wait there until the visibility timeout is over',
   };
   const find: Operation = {
     op: 'find-unacked',
-    ...byTheApp,
+    ...own,
     title: 'look for messages of dead workers',
     why: 'their tasks wait until the visibility timeout is over; restore-unacked is off',
   };
@@ -51,7 +54,7 @@ interface Settling {
 }
 
 function planSettling(
-  byTheApp: ByTheApp,
+  app: AskingTheApp,
   stores: readonly StoreFact[],
   desired: DeployWorkerDesired,
 ): Settling {
@@ -59,7 +62,7 @@ function planSettling(
   if (action === 'leave') return { settle: [], findings: [] };
   const findings: Finding[] = [];
   const settle = chooseStores(stores, desired).flatMap(
-    ({ database, mapping, told }): Operation[] => {
+    ({ database, mapping, facts, told }): Operation[] => {
       if (told !== null) findings.push(told);
       const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
       if (tables.length === 0) {
@@ -70,9 +73,9 @@ function planSettling(
       return [
         {
           op: 'settle-jobs',
-          ...byTheApp,
+          ...app,
           database,
-          mapping,
+          ...planSettled(mapping, facts, action, desired.orphanedJobs.runUrl),
           action,
           message: messageFor(desired),
           keepBackups,
@@ -87,13 +90,14 @@ function planSettling(
 }
 
 function messageFor({ orphanedJobs, unit }: DeployWorkerDesired): string {
-  const run = orphanedJobs.runUrl === null ? '' : `, ${orphanedJobs.runUrl}`;
-  return `processing when ${unit} had stopped, and no message left; marked failed by celeriac${run}`;
+  const done = signed('marked failed', orphanedJobs);
+  return `processing when ${unit} had stopped, and no message left; ${done}`;
 }
 
 interface ChosenStore {
   readonly database: string;
   readonly mapping: StoreMapping;
+  readonly facts: readonly StoreTable[];
   /** Its tables that are left alone, and why. */
   readonly told: Finding | null;
 }
@@ -108,6 +112,7 @@ function chooseStores(
           {
             database: fact.path,
             mapping: proposeMapping(fact.path, fact.tables),
+            facts: fact.tables,
             told: tellDoubtful(fact.path, judgeTables(fact.tables)),
           },
         ]

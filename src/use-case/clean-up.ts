@@ -1,4 +1,5 @@
 import { appProcessOf } from '../celery/app-process.ts';
+import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
 import {
   findStuck,
@@ -24,7 +25,7 @@ import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-c
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
-import type { ByTheApp, Finding } from '../model/operation.ts';
+import type { AskingTheApp, Finding } from '../model/operation.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
@@ -132,14 +133,16 @@ function needsApp({ evidence, action, stores }: CleanUpDesired): boolean {
 }
 
 /** @throws ConfigError when the unit does not show how to reach its app */
-function requireApp(unit: UnitFact): ByTheApp {
+function requireApp(unit: UnitFact): AskingTheApp {
   const hint = 'the unit of a Celery worker; with `evidence: age` the worker is not needed';
   if (unit.loadState !== 'loaded') {
     const problem = unit.loadState === 'not-found' ? 'no such unit' : unit.loadState;
     throw new ConfigError('input unit', `${unit.name}: ${problem} on the host`, hint);
   }
   const app = appProcessOf(unit);
-  if (app.kind === 'known') return app.process;
+  if (app.kind === 'known') {
+    return { ...app.process, otherWorkers: otherWorkersIn(app.workingDirectory) };
+  }
   const problem = `cannot read the Celery app from the ExecStart of ${unit.name}`;
   throw new ConfigError('input unit', problem, hint);
 }
@@ -207,7 +210,7 @@ async function findDead(
   tools: CleanUpTools,
   copies: readonly StoreCopy[],
   unit: UnitFact | null,
-  app: ByTheApp | null,
+  app: AskingTheApp | null,
   desired: CleanUpDesired,
 ): Promise<{ readonly found: readonly StuckRows[]; readonly evidence: Evidence | null }> {
   if (desired.evidence === 'age' || unit === null || app === null) {
@@ -229,7 +232,7 @@ const tasksAtOnce = 5000;
 
 async function askForTasks(
   { agent, onProgress = () => {} }: CleanUpTools,
-  app: ByTheApp,
+  app: AskingTheApp,
   ids: readonly string[],
 ): Promise<Evidence> {
   onProgress({
@@ -253,7 +256,7 @@ async function askForTasks(
 
 function nothingKnown(
   { problem, evidence = [] }: TasksFact & { kind: 'unknown' },
-  { unit }: ByTheApp,
+  { unit }: AskingTheApp,
 ): HostError {
   return new HostError(`Cannot tell which jobs are stuck; nothing was changed: ${problem}.`, {
     step: 'ask the worker and its broker about the tasks of jobs',

@@ -9,7 +9,7 @@ import type { Reporter } from '../ports/reporter.ts';
 import type { ChecklistItem } from '../report/checklist.ts';
 import type { SummaryContent } from '../report/summary.ts';
 
-/** One run of a use case: who runs it, and where it is shown. A workflow's log, or a terminal. */
+/** One run of a use case: who runs it, and where it reports: the log of a workflow, or a terminal. */
 export interface Run {
   readonly dryRun: boolean;
   /** Who runs this, for the host's lock and ledger. */
@@ -18,16 +18,16 @@ export interface Run {
   look<const Query extends FactQuery>(agent: Agent, query: Query): Promise<FactsFor<Query>>;
   /** Prints the host's progress; with `plan`, its steps are numbered. */
   onProgress(plan?: Plan): OnProgress;
-  /** One part of the log. */
+  /** A group of log lines. */
   group<T>(title: string, body: () => Promise<T>): Promise<T>;
-  /** Lines that only some people read. */
+  /** Details that are folded away where possible. */
   showDetails(title: string, lines: readonly string[]): Promise<void>;
   /** The plan and its findings, before it is applied. */
   showPlan(plan: Plan): Promise<void>;
   /** Waits between the plan and its application. */
   pause(pause: Pause): Promise<void>;
   warn(message: string): void;
-  /** A result for the steps of a workflow that follow. */
+  /** An output for later steps of the workflow. */
   output(name: string, value: string): void;
   report(agent: Agent, result: Result): void;
 }
@@ -37,7 +37,7 @@ export interface Pause {
   readonly why: string;
 }
 
-/** What a run did, or would do. */
+/** The result of a run, or of a dry run. */
 export interface Result {
   /** A unit, a path; `null`: the host. */
   readonly subject: string | null;
@@ -47,14 +47,14 @@ export interface Result {
   readonly plan: Plan | null;
   /** `null`: nothing was done. */
   readonly outcome: Outcome | null;
-  /** What was found besides the findings of the plan. */
+  /** Findings besides those of the plan. */
   readonly findings: readonly Finding[];
   readonly extra?: Pick<SummaryContent, 'table' | 'details'>;
-  /** The result for programs, where the run can be asked for it. */
+  /** The result for programs (`--json`). */
   readonly data?: object;
 }
 
-/** One run of one action: what its `main.ts` works with. */
+/** One run of an action, as its `main.ts` sees it. */
 export interface ActionRun<Name extends ActionName> extends Run {
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: Reporter;

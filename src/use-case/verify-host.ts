@@ -1,5 +1,6 @@
 import { appProcessOf } from '../celery/app-process.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
+import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { UnitFact } from '../model/facts.ts';
@@ -42,7 +43,7 @@ export function verifyQuery(desired: VerifyDesired): VerifyQuery {
   return {
     host: {},
     unit: { name: unit },
-    workers: {},
+    workers: { command: workerCommand },
     // Which swap areas are active does not depend on the path.
     swap: { path: '/swapfile' },
     journal: { unit },

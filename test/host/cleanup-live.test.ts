@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
 import { openSqliteStore } from '../../src/adapters/sqlite-store.ts';
+import { otherWorkersIn } from '../../src/celery/worker-process.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../src/config/cleanup-desired.ts';
 import { reportSkipped } from '../../src/jobs/repair/clean-up-outcome.ts';
 import type { CleanUp } from '../../src/jobs/repair/clean-up-plan.ts';
@@ -79,6 +80,7 @@ const byTheApp = {
   interpreter: ['/usr/bin/python3'],
   app: 'celery_app',
   pythonPath: [BACKEND],
+  otherWorkers: otherWorkersIn(BACKEND),
 };
 
 const statusOf = async (id: string): Promise<unknown> => (await readJob(hand.machine, id))?.status;
@@ -133,7 +135,7 @@ describe('a worker that runs', () => {
     const { outcome, skipped } = await apply(cleanUp);
     expect(outcome.steps.at(-1)?.result).toMatchObject({ changed: 1 });
     expect(skipped).toEqual([
-      `skipped 1 row: jobs ${lives.id.slice(0, 8)} lives: task ${lives.id} waits in the broker`,
+      `skipped 1 row: jobs ${lives.id.slice(0, 8)} is still queued: task ${lives.id} waits in the broker`,
     ]);
     expect(await statusOf(lives.id)).toBe('processing');
   });

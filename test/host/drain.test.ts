@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
+import { otherWorkersIn } from '../../src/celery/worker-process.ts';
+import { planSettled } from '../../src/jobs/repair/settling.ts';
+import { sampledColumns } from '../../src/jobs/tables/columns.ts';
 import { proposeMapping } from '../../src/jobs/tables/mapping.ts';
+import { queryStores } from '../../src/jobs/tables/store-choice.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
@@ -324,14 +328,16 @@ describe('what dead workers left', () => {
     }
     await sendJobs(hand.machine, [queued]);
     await leaveUnacked(hand.machine, unacked);
-    const { stores } = await hand.agent.look({ stores: { unit: UNIT, databases: [DATABASE] } });
+    const query = { ...queryStores(UNIT, [DATABASE]), timeColumns: sampledColumns };
+    const { stores } = await hand.agent.look({ stores: query });
     const [store] = stores;
     if (store?.kind !== 'sqlite') throw new Error('no store');
     const settle: PlainOperation = {
       op: 'settle-jobs',
       ...byTheApp,
+      otherWorkers: otherWorkersIn(BACKEND),
       database: DATABASE,
-      mapping: proposeMapping(DATABASE, store.tables),
+      ...planSettled(proposeMapping(DATABASE, store.tables), store.tables, 'fail', null),
       action: 'fail',
       message: 'nobody had it any more',
       keepBackups: 2,
@@ -351,7 +357,11 @@ describe('what dead workers left', () => {
     expect(await readJob(hand.machine, lost.id)).toEqual(before);
 
     // Somebody else's worker may hold it: told of, not touched.
-    const restore: PlainOperation = { op: 'restore-unacked', ...byTheApp };
+    const restore: PlainOperation = {
+      op: 'restore-unacked',
+      ...byTheApp,
+      otherWorkers: otherWorkersIn(BACKEND),
+    };
     const kept = await hand.commit([restore, { op: 'find-unacked', ...byTheApp }]);
     expect(messages(kept)[0]).toContain('not put back: other workers use this broker');
     expect(kept.steps[1]?.result).toMatchObject({

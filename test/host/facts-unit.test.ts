@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Machine } from '../../sandbox/machine.ts';
+import { workerCommand } from '../../src/celery/worker-process.ts';
 import { HostError } from '../../src/model/errors.ts';
 import type { UnitFact } from '../../src/model/facts.ts';
 import type { Agent } from '../../src/ports/agent.ts';
@@ -137,7 +138,10 @@ test('workers: all of them with their cgroup, and nothing that only speaks of on
       systemd-run --quiet --service-type=exec sh -c "exec $line" 2>/dev/null
     done
   `);
-  const { workers, unit } = await agent.look({ workers: {}, unit: { name: 'celery-worker' } });
+  const { workers, unit } = await agent.look({
+    workers: { command: workerCommand },
+    unit: { name: 'celery-worker' },
+  });
   const own = workers.filter((each) => each.cgroup.endsWith('/celery-worker.service'));
   expect(own.map((each) => each.pid).sort()).toEqual(unit.processes.map((each) => each.pid).sort());
   const strays = workers.filter((each) => !own.includes(each));

@@ -1,4 +1,4 @@
-"""Who on this host loads a Python module: units, by what their files say, and Celery workers.
+"""Who on this host loads a Python module: units, by what their files say, and Python processes.
 
 Looked for at the moment of the question, in everything that systemd reads units from.
 """
@@ -13,7 +13,6 @@ import re
 import stat
 from typing import Iterator, NamedTuple, Sequence
 
-from celeriac_host.app import workers
 from celeriac_host.system import processes, units
 
 # See systemd.unit(5), in no order: a file that another one beats counts, too.
@@ -35,6 +34,7 @@ FOLDERS = (
 FILE_LIMIT_BYTES = 1024 * 1024
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 SHOWN = 5
+PYTHON = re.compile(r"python|pypy")
 
 
 class Module(NamedTuple):
@@ -57,7 +57,7 @@ class Module(NamedTuple):
 
 
 def find(path: str, but: str | None = None) -> dict[str, str]:
-    """Unit, or process of a worker → how it names the module at `path`, only to be compared.
+    """Unit, or process → how it names the module at `path`, only to be compared.
 
     Without the unit `but`, by whatever name. What can't be read may name it, and counts.
     """
@@ -195,9 +195,10 @@ def _digest(parts: Sequence[str]) -> str:
 
 
 def _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:
-    """Workers that load it, whatever started them; not those with a file system of their own."""
+    """Pythons that load it, whatever started them; not those with a file system of their own."""
     for process in processes.read_all():
-        if process.state in "ZX" or not workers.is_worker(process.argv):
+        name = os.path.basename(processes.program(process.pid))
+        if process.state in "ZX" or not PYTHON.match(name):
             continue
         named = " ".join([*process.argv, _python_path(process.pid)])
         if sought.is_named_in(named) and _shares_root(process.pid):

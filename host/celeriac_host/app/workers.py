@@ -1,67 +1,42 @@
-"""What the command line of a Celery worker looks like."""
+"""Workers on this host, recognized as the plan says."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Sequence
+from typing import Any
 
-INTERPRETER = re.compile(r"(python|pypy)[0-9.]*[a-z]*")
-MODULE = re.compile(r"celery(\.__main__|\.bin\.(celery|worker))?")
-# What setproctitle makes of a worker: `[celeryd: celery@host:MainProcess] -active- (…)`.
-TITLE = re.compile(r"\[celeryd: .+\]")
-# Options that stand before the sub-command and take the next word as their value.
-INTERPRETER_VALUES = ("-W", "-X", "-Q", "--check-hash-based-pycs")
-CELERY_VALUES = (
-    "-A",
-    "--app",
-    "-b",
-    "--broker",
-    "--result-backend",
-    "--loader",
-    "--config",
-    "--workdir",
-)
+from celeriac_host.system import processes, units
+from celeriac_host.system.system import System
 
 
-def is_worker(argv: Sequence[str]) -> bool:
-    """By its words alone: Celery as the program, `worker` as its sub-command.
-
-    A shell, sudo or ssh that carries such a line is another program and does not match.
-    """
-    if not argv:
-        return False
-    if TITLE.match(argv[0]):
-        return True
-    program = os.path.basename(argv[0])
-    rest = list(argv[1:])
-    if INTERPRETER.fullmatch(program):
-        program, rest = _script(rest)
-    if program == "celeryd":
-        return True
-    return program == "celery" and _sub_command(rest) == "worker"
+def matching(command: str) -> list[processes.Process]:
+    """Processes whose arguments, each with a NUL after it, match the regular expression."""
+    sought = re.compile(command)
+    return [
+        process
+        for process in processes.read_all()
+        if process.pid != os.getpid()
+        and sought.search("".join(word + "\0" for word in process.argv))
+    ]
 
 
-def _script(words: list[str]) -> tuple[str, list[str]]:
-    """What an interpreter runs, and the words after it; `-c` text is nobody's worker."""
-    at = 0
-    while at < len(words):
-        word = words[at]
-        if word == "-m" and at + 1 < len(words):
-            known = MODULE.fullmatch(words[at + 1])
-            return ("celery" if known else ""), words[at + 2 :]
-        if word in ("-c", "-"):
-            return "", []
-        if not word.startswith("-"):
-            return os.path.basename(word), words[at + 1 :]
-        at += 2 if word in INTERPRETER_VALUES else 1
-    return "", []
+def others(unit: str, search: dict[str, Any], host: System) -> list[int]:
+    """Main processes of the workers that a `WorkerSearch` finds and the unit does not run."""
+    directory = os.path.realpath(search["directory"])
+    group = units.show(host, unit, ["ControlGroup"]).get("ControlGroup", "")
+    own = {process.pid for process in units.cgroup_processes(group)}
+    found = [
+        process
+        for process in matching(search["command"])
+        if process.pid not in own
+        and process.state not in "ZX"
+        and _directory(process.pid) == directory
+    ]
+    pids = {process.pid for process in found}
+    return sorted(process.pid for process in found if process.parent not in pids)
 
 
-def _sub_command(words: list[str]) -> str:
-    at = 0
-    while at < len(words):
-        if not words[at].startswith("-"):
-            return words[at]
-        at += 2 if words[at] in CELERY_VALUES else 1
-    return ""
+def _directory(pid: int) -> str:
+    # A deploy may have replaced the directory below a running worker.
+    return (processes.working_directory(pid) or "").replace(" (deleted)", "")

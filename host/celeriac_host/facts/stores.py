@@ -8,6 +8,7 @@ from typing import Any
 
 from celeriac_host.facts.code import is_skipped, working_directory
 from celeriac_host.store import postgres
+from celeriac_host.store.store import Columns
 from celeriac_host.store.stores import open_store
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -21,12 +22,13 @@ FOUND_LIMIT = 20
 def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
     named, unit = args["databases"], args["unit"]
     paths = found(host, unit) if named is None else named
-    return [_describe(path, host, unit, args.get("statusColumns", [])) for path in paths]
+    wanted = Columns(args.get("statusColumns", []), args.get("timeColumns", []))
+    return [_describe(path, host, unit, wanted) for path in paths]
 
 
-def _describe(path: str, host: System, unit: str, status_columns: list[str]) -> dict[str, Any]:
+def _describe(path: str, host: System, unit: str, wanted: Columns) -> dict[str, Any]:
     try:
-        return open_store(path, host, unit).describe(status_columns)
+        return open_store(path, host, unit).describe(wanted)
     except OperationError as error:
         return {"kind": "unreadable", "path": path, "problem": error.message}
 

@@ -47,6 +47,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         "dropIns": drop_ins,
         "properties": seen,
         "programs": {path: _program(path) for path in sorted(_programs(seen, texts))},
+        "workingDirectory": units.working_directory(seen),
         "mainPid": units.number(seen.get("MainPID")) or None,
         "processes": [process_fact(process) for process in units.cgroup_processes(group)],
         "memory": _memory(group),

@@ -1,12 +1,11 @@
-"""Processes whose command line is that of a Celery worker, wherever they run."""
+"""Processes whose arguments match what is asked for, wherever they run."""
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
-from celeriac_host.app.workers import is_worker
+from celeriac_host.app import workers
 from celeriac_host.facts.unit import process_fact
 from celeriac_host.system import processes
 from celeriac_host.system.system import System
@@ -19,16 +18,8 @@ def look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:
         {
             **process_fact(process),
             "cgroup": processes.control_group(process.pid) or "",
-            "workingDirectory": _working_directory(process.pid),
+            "workingDirectory": processes.working_directory(process.pid),
             "startedAt": booted + process.start_ticks / processes.TICKS_PER_SECOND,
         }
-        for process in processes.read_all()
-        if process.pid != os.getpid() and is_worker(process.argv)
+        for process in workers.matching(args["command"])
     ]
-
-
-def _working_directory(pid: int) -> str | None:
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return None

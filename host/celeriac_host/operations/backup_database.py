@@ -33,7 +33,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         free = copies.free_bytes(folder)
         if free < size + copies.MARGIN_BYTES:
             raise OperationError(
-                f"no room for a backup of {path}: {size} bytes and some more are needed, "
+                f"no room for a backup of {path}: {size + copies.MARGIN_BYTES} bytes are needed, "
                 f"{free} are free in {folder}"
             )
         target = _free_name(folder, path)

@@ -47,7 +47,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     restored, left = _store(args, host).put_back(kept, UNDO_BUSY_SECONDS)
     if left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
-        return f"{restored} rows of {path} restored; changed since, so left as they are: {names}"
+        return f"{restored} rows of {path} restored; skipped, changed since: {names}"
     return f"{restored} rows of {path} restored"
 
 
@@ -72,14 +72,16 @@ def _look_again(args: dict[str, Any], host: System) -> dict[str, str]:
     alive: dict[str, str] = {}
     for each in again["tasks"]:
         if each["task"] in held:
-            alive[each["group"]] = f"lives: a worker holds task {each['task']}"
+            alive[each["group"]] = f"is still running: a worker holds task {each['task']}"
         elif each["task"] in owed:
-            alive.setdefault(each["group"], f"lives: task {each['task']} waits in the broker")
+            alive.setdefault(
+                each["group"], f"is still queued: task {each['task']} waits in the broker"
+            )
     return alive
 
 
 def _count_resets(host: System, journal: StepJournal, path: str) -> None:
-    rows = [f"{row['table']}:{row['id']}" for row in _touched(journal) if row.get("reset")]
+    rows = [row["reset"] for row in _touched(journal) if "reset" in row]
     if rows and journal.get("resets") is None:
         journal.keep("resets", rows)
         resets.count(host.state, path, rows, 1)

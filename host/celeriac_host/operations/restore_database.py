@@ -33,7 +33,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     open_store(path, host).replace(backup, args["busyTimeoutSeconds"])
     backup_database.prune(host, path, args["keep"], spare=(backup, now["path"]))
     size = os.lstat(backup).st_size
-    done = f"{path} holds again what {backup} does; what it held is in {now['path']}"
+    done = f"{path} restored from {backup}; what it held before is in {now['path']}"
     return done, {"from": backup, "path": path, "sizeBytes": size, "before": now["path"]}
 
 
@@ -42,7 +42,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         return backup_database.undo(args, host, journal)
     before = journal.get("backup")
     open_store(args["database"], host).replace(before, UNDO_BUSY_SECONDS)
-    return f"{args['database']} holds again what it did before, from {before}"
+    return f"{args['database']} restored from {before}"
 
 
 def _find(wanted: str, path: str, host: System) -> str:

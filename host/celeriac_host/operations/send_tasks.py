@@ -26,7 +26,10 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     calls = args["calls"]
     found = _rows(args, host)
     left = [
-        {"id": call["id"], "why": f"{call['row']['table']} {call['row']['id']} does not name it"}
+        {
+            "id": call["id"],
+            "why": f"{call['row']['table']} {call['row']['id']} no longer names this task",
+        }
         for call in calls
         if call["id"] not in found
     ]
@@ -37,7 +40,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         journal.keep("rows", found)
     sent = _send(args, open_calls, host, journal) if open_calls else []
     count = len(sent) + len(already)
-    more = f", {len(left)} not: their rows were left alone" if left else ""
+    more = f", {len(left)} skipped: their rows no longer name them" if left else ""
     return f"{_tasks(count)} sent{more}", {"sent": count, "left": left}
 
 
@@ -52,8 +55,8 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
             evidence=said["evidence"],
         )
     taken = len(ids) - len(said["withdrawn"])
-    rest = f"; {taken} were taken by a worker, or never sent" if taken else ""
-    return f"{_tasks(len(said['withdrawn']))} taken out of the broker{rest}"
+    rest = f"; {taken} had been taken by a worker or never sent" if taken else ""
+    return f"{_tasks(len(said['withdrawn']))} removed from the broker{rest}"
 
 
 def _send(

@@ -25,18 +25,18 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
-    unit, path, mapping = args["unit"], args["database"], args["mapping"]
+    unit, path = args["unit"], args["database"]
     _refuse_running(unit, host)
-    found = sqlite.ask(path, host, lambda: orphans.find(path, mapping))
+    found = sqlite.ask(path, host, lambda: orphans.find(path, args["tables"]))
     candidates = [orphans.Candidate(*each) for each in found]
     nothing = {"changed": 0, "owed": 0, "held": 0, "skipped": []}
     if not candidates:
-        return f"no job of {path} was left processing", nothing
+        return f"no job of {path} is processing", nothing
     count = _jobs(len(candidates))
     said = messages.ask(args, host, "trace", ids=[each.task for each in candidates])
     if "problem" in said:
         # Whether a message is left to do the work can't be told: then nothing is guessed.
-        line = f"{count} of {path} left processing, and left so: {said['problem']}"
+        line = f"{count} of {path} processing, skipped: {said['problem']}"
         return line, {**nothing, "problem": said["problem"]}
     owed, held = set(said["owed"]), set(said["held"])
     lost = [each for each in candidates if each.task not in owed | held]
@@ -46,15 +46,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     }
     if not lost:
         return f"{count} of {path} processing, {_kept(counts)}", {**nothing, **counts}
-    message, action, now = args["message"], args["action"], time.time()
-    rows = sqlite.ask(path, host, lambda: orphans.plan(path, mapping, lost, action, message, now))
+    now = time.time()
+    rows = sqlite.ask(path, host, lambda: orphans.plan(path, args, lost, now))
     backup_database.do({**args, "keep": args["keepBackups"]}, host, journal)
     _, result = repair_jobs.do({**args, "rows": rows}, host, journal)
-    done = "failed" if action == "fail" else "reset to pending"
+    done = "failed" if args["action"] == "fail" else "reset to pending"
     left = (
-        f"; {len(result['skipped'])} rows changed meanwhile, left alone"
-        if result["skipped"]
-        else ""
+        f"; {len(result['skipped'])} rows skipped: changed meanwhile" if result["skipped"] else ""
     )
     kept = f"; {_kept(counts)}" if any(counts.values()) else ""
     line = f"{_jobs(len(lost))} of {path} left processing, {done}{kept}{left}"
@@ -85,7 +83,7 @@ def _jobs(count: int) -> str:
 def _kept(counts: dict[str, int]) -> str:
     parts = []
     if counts["owed"]:
-        parts.append(f"{counts['owed']} left: their messages are still in the broker")
+        parts.append(f"{counts['owed']} skipped: their messages are still in the broker")
     if counts["held"]:
-        parts.append(f"{counts['held']} left: another worker holds them")
+        parts.append(f"{counts['held']} skipped: another worker holds them")
     return ", ".join(parts)

@@ -1,15 +1,15 @@
 """Rows that stay "processing" though no worker is left to end them, and what becomes of each.
 
 Which rows they are is known only while no worker runs, and then nobody but the host can look. What
-they are is the plan's: the mapping says which columns tell it, and the action what to write. The
-rules are those of src/jobs/repair, for the one case that needs no judgement by age. The writing
-is repair-jobs' own: it compares each row with what was seen here.
+counts and what is written is the plan's: `SettledTable` in src/model/job-store.ts says it of each
+table. The writing is repair-jobs' own: it compares each row with what was seen here.
 """
 
 from __future__ import annotations
 
 import datetime
-import re
+import json
+import math
 import sqlite3
 from collections import Counter
 from typing import Any, Dict, Iterator, NamedTuple
@@ -17,16 +17,7 @@ from typing import Any, Dict, Iterator, NamedTuple
 from celeriac_host.store import sqlite
 from celeriac_host.store.sqlite import quoted
 
-PROCESSING = "processing"
-# Of a parent the first that one of its rows is.
-ENDED = ("completed", "failed", "cancelled")
-SAMPLES = 50
-CALENDAR = re.compile(
-    r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d(?::\d\d(?:[.,](\d{1,9}))?)?"
-    r"( ?(?:Z|z|UTC)|[+-]\d\d(?::?\d\d)?)?"
-)
-
-# A table of the plan's mapping: src/jobs/tables/mapping.ts.
+# A table as the plan describes it.
 Table = Dict[str, Any]
 
 
@@ -38,14 +29,14 @@ class Candidate(NamedTuple):
     task: str
 
 
-def find(path: str, mapping: list[Table]) -> list[Candidate]:
-    """In the child, as the owner: rows with a task id and nothing below, in "processing".
+def find(path: str, tables: list[Table]) -> list[Candidate]:
+    """In the child, as the owner: rows that a task is at work on, with nothing below.
 
     A row with others below it is as alive as they are: it has no task that runs as long as it.
     """
     with sqlite.opened(path, "mode=ro", sqlite.READ_BUSY_SECONDS) as database:
         found = []
-        for table in mapping:
+        for table in tables:
             if table["task"] is None:
                 continue
             own, task = quoted(table["table"]), quoted(table["task"])
@@ -53,12 +44,13 @@ def find(path: str, mapping: list[Table]) -> list[Candidate]:
                 f"AND NOT EXISTS (SELECT 1 FROM {quoted(other['table'])} AS below"
                 f" WHERE below.{quoted(column)} = above.{quoted(table['id'])}"
                 f"{_not_itself(other, table)})"
-                for other, column in _below(table, mapping)
+                for other, column in _below(table, tables)
             )
             rows = database.execute(
                 f"SELECT {quoted(table['id'])}, {task} FROM {own} AS above"
-                f" WHERE {quoted(table['status'])} = ? AND {task} IS NOT NULL {below}",
-                (PROCESSING,),
+                f" WHERE {quoted(table['status'])} IN ({_marks(table['working'])})"
+                f" AND {task} IS NOT NULL {below}",
+                table["working"],
             )
             for ident, value in rows:
                 if isinstance(ident, (int, str)) and isinstance(value, str) and value:
@@ -67,97 +59,94 @@ def find(path: str, mapping: list[Table]) -> list[Candidate]:
 
 
 def plan(
-    path: str,
-    mapping: list[Table],
-    orphans: list[Candidate],
-    action: str,
-    message: str,
-    now: float,
+    path: str, rules: dict[str, Any], orphans: list[Candidate], now: float
 ) -> list[dict[str, Any]]:
     """In the child: the changes for repair-jobs, children before parents.
 
     They are tried inside a transaction that is rolled back: so the counters of the rows above are
-    counted by the database itself.
+    counted by the database itself. `rules`: the arguments of settle-jobs.
     """
     with sqlite.opened(path, "mode=rw", sqlite.READ_BUSY_SECONDS) as database:
         database.execute("BEGIN IMMEDIATE")
         try:
-            return _Trial(database, mapping, action, message, now).run(orphans)
+            return _Trial(database, rules, now).run(orphans)
         finally:
             database.execute("ROLLBACK")
 
 
 class _Trial:
-    def __init__(
-        self,
-        database: sqlite3.Connection,
-        mapping: list[Table],
-        action: str,
-        message: str,
-        now: float,
-    ) -> None:
+    def __init__(self, database: sqlite3.Connection, rules: dict[str, Any], now: float) -> None:
         self.database = database
-        self.tables = {table["table"]: table for table in mapping}
-        self.mapping = mapping
-        self.action = action
-        self.becomes = "failed" if action == "fail" else "pending"
-        self.message = message
+        self.all: list[Table] = rules["tables"]
+        self.tables = {table["table"]: table for table in self.all}
+        self.resets = rules["action"] == "reset"
+        self.message: str = rules["message"]
+        self.end_message: str = rules["endMessage"]
         self.now = now
         self.changes: dict[tuple[str, Any], dict[str, Any]] = {}
 
     def run(self, orphans: list[Candidate]) -> list[dict[str, Any]]:
         for each in orphans:
-            self._settle(self.tables[each.table], each.ident, self.message, self.becomes)
+            table = self.tables[each.table]
+            self._settle(table, each.ident, table["becomes"], self.message)
         for each in orphans:
             self._settle_above(self.tables[each.table], each.ident)
-        for table, ident in list(self.changes):
-            for above, upper in self._ancestors(self.tables[table], ident):
-                self._count_again(above, upper)
+        for name, ident in list(self.changes):
+            for above, upper in self._ancestors(self.tables[name], ident):
+                self._count_again(above, upper, name)
         depth = {name: at for at, name in enumerate(self.tables)}
         ordered = sorted(self.changes.items(), key=lambda each: -depth[each[0][0]])
         return [change for _, change in ordered]
 
-    def _settle(self, table: Table, ident: Any, message: str, becomes: str) -> None:
-        ended = becomes in ENDED
-        values: dict[str, Any] = {table["status"]: becomes}
-        if table["updated"]:
-            values[table["updated"]] = self._time(table, table["updated"])
-        if ended:
-            if table["completed"]:
-                values[table["completed"]] = self._time(table, table["completed"])
-            if table["error"] and message:
-                before = self._values(table, ident, [table["error"]])[table["error"]]
-                said = f"; before: {before}" if isinstance(before, str) and before else ""
-                values[table["error"]] = message + said
-        else:
-            names = ("started", "completed", "error", "task")
-            values.update({table[name]: None for name in names if table[name]})
+    def _settle(self, table: Table, ident: Any, becomes: str, message: str) -> None:
+        values: dict[str, Any] = {}
+        for write in table["writes"][becomes]:
+            column = write["column"]
+            if "now" in write:
+                values[column] = written(self.now, write["now"])
+            elif "message" not in write:
+                values[column] = write["value"]
+            elif message:
+                before = self._values(table, ident, [column])[column]
+                said = isinstance(before, str) and before
+                values[column] = message + (write["message"]["before"] + before if said else "")
         self._change(table, ident, values)
 
     def _settle_above(self, table: Table, ident: Any) -> None:
-        """A parent waits for children that end: it becomes what they did, completed if one is.
+        """A parent waits for children that end: it becomes what they did.
 
         A reset takes only a mirror along: a row tied by its name alone, with this one child.
         """
         for above, upper in self._ancestors(table, ident):
-            if self._values(above, upper, [above["status"]])[above["status"]] != PROCESSING:
+            if (
+                self._values(above, upper, [above["status"]])[above["status"]]
+                not in above["working"]
+            ):
                 return
             statuses = list(self._children(above, upper))
-            if self.action == "reset":
+            if self.resets:
                 if above is table or table["parent"]["foreignKey"] or len(statuses) != 1:
                     return
-                self._settle(above, upper, "", self.becomes)
+                self._settle(above, upper, above["becomes"], "")
             else:
-                if any(status not in ENDED for status in statuses) or self._expects(above, upper):
+                if any(status not in table["ends"] for status in statuses):
                     return
-                if self._waits_for_others(above, upper):
+                if self._expects(above, upper) or self._waits_for_others(above, upper):
                     return
-                failed = statuses.count("failed")
-                signed = self.message.rpartition("; ")[2]
-                what = f"{failed} of {len(statuses)} {table['table']} failed; {signed}"
-                becomes = next(status for status in ENDED if status in statuses)
-                self._settle(above, upper, what if failed else "", becomes)
+                # Each in the word of its own table.
+                at = min(table["ends"].index(status) for status in statuses)
+                failed = statuses.count(table["failed"])
+                self._settle(above, upper, above["ends"][at], self._tell(failed, statuses, table))
             table = above
+
+    def _tell(self, failed: int, statuses: list[str], table: Table) -> str:
+        if not failed:
+            return ""
+        said = self.end_message
+        counts = {"failed": failed, "rows": len(statuses), "table": table["table"]}
+        for name, value in counts.items():
+            said = said.replace("{" + name + "}", str(value))
+        return said
 
     def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:
         key = (table["table"], ident)
@@ -177,26 +166,25 @@ class _Trial:
         statement = f"UPDATE {quoted(table['table'])} SET {pairs} {where}"
         self.database.execute(statement, (*values.values(), ident))
 
-    def _count_again(self, table: Table, ident: Any) -> None:
+    def _count_again(self, table: Table, ident: Any, counted: str) -> None:
+        """The counters of a row for rows of a table below, one of which has changed."""
         news = {}
         for counter in table["counters"]:
-            if counter["counts"] == "total" or self._nests(self.tables[counter["table"]]):
+            if counter["table"] != counted or self._nests(self.tables[counted]):
                 continue
-            counts = self._count_below(table, ident, counter["table"])
+            counts = self._count_below(table, ident, counted)
             value = self._values(table, ident, [counter["column"]])[counter["column"]]
-            if counts and value != counts[counter["counts"]]:
-                news[counter["column"]] = counts[counter["counts"]]
+            if counts and value != counts[counter["status"]]:
+                news[counter["column"]] = counts[counter["status"]]
         if news:
             self._change(table, ident, news)
 
     def _expects(self, table: Table, ident: Any) -> bool:
         """Its total says that rows are still to be added below it."""
-        for counter in table["counters"]:
-            if counter["counts"] != "total":
-                continue
-            total = self._values(table, ident, [counter["column"]])[counter["column"]]
-            below = sum(self._count_below(table, ident, counter["table"]).values())
-            if isinstance(total, int) and total > below:
+        for each in table["expects"]:
+            total = self._values(table, ident, [each["column"]])[each["column"]]
+            below = sum(self._count_below(table, ident, each["table"]).values())
+            if isinstance(total, (int, float)) and total > below:
                 return True
         return False
 
@@ -210,15 +198,13 @@ class _Trial:
         return any(
             self._names(tie, self._values(each, key, [tie["to"]])[tie["to"]])
             for each, key in rows
-            for tie in each.get("bystanders", [])
-            if tie["status"] is not None
+            for tie in each["waitsFor"]
         )
 
     def _names(self, tie: dict[str, Any], key: Any) -> bool:
-        marks = ", ".join("?" for _ in ENDED)
-        where = f"{quoted(tie['column'])} = ? AND {quoted(tie['status'])} NOT IN ({marks})"
-        query = f"SELECT 1 FROM {quoted(tie['table'])} WHERE {where} LIMIT 1"
-        return self.database.execute(query, (key, *ENDED)).fetchone() is not None
+        over = f"{quoted(tie['status'])} NOT IN ({_marks(tie['over'])})"
+        query = f"SELECT 1 FROM {quoted(tie['table'])} WHERE {quoted(tie['column'])} = ? AND {over}"
+        return self.database.execute(f"{query} LIMIT 1", (key, *tie["over"])).fetchone() is not None
 
     def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:
         """Status → how many rows of that table, at whatever depth below this row."""
@@ -234,7 +220,7 @@ class _Trial:
         status = f"t0.{quoted(path[0]['status'])}"
         rows = self.database.execute(
             f"SELECT {status}, count(*) FROM {quoted(counted)} AS t0 {joins}"
-            f" WHERE {last} = ? GROUP BY {status}",
+            f" WHERE {last} = ?{_not_nested(path[0])} GROUP BY {status}",
             (ident,),
         )
         return Counter({str(name): count for name, count in rows})
@@ -271,7 +257,7 @@ class _Trial:
         return None
 
     def _children(self, table: Table, ident: Any) -> Iterator[str]:
-        for other, column in _below(table, self.mapping):
+        for other, column in _below(table, self.all):
             itself = f" AND {quoted(other['id'])} <> ?" if other is table else ""
             rows = self.database.execute(
                 f"SELECT {quoted(other['status'])} FROM {quoted(other['table'])}"
@@ -283,7 +269,7 @@ class _Trial:
     def _group(self, table: Table, ident: Any) -> str:
         for above, upper in self._ancestors(table, ident):
             table, ident = above, upper
-        return f"{table['table']}:{ident}"
+        return json.dumps([table["table"], ident])
 
     def _counts_below(self, table: Table, ident: Any) -> list[dict[str, Any]]:
         return [
@@ -295,14 +281,11 @@ class _Trial:
                     (ident,),
                 ).fetchone()[0],
             }
-            for other, column in _below(table, self.mapping)
+            for other, column in _below(table, self.all)
         ]
 
     def _seen(self, table: Table, ident: Any) -> dict[str, Any]:
-        ties = [tie["column"] for tie in (table["parent"], table["own"]) if tie]
-        counters = [counter["column"] for counter in table["counters"]]
-        columns = [table["status"], *ties, table["task"], *table["times"], *counters]
-        values = self._values(table, ident, [name for name in columns if name is not None])
+        values = self._values(table, ident, table["vital"])
         plain = (int, float, str, type(None))
         return {name: value for name, value in values.items() if isinstance(value, plain)}
 
@@ -316,25 +299,12 @@ class _Trial:
         where = f"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?"
         return self.database.execute(f"SELECT 1 FROM {where}", (ident,)).fetchone() is not None
 
-    def _time(self, table: Table, column: str) -> Any:
-        """Now, as the column's own values are written; else as its neighbours' are."""
-        named = [table[name] for name in ("completed", "started", "updated", "created")]
-        for name in [column, *filter(None, named)]:
-            rows = self.database.execute(
-                f"SELECT {quoted(name)} FROM {quoted(table['table'])}"
-                f" WHERE {quoted(name)} IS NOT NULL ORDER BY rowid DESC LIMIT {SAMPLES}"
-            )
-            forms = Counter(form for form in (_form(value) for (value,) in rows) if form)
-            if forms:
-                return _written(self.now, forms.most_common(1)[0][0])
-        return _written(self.now, ("text", "T", 6, ""))
 
-
-def _below(table: Table, mapping: list[Table]) -> list[tuple[Table, str]]:
+def _below(table: Table, tables: list[Table]) -> list[tuple[Table, str]]:
     """The tables whose rows name rows of this one, each with the column that does."""
     found = [
         (other, other["parent"]["column"])
-        for other in mapping
+        for other in tables
         if other["parent"] and other["parent"]["table"] == table["table"]
     ]
     return [*found, (table, table["own"]["column"])] if table["own"] else found
@@ -346,30 +316,33 @@ def _not_itself(other: Table, table: Table) -> str:
     return f" AND below.{key} <> above.{key}" if other is table else ""
 
 
-def _form(value: Any) -> tuple[Any, ...] | None:
-    """How an instant is written; None when it is none."""
-    if isinstance(value, (int, float)):
-        whole = isinstance(value, int)
-        if 1e9 <= value < 1e10:
-            return ("number", 1, whole)
-        return ("number", 1000, whole) if 1e12 <= value < 1e13 else None
-    match = CALENDAR.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        return None
-    fraction = len(match.group(2) or "")
-    return ("text", match.group(1), fraction, match.group(3) or "")
+def _not_nested(table: Table) -> str:
+    """A row that is below another of its own table is not counted by what is above that."""
+    if not table["own"]:
+        return ""
+    key, own = quoted(table["id"]), quoted(table["own"]["column"])
+    upper = f"SELECT 1 FROM {quoted(table['table'])} AS up WHERE up.{key} = t0.{own}"
+    return f" AND NOT EXISTS ({upper} AND up.{key} <> t0.{key})"
 
 
-def _written(now: float, form: tuple[Any, ...]) -> Any:
-    if form[0] == "number":
-        value = now * form[1]
-        return int(value) if form[2] else round(value, 6)
-    _, separator, fraction, zone = form
-    offset = re.fullmatch(r"([+-])(\d\d):?(\d\d)?", zone)
-    shift = 0
-    if offset:
-        minutes = int(offset.group(2)) * 60 + int(offset.group(3) or 0)
-        shift = (-60 if offset.group(1) == "-" else 60) * minutes
-    at = datetime.datetime.fromtimestamp(now + shift, datetime.timezone.utc)
-    digits = f"{at.microsecond:06d}".ljust(9, "0")[:fraction]
-    return at.strftime(f"%Y-%m-%d{separator}%H:%M:%S") + (f".{digits}" if digits else "") + zone
+def _marks(values: list[Any]) -> str:
+    return ", ".join("?" for _ in values)
+
+
+def written(now: float, spelling: dict[str, Any]) -> Any:
+    """An instant, spelled as the plan says; the same as `spell` in src/jobs/tables/instants.ts."""
+    digits = spelling["fraction"]
+    if spelling["kind"] == "epoch":
+        micros = math.floor(now * 1e6 + 0.5)
+        parts = micros * spelling["perSecond"] // 10 ** (6 - digits)
+        if spelling["text"]:
+            whole, rest = divmod(parts, 10**digits)
+            return f"{whole}.{rest:0{digits}d}" if digits else str(whole)
+        return parts / 10**digits if digits else parts
+    shifted = now + spelling["offsetSeconds"]
+    whole = math.floor(shifted)
+    micros = min(999_999, math.floor((shifted - whole) * 1e6 + 0.5))
+    fraction = f"{micros:06d}".ljust(9, "0")[:digits]
+    at = datetime.datetime.fromtimestamp(whole, datetime.timezone.utc)
+    text = at.strftime(f"%Y-%m-%d{spelling['separator']}%H:%M:%S")
+    return text + (f".{fraction}" if digits else "") + spelling["zone"]

@@ -30,12 +30,15 @@ PROBLEMS = (
         "asks for a password, which is neither in PGPASSWORD, PGPASSFILE or a URL of the unit's "
         "environment, nor in ~/.pgpass of its user",
     ),
-    ("password authentication failed", "refuses the password"),
-    ("Peer authentication failed", "does not take the unit's user for the one of the URL"),
-    ("no pg_hba.conf entry", "is not open to this host and user (pg_hba.conf)"),
-    ("Connection refused", "can't be reached: nothing listens there"),
-    ("No such file or directory", "can't be reached: no server listens on its socket"),
-    ("could not translate host name", "can't be reached: its host name is not known"),
+    ("password authentication failed", "rejects the password"),
+    (
+        "Peer authentication failed",
+        "rejects the unit's user: peer authentication expects the user of the URL",
+    ),
+    ("no pg_hba.conf entry", "does not admit this host and user (pg_hba.conf)"),
+    ("Connection refused", "can't be reached: connection refused"),
+    ("No such file or directory", "can't be reached: its socket does not exist"),
+    ("could not translate host name", "can't be reached: its host name can't be resolved"),
     ("timeout expired", "can't be reached within %d s" % CONNECT_SECONDS),
     ("lock timeout", "is locked by another session"),
 )
@@ -153,7 +156,7 @@ def stream(
     if ended.code != 0:
         raise _explained(url, ended.lines())
     if wrong:
-        raise OperationError(f"{url}: psql says what is no JSON: {wrong[0][:200]}")
+        raise OperationError(f"{url}: psql returned invalid JSON: {wrong[0][:200]}")
 
 
 def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:
@@ -233,7 +236,7 @@ def _explained(url: str, lines: list[str]) -> OperationError:
     if missing:
         return OperationError(f"{url}: {missing.group(1)}", evidence=lines)
     wrong = re.search(r"(?:ERROR|FATAL): +(.*)", lines[0] if lines else "")
-    why = wrong.group(1) if wrong else (lines[-1] if lines else "psql said nothing")
+    why = wrong.group(1) if wrong else (lines[-1] if lines else "psql printed no error")
     return OperationError(f"{url}: {why}", evidence=lines)
 
 
@@ -243,7 +246,7 @@ def _explained(url: str, lines: list[str]) -> OperationError:
 def quoted(name: str) -> str:
     """An identifier is data: a quote in it is doubled."""
     if "\0" in name:
-        raise OperationError("a name with a NUL character is no table or column")
+        raise OperationError("a table or column name must not contain a NUL character")
     return '"' + name.replace('"', '""') + '"' if name.isascii() else _unicode(name)
 
 

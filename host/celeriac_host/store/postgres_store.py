@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 from celeriac_host.store import postgres, postgres_extract, postgres_repair
 from celeriac_host.store.copies import Copy
-from celeriac_host.store.store import Keep, PutBack, Row, Store, result_of
+from celeriac_host.store.store import Columns, Keep, PutBack, Row, Store, result_of
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -21,9 +21,9 @@ class PostgresStore(Store):
         self.host = host
         self.unit = unit
 
-    def describe(self, status_columns: list[str]) -> dict[str, Any]:
+    def describe(self, wanted: Columns) -> dict[str, Any]:
         try:
-            tables = postgres.tables(self.host, self.unit, self.url, status_columns)
+            tables = postgres.tables(self.host, self.unit, self.url, wanted.status)
         except OperationError as error:
             return {"kind": "unreadable", "path": self.url, "problem": error.message}
         return {"kind": "postgresql", "path": self.url, "tables": tables}

@@ -1,6 +1,6 @@
 """How often a row was made pending again: one that is reset for ever would never be seen to fail.
 
-`resets.json` in the state folder: database → `table:id` → times.
+`resets.json` in the state folder: database → row, by the name that the plan gives it → times.
 """
 
 from __future__ import annotations

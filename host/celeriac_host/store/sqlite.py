@@ -51,7 +51,7 @@ def find(path: str) -> os.stat_result:
     try:
         about = os.stat(path)
     except FileNotFoundError:
-        raise OperationError(f"{path}: there is no such file") from None
+        raise OperationError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise OperationError(f"{path!r} can't be read: {reason}") from None
@@ -116,7 +116,7 @@ def as_owner(
     """Runs `work` as the owner of the database; it ends when the block does, whatever happens."""
     owner = owner_of(find(path))
     if os.geteuid() not in (0, owner.uid):
-        raise OperationError(f"only root or the owner of {path} can work on it")
+        raise OperationError(f"only root or the owner of {path} can open it")
     with _in_child(path, host, owner, work, longest_seconds) as child:
         yield child
 
@@ -154,7 +154,7 @@ class Conversation:
         """Its next word. Raises OperationError with what went wrong there."""
         said = self._channel.receive()
         if said is None:
-            raise NoAnswer(f"the work on {self.path} ended without an answer")
+            raise NoAnswer(f"the process that worked on {self.path} exited without an answer")
         if "locked" in said:
             raise OperationError(explain_lock(self.path, said["locked"]))
         if "tooLarge" in said:
@@ -230,7 +230,7 @@ def _plain(error: sqlite3.Error) -> str:
     if "not a database" in text:
         return "this is not a SQLite database"
     if "unable to open" in text:
-        return "it can't be opened: it is on a read-only file system, or closed to its owner"
+        return "it can't be opened: read-only file system, or no permission for its owner"
     if "malformed" in text:
         return f"the database is damaged ({text})"
     return text
@@ -247,7 +247,7 @@ def opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connec
     Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.
     """
     if mode == "mode=rw" and not os.access(path, os.W_OK):
-        raise OperationError("it can't be written: it is read-only, or on a file system that is")
+        raise OperationError("it can't be written: the file or its file system is read-only")
     where = f"file:{urllib.parse.quote(path)}?{mode}"
     database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)
     try:
@@ -277,7 +277,7 @@ def _text(raw: bytes) -> str | Bytes:
 def quoted(name: str) -> str:
     """An identifier is data: a quote in it is doubled."""
     if "\0" in name:
-        raise OperationError("a name with a NUL character is no table or column")
+        raise OperationError("a table or column name must not contain a NUL character")
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -57,7 +57,7 @@ def _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None
         size = size_of(database)
         if limit_bytes is not None and size > limit_bytes:
             raise TooLarge(
-                f"it is {size} bytes large; a copy may have {limit_bytes} bytes (snapshot-limit)"
+                f"its {size} bytes exceed the limit of {limit_bytes} bytes (snapshot-limit)"
             )
         copy = sqlite3.connect(target, isolation_level=None)
         try:

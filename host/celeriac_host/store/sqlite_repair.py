@@ -121,7 +121,7 @@ class _Repair:
             seen, kept = self._see(schema)
             channel.send({"value": kept})
             if channel.receive() != "go":
-                raise OperationError("the rows as they were could not be kept")
+                raise OperationError("the original rows could not be written to the journal")
             if not seen.taken:
                 return result_of([], seen.skipped, 0.0)
             return self._change(schema, seen, channel)
@@ -153,13 +153,15 @@ class _Repair:
                 if moved:
                     channel.send({"value": {"leave": sorted({row["group"] for row in moved})}})
                     if channel.receive() != "go":
-                        raise OperationError("what was left alone could not be kept")
+                        raise OperationError("the skipped rows could not be written to the journal")
             for row in taken:
                 schema.change(row)
             database.execute("COMMIT")
         except sqlite3.IntegrityError as error:
             database.execute("ROLLBACK")
-            raise OperationError(f"the database refuses it: {error}; nothing was changed") from None
+            raise OperationError(
+                f"the database rejected the change: {error}; nothing was changed"
+            ) from None
         except BaseException:
             if database.in_transaction:
                 database.execute("ROLLBACK")

@@ -72,7 +72,7 @@ class Schema:
         if not found:
             return "is gone"
         if len(found) > 1:
-            return "is there more than once"
+            return "exists more than once"
         for column, now in zip(columns, found[0]):
             if not same(now, row["seen"][column]):
                 return f"changed meanwhile: {column} is now {_show(now)}"
@@ -177,7 +177,9 @@ class Schema:
 
     def _require(self, table: str) -> None:
         if table not in self.tables:
-            raise OperationError(f"there is no table {table!r}; the plan was made from another")
+            raise OperationError(
+                f"there is no table {table!r}: the schema changed since the plan was made"
+            )
 
     def keep(self, row: Row) -> Row:
         """What undo needs of it: the whole row as it is."""
@@ -185,7 +187,7 @@ class Schema:
         values = self.read(row, names)[0]
         old = {name: _encode(value) for name, value in zip(names, values)}
         told = {name: row[name] for name in ("table", "key", "id", "group", "change")}
-        return {**told, **({"reset": True} if row.get("reset") else {}), "old": old}
+        return {**told, **({"reset": row["reset"]} if "reset" in row else {}), "old": old}
 
     def change(self, row: Row) -> None:
         table, key, ident, change = row["table"], row["key"], row["id"], row["change"]
@@ -195,7 +197,7 @@ class Schema:
         else:
             done = self._set(table, change["set"], where, ident)
         if done.rowcount != 1:
-            raise OperationError(f"{table} {ident}: {done.rowcount} rows changed instead of one")
+            raise OperationError(f"{table} {ident}: changed {done.rowcount} rows instead of one")
 
     def restore(self, kept: Row) -> str:
         """`restored`, `already`, or `left` when somebody changed it since."""

@@ -9,7 +9,7 @@ from typing import Any, Iterator
 from celeriac_host.store import sqlite, sqlite_copy, sqlite_extract, sqlite_repair, sqlite_tables
 from celeriac_host.store.copies import Copy, TooLarge
 from celeriac_host.store.sqlite import quoted
-from celeriac_host.store.store import Keep, PutBack, Row, Store
+from celeriac_host.store.store import Columns, Keep, PutBack, Row, Store
 from celeriac_host.system.system import System
 
 
@@ -20,8 +20,8 @@ class SqliteStore(Store):
         super().__init__(path)
         self.host = host
 
-    def describe(self, status_columns: list[str]) -> dict[str, Any]:
-        return sqlite_tables.describe(self.url, self.host, status_columns)
+    def describe(self, wanted: Columns) -> dict[str, Any]:
+        return sqlite_tables.describe(self.url, self.host, wanted)
 
     @contextmanager
     def copied(self, limit_bytes: int | None, extract: dict[str, Any] | None) -> Iterator[Copy]:

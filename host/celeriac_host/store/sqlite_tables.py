@@ -10,6 +10,7 @@ from typing import Any
 from celeriac_host.store import sqlite
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.store.sqlite_locks import files_of
+from celeriac_host.store.store import Columns
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import group_name, user_name
 from celeriac_host.system.system import System
@@ -19,6 +20,7 @@ BUSY_SECONDS = 3.0
 LONGEST_SECONDS = 45.0
 TABLES_LIMIT = 500
 WORDS_LIMIT = 50
+TIMES_LIMIT = 50
 CLOSED = "can't be opened by its owner"
 # What SQLite says → what it means to a person.
 PROBLEMS = (
@@ -30,7 +32,7 @@ PROBLEMS = (
 )
 
 
-def describe(path: str, host: System, status_columns: list[str]) -> dict[str, Any]:
+def describe(path: str, host: System, wanted: Columns) -> dict[str, Any]:
     """The fact; one that cannot be read says why."""
     try:
         about = os.stat(path)
@@ -48,7 +50,7 @@ def describe(path: str, host: System, status_columns: list[str]) -> dict[str, An
             path, "is not a SQLite database (or an encrypted one): its header differs"
         )
     try:
-        found = _look(path, host, status_columns)
+        found = _look(path, host, wanted)
     except OperationError as error:
         return unreadable(path, f"can't be read: {error.message}")
     if "problem" in found:
@@ -68,9 +70,9 @@ def unreadable(path: str, problem: str) -> dict[str, Any]:
     return {"kind": "unreadable", "path": path, "problem": f"{path} {problem}"}
 
 
-def _look(path: str, host: System, status_columns: list[str]) -> dict[str, Any]:
+def _look(path: str, host: System, wanted: Columns) -> dict[str, Any]:
     def work() -> dict[str, Any]:
-        return _read(path, status_columns)
+        return _read(path, wanted)
 
     found: dict[str, Any] = sqlite.look(path, host, work, LONGEST_SECONDS)
     alone = not any(map(os.path.exists, files_of(path)[1:]))
@@ -80,11 +82,11 @@ def _look(path: str, host: System, status_columns: list[str]) -> dict[str, Any]:
     return found
 
 
-def _read(path: str, status_columns: list[str]) -> dict[str, Any]:
+def _read(path: str, wanted: Columns) -> dict[str, Any]:
     """In the child: its tables, or the problem."""
     try:
         return sqlite.read_unchanged(
-            path, lambda mode: {"tables": _tables(path, mode, status_columns)}, lambda: None
+            path, lambda mode: {"tables": _tables(path, mode, wanted)}, lambda: None
         )
     except sqlite.Locked:
         said = "locked"
@@ -96,7 +98,7 @@ def _read(path: str, status_columns: list[str]) -> dict[str, Any]:
     return {"problem": next(meanings, f"can't be read: {said}")}
 
 
-def _tables(path: str, mode: str, status_columns: list[str]) -> list[dict[str, Any]]:
+def _tables(path: str, mode: str, wanted: Columns) -> list[dict[str, Any]]:
     with sqlite.opened(path, mode, BUSY_SECONDS) as database:
         database.text_factory = lambda raw: raw.decode("utf-8", "replace")
         names = database.execute(
@@ -109,13 +111,18 @@ def _tables(path: str, mode: str, status_columns: list[str]) -> list[dict[str, A
             columns = database.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
             primary[name.lower()] = next((row[1] for row in columns if row[5] == 1), "")
             keys = database.execute(f"PRAGMA foreign_key_list({quoted(name)})").fetchall()
-            table = {
+            table: dict[str, Any] = {
                 "name": name,
                 "columns": [{"name": row[1], "type": row[2]} for row in columns],
                 "foreignKeys": [{"column": row[3], "table": row[2], "to": row[4]} for row in keys],
             }
-            statuses = _statuses(database, name, [row[1] for row in columns], status_columns)
-            tables.append(table if statuses is None else {**table, "statuses": statuses})
+            own = [row[1] for row in columns]
+            statuses = _statuses(database, name, own, wanted.status)
+            if statuses is not None:
+                table["statuses"] = statuses
+                if wanted.times:
+                    table["times"] = _times(database, name, own, wanted.times)
+            tables.append(table)
         for table in tables:
             for key in table["foreignKeys"]:
                 # A key that names no column means the parent's primary key.
@@ -142,3 +149,27 @@ def _statuses(
             continue  # WITHOUT ROWID; or it cannot be read, and then is left out
         return [word[:100] if isinstance(word, str) else word for (word,) in found]
     return None
+
+
+def _times(
+    database: sqlite3.Connection, table: str, columns: list[str], wanted: list[str]
+) -> dict[str, list[str | int | float]]:
+    """Column → its newest values, of those columns that can be read."""
+    plain = {_plain(name) for name in wanted}
+    found = {}
+    for column in (name for name in columns if _plain(name) in plain):
+        newest = f"SELECT {quoted(column)} AS s FROM {quoted(table)}"
+        for some in (f"{newest} ORDER BY rowid DESC LIMIT 5000", f"{newest} LIMIT 5000"):
+            values = f"SELECT s FROM ({some}) WHERE typeof(s) IN ('text', 'integer', 'real')"
+            try:
+                rows = database.execute(f"{values} LIMIT {TIMES_LIMIT}").fetchall()
+            except sqlite3.Error:
+                continue
+            found[column] = [each[:50] if isinstance(each, str) else each for (each,) in rows]
+            break
+    return found
+
+
+def _plain(name: str) -> str:
+    """`createdAt` and `created_at` are one name."""
+    return name.replace("_", "").lower()

@@ -15,6 +15,13 @@ Skipped = List[Dict[str, Any]]
 Keep = Callable[[str, Any], object]
 
 
+class Columns(NamedTuple):
+    """Columns of which some values are told with the tables; of `status` the first that exists."""
+
+    status: list[str]
+    times: list[str]
+
+
 class PutBack(NamedTuple):
     """What became of kept rows."""
 
@@ -31,7 +38,7 @@ class Store(ABC):
         self.url = url
 
     @abstractmethod
-    def describe(self, status_columns: list[str]) -> dict[str, Any]:
+    def describe(self, wanted: Columns) -> dict[str, Any]:
         """The fact `stores`: what kind it is and which tables it has. Does not raise."""
 
     @abstractmethod

@@ -64,6 +64,22 @@ def control_group(pid: int) -> str | None:
     return paths.get("name=systemd", paths.get(""))
 
 
+def working_directory(pid: int) -> str | None:
+    """None when it can't be read; one that was removed ends in ` (deleted)`."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+
+
+def program(pid: int) -> str:
+    """The path of the file that it runs; empty when that can't be read."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
+
+
 def environment(pid: int) -> dict[str, str]:
     """What it was started with, unless it wrote over it; empty when it can't be read."""
     try:

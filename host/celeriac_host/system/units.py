@@ -235,6 +235,15 @@ def context(host: System, unit: str) -> Context:
     return Context(whom, _directory(seen.get("WorkingDirectory", ""), whom), environment)
 
 
+def working_directory(seen: dict[str, str]) -> str | None:
+    """Where the processes of a unit start, links followed; None when its user is unknown."""
+    try:
+        whom = identity(seen.get("User") or "root")
+    except OperationError:
+        return None
+    return os.path.realpath(_directory(seen.get("WorkingDirectory", ""), whom))
+
+
 def run_as(
     host: System,
     where: Context,

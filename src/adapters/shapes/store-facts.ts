@@ -9,6 +9,7 @@ const tables = z.array(
       columns: z.array(z.object({ name: text, type: text })),
       foreignKeys: z.array(z.object({ column: text, table: text, to: text })),
       statuses: z.array(z.union([text, z.number()])).exactOptional(),
+      times: z.record(text, z.array(z.union([text, z.number()]))).exactOptional(),
     }),
   ),
 );

@@ -41,6 +41,7 @@ export const unitShape = shapeOf<UnitFact>()(
         script: text.nullable().exactOptional(),
       }),
     ),
+    workingDirectory: text.nullable(),
     mainPid: z.number().nullable(),
     processes: z.array(processShape),
     memory: z

@@ -7,6 +7,7 @@ import {
   type JobRow,
   mirrorAbove,
   nameRow,
+  rowKey,
   showValue,
   taskOf,
 } from '../tables/job-forest.ts';
@@ -271,7 +272,7 @@ function unknownId(
   const open = forests
     .flatMap((forest) => forest.rows)
     .filter((row) => row.parent === null && !isEnded(row.status));
-  const candidates = open.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+  const candidates = open.slice(0, shown).map(rowKey);
   const hint = candidates.length > 0 ? `; unfinished now: ${candidates.join(', ')}` : '';
   return new ConfigError(
     'input ids',
@@ -282,7 +283,7 @@ function unknownId(
 
 function ambiguousId(id: string, rows: readonly JobRow[]): ConfigError {
   const more = rows.length > shown ? ` and ${rows.length - shown} more` : '';
-  const list = rows.slice(0, shown).map((row) => `${row.mapping.table}:${row.id}`);
+  const list = rows.slice(0, shown).map(rowKey);
   return new ConfigError(
     'input ids',
     `${quote(id)} matches ${rows.length} rows: ${list.join(', ')}${more}`,

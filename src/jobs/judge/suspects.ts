@@ -3,19 +3,19 @@ import { bystanderColumns } from '../tables/bystanders.ts';
 import { readableColumns } from '../tables/job-forest.ts';
 import { type StoreMapping, type TableMapping, wordsFor } from '../tables/mapping.ts';
 
-/** The shortest beginning of an id that is taken for the whole. */
+/** Minimum length of a shortened id. */
 export const prefixLength = 8;
 
-/** What a person names a row by: `12ab34cd`, or `jobs:12ab34cd` where tables share their ids. */
+/** An id as the user gives it: `12ab34cd`, or `jobs:12ab34cd` if the id exists in two tables. */
 export interface NamedId {
-  /** `null`: of any table. */
+  /** `null`: any table. */
   readonly table: string | null;
   readonly text: string;
-  /** Long enough to be the beginning of an id. */
+  /** Whether it is long enough for a shortened id. */
   readonly mayBegin: boolean;
 }
 
-/** Reads an id; what stands before a colon is a table only if it is one of these. */
+/** Parses an id; the text before a colon is a table only if such a table exists. */
 export function readNamedId(mapping: StoreMapping, id: string): NamedId {
   const match = /^([^:]+):(.+)$/s.exec(id);
   const known = mapping.some(({ table }) => table === match?.[1]);
@@ -23,19 +23,19 @@ export function readNamedId(mapping: StoreMapping, id: string): NamedId {
   return { table, text, mayBegin: text.length >= prefixLength };
 }
 
-/** What a person wishes of the rows that may want repair. */
+/** Which rows may need repair. */
 export interface Suspicion {
   readonly unit: string;
-  /** In our words or the app's. */
+  /** In Celeriac's words or those of the app. */
   readonly statuses: readonly string[];
   readonly orphans: boolean;
-  /** Where there are any, these rows and no others. */
+  /** If there are any: only these rows. */
   readonly ids: readonly string[];
 }
 
 /**
- * The rows that `findStuckRows` or `selectNamed` could pick, so that of a database that is too large
- * to be copied whole these alone are, with their families.
+ * The rows that `findStuckRows` or `selectNamed` could select: only these, with their related rows, are
+ * copied from a database that is too large to be copied whole.
  */
 export const planExtract = (mapping: StoreMapping, wishes: Suspicion): Extract => ({
   unit: wishes.unit,
@@ -72,13 +72,13 @@ function extractTable(
   };
 }
 
-/** Without a foreign key a row is an orphan only in a status that is looked for anyway. */
+/** Without a foreign key, a row is an orphan only in a status that is searched for anyway. */
 const tiesOf = ({ table, parent, own }: TableMapping): ExtractTable['orphanedBy'] =>
   [parent, own === null ? null : { table, ...own }].flatMap((tie) =>
     tie?.foreignKey === true ? [tie] : [],
   );
 
-/** Text that is a number may be kept as one. */
+/** Text that is a number may be stored as a number. */
 const asStored = (texts: readonly string[]): readonly (string | number)[] => [
   ...new Set(texts.flatMap((text) => (isNumber(text) ? [text, Number(text)] : [text]))),
 ];

@@ -10,12 +10,14 @@ import {
   mirrorAbove,
   pickSeen,
   rootOf,
+  rowKey,
   showValue,
   vitalColumns,
 } from '../tables/job-forest.ts';
 import { type TableMapping, wordFor } from '../tables/mapping.ts';
 import type { Counters } from './counters.ts';
 import type { Fate, Fates, RepairRules } from './fate.ts';
+import { beforeWords, fillingsFor } from './fillings.ts';
 
 /** A changed row, for people. */
 export interface RepairedRow {
@@ -68,7 +70,7 @@ export function listGroups(
         const counted = counters.get(row) ?? {};
         const call = sent.get(row);
         const change = act(row, fate, counted, forest, rules, call);
-        const reset = fate?.becomes === 'pending' && { reset: true as const };
+        const reset = fate?.becomes === 'pending' && { reset: rowKey(row) };
         return {
           change: { ...describe(row, root, forest, nested, fate), change, ...reset },
           shown: show(row, fate, counted, rules),
@@ -112,7 +114,7 @@ function describe(
     table: row.mapping.table,
     key: row.mapping.id,
     id: row.id,
-    group: `${root.mapping.table}:${root.id}`,
+    group: rowKey(root),
     seen: pickSeen(row, vitalColumns(row.mapping)),
     ...(fate && below.length > 0 ? { below } : {}),
   };
@@ -160,31 +162,28 @@ function setColumns(
   forest: JobForest,
   rules: RepairRules,
 ): Record<string, SqlValue> {
-  const { status, started, completed, updated, error, task } = row.mapping;
   const word = wordFor(row.mapping, becomes);
-  // Statuses that are numbers in the table stay numbers.
-  const asNumber = typeof row.values[status] === 'number';
-  const set: Record<string, SqlValue> = { [status]: asNumber ? Number(word) : word };
-  const stamp = (column: string | null, at: EpochSeconds): void => {
-    if (column === null) return;
+  const write = (at: EpochSeconds, column: string): SqlValue => {
     const form = forest.forms.get(row.mapping.table)?.get(column) ?? defaultForm;
-    set[column] = writeInstant(at, form, forest.timeZone);
+    return writeInstant(at, form, forest.timeZone);
   };
-  stamp(updated, rules.now);
-  if (becomes === 'pending') {
-    const emptied = [started, completed, error, fate.owed ? null : task];
-    for (const column of emptied) if (column) set[column] = null;
-    return set;
+  const set: Record<string, SqlValue> = {};
+  for (const { column, fill } of fillingsFor(row.mapping, becomes, fate.owed)) {
+    const now = row.values[column];
+    if (fill === 'nothing') set[column] = null;
+    // Statuses that are numbers in the table stay numbers.
+    else if (fill === 'status') set[column] = typeof now === 'number' ? Number(word) : word;
+    else if (fill === 'now') set[column] = write(rules.now, column);
+    else if (fill === 'end') set[column] = write(fate.endedAt, column);
+    else if (fate.message !== null) set[column] = keepEarlier(fate.message, now);
   }
-  stamp(completed, fate.endedAt);
-  if (error && fate.message !== null) set[error] = keepEarlier(fate.message, row.values[error]);
   return set;
 }
 
 /** Keeps the app's own error message, which says more than that the row was stuck. */
 function keepEarlier(message: string, before: unknown): string {
   return typeof before === 'string' && before !== ''
-    ? `${message}; previous error: ${before}`
+    ? `${message}${beforeWords}${before}`
     : message;
 }
 

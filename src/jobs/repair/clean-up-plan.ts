@@ -1,5 +1,5 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
-import type { ByTheApp, Finding, Operation, Plan } from '../../model/operation.ts';
+import type { AskingTheApp, Finding, Operation, Plan } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
 import type { Evidence } from '../judge/liveness.ts';
@@ -82,7 +82,7 @@ function cutRepair(one: PlannedRepair, taken: ReadonlySet<string>, left: number)
 /** The operations of a clean-up, and what to show of it. */
 export function describeCleanUp(
   planned: readonly PlannedRepair[],
-  app: ByTheApp | null,
+  app: AskingTheApp | null,
   evidence: Evidence | null,
   desired: CleanUpDesired,
 ): CleanUp {
@@ -108,7 +108,7 @@ export function describeCleanUp(
 
 function listOperations(
   one: PlannedRepair,
-  app: ByTheApp | null,
+  app: AskingTheApp | null,
   desired: CleanUpDesired,
 ): Operation[] {
   const { database, repair, holds } = one;

@@ -75,9 +75,16 @@ export function openBelow(row: JobRow, rules: RepairRules, fates: Fates): readon
   return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
 }
 
+/** The final status of a parent is the first of these that one of its rows has. */
+export const endOrder = ['completed', 'failed', 'cancelled'] as const;
+
 /** The final status of a parent of rows with these statuses: completed if one of them is. */
-export const endOfAll = (ends: readonly string[]): 'completed' | 'failed' | 'cancelled' =>
-  (['completed', 'failed', 'cancelled'] as const).find((word) => ends.includes(word)) ?? 'failed';
+export const endOfAll = (ends: readonly string[]): (typeof endOrder)[number] =>
+  endOrder.find((word) => ends.includes(word)) ?? 'failed';
+
+/** How the rows below a parent ended. */
+export const tellEnds = (failed: number | string, all: number | string, what: string): string =>
+  `${failed} of ${all} ${what} failed`;
 
 export function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null {
   const { completed } = row.mapping;
@@ -108,5 +115,5 @@ export function stuckFor(row: JobRow, found: StuckRow, rules: RepairRules): stri
 export const withEvidence = (text: string, { evidence }: StuckRow): string =>
   evidence === undefined || evidence === null ? text : `${text}; ${evidence}`;
 
-export const signed = (done: string, rules: RepairRules): string =>
+export const signed = (done: string, rules: Pick<RepairRules, 'runUrl'>): string =>
   `${done} by celeriac${rules.runUrl ? `, ${rules.runUrl}` : ''}`;

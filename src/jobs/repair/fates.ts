@@ -16,6 +16,7 @@ import {
   signed,
   spare,
   stuckFor,
+  tellEnds,
   withEvidence,
 } from './fate.ts';
 import { type Unsettled, unfinishedOthers } from './situations.ts';
@@ -76,7 +77,7 @@ export function finalise(
   const becomes = endOfAll(ends);
   const failed = ends.filter((status) => status === 'failed').length;
   const what = row.children[0]?.mapping.table ?? 'rows';
-  const story = `${failed} of ${ends.length} ${what} failed`;
+  const story = tellEnds(failed, ends.length, what);
   fates.set(row, {
     becomes,
     why: withEvidence(`all its ${what} have ended, ${story}`, found),
@@ -194,7 +195,7 @@ export function endParents({ fates, rules, spared }: Deciding): void {
     if (unfinishedOthers(parent).length > 0) continue;
     const failed = after.filter((status) => status === 'failed').length;
     const what = parent.children[0]?.mapping.table ?? 'rows';
-    const story = `${failed} of ${after.length} ${what} failed`;
+    const story = tellEnds(failed, after.length, what);
     fates.set(parent, {
       becomes: endOfAll(after),
       why: `all its ${what} have ended, ${story}`,

@@ -6,6 +6,7 @@ import {
   type JobForest,
   type JobRow,
   mirrorAbove,
+  rowKey,
 } from '../tables/job-forest.ts';
 import { isEnded } from '../tables/mapping.ts';
 import { expectsMore } from './counters.ts';
@@ -92,8 +93,6 @@ export const openRows = (row: JobRow, { statuses }: RepairRules): readonly JobRo
 
 /** How often the row or an unfinished row below it was reset: the maximum. */
 export function timesReset(row: JobRow, rules: RepairRules): number {
-  const times = openRows(row, rules).map(
-    ({ mapping, id }) => rules.resets[`${mapping.table}:${id}`] ?? 0,
-  );
+  const times = openRows(row, rules).map((each) => rules.resets[rowKey(each)] ?? 0);
   return Math.max(0, ...times);
 }

@@ -1,13 +1,18 @@
 import { ConfigError } from '../../model/errors.ts';
 import type { SqlValue, TaskCall } from '../../model/operation.ts';
 import { tasksOf } from '../judge/liveness.ts';
-import { ancestorsOf, type JobRow, nameRow, rootOf, showValue } from '../tables/job-forest.ts';
+import {
+  ancestorsOf,
+  type JobRow,
+  nameRow,
+  rootOf,
+  rowKey,
+  showValue,
+} from '../tables/job-forest.ts';
 import type { Fates, RepairRules } from './fate.ts';
 
-export const groupOf = (row: JobRow): string => {
-  const root = rootOf(row);
-  return `${root.mapping.table}:${root.id}`;
-};
+/** The whole tree of a job is changed, or none of it. */
+export const groupOf = (row: JobRow): string => rowKey(rootOf(row));
 
 /** The tasks that were found to be gone, for the second check. */
 export function listGone(

@@ -15,6 +15,14 @@ export const columnNames = {
 /** Columns whose distinct values the host returns: they show whether a table holds jobs. */
 export const statusColumns: readonly string[] = ['status'];
 
+/** Columns whose newest values the host returns: they show how the app writes its timestamps. */
+export const sampledColumns: readonly string[] = [
+  ...columnNames.completed,
+  ...columnNames.started,
+  ...columnNames.updated,
+  ...columnNames.created,
+];
+
 /** Timestamps of the future, or not related to work. */
 const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
 

@@ -1,4 +1,5 @@
 import { Temporal } from '@js-temporal/polyfill';
+import type { TimeSpelling } from '../../model/job-store.ts';
 import type { SqlValue } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 
@@ -94,7 +95,7 @@ function readCalendar(text: string, timeZone: string): InstantReading {
 
 /**
  * The instant of a local time. For an hour that occurs twice, the later one is used: that makes a row
- * younger, never older. An hour that is skipped is read with the offset from before.
+ * younger, never older. For a time that was skipped, the offset before the gap is used.
  */
 function fromLocal(local: number, timeZone: string): number {
   if (timeZone === 'UTC') return local;
@@ -130,21 +131,40 @@ function readOffset(zone: string): number | null {
  * @param timeZone IANA name of the zone of timestamps that have none
  */
 export function writeInstant(at: EpochSeconds, form: InstantForm, timeZone = 'UTC'): SqlValue {
-  if (form.kind === 'epoch') return writeEpoch(at, form);
-  const offset = form.zone === '' ? zoneOffset(at, timeZone) : (readOffset(form.zone) ?? 0);
-  const shifted = at + offset;
-  const whole = Math.floor(shifted);
-  const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', form.separator);
-  const digits = form.fraction === 0 ? '' : `.${cutFraction(shifted - whole, form.fraction)}`;
-  return `${text}${digits}${form.zone}`;
+  const isLocal = form.kind === 'text' && form.zone === '';
+  return spell(at, spellingOf(form, isLocal ? zoneOffset(at, timeZone) : 0));
 }
 
-function writeEpoch(at: EpochSeconds, form: InstantForm & { kind: 'epoch' }): SqlValue {
-  const places = form.unit === 'ms' ? 3 : 6;
-  const digits = Math.min(form.fraction, places);
-  const micros = Math.round(at * 1e6);
-  const value = Math.floor(micros / 10 ** (places - digits)) / 10 ** digits;
-  return form.text ? value.toFixed(digits) : value;
+/**
+ * A form without its rules, by which the host can write an instant that is still to come.
+ *
+ * @param localOffsetSeconds what the clock of times that name no zone is ahead of UTC
+ */
+export function spellingOf(form: InstantForm, localOffsetSeconds = 0): TimeSpelling {
+  if (form.kind === 'text') {
+    const { kind, separator, fraction, zone } = form;
+    const offsetSeconds = zone === '' ? localOffsetSeconds : (readOffset(zone) ?? 0);
+    return { kind, separator, fraction, zone, offsetSeconds };
+  }
+  const { kind, unit, text } = form;
+  const fraction = Math.min(form.fraction, unit === 'ms' ? 3 : 6);
+  return { kind, perSecond: unit === 'ms' ? 1000 : 1, fraction, text };
+}
+
+/** The same as `written` in host/celeriac_host/store/orphans.py; a test holds them together. */
+function spell(at: EpochSeconds, spelling: TimeSpelling): SqlValue {
+  const { fraction } = spelling;
+  if (spelling.kind === 'epoch') {
+    const micros = Math.round(at * 1e6);
+    const parts = Math.floor(micros / (10 ** (6 - fraction) / spelling.perSecond));
+    const value = parts / 10 ** fraction;
+    return spelling.text ? value.toFixed(fraction) : value;
+  }
+  const shifted = at + spelling.offsetSeconds;
+  const whole = Math.floor(shifted);
+  const text = new Date(whole * 1000).toISOString().slice(0, 19).replace('T', spelling.separator);
+  const digits = fraction === 0 ? '' : `.${cutFraction(shifted - whole, fraction)}`;
+  return `${text}${digits}${spelling.zone}`;
 }
 
 /** A double stores a present-day instant to about a quarter of a microsecond. */

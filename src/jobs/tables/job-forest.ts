@@ -71,7 +71,10 @@ export function growForest(
   const forms = new Map<string, ReadonlyMap<string, InstantForm>>();
   for (const table of mapping) {
     const read = readRows(table.table, readableColumns(table));
-    forms.set(table.table, findForms(table, read));
+    forms.set(
+      table.table,
+      findForms(table, (column) => read.map((row) => row[column] ?? null)),
+    );
     const byId = new Map<string, Sapling>();
     byTable.set(table.table, byId);
     const saplings: Sapling[] = [];
@@ -191,13 +194,12 @@ function readStatus(mapping: TableMapping, value: StoreValue | undefined): strin
   return Object.hasOwn(mapping.words, word) ? meaningOf(mapping, word) : '';
 }
 
-function findForms(
+/** How the time columns of a table write their instants, by the values that they hold. */
+export function findForms(
   table: TableMapping,
-  rows: readonly StoreRow[],
+  valuesOf: (column: string) => readonly unknown[],
 ): ReadonlyMap<string, InstantForm> {
-  const common = new Map(
-    table.times.map((column) => [column, commonForm(rows.map((row) => row[column] ?? null))]),
-  );
+  const common = new Map(table.times.map((column) => [column, commonForm(valuesOf(column))]));
   // An empty column gets the format of columns that the app fills; `created_at` comes last, because
   // SQLite's CURRENT_TIMESTAMP often fills it.
   const neighbours = [table.completed, table.started, table.updated, table.created];
@@ -244,6 +246,9 @@ export function showValue(value: StoreValue | undefined): string {
   if (typeof value === 'object') return value.opaque === 'blob' ? 'binary data' : 'a huge number';
   return typeof value === 'string' ? `'${value.slice(0, 60)}'` : String(value);
 }
+
+/** `batches:12ab34cd…`: the row in `ids` and in the count of resets. */
+export const rowKey = ({ mapping, id }: JobRow): string => `${mapping.table}:${id}`;
 
 /** `batches 12ab34cd`: the table and the first 8 characters of the id. */
 export const nameRow = (row: JobRow): string => `${row.mapping.table} ${shortId(row.id)}`;

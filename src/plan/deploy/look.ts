@@ -1,4 +1,6 @@
+import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { sampledColumns } from '../../jobs/tables/columns.ts';
 import { queryStores } from '../../jobs/tables/store-choice.ts';
 import type { FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
@@ -8,7 +10,7 @@ import { supportPath } from './support-module.ts';
 export interface DeployWorkerQuery {
   readonly host: Record<string, never>;
   readonly unit: { readonly name: string; readonly exposure: boolean };
-  readonly workers: Record<string, never>;
+  readonly workers: FactArguments['workers'];
   readonly swap: { readonly path: string };
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
@@ -26,7 +28,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
   return {
     host: {},
     unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
-    workers: {},
+    workers: { command: workerCommand },
     swap: { path: '/swapfile' },
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
@@ -50,5 +52,6 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
   const { action, database } = orphanedJobs;
   if (action === 'leave') return { unit, databases: [] };
-  return queryStores(unit, database === null ? null : [database]);
+  const query = queryStores(unit, database === null ? null : [database]);
+  return { ...query, timeColumns: sampledColumns };
 }

@@ -131,7 +131,10 @@ describe('a session', () => {
       },
     };
     await withAgent(script, async (agent) => {
-      const [host, workers] = await Promise.all([agent.look(QUERY), agent.look({ workers: {} })]);
+      const [host, workers] = await Promise.all([
+        agent.look(QUERY),
+        agent.look({ workers: { command: '^celery' } }),
+      ]);
       expect([Object.keys(host), Object.keys(workers)]).toEqual([['host'], ['workers']]);
     });
   });

@@ -18,6 +18,7 @@ const known = (
 ) => ({
   kind: 'known',
   process: { unit: 'celery-worker.service', interpreter, app, pythonPath },
+  workingDirectory: pythonPath.find((folder) => folder.startsWith('/srv/')) ?? '/srv/app',
 });
 
 describe('the app of a unit is imported', () => {

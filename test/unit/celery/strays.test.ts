@@ -134,13 +134,6 @@ describe('strays', () => {
     expect(pids(findStrays([worker(5, change)], own).strays)).toEqual([5]);
   });
 
-  it('know the directory as systemctl prints it', () => {
-    const atRoot = { ...own, workingDirectory: '' };
-    expect(findStrays([worker(5, { workingDirectory: '/' })], atRoot).strays).toHaveLength(1);
-    const optional = { ...own, workingDirectory: '!/srv/app' };
-    expect(findStrays([worker(5)], optional).strays).toHaveLength(1);
-  });
-
   it('are ended by pid and start, never by name', () => {
     expect(endStrays([worker(5)], seconds(60))).toEqual([
       {

@@ -73,7 +73,8 @@ describe('what is written', () => {
     expect(workerCallOf(moved, 1)?.workingDirectory).toBe('/srv/other');
     const plain = stopped('/usr/bin/celery -A app worker');
     expect(workerCallOf(plain, 1)?.workingDirectory).toBe('/srv/app');
-    expect(workerCallOf({ ...plain, properties: {} }, 1)?.workingDirectory).toBe('');
+    const bare = { ...plain, workingDirectory: null, properties: {} };
+    expect(workerCallOf(bare, 1)?.workingDirectory).toBe('/');
   });
 
   test.each([

@@ -175,26 +175,27 @@ describe('who names a module', () => {
   });
 });
 
-test('a worker that runs names it, whatever started it; no other program does', async () => {
+test('a Python that runs names it, whatever started it; no other program does', async () => {
   const host = new Host();
   host.write('celery', 'import time\ntime.sleep(600)\n');
-  for (const [words, PYTHONPATH] of [
-    [['worker', '-I', name], ''],
-    [['worker'], `/srv:${host.folder}`],
-    [['inspect', '-I', name], ''],
+  const script = join(host.root, 'celery');
+  const isPython = /^[^\0]*python[^\0]*\0[^\0]*\/celery\0/;
+  for (const [program, words, PYTHONPATH, runs, count] of [
+    ['python3', [script, 'worker', '-I', name], '', isPython, 1],
+    ['python3', [script, 'worker'], `/srv:${host.folder}`, isPython, 1],
+    ['python3', [script, 'worker'], '/srv', isPython, 0],
+    ['tail', ['-f', '/dev/null', '--', '-I', name], `/srv:${host.folder}`, /^tail\0/, 0],
   ] as const) {
     const environment = { ...process.env, PYTHONPATH };
     const options = { env: environment, stdio: 'ignore' } as const;
-    const worker = spawn('python3', [join(host.root, 'celery'), ...words], options);
-    await once(worker, 'spawn');
+    const child = spawn(program, words, options);
+    await once(child, 'spawn');
     try {
       // It may not have become Python yet: `python3` may be a script that starts it.
-      await expect
-        .poll(() => readFileSync(`/proc/${worker.pid}/cmdline`, 'utf8'))
-        .toMatch(/^[^\0]*python[^\0]*\0[^\0]*\/celery\0/);
-      expect(host.find()).toHaveLength(words[0] === 'worker' ? 1 : 0);
+      await expect.poll(() => readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')).toMatch(runs);
+      expect(host.find()).toHaveLength(count);
     } finally {
-      worker.kill('SIGKILL');
+      child.kill('SIGKILL');
     }
   }
 });

@@ -234,7 +234,7 @@ describe('repair-jobs', () => {
     const rows = await planned(database, 'fail');
     doneBy(repair(database, 'do', rows));
     database.sql.exec("UPDATE jobs SET status = 'completed' WHERE id = 'job-one'");
-    expect(repair(database, 'undo', rows).value).toContain('left as they are: jobs job-one');
+    expect(repair(database, 'undo', rows).value).toContain('skipped, changed since: jobs job-one');
     expect(database.statuses()).toMatchObject({ 'job-one': 'completed', 'job-two': 'processing' });
   });
 

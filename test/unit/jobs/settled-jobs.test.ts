@@ -1,9 +1,18 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { planSettled } from '../../../src/jobs/repair/settling.ts';
+import { sampledColumns } from '../../../src/jobs/tables/columns.ts';
+import { type InstantForm, spellingOf, writeInstant } from '../../../src/jobs/tables/instants.ts';
+import { vitalColumns } from '../../../src/jobs/tables/job-forest.ts';
 import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
+import { queryStores } from '../../../src/jobs/tables/store-choice.ts';
+import type { StoreFact, StoreTable } from '../../../src/model/facts.ts';
 import type { RowChange } from '../../../src/model/operation.ts';
-import { AppDatabase, minute } from './app-database.ts';
+import { epochSeconds } from '../../../src/model/units.ts';
+import { AppDatabase, minute, now } from './app-database.ts';
+import { drive } from './drive-host.ts';
 
 /** What becomes of the jobs of a worker that is gone, by the host's own program. */
 
@@ -13,21 +22,42 @@ const program = `
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from celeriac_host.store import orphans
-path, mapping, action = json.load(sys.stdin)
-found = orphans.find(path, mapping)
-now = 1768748400.0
-print(json.dumps(orphans.plan(path, mapping, found, action, "nobody had it; by a test", now)))
+path, rules, now = json.load(sys.stdin)
+found = orphans.find(path, rules["tables"])
+print(json.dumps(orphans.plan(path, rules, found, now)))
 `;
 
-/** `table id` → what is written into the row. */
-function settle(database: AppDatabase, action: 'fail' | 'reset'): Record<string, unknown> {
-  const mapping = proposeMapping(database.file, database.tables());
-  const { stdout, stderr, status } = spawnSync('python3', ['-I', '-c', program, host], {
-    input: JSON.stringify([database.file, mapping, action]),
+/** Runs Python with the host's program, which reads JSON and prints JSON. */
+function runPython(text: string, input: unknown): unknown {
+  const { stdout, stderr, status } = spawnSync('python3', ['-I', '-c', text, host], {
+    input: JSON.stringify(input),
     encoding: 'utf8',
   });
   if (status !== 0) throw new Error(stderr);
-  const changes = JSON.parse(stdout) as RowChange[];
+  return JSON.parse(stdout);
+}
+
+/** The tables of a database as the host tells them to who plans a restart. */
+function lookAt(database: AppDatabase): readonly StoreTable[] {
+  const query = { ...queryStores('a.service', [database.file]), timeColumns: sampledColumns };
+  const [fact] = drive(database, 'facts.stores', 'look', query).value as StoreFact[];
+  if (fact?.kind !== 'sqlite') throw new Error(`it is ${fact?.kind}`);
+  return fact.tables;
+}
+
+/** `table id` → what is written into the row. */
+function settle(
+  database: AppDatabase,
+  action: 'fail' | 'reset',
+  tables = lookAt(database),
+): Record<string, unknown> {
+  const mapping = proposeMapping(database.file, tables);
+  const rules = {
+    ...planSettled(mapping, tables, action, null),
+    action,
+    message: 'nobody had it; by a test',
+  };
+  const changes = runPython(program, [database.file, rules, now]) as RowChange[];
   return Object.fromEntries(
     changes.map(({ id, change }) => [id, change.kind === 'update' ? change.set : change.kind]),
   );
@@ -46,7 +76,7 @@ describe('a batch whose last link is failed', () => {
     const ended = { status: 'completed', completed_at: expect.any(String) };
     expect(settle(database, 'fail')).toEqual({
       'link-a-1': { ...failed, completed_at: '2026-01-18T15:00:00.000000' },
-      'batch-a': { ...ended, error_message: '1 of 2 batch_links failed; by a test' },
+      'batch-a': { ...ended, error_message: '1 of 2 batch_links failed; finalised by celeriac' },
       'job-a': { ...ended, failed_links: 1 },
     });
   });
@@ -56,8 +86,11 @@ describe('a batch whose last link is failed', () => {
     database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
     expect(settle(database, 'fail')).toMatchObject({
       'link-a-0': failed,
-      'batch-a': { status: 'failed', error_message: '1 of 1 batch_links failed; by a test' },
-      'job-a': { status: 'failed', error_message: '1 of 1 batches failed; by a test' },
+      'batch-a': {
+        status: 'failed',
+        error_message: '1 of 1 batch_links failed; finalised by celeriac',
+      },
+      'job-a': { status: 'failed', error_message: '1 of 1 batches failed; finalised by celeriac' },
     });
   });
 
@@ -152,8 +185,105 @@ test('jobs below jobs: the lowest is failed, and those above end with it', () =>
   const changes = settle(database, 'fail');
   expect(changes).toMatchObject({
     leaf: failed,
-    middle: { status: 'failed', error_message: '1 of 1 jobs failed; by a test' },
-    top: { status: 'completed', error_message: '1 of 2 jobs failed; by a test' },
+    middle: { status: 'failed', error_message: '1 of 1 jobs failed; finalised by celeriac' },
+    top: { status: 'completed', error_message: '1 of 2 jobs failed; finalised by celeriac' },
   });
   expect(Object.keys(settle(database, 'reset'))).toEqual(['leaf']);
+});
+
+describe('the time of the change', () => {
+  const times = {
+    'seconds as text': ["'1768740000'", '1768748400'],
+    'seconds as text with a fraction': ["'1768740000.250'", '1768748400.000'],
+    'milliseconds as text': ["'1768740000000'", '1768748400000'],
+    'milliseconds as a number': ['1768740000000', 1_768_748_400_000],
+    'a clock ahead of UTC': ["'2026-01-18T14:40:00+02:00'", '2026-01-18T17:00:00+02:00'],
+    'a name of UTC': ["'2026-01-18 12:40:00 UTC'", '2026-01-18 15:00:00 UTC'],
+  } as const;
+
+  test.each(Object.entries(times))(
+    'is written as the column writes its own: %s',
+    (_, [was, is]) => {
+      // Without a type, as a column of times may be: what is put in stays what it is.
+      using database = new AppDatabase(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, celery_task_id TEXT, createdAt,
+        completed_at);
+      INSERT INTO jobs VALUES ('done', 'completed', NULL, ${was}, ${was}),
+        ('lost', 'processing', 'task', ${was}, NULL);`);
+      expect(settle(database, 'fail')).toEqual({ lost: { status: 'failed', completed_at: is } });
+      database.sql.exec("UPDATE jobs SET completed_at = NULL WHERE id = 'done'");
+      // A column that was never filled is filled as its neighbours are.
+      expect(settle(database, 'fail')).toEqual({ lost: { status: 'failed', completed_at: is } });
+    },
+  );
+
+  test('is spelled by the host as by the clean-up, for every form', () => {
+    const forms: fc.Arbitrary<InstantForm> = fc.oneof(
+      fc.record({
+        kind: fc.constant('text' as const),
+        separator: fc.constantFrom(' ' as const, 'T' as const),
+        fraction: fc.integer({ min: 0, max: 9 }),
+        zone: fc.constantFrom('', 'Z', ' UTC', '+00:00', '+05:30', '-0930', '+14'),
+      }),
+      fc.record({
+        kind: fc.constant('epoch' as const),
+        unit: fc.constantFrom('s' as const, 'ms' as const),
+        fraction: fc.integer({ min: 0, max: 9 }),
+        text: fc.boolean(),
+      }),
+    );
+    // Microseconds, as the host's clock has them.
+    const moments = fc.integer({ min: 1e15, max: 2e15 }).map((micros) => micros / 1e6);
+    const cases = fc.sample(fc.tuple(moments, forms), 500);
+    const spell = `
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from celeriac_host.store import orphans
+print(json.dumps([orphans.written(now, spelling) for now, spelling in json.load(sys.stdin)]))
+`;
+    const asked = cases.map(([at, form]) => [at, spellingOf(form)]);
+    expect(runPython(spell, asked)).toEqual(
+      cases.map(([at, form]) => writeInstant(epochSeconds(at), form)),
+    );
+  });
+});
+
+describe('what both know of a row, the plan says', () => {
+  test('in whose words of another thing it waits: not for what is paid', () => {
+    using database = new AppDatabase();
+    database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
+    database.sql.exec(`CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, batch_id TEXT);
+      INSERT INTO payments VALUES (1, 'Paid', 'batch-a'), (2, 'timed out', 'batch-a')`);
+    expect(settle(database, 'fail')).toHaveProperty('batch-a');
+    database.sql.exec("UPDATE payments SET status = 'In Progress' WHERE id = 1");
+    expect(settle(database, 'fail')).not.toHaveProperty('batch-a');
+  });
+
+  test('which counter follows: that of the rows that change, and no other', () => {
+    using database = new AppDatabase();
+    database.sql.exec('ALTER TABLE jobs ADD COLUMN failed_variations INTEGER DEFAULT 9');
+    database.addBatch('a', {
+      ago: 10 * minute,
+      links: [
+        ['pending', minute],
+        ['processing', minute],
+      ],
+    });
+    database.addVariation('link-a-0', 'completed', minute);
+    expect(settle(database, 'fail')['job-a']).toEqual({ failed_links: 1 });
+  });
+
+  test('which columns are compared once more before it is changed', () => {
+    using database = new AppDatabase();
+    database.sql.exec('ALTER TABLE batch_links ADD COLUMN polled_at TIMESTAMP');
+    database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
+    const tables = lookAt(database);
+    const mapping = proposeMapping(database.file, tables);
+    const rules = { ...planSettled(mapping, tables, 'reset', null), action: 'reset', message: '' };
+    const changes = runPython(program, [database.file, rules, now]) as RowChange[];
+    const link = mapping.find(({ table }) => table === 'batch_links');
+    if (link === undefined) throw new Error('no table of links');
+    expect(Object.keys(changes[0]?.seen ?? {}).toSorted()).toEqual(vitalColumns(link).toSorted());
+    expect(vitalColumns(link)).toContain('polled_at');
+  });
 });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { workerCommand } from '../../../src/celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { Plan } from '../../../src/model/operation.ts';
@@ -260,6 +261,20 @@ describe('a plan', () => {
     expect(undo('start-unit')).toEqual([stopping]);
     expect(undo('drain-worker')).toEqual([stopping]);
     expect(undo('stop-unit')).toEqual([stopping]);
+  });
+
+  it('tells the host what another worker of the app is, for the moment of the change', () => {
+    const restore = (real: string | null) => {
+      const facts = overlay(before, { unit: { workingDirectory: real } }) as DeployWorkerFacts;
+      const { operations } = planDeployWorker(facts, { ...defaults, restoreUnacked: true });
+      return operations.find(({ op }) => op === 'restore-unacked');
+    };
+    expect(restore('/srv/releases/1')).toMatchObject({
+      otherWorkers: { directory: '/srv/releases/1', command: workerCommand },
+    });
+    expect(restore(null)).toMatchObject({
+      otherWorkers: { directory: before.unit.properties.WorkingDirectory },
+    });
   });
 
   it('refuses a start limit that could never trip', () => {

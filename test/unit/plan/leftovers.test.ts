@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { otherWorkersIn } from '../../../src/celery/worker-process.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { planLeftovers } from '../../../src/plan/leftovers.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
@@ -11,6 +12,7 @@ const byTheApp = {
   interpreter: ['/srv/app/venv/bin/python'],
   app: 'celery_app',
   pythonPath: [],
+  otherWorkers: otherWorkersIn('/srv/app'),
 };
 
 const settling = workerDesired({
@@ -35,8 +37,9 @@ test('a restart settles what the clean-up takes for jobs, and tells what is left
   const { beforeStart, findings } = planLeftovers(byTheApp, [database.fact()], settling);
   const [settle] = beforeStart;
   if (settle?.op !== 'settle-jobs') throw new Error('nothing is settled');
-  expect(settle.mapping.map(({ table }) => table)).toEqual(['tasks']);
-  expect(settle.mapping[0]?.parent).toBeNull();
+  expect(settle.tables.map(({ table }) => table)).toEqual(['tasks']);
+  expect(settle.tables[0]?.parent).toBeNull();
+  expect(settle.otherWorkers).toEqual(byTheApp.otherWorkers);
   expect(findings).toEqual([
     {
       level: 'notice',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
+import { otherWorkersIn } from '../../../src/celery/worker-process.ts';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
@@ -228,6 +229,7 @@ describe('what is dead', () => {
       unit: 'celery-worker.service',
       interpreter: ['/usr/bin/python3'],
       app: 'celery_app',
+      otherWorkers: otherWorkersIn('/srv/app'),
       tasks: [
         { group: 'jobs:job-a', task: 'task-a' },
         { group: 'jobs:job-a', task: 'task-a-0' },
@@ -337,7 +339,7 @@ describe('reset', () => {
     for (const { id, row } of send?.calls ?? []) {
       const change = repairOf(cleanUp).rows.find((each) => each.id === row.id);
       expect(change).toMatchObject({
-        reset: true,
+        reset: `batch_links:${row.id}`,
         change: { set: { status: 'pending', started_at: null, celery_task_id: id } },
       });
     }

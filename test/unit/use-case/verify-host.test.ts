@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import type { FactQuery, FactsFor } from '../../../src/model/facts.ts';
 import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
@@ -64,7 +65,7 @@ test('the query asks for all facts at once, with the probes', () => {
   expect(verifyQuery(desired({ unit: 'x.service', probes }))).toEqual({
     host: {},
     unit: { name: 'x.service' },
-    workers: {},
+    workers: { command: workerCommand },
     swap: { path: '/swapfile' },
     journal: { unit: 'x.service' },
     kernel: { unit: 'x.service' },

@@ -47,6 +47,7 @@ export function unitFact(changes: Partial<UnitFact> = {}): UnitFact {
     subState: 'running',
     unitFileState: 'enabled',
     needDaemonReload: false,
+    workingDirectory: '/srv/app',
     fragmentPath: '/etc/systemd/system/celery-worker.service',
     fragment: fileFact('[Service]\nExecStart=/usr/bin/celery -A celery_app worker\n'),
     dropIns: [],

@@ -15,6 +15,7 @@ const source = {
       app: 'celery_app',
       pythonPath: ['/srv/app'],
     },
+    workingDirectory: '/srv/app',
   },
   call: workerCall(),
 } as const;

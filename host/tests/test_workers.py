@@ -1,0 +1,116 @@
+"""Workers are recognized as the plan says, by what it gives: an expression and a directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import pytest
+from celeriac_host.app import listener, messages, workers
+from celeriac_host.facts import workers as fact
+from celeriac_host.system import processes, units
+from conftest import wait_for
+from hosts import Host
+
+# The host knows no Celery: whatever the expression names is a worker. Of these tests, no others.
+MARKER = f"marker-{os.getpid()}"
+COMMAND = rf"^{MARKER}\x00-c\x00[^\x00]*\x00work\x00"
+SLEEPS = "import time; time.sleep(600)"
+FORKS = "import os, time; os.fork(); time.sleep(600)"
+
+
+@contextmanager
+def running(directory: Path, *words: str, code: str = SLEEPS) -> Iterator[int]:
+    argv = [MARKER, "-c", code, *words]
+    with subprocess.Popen(
+        argv, executable=sys.executable, cwd=directory, start_new_session=True
+    ) as process:
+        try:
+            wait_for(lambda: getattr(processes.read(process.pid), "argv", []) == argv)
+            yield process.pid
+        finally:
+            os.killpg(process.pid, 9)
+
+
+@pytest.fixture
+def idle(host: Host) -> Host:
+    """A unit without a process of its own."""
+    host.answers[("systemctl", "show")] = (0, "ControlGroup=\nActiveState=inactive\nMainPID=0")
+    return host
+
+
+def found(directory: Path, host: Host) -> Any:
+    search = {"directory": str(directory), "command": COMMAND}
+    return workers.others("app.service", search, host)
+
+
+def test_a_worker_is_what_the_expression_matches(tmp_path: Path, idle: Host) -> None:
+    with running(tmp_path, "work") as pid, running(tmp_path, "rest"):
+        assert found(tmp_path, idle) == [pid]
+        (seen,) = fact.look({"command": COMMAND}, idle)
+    assert (seen["pid"], seen["workingDirectory"]) == (pid, str(tmp_path))
+    assert fact.look({"command": COMMAND}, idle) == []
+
+
+def test_one_in_another_directory_is_another_apps(tmp_path: Path, idle: Host) -> None:
+    here, there, link = (tmp_path / name for name in ("here", "there", "link"))
+    here.mkdir()
+    there.mkdir()
+    link.symlink_to(here)
+    with running(here, "work") as pid, running(there, "work"):
+        assert found(link, idle) == [pid]
+        here.rmdir()
+        # A deploy may have replaced the directory below a running worker.
+        here.mkdir()
+        assert found(here, idle) == [pid]
+
+
+def test_children_are_part_of_their_main_process(tmp_path: Path, idle: Host) -> None:
+    with running(tmp_path, "work", code=FORKS) as pid:
+        wait_for(lambda: len(processes.descendants(pid)) == 1)
+        assert found(tmp_path, idle) == [pid]
+
+
+def test_the_units_own_processes_are_not_others(
+    tmp_path: Path, idle: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(tmp_path, "work") as pid:
+        own = processes.read(pid)
+        monkeypatch.setattr(units, "cgroup_processes", lambda group: [own])
+        assert found(tmp_path, idle) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "looks"), [("trace", True), ("restore", True), ("look", False), ("withdraw", False)]
+)
+def test_other_workers_are_looked_for_where_they_matter(
+    tmp_path: Path, idle: Host, monkeypatch: pytest.MonkeyPatch, kind: str, looks: bool
+) -> None:
+    """An older plan does not say how to; what undoes it only withdraws."""
+    asked: Dict[str, Any] = {}
+
+    def run(host: Host, program: str, request: Dict[str, Any], timeout: float) -> Dict[str, Any]:
+        asked.update(request)
+        return {}
+
+    monkeypatch.setattr(listener, "run", run)
+    args: Dict[str, Any] = {"unit": "app.service", "interpreter": ["python3"]}
+    args.update(app="app", pythonPath=[])
+    if looks:
+        args["otherWorkers"] = {"directory": str(tmp_path), "command": COMMAND}
+    with running(tmp_path, "work") as pid:
+        messages.ask(args, idle, kind, ids=[])
+    assert asked.get("localWorkers") == ([pid] if looks else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("/srv/../tmp", "/tmp"), ("!/none", "/"), ("", "/"), ("~", "~")]
+)
+def test_a_unit_starts_in_a_real_directory(value: str, expected: str) -> None:
+    seen = {"WorkingDirectory": value}
+    assert units.working_directory(seen) == os.path.realpath(os.path.expanduser(expected))
+    assert units.working_directory({**seen, "User": "no-such-user"}) is None

@@ -1,0 +1,37 @@
+import type { TableMapping } from '../tables/mapping.ts';
+import type { Fate } from './fate.ts';
+
+/** What is written into a column of a row that gets another status. */
+export interface Filling {
+  readonly column: string;
+  /** `now` and `end` are times: of the change, and of the row's end. */
+  readonly fill: 'status' | 'now' | 'end' | 'message' | 'nothing';
+}
+
+/**
+ * The columns that are written with a status: a row that is pending again has nothing of its last
+ * run; one that ends says when it did, and what went wrong.
+ *
+ * @param owed its task is still to come: then the row keeps the id of it
+ */
+export function fillingsFor(
+  mapping: TableMapping,
+  becomes: Exclude<Fate['becomes'], 'deleted'>,
+  owed = false,
+): readonly Filling[] {
+  const { status, started, completed, updated, error, task } = mapping;
+  const fills: readonly (readonly [string | null, Filling['fill']])[] = [
+    [status, 'status'],
+    [updated, 'now'],
+    ...(becomes === 'pending'
+      ? [started, completed, error, owed ? null : task].map((name) => [name, 'nothing'] as const)
+      : ([
+          [completed, 'end'],
+          [error, 'message'],
+        ] as const)),
+  ];
+  return fills.flatMap(([column, fill]) => (column === null ? [] : [{ column, fill }]));
+}
+
+/** Precedes the app's own error message. */
+export const beforeWords = '; previous error: ';

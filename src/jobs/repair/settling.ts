@@ -1,0 +1,97 @@
+import type { StoreTable } from '../../model/facts.ts';
+import type { SettledColumn, SettledTable } from '../../model/job-store.ts';
+import type { SettleJobs } from '../../model/operation.ts';
+import { defaultForm, spellingOf } from '../tables/instants.ts';
+import { findForms, vitalColumns } from '../tables/job-forest.ts';
+import { endedStatuses, isUnfinishedWord } from '../tables/job-words.ts';
+import { type StoreMapping, type TableMapping, wordFor, wordsFor } from '../tables/mapping.ts';
+import { endOrder, signed, tellEnds } from './fate.ts';
+import { beforeWords, fillingsFor } from './fillings.ts';
+
+/**
+ * What the host needs to settle the jobs of a database: the rules of a clean-up, for the one case
+ * that needs no judgement by age.
+ *
+ * @param facts the tables as the host told them, with their statuses and times
+ * @param runUrl stands in the error message of a parent that ends
+ */
+export function planSettled(
+  mapping: StoreMapping,
+  facts: readonly StoreTable[],
+  action: SettleJobs['action'],
+  runUrl: string | null,
+): Pick<SettleJobs, 'tables' | 'endMessage'> {
+  const story = tellEnds('{failed}', '{rows}', '{table}');
+  return {
+    tables: mapping.map((table) => settledTable(table, mapping, facts, action)),
+    endMessage: `${story}; ${signed('finalised', { runUrl })}`,
+  };
+}
+
+function settledTable(
+  table: TableMapping,
+  mapping: StoreMapping,
+  facts: readonly StoreTable[],
+  action: SettleJobs['action'],
+): SettledTable {
+  const { parent, own, counters } = table;
+  const becomes = action === 'fail' ? 'failed' : 'pending';
+  const statuses = [...new Set([becomes, ...endOrder] as const)];
+  const below = (name: string): TableMapping =>
+    mapping.find((each) => each.table === name) ?? table;
+  return {
+    table: table.table,
+    id: table.id,
+    status: table.status,
+    task: table.task,
+    parent,
+    own,
+    vital: vitalColumns(table),
+    working: wordsFor(table, ['processing']),
+    ends: endOrder.map((word) => wordFor(table, word)),
+    failed: wordFor(table, 'failed'),
+    becomes: wordFor(table, becomes),
+    writes: Object.fromEntries(
+      statuses.map((status) => [wordFor(table, status), writesFor(table, status, facts)]),
+    ),
+    expects: counters.flatMap(({ column, table, counts }) =>
+      counts === 'total' ? [{ column, table }] : [],
+    ),
+    counters: counters.flatMap(({ column, table, counts }) =>
+      counts === 'total' ? [] : [{ column, table, status: wordFor(below(table), counts) }],
+    ),
+    waitsFor: table.bystanders.flatMap(({ table, column, to, status }) =>
+      status === null ? [] : [{ table, column, to, status, over: overIn(table, facts) }],
+    ),
+  };
+}
+
+function writesFor(
+  table: TableMapping,
+  status: 'pending' | (typeof endOrder)[number],
+  facts: readonly StoreTable[],
+): readonly SettledColumn[] {
+  const times = facts.find(({ name }) => name === table.table)?.times ?? {};
+  const forms = findForms(table, (column) => times[column] ?? []);
+  return fillingsFor(table, status).map(({ column, fill }): SettledColumn => {
+    switch (fill) {
+      case 'status':
+        return { column, value: wordFor(table, status) };
+      case 'nothing':
+        return { column, value: null };
+      case 'message':
+        return { column, message: { before: beforeWords } };
+      // It ends when nobody is left to work on it: at the change.
+      default:
+        return { column, now: spellingOf(forms.get(column) ?? defaultForm) };
+    }
+  });
+}
+
+/** The statuses of a table of other things in which its rows keep nobody waiting. */
+const overIn = (table: string, facts: readonly StoreTable[]): readonly (string | number)[] => [
+  ...endedStatuses,
+  ...(facts.find(({ name }) => name === table)?.statuses ?? []).filter(
+    (status) => typeof status === 'number' || !isUnfinishedWord(status),
+  ),
+];

@@ -1,0 +1,113 @@
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import {
+  otherWorkersIn,
+  workerCommand,
+  workingDirectoryOf,
+} from '../../../src/celery/worker-process.ts';
+import { unitFact } from '../verify/facts.ts';
+
+const workers: readonly (readonly string[])[] = [
+  ['/usr/bin/celery', '-A', 'app', 'worker'],
+  ['celery', 'worker'],
+  ['celery', '--app=app', 'worker', '-c', '4'],
+  ['celery', '-A', 'worker', 'worker'],
+  ['celery', '-l', 'info', '-A', 'app', 'worker'],
+  ['celery', '-q', '--workdir', '/srv/app', '--broker', 'redis://', 'worker', ''],
+  ['/usr/bin/python3', '/usr/bin/celery', '-A', 'app', 'worker'],
+  ['/srv/venv/bin/python3.11', '-B', '-W', 'ignore', '-X', 'dev', '/srv/venv/bin/celery', 'worker'],
+  ['python3', '-m', 'celery', '-A', 'app', 'worker'],
+  ['python3', '-Im', 'celery', 'worker'],
+  ['python3', '-mcelery', 'worker'],
+  ['python3', '-m', 'celery.__main__', 'worker'],
+  ['python3', '-m', 'celery.bin.worker', 'worker'],
+  ['pypy3', 'celery', 'worker'],
+  ['python3d', '--check-hash-based-pycs', 'always', 'celery', 'worker'],
+  ['/usr/bin/celeryd'],
+  ['python3', '/usr/bin/celeryd', '-c', '1'],
+  ['[celeryd: celery@host:MainProcess] -active- (worker -A app)'],
+  ['[celeryd: celery@host:ForkPoolWorker-1]'],
+];
+
+const others: readonly (readonly string[])[] = [
+  [],
+  [''],
+  ['celery'],
+  ['celery', '-A', 'app', 'beat'],
+  ['celery', '-A', 'worker'],
+  ['celery', 'inspect', 'worker'],
+  ['celery', '-A', 'app', 'beat', 'worker'],
+  ['celeryx', 'worker'],
+  ['xcelery', 'worker'],
+  ['/usr/bin/celery/x', 'worker'],
+  ['sh', '-c', 'celery -A app worker'],
+  ['bash', 'celery', 'worker'],
+  ['sudo', 'celery', '-A', 'app', 'worker'],
+  ['ssh', 'host', 'celery', 'worker'],
+  ['pkill', '-f', 'celery worker'],
+  ['vim', 'celery', 'worker'],
+  ['tail', '-f', '/dev/null', 'celery', 'worker'],
+  ['python3', '-c', 'import time', 'celery', 'worker'],
+  ['python3', '-Bc', 'celery', 'worker'],
+  ['python3', '-', 'celery', 'worker'],
+  ['python3', '-m', 'flower', 'celery', 'worker'],
+  ['python3', '-m', 'celeryx', 'worker'],
+  ['python3', 'manage.py', 'celery', 'worker'],
+  ['python3', '/usr/bin/celery', 'flower'],
+  ['gunicorn', 'worker'],
+  ['[celeryd: '],
+];
+
+const text = (argv: readonly string[]): string => argv.map((word) => `${word}\0`).join('');
+
+describe('the command line of a worker', () => {
+  const pattern = new RegExp(workerCommand);
+
+  it.each(workers)('is %j %j %j', (...argv) => {
+    expect(pattern.test(text(argv))).toBe(true);
+  });
+
+  it.each(others.map((argv) => [argv]))('is not %j', (argv) => {
+    expect(pattern.test(text(argv))).toBe(false);
+  });
+
+  it('is the same to the Python of the host', () => {
+    const program =
+      'import json, re, sys\n' +
+      'pattern, texts = json.load(sys.stdin)\n' +
+      'print(json.dumps([bool(re.search(pattern, text)) for text in texts]))';
+    const all = [...workers, ...others].map(text);
+    const input = JSON.stringify([workerCommand, all]);
+    const ran = spawnSync('python3', ['-I', '-c', program], { input, encoding: 'utf8' });
+    expect(ran.stderr).toBe('');
+    expect(JSON.parse(ran.stdout)).toEqual(all.map((one) => pattern.test(one)));
+  });
+
+  it('is what the host is given, with the directory', () => {
+    expect(otherWorkersIn('/srv/app')).toEqual({ directory: '/srv/app', command: workerCommand });
+  });
+});
+
+describe('the directory of a worker', () => {
+  const at = (real: string | null, spelled = '', workdir: string | null = null): string =>
+    workingDirectoryOf(
+      unitFact({ workingDirectory: real, properties: { WorkingDirectory: spelled } }),
+      workdir,
+    );
+
+  it('is where the host says that the unit starts', () => {
+    expect(at('/srv/releases/1', '/srv/current')).toBe('/srv/releases/1');
+  });
+
+  it('is as systemctl prints it where the host cannot say', () => {
+    expect(at(null, '/srv/app')).toBe('/srv/app');
+    expect(at(null, '!/srv/app')).toBe('/srv/app');
+    expect(at(null)).toBe('/');
+  });
+
+  it('is the one of --workdir, from there', () => {
+    expect(at('/srv/app', '/srv/app', '/srv/other')).toBe('/srv/other');
+    expect(at('/srv/app', '/srv/app', 'backend')).toBe('/srv/app/backend');
+    expect(at('/srv/app', '/srv/app', '')).toBe('/srv/app');
+  });
+});
