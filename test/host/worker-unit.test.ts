@@ -158,7 +158,7 @@ test('an instance is changed by a drop-in of its own, and undone by deleting it'
   expect(made.findings.map(({ message }) => message)).toEqual(
     expect.arrayContaining([
       expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
-      expect.stringMatching(/^a shell runs between .*The new unit mends it/),
+      expect.stringMatching(/^a shell runs between .*The new unit fixes it/),
     ]),
   );
   const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);
@@ -182,7 +182,7 @@ test('the unit file rewritten instead, and a drop-in again: the same host', {
   await edit();
   await deploy(IN_DROP_IN);
   await expect(plan({ hardening: 'standard' })).rejects.toThrow(
-    /override.conf:2 sets MemoryMax=2G, which beats .*celery-worker.service/,
+    /override.conf:2 sets MemoryMax=2G, which overrides .*celery-worker.service/,
   );
   await hand.shell(`rm ${OVERRIDE} && systemctl daemon-reload`);
   const asked = ['MemoryMax', 'Type', 'PrivateTmp', 'ReadWritePaths', 'TimeoutStopUSec'] as const;
