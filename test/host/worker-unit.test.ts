@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { supportModuleText } from '../../src/action/support-module.ts';
 import { deployWorkerInputs } from '../../src/config/action-inputs.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { readInputs } from '../../src/config/read-inputs.ts';
@@ -9,6 +8,7 @@ import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
+import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { Hand, META } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
