@@ -1,8 +1,8 @@
 """Rows that stay "processing" though no worker is left to end them, and what becomes of each.
 
 Which rows these are is known only while no worker runs, when only the host can look. The plan says
-for each table what counts and what is written: `SettledTable` in src/model/job-store.ts. repair-jobs
-writes the rows, and compares each with what was seen here.
+for each table what counts and what is written: `SettledTable` in src/model/job-store.ts. The rows
+are written by repair-jobs, which compares each with what was seen here.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class _Trial:
         return Counter({str(name): count for name, count in rows})
 
     def _nests(self, table: Table) -> bool:
-        """Whether rows of the table are below each other; then it is unknown which the app counts."""
+        """Whether its rows are below each other: then it is unknown which of them the app counts."""
         if not table["own"]:
             return False
         where = f"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL"
