@@ -226,7 +226,7 @@ class _Trial:
         return Counter({str(name): count for name, count in rows})
 
     def _nests(self, table: Table) -> bool:
-        """Whether its rows are below each other: then it is unknown which of them the app counts."""
+        """Whether its rows are below each other: then which of them the app counts is unknown."""
         if not table["own"]:
             return False
         where = f"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL"
