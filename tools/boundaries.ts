@@ -19,6 +19,9 @@ const layers: readonly (readonly string[])[] = [
   ['cli', 'actions'],
 ];
 
+/** Rooms within a folder, the lowest first: a room imports itself and lower ones. */
+const rooms: Readonly<Record<string, readonly string[]>> = { jobs: ['tables', 'judge', 'repair'] };
+
 /** Folders that decide and do nothing else: no I/O, no clock, no randomness. */
 const pureFolders = new Set(['model', 'celery', 'systemd', 'plan', 'jobs', 'verify', 'report']);
 const pureModules = new Set(['node:path', 'node:path/posix']);
@@ -58,6 +61,9 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
     if (folder === undefined || layerOf(folder) < 0) {
       report(1, `${file} is in no folder that the design names`);
       continue;
+    }
+    if (rooms[folder]?.includes(roomOf(file)) === false) {
+      report(1, `${file} is in no room of ${folder}: ${rooms[folder].join(', ')}`);
     }
     for (const entry of found.imports) {
       const target = resolve(file, entry.specifier);
@@ -128,7 +134,7 @@ function judgeFile(
       ? undefined
       : `imports '${specifier}': one action must not import another`;
   }
-  if (folder === other) return undefined;
+  if (folder === other) return judgeRoom(folder, roomOf(file), roomOf(target));
   const allowed = onlyImports[folder];
   if (layerOf(other) > layerOf(folder) || allowed?.includes(other) === false) {
     return `${folder} must not import ${other} ('${specifier}')`;
@@ -138,6 +144,15 @@ function judgeFile(
   }
   return undefined;
 }
+
+function judgeRoom(folder: string, room: string, other: string): string | undefined {
+  const order = rooms[folder];
+  if (order === undefined || order.indexOf(other) <= order.indexOf(room)) return undefined;
+  return `${folder}/${room} must not import ${folder}/${other}`;
+}
+
+/** `src/jobs/tables/mapping.ts` → `tables`. */
+const roomOf = (file: string): string => file.split('/')[2] ?? '';
 
 function judgePackage(folder: string, specifier: string): string | undefined {
   if (specifier.startsWith('node:')) {

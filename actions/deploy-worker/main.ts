@@ -1,11 +1,11 @@
 import { runAction } from '../../src/action/run.ts';
-import { supportModuleText } from '../../src/action/support-module.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { carryOut } from '../../src/use-case/carry-out.ts';
 import { openRunCode } from '../../src/use-case/offer-code.ts';
 import { rollBack } from '../../src/use-case/roll-back.ts';
+import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { tellRestart } from '../../src/use-case/tell-restart.ts';
 
 void runAction('deploy-worker', async (run) => {

@@ -68,7 +68,7 @@ def test_neither_the_system_nor_this_program_is_ended(
 ) -> None:
     with pytest.raises(OperationError) as refused:
         end_process.do(operation(pid), host, journal.step(0))
-    assert "carries the system" in refused.value.message
+    assert "the init process" in refused.value.message
 
 
 def test_the_undo_of_an_older_plan_needs_no_cgroup(

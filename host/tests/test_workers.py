@@ -19,18 +19,24 @@ from hosts import Host
 # The host knows no Celery: whatever the expression names is a worker. Of these tests, no others.
 MARKER = f"marker-{os.getpid()}"
 COMMAND = rf"^{MARKER}\x00-c\x00[^\x00]*\x00work\x00"
-SLEEPS = "import time; time.sleep(600)"
-FORKS = "import os, time; os.fork(); time.sleep(600)"
+READY = "import os, time; os.write(1, b'r'); "
+SLEEPS = READY + "time.sleep(600)"
+FORKS = "import os; os.fork(); " + SLEEPS
 
 
 @contextmanager
 def running(directory: Path, *words: str, code: str = SLEEPS) -> Iterator[int]:
     argv = [MARKER, "-c", code, *words]
     with subprocess.Popen(
-        argv, executable=sys.executable, cwd=directory, start_new_session=True
+        argv,
+        executable=sys.executable,
+        cwd=directory,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
     ) as process:
         try:
-            wait_for(lambda: getattr(processes.read(process.pid), "argv", []) == argv)
+            # It has started: the directory is no longer needed for that.
+            assert process.stdout is not None and process.stdout.read(1) == b"r"
             yield process.pid
         finally:
             os.killpg(process.pid, 9)

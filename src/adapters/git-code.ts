@@ -8,14 +8,14 @@ import type { CommitId, CommitLog } from '../model/release.ts';
 import { bytes, sha256Text } from '../model/units.ts';
 import type { Code, HostHistory, Parcel } from '../ports/code.ts';
 
-/** What one command may print, and with it what may be sent. */
+/** The most that one command may print, and so the most that can be sent. */
 const OUTPUT_LIMIT_BYTES = 512 * 1024 * 1024;
 const SHOWN_SUBJECTS = 20;
 const INCLUDE_LIMIT = 50;
 const CLONE = 'the clone of this run';
 const WHOLE_CLONE = '`actions/checkout` with `fetch-depth: 0` before this step';
 
-/** The repository that a workflow checked out, by the git of the runner. Nothing in it is changed. */
+/** The repository that a workflow checked out, read by the git of the runner and never changed. */
 export function openGitCode(workspace: string): Code {
   return new GitCode(workspace);
 }
@@ -32,9 +32,9 @@ class GitCode implements Code {
       throw new ConfigError(
         'input commit',
         commit === ''
-          ? 'no commit is named, and this is no run of a workflow (GITHUB_SHA is not set)'
-          : `\`${commit}\` is not the whole name of a commit`,
-        'the 40 hexadecimal digits of a commit',
+          ? 'no commit is given, and this is not a workflow run (GITHUB_SHA is not set)'
+          : `\`${commit}\` is not a full commit hash`,
+        'the 40 hexadecimal digits of a commit hash',
       );
     }
     await this.#commonFolder();
@@ -59,8 +59,8 @@ class GitCode implements Code {
     const hostShallow = await this.#present(host.shallow);
     const folder = await mkdtemp(join(tmpdir(), 'celeriac-bundle-'));
     try {
-      // A repository of its own, that borrows the objects: so the clone gets no new ref, and
-      // history ends where it ends on the host, too.
+      // A separate repository that borrows the objects: the clone gets no new ref, and history ends
+      // where it ends on the host.
       const own = join(folder, 'bundle.git');
       await this.#git(['init', '--quiet', '--bare', '--template=', own], { cwd: folder });
       const objects = join(await this.#commonFolder(), 'objects');
@@ -90,7 +90,7 @@ class GitCode implements Code {
     if (tree.split('\n').includes('160000')) {
       throw new ConfigError(
         'input source',
-        `commit ${short(commit)} has submodules, which an archive leaves out`,
+        `commit ${short(commit)} has submodules, which an archive does not contain`,
         'a repository without submodules',
       );
     }
@@ -102,7 +102,7 @@ class GitCode implements Code {
     if (!(await this.has(from))) return null;
     const ahead = Number(await this.#text(['rev-list', '--count', `${from}..${to}`]));
     const behind = Number(await this.#text(['rev-list', '--count', `${to}..${from}`]));
-    // Where history is cut off, a commit may look as if it came from nowhere.
+    // In a shallow history, a commit may look unrelated.
     if (behind > 0 && (await this.#shallow()).length > 0) return null;
     const range = ahead === 0 ? `${to}..${from}` : `${from}..${to}`;
     const list = ['log', `--max-count=${SHOWN_SUBJECTS}`, '--no-show-signature'];
@@ -129,7 +129,7 @@ class GitCode implements Code {
     return digest.digest('hex');
   }
 
-  /** Commits of the history that the host has not. */
+  /** Commits of the history that the host does not have. */
   async #lacking(
     commit: CommitId,
     basis: readonly CommitId[],
@@ -141,9 +141,9 @@ class GitCode implements Code {
   }
 
   /**
-   * A commit at which the clone was cut off has its parents on the host, or is no use there.
+   * The host must have the parents of each commit at which the shallow clone ends.
    *
-   * @throws ConfigError where it has not
+   * @throws ConfigError when it lacks one
    */
   async #requireParents(cutOff: readonly CommitId[], known: readonly CommitId[]): Promise<void> {
     for (const each of cutOff) {
@@ -153,14 +153,14 @@ class GitCode implements Code {
       if (missing !== undefined) {
         throw new ConfigError(
           'input source',
-          `${CLONE} is shallow: neither it nor the host has commit ${short(missing)}, on which ${short(each)} builds`,
+          `${CLONE} is shallow: neither it nor the host has commit ${short(missing)}, the parent of ${short(each)}`,
           WHOLE_CLONE,
         );
       }
     }
   }
 
-  /** Those that the clone holds, in their order. */
+  /** Those that the clone has, in the same order. */
   async #present(commits: readonly CommitId[]): Promise<readonly CommitId[]> {
     if (commits.length === 0) return [];
     const input = `${commits.join('\n')}\n`;
@@ -243,7 +243,7 @@ function runGit(words: readonly string[], { cwd, input }: RunOptions): Promise<B
         else reject(explain(words, error, stderr.toString('utf8')));
       },
     );
-    // What ends before it has read all is told by its exit.
+    // If git exits before it has read everything, its exit code tells why.
     child.stdin?.on('error', () => {});
     child.stdin?.end(input ?? '');
   });
@@ -255,7 +255,7 @@ function explain(words: readonly string[], error: Error, stderr: string): Config
   return new ConfigError(
     'input source',
     code === 'ENOENT'
-      ? 'git is not on this runner'
+      ? 'git is not installed on this runner'
       : `\`git ${words.find((word) => /^[a-z]/.test(word) && !word.includes('.'))}\` failed on this runner: ${why}`,
     `git, and ${WHOLE_CLONE}`,
     { cause: error },
@@ -271,7 +271,7 @@ function parcel(title: string, content: Buffer): Parcel {
   };
 }
 
-/** Files that a file of requirements takes in: `-r base.txt`, `--constraint=pins.txt`. */
+/** Files that a requirements file includes: `-r base.txt`, `--constraint=pins.txt`. */
 function includesOf(path: string, text: string): readonly string[] {
   const pattern = /^\s*(?:-[rc]\s*|--(?:requirement|constraint)[\s=]\s*)([^\s#]+)/gm;
   return [...text.matchAll(pattern)]
@@ -281,6 +281,6 @@ function includesOf(path: string, text: string): readonly string[] {
     .filter((name) => !name.startsWith('..'));
 }
 
-/** Of a commit, before its message. */
+/** The headers of a raw commit, before its message. */
 const headersOf = (raw: string): string => raw.split('\n\n', 1)[0] ?? '';
 const short = (commit: CommitId): string => commit.slice(0, 7);

@@ -1,7 +1,7 @@
 import type { HostError } from '../model/errors.ts';
 import type { Seconds } from '../model/units.ts';
 
-/** One program at work on the host: bytes both ways, and how it ended. */
+/** One running program on the host: bytes both ways, and how it ended. */
 export interface HostChannel {
   readonly stderr: {
     on(event: 'data', listener: (chunk: Buffer) => void): unknown;
@@ -17,7 +17,7 @@ export interface HostChannel {
   end(): unknown;
 }
 
-/** What the agent is started over: an SSH session, or this machine itself. */
+/** How the agent is started: over an SSH session, or on this machine. */
 export interface HostConnection {
   readonly target: { readonly host: string; readonly user: string };
   readonly handshakes: number;
@@ -25,10 +25,10 @@ export interface HostConnection {
   readonly connectSeconds: Seconds;
   /** Starts a shell command. @throws HostError */
   exec(command: string, step: string): Promise<HostChannel>;
-  /** Calls back once when the connection goes without having been closed. */
+  /** Calls back once when the connection is lost without having been closed. */
   onLost(listener: (reason: string) => void): void;
   lostError(step: string, reason: string): HostError;
-  /** Without a word. */
+  /** Closes it at once. */
   destroy(): void;
   close(): Promise<void>;
 }

@@ -5,10 +5,10 @@ import { HostError } from '../model/errors.ts';
 import { seconds } from '../model/units.ts';
 import type { HostChannel, HostConnection } from './host-connection.ts';
 
-/** For the agent to leave by itself, once nobody speaks to it any more. */
+/** How long the agent may take to exit after end-of-file. */
 const CLOSE_MILLISECONDS = 2000;
 
-/** This very machine: the agent is a child process, and nobody logs in. */
+/** This machine itself: the agent is a child process, without a login. */
 export class LocalConnection implements HostConnection {
   readonly target: { readonly host: string; readonly user: string };
   readonly handshakes = 0;
@@ -25,7 +25,7 @@ export class LocalConnection implements HostConnection {
   }
 
   exec(command: string, step: string): Promise<HostChannel> {
-    // In a session of its own: Ctrl+C is for us, and we tell it when to leave.
+    // In its own session: Ctrl+C reaches only us, and we tell the agent when to exit.
     const child = spawn('/bin/sh', ['-c', command], { detached: true });
     this.#children.push(child);
     return new Promise((resolve, reject) => {
@@ -34,18 +34,18 @@ export class LocalConnection implements HostConnection {
         reject(
           new HostError(`The agent could not be started: ${error.message}.`, {
             step,
-            next: 'See whether /bin/sh and python3 are there.',
+            next: 'Check that /bin/sh and python3 exist.',
           }),
         );
       });
     });
   }
 
-  /** A machine is never lost to itself. */
+  /** The connection to this machine is never lost. */
   onLost(): void {}
 
   lostError(step: string, reason: string): HostError {
-    return new HostError(`The agent was lost at: ${step} (${reason}).`, {
+    return new HostError(`Lost the agent: ${reason}. Step: ${step}.`, {
       step,
       next: 'Run again.',
     });
@@ -55,12 +55,12 @@ export class LocalConnection implements HostConnection {
     for (const child of this.#children.filter(isRunning)) {
       child.stdin?.destroy();
       try {
-        // The shell, and what it started: they are a group of their own.
+        // The shell and what it started are a process group.
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
       } catch {
-        // Gone meanwhile, or root's by sudo: that ends by its end-of-file.
+        // It has exited, or runs as root by sudo: then end-of-file ends it.
       }
-      // What never ends must not keep us from ending.
+      // A child that never exits must not keep this process alive.
       child.stdout?.destroy();
       child.stderr?.destroy();
       child.unref();

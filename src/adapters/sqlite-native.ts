@@ -1,6 +1,6 @@
 /**
- * SQLite for bundles that open a database; import it from nowhere else, so that the other bundles
- * stay without it.
+ * SQLite for bundles that open a database. Import it from nowhere else, so that the other bundles do
+ * not contain it.
  *
  * better-sqlite3's default entry looks for its addon at run time, and ncc then copies all eight
  * platforms (17 MB). Its per-platform entries name one prebuilt file each, which ncc copies beside

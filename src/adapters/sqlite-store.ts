@@ -13,7 +13,7 @@ import { openDatabase } from './sqlite-native.ts';
  * when the store is disposed of.
  *
  * @param directory where the private folder is made; the runner's own by default
- * @throws ConfigError when the content is no SQLite database or is damaged beyond reading
+ * @throws ConfigError when the content is not a SQLite database, or is damaged
  */
 export function openSqliteStore(
   database: string,
@@ -34,7 +34,7 @@ export function openSqliteStore(
 function openCopy(database: string, path: string): Database {
   const copy = openDatabase(path, { fileMustExist: true });
   try {
-    // A trigger or view of somebody else's file gets no function that reaches outside of it.
+    // A trigger or view of this foreign file must not call functions with side effects.
     copy.pragma('trusted_schema = OFF');
     copy.pragma('foreign_keys = ON');
     copy.prepare('SELECT count(*) FROM sqlite_master').get();
@@ -43,7 +43,7 @@ function openCopy(database: string, path: string): Database {
     copy.close();
     throw new ConfigError(
       'input database',
-      `${database} can't be read as a SQLite database: ${messageOf(error)}`,
+      `${database} cannot be read as a SQLite database: ${messageOf(error)}`,
       'the SQLite file in which the app keeps its jobs, undamaged',
       { cause: error },
     );
@@ -105,11 +105,11 @@ class SqliteStore implements Store {
     const columns = Object.keys(seen);
     const values = Object.values(seen);
     const found = this.#count(table, [key, ...columns], [id, ...values]);
-    const problems = found === 1 ? [] : [`${name}: ${found} rows are as seen, not one`];
+    const problems = found === 1 ? [] : [`${name}: ${found} rows match what was seen, expected 1`];
     for (const child of below) {
       const rows = this.#count(child.table, [child.column], [id]);
       if (rows !== child.rows) {
-        problems.push(`${name}: ${rows} rows of ${child.table} below it, not ${child.rows}`);
+        problems.push(`${name}: ${rows} rows of ${child.table} below it, expected ${child.rows}`);
       }
     }
     return problems;
@@ -154,12 +154,13 @@ class SqliteStore implements Store {
       const left = after.rows.get(table) ?? 0;
       if (left !== expected) {
         problems.push(
-          `${table} would have ${left} rows, not ${expected}: a trigger or a cascade of the database changes rows that nobody looked at`,
+          `${table} would have ${left} rows, expected ${expected}: a trigger or a cascade of the database changes other rows`,
         );
       }
     }
     for (const [tie, count] of after.broken) {
-      if (count > (before.broken.get(tie) ?? 0)) problems.push(`rows would be left behind: ${tie}`);
+      if (count > (before.broken.get(tie) ?? 0))
+        problems.push(`rows would lose their parent: ${tie}`);
     }
     return [...problems, ...this.findDamage()];
   }
@@ -174,7 +175,7 @@ class SqliteStore implements Store {
     const rows = new Map(tables.map((table) => [table, this.#count(table, [], [])]));
     const broken = new Map<string, number>();
     for (const { table, parent } of this.#database.pragma('foreign_key_check') as BrokenKey[]) {
-      const tie = `${table} that name a row of ${parent} which is not there`;
+      const tie = `rows of ${table} that reference a missing row of ${parent}`;
       broken.set(tie, (broken.get(tie) ?? 0) + 1);
     }
     return { rows, broken };
@@ -189,7 +190,7 @@ class SqliteStore implements Store {
 interface Measure {
   /** Table → its rows. */
   readonly rows: ReadonlyMap<string, number>;
-  /** Foreign keys that point nowhere, counted. */
+  /** Broken foreign keys, counted. */
   readonly broken: ReadonlyMap<string, number>;
 }
 
@@ -207,7 +208,7 @@ function toStoreValue(value: unknown): StoreValue {
   return { opaque: 'blob' };
 }
 
-/** better-sqlite3 binds every number as REAL; as an integer it stays one in a text column, too. */
+/** better-sqlite3 binds numbers as REAL; a bigint stays an integer, in a text column too. */
 const bind = (value: SqlValue): SqlValue | bigint =>
   typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
 

@@ -1,5 +1,5 @@
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
-import { otherWorkersIn, workingDirectoryOf } from '../celery/worker-process.ts';
+import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Operation, Plan } from '../model/operation.ts';
@@ -46,7 +46,8 @@ export function planDeployWorker(
   const source = readSource(facts, desired);
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
   const unit = change(source, desired, unitContext(facts, desired));
-  const own = requireAppProcess(facts.unit, unit.line, source.path, desired);
+  const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
+  const own = app.process;
   const workingDirectory =
     unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
 
@@ -58,9 +59,8 @@ export function planDeployWorker(
   const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files, desired);
   const enable = planEnable(facts.unit, unit, desired);
-  const home = workingDirectoryOf(facts.unit, unit.line.call.workingDirectory);
-  const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, home));
-  const asking = { ...own, otherWorkers: otherWorkersIn(home) };
+  const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, app.workingDirectory));
+  const asking = { ...own, otherWorkers: otherWorkersIn(app.workingDirectory) };
   const leftovers = planLeftovers(asking, facts.stores, desired);
 
   const known = knownProperties(unit, facts.unit);
@@ -141,7 +141,7 @@ function checkDesired(desired: DeployWorkerDesired): void {
   if (startLimitIntervalSec <= longest) {
     throw new ConfigError(
       'input start-limit-interval',
-      `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a worker that crashes would be started for ever`,
+      `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a crashing worker would be restarted forever`,
       `more than ${longest}s`,
     );
   }

@@ -32,14 +32,14 @@ export function planLeftovers(
   const restore: Operation = {
     op: 'restore-unacked',
     ...app,
-    title: 'put messages of dead workers back into their queues',
-    why: 'they would wait there until the visibility timeout is over',
+    title: 'return messages of dead workers to their queues',
+    why: 'otherwise they wait for the visibility timeout',
   };
   const find: Operation = {
     op: 'find-unacked',
     ...own,
-    title: 'look for messages of dead workers',
-    why: 'their tasks wait until the visibility timeout is over; restore-unacked is off',
+    title: 'find messages of dead workers',
+    why: 'their tasks wait for the visibility timeout; `restore-unacked` is off',
   };
   return {
     beforeStart: [...settle, ...(desired.restoreUnacked ? [restore] : [])],
@@ -66,7 +66,7 @@ function planSettling(
       if (told !== null) findings.push(told);
       const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
       if (tables.length === 0) {
-        const message = `no table of ${database} has a column with the id of its task: which jobs are orphaned can't be told, they are left`;
+        const message = `no table of ${database} has a column with task ids, so abandoned jobs cannot be identified; skipped`;
         findings.push({ level: 'warning', message });
         return [];
       }
@@ -80,8 +80,8 @@ function planSettling(
           message: messageFor(desired),
           keepBackups,
           busyTimeoutSeconds,
-          title: `${action} orphaned jobs of ${database}`,
-          why: `with no worker left, what is processing in ${tables.join(', ')} and has no message any more is nobody's`,
+          title: `${action} abandoned jobs in ${database}`,
+          why: `no worker is left, so jobs of ${tables.join(', ')} that are in progress without a message are abandoned`,
         },
       ];
     },
@@ -91,7 +91,7 @@ function planSettling(
 
 function messageFor({ orphanedJobs, unit }: DeployWorkerDesired): string {
   const done = signed('marked failed', orphanedJobs);
-  return `processing when ${unit} had stopped, and no message left; ${done}`;
+  return `abandoned: in progress after ${unit} had stopped, with no message in the broker; ${done}`;
 }
 
 interface ChosenStore {

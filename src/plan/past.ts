@@ -19,10 +19,10 @@ export function describePast(transactions: readonly TransactionFact[]): readonly
     case 'open':
       return warn(`${about} was never finished`);
     case 'undo-failed':
-      return warn(`${about} could not be undone wholly`);
+      return warn(`${about} could not be undone completely`);
     case 'undone':
       return undoneBy === hostItself
-        ? warn(`${about} was put back by the host itself: ${undoneWhy}`)
+        ? warn(`${about} was undone by the host itself: ${undoneWhy}`)
         : [];
     case 'committed':
       return [];

@@ -46,7 +46,7 @@ function newerThan(
   const numbers = [0, ...standing.map((one) => one.release)].slice(-shown).join(', ');
   if (found === undefined) {
     throw refuse(
-      `there is no release ${release}`,
+      `release ${release} does not exist`,
       releases.length === 0 ? 'a unit that was deployed before' : `one of ${numbers}`,
     );
   }
@@ -55,7 +55,10 @@ function newerThan(
   }
   const newer = standing.filter((one) => one.release > release);
   if (newer.length === 0) {
-    throw refuse(`release ${release} is what the host runs`, `an earlier one of ${numbers}`);
+    throw refuse(
+      `release ${release} is already running on the host`,
+      `an earlier one of ${numbers}`,
+    );
   }
   return newer;
 }
@@ -84,7 +87,7 @@ function aboutTransaction(id: string, transactions: readonly TransactionFact[]):
   if (found === undefined) {
     const known = transactions.filter((one) => one.state === 'committed').map((one) => one.id);
     throw refuse(
-      `the host knows no transaction ${id}`,
+      `unknown transaction ${id}`,
       known.length === 0
         ? 'a transaction of this host, which has none yet'
         : `one of ${known.slice(-shown).join(', ')}`,

@@ -62,7 +62,7 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
   } else {
     findings.push({
       level: 'warning',
-      message: `swap: left alone, since this is a container (${container}) and only its host may switch swap on. Ask the provider for swap, or use a virtual machine.`,
+      message: `swap: skipped: this is a container (${container}), and only its host can turn swap on. Ask the provider for swap, or use a virtual machine.`,
     });
   }
   planSwappiness(facts, desired.swappiness, operations, satisfied, findings);
@@ -81,13 +81,17 @@ function planSwapFile(
   const size = formatBytes(sizeBytes);
   if (file.kind === 'symlink' || file.kind === 'other') {
     const what = file.kind === 'symlink' ? `a link to ${file.target}` : `a ${file.what}`;
-    throw new ConfigError('input swap-path', `${path} is ${what}`, 'no file there, or a swap file');
+    throw new ConfigError(
+      'input swap-path',
+      `${path} is ${what}`,
+      'a path with no file, or with a swap file',
+    );
   }
   if (file.kind === 'file' && !file.formatted && !file.blank && active === undefined) {
     throw new ConfigError(
       'input swap-path',
-      `${path} holds data that is not swap`,
-      'no file there, or a swap file: move it away, or choose another path',
+      `${path} contains data that is not swap`,
+      'no file, or a swap file: move it away or choose another path',
     );
   }
   const made = whyMake(file, sizeBytes);
@@ -98,7 +102,7 @@ function planSwapFile(
       operations.push({
         op: 'swap-off',
         path,
-        title: `switch swap off at ${path}`,
+        title: `turn off swap at ${path}`,
         why: `it is in use, and ${made}`,
       });
     }
@@ -108,7 +112,7 @@ function planSwapFile(
       sizeBytes,
       filesystem: swap.filesystem.type,
       ...making,
-      title: `make a swap file of ${size} at ${path}`,
+      title: `create a swap file of ${size} at ${path}`,
       why: made,
     });
   } else if (file.kind === 'file' && (file.mode !== '0600' || file.owner !== 'root')) {
@@ -122,9 +126,8 @@ function planSwapFile(
     });
   }
   if (active === undefined || made !== null) {
-    const why =
-      active === undefined ? 'the kernel does not use it' : 'it was switched off for this';
-    operations.push({ op: 'swap-on', path, title: `switch swap on at ${path}`, why });
+    const why = active === undefined ? 'it is not active' : 'it was turned off for this change';
+    operations.push({ op: 'swap-on', path, title: `turn on swap at ${path}`, why });
   } else {
     satisfied.push(`swap: ${size} at ${path}, priority ${active.priority}`);
   }
@@ -135,20 +138,24 @@ function whyMake(file: SwapFact['file'], sizeBytes: Bytes): string | null {
     return 'there is none';
   }
   if (file.sizeBytes !== sizeBytes) {
-    return `it has ${formatBytes(file.sizeBytes)}, not ${formatBytes(sizeBytes)}`;
+    return `its size is ${formatBytes(file.sizeBytes)}, not ${formatBytes(sizeBytes)}`;
   }
   if (!file.formatted) {
-    return 'the file was never formatted as swap';
+    return 'the file is not formatted as swap';
   }
-  return file.allocatedBytes < file.sizeBytes ? 'the file has holes, which swap must not' : null;
+  return file.allocatedBytes < file.sizeBytes
+    ? 'the file has holes, which a swap file must not have'
+    : null;
 }
 
 function checkFolder(folder: FileFact | undefined, path: string): void {
   if (folder?.kind !== 'absent' && folder?.kind !== 'file') return;
   throw new ConfigError(
     'input swap-path',
-    folder.kind === 'absent' ? `there is no folder ${path}` : `${path} is a file, not a folder`,
-    'a path in a folder that is there',
+    folder.kind === 'absent'
+      ? `directory ${path} does not exist`
+      : `${path} is a file, not a directory`,
+    'a path in an existing directory',
   );
 }
 
@@ -158,7 +165,7 @@ function requireFilesystem(swap: SwapFact, desired: ProvisionDesired): SwapFileM
   if (making === undefined) {
     throw new ConfigError(
       'input swap-path',
-      `${desired.path} is on ${filesystem.type} (${filesystem.mountPoint}), which can't hold a swap file`,
+      `${desired.path} is on ${filesystem.type} (${filesystem.mountPoint}), which cannot hold a swap file`,
       `a path on ${Object.keys(swappable).join(', ')}`,
     );
   }
@@ -167,7 +174,7 @@ function requireFilesystem(swap: SwapFact, desired: ProvisionDesired): SwapFileM
     throw new ConfigError(
       'input swap-size',
       `${formatBytes(desired.sizeBytes)} of swap does not fit on ${filesystem.mountPoint}: ${formatBytes(filesystem.freeBytes)} of ${formatBytes(filesystem.sizeBytes)} are free, and ${formatBytes(diskReserveBytes)} must stay free`,
-      most > 0 ? `at most ${most}M` : 'more free space: nothing fits now',
+      most > 0 ? `at most ${most}M` : 'more free space: no size fits now',
     );
   }
   return making;
@@ -223,8 +230,8 @@ function whyEntry(entries: readonly string[]): string {
     return 'there is none';
   }
   return entries.length === 1
-    ? 'the line there would not switch it on'
-    : `there are ${entries.length}`;
+    ? 'its entry does not turn it on'
+    : `there are ${entries.length} entries for it`;
 }
 
 /** The lines with exactly one entry for the path: at the place of its first, else at the end. */
@@ -250,6 +257,6 @@ function otherSwap(swap: SwapFact, desired: ProvisionDesired): Finding[] {
     .filter((area) => area.path !== desired.path)
     .map((area) => ({
       level: 'notice',
-      message: `swap: ${formatBytes(area.sizeBytes)} are also active at ${area.path} (${area.type}); left alone`,
+      message: `swap: ${formatBytes(area.sizeBytes)} also active at ${area.path} (${area.type}); left unchanged`,
     }));
 }

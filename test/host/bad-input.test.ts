@@ -79,11 +79,7 @@ const cases: readonly BadInput[] = [
     is: 'deploy-worker: a transaction that the host does not know',
     action: 'deploy-worker',
     inputs: { 'roll-back': '20260101T000000-abcd' },
-    says: [
-      /knows no transaction/,
-      /where: input roll-back/,
-      /expected: a transaction of this host/,
-    ],
+    says: [/unknown transaction/, /where: input roll-back/, /expected: a transaction of this host/],
   },
   {
     is: 'provision: a user who may not use sudo',
@@ -174,7 +170,7 @@ describe('a login', () => {
     expect(result.log).toMatch(
       /expected SHA256:\S+ \(ssh-ed25519\), got SHA256:\S+ \(ssh-ed25519\)/,
     );
-    expect(result.log).toContain('Nothing was sent to it');
+    expect(result.log).toContain('Nothing was sent to the server');
     expect(logins).toEqual({ accepted: 0, commands: 0, failed: 0 });
   });
 
@@ -183,7 +179,7 @@ describe('a login', () => {
     const { result, logins } = await countLogins(machine, 'root', () => provision(key));
     expectOneClearError(result, 'provision');
     expect(result.log).toMatch(/refused the login of root with the key SHA256:/);
-    expect(result.log).toContain('is not tried again');
+    expect(result.log).toContain('It was not retried');
     expect(logins).toEqual({ accepted: 0, commands: 0, failed: 1 });
   });
 

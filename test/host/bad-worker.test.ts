@@ -108,7 +108,7 @@ test('an sshd that is restarted in the middle, with all its connections: no roll
             "systemd-run -q --collect sh -c 'systemctl kill -s KILL --kill-whom=all ssh; for pid in $(pgrep -x sshd); do kill -KILL $pid; done; sleep 3; systemctl restart ssh'",
           ).catch(() => {});
         }
-        if (log.includes('connected again')) {
+        if (log.includes('reconnected: following')) {
           // The test's own connection was cut, too.
           letGone ??= waitUntil('the task is let go', () =>
             letGo().then(
@@ -122,7 +122,7 @@ test('an sshd that is restarted in the middle, with all its connections: no roll
   );
   await Promise.all([bounced, letGone]);
   expect(run.code, run.log).toBe(0);
-  expect(run.log).toContain('connected again: following the work on the host');
+  expect(run.log).toContain('reconnected: following the transaction on the host');
   expect(run.log).toMatch(/^cost: 2 handshakes, 2 execs/m);
   expect(await machine.readFile(UNIT_PATH)).toContain('RestartSec=13');
   await completeJob(machine);

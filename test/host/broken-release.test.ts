@@ -168,7 +168,7 @@ test('a runner killed while the host waits for a task to end: it goes on, and ba
   expect(next.code, next.log).toBe(0);
   expect(next.log).toContain('Nothing to do: the host is in the desired state.');
   expect(next.log).toMatch(
-    /^::warning .*was put back by the host itself: it was not confirmed within /m,
+    /^::warning .*was undone by the host itself: it was not confirmed within /m,
   );
 });
 

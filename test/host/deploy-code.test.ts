@@ -214,7 +214,7 @@ test('a changed tracked file is listed and refused, a database in the way too', 
   const run = await deploy();
   await shell(machine, `git -C ${CHECKOUT} checkout -q backend/web.py`);
   expectOneError(run);
-  expect(run.log).toContain('has changes that are in no commit: backend/web.py');
+  expect(run.log).toContain('has uncommitted changes: backend/web.py');
   clone.commit('A database', {
     '.gitignore': '__pycache__/\n',
     'backend/batch_processing.db': 'SQLite format 3\0',
@@ -222,7 +222,7 @@ test('a changed tracked file is listed and refused, a database in the way too', 
   const rows = await readRows(machine);
   const overwritten = await deploy();
   expectOneError(overwritten);
-  expect(overwritten.log).toContain('brings backend/batch_processing.db, which is there already');
+  expect(overwritten.log).toContain('brings backend/batch_processing.db, which exists there');
   expect(await readRows(machine)).toEqual(rows);
   expect(await head()).toBe(original);
 });

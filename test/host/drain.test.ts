@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startMachine } from '../../sandbox/machine.ts';
-import { supportModuleText } from '../../src/action/support-module.ts';
 import { otherWorkersIn } from '../../src/celery/worker-process.ts';
 import { planSettled } from '../../src/jobs/repair/settling.ts';
 import { sampledColumns } from '../../src/jobs/tables/columns.ts';
@@ -8,6 +7,7 @@ import { proposeMapping } from '../../src/jobs/tables/mapping.ts';
 import { queryStores } from '../../src/jobs/tables/store-choice.ts';
 import { seconds } from '../../src/model/units.ts';
 import { describeRestart } from '../../src/report/restart.ts';
+import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
 import { beginHeldJob, holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import {

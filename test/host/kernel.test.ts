@@ -98,7 +98,7 @@ test('end-process: never one of the kernel', { tags: ['nightly'] }, async () => 
     cgroup: '/',
     graceSeconds: seconds(1),
   };
-  expect((await hand.refuse([end])).message).toContain('belongs to the kernel');
+  expect((await hand.refuse([end])).message).toContain('is a kernel thread');
 });
 
 /** Stands for a worker with a task that holds memory, needs some more, and ends once it is told. */

@@ -146,8 +146,8 @@ describe('end-process', () => {
     expect(statuses(await hand.commit([other]))).toEqual(['already']);
     expect(await left()).toBe('3');
     for (const [pid, reason] of [
-      [1, 'carries the system'],
-      [hand.agent.hello.pid, 'carries the system, or this very program'],
+      [1, 'the init process'],
+      [hand.agent.hello.pid, 'an ancestor of this program'],
     ] as const) {
       expect((await hand.refuse([await endOf(pid)])).message).toContain(reason);
     }

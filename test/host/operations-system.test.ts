@@ -94,7 +94,7 @@ describe('swap', () => {
   });
 
   test.each([
-    ['a file with data', `truncate -s 16M ${path}; echo diary >>${path}`, 'is no swap file'],
+    ['a file with data', `truncate -s 16M ${path}; echo diary >>${path}`, 'is not a swap file'],
     ['a link', `ln -s /etc/passwd ${path}`, 'is a symbolic link'],
     ['a folder', `mkdir ${path}`, 'is not a regular file'],
   ])('is not made in place of %s', async (_, script, says) => {

@@ -37,13 +37,13 @@ test('a unit that cannot start is mended, and its worker is healthy', async () =
 
   const run = await deploy();
   expect(run.log).toMatch(
-    /shell syntax in an Exec line \(ExecStartPre=\/usr\/bin\/pkill -f "celery\.\*worker" \|\| true\): .*The new unit mends it/,
+    /shell syntax in an Exec line \(ExecStartPre=\/usr\/bin\/pkill -f "celery\.\*worker" \|\| true\): .*The new unit fixes it/,
   );
   expect(run.log).toMatch(
-    /a watchdog without watchdog notifications \(WatchdogSec=300\): .*The new unit mends it/,
+    /a watchdog without watchdog notifications \(WatchdogSec=300\): .*The new unit fixes it/,
   );
   expect(run.log).toMatch(
-    /Celery processes are killed by name \(ExecStartPre=.*The new unit mends it/,
+    /Celery processes are killed by name \(ExecStartPre=.*The new unit fixes it/,
   );
   // A container has no swap of its own, and provision can't give it any.
   const hasSwap = machine.kind === 'vm';

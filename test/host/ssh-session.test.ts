@@ -189,7 +189,7 @@ describe('a host that cannot be reached', () => {
     const sshdPid = await machine.run(`ps -o ppid= ${agent.hello.pid}`);
     await machine.run(`kill -KILL ${sshdPid.stdout.trim()}`);
     const error = await hostRefusal(agent.look(QUERY));
-    expect(error.message).toMatch(/lost at: look at host|lost at: wait for the next question/);
+    expect(error.message).toMatch(/Step: (?:look at host|wait for the next request)\./);
     await expect.poll(countAgents, { timeout: 120_000 }).toBe(0);
   });
 });

@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { supportModuleText } from '../../src/action/support-module.ts';
 import { deployWorkerInputs } from '../../src/config/action-inputs.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { readInputs } from '../../src/config/read-inputs.ts';
@@ -9,6 +8,7 @@ import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
+import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { Hand, META } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
 import { BACKEND, completeJob, show, UNIT, UNIT_PATH } from './lib/worker.ts';
@@ -158,7 +158,7 @@ test('an instance is changed by a drop-in of its own, and undone by deleting it'
   expect(made.findings.map(({ message }) => message)).toEqual(
     expect.arrayContaining([
       expect.stringMatching(/^celery@one.service is an instance of .*celery@.service/),
-      expect.stringMatching(/^a shell runs between .*The new unit mends it/),
+      expect.stringMatching(/^a shell runs between .*The new unit fixes it/),
     ]),
   );
   const limits = () => hand.shell(`systemctl show -P MemoryMax -P KillMode ${unit}`);
@@ -182,7 +182,7 @@ test('the unit file rewritten instead, and a drop-in again: the same host', {
   await edit();
   await deploy(IN_DROP_IN);
   await expect(plan({ hardening: 'standard' })).rejects.toThrow(
-    /override.conf:2 sets MemoryMax=2G, which beats .*celery-worker.service/,
+    /override.conf:2 sets MemoryMax=2G, which overrides .*celery-worker.service/,
   );
   await hand.shell(`rm ${OVERRIDE} && systemctl daemon-reload`);
   const asked = ['MemoryMax', 'Type', 'PrivateTmp', 'ReadWritePaths', 'TimeoutStopUSec'] as const;

@@ -38,5 +38,5 @@ def others(unit: str, search: dict[str, Any], host: System) -> list[int]:
 
 
 def _directory(pid: int) -> str:
-    # A deploy may have replaced the directory below a running worker.
+    # A deploy may have replaced the directory of a running worker.
     return (processes.working_directory(pid) or "").replace(" (deleted)", "")

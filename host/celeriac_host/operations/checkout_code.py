@@ -21,7 +21,7 @@ from celeriac_host.system.system import System
 LISTED = 20
 MARGIN_BYTES = 32 * 1024 * 1024
 TIMES_LIMIT = 20_000
-# git writes and goes: whoever holds its lock for longer was killed.
+# git holds its lock only while it writes: one that is older belongs to a killed process.
 LOCK_SECONDS = 10.0
 TIMEOUT_SECONDS = 900.0
 NOTHING = "000000"
@@ -46,8 +46,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     locks = git.locks(host, checkout)
     if locks:
         raise OperationError(
-            f"another git is at work in {checkout.path}, or was killed there: {locks[0]} is there; "
-            "remove it if no git runs"
+            f"another git process is running in {checkout.path}, or was killed: {locks[0]} exists; "
+            "remove it if no git is running"
         )
     dirty = git.dirty(host, checkout)
     _refuse_dirty(checkout, dirty, args["stash"])
@@ -61,7 +61,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)
     if git.head(host, checkout) != new:
         raise OperationError(f"{checkout.path} is not at {git.short(new)} after its checkout")
-    # The files, too, before it is written down that they are there.
+    # The files must be on disk before the journal says so.
     os.sync()
     journal.keep("moved", new)
     on = f" on {branch}" if branch else ""
@@ -87,8 +87,8 @@ def _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:
     databases = [path for path in dirty if _is_database(checkout, path)]
     if databases:
         raise OperationError(
-            f"{checkout.path}: {_listed(databases)} is tracked by git and changed since: a "
-            "database is not the code's; take it out of git (git rm --cached, .gitignore)",
+            f"{checkout.path}: {_listed(databases)} is tracked by Git and has changed; "
+            "remove the database from Git (git rm --cached, .gitignore)",
             evidence=databases[:LISTED],
         )
     if dirty and not stash:
@@ -99,18 +99,18 @@ def _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:
 
 
 def _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:
-    """Refuses what would cost more than code."""
+    """Refuses what would change more than code."""
     modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]
     if modules:
         raise OperationError(
-            f"{checkout.path}: the submodule {modules[0]} changes, which is not carried over: use "
+            f"{checkout.path}: the submodule {modules[0]} changes, which is not supported: use "
             "source: upload, or a repository without submodules"
         )
     attributes = git.run(host, checkout, "cat-file", "-p", new + ":.gitattributes", check=False)
     if attributes.code == 0 and "filter=lfs" in attributes.out:
         raise OperationError(
-            f"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not carried "
-            "over: deploy the code by other means"
+            f"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not "
+            "supported: deploy the code by other means"
         )
     databases = [
         each.path
@@ -120,14 +120,14 @@ def _judge_changes(host: System, checkout: Checkout, changes: list[Change], new:
     if databases:
         raise OperationError(
             f"{checkout.path}: commit {git.short(new)} would overwrite or delete the database "
-            f"{_listed(databases)}; take it out of git (git rm --cached, and a line in .gitignore)",
+            f"{_listed(databases)}; remove it from Git (git rm --cached, .gitignore)",
             evidence=databases[:LISTED],
         )
     in_the_way = _in_the_way(checkout, changes)
     if in_the_way:
         raise OperationError(
-            f"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which is "
-            "there already and not tracked by git; move it away, or take it out of the commit",
+            f"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which "
+            "exists there and is not tracked by Git; move it away or remove it from the commit",
             evidence=in_the_way[:LISTED],
         )
     _require_room(host, checkout, changes)
@@ -151,7 +151,7 @@ def _no_follow(path: str, flags: int) -> int:
 
 
 def _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:
-    """What git does not track and the new commit would put something else in the place of."""
+    """Paths that git does not track and the new commit would overwrite."""
     tracked = {each.path for each in changes if each.old_mode != NOTHING}
     found = set()
     for each in changes:
@@ -174,7 +174,7 @@ def _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:
 
 
 def _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:
-    """Whether all in it goes with the old commit, so that a file may take its place."""
+    """Whether the old commit accounts for all of it, so that a file may take its place."""
     for where, _, names in os.walk(os.path.join(checkout.path, folder)):
         relative = os.path.relpath(where, checkout.path)
         if any(f"{relative}/{name}" not in tracked for name in names):
@@ -215,7 +215,7 @@ def _before(
 
 def _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:
     name = git.line(host, checkout, "stash", "create")
-    # Before anything of it goes from the tree.
+    # Before the tree is reset.
     journal.keep("stash", git.require_commit(name))
     said = f"Celeriac: before {git.short(old)} became {git.short(new)}"
     git.run(host, checkout, "stash", "store", "-q", "-m", said, name)
@@ -223,7 +223,7 @@ def _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJo
 
 
 def _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
-    """From a checkout that was broken off anywhere: nothing in these paths is anybody else's."""
+    """After a checkout that was interrupted anywhere: these paths hold only what it wrote."""
     end = time.monotonic() + LOCK_SECONDS
     while git.locks(host, checkout) and time.monotonic() < end:
         host.sleep(0.5)
@@ -246,28 +246,28 @@ def _remove(host: System, checkout: Checkout, paths: list[str]) -> None:
 
 
 def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:
-    """The whole commit again. What somebody did since is not overwritten."""
+    """Back to the whole commit. Later changes by others are not overwritten."""
     now, branch = git.head(host, checkout), git.branch(host, checkout)
     if now == was["head"]:
         return
     if now != moved or branch != was["branch"]:
-        raise OperationError(
-            f"{checkout.path} was moved to {git.short(now)} by somebody since; left as it is"
-        )
+        raise OperationError(f"{checkout.path} was moved to {git.short(now)} since; left unchanged")
     locks = git.locks(host, checkout)
     if locks:
-        raise OperationError(f"another git is at work in {checkout.path}: {locks[0]} is there")
+        raise OperationError(
+            f"another git process is running in {checkout.path}: {locks[0]} exists"
+        )
     back = git.changes(host, checkout, now, was["head"])
     in_the_way = _in_the_way(checkout, back)
     if in_the_way:
         raise OperationError(
-            f"{checkout.path}: {_listed(in_the_way)} came since and would be overwritten"
+            f"{checkout.path}: {_listed(in_the_way)} was added since and would be overwritten"
         )
     git.run(host, checkout, "reset", "-q", "--keep", was["head"], timeout=TIMEOUT_SECONDS)
 
 
 def _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:
-    """With `whether_stored` only what still lies in the stash: else it was applied already."""
+    """With `whether_stored` only if the stash still has it: otherwise it was applied already."""
     stash = journal.get("stash")
     if stash is None:
         return

@@ -29,7 +29,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     process = _find(args)
     if process is None:
-        return f"process {args['pid']} had ended already"
+        return f"process {args['pid']} has already ended"
     _refuse(process, args["cgroup"])
     grace = float(args["graceSeconds"])
     journal.keep("process", {"pid": process.pid, "argv": list(process.argv)})
@@ -51,7 +51,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         _signal(each, signal.SIGKILL)
     for each in (process, *left):
         if not _gone(each, KILL_SECONDS, host):
-            raise OperationError(f"process {each.pid} did not end, not even by KILL")
+            raise OperationError(f"process {each.pid} did not end after SIGKILL")
     more = f", {len(left)} of its children by KILL" if left else ""
     return f"process {process.pid} ended by {how}{more}: {_command(process.argv)}"
 
@@ -72,18 +72,18 @@ def _find(args: dict[str, Any]) -> processes.Process | None:
 
 
 def _refuse(process: processes.Process, cgroup: str) -> None:
-    """A process that is not where the plan saw it may be somebody else's by now."""
+    """A process outside the cgroup that the plan saw may belong to something else by now."""
     found = processes.control_group(process.pid) or ""
     problem = ""
     if process.pid <= 1 or process.pid in _ancestors():
-        problem = "it carries the system, or this very program"
+        problem = "it is the init process, or an ancestor of this program"
     elif not process.argv or process.parent == 2:
-        problem = "it belongs to the kernel"
+        problem = "it is a kernel thread"
     elif found != cgroup:
         problem = f"its cgroup is {found or 'unknown'}; it was {cgroup} when the plan was made"
     if problem:
         raise OperationError(
-            f"process {process.pid} is not ended: {problem}", evidence=[_command(process.argv)]
+            f"process {process.pid} was not ended: {problem}", evidence=[_command(process.argv)]
         )
 
 

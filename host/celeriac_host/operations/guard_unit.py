@@ -1,4 +1,4 @@
-"""Remembers how the unit runs; undone last, it brings the unit to that state again.
+"""Records how the unit runs; undone last, it returns the unit to that state.
 
 Touches: nothing.
 Undo: starts, restarts or stops the unit, until it runs as it did; before each end of a worker its
@@ -39,7 +39,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     children = len(processes.pool_children(main)) if main else 0
     journal.keep("was", {**now, "children": children})
     how = f" ({units.running(main)})" if main else ""
-    # Read also at the end of the run, when it is no longer so.
+    # Past tense: it is read at the end of the run.
     return f"{unit} was {now['ActiveState']}{how}"
 
 
@@ -96,7 +96,7 @@ def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
 
 
 def _control(verb: str, args: dict[str, Any], host: System, journal: StepJournal) -> str:
-    """What is to be said of the stop."""
+    """Returns a remark on the stop, for the end of a sentence."""
     unit = args["unit"]
     timeout = stopping.undo_timeout(args)
     tick = Tick(5, lambda: host.note(f"{unit}: waiting for its {verb}"))

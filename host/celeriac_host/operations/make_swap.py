@@ -19,12 +19,12 @@ from celeriac_host.system.system import System
 MODE = 0o600
 PIECE_BYTES = 8 * 1024 * 1024
 NOTE_PIECES = 8
-# Asked for in pieces, so that a runner that goes is noticed in between.
+# In pieces, to notice between them that the runner has gone.
 FALLOCATE_BYTES = 256 * 1024 * 1024
 
 
 class Seen(NamedTuple):
-    """A regular file, as one that is, or could become, swap."""
+    """What a regular file is like that is a swap file, or could become one."""
 
     size_bytes: int
     held_bytes: int
@@ -52,7 +52,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     path, size = args["path"], args["sizeBytes"]
     if swaps.active(path) is not None:
-        raise OperationError(f"{path} is in use as swap; it has to be turned off first")
+        raise OperationError(f"{path} is in use as swap; turn it off first")
     seen = _see(path)
     if seen is not None and seen.header is None:
         _refuse_content(path, host)
@@ -67,7 +67,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     _refuse_another_filesystem(path, args["filesystem"])
     _refuse_full_disk(path, size, seen)
     if seen is not None and _free_bytes(path) < size:
-        # An inactive swap file has no content: its disk space is worth more than itself.
+        # An inactive swap file holds nothing worth its disk space.
         files.remove(path)
     how = _build(args, host, size, [])
     return f"{path} is {how}, mode 600 and formatted as swap"
@@ -78,7 +78,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if was is None:
         return None
     if swaps.active(path) is not None:
-        raise OperationError(f"{path} is in use as swap: it can't be put back as it was")
+        raise OperationError(f"{path} is in use as swap, so it cannot be restored")
     files.remove(_new(path))
     now = _see(path)
     if was == "absent":
@@ -128,7 +128,7 @@ def _remembered(seen: Seen | None) -> Any:
 
 
 def _refuse_content(path: str, host: System) -> None:
-    """Zeros are a swap file that was not formatted yet; anything else is somebody's."""
+    """Zeros are a swap file that is not formatted yet; any other content must be kept."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         size = os.fstat(handle).st_size
@@ -143,8 +143,7 @@ def _refuse_content(path: str, host: System) -> None:
             piece = os.pread(handle, PIECE_BYTES, at)
             if piece.count(0) != len(piece):
                 raise OperationError(
-                    f"{path} is there and is no swap file; expected swap, zeros, or nothing. "
-                    "Move it away, or choose another path"
+                    f"{path} exists and is not a swap file; move it away or choose another path"
                 )
             at += len(piece)
     finally:
@@ -154,7 +153,7 @@ def _refuse_content(path: str, host: System) -> None:
 def _refuse_another_filesystem(path: str, expected: str) -> None:
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        raise OperationError(f"{folder} is not a directory: {path} can't be made there")
+        raise OperationError(f"{folder} is not a directory, so {path} cannot be created")
     _, found = swaps.mount_of(os.path.realpath(folder))
     if found != expected:
         raise OperationError(
@@ -181,7 +180,7 @@ def _new(path: str) -> str:
 
 
 def _build(args: dict[str, Any], host: System, size: int, name: list[str] | None) -> str:
-    """Beside it, then renamed over it; returns how it was filled. `name` None: not formatted."""
+    """Writes a new file, then renames it; returns how it was filled. `name` None: not formatted."""
     path = args["path"]
     new = _new(path)
     files.remove(new)
@@ -216,14 +215,14 @@ def _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> N
 
 
 def _named(uuid: str | None, label: str) -> list[str] | None:
-    """mkswap's words for a file as it was; None when it was not formatted."""
+    """Options of mkswap for the former UUID and label; None when it was not formatted."""
     if uuid is None:
         return None
     return ["-U", uuid, *(["-L", label] if label else [])]
 
 
 def _allocate(host: System, handle: int, size: int) -> bool:
-    """False when it could not, or left holes."""
+    """False when the file system cannot, or leaves holes."""
     try:
         for at in range(0, size, FALLOCATE_BYTES):
             host.heed()

@@ -29,7 +29,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     journal.keep("was", units.show(host, unit, PROPERTIES)["ActiveState"])
     if limits.release(unit):
         units.reload(host)
-    # Earlier starts count for the start limit, by hand too.
+    # Earlier starts count towards the start limit, those by hand too.
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     cursor = units.cursor(host)
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""The memory limits of a worker that still runs, kept until the new definition is started.
+"""Keeps the memory limits of a running worker until its new definition is started.
 
 A daemon-reload puts the limits of the new unit file on the cgroup at once. The old worker may be
 far above them, and would lose its tasks to the OOM killer while it drains.
@@ -17,19 +17,19 @@ LIMITS = ("MemoryMax", "MemoryHigh")
 
 
 def hold(unit: str, host: System) -> None:
-    """Written, not read yet: a daemon-reload has to follow. Gone after a reboot."""
+    """Writes it; a daemon-reload has to follow. It is gone after a reboot."""
     seen = units.show(host, unit, ["ActiveState", *LIMITS])
     if seen.get("ActiveState") in ("inactive", "failed"):
         return
     lines = [f"{name}={seen[name]}" for name in LIMITS if seen.get(name)]
-    text = "\n".join(["# Until the worker is started anew.", "[Service]", *lines, ""])
+    text = "\n".join(["# Until the worker is restarted.", "[Service]", *lines, ""])
     path = _path(unit)
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     files.write(path, text.encode("utf-8"), 0o644, 0, 0)
 
 
 def release(unit: str) -> bool:
-    """Whether there was something to take away; then a daemon-reload has to follow."""
+    """Whether there was one to remove; then a daemon-reload has to follow."""
     path = _path(unit)
     if not os.path.lexists(path):
         return False
@@ -39,7 +39,7 @@ def release(unit: str) -> bool:
 
 
 def is_hold(path: str) -> bool:
-    """Whether a drop-in is one of these: ours for the moment, no part of the unit's definition."""
+    """Whether a drop-in is one of these, which are temporary and no part of the unit."""
     return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME
 
 

@@ -17,19 +17,19 @@ export function faultError(step: string, fault: Fault): HostError {
 }
 
 export function timeoutError(step: string, limit: Seconds): HostError {
-  return new HostError(`The host did not answer within ${limit} s at: ${step}.`, {
+  return new HostError(`The host did not answer within ${limit} s. Step: ${step}.`, {
     step,
     exitCode: null,
     evidence: [],
-    next: 'See whether the server is overloaded or a disk of it hangs (`uptime`, `dmesg`), then run again.',
+    next: 'Check whether the server is overloaded or one of its disks hangs (`uptime`, `dmesg`), then run again.',
   });
 }
 
 export function closedError(step: string): HostError {
-  return new HostError(`The session with the host was closed at: ${step}.`, {
+  return new HostError(`The session with the host is closed. Step: ${step}.`, {
     step,
     evidence: [],
-    next: 'Run again: what the host holds is read anew.',
+    next: 'Run again: each run starts from the state that it finds on the host.',
   });
 }
 
@@ -38,17 +38,22 @@ export function protocolError(
   problem: string,
   evidence: readonly string[],
 ): HostError {
+  return new HostError(`Unexpected message from the agent: ${problem}. Step: ${step}.`, {
+    step,
+    evidence,
+    next: REPORT_BUG,
+  });
+}
+
+/** A request that does not fit in one line of the protocol. */
+export function oversizeError(step: string, limitBytes: number): HostError {
   return new HostError(
-    `The agent and the action do not understand each other at: ${step} (${problem}).`,
-    {
-      step,
-      evidence,
-      next: REPORT_BUG,
-    },
+    `The request is larger than ${limitBytes} bytes, so it was not sent. Step: ${step}.`,
+    { step, evidence: [], next: REPORT_BUG },
   );
 }
 
-/** What the agent answered is not what was asked for. `what`: `the agent's fact 'swap'`. */
+/** A message of an unexpected shape. `what`: `The agent's fact 'swap'`. */
 export function shapeError(step: string, what: string, problem: string): HostError {
   return new HostError(`${what} has an unexpected shape: ${problem}.`, {
     step,
@@ -57,7 +62,7 @@ export function shapeError(step: string, what: string, problem: string): HostErr
   });
 }
 
-/** The agent's process ended while something was asked of it. */
+/** The agent's process exited while a request was pending. */
 export function endedError(
   step: string,
   exitCode: number | null,
@@ -65,11 +70,11 @@ export function endedError(
   stderr: string,
 ): HostError {
   const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`;
-  return new HostError(`The agent ended at: ${step} (${how}).`, {
+  return new HostError(`The agent exited unexpectedly (${how}). Step: ${step}.`, {
     step,
     ran: ['python3'],
     exitCode,
     evidence: lastLines(stderr, 20),
-    next: 'See the last lines above; when it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: what the host holds is read anew.',
+    next: 'See the lines above. If it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: each run starts from the state that it finds on the host.',
   });
 }

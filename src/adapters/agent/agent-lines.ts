@@ -3,7 +3,7 @@ import type { Hello, Progress } from '../../model/outcome.ts';
 import { type Fault, faultShape, helloShape, progressShape } from '../shapes/answers.ts';
 import { type Reading, readShape } from '../shapes/read-shape.ts';
 
-/** Bounds of docs/reference/protocol.md. */
+/** Limits, as in docs/reference/protocol.md. */
 export const LINE_LIMIT_BYTES = 1024 * 1024;
 export const NOISE_LIMIT_BYTES = 64 * 1024;
 
@@ -51,12 +51,12 @@ export type AgentMessage =
   | { readonly kind: 'progress'; readonly id: number; readonly progress: Progress }
   | { readonly kind: 'fault'; readonly id: number | null; readonly fault: Fault };
 
-/** `noise`: it is no JSON object, so something else than the agent wrote it. */
+/** `noise`: not a JSON object, so not written by the agent. */
 export type LineReading = Reading<AgentMessage> | { readonly kind: 'noise' };
 
 /**
- * The hello, where this line holds it: login scripts may have printed something before it without
- * ending their line.
+ * The hello in this line, if there is one. Login scripts may have printed something before it
+ * without ending their line.
  */
 export function findHello(line: string): Hello | null {
   for (let at = line.indexOf('{"hello"'); at >= 0; at = line.indexOf('{"hello"', at + 1)) {
@@ -66,14 +66,14 @@ export function findHello(line: string): Hello | null {
   return null;
 }
 
-/** One line of the agent after its hello. The answer itself is for whoever asked to read. */
+/** Reads one line after the hello. The caller of `ask` reads the answer itself. */
 export function readMessage(line: string): LineReading {
   const value = parseJson(line);
   if (!isRecord(value)) return { kind: 'noise' };
   if ('fault' in value) return read('fault', faultMessage, value);
   if ('progress' in value) return read('progress', progressMessage, value);
   if ('answer' in value) return read('answer', answerMessage, value);
-  return { kind: 'refused', problem: 'it holds no answer, no progress and no fault' };
+  return { kind: 'refused', problem: 'it has no answer, progress or fault' };
 }
 
 function read<const Kind extends AgentMessage['kind'], Message extends object>(

@@ -6,6 +6,7 @@ import {
   closedError,
   endedError,
   faultError,
+  oversizeError,
   protocolError,
   timeoutError,
 } from './agent-errors.ts';
@@ -22,7 +23,7 @@ import { type AskOptions, PendingAsk } from './pending-ask.ts';
 
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
 
-/** The JSON lines of one agent: matches answers to what was asked, and fails all at once. */
+/** The JSON lines of one agent: matches answers to requests; a failure ends all of them at once. */
 export class AgentLink {
   readonly hello: Promise<Hello>;
   readonly #connection: HostConnection;
@@ -38,7 +39,7 @@ export class AgentLink {
   #noiseBytes = 0;
   #stderr = '';
   #failure: HostError | null = null;
-  /** The connection or the agent went; not that they misunderstand each other. */
+  /** The connection or the agent is gone, as opposed to a message that makes no sense. */
   isLost = false;
   #lastId = 0;
   sent = 0;
@@ -61,7 +62,7 @@ export class AgentLink {
     channel.stderr.on('data', (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-STDERR_KEPT_CHARACTERS);
     });
-    // What ends a channel is told by `close`; without a listener an error would end the process.
+    // `close` reports how a channel ended; without a listener, an error would end the process.
     channel.on('error', () => {});
     channel.stderr.on('error', () => {});
     channel.on('close', (code: number | null | undefined, signal: string | undefined) => {
@@ -88,10 +89,10 @@ export class AgentLink {
     const id = this.#lastId;
     const line = `${JSON.stringify({ id, ...message })}\n`;
     if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
-      throw protocolError(step, `what is asked is larger than ${LINE_LIMIT_BYTES} bytes`, []);
+      throw oversizeError(step, LINE_LIMIT_BYTES);
     }
     const pending = new PendingAsk(step, options, (limit) => {
-      // The agent is stuck and nothing it says later can be trusted.
+      // The agent is stuck, and nothing that it says later can be trusted.
       this.#fail((point) => timeoutError(point, limit));
       this.#connection.destroy();
     });
@@ -100,7 +101,7 @@ export class AgentLink {
     return pending.answer;
   }
 
-  /** Asks the agent to leave; ends the wait when it does not. Never throws. */
+  /** Asks the agent to exit, and waits no longer than this. Never throws. */
   async sayBye(patience: Seconds): Promise<void> {
     if (this.#state !== 'ready') return;
     this.#state = 'leaving';
@@ -137,7 +138,7 @@ export class AgentLink {
     }
   }
 
-  /** As a method: the type checker does not know that taking a line may change the state. */
+  /** A method, because the type checker does not know that taking a line may change the state. */
   #isFailed(): boolean {
     return this.#state === 'failed';
   }
@@ -163,10 +164,10 @@ export class AgentLink {
     const message = readMessage(line);
     switch (message.kind) {
       case 'noise':
-        this.#breakOff('a line is not a message', [line.slice(0, 300)]);
+        this.#breakOff('a line is not a JSON object', [line.slice(0, 300)]);
         break;
       case 'refused':
-        this.#breakOff(`a message has an unexpected shape: ${message.problem}`, []);
+        this.#breakOff(`unexpected shape: ${message.problem}`, []);
         break;
       case 'read':
         this.received += 1;
@@ -183,7 +184,7 @@ export class AgentLink {
     const { id } = message;
     const pending = id === null ? undefined : this.#pending.get(id);
     if (id === null || pending === undefined) {
-      this.#breakOff(`a message has the id ${id}, which nothing waits for`, []);
+      this.#breakOff(`it answers request ${id}, which is not pending`, []);
       return;
     }
     if (message.kind !== 'progress') this.#pending.delete(id);
@@ -198,9 +199,10 @@ export class AgentLink {
         try {
           pending.tell(message.progress);
         } catch (error) {
-          // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
+          // The listener failed: disconnect from the host, which continues alone.
           pending.reject(error instanceof Error ? error : new Error(String(error)));
-          this.#breakOff('its progress could not be followed', []);
+          this.#fail(closedError);
+          this.#connection.destroy();
         }
         break;
     }
@@ -242,7 +244,7 @@ export class AgentLink {
     const starting = this.#state === 'starting';
     this.#state = 'failed';
     clearTimeout(this.#helloTimer);
-    this.#failure = explain('wait for the next question');
+    this.#failure = explain('wait for the next request');
     if (starting) this.#refuse(explain(START_STEP));
     for (const pending of this.#pending.values()) pending.reject(explain(pending.point));
     this.#pending.clear();

@@ -8,17 +8,17 @@ export interface AgentLimits {
   /** From the exec to the hello. */
   readonly hello: Seconds;
   readonly look: Seconds;
-  /** When an app's worker and broker are asked, in a process of the app's own. */
+  /** When a process of the app asks its worker and broker. */
   readonly lookAtTasks: Seconds;
-  /** For one piece of what is sent, on a slow disk. */
+  /** To store one piece of a parcel, on a slow disk. */
   readonly receive: Seconds;
   /** Silence between two pieces of a snapshot. */
   readonly snapshotSilence: Seconds;
-  /** What `submit` may take beyond the time-outs of its jobs. */
+  /** What `submit` may take beyond the timeouts of its probes. */
   readonly submitMargin: Seconds;
-  /** How long to wait for the agent to leave after its bye. */
+  /** How long to wait for the agent to exit after `bye`. */
   readonly bye: Seconds;
-  /** How long to try to get back to a host that works on without us. */
+  /** How long to try to reconnect while a transaction continues on the host. */
   readonly reconnect: Seconds;
 }
 
@@ -40,10 +40,10 @@ interface CommonOptions {
   readonly clock?: Clock;
 }
 
-/** Instead of SSH. */
+/** Any other connection than SSH. */
 interface OtherConnection {
   readonly connect: () => Promise<HostConnection>;
 }
 
-/** What is sent, and over which connection. */
+/** The agent's program, and how to connect to the host. */
 export type AgentOptions = CommonOptions & (SessionOptions | OtherConnection);

@@ -33,17 +33,17 @@ import { SnapshotPieces } from './snapshot.ts';
 
 const RECONNECT_PAUSE = seconds(2);
 
-/** All that is settled before the first connection. */
+/** Everything that is known before the first connection. */
 export interface SessionSettings {
   readonly program: HostProgram;
   readonly limits: AgentLimits;
   readonly clock: Clock;
   readonly connect: () => Promise<HostConnection>;
-  /** Speaks of what a person may want to know while it goes on, e.g. a retry. */
+  /** Reports what a person may want to know while it runs, e.g. a retry. */
   readonly onNote: (message: string) => void;
 }
 
-/** One session with the agent in it. */
+/** One connection with the agent that runs over it. */
 interface Started {
   readonly connection: HostConnection;
   readonly link: AgentLink;
@@ -70,10 +70,10 @@ async function startAgent(settings: SessionSettings): Promise<Started> {
   }
 }
 
-/** The agent over one connection, and over another when that is lost. */
+/** The agent over one connection, and over a new one when that is lost. */
 export class AgentSession implements Agent {
   readonly #settings: SessionSettings;
-  /** The last is the one that is talked to; those before it were lost. */
+  /** The last one is in use; the earlier ones were lost. */
   readonly #starts: Started[];
   #closing: Promise<void> | null = null;
 
@@ -126,7 +126,7 @@ export class AgentSession implements Agent {
     const limit = { total: this.#settings.limits.receive };
     const isNew = await sendParcel(parcel, step, (ask) => this.#link.ask(ask, step, limit));
     if (!isNew) return;
-    const message = `${parcel.title} is on the host (${parcel.sizeBytes} bytes)`;
+    const message = `sent ${parcel.title} (${parcel.sizeBytes} bytes)`;
     onProgress({ kind: 'note', message });
   }
 
@@ -148,7 +148,7 @@ export class AgentSession implements Agent {
   }
 
   async recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]> {
-    const step = 'put right what an earlier run left';
+    const step = 'recover what an earlier run left unfinished';
     const answer = await this.#link.ask({ ask: 'recover', meta }, step, { onProgress });
     return readAnswer(answer, deedsShape, 'recover', step).deeds;
   }
@@ -201,16 +201,16 @@ export class AgentSession implements Agent {
   }
 
   /**
-   * Asks for work that the host does on its own; when the connection goes, makes another one and
-   * follows it from there. No total limit: it takes what its operations take, and keepalives tell
-   * a dead link.
+   * Starts a transaction, which continues on the host when the connection is lost; then reconnects
+   * and follows it. There is no time limit: a transaction takes as long as its operations, and
+   * keepalives detect a dead link.
    */
   async #transact(message: Question, step: string, onProgress: OnProgress): Promise<Outcome> {
     let opened: Opened | null = null;
     let told = 0;
     let question: Question = message;
     for (;;) {
-      // Another connection streams from the beginning.
+      // A new connection streams the progress from the beginning.
       let toSkip = told;
       const listen = (progress: Progress): void => {
         if (progress.kind === 'opened') {
@@ -233,17 +233,17 @@ export class AgentSession implements Agent {
     }
   }
 
-  /** @throws the loss itself when the host does not come back in time */
+  /** @throws `loss` when the host does not come back in time */
   async #reconnect(loss: unknown): Promise<void> {
     const { clock, limits, onNote } = this.#settings;
     const end = clock.now() + limits.reconnect;
-    onNote('the connection was lost; the host works on without it. Connecting again');
-    // Where only the agent died, its connection is still there, and would keep this process alive.
+    onNote('connection lost; the transaction continues on the host. Reconnecting');
+    // When only the agent died, its connection is still open and would keep this process alive.
     this.#now.connection.destroy();
     for (;;) {
       try {
         this.#starts.push(await startAgent(this.#settings));
-        onNote('connected again: following the work on the host');
+        onNote('reconnected: following the transaction on the host');
         return;
       } catch {
         if (clock.now() >= end) throw loss;

@@ -5,7 +5,7 @@ import { lastLines } from '../last-lines.ts';
 /** The agent's modules: path below `host/` → source. */
 export type HostProgram = Readonly<Record<string, string>>;
 
-/** What a person reads of the step that starts the agent. */
+/** Title of the step that starts the agent. */
 export const START_STEP = 'start the agent';
 
 const LOADER = 'celeriac_host/session/loader.py';
@@ -16,7 +16,7 @@ export function packProgram(program: HostProgram): Buffer {
   return deflateSync(JSON.stringify(program), { level: 9 });
 }
 
-/** The one exec: docs/reference/protocol.md. It holds no single quote. */
+/** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
 export function startCommand(programBytes: number, user: string): string {
   const bootstrap = [
     'import sys',
@@ -29,7 +29,7 @@ export function startCommand(programBytes: number, user: string): string {
   return `${sudo}python3 -I -S -uc '${bootstrap}'`;
 }
 
-/** What was seen of a start that did not lead to a hello. */
+/** What is known about a start without a hello. */
 export interface StartEvidence {
   readonly host: string;
   readonly user: string;
@@ -55,40 +55,40 @@ interface Rule {
 const sudoersLine = (user: string) =>
   `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
 
-/** First match wins. Ordered from the most telling line to the least. */
+/** The first match wins, so the most specific line comes first. */
 const RULES: readonly Rule[] = [
   {
     pattern: /celeriac: python (\S+) is too old/,
     explain: ({ host }, match) => ({
       problem: `the Python of ${host} is too old: expected 3.8 or newer, found ${match[1]}`,
-      next: 'Install a newer python3 on the server, so that `python3 --version` says 3.8 or more.',
+      next: 'Install Python 3.8 or newer as `python3` on the server.',
     }),
   },
   {
     pattern: /No space left on device|Disk quota exceeded/i,
     explain: ({ host }) => ({
       problem: `the disk of ${host} is full`,
-      next: 'Free some space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`).',
+      next: 'Free disk space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`).',
     }),
   },
   {
     pattern: /sudo: (a password is required|.*password is required)|sudo: a terminal is required/,
     explain: ({ user }) => ({
       problem: `${user} may not use sudo without a password`,
-      next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+      next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
     }),
   },
   {
     pattern: /is not in the sudoers file|is not allowed to (execute|run sudo)|may not run sudo/,
     explain: ({ user }) => ({
       problem: `${user} is not allowed to use sudo`,
-      next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+      next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
     }),
   },
   {
     pattern: /sudo: .*(must have a tty|no tty present)/,
     explain: ({ user }) => ({
-      problem: `sudo asks ${user} for a terminal`,
+      problem: `sudo requires a terminal for ${user}`,
       next: `Put \`Defaults:${user} !requiretty\` into /etc/sudoers.d/celeriac (\`visudo -f\`).`,
     }),
   },
@@ -112,7 +112,7 @@ const RULES: readonly Rule[] = [
     pattern: /^sudo: (.+)$/m,
     explain: ({ user }, match) => ({
       problem: `sudo refused ${user}: ${match[1]}`,
-      next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+      next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
     }),
   },
   {
@@ -125,41 +125,41 @@ const RULES: readonly Rule[] = [
   {
     pattern: /System is (going down|booting up)|Unprivileged users are not permitted to log in/i,
     explain: ({ host }) => ({
-      problem: `${host} lets nobody in at the moment: it is booting or going down`,
-      next: 'Run again when it is up; /run/nologin is there as long as it refuses.',
+      problem: `${host} refuses logins at the moment: it is booting or shutting down`,
+      next: 'Run again once it is up: it refuses logins while /run/nologin exists.',
     }),
   },
   {
     pattern: /account is currently not available|This account is not available|nologin/i,
     explain: ({ user }) => ({
       problem: `${user} has no login shell`,
-      next: `Expected: an account that may run commands. \`usermod -s /bin/bash ${user}\`, or another \`user\`.`,
+      next: `Give it one (\`usermod -s /bin/bash ${user}\`), or set the input \`user\` to another account.`,
     }),
   },
   {
     pattern: /sftp connections only|unrecognized command|restricted|only .* (is|are) allowed/i,
     explain: ({ user }) => ({
-      problem: `the login of ${user} runs a command of its own instead of the one it is asked to`,
-      next: 'Look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without one.',
+      problem: `the login of ${user} runs a fixed command instead of the requested one`,
+      next: 'Look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without a fixed command.',
     }),
   },
   {
     pattern: /Cannot allocate memory|MemoryError|Resource temporarily unavailable|unable to fork/i,
     explain: ({ host }) => ({
-      problem: `${host} has no memory (or no process) to spare for a small Python program`,
-      next: 'Free some on the server: see `free -h` and `ps aux --sort=-rss | head`.',
+      problem: `${host} is out of memory or processes`,
+      next: 'Free some on the server (`free -h`, `ps aux --sort=-rss | head`).',
     }),
   },
   {
     pattern: /^(\w*(?:Error|Exception)\b.*)$/m,
     explain: ({ host }, match) => ({
       problem: `the agent did not start on ${host}: ${match[1]}`,
-      next: 'Compare `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete.',
+      next: 'Run `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete.',
     }),
   },
 ];
 
-/** Why there was no hello: from what came on stderr and stdout, and how it ended. Pure. */
+/** Explains why there was no hello, from stderr, stdout and how the process ended. */
 export function explainStart(evidence: StartEvidence): HostError {
   const { problem, next } = findExplanation(evidence);
   const lines = [
@@ -191,14 +191,14 @@ function explainEnd(evidence: StartEvidence): Explanation {
   const python = user === 'root' ? 'python3' : 'sudo -n python3';
   if (ended.kind === 'timed-out') {
     return {
-      problem: `no hello came from ${host} within ${ended.seconds} s`,
-      next: `See whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded.`,
+      problem: `${host} did not start it within ${ended.seconds} s`,
+      next: `Check whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded.`,
     };
   }
   if (ended.kind === 'noise') {
     return {
       problem: `the login of ${user} prints more than ${ended.limitBytes} bytes before any command`,
-      next: 'Make its login scripts (.bashrc, .profile, /etc/profile.d) silent when there is no terminal.',
+      next: 'Let its login scripts (.bashrc, .profile, /etc/profile.d) print nothing when there is no terminal.',
     };
   }
   if (ended.code === 127 || ended.code === 126) {
@@ -209,8 +209,8 @@ function explainEnd(evidence: StartEvidence): Explanation {
   }
   if (ended.code === null) {
     return {
-      problem: `it was ended on ${host} before it began${ended.signal === null ? '' : ` (${ended.signal})`}`,
-      next: "Look into the server's journal for the out-of-memory killer or a policy that ends it.",
+      problem: `it was killed on ${host} before it started${ended.signal === null ? '' : ` (${ended.signal})`}`,
+      next: 'Look for the out-of-memory killer, or a policy that kills it, in the journal of the server.',
     };
   }
   return {

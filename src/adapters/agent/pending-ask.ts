@@ -10,10 +10,10 @@ export interface AskOptions {
   readonly onProgress?: OnProgress;
 }
 
-/** One question that waits for its answer, with its time limits. */
+/** A request that waits for its answer, with its time limits. */
 export class PendingAsk {
   readonly answer: Promise<unknown>;
-  /** What it is doing right now, for people. */
+  /** What the host is doing now, for people. */
   point: string;
   readonly #step: string;
   readonly #options: AskOptions;

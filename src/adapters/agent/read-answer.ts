@@ -5,7 +5,7 @@ import { readShape } from '../shapes/read-shape.ts';
 import { shapeError } from './agent-errors.ts';
 
 /**
- * The answer to a question of this kind.
+ * Reads the answer to a request.
  *
  * @throws HostError when it has another shape
  */
@@ -21,7 +21,7 @@ export function readAnswer<Type>(
 }
 
 /**
- * The facts that were asked for, and no other.
+ * Reads the facts that were asked for, and no others.
  *
  * @throws HostError when one of them is missing or has another shape
  */

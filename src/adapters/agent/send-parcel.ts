@@ -3,10 +3,10 @@ import { receivedShape } from '../shapes/answers.ts';
 import { protocolError } from './agent-errors.ts';
 import { readAnswer } from './read-answer.ts';
 
-/** In base64, with what stands around it, less than a line may have. */
+/** As base64 in a message, this is less than the limit of a line. */
 const PIECE_BYTES = 720 * 1024;
 
-/** Asks the agent to receive something, and gives its answer. */
+/** Sends one `receive` request and returns its answer. */
 export type AskReceiver = (message: Readonly<Record<string, unknown>>) => Promise<unknown>;
 
 /**
@@ -31,7 +31,11 @@ export async function sendParcel(
     const data = Buffer.from(piece).toString('base64');
     const received = await ask({ step: 'piece', offset, data });
     if (received.sizeBytes !== offset + piece.length) {
-      throw protocolError(step, `${received.sizeBytes} bytes are there after ${offset}`, []);
+      throw protocolError(
+        step,
+        `the host has ${received.sizeBytes} bytes, expected ${offset + piece.length}`,
+        [],
+      );
     }
   }
   await ask({ step: 'end' });

@@ -6,7 +6,7 @@ import type { SnapshotInfo } from '../../model/outcome.ts';
 import type { Bytes } from '../../model/units.ts';
 import { protocolError } from './agent-errors.ts';
 
-/** Collects the pieces of a database copy, and never holds much more than its limit. */
+/** Collects the pieces of a database copy, within its size limit. */
 export class SnapshotPieces {
   readonly #database: string;
   readonly #limitBytes: Bytes;
@@ -24,7 +24,7 @@ export class SnapshotPieces {
   add(base64: string): void {
     const piece = Buffer.from(base64, 'base64');
     this.#packedBytes += piece.length;
-    // zlib never makes data larger than by some bytes a block.
+    // zlib adds at most a few bytes per block.
     if (this.#packedBytes > this.#limitBytes + this.#limitBytes / 1000 + 1024) {
       throw this.#tooLarge();
     }
@@ -36,7 +36,7 @@ export class SnapshotPieces {
     const content = await this.#inflate();
     const sha256 = createHash('sha256').update(content).digest('hex');
     if (content.length !== info.sizeBytes || sha256 !== info.sha256) {
-      throw protocolError(this.#step, 'the copy did not arrive whole', [
+      throw protocolError(this.#step, 'the copy arrived incomplete or damaged', [
         `expected: ${info.sizeBytes} bytes, SHA-256 ${info.sha256}`,
         `got:      ${content.length} bytes, SHA-256 ${sha256}`,
       ]);
@@ -50,17 +50,17 @@ export class SnapshotPieces {
       return await inflateAll(Buffer.concat(this.#pieces), { maxOutputLength });
     } catch (error) {
       if (error instanceof RangeError) throw this.#tooLarge();
-      throw protocolError(this.#step, 'the copy did not arrive whole', []);
+      throw protocolError(this.#step, 'the copy arrived incomplete or damaged', []);
     }
   }
 
   #tooLarge(): HostError {
     return new HostError(
-      `${this.#database} is larger than ${this.#limitBytes} bytes, too large to be copied.`,
+      `${this.#database} is larger than the limit of ${this.#limitBytes} bytes, so it was not copied.`,
       {
         step: this.#step,
         evidence: [],
-        next: 'Name a smaller database, or remove old rows from this one.',
+        next: 'Name a smaller database, or delete old rows from this one.',
       },
     );
   }

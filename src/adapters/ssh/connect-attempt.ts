@@ -20,11 +20,11 @@ const BANNER_KEPT_CHARACTERS = 4096;
 /** How one attempt to connect ended. */
 export type Attempt =
   | { readonly kind: 'connected'; readonly ssh: NodeSSH; readonly client: Client }
-  /** Nothing was sent to log in: another attempt does no harm. */
+  /** No login was sent, so another attempt does no harm. */
   | { readonly kind: 'failed'; readonly cause: string; readonly error: Error }
   | { readonly kind: 'refused'; readonly error: HostError };
 
-/** What an attempt has seen so far; it decides how its failure is told. */
+/** What an attempt has seen so far; its failure is explained by it. */
 interface Sightings extends LoginReplies {
   verdict: HostKeyVerdict | null;
   /** The server's host key algorithms. */
@@ -134,13 +134,13 @@ function judgeFailure(
   return { kind: 'failed', cause, error };
 }
 
-/** Failures that the next attempt would meet again. */
+/** Failures that a further attempt would meet again. */
 function isLasting(error: Error, seen: Sightings): boolean {
   if (property(error, 'code') === 'ENOTFOUND') return true;
   if (/^Connection lost before handshake$/.test(error.message)) return false;
   const level = property(error, 'level');
   if (level === 'client-socket' || level === 'client-timeout') return false;
-  // Closed in the midst of the handshake (node-ssh), or a disconnect message such as "too busy".
+  // Closed during the handshake (node-ssh), or a disconnect message such as "too busy".
   if (property(error, 'code') !== undefined) return false;
   return seen.connected;
 }

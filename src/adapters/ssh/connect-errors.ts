@@ -11,11 +11,11 @@ const CONNECT_STEP = 'connect over SSH';
 
 /** What the server said about the login. */
 export interface LoginReplies {
-  /** What the server would have taken instead of the key. */
+  /** The methods that the server would have accepted instead of the key. */
   methodsLeft: readonly AuthenticationType[];
-  /** It accepted the key, and asks for a second proof. */
+  /** It accepted the key, and requires a second factor. */
   partial: boolean;
-  /** What the server said before the login was over: why an account is shut, or just a greeting. */
+  /** The banner: why an account is locked, or just a greeting. */
   banner: string;
 }
 
@@ -33,11 +33,11 @@ export function describeCause(error: Error, connectTimeout: Seconds | null): str
       return 'the connection was reset';
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
-      return 'there is no route to it';
+      return 'no route to host';
     case 'ENOTFOUND':
       return 'its name does not resolve';
     case 'EAI_AGAIN':
-      return 'its name could not be resolved for the time being';
+      return 'its name does not resolve at the moment';
   }
   if (/^Timed out while waiting for handshake$/.test(error.message)) {
     return connectTimeout === null ? 'no answer' : `no answer within ${connectTimeout} s`;
@@ -47,7 +47,7 @@ export function describeCause(error: Error, connectTimeout: Seconds | null): str
   }
   if (code === 'ETIMEDOUT') return 'no answer';
   if (/^Invalid (identification string|header)/.test(error.message)) {
-    return 'what answers there does not speak SSH';
+    return 'the server does not speak SSH';
   }
   return error.message === '' ? String(code ?? error.name) : error.message;
 }
@@ -60,11 +60,11 @@ export function unreachable(
 ): HostError {
   const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
   return new HostError(
-    `${address(target)} cannot be reached: ${cause} (${times}).`,
+    `Cannot reach ${address(target)}: ${cause} (${times}).`,
     {
       step: CONNECT_STEP,
       evidence: [],
-      next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall lets this runner in.',
+      next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall admits this runner.',
     },
     { cause: error },
   );
@@ -77,19 +77,19 @@ export function wrongHostKey(
 ): HostError {
   const got = describeKey(verdict.got);
   if (verdict.kind === 'revoked') {
-    return new HostError(`${address(target)} shows the host key ${got}, which is revoked.`, {
+    return new HostError(`${address(target)} has the host key ${got}, which is revoked.`, {
       step: CONNECT_STEP,
       evidence: [`known-hosts line ${verdict.line}: @revoked`],
-      next: 'Do not trust this server until you know why. Give it a new host key, and put that into `known-hosts`.',
+      next: 'Do not trust this server until you know why. Then give it a new host key, and pin that in `known-hosts`.',
     });
   }
   const expected = pins.expected.map(describeKey);
   return new HostError(
-    `The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to it.`,
+    `The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to the server.`,
     {
       step: CONNECT_STEP,
       evidence: [...expected.map((line) => `expected: ${line}`), `got:      ${got}`],
-      next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and mend `known-hosts`. If it was not, someone may stand between: find out before you go on.',
+      next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and update `known-hosts`. If it was not, this may be a man-in-the-middle attack: find out before you continue.',
     },
   );
 }
@@ -102,11 +102,11 @@ export function noPinnedKeyOffered(
   const expected = pins.expected.map(describeKey);
   const came = offered === null ? 'none of them' : `only ${offered.replaceAll(',', ', ')}`;
   return new HostError(
-    `${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, it offers ${came}. Nothing was sent to it.`,
+    `${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, got ${came}. Nothing was sent to the server.`,
     {
       step: CONNECT_STEP,
       evidence: [...expected.map((line) => `expected: ${line}`), `offered:  ${offered ?? 'none'}`],
-      next: `If the server's keys were changed on purpose, compare \`ssh-keyscan -p ${target.port} ${target.host}\` with its console and mend \`known-hosts\`.`,
+      next: `If its keys were changed on purpose, compare the output of \`ssh-keyscan -p ${target.port} ${target.host}\` with the console of the server and update \`known-hosts\`.`,
     },
   );
 }
@@ -116,17 +116,17 @@ export function refusedLogin(target: SshTarget, key: LoginKey, seen: LoginReplie
   const methods = seen.methodsLeft.join(', ');
   if (seen.partial) {
     return new HostError(
-      `${address(target)} took the key of ${target.user} but asks for a second proof: ${methods}.`,
+      `${address(target)} accepted the key of ${target.user} but requires a second factor: ${methods}.`,
       {
         step: CONNECT_STEP,
         evidence: [`key: ${keyText}`],
-        next: `Expected: the key alone is enough. Set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
+        next: `Let the key be enough: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
       },
     );
   }
   const noKeys = methods !== '' && !seen.methodsLeft.includes('publickey');
   return new HostError(
-    `${address(target)} refused the login of ${target.user} with the key ${keyText}. It was tried once, and is not tried again.`,
+    `${address(target)} refused the login of ${target.user} with the key ${keyText}. It was not retried.`,
     {
       step: CONNECT_STEP,
       evidence: [
@@ -134,8 +134,8 @@ export function refusedLogin(target: SshTarget, key: LoginKey, seen: LoginReplie
         ...lastLines(seen.banner, 5),
       ],
       next: noKeys
-        ? `Allow keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
-        : `Put this line into ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
+        ? `Allow public keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
+        : `Add this line to ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there already, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
     },
   );
 }
@@ -148,11 +148,11 @@ export function brokenLogin(
   error: Error,
 ): HostError {
   return new HostError(
-    `${address(target)} ended the connection while ${target.user} was logging in: ${cause}. It is not tried again.`,
+    `${address(target)} closed the connection while ${target.user} was logging in: ${cause}. It was not retried.`,
     {
       step: CONNECT_STEP,
       evidence: [`key: ${key.fingerprint} (${key.type})`, ...lastLines(seen.banner, 5)],
-      next: `Read the server's log (\`journalctl -t sshd\`): the account may have expired (\`chage -l ${target.user}\`) or be locked, or there were too many logins.`,
+      next: `Read the server's log (\`journalctl -t sshd\`): the account may be locked or expired (\`chage -l ${target.user}\`), or there were too many logins.`,
     },
     { cause: error },
   );

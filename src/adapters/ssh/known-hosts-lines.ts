@@ -53,7 +53,7 @@ function parseLine(content: string, line: number): KnownHost {
   }
   if (type === '' || encoded === '') return fail('the line is incomplete');
   if (/^\d+$/.test(type) && /^\d+$/.test(encoded)) {
-    return fail('this is a key of SSH protocol 1, which no server speaks any more');
+    return fail('this is a key of SSH protocol 1, which is obsolete');
   }
   checkNames(names, fail);
   return { line, marker, names, type, key: decodeKey(encoded, type, fail) };
@@ -87,7 +87,7 @@ function decodeKey(encoded: string, type: string, fail: Fail): Buffer {
   if (key === null) return fail('the key is not base64, or is cut off');
   const inner = keyType(key);
   if (inner === null) return fail('the key is cut off');
-  if (inner !== type) return fail('the key is of another type than the line says');
+  if (inner !== type) return fail('the type of the key does not match the type on the line');
   if (!fieldsFillKey(key)) return fail('the key is cut off');
   return key;
 }

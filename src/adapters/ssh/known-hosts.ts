@@ -10,18 +10,18 @@ export type HostKeyVerdict =
   | { readonly kind: 'mismatch'; readonly got: KeyPrint; readonly expected: readonly KeyPrint[] }
   | { readonly kind: 'revoked'; readonly got: KeyPrint; readonly line: number };
 
-/** What known-hosts says of one host. */
+/** What known-hosts says about one host. */
 export interface HostPins {
   /** Host key algorithms to offer, by their SSH names, strongest first. */
   readonly algorithms: readonly string[];
   readonly expected: readonly KeyPrint[];
-  /** Judges the public key (SSH wire format) that the server shows. */
+  /** Checks the public key (SSH wire format) that the server presents. */
   verify(key: Buffer): HostKeyVerdict;
 }
 
 const WHERE = 'input known-hosts';
 
-/** The name under which known_hosts files a host: `[host]:port`, plain on port 22. */
+/** The name of a host in known_hosts: `[host]:port`, plain on port 22. */
 function hostEntryName(host: string, port: number): string {
   const name = host.toLowerCase();
   return port === 22 ? name : `[${name}]:${port}`;
@@ -39,7 +39,7 @@ export function pinnedKeys(text: string, host: string, port: number): HostPins {
   if (entries.length === 0) {
     throw new ConfigError(
       WHERE,
-      '`known-hosts` holds no host key, so the server cannot be recognised',
+      '`known-hosts` has no host key, so the server cannot be identified',
       howTo,
     );
   }
@@ -74,8 +74,8 @@ export function pinnedKeys(text: string, host: string, port: number): HostPins {
 }
 
 /**
- * A person's own known_hosts for one host: the lines of other hosts, of which some may be beyond us,
- * are blank. Lines keep their numbers.
+ * A person's own known_hosts, for one host: the lines of other hosts, which may be unsupported, are
+ * blanked, so that lines keep their numbers.
  *
  * @throws ConfigError when no line names the host
  */
@@ -88,7 +88,7 @@ export function linesForHost(text: string, host: string, port: number): string {
       .trim()
       .split(/[ \t]+/);
     const names = first.startsWith('@') ? second : first;
-    // With another port it is no pin, but worth naming.
+    // With another port it pins nothing, but the error names it.
     const isMeant =
       matchesHost(names, name) ||
       matchesHost(names, lower) ||
@@ -103,7 +103,7 @@ export function linesForHost(text: string, host: string, port: number): string {
 
 function howToPin(host: string, port: number): string {
   const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
-  return `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
+  return `the lines that \`${scan}\` prints, after comparing them with the fingerprint that \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
 }
 
 function explainNoPin(
@@ -116,7 +116,7 @@ function explainNoPin(
   const name = hostEntryName(host, port);
   if (trusted.length > 0) {
     const types = [...new Set(trusted.map((entry) => entry.type))].join(', ');
-    return `the only keys of \`known-hosts\` for ${name} are of a type that cannot be used here: ${types}`;
+    return `\`known-hosts\` has only keys of unsupported types for ${name}: ${types}`;
   }
   if (matching.some((entry) => entry.marker === 'none')) {
     return `every key of \`known-hosts\` for ${name} is marked @revoked`;
@@ -131,5 +131,5 @@ function explainNoPin(
   );
   const hint =
     elsewhere === undefined ? '' : ` (line ${elsewhere.line} names the host with another port)`;
-  return `\`known-hosts\` holds no key for ${name}${hint}`;
+  return `\`known-hosts\` has no key for ${name}${hint}`;
 }

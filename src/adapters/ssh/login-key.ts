@@ -18,8 +18,8 @@ const WHOLE_FILE =
   'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
 
 /**
- * Parses the key before anything is connected. Line ends of Windows are put right; neither the key
- * nor the parser's own words (which may quote it) ever get into a message.
+ * Parses the key before anything connects. Accepts Windows line ends. Neither the key nor the
+ * message of the parser, which may quote it, appears in an error.
  *
  * @throws ConfigError naming `ssh-key` or `ssh-key-passphrase`.
  */
@@ -52,7 +52,7 @@ function checkShape(key: string): void {
   if (!key.includes('\n') && key.includes('\\n')) {
     fail('the line breaks of `ssh-key` were turned into the two characters `\\n`');
   }
-  if (!key.startsWith('-----BEGIN ')) fail('`ssh-key` does not begin like a private key');
+  if (!key.startsWith('-----BEGIN ')) fail('`ssh-key` does not start like a private key');
   if (!/-----END [A-Z0-9 ]+-----$/.test(key))
     fail('`ssh-key` is cut off: its last line is missing');
   if (!key.includes('\n')) fail('`ssh-key` has lost its line breaks: it is all on one line');
@@ -62,8 +62,8 @@ function checkShape(key: string): void {
   const label = /^-----BEGIN ([A-Z0-9 ]+)-----/.exec(key)?.[1] ?? '';
   if (label === 'PRIVATE KEY' || label === 'ENCRYPTED PRIVATE KEY') {
     fail(
-      '`ssh-key` is in PKCS#8 form, which is not supported',
-      'the OpenSSH form: `ssh-keygen -p -f KEYFILE` rewrites the file in it',
+      '`ssh-key` is in PKCS#8 format, which is not supported',
+      'the OpenSSH format: `ssh-keygen -p -f KEYFILE` converts the file',
     );
   }
 }
@@ -98,16 +98,16 @@ function explainParse(key: string, passphrase: string | undefined, reason: strin
     if (!/unsupported|truncated/i.test(reason)) {
       return new ConfigError(
         PASSPHRASE_INPUT,
-        '`ssh-key-passphrase` does not open `ssh-key` (or that is damaged)',
-        'the passphrase that the key was made with',
+        '`ssh-key-passphrase` does not decrypt `ssh-key`, or the key is damaged',
+        'the passphrase of the key',
       );
     }
   }
   if (/unsupported openssh private key type|unsupported private key ec oid/i.test(reason)) {
     return new ConfigError(
       KEY_INPUT,
-      '`ssh-key` is of a type that cannot be used here',
-      'an ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` makes one',
+      '`ssh-key` has an unsupported type',
+      'an Ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` creates one',
     );
   }
   return new ConfigError(

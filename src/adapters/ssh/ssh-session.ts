@@ -20,11 +20,11 @@ export interface SessionOptions {
   readonly clock?: Clock;
 }
 
-/** Speaks of what a person may want to know while it goes on, e.g. a retry. */
+/** Reports what a person may want to know while it runs, e.g. a retry. */
 export type OnNote = (message: string) => void;
 
 /**
- * Connects: host key pinned before authentication, retries only while nothing was sent to log in.
+ * Connects: checks the host key before authentication, and retries only while no login was sent.
  *
  * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
  * the server cannot be reached, shows another host key, or refuses the login.
@@ -51,7 +51,7 @@ export async function openSession(options: SessionOptions, onNote: OnNote): Prom
     }
     const pause = seconds(policy.backoff * 2 ** (attempt - 1));
     onNote(
-      `${where}: ${result.cause}; attempt ${attempt} of ${policy.attempts}, again in ${pause} s`,
+      `${where}: ${result.cause} (attempt ${attempt} of ${policy.attempts}); retrying in ${pause} s`,
     );
     await clock.sleep(pause);
   }
@@ -92,7 +92,7 @@ export class SshSession implements AsyncDisposable {
     return this.#execs;
   }
 
-  /** Calls back once when the connection is gone without having been closed from here. */
+  /** Calls back once when the connection is lost without having been closed by us. */
   onLost(listener: (reason: string) => void): void {
     this.#listeners.add(listener);
   }
@@ -100,7 +100,7 @@ export class SshSession implements AsyncDisposable {
   /**
    * Opens a channel on which the server's login shell runs the command line.
    *
-   * @param point What it is for, in words for people.
+   * @param point what the command is for, in words for people
    */
   async exec(command: string, point: string): Promise<ClientChannel> {
     this.#assertOpen(point);
@@ -125,14 +125,14 @@ export class SshSession implements AsyncDisposable {
     });
   }
 
-  /** The error of work that was going on when the connection went away. */
+  /** The error for a step that was running when the connection was lost. */
   lostError(point: string, reason: string): HostError {
     return new HostError(
-      `The connection to ${address(this.target)} was lost at: ${point} (${reason}).`,
+      `Lost the connection to ${address(this.target)}: ${reason}. Step: ${point}.`,
       {
         step: point,
         evidence: [],
-        next: 'Check that the server is up and the network to it, then run again: what the host holds is read anew.',
+        next: 'Check the server and the network, then run again: each run starts from the state that it finds on the host.',
       },
     );
   }
@@ -169,13 +169,13 @@ export class SshSession implements AsyncDisposable {
     return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
       step: point,
       evidence: [],
-      next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
+      next: `Let ${user} run commands: look for an SFTP-only login or \`MaxSessions 0\` in sshd_config, and for a restricted key in authorized_keys.`,
     });
   }
 
   #assertOpen(point: string): void {
     if (this.#state === 'open') return;
-    throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it is closed');
+    throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it was closed');
   }
 
   #lose(): void {

@@ -1,6 +1,6 @@
 import { type Seconds, seconds } from '../../model/units.ts';
 
-/** Where to log in, as the inputs say it. */
+/** Where to log in, from the inputs. */
 export interface SshTarget {
   readonly host: string;
   readonly port: number;
@@ -13,9 +13,9 @@ export interface SshTarget {
 }
 
 export interface ConnectPolicy {
-  /** How often to try in all. */
+  /** Total number of attempts. */
   readonly attempts: number;
-  /** From the TCP connection to the login's end, for each attempt. */
+  /** For each attempt, from the TCP connection to the end of the login. */
   readonly connectTimeout: Seconds;
   /** Pause after the first failure; it doubles with each further one. */
   readonly backoff: Seconds;

@@ -31,9 +31,9 @@ export function planDependencies(
   }
   const why =
     own !== null
-      ? 'it is another one than was installed last'
+      ? 'it differs from the one that was installed last'
       : previousHash === null
-        ? 'what is installed is not known'
+        ? 'the installed one is unknown'
         : 'it changed with the code';
   return {
     operations: [

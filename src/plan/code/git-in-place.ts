@@ -28,8 +28,8 @@ export function planGit(
             ...where,
             commit,
             sha256: offer.parcel.sha256,
-            title: `take commit ${short(commit)} into ${tree.path}`,
-            why: `it is not there; what it lacks is ${formatBytes(offer.parcel.sizeBytes)}`,
+            title: `fetch commit ${short(commit)} into ${tree.path}`,
+            why: `the checkout does not have it; ${formatBytes(offer.parcel.sizeBytes)} to transfer`,
           },
         ]
       : [];
@@ -51,7 +51,7 @@ export function planGit(
     prepare: [...fetch, ...dependencies.operations],
     inPlace: checkout,
     trial: moves ? { when: 'in-place' } : trialOf(dependencies),
-    reasons: [...(moves ? [`its code goes ${step}`] : []), ...dependencies.reasons],
+    reasons: [...(moves ? [`its code changes ${step}`] : []), ...dependencies.reasons],
     satisfied: [
       ...(moves ? [] : [`code: ${tree.path} is at ${short(commit)}`]),
       ...dependencies.satisfied,
@@ -62,20 +62,20 @@ export function planGit(
 
 function requireCheckout(tree: CodeTree, { unit, workingDirectory }: ReleaseContext): CheckoutTree {
   if (tree.kind === 'checkout') return tree;
-  const expected = 'a git checkout that the unit works in, or its path in the input checkout';
+  const expected = 'a Git checkout that the unit works in, or its path in the input `checkout`';
   switch (tree.kind) {
     case 'absent':
       throw new ConfigError(
         'input checkout',
         tree.path === '' || tree.path === '/'
           ? `${unit} has no WorkingDirectory=, so its checkout is not known`
-          : `${tree.path} is in no git checkout`,
+          : `${tree.path} is not in a Git checkout`,
         expected,
       );
     case 'unusable':
       throw new ConfigError('input checkout', tree.problem, expected);
     default:
-      throw new ConfigError('input checkout', `${workingDirectory} was not looked at`, expected);
+      throw new ConfigError('input checkout', `${workingDirectory} was not inspected`, expected);
   }
 }
 
@@ -83,8 +83,8 @@ function refuseDirty(tree: CheckoutTree, { dirtyTree }: GitInPlace): void {
   if (tree.dirtyCount === 0 || dirtyTree === 'stash') return;
   throw new ConfigError(
     'input dirty-tree',
-    `${tree.path} has changes that are in no commit: ${listDirty(tree)}`,
-    'a clean checkout: commit or undo them there; or `dirty-tree: stash`',
+    `${tree.path} has uncommitted changes: ${listDirty(tree)}`,
+    'a clean checkout: commit or discard them on the host, or set `dirty-tree: stash`',
   );
 }
 
@@ -105,7 +105,7 @@ function describeCheckout(
       : [
           {
             level: 'warning',
-            message: `${tree.path} has changes that are in no commit, and the worker runs with them: ${listDirty(tree)}`,
+            message: `${tree.path} has uncommitted changes, and the worker runs with them: ${listDirty(tree)}`,
           },
         ];
   }
@@ -115,8 +115,8 @@ function describeCheckout(
       level: 'warning',
       message:
         log === null
-          ? `commit ${short(tree.head)} of ${tree.path} is not in this run's clone: it was made on the host, or is further back than the clone goes. It stays in the checkout's reflog`
-          : `commit ${short(tree.head)} of ${tree.path} is not part of what is deployed. It stays in the checkout's reflog`,
+          ? `commit ${short(tree.head)} of ${tree.path} is not in this run's clone: it was made on the host, or is older than the history of the clone. It stays in the checkout's reflog`
+          : `commit ${short(tree.head)} of ${tree.path} is not part of the deployed history. It stays in the checkout's reflog`,
     },
   ];
 }

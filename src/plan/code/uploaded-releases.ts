@@ -36,7 +36,7 @@ export function planUpload(
             sha256: offer.parcel.sha256,
             shared: from.shared,
             title: `unpack ${short(commit)} to ${release}`,
-            why: `it is not there (${formatBytes(offer.parcel.sizeBytes)} packed)`,
+            why: `it does not exist yet (${formatBytes(offer.parcel.sizeBytes)} to transfer)`,
           },
         ];
   const swap: Operation[] = moves
@@ -60,8 +60,8 @@ export function planUpload(
             deployTo: base,
             keep: from.keepReleases,
             spare: present === null ? [commit] : [commit, present],
-            title: `remove old releases from ${base}`,
-            why: `${staying} are there, ${from.keepReleases} are kept`,
+            title: `remove old code folders from ${base}`,
+            why: `there are ${staying}, and ${from.keepReleases} are kept`,
           },
         ]
       : [];
@@ -71,7 +71,7 @@ export function planUpload(
     swap,
     finish,
     trial: moves ? { when: 'prepared', instead } : trialOf(dependencies),
-    reasons: [...(moves ? [`its code goes ${step}`] : []), ...dependencies.reasons],
+    reasons: [...(moves ? [`its code changes ${step}`] : []), ...dependencies.reasons],
     satisfied: [
       ...(moves ? [] : [`code: ${base}/current is at ${short(commit)}`]),
       ...dependencies.satisfied,
@@ -88,12 +88,12 @@ function requireReleases(
   if (tree.kind === 'absent') {
     throw new ConfigError(
       'input deploy-to',
-      `the host has no folder ${deployTo}`,
-      `a folder that the user of the app owns: \`install -d -o USER ${deployTo}\``,
+      `directory ${deployTo} does not exist on the host`,
+      `a directory that the user of the app owns: \`install -d -o USER ${deployTo}\``,
     );
   }
   if (tree.kind !== 'releases') {
-    const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not looked at`;
+    const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not inspected`;
     throw new ConfigError('input deploy-to', problem, `a link ${deployTo}/current, or none yet`);
   }
   const directory = workingDirectory.replace(/^!/, '').replace(/\/$/, '');
@@ -101,7 +101,7 @@ function requireReleases(
   if (directory !== current && !directory.startsWith(`${current}/`)) {
     throw new ConfigError(
       'input deploy-to',
-      `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}: a new release would not reach it`,
+      `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}, so a new release would have no effect`,
       `WorkingDirectory=${current}, or a folder below it, in ${unit}`,
     );
   }

@@ -3,22 +3,21 @@ import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { UnitFact } from '../../model/facts.ts';
-import type { ByTheApp } from '../../model/operation.ts';
 
 /**
- * What a process of the app's own is started with, once the unit has this line.
+ * How to import the app once the unit has this line.
  *
- * @throws ConfigError when the unit does not tell the app, or its program is not there
+ * @throws ConfigError when the unit does not show the app, or its program does not exist
  */
 export function requireAppProcess(
   unit: UnitFact,
   line: WorkerLine,
   path: string,
   desired: DeployWorkerDesired,
-): ByTheApp {
+): AppProcess & { kind: 'known' } {
   const { app, supportDirectory } = desired;
   const own = appProcessOf(unit, { line, app, supportDirectory });
-  if (own.kind === 'known') return own.process;
+  if (own.kind === 'known') return own;
   const [problem, expected] = describeMissing(own, line, path);
   throw new ConfigError('input unit', problem, expected);
 }
@@ -31,7 +30,7 @@ function describeMissing(
   if (own.missing === 'program') {
     return [
       `ExecStart= runs ${own.program}, which is not on the host`,
-      'the path of the celery that the app uses',
+      'the path of the celery executable of the app',
     ];
   }
   const written = line.call.app;

@@ -41,8 +41,8 @@ export function planInstall(
     path,
     text,
     expects: fileHash(file),
-    title: `have systemd read ${path} again`,
-    why: rewritten ? 'a drop-in of it is gone' : 'it changed after systemd read it',
+    title: `reload ${path} in systemd`,
+    why: rewritten ? 'one of its drop-ins was removed' : 'it changed after systemd loaded it',
   };
   return { rewritten, operations: [...removed, install] };
 }
@@ -54,7 +54,7 @@ function planText(
   files: DeployWorkerFacts['files'],
   desired: DeployWorkerDesired,
 ): Operation | null {
-  const why = unit.changes.join(', ') || 'its text is of another version';
+  const why = unit.changes.join(', ') || 'its text differs from this version';
   if (unit.dropIn !== null) {
     const { path, text } = unit.dropIn;
     const before = source.own.find((part) => part.path === path)?.text ?? null;
@@ -73,7 +73,7 @@ function planText(
   if (unit.text === source.text) return null;
   const copied = source.target !== source.path;
   const place = copied
-    ? ` (a copy of ${source.path}, which packages may overwrite, and which this one beats)`
+    ? ` (a copy of ${source.path}, which package updates may overwrite; this copy takes precedence)`
     : '';
   return {
     op: 'install-unit',
@@ -99,8 +99,8 @@ function removeDropIn(
     title: `remove ${part.path}`,
     why:
       source.mode === 'rewrite'
-        ? `what it says is written into ${source.target}`
-        : 'the unit needs no drop-in by this name',
+        ? `its settings move to ${source.target}`
+        : 'the unit does not need this drop-in',
     diff: unitDiff(part.path, part.text, null),
   };
 }
@@ -121,8 +121,8 @@ export function planEnable(
   return {
     op: 'enable-unit',
     unit: desired.unit,
-    title: `start ${desired.unit} at boot`,
-    why: state === 'disabled' ? 'it is disabled' : 'it is enabled until the next boot only',
+    title: `enable ${desired.unit} at boot`,
+    why: state === 'disabled' ? 'it is disabled' : 'it is enabled only until the next boot',
   };
 }
 
@@ -143,7 +143,7 @@ export function verifyUnit(
     unit: desired.unit,
     text: unit.text,
     ...(dropIns.length > 0 && { dropIns }),
-    title: `have systemd check the new ${desired.unit}`,
-    why: 'what it only warns of would not be in force',
+    title: `check the new ${desired.unit} with systemd`,
+    why: 'systemd ignores the settings that it warns about',
   };
 }

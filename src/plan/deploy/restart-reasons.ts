@@ -30,7 +30,7 @@ export function listRestartReasons(
     reasons.push(`it is ${activeState}${activeState === subState ? '' : ` (${subState})`}`);
   }
   if (changes.unit) reasons.push('its unit changes');
-  else if (fact.needDaemonReload) reasons.push('systemd has not read its unit as it is now');
+  else if (fact.needDaemonReload) reasons.push('systemd has not loaded its current unit file');
   else {
     const differing = Object.entries(known)
       .filter(([name, value]) => fact.properties[name] !== value)
@@ -44,7 +44,8 @@ export function listRestartReasons(
   if (newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince) {
     reasons.push(`${newest.path} is newer than the worker`);
   }
-  if (reasons.length === 0 && desired.restartPolicy === 'always') reasons.push('it is asked for');
+  if (reasons.length === 0 && desired.restartPolicy === 'always')
+    reasons.push('a restart was requested');
   return reasons;
 }
 

@@ -2,7 +2,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import type { UnitFact } from '../../model/facts.ts';
 import type { ByTheApp, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
-import { formatDuration } from '../../report/quantities.ts';
+import { formatCount, formatDuration } from '../../report/quantities.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { Trial } from '../code/release-plan.ts';
 import { stopMarginSeconds } from '../unit/unit-settings.ts';
@@ -17,7 +17,7 @@ export function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial
     ...(instead !== null && { instead }),
     timeoutSeconds: desired.startTimeoutSeconds,
     title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
-    why: 'an app that does not import must not cost the worker that runs',
+    why: 'an app that cannot be imported must not replace the running worker',
   };
 }
 
@@ -28,15 +28,15 @@ export function guardUnit(own: ByTheApp, { properties }: UnitFact): Operation {
     op: 'guard-unit',
     ...own,
     undoTimeoutSeconds: seconds(longest + answerSeconds),
-    title: `remember how ${own.unit} runs now`,
-    why: 'if a later step fails, it is brought back to that',
+    title: `record how ${own.unit} runs now`,
+    why: 'if a later step fails, the unit is returned to this state',
   };
 }
 
 const whenTimeIsUp = {
   proceed: 'then its stop waits for the rest',
-  abort: 'then the old worker serves on',
-  wait: 'and longer as long as tasks end',
+  abort: 'then the deploy fails and the old worker keeps running',
+  wait: 'and longer while tasks keep finishing',
 } as const;
 
 export function drainWorker(
@@ -54,7 +54,7 @@ export function drainWorker(
     stuckSeconds: seconds(desired.longestTaskSeconds + stopMarginSeconds),
     undoTimeoutSeconds: stopLimit(unit, desired),
     title: `drain ${desired.unit}`,
-    why: `its tasks have ${until} to end while it takes no more, ${whenTimeIsUp[policy]}`,
+    why: `running tasks have ${until} to finish while it takes no new ones, ${whenTimeIsUp[policy]}`,
   };
 }
 
@@ -73,12 +73,12 @@ export function stopUnit(
     timeoutSeconds: stopLimit(unit, desired),
     undoTimeoutSeconds: stopLimit(unit, desired),
     title: `stop ${desired.unit}`,
-    why: `${reasons.join(', ')}; running tasks have ${words(unit.stopMicroseconds)} to end`,
+    why: `${reasons.join(', ')}; running tasks have ${words(unit.stopMicroseconds)} to finish`,
   };
 }
 
 const words = (span: number): string =>
-  Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'all the time they need';
+  Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'unlimited time';
 
 /** A time-out as systemd prints it; an hour where it is not printed, or never ends. */
 function secondsOf(span: string | undefined): number {
@@ -118,7 +118,9 @@ export function proveUnit(
 ): Operation {
   const children = countChildren(unit.line, facts.host.cpus);
   const processes =
-    children === null ? '1 main process' : `1 main process with ${children} below it`;
+    children === null
+      ? '1 main process'
+      : `1 main process with ${formatCount(children, 'child process', 'child processes')}`;
   return {
     op: 'prove-unit',
     unit: desired.unit,
@@ -127,8 +129,8 @@ export function proveUnit(
     minHealthySeconds: desired.minHealthySeconds,
     timeoutSeconds: desired.startTimeoutSeconds,
     ...(desired.hardening !== 'off' && { exposure: { before: facts.unit.exposure ?? null } }),
-    title: `prove that ${desired.unit} runs as asked`,
-    why: `${processes}, no restart for ${desired.minHealthySeconds} s, and every limit in force`,
+    title: `prove that ${desired.unit} runs as requested`,
+    why: `${processes}, no restart for ${desired.minHealthySeconds} s, every limit in force`,
   };
 }
 

@@ -2,7 +2,7 @@ import type { StrayWorkers } from '../../celery/strays.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { Finding, Operation } from '../../model/operation.ts';
 import { bytes } from '../../model/units.ts';
-import { formatBytes } from '../../report/quantities.ts';
+import { formatBytes, formatCount } from '../../report/quantities.ts';
 import type { InstalledUnit } from '../unit/unit-source.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { Install } from './install-unit.ts';
@@ -27,18 +27,19 @@ export function describeSatisfied(planned: Planned): readonly string[] {
   const { fragmentPath, unitFileState, exposure } = facts.unit;
   if (!install) {
     const by = unit.dropIn === null ? '' : ` with ${unit.dropIn.path}`;
-    lines.push(`unit: ${fragmentPath}${by} as asked${describeLimits(unit)}`);
+    lines.push(`unit: ${fragmentPath}${by} is up to date${describeLimits(unit)}`);
     if (desired.hardening !== 'off') {
       const told = exposure == null ? '' : `, exposure ${exposure} (systemd-analyze security)`;
       lines.push(`hardening: ${desired.hardening}${told}`);
     }
   }
   if (!support) lines.push(`support module: ${supportPath(desired)}`);
-  if (!enable && unitFileState === 'enabled') lines.push('at boot: started by systemd');
+  if (!enable && unitFileState === 'enabled') lines.push('at boot: enabled');
   if (!restart) {
     const children = countChildren(unit.line, facts.host.cpus);
-    const below = children === null ? '' : `, ${children} below it`;
-    lines.push(`worker: active with its newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
+    const below =
+      children === null ? '' : `, ${formatCount(children, 'child process', 'child processes')}`;
+    lines.push(`worker: active, runs the newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
   }
   if (strays.strays.length === 0) lines.push('strays: none');
   return lines;
@@ -67,7 +68,7 @@ export function describeMemory(
   return [
     {
       level: 'warning',
-      message: `memory-max ${formatBytes(memoryMaxBytes)} is more than the host has (${formatBytes(totalBytes)}): it will never limit anything`,
+      message: `memory-max ${formatBytes(memoryMaxBytes)} is more than the host has (${formatBytes(totalBytes)}), so it has no effect`,
     },
   ];
 }
@@ -83,13 +84,11 @@ export function describeHost(
   };
   const { container, cgroupVersion } = facts.host;
   if (cgroupVersion === 1) {
-    warn(
-      'this host uses cgroups version 1: MemoryMax= counts without swap, and MemoryHigh= has no effect',
-    );
+    warn('this host uses cgroup v1: MemoryMax= does not count swap, and MemoryHigh= has no effect');
   }
   if (container !== null) {
     warn(
-      `this host is a container (${container}): memory limits only hold where its own host delegates the memory controller`,
+      `this host is a container (${container}): memory limits are enforced only if its own host delegates the memory controller`,
     );
   }
   if (!unit.installable) {
@@ -97,7 +96,7 @@ export function describeHost(
   }
   if (facts.code.truncated) {
     warn(
-      'there are too many files below WorkingDirectory= to look at them all: newer code may go unseen, `restart: always` is safe',
+      'WorkingDirectory= contains too many files to check them all, so newer code may be missed; `restart: always` is safe',
     );
   }
   return findings;
@@ -110,7 +109,7 @@ export function describeMode(
   return [
     {
       level: 'notice',
-      message: `${desired.unit} is an instance of ${source.path}, which other instances share: it is changed by a drop-in of its own`,
+      message: `${desired.unit} is an instance of ${source.path}, which other instances share, so it is changed by its own drop-in`,
     },
   ];
 }

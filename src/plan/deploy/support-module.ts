@@ -28,7 +28,7 @@ export function planSupport(
     mode,
     expects: file.kind === 'file' ? file.sha256 : null,
     title: `write the support module ${path}`,
-    why: file.kind === 'absent' ? 'it is not there' : 'it is of another version',
+    why: file.kind === 'absent' ? 'it is missing' : 'it differs from this version',
     // New, it is Celeriac's own file as published; what matters is when it changes.
     ...(before !== null && { diff: unifiedDiff(path, before, text) }),
   };

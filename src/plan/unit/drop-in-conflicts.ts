@@ -18,7 +18,7 @@ export function checkDropIns(
     const refuse = (entry: Assignment, expected: string): never => {
       throw new ConfigError(
         'input unit',
-        `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which beats ${beaten}`,
+        `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which overrides ${beaten}`,
         `${expected}; then run \`systemctl daemon-reload\``,
       );
     };
@@ -31,17 +31,20 @@ export function checkDropIns(
         if (entry && !accepts(entry.value === '' ? null : entry.value)) {
           refuse(
             entry,
-            value === null ? `no ${other}= in it` : `${other}=${value}, or no such line`,
+            value === null ? `no ${other}= in ${path}` : `${other}=${value}, or no such line`,
           );
         }
       }
     }
     const both = file.assignments('Service', 'TimeoutSec').at(-1);
-    if (both) refuse(both, 'TimeoutStartSec= and TimeoutStopSec= instead of it');
+    if (both) refuse(both, 'TimeoutStartSec= and TimeoutStopSec= instead');
     checkDropInPath(file, path, desired.supportDirectory, refuse);
     const paths = file.assignments('Service', 'ReadWritePaths').find(({ value }) => value === '');
     if (paths && desired.hardening === 'standard') {
-      refuse(paths, `no empty ReadWritePaths= in ${path}: it takes the worker's own paths away`);
+      refuse(
+        paths,
+        `no empty ReadWritePaths= in ${path}: it removes the paths that the worker needs`,
+      );
     }
   }
 }
@@ -59,6 +62,6 @@ function checkDropInPath(
   }
   const reset = all.findLast(({ value }) => value === '');
   if (reset && !(last && all.indexOf(last.entry) > all.indexOf(reset))) {
-    refuse(reset, `no empty Environment= in ${path}: it takes PYTHONPATH away`);
+    refuse(reset, `no empty Environment= in ${path}: it removes PYTHONPATH`);
   }
 }

@@ -32,7 +32,7 @@ export function listChanges(
       const known = (splitWords(was) ?? []).map(({ text }) => text);
       const added = (splitWords(is) ?? []).filter(({ text }) => !known.includes(text));
       const shown = added.map(({ text }) => redact(text)).join(' ');
-      return [shown === '' ? `${key} with less` : `${key} with ${shown}`];
+      return [shown === '' ? `${key} shortened` : `${key} with ${shown}`];
     }
     const [last, next] = [before.value(section, key), after.value(section, key)];
     return last === next ? [] : [`${key} ${last ?? 'unset'} → ${next}`];

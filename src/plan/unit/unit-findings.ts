@@ -24,14 +24,14 @@ export function describeFaults(
     ...was.flatMap((fault): readonly Finding[] => {
       const { rule } = fault;
       if (still.some(isSame(fault))) {
-        return [describeFault(fault, 'warning', `Not mended here: ${rule.fix}`, place(fault))];
+        return [describeFault(fault, 'warning', `Not fixed here: ${rule.fix}`, place(fault))];
       }
       // Changed, and as wrong as before: what it is now is said below.
       if (added.some((other) => other.rule.id === rule.id)) return [];
-      return [describeFault(fault, 'notice', 'The new unit mends it', place(fault))];
+      return [describeFault(fault, 'notice', 'The new unit fixes it', place(fault))];
     }),
     ...added.map((fault) =>
-      describeFault(fault, 'warning', `So it is with the new unit: ${fault.rule.fix}`, path),
+      describeFault(fault, 'warning', `The new unit has this fault: ${fault.rule.fix}`, path),
     ),
   ];
 }
@@ -56,7 +56,7 @@ export function describePool(line: WorkerLine, desired: DeployWorkerDesired): re
       message:
         pool === 'solo'
           ? 'a solo pool runs one task at a time in the main process: concurrency is not applied'
-          : `a pool of kind ${pool} runs its tasks in the main process: concurrency ${desired.concurrency} counts those at a time, not processes`,
+          : `a ${pool} pool runs its tasks in the main process, so concurrency ${desired.concurrency} limits concurrent tasks, not processes`,
     },
   ];
 }
@@ -70,7 +70,7 @@ export function describeSwap(
     {
       level: 'warning',
       // After provision's dry run this is all that tells what the real run comes to.
-      message: `no swap is active, so MemoryHigh= is not set: without swap it would slow the worker down without end. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run turns swap on only on paper)`,
+      message: `no swap is active, so MemoryHigh= is not set: without swap it could throttle the worker indefinitely. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run does not turn swap on)`,
     },
   ];
 }

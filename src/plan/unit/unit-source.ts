@@ -42,18 +42,18 @@ export function readSource(
   const name = desired.unit;
   if (name.includes('@.')) {
     return refuse(
-      `${name} is a template, and nothing runs by that name`,
+      `${name} is a template, which cannot run itself`,
       `one of its instances, such as ${name.replace('@.', '@1.')}`,
     );
   }
   const masked = fragment.kind === 'symlink' && fragment.target === '/dev/null';
   if (masked || unit.loadState === 'masked') {
-    return refuse(`${name} is masked`, `a unit that may run: \`systemctl unmask ${name}\` first`);
+    return refuse(`${name} is masked`, `an unmasked unit: run \`systemctl unmask ${name}\` first`);
   }
   if (unit.loadState === 'not-found' || path === '' || fragment.kind === 'absent') {
     return refuse(
-      `the host has no ${name}`,
-      'the name of a unit that is there: see `systemctl list-unit-files "*celery*"`',
+      `unit ${name} does not exist on the host`,
+      'the name of an existing unit: see `systemctl list-unit-files "*celery*"`',
     );
   }
   if (fragment.kind === 'symlink') {
@@ -73,7 +73,7 @@ export function readSource(
   // Every instance shares its template: each is changed by a drop-in of its own.
   const isInstance = file === name.replace(/@.*(?=\.service$)/, '@') && file !== name;
   if (file !== name && !isInstance) {
-    return refuse(`${name} is another name of ${file}`, file);
+    return refuse(`${name} is an alias of ${file}`, file);
   }
   const mode = isInstance ? 'drop-in' : desired.unitMode;
   const isVendors = vendors.includes(folder);
@@ -93,7 +93,10 @@ export function readSource(
       const found = facts.files[one];
       if (found === undefined || found.kind === 'absent') return [];
       if (found.kind !== 'file' || found.text === null) {
-        return refuse(`${one} is not a regular text file`, 'no such file: Celeriac writes it');
+        return refuse(
+          `${one} is not a regular text file`,
+          'no such file: Celeriac creates it itself',
+        );
       }
       return [{ path: one, text: found.text }];
     }),

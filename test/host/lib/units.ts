@@ -1,5 +1,5 @@
 import type { Machine } from '../../../sandbox/machine.ts';
-import { supportModuleText } from '../../../src/action/support-module.ts';
+import { supportModuleText } from '../../../src/use-case/support-module.ts';
 import { BACKEND, UNIT, UNIT_PATH } from './worker.ts';
 
 /** Where a worker that no deploy has touched finds the support module. */

@@ -8,7 +8,7 @@ import { seconds } from '../../../src/model/units.ts';
 const quiet = () => {};
 
 describe('the agent on this machine', () => {
-  test('is the one of a server, without a login', async () => {
+  test('is that of a server, without a login', async () => {
     const connection = new LocalConnection('root');
     const connect = async () => connection;
     await using agent = await openAgent({ program: hostProgram, connect }, quiet);
@@ -20,7 +20,7 @@ describe('the agent on this machine', () => {
     expect(isThere(agent.hello.pid)).toBe(false);
   });
 
-  test('that does not start says why', async () => {
+  test('that does not start is reported with the reason', async () => {
     const program = { 'celeriac_host/session/loader.py': 'raise ImportError("no such thing")' };
     const connect = async () => new LocalConnection('root');
     const opening = openAgent({ program, connect }, quiet);
@@ -29,14 +29,14 @@ describe('the agent on this machine', () => {
     expect((error as HostError).message).toContain('no such thing');
   });
 
-  test('that never says hello is ended, with what it started', async () => {
+  test('that never says hello is killed with its children', async () => {
     const script = 'import os,sys,time\nsys.stderr.write(f"pid {os.getpid()}\\n")\ntime.sleep(600)';
     const connect = async () => new LocalConnection('root');
     const limits = { hello: seconds(8) };
     const program = { 'celeriac_host/session/loader.py': script };
     const opening = openAgent({ program, connect, limits }, quiet);
     const error = (await opening.catch((caught: unknown) => caught)) as HostError;
-    expect(error.message).toContain('no hello came from this machine within 8 s');
+    expect(error.message).toContain('this machine did not start it within 8 s');
     const pid = Number(/pid (\d+)/.exec((error.failure.evidence ?? []).join('\n'))?.[1]);
     expect(pid).toBeGreaterThan(0);
     await expect.poll(() => isThere(pid), { timeout: 20_000 }).toBe(false);

@@ -7,7 +7,7 @@ function newFile(): string {
   return path.join(makeTemporaryFolder(), 'app.db');
 }
 
-test('what one connection writes, another one reads', () => {
+test('what one connection writes, another reads', () => {
   const file = newFile();
   const writer = openDatabase(file);
   writer.exec("CREATE TABLE jobs (id TEXT, status TEXT); INSERT INTO jobs VALUES ('a', 'queued')");
@@ -18,6 +18,6 @@ test('what one connection writes, another one reads', () => {
   reader.close();
 });
 
-test('a file that must be there and is not is refused', () => {
+test('a missing file is refused when it must exist', () => {
   expect(() => openDatabase(newFile(), { fileMustExist: true })).toThrow(/unable to open/);
 });

@@ -206,10 +206,10 @@ describe('what is on the host and in no commit', () => {
 
   test('an untracked or ignored file is not overwritten', () => {
     writeFileSync(join(all.host, 'brought.py'), 'mine\n');
-    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('brings brought.py, which is there');
+    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('brings brought.py, which exists');
     expect(all.read('brought.py')).toBe('mine\n');
     writeFileSync(join(all.host, '.git/info/exclude'), 'brought.py\n');
-    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('brings brought.py, which is there');
+    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('brings brought.py, which exists');
     expect(all.read('brought.py')).toBe('mine\n');
     expect(look().head).toBe(old);
   });
@@ -221,7 +221,7 @@ describe('what is on the host and in no commit', () => {
 
   test("a lock of another git's is respected", () => {
     writeFileSync(join(all.host, '.git/index.lock'), '');
-    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('another git is at work');
+    expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('another git process is running');
     expect(existsSync(join(all.host, '.git/index.lock'))).toBe(true);
   });
 
@@ -314,7 +314,7 @@ test.each([
   expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('the database jobs.db');
   writeFileSync(join(all.host, 'jobs.db'), 'SQLite format 3\0rows');
   const stash = asked(next, { stash: true });
-  expect(all.refusal(CHECKOUT, 'do', stash)).toContain('a database is not the code');
+  expect(all.refusal(CHECKOUT, 'do', stash)).toContain('remove the database from Git');
   expect(all.read('jobs.db')).toBe('SQLite format 3\0rows');
 });
 

@@ -128,7 +128,7 @@ describe('planProvision', () => {
       const facts = overlay(healthy(), {
         swap: { file: { kind: 'absent' }, active: [], filesystem: { type } },
       }) as ProvisionFacts;
-      expect(() => planProvision(facts, desired)).toThrow("can't hold a swap file");
+      expect(() => planProvision(facts, desired)).toThrow('cannot hold a swap file');
     },
   );
 

@@ -114,7 +114,7 @@ describe('a checkout', () => {
     ]);
     expect([...swap, ...finish]).toEqual([]);
     expect(trial).toEqual({ when: 'in-place' });
-    expect(reasons).toEqual(['its code goes aaaaaaa → bbbbbbb, 2 commits']);
+    expect(reasons).toEqual(['its code changes aaaaaaa → bbbbbbb, 2 commits']);
   });
 
   it('needs nothing sent where the commit is there', () => {
@@ -143,7 +143,7 @@ describe('a checkout', () => {
     const dirty = { ...checkout, dirty: ['a', 'b', 'c', 'd', 'e', 'f'], dirtyCount: 9 };
     expect(refusal(dirty, git)).toMatchObject({
       where: 'input dirty-tree',
-      message: '/root/slideshow has changes that are in no commit: a, b, c, d, e and 4 more',
+      message: '/root/slideshow has uncommitted changes: a, b, c, d, e and 4 more',
     });
     const stash = { ...git, from: { ...git.from, dirtyTree: 'stash' } } as ReleaseDesired;
     expect(plan(dirty, stash).inPlace).toMatchObject([{ stash: true }]);
@@ -158,7 +158,7 @@ describe('a checkout', () => {
   });
 
   it.each([
-    [{ kind: 'absent', path: '/opt/app' }, '/opt/app is in no git checkout'],
+    [{ kind: 'absent', path: '/opt/app' }, '/opt/app is not in a Git checkout'],
     [{ kind: 'absent', path: '' }, 'has no WorkingDirectory='],
     [{ kind: 'unusable', path: '/x', problem: 'git is not there' }, 'git is not there'],
   ] as const)('that is not one is refused: %j', (tree, message) => {
@@ -196,7 +196,7 @@ describe('releases', () => {
   });
 
   it.each([
-    [{ kind: 'absent', path: '/srv/app' }, 'has no folder /srv/app'],
+    [{ kind: 'absent', path: '/srv/app' }, 'directory /srv/app does not exist'],
     [{ kind: 'unusable', path: '/srv/app', problem: 'current is not a link' }, 'not a link'],
     [{ ...releases, path: '/srv/other' }, 'does not go through /srv/other/current'],
     [{ ...releases, path: '/srv/app/cur' }, 'does not go through'],
@@ -234,13 +234,13 @@ describe('dependencies', () => {
   it('are installed again where what was installed last is another one', () => {
     const record = { ...installed, lock: 'third' };
     expect(withLock({ previousHash: 'new' }, record).prepare[1]).toMatchObject({
-      why: 'it is another one than was installed last',
+      why: 'it differs from the one that was installed last',
     });
     // What was recorded of another interpreter says nothing of this one.
     const other = { ...record, interpreter: ['/opt/venv/bin/python3'] };
     expect(withLock({ previousHash: 'new' }, other).prepare).toHaveLength(1);
     expect(withLock({ previousHash: null }, other).prepare[1]).toMatchObject({
-      why: 'what is installed is not known',
+      why: 'the installed one is unknown',
     });
   });
 

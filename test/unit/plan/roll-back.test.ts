@@ -68,10 +68,12 @@ describe('chooseRollBack', () => {
       'nothing was released on this host',
     );
     expect(refusal(() => chooseRollBack('9', three, []))).toBe(
-      'there is no release 9; expected one of 0, 1, 3',
+      'release 9 does not exist; expected one of 0, 1, 3',
     );
     expect(refusal(() => chooseRollBack('2', three, []))).toContain('was itself rolled back');
-    expect(refusal(() => chooseRollBack('3', three, []))).toContain('is what the host runs');
+    expect(refusal(() => chooseRollBack('3', three, []))).toContain(
+      'is already running on the host',
+    );
     const pruned = ledger(release(0), release(1, { kept: false }), release(2));
     expect(refusal(() => chooseRollBack('0', pruned, []))).toContain(
       'no longer keeps what it needs to undo release 1',
@@ -109,7 +111,7 @@ describe('describePast', () => {
       undoneWhy: 'it was not confirmed within 15 min',
     });
     expect(told(lapsed)).toEqual([
-      expect.stringMatching(/put back by the host itself: it was not confirmed within 15 min$/),
+      expect.stringMatching(/undone by the host itself: it was not confirmed within 15 min$/),
     ]);
     expect(told(lapsed, transaction({ startedAt: epochSeconds(at + 1) }))).toEqual([]);
   });

@@ -115,7 +115,7 @@ describe('a drop-in', () => {
 
   it('is refused where another one is read later still', () => {
     expect(() => extend(dropIn('zzz.conf', 'MemoryMax=2G'))).toThrow(
-      /zzz.conf:2 sets MemoryMax=2G, which beats .*zz-celeriac.conf/,
+      /zzz.conf:2 sets MemoryMax=2G, which overrides .*zz-celeriac.conf/,
     );
   });
 

@@ -42,6 +42,7 @@ describe('imports point one way', () => {
     ['src/plan/a.ts', "const x = await import('../adapters/b.ts');", 'plan must not import adapt'],
     ['src/report/a.ts', "import '../ports/agent.ts';", 'report must not import ports'],
     ['src/jobs/tables/a.ts', "import '../../ports/store.ts';", 'jobs must not import ports'],
+    ['src/jobs/judge/a.ts', "import '../repair/a.ts';", 'jobs/judge must not import jobs/repair'],
     ['src/verify/a.ts', "import '../use-case/a.ts';", 'verify must not import use-case'],
     ['src/celery/a.ts', "import '../plan/a.ts';", 'celery must not import plan'],
     ['src/ports/a.ts', "import '../plan/a.ts';", 'ports must not import plan'],
@@ -54,7 +55,7 @@ describe('imports point one way', () => {
     ['src/model/a.ts', "import { z } from 'zod';", "model imports nothing, not even 'zod'"],
     ['src/model/a.ts', "import 'node:path';", "model must not import 'node:path'"],
     ['src/verify/a.ts', "import 'node:fs';", "verify must not import 'node:fs'"],
-    ['src/jobs/a.ts', "import 'left-pad';", "jobs must not import 'left-pad'"],
+    ['src/jobs/tables/a.ts', "import 'left-pad';", "jobs must not import 'left-pad'"],
     ['src/cli/a.ts', "import '@actions/core';", 'only src/action does'],
     ['src/cli/a.ts', "import '../action/run.ts';", 'cli must not import action'],
     ['cli/main.ts', "import '../src/action/run.ts';", 'cli must not import action'],
@@ -75,6 +76,17 @@ describe('imports point one way', () => {
     ]);
   });
 
+  test('every file of jobs is in one of its rooms, which import lower ones', () => {
+    expect(
+      judge({
+        'src/jobs/judge/a.ts': "import '../tables/b.ts';\nimport './c.ts';",
+        'src/jobs/names.ts': '',
+      }),
+    ).toEqual([
+      'src/jobs/names.ts:1: src/jobs/names.ts is in no room of jobs: tables, judge, repair',
+    ]);
+  });
+
   test('files that import each other are a cycle', () => {
     const found = judge({
       'src/plan/a.ts': "import './b.ts';",
@@ -88,11 +100,11 @@ describe('imports point one way', () => {
 
   test('folders of one layer may not import each other both ways', () => {
     const found = judge({
-      'src/plan/a.ts': "import '../jobs/a.ts';",
-      'src/jobs/b.ts': "import '../plan/b.ts';",
+      'src/plan/a.ts': "import '../report/a.ts';",
+      'src/report/b.ts': "import '../plan/b.ts';",
     });
     expect(found).toEqual([
-      'src/jobs:1: folders import each other in a circle: jobs → plan → jobs',
+      'src/plan:1: folders import each other in a circle: plan → report → plan',
     ]);
   });
 });

@@ -856,7 +856,7 @@ describe('databases', () => {
     const error = await configRefusal(
       planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire()),
     );
-    expect(error.message).toContain("can't be read as a SQLite database");
+    expect(error.message).toContain('cannot be read as a SQLite database');
   });
 
   test('no copy stays behind, whether it went well or not', async () => {

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Machine } from '../../../../sandbox/machine.ts';
-import { supportModuleText } from '../../../../src/action/support-module.ts';
 import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
 import { openGitCode } from '../../../../src/adapters/git-code.ts';
 import { hostProgram } from '../../../../src/generated/host-program.ts';
@@ -13,6 +12,7 @@ import { planDeployWorker } from '../../../../src/plan/deploy-worker.ts';
 import type { Agent } from '../../../../src/ports/agent.ts';
 import type { Parcel } from '../../../../src/ports/code.ts';
 import { offerCode } from '../../../../src/use-case/offer-code.ts';
+import { supportModuleText } from '../../../../src/use-case/support-module.ts';
 import { workerDesired } from '../../../lib/worker-desired.ts';
 import { Clone } from '../clone.ts';
 import {

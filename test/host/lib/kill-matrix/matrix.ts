@@ -199,7 +199,7 @@ export class KillMatrix {
     if (release?.transaction === newest.id && release.verdict !== 'rolled-back') {
       throw new Error(`the ledger tells of a release that is gone: ${said}`);
     }
-    const tells = findings.some(({ message }) => message.includes('put back by the host itself'));
+    const tells = findings.some(({ message }) => message.includes('undone by the host itself'));
     if (!stays && !tells) throw new Error(`the next run does not tell: ${said}`);
   }
 }

@@ -15,11 +15,12 @@ const samples = readdirSync(factsFolder).flatMap((file) => {
 });
 
 /** Keys that may be missing. */
-const optional = /(?:^|\.)(?:exposure|script|statuses|evidence)$/;
+const optional = /(?:^|\.)(?:exposure|script|statuses|times|evidence)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   files: /^[^.]+$/,
   resets: /^[^.]+$/,
+  stores: /\.times\.[^.]+$/,
   sysctl: /^values\./,
   unit: /^(?:properties|programs|memory\.events)\.[^.]+$/,
 };

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { openSession, type SshSession } from '../../../src/adapters/ssh/ssh-session.ts';
-import type { SshTarget } from '../../../src/adapters/ssh/ssh-target.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
-import { seconds } from '../../../src/model/units.ts';
-import { hostRefusal } from '../../lib/refusals.ts';
-import { KEYS, publicPart, TestClock, TestServer } from './ssh-server.ts';
+import { openSession, type SshSession } from '../../../../src/adapters/ssh/ssh-session.ts';
+import type { SshTarget } from '../../../../src/adapters/ssh/ssh-target.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
+import { seconds } from '../../../../src/model/units.ts';
+import { hostRefusal } from '../../../lib/refusals.ts';
+import { KEYS, publicPart, TestClock, TestServer } from '../ssh-server.ts';
 
 const quiet = () => {};
 
@@ -99,7 +99,7 @@ describe('the host key', () => {
     },
   );
 
-  test('that is another one ends it before anything is sent to log in', async () => {
+  test('that differs ends the connection before any login is sent', async () => {
     await using server = await TestServer.start();
     const clock = new TestClock();
     const target = server.target({}, KEYS.otherEd25519);
@@ -111,15 +111,15 @@ describe('the host key', () => {
     expect([server.connections, server.logins, clock.slept]).toEqual([1, 0, []]);
   });
 
-  test('of another type than the pinned one ends it, and says what there is', async () => {
+  test('of another type than the pinned one ends the connection and names what the server offers', async () => {
     await using server = await TestServer.start({ hostKeys: [KEYS.rsa] });
     const clock = new TestClock();
     const error = await hostRefusal(openSession({ target: server.target(), clock }, quiet));
-    expect(error.message).toMatch(/expected SHA256:\S+ \(ssh-ed25519\), it offers only rsa-sha2-/);
+    expect(error.message).toMatch(/expected SHA256:\S+ \(ssh-ed25519\), got only rsa-sha2-/);
     expect([server.connections, server.logins, clock.slept]).toEqual([1, 0, []]);
   });
 
-  test('that is revoked ends it', async () => {
+  test('that is revoked ends the connection', async () => {
     await using server = await TestServer.start();
     const { port } = server;
     const knownHosts = `@revoked * ${publicPart(KEYS.ed25519)}\n[127.0.0.1]:${port} ${publicPart(KEYS.otherEd25519)}`;
@@ -129,7 +129,7 @@ describe('the host key', () => {
     expect(server.logins).toBe(0);
   });
 
-  test('that is not known is not asked for: nothing connects', async () => {
+  test('that is not pinned prevents the connection', async () => {
     await using server = await TestServer.start();
     await expect(
       openSession({ target: server.target({ knownHosts: '' }) }, quiet),
@@ -139,7 +139,7 @@ describe('the host key', () => {
 });
 
 describe('the login', () => {
-  test('that is refused is tried once and never again', async () => {
+  test('that is refused is not retried', async () => {
     await using server = await TestServer.start();
     const clock = new TestClock();
     const target = server.target({ key: KEYS.otherLogin.private, user: 'deploy' });
@@ -151,7 +151,7 @@ describe('the login', () => {
     expect([server.connections, server.logins, clock.slept]).toEqual([1, 1, []]);
   });
 
-  test('with an RSA key that is refused is one connection too', async () => {
+  test('with a refused RSA key is one connection, too', async () => {
     await using server = await TestServer.start();
     const target = server.target({ key: KEYS.rsa.private });
     await hostRefusal(openSession({ target, clock: new TestClock() }, quiet));
@@ -165,7 +165,7 @@ describe('the login', () => {
     expect(server.connections).toBe(0);
   });
 
-  test('that the server breaks off is not tried again', async () => {
+  test('that the server aborts is not retried', async () => {
     await using server = await TestServer.start({
       onConnection: (connection) => {
         connection.on('authentication', () => connection.end());
@@ -194,15 +194,15 @@ describe('a server that cannot be reached', () => {
     };
     const error = await hostRefusal(openSession({ target, clock }, (note) => notes.push(note)));
     expect(error.message).toBe(
-      `127.0.0.1:${port} cannot be reached: the connection was refused (4 attempts).`,
+      `Cannot reach 127.0.0.1:${port}: the connection was refused (4 attempts).`,
     );
     expect(error.cause).toBeInstanceOf(Error);
     expect(clock.slept).toEqual([2, 4, 8]);
     expect(notes).toHaveLength(3);
-    expect(notes[0]).toContain('attempt 1 of 4, again in 2 s');
+    expect(notes[0]).toContain('(attempt 1 of 4); retrying in 2 s');
   });
 
-  test('is reached when it comes back', async () => {
+  test('is reached once it is back', async () => {
     await using server = await TestServer.start();
     await using relay = await Relay.start(server.port, (count, socket) => {
       if (count === 1) socket.resetAndDestroy();
@@ -215,7 +215,7 @@ describe('a server that cannot be reached', () => {
     expect(session.connectSeconds).toBe(6);
   });
 
-  test('is tried again when the handshake breaks off in the middle', async () => {
+  test('is tried again when the handshake is aborted', async () => {
     await using server = await TestServer.start();
     await using relay = await Relay.start(server.port, (count, socket) => {
       if (count > 1) return true;
@@ -228,7 +228,7 @@ describe('a server that cannot be reached', () => {
     expect([relay.connections, session.handshakes]).toEqual([2, 1]);
   });
 
-  test('is given up when it stays silent', async () => {
+  test('times out when it stays silent', async () => {
     await using relay = await Relay.start(0, () => false);
     const clock = new TestClock();
     const policy = { attempts: 2, connectTimeout: seconds(0.1) };
@@ -237,7 +237,7 @@ describe('a server that cannot be reached', () => {
     expect(relay.connections).toBe(2);
   });
 
-  test('by its name is not tried again', async () => {
+  test('whose name does not resolve is not tried again', async () => {
     // An empty label: refused by the resolver itself, nobody is asked.
     const host = 'no..where';
     const knownHosts = `[${host}]:22022 ${publicPart(KEYS.ed25519)}`;
@@ -245,12 +245,12 @@ describe('a server that cannot be reached', () => {
     const clock = new TestClock();
     const error = await hostRefusal(openSession({ target, clock }, quiet));
     expect(error.message).toBe(
-      'no..where:22022 cannot be reached: its name does not resolve (1 attempt).',
+      'Cannot reach no..where:22022: its name does not resolve (1 attempt).',
     );
     expect(clock.slept).toEqual([]);
   });
 
-  test('is told apart from one that does not speak SSH', async () => {
+  test('is distinguished from one that does not speak SSH', async () => {
     await using relay = await Relay.start(0, (_count, socket) => {
       socket.write(`SSH-9-what\r\n`);
       return false;
@@ -271,7 +271,7 @@ describe('a command', () => {
     expect(error.failure.step).toBe('try it');
   });
 
-  test('is given up when the server never opens a channel', async () => {
+  test('times out when the server never opens a channel', async () => {
     await using server = await TestServer.start({ ignoreSessions: true });
     const policy = { connectTimeout: seconds(1.5) };
     await using session = await openSession({ target: server.target(), policy }, quiet);
@@ -292,13 +292,13 @@ describe('a connection that is lost', () => {
     });
   }
 
-  test('tells who listens, and rejects what is asked later', async () => {
+  test('calls its listeners, and rejects later commands', async () => {
     await using server = await TestServer.start(silent);
     await using relay = await Relay.start(server.port, () => true);
     await using session = await openSession({ target: relay.target() }, quiet);
     expect(await untilLost(session, () => relay.reset())).toBe('the connection was reset');
     const later = await hostRefusal(session.exec('true', 'try it'));
-    expect(later.message).toMatch(/lost at: try it \(the connection was reset\)/);
+    expect(later.message).toMatch(/the connection was reset\. Step: try it\./);
   });
 
   test('rejects a command that has no channel yet', async () => {
@@ -309,10 +309,10 @@ describe('a connection that is lost', () => {
     const starting = hostRefusal(session.exec('true', 'try it'));
     await asked.promise;
     relay.reset();
-    expect((await starting).message).toContain('lost at: try it (the connection was reset)');
+    expect((await starting).message).toContain('the connection was reset. Step: try it.');
   });
 
-  test('is noticed by keepalives when nobody closes it', async () => {
+  test('is detected by keepalives when nobody closes it', async () => {
     await using server = await TestServer.start(silent);
     await using relay = await Relay.start(server.port, () => true);
     const policy = { keepaliveInterval: seconds(0.2), keepaliveCount: 3 };
@@ -321,7 +321,7 @@ describe('a connection that is lost', () => {
     expect(reason).toBe('no reply to 3 keepalives, 0.2 s apart');
   });
 
-  test('by the server going away is told as such', async () => {
+  test('because the server closed it is reported as such', async () => {
     let end = () => {};
     await using server = await TestServer.start({
       onExec: (_channel, _command, connection) => {

@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { fingerprint } from '../../../src/adapters/ssh/host-key.ts';
-import { matchesPattern } from '../../../src/adapters/ssh/host-patterns.ts';
-import { linesForHost, pinnedKeys } from '../../../src/adapters/ssh/known-hosts.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
+import { fingerprint } from '../../../../src/adapters/ssh/host-key.ts';
+import { matchesPattern } from '../../../../src/adapters/ssh/host-patterns.ts';
+import { linesForHost, pinnedKeys } from '../../../../src/adapters/ssh/known-hosts.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-known-hosts-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -132,7 +132,7 @@ describe('which lines name the host', () => {
     expect(refusal(text, 'db.example.org', 22).message).toContain('no key for db.example.org');
   });
 
-  test('we and ssh-keygen -F find the same lines', () => {
+  test('ssh-keygen -F finds the same lines', () => {
     const names = ['a.example', '*.example', 'a?c', '[a.example]:22', '[a.b]:2222', 'x,!a.b,*'];
     const hosts = [
       ['a.example', 22],
@@ -164,7 +164,7 @@ describe('patterns', () => {
   const expression = (pattern: string) =>
     new RegExp(`^${quoteDots(pattern).replaceAll('*', '.*').replaceAll('?', '.')}$`);
 
-  test('agree with the regular expression they stand for', () => {
+  test('match like the equivalent regular expression', () => {
     // A small generator of numbers, so that a failure can be seen again.
     let state = 1;
     const random = (below: number) => {
@@ -184,7 +184,7 @@ describe('patterns', () => {
     }
   });
 
-  test('end soon however many stars there are', () => {
+  test('take linear time however many stars there are', () => {
     expect(matchesPattern(`${'*a'.repeat(100)}b`, 'a'.repeat(5000))).toBe(false);
   });
 });
@@ -207,7 +207,7 @@ describe('the verdict', () => {
     expect(pins.verify(blob(rsa))).toMatchObject({ kind: 'accepted', line: 4 });
   });
 
-  test('a mismatch says what was expected and what came', () => {
+  test('a mismatch names the expected and the presented key', () => {
     expect(pinnedKeys(text, 'vps.example.org', 22).verify(blob(other))).toEqual({
       kind: 'mismatch',
       got: { type: 'ssh-ed25519', fingerprint: fingerprint(blob(other)) },
@@ -218,7 +218,7 @@ describe('the verdict', () => {
     });
   });
 
-  test('a revoked key is refused wherever the mark stands, and others stay good', () => {
+  test('a revoked key is refused wherever its line stands, and others stay valid', () => {
     for (const lines of [
       [`vps.example.org ${ed25519}`, `vps.example.org ${rsa}`, `@revoked * ${ed25519}`],
       [`@revoked vps.* ${ed25519}`, `vps.example.org ${ed25519}`, `vps.example.org ${rsa}`],
@@ -230,12 +230,12 @@ describe('the verdict', () => {
     }
   });
 
-  test('a mark on another host does not count', () => {
+  test('a marker on another host does not count', () => {
     const marked = `vps.example.org ${ed25519}\n@revoked db.example.org ${ed25519}\n`;
     expect(pinnedKeys(marked, 'vps.example.org', 22).verify(blob(ed25519)).kind).toBe('accepted');
   });
 
-  test('a line of a future key type is no obstacle', () => {
+  test('a line of an unknown key type is tolerated', () => {
     const name = Buffer.from('ssh-future@example.org');
     const future = Buffer.alloc(4 + name.length + 8);
     future.writeUInt32BE(name.length, 0);
@@ -244,16 +244,16 @@ describe('the verdict', () => {
     const line = `vps.example.org ${name} ${future.toString('base64')}`;
     const pins = pinnedKeys(`${line}\nvps.example.org ${ed25519}\n`, 'vps.example.org', 22);
     expect(pins.algorithms).toEqual(['ssh-ed25519']);
-    expect(refusal(line).message).toContain('of a type that cannot be used here');
+    expect(refusal(line).message).toContain('only keys of unsupported types');
   });
 });
 
-describe('what is refused', () => {
+describe('refusals', () => {
   const key = ed25519.split(' ')[1] ?? '';
 
   test.each([
-    ['', 'holds no host key'],
-    ['# only a comment\n\n', 'holds no host key'],
+    ['', 'has no host key'],
+    ['# only a comment\n\n', 'has no host key'],
     [`db.example.org ${ed25519}`, 'no key for vps.example.org'],
     [`[vps.example.org]:2222 ${ed25519}`, 'line 1 names the host with another port'],
     [`@cert-authority *.example.org ${ed25519}`, 'certificates are not supported'],
@@ -267,7 +267,7 @@ describe('what is refused', () => {
     expect(error.expected).toContain('ssh-keygen -lf');
   });
 
-  test('the way out names the port', () => {
+  test('the hint names the port', () => {
     expect(refusal('', 'vps.example.org', 2222).expected).toContain(
       'ssh-keyscan -p 2222 vps.example.org',
     );
@@ -278,7 +278,7 @@ describe('what is refused', () => {
     ['vps.example.org ssh-ed25519', 'incomplete'],
     [`vps.example.org ssh-ed25519 ${key.slice(0, 40)}`, 'cut off'],
     [`vps.example.org ssh-ed25519 ${key}!`, 'not base64'],
-    [`vps.example.org ssh-rsa ${key}`, 'another type than the line says'],
+    [`vps.example.org ssh-rsa ${key}`, 'does not match the type on the line'],
     [`vps.example.org ssh-ed25519 AAAA`, 'cut off'],
     [ed25519, 'the host name in front of the key is missing'],
     [`SHA256:abcdef vps ssh-ed25519`, 'a fingerprint'],
@@ -301,19 +301,19 @@ describe("a person's own file", () => {
   const pin = (text: string, host = 'vps.example.org', port = 22) =>
     pinnedKeys(linesForHost(text, host, port), host, port);
 
-  test('may hold what is beyond us, in the lines of other hosts', () => {
+  test('may have unsupported lines for other hosts', () => {
     const text = `# mine\ndb.example.org what is this\n|1|abc|def ${ed25519}\nvps.example.org ${ed25519}\n`;
     expect(() => pinnedKeys(text, 'vps.example.org', 22)).toThrow(ConfigError);
     expect(pin(text).verify(blob(ed25519))).toMatchObject({ kind: 'accepted', line: 4 });
   });
 
-  test.each(['vps.example.org', '*.example.org', '*'])('revocations of %s stay', (names) => {
+  test.each(['vps.example.org', '*.example.org', '*'])('keeps revocations for %s', (names) => {
     const text = `vps.example.org ${ed25519}\nvps.example.org ${rsa}\n@revoked ${names} ${ed25519}\n`;
     expect(pin(text).verify(blob(ed25519)).kind).toBe('revoked');
     expect(pin(text).verify(blob(rsa)).kind).toBe('accepted');
   });
 
-  test('names and ports are told apart as ever', () => {
+  test('distinguishes names and ports', () => {
     const text = `${hashed('vps.example.org')} ${ed25519}\n[db.example.org]:2222 ${rsa}\n`;
     expect(pin(text).expected).toHaveLength(1);
     expect(pin(text, 'DB.example.org', 2222).expected).toHaveLength(1);

@@ -7,7 +7,6 @@ import type { TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs, SendTasks } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
-import { fileFact, unitFact } from '../verify/facts.ts';
 import {
   AppDatabase,
   agentOf,
@@ -21,7 +20,8 @@ import {
   nothingLeft,
   path,
   planFor,
-} from './app-database.ts';
+} from '../jobs/app-database.ts';
+import { fileFact, unitFact } from '../verify/facts.ts';
 
 const asked = { evidence: 'broker' } as const;
 

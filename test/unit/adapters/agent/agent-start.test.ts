@@ -3,7 +3,7 @@ import {
   explainStart,
   type StartEvidence,
   startCommand,
-} from '../../../src/adapters/agent/agent-start.ts';
+} from '../../../../src/adapters/agent/agent-start.ts';
 
 const BASE: StartEvidence = {
   host: 'vps.example.org',
@@ -16,7 +16,7 @@ const BASE: StartEvidence = {
 const explain = (changes: Partial<StartEvidence>) => explainStart({ ...BASE, ...changes });
 
 describe('the command', () => {
-  test('is the one of the protocol', () => {
+  test('is that of the protocol', () => {
     expect(startCommand(1234, 'root')).toBe(
       `python3 -I -S -uc 'import sys;sys.version_info<(3,8) and sys.exit("celeriac: python "+sys.version.split()[0]+" is too old");import json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(1234)));exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'`,
     );
@@ -39,7 +39,7 @@ describe('why the agent did not start', () => {
       1,
       'deploy is not allowed to use sudo',
     ],
-    ['sudo: sorry, you must have a tty to run sudo', 1, 'sudo asks deploy for a terminal'],
+    ['sudo: sorry, you must have a tty to run sudo', 1, 'sudo requires a terminal for deploy'],
     ['bash: line 1: sudo: command not found', 127, 'the server has no sudo'],
     ['sh: 1: sudo: not found', 127, 'the server has no sudo'],
     ['zsh:1: command not found: sudo', 127, 'the server has no sudo'],
@@ -64,14 +64,14 @@ describe('why the agent did not start', () => {
       1,
       'the account deploy, or its password, has expired',
     ],
-    ['System is booting up. Unprivileged users are not permitted', 1, 'booting or going down'],
+    ['System is booting up. Unprivileged users are not permitted', 1, 'booting or shutting down'],
     [
       "OSError: [Errno 28] No space left on device: '/tmp'",
       1,
       'the disk of vps.example.org is full',
     ],
-    ['bash: fork: Cannot allocate memory', 254, 'has no memory'],
-    ["fatal: unrecognized command 'sudo -n python3'", 128, 'runs a command of its own'],
+    ['bash: fork: Cannot allocate memory', 254, 'is out of memory'],
+    ["fatal: unrecognized command 'sudo -n python3'", 128, 'runs a fixed command'],
     [
       'Traceback (most recent call last):\n  File "<string>", line 1, in <module>\nModuleNotFoundError: No module named \'zlib\'',
       1,
@@ -89,7 +89,7 @@ describe('why the agent did not start', () => {
 
   test.each([
     ['This account is currently not available.', 'deploy has no login shell'],
-    ['This service allows sftp connections only.', 'runs a command of its own'],
+    ['This service allows sftp connections only.', 'runs a fixed command'],
     ['Welcome to Debian GNU/Linux 12!', 'without running `sudo -n python3`'],
   ])('stdout %j', (stdout, problem) => {
     const error = explain({ stdout });
@@ -97,7 +97,7 @@ describe('why the agent did not start', () => {
     expect(error.failure.evidence).toEqual([`stdout: ${stdout}`]);
   });
 
-  test('what stderr says counts before what stdout says', () => {
+  test('stderr takes precedence over stdout', () => {
     const error = explain({
       stdout: 'This account is currently not available.',
       stderr: 'sudo: a password is required',
@@ -105,17 +105,17 @@ describe('why the agent did not start', () => {
     expect(error.message).toContain('may not use sudo without a password');
   });
 
-  test('a signal is told', () => {
+  test('a signal is named', () => {
     const error = explain({ ended: { kind: 'exit', code: null, signal: 'SIGKILL' } });
-    expect(error.message).toContain('before it began (SIGKILL)');
+    expect(error.message).toContain('before it started (SIGKILL)');
   });
 
-  test('a message of a login script does not hide a time-out', () => {
+  test('output of a login script does not hide a timeout', () => {
     const ended = { kind: 'timed-out', seconds: 60 } as const;
-    expect(explain({ ended, stdout: 'Welcome' }).message).toContain('no hello came');
+    expect(explain({ ended, stdout: 'Welcome' }).message).toContain('did not start it within 60 s');
   });
 
-  test('root is not told about sudo', () => {
+  test('sudo is not mentioned to root', () => {
     const error = explain({ user: 'root', ended: { kind: 'exit', code: 127, signal: null } });
     expect(error.message).toContain('cannot run `python3`');
     expect(error.failure.ran).toEqual(['python3']);

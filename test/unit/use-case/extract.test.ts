@@ -9,9 +9,9 @@ import { planExtract } from '../../../src/jobs/judge/suspects.ts';
 import type { CleanUp } from '../../../src/jobs/repair/clean-up-plan.ts';
 import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
-import { type AppDatabase, agentOf, desire, newTaskId, path } from './app-database.ts';
-import { drive, type Said } from './drive-host.ts';
-import { addBusiness, businesses, forests, grow, store } from './random-forest.ts';
+import { type AppDatabase, agentOf, desire, newTaskId, path } from '../jobs/app-database.ts';
+import { drive, type Said } from '../jobs/drive-host.ts';
+import { addBusiness, businesses, forests, grow, store } from '../jobs/random-forest.ts';
 
 /** Too much to be copied whole, in a table that holds no jobs. */
 function fatten(database: AppDatabase): void {

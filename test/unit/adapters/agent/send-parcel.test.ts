@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { openAgent } from '../../../src/adapters/agent/open-agent.ts';
-import { HostError } from '../../../src/model/errors.ts';
-import type { Progress } from '../../../src/model/outcome.ts';
-import { bytes, sha256Text } from '../../../src/model/units.ts';
-import type { Parcel } from '../../../src/ports/code.ts';
-import { type FakeAgent, type FakeAsk, fakeAgent, PROGRAM, TestServer } from './ssh-server.ts';
+import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
+import { HostError } from '../../../../src/model/errors.ts';
+import type { Progress } from '../../../../src/model/outcome.ts';
+import { bytes, sha256Text } from '../../../../src/model/units.ts';
+import type { Parcel } from '../../../../src/ports/code.ts';
+import { type FakeAgent, type FakeAsk, fakeAgent, PROGRAM, TestServer } from '../ssh-server.ts';
 
 const content = randomBytes(2_000_000);
 const parcel: Parcel = {
@@ -24,8 +24,8 @@ async function send(script: FakeAgent): Promise<readonly Progress[]> {
   return seen;
 }
 
-describe('what is sent', () => {
-  test('arrives in pieces that fit in a line, in order', async () => {
+describe('a parcel', () => {
+  test('arrives in order, in pieces that fit in a line', async () => {
     const asks: FakeAsk[] = [];
     let arrived = Buffer.alloc(0);
     const notes = await send({
@@ -47,10 +47,10 @@ describe('what is sent', () => {
       sizeBytes: content.length,
     });
     expect(arrived.equals(content)).toBe(true);
-    expect(notes).toEqual([{ kind: 'note', message: 'the bundle is on the host (2000000 bytes)' }]);
+    expect(notes).toEqual([{ kind: 'note', message: 'sent the bundle (2000000 bytes)' }]);
   });
 
-  test('is not sent again where it is already', async () => {
+  test('is not sent again when the host has it', async () => {
     const steps: unknown[] = [];
     const notes = await send({
       onAsk: (ask, agent) => {
@@ -62,7 +62,7 @@ describe('what is sent', () => {
     expect(notes).toEqual([]);
   });
 
-  test('stops where the host has no room, with its words', async () => {
+  test('that the host has no room for fails with the message of the host', async () => {
     const steps: unknown[] = [];
     const sent = send({
       onAsk: (ask, agent) => {
@@ -82,10 +82,10 @@ describe('what is sent', () => {
     expect(steps).toEqual(['begin', 'piece']);
   });
 
-  test('a piece that went missing is noticed', async () => {
+  test('with a missing piece is refused', async () => {
     const sent = send({
       onAsk: (ask, agent) => agent.say({ id: ask.id, answer: { sizeBytes: 7, whole: false } }),
     });
-    await expect(sent).rejects.toThrow('7 bytes are there after 0');
+    await expect(sent).rejects.toThrow('the host has 7 bytes, expected 737280');
   });
 });

@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { parseLoginKey } from '../../../src/adapters/ssh/login-key.ts';
-import { ConfigError } from '../../../src/model/errors.ts';
+import { parseLoginKey } from '../../../../src/adapters/ssh/login-key.ts';
+import { ConfigError } from '../../../../src/model/errors.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-login-key-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -82,7 +82,7 @@ describe('keys that cannot', () => {
       without(plain.private, 0),
       undefined,
       'input ssh-key',
-      'does not begin',
+      'does not start',
     ],
     [
       'line breaks as \\n',
@@ -105,7 +105,7 @@ describe('keys that cannot', () => {
       'input ssh-key',
       'lost some of its line breaks',
     ],
-    ['a path', '/home/me/.ssh/id_ed25519', undefined, 'input ssh-key', 'does not begin'],
+    ['a path', '/home/me/.ssh/id_ed25519', undefined, 'input ssh-key', 'does not start'],
     ['PKCS#8', pkcs8.private, undefined, 'input ssh-key', 'PKCS#8'],
     [
       'no passphrase',
@@ -126,14 +126,14 @@ describe('keys that cannot', () => {
       locked.private,
       'wrong',
       'input ssh-key-passphrase',
-      'does not open `ssh-key`',
+      'does not decrypt `ssh-key`',
     ],
     [
       'a wrong one, PEM',
       lockedPem.private,
       'wrong',
       'input ssh-key-passphrase',
-      'does not open `ssh-key`',
+      'does not decrypt `ssh-key`',
     ],
   ])('%s', (_name, text, passphrase, where, problem) => {
     let caught: unknown;

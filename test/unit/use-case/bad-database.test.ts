@@ -20,7 +20,7 @@ import { ConfigError, HostError } from '../../../src/model/errors.ts';
 import { bytes } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
-import { AppDatabase, day, desire, newTaskId } from './app-database.ts';
+import { AppDatabase, day, desire, newTaskId } from '../jobs/app-database.ts';
 
 /* Databases that can't be read, and paths that are more than paths, by the real agent. */
 
