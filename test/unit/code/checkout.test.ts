@@ -162,7 +162,9 @@ describe('a commit that the host lacks', () => {
     all.store(parcel);
     const args = { checkout: all.host, commit: next, sha256: parcel.sha256 };
     const other = { ...args, commit: '1'.repeat(40) };
-    expect(all.refusal('operations.fetch_commit', 'do', other)).toContain('does not hold commit');
+    expect(all.refusal('operations.fetch_commit', 'do', other)).toContain(
+      'does not contain commit',
+    );
     const file = join(all.folder, 'state-0/incoming', parcel.sha256);
     writeFileSync(file, readFileSync(file).subarray(0, 100));
     expect(all.refusal('operations.fetch_commit', 'do', args)).toContain('is damaged');

@@ -239,7 +239,7 @@ describe('an undo of the release that brought it', () => {
     const host = new Host();
     host.apply('1', mine, 'one');
     writeFileSync(host.module, 'by hand');
-    const refused = `transaction 1 is not undone: ${host.module} changed since`;
+    const refused = `transaction 1 not undone: ${host.module} changed since`;
     expect(host.undo('1')).toEqual({ refused });
     expect(host.text).toBe('by hand');
   });

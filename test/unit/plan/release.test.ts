@@ -160,7 +160,7 @@ describe('a checkout', () => {
   it.each([
     [{ kind: 'absent', path: '/opt/app' }, '/opt/app is not in a Git checkout'],
     [{ kind: 'absent', path: '' }, 'has no WorkingDirectory='],
-    [{ kind: 'unusable', path: '/x', problem: 'git is not there' }, 'git is not there'],
+    [{ kind: 'unusable', path: '/x', problem: 'git not found' }, 'git not found'],
   ] as const)('that is not one is refused: %j', (tree, message) => {
     expect(refusal(tree, git)).toMatchObject({
       where: 'input checkout',

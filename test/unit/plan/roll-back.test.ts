@@ -108,10 +108,10 @@ describe('describePast', () => {
     const lapsed = transaction({
       state: 'undone',
       undoneBy: 'the host itself',
-      undoneWhy: 'it was not confirmed within 15 min',
+      undoneWhy: 'not confirmed within 15 min',
     });
     expect(told(lapsed)).toEqual([
-      expect.stringMatching(/undone by the host itself: it was not confirmed within 15 min$/),
+      expect.stringMatching(/undone by the host itself: not confirmed within 15 min$/),
     ]);
     expect(told(lapsed, transaction({ startedAt: epochSeconds(at + 1) }))).toEqual([]);
   });

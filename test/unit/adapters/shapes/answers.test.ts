@@ -30,7 +30,7 @@ const undone = {
     evidence: ['swapon: /swapfile: Operation not permitted'],
   },
 };
-const deed = { ...undone, by: 'the host itself', why: 'it was cut short' };
+const deed = { ...undone, by: 'the host itself', why: 'interrupted' };
 const job = { id: '5a0c', where: 'celery', state: 'done', detail: '', seconds: 0.2 };
 
 interface Case {
