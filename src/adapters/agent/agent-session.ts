@@ -183,7 +183,7 @@ export class AgentSession implements Agent {
   }
 
   async submit(request: JobRequest, onProgress: OnProgress): Promise<JobReport> {
-    const step = 'submit jobs';
+    const step = 'send the probes';
     const total = seconds(
       request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#settings.limits.submitMargin,
     );

@@ -134,6 +134,6 @@ test('what a step found is for whoever reads its result', () => {
 
 test('a word that is not one of those that are known is refused, and not repeated', () => {
   const reading = readShape(answers.outcomeShape, { ...outcome, result: 'hunter2' });
-  const problem = 'result is none of committed, undone, undo-failed';
+  const problem = 'result is not one of committed, undone, undo-failed';
   expect(reading).toEqual({ kind: 'refused', problem });
 });
