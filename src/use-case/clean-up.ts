@@ -199,7 +199,7 @@ function refuseDamage(database: string, store: Store): void {
   throw new ConfigError(
     'input database',
     `${database} is damaged: ${damage.slice(0, 3).join('; ')}`,
-    'a SQLite file whose integrity_check says ok; restore it from a backup first',
+    'a SQLite file whose integrity_check reports ok; restore it from a backup first',
   );
 }
 
