@@ -67116,11 +67116,11 @@ function describeCause(error, connectTimeout) {
             return 'the connection was reset';
         case 'EHOSTUNREACH':
         case 'ENETUNREACH':
-            return 'there is no route to it';
+            return 'no route to host';
         case 'ENOTFOUND':
             return 'its name does not resolve';
         case 'EAI_AGAIN':
-            return 'its name could not be resolved for the time being';
+            return 'its name does not resolve at the moment';
     }
     if (/^Timed out while waiting for handshake$/.test(error.message)) {
         return connectTimeout === null ? 'no answer' : `no answer within ${connectTimeout} s`;
@@ -67131,70 +67131,70 @@ function describeCause(error, connectTimeout) {
     if (code === 'ETIMEDOUT')
         return 'no answer';
     if (/^Invalid (identification string|header)/.test(error.message)) {
-        return 'what answers there does not speak SSH';
+        return 'the server does not speak SSH';
     }
     return error.message === '' ? String(code ?? error.name) : error.message;
 }
 function unreachable(target, attempts, cause, error) {
     const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
-    return new HostError(`${address(target)} cannot be reached: ${cause} (${times}).`, {
+    return new HostError(`Cannot reach ${address(target)}: ${cause} (${times}).`, {
         step: CONNECT_STEP,
         evidence: [],
-        next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall lets this runner in.',
+        next: 'Check the inputs `host` and `port`, that the server is up, and that its firewall admits this runner.',
     }, { cause: error });
 }
 function wrongHostKey(target, pins, verdict) {
     const got = describeKey(verdict.got);
     if (verdict.kind === 'revoked') {
-        return new HostError(`${address(target)} shows the host key ${got}, which is revoked.`, {
+        return new HostError(`${address(target)} has the host key ${got}, which is revoked.`, {
             step: CONNECT_STEP,
             evidence: [`known-hosts line ${verdict.line}: @revoked`],
-            next: 'Do not trust this server until you know why. Give it a new host key, and put that into `known-hosts`.',
+            next: 'Do not trust this server until you know why. Then give it a new host key, and pin that in `known-hosts`.',
         });
     }
     const expected = pins.expected.map(describeKey);
-    return new HostError(`The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to it.`, {
+    return new HostError(`The host key of ${address(target)} is not the one in \`known-hosts\`: expected ${expected.join(' or ')}, got ${got}. Nothing was sent to the server.`, {
         step: CONNECT_STEP,
         evidence: [...expected.map((line) => `expected: ${line}`), `got:      ${got}`],
-        next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and mend `known-hosts`. If it was not, someone may stand between: find out before you go on.',
+        next: 'If the server was reinstalled, compare the key on its console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and update `known-hosts`. If it was not, this may be a man-in-the-middle attack: find out before you continue.',
     });
 }
 function noPinnedKeyOffered(target, pins, offered) {
     const expected = pins.expected.map(describeKey);
     const came = offered === null ? 'none of them' : `only ${offered.replaceAll(',', ', ')}`;
-    return new HostError(`${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, it offers ${came}. Nothing was sent to it.`, {
+    return new HostError(`${address(target)} has no host key of the type in \`known-hosts\`: expected ${expected.join(' or ')}, got ${came}. Nothing was sent to the server.`, {
         step: CONNECT_STEP,
         evidence: [...expected.map((line) => `expected: ${line}`), `offered:  ${offered ?? 'none'}`],
-        next: `If the server's keys were changed on purpose, compare \`ssh-keyscan -p ${target.port} ${target.host}\` with its console and mend \`known-hosts\`.`,
+        next: `If its keys were changed on purpose, compare the output of \`ssh-keyscan -p ${target.port} ${target.host}\` with the console of the server and update \`known-hosts\`.`,
     });
 }
 function refusedLogin(target, key, seen) {
     const keyText = `${key.fingerprint} (${key.type})`;
     const methods = seen.methodsLeft.join(', ');
     if (seen.partial) {
-        return new HostError(`${address(target)} took the key of ${target.user} but asks for a second proof: ${methods}.`, {
+        return new HostError(`${address(target)} accepted the key of ${target.user} but requires a second factor: ${methods}.`, {
             step: CONNECT_STEP,
             evidence: [`key: ${keyText}`],
-            next: `Expected: the key alone is enough. Set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
+            next: `Let the key be enough: set \`AuthenticationMethods publickey\` for ${target.user} in sshd_config.`,
         });
     }
     const noKeys = methods !== '' && !seen.methodsLeft.includes('publickey');
-    return new HostError(`${address(target)} refused the login of ${target.user} with the key ${keyText}. It was tried once, and is not tried again.`, {
+    return new HostError(`${address(target)} refused the login of ${target.user} with the key ${keyText}. It was not retried.`, {
         step: CONNECT_STEP,
         evidence: [
             ...(methods === '' ? [] : [`the server accepts: ${methods}`]),
             ...lastLines(seen.banner, 5),
         ],
         next: noKeys
-            ? `Allow keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
-            : `Put this line into ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
+            ? `Allow public keys for ${target.user} on the server (\`PubkeyAuthentication yes\` in sshd_config).`
+            : `Add this line to ~${target.user}/.ssh/authorized_keys on the server: \`${key.authorizedLine}\`. If it is there already, check the input \`user\`, the owner and mode of that file (600), and \`AllowUsers\` and \`PermitRootLogin\` in sshd_config.`,
     });
 }
 function brokenLogin(target, key, seen, cause, error) {
-    return new HostError(`${address(target)} ended the connection while ${target.user} was logging in: ${cause}. It is not tried again.`, {
+    return new HostError(`${address(target)} closed the connection while ${target.user} was logging in: ${cause}. It was not retried.`, {
         step: CONNECT_STEP,
         evidence: [`key: ${key.fingerprint} (${key.type})`, ...lastLines(seen.banner, 5)],
-        next: `Read the server's log (\`journalctl -t sshd\`): the account may have expired (\`chage -l ${target.user}\`) or be locked, or there were too many logins.`,
+        next: `Read the server's log (\`journalctl -t sshd\`): the account may be locked or expired (\`chage -l ${target.user}\`), or there were too many logins.`,
     }, { cause: error });
 }
 
@@ -67285,7 +67285,7 @@ function judgeFailure(target, key, pins, seen, error, policy) {
         return refused(unreachable(target, 1, cause, error));
     return { kind: 'failed', cause, error };
 }
-/** Failures that the next attempt would meet again. */
+/** Failures that a further attempt would meet again. */
 function isLasting(error, seen) {
     if (property(error, 'code') === 'ENOTFOUND')
         return true;
@@ -67294,7 +67294,7 @@ function isLasting(error, seen) {
     const level = property(error, 'level');
     if (level === 'client-socket' || level === 'client-timeout')
         return false;
-    // Closed in the midst of the handshake (node-ssh), or a disconnect message such as "too busy".
+    // Closed during the handshake (node-ssh), or a disconnect message such as "too busy".
     if (property(error, 'code') !== undefined)
         return false;
     return seen.connected;
@@ -67393,7 +67393,7 @@ function parseLine(content, line) {
     if (type === '' || encoded === '')
         return fail('the line is incomplete');
     if (/^\d+$/.test(type) && /^\d+$/.test(encoded)) {
-        return fail('this is a key of SSH protocol 1, which no server speaks any more');
+        return fail('this is a key of SSH protocol 1, which is obsolete');
     }
     checkNames(names, fail);
     return { line, marker, names, type, key: decodeKey(encoded, type, fail) };
@@ -67428,7 +67428,7 @@ function decodeKey(encoded, type, fail) {
     if (inner === null)
         return fail('the key is cut off');
     if (inner !== type)
-        return fail('the key is of another type than the line says');
+        return fail('the type of the key does not match the type on the line');
     if (!fieldsFillKey(key))
         return fail('the key is cut off');
     return key;
@@ -67458,7 +67458,7 @@ function decodeBase64(text) {
 
 
 const WHERE = 'input known-hosts';
-/** The name under which known_hosts files a host: `[host]:port`, plain on port 22. */
+/** The name of a host in known_hosts: `[host]:port`, plain on port 22. */
 function hostEntryName(host, port) {
     const name = host.toLowerCase();
     return port === 22 ? name : `[${name}]:${port}`;
@@ -67473,7 +67473,7 @@ function pinnedKeys(text, host, port) {
     const entries = parseKnownHosts(text);
     const howTo = howToPin(host, port);
     if (entries.length === 0) {
-        throw new errors_ConfigError(WHERE, '`known-hosts` holds no host key, so the server cannot be recognised', howTo);
+        throw new errors_ConfigError(WHERE, '`known-hosts` has no host key, so the server cannot be identified', howTo);
     }
     const name = hostEntryName(host, port);
     const matching = entries.filter((entry) => host_patterns_matchesHost(entry.names, name));
@@ -67503,8 +67503,8 @@ function pinnedKeys(text, host, port) {
     };
 }
 /**
- * A person's own known_hosts for one host: the lines of other hosts, of which some may be beyond us,
- * are blank. Lines keep their numbers.
+ * A person's own known_hosts, for one host: the lines of other hosts, which may be unsupported, are
+ * blanked, so that lines keep their numbers.
  *
  * @throws ConfigError when no line names the host
  */
@@ -67517,7 +67517,7 @@ function linesForHost(text, host, port) {
             .trim()
             .split(/[ \t]+/);
         const names = first.startsWith('@') ? second : first;
-        // With another port it is no pin, but worth naming.
+        // With another port it pins nothing, but the error names it.
         const isMeant = matchesHost(names, name) ||
             matchesHost(names, lower) ||
             names.toLowerCase().includes(`[${lower}]:`);
@@ -67530,13 +67530,13 @@ function linesForHost(text, host, port) {
 }
 function howToPin(host, port) {
     const scan = port === 22 ? `ssh-keyscan ${host}` : `ssh-keyscan -p ${port} ${host}`;
-    return `the lines that \`${scan}\` prints, after comparing them with what \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
+    return `the lines that \`${scan}\` prints, after comparing them with the fingerprint that \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the server itself`;
 }
 function explainNoPin(entries, matching, trusted, host, port) {
     const name = hostEntryName(host, port);
     if (trusted.length > 0) {
         const types = [...new Set(trusted.map((entry) => entry.type))].join(', ');
-        return `the only keys of \`known-hosts\` for ${name} are of a type that cannot be used here: ${types}`;
+        return `\`known-hosts\` has only keys of unsupported types for ${name}: ${types}`;
     }
     if (matching.some((entry) => entry.marker === 'none')) {
         return `every key of \`known-hosts\` for ${name} is marked @revoked`;
@@ -67549,7 +67549,7 @@ function explainNoPin(entries, matching, trusted, host, port) {
     const lower = host.toLowerCase();
     const elsewhere = entries.find((entry) => host_patterns_matchesHost(entry.names, lower) || entry.names.toLowerCase().includes(`[${lower}]:`));
     const hint = elsewhere === undefined ? '' : ` (line ${elsewhere.line} names the host with another port)`;
-    return `\`known-hosts\` holds no key for ${name}${hint}`;
+    return `\`known-hosts\` has no key for ${name}${hint}`;
 }
 
 ;// CONCATENATED MODULE: ./src/adapters/ssh/login-key.js
@@ -67560,8 +67560,8 @@ const KEY_INPUT = 'input ssh-key';
 const PASSPHRASE_INPUT = 'input ssh-key-passphrase';
 const WHOLE_FILE = 'the whole text of a private key file, from `-----BEGIN … PRIVATE KEY-----` to `-----END … PRIVATE KEY-----`, with its line breaks';
 /**
- * Parses the key before anything is connected. Line ends of Windows are put right; neither the key
- * nor the parser's own words (which may quote it) ever get into a message.
+ * Parses the key before anything connects. Accepts Windows line ends. Neither the key nor the
+ * message of the parser, which may quote it, appears in an error.
  *
  * @throws ConfigError naming `ssh-key` or `ssh-key-passphrase`.
  */
@@ -67594,7 +67594,7 @@ function checkShape(key) {
         fail('the line breaks of `ssh-key` were turned into the two characters `\\n`');
     }
     if (!key.startsWith('-----BEGIN '))
-        fail('`ssh-key` does not begin like a private key');
+        fail('`ssh-key` does not start like a private key');
     if (!/-----END [A-Z0-9 ]+-----$/.test(key))
         fail('`ssh-key` is cut off: its last line is missing');
     if (!key.includes('\n'))
@@ -67604,7 +67604,7 @@ function checkShape(key) {
     }
     const label = /^-----BEGIN ([A-Z0-9 ]+)-----/.exec(key)?.[1] ?? '';
     if (label === 'PRIVATE KEY' || label === 'ENCRYPTED PRIVATE KEY') {
-        fail('`ssh-key` is in PKCS#8 form, which is not supported', 'the OpenSSH form: `ssh-keygen -p -f KEYFILE` rewrites the file in it');
+        fail('`ssh-key` is in PKCS#8 format, which is not supported', 'the OpenSSH format: `ssh-keygen -p -f KEYFILE` converts the file');
     }
 }
 function login_key_readKey(key, passphrase) {
@@ -67631,11 +67631,11 @@ function explainParse(key, passphrase, reason) {
             return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key` is encrypted, and `ssh-key-passphrase` is not given', 'the passphrase of the key, or a key without one');
         }
         if (!/unsupported|truncated/i.test(reason)) {
-            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key-passphrase` does not open `ssh-key` (or that is damaged)', 'the passphrase that the key was made with');
+            return new errors_ConfigError(PASSPHRASE_INPUT, '`ssh-key-passphrase` does not decrypt `ssh-key`, or the key is damaged', 'the passphrase of the key');
         }
     }
     if (/unsupported openssh private key type|unsupported private key ec oid/i.test(reason)) {
-        return new errors_ConfigError(KEY_INPUT, '`ssh-key` is of a type that cannot be used here', 'an ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` makes one');
+        return new errors_ConfigError(KEY_INPUT, '`ssh-key` has an unsupported type', 'an Ed25519, ECDSA or RSA key: `ssh-keygen -t ed25519 -f KEYFILE` creates one');
     }
     return new errors_ConfigError(KEY_INPUT, '`ssh-key` is damaged: part of it is missing or changed', WHOLE_FILE);
 }
@@ -67662,7 +67662,7 @@ function isEncrypted(key) {
 
 
 /**
- * Connects: host key pinned before authentication, retries only while nothing was sent to log in.
+ * Connects: checks the host key before authentication, and retries only while no login was sent.
  *
  * @throws ConfigError for unusable `known-hosts`, `ssh-key` or `ssh-key-passphrase`; HostError when
  * the server cannot be reached, shows another host key, or refuses the login.
@@ -67688,7 +67688,7 @@ async function openSession(options, onNote) {
             throw unreachable(target, attempt, result.cause, result.error);
         }
         const pause = seconds(policy.backoff * 2 ** (attempt - 1));
-        onNote(`${where}: ${result.cause}; attempt ${attempt} of ${policy.attempts}, again in ${pause} s`);
+        onNote(`${where}: ${result.cause} (attempt ${attempt} of ${policy.attempts}); retrying in ${pause} s`);
         await clock.sleep(pause);
     }
 }
@@ -67719,14 +67719,14 @@ class SshSession {
     get execs() {
         return this.#execs;
     }
-    /** Calls back once when the connection is gone without having been closed from here. */
+    /** Calls back once when the connection is lost without having been closed by us. */
     onLost(listener) {
         this.#listeners.add(listener);
     }
     /**
      * Opens a channel on which the server's login shell runs the command line.
      *
-     * @param point What it is for, in words for people.
+     * @param point what the command is for, in words for people
      */
     async exec(command, point) {
         this.#assertOpen(point);
@@ -67749,12 +67749,12 @@ class SshSession {
             });
         });
     }
-    /** The error of work that was going on when the connection went away. */
+    /** The error for a step that was running when the connection was lost. */
     lostError(point, reason) {
-        return new HostError(`The connection to ${address(this.target)} was lost at: ${point} (${reason}).`, {
+        return new HostError(`Lost the connection to ${address(this.target)}: ${reason}. Step: ${point}.`, {
             step: point,
             evidence: [],
-            next: 'Check that the server is up and the network to it, then run again: what the host holds is read anew.',
+            next: 'Check the server and the network, then run again: each run starts from the state that it finds on the host.',
         });
     }
     async close() {
@@ -67788,13 +67788,13 @@ class SshSession {
         return new HostError(`${address(this.target)} did not run a command: ${reason}.`, {
             step: point,
             evidence: [],
-            next: `Expected: the login of ${user} may run commands. Look for a sftp-only login, \`MaxSessions 0\` or a restricted key in sshd_config and authorized_keys.`,
+            next: `Let ${user} run commands: look for an SFTP-only login or \`MaxSessions 0\` in sshd_config, and for a restricted key in authorized_keys.`,
         });
     }
     #assertOpen(point) {
         if (this.#state === 'open')
             return;
-        throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it is closed');
+        throw this.lostError(point, this.#state === 'lost' ? this.#reason() : 'it was closed');
     }
     #lose() {
         if (this.#state !== 'open')
@@ -77474,28 +77474,32 @@ function faultError(step, fault) {
     });
 }
 function timeoutError(step, limit) {
-    return new HostError(`The host did not answer within ${limit} s at: ${step}.`, {
+    return new HostError(`The host did not answer within ${limit} s. Step: ${step}.`, {
         step,
         exitCode: null,
         evidence: [],
-        next: 'See whether the server is overloaded or a disk of it hangs (`uptime`, `dmesg`), then run again.',
+        next: 'Check whether the server is overloaded or one of its disks hangs (`uptime`, `dmesg`), then run again.',
     });
 }
 function closedError(step) {
-    return new HostError(`The session with the host was closed at: ${step}.`, {
+    return new HostError(`The session with the host is closed. Step: ${step}.`, {
         step,
         evidence: [],
-        next: 'Run again: what the host holds is read anew.',
+        next: 'Run again: each run starts from the state that it finds on the host.',
     });
 }
 function protocolError(step, problem, evidence) {
-    return new HostError(`The agent and the action do not understand each other at: ${step} (${problem}).`, {
+    return new HostError(`Unexpected message from the agent: ${problem}. Step: ${step}.`, {
         step,
         evidence,
         next: REPORT_BUG,
     });
 }
-/** What the agent answered is not what was asked for. `what`: `the agent's fact 'swap'`. */
+/** A request that does not fit in one line of the protocol. */
+function oversizeError(step, limitBytes) {
+    return new HostError(`The request is larger than ${limitBytes} bytes, so it was not sent. Step: ${step}.`, { step, evidence: [], next: REPORT_BUG });
+}
+/** A message of an unexpected shape. `what`: `The agent's fact 'swap'`. */
 function shapeError(step, what, problem) {
     return new HostError(`${what} has an unexpected shape: ${problem}.`, {
         step,
@@ -77503,15 +77507,15 @@ function shapeError(step, what, problem) {
         next: REPORT_BUG,
     });
 }
-/** The agent's process ended while something was asked of it. */
+/** The agent's process exited while a request was pending. */
 function endedError(step, exitCode, signal, stderr) {
     const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`;
-    return new HostError(`The agent ended at: ${step} (${how}).`, {
+    return new HostError(`The agent exited unexpectedly (${how}). Step: ${step}.`, {
         step,
         ran: ['python3'],
         exitCode,
         evidence: lastLines(stderr, 20),
-        next: 'See the last lines above; when it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: what the host holds is read anew.',
+        next: 'See the lines above. If it was killed, look for the out-of-memory killer in `journalctl -k`. Run again: each run starts from the state that it finds on the host.',
     });
 }
 
@@ -77568,7 +77572,7 @@ function typeName(value) {
 
 
 
-/** Bounds of docs/reference/protocol.md. */
+/** Limits, as in docs/reference/protocol.md. */
 const LINE_LIMIT_BYTES = 1024 * 1024;
 const NOISE_LIMIT_BYTES = 64 * 1024;
 /**
@@ -77606,8 +77610,8 @@ const progressMessage = object({ id: schemas_number(), progress: progressShape }
 const faultMessage = object({ id: schemas_number().nullable(), fault: faultShape });
 const answerMessage = object({ id: schemas_number(), answer: unknown() });
 /**
- * The hello, where this line holds it: login scripts may have printed something before it without
- * ending their line.
+ * The hello in this line, if there is one. Login scripts may have printed something before it
+ * without ending their line.
  */
 function findHello(line) {
     for (let at = line.indexOf('{"hello"'); at >= 0; at = line.indexOf('{"hello"', at + 1)) {
@@ -77617,7 +77621,7 @@ function findHello(line) {
     }
     return null;
 }
-/** One line of the agent after its hello. The answer itself is for whoever asked to read. */
+/** Reads one line after the hello. The caller of `ask` reads the answer itself. */
 function readMessage(line) {
     const value = parseJson(line);
     if (!isRecord(value))
@@ -77628,7 +77632,7 @@ function readMessage(line) {
         return read('progress', progressMessage, value);
     if ('answer' in value)
         return read('answer', answerMessage, value);
-    return { kind: 'refused', problem: 'it holds no answer, no progress and no fault' };
+    return { kind: 'refused', problem: 'it has no answer, progress or fault' };
 }
 function read(kind, shape, value) {
     const reading = readShape(shape, value);
@@ -77652,7 +77656,7 @@ var external_node_zlib_ = __nccwpck_require__(8522);
 
 
 
-/** What a person reads of the step that starts the agent. */
+/** Title of the step that starts the agent. */
 const START_STEP = 'start the agent';
 const LOADER = 'celeriac_host/session/loader.py';
 /** One zlib-compressed JSON object of module path → source. */
@@ -77661,7 +77665,7 @@ function packProgram(program) {
         throw new Error(`the host program has no ${LOADER}`);
     return (0,external_node_zlib_.deflateSync)(JSON.stringify(program), { level: 9 });
 }
-/** The one exec: docs/reference/protocol.md. It holds no single quote. */
+/** The one exec, as in docs/reference/protocol.md. The bootstrap contains no single quote. */
 function startCommand(programBytes, user) {
     const bootstrap = [
         'import sys',
@@ -77674,40 +77678,40 @@ function startCommand(programBytes, user) {
     return `${sudo}python3 -I -S -uc '${bootstrap}'`;
 }
 const sudoersLine = (user) => `\`${user} ALL=(root) NOPASSWD: ALL\` in /etc/sudoers.d/celeriac (\`visudo -f\`), or log in as root`;
-/** First match wins. Ordered from the most telling line to the least. */
+/** The first match wins, so the most specific line comes first. */
 const RULES = [
     {
         pattern: /celeriac: python (\S+) is too old/,
         explain: ({ host }, match) => ({
             problem: `the Python of ${host} is too old: expected 3.8 or newer, found ${match[1]}`,
-            next: 'Install a newer python3 on the server, so that `python3 --version` says 3.8 or more.',
+            next: 'Install Python 3.8 or newer as `python3` on the server.',
         }),
     },
     {
         pattern: /No space left on device|Disk quota exceeded/i,
         explain: ({ host }) => ({
             problem: `the disk of ${host} is full`,
-            next: 'Free some space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`).',
+            next: 'Free disk space on the server (`df -h`, `df -i`, `journalctl --vacuum-size=200M`).',
         }),
     },
     {
         pattern: /sudo: (a password is required|.*password is required)|sudo: a terminal is required/,
         explain: ({ user }) => ({
             problem: `${user} may not use sudo without a password`,
-            next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
         }),
     },
     {
         pattern: /is not in the sudoers file|is not allowed to (execute|run sudo)|may not run sudo/,
         explain: ({ user }) => ({
             problem: `${user} is not allowed to use sudo`,
-            next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
         }),
     },
     {
         pattern: /sudo: .*(must have a tty|no tty present)/,
         explain: ({ user }) => ({
-            problem: `sudo asks ${user} for a terminal`,
+            problem: `sudo requires a terminal for ${user}`,
             next: `Put \`Defaults:${user} !requiretty\` into /etc/sudoers.d/celeriac (\`visudo -f\`).`,
         }),
     },
@@ -77729,7 +77733,7 @@ const RULES = [
         pattern: /^sudo: (.+)$/m,
         explain: ({ user }, match) => ({
             problem: `sudo refused ${user}: ${match[1]}`,
-            next: `Expected: \`sudo -n true\` works for ${user}. Put ${sudoersLine(user)}.`,
+            next: `\`sudo -n true\` must work for ${user}: put ${sudoersLine(user)}.`,
         }),
     },
     {
@@ -77742,40 +77746,40 @@ const RULES = [
     {
         pattern: /System is (going down|booting up)|Unprivileged users are not permitted to log in/i,
         explain: ({ host }) => ({
-            problem: `${host} lets nobody in at the moment: it is booting or going down`,
-            next: 'Run again when it is up; /run/nologin is there as long as it refuses.',
+            problem: `${host} refuses logins at the moment: it is booting or shutting down`,
+            next: 'Run again once it is up: it refuses logins while /run/nologin exists.',
         }),
     },
     {
         pattern: /account is currently not available|This account is not available|nologin/i,
         explain: ({ user }) => ({
             problem: `${user} has no login shell`,
-            next: `Expected: an account that may run commands. \`usermod -s /bin/bash ${user}\`, or another \`user\`.`,
+            next: `Give it one (\`usermod -s /bin/bash ${user}\`), or set the input \`user\` to another account.`,
         }),
     },
     {
         pattern: /sftp connections only|unrecognized command|restricted|only .* (is|are) allowed/i,
         explain: ({ user }) => ({
-            problem: `the login of ${user} runs a command of its own instead of the one it is asked to`,
-            next: 'Look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without one.',
+            problem: `the login of ${user} runs a fixed command instead of the requested one`,
+            next: 'Look for `command="…"` in authorized_keys and `ForceCommand` in sshd_config; use a key without a fixed command.',
         }),
     },
     {
         pattern: /Cannot allocate memory|MemoryError|Resource temporarily unavailable|unable to fork/i,
         explain: ({ host }) => ({
-            problem: `${host} has no memory (or no process) to spare for a small Python program`,
-            next: 'Free some on the server: see `free -h` and `ps aux --sort=-rss | head`.',
+            problem: `${host} is out of memory or processes`,
+            next: 'Free some on the server (`free -h`, `ps aux --sort=-rss | head`).',
         }),
     },
     {
         pattern: /^(\w*(?:Error|Exception)\b.*)$/m,
         explain: ({ host }, match) => ({
             problem: `the agent did not start on ${host}: ${match[1]}`,
-            next: 'Compare `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete.',
+            next: 'Run `python3 -I -S -c "import json, zlib, sqlite3"` on the server: its Python may be incomplete.',
         }),
     },
 ];
-/** Why there was no hello: from what came on stderr and stdout, and how it ended. Pure. */
+/** Explains why there was no hello, from stderr, stdout and how the process ended. */
 function explainStart(evidence) {
     const { problem, next } = findExplanation(evidence);
     const lines = [
@@ -77806,14 +77810,14 @@ function explainEnd(evidence) {
     const python = user === 'root' ? 'python3' : 'sudo -n python3';
     if (ended.kind === 'timed-out') {
         return {
-            problem: `no hello came from ${host} within ${ended.seconds} s`,
-            next: `See whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded.`,
+            problem: `${host} did not start it within ${ended.seconds} s`,
+            next: `Check whether \`ssh ${user}@${host} ${python} -V\` answers at once: a login script may wait for input, or the server is overloaded.`,
         };
     }
     if (ended.kind === 'noise') {
         return {
             problem: `the login of ${user} prints more than ${ended.limitBytes} bytes before any command`,
-            next: 'Make its login scripts (.bashrc, .profile, /etc/profile.d) silent when there is no terminal.',
+            next: 'Let its login scripts (.bashrc, .profile, /etc/profile.d) print nothing when there is no terminal.',
         };
     }
     if (ended.code === 127 || ended.code === 126) {
@@ -77824,8 +77828,8 @@ function explainEnd(evidence) {
     }
     if (ended.code === null) {
         return {
-            problem: `it was ended on ${host} before it began${ended.signal === null ? '' : ` (${ended.signal})`}`,
-            next: "Look into the server's journal for the out-of-memory killer or a policy that ends it.",
+            problem: `it was killed on ${host} before it started${ended.signal === null ? '' : ` (${ended.signal})`}`,
+            next: 'Look for the out-of-memory killer, or a policy that kills it, in the journal of the server.',
         };
     }
     return {
@@ -77835,10 +77839,10 @@ function explainEnd(evidence) {
 }
 
 ;// CONCATENATED MODULE: ./src/adapters/agent/pending-ask.js
-/** One question that waits for its answer, with its time limits. */
+/** A request that waits for its answer, with its time limits. */
 class PendingAsk {
     answer;
-    /** What it is doing right now, for people. */
+    /** What the host is doing now, for people. */
     point;
     #step;
     #options;
@@ -77892,7 +77896,7 @@ class PendingAsk {
 
 
 const STDERR_KEPT_CHARACTERS = 16 * 1024;
-/** The JSON lines of one agent: matches answers to what was asked, and fails all at once. */
+/** The JSON lines of one agent: matches answers to requests; a failure ends all of them at once. */
 class AgentLink {
     hello;
     #connection;
@@ -77908,7 +77912,7 @@ class AgentLink {
     #noiseBytes = 0;
     #stderr = '';
     #failure = null;
-    /** The connection or the agent went; not that they misunderstand each other. */
+    /** The connection or the agent is gone, as opposed to a message that makes no sense. */
     isLost = false;
     #lastId = 0;
     sent = 0;
@@ -77929,7 +77933,7 @@ class AgentLink {
         channel.stderr.on('data', (chunk) => {
             this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-STDERR_KEPT_CHARACTERS);
         });
-        // What ends a channel is told by `close`; without a listener an error would end the process.
+        // `close` reports how a channel ended; without a listener, an error would end the process.
         channel.on('error', () => { });
         channel.stderr.on('error', () => { });
         channel.on('close', (code, signal) => {
@@ -77951,10 +77955,10 @@ class AgentLink {
         const id = this.#lastId;
         const line = `${JSON.stringify({ id, ...message })}\n`;
         if (Buffer.byteLength(line) > LINE_LIMIT_BYTES) {
-            throw protocolError(step, `what is asked is larger than ${LINE_LIMIT_BYTES} bytes`, []);
+            throw oversizeError(step, LINE_LIMIT_BYTES);
         }
         const pending = new PendingAsk(step, options, (limit) => {
-            // The agent is stuck and nothing it says later can be trusted.
+            // The agent is stuck, and nothing that it says later can be trusted.
             this.#fail((point) => timeoutError(point, limit));
             this.#connection.destroy();
         });
@@ -77962,7 +77966,7 @@ class AgentLink {
         this.#send(line);
         return pending.answer;
     }
-    /** Asks the agent to leave; ends the wait when it does not. Never throws. */
+    /** Asks the agent to exit, and waits no longer than this. Never throws. */
     async sayBye(patience) {
         if (this.#state !== 'ready')
             return;
@@ -78000,7 +78004,7 @@ class AgentLink {
             this.#breakOff(`a line is longer than ${LINE_LIMIT_BYTES} bytes`, []);
         }
     }
-    /** As a method: the type checker does not know that taking a line may change the state. */
+    /** A method, because the type checker does not know that taking a line may change the state. */
     #isFailed() {
         return this.#state === 'failed';
     }
@@ -78024,10 +78028,10 @@ class AgentLink {
         const message = readMessage(line);
         switch (message.kind) {
             case 'noise':
-                this.#breakOff('a line is not a message', [line.slice(0, 300)]);
+                this.#breakOff('a line is not a JSON object', [line.slice(0, 300)]);
                 break;
             case 'refused':
-                this.#breakOff(`a message has an unexpected shape: ${message.problem}`, []);
+                this.#breakOff(`unexpected shape: ${message.problem}`, []);
                 break;
             case 'read':
                 this.received += 1;
@@ -78043,7 +78047,7 @@ class AgentLink {
         const { id } = message;
         const pending = id === null ? undefined : this.#pending.get(id);
         if (id === null || pending === undefined) {
-            this.#breakOff(`a message has the id ${id}, which nothing waits for`, []);
+            this.#breakOff(`it answers request ${id}, which is not pending`, []);
             return;
         }
         if (message.kind !== 'progress')
@@ -78060,9 +78064,10 @@ class AgentLink {
                     pending.tell(message.progress);
                 }
                 catch (error) {
-                    // Whoever follows the progress cannot go on: let go of the host, which goes on alone.
+                    // The listener failed: disconnect from the host, which continues alone.
                     pending.reject(error instanceof Error ? error : new Error(String(error)));
-                    this.#breakOff('its progress could not be followed', []);
+                    this.#fail(closedError);
+                    this.#connection.destroy();
                 }
                 break;
         }
@@ -78102,7 +78107,7 @@ class AgentLink {
         const starting = this.#state === 'starting';
         this.#state = 'failed';
         clearTimeout(this.#helloTimer);
-        this.#failure = explain('wait for the next question');
+        this.#failure = explain('wait for the next request');
         if (starting)
             this.#refuse(explain(START_STEP));
         for (const pending of this.#pending.values())
@@ -78378,7 +78383,7 @@ const factShapes = {
 
 
 /**
- * The answer to a question of this kind.
+ * Reads the answer to a request.
  *
  * @throws HostError when it has another shape
  */
@@ -78389,7 +78394,7 @@ function readAnswer(answer, shape, ask, step) {
     throw shapeError(step, `The agent's answer to '${ask}'`, reading.problem);
 }
 /**
- * The facts that were asked for, and no other.
+ * Reads the facts that were asked for, and no others.
  *
  * @throws HostError when one of them is missing or has another shape
  */
@@ -78410,7 +78415,7 @@ function readFact(name, fact, step) {
 
 
 
-/** In base64, with what stands around it, less than a line may have. */
+/** As base64 in a message, this is less than the limit of a line. */
 const PIECE_BYTES = 720 * 1024;
 /**
  * Sends a parcel in pieces.
@@ -78431,7 +78436,7 @@ async function sendParcel(parcel, step, askReceiver) {
         const data = Buffer.from(piece).toString('base64');
         const received = await ask({ step: 'piece', offset, data });
         if (received.sizeBytes !== offset + piece.length) {
-            throw protocolError(step, `${received.sizeBytes} bytes are there after ${offset}`, []);
+            throw protocolError(step, `the host has ${received.sizeBytes} bytes, expected ${offset + piece.length}`, []);
         }
     }
     await ask({ step: 'end' });
@@ -78446,7 +78451,7 @@ var external_node_util_ = __nccwpck_require__(7975);
 
 
 
-/** Collects the pieces of a database copy, and never holds much more than its limit. */
+/** Collects the pieces of a database copy, within its size limit. */
 class SnapshotPieces {
     #database;
     #limitBytes;
@@ -78462,7 +78467,7 @@ class SnapshotPieces {
     add(base64) {
         const piece = Buffer.from(base64, 'base64');
         this.#packedBytes += piece.length;
-        // zlib never makes data larger than by some bytes a block.
+        // zlib adds at most a few bytes per block.
         if (this.#packedBytes > this.#limitBytes + this.#limitBytes / 1000 + 1024) {
             throw this.#tooLarge();
         }
@@ -78473,7 +78478,7 @@ class SnapshotPieces {
         const content = await this.#inflate();
         const sha256 = (0,external_node_crypto_.createHash)('sha256').update(content).digest('hex');
         if (content.length !== info.sizeBytes || sha256 !== info.sha256) {
-            throw protocolError(this.#step, 'the copy did not arrive whole', [
+            throw protocolError(this.#step, 'the copy arrived incomplete or damaged', [
                 `expected: ${info.sizeBytes} bytes, SHA-256 ${info.sha256}`,
                 `got:      ${content.length} bytes, SHA-256 ${sha256}`,
             ]);
@@ -78488,14 +78493,14 @@ class SnapshotPieces {
         catch (error) {
             if (error instanceof RangeError)
                 throw this.#tooLarge();
-            throw protocolError(this.#step, 'the copy did not arrive whole', []);
+            throw protocolError(this.#step, 'the copy arrived incomplete or damaged', []);
         }
     }
     #tooLarge() {
-        return new HostError(`${this.#database} is larger than ${this.#limitBytes} bytes, too large to be copied.`, {
+        return new HostError(`${this.#database} is larger than the limit of ${this.#limitBytes} bytes, so it was not copied.`, {
             step: this.#step,
             evidence: [],
-            next: 'Name a smaller database, or remove old rows from this one.',
+            next: 'Name a smaller database, or delete old rows from this one.',
         });
     }
 }
@@ -78529,10 +78534,10 @@ async function startAgent(settings) {
         throw error;
     }
 }
-/** The agent over one connection, and over another when that is lost. */
+/** The agent over one connection, and over a new one when that is lost. */
 class AgentSession {
     #settings;
-    /** The last is the one that is talked to; those before it were lost. */
+    /** The last one is in use; the earlier ones were lost. */
     #starts;
     #closing = null;
     constructor(start, settings) {
@@ -78577,7 +78582,7 @@ class AgentSession {
         const isNew = await sendParcel(parcel, step, (ask) => this.#link.ask(ask, step, limit));
         if (!isNew)
             return;
-        const message = `${parcel.title} is on the host (${parcel.sizeBytes} bytes)`;
+        const message = `sent ${parcel.title} (${parcel.sizeBytes} bytes)`;
         onProgress({ kind: 'note', message });
     }
     async apply(operations, meta, onProgress) {
@@ -78588,7 +78593,7 @@ class AgentSession {
         return this.#transact({ ask: 'undo', transactions, meta }, step, onProgress);
     }
     async recover(meta, onProgress) {
-        const step = 'put right what an earlier run left';
+        const step = 'recover what an earlier run left unfinished';
         const answer = await this.#link.ask({ ask: 'recover', meta }, step, { onProgress });
         return readAnswer(answer, deedsShape, 'recover', step).deeds;
     }
@@ -78626,16 +78631,16 @@ class AgentSession {
         await this.close();
     }
     /**
-     * Asks for work that the host does on its own; when the connection goes, makes another one and
-     * follows it from there. No total limit: it takes what its operations take, and keepalives tell
-     * a dead link.
+     * Starts a transaction, which continues on the host when the connection is lost; then reconnects
+     * and follows it. There is no time limit: a transaction takes as long as its operations, and
+     * keepalives detect a dead link.
      */
     async #transact(message, step, onProgress) {
         let opened = null;
         let told = 0;
         let question = message;
         for (;;) {
-            // Another connection streams from the beginning.
+            // A new connection streams the progress from the beginning.
             let toSkip = told;
             const listen = (progress) => {
                 if (progress.kind === 'opened') {
@@ -78661,17 +78666,17 @@ class AgentSession {
             }
         }
     }
-    /** @throws the loss itself when the host does not come back in time */
+    /** @throws `loss` when the host does not come back in time */
     async #reconnect(loss) {
         const { clock, limits, onNote } = this.#settings;
         const end = clock.now() + limits.reconnect;
-        onNote('the connection was lost; the host works on without it. Connecting again');
-        // Where only the agent died, its connection is still there, and would keep this process alive.
+        onNote('connection lost; the transaction continues on the host. Reconnecting');
+        // When only the agent died, its connection is still open and would keep this process alive.
         this.#now.connection.destroy();
         for (;;) {
             try {
                 this.#starts.push(await startAgent(this.#settings));
-                onNote('connected again: following the work on the host');
+                onNote('reconnected: following the transaction on the host');
                 return;
             }
             catch {
@@ -79435,7 +79440,7 @@ const hostProgram = {
     "celeriac_host/app/programs/tree.py": "\"\"\"Work on files inside folders of somebody else's, as that somebody.\n\nRun by the agent's own Python as the owner of the folders: text for `python -c`, that imports\nnothing of ours. So nothing is written as root through links that a user could have laid, and\nnothing of root's is left in the user's folders. `argv[1]` is what to do, `argv[2]` its arguments as\nJSON, with larger lists or an archive on stdin. One JSON value goes out: `{\"value\": …}` or\n`{\"error\": …}`.\n\"\"\"\n\nimport errno\nimport json\nimport os\nimport shutil\nimport stat\nimport sys\nimport tarfile\nfrom typing import Any, Callable, Dict, List\n\nMARGIN_BYTES = 32 * 1024 * 1024\nMEMBER_LIMIT = 200_000\n# Beside the copy of an environment: what a restore takes away.\nFAILED = \".failed\"\n\n\nclass Refused(Exception):\n    \"\"\"In words for people.\"\"\"\n\n\ndef put_back(args: Dict[str, Any]) -> Any:\n    \"\"\"Removes what was added, and folders that it leaves empty; gives files their times back.\"\"\"\n    asked = json.load(sys.stdin.buffer)\n    root = args[\"root\"]\n    for path in asked.get(\"remove\", []):\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole) and not is_folder(whole):\n            os.unlink(whole)\n            remove_empty(root, os.path.dirname(whole))\n    for path, times in asked.get(\"times\", {}).items():\n        whole = os.path.join(root, path)\n        if is_inside(root, whole) and os.path.lexists(whole):\n            os.utime(whole, ns=(times, times), follow_symlinks=False)\n    return None\n\n\ndef remove_empty(root: str, folder: str) -> None:\n    while folder != root:\n        try:\n            os.rmdir(folder)\n        except OSError:\n            return\n        folder = os.path.dirname(folder)\n\n\ndef is_inside(root: str, path: str) -> bool:\n    \"\"\"No folder on the way is a link.\"\"\"\n    folder = os.path.dirname(path)\n    return os.path.realpath(folder) == folder and (folder + \"/\").startswith(root + \"/\")\n\n\ndef is_folder(path: str) -> bool:\n    return stat.S_ISDIR(os.lstat(path).st_mode)\n\n\ndef unpack(args: Dict[str, Any]) -> Any:\n    \"\"\"An archive from stdin as releases/NAME, whole or not at all, with its shared paths.\"\"\"\n    base, name = args[\"base\"], args[\"name\"]\n    releases = os.path.join(base, \"releases\")\n    make_folder(releases)\n    final, part = os.path.join(releases, name), os.path.join(releases, \".\" + name + \".part\")\n    if os.path.lexists(part):\n        shutil.rmtree(part)\n    made = not os.path.lexists(final)\n    files = 0\n    try:\n        if made:\n            os.mkdir(part)\n            files = extract(part)\n            refuse_escapes(part)\n        for shared in args[\"shared\"]:\n            link_shared(base, part if made else final, shared)\n        if made:\n            os.sync()\n            os.rename(part, final)\n    except BaseException:\n        shutil.rmtree(part, ignore_errors=True)\n        raise\n    return {\"files\": files, \"made\": made}\n\n\ndef extract(root: str) -> int:\n    files, size = 0, 0\n    room = shutil.disk_usage(root).free - MARGIN_BYTES\n    with tarfile.open(fileobj=sys.stdin.buffer, mode=\"r|gz\") as archive:\n        for member in archive:\n            files += 1\n            size += member.size\n            if size > room:\n                raise Refused(\n                    \"the release does not fit: %d MiB are free on the disk of %s, and some of \"\n                    \"that must stay\" % (room // 2**20 + 32, root)\n                )\n            if files > MEMBER_LIMIT:\n                raise Refused(\"the archive has more than %d files\" % MEMBER_LIMIT)\n            take(archive, member, root)\n    return files\n\n\ndef take(archive: Any, member: Any, root: str) -> None:\n    path = member.name.rstrip(\"/\")\n    parts = path.split(\"/\")\n    if path.startswith(\"/\") or any(part in (\"\", \".\", \"..\") for part in parts) or \"\\0\" in path:\n        raise Refused(\"the archive holds the path %r, which leads out of the release\" % member.name)\n    folder = root\n    for part in parts[:-1]:\n        folder = os.path.join(folder, part)\n        if not os.path.lexists(folder):\n            os.mkdir(folder)\n        elif not is_folder(folder):\n            raise Refused(\"the archive holds %r below what is no folder\" % member.name)\n    whole = os.path.join(root, path)\n    if member.isdir():\n        if not os.path.lexists(whole):\n            os.mkdir(whole)\n        elif not is_folder(whole):\n            raise Refused(\"the archive holds %r twice\" % member.name)\n        return\n    if os.path.lexists(whole):\n        raise Refused(\"the archive holds %r twice\" % member.name)\n    if member.issym():\n        os.symlink(member.linkname, whole)\n    elif member.isreg():\n        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW\n        mode = 0o755 if member.mode & 0o100 else 0o644\n        with os.fdopen(os.open(whole, flags, mode), \"wb\") as file:\n            shutil.copyfileobj(archive.extractfile(member), file)\n            os.fchmod(file.fileno(), mode)\n        os.utime(whole, (member.mtime, member.mtime))\n    else:\n        raise Refused(\"the archive holds %r, which is no file, folder or link\" % member.name)\n\n\ndef refuse_escapes(root: str) -> None:\n    \"\"\"Only once all links are there can be told where one leads.\"\"\"\n    for folder, folders, names in os.walk(root):\n        for each in folders + names:\n            whole = os.path.join(folder, each)\n            if not os.path.islink(whole):\n                continue\n            target = os.readlink(whole)\n            leads = os.path.realpath(whole)\n            if target.startswith(\"/\") or not (leads + \"/\").startswith(root + \"/\"):\n                raise Refused(\n                    \"the archive's link %s leads out of the release, to %s\"\n                    % (os.path.relpath(whole, root), target)\n                )\n\n\ndef link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:\n    path, kept = shared[\"path\"], os.path.join(base, \"shared\", shared[\"path\"])\n    if not os.path.lexists(kept):\n        if not shared[\"folder\"]:\n            raise Refused(\n                \"%s is not there: put the file there, or name a folder with a / at its end\" % kept\n            )\n        make_folder(kept)\n    inside = os.path.join(release, path)\n    make_folder(os.path.dirname(inside))\n    target = os.path.relpath(kept, os.path.dirname(inside))\n    if os.path.islink(inside):\n        if os.readlink(inside) == target:\n            return\n        os.unlink(inside)\n    elif os.path.isdir(inside):\n        shutil.rmtree(inside)\n    elif os.path.lexists(inside):\n        os.unlink(inside)\n    os.symlink(target, inside)\n\n\ndef make_folder(folder: str) -> None:\n    os.makedirs(folder, 0o755, exist_ok=True)\n\n\ndef switch(args: Dict[str, Any]) -> Any:\n    \"\"\"A link, by renaming a new one over it: there is no moment without.\"\"\"\n    link, target = args[\"link\"], args[\"target\"]\n    beside = os.path.join(os.path.dirname(link), \".%s.celeriac\" % os.path.basename(link))\n    if os.path.lexists(beside):\n        os.unlink(beside)\n    if target is None:\n        os.unlink(link)\n        return None\n    os.symlink(target, beside)\n    try:\n        os.rename(beside, link)\n    except BaseException:\n        os.unlink(beside)\n        raise\n    handle = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY)\n    os.fsync(handle)\n    os.close(handle)\n    return None\n\n\ndef remove(args: Dict[str, Any]) -> Any:\n    \"\"\"Folders, whole. What could not be removed is told.\"\"\"\n    left: List[str] = []\n    for folder in args[\"folders\"]:\n        if os.path.islink(folder):\n            left.append(folder)\n            continue\n        shutil.rmtree(folder, ignore_errors=True)\n        if os.path.lexists(folder):\n            left.append(folder)\n    return left\n\n\ndef remove_left(args: Dict[str, Any]) -> Any:\n    \"\"\"As root: what another user left in folders of the owner, e.g. byte code of the worker's.\"\"\"\n    handle = os.open(args[\"folder\"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)\n    if os.fstat(handle).st_uid != args[\"owner\"]:\n        raise Refused(\"%s belongs to another user\" % args[\"folder\"])\n    # From here on by names in this very folder; rmtree follows no link.\n    os.fchdir(handle)\n    for name in args[\"names\"]:\n        if os.path.basename(name) == name and not os.path.islink(name):\n            shutil.rmtree(name, ignore_errors=True)\n    return None\n\n\ndef keep_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"A copy of an environment by hard links: installers replace files, they don't rewrite them.\n\n    Returns what is in the way no longer: older copies, and what restores took away.\n    \"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    store = os.path.join(root, \".celeriac\")\n    make_folder(store)\n    there = os.listdir(store)\n    copies = sorted((name for name in there if not name.endswith(FAILED)), reverse=True)\n    stay = copies[: args[\"others\"]]\n    copy = os.path.join(store, keep)\n    os.mkdir(copy)\n    # Now, for a restore on a disk that is full then.\n    make_folder(copy + FAILED)\n    try:\n        for entry in os.listdir(root):\n            if entry != \".celeriac\":\n                link_tree(os.path.join(root, entry), os.path.join(copy, entry))\n    except BaseException:\n        for folder in (copy, copy + FAILED):\n            shutil.rmtree(folder, ignore_errors=True)\n        raise\n    return [name for name in there if name.replace(FAILED, \"\") not in stay]\n\n\ndef link_tree(source: str, target: str) -> None:\n    about = os.lstat(source)\n    if stat.S_ISDIR(about.st_mode):\n        os.mkdir(target)\n        for entry in os.listdir(source):\n            link = link_byte_code if entry == \"__pycache__\" else link_tree\n            link(os.path.join(source, entry), os.path.join(target, entry))\n        os.chmod(target, stat.S_IMODE(about.st_mode))\n        os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))\n    elif stat.S_ISLNK(about.st_mode):\n        os.symlink(os.readlink(source), target)\n    elif about.st_uid != os.geteuid():\n        raise Refused(\n            \"%s belongs to another user than its environment; give it back with chown\" % source\n        )\n    else:\n        os.link(source, target)\n\n\ndef link_byte_code(source: str, target: str) -> None:\n    \"\"\"What is the owner's of it. The folder in any case.\n\n    What is missing in it is made anew by whoever runs the app; a folder that they had to make would\n    be theirs, and no installer of the owner's could ever remove anything from it.\n    \"\"\"\n    os.mkdir(target)\n    for entry in os.listdir(source):\n        path = os.path.join(source, entry)\n        about = os.lstat(path)\n        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():\n            os.link(path, os.path.join(target, entry))\n\n\ndef restore_environment(args: Dict[str, Any]) -> Any:\n    \"\"\"Entry by entry, each moved twice: a restore that is cut off goes on where it was.\"\"\"\n    root, keep = args[\"root\"], args[\"keep\"]\n    copy = os.path.join(root, \".celeriac\", keep)\n    failed = copy + FAILED\n    make_folder(failed)\n    for entry in sorted(os.listdir(copy)):\n        present, away = os.path.join(root, entry), os.path.join(failed, entry)\n        if os.path.lexists(present):\n            move(present, away)\n        os.rename(os.path.join(copy, entry), present)\n    os.rmdir(copy)\n    return None\n\n\ndef move(source: str, target: str) -> None:\n    \"\"\"A rename; entry by entry where a folder can't be renamed, or was moved in part before.\"\"\"\n    try:\n        os.rename(source, target)\n        return\n    except OSError as error:\n        # A container's overlay file system does not rename the folders of its image.\n        if error.errno not in (errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST):\n            raise\n        if not is_folder(source):\n            raise\n    make_folder(target)\n    for entry in os.listdir(source):\n        move(os.path.join(source, entry), os.path.join(target, entry))\n    os.rmdir(source)\n\n\nWORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {\n    \"put-back\": put_back,\n    \"unpack\": unpack,\n    \"switch\": switch,\n    \"remove\": remove,\n    \"remove-left\": remove_left,\n    \"keep-environment\": keep_environment,\n    \"restore-environment\": restore_environment,\n}\n\n\ndef main() -> None:\n    os.umask(0o022)\n    try:\n        said: Dict[str, Any] = {\"value\": WORK[sys.argv[1]](json.loads(sys.argv[2]))}\n    except Refused as error:\n        said = {\"error\": str(error)}\n    except OSError as error:\n        where = \"\" if error.filename is None else \": \" + os.fsdecode(error.filename)\n        said = {\"error\": (error.strerror or str(error)) + where}\n    except (tarfile.TarError, EOFError) as error:\n        said = {\"error\": \"the archive can't be read: %s\" % error}\n    print(json.dumps(said))\n\n\nif __name__ == \"__main__\":\n    main()\n",
     "celeriac_host/app/shared_modules.py": "\"\"\"A Python module that one release wrote and other units load, when that release is undone.\n\nIt stays as long as another unit needs what is there. The last one takes it along: what an undo\nleft for others is removed by the undo after which nobody names it any more.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom contextlib import suppress\n\nfrom celeriac_host.app import module_users\nfrom celeriac_host.state import aside, ledger\nfrom celeriac_host.state.journal import (\n    Journal,\n    StepJournal,\n    read_plan,\n    remembered,\n    transactions_folder,\n)\nfrom celeriac_host.system.system import System\n\n\ndef is_module(path: str) -> bool:\n    return path.endswith(\".py\")\n\n\ndef remember(step: StepJournal, path: str) -> None:\n    \"\"\"Before it is written: who names it by then, and how.\"\"\"\n    if is_module(path):\n        step.keep(\"users\", module_users.find(path, _unit(step)))\n\n\ndef relying(step: StepJournal, host: System) -> list[str]:\n    \"\"\"Who else needs the module as it is now, so that the undo of this step must leave it.\n\n    Where the step put it there first: whoever names it. Where it replaced another version: who\n    names it in another way than then, or was released since; the others were well with the version\n    before.\n    \"\"\"\n    kept = step.get(\"file\")\n    if kept is None or not is_module(kept[\"path\"]) or not os.path.lexists(kept[\"path\"]):\n        return []\n    others = module_users.find(kept[\"path\"], _unit(step))\n    before = step.get(\"users\")\n    if kept[\"was\"] is None or before is None:\n        return sorted(others)\n    later = ledger.units_released_after(host.state, os.path.basename(step.folder))\n    return sorted(name for name, how in others.items() if before.get(name) != how or name in later)\n\n\ndef put_back(step: StepJournal, host: System) -> str | None:\n    \"\"\"As `aside.put_back`, but what others rely on stays, and is said to.\"\"\"\n    others = relying(step, host)\n    if not others:\n        return aside.put_back(step)\n    kept = step.get(\"file\")\n    if kept[\"was\"] is None:\n        # On a full disk it only stays for good.\n        with suppress(OSError):\n            step.keep(\"left\", True)\n    return f\"{kept['path']} kept as it is: {module_users.listed(others)}\"\n\n\ndef sweep(host: System) -> list[str]:\n    \"\"\"Removes what earlier undos left for others, where nobody names it now. Raises OSError.\"\"\"\n    lines = []\n    for known in remembered(host.state):\n        if known[\"state\"] != \"undone\":\n            continue\n        folder = os.path.join(transactions_folder(host.state), known[\"id\"])\n        plan = read_plan(folder) or {\"operations\": []}\n        for index, operation in enumerate(plan[\"operations\"]):\n            if operation[\"op\"] != \"write-file\" or not is_module(operation[\"path\"]):\n                continue\n            step = Journal(folder).step(index)\n            if not step.get(\"left\") or aside.changed(step.get(\"file\")):\n                continue\n            if not module_users.find(operation[\"path\"]):\n                lines.append(f\"{aside.put_back(step)}: nobody loads it any more\")\n                step.keep(\"left\", False)\n    return lines\n\n\ndef _unit(step: StepJournal) -> str | None:\n    plan = read_plan(step.folder)\n    unit = plan[\"meta\"].get(\"unit\") if plan else None\n    return unit if unit is None or \".\" in unit else unit + \".service\"\n",
     "celeriac_host/app/stopping.py": "\"\"\"The one way in which a worker's unit is told to stop or to restart.\n\nA worker that ends while it waits for its broker's next message may lose that message: taken off its\nqueue, sent down a connection that closes. So its consumers are cancelled first, as well as can be;\nwhether or not that succeeds, the unit is told to stop.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.app import consumers\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError, describe\nfrom celeriac_host.system.system import System, Tick\n\nCONSUMERS = \"worker\"\n# For the undo of an older plan, which does not say. systemd ends its own stop long before.\nLONGEST_UNDO_SECONDS = 7200.0\n\n\nclass Stopped(NamedTuple):\n    \"\"\"How it went.\"\"\"\n\n    until: float\n    \"\"\"The last moment at which it may have taken a task, on the clock since boot.\"\"\"\n    remark: str\n    \"\"\"For the end of a sentence; empty where there is nothing to say.\"\"\"\n\n\ndef stop(\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None = None,\n) -> Stopped:\n    \"\"\"`systemctl stop`, after its consumers were cancelled. Raises OperationError, RunnerGone.\n\n    `args` has unit, interpreter, app and pythonPath.\n    \"\"\"\n    return _control(\"stop\", args, host, journal, timeout, tick)\n\n\ndef restart(\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None = None,\n) -> Stopped:\n    \"\"\"`systemctl restart`, likewise.\"\"\"\n    return _control(\"restart\", args, host, journal, timeout, tick)\n\n\ndef take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"After a stop that did not come to pass: the queues given back; None: no need, or no worker.\n\n    A worker that can't be given them is stopped, for whoever undoes what came before to start it.\n    \"\"\"\n    unit, worker = args[\"unit\"], journal.get(CONSUMERS)\n    if worker is None or not worker[\"queues\"]:\n        return None\n    now = units.show(host, unit, (\"InvocationID\", \"ActiveState\", \"MainPID\"))\n    if not consumers.is_running(worker, now):\n        return None\n    problem, lasting = consumers.give_back(args, worker, host)\n    names = \", \".join(sorted(worker[\"queues\"]))\n    if problem is None:\n        return f\"{unit} consumes {names} again (main {now['MainPID']}){_unless(lasting)}\"\n    host.cancelled[unit] = worker[\"invocation\"]\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its stop\"))\n    stop(args, host, journal, undo_timeout(args), tick)\n    return f\"{unit} could not be given {names} back ({problem}), so it was stopped for a new start\"\n\n\ndef undo_timeout(args: dict[str, Any]) -> float:\n    \"\"\"How long an undo waits for systemd to stop or start the unit, as the plan says.\"\"\"\n    return float(args.get(\"undoTimeoutSeconds\", LONGEST_UNDO_SECONDS))\n\n\ndef _control(\n    verb: str,\n    args: dict[str, Any],\n    host: System,\n    journal: StepJournal,\n    timeout: float,\n    tick: Tick | None,\n) -> Stopped:\n    unit = args[\"unit\"]\n    done = consumers.cancel(args, host, _Keeper(journal).keep)\n    remark = \"\"\n    if done.problem is not None:\n        host.note(f\"{unit}: its consumers could not be cancelled: {done.problem}\")\n        remark = (\n            f\"; its consumers could not be cancelled before that ({done.problem}):\"\n            \" a task sent at that moment may be lost\"\n        )\n    until = time.monotonic() if done.until is None or done.problem else done.until\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", verb, \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=tick)\n    except OperationError as error:\n        after = _after_failure(args, host, journal)\n        raise OperationError(\n            error.message + after, ran=error.ran, exit_code=error.exit_code, evidence=error.evidence\n        ) from None\n    return Stopped(until, remark)\n\n\ndef _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    \"\"\"It may run on, and must not run on idle.\"\"\"\n    unit, worker = args[\"unit\"], journal.get(CONSUMERS)\n    if worker is None or not worker[\"queues\"]:\n        return \"\"\n    names = \", \".join(sorted(worker[\"queues\"]))\n    try:\n        with host.shielded():\n            if not consumers.is_running(worker, units.show(host, unit, consumers.PROPERTIES)):\n                return \"\"\n            problem, lasting = consumers.give_back(args, worker, host)\n    except Exception as error:\n        problem, lasting = describe(error), False\n    if problem is None:\n        return f\"; it consumes {names} again{_unless(lasting)}\"\n    return f\"; it runs and no longer consumes {names} ({problem}): `systemctl restart {unit}`\"\n\n\ndef _unless(lasting: bool) -> str:\n    return \"\" if lasting else \"; restart it when it is idle, or a reconnect loses them again\"\n\n\nclass _Keeper:\n    \"\"\"Keeps what a first try cancelled, where a second one finds nothing left to cancel.\"\"\"\n\n    def __init__(self, journal: StepJournal) -> None:\n        self.journal = journal\n\n    def keep(self, name: str, worker: dict[str, Any]) -> None:\n        before = self.journal.get(name)\n        if before is not None and before[\"invocation\"] == worker[\"invocation\"]:\n            queues = [*before[\"queues\"], *worker[\"queues\"]]\n            worker = {**worker, \"queues\": list(dict.fromkeys(queues))}\n        self.journal.keep(name, worker)\n",
-    "celeriac_host/app/workers.py": "\"\"\"Workers on this host, recognized as the plan says.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.system import System\n\n\ndef matching(command: str) -> list[processes.Process]:\n    \"\"\"Processes whose arguments, each with a NUL after it, match the regular expression.\"\"\"\n    sought = re.compile(command)\n    return [\n        process\n        for process in processes.read_all()\n        if process.pid != os.getpid()\n        and sought.search(\"\".join(word + \"\\0\" for word in process.argv))\n    ]\n\n\ndef others(unit: str, search: dict[str, Any], host: System) -> list[int]:\n    \"\"\"Main processes of the workers that a `WorkerSearch` finds and the unit does not run.\"\"\"\n    directory = os.path.realpath(search[\"directory\"])\n    group = units.show(host, unit, [\"ControlGroup\"]).get(\"ControlGroup\", \"\")\n    own = {process.pid for process in units.cgroup_processes(group)}\n    found = [\n        process\n        for process in matching(search[\"command\"])\n        if process.pid not in own\n        and process.state not in \"ZX\"\n        and _directory(process.pid) == directory\n    ]\n    pids = {process.pid for process in found}\n    return sorted(process.pid for process in found if process.parent not in pids)\n\n\ndef _directory(pid: int) -> str:\n    # A deploy may have replaced the directory below a running worker.\n    return (processes.working_directory(pid) or \"\").replace(\" (deleted)\", \"\")\n",
+    "celeriac_host/app/workers.py": "\"\"\"Workers on this host, recognized as the plan says.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import Any\n\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.system import System\n\n\ndef matching(command: str) -> list[processes.Process]:\n    \"\"\"Processes whose arguments, each with a NUL after it, match the regular expression.\"\"\"\n    sought = re.compile(command)\n    return [\n        process\n        for process in processes.read_all()\n        if process.pid != os.getpid()\n        and sought.search(\"\".join(word + \"\\0\" for word in process.argv))\n    ]\n\n\ndef others(unit: str, search: dict[str, Any], host: System) -> list[int]:\n    \"\"\"Main processes of the workers that a `WorkerSearch` finds and the unit does not run.\"\"\"\n    directory = os.path.realpath(search[\"directory\"])\n    group = units.show(host, unit, [\"ControlGroup\"]).get(\"ControlGroup\", \"\")\n    own = {process.pid for process in units.cgroup_processes(group)}\n    found = [\n        process\n        for process in matching(search[\"command\"])\n        if process.pid not in own\n        and process.state not in \"ZX\"\n        and _directory(process.pid) == directory\n    ]\n    pids = {process.pid for process in found}\n    return sorted(process.pid for process in found if process.parent not in pids)\n\n\ndef _directory(pid: int) -> str:\n    # A deploy may have replaced the directory of a running worker.\n    return (processes.working_directory(pid) or \"\").replace(\" (deleted)\", \"\")\n",
     "celeriac_host/code/git.py": "\"\"\"git on a checkout, always as its owner: no hooks, no network, no setting of ours left behind.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nfrom typing import Any, BinaryIO, Mapping, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import Completed, System, Tick\n\n# Whatever the repository, its owner or the host has configured.\nSETTINGS = (\n    \"core.hooksPath=/dev/null\",\n    \"core.fsmonitor=false\",\n    \"core.quotePath=false\",\n    \"protocol.allow=never\",\n    \"gc.auto=0\",\n    \"maintenance.auto=false\",\n    \"submodule.recurse=false\",\n)\n# The environment of a command is small and ours, so that no GIT_* of anybody is in it.\nENVIRONMENT = {\n    \"GIT_TERMINAL_PROMPT\": \"0\",\n    \"GIT_NO_LAZY_FETCH\": \"1\",\n    \"GIT_EDITOR\": \"true\",\n    \"GIT_AUTHOR_NAME\": \"Celeriac\",\n    \"GIT_AUTHOR_EMAIL\": \"celeriac@localhost\",\n    \"GIT_COMMITTER_NAME\": \"Celeriac\",\n    \"GIT_COMMITTER_EMAIL\": \"celeriac@localhost\",\n}\nOUTPUT_LIMIT_BYTES = 64 * 1024 * 1024\nNOTE_SECONDS = 5.0\nFULL_BYTES = 1024 * 1024\nCOMMIT = re.compile(r\"[0-9a-f]{40}|[0-9a-f]{64}\")\n\n\nclass Checkout(NamedTuple):\n    \"\"\"A working tree; `owner` is who owns its top folder.\"\"\"\n\n    path: str\n    owner: Identity\n\n\nclass Change(NamedTuple):\n    \"\"\"A path that differs between two commits; an object of zeros is nothing there.\"\"\"\n\n    path: str\n    status: str\n    old_mode: str\n    new_mode: str\n    old: str\n    new: str\n\n\ndef find(directory: str) -> Checkout | None:\n    \"\"\"The working tree that a folder is in, looked for upwards; None when it is in none.\"\"\"\n    path = os.path.realpath(directory)\n    while not os.path.lexists(os.path.join(path, \".git\")):\n        if path == os.path.dirname(path):\n            return None\n        path = os.path.dirname(path)\n    return Checkout(path, identity(str(os.stat(path).st_uid)))\n\n\ndef require(path: str) -> Checkout:\n    \"\"\"The working tree whose top folder this is. Raises OperationError.\"\"\"\n    found = find(path) if os.path.isdir(path) else None\n    if found is None or found.path != os.path.realpath(path):\n        raise OperationError(f\"{path} is not the top folder of a git checkout\")\n    return found\n\n\ndef run(\n    host: System,\n    checkout: Checkout,\n    *words: str,\n    timeout: float = 120.0,\n    check: bool = True,\n    input: bytes | None = None,\n    stdin: BinaryIO | None = None,\n    env: Mapping[str, str] | None = None,\n) -> Completed:\n    \"\"\"`git WORDS` in the checkout as its owner. Raises OperationError, RunnerGone.\"\"\"\n    argv = [\"git\", *(part for each in SETTINGS for part in (\"-c\", each)), *words]\n    told = f\"{checkout.path}: git {words[0]}\"\n    try:\n        done = host.run(\n            argv,\n            timeout=timeout,\n            input=input,\n            stdin=stdin,\n            user=checkout.owner,\n            cwd=checkout.path,\n            env={**ENVIRONMENT, **(env or {})},\n            check=False,\n            limit_bytes=OUTPUT_LIMIT_BYTES,\n            tick=Tick(NOTE_SECONDS, lambda: host.note(f\"{told} is at work\")),\n        )\n    except OperationError as error:\n        raise OperationError(f\"{told}: {error.message}\", evidence=error.evidence) from None\n    short = [\"git\", *words[:6]]\n    if done.truncated:\n        raise OperationError(f\"{told} said more than {OUTPUT_LIMIT_BYTES} bytes\", ran=short)\n    if check and done.code != 0:\n        lines = done.lines()\n        # git says of a full disk only that it could not write.\n        full = shutil.disk_usage(checkout.path).free < FULL_BYTES\n        raise OperationError(\n            f\"{told} failed: {'No space left on device: ' if full else ''}\"\n            f\"{_essence(lines, done.code)}\",\n            ran=short,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n    return done\n\n\ndef line(host: System, checkout: Checkout, *words: str, check: bool = True) -> str:\n    \"\"\"The one line that a command prints; empty when it fails and `check` is False.\"\"\"\n    done = run(host, checkout, *words, check=check)\n    return done.out.strip() if done.code == 0 else \"\"\n\n\ndef head(host: System, checkout: Checkout) -> str:\n    \"\"\"The commit that is checked out. Raises OperationError for a repository without one.\"\"\"\n    found = line(host, checkout, \"rev-parse\", \"--verify\", \"-q\", \"HEAD^{commit}\", check=False)\n    if not found:\n        # Says why, where git knows better.\n        run(host, checkout, \"rev-parse\", \"--git-dir\")\n        raise OperationError(f\"{checkout.path} has no commit checked out\")\n    return found\n\n\ndef branch(host: System, checkout: Checkout) -> str | None:\n    return line(host, checkout, \"symbolic-ref\", \"-q\", \"--short\", \"HEAD\", check=False) or None\n\n\ndef has_whole(host: System, checkout: Checkout, commit: str) -> bool:\n    \"\"\"Whether the commit is there with all that hangs on it.\"\"\"\n    known = run(host, checkout, \"cat-file\", \"-e\", commit + \"^{commit}\", check=False)\n    if known.code != 0:\n        return False\n    walk = [\"rev-list\", \"--objects\", \"--quiet\", commit, \"--not\", \"--all\"]\n    return run(host, checkout, *walk, check=False, timeout=600).code == 0\n\n\ndef dirty(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Tracked files that are not as they were committed.\"\"\"\n    words = [\"status\", \"--porcelain=v1\", \"-z\", \"--untracked-files=no\", \"--no-renames\"]\n    # Looking must not write: the index is refreshed by somebody else.\n    done = run(host, checkout, *words, env={\"GIT_OPTIONAL_LOCKS\": \"0\"}, timeout=300)\n    return sorted(entry[3:] for entry in done.out.split(\"\\0\") if entry)\n\n\ndef changes(host: System, checkout: Checkout, old: str, new: str) -> list[Change]:\n    words = [\"diff-tree\", \"-r\", \"-z\", \"--raw\", \"--no-renames\", \"--no-abbrev\", old, new]\n    fields = run(host, checkout, *words, timeout=300).out.split(\"\\0\")\n    found = []\n    for about, path in zip(fields[::2], fields[1::2]):\n        old_mode, new_mode, old_object, new_object, status = about.lstrip(\":\").split(\" \")\n        if \"\\ufffd\" in path:\n            raise OperationError(f\"{checkout.path}: a file's name is not UTF-8: {path}\")\n        found.append(Change(path, status[0], old_mode, new_mode, old_object, new_object))\n    return found\n\n\ndef locks(host: System, checkout: Checkout) -> list[str]:\n    \"\"\"Files that are there while some git writes; one that was killed leaves them behind.\"\"\"\n    name = branch(host, checkout)\n    words = [\"index.lock\", \"HEAD.lock\", *([f\"refs/heads/{name}.lock\"] if name else [])]\n    found = [line(host, checkout, \"rev-parse\", \"--git-path\", each) for each in words]\n    paths = [os.path.join(checkout.path, each) for each in found]\n    return [path for path in paths if os.path.lexists(path)]\n\n\ndef require_commit(value: Any) -> str:\n    if not isinstance(value, str) or not COMMIT.fullmatch(value):\n        raise OperationError(f\"{value!r} is not the whole name of a commit\")\n    return value\n\n\ndef short(commit: str) -> str:\n    return commit[:7]\n\n\ndef _essence(lines: list[str], code: int) -> str:\n    \"\"\"git names what went wrong first, and then gives advice.\"\"\"\n    said = [each for each in lines if each.startswith((\"fatal: \", \"error: \"))]\n    return (said or lines or [f\"exit code {code}\"])[0]\n",
     "celeriac_host/code/parcels.py": "\"\"\"What a run sent ahead of its plan (`session/incoming.py`), as operations open it.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import BinaryIO\n\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nFOLDER = \"incoming\"\n\n\ndef open_whole(digest: str, host: System) -> BinaryIO:\n    \"\"\"What was received, checked again; closed by the caller. Raises OperationError.\"\"\"\n    if not re.fullmatch(r\"[0-9a-f]{64}\", digest):\n        raise OperationError(f\"{digest!r} is no SHA-256\")\n    path = os.path.join(host.state, FOLDER, digest)\n    try:\n        if files.sha256_of(path) != digest:\n            raise OperationError(f\"{path} is damaged; run again, so that it is sent anew\")\n        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    except OSError as error:\n        raise OperationError(\n            f\"{path}, which was sent before, can't be read ({error.strerror}); run again\"\n        ) from None\n    return os.fdopen(handle, \"rb\", buffering=0)\n",
     "celeriac_host/code/trees.py": "\"\"\"Changes in a user's folders, made by a process of that user (`app/programs/tree.py`).\"\"\"\n\nfrom __future__ import annotations\n\nimport importlib.util\nimport json\nimport os\nimport sys\nfrom typing import Any, BinaryIO, Sequence\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity, identity\nfrom celeriac_host.system.system import System\n\nTIMEOUT_SECONDS = 600.0\n\n\ndef owner_of(folder: str) -> Identity:\n    \"\"\"Of a folder that must be there. Raises OperationError.\"\"\"\n    try:\n        about = os.stat(folder)\n    except OSError as error:\n        raise OperationError(f\"{folder} can't be looked at: {error.strerror}\") from None\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a folder\")\n    return identity(str(about.st_uid))\n\n\ndef work(\n    host: System,\n    owner: Identity,\n    what: str,\n    args: dict[str, Any],\n    payload: Any = None,\n    stdin: BinaryIO | None = None,\n) -> Any:\n    \"\"\"What the program answers. Raises OperationError, RunnerGone.\"\"\"\n    done = host.run(\n        [sys.executable, \"-I\", \"-S\", \"-c\", _program(), what, json.dumps(args)],\n        timeout=TIMEOUT_SECONDS,\n        input=None if payload is None else json.dumps(payload).encode(\"ascii\"),\n        stdin=stdin,\n        user=owner,\n        cwd=\"/\",\n        check=False,\n    )\n    try:\n        said = json.loads(done.out)\n    except ValueError:\n        lines = done.lines()\n        why = lines[-1] if lines else f\"exit code {done.code}\"\n        raise OperationError(f\"{what} as {owner.name} failed: {why}\", evidence=lines) from None\n    if \"error\" in said:\n        raise OperationError(said[\"error\"])\n    return said[\"value\"]\n\n\ndef remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> list[str]:\n    \"\"\"Folders in a folder of the owner's, whole; returns those that could not be removed.\"\"\"\n    paths = [os.path.join(folder, name) for name in names]\n    left: list[str] = work(host, owner, \"remove\", {\"folders\": paths})\n    if left and os.geteuid() == 0 and owner.uid != 0:\n        own = [os.path.basename(path) for path in left]\n        asked = {\"folder\": folder, \"owner\": owner.uid, \"names\": own}\n        work(host, identity(\"0\"), \"remove-left\", asked)\n    return [path for path in left if os.path.lexists(path)]\n\n\ndef parsed(text: str) -> dict[str, str]:\n    \"\"\"A JSON object of words; empty when it is none.\"\"\"\n    try:\n        found = json.loads(text)\n    except ValueError:\n        return {}\n    return found if isinstance(found, dict) else {}\n\n\ndef _program() -> str:\n    name = \"celeriac_host.app.programs.tree\"\n    spec = importlib.util.find_spec(name)\n    text = spec.loader.get_source(name) if spec and spec.loader else None  # type: ignore[attr-defined]\n    assert isinstance(text, str)\n    return text\n",
@@ -79458,16 +79463,16 @@ const hostProgram = {
     "celeriac_host/facts/workers.py": "\"\"\"Processes whose arguments match what is asked for, wherever they run.\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import workers\nfrom celeriac_host.facts.unit import process_fact\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.system import System\n\n\ndef look(args: dict[str, Any], host: System) -> list[dict[str, Any]]:\n    with open(\"/proc/uptime\", encoding=\"ascii\") as file:\n        booted = time.time() - float(file.read().split()[0])\n    return [\n        {\n            **process_fact(process),\n            \"cgroup\": processes.control_group(process.pid) or \"\",\n            \"workingDirectory\": processes.working_directory(process.pid),\n            \"startedAt\": booted + process.start_ticks / processes.TICKS_PER_SECOND,\n        }\n        for process in workers.matching(args[\"command\"])\n    ]\n",
     "celeriac_host/operations/__init__.py": "\"\"\"One file for each verb: `check`, `do` and `undo`.\"\"\"\n",
     "celeriac_host/operations/backup_database.py": "\"\"\"A consistent copy of a job database (online backup), the last few kept.\n\nTouches: /var/lib/celeriac/backups; the database is only read.\nUndo: nothing: a copy harms nobody, and it stays.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport hashlib\nimport os\nimport re\nimport shutil\nimport time\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import copies\nfrom celeriac_host.store.stores import open_store\nfrom celeriac_host.system import files\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    path = args[\"database\"]\n    folder = os.path.join(host.state, \"backups\")\n    with open_store(path, host).copied(None, None) as copy:\n        size = os.lstat(copy.path).st_size\n        free = copies.free_bytes(folder)\n        if free < size + copies.MARGIN_BYTES:\n            raise OperationError(\n                f\"no room for a backup of {path}: {size + copies.MARGIN_BYTES} bytes are needed, \"\n                f\"{free} are free in {folder}\"\n            )\n        target = _free_name(folder, path)\n        journal.keep(\"backup\", target)\n        _write(copy.path, target)\n    removed = prune(host, path, args[\"keep\"], spare=(target,))\n    more = f\"; {removed} older removed\" if removed else \"\"\n    return f\"{path} copied to {target}{more}\", {\"path\": target, \"sizeBytes\": size}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    \"\"\"A whole copy harms nobody, and may be wanted just then; only a half one goes.\"\"\"\n    target = journal.get(\"backup\")\n    half = None if target is None else target + \".part\"\n    if half is not None and os.path.lexists(half):\n        os.unlink(half)\n        return f\"{half} removed\"\n    return None\n\n\ndef _stem(path: str) -> str:\n    \"\"\"The file's name, and a mark of its folder: two apps may call theirs the same.\"\"\"\n    name = os.path.basename(path)\n    plain = re.sub(r\"[^A-Za-z0-9_.-]\", \"_\", os.path.splitext(name)[0])[:80]\n    return f\"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}\"\n\n\ndef _free_name(folder: str, path: str) -> str:\n    stem = os.path.join(folder, f\"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}\")\n    candidates = [f\"{stem}.db\", *(f\"{stem}-{number}.db\" for number in range(2, 100))]\n    return next(name for name in candidates if not os.path.lexists(name))\n\n\ndef _write(copy: str, target: str) -> None:\n    half = target + \".part\"\n    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC\n    try:\n        with os.fdopen(copies.open_copy(copy), \"rb\") as source, os.fdopen(\n            os.open(half, flags, 0o600), \"wb\"\n        ) as file:\n            shutil.copyfileobj(source, file, 1024 * 1024)\n            file.flush()\n            os.fsync(file.fileno())\n        os.rename(half, target)\n    except BaseException:\n        if os.path.lexists(half):\n            os.unlink(half)\n        raise\n    files.sync_folder(os.path.dirname(target))\n\n\ndef listed(host: System, path: str) -> list[str]:\n    \"\"\"Backups of this database, oldest first.\"\"\"\n    folder = os.path.join(host.state, \"backups\")\n    pattern = re.compile(re.escape(_stem(path)) + r\"-\\d{8}T\\d{6}Z(-\\d+)?\\.db\")\n    ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]\n    return sorted(ours, key=lambda each: (os.lstat(each).st_mtime_ns, each))\n\n\ndef prune(host: System, path: str, keep: int, spare: tuple[str, ...]) -> int:\n    \"\"\"Removes the oldest until `keep` are left; how many.\"\"\"\n    ours = listed(host, path)\n    old = [name for name in ours if name not in spare][: max(len(ours) - max(keep, 1), 0)]\n    for name in old:\n        os.unlink(name)\n    return len(old)\n",
-    "celeriac_host/operations/checkout_code.py": "\"\"\"Moves a git checkout, and the branch it is on, to another commit.\n\nTouches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.\nUndo: the previous commit on the same branch, with its files and their times, and what was stashed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.code.git import Change, Checkout\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nLISTED = 20\nMARGIN_BYTES = 32 * 1024 * 1024\nTIMES_LIMIT = 20_000\n# git writes and goes: whoever holds its lock for longer was killed.\nLOCK_SECONDS = 10.0\nTIMEOUT_SECONDS = 900.0\nNOTHING = \"000000\"\nSUBMODULE = \"160000\"\nDATABASE_MAGIC = b\"SQLite format 3\\0\"\nDATABASE_NAMES = (\".db\", \".sqlite\", \".sqlite3\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.head(host, checkout) == git.require_commit(args[\"commit\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, new = git.require(args[\"checkout\"]), args[\"commit\"]\n    old, branch = git.head(host, checkout), git.branch(host, checkout)\n    if old != args[\"expects\"]:\n        raise OperationError(\n            f\"{checkout.path} is at {git.short(old)}; it was at {git.short(args['expects'])} when \"\n            \"the plan was made; run again\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git is at work in {checkout.path}, or was killed there: {locks[0]} is there; \"\n            \"remove it if no git runs\"\n        )\n    dirty = git.dirty(host, checkout)\n    _refuse_dirty(checkout, dirty, args[\"stash\"])\n    changes = git.changes(host, checkout, old, new)\n    _judge_changes(host, checkout, changes, new)\n    journal.keep(\"was\", _before(checkout, old, branch, changes, dirty))\n    if dirty:\n        _stash(host, checkout, old, new, journal)\n    where = [\"--no-track\", \"-B\", branch, new] if branch else [\"--detach\", new]\n    words = [\"checkout\", \"-q\", \"--no-overwrite-ignore\", *where, \"--\"]\n    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != new:\n        raise OperationError(f\"{checkout.path} is not at {git.short(new)} after its checkout\")\n    # The files, too, before it is written down that they are there.\n    os.sync()\n    journal.keep(\"moved\", new)\n    on = f\" on {branch}\" if branch else \"\"\n    aside = f\"; {_listed(dirty)} stashed\" if dirty else \"\"\n    return f\"{checkout.path} is at {git.short(new)}{on}, was at {git.short(old)}{aside}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    checkout, moved = git.require(args[\"checkout\"]), journal.get(\"moved\")\n    if moved is None:\n        _put_back(host, checkout, was)\n    else:\n        _move_back(host, checkout, was, moved)\n    _unstash(host, checkout, journal, whether_stored=moved is not None)\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"times\": was[\"times\"]})\n    return f\"{checkout.path} is at {git.short(was['head'])} again\"\n\n\ndef _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:\n    databases = [path for path in dirty if _is_database(checkout, path)]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(databases)} is tracked by git and changed since: a \"\n            \"database is not the code's; take it out of git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    if dirty and not stash:\n        raise OperationError(\n            f\"{checkout.path} has changes that the plan did not see: {_listed(dirty)}; run again\",\n            evidence=dirty[:LISTED],\n        )\n\n\ndef _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:\n    \"\"\"Refuses what would cost more than code.\"\"\"\n    modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]\n    if modules:\n        raise OperationError(\n            f\"{checkout.path}: the submodule {modules[0]} changes, which is not carried over: use \"\n            \"source: upload, or a repository without submodules\"\n        )\n    attributes = git.run(host, checkout, \"cat-file\", \"-p\", new + \":.gitattributes\", check=False)\n    if attributes.code == 0 and \"filter=lfs\" in attributes.out:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not carried \"\n            \"over: deploy the code by other means\"\n        )\n    databases = [\n        each.path\n        for each in changes\n        if each.old_mode != NOTHING and _is_database(checkout, each.path)\n    ]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} would overwrite or delete the database \"\n            f\"{_listed(databases)}; take it out of git (git rm --cached, and a line in .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    in_the_way = _in_the_way(checkout, changes)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which is \"\n            \"there already and not tracked by git; move it away, or take it out of the commit\",\n            evidence=in_the_way[:LISTED],\n        )\n    _require_room(host, checkout, changes)\n\n\ndef _is_database(checkout: Checkout, path: str) -> bool:\n    whole = os.path.join(checkout.path, path)\n    if not os.path.isfile(whole):\n        return False\n    if path.endswith(DATABASE_NAMES):\n        return True\n    try:\n        with open(whole, \"rb\", opener=_no_follow) as file:\n            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC\n    except OSError:\n        return False\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:\n    \"\"\"What git does not track and the new commit would put something else in the place of.\"\"\"\n    tracked = {each.path for each in changes if each.old_mode != NOTHING}\n    found = set()\n    for each in changes:\n        if each.old_mode != NOTHING:\n            continue\n        parts = each.path.split(\"/\")\n        for count in range(1, len(parts) + 1):\n            path = \"/\".join(parts[:count])\n            whole = os.path.join(checkout.path, path)\n            if path in tracked or not os.path.lexists(whole):\n                break\n            is_folder = os.path.isdir(whole) and not os.path.islink(whole)\n            if count < len(parts) and is_folder:\n                continue\n            if is_folder and _holds_only(checkout, path, tracked):\n                break\n            found.add(path)\n            break\n    return sorted(found)\n\n\ndef _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:\n    \"\"\"Whether all in it goes with the old commit, so that a file may take its place.\"\"\"\n    for where, _, names in os.walk(os.path.join(checkout.path, folder)):\n        relative = os.path.relpath(where, checkout.path)\n        if any(f\"{relative}/{name}\" not in tracked for name in names):\n            return False\n    return True\n\n\ndef _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:\n    objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]\n    words = [\"cat-file\", \"--batch-check=%(objectsize)\"]\n    asked = \"\".join(f\"{each}\\n\" for each in objects).encode(\"ascii\")\n    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []\n    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES\n    free = shutil.disk_usage(checkout.path).free\n    if free < needed:\n        raise OperationError(\n            f\"No space left on device: {checkout.path} has {free // 2**20} MiB free, and \"\n            f\"{needed // 2**20} MiB are needed for the new files and the rest of the host\"\n        )\n\n\ndef _before(\n    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]\n) -> dict[str, Any]:\n    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})\n    times = {}\n    for path in kept[:TIMES_LIMIT]:\n        with suppress(OSError):\n            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns\n    return {\n        \"head\": old,\n        \"branch\": branch,\n        \"kept\": kept,\n        \"added\": sorted(each.path for each in changes if each.old_mode == NOTHING),\n        \"times\": times,\n    }\n\n\ndef _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:\n    name = git.line(host, checkout, \"stash\", \"create\")\n    # Before anything of it goes from the tree.\n    journal.keep(\"stash\", git.require_commit(name))\n    said = f\"Celeriac: before {git.short(old)} became {git.short(new)}\"\n    git.run(host, checkout, \"stash\", \"store\", \"-q\", \"-m\", said, name)\n    git.run(host, checkout, \"reset\", \"-q\", \"--hard\", old)\n\n\ndef _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:\n    \"\"\"From a checkout that was broken off anywhere: nothing in these paths is anybody else's.\"\"\"\n    end = time.monotonic() + LOCK_SECONDS\n    while git.locks(host, checkout) and time.monotonic() < end:\n        host.sleep(0.5)\n    for lock in git.locks(host, checkout):\n        folder, name = os.path.split(os.path.realpath(lock))\n        trees.work(host, checkout.owner, \"put-back\", {\"root\": folder}, {\"remove\": [name]})\n    _remove(host, checkout, was[\"added\"])\n    git.run(host, checkout, \"read-tree\", was[\"head\"])\n    names = \"\".join(f\"{path}\\0\" for path in was[\"kept\"]).encode(\"utf-8\")\n    if names:\n        words = [\"checkout-index\", \"-f\", \"-q\", \"-u\", \"-z\", \"--stdin\"]\n        git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != was[\"head\"]:\n        git.run(host, checkout, \"update-ref\", \"-m\", \"celeriac: undo\", \"HEAD\", was[\"head\"])\n    git.run(host, checkout, \"update-index\", \"-q\", \"--refresh\", check=False)\n\n\ndef _remove(host: System, checkout: Checkout, paths: list[str]) -> None:\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"remove\": paths})\n\n\ndef _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:\n    \"\"\"The whole commit again. What somebody did since is not overwritten.\"\"\"\n    now, branch = git.head(host, checkout), git.branch(host, checkout)\n    if now == was[\"head\"]:\n        return\n    if now != moved or branch != was[\"branch\"]:\n        raise OperationError(\n            f\"{checkout.path} was moved to {git.short(now)} by somebody since; left as it is\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(f\"another git is at work in {checkout.path}: {locks[0]} is there\")\n    back = git.changes(host, checkout, now, was[\"head\"])\n    in_the_way = _in_the_way(checkout, back)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(in_the_way)} came since and would be overwritten\"\n        )\n    git.run(host, checkout, \"reset\", \"-q\", \"--keep\", was[\"head\"], timeout=TIMEOUT_SECONDS)\n\n\ndef _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:\n    \"\"\"With `whether_stored` only what still lies in the stash: else it was applied already.\"\"\"\n    stash = journal.get(\"stash\")\n    if stash is None:\n        return\n    entries = git.run(host, checkout, \"stash\", \"list\", \"--format=%H\").out.split()\n    if whether_stored and stash not in entries:\n        return\n    git.run(host, checkout, \"stash\", \"apply\", \"-q\", \"--index\", stash)\n    if stash in entries:\n        git.run(host, checkout, \"stash\", \"drop\", \"-q\", f\"stash@{{{entries.index(stash)}}}\")\n\n\ndef _listed(paths: list[str]) -> str:\n    shown = \", \".join(paths[:3])\n    return shown if len(paths) <= 3 else f\"{shown} and {len(paths) - 3} more\"\n",
+    "celeriac_host/operations/checkout_code.py": "\"\"\"Moves a git checkout, and the branch it is on, to another commit.\n\nTouches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.\nUndo: the previous commit on the same branch, with its files and their times, and what was stashed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport shutil\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.code.git import Change, Checkout\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nLISTED = 20\nMARGIN_BYTES = 32 * 1024 * 1024\nTIMES_LIMIT = 20_000\n# git holds its lock only while it writes: one that is older belongs to a killed process.\nLOCK_SECONDS = 10.0\nTIMEOUT_SECONDS = 900.0\nNOTHING = \"000000\"\nSUBMODULE = \"160000\"\nDATABASE_MAGIC = b\"SQLite format 3\\0\"\nDATABASE_NAMES = (\".db\", \".sqlite\", \".sqlite3\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.head(host, checkout) == git.require_commit(args[\"commit\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, new = git.require(args[\"checkout\"]), args[\"commit\"]\n    old, branch = git.head(host, checkout), git.branch(host, checkout)\n    if old != args[\"expects\"]:\n        raise OperationError(\n            f\"{checkout.path} is at {git.short(old)}; it was at {git.short(args['expects'])} when \"\n            \"the plan was made; run again\"\n        )\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git process is running in {checkout.path}, or was killed: {locks[0]} exists; \"\n            \"remove it if no git is running\"\n        )\n    dirty = git.dirty(host, checkout)\n    _refuse_dirty(checkout, dirty, args[\"stash\"])\n    changes = git.changes(host, checkout, old, new)\n    _judge_changes(host, checkout, changes, new)\n    journal.keep(\"was\", _before(checkout, old, branch, changes, dirty))\n    if dirty:\n        _stash(host, checkout, old, new, journal)\n    where = [\"--no-track\", \"-B\", branch, new] if branch else [\"--detach\", new]\n    words = [\"checkout\", \"-q\", \"--no-overwrite-ignore\", *where, \"--\"]\n    git.run(host, checkout, *words, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != new:\n        raise OperationError(f\"{checkout.path} is not at {git.short(new)} after its checkout\")\n    # The files must be on disk before the journal says so.\n    os.sync()\n    journal.keep(\"moved\", new)\n    on = f\" on {branch}\" if branch else \"\"\n    aside = f\"; {_listed(dirty)} stashed\" if dirty else \"\"\n    return f\"{checkout.path} is at {git.short(new)}{on}, was at {git.short(old)}{aside}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    checkout, moved = git.require(args[\"checkout\"]), journal.get(\"moved\")\n    if moved is None:\n        _put_back(host, checkout, was)\n    else:\n        _move_back(host, checkout, was, moved)\n    _unstash(host, checkout, journal, whether_stored=moved is not None)\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"times\": was[\"times\"]})\n    return f\"{checkout.path} is at {git.short(was['head'])} again\"\n\n\ndef _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:\n    databases = [path for path in dirty if _is_database(checkout, path)]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(databases)} is tracked by Git and has changed; \"\n            \"remove the database from Git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    if dirty and not stash:\n        raise OperationError(\n            f\"{checkout.path} has changes that the plan did not see: {_listed(dirty)}; run again\",\n            evidence=dirty[:LISTED],\n        )\n\n\ndef _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:\n    \"\"\"Refuses what would change more than code.\"\"\"\n    modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]\n    if modules:\n        raise OperationError(\n            f\"{checkout.path}: the submodule {modules[0]} changes, which is not supported: use \"\n            \"source: upload, or a repository without submodules\"\n        )\n    attributes = git.run(host, checkout, \"cat-file\", \"-p\", new + \":.gitattributes\", check=False)\n    if attributes.code == 0 and \"filter=lfs\" in attributes.out:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} has files in Git LFS, which are not \"\n            \"supported: deploy the code by other means\"\n        )\n    databases = [\n        each.path\n        for each in changes\n        if each.old_mode != NOTHING and _is_database(checkout, each.path)\n    ]\n    if databases:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} would overwrite or delete the database \"\n            f\"{_listed(databases)}; remove it from Git (git rm --cached, .gitignore)\",\n            evidence=databases[:LISTED],\n        )\n    in_the_way = _in_the_way(checkout, changes)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: commit {git.short(new)} brings {_listed(in_the_way)}, which \"\n            \"exists there and is not tracked by Git; move it away or remove it from the commit\",\n            evidence=in_the_way[:LISTED],\n        )\n    _require_room(host, checkout, changes)\n\n\ndef _is_database(checkout: Checkout, path: str) -> bool:\n    whole = os.path.join(checkout.path, path)\n    if not os.path.isfile(whole):\n        return False\n    if path.endswith(DATABASE_NAMES):\n        return True\n    try:\n        with open(whole, \"rb\", opener=_no_follow) as file:\n            return file.read(len(DATABASE_MAGIC)) == DATABASE_MAGIC\n    except OSError:\n        return False\n\n\ndef _no_follow(path: str, flags: int) -> int:\n    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n\n\ndef _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:\n    \"\"\"Paths that git does not track and the new commit would overwrite.\"\"\"\n    tracked = {each.path for each in changes if each.old_mode != NOTHING}\n    found = set()\n    for each in changes:\n        if each.old_mode != NOTHING:\n            continue\n        parts = each.path.split(\"/\")\n        for count in range(1, len(parts) + 1):\n            path = \"/\".join(parts[:count])\n            whole = os.path.join(checkout.path, path)\n            if path in tracked or not os.path.lexists(whole):\n                break\n            is_folder = os.path.isdir(whole) and not os.path.islink(whole)\n            if count < len(parts) and is_folder:\n                continue\n            if is_folder and _holds_only(checkout, path, tracked):\n                break\n            found.add(path)\n            break\n    return sorted(found)\n\n\ndef _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:\n    \"\"\"Whether the old commit accounts for all of it, so that a file may take its place.\"\"\"\n    for where, _, names in os.walk(os.path.join(checkout.path, folder)):\n        relative = os.path.relpath(where, checkout.path)\n        if any(f\"{relative}/{name}\" not in tracked for name in names):\n            return False\n    return True\n\n\ndef _require_room(host: System, checkout: Checkout, changes: list[Change]) -> None:\n    objects = [each.new for each in changes if each.new_mode not in (NOTHING, SUBMODULE)]\n    words = [\"cat-file\", \"--batch-check=%(objectsize)\"]\n    asked = \"\".join(f\"{each}\\n\" for each in objects).encode(\"ascii\")\n    told = git.run(host, checkout, *words, input=asked).out.split() if objects else []\n    needed = sum(int(each) for each in told if each.isdigit()) + MARGIN_BYTES\n    free = shutil.disk_usage(checkout.path).free\n    if free < needed:\n        raise OperationError(\n            f\"No space left on device: {checkout.path} has {free // 2**20} MiB free, and \"\n            f\"{needed // 2**20} MiB are needed for the new files and the rest of the host\"\n        )\n\n\ndef _before(\n    checkout: Checkout, old: str, branch: str | None, changes: list[Change], dirty: list[str]\n) -> dict[str, Any]:\n    kept = sorted({*(each.path for each in changes if each.old_mode != NOTHING), *dirty})\n    times = {}\n    for path in kept[:TIMES_LIMIT]:\n        with suppress(OSError):\n            times[path] = os.lstat(os.path.join(checkout.path, path)).st_mtime_ns\n    return {\n        \"head\": old,\n        \"branch\": branch,\n        \"kept\": kept,\n        \"added\": sorted(each.path for each in changes if each.old_mode == NOTHING),\n        \"times\": times,\n    }\n\n\ndef _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJournal) -> None:\n    name = git.line(host, checkout, \"stash\", \"create\")\n    # Before the tree is reset.\n    journal.keep(\"stash\", git.require_commit(name))\n    said = f\"Celeriac: before {git.short(old)} became {git.short(new)}\"\n    git.run(host, checkout, \"stash\", \"store\", \"-q\", \"-m\", said, name)\n    git.run(host, checkout, \"reset\", \"-q\", \"--hard\", old)\n\n\ndef _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:\n    \"\"\"After a checkout that was interrupted anywhere: these paths hold only what it wrote.\"\"\"\n    end = time.monotonic() + LOCK_SECONDS\n    while git.locks(host, checkout) and time.monotonic() < end:\n        host.sleep(0.5)\n    for lock in git.locks(host, checkout):\n        folder, name = os.path.split(os.path.realpath(lock))\n        trees.work(host, checkout.owner, \"put-back\", {\"root\": folder}, {\"remove\": [name]})\n    _remove(host, checkout, was[\"added\"])\n    git.run(host, checkout, \"read-tree\", was[\"head\"])\n    names = \"\".join(f\"{path}\\0\" for path in was[\"kept\"]).encode(\"utf-8\")\n    if names:\n        words = [\"checkout-index\", \"-f\", \"-q\", \"-u\", \"-z\", \"--stdin\"]\n        git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)\n    if git.head(host, checkout) != was[\"head\"]:\n        git.run(host, checkout, \"update-ref\", \"-m\", \"celeriac: undo\", \"HEAD\", was[\"head\"])\n    git.run(host, checkout, \"update-index\", \"-q\", \"--refresh\", check=False)\n\n\ndef _remove(host: System, checkout: Checkout, paths: list[str]) -> None:\n    trees.work(host, checkout.owner, \"put-back\", {\"root\": checkout.path}, {\"remove\": paths})\n\n\ndef _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:\n    \"\"\"Back to the whole commit. Later changes by others are not overwritten.\"\"\"\n    now, branch = git.head(host, checkout), git.branch(host, checkout)\n    if now == was[\"head\"]:\n        return\n    if now != moved or branch != was[\"branch\"]:\n        raise OperationError(f\"{checkout.path} was moved to {git.short(now)} since; left unchanged\")\n    locks = git.locks(host, checkout)\n    if locks:\n        raise OperationError(\n            f\"another git process is running in {checkout.path}: {locks[0]} exists\"\n        )\n    back = git.changes(host, checkout, now, was[\"head\"])\n    in_the_way = _in_the_way(checkout, back)\n    if in_the_way:\n        raise OperationError(\n            f\"{checkout.path}: {_listed(in_the_way)} was added since and would be overwritten\"\n        )\n    git.run(host, checkout, \"reset\", \"-q\", \"--keep\", was[\"head\"], timeout=TIMEOUT_SECONDS)\n\n\ndef _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:\n    \"\"\"With `whether_stored` only if the stash still has it: otherwise it was applied already.\"\"\"\n    stash = journal.get(\"stash\")\n    if stash is None:\n        return\n    entries = git.run(host, checkout, \"stash\", \"list\", \"--format=%H\").out.split()\n    if whether_stored and stash not in entries:\n        return\n    git.run(host, checkout, \"stash\", \"apply\", \"-q\", \"--index\", stash)\n    if stash in entries:\n        git.run(host, checkout, \"stash\", \"drop\", \"-q\", f\"stash@{{{entries.index(stash)}}}\")\n\n\ndef _listed(paths: list[str]) -> str:\n    shown = \", \".join(paths[:3])\n    return shown if len(paths) <= 3 else f\"{shown} and {len(paths) - 3} more\"\n",
     "celeriac_host/operations/drain_worker.py": "\"\"\"Has the worker take no more tasks, and waits for those that it has.\n\nTouches: which queues the running worker consumes, by Celery's remote control; no other worker.\nUndo: the queues given back to it, while it still runs.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import app_process, consumers, stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InvocationID\")\n# `wait` is bounded by tasks that end, not by the clock.\nFOREVER_SECONDS = 7 * 86400.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    \"\"\"Nothing to drain where nothing runs.\"\"\"\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    return seen[\"ActiveState\"] != \"active\" or not units.number(seen[\"MainPID\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, policy = args[\"unit\"], args[\"policy\"]\n    seen = units.show(host, unit, PROPERTIES)\n    work = _Drain(args, host, seen, journal.keep)\n    begun = time.time()\n    report = _drained(args, work)\n    problem = report.get(\"problem\")\n    if problem is not None:\n        # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.\n        line = f\"{unit} is not drained: {problem}; its stop waits for its tasks all the same\"\n        app_process.tell_evidence(host, report)\n        return line, {\"drained\": False, \"consumedUntil\": work.until, **report}\n    left, end = report[\"left\"], report[\"end\"]\n    host.cancelled[unit] = seen[\"InvocationID\"]\n    waited = f\"{report['seconds']:.0f} s\"\n    result = {\n        \"drained\": end == \"drained\",\n        \"consumedUntil\": work.until,\n        \"left\": left,\n    }\n    if end == \"drained\":\n        count = report[\"seen\"]\n        ended = f\"its {count} task{'' if count == 1 else 's'} ended\" if count else \"it had no task\"\n        took = f\" within {waited}\" if count else \"\"\n        return f\"{unit} takes no more tasks, and {ended}{took}\", result\n    what = f\"{len(left)} task{'' if len(left) == 1 else 's'}\"\n    if end == \"silent\":\n        line = f\"{unit} takes no more tasks; it does not answer any more: its stop waits for them\"\n        return line, result\n    if end == \"timeout\" and policy == \"proceed\":\n        return f\"{what} still running after {waited}: {unit}'s stop waits for them on\", result\n    why = (\n        f\"no task ended for {time.time() - begun:.0f} s (drain-policy: wait)\"\n        if end == \"stuck\"\n        else f\"after {waited} (drain-policy: {policy})\"\n    )\n    raise OperationError(\n        f\"{unit} is not drained: {what} still running, {why}\",\n        evidence=left,\n    )\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    said = stopping.take_back(args, host, journal)\n    if said is None and journal.get(stopping.CONSUMERS) is not None:\n        return f\"{args['unit']}: nothing to give back, the worker that was drained is gone\"\n    return said\n\n\nclass _Drain(consumers.Talk):\n    \"\"\"What is heard from the program while it works.\"\"\"\n\n    def hear(self, message: dict[str, Any]) -> Any:\n        answer = super().hear(message)\n        if \"waiting\" not in message:\n            return answer\n        now = units.show(self.host, self.args[\"unit\"], [\"InvocationID\"])\n        if now[\"InvocationID\"] != self.seen[\"InvocationID\"]:\n            raise _Restarted\n        name = self.args[\"unit\"]\n        short = name[: -len(\".service\")] if name.endswith(\".service\") else name\n        self.host.note(f\"{short}: {message['waiting']}\")\n        return \"go\"\n\n\nclass _Restarted(Exception):\n    \"\"\"The worker is another by now.\"\"\"\n\n\ndef _drained(args: dict[str, Any], talk: _Drain) -> dict[str, Any]:\n    wait = FOREVER_SECONDS if args[\"policy\"] == \"wait\" else float(args[\"timeoutSeconds\"])\n    asked = {name: args[name] for name in (\"policy\", \"timeoutSeconds\", \"stuckSeconds\")}\n    try:\n        return talk.run(\"drain\", wait + consumers.MARGIN_SECONDS, **asked)\n    except _Restarted:\n        return {\"problem\": \"it ended while it was drained, and was started anew by systemd\"}\n",
     "celeriac_host/operations/enable_unit.py": "\"\"\"Has the unit started at boot.\n\nTouches: the links that `systemctl enable` makes.\nUndo: `systemctl disable`, where it was disabled.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# From any other state `disable` would not lead back.\nREVERSIBLE = (\"disabled\", \"indirect\", \"\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _state(args[\"unit\"], host) == \"enabled\"\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    state = _state(unit, host)\n    if state not in REVERSIBLE:\n        raise OperationError(\n            f\"{unit} is {state}: it can't be enabled; expected a unit file of its own, \"\n            \"with WantedBy= in [Install]\"\n        )\n    journal.keep(\"state\", state)\n    with host.shielded():\n        units.control(host, \"enable\", \"--\", unit)\n    now = _state(unit, host)\n    if now != \"enabled\":\n        raise OperationError(f\"{unit} is {now or 'unknown'} after enabling it; expected enabled\")\n    return f\"{unit} enabled\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, before = args[\"unit\"], journal.get(\"state\")\n    if before is None:\n        return None\n    if _state(unit, host) == \"enabled\":\n        units.control(host, \"disable\", \"--\", unit)\n    return f\"{unit} {before or 'disabled'} again\"\n\n\ndef _state(unit: str, host: System) -> str:\n    return units.show(host, unit, [\"UnitFileState\"]).get(\"UnitFileState\", \"\")\n",
-    "celeriac_host/operations/end_process.py": "\"\"\"Ends one process, known by pid and start: TERM, then KILL after the grace. Never by name.\n\nTouches: that process, and what is left of its children.\nUndo: can't be undone: said in the report.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.1\nKILL_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _find(args) is None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    process = _find(args)\n    if process is None:\n        return f\"process {args['pid']} had ended already\"\n    _refuse(process, args[\"cgroup\"])\n    grace = float(args[\"graceSeconds\"])\n    journal.keep(\"process\", {\"pid\": process.pid, \"argv\": list(process.argv)})\n    family = processes.descendants(process.pid)\n    send = _sender(process)\n    send(signal.SIGTERM)\n    for each in (process, *family):\n        # Stopped, it would take its TERM only when continued.\n        if each.state == \"T\":\n            _signal(each, signal.SIGCONT)\n    how = \"TERM\"\n    if not _gone(process, grace, host):\n        how = f\"KILL, {grace:g} s after TERM\"\n        family = processes.descendants(process.pid)\n        # First, so that it makes no new children.\n        send(signal.SIGKILL)\n    left = [each for each in family if not _gone(each, 0 if \"KILL\" in how else 2, host)]\n    for each in left:\n        _signal(each, signal.SIGKILL)\n    for each in (process, *left):\n        if not _gone(each, KILL_SECONDS, host):\n            raise OperationError(f\"process {each.pid} did not end, not even by KILL\")\n    more = f\", {len(left)} of its children by KILL\" if left else \"\"\n    return f\"process {process.pid} ended by {how}{more}: {_command(process.argv)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    kept = journal.get(\"process\")\n    if kept is None:\n        return None\n    return f\"not brought back: process {kept['pid']} ({_command(kept['argv'])})\"\n\n\ndef _find(args: dict[str, Any]) -> processes.Process | None:\n    \"\"\"The very process that the plan saw; None when it ended.\"\"\"\n    found = processes.read(args[\"pid\"])\n    if found is None or found.start_ticks != args[\"startTicks\"] or found.state in \"ZX\":\n        return None\n    return found\n\n\ndef _refuse(process: processes.Process, cgroup: str) -> None:\n    \"\"\"A process that is not where the plan saw it may be somebody else's by now.\"\"\"\n    found = processes.control_group(process.pid) or \"\"\n    problem = \"\"\n    if process.pid <= 1 or process.pid in _ancestors():\n        problem = \"it carries the system, or this very program\"\n    elif not process.argv or process.parent == 2:\n        problem = \"it belongs to the kernel\"\n    elif found != cgroup:\n        problem = f\"its cgroup is {found or 'unknown'}; it was {cgroup} when the plan was made\"\n    if problem:\n        raise OperationError(\n            f\"process {process.pid} is not ended: {problem}\", evidence=[_command(process.argv)]\n        )\n\n\ndef _ancestors() -> list[int]:\n    found = [os.getpid()]\n    while found[-1] > 1:\n        above = processes.read(found[-1])\n        found.append(0 if above is None else above.parent)\n    return found\n\n\ndef _sender(process: processes.Process) -> Callable[[signal.Signals], None]:\n    \"\"\"By a descriptor where the kernel and Python have them: a pid could be another's by then.\"\"\"\n    try:\n        handle = os.pidfd_open(process.pid)  # novm: guarded below\n    except (AttributeError, OSError):\n        return lambda name: _signal(process, name)\n\n    def send(name: signal.Signals) -> None:\n        with suppress(ProcessLookupError):\n            signal.pidfd_send_signal(handle, name)  # novm: as is pidfd_open\n\n    if not processes.same(process):\n        return lambda name: None\n    return send\n\n\ndef _signal(process: processes.Process, name: signal.Signals) -> None:\n    if processes.same(process):\n        with suppress(ProcessLookupError):\n            os.kill(process.pid, name)\n\n\ndef _gone(process: processes.Process, timeout: float, host: System) -> bool:\n    begun = time.monotonic()\n    next_note = begun + NOTE_SECONDS\n    while processes.same(process):\n        now = time.monotonic()\n        if now - begun >= timeout:\n            return False\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(\n                f\"waiting for process {process.pid} to end, {now - begun:.0f} s of {timeout:g}\"\n            )\n        host.sleep(POLL_SECONDS)\n    return True\n\n\ndef _command(argv: Any) -> str:\n    return \" \".join(argv)[:120]\n",
+    "celeriac_host/operations/end_process.py": "\"\"\"Ends one process, known by pid and start: TERM, then KILL after the grace. Never by name.\n\nTouches: that process, and what is left of its children.\nUndo: can't be undone: said in the report.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any, Callable\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 0.1\nKILL_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _find(args) is None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    process = _find(args)\n    if process is None:\n        return f\"process {args['pid']} has already ended\"\n    _refuse(process, args[\"cgroup\"])\n    grace = float(args[\"graceSeconds\"])\n    journal.keep(\"process\", {\"pid\": process.pid, \"argv\": list(process.argv)})\n    family = processes.descendants(process.pid)\n    send = _sender(process)\n    send(signal.SIGTERM)\n    for each in (process, *family):\n        # Stopped, it would take its TERM only when continued.\n        if each.state == \"T\":\n            _signal(each, signal.SIGCONT)\n    how = \"TERM\"\n    if not _gone(process, grace, host):\n        how = f\"KILL, {grace:g} s after TERM\"\n        family = processes.descendants(process.pid)\n        # First, so that it makes no new children.\n        send(signal.SIGKILL)\n    left = [each for each in family if not _gone(each, 0 if \"KILL\" in how else 2, host)]\n    for each in left:\n        _signal(each, signal.SIGKILL)\n    for each in (process, *left):\n        if not _gone(each, KILL_SECONDS, host):\n            raise OperationError(f\"process {each.pid} did not end after SIGKILL\")\n    more = f\", {len(left)} of its children by KILL\" if left else \"\"\n    return f\"process {process.pid} ended by {how}{more}: {_command(process.argv)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    kept = journal.get(\"process\")\n    if kept is None:\n        return None\n    return f\"not brought back: process {kept['pid']} ({_command(kept['argv'])})\"\n\n\ndef _find(args: dict[str, Any]) -> processes.Process | None:\n    \"\"\"The very process that the plan saw; None when it ended.\"\"\"\n    found = processes.read(args[\"pid\"])\n    if found is None or found.start_ticks != args[\"startTicks\"] or found.state in \"ZX\":\n        return None\n    return found\n\n\ndef _refuse(process: processes.Process, cgroup: str) -> None:\n    \"\"\"A process outside the cgroup that the plan saw may belong to something else by now.\"\"\"\n    found = processes.control_group(process.pid) or \"\"\n    problem = \"\"\n    if process.pid <= 1 or process.pid in _ancestors():\n        problem = \"it is the init process, or an ancestor of this program\"\n    elif not process.argv or process.parent == 2:\n        problem = \"it is a kernel thread\"\n    elif found != cgroup:\n        problem = f\"its cgroup is {found or 'unknown'}; it was {cgroup} when the plan was made\"\n    if problem:\n        raise OperationError(\n            f\"process {process.pid} was not ended: {problem}\", evidence=[_command(process.argv)]\n        )\n\n\ndef _ancestors() -> list[int]:\n    found = [os.getpid()]\n    while found[-1] > 1:\n        above = processes.read(found[-1])\n        found.append(0 if above is None else above.parent)\n    return found\n\n\ndef _sender(process: processes.Process) -> Callable[[signal.Signals], None]:\n    \"\"\"By a descriptor where the kernel and Python have them: a pid could be another's by then.\"\"\"\n    try:\n        handle = os.pidfd_open(process.pid)  # novm: guarded below\n    except (AttributeError, OSError):\n        return lambda name: _signal(process, name)\n\n    def send(name: signal.Signals) -> None:\n        with suppress(ProcessLookupError):\n            signal.pidfd_send_signal(handle, name)  # novm: as is pidfd_open\n\n    if not processes.same(process):\n        return lambda name: None\n    return send\n\n\ndef _signal(process: processes.Process, name: signal.Signals) -> None:\n    if processes.same(process):\n        with suppress(ProcessLookupError):\n            os.kill(process.pid, name)\n\n\ndef _gone(process: processes.Process, timeout: float, host: System) -> bool:\n    begun = time.monotonic()\n    next_note = begun + NOTE_SECONDS\n    while processes.same(process):\n        now = time.monotonic()\n        if now - begun >= timeout:\n            return False\n        if now >= next_note:\n            next_note = now + NOTE_SECONDS\n            host.note(\n                f\"waiting for process {process.pid} to end, {now - begun:.0f} s of {timeout:g}\"\n            )\n        host.sleep(POLL_SECONDS)\n    return True\n\n\ndef _command(argv: Any) -> str:\n    return \" \".join(argv)[:120]\n",
     "celeriac_host/operations/fetch_commit.py": "\"\"\"Takes a commit that was sent as a git bundle into the object store of a checkout.\n\nTouches: objects in the checkout's .git, as its owner; no branch, no file of the tree.\nUndo: nothing to undo: objects that nothing refers to stay out of sight until git clears them away.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any, BinaryIO\n\nfrom celeriac_host.code import git, parcels\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nHEADER_LIMIT_BYTES = 1024 * 1024\nSIGNATURE = b\"# v2 git bundle\\n\"\nTIMEOUT_SECONDS = 1800.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    checkout = git.require(args[\"checkout\"])\n    return git.has_whole(host, checkout, git.require_commit(args[\"commit\"]))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    checkout, commit = git.require(args[\"checkout\"]), args[\"commit\"]\n    with parcels.open_whole(args[\"sha256\"], host) as bundle:\n        needed = _read_header(bundle, commit)\n        for each in needed:\n            if not git.line(host, checkout, \"cat-file\", \"-t\", each, check=False):\n                raise OperationError(\n                    f\"{checkout.path} lacks commit {each}, which what was sent builds on; \"\n                    \"run again, so that it is seen what is there\"\n                )\n        # The bundle is for root alone; git gets it open, at the place where its pack begins.\n        words = [\"index-pack\", \"--stdin\", \"--fix-thin\"]\n        git.run(host, checkout, *words, stdin=bundle, timeout=TIMEOUT_SECONDS)\n    if not git.has_whole(host, checkout, commit):\n        raise OperationError(\n            f\"commit {git.short(commit)} is not whole in {checkout.path}: parts of its history \"\n            \"were not sent; give actions/checkout the input fetch-depth: 0\"\n        )\n    return f\"commit {git.short(commit)} is in {checkout.path}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _read_header(bundle: BinaryIO, commit: str) -> list[str]:\n    \"\"\"The commits that it builds on. Leaves the file where the pack begins (it is unbuffered).\"\"\"\n    head = bundle.read(HEADER_LIMIT_BYTES)\n    end = head.find(b\"\\n\\n\")\n    if not head.startswith(SIGNATURE) or end < 0:\n        raise OperationError(\"what was sent is not a git bundle of version 2\")\n    lines = head[len(SIGNATURE) : end].decode(\"ascii\", \"replace\").splitlines()\n    if not any(each.split(\" \")[0] == commit for each in lines):\n        raise OperationError(f\"the bundle that was sent does not hold commit {commit}\")\n    bundle.seek(end + 2)\n    needed = [each[1:].split(\" \")[0] for each in lines if each.startswith(\"-\")]\n    return [git.require_commit(each) for each in needed]\n",
     "celeriac_host/operations/find_unacked.py": "\"\"\"Looks for messages that workers took and never ended, because they died.\n\nTouches: nothing: a broker other than Redis is not looked into.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import leftovers, messages\nfrom celeriac_host.facts.unit import instant\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import units\nfrom celeriac_host.system.system import System\n\nPROPERTIES = (\"ActiveState\", \"MainPID\", \"InactiveExitTimestampMonotonic\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    seen = units.show(host, args[\"unit\"], PROPERTIES)\n    running = seen[\"ActiveState\"] not in (\"inactive\", \"failed\")\n    # What was delivered before the worker of now was started belongs to one that is gone.\n    started = instant(seen[\"InactiveExitTimestampMonotonic\"]) if running else None\n    main = units.number(seen[\"MainPID\"])\n    report = messages.ask(args, host, \"look\", before=started, mainPid=main)\n    return leftovers.describe(report), report\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n",
-    "celeriac_host/operations/guard_unit.py": "\"\"\"Remembers how the unit runs; undone last, it brings the unit to that state again.\n\nTouches: nothing.\nUndo: starts, restarts or stops the unit, until it runs as it did; before each end of a worker its\n  consumers are cancelled.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"UnitFileState\",\n    \"MainPID\",\n    \"InvocationID\",\n    \"NeedDaemonReload\",\n)\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nCHILDREN_SECONDS = 60.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    now = units.show(host, unit, PROPERTIES)\n    main = units.number(now[\"MainPID\"])\n    children = len(processes.pool_children(main)) if main else 0\n    journal.keep(\"was\", {**now, \"children\": children})\n    how = f\" ({units.running(main)})\" if main else \"\"\n    # Read also at the end of the run, when it is no longer so.\n    return f\"{unit} was {now['ActiveState']}{how}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, was = args[\"unit\"], journal.get(\"was\")\n    if was is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"NeedDaemonReload\"] == \"yes\" and was[\"NeedDaemonReload\"] == \"no\":\n        units.reload(host)\n    if was[\"ActiveState\"] in SERVING:\n        if now[\"ActiveState\"] in SERVING and now[\"InvocationID\"] == was[\"InvocationID\"]:\n            return f\"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})\"\n        return _bring_back(args, now, was[\"children\"], host, journal)\n    if was[\"ActiveState\"] in RESTING:\n        remark = \"\"\n        if now[\"ActiveState\"] not in RESTING:\n            remark = _control(\"stop\", args, host, journal)\n        return f\"{unit} does not run, as before{remark}\"\n    # It was on its way up, e.g. between two crashes: let it try again, as before.\n    if now[\"ActiveState\"] in RESTING:\n        units.control(host, \"start\", \"--no-block\", \"--\", unit)\n    return f\"{unit} is being started, as before\"\n\n\ndef _bring_back(\n    args: dict[str, Any], now: dict[str, str], children: int, host: System, journal: StepJournal\n) -> str:\n    unit = args[\"unit\"]\n    cursor = units.cursor(host)\n    # A run that began meanwhile, or is about to, may be of the definition that was taken back:\n    # after a boot it may be on its way up, and would never be ready as Type=notify no longer holds.\n    verb = \"start\" if now[\"ActiveState\"] in RESTING else \"restart\"\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    try:\n        remark = _control(verb, args, host, journal)\n    except OperationError as error:\n        raise _failed(unit, error.message, cursor, host) from None\n    for _ in range(int(CHILDREN_SECONDS)):\n        now = units.show(host, unit, PROPERTIES)\n        main = units.number(now[\"MainPID\"])\n        if now[\"ActiveState\"] not in SERVING:\n            raise _failed(unit, f\"{now['ActiveState']} ({now['SubState']})\", cursor, host)\n        if not main or len(processes.pool_children(main)) >= children:\n            break\n        host.sleep(1)\n    return f\"{unit} serves again ({units.running(units.number(now['MainPID']))}){remark}\"\n\n\ndef _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit, cursor)\n    why = f\": {units.reason(lines)}\" if lines else \"\"\n    return OperationError(f\"{unit} does not serve: {how}{why}\", evidence=lines)\n\n\ndef _control(verb: str, args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    \"\"\"What is to be said of the stop.\"\"\"\n    unit = args[\"unit\"]\n    timeout = stopping.undo_timeout(args)\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its {verb}\"))\n    if verb == \"start\":\n        argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"start\", \"--\", unit]\n        host.run(argv, timeout=timeout, tick=tick)\n        return \"\"\n    end = stopping.restart if verb == \"restart\" else stopping.stop\n    return end(args, host, journal, timeout, tick).remark\n",
+    "celeriac_host/operations/guard_unit.py": "\"\"\"Records how the unit runs; undone last, it returns the unit to that state.\n\nTouches: nothing.\nUndo: starts, restarts or stops the unit, until it runs as it did; before each end of a worker its\n  consumers are cancelled.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\n    \"ActiveState\",\n    \"SubState\",\n    \"UnitFileState\",\n    \"MainPID\",\n    \"InvocationID\",\n    \"NeedDaemonReload\",\n)\nSERVING = (\"active\", \"reloading\", \"refreshing\")\nRESTING = (\"inactive\", \"failed\")\nCHILDREN_SECONDS = 60.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit = args[\"unit\"]\n    now = units.show(host, unit, PROPERTIES)\n    main = units.number(now[\"MainPID\"])\n    children = len(processes.pool_children(main)) if main else 0\n    journal.keep(\"was\", {**now, \"children\": children})\n    how = f\" ({units.running(main)})\" if main else \"\"\n    # Past tense: it is read at the end of the run.\n    return f\"{unit} was {now['ActiveState']}{how}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit, was = args[\"unit\"], journal.get(\"was\")\n    if was is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"NeedDaemonReload\"] == \"yes\" and was[\"NeedDaemonReload\"] == \"no\":\n        units.reload(host)\n    if was[\"ActiveState\"] in SERVING:\n        if now[\"ActiveState\"] in SERVING and now[\"InvocationID\"] == was[\"InvocationID\"]:\n            return f\"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})\"\n        return _bring_back(args, now, was[\"children\"], host, journal)\n    if was[\"ActiveState\"] in RESTING:\n        remark = \"\"\n        if now[\"ActiveState\"] not in RESTING:\n            remark = _control(\"stop\", args, host, journal)\n        return f\"{unit} does not run, as before{remark}\"\n    # It was on its way up, e.g. between two crashes: let it try again, as before.\n    if now[\"ActiveState\"] in RESTING:\n        units.control(host, \"start\", \"--no-block\", \"--\", unit)\n    return f\"{unit} is being started, as before\"\n\n\ndef _bring_back(\n    args: dict[str, Any], now: dict[str, str], children: int, host: System, journal: StepJournal\n) -> str:\n    unit = args[\"unit\"]\n    cursor = units.cursor(host)\n    # A run that began meanwhile, or is about to, may be of the definition that was taken back:\n    # after a boot it may be on its way up, and would never be ready as Type=notify no longer holds.\n    verb = \"start\" if now[\"ActiveState\"] in RESTING else \"restart\"\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    try:\n        remark = _control(verb, args, host, journal)\n    except OperationError as error:\n        raise _failed(unit, error.message, cursor, host) from None\n    for _ in range(int(CHILDREN_SECONDS)):\n        now = units.show(host, unit, PROPERTIES)\n        main = units.number(now[\"MainPID\"])\n        if now[\"ActiveState\"] not in SERVING:\n            raise _failed(unit, f\"{now['ActiveState']} ({now['SubState']})\", cursor, host)\n        if not main or len(processes.pool_children(main)) >= children:\n            break\n        host.sleep(1)\n    return f\"{unit} serves again ({units.running(units.number(now['MainPID']))}){remark}\"\n\n\ndef _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:\n    lines = units.evidence(host, unit, cursor)\n    why = f\": {units.reason(lines)}\" if lines else \"\"\n    return OperationError(f\"{unit} does not serve: {how}{why}\", evidence=lines)\n\n\ndef _control(verb: str, args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    \"\"\"Returns a remark on the stop, for the end of a sentence.\"\"\"\n    unit = args[\"unit\"]\n    timeout = stopping.undo_timeout(args)\n    tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its {verb}\"))\n    if verb == \"start\":\n        argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"start\", \"--\", unit]\n        host.run(argv, timeout=timeout, tick=tick)\n        return \"\"\n    end = stopping.restart if verb == \"restart\" else stopping.stop\n    return end(args, host, journal, timeout, tick).remark\n",
     "celeriac_host/operations/install_dependencies.py": "\"\"\"Installs what a lock file names into the app's own virtual environment, while the worker runs.\n\nTouches: the virtual environment of the unit's interpreter, as its owner.\nUndo: the environment as it was, from a copy by hard links that is kept in it (.celeriac); an\n  environment whose copy is gone (two installations later) is left as it is, and the undo says so.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nimport shutil\nimport time\nfrom contextlib import contextmanager\nfrom typing import Any, Iterator\n\nfrom celeriac_host.app import environments\nfrom celeriac_host.app.environments import Environment\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity\nfrom celeriac_host.system.system import System, Tick\n\nNOTE_SECONDS = 5.0\nEVIDENCE_LINES = 20\nOTHER_COPIES = 1\nTEMPORARY = \"tmp\"\nEDITABLE = re.compile(r\"^\\s*(?:-e|--editable)\\b\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    known = environments.recorded(host.state, args[\"unit\"]) or {}\n    return known.get(\"lock\") == args[\"lock\"] and known.get(\"prefix\") == environment.prefix\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    environment = environments.find(host, args[\"unit\"], args[\"interpreter\"])\n    keep = time.strftime(\"%Y%m%dT%H%M%S\", time.gmtime()) + \"-\" + os.urandom(2).hex()\n    journal.keep(\n        \"was\",\n        {\n            \"prefix\": environment.prefix,\n            \"keep\": keep,\n            \"scratch\": f\"/var/tmp/celeriac-dependencies-{keep}\",\n            \"record\": environments.recorded(host.state, args[\"unit\"]),\n        },\n    )\n    asked = {\"root\": environment.prefix, \"keep\": keep, \"others\": OTHER_COPIES}\n    stale = trees.work(host, environment.owner, \"keep-environment\", asked)\n    trees.remove(host, environment.owner, _store(environment.prefix), stale)\n    # From here on the copy may be needed.\n    journal.keep(\"kept\", True)\n    before = _installed(host, environment)\n    with _sources(args, environment.owner, journal.get(\"was\")[\"scratch\"], host) as folder:\n        temporary = os.path.join(journal.get(\"was\")[\"scratch\"], TEMPORARY)\n        _install(args, environment, folder, temporary, host)\n    after = _installed(host, environment)\n    os.sync()\n    environments.record(\n        host.state,\n        args[\"unit\"],\n        {\n            \"lock\": args[\"lock\"],\n            \"file\": args[\"file\"],\n            \"tool\": args[\"tool\"],\n            \"prefix\": environment.prefix,\n            \"interpreter\": list(args[\"interpreter\"]),\n            \"at\": time.time(),\n        },\n    )\n    return f\"{args['file']} is installed in {environment.prefix}: {_difference(before, after)}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None or not journal.get(\"kept\"):\n        return None\n    prefix = was[\"prefix\"]\n    shutil.rmtree(was[\"scratch\"], ignore_errors=True)\n    if not os.path.isdir(os.path.join(_store(prefix), was[\"keep\"])):\n        if environments.recorded(host.state, args[\"unit\"]) != was[\"record\"]:\n            raise OperationError(\n                f\"the copy of {prefix} from before is no longer there: what it had is not put \"\n                \"back; deploy the earlier commit again, so that its lock file is installed\"\n            )\n        return f\"{prefix} has what it had before\"\n    # Before the copy is used up: an undo that is broken off after it would not know.\n    environments.record(host.state, args[\"unit\"], was[\"record\"])\n    asked = {\"root\": prefix, \"keep\": was[\"keep\"]}\n    owner = trees.owner_of(prefix)\n    trees.work(host, owner, \"restore-environment\", asked)\n    trees.remove(host, owner, _store(prefix), [was[\"keep\"] + \".failed\"])\n    return f\"{prefix} has what it had before\"\n\n\ndef _store(prefix: str) -> str:\n    return os.path.join(prefix, \".celeriac\")\n\n\n@contextmanager\ndef _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:\n    \"\"\"The commit's files in a folder that the environment's owner may read.\n\n    Beside it, in `scratch`, is a folder for what installers put into /tmp, and leave when cut off.\n    \"\"\"\n    os.mkdir(scratch, 0o700)\n    try:\n        os.mkdir(os.path.join(scratch, TEMPORARY), 0o700)\n        os.chown(os.path.join(scratch, TEMPORARY), owner.uid, owner.gid)\n        if \"release\" in args:\n            os.chown(scratch, -1, owner.gid)\n            os.chmod(scratch, 0o750)\n            yield args[\"release\"]\n            return\n        checkout = git.require(args[\"checkout\"])\n        tree, index = os.path.join(scratch, \"tree\"), os.path.join(scratch, \"index\")\n        os.mkdir(tree, 0o700)\n        # The one writes it, the other reads it, nobody else looks in.\n        for path in (tree, scratch):\n            os.chown(path, checkout.owner.uid, owner.gid)\n            os.chmod(path, 0o750)\n        env = {\"GIT_INDEX_FILE\": index}\n        git.run(host, checkout, \"read-tree\", args[\"commit\"], env=env)\n        words = [\"checkout-index\", \"-a\", \"-f\", \"-q\", f\"--prefix={tree}/\"]\n        git.run(host, checkout, *words, env=env, timeout=600)\n        yield tree\n    finally:\n        shutil.rmtree(scratch, ignore_errors=True)\n\n\ndef _install(\n    args: dict[str, Any], environment: Environment, folder: str, temporary: str, host: System\n) -> None:\n    file = os.path.join(folder, args[\"file\"])\n    if not os.path.isfile(file):\n        raise OperationError(f\"{args['file']} is not in commit {git.short(args['commit'])}\")\n    where = os.path.dirname(file)\n    if args[\"tool\"] == \"uv\":\n        argv = [\"uv\", \"sync\", \"--frozen\", \"--no-install-project\", \"--no-progress\"]\n        # Not the Python that uv would choose, nor one that it would fetch.\n        argv += [\"--python\", environment.python, \"--no-python-downloads\"]\n    else:\n        _refuse_editable(file)\n        argv = [environment.python, \"-m\", \"pip\", \"install\", \"--no-input\", \"--progress-bar=off\"]\n        argv += [\"--disable-pip-version-check\", \"--requirement\", file]\n    program = \"uv sync\" if args[\"tool\"] == \"uv\" else \"pip install\"\n    begun = time.monotonic()\n\n    def tell() -> None:\n        host.note(f\"{program}: at work for {time.monotonic() - begun:.0f} s\")\n\n    done = host.run(\n        argv,\n        timeout=args[\"timeoutSeconds\"],\n        user=environment.owner,\n        cwd=where,\n        env={\n            \"PATH\": _path(environment),\n            \"VIRTUAL_ENV\": environment.prefix,\n            \"UV_PROJECT_ENVIRONMENT\": environment.prefix,\n            \"PYTHONNOUSERSITE\": \"1\",\n            \"TMPDIR\": temporary,\n        },\n        check=False,\n        tick=Tick(NOTE_SECONDS, tell),\n    )\n    if done.code != 0:\n        lines = done.lines(EVIDENCE_LINES)\n        errors = [each for each in lines if re.match(r\"\\s*(?:ERROR|error)\\b\", each)]\n        why = (errors or lines or [f\"exit code {done.code}\"])[-1].strip()\n        raise OperationError(\n            f\"{program} of {args['file']} failed as {environment.owner.name}: {why}\",\n            ran=argv,\n            exit_code=done.code if done.code >= 0 else None,\n            evidence=lines,\n        )\n\n\ndef _path(environment: Environment) -> str:\n    \"\"\"uv is often where its own installer puts it.\"\"\"\n    own = [environment.prefix + \"/bin\", environment.owner.home + \"/.local/bin\"]\n    return \":\".join([*own, \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"])\n\n\ndef _refuse_editable(file: str) -> None:\n    with open(file, encoding=\"utf-8\", errors=\"replace\") as lines:\n        for number, each in enumerate(lines, 1):\n            if EDITABLE.match(each):\n                raise OperationError(\n                    f\"{os.path.basename(file)}:{number} installs something as editable \"\n                    f\"({each.strip()}), which would lead to a folder that is gone afterwards; put \"\n                    \"the app on PYTHONPATH, or name the package without -e\"\n                )\n\n\ndef _installed(host: System, environment: Environment) -> dict[str, str]:\n    \"\"\"Name → version, as the environment itself sees it.\"\"\"\n    code = (\n        \"import importlib.metadata as m, json; \"\n        \"print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))\"\n    )\n    argv = [environment.python, \"-I\", \"-c\", code]\n    done = host.run(argv, timeout=120, user=environment.owner, cwd=\"/\", check=False)\n    return trees.parsed(done.out)\n\n\ndef _difference(before: dict[str, str], after: dict[str, str]) -> str:\n    changed = [\n        f\"{name} {before.get(name, 'none')} → {after.get(name, 'none')}\"\n        for name in sorted({*before, *after}, key=str.lower)\n        if before.get(name) != after.get(name)\n    ]\n    shown = \", \".join(changed[:8])\n    return (f\"{shown} and {len(changed) - 8} more\" if len(changed) > 8 else shown) or \"no change\"\n",
     "celeriac_host/operations/install_unit.py": "\"\"\"Writes a unit file or drop-in beside a backup, and has the manager read it.\n\nTouches: that file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that\n  keeps its memory limits until start-unit.\nUndo: the file as it was, to the byte, or none; no drop-in; daemon-reload.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, limits, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nMODE = 0o644\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return _written(args) and _read_by_manager(args, host)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    unit, path = args[\"unit\"], args[\"path\"]\n    if not _written(args):\n        found = aside.expect(path, args[\"expects\"])\n        mode = MODE if found is None else found.mode\n        aside.change(journal, path, found, args[\"text\"], mode)\n    journal.keep(\"held\", True)\n    limits.hold(unit, host)\n    units.reload(host)\n    if not _read_by_manager(args, host):\n        raise OperationError(f\"systemd does not read {path} for {unit}, even after a daemon-reload\")\n    return f\"{path} installed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    restored = aside.put_back(journal)\n    released = bool(journal.get(\"held\")) and limits.release(args[\"unit\"])\n    if restored is not None or released:\n        units.reload(host)\n    return restored or (\"its memory limits are those of its unit again\" if released else None)\n\n\ndef _written(args: dict[str, Any]) -> bool:\n    found = files.find(args[\"path\"])\n    return found is not None and found.content == args[\"text\"].encode(\"utf-8\")\n\n\ndef _read_by_manager(args: dict[str, Any], host: System) -> bool:\n    seen = units.show(host, args[\"unit\"], [\"NeedDaemonReload\", \"DropInPaths\"])\n    if seen.get(\"NeedDaemonReload\") != \"no\":\n        return False\n    # The first drop-in of a unit: systemd does not miss a folder that it never saw.\n    path = args[\"path\"]\n    return not path.endswith(\".conf\") or path in units.split_words(seen.get(\"DropInPaths\", \"\"))\n",
-    "celeriac_host/operations/make_swap.py": "\"\"\"A file of one size, without holes, mode 600, formatted as swap. Never an active one.\n\nTouches: the swap file.\nUndo: the file as it was, or none.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import group_name, user_name\nfrom celeriac_host.system.system import System\n\nMODE = 0o600\nPIECE_BYTES = 8 * 1024 * 1024\nNOTE_PIECES = 8\n# Asked for in pieces, so that a runner that goes is noticed in between.\nFALLOCATE_BYTES = 256 * 1024 * 1024\n\n\nclass Seen(NamedTuple):\n    \"\"\"A regular file, as one that is, or could become, swap.\"\"\"\n\n    size_bytes: int\n    held_bytes: int\n    mode: int\n    uid: int\n    gid: int\n    header: swaps.Header | None\n\n    @property\n    def whole(self) -> bool:\n        return self.held_bytes >= self.size_bytes\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    seen = _see(args[\"path\"])\n    return (\n        seen is not None\n        and seen.header is not None\n        and seen.size_bytes == args[\"sizeBytes\"]\n        and seen.whole\n        and (seen.mode, seen.uid) == (MODE, 0)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, size = args[\"path\"], args[\"sizeBytes\"]\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap; it has to be turned off first\")\n    seen = _see(path)\n    if seen is not None and seen.header is None:\n        _refuse_content(path, host)\n    journal.keep(\"was\", _remembered(seen))\n    if seen is not None and seen.size_bytes == size and seen.whole:\n        os.chown(path, 0, 0)\n        os.chmod(path, MODE)\n        if seen.header is None:\n            host.run([\"mkswap\", path])\n        files.sync_folder(os.path.dirname(path))\n        return f\"{path} is now mode 600 and formatted as swap\"\n    _refuse_another_filesystem(path, args[\"filesystem\"])\n    _refuse_full_disk(path, size, seen)\n    if seen is not None and _free_bytes(path) < size:\n        # An inactive swap file has no content: its disk space is worth more than itself.\n        files.remove(path)\n    how = _build(args, host, size, [])\n    return f\"{path} is {how}, mode 600 and formatted as swap\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    path, was = args[\"path\"], journal.get(\"was\")\n    if was is None:\n        return None\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap: it can't be put back as it was\")\n    files.remove(_new(path))\n    now = _see(path)\n    if was == \"absent\":\n        if now is not None:\n            files.remove(path)\n        return f\"{path} removed again\"\n    if now is None or now.size_bytes != was[\"sizeBytes\"]:\n        if now is not None:\n            files.remove(path)\n        _build(args, host, was[\"sizeBytes\"], _named(was[\"uuid\"], was[\"label\"]))\n    elif was[\"uuid\"] is not None and (now.header is None or now.header.uuid != was[\"uuid\"]):\n        host.run([\"mkswap\", *(_named(was[\"uuid\"], was[\"label\"]) or []), path])\n    elif was[\"uuid\"] is None:\n        _clear_header(path)\n    os.chown(path, was[\"uid\"], was[\"gid\"])\n    os.chmod(path, was[\"mode\"])\n    owner = f\"{user_name(was['uid'])}:{group_name(was['gid'])}\"\n    return (\n        f\"{path} has {swaps.mebibytes(was['sizeBytes'])} MiB again, mode {was['mode']:o}, {owner}\"\n    )\n\n\ndef _see(path: str) -> Seen | None:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        return None\n    if not stat.S_ISREG(about.st_mode):\n        kind = \"a symbolic link\" if stat.S_ISLNK(about.st_mode) else \"not a regular file\"\n        raise OperationError(f\"{path} is {kind}; expected a regular file, or nothing\")\n    mode = stat.S_IMODE(about.st_mode)\n    held = about.st_blocks * 512\n    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))\n\n\ndef _remembered(seen: Seen | None) -> Any:\n    if seen is None:\n        return \"absent\"\n    return {\n        \"sizeBytes\": seen.size_bytes,\n        \"mode\": seen.mode,\n        \"uid\": seen.uid,\n        \"gid\": seen.gid,\n        \"uuid\": seen.header.uuid if seen.header else None,\n        \"label\": seen.header.label if seen.header else \"\",\n    }\n\n\ndef _refuse_content(path: str, host: System) -> None:\n    \"\"\"Zeros are a swap file that was not formatted yet; anything else is somebody's.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        size = os.fstat(handle).st_size\n        at = 0\n        while at < size:\n            host.heed()\n            try:\n                at = os.lseek(handle, at, os.SEEK_DATA)\n            except OSError:\n                # Only a hole is left.\n                return\n            piece = os.pread(handle, PIECE_BYTES, at)\n            if piece.count(0) != len(piece):\n                raise OperationError(\n                    f\"{path} is there and is no swap file; expected swap, zeros, or nothing. \"\n                    \"Move it away, or choose another path\"\n                )\n            at += len(piece)\n    finally:\n        os.close(handle)\n\n\ndef _refuse_another_filesystem(path: str, expected: str) -> None:\n    folder = os.path.dirname(path)\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a directory: {path} can't be made there\")\n    _, found = swaps.mount_of(os.path.realpath(folder))\n    if found != expected:\n        raise OperationError(\n            f\"{path} would be on {found}; it was {expected} when the plan was made; run again\"\n        )\n\n\ndef _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:\n    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)\n    if free < size:\n        raise OperationError(\n            f\"{path} needs {swaps.mebibytes(size)} MiB and the disk has \"\n            f\"{swaps.mebibytes(free)} MiB free\"\n        )\n\n\ndef _free_bytes(path: str) -> int:\n    disk = os.statvfs(os.path.dirname(path))\n    return disk.f_bavail * disk.f_frsize\n\n\ndef _new(path: str) -> str:\n    return path + \".celeriac-new\"\n\n\ndef _build(args: dict[str, Any], host: System, size: int, name: list[str] | None) -> str:\n    \"\"\"Beside it, then renamed over it; returns how it was filled. `name` None: not formatted.\"\"\"\n    path = args[\"path\"]\n    new = _new(path)\n    files.remove(new)\n    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)\n    try:\n        os.fchmod(handle, MODE)\n        os.fchown(handle, 0, 0)\n        _switch_off_copy_on_write(args, host, new)\n        fills = args.get(\"fill\") == \"allocate\"\n        how = \"allocated\" if fills and _allocate(host, handle, size) else \"\"\n        if not how:\n            how = \"written\"\n            _fill(host, handle, path, size)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if name is not None:\n        host.run([\"mkswap\", *name, new])\n    os.rename(new, path)\n    files.sync_folder(os.path.dirname(path))\n    return how\n\n\ndef _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> None:\n    \"\"\"Possible only while the file is empty.\"\"\"\n    wanted = args.get(\"nocow\")\n    if wanted is None:\n        # The undo of an older plan, which does not say. Where it has no meaning, chattr fails.\n        host.run([\"chattr\", \"+C\", new], check=False)\n    elif wanted:\n        host.run([\"chattr\", \"+C\", new])\n\n\ndef _named(uuid: str | None, label: str) -> list[str] | None:\n    \"\"\"mkswap's words for a file as it was; None when it was not formatted.\"\"\"\n    if uuid is None:\n        return None\n    return [\"-U\", uuid, *([\"-L\", label] if label else [])]\n\n\ndef _allocate(host: System, handle: int, size: int) -> bool:\n    \"\"\"False when it could not, or left holes.\"\"\"\n    try:\n        for at in range(0, size, FALLOCATE_BYTES):\n            host.heed()\n            os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))\n    except OSError:\n        os.ftruncate(handle, 0)\n        return False\n    return os.fstat(handle).st_blocks * 512 >= size\n\n\ndef _fill(host: System, handle: int, path: str, size: int) -> None:\n    zeros = memoryview(bytes(PIECE_BYTES))\n    os.lseek(handle, 0, os.SEEK_SET)\n    written = pieces = 0\n    while written < size:\n        host.heed()\n        written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])\n        pieces += 1\n        if pieces % NOTE_PIECES == 0:\n            os.fdatasync(handle)\n            done, all_of_it = swaps.mebibytes(written), swaps.mebibytes(size)\n            host.note(f\"{path}: {done} MiB of {all_of_it} MiB written\")\n\n\ndef _clear_header(path: str) -> None:\n    size = min(swaps.PAGE_BYTES, os.path.getsize(path))\n    with open(path, \"r+b\") as file:\n        file.write(bytes(size))\n        file.flush()\n        os.fsync(file.fileno())\n",
+    "celeriac_host/operations/make_swap.py": "\"\"\"A file of one size, without holes, mode 600, formatted as swap. Never an active one.\n\nTouches: the swap file.\nUndo: the file as it was, or none.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport stat\nfrom typing import Any, NamedTuple\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files, swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import group_name, user_name\nfrom celeriac_host.system.system import System\n\nMODE = 0o600\nPIECE_BYTES = 8 * 1024 * 1024\nNOTE_PIECES = 8\n# In pieces, to notice between them that the runner has gone.\nFALLOCATE_BYTES = 256 * 1024 * 1024\n\n\nclass Seen(NamedTuple):\n    \"\"\"What a regular file is like that is a swap file, or could become one.\"\"\"\n\n    size_bytes: int\n    held_bytes: int\n    mode: int\n    uid: int\n    gid: int\n    header: swaps.Header | None\n\n    @property\n    def whole(self) -> bool:\n        return self.held_bytes >= self.size_bytes\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    seen = _see(args[\"path\"])\n    return (\n        seen is not None\n        and seen.header is not None\n        and seen.size_bytes == args[\"sizeBytes\"]\n        and seen.whole\n        and (seen.mode, seen.uid) == (MODE, 0)\n    )\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path, size = args[\"path\"], args[\"sizeBytes\"]\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap; turn it off first\")\n    seen = _see(path)\n    if seen is not None and seen.header is None:\n        _refuse_content(path, host)\n    journal.keep(\"was\", _remembered(seen))\n    if seen is not None and seen.size_bytes == size and seen.whole:\n        os.chown(path, 0, 0)\n        os.chmod(path, MODE)\n        if seen.header is None:\n            host.run([\"mkswap\", path])\n        files.sync_folder(os.path.dirname(path))\n        return f\"{path} is now mode 600 and formatted as swap\"\n    _refuse_another_filesystem(path, args[\"filesystem\"])\n    _refuse_full_disk(path, size, seen)\n    if seen is not None and _free_bytes(path) < size:\n        # An inactive swap file holds nothing worth its disk space.\n        files.remove(path)\n    how = _build(args, host, size, [])\n    return f\"{path} is {how}, mode 600 and formatted as swap\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    path, was = args[\"path\"], journal.get(\"was\")\n    if was is None:\n        return None\n    if swaps.active(path) is not None:\n        raise OperationError(f\"{path} is in use as swap, so it cannot be restored\")\n    files.remove(_new(path))\n    now = _see(path)\n    if was == \"absent\":\n        if now is not None:\n            files.remove(path)\n        return f\"{path} removed again\"\n    if now is None or now.size_bytes != was[\"sizeBytes\"]:\n        if now is not None:\n            files.remove(path)\n        _build(args, host, was[\"sizeBytes\"], _named(was[\"uuid\"], was[\"label\"]))\n    elif was[\"uuid\"] is not None and (now.header is None or now.header.uuid != was[\"uuid\"]):\n        host.run([\"mkswap\", *(_named(was[\"uuid\"], was[\"label\"]) or []), path])\n    elif was[\"uuid\"] is None:\n        _clear_header(path)\n    os.chown(path, was[\"uid\"], was[\"gid\"])\n    os.chmod(path, was[\"mode\"])\n    owner = f\"{user_name(was['uid'])}:{group_name(was['gid'])}\"\n    return (\n        f\"{path} has {swaps.mebibytes(was['sizeBytes'])} MiB again, mode {was['mode']:o}, {owner}\"\n    )\n\n\ndef _see(path: str) -> Seen | None:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        return None\n    if not stat.S_ISREG(about.st_mode):\n        kind = \"a symbolic link\" if stat.S_ISLNK(about.st_mode) else \"not a regular file\"\n        raise OperationError(f\"{path} is {kind}; expected a regular file, or nothing\")\n    mode = stat.S_IMODE(about.st_mode)\n    held = about.st_blocks * 512\n    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))\n\n\ndef _remembered(seen: Seen | None) -> Any:\n    if seen is None:\n        return \"absent\"\n    return {\n        \"sizeBytes\": seen.size_bytes,\n        \"mode\": seen.mode,\n        \"uid\": seen.uid,\n        \"gid\": seen.gid,\n        \"uuid\": seen.header.uuid if seen.header else None,\n        \"label\": seen.header.label if seen.header else \"\",\n    }\n\n\ndef _refuse_content(path: str, host: System) -> None:\n    \"\"\"Zeros are a swap file that is not formatted yet; any other content must be kept.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)\n    try:\n        size = os.fstat(handle).st_size\n        at = 0\n        while at < size:\n            host.heed()\n            try:\n                at = os.lseek(handle, at, os.SEEK_DATA)\n            except OSError:\n                # Only a hole is left.\n                return\n            piece = os.pread(handle, PIECE_BYTES, at)\n            if piece.count(0) != len(piece):\n                raise OperationError(\n                    f\"{path} exists and is not a swap file; move it away or choose another path\"\n                )\n            at += len(piece)\n    finally:\n        os.close(handle)\n\n\ndef _refuse_another_filesystem(path: str, expected: str) -> None:\n    folder = os.path.dirname(path)\n    if not os.path.isdir(folder):\n        raise OperationError(f\"{folder} is not a directory, so {path} cannot be created\")\n    _, found = swaps.mount_of(os.path.realpath(folder))\n    if found != expected:\n        raise OperationError(\n            f\"{path} would be on {found}; it was {expected} when the plan was made; run again\"\n        )\n\n\ndef _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:\n    free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)\n    if free < size:\n        raise OperationError(\n            f\"{path} needs {swaps.mebibytes(size)} MiB and the disk has \"\n            f\"{swaps.mebibytes(free)} MiB free\"\n        )\n\n\ndef _free_bytes(path: str) -> int:\n    disk = os.statvfs(os.path.dirname(path))\n    return disk.f_bavail * disk.f_frsize\n\n\ndef _new(path: str) -> str:\n    return path + \".celeriac-new\"\n\n\ndef _build(args: dict[str, Any], host: System, size: int, name: list[str] | None) -> str:\n    \"\"\"Writes a new file, then renames it; returns how it was filled. `name` None: not formatted.\"\"\"\n    path = args[\"path\"]\n    new = _new(path)\n    files.remove(new)\n    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)\n    try:\n        os.fchmod(handle, MODE)\n        os.fchown(handle, 0, 0)\n        _switch_off_copy_on_write(args, host, new)\n        fills = args.get(\"fill\") == \"allocate\"\n        how = \"allocated\" if fills and _allocate(host, handle, size) else \"\"\n        if not how:\n            how = \"written\"\n            _fill(host, handle, path, size)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if name is not None:\n        host.run([\"mkswap\", *name, new])\n    os.rename(new, path)\n    files.sync_folder(os.path.dirname(path))\n    return how\n\n\ndef _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> None:\n    \"\"\"Possible only while the file is empty.\"\"\"\n    wanted = args.get(\"nocow\")\n    if wanted is None:\n        # The undo of an older plan, which does not say. Where it has no meaning, chattr fails.\n        host.run([\"chattr\", \"+C\", new], check=False)\n    elif wanted:\n        host.run([\"chattr\", \"+C\", new])\n\n\ndef _named(uuid: str | None, label: str) -> list[str] | None:\n    \"\"\"Options of mkswap for the former UUID and label; None when it was not formatted.\"\"\"\n    if uuid is None:\n        return None\n    return [\"-U\", uuid, *([\"-L\", label] if label else [])]\n\n\ndef _allocate(host: System, handle: int, size: int) -> bool:\n    \"\"\"False when the file system cannot, or leaves holes.\"\"\"\n    try:\n        for at in range(0, size, FALLOCATE_BYTES):\n            host.heed()\n            os.posix_fallocate(handle, at, min(FALLOCATE_BYTES, size - at))\n    except OSError:\n        os.ftruncate(handle, 0)\n        return False\n    return os.fstat(handle).st_blocks * 512 >= size\n\n\ndef _fill(host: System, handle: int, path: str, size: int) -> None:\n    zeros = memoryview(bytes(PIECE_BYTES))\n    os.lseek(handle, 0, os.SEEK_SET)\n    written = pieces = 0\n    while written < size:\n        host.heed()\n        written += os.write(handle, zeros[: min(PIECE_BYTES, size - written)])\n        pieces += 1\n        if pieces % NOTE_PIECES == 0:\n            os.fdatasync(handle)\n            done, all_of_it = swaps.mebibytes(written), swaps.mebibytes(size)\n            host.note(f\"{path}: {done} MiB of {all_of_it} MiB written\")\n\n\ndef _clear_header(path: str) -> None:\n    size = min(swaps.PAGE_BYTES, os.path.getsize(path))\n    with open(path, \"r+b\") as file:\n        file.write(bytes(size))\n        file.flush()\n        os.fsync(file.fileno())\n",
     "celeriac_host/operations/prove_unit.py": "\"\"\"Proof that the unit runs as asked, for some time.\n\nTouches: nothing.\nUndo: nothing to undo.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nSTEADY = (\"ActiveState\", \"MainPID\", \"NRestarts\")\n# The invocation tells the lines of this very start from those of the worker before and after it.\nABOUT = (*STEADY, \"SubState\", \"InvocationID\")\nNOTE_SECONDS = 5.0\nPOLL_SECONDS = 1.0\n# A child that is just being replaced is missing for a moment.\nREPLACED_SECONDS = 10.0\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, children = args[\"unit\"], args[\"children\"]\n    _compare(unit, args[\"properties\"], host)\n    first = units.show(host, unit, ABOUT)\n    if first[\"ActiveState\"] != \"active\":\n        raise _failed(unit, f\"is {first['ActiveState']} ({first['SubState']})\", first, host)\n    main = units.number(first[\"MainPID\"])\n    _wait_for_children(unit, main, children, float(args[\"timeoutSeconds\"]), host, first)\n    healthy = float(args[\"minHealthySeconds\"])\n    end = time.monotonic() + healthy\n    next_note = time.monotonic() + NOTE_SECONDS\n    while time.monotonic() < end:\n        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0)))\n        _stay_put(unit, first, host)\n        left = end - time.monotonic()\n        if left > 0 and time.monotonic() >= next_note:\n            next_note += NOTE_SECONDS\n            host.note(f\"{unit}: steady, {left:.0f} s to go\")\n    _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)\n    pids = [child.pid for child in processes.pool_children(main)]\n    line = f\"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s\"\n    result = {\"mainPid\": main, \"children\": pids, \"restarts\": units.number(first[\"NRestarts\"])}\n    if args.get(\"exposure\"):\n        exposure = {\"before\": args[\"exposure\"][\"before\"], \"after\": units.exposure(host, unit)}\n        shown = [\"unknown\" if each is None else f\"{each:g}\" for each in exposure.values()]\n        line += f\"; exposure {shown[0]} \\u2192 {shown[1]} (systemd-analyze security)\"\n        result[\"exposure\"] = exposure\n    return line, result\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _compare(unit: str, asked: dict[str, str], host: System) -> None:\n    if not asked:\n        return\n    seen = units.show(host, unit, list(asked))\n    wrong = [\n        f\"{name} is {seen.get(name, 'unknown to this systemd')}, expected {value}\"\n        for name, value in asked.items()\n        if seen.get(name) != value\n    ]\n    if wrong:\n        raise OperationError(f\"{unit} is not as asked: {'; '.join(wrong)}\", evidence=wrong)\n\n\ndef _wait_for_children(\n    unit: str,\n    main: int,\n    expected: int | None,\n    timeout: float,\n    host: System,\n    first: dict[str, str],\n) -> None:\n    if expected is None:\n        return\n    end = time.monotonic() + timeout\n    while True:\n        found = processes.pool_children(main)\n        if len(found) == expected:\n            return\n        _stay_put(unit, first, host)\n        if time.monotonic() >= end:\n            raise OperationError(\n                f\"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}\",\n                evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in found]\n                or units.evidence(host, unit, invocation=first[\"InvocationID\"]),\n            )\n        host.sleep(POLL_SECONDS / 2)\n\n\ndef _stay_put(unit: str, first: dict[str, str], host: System) -> None:\n    now = units.show(host, unit, STEADY)\n    moved = [\n        f\"{name} went from {first[name]} to {now[name]}\"\n        for name in STEADY\n        if now[name] != first[name]\n    ]\n    if moved:\n        raise _failed(unit, \"does not keep running: \" + \", \".join(moved), first, host)\n\n\ndef _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:\n    lines = units.evidence(host, unit, invocation=first[\"InvocationID\"])\n    why = units.reason(lines)\n    return OperationError(f\"{unit} {how}\" + (f\": {why}\" if why else \"\"), evidence=lines)\n",
     "celeriac_host/operations/prune_releases.py": "\"\"\"Removes the oldest releases; the current one and the one before it always stay.\n\nTouches: folders in releases/ of the app's folder that are named as commits.\nUndo: nothing to undo: they stay removed.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.code import git, trees\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not _surplus(args)\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    surplus = _surplus(args)\n    folder = os.path.join(args[\"deployTo\"], \"releases\")\n    names = [os.path.basename(each) for each in surplus]\n    try:\n        left = trees.remove(host, trees.owner_of(args[\"deployTo\"]), folder, names)\n    except OperationError as error:\n        # A release that serves is not given up for this.\n        return f\"older releases could not be removed: {error.message}\"\n    removed = \", \".join(git.short(os.path.basename(each)) for each in surplus if each not in left)\n    kept = f\"; could not remove {', '.join(left)}\" if left else \"\"\n    return f\"removed {removed or 'nothing'}{kept}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:\n    return None\n\n\ndef _surplus(args: dict[str, Any]) -> list[str]:\n    \"\"\"Those that were unpacked, or run from, the longest ago.\"\"\"\n    base = args[\"deployTo\"]\n    folder = os.path.join(base, \"releases\")\n    try:\n        names = [each for each in os.listdir(folder) if git.COMMIT.fullmatch(each)]\n    except OSError:\n        return []\n    current = os.path.basename(os.path.realpath(os.path.join(base, \"current\")))\n    spared = {current, *args[\"spare\"]}\n    paths = [os.path.join(folder, each) for each in names]\n    newest = sorted(paths, key=lambda path: os.lstat(path).st_ctime, reverse=True)\n    others = [path for path in newest if os.path.basename(path) not in spared]\n    stay = max(args[\"keep\"] - len(spared.intersection(names)), 0)\n    return others[stay:]\n",
     "celeriac_host/operations/remove_file.py": "\"\"\"Removes a file, beside a backup.\n\nTouches: that file.\nUndo: the file as it was, to the byte.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import Any\n\nfrom celeriac_host.state import aside\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import files\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return not os.path.lexists(args[\"path\"])\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = args[\"path\"]\n    found = aside.expect(path, args[\"expects\"])\n    aside.keep(journal, path, found, None)\n    files.remove(path)\n    return f\"{path} removed\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    return aside.put_back(journal)\n",
@@ -79478,7 +79483,7 @@ const hostProgram = {
     "celeriac_host/operations/set_mode.py": "\"\"\"Mode and owner of a regular file; its content stays.\n\nTouches: that file's mode and owner.\nUndo: both as they were.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport pwd\nimport stat\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    about = os.lstat(_regular(args[\"path\"]))\n    return (stat.S_IMODE(about.st_mode), about.st_uid) == (int(args[\"mode\"], 8), _uid(args))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    path = _regular(args[\"path\"])\n    about = os.lstat(path)\n    journal.keep(\"was\", {\"mode\": stat.S_IMODE(about.st_mode), \"uid\": about.st_uid})\n    _set(path, int(args[\"mode\"], 8), _uid(args))\n    return f\"{path}: mode {args['mode']}, owner {args['owner']}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    was = journal.get(\"was\")\n    if was is None:\n        return None\n    _set(_regular(args[\"path\"]), was[\"mode\"], was[\"uid\"])\n    return f\"{args['path']}: mode {was['mode']:04o} again\"\n\n\ndef _uid(args: dict[str, Any]) -> int:\n    try:\n        return pwd.getpwnam(args[\"owner\"]).pw_uid\n    except KeyError:\n        raise OperationError(f\"this host has no user {args['owner']}\") from None\n\n\ndef _regular(path: str) -> str:\n    try:\n        about = os.lstat(path)\n    except FileNotFoundError:\n        raise OperationError(f\"{path} is gone; expected a regular file\") from None\n    if not stat.S_ISREG(about.st_mode):\n        raise OperationError(f\"{path} is not a regular file; expected one\")\n    return path\n\n\ndef _set(path: str, mode: int, uid: int) -> None:\n    \"\"\"Never through a link that was put there meanwhile.\"\"\"\n    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    try:\n        # Closed first: a mode opened wide never meets the other owner.\n        os.fchmod(handle, mode & 0o600)\n        os.fchown(handle, uid, -1)\n        os.fchmod(handle, mode)\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n",
     "celeriac_host/operations/set_sysctl.py": "\"\"\"Sets one kernel setting in the running kernel.\n\nTouches: that setting, until the next boot.\nUndo: the value as it was.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    wanted: list[str] = args[\"value\"].split()\n    return _read(args[\"name\"]) == wanted\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    name, value = args[\"name\"], args[\"value\"]\n    before = _read(name)\n    journal.keep(\"value\", \" \".join(before))\n    _write(name, value)\n    if _read(name) != value.split():\n        raise OperationError(f\"the kernel did not take {name} = {value}: it has {_read(name)}\")\n    return f\"{name} = {value} (was {' '.join(before)})\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    before = journal.get(\"value\")\n    if before is None:\n        return None\n    if _read(args[\"name\"]) != before.split():\n        _write(args[\"name\"], before)\n    return f\"{args['name']} = {before} again\"\n\n\ndef _path(name: str) -> str:\n    # Dots separate; a dot within a word is written as a slash (an interface `eth0.1`).\n    words = [word.replace(\"/\", \".\") for word in name.split(\".\")]\n    if not all(re.fullmatch(r\"[A-Za-z0-9_:*-]+(\\.[A-Za-z0-9_:*-]+)*\", word) for word in words):\n        raise OperationError(f\"{name!r} is no name of a kernel setting\")\n    return \"/proc/sys/\" + \"/\".join(words)\n\n\ndef _read(name: str) -> list[str]:\n    try:\n        with open(_path(name), encoding=\"utf-8\") as file:\n            return file.read().split()\n    except FileNotFoundError:\n        raise OperationError(f\"this kernel has no setting {name}\") from None\n    except OSError as error:\n        raise OperationError(f\"{name} can't be read: {error.strerror}\") from None\n\n\ndef _write(name: str, value: str) -> None:\n    try:\n        with open(_path(name), \"w\", encoding=\"utf-8\") as file:\n            file.write(value + \"\\n\")\n    except OSError as error:\n        raise OperationError(\n            f\"the kernel does not let {name} be set to {value} here: {error.strerror} \"\n            \"(in a container it is the outer host's to set)\"\n        ) from None\n",
     "celeriac_host/operations/settle_jobs.py": "\"\"\"Fails or resets the jobs that the stopped worker left \"processing\", unless a message is left.\n\nTouches: those rows and the counters above them; /var/lib/celeriac/backups.\nUndo: each row as it was, unless somebody changed it since.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import messages\nfrom celeriac_host.operations import backup_database, repair_jobs\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.store import orphans, sqlite\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\nRESTING = (\"inactive\", \"failed\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return False\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, path = args[\"unit\"], args[\"database\"]\n    _refuse_running(unit, host)\n    found = sqlite.ask(path, host, lambda: orphans.find(path, args[\"tables\"]))\n    candidates = [orphans.Candidate(*each) for each in found]\n    nothing = {\"changed\": 0, \"owed\": 0, \"held\": 0, \"skipped\": []}\n    if not candidates:\n        return f\"no job of {path} is processing\", nothing\n    count = _jobs(len(candidates))\n    said = messages.ask(args, host, \"trace\", ids=[each.task for each in candidates])\n    if \"problem\" in said:\n        # Whether a message is left to do the work can't be told: then nothing is guessed.\n        line = f\"{count} of {path} processing, skipped: {said['problem']}\"\n        return line, {**nothing, \"problem\": said[\"problem\"]}\n    owed, held = set(said[\"owed\"]), set(said[\"held\"])\n    lost = [each for each in candidates if each.task not in owed | held]\n    counts = {\n        \"owed\": sum(each.task in owed for each in candidates),\n        \"held\": sum(each.task in held for each in candidates),\n    }\n    if not lost:\n        return f\"{count} of {path} processing, {_kept(counts)}\", {**nothing, **counts}\n    now = time.time()\n    rows = sqlite.ask(path, host, lambda: orphans.plan(path, args, lost, now))\n    backup_database.do({**args, \"keep\": args[\"keepBackups\"]}, host, journal)\n    _, result = repair_jobs.do({**args, \"rows\": rows}, host, journal)\n    done = \"failed\" if args[\"action\"] == \"fail\" else \"reset to pending\"\n    left = (\n        f\"; {len(result['skipped'])} rows skipped: changed meanwhile\" if result[\"skipped\"] else \"\"\n    )\n    kept = f\"; {_kept(counts)}\" if any(counts.values()) else \"\"\n    line = f\"{_jobs(len(lost))} of {path} left processing, {done}{kept}{left}\"\n    return line, {**result, **counts}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    # What each of the two kept stands under a name of its own.\n    backup_database.undo(args, host, journal)\n    return repair_jobs.undo(args, host, journal)\n\n\ndef _refuse_running(unit: str, host: System) -> None:\n    \"\"\"Only with an empty cgroup is every job without a message an orphan.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", \"ControlGroup\"])\n    left = units.cgroup_processes(seen.get(\"ControlGroup\", \"\"))\n    if seen[\"ActiveState\"] not in RESTING or left:\n        raise OperationError(\n            f\"{unit} is {seen['ActiveState']} with {len(left)} processes: its jobs may be alive\",\n            evidence=[f\"{each.pid} {' '.join(each.argv)[:200]}\" for each in left],\n        )\n\n\ndef _jobs(count: int) -> str:\n    return f\"{count} job{'' if count == 1 else 's'}\"\n\n\ndef _kept(counts: dict[str, int]) -> str:\n    parts = []\n    if counts[\"owed\"]:\n        parts.append(f\"{counts['owed']} skipped: their messages are still in the broker\")\n    if counts[\"held\"]:\n        parts.append(f\"{counts['held']} skipped: another worker holds them\")\n    return \", \".join(parts)\n",
-    "celeriac_host/operations/start_unit.py": "\"\"\"Starts the unit and waits until it is active (for Type=notify: ready).\n\nTouches: the unit.\nUndo: stops it, its consumers cancelled before, so that what it was started from can be put back.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import limits, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\"ActiveState\", \"SubState\", \"Result\", \"MainPID\")\nREADY = (\"Type\", \"ActiveEnterTimestampMonotonic\")\nRESTING = (\"inactive\", \"failed\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return units.show(host, args[\"unit\"], PROPERTIES)[\"ActiveState\"] == \"active\"\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, timeout = args[\"unit\"], float(args[\"timeoutSeconds\"])\n    journal.keep(\"was\", units.show(host, unit, PROPERTIES)[\"ActiveState\"])\n    if limits.release(unit):\n        units.reload(host)\n    # Earlier starts count for the start limit, by hand too.\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    cursor = units.cursor(host)\n    begun = time.monotonic()\n\n    def tell() -> None:\n        waited = time.monotonic() - begun\n        host.note(f\"{unit}: waiting until it is ready, {waited:.0f} s of {timeout:g}\")\n\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"start\", \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=Tick(5, tell))\n    except OperationError as error:\n        in_time = error.exit_code is not None\n        raise _failed(\n            unit, \"\" if in_time else f\" within {timeout:g} s\", error, cursor, host\n        ) from None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"ActiveState\"] != \"active\":\n        raise _failed(unit, \"\", OperationError(\"\", ran=argv), cursor, host)\n    return f\"{unit} is active (main {now['MainPID']})\", {\"consumesFrom\": _ready(unit, host)}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit = args[\"unit\"]\n    if journal.get(\"was\") is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    remark = \"\"\n    if now[\"ActiveState\"] not in RESTING:\n        tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its stop\"))\n        remark = stopping.stop(args, host, journal, stopping.undo_timeout(args), tick).remark\n    return f\"{unit} stopped again{remark}\"\n\n\ndef _ready(unit: str, host: System) -> float | None:\n    \"\"\"When it said that it is, on the clock since boot; None where a unit never says it.\"\"\"\n    seen = units.show(host, unit, READY)\n    moment = units.number(seen[\"ActiveEnterTimestampMonotonic\"])\n    return moment / 1e6 if moment and seen[\"Type\"].startswith(\"notify\") else None\n\n\ndef _failed(\n    unit: str, limit: str, error: OperationError, cursor: str, host: System\n) -> OperationError:\n    now = units.show(host, unit, PROPERTIES)\n    lines = units.evidence(host, unit, cursor)\n    why = units.reason(lines)\n    state = f\"{now['ActiveState']}, {now['Result']}\"\n    return OperationError(\n        f\"{unit} did not become ready{limit} ({state})\" + (f\": {why}\" if why else \"\"),\n        ran=error.ran,\n        exit_code=error.exit_code,\n        evidence=lines or error.evidence,\n    )\n",
+    "celeriac_host/operations/start_unit.py": "\"\"\"Starts the unit and waits until it is active (for Type=notify: ready).\n\nTouches: the unit.\nUndo: stops it, its consumers cancelled before, so that what it was started from can be put back.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport time\nfrom typing import Any\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import limits, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\"ActiveState\", \"SubState\", \"Result\", \"MainPID\")\nREADY = (\"Type\", \"ActiveEnterTimestampMonotonic\")\nRESTING = (\"inactive\", \"failed\")\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return units.show(host, args[\"unit\"], PROPERTIES)[\"ActiveState\"] == \"active\"\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, timeout = args[\"unit\"], float(args[\"timeoutSeconds\"])\n    journal.keep(\"was\", units.show(host, unit, PROPERTIES)[\"ActiveState\"])\n    if limits.release(unit):\n        units.reload(host)\n    # Earlier starts count towards the start limit, those by hand too.\n    host.run([\"systemctl\", \"reset-failed\", \"--\", unit], check=False)\n    cursor = units.cursor(host)\n    begun = time.monotonic()\n\n    def tell() -> None:\n        waited = time.monotonic() - begun\n        host.note(f\"{unit}: waiting until it is ready, {waited:.0f} s of {timeout:g}\")\n\n    argv = [\"systemctl\", \"--no-pager\", \"--no-ask-password\", \"start\", \"--\", unit]\n    try:\n        host.run(argv, timeout=timeout, tick=Tick(5, tell))\n    except OperationError as error:\n        in_time = error.exit_code is not None\n        raise _failed(\n            unit, \"\" if in_time else f\" within {timeout:g} s\", error, cursor, host\n        ) from None\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"ActiveState\"] != \"active\":\n        raise _failed(unit, \"\", OperationError(\"\", ran=argv), cursor, host)\n    return f\"{unit} is active (main {now['MainPID']})\", {\"consumesFrom\": _ready(unit, host)}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    unit = args[\"unit\"]\n    if journal.get(\"was\") is None:\n        return None\n    now = units.show(host, unit, PROPERTIES)\n    remark = \"\"\n    if now[\"ActiveState\"] not in RESTING:\n        tick = Tick(5, lambda: host.note(f\"{unit}: waiting for its stop\"))\n        remark = stopping.stop(args, host, journal, stopping.undo_timeout(args), tick).remark\n    return f\"{unit} stopped again{remark}\"\n\n\ndef _ready(unit: str, host: System) -> float | None:\n    \"\"\"When it said that it is, on the clock since boot; None where a unit never says it.\"\"\"\n    seen = units.show(host, unit, READY)\n    moment = units.number(seen[\"ActiveEnterTimestampMonotonic\"])\n    return moment / 1e6 if moment and seen[\"Type\"].startswith(\"notify\") else None\n\n\ndef _failed(\n    unit: str, limit: str, error: OperationError, cursor: str, host: System\n) -> OperationError:\n    now = units.show(host, unit, PROPERTIES)\n    lines = units.evidence(host, unit, cursor)\n    why = units.reason(lines)\n    state = f\"{now['ActiveState']}, {now['Result']}\"\n    return OperationError(\n        f\"{unit} did not become ready{limit} ({state})\" + (f\": {why}\" if why else \"\"),\n        ran=error.ran,\n        exit_code=error.exit_code,\n        evidence=lines or error.evidence,\n    )\n",
     "celeriac_host/operations/stop_unit.py": "\"\"\"Stops the unit, its consumers cancelled before, and waits until its cgroup is empty.\n\nTouches: the unit: its tasks may end first.\nUndo: by guard-unit, after everything else was put back; its queues given back, where it still runs.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport signal\nimport time\nfrom contextlib import suppress\nfrom typing import Any\n\nfrom celeriac_host.app import stopping\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import processes, units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPROPERTIES = (\"ActiveState\", \"SubState\", \"ControlGroup\", \"MainPID\", \"Slice\")\nRESTING = (\"inactive\", \"failed\")\nLEFTOVER_GRACE_SECONDS = 10.0\nTICK_SECONDS = 5\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    now = units.show(host, args[\"unit\"], PROPERTIES)\n    return now[\"ActiveState\"] in RESTING and not units.cgroup_processes(_group(args[\"unit\"], now))\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:\n    unit, timeout = args[\"unit\"], float(args[\"timeoutSeconds\"])\n    waited = 0\n    # Its ControlGroup is empty once it has stopped, whatever is left there.\n    before = units.show(host, unit, PROPERTIES)\n    group = _group(unit, before)\n\n    def tell() -> None:\n        nonlocal waited\n        waited += TICK_SECONDS\n        left = units.cgroup_processes(group)\n        host.note(f\"{unit}: waiting for {_described(left)} to end, {waited} s of {timeout:g}\")\n\n    try:\n        stopped = stopping.stop(args, host, journal, timeout, Tick(TICK_SECONDS, tell))\n    except OperationError as error:\n        raise OperationError(\n            f\"{unit} could not be stopped: {error.message}\",\n            ran=error.ran,\n            exit_code=error.exit_code,\n            evidence=[*error.evidence, *_lines(units.cgroup_processes(group))],\n        ) from None\n    ended = _end_leftovers(group, host)\n    now = units.show(host, unit, PROPERTIES)\n    if now[\"ActiveState\"] not in RESTING:\n        raise OperationError(f\"{unit} is {now['ActiveState']} ({now['SubState']}) after its stop\")\n    more = f\"; {ended} left behind were ended\" if ended else \"\"\n    line = f\"{unit} stopped, no process left{more}{stopped.remark}\"\n    return line, {\"consumedUntil\": stopped.until if before[\"ActiveState\"] == \"active\" else None}\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    # A stopped one is brought back by the unit's guard, after its definition was put back.\n    return stopping.take_back(args, host, journal)\n\n\ndef _group(unit: str, seen: dict[str, str]) -> str:\n    return seen.get(\"ControlGroup\") or f\"/{seen.get('Slice') or 'system.slice'}/{unit}\"\n\n\ndef _end_leftovers(group: str, host: System) -> int:\n    \"\"\"With KillMode=process or none, systemd leaves them there; all in it is the unit's own.\"\"\"\n    left = units.cgroup_processes(group)\n    ended = len(left)\n    for name in (signal.SIGTERM, signal.SIGKILL):\n        _signal(left, name)\n        end = time.monotonic() + LEFTOVER_GRACE_SECONDS\n        while left and time.monotonic() < end:\n            host.sleep(0.2)\n            left = units.cgroup_processes(group)\n    if left:\n        raise OperationError(\n            f\"{_described(left)} did not end, not even by KILL\", evidence=_lines(left)\n        )\n    return ended\n\n\ndef _signal(those: list[processes.Process], name: signal.Signals) -> None:\n    for each in those:\n        if processes.same(each):\n            with suppress(ProcessLookupError):\n                os.kill(each.pid, name)\n\n\ndef _described(those: list[processes.Process]) -> str:\n    return f\"{len(those)} process{'' if len(those) == 1 else 'es'}\"\n\n\ndef _lines(those: list[processes.Process]) -> list[str]:\n    return [f\"{each.pid} {each.state} {' '.join(each.argv)[:200]}\" for each in those]\n",
     "celeriac_host/operations/swap_off.py": "\"\"\"Has the kernel give up a swap file, where memory can hold what is in it.\n\nTouches: the kernel's swap areas.\nUndo: swap on again.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import swaps\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return swaps.active(args[\"path\"]) is None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    now = swaps.active(args[\"path\"])\n    if now is not None:\n        journal.keep(\"priority\", now.priority)\n        swaps.turn_off(host, args[\"path\"])\n    return f\"{args['path']} no longer in use as swap\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    priority = journal.get(\"priority\")\n    if priority is None:\n        return None\n    if swaps.active(args[\"path\"]) is None:\n        swaps.turn_on(host, args[\"path\"], priority)\n    return f\"{args['path']} in use as swap again\"\n",
     "celeriac_host/operations/swap_on.py": "\"\"\"Has the kernel use a swap file.\n\nTouches: the kernel's swap areas.\nUndo: swap off again.\n\"\"\"\n\nfrom __future__ import annotations\n\nfrom typing import Any\n\nfrom celeriac_host.state.journal import StepJournal\nfrom celeriac_host.system import swaps\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n\ndef check(args: dict[str, Any], host: System) -> bool:\n    return swaps.active(args[\"path\"]) is not None\n\n\ndef do(args: dict[str, Any], host: System, journal: StepJournal) -> str:\n    journal.keep(\"off\", True)\n    swaps.turn_on(host, args[\"path\"])\n    now = swaps.active(args[\"path\"])\n    if now is None:\n        raise OperationError(f\"swapon succeeded and /proc/swaps does not list {args['path']}\")\n    return f\"{args['path']} in use as swap, priority {now.priority}\"\n\n\ndef undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:\n    if journal.get(\"off\") is None:\n        return None\n    if swaps.active(args[\"path\"]) is not None:\n        swaps.turn_off(host, args[\"path\"])\n    return f\"{args['path']} not in use as swap again\"\n",
@@ -79520,7 +79525,7 @@ const hostProgram = {
     "celeriac_host/system/following.py": "\"\"\"A command whose output is taken line by line while it runs.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import suppress\nfrom typing import Callable, Mapping, NamedTuple, Sequence\n\nfrom celeriac_host.system import child\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.identities import Identity\nfrom celeriac_host.system.system import SLICE_SECONDS, System\n\nSTDERR_LIMIT_BYTES = 64 * 1024\nLINE_LIMIT_BYTES = 1024 * 1024\n\n\nclass Ended(NamedTuple):\n    \"\"\"How it ended: None when the time was up before, and the last of its stderr.\"\"\"\n\n    code: int | None\n    err: str\n\n    def lines(self, last: int = 20) -> list[str]:\n        return [line.rstrip() for line in self.err.splitlines() if line.strip()][-last:]\n\n\nclass _Lines:\n    \"\"\"Bytes in, whole lines out; of an overlong line only the beginning is kept.\"\"\"\n\n    def __init__(self, on_line: Callable[[bytes], object]) -> None:\n        self.on_line = on_line\n        self.rest = b\"\"\n\n    def take(self, piece: bytes) -> None:\n        *lines, rest = (self.rest + piece).split(b\"\\n\")\n        for line in lines:\n            self.on_line(line[:LINE_LIMIT_BYTES])\n        self.rest = rest[: LINE_LIMIT_BYTES + 1]\n\n    def end(self) -> None:\n        if self.rest:\n            self.on_line(self.rest[:LINE_LIMIT_BYTES])\n\n\ndef follow(\n    host: System,\n    argv: Sequence[str],\n    on_line: Callable[[bytes], \"bytes | None\"],\n    timeout: float,\n    whom: Identity | None = None,\n    env: Mapping[str, str | None] | None = None,\n    cwd: str | None = None,\n    payload: bytes = b\"\",\n) -> Ended:\n    \"\"\"Runs it in a session of its own, as `System.run` does; its group ends in every case.\n\n    What `on_line` returns is written to its stdin, which stays open for that. Raises OperationError\n    when it can't be started, RunnerGone.\n    \"\"\"\n    try:\n        process = child.start(argv, whom, env or {}, cwd)\n    except (OSError, subprocess.SubprocessError) as error:\n        reason = getattr(error, \"strerror\", None) or str(error)\n        raise OperationError(f\"{argv[0]} could not be started: {reason}\", ran=argv) from None\n    answers = os.dup(process.stdin.fileno())\n\n    def take_line(line: bytes) -> None:\n        answer = on_line(line)\n        if answer is not None:\n            with suppress(BrokenPipeError):\n                os.write(answers, answer)\n\n    lines = _Lines(take_line)\n    err = bytearray()\n\n    def take_out(pipe: object) -> bool:\n        piece = os.read(process.stdout.fileno(), 262144)\n        lines.take(piece)\n        return bool(piece)\n\n    def take_err(pipe: object) -> bool:\n        piece = os.read(process.stderr.fileno(), 65536)\n        err.extend(piece)\n        del err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    deadline = time.monotonic() + timeout\n    try:\n        with selectors.DefaultSelector() as selector:\n            feed = child.Feed(process.stdin, payload)\n            selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            selector.register(process.stdout, selectors.EVENT_READ, take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, take_err)\n            ended: float | None = None\n            while selector.get_map() or process.poll() is None:\n                host.heed()\n                now = time.monotonic()\n                if now >= deadline:\n                    return Ended(None, bytes(err).decode(\"utf-8\", \"replace\"))\n                if process.poll() is not None:\n                    ended = ended or now\n                    # What it left behind may hold its pipes open; that is not waited for.\n                    if now - ended > 1:\n                        break\n                for key, _ in selector.select(SLICE_SECONDS):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n        lines.end()\n    finally:\n        os.close(answers)\n        child.end(process)\n    return Ended(process.returncode, bytes(err).decode(\"utf-8\", \"replace\"))\n",
     "celeriac_host/system/http.py": "\"\"\"One HTTP request from the host itself.\"\"\"\n\nfrom __future__ import annotations\n\nimport socket\nimport time\nimport urllib.error\nimport urllib.parse\nimport urllib.request\nfrom typing import Any\n\nBODY_LIMIT_BYTES = 2048\n\n\ndef fetch(\n    url: str,\n    timeout: float,\n    method: str = \"GET\",\n    form: dict[str, str] | None = None,\n    limit_bytes: int = BODY_LIMIT_BYTES,\n) -> dict[str, Any]:\n    \"\"\"An HttpAnswer; also 4xx and 5xx are answers. `form` is the body of a POST.\"\"\"\n    begun = time.monotonic()\n    status, body, error = None, b\"\", None\n    try:\n        _check(url)\n        data = urllib.parse.urlencode(form).encode() if form is not None else None\n        request = urllib.request.Request(url, data, {\"User-Agent\": \"celeriac\"}, method=method)\n        try:\n            response = _opener().open(request, timeout=timeout)\n        except urllib.error.HTTPError as answer:\n            response = answer\n        with response:\n            status = response.status if hasattr(response, \"status\") else response.code\n            body = _bounded(response, begun + timeout, limit_bytes)\n    except (OSError, ValueError, urllib.error.URLError) as problem:\n        error = _reason(problem, timeout)\n    except Exception as problem:\n        # http.client's own: an answer that is not HTTP.\n        error = f\"not an HTTP answer ({type(problem).__name__})\"\n    return {\n        \"url\": url,\n        \"status\": status,\n        \"body\": body.decode(\"utf-8\", \"replace\"),\n        \"error\": error,\n        \"seconds\": round(time.monotonic() - begun, 3),\n    }\n\n\nclass _SameHost(urllib.request.HTTPRedirectHandler):\n    \"\"\"Follows a redirect only to where the question went; any other is the answer itself.\"\"\"\n\n    def redirect_request(\n        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str\n    ) -> Any:\n        if urllib.parse.urlsplit(newurl).hostname != urllib.parse.urlsplit(req.full_url).hostname:\n            return None\n        return super().redirect_request(req, fp, code, msg, headers, newurl)\n\n\ndef _opener() -> urllib.request.OpenerDirector:\n    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameHost)\n\n\ndef _check(url: str) -> None:\n    parts = urllib.parse.urlsplit(url)\n    if parts.scheme not in (\"http\", \"https\") or not parts.hostname:\n        raise ValueError(f\"{url!r} is not a URL that begins with http:// or https://\")\n\n\ndef _bounded(response: Any, deadline: float, limit_bytes: int) -> bytes:\n    body = b\"\"\n    while len(body) < limit_bytes and time.monotonic() < deadline:\n        piece = response.read1(limit_bytes - len(body))\n        if not piece:\n            break\n        body += piece\n    return body\n\n\ndef _reason(problem: Exception, timeout: float) -> str:\n    cause = getattr(problem, \"reason\", problem)\n    if isinstance(cause, (socket.timeout, TimeoutError)):\n        return f\"no answer within {timeout:g} s\"\n    if isinstance(cause, OSError) and cause.strerror:\n        return str(cause.strerror).lower()\n    return str(cause) or type(cause).__name__\n",
     "celeriac_host/system/identities.py": "\"\"\"Users and groups, by name or by number.\"\"\"\n\nfrom __future__ import annotations\n\nimport grp\nimport os\nimport pwd\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system.errors import OperationError\n\n\nclass Identity(NamedTuple):\n    \"\"\"Whom a command runs as.\"\"\"\n\n    name: str\n    uid: int\n    gid: int\n    groups: Sequence[int]\n    home: str\n    shell: str\n\n\ndef identity(user: str, group: str = \"\", supplementary: Sequence[str] = ()) -> Identity:\n    \"\"\"Resolves names or numeric ids of a user and groups.\"\"\"\n    try:\n        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)\n    except KeyError:\n        raise OperationError(f\"there is no user {user} on this host\") from None\n    gid = group_id(group) if group else entry.pw_gid\n    groups = {gid, *os.getgrouplist(entry.pw_name, gid)}\n    groups.update(group_id(name) for name in supplementary)\n    return Identity(entry.pw_name, entry.pw_uid, gid, sorted(groups), entry.pw_dir, entry.pw_shell)\n\n\ndef group_id(group: str) -> int:\n    try:\n        return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid\n    except KeyError:\n        raise OperationError(f\"there is no group {group} on this host\") from None\n\n\ndef user_name(uid: int) -> str:\n    try:\n        return pwd.getpwuid(uid).pw_name\n    except KeyError:\n        return str(uid)\n\n\ndef group_name(gid: int) -> str:\n    try:\n        return grp.getgrgid(gid).gr_name\n    except KeyError:\n        return str(gid)\n",
-    "celeriac_host/system/limits.py": "\"\"\"The memory limits of a worker that still runs, kept until the new definition is started.\n\nA daemon-reload puts the limits of the new unit file on the cgroup at once. The old worker may be\nfar above them, and would lose its tasks to the OOM killer while it drains.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\n\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.system import System\n\nFOLDER = \"/run/systemd/system\"\nNAME = \"zzz-celeriac-until-start.conf\"\nLIMITS = (\"MemoryMax\", \"MemoryHigh\")\n\n\ndef hold(unit: str, host: System) -> None:\n    \"\"\"Written, not read yet: a daemon-reload has to follow. Gone after a reboot.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", *LIMITS])\n    if seen.get(\"ActiveState\") in (\"inactive\", \"failed\"):\n        return\n    lines = [f\"{name}={seen[name]}\" for name in LIMITS if seen.get(name)]\n    text = \"\\n\".join([\"# Until the worker is started anew.\", \"[Service]\", *lines, \"\"])\n    path = _path(unit)\n    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)\n    files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n\n\ndef release(unit: str) -> bool:\n    \"\"\"Whether there was something to take away; then a daemon-reload has to follow.\"\"\"\n    path = _path(unit)\n    if not os.path.lexists(path):\n        return False\n    files.remove(path)\n    files.remove_folders([os.path.dirname(path)])\n    return True\n\n\ndef is_hold(path: str) -> bool:\n    \"\"\"Whether a drop-in is one of these: ours for the moment, no part of the unit's definition.\"\"\"\n    return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME\n\n\ndef _path(unit: str) -> str:\n    return os.path.join(FOLDER, unit + \".d\", NAME)\n",
+    "celeriac_host/system/limits.py": "\"\"\"Keeps the memory limits of a running worker until its new definition is started.\n\nA daemon-reload puts the limits of the new unit file on the cgroup at once. The old worker may be\nfar above them, and would lose its tasks to the OOM killer while it drains.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport os\n\nfrom celeriac_host.system import files, units\nfrom celeriac_host.system.system import System\n\nFOLDER = \"/run/systemd/system\"\nNAME = \"zzz-celeriac-until-start.conf\"\nLIMITS = (\"MemoryMax\", \"MemoryHigh\")\n\n\ndef hold(unit: str, host: System) -> None:\n    \"\"\"Writes it; a daemon-reload has to follow. It is gone after a reboot.\"\"\"\n    seen = units.show(host, unit, [\"ActiveState\", *LIMITS])\n    if seen.get(\"ActiveState\") in (\"inactive\", \"failed\"):\n        return\n    lines = [f\"{name}={seen[name]}\" for name in LIMITS if seen.get(name)]\n    text = \"\\n\".join([\"# Until the worker is restarted.\", \"[Service]\", *lines, \"\"])\n    path = _path(unit)\n    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)\n    files.write(path, text.encode(\"utf-8\"), 0o644, 0, 0)\n\n\ndef release(unit: str) -> bool:\n    \"\"\"Whether there was one to remove; then a daemon-reload has to follow.\"\"\"\n    path = _path(unit)\n    if not os.path.lexists(path):\n        return False\n    files.remove(path)\n    files.remove_folders([os.path.dirname(path)])\n    return True\n\n\ndef is_hold(path: str) -> bool:\n    \"\"\"Whether a drop-in is one of these, which are temporary and no part of the unit.\"\"\"\n    return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME\n\n\ndef _path(unit: str) -> str:\n    return os.path.join(FOLDER, unit + \".d\", NAME)\n",
     "celeriac_host/system/processes.py": "\"\"\"Processes, as /proc shows them.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nfrom typing import NamedTuple, Sequence\n\nfrom celeriac_host.system.identities import user_name\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nTICKS_PER_SECOND = os.sysconf(\"SC_CLK_TCK\")\n# Children of a pool's main process that carry no task.\nHELPERS = (\"semaphore_tracker\", \"resource_tracker\", \"forkserver\")\n\n\nclass Process(NamedTuple):\n    pid: int\n    parent: int\n    state: str\n    \"\"\"The state letter: R, S, D, T, Z…\"\"\"\n    user: str\n    resident_bytes: int\n    argv: Sequence[str]\n    start_ticks: int\n    \"\"\"Since boot; with the pid it names one process for ever.\"\"\"\n\n\ndef read(pid: int) -> Process | None:\n    \"\"\"None when it is gone.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/stat\", \"rb\") as file:\n            # The name in brackets may hold anything, brackets too.\n            fields = file.read().rpartition(b\")\")[2].split()\n        with open(f\"/proc/{pid}/cmdline\", \"rb\") as file:\n            words = file.read()\n        uid = os.stat(f\"/proc/{pid}\").st_uid\n    except (OSError, ValueError):\n        return None\n    argv = words[:-1].split(b\"\\0\") if words.endswith(b\"\\0\") else words.split(b\"\\0\")\n    return Process(\n        pid=pid,\n        parent=int(fields[1]),\n        state=fields[0].decode(),\n        user=user_name(uid),\n        resident_bytes=int(fields[21]) * PAGE_BYTES,\n        argv=[word.decode(\"utf-8\", \"replace\") for word in argv] if words else [],\n        start_ticks=int(fields[19]),\n    )\n\n\ndef read_all() -> list[Process]:\n    found = (read(int(name)) for name in os.listdir(\"/proc\") if name.isdigit())\n    return [process for process in found if process is not None]\n\n\ndef control_group(pid: int) -> str | None:\n    \"\"\"Its cgroup below the root: the unified hierarchy's, else systemd's own.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/cgroup\", encoding=\"utf-8\", errors=\"replace\") as file:\n            rows = [line.rstrip(\"\\n\").split(\":\", 2) for line in file]\n    except OSError:\n        return None\n    paths: dict[str, str] = {row[1]: row[2] for row in rows if len(row) == 3}\n    return paths.get(\"name=systemd\", paths.get(\"\"))\n\n\ndef working_directory(pid: int) -> str | None:\n    \"\"\"None when it can't be read; one that was removed ends in ` (deleted)`.\"\"\"\n    try:\n        return os.readlink(f\"/proc/{pid}/cwd\")\n    except OSError:\n        return None\n\n\ndef program(pid: int) -> str:\n    \"\"\"The path of the file that it runs; empty when that can't be read.\"\"\"\n    try:\n        return os.readlink(f\"/proc/{pid}/exe\")\n    except OSError:\n        return \"\"\n\n\ndef environment(pid: int) -> dict[str, str]:\n    \"\"\"What it was started with, unless it wrote over it; empty when it can't be read.\"\"\"\n    try:\n        with open(f\"/proc/{pid}/environ\", \"rb\") as file:\n            entries = file.read().split(b\"\\0\")\n    except OSError:\n        return {}\n    pairs = (os.fsdecode(entry).partition(\"=\") for entry in entries)\n    return {name: value for name, equals, value in pairs if name and equals}\n\n\ndef descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Children, their children and so on; parents before their children.\"\"\"\n    by_parent: dict[int, list[Process]] = {}\n    for process in read_all() if among is None else among:\n        by_parent.setdefault(process.parent, []).append(process)\n    found = list(by_parent.get(pid, []))\n    for process in found:\n        found.extend(by_parent.get(process.pid, []))\n    return found\n\n\ndef pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:\n    \"\"\"Direct children that may run tasks: no zombies, none of Python's helper processes.\"\"\"\n    return [\n        process\n        for process in (read_all() if among is None else among)\n        if process.parent == pid\n        and process.state not in \"ZX\"\n        and not any(helper in word for helper in HELPERS for word in process.argv)\n    ]\n\n\ndef same(process: Process) -> bool:\n    \"\"\"Whether this very process still runs (a zombie does not).\"\"\"\n    now = read(process.pid)\n    return now is not None and now.start_ticks == process.start_ticks and now.state not in \"ZX\"\n",
     "celeriac_host/system/swaps.py": "\"\"\"Swap areas: which the kernel uses, turning one on and off, what a file of one is.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport re\nfrom typing import NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System, Tick\n\nPAGE_BYTES = os.sysconf(\"SC_PAGE_SIZE\")\nSIGNATURE = b\"SWAPSPACE2\"\nSWAPOFF_TIMEOUT_SECONDS = 900.0\n# Where mkswap puts them in the first page.\nUUID_AT, LABEL_AT = 1036, 1052\n\n\nclass Active(NamedTuple):\n    path: str\n    size_bytes: int\n    used_bytes: int\n    priority: int\n\n\ndef all_active() -> list[Active]:\n    \"\"\"/proc/swaps; it escapes white space in paths as octal.\"\"\"\n    with open(\"/proc/swaps\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        rows = [line.split() for line in file.readlines()[1:]]\n    return [\n        Active(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024, int(row[4]))\n        for row in rows\n        if len(row) == 5\n    ]\n\n\ndef active(path: str) -> Active | None:\n    real = os.path.realpath(path)\n    return next((each for each in all_active() if each.path in (path, real)), None)\n\n\ndef unescaped(text: str) -> str:\n    return re.sub(r\"\\\\([0-7]{3})\", lambda match: chr(int(match.group(1), 8)), text)\n\n\ndef turn_on(host: System, path: str, priority: int = -1) -> None:\n    \"\"\"Raises OperationError, with the reason in words where the kernel forbids it.\"\"\"\n    # A negative priority is the kernel's own choice; it can't be asked for.\n    wanted = [\"-p\", str(priority)] if priority >= 0 else []\n    done = host.run([\"swapon\", *wanted, \"--\", path], timeout=60, check=False)\n    if done.code == 0:\n        return\n    lines = done.lines()\n    message = lines[-1] if lines else f\"exit code {done.code}\"\n    if \"not permitted\" in message:\n        virt = host.run([\"systemd-detect-virt\", \"-c\"], check=False).out.strip()\n        kind = f\"a {virt} container\" if virt not in (\"\", \"none\") else \"a container\"\n        message = (\n            f\"the kernel does not let swap be turned on ({message}): inside {kind} only the \"\n            \"outer host can; set swap there, or leave it out here\"\n        )\n    else:\n        message = f\"{path} could not be turned on as swap: {message}\"\n    raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)\n\n\ndef turn_off(host: System, path: str) -> None:\n    \"\"\"Refuses when memory could not take back what is swapped out. Raises OperationError.\"\"\"\n    now = active(path)\n    if now is None:\n        return\n    room = memory_available()\n    if now.used_bytes > room:\n        raise OperationError(\n            f\"{path} holds {mebibytes(now.used_bytes)} MiB and only {mebibytes(room)} MiB of \"\n            \"memory are available: turning it off would make the kernel kill processes\"\n        )\n\n    def tell() -> None:\n        left = active(path)\n        if left is not None:\n            host.note(f\"turning {path} off: {mebibytes(left.used_bytes)} MiB left in it\")\n\n    host.run([\"swapoff\", \"--\", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))\n\n\ndef memory_available() -> int:\n    with open(\"/proc/meminfo\", encoding=\"ascii\") as file:\n        match = re.search(r\"^MemAvailable:\\s+(\\d+) kB\", file.read(), re.MULTILINE)\n    return int(match.group(1)) * 1024 if match else 0\n\n\ndef mount_of(place: str) -> tuple[str, str]:\n    \"\"\"Mount point and file system type. The last of several mounts on one point hides the rest.\"\"\"\n    found = (\"/\", \"unknown\")\n    with open(\"/proc/self/mountinfo\", encoding=\"utf-8\", errors=\"surrogateescape\") as file:\n        for line in file:\n            left, _, right = line.partition(\" - \")\n            point = unescaped(left.split()[4])\n            inside = place == point or place.startswith(point.rstrip(\"/\") + \"/\")\n            if inside and len(point) >= len(found[0]):\n                found = (point, right.split()[0])\n    return found\n\n\nclass Header(NamedTuple):\n    \"\"\"What mkswap wrote into the first page.\"\"\"\n\n    uuid: str\n    label: str\n\n\ndef header(path: str) -> Header | None:\n    \"\"\"None when the file is not formatted as swap.\"\"\"\n    with open(path, \"rb\") as file:\n        page = file.read(PAGE_BYTES)\n    if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:\n        return None\n    digits = page[UUID_AT : UUID_AT + 16].hex()\n    uuid = \"-\".join(re.findall(r\"(.{8})(.{4})(.{4})(.{4})(.{12})\", digits)[0])\n    label = page[LABEL_AT : LABEL_AT + 16].split(b\"\\0\")[0].decode(\"utf-8\", \"replace\")\n    return Header(uuid, label)\n\n\ndef mebibytes(size_bytes: int) -> int:\n    \"\"\"Whole MiB, the one unit of messages here: sizes for people are written by the runner.\"\"\"\n    return size_bytes // (1024 * 1024)\n",
     "celeriac_host/system/system.py": "\"\"\"The host, as operations and facts see it: running commands, waiting, telling.\"\"\"\n\nfrom __future__ import annotations\n\nimport os\nimport selectors\nimport subprocess\nimport time\nfrom contextlib import contextmanager\nfrom typing import (\n    Any,\n    BinaryIO,\n    Callable,\n    Iterator,\n    Mapping,\n    NamedTuple,\n    Sequence,\n)\n\nfrom celeriac_host.system import child\nfrom celeriac_host.system.errors import OperationError, RunnerGone\nfrom celeriac_host.system.identities import Identity, identity\n\nSTATE_FOLDER = \"/var/lib/celeriac\"\nSLICE_SECONDS = 0.2\nSTDERR_LIMIT_BYTES = 64 * 1024\n\n\nclass Completed(NamedTuple):\n    \"\"\"How a command ended; `code` is negative when a signal ended it.\"\"\"\n\n    argv: Sequence[str]\n    code: int\n    out: str\n    err: str\n    truncated: bool\n\n    def lines(self, last: int = 20) -> list[str]:\n        \"\"\"The last lines of its stderr, or of its stdout when it wrote none.\"\"\"\n        text = self.err if self.err.strip() else self.out\n        return [line for line in text.splitlines() if line.strip()][-last:]\n\n\nclass Tick(NamedTuple):\n    \"\"\"Called every so often while a command runs, e.g. to tell what it waits for.\"\"\"\n\n    seconds: float\n    call: Callable[[], None]\n\n\nclass System:\n    \"\"\"One for the life of the agent. `state` is where transactions and backups are kept.\"\"\"\n\n    def __init__(self, state: str = STATE_FOLDER) -> None:\n        self.state = state\n        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.\n        self.runner_gone = False\n        self.note: Callable[[str], None] = lambda message: None\n        # Unit → the run of it whose consumers were cancelled, as far as this process did it.\n        self.cancelled: dict[str, str] = {}\n        self._shields = 0\n\n    @contextmanager\n    def shielded(self) -> Iterator[None]:\n        \"\"\"Inside, nothing is broken off because the runner is gone.\"\"\"\n        self._shields += 1\n        try:\n            yield\n        finally:\n            self._shields -= 1\n\n    def heed(self) -> None:\n        \"\"\"Raises RunnerGone when it is, unless shielded; long loops call it.\"\"\"\n        if self.runner_gone and not self._shields:\n            raise RunnerGone\n\n    def sleep(self, seconds: float) -> None:\n        end = time.monotonic() + seconds\n        while True:\n            self.heed()\n            left = end - time.monotonic()\n            if left <= 0:\n                return\n            time.sleep(min(left, SLICE_SECONDS))\n\n    def run(\n        self,\n        argv: Sequence[str],\n        timeout: float = 60.0,\n        input: bytes | None = None,\n        user: str | Identity | None = None,\n        env: Mapping[str, str | None] | None = None,\n        cwd: str | None = None,\n        check: bool | Sequence[int] = True,\n        limit_bytes: int = 4 * 1024 * 1024,\n        tick: Tick | None = None,\n        stdin: BinaryIO | None = None,\n    ) -> Completed:\n        \"\"\"Runs a command in a session of its own and waits for it.\n\n        `stdin` is an open file that it reads on, also one that its user may not open. `env` as in\n        `child.start`. `check` is what exit codes are good: True is `(0,)`, False is any. stdout\n        keeps its first `limit_bytes`, stderr its last 64 KiB. Its whole process group ends when the\n        time is up or the runner is gone. Raises OperationError, RunnerGone.\n        \"\"\"\n        whom = identity(user) if isinstance(user, str) else user\n        source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)\n        try:\n            process = child.start(argv, whom, env or {}, cwd, source)\n        except FileNotFoundError as error:\n            missing = os.fsdecode(error.filename or argv[0])\n            if check is False and missing == argv[0]:\n                return Completed(argv, 127, \"\", f\"{missing}: not found\", False)\n            raise OperationError(f\"{missing} is not there\", ran=argv) from None\n        except (OSError, subprocess.SubprocessError) as error:\n            raise OperationError(f\"{argv[0]} could not be started: {error}\", ran=argv) from None\n        output = _Output(limit_bytes)\n        try:\n            in_time = self._follow(process, input, timeout, output, tick)\n        finally:\n            child.end(process)\n        done = output.completed(argv, child.code_of(process))\n        if not in_time:\n            raise OperationError(\n                f\"{argv[0]} did not end within {timeout:g} s\",\n                ran=argv,\n                evidence=done.lines(),\n            )\n        good = (0,) if check is True else check\n        if good is not False and done.code not in good:\n            lines = done.lines()\n            raise OperationError(\n                f\"{argv[0]} failed: {lines[-1] if lines else _ending(done.code)}\",\n                ran=argv,\n                exit_code=done.code if done.code >= 0 else None,\n                evidence=lines,\n            )\n        return done\n\n    def _follow(\n        self,\n        process: Any,\n        payload: bytes | None,\n        timeout: float,\n        output: _Output,\n        tick: Tick | None,\n    ) -> bool:\n        \"\"\"Moves bytes until the process ended; False when the time was up before.\"\"\"\n        now = time.monotonic()\n        deadline = now + timeout\n        next_tick = now + tick.seconds if tick else 0.0\n        ended: float | None = None\n        with selectors.DefaultSelector() as selector:\n            selector.register(process.stdout, selectors.EVENT_READ, output.take_out)\n            selector.register(process.stderr, selectors.EVENT_READ, output.take_err)\n            if payload is not None:\n                feed = child.Feed(process.stdin, payload)\n                selector.register(feed.pipe, selectors.EVENT_WRITE, feed.push)\n            while True:\n                self.heed()\n                now = time.monotonic()\n                if ended is None and process.poll() is not None:\n                    ended = now\n                # What it left behind may hold its pipes open; that is not waited for.\n                if ended is not None and (not selector.get_map() or now - ended > 1):\n                    return True\n                if ended is None and now >= deadline:\n                    return False\n                if tick and ended is None and now >= next_tick:\n                    next_tick = now + tick.seconds\n                    tick.call()\n                if not selector.get_map():\n                    time.sleep(0.02)\n                    continue\n                for key, _ in selector.select(min(SLICE_SECONDS, max(deadline - now, 0.01))):\n                    if not key.data(key.fileobj):\n                        selector.unregister(key.fileobj)\n\n\nclass _Output:\n    \"\"\"What a command writes, within bounds.\"\"\"\n\n    def __init__(self, limit_bytes: int) -> None:\n        self.limit_bytes = limit_bytes\n        self.out = bytearray()\n        self.err = bytearray()\n        self.truncated = False\n\n    def take_out(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        room = self.limit_bytes - len(self.out)\n        self.truncated = self.truncated or len(piece) > room\n        self.out += piece[: max(room, 0)]\n        return bool(piece)\n\n    def take_err(self, pipe: Any) -> bool:\n        piece = os.read(pipe.fileno(), 65536)\n        self.err += piece\n        del self.err[:-STDERR_LIMIT_BYTES]\n        return bool(piece)\n\n    def completed(self, argv: Sequence[str], code: int) -> Completed:\n        out, err = (bytes(part).decode(\"utf-8\", \"replace\") for part in (self.out, self.err))\n        return Completed(tuple(argv), code, out, err, self.truncated)\n\n\ndef _ending(code: int) -> str:\n    return f\"ended by signal {-code}\" if code < 0 else f\"exit code {code}\"\n",
@@ -80432,17 +80437,6 @@ function renderPlanSummary(plan, findings) {
     ]
         .filter((part) => part !== '')
         .join('\n\n');
-}
-
-;// CONCATENATED MODULE: ./src/action/support-module.js
-
-/** Source of the module that a Celery worker loads (`host/support/celeriac_support.py`). */
-function supportModuleText() {
-    const text = hostProgram['support/celeriac_support.py'];
-    if (text === undefined) {
-        throw new Error('this bundle does not contain the support module');
-    }
-    return text;
 }
 
 ;// CONCATENATED MODULE: ./src/config/deploy-worker-inputs.js
@@ -82520,7 +82514,7 @@ function planSupport(files, desired) {
         mode,
         expects: file.kind === 'file' ? file.sha256 : null,
         title: `write the support module ${path}`,
-        why: file.kind === 'absent' ? 'it is not there' : 'it is of another version',
+        why: file.kind === 'absent' ? 'it is missing' : 'it differs from this version',
         // New, it is Celeriac's own file as published; what matters is when it changes.
         ...(before !== null && { diff: unifiedDiff(path, before, text) }),
     };
@@ -82713,9 +82707,9 @@ function planDependencies({ installed }, { commit, lock }, context, where, inter
         return { operations: [], reasons: [], satisfied: [`dependencies: ${file} is unchanged`] };
     }
     const why = own !== null
-        ? 'it is another one than was installed last'
+        ? 'it differs from the one that was installed last'
         : previousHash === null
-            ? 'what is installed is not known'
+            ? 'the installed one is unknown'
             : 'it changed with the code';
     return {
         operations: [
@@ -82772,8 +82766,8 @@ function planGit(fact, from, offer, context) {
                 ...where,
                 commit,
                 sha256: offer.parcel.sha256,
-                title: `take commit ${commits_short(commit)} into ${tree.path}`,
-                why: `it is not there; what it lacks is ${formatBytes(offer.parcel.sizeBytes)}`,
+                title: `fetch commit ${commits_short(commit)} into ${tree.path}`,
+                why: `the checkout does not have it; ${formatBytes(offer.parcel.sizeBytes)} to transfer`,
             },
         ]
         : [];
@@ -82795,7 +82789,7 @@ function planGit(fact, from, offer, context) {
         prepare: [...fetch, ...dependencies.operations],
         inPlace: checkout,
         trial: moves ? { when: 'in-place' } : trialOf(dependencies),
-        reasons: [...(moves ? [`its code goes ${step}`] : []), ...dependencies.reasons],
+        reasons: [...(moves ? [`its code changes ${step}`] : []), ...dependencies.reasons],
         satisfied: [
             ...(moves ? [] : [`code: ${tree.path} is at ${commits_short(commit)}`]),
             ...dependencies.satisfied,
@@ -82806,22 +82800,22 @@ function planGit(fact, from, offer, context) {
 function requireCheckout(tree, { unit, workingDirectory }) {
     if (tree.kind === 'checkout')
         return tree;
-    const expected = 'a git checkout that the unit works in, or its path in the input checkout';
+    const expected = 'a Git checkout that the unit works in, or its path in the input `checkout`';
     switch (tree.kind) {
         case 'absent':
             throw new errors_ConfigError('input checkout', tree.path === '' || tree.path === '/'
                 ? `${unit} has no WorkingDirectory=, so its checkout is not known`
-                : `${tree.path} is in no git checkout`, expected);
+                : `${tree.path} is not in a Git checkout`, expected);
         case 'unusable':
             throw new errors_ConfigError('input checkout', tree.problem, expected);
         default:
-            throw new errors_ConfigError('input checkout', `${workingDirectory} was not looked at`, expected);
+            throw new errors_ConfigError('input checkout', `${workingDirectory} was not inspected`, expected);
     }
 }
 function refuseDirty(tree, { dirtyTree }) {
     if (tree.dirtyCount === 0 || dirtyTree === 'stash')
         return;
-    throw new errors_ConfigError('input dirty-tree', `${tree.path} has changes that are in no commit: ${listDirty(tree)}`, 'a clean checkout: commit or undo them there; or `dirty-tree: stash`');
+    throw new errors_ConfigError('input dirty-tree', `${tree.path} has uncommitted changes: ${listDirty(tree)}`, 'a clean checkout: commit or discard them on the host, or set `dirty-tree: stash`');
 }
 function listDirty({ dirty, dirtyCount }) {
     const shown = dirty.slice(0, 5);
@@ -82835,7 +82829,7 @@ function describeCheckout(tree, { log }, moves) {
             : [
                 {
                     level: 'warning',
-                    message: `${tree.path} has changes that are in no commit, and the worker runs with them: ${listDirty(tree)}`,
+                    message: `${tree.path} has uncommitted changes, and the worker runs with them: ${listDirty(tree)}`,
                 },
             ];
     }
@@ -82845,8 +82839,8 @@ function describeCheckout(tree, { log }, moves) {
         {
             level: 'warning',
             message: log === null
-                ? `commit ${commits_short(tree.head)} of ${tree.path} is not in this run's clone: it was made on the host, or is further back than the clone goes. It stays in the checkout's reflog`
-                : `commit ${commits_short(tree.head)} of ${tree.path} is not part of what is deployed. It stays in the checkout's reflog`,
+                ? `commit ${commits_short(tree.head)} of ${tree.path} is not in this run's clone: it was made on the host, or is older than the history of the clone. It stays in the checkout's reflog`
+                : `commit ${commits_short(tree.head)} of ${tree.path} is not part of the deployed history. It stays in the checkout's reflog`,
         },
     ];
 }
@@ -82877,7 +82871,7 @@ function planUpload(fact, from, offer, context) {
                 sha256: offer.parcel.sha256,
                 shared: from.shared,
                 title: `unpack ${commits_short(commit)} to ${release}`,
-                why: `it is not there (${formatBytes(offer.parcel.sizeBytes)} packed)`,
+                why: `it does not exist yet (${formatBytes(offer.parcel.sizeBytes)} to transfer)`,
             },
         ];
     const swap = moves
@@ -82900,8 +82894,8 @@ function planUpload(fact, from, offer, context) {
                 deployTo: base,
                 keep: from.keepReleases,
                 spare: present === null ? [commit] : [commit, present],
-                title: `remove old releases from ${base}`,
-                why: `${staying} are there, ${from.keepReleases} are kept`,
+                title: `remove old code folders from ${base}`,
+                why: `there are ${staying}, and ${from.keepReleases} are kept`,
             },
         ]
         : [];
@@ -82911,7 +82905,7 @@ function planUpload(fact, from, offer, context) {
         swap,
         finish,
         trial: moves ? { when: 'prepared', instead } : trialOf(dependencies),
-        reasons: [...(moves ? [`its code goes ${step}`] : []), ...dependencies.reasons],
+        reasons: [...(moves ? [`its code changes ${step}`] : []), ...dependencies.reasons],
         satisfied: [
             ...(moves ? [] : [`code: ${base}/current is at ${commits_short(commit)}`]),
             ...dependencies.satisfied,
@@ -82921,16 +82915,16 @@ function planUpload(fact, from, offer, context) {
 }
 function requireReleases(tree, { deployTo }, { unit, workingDirectory }) {
     if (tree.kind === 'absent') {
-        throw new errors_ConfigError('input deploy-to', `the host has no folder ${deployTo}`, `a folder that the user of the app owns: \`install -d -o USER ${deployTo}\``);
+        throw new errors_ConfigError('input deploy-to', `directory ${deployTo} does not exist on the host`, `a directory that the user of the app owns: \`install -d -o USER ${deployTo}\``);
     }
     if (tree.kind !== 'releases') {
-        const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not looked at`;
+        const problem = tree.kind === 'unusable' ? tree.problem : `${deployTo} was not inspected`;
         throw new errors_ConfigError('input deploy-to', problem, `a link ${deployTo}/current, or none yet`);
     }
     const directory = workingDirectory.replace(/^!/, '').replace(/\/$/, '');
     const current = `${tree.path}/current`;
     if (directory !== current && !directory.startsWith(`${current}/`)) {
-        throw new errors_ConfigError('input deploy-to', `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}: a new release would not reach it`, `WorkingDirectory=${current}, or a folder below it, in ${unit}`);
+        throw new errors_ConfigError('input deploy-to', `${unit} works in ${directory === '' ? '/' : directory}, which does not go through ${current}, so a new release would have no effect`, `WorkingDirectory=${current}, or a folder below it, in ${unit}`);
     }
     return tree;
 }
@@ -83882,15 +83876,15 @@ function resolveProgram(name, { programs }) {
 
 
 /**
- * What a process of the app's own is started with, once the unit has this line.
+ * How to import the app once the unit has this line.
  *
- * @throws ConfigError when the unit does not tell the app, or its program is not there
+ * @throws ConfigError when the unit does not show the app, or its program does not exist
  */
 function requireAppProcess(unit, line, path, desired) {
     const { app, supportDirectory } = desired;
     const own = appProcessOf(unit, { line, app, supportDirectory });
     if (own.kind === 'known')
-        return own.process;
+        return own;
     const [problem, expected] = describeMissing(own, line, path);
     throw new errors_ConfigError('input unit', problem, expected);
 }
@@ -83898,7 +83892,7 @@ function describeMissing(own, line, path) {
     if (own.missing === 'program') {
         return [
             `ExecStart= runs ${own.program}, which is not on the host`,
-            'the path of the celery that the app uses',
+            'the path of the celery executable of the app',
         ];
     }
     const written = line.call.app;
@@ -83968,14 +83962,14 @@ function planInstall(source, unit, { unit: fact, files }, desired) {
         path,
         text,
         expects: fileHash(file),
-        title: `have systemd read ${path} again`,
-        why: rewritten ? 'a drop-in of it is gone' : 'it changed after systemd read it',
+        title: `reload ${path} in systemd`,
+        why: rewritten ? 'one of its drop-ins was removed' : 'it changed after systemd loaded it',
     };
     return { rewritten, operations: [...removed, install] };
 }
 /** The text that has to be written: of the unit file, or of the drop-in. */
 function planText(source, unit, files, desired) {
-    const why = unit.changes.join(', ') || 'its text is of another version';
+    const why = unit.changes.join(', ') || 'its text differs from this version';
     if (unit.dropIn !== null) {
         const { path, text } = unit.dropIn;
         const before = source.own.find((part) => part.path === path)?.text ?? null;
@@ -83996,7 +83990,7 @@ function planText(source, unit, files, desired) {
         return null;
     const copied = source.target !== source.path;
     const place = copied
-        ? ` (a copy of ${source.path}, which packages may overwrite, and which this one beats)`
+        ? ` (a copy of ${source.path}, which package updates may overwrite; this copy takes precedence)`
         : '';
     return {
         op: 'install-unit',
@@ -84016,8 +84010,8 @@ function removeDropIn(part, file, source) {
         expects: fileHash(file) ?? sha256Text(''),
         title: `remove ${part.path}`,
         why: source.mode === 'rewrite'
-            ? `what it says is written into ${source.target}`
-            : 'the unit needs no drop-in by this name',
+            ? `its settings move to ${source.target}`
+            : 'the unit does not need this drop-in',
         diff: unitDiff(part.path, part.text, null),
     };
 }
@@ -84030,8 +84024,8 @@ function planEnable(fact, unit, desired) {
     return {
         op: 'enable-unit',
         unit: desired.unit,
-        title: `start ${desired.unit} at boot`,
-        why: state === 'disabled' ? 'it is disabled' : 'it is enabled until the next boot only',
+        title: `enable ${desired.unit} at boot`,
+        why: state === 'disabled' ? 'it is disabled' : 'it is enabled only until the next boot',
     };
 }
 function verifyUnit(source, unit, desired) {
@@ -84047,8 +84041,8 @@ function verifyUnit(source, unit, desired) {
         unit: desired.unit,
         text: unit.text,
         ...(dropIns.length > 0 && { dropIns }),
-        title: `have systemd check the new ${desired.unit}`,
-        why: 'what it only warns of would not be in force',
+        title: `check the new ${desired.unit} with systemd`,
+        why: 'systemd ignores the settings that it warns about',
     };
 }
 
@@ -84069,7 +84063,7 @@ function listRestartReasons(facts, desired, unit, known, changes) {
     if (changes.unit)
         reasons.push('its unit changes');
     else if (fact.needDaemonReload)
-        reasons.push('systemd has not read its unit as it is now');
+        reasons.push('systemd has not loaded its current unit file');
     else {
         const differing = Object.entries(known)
             .filter(([name, value]) => fact.properties[name] !== value)
@@ -84085,7 +84079,7 @@ function listRestartReasons(facts, desired, unit, known, changes) {
         reasons.push(`${newest.path} is newer than the worker`);
     }
     if (reasons.length === 0 && desired.restartPolicy === 'always')
-        reasons.push('it is asked for');
+        reasons.push('a restart was requested');
     return reasons;
 }
 /** The worker may be older than its unit: then its own arguments tell. */
@@ -84511,7 +84505,7 @@ function checkDropIns(dropIns, beaten, settings, desired) {
     for (const { path, text } of dropIns) {
         const file = parseUnitFile(text);
         const refuse = (entry, expected) => {
-            throw new errors_ConfigError('input unit', `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which beats ${beaten}`, `${expected}; then run \`systemctl daemon-reload\``);
+            throw new errors_ConfigError('input unit', `${path}:${file.lineOf(entry)} sets ${redact(`${entry.key}=${entry.value}`)}, which overrides ${beaten}`, `${expected}; then run \`systemctl daemon-reload\``);
         };
         const [exec] = file.assignments('Service', 'ExecStart');
         if (exec)
@@ -84521,17 +84515,17 @@ function checkDropIns(dropIns, beaten, settings, desired) {
             for (const [otherSection, other] of spellings) {
                 const entry = file.assignments(otherSection, other).at(-1);
                 if (entry && !accepts(entry.value === '' ? null : entry.value)) {
-                    refuse(entry, value === null ? `no ${other}= in it` : `${other}=${value}, or no such line`);
+                    refuse(entry, value === null ? `no ${other}= in ${path}` : `${other}=${value}, or no such line`);
                 }
             }
         }
         const both = file.assignments('Service', 'TimeoutSec').at(-1);
         if (both)
-            refuse(both, 'TimeoutStartSec= and TimeoutStopSec= instead of it');
+            refuse(both, 'TimeoutStartSec= and TimeoutStopSec= instead');
         checkDropInPath(file, path, desired.supportDirectory, refuse);
         const paths = file.assignments('Service', 'ReadWritePaths').find(({ value }) => value === '');
         if (paths && desired.hardening === 'standard') {
-            refuse(paths, `no empty ReadWritePaths= in ${path}: it takes the worker's own paths away`);
+            refuse(paths, `no empty ReadWritePaths= in ${path}: it removes the paths that the worker needs`);
         }
     }
 }
@@ -84543,7 +84537,7 @@ function checkDropInPath(file, path, directory, refuse) {
     }
     const reset = all.findLast(({ value }) => value === '');
     if (reset && !(last && all.indexOf(last.entry) > all.indexOf(reset))) {
-        refuse(reset, `no empty Environment= in ${path}: it takes PYTHONPATH away`);
+        refuse(reset, `no empty Environment= in ${path}: it removes PYTHONPATH`);
     }
 }
 
@@ -85055,14 +85049,14 @@ function readSource(facts, desired) {
     };
     const name = desired.unit;
     if (name.includes('@.')) {
-        return refuse(`${name} is a template, and nothing runs by that name`, `one of its instances, such as ${name.replace('@.', '@1.')}`);
+        return refuse(`${name} is a template, which cannot run itself`, `one of its instances, such as ${name.replace('@.', '@1.')}`);
     }
     const masked = fragment.kind === 'symlink' && fragment.target === '/dev/null';
     if (masked || unit.loadState === 'masked') {
-        return refuse(`${name} is masked`, `a unit that may run: \`systemctl unmask ${name}\` first`);
+        return refuse(`${name} is masked`, `an unmasked unit: run \`systemctl unmask ${name}\` first`);
     }
     if (unit.loadState === 'not-found' || path === '' || fragment.kind === 'absent') {
-        return refuse(`the host has no ${name}`, 'the name of a unit that is there: see `systemctl list-unit-files "*celery*"`');
+        return refuse(`unit ${name} does not exist on the host`, 'the name of an existing unit: see `systemctl list-unit-files "*celery*"`');
     }
     if (fragment.kind === 'symlink') {
         return refuse(`${path} is a link to ${fragment.target}`, `the name of that unit itself, or a regular file in ${administrators}`);
@@ -85075,7 +85069,7 @@ function readSource(facts, desired) {
     // Every instance shares its template: each is changed by a drop-in of its own.
     const isInstance = file === name.replace(/@.*(?=\.service$)/, '@') && file !== name;
     if (file !== name && !isInstance) {
-        return refuse(`${name} is another name of ${file}`, file);
+        return refuse(`${name} is an alias of ${file}`, file);
     }
     const mode = isInstance ? 'drop-in' : desired.unitMode;
     const isVendors = vendors.includes(folder);
@@ -85093,7 +85087,7 @@ function readSource(facts, desired) {
             if (found === undefined || found.kind === 'absent')
                 return [];
             if (found.kind !== 'file' || found.text === null) {
-                return refuse(`${one} is not a regular text file`, 'no such file: Celeriac writes it');
+                return refuse(`${one} is not a regular text file`, 'no such file: Celeriac creates it itself');
             }
             return [{ path: one, text: found.text }];
         }),
@@ -85225,7 +85219,7 @@ function listChanges(before, after, call) {
             const known = (splitWords(was) ?? []).map(({ text }) => text);
             const added = (splitWords(is) ?? []).filter(({ text }) => !known.includes(text));
             const shown = added.map(({ text }) => redact(text)).join(' ');
-            return [shown === '' ? `${key} with less` : `${key} with ${shown}`];
+            return [shown === '' ? `${key} shortened` : `${key} with ${shown}`];
         }
         const [last, next] = [before.value(section, key), after.value(section, key)];
         return last === next ? [] : [`${key} ${last ?? 'unset'} → ${next}`];
@@ -85274,14 +85268,14 @@ function describeFaults(before, after, path, context) {
         ...was.flatMap((fault) => {
             const { rule } = fault;
             if (still.some(isSame(fault))) {
-                return [describeFault(fault, 'warning', `Not mended here: ${rule.fix}`, place(fault))];
+                return [describeFault(fault, 'warning', `Not fixed here: ${rule.fix}`, place(fault))];
             }
             // Changed, and as wrong as before: what it is now is said below.
             if (added.some((other) => other.rule.id === rule.id))
                 return [];
-            return [describeFault(fault, 'notice', 'The new unit mends it', place(fault))];
+            return [describeFault(fault, 'notice', 'The new unit fixes it', place(fault))];
         }),
-        ...added.map((fault) => describeFault(fault, 'warning', `So it is with the new unit: ${fault.rule.fix}`, path)),
+        ...added.map((fault) => describeFault(fault, 'warning', `The new unit has this fault: ${fault.rule.fix}`, path)),
     ];
 }
 const describeFault = ({ rule, seen }, level, mending, where) => ({
@@ -85298,7 +85292,7 @@ function describePool(line, desired) {
             level: 'notice',
             message: pool === 'solo'
                 ? 'a solo pool runs one task at a time in the main process: concurrency is not applied'
-                : `a pool of kind ${pool} runs its tasks in the main process: concurrency ${desired.concurrency} counts those at a time, not processes`,
+                : `a ${pool} pool runs its tasks in the main process, so concurrency ${desired.concurrency} limits concurrent tasks, not processes`,
         },
     ];
 }
@@ -85309,7 +85303,7 @@ function describeSwap(desired, swapActive) {
         {
             level: 'warning',
             // After provision's dry run this is all that tells what the real run comes to.
-            message: `no swap is active, so MemoryHigh= is not set: without swap it would slow the worker down without end. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run turns swap on only on paper)`,
+            message: `no swap is active, so MemoryHigh= is not set: without swap it could throttle the worker indefinitely. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run does not turn swap on)`,
         },
     ];
 }
@@ -85463,7 +85457,7 @@ function tryApp(own, desired, trial) {
         ...(instead !== null && { instead }),
         timeoutSeconds: desired.startTimeoutSeconds,
         title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
-        why: 'an app that does not import must not cost the worker that runs',
+        why: 'an app that cannot be imported must not replace the running worker',
     };
 }
 function guardUnit(own, { properties }) {
@@ -85473,14 +85467,14 @@ function guardUnit(own, { properties }) {
         op: 'guard-unit',
         ...own,
         undoTimeoutSeconds: seconds(longest + answerSeconds),
-        title: `remember how ${own.unit} runs now`,
-        why: 'if a later step fails, it is brought back to that',
+        title: `record how ${own.unit} runs now`,
+        why: 'if a later step fails, the unit is returned to this state',
     };
 }
 const whenTimeIsUp = {
     proceed: 'then its stop waits for the rest',
-    abort: 'then the old worker serves on',
-    wait: 'and longer as long as tasks end',
+    abort: 'then the deploy fails and the old worker keeps running',
+    wait: 'and longer while tasks keep finishing',
 };
 function drainWorker(own, unit, desired) {
     const { timeoutSeconds, policy } = desired.drain;
@@ -85493,7 +85487,7 @@ function drainWorker(own, unit, desired) {
         stuckSeconds: seconds(desired.longestTaskSeconds + stopMarginSeconds),
         undoTimeoutSeconds: stopLimit(unit, desired),
         title: `drain ${desired.unit}`,
-        why: `its tasks have ${until} to end while it takes no more, ${whenTimeIsUp[policy]}`,
+        why: `running tasks have ${until} to finish while it takes no new ones, ${whenTimeIsUp[policy]}`,
     };
 }
 /** What the agent waits beyond systemd's own limit, so that systemd's answer is the one told. */
@@ -85505,10 +85499,10 @@ function stopUnit(own, unit, reasons, desired) {
         timeoutSeconds: stopLimit(unit, desired),
         undoTimeoutSeconds: stopLimit(unit, desired),
         title: `stop ${desired.unit}`,
-        why: `${reasons.join(', ')}; running tasks have ${steps_words(unit.stopMicroseconds)} to end`,
+        why: `${reasons.join(', ')}; running tasks have ${steps_words(unit.stopMicroseconds)} to finish`,
     };
 }
-const steps_words = (span) => Number.isFinite(span) ? quantities_formatDuration(span / microseconds(1)) : 'all the time they need';
+const steps_words = (span) => Number.isFinite(span) ? quantities_formatDuration(span / microseconds(1)) : 'unlimited time';
 /** A time-out as systemd prints it; an hour where it is not printed, or never ends. */
 function secondsOf(span) {
     const found = parseTimeSpan(span ?? '');
@@ -85531,7 +85525,9 @@ function startUnit(own, unit, reasons, desired) {
 }
 function proveUnit(unit, known, facts, desired) {
     const children = countChildren(unit.line, facts.host.cpus);
-    const processes = children === null ? '1 main process' : `1 main process with ${children} below it`;
+    const processes = children === null
+        ? '1 main process'
+        : `1 main process with ${quantities_formatCount(children, 'child process', 'child processes')}`;
     return {
         op: 'prove-unit',
         unit: desired.unit,
@@ -85540,8 +85536,8 @@ function proveUnit(unit, known, facts, desired) {
         minHealthySeconds: desired.minHealthySeconds,
         timeoutSeconds: desired.startTimeoutSeconds,
         ...(desired.hardening !== 'off' && { exposure: { before: facts.unit.exposure ?? null } }),
-        title: `prove that ${desired.unit} runs as asked`,
-        why: `${processes}, no restart for ${desired.minHealthySeconds} s, and every limit in force`,
+        title: `prove that ${desired.unit} runs as requested`,
+        why: `${processes}, no restart for ${desired.minHealthySeconds} s, every limit in force`,
     };
 }
 /** An older systemd does not know every property; what it does not print can't be proved. */
@@ -85561,7 +85557,7 @@ function describeSatisfied(planned) {
     const { fragmentPath, unitFileState, exposure } = facts.unit;
     if (!install) {
         const by = unit.dropIn === null ? '' : ` with ${unit.dropIn.path}`;
-        lines.push(`unit: ${fragmentPath}${by} as asked${describeLimits(unit)}`);
+        lines.push(`unit: ${fragmentPath}${by} is up to date${describeLimits(unit)}`);
         if (desired.hardening !== 'off') {
             const told = exposure == null ? '' : `, exposure ${exposure} (systemd-analyze security)`;
             lines.push(`hardening: ${desired.hardening}${told}`);
@@ -85570,11 +85566,11 @@ function describeSatisfied(planned) {
     if (!support)
         lines.push(`support module: ${supportPath(desired)}`);
     if (!enable && unitFileState === 'enabled')
-        lines.push('at boot: started by systemd');
+        lines.push('at boot: enabled');
     if (!restart) {
         const children = countChildren(unit.line, facts.host.cpus);
-        const below = children === null ? '' : `, ${children} below it`;
-        lines.push(`worker: active with its newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
+        const below = children === null ? '' : `, ${quantities_formatCount(children, 'child process', 'child processes')}`;
+        lines.push(`worker: active, runs the newest code (main ${facts.unit.mainPid ?? '?'}${below})`);
     }
     if (strays.strays.length === 0)
         lines.push('strays: none');
@@ -85601,7 +85597,7 @@ function describeMemory(facts, desired) {
     return [
         {
             level: 'warning',
-            message: `memory-max ${formatBytes(memoryMaxBytes)} is more than the host has (${formatBytes(totalBytes)}): it will never limit anything`,
+            message: `memory-max ${formatBytes(memoryMaxBytes)} is more than the host has (${formatBytes(totalBytes)}), so it has no effect`,
         },
     ];
 }
@@ -85612,16 +85608,16 @@ function describeHost(facts, desired, unit) {
     };
     const { container, cgroupVersion } = facts.host;
     if (cgroupVersion === 1) {
-        warn('this host uses cgroups version 1: MemoryMax= counts without swap, and MemoryHigh= has no effect');
+        warn('this host uses cgroup v1: MemoryMax= does not count swap, and MemoryHigh= has no effect');
     }
     if (container !== null) {
-        warn(`this host is a container (${container}): memory limits only hold where its own host delegates the memory controller`);
+        warn(`this host is a container (${container}): memory limits are enforced only if its own host delegates the memory controller`);
     }
     if (!unit.installable) {
         warn(`${desired.unit} has no [Install] section: nothing starts it at boot`);
     }
     if (facts.code.truncated) {
-        warn('there are too many files below WorkingDirectory= to look at them all: newer code may go unseen, `restart: always` is safe');
+        warn('WorkingDirectory= contains too many files to check them all, so newer code may be missed; `restart: always` is safe');
     }
     return findings;
 }
@@ -85631,7 +85627,7 @@ function describeMode(source, desired) {
     return [
         {
             level: 'notice',
-            message: `${desired.unit} is an instance of ${source.path}, which other instances share: it is changed by a drop-in of its own`,
+            message: `${desired.unit} is an instance of ${source.path}, which other instances share, so it is changed by its own drop-in`,
         },
     ];
 }
@@ -86470,14 +86466,14 @@ function planLeftovers(app, stores, desired) {
     const restore = {
         op: 'restore-unacked',
         ...app,
-        title: 'put messages of dead workers back into their queues',
-        why: 'they would wait there until the visibility timeout is over',
+        title: 'return messages of dead workers to their queues',
+        why: 'otherwise they wait for the visibility timeout',
     };
     const find = {
         op: 'find-unacked',
         ...own,
-        title: 'look for messages of dead workers',
-        why: 'their tasks wait until the visibility timeout is over; restore-unacked is off',
+        title: 'find messages of dead workers',
+        why: 'their tasks wait for the visibility timeout; `restore-unacked` is off',
     };
     return {
         beforeStart: [...settle, ...(desired.restoreUnacked ? [restore] : [])],
@@ -86495,7 +86491,7 @@ function planSettling(app, stores, desired) {
             findings.push(told);
         const tables = mapping.filter(({ task }) => task !== null).map(({ table }) => table);
         if (tables.length === 0) {
-            const message = `no table of ${database} has a column with the id of its task: which jobs are orphaned can't be told, they are left`;
+            const message = `no table of ${database} has a column with task ids, so abandoned jobs cannot be identified; skipped`;
             findings.push({ level: 'warning', message });
             return [];
         }
@@ -86509,8 +86505,8 @@ function planSettling(app, stores, desired) {
                 message: messageFor(desired),
                 keepBackups,
                 busyTimeoutSeconds,
-                title: `${action} orphaned jobs of ${database}`,
-                why: `with no worker left, what is processing in ${tables.join(', ')} and has no message any more is nobody's`,
+                title: `${action} abandoned jobs in ${database}`,
+                why: `no worker is left, so jobs of ${tables.join(', ')} that are in progress without a message are abandoned`,
             },
         ];
     });
@@ -86518,7 +86514,7 @@ function planSettling(app, stores, desired) {
 }
 function messageFor({ orphanedJobs, unit }) {
     const done = signed('marked failed', orphanedJobs);
-    return `processing when ${unit} had stopped, and no message left; ${done}`;
+    return `abandoned: in progress after ${unit} had stopped, with no message in the broker; ${done}`;
 }
 function leftovers_chooseStores(stores, desired) {
     const chosen = stores.flatMap((fact) => fact.kind === 'sqlite' && job_tables_holdJobs(fact.tables)
@@ -86558,10 +86554,10 @@ function describePast(transactions) {
         case 'open':
             return warn(`${about} was never finished`);
         case 'undo-failed':
-            return warn(`${about} could not be undone wholly`);
+            return warn(`${about} could not be undone completely`);
         case 'undone':
             return undoneBy === hostItself
-                ? warn(`${about} was put back by the host itself: ${undoneWhy}`)
+                ? warn(`${about} was undone by the host itself: ${undoneWhy}`)
                 : [];
         case 'committed':
             return [];
@@ -86599,7 +86595,8 @@ function planDeployWorker(facts, desired, offer = null) {
     const source = readSource(facts, desired);
     const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
     const unit = change(source, desired, unitContext(facts, desired));
-    const own = requireAppProcess(facts.unit, unit.line, source.path, desired);
+    const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
+    const own = app.process;
     const workingDirectory = unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
     const code = planRelease(facts.release, desired.release, offer, {
         unit: desired.unit,
@@ -86609,9 +86606,8 @@ function planDeployWorker(facts, desired, offer = null) {
     const install = planInstall(source, unit, facts, desired);
     const support = planSupport(facts.files, desired);
     const enable = planEnable(facts.unit, unit, desired);
-    const home = workingDirectoryOf(facts.unit, unit.line.call.workingDirectory);
-    const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, home));
-    const asking = { ...own, otherWorkers: otherWorkersIn(home) };
+    const strays = findStrays(facts.workers, identityOf(facts.unit, own.app, app.workingDirectory));
+    const asking = { ...own, otherWorkers: otherWorkersIn(app.workingDirectory) };
     const leftovers = planLeftovers(asking, facts.stores, desired);
     const known = knownProperties(unit, facts.unit);
     const reasons = listRestartReasons(facts, desired, unit, known, {
@@ -86685,7 +86681,7 @@ function checkDesired(desired) {
     const { startLimitBurst, restartSec, startLimitIntervalSec } = desired;
     const longest = startLimitBurst * restartSec;
     if (startLimitIntervalSec <= longest) {
-        throw new errors_ConfigError('input start-limit-interval', `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a worker that crashes would be started for ever`, `more than ${longest}s`);
+        throw new errors_ConfigError('input start-limit-interval', `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a crashing worker would be restarted forever`, `more than ${longest}s`);
     }
     const { memoryHighBytes, memoryMaxBytes } = desired;
     if (memoryHighBytes !== null && memoryMaxBytes !== null && memoryHighBytes >= memoryMaxBytes) {
@@ -86765,13 +86761,13 @@ const external_node_fs_promises_namespaceObject = require("node:fs/promises");
 
 
 
-/** What one command may print, and with it what may be sent. */
+/** The most that one command may print, and so the most that can be sent. */
 const OUTPUT_LIMIT_BYTES = 512 * 1024 * 1024;
 const SHOWN_SUBJECTS = 20;
 const INCLUDE_LIMIT = 50;
 const CLONE = 'the clone of this run';
 const WHOLE_CLONE = '`actions/checkout` with `fetch-depth: 0` before this step';
-/** The repository that a workflow checked out, by the git of the runner. Nothing in it is changed. */
+/** The repository that a workflow checked out, read by the git of the runner and never changed. */
 function openGitCode(workspace) {
     return new GitCode(workspace);
 }
@@ -86783,8 +86779,8 @@ class GitCode {
     async require(commit) {
         if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(commit)) {
             throw new errors_ConfigError('input commit', commit === ''
-                ? 'no commit is named, and this is no run of a workflow (GITHUB_SHA is not set)'
-                : `\`${commit}\` is not the whole name of a commit`, 'the 40 hexadecimal digits of a commit');
+                ? 'no commit is given, and this is not a workflow run (GITHUB_SHA is not set)'
+                : `\`${commit}\` is not a full commit hash`, 'the 40 hexadecimal digits of a commit hash');
         }
         await this.#commonFolder();
         if (await this.has(commit))
@@ -86803,8 +86799,8 @@ class GitCode {
         const hostShallow = await this.#present(host.shallow);
         const folder = await (0,external_node_fs_promises_namespaceObject.mkdtemp)((0,external_node_path_namespaceObject.join)((0,external_node_os_namespaceObject.tmpdir)(), 'celeriac-bundle-'));
         try {
-            // A repository of its own, that borrows the objects: so the clone gets no new ref, and
-            // history ends where it ends on the host, too.
+            // A separate repository that borrows the objects: the clone gets no new ref, and history ends
+            // where it ends on the host.
             const own = (0,external_node_path_namespaceObject.join)(folder, 'bundle.git');
             await this.#git(['init', '--quiet', '--bare', '--template=', own], { cwd: folder });
             const objects = (0,external_node_path_namespaceObject.join)(await this.#commonFolder(), 'objects');
@@ -86834,7 +86830,7 @@ class GitCode {
     async archive(commit) {
         const tree = await this.#text(['ls-tree', '-r', '--format=%(objectmode)', commit]);
         if (tree.split('\n').includes('160000')) {
-            throw new errors_ConfigError('input source', `commit ${git_code_short(commit)} has submodules, which an archive leaves out`, 'a repository without submodules');
+            throw new errors_ConfigError('input source', `commit ${git_code_short(commit)} has submodules, which an archive does not contain`, 'a repository without submodules');
         }
         const words = ['-c', 'tar.umask=0022', 'archive', '--format=tar.gz', commit];
         return parcel('the archive', await this.#git(words));
@@ -86844,7 +86840,7 @@ class GitCode {
             return null;
         const ahead = Number(await this.#text(['rev-list', '--count', `${from}..${to}`]));
         const behind = Number(await this.#text(['rev-list', '--count', `${to}..${from}`]));
-        // Where history is cut off, a commit may look as if it came from nowhere.
+        // In a shallow history, a commit may look unrelated.
         if (behind > 0 && (await this.#shallow()).length > 0)
             return null;
         const range = ahead === 0 ? `${to}..${from}` : `${from}..${to}`;
@@ -86873,16 +86869,16 @@ class GitCode {
         }
         return digest.digest('hex');
     }
-    /** Commits of the history that the host has not. */
+    /** Commits of the history that the host does not have. */
     async #lacking(commit, basis, cwd) {
         const input = `${[commit, ...basis.map((each) => `^${each}`)].join('\n')}\n`;
         const listed = await this.#text(['rev-list', '--stdin'], { cwd, input });
         return listed.split('\n').filter((each) => each !== '');
     }
     /**
-     * A commit at which the clone was cut off has its parents on the host, or is no use there.
+     * The host must have the parents of each commit at which the shallow clone ends.
      *
-     * @throws ConfigError where it has not
+     * @throws ConfigError when it lacks one
      */
     async #requireParents(cutOff, known) {
         for (const each of cutOff) {
@@ -86890,11 +86886,11 @@ class GitCode {
             const parents = [...headersOf(raw).matchAll(/^parent (\S+)$/gm)];
             const missing = parents.map(([, parent = '']) => parent).find((id) => !known.includes(id));
             if (missing !== undefined) {
-                throw new errors_ConfigError('input source', `${CLONE} is shallow: neither it nor the host has commit ${git_code_short(missing)}, on which ${git_code_short(each)} builds`, WHOLE_CLONE);
+                throw new errors_ConfigError('input source', `${CLONE} is shallow: neither it nor the host has commit ${git_code_short(missing)}, the parent of ${git_code_short(each)}`, WHOLE_CLONE);
             }
         }
     }
-    /** Those that the clone holds, in their order. */
+    /** Those that the clone has, in the same order. */
     async #present(commits) {
         if (commits.length === 0)
             return [];
@@ -86961,7 +86957,7 @@ function runGit(words, { cwd, input }) {
             else
                 reject(git_code_explain(words, error, stderr.toString('utf8')));
         });
-        // What ends before it has read all is told by its exit.
+        // If git exits before it has read everything, its exit code tells why.
         child.stdin?.on('error', () => { });
         child.stdin?.end(input ?? '');
     });
@@ -86970,7 +86966,7 @@ function git_code_explain(words, error, stderr) {
     const code = 'code' in error ? error.code : undefined;
     const [why = error.message] = stderr.split('\n').filter((line) => line !== '');
     return new errors_ConfigError('input source', code === 'ENOENT'
-        ? 'git is not on this runner'
+        ? 'git is not installed on this runner'
         : `\`git ${words.find((word) => /^[a-z]/.test(word) && !word.includes('.'))}\` failed on this runner: ${why}`, `git, and ${WHOLE_CLONE}`, { cause: error });
 }
 function parcel(title, content) {
@@ -86981,7 +86977,7 @@ function parcel(title, content) {
         sha256: sha256Text((0,external_node_crypto_.createHash)('sha256').update(content).digest('hex')),
     };
 }
-/** Files that a file of requirements takes in: `-r base.txt`, `--constraint=pins.txt`. */
+/** Files that a requirements file includes: `-r base.txt`, `--constraint=pins.txt`. */
 function includesOf(path, text) {
     const pattern = /^\s*(?:-[rc]\s*|--(?:requirement|constraint)[\s=]\s*)([^\s#]+)/gm;
     return [...text.matchAll(pattern)]
@@ -86990,7 +86986,7 @@ function includesOf(path, text) {
         .map((name) => external_node_path_namespaceObject.posix.normalize(external_node_path_namespaceObject.posix.join(external_node_path_namespaceObject.posix.dirname(path), name)))
         .filter((name) => !name.startsWith('..'));
 }
-/** Of a commit, before its message. */
+/** The headers of a raw commit, before its message. */
 const headersOf = (raw) => raw.split('\n\n', 1)[0] ?? '';
 const git_code_short = (commit) => commit.slice(0, 7);
 
@@ -87099,14 +87095,14 @@ function newerThan(release, releases, standing) {
     const found = releases.find((one) => one.release === release);
     const numbers = [0, ...standing.map((one) => one.release)].slice(-roll_back_shown).join(', ');
     if (found === undefined) {
-        throw roll_back_refuse(`there is no release ${release}`, releases.length === 0 ? 'a unit that was deployed before' : `one of ${numbers}`);
+        throw roll_back_refuse(`release ${release} does not exist`, releases.length === 0 ? 'a unit that was deployed before' : `one of ${numbers}`);
     }
     if (found.verdict === 'rolled-back') {
         throw roll_back_refuse(`release ${release} was itself rolled back`, `one of ${numbers}`);
     }
     const newer = standing.filter((one) => one.release > release);
     if (newer.length === 0) {
-        throw roll_back_refuse(`release ${release} is what the host runs`, `an earlier one of ${numbers}`);
+        throw roll_back_refuse(`release ${release} is already running on the host`, `an earlier one of ${numbers}`);
     }
     return newer;
 }
@@ -87126,7 +87122,7 @@ function aboutTransaction(id, transactions) {
     const found = transactions.find((one) => one.id === id);
     if (found === undefined) {
         const known = transactions.filter((one) => one.state === 'committed').map((one) => one.id);
-        throw roll_back_refuse(`the host knows no transaction ${id}`, known.length === 0
+        throw roll_back_refuse(`unknown transaction ${id}`, known.length === 0
             ? 'a transaction of this host, which has none yet'
             : `one of ${known.slice(-roll_back_shown).join(', ')}`);
     }
@@ -87208,6 +87204,17 @@ async function rollBack(run, agent) {
         unit,
         transactions: chosen.transactions,
     });
+}
+
+;// CONCATENATED MODULE: ./src/use-case/support-module.js
+
+/** Source of the module that a Celery worker loads (`host/support/celeriac_support.py`). */
+function supportModuleText() {
+    const text = hostProgram['support/celeriac_support.py'];
+    if (text === undefined) {
+        throw new Error('this bundle does not contain the support module');
+    }
+    return text;
 }
 
 ;// CONCATENATED MODULE: ./src/report/restart.js
