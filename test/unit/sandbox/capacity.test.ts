@@ -30,7 +30,7 @@ describe('the kind of a host', () => {
       'no containers here: this machine has no cgroup v2',
     );
     expect(() => chooseKind(plain, ['swap', 'power'], 'container')).toThrow(
-      "a container can't give what is needed: swap, power",
+      'a container cannot provide: swap, power',
     );
   });
 });
