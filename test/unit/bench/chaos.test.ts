@@ -105,16 +105,16 @@ describe('a host', () => {
     ['two versions', { versions: ['1.0', '2.0'] }, 'dependencies (1.0,2.0)'],
     ['another support module', { support: 'bb' }, 'support module'],
     ['a drop-in', { dropIns: { '/run/systemd/hold.conf': 'dd' } }, 'drop-ins: /run/'],
-    ['a limit not in force', { show: BEFORE.show }, 'MemoryMax in force is 735051776'],
+    ['a limit not in force', { show: BEFORE.show }, 'the effective MemoryMax is 735051776'],
     ['no worker', { show: { ...AFTER.show, ActiveState: 'failed' } }, 'the worker is failed'],
     ['a worker without a child', { children: 0 }, 'the worker has no child'],
     ['an unread unit file', { show: { ...AFTER.show, NeedDaemonReload: 'yes' } }, 'not read'],
-    ['a guard that stays', { armed: true }, 'the guard has not left'],
+    ['a guard that stays', { armed: true }, 'the guard is still armed'],
     ['a lock', { locked: true }, 'the lock is held'],
     ['a verdict awaited', { awaiting: ['/var/lib/celeriac/awaiting/x'] }, 'still awaits a verdict'],
     ['an open transaction', { transactions: { t2: '{"event": "done"}' } }, 't2 is open'],
     ['half an undo', { transactions: { t2: '"event": "ended" undo-failed' } }, 'not be undone'],
-    ['a dirty tree', { dirty: ' M a.py' }, 'a dirty tree:  M a.py'],
+    ['a dirty tree', { dirty: ' M a.py' }, 'uncommitted changes:  M a.py'],
     ['a stray', { processes: [...BEFORE.processes, 'celery worker'] }, 'stray processes: celery'],
     ['a file', { files: [...BEFORE.files, '/etc/.x.celeriac-1'] }, 'left behind: /etc/.x'],
     ['one file less', { files: BEFORE.files.slice(1) }, 'missing: /etc/passwd'],
@@ -134,7 +134,7 @@ describe('a host', () => {
     const note = { event: 'begun', number: 7, release: '1', version: '1.0' };
     expect(judgeRunning([note], OLD)).toEqual([]);
     expect(judgeRunning([note], NEW)).toEqual(['the running worker is release 1 with 1.0, not 2']);
-    expect(judgeRunning([], OLD)).toEqual(['no task was ever begun']);
+    expect(judgeRunning([], OLD)).toEqual(['no task has begun']);
   });
 });
 
