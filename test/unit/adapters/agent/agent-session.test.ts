@@ -160,7 +160,7 @@ describe('a session', () => {
   });
 });
 
-describe('jobs', () => {
+describe('probes', () => {
   const request = {
     kind: 'http',
     method: 'GET',
