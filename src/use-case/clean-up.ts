@@ -19,8 +19,8 @@ import {
 } from '../jobs/repair/clean-up-plan.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
 import { growForest, type JobForest } from '../jobs/tables/job-forest.ts';
-import { reportLeft, untouched } from '../jobs/tables/left-alone.ts';
 import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
+import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';

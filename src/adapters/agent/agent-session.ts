@@ -39,7 +39,7 @@ export interface SessionSettings {
   readonly limits: AgentLimits;
   readonly clock: Clock;
   readonly connect: () => Promise<HostConnection>;
-  /** Reports what a person may want to know while it runs, e.g. a retry. */
+  /** Reports what people may want to know while it runs, e.g. a retry. */
   readonly onNote: (message: string) => void;
 }
 
