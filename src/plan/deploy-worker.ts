@@ -29,13 +29,13 @@ import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';
 
 /**
- * What brings the host to this worker: the app tried and the unit checked before anything changes,
- * the new definition in force before the old worker is stopped (so that its tasks may end), strays
- * ended while nothing consumes, a start, and the proof. New code is prepared before all that, and put
- * in place right before the stop: until then the old worker may import from what is there.
+ * Plans how the host gets this worker. The app is tried and the unit checked before anything changes.
+ * The new definition is in force before the old worker stops, so that its tasks can finish. Stray
+ * workers end while nothing consumes; then the worker starts and is proved. New code is prepared
+ * before all that and put in place right before the stop, because the old worker may still import it.
  *
- * @param offer what the run brings of the code; `null`: nothing
- * @throws ConfigError when the unit can't be read or must not be edited, or the wishes contradict
+ * @param offer the code that the run brings; `null`: none
+ * @throws ConfigError when the unit cannot be read or must not be edited, or inputs contradict
  */
 export function planDeployWorker(
   facts: DeployWorkerFacts,
@@ -75,28 +75,28 @@ export function planDeployWorker(
     code.trial.when === when ? [tryApp(own, desired, code.trial)] : [];
 
   const restart: readonly Operation[] = [
-    // Looked at: nothing has changed yet.
+    // Check, while nothing has changed yet.
     ...tryWhen('first'),
     ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
-    // Prepared while the old worker serves. The guard is undone last, so that the worker comes back
-    // to the code and the dependencies that it had.
+    // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
+    // the code and the dependencies that it had.
     guardUnit(own, facts.unit),
     ...code.prepare,
     ...tryWhen('prepared'),
     ...(support ? [support] : []),
     ...(install?.operations ?? []),
     ...(enable ? [enable] : []),
-    // Drained; the code in place is replaced as late as can be.
+    // Drain, and replace the code in place as late as possible.
     ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
     ...code.inPlace,
     ...tryWhen('in-place'),
-    // Restarted: between the stop and the start nothing consumes.
+    // Restart: nothing consumes between the stop and the start.
     ...(isAtRest(facts.unit) ? [] : [stopUnit(own, unit, reasons, desired)]),
     ...endings,
     ...leftovers.beforeStart,
     ...code.swap,
     startUnit(own, unit, reasons, desired),
-    // Proved; what costs no downtime comes after.
+    // Prove; steps that need no downtime come after.
     prove,
     ...leftovers.afterProof,
     ...code.finish,
@@ -155,7 +155,7 @@ function checkDesired(desired: DeployWorkerDesired): void {
   }
 }
 
-/** What the rules for units must know of the host. */
+/** What the unit rules need to know about the host. */
 function unitContext(
   { host, unit, swap }: DeployWorkerFacts,
   desired: DeployWorkerDesired,

@@ -96,7 +96,7 @@ def _wait_for_children(
             raise OperationError(
                 f"{unit} has {len(found)} pool processes after {timeout:g} s, expected {expected}",
                 evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in found]
-                or units.evidence(host, unit, invocation=first["InvocationID"]),
+                or units.evidence(host, unit, run=_run(first)),
             )
         host.sleep(POLL_SECONDS / 2)
 
@@ -113,6 +113,10 @@ def _stay_put(unit: str, first: dict[str, str], host: System) -> None:
 
 
 def _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:
-    lines = units.evidence(host, unit, invocation=first["InvocationID"])
+    lines = units.evidence(host, unit, run=_run(first))
     why = units.reason(lines)
     return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)
+
+
+def _run(first: dict[str, str]) -> units.Run:
+    return units.Run(first["InvocationID"], units.number(first["MainPID"]))

@@ -1,8 +1,8 @@
 """Rows that stay "processing" though no worker is left to end them, and what becomes of each.
 
-Which rows they are is known only while no worker runs, and then nobody but the host can look. What
-counts and what is written is the plan's: `SettledTable` in src/model/job-store.ts says it of each
-table. The writing is repair-jobs' own: it compares each row with what was seen here.
+Which rows these are is known only while no worker runs, when only the host can look. The plan says
+for each table what counts and what is written: `SettledTable` in src/model/job-store.ts. The rows
+are written by repair-jobs, which compares each with what was seen here.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ class _Trial:
         self._change(table, ident, values)
 
     def _settle_above(self, table: Table, ident: Any) -> None:
-        """A parent waits for children that end: it becomes what they did.
+        """Ends each parent whose children have all ended, with the status of its children.
 
-        A reset takes only a mirror along: a row tied by its name alone, with this one child.
+        A reset includes only a mirror: a parent without a foreign key whose only child this is.
         """
         for above, upper in self._ancestors(table, ident):
             if (
@@ -180,7 +180,7 @@ class _Trial:
             self._change(table, ident, news)
 
     def _expects(self, table: Table, ident: Any) -> bool:
-        """Its total says that rows are still to be added below it."""
+        """Whether its total is larger than the number of rows below it."""
         for each in table["expects"]:
             total = self._values(table, ident, [each["column"]])[each["column"]]
             below = sum(self._count_below(table, ident, each["table"]).values())
@@ -189,7 +189,7 @@ class _Trial:
         return False
 
     def _waits_for_others(self, table: Table, ident: Any) -> bool:
-        """Something unfinished hangs on it, or on its mirror, of which nobody knows what it is."""
+        """Whether an unfinished row of a table that holds no jobs refers to it or to its mirror."""
         rows = [(table, ident)]
         above = self._parent(table, ident)
         if above is not None and above[0] is not table and not table["parent"]["foreignKey"]:
@@ -226,14 +226,14 @@ class _Trial:
         return Counter({str(name): count for name, count in rows})
 
     def _nests(self, table: Table) -> bool:
-        """Whether the app counts rows below others of their own table can't be told."""
+        """Whether its rows are below each other: then which of them the app counts is unknown."""
         if not table["own"]:
             return False
         where = f"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL"
         return self.database.execute(f"SELECT 1 FROM {where} LIMIT 1").fetchone() is not None
 
     def _ancestors(self, table: Table, ident: Any) -> Iterator[tuple[Table, Any]]:
-        """Upwards, as far as there are rows, and no row twice."""
+        """The rows above, nearest first, each once."""
         seen = {(table["table"], ident)}
         while True:
             found = self._parent(table, ident)
@@ -244,7 +244,7 @@ class _Trial:
             yield table, ident
 
     def _parent(self, table: Table, ident: Any) -> tuple[Table, Any] | None:
-        """A row of its own table comes first."""
+        """The row above; one of the same table takes precedence."""
         ties = [(table, table["own"])] if table["own"] else []
         if table["parent"]:
             ties.append((self.tables[table["parent"]["table"]], table["parent"]))
@@ -317,7 +317,7 @@ def _not_itself(other: Table, table: Table) -> str:
 
 
 def _not_nested(table: Table) -> str:
-    """A row that is below another of its own table is not counted by what is above that."""
+    """Leaves out rows that are below another row of their own table."""
     if not table["own"]:
         return ""
     key, own = quoted(table["id"]), quoted(table["own"]["column"])

@@ -1,21 +1,19 @@
 """Rows of a PostgreSQL database changed in one transaction, only where they are as seen.
 
-As `repair_jobs` does it with a SQLite database: read and kept first, then locked, compared again
-and changed. Rows that another session has locked are left alone (SKIP LOCKED).
+As `sqlite_repair` does it: read and kept first, then locked, compared again and changed. Rows that
+another session has locked are skipped (SKIP LOCKED).
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from typing import Any, Dict, List
+from typing import Any
 
 from celeriac_host.store import postgres
+from celeriac_host.store import postgres_rows as sql
 from celeriac_host.store.postgres import literal, quoted, text
+from celeriac_host.store.store import PutBack, Row, Skipped, result_of
 from celeriac_host.system.system import System
-
-Row = Dict[str, Any]
-Skipped = List[Dict[str, Any]]
 
 
 class Place:
@@ -37,18 +35,19 @@ def is_so(place: Place, rows: list[Row]) -> bool:
     for row in rows:
         kind = row["change"]["kind"]
         if kind == "delete":
-            queries.append(f"NOT EXISTS ({_named(row)})")
+            queries.append(f"NOT EXISTS ({sql.named(row)})")
         elif kind == "update":
-            queries.append(f"EXISTS ({_named(row)} AND {_equals(row, row['change']['set'])})")
+            queries.append(f"EXISTS ({sql.named(row)} AND {sql.equals(row, row['change']['set'])})")
     if not queries:
         return True
     return bool(place.ask(f"SELECT to_json({' AND '.join(queries)});")[0])
 
 
 def see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row], Skipped]:
-    """What would be changed, each row with all that it holds now; and what would not, and why."""
+    """The rows to change, each with all its values; and those to skip, with the reason."""
     parts = [
-        f"SELECT json_build_array({at}, ({_whole(row)}), ({_matches(row)}), {_belows(row)});"
+        f"SELECT json_build_array({at}, ({sql.whole(row)}),"
+        f" ({sql.matches(row)}), {sql.belows(row)});"
         for at, row in enumerate(rows)
     ]
     found = place.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n" + "\n".join(parts))
@@ -68,26 +67,26 @@ def see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row]
 
 
 def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
-    """Changes the rows of these groups; the result, and the groups that had moved by then."""
+    """Changes the rows of these groups; the result, and the groups that changed meanwhile."""
     keys = _keys_to(place, {row["table"] for row in rows})
     values = [{"at": at, "g": row["group"]} for at, row in enumerate(rows)]
     script = [
         "BEGIN;",
         # One statement a row locks in the order of the plan: two repairs can't wait for each other.
-        *(_lock(at, row) for at, row in enumerate(rows)),
+        *(sql.lock(at, row) for at, row in enumerate(rows)),
         "SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));",
         *(
             f"UPDATE pg_temp.celeriac_seen SET why = 'changed meanwhile' WHERE n = {at} AND why"
-            f" IS NULL AND NOT ({_matches(row)} AND {_same_below(row)});"
+            f" IS NULL AND NOT ({sql.matches(row)} AND {sql.same_below(row)});"
             for at, row in enumerate(rows)
         ),
         *(
-            _spare(at, row, child)
+            sql.spare(at, row, child)
             for at, row in enumerate(rows)
             if row["change"]["kind"] == "delete"
             for child in keys.get(row["table"], [])
         ),
-        *(_apply(row) for row in rows if row["change"]["kind"] != "keep"),
+        *(sql.apply(row) for row in rows if row["change"]["kind"] != "keep"),
         "SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;",
         "SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));",
         "COMMIT;",
@@ -105,24 +104,18 @@ def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
             row = rows[each[1]]
             reasons.setdefault(row["group"], (row, each[2]))
     taken = [row for row in rows if row["group"] not in reasons]
-    counts = Counter(row["change"]["kind"] for row in taken)
-    result = {
-        "changed": counts["update"] + counts["delete"],
-        "updated": counts["update"],
-        "deleted": counts["delete"],
-        "skipped": _skipped(rows, reasons),
-        "lockedSeconds": round(float(moments[-1]) - float(moments[0]), 6),
-    }
+    locked_seconds = float(moments[-1]) - float(moments[0])
+    result = result_of(taken, _skipped(rows, reasons), locked_seconds)
     return result, sorted(reasons)
 
 
-def put_back(place: Place, kept: list[Row]) -> tuple[int, list[str]]:
-    """How many are as they were again; and those that somebody changed since."""
+def put_back(place: Place, kept: list[Row]) -> PutBack:
+    """Restores kept rows, except those that changed since."""
     script = ["BEGIN;"]
     # Parents were changed last, so they come back first.
     backwards = list(reversed(kept))
     for at, row in enumerate(backwards):
-        script.append(_restore(at, row))
+        script.append(sql.restore(at, row))
     said = place.ask("\n".join([*script, "COMMIT;"]))
     ends = dict(said)
     left = [
@@ -130,7 +123,7 @@ def put_back(place: Place, kept: list[Row]) -> tuple[int, list[str]]:
         for at, row in enumerate(backwards)
         if ends.get(at, "left") == "left"
     ]
-    return sum(how == "restored" for how in ends.values()), left
+    return PutBack(sum(how == "restored" for how in ends.values()), left)
 
 
 def named(place: Place, calls: list[dict[str, Any]]) -> dict[str, str]:
@@ -141,13 +134,13 @@ def named(place: Place, calls: list[dict[str, Any]]) -> dict[str, str]:
         task = f"t.{quoted(row['column'])}::text = {text(call['id'])}"
         parts.append(
             f"SELECT json_build_array({literal(call['id'])}::json, to_json(t)::text)"
-            f" FROM {quoted(row['table'])} t WHERE {_key(row)} AND {task};"
+            f" FROM {quoted(row['table'])} t WHERE {sql.key(row)} AND {task};"
         )
     return dict(place.ask("\n".join(parts)))
 
 
 def _computed(place: Place, tables: set[str]) -> dict[str, list[str]]:
-    """Columns that the database fills by itself, and lets nobody else."""
+    """Generated columns, which cannot be written."""
     wanted = ", ".join(f"to_regclass(quote_ident({text(table)}))" for table in sorted(tables))
     return dict(
         place.ask(
@@ -163,9 +156,9 @@ def _given(row: Row, computed: list[str]) -> Row:
 
 
 def _keys_to(place: Place, tables: set[str]) -> dict[str, list[Row]]:
-    """Table → foreign keys by which rows go with a deleted row of it, are changed, or keep it.
+    """Table → foreign keys whose rows are deleted or changed with a row of it, or prevent that.
 
-    Of those that only keep it not those of tables in the plan: their rows go first.
+    Those that only prevent it are left out for tables in the plan: their rows are deleted first.
     """
     wanted = ", ".join(f"to_regclass(quote_ident({text(table)}))" for table in sorted(tables))
     found: dict[str, list[Row]] = {}
@@ -184,166 +177,6 @@ def _keys_to(place: Place, tables: set[str]) -> dict[str, list[Row]]:
         key = {"space": space, "table": table, "acts": acts, "columns": columns, "to": to}
         found.setdefault(above, []).append(key)
     return found
-
-
-# --- a row in SQL -------------------------------------------------------------------------------
-
-
-def _typed(table: str, column: str, value: Any) -> str:
-    """A JSON value as the column's own type: so an index on it can be used."""
-    own = quoted(table)
-    return (
-        f"(jsonb_populate_record(NULL::{own}, {literal({column: value})}::jsonb)).{quoted(column)}"
-    )
-
-
-def _whole(row: Row) -> str:
-    """All that it holds, each value as JSON text."""
-    own = quoted(row["table"])
-    each = f"{own} t, jsonb_each(to_jsonb(t)) e"
-    return f"SELECT json_object_agg(e.key, e.value::text) FROM {each} WHERE {_key(row)}"
-
-
-def _key(row: Row) -> str:
-    return f"t.{quoted(row['key'])} = {_typed(row['table'], row['key'], row['id'])}"
-
-
-def _named(row: Row) -> str:
-    return f"SELECT 1 FROM {quoted(row['table'])} t WHERE {_key(row)}"
-
-
-def _object(columns: list[str], of: str) -> str:
-    """The columns as JSON, as the extract gave them: of a boolean, 0 or 1."""
-    pairs = []
-    for name in columns:
-        value = f"{of}.{quoted(name)}"
-        pairs.append(
-            f"{text(name)}, CASE jsonb_typeof(to_jsonb({value})) WHEN 'boolean'"
-            f" THEN to_jsonb(({value}::text = 'true')::int) ELSE to_jsonb({value}) END"
-        )
-    return f"jsonb_build_object({', '.join(pairs)})"
-
-
-def _matches(row: Row) -> str:
-    """Whether the row is as the plan saw it."""
-    seen = row["seen"]
-    if not seen:
-        return f"EXISTS ({_named(row)})"
-    return f"EXISTS ({_named(row)} AND {_object(list(seen), 't')} @> {literal(seen)}::jsonb)"
-
-
-def _equals(row: Row, values: Row, wrote: str = "") -> str:
-    """Whether these columns hold these values, read as the columns' own types."""
-    if not values:
-        return "true"
-    wrote = wrote or _record(row, literal(values))
-    columns = list(values)
-    return f"{_object(columns, 't')} = (SELECT {_object(columns, 'r')} FROM {wrote} r)"
-
-
-def _counted(row: Row, child: Row) -> str:
-    own = quoted(child["table"])
-    column = quoted(child["column"])
-    value = _typed(child["table"], child["column"], row["id"])
-    return f"(SELECT count(*) FROM {own} c WHERE c.{column} = {value})"
-
-
-def _belows(row: Row) -> str:
-    return f"json_build_array({', '.join(_counted(row, each) for each in row.get('below', ()))})"
-
-
-def _same_below(row: Row) -> str:
-    checks = [f"{_counted(row, each)} = {int(each['rows'])}" for each in row.get("below", ())]
-    return " AND ".join(checks) or "true"
-
-
-def _lock(at: int, row: Row) -> str:
-    locked = f"{_named(row)} FOR UPDATE SKIP LOCKED"
-    there = f"EXISTS ({_named(row)})"
-    return (
-        f"WITH l AS ({locked}) UPDATE pg_temp.celeriac_seen SET why ="
-        f" CASE WHEN {there} THEN 'is locked by another session' ELSE 'is gone' END"
-        f" WHERE n = {at} AND NOT EXISTS (SELECT 1 FROM l);"
-    )
-
-
-def _spare(at: int, row: Row, child: Row) -> str:
-    """A row that others, at which nobody looked, hang on stays; and so does its group."""
-    table, columns = child["table"], child["columns"]
-    looked_at = {(each["table"], each["column"]) for each in row.get("below", ())}
-    if len(columns) == 1 and (table, columns[0]) in looked_at:
-        return ""
-    ties = " AND ".join(
-        f"c.{quoted(column)} = t.{quoted(to)}" for column, to in zip(columns, child["to"])
-    )
-    hangs = (
-        f"SELECT 1 FROM {quoted(child['space'])}.{quoted(table)} c"
-        f" JOIN {quoted(row['table'])} t ON {ties} WHERE {_key(row)}"
-    )
-    what = "which would go with it (ON DELETE)" if child["acts"] else "which name it"
-    why = text(f"has rows of {table}, {what}")
-    return (
-        f"UPDATE pg_temp.celeriac_seen SET why = {why}"
-        f" WHERE n = {at} AND why IS NULL AND EXISTS ({hangs});"
-    )
-
-
-def _apply(row: Row) -> str:
-    own = quoted(row["table"])
-    good = (
-        "NOT EXISTS (SELECT 1 FROM pg_temp.celeriac_seen WHERE why IS NOT NULL"
-        f" AND g = {text(row['group'])})"
-    )
-    if row["change"]["kind"] == "delete":
-        return f"DELETE FROM {own} t WHERE {_key(row)} AND {good};"
-    values = row["change"]["set"]
-    return f"{_assign(row, values, _record(row, literal(values)))} WHERE {_key(row)} AND {good};"
-
-
-def _record(row: Row, values: str) -> str:
-    return f"jsonb_populate_record(NULL::{quoted(row['table'])}, {values}::jsonb)"
-
-
-def _kept(old: dict[str, str]) -> str:
-    """What was kept, to the last digit: each value is JSON as the database itself wrote it."""
-    pairs = ", ".join(f"{json.dumps(name)}: {value}" for name, value in old.items())
-    return "'{" + pairs.replace("'", "''") + "}'"
-
-
-def _assign(row: Row, values: Row, wrote: str) -> str:
-    own = quoted(row["table"])
-    pairs = ", ".join(f"{quoted(name)} = ({wrote}).{quoted(name)}" for name in values)
-    return f"UPDATE {own} t SET {pairs}"
-
-
-def _restore(at: int, row: Row) -> str:
-    old = row["old"]
-    kept = _record(row, _kept(old))
-    if row["change"]["kind"] == "delete":
-        own = quoted(row["table"])
-        columns = ", ".join(quoted(name) for name in old)
-        values = ", ".join(f"r.{quoted(name)}" for name in old)
-        same = f"EXISTS ({_named(row)} AND {_equals(row, old, kept)})"
-        return (
-            f"WITH there AS (SELECT {same} AS already), i AS (INSERT INTO {own} ({columns})"
-            f" OVERRIDING SYSTEM VALUE SELECT {values} FROM {kept} r"
-            f" WHERE NOT EXISTS ({_named(row)}) RETURNING 1)"
-            f" SELECT json_build_array({at}, CASE WHEN EXISTS (SELECT 1 FROM i) THEN 'restored'"
-            " WHEN (SELECT already FROM there) THEN 'already' ELSE 'left' END);"
-        )
-    wrote = row["change"]["set"]
-    was = {name: old[name] for name in wrote}
-    already = f"EXISTS ({_named(row)} AND {_equals(row, was, kept)})"
-    back = f"{_assign(row, was, kept)} WHERE {_key(row)}"
-    return (
-        f"WITH there AS (SELECT {already} AS already), u AS ({back}"
-        f" AND {_equals(row, wrote)} RETURNING 1)"
-        f" SELECT json_build_array({at}, CASE WHEN (SELECT already FROM there) THEN 'already'"
-        " WHEN EXISTS (SELECT 1 FROM u) THEN 'restored' ELSE 'left' END);"
-    )
-
-
-# --- words --------------------------------------------------------------------------------------
 
 
 def _why(row: Row, now: dict[str, str] | None, matches: bool, belows: list[int]) -> str | None:

@@ -60,7 +60,7 @@ class PostgresStore(Store):
         return {**result, "skipped": [*skipped, *result["skipped"]]}
 
     def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
-        return PutBack(*postgres_repair.put_back(self._place(busy_seconds), kept))
+        return postgres_repair.put_back(self._place(busy_seconds), kept)
 
     def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
         return postgres_repair.named(self._place(busy_seconds), calls)

@@ -1,4 +1,4 @@
-"""How often a row was made pending again: one that is reset for ever would never be seen to fail.
+"""How often each row was reset: a job that is reset again and again must fail in the end.
 
 `resets.json` in the state folder: database → row, by the name that the plan gives it → times.
 """
@@ -13,7 +13,7 @@ from typing import Iterable
 from celeriac_host.system import files
 
 NAME = "resets.json"
-# Of one database; the oldest go first.
+# The most rows of one database; the oldest are dropped first.
 ROWS_LIMIT = 10000
 
 
@@ -22,7 +22,7 @@ def read(state: str, database: str) -> dict[str, int]:
 
 
 def count(state: str, database: str, rows: Iterable[str], by: int) -> None:
-    """`by` more, or less, for each of these rows. Raises OSError."""
+    """Adds `by`, which may be negative, to the count of each row. Raises OSError."""
     wanted = list(rows)
     if not wanted:
         return
@@ -39,7 +39,7 @@ def count(state: str, database: str, rows: Iterable[str], by: int) -> None:
 
 
 def _all(state: str) -> dict[str, dict[str, int]]:
-    # What can't be read counts from nothing: it only says when to give up.
+    # An unreadable file counts as empty: it only decides when to give up.
     with suppress(OSError, ValueError):
         with open(os.path.join(state, NAME), encoding="ascii") as file:
             found = json.load(file)

@@ -28,7 +28,7 @@ from celeriac_host.system.system import SLICE_SECONDS, System
 Found = TypeVar("Found")
 
 READ_BUSY_SECONDS = 10.0
-# A child that does not come back within this time is stuck in the kernel or in a damaged file.
+# A child that takes longer hangs in the kernel or on a damaged file.
 LONGEST_SECONDS = 900.0
 
 
@@ -39,11 +39,11 @@ class Owner(NamedTuple):
 
 
 class NoAnswer(OperationError):
-    """The child is gone without a last word: whether it had ended its work is not known."""
+    """The child exited without an answer: whether it finished its work is not known."""
 
 
 class Locked(Exception):
-    """Somebody else holds the database; raised in the child, explained by the parent."""
+    """Another process has locked the database; raised in the child, explained by the parent."""
 
 
 def find(path: str) -> os.stat_result:
@@ -70,7 +70,7 @@ def owner_of(about: os.stat_result) -> Owner:
 
 
 class Channel:
-    """One end of the pipe between parent and child: JSON values, one a line."""
+    """One end of the socket between parent and child: JSON values, one a line."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Channel:
         self.end.sendall(json.dumps(value).encode("ascii") + b"\n")
 
     def receive(self) -> Any:
-        """None when the other side is gone."""
+        """None when the other side has exited, or does not answer in time."""
         deadline = time.monotonic() + self.longest_seconds
         while True:
             line, newline, rest = self.unread.partition(b"\n")
@@ -113,7 +113,7 @@ def as_owner(
     work: Callable[[Channel], Any],
     longest_seconds: float = LONGEST_SECONDS,
 ) -> Iterator[Conversation]:
-    """Runs `work` as the owner of the database; it ends when the block does, whatever happens."""
+    """Runs `work` in a child as the owner of the database; the child ends with the block."""
     owner = owner_of(find(path))
     if os.geteuid() not in (0, owner.uid):
         raise OperationError(f"only root or the owner of {path} can open it")
@@ -143,7 +143,7 @@ def _in_child(
 
 
 class Conversation:
-    """What the parent has of its child."""
+    """The parent's side of the exchange with its child."""
 
     def __init__(self, path: str, channel: Channel) -> None:
         self.path = path
@@ -151,7 +151,7 @@ class Conversation:
         self._channel = channel
 
     def receive(self) -> Any:
-        """Its next word. Raises OperationError with what went wrong there."""
+        """The next value from the child. Raises OperationError when the child failed."""
         said = self._channel.receive()
         if said is None:
             raise NoAnswer(f"the process that worked on {self.path} exited without an answer")
@@ -165,7 +165,7 @@ class Conversation:
 
 
 def ask(path: str, host: System, work: Callable[[], Any]) -> Any:
-    """One question, one answer."""
+    """Runs `work` as the owner of the database and returns its result."""
     with as_owner(path, host, lambda channel: work()) as child:
         return child.receive()
 
@@ -177,14 +177,14 @@ def look(
     longest_seconds: float,
     as_ourselves: bool = False,
 ) -> Any:
-    """The same for work that only reads, by whoever we are where we may not become the owner."""
+    """The same for work that only reads; as the current user where that is not root."""
     owner = None if as_ourselves or os.geteuid() != 0 else owner_of(find(path))
     with _in_child(path, host, owner, lambda channel: work(), longest_seconds) as child:
         return child.receive()
 
 
 def _be_child(owner: Owner | None, work: Callable[[Channel], Any], end: socket.socket) -> None:
-    """Never returns: no handler, thread or buffer of the agent is this process's business."""
+    """Never returns: the handlers, threads and buffers of the agent stay with the parent."""
     channel = Channel(end)
     try:
         for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -214,7 +214,7 @@ def _be_child(owner: Owner | None, work: Callable[[Channel], Any], end: socket.s
 
 
 def _end(child: int) -> None:
-    """It has said all it had to say, or nobody listens any more."""
+    """Waits a moment for the child to exit, then kills it."""
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
         if os.waitpid(child, os.WNOHANG)[0]:
@@ -264,7 +264,7 @@ def opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connec
 
 
 class Bytes(bytes):
-    """Text of a row that is not UTF-8."""
+    """Text in a row that is not valid UTF-8."""
 
 
 def _text(raw: bytes) -> str | Bytes:

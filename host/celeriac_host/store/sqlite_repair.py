@@ -1,6 +1,6 @@
 """Rows of a SQLite database changed in one transaction, only where they are as seen.
 
-All that takes time is done before the lock: reading, and keeping what was read.
+Reading them and writing the journal takes time, and is done before the database is locked.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def change(
     busy_seconds: float,
     keep: Keep,
 ) -> dict[str, Any]:
-    """Has a child change them, and keeps what it says before it may go on."""
+    """Lets a child change them; what undo needs is in the journal before each step of it."""
     work = _Repair(path, rows, alive, busy_seconds).work
     with sqlite.as_owner(path, host, work) as child:
-        # Nothing is locked yet: it waits until the rows as they were are on the disk.
+        # Nothing is locked yet: the child waits until the original rows are on the disk.
         keep("rows", child.receive())
         try:
             return _let_go(child, keep)
@@ -50,7 +50,7 @@ def _let_go(child: sqlite.Conversation, keep: Keep) -> dict[str, Any]:
     child.send("go")
     said: dict[str, Any] = child.receive()
     if "leave" in said:
-        # Those moved just now; whoever undoes this must not take them for ours.
+        # They changed meanwhile, so an undo must not touch them.
         keep("left", said["leave"])
         child.send("go")
         said = child.receive()
@@ -66,7 +66,7 @@ def put_back(path: str, kept: list[Row], busy_seconds: float) -> PutBack:
         try:
             schema = Schema(database)
             schema.load()
-            # Parents were changed last, so they come back first.
+            # Parents were changed last, so they are restored first.
             for row in reversed(kept):
                 how = schema.restore(row)
                 restored += how == "restored"
@@ -92,18 +92,18 @@ def _is_so(schema: Schema, row: Row) -> bool:
 
 
 class _Seen(NamedTuple):
-    """What the comparison without a lock found."""
+    """The result of the comparison before the lock."""
 
     taken: list[Row]
     skipped: Skipped
-    # As PRAGMA data_version tells it: another one means that somebody wrote since.
+    # PRAGMA data_version, which changes whenever another connection writes.
     version: int
     # Table → its largest rowid, where it has one.
     newest: dict[str, int]
 
 
 class _Repair:
-    """What the child does, as the owner of the file."""
+    """The work of the child, which is the owner of the file."""
 
     def __init__(
         self, path: str, rows: list[Row], alive: dict[str, str], busy_seconds: float
@@ -114,7 +114,7 @@ class _Repair:
         self.busy_seconds = busy_seconds
 
     def work(self, channel: sqlite.Channel) -> dict[str, Any]:
-        """All that takes time is done before the lock: reading, and keeping what was read."""
+        """Reads and keeps the rows, then locks the database, compares again and changes them."""
         with sqlite.opened(self.path, "mode=rw", self.busy_seconds) as database:
             database.execute("PRAGMA foreign_keys = ON")
             schema = Schema(database, {row["table"] for row in self.rows})
@@ -129,7 +129,7 @@ class _Repair:
     def _see(self, schema: Schema) -> tuple[_Seen, list[Row]]:
         schema.database.execute("BEGIN")
         try:
-            # The first read of it begins the snapshot.
+            # The first read starts the snapshot.
             schema.load()
             version = schema.version()
             newest = schema.newest(self.rows)
@@ -169,7 +169,7 @@ class _Repair:
         return result_of(taken, skipped, time.monotonic() - locked_at)
 
     def _compare(self, schema: Schema, rows: list[Row], counts: Below) -> tuple[list[Row], Skipped]:
-        """The rows to change, in their order; and those of groups in which one is not as seen."""
+        """The rows to change, in order; and those of groups in which a row differs."""
         reasons: dict[str, list[tuple[Row, str]]] = {}
         for row in rows:
             why = self.alive.get(row["group"]) or schema.difference(row, counts)

@@ -10,10 +10,9 @@ from celeriac_host.store import sqlite
 from celeriac_host.store.store import Row
 from celeriac_host.system.errors import OperationError
 
-# (table below, its column) → the value of that column → how many rows have it, where that could be
-# counted; None: it was not.
+# (table below, its column) → value of that column → number of rows with it; None: not counted.
 Below = Dict[Any, Dict[Any, Any]]
-# A statement holds so many values.
+# The most values in one statement.
 VALUES_AT_ONCE = 500
 
 
@@ -23,16 +22,16 @@ class _Key(NamedTuple):
     table: str
     # Its column, and the one that it names (None: the primary key).
     columns: list[tuple[str, str | None]]
-    # It changes or deletes the rows that have it; else it keeps what they name.
+    # Deleting the row changes or deletes its rows; otherwise its rows prevent that.
     acts: bool
 
 
 class Schema:
-    """The database's own tables and columns: no name reaches SQL that is not one of them."""
+    """The tables and columns of the database; no other name is put into SQL."""
 
     def __init__(self, database: sqlite3.Connection, planned: set[str] | None = None) -> None:
         self.database = database
-        # Tables whose rows are changed: those below go before what is above them.
+        # Tables whose rows are changed; children are deleted before their parents.
         self.planned = planned or set()
         self.tables: set[str] = set()
         self._columns: dict[str, list[tuple[str, bool]]] = {}
@@ -46,7 +45,7 @@ class Schema:
         return int(self.database.execute("PRAGMA data_version").fetchone()[0])
 
     def columns(self, table: str) -> list[tuple[str, bool]]:
-        """Name, and whether a value can be given to it (not to a generated one)."""
+        """Name, and whether it can be written; a generated column cannot."""
         self._require(table)
         if table not in self._columns:
             found = self.database.execute(f"PRAGMA table_xinfo({sqlite.quoted(table)})")
@@ -65,7 +64,7 @@ class Schema:
         return self.database.execute(f"SELECT {what} FROM {where}", (ident,)).fetchmany(2)
 
     def difference(self, row: Row, counts: Below) -> str | None:
-        """Why the row is not as seen; None when it is."""
+        """How the row differs from what the plan saw; None when it does not."""
         ident = row["id"]
         columns = list(row["seen"])
         found = self.read(row, columns)
@@ -89,7 +88,7 @@ class Schema:
         return None
 
     def _held_by(self, row: Row) -> Iterator[tuple[_Key, str]]:
-        """Foreign keys, beside those of the plan, by which rows go with it or keep it."""
+        """Foreign keys unknown to the plan whose rows are deleted with it, or prevent that."""
         below = {(each["table"], each["column"]) for each in row.get("below", ())}
         own, name = row["table"], self.name(row["table"], row["key"])
         if own not in self._keys:
@@ -131,13 +130,13 @@ class Schema:
         return found
 
     def count_below(self, rows: list[Row]) -> Below:
-        """Once for all rows: without an index each count would read the whole table."""
+        """One query for all rows: without an index each count reads the whole table."""
         return {tie: self._count(tie, idents) for tie, idents in _ties(rows).items()}
 
     def count_new_below(self, rows: list[Row], newest: dict[str, int]) -> Below:
-        """The same, under the lock. Where no index makes it cheap, only rows that are new count.
+        """The same, under the lock. Without an index only new rows are counted.
 
-        Those that were there are among the rows that are compared one by one.
+        The older ones are among the rows that are compared one by one.
         """
         found: Below = {}
         for tie, idents in _ties(rows).items():
@@ -182,7 +181,7 @@ class Schema:
             )
 
     def keep(self, row: Row) -> Row:
-        """What undo needs of it: the whole row as it is."""
+        """What undo needs: the whole row as it is."""
         names = [name for name, given in self.columns(row["table"]) if given]
         values = self.read(row, names)[0]
         old = {name: _encode(value) for name, value in zip(names, values)}
@@ -200,8 +199,8 @@ class Schema:
             raise OperationError(f"{table} {ident}: changed {done.rowcount} rows instead of one")
 
     def restore(self, kept: Row) -> str:
-        """`restored`, `already`, or `left` when somebody changed it since."""
-        # What an older version kept names no key: it knew of `id` alone.
+        """`restored`, `already` restored, or `left` because it changed since."""
+        # Rows kept by the first releases have no key: it was always `id`.
         kept = {"key": "id", **kept}
         table, key, ident = kept["table"], kept["key"], kept["id"]
         old = {name: _decode(value) for name, value in kept["old"].items()}
@@ -237,7 +236,7 @@ class Schema:
         return self.database.execute(statement, (*values.values(), ident))
 
     def _restore_texts(self, kept: Row, values: Row) -> None:
-        """Text that is not UTF-8 can be bound only as a BLOB: it becomes text again here."""
+        """Casts text that is not UTF-8, which can be bound only as a BLOB, back to text."""
         table, key, ident = kept["table"], kept["key"], kept["id"]
         for name, value in values.items():
             if isinstance(value, sqlite.Bytes):
@@ -277,7 +276,7 @@ def _show(value: Any) -> str:
 
 
 def _encode(value: Any) -> Any:
-    """JSON has no bytes; and text that is not UTF-8 must come back as it was."""
+    """JSON has no bytes, and text that is not UTF-8 must be restored exactly."""
     if isinstance(value, sqlite.Bytes):
         return {"text": base64.b64encode(value).decode("ascii")}
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""What operations and facts ask of a database of the app, whichever kind it is."""
+"""The interface of a database of the app for operations and facts, whatever its kind."""
 
 from __future__ import annotations
 

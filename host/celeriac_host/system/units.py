@@ -114,21 +114,32 @@ def cgroup_processes(group: str) -> list[processes.Process]:
     return found
 
 
+class Run(NamedTuple):
+    """One start of a unit."""
+
+    invocation: str
+    main_pid: int
+
+
 def journal(
     host: System,
     unit: str,
     after_cursor: str = "",
-    invocation: str = "",
+    run: Run | None = None,
     last: int = 200,
 ) -> list[dict[str, Any]]:
     """The unit's newest journal entries, oldest first, as `journalctl -o json` prints them.
 
-    With an invocation: only the entries of that start, and what systemd logged about it.
+    With a run: only the entries of that start, and what systemd logged about it.
     """
     argv = ["journalctl", "--no-pager", "-q", "-o", "json", "-n", str(last)]
     argv += ["--after-cursor", after_cursor] if after_cursor else []
-    if invocation:
-        argv += [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
+    if run is not None:
+        argv += ["-b", f"_SYSTEMD_INVOCATION_ID={run.invocation}"]
+        argv += ["+", f"INVOCATION_ID={run.invocation}"]
+        # journald looks up the invocation of a process that has exited by its unit, which may have
+        # started again by then.
+        argv += ["+", f"_PID={run.main_pid}", f"_SYSTEMD_UNIT={unit}"] if run.main_pid else []
     else:
         # Not -u: journald may never learn the unit of a process that ended at once, e.g. if its
         # program does not exist. systemd's own entries name the unit.
@@ -163,11 +174,11 @@ def cursor(host: System) -> str:
 
 
 def evidence(
-    host: System, unit: str, after_cursor: str = "", invocation: str = "", last: int = 20
+    host: System, unit: str, after_cursor: str = "", run: Run | None = None, last: int = 20
 ) -> list[str]:
     """The last lines of the unit, since the cursor or of one run, that may explain a failure."""
     host.run(["journalctl", "--sync"], check=False, timeout=10)
-    entries = journal(host, unit, after_cursor, invocation)
+    entries = journal(host, unit, after_cursor, run)
     lines = [
         line.rstrip()
         for entry in entries

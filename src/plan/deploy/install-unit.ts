@@ -11,7 +11,7 @@ import type { DeployWorkerFacts } from './look.ts';
 
 export interface Install {
   readonly operations: readonly Operation[];
-  /** False when systemd only has to read the text that is there. */
+  /** False when systemd only has to reload the existing text. */
   readonly rewritten: boolean;
 }
 
@@ -30,7 +30,7 @@ export function planInstall(
   const unread =
     unit.dropIn !== null && !fact.dropIns.some(({ path }) => path === unit.dropIn?.path);
   if (!rewritten && !fact.needDaemonReload && !unread) return null;
-  // What is not rewritten is only read again.
+  // A text that stays is only reloaded.
   const { path, text, file } =
     unread && unit.dropIn
       ? { ...unit.dropIn, file: files[unit.dropIn.path] }
@@ -47,7 +47,7 @@ export function planInstall(
   return { rewritten, operations: [...removed, install] };
 }
 
-/** The text that has to be written: of the unit file, or of the drop-in. */
+/** The unit file or drop-in to write, if its text changes. */
 function planText(
   source: InstalledUnit,
   unit: WorkerUnit,
@@ -133,7 +133,7 @@ export function verifyUnit(
 ): Operation {
   const names = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
   const gone = source.own.filter(({ path }) => path !== unit.dropIn?.path);
-  // An empty one stands for a drop-in that goes.
+  // An empty text stands for a drop-in that is removed.
   const dropIns = [
     ...gone.map(({ path }) => ({ name: names(path), text: '' })),
     ...(unit.dropIn ? [{ name: names(unit.dropIn.path), text: unit.dropIn.text }] : []),

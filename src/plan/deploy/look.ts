@@ -23,7 +23,7 @@ export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
   readonly release?: ReleaseFact;
 };
 
-/** What must be known of the host before its worker can be planned. */
+/** The facts that the plan of a worker needs. */
 export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQuery {
   return {
     host: {},
@@ -48,7 +48,7 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
   };
 }
 
-/** Only who wants jobs settled pays for looking for them. */
+/** Databases are searched only if jobs are to be settled. */
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
   const { action, database } = orphanedJobs;
   if (action === 'leave') return { unit, databases: [] };

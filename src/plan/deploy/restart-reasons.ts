@@ -7,7 +7,7 @@ import type { ReleasePlan } from '../code/release-plan.ts';
 import type { WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
 
-/** Nothing to stop: it does not run and is not about to be started again. */
+/** Nothing to stop: the unit does not run and will not restart by itself. */
 export function isAtRest(unit: UnitFact): boolean {
   return ['inactive', 'failed'].includes(unit.activeState) && unit.processes.length === 0;
 }
@@ -49,7 +49,7 @@ export function listRestartReasons(
   return reasons;
 }
 
-/** The worker may be older than its unit: then its own arguments tell. */
+/** The worker may be older than its unit; its arguments show that. */
 function whyRunningDiffers(fact: UnitFact, line: WorkerLine): readonly string[] {
   const main = fact.processes.find(({ pid }) => pid === fact.mainPid);
   const found = main && findCeleryCall(main.argv);

@@ -58,7 +58,7 @@ export function drainWorker(
   };
 }
 
-/** What the agent waits beyond systemd's own limit, so that systemd's answer is the one told. */
+/** The agent waits longer than systemd's own limit, so that systemd's answer is reported. */
 const answerSeconds = 30;
 
 export function stopUnit(
@@ -80,7 +80,7 @@ export function stopUnit(
 const words = (span: number): string =>
   Number.isFinite(span) ? formatDuration(span / microseconds(1)) : 'unlimited time';
 
-/** A time-out as systemd prints it; an hour where it is not printed, or never ends. */
+/** A time-out as systemd prints it; an hour if it is infinite or not printed. */
 function secondsOf(span: string | undefined): number {
   const found = parseTimeSpan(span ?? '');
   return found === null || !Number.isFinite(found) ? 3600 : Math.ceil(found / microseconds(1));
@@ -134,7 +134,7 @@ export function proveUnit(
   };
 }
 
-/** An older systemd does not know every property; what it does not print can't be proved. */
+/** An older systemd lacks some properties; those that it does not print cannot be proved. */
 export function knownProperties(
   unit: WorkerUnit,
   fact: UnitFact,

@@ -20,7 +20,7 @@ interface Planned {
   readonly strays: StrayWorkers;
 }
 
-/** What is so already, one line each. */
+/** What is already as desired, one line each. */
 export function describeSatisfied(planned: Planned): readonly string[] {
   const { facts, desired, unit, install, support, enable, restart, strays } = planned;
   const lines: string[] = [];
@@ -57,7 +57,7 @@ function describeLimits({ properties }: WorkerUnit): string {
   return shown.length === 0 ? '' : `: ${shown.join(', ')}`;
 }
 
-/** A limit above all there is. Whether the children fit below it is a rule for units. */
+/** A limit above the memory of the host. Whether the children fit below it is a unit rule. */
 export function describeMemory(
   facts: DeployWorkerFacts,
   desired: DeployWorkerDesired,

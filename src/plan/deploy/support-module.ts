@@ -29,7 +29,7 @@ export function planSupport(
     expects: file.kind === 'file' ? file.sha256 : null,
     title: `write the support module ${path}`,
     why: file.kind === 'absent' ? 'it is missing' : 'it differs from this version',
-    // New, it is Celeriac's own file as published; what matters is when it changes.
+    // A new file is Celeriac's own as published; only a change is worth a diff.
     ...(before !== null && { diff: unifiedDiff(path, before, text) }),
   };
 }

@@ -30,7 +30,7 @@ export function editUnit(
   context: UnitContext,
 ): Edit {
   readLine(before, source.path);
-  // What the drop-ins say decides, too: of which Type= it is, and whether /tmp is shared.
+  // Drop-ins count, too: for Type=, and for whether /tmp is shared.
   const whole = stackUnit([source, ...source.dropIns]).file;
   const settings = listSettings(whole, desired, context.swapActive);
   const sharedTmp = sharesTmp(whole, desired);
@@ -60,7 +60,7 @@ function applySetting(file: UnitFile, setting: Setting): UnitFile {
   return key === 'TimeoutStopSec' ? splitTimeout(edited) : edited;
 }
 
-/** `TimeoutSec=` is both time-outs at once: the one that is not ours is kept by its own name. */
+/** `TimeoutSec=` sets both time-outs; the one that is not ours is kept under its own name. */
 function splitTimeout(file: UnitFile): UnitFile {
   const both = file.value('Service', 'TimeoutSec');
   const without = file.remove('Service', 'TimeoutSec');
@@ -76,7 +76,7 @@ function editExecStart(file: UnitFile, path: string, desired: DeployWorkerDesire
     const line = readWorkerLine(edited, path);
     edited = edited.splice(line.entry, change(line));
   };
-  // A solo pool has no children, whatever the number says.
+  // A solo pool has no children, whatever its concurrency is.
   if (concurrency !== null) {
     edit((line) => (line.call.pool === 'solo' ? [] : setConcurrency(line, concurrency)));
   }
@@ -87,7 +87,7 @@ function editExecStart(file: UnitFile, path: string, desired: DeployWorkerDesire
   return edited;
 }
 
-/** Lines whose whole purpose is to kill Celery by name; a reload is left to its author. */
+/** Removes lines whose only purpose is to kill Celery by name; ExecReload= stays. */
 function removeKillers(file: UnitFile): UnitFile {
   const keys = ['ExecStartPre', 'ExecStartPost', 'ExecStop', 'ExecStopPost'];
   return file.removeEntries(
