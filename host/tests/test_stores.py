@@ -79,7 +79,7 @@ def test_a_lock_is_told_as_one(host: Host, tmp_path: Path) -> None:
     with database.open() as holder:
         holder.execute("BEGIN EXCLUSIVE")
         problem = describe(host, str(database.path))["problem"]
-    assert problem.startswith(f"{database.path} is locked by another process")
+    assert problem.startswith(f"{database.path} is still locked by another process")
 
 
 def test_a_host_without_the_sqlite3_module_says_so() -> None:
