@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> World:
         lambda host: control.follow({"transactions": [""], "live": ""}, host, silent),
     ],
 )
-def test_what_is_not_known_here_is_refused_and_leaves_nothing(
+def test_an_unknown_operation_is_refused_and_leaves_nothing(
     tmp_path: Path, ask: Callable[[Host], Any]
 ) -> None:
     host = Host(str(tmp_path / "state"))
@@ -49,7 +49,7 @@ def test_what_is_not_known_here_is_refused_and_leaves_nothing(
     assert os.listdir(tmp_path) == []
 
 
-def test_what_was_undone_already_is_not_undone_again(host: Host, world: World) -> None:
+def test_an_undone_transaction_is_not_undone_again(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations(), FIRST)
     runner.carry_out(folder, host, silent)
     runner.undo(folder, host, silent)
@@ -59,7 +59,7 @@ def test_what_was_undone_already_is_not_undone_again(host: Host, world: World) -
     assert not lock.is_held(host.state)
 
 
-def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> None:
+def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World) -> None:
     runner.carry_out(begin(host.state, world.operations(), FIRST), host, silent)
     world.changed.write_text("by hand\n")
     with pytest.raises(Fault) as refused:
@@ -69,7 +69,7 @@ def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> 
     assert not lock.is_held(host.state)
 
 
-def test_who_comes_second_is_told_and_changes_nothing(host: Host, world: World) -> None:
+def test_a_second_run_gets_an_error_and_changes_nothing(host: Host, world: World) -> None:
     ben = {"holder": "ben", "action": "cleanup"}
     with lock.take(host, ben), pytest.raises(Fault) as refused:
         control.apply(world.operations(), META, host, silent)
@@ -78,7 +78,7 @@ def test_who_comes_second_is_told_and_changes_nothing(host: Host, world: World) 
     assert os.listdir(transactions_folder(host.state)) == []
 
 
-def test_with_nothing_interrupted_there_is_nothing_to_recover(host: Host) -> None:
+def test_without_an_interruption_there_is_nothing_to_recover(host: Host) -> None:
     with lock.take(host, {"holder": "ben", "action": "cleanup"}):
         assert control.recover(META, host, silent) == {"deeds": []}
 
@@ -86,7 +86,7 @@ def test_with_nothing_interrupted_there_is_nothing_to_recover(host: Host) -> Non
 # --- the state folder --------------------------------------------------------------------------
 
 
-def test_the_state_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) -> None:
+def test_the_state_folder_becomes_private(tmp_path: Path) -> None:
     state = tmp_path / "state"
     (state / "transactions").mkdir(parents=True, mode=0o755)
     control._make_state(str(state))
@@ -96,7 +96,7 @@ def test_the_state_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["a link", "a file", "somebody's"])
-def test_a_state_folder_that_is_none_is_refused(root: None, tmp_path: Path, kind: str) -> None:
+def test_an_invalid_state_folder_is_refused(root: None, tmp_path: Path, kind: str) -> None:
     state, other = tmp_path / "state", tmp_path / "other"
     other.mkdir()
     if kind == "a link":
@@ -113,7 +113,7 @@ def test_a_state_folder_that_is_none_is_refused(root: None, tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("kind", ["read-only", "full"])
-def test_without_a_journal_nothing_is_begun(
+def test_without_a_journal_nothing_is_started(
     make_disk: Callable[[int], Path], world: World, kind: str
 ) -> None:
     disk = make_disk(2048)
@@ -149,7 +149,7 @@ def verdicts(host: Host) -> List[str]:
     return [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
 
 
-def test_a_release_that_is_confirmed_stays(released: Host) -> None:
+def test_a_confirmed_release_stays(released: Host) -> None:
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": True}
     assert ledger.awaiting(released.state, UNIT) is None
     assert verdicts(released) == ["none", "confirmed"]
@@ -160,7 +160,7 @@ def test_a_release_that_is_confirmed_stays(released: Host) -> None:
 
 
 @pytest.mark.parametrize("idents", [[], [SECOND], [SECOND, FIRST]])
-def test_only_what_was_verified_is_confirmed(released: Host, idents: List[str]) -> None:
+def test_only_verified_releases_are_confirmed(released: Host, idents: List[str]) -> None:
     assert control.confirm(UNIT, idents, META, released) == {"confirmed": False}
     assert verdicts(released) == ["none", "none"]
 
@@ -171,7 +171,7 @@ def make_due(host: Host, unit: str) -> None:
     ledger._write(ledger._awaiting_path(host.state, unit), {**waiting, "bootDeadline": 0.0})
 
 
-def test_the_guard_puts_back_what_nobody_confirmed_in_time(
+def test_the_guard_rolls_back_what_is_not_confirmed_in_time(
     released: Host, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work._guard(released)
@@ -187,14 +187,14 @@ def test_the_guard_puts_back_what_nobody_confirmed_in_time(
     assert FIRST in capsys.readouterr().out
 
 
-def test_the_guard_leaves_the_host_to_whoever_works_on_it(released: Host, world: World) -> None:
+def test_the_guard_does_nothing_while_the_lock_is_held(released: Host, world: World) -> None:
     make_due(released, UNIT)
     with lock.take(released, {"holder": "ben", "action": "cleanup"}):
         work._guard(released)
     assert world.look() == world.after
 
 
-def test_the_guard_ends_what_was_cut_short(
+def test_the_guard_undoes_interrupted_transactions(
     released: Host, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = world.folder / "later"
@@ -211,7 +211,7 @@ def test_the_guard_ends_what_was_cut_short(
     assert "run 7" in capsys.readouterr().out
 
 
-def test_there_is_a_guard_as_long_as_there_is_a_reason(host: Host, world: World) -> None:
+def test_the_guard_is_enabled_while_it_is_needed(host: Host, world: World) -> None:
     assert not guard.is_needed(host)
     ledger.await_verdict(host.state, UNIT, FIRST, 900.0)
     assert guard.is_needed(host)

@@ -54,7 +54,7 @@ def refuse_folders(monkeypatch: pytest.MonkeyPatch, limit: int | None = None) ->
     monkeypatch.setattr(os, "rename", overlay)
 
 
-def test_what_was_installed_since_is_gone(environment: Path) -> None:
+def test_later_installed_packages_are_removed(environment: Path) -> None:
     restore(environment)
     expect_as_before(environment)
 
@@ -66,7 +66,7 @@ def test_folders_that_cannot_be_renamed(environment: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("renames", range(4))
-def test_a_restore_that_is_cut_off_goes_on_where_it_was(
+def test_an_interrupted_restore_continues(
     environment: Path, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
     with monkeypatch.context() as patched:

@@ -24,7 +24,7 @@ def put(path: Path, text: str, uid: int = 0) -> None:
 
 
 @pytest.mark.usefixtures("root")
-def test_a_restored_environment_has_no_folder_that_its_owner_could_not_empty(
+def test_the_owner_can_empty_every_folder_of_a_restored_environment(
     tmp_path: Path,
 ) -> None:
     site = tmp_path / "lib"
@@ -58,7 +58,7 @@ esac
 
 
 @pytest.mark.usefixtures("root")
-def test_nothing_that_an_installer_put_into_tmp_stays(
+def test_temporary_files_of_an_installer_are_removed(
     state: str, journal: Journal, open_folder: Path
 ) -> None:
     python, release = open_folder / "bin" / "python", open_folder / "release"

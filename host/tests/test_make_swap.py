@@ -45,7 +45,7 @@ def calls_of(host: Host, monkeypatch: pytest.MonkeyPatch) -> List[Sequence[str]]
 
 
 @pytest.mark.parametrize(("fill", "how"), [("write", "written"), ("allocate", "allocated")])
-def test_it_is_filled_as_the_operation_says(
+def test_the_operation_decides_how_it_is_filled(
     host: Host, journal: Journal, path: Path, fill: str, how: str
 ) -> None:
     args = operation(path, fill=fill)
@@ -60,7 +60,7 @@ def test_it_is_filled_as_the_operation_says(
 
 
 @pytest.mark.parametrize("nocow", [True, False])
-def test_copy_on_write_is_switched_off_where_the_operation_says(
+def test_the_operation_decides_on_copy_on_write(
     host: Host, journal: Journal, path: Path, nocow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = calls_of(host, monkeypatch)
@@ -68,16 +68,14 @@ def test_copy_on_write_is_switched_off_where_the_operation_says(
     assert any(argv[0] == "chattr" for argv in calls) is nocow
 
 
-def test_another_file_system_than_the_plan_saw_is_refused(
-    host: Host, journal: Journal, path: Path
-) -> None:
+def test_a_changed_file_system_is_refused(host: Host, journal: Journal, path: Path) -> None:
     with pytest.raises(OperationError) as refused:
         make_swap.do(operation(path, filesystem="ext4"), host, journal.step(0))
     assert "on tmpfs; it was ext4 when the plan was made" in refused.value.message
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_older_plan_that_does_not_say_how_is_undone(
+def test_an_older_plan_is_undone(
     host: Host, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_swap.do(operation(path), host, journal.step(0))

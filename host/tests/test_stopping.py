@@ -125,7 +125,7 @@ def test_cancelled_then_stopped(
     assert (host.told, app.asked()) == (["stop", "restart"], ["cancel "])
 
 
-def test_nothing_to_cancel_where_nothing_runs(state: str, journal: Journal, tmp_path: Path) -> None:
+def test_nothing_is_cancelled_if_nothing_runs(state: str, journal: Journal, tmp_path: Path) -> None:
     host, app = Unit(state, active="inactive"), App(tmp_path, journal, GOOD % ([], {}))
     assert stopping.stop(app.args, host, journal.step(0), 60).remark == ""
     assert (host.told, app.asked(), kept(journal)) == (["stop"], [], [])
@@ -184,7 +184,7 @@ def test_stopped_when_the_interpreter_is_gone(state: str, journal: Journal) -> N
 
 
 @pytest.mark.parametrize(("user", "told"), [("", "the worker's"), ("nobody", "the unit's")])
-def test_the_worker_is_spoken_to_with_what_it_was_started_with(
+def test_the_program_gets_the_environment_of_the_worker(
     patient: None, user: str, told: str, state: str, journal: Journal, open_folder: Path
 ) -> None:
     log = open_folder / "log"
@@ -203,7 +203,7 @@ def test_the_worker_is_spoken_to_with_what_it_was_started_with(
     assert (stopped.remark, log.read_text()) == ("", f"{told}\n")
 
 
-def test_a_stop_that_fails_gives_the_queues_back(
+def test_after_a_failed_stop_the_worker_consumes_again(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     host = Unit(state, problem="systemctl failed: refused")
@@ -216,7 +216,7 @@ def test_a_stop_that_fails_gives_the_queues_back(
     assert host.cancelled == {}
 
 
-def test_a_worker_left_idle_is_said_so(
+def test_an_idle_worker_is_reported(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     host = Unit(state, problem="systemctl failed: refused")
@@ -229,7 +229,7 @@ def test_a_worker_left_idle_is_said_so(
     )
 
 
-def test_what_a_first_try_cancelled_is_given_back_after_a_second(
+def test_queues_of_a_first_attempt_are_consumed_again_after_a_second(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     first = App(tmp_path, journal, GOOD % (["a", "b"], {}))
@@ -242,7 +242,7 @@ def test_what_a_first_try_cancelled_is_given_back_after_a_second(
     assert second.asked()[-1] == "give-back a,b"
 
 
-def test_taken_back_once_after_a_stop_that_never_came(
+def test_the_undo_without_a_stop_makes_the_worker_consume_again(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     app = App(tmp_path, journal, GOOD % ([], {"lasting": False}))
@@ -257,7 +257,7 @@ def test_taken_back_once_after_a_stop_that_never_came(
     assert (app.asked(), host.told) == (["give-back a"], [])
 
 
-def test_a_worker_that_gets_nothing_back_is_stopped_for_a_new_start(
+def test_a_worker_that_cannot_consume_again_is_stopped(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     app = App(tmp_path, journal, GOOD % ([], {"problem": "w@h does not answer"}))

@@ -36,7 +36,7 @@ def describe(host: Host, path: str) -> Dict[str, Any]:
     return found[0]
 
 
-def test_the_tables_of_a_file_are_told_with_their_keys_and_statuses(
+def test_the_tables_of_a_file_have_their_keys_and_statuses(
     host: Host, database: AppDatabase
 ) -> None:
     database.execute("CREATE TABLE notes (id INTEGER, job TEXT REFERENCES jobs)")
@@ -53,7 +53,7 @@ def test_the_tables_of_a_file_are_told_with_their_keys_and_statuses(
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
-def test_looking_leaves_the_folder_as_it_was(host: Host, tmp_path: Path, mode: str) -> None:
+def test_reading_does_not_change_the_folder(host: Host, tmp_path: Path, mode: str) -> None:
     folder = tmp_path / "resting"
     folder.mkdir()
     database = AppDatabase(folder / "jobs.db", mode)
@@ -63,7 +63,7 @@ def test_looking_leaves_the_folder_as_it_was(host: Host, tmp_path: Path, mode: s
     assert os.listdir(folder) == ["jobs.db"]
 
 
-def test_a_file_whose_owner_may_not_enter_its_folder_is_looked_into_all_the_same(
+def test_a_file_whose_owner_cannot_enter_its_folder_is_read(
     root: None, host: Host, tmp_path: Path
 ) -> None:
     database = AppDatabase(tmp_path / "jobs.db")
@@ -74,7 +74,7 @@ def test_a_file_whose_owner_may_not_enter_its_folder_is_looked_into_all_the_same
     assert not os.path.exists(f"{database.path}-wal")
 
 
-def test_a_lock_is_told_as_one(host: Host, tmp_path: Path) -> None:
+def test_a_lock_is_reported(host: Host, tmp_path: Path) -> None:
     database = AppDatabase(tmp_path / "jobs.db", "DELETE")
     with database.open() as holder:
         holder.execute("BEGIN EXCLUSIVE")
@@ -82,7 +82,7 @@ def test_a_lock_is_told_as_one(host: Host, tmp_path: Path) -> None:
     assert problem.startswith(f"{database.path} is still locked by another process")
 
 
-def test_a_host_without_the_sqlite3_module_says_so() -> None:
+def test_a_missing_sqlite3_module_is_reported() -> None:
     program = (
         "import sys; sys.modules['sqlite3'] = None; sys.path.insert(0, sys.argv[1])\n"
         "import json\n"
@@ -164,7 +164,7 @@ OLD_ROWS = [
 ]
 
 
-def test_rows_that_an_older_release_kept_are_put_back(
+def test_rows_that_an_older_version_kept_are_restored(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     before = database.look()

@@ -54,7 +54,7 @@ def found(directory: Path, host: Host) -> Any:
     return workers.others("app.service", search, host)
 
 
-def test_a_worker_is_what_the_expression_matches(tmp_path: Path, idle: Host) -> None:
+def test_the_expression_identifies_workers(tmp_path: Path, idle: Host) -> None:
     with running(tmp_path, "work") as pid, running(tmp_path, "rest"):
         assert found(tmp_path, idle) == [pid]
         (seen,) = fact.look({"command": COMMAND}, idle)
@@ -62,7 +62,7 @@ def test_a_worker_is_what_the_expression_matches(tmp_path: Path, idle: Host) -> 
     assert fact.look({"command": COMMAND}, idle) == []
 
 
-def test_one_in_another_directory_is_another_apps(tmp_path: Path, idle: Host) -> None:
+def test_a_worker_in_another_directory_belongs_to_another_app(tmp_path: Path, idle: Host) -> None:
     here, there, link = (tmp_path / name for name in ("here", "there", "link"))
     here.mkdir()
     there.mkdir()
@@ -81,7 +81,7 @@ def test_children_are_part_of_their_main_process(tmp_path: Path, idle: Host) -> 
         assert found(tmp_path, idle) == [pid]
 
 
-def test_the_units_own_processes_are_not_others(
+def test_processes_of_the_unit_are_not_other_workers(
     tmp_path: Path, idle: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path, "work") as pid:
@@ -93,7 +93,7 @@ def test_the_units_own_processes_are_not_others(
 @pytest.mark.parametrize(
     ("kind", "looks"), [("trace", True), ("restore", True), ("look", False), ("withdraw", False)]
 )
-def test_other_workers_are_looked_for_where_they_matter(
+def test_other_workers_are_searched_only_if_they_matter(
     tmp_path: Path, idle: Host, monkeypatch: pytest.MonkeyPatch, kind: str, looks: bool
 ) -> None:
     """An older plan does not say how to; what undoes it only withdraws."""
