@@ -1,4 +1,4 @@
-"""The agent as it is started over SSH: its program on stdin, then a line for a question."""
+"""The agent as it is started over SSH: its program on stdin, then one line per request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCES = {
     for path in sorted(HOST.rglob("*.py"))
     if "tests" not in path.parts
 }
-# As src/adapters/agent/agent-start.ts has it.
+# The same as in src/adapters/agent/agent-start.ts.
 START = (
     "import sys,json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(%d)));"
     'exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'
@@ -49,7 +49,7 @@ class Agent:
         return self.read()
 
     def end(self) -> tuple[int, bytes, bytes]:
-        """Nothing more is asked: exit code, the rest of its stdout, its stderr."""
+        """Closes its stdin; returns exit code, the rest of stdout, and stderr."""
         out, err = self.process.communicate()
         return self.process.returncode, out, err
 
@@ -65,7 +65,7 @@ def agent() -> Iterator[Agent]:
 def test_every_module_is_imported_from_memory_on_this_python() -> None:
     names = [name[:-3].replace("/", ".") for name in SOURCES if name.startswith("celeriac_host/")]
     asked = [name for name in names if not name.endswith(("loader", "__init__"))]
-    # In place of the agent: what it imports only when it is asked.
+    # Instead of the agent: the modules that it imports only on request.
     program = "import importlib\ndef main():\n" + "".join(
         f"    importlib.import_module({name!r})\n" for name in asked
     )

@@ -1,4 +1,4 @@
-"""What was kept aside comes back to the byte, and what others wrote since is left alone."""
+"""Files are restored byte for byte, and later changes by others are kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def change(journal: Journal, path: Path, text: str = "new\n") -> None:
 
 
 def restore(journal: Journal) -> str | None:
-    """As another process does it, that knows the journal alone."""
+    """Restores as another process would, from the journal alone."""
     return aside.restore(Journal(journal.folder).step(0))
 
 

@@ -1,4 +1,4 @@
-"""Backups of a job database: whole or not there, the last few kept, put back through SQLite."""
+"""Backups of a job database: complete or absent, the last few kept, restored through SQLite."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_last_few_are_kept_and_other_files_are_not_touched(
     made = [back_up(host, journal, database, keep=2) for _ in range(4)]
     assert backup_database.listed(host, str(database.path)) == made[2:]
     assert backups(host) == sorted([str(by_hand), other, *made[2:]])
-    # One at least, whatever was asked for.
+    # At least one is always kept.
     last = back_up(host, journal, database, keep=0)
     assert backup_database.listed(host, str(database.path)) == [last]
 
@@ -80,7 +80,7 @@ def test_an_interruption_leaves_a_complete_backup_or_none(
         assert [len(statuses(path)) for path in listed] == [3] * len(listed)
         backup_database.undo({}, host, journal.step(0))
         backup_database.undo({}, host, journal.step(0))
-        # Neither a half one.
+        # No incomplete backup either.
         assert backups(host) == listed
         seen.add(len(listed))
     assert seen == {0, 1}
@@ -110,7 +110,7 @@ def test_a_copy_that_does_not_fit_is_removed(make_disk: Callable[[int], Path]) -
     assert sorted(os.listdir(disk)) == ["ballast", "copy.db"]
 
 
-# --- put back ----------------------------------------------------------------------------------
+# --- restore -----------------------------------------------------------------------------------
 
 
 def restore(
@@ -187,7 +187,7 @@ def test_a_damaged_backup_changes_nothing(
     with pytest.raises(OperationError):
         restore(host, journal, database, backup)
     assert database.look() == before
-    # Undone all the same: by then nobody knows how far it came.
+    # Undone in any case: it is unknown how far it came.
     undo(host, journal, database)
     assert database.look() == before
 

@@ -1,4 +1,4 @@
-"""What is asked is refused or begun before anything is changed; the guard does what is due."""
+"""Requests are refused or recorded before anything is changed; the guard does what is due."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_without_a_journal_nothing_is_started(
     disk = make_disk(2048)
     host = Host(str(disk / "state"))
     control._make_state(host.state)
-    # Else the guard of this very machine would be taken away.
+    # Otherwise the guard of this machine would be disabled.
     ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
     if kind == "full":
         fill(disk)
@@ -138,7 +138,7 @@ def test_without_a_journal_nothing_is_started(
 
 @pytest.fixture
 def released(host: Host, world: World) -> Host:
-    """A release that awaits its verdict; beside it another unit's, so that there is a guard."""
+    """A release that awaits its verdict, and one of another unit, so that the guard stays."""
     about = {"confirmWithinSeconds": 900}
     runner.carry_out(begin(host.state, world.operations(), FIRST, release=about), host, silent)
     ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
@@ -153,7 +153,7 @@ def test_a_confirmed_release_stays(released: Host) -> None:
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": True}
     assert ledger.awaiting(released.state, UNIT) is None
     assert verdicts(released) == ["none", "confirmed"]
-    # Twice is too late.
+    # It cannot be confirmed twice.
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": False}
     assert guard.is_needed(released)
     assert released.asked == []
@@ -181,7 +181,7 @@ def test_the_guard_rolls_back_what_is_not_confirmed_in_time(
     assert world.is_as_before()
     assert verdicts(released) == ["none", "rolled-back"]
     assert ledger.of_unit(released.state, UNIT)[-1]["judgedBy"] == "the host itself"
-    # The other's time is not up.
+    # The other release is not due yet.
     assert ledger.awaiting(released.state, "other.service") is not None
     assert not lock.is_held(released.state)
     assert FIRST in capsys.readouterr().out
@@ -202,7 +202,7 @@ def test_the_guard_undoes_interrupted_transactions(
     runner.carry_out(folder, released, silent)
     journal = Path(folder, "journal.jsonl")
     lines = journal.read_bytes().splitlines(keepends=True)
-    # As it is when the power goes before the end is written down.
+    # As after a power failure before the end is recorded.
     journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     assert Journal(folder).state() == "open"
     work._guard(released)

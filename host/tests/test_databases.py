@@ -1,4 +1,4 @@
-"""SQLite files are looked into, copied and sent as their owner, and left as they are."""
+"""SQLite files are read, copied and sent as their owner, and never changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def database(tmp_path: Path) -> AppDatabase:
 
 
 def temporary() -> List[str]:
-    """The copies of this process: others may be at work on this machine."""
+    """The copies of this process: others may run on this machine."""
     return [
         name
         for folder in copies.COPY_FOLDERS
@@ -71,7 +71,7 @@ def test_the_child_runs_as_the_owner_only(root: None, open_folder: Path, host: H
             opened.execute("UPDATE jobs SET status = 'failed'")
             return [os.stat(path + suffix).st_uid for suffix in ("-wal", "-shm")]
 
-    # Root's would keep the app from writing.
+    # Files of root would prevent the app from writing.
     assert sqlite.ask(path, host, write) == [nobody.pw_uid] * 2
     assert copy_of(database, host) == [(name, "failed") for name, _ in ALL]
 
@@ -264,7 +264,7 @@ def test_only_copies_of_killed_runs_are_removed_by_the_next(
     folder = Path(copies.COPY_FOLDERS[0])
     left = folder / f"celeriac-{dead.pid}-{ours}"
     try:
-        # Whole at once: anybody's next copy on this machine takes it away.
+        # In one step: any other copy on this machine would remove it.
         (folder / f"celeriac-{ours}x").mkdir()
         (folder / f"celeriac-{ours}x" / "copy.db").touch()
         (folder / f"celeriac-{ours}x").rename(left)
@@ -303,7 +303,7 @@ def test_without_disk_space_nothing_is_started() -> None:
     assert "/var/tmp" in refused.value.message
 
 
-# --- sent --------------------------------------------------------------------------------------
+# --- snapshots ---------------------------------------------------------------------------------
 
 
 def sent(host: Host, **args: Any) -> tuple[Any, bytes, list[int]]:
@@ -332,7 +332,7 @@ def test_a_snapshot_is_sent_in_pieces_that_fit_in_a_line(database: AppDatabase, 
     assert len(sizes) > 3
     assert set(sizes[:-1]) == {snapshot.PIECE_BYTES}
     assert 0 < sizes[-1] <= snapshot.PIECE_BYTES
-    # In base64, and with what is around them.
+    # In base64, with the message around it.
     assert 4 * -(-snapshot.PIECE_BYTES // 3) <= 256 * 1024 < wire.LINE_LIMIT_BYTES
 
 
@@ -375,7 +375,7 @@ def wanted(jobs: Any = None, links: Any = None) -> dict[str, Any]:
 
 @pytest.fixture
 def large(database: AppDatabase) -> AppDatabase:
-    """Too large to be copied whole, for the sake of a table that holds no jobs."""
+    """A database that is too large to be copied, because of a table without jobs."""
     with database.open() as opened:
         opened.execute("CREATE TABLE photos (content BLOB)")
         opened.execute("INSERT INTO photos VALUES (zeroblob(2000000))")

@@ -1,4 +1,4 @@
-"""Which worker is talked to, and what is said of the tasks that it still has."""
+"""Finding the worker to drain, and reporting the tasks that it still has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUEST: Dict[str, Any] = {
 
 
 class Connection:
-    """Counts how often it was given up."""
+    """Counts how often it was closed."""
 
     def __init__(self) -> None:
         self.closed = 0
@@ -33,7 +33,7 @@ class Connection:
 
 
 class Workers:
-    """What `app.control` reaches: node → command → its answer, or what makes it."""
+    """The workers behind `app.control`: node → command → its answer, or a function for it."""
 
     def __init__(self, *nodes: tuple[str, Dict[str, Any]]) -> None:
         self.nodes = nodes
@@ -123,7 +123,7 @@ def test_a_failed_request_is_followed_by_a_new_connection() -> None:
 
 
 class Line:
-    """What the agent is told."""
+    """Records the messages to the agent."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
@@ -147,7 +147,7 @@ def test_every_queue_is_cancelled_after_the_agent_recorded_them() -> None:
     ended = drain(workers, line)
     assert line.asked == [("found", {"node": HERE, "queues": ["celery", "links"]})]
     cancelled = [words["queue"] for command, words in workers.said if command == "cancel_consumer"]
-    # The one that it consumed still, once more.
+    # Once more for the queue that it still consumed.
     assert cancelled == ["celery", "links", "links"]
     assert (ended["end"], ended["left"], ended["seen"]) == ("drained", [], 1)
 
@@ -176,7 +176,7 @@ def test_remaining_tasks_are_reported_after_the_timeout(wish: Any, end: str) -> 
         ({"time_start": None}, -1),
         ({}, -1),
         ({"time_start": "yesterday"}, -1),
-        # By the worker's monotonic clock: no age can be told from it.
+        # By the worker's monotonic clock, which gives no age.
         ({"time_start": 4711.5}, -1),
         ({"time_start": time.time() - 1000}, 1000),
     ],

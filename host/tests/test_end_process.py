@@ -1,4 +1,4 @@
-"""A stray is ended where the plan saw it, and nowhere else."""
+"""A stray worker is ended only in the cgroup in which the plan saw it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hosts import Host
 def stray() -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(["sleep", "600"]) as process:
         try:
-            # A child is a copy of this process until it runs its own program.
+            # A child is a copy of this process until it executes its own program.
             wait_for(lambda: "sleep" in getattr(processes.read(process.pid), "argv", ()))
             yield process
         finally:
@@ -34,7 +34,7 @@ def operation(pid: int, **more: Any) -> Dict[str, Any]:
     return {**args, **more}
 
 
-# The owner of a cgroup is the plan's to tell: to the host they are all alike.
+# The plan decides whose cgroup it is: to the host they are all alike.
 @pytest.mark.parametrize(
     "cgroup",
     ["/user.slice/session-3.scope", "/system.slice/redis.service", "/docker/0123", ""],

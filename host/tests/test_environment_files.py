@@ -1,4 +1,4 @@
-"""EnvironmentFile= as systemd reads it: what its own reader made of these texts is the measure."""
+"""EnvironmentFile= is read as systemd reads it; the expected values come from systemd itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from hosts import Answers, Host
 
-# Its name, the text, what systemd 252 makes of it.
+# Name, text, and the result of systemd 252.
 READ: Dict[str, Tuple[str, Dict[str, str]]] = {
     "plain": ("A=1\nB=two words\n", {"A": "1", "B": "two words"}),
     "no line break at the end": ("A=1", {"A": "1"}),

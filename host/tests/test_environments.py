@@ -1,4 +1,4 @@
-"""The copy of an environment, and what an installer leaves behind."""
+"""Copies of an environment, and leftovers of an installer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_owner_can_empty_every_folder_of_a_restored_environment(
     site = tmp_path / "lib"
     put(site / "module.py", "OLD = 1")
     put(site / "__pycache__" / "module.pyc", "old")
-    # The worker runs as another user, and wrote what it found missing.
+    # The worker runs as another user, and has written missing byte code.
     put(site / "__pycache__" / "other.pyc", "its", NOBODY)
     put(site / "package" / "__pycache__" / "all.pyc", "its", NOBODY)
     os.chown(site / "package" / "__pycache__", NOBODY, -1)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and nothing is left beside them."""
+"""Files are written atomically, and no temporary file stays."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_interrupted_write_leaves_the_old_file_or_the_new_one(
         now = path.read_bytes() if path.exists() else None
         assert now in (before, new)
         seen.add(now)
-        # The next write takes away what the dead one left.
+        # The next write removes the leftovers of the dead one.
         files.write(str(path), new, 0o644, *US)
         assert path.read_bytes() == new
         assert os.listdir(tmp_path) == ["unit"]

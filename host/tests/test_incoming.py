@@ -1,4 +1,4 @@
-"""What a run sends ahead is stored whole, known by its digest, and soon forgotten."""
+"""Uploads are stored completely, by their digest, and for a short time."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_repeated_or_early_piece_is_refused(host: Host, offset: int) -> None:
     piece(host, 0)
     with pytest.raises(Fault):
         piece(host, offset)
-    # The right one still fits.
+    # The right piece is still accepted.
     assert piece(host, PIECE)["sizeBytes"] == 2 * PIECE
 
 
@@ -156,7 +156,7 @@ def test_without_disk_space_nothing_is_started_or_left(
     disk = make_disk(incoming.MARGIN_BYTES // 1024 + 2048)
     host = Host(str(disk))
     step(host, "begin", sizeBytes=len(CONTENT))
-    # Somebody else took it meanwhile.
+    # Another process used the space meanwhile.
     fill(disk)
     with pytest.raises(Fault) as refused:
         piece(host, 0)

@@ -1,4 +1,4 @@
-"""What the journal says was kept is on the disk, and what is torn in it stops nobody."""
+"""Journal entries are durable, and an incomplete line does not prevent reading the rest."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_line_that_did_not_fit_does_not_damage_the_next(
             journal.step(0).keep("file", "x" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    # A part of it is there.
+    # A part of the line is written.
     assert os.stat(journal.path).st_size == 200
     assert journal.step(0).get("file") is None
     journal.step(0).keep("file", "later")

@@ -1,4 +1,4 @@
-"""The ledger tells every release and what became of it; who awaits a verdict is told exactly."""
+"""The ledger records every release and its verdict, and exactly what awaits one."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_ledger_that_grows_too_large_keeps_the_newest_of_every_unit(state: str
     ledger.record(state, "new", plan_of())
     assert tell(state)[-1] == (600, "new", "none")
     assert len(tell(state)) == ledger.KEEP_LINES
-    # Else its next release would be the first again, and a roll-back take the wrong one.
+    # Otherwise its next release would be number 1 again, and a rollback would pick the wrong one.
     assert tell(state, "quiet.service") == [(0, None, "none"), (1, "quiet", "confirmed")]
     assert os.stat(os.path.join(state, "releases.jsonl")).st_mode & 0o777 == 0o600
 
@@ -181,7 +181,7 @@ def test_a_damaged_file_means_no_wait(state: str, content: bytes) -> None:
 def test_an_interrupted_change_leaves_one_valid_file(
     state: str, change: Callable[[str], object], after: list[str]
 ) -> None:
-    """A ghost would have the guard roll back, at its deadline, what was confirmed meanwhile."""
+    """A leftover file would make the guard roll back a release that was confirmed meanwhile."""
     before = ["t2", "t1"]
     seen = []
     for cut in cuts():
@@ -206,10 +206,10 @@ def test_the_boot_clock_decides_until_a_reboot(state: str) -> None:
     assert waiting is not None
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert not ledger.is_due(waiting)
-    # Somebody put the clock forward, then back.
+    # The clock is set forward, then back.
     assert not ledger.is_due({**waiting, "deadline": 0.0})
     assert ledger.is_due({**waiting, "deadline": time.time() + 900, "bootDeadline": uptime})
-    # After a reboot there is nothing else.
+    # After a reboot, only that clock is left.
     another = {**waiting, "bootId": "another boot", "bootDeadline": uptime}
     assert not ledger.is_due(another)
     assert ledger.is_due({**another, "deadline": time.time()})

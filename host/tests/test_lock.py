@@ -1,4 +1,4 @@
-"""One writer a host; the lock is free when its holder is dead, however it died."""
+"""One writer per host; the lock is free once its holder has ended, however it ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def other(state: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process, that holds the lock."""
+    """Another process that holds the lock."""
     argv = [sys.executable, "-I", "-c", HOLD, HOST_FOLDER, state]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -71,7 +71,7 @@ def test_a_timeout_names_the_holder(host: Host, other: subprocess.Popen[bytes]) 
     assert "ben (cleanup, since " in refused.value.message
     assert refused.value.next
     assert lock.is_held(host.state)
-    # The one who waited in vain did not take the holder's name away.
+    # The run that timed out did not remove the holder's name.
     assert label(host.state).startswith("ben (cleanup")
 
 
@@ -94,7 +94,7 @@ def test_it_ends_with_its_holder(host: Host, other: subprocess.Popen[bytes]) -> 
     assert lock.try_take(host.state) is None
     other.send_signal(signal.SIGKILL)
     other.wait()
-    # Its name is still there; it is no lock.
+    # The holder's name is still there, but nothing is locked.
     assert label(host.state).startswith("ben")
     assert not lock.is_held(host.state)
     with lock.take(host, ANNA):

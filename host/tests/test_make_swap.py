@@ -1,4 +1,4 @@
-"""Swap files: made as the plan says, on the file system that it saw."""
+"""Swap files are made by the plan, on the file system that it saw."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = 1024 * 1024
 
 @pytest.fixture
 def path(make_disk: Callable[[int], Path]) -> Path:
-    """On tmpfs, which no plan would choose: the host has no opinion of its own."""
+    """On tmpfs, which no plan would choose: the host does not decide."""
     return make_disk(8 * 1024) / "swapfile"
 
 
@@ -30,7 +30,7 @@ def operation(path: Path, **more: Any) -> Dict[str, Any]:
 
 
 def calls_of(host: Host, monkeypatch: pytest.MonkeyPatch) -> List[Sequence[str]]:
-    """What is run; chattr is only noted, since tmpfs has no such flag."""
+    """Records commands; does not run chattr, which tmpfs does not support."""
     calls: List[Sequence[str]] = []
     run = host.run
 
@@ -85,5 +85,5 @@ def test_an_older_plan_is_undone(
     calls = calls_of(host, monkeypatch)
     make_swap.undo({"path": str(path), "sizeBytes": 2 * SIZE}, host, journal.step(1))
     assert (os.path.getsize(path), swaps.header(str(path))) == (SIZE, before)
-    # It may have been btrfs: there a swap file must not be copied on write.
+    # It may have been btrfs, where a swap file must not be copied on write.
     assert any(argv[0] == "chattr" for argv in calls)

@@ -1,4 +1,4 @@
-"""Which tasks the broker's messages stand for, and whose they are."""
+"""The tasks of the broker's messages, and which worker holds them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FOLLOW: dict[str, tuple[bytes, set[str]]] = {
         {"next", "part"},
     ),
     "a chord that is a task": (body(PARTS), {"part"}),
-    # Only searched: to load it could run code.
+    # Only searched: loading it could run code.
     "a pickle": (b"\x80\x04\x95 next of a pickle", {"next"}),
 }
 
@@ -83,7 +83,7 @@ def test_every_known_or_bound_queue_is_read(broker: FakeBroker) -> None:
     broker.put("links", b"2", step=9)
     broker.put("links", b"3")
     broker.put("variations", b"4")
-    # Not of this broker.
+    # Not a queue of this broker.
     broker.raw.lists["other"] = [b"5"]
     broker.raw.strings[broker.key("celery\x06\x163")] = b"no list"
     assert sorted(broker.queued()) == [b"1", b"2", b"3", b"4"]
@@ -276,7 +276,7 @@ def test_only_messages_of_these_tasks_are_removed(broker: FakeBroker) -> None:
     assert len(broker.unacked()) == 1
 
 
-# --- words -------------------------------------------------------------------------------------
+# --- texts -------------------------------------------------------------------------------------
 
 
 class Conf:

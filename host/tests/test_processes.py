@@ -1,4 +1,4 @@
-"""/proc, read of real processes."""
+"""Reading real processes from /proc."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_all_processes_are_found_with_their_children() -> None:
             def sleepers(found: list[processes.Process]) -> list[int]:
                 return [each.parent for each in found if each.argv == ["sleep", "600"]]
 
-            # A child is a copy of its shell until it runs its own program.
+            # A child is a copy of its shell until it executes its own program.
             wait_for(lambda: len(sleepers(look())) == 2)
             found = look()
             assert sleepers(found) == [pid, pid]

@@ -1,4 +1,4 @@
-"""Rows are changed in one transaction, only where they are as seen, and come back as they were."""
+"""Rows are changed in one transaction, if they are as the plan saw them, and restored exactly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def args_of(database: AppDatabase, rows: List[Row], busy: float = 5.0) -> Dict[s
 
 
 class Step:
-    """repair-jobs with these rows; each call as in a process of its own."""
+    """repair-jobs with these rows; each call as in a new process."""
 
     def __init__(
         self, host: Host, journal: Journal, database: AppDatabase, rows: List[Row], busy: float = 5
@@ -77,7 +77,7 @@ def test_an_interruption_changes_all_or_nothing_and_is_undone(
         shutil.copyfile(original.path, tmp_path / "jobs.db")
         database = original_at(tmp_path / "jobs.db")
         step = Step(host, journal, database, rows)
-        # What it forked ends by itself: its parent is gone.
+        # Its fork ends by itself: the parent is gone.
         cut(step.do)
         now = database.look()
         whole = step.is_so()
@@ -90,7 +90,7 @@ def test_an_interruption_changes_all_or_nothing_and_is_undone(
 
 
 def original_at(path: Path) -> AppDatabase:
-    """One that is there."""
+    """A database that exists."""
     found = AppDatabase.__new__(AppDatabase)
     found.path = path
     return found
@@ -111,7 +111,7 @@ def test_an_interrupted_undo_is_finished_by_the_next(
         cut(step.undo)
         step.undo()
         assert database.look() == before
-        # At most counted once too often or too seldom: it only says when to give up.
+        # The count may be off by one: it only decides when to give up.
         assert set(resets.read(host.state, str(database.path)).values()) <= {1}
         files.remove(str(Path(host.state, "resets.json")))
 
@@ -132,7 +132,7 @@ def test_resets_are_counted_and_undone_once(
 
 
 class Meddling(StepJournal):
-    """Somebody writes just when the rows were kept, before the lock is asked for."""
+    """Writes after the rows are kept and before the database is locked."""
 
     def __init__(self, journal: Journal, meddle: Callable[[], object]) -> None:
         super().__init__(journal, 0)
@@ -170,7 +170,7 @@ def test_a_changed_tree_is_skipped_also_by_undo(
     assert database.statuses()["two"] == "failed"
     step.undo()
     assert database.statuses()["two"] == "processing"
-    # What moved by itself stays as it moved.
+    # The app's own change stays.
     with database.open() as again:
         again.execute("BEGIN")
         again.execute(sql.replace("99", "98"))

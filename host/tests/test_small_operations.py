@@ -1,4 +1,4 @@
-"""Small things: modes, counts of resets, swap's own page, records of environments."""
+"""Small operations: modes, counts of resets, swap headers, records of environments."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_resets_are_counted_by_database_and_row(state: str) -> None:
 def test_the_oldest_counts_are_dropped(state: str) -> None:
     limit = resets.ROWS_LIMIT
     resets.count(state, "/a.db", (f"jobs:{number}" for number in range(limit)), 1)
-    # Just reset again: it is not among the oldest any more.
+    # Just reset again: it is no longer among the oldest.
     resets.count(state, "/a.db", ["jobs:0", "jobs:new"], 1)
     found = resets.read(state, "/a.db")
     assert len(found) == limit

@@ -1,4 +1,4 @@
-"""One way to open a database, whatever it is; what older releases kept can still be put back."""
+"""Databases of any kind are opened the same way; rows of older versions can be restored."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_tables_of_a_file_have_their_keys_and_statuses(
     assert jobs["statuses"] == ["processing"]
     assert sorted(links["statuses"]) == ["completed", "processing"]
     assert links["foreignKeys"] == [{"column": "job_id", "table": "jobs", "to": "id"}]
-    # A key that names no column means the primary key.
+    # A foreign key without a column refers to the primary key.
     assert notes["foreignKeys"] == [{"column": "job", "table": "jobs", "to": "id"}]
     assert "statuses" not in notes
 
@@ -129,7 +129,7 @@ def test_an_extract_of_postgresql_reads_the_columns_of_the_plan_and_no_others(ho
     assert """IN (('["done"]'::jsonb ->> 0), ('["1"]'::jsonb ->> 0))""" in suspects
 
 
-# As the first releases wrote it: no `key`, since each row was known by its column `id`.
+# As the first versions wrote it: without `key`, which was always `id`.
 OLD_ROWS = [
     {
         "table": "links",

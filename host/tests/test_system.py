@@ -1,4 +1,4 @@
-"""Commands are run within bounds, and leave no process behind."""
+"""Commands run within limits, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_bytes_that_are_not_utf8_are_shown(system: System) -> None:
 
 
 def alive(path: Path) -> list[int]:
-    """Of the pids in that file; on a slow machine it may not have come to write it."""
+    """The processes in that file, which may not be written yet on a slow machine."""
     pids = [int(word) for word in path.read_text().split()] if path.exists() else []
     found = [processes.read(pid) for pid in pids]
     return [each.pid for each in found if each is not None and each.state not in "ZX"]

@@ -1,4 +1,4 @@
-"""All of the operations, or the host as it was: real files, systemd's answers from a table."""
+"""All of the operations or none: real files, with answers of systemd from a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> World:
 
 
 def broken(world: World) -> Operation:
-    """It can't be done: the plan saw another text."""
+    """An operation that fails: the plan saw another text."""
     return write(world.folder / "changed", "x", "never seen")
 
 
@@ -83,7 +83,7 @@ def test_a_failed_undo_is_reported_and_the_others_run(host: Host, world: World) 
     statuses = [step["status"] for step in outcome["steps"]]
     assert statuses == ["undone", "not-undone", "undone", "failed"]
     assert world.look() == {**world.before, "made/new": "theirs\n"}
-    # The person has looked at it; now it goes through.
+    # After the cause is fixed, it succeeds.
     world.new.write_text("new\n")
     again = runner.undo(folder, host, lambda each: None, "anna", "requested")
     assert again["result"] == "undone"
@@ -126,7 +126,7 @@ def test_a_host_that_shuts_down_is_not_changed_until_the_boot(host: Host, world:
     assert work.tend(host, lambda each: None) == []
 
 
-# --- cut off -----------------------------------------------------------------------------------
+# --- interruptions -----------------------------------------------------------------------------
 
 
 def silent(told: Any) -> None:
@@ -153,7 +153,7 @@ def test_an_interruption_anywhere_is_undone_by_the_next_process(tmp_path: Path) 
         else:
             assert [deed["result"] for deed in deeds] == ["undone"]
             assert world.is_as_before()
-            # Nothing of it awaits a verdict, and no ledger calls it a release that stands.
+            # It does not await a verdict, and the ledger does not list it as a current release.
             assert ledger.all_awaiting(host.state) == []
             verdicts = [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
             assert "none" not in verdicts[1:]
@@ -276,7 +276,7 @@ def test_a_folder_without_a_plan_is_refused(host: Host) -> None:
         runner.carry_out(folder, host, silent)
 
 
-# --- what is forgotten -------------------------------------------------------------------------
+# --- pruning -----------------------------------------------------------------------------------
 
 
 def test_the_newest_of_each_action_and_those_in_use_are_kept(host: Host) -> None:

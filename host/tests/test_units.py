@@ -1,4 +1,4 @@
-"""What systemctl and journalctl print, read."""
+"""Reading the output of systemctl and journalctl."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_properties_of_several_lines_are_joined(state: str) -> None:
         "Environment": "A=$'x\nfoo=bar'",
         "EnvironmentFiles": "/a\n/b",
     }
-    # A name that begins with a dash is no option.
+    # A name that begins with a dash is not an option.
     assert host.asked[-1][-2:] == ["--", "-odd.service"]
 
 
@@ -115,7 +115,7 @@ def test_exposure_is_a_number_or_nothing(state: str) -> None:
 def test_the_drop_in_with_limits_is_not_part_of_a_unit(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the host's own for a moment, and no plan learns of it."""
+    """It is temporary, so plans must not see it."""
     monkeypatch.setattr("celeriac_host.system.limits.FOLDER", str(tmp_path))
     folder = tmp_path / "app.service.d"
     folder.mkdir()
