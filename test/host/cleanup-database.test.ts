@@ -373,7 +373,7 @@ describe('databases that are not as they should be', () => {
       const outcome = await apply(cleanUp);
       expect(outcome.result).toBe('undone');
       expect(outcome.failure?.message).toMatch(
-        /^\/srv\/jobs\/jobs\.db: it can't be (?:opened|written): .*read-only/,
+        /^\/srv\/jobs\/jobs\.db: cannot (?:open|write) it: .*read-only/,
       );
     } finally {
       await run(`umount ${folder}`);

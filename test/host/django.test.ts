@@ -29,7 +29,7 @@ test('the release is confirmed: canaries come back, and so do results that Djang
   // The other programs that run in the app's own Python.
   expect(deploy.log).toContain('the app shop imports as deploy in /srv/shop');
   expect(deploy.log).toContain('celery-worker.service stopped consuming; no task was running');
-  expect(deploy.log).toContain('no message was left unacked by a dead worker');
+  expect(deploy.log).toContain('no unacknowledged message of a dead worker');
 
   const canaries = await act('verify');
   expect(canaries.code, canaries.log).toBe(0);

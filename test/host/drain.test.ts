@@ -271,7 +271,7 @@ describe('stop-unit, of a worker that was not drained', () => {
       expect(stopped.result).toBe('committed');
       await hand.commit([start]);
       const said =
-        /could not be cancelled before that \((.*)\): a task sent at that moment may be lost$/;
+        /could not cancel its consumers first \((.*)\): a task that was sent at that moment may be lost$/;
       return said.exec(messages(stopped)[0] ?? '')?.[1];
     };
     const broker = (port: number) => [
@@ -281,7 +281,7 @@ describe('stop-unit, of a worker that was not drained', () => {
     const [python] = byTheApp.interpreter;
     expect(await refuse([python], 'no_such_app')).toMatch(/^the app no_such_app does not import: /);
     expect(await refuse([...broker(9), python])).toMatch(
-      /^the broker redis:\/\/127\.0\.0\.1:9\/0 can't be reached: .*Connection refused/,
+      /^cannot reach the broker redis:\/\/127\.0\.0\.1:9\/0: .*Connection refused/,
     );
     // It takes connections and never answers.
     await hand.shell(
@@ -363,7 +363,9 @@ describe('what dead workers left', () => {
       otherWorkers: otherWorkersIn(BACKEND),
     };
     const kept = await hand.commit([restore, { op: 'find-unacked', ...byTheApp }]);
-    expect(messages(kept)[0]).toContain('not put back: other workers use this broker');
+    expect(messages(kept)[0]).toContain(
+      'not returned to their queues: other workers use this broker',
+    );
     expect(kept.steps[1]?.result).toMatchObject({
       count: 1,
       tasks: { 'tasks.process_job': 1 },

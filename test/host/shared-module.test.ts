@@ -9,7 +9,7 @@ import { BACKEND, listTransactions, shell, UNIT, UNIT_PATH, waitUntil } from './
 const OTHER = 'video-worker.service';
 const MODULE = '/usr/local/lib/celeriac/celeriac_support.py';
 const AWAITING = `/var/lib/celeriac/awaiting/${UNIT}.json`;
-const KEPT = `${MODULE} kept as it is: ${OTHER} loads it`;
+const KEPT = `${MODULE} not restored: ${OTHER} loads it`;
 
 /** A second worker on the same host, on a queue of its own. */
 const OTHER_UNIT = `[Unit]
@@ -81,7 +81,7 @@ test('undone by roll-back, the first release leaves the module to the other unit
 
   // The last one that loads it takes it along.
   const last = await deploy(OTHER, { 'roll-back': '0' });
-  expect(last.log).toContain(`${MODULE} removed again: nobody loads it any more`);
+  expect(last.log).toContain(`${MODULE} removed again: no unit loads it any more`);
   expect(await machine.readFile(`/etc/systemd/system/${OTHER}`)).toBe(OTHER_UNIT);
   expect(await shell(machine, 'ls -d /usr/local/lib/celeriac 2>&1 || true')).toContain('No such');
   await expectToRestart(OTHER);

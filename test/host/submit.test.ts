@@ -115,10 +115,10 @@ describe('canaries', () => {
     expect(report.ok).toBe(false);
     expect(report.problem).toBe('no worker answered on nobody within 8 s');
     expect(report.jobs.map((job) => job.state)).toEqual(['done', 'timed-out']);
-    expect(report.jobs[1]?.detail).toContain('its canary was taken back');
+    expect(report.jobs[1]?.detail).toContain('its canary was removed');
     // The first may be from before it came back.
     expect(report.notes.at(-1)).toMatch(
-      /^1 of 2 canaries back \(celery \d+\.\d s\); waiting for nobody$/,
+      /^1 of 2 canaries answered \(celery \d+\.\d s\); waiting for nobody$/,
     );
     expect(await left()).toBe('0\n0');
   });
@@ -157,7 +157,7 @@ describe('canaries', () => {
     );
     const unit = 'no-such.service' as typeof APP.unit;
     expect((await canaries(['celery'], { unit })).problem).toBe(
-      'no-such.service is inactive: there is no worker that could answer',
+      'no-such.service is inactive: no worker can answer',
     );
     await machine.run(`
       mkdir -p /run/systemd/system/celery-worker.service.d
@@ -167,7 +167,7 @@ describe('canaries', () => {
     `);
     const refused = await canaries(['celery']);
     await machine.run('rm -r /run/systemd/system/celery-worker.service.d; systemctl daemon-reload');
-    expect(refused.problem).toContain("the broker redis://:**@127.0.0.1:6390/0 can't be reached");
+    expect(refused.problem).toContain('cannot reach the broker redis://:**@127.0.0.1:6390/0: ');
     expect(refused.problem).toContain('refused');
     expect(JSON.stringify(refused)).not.toContain('sesame');
   });
@@ -229,7 +229,7 @@ describe('an HTTP call', () => {
     const refused = await submit({ ...BATCH, form: {} });
     expect(refused.problem).toContain('answered HTTP 400');
     const odd = await submit({ ...BATCH, pollUrl: 'http://127.0.0.1/api/{nothing}' });
-    expect(odd.problem).toContain("its answer has no field 'nothing'");
+    expect(odd.problem).toContain("the response has no field 'nothing'");
     const deaf = await submit({ ...BATCH, url: 'http://127.0.0.1:9/' });
     expect(deaf.problem).toBe('POST http://127.0.0.1:9/: connection refused');
   });
