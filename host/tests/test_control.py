@@ -6,13 +6,14 @@ import os
 import stat
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
-from celeriac_host.state import ledger
+from celeriac_host.state import guard_timer, ledger
 from celeriac_host.state.journal import Journal, transactions_folder
-from celeriac_host.system.errors import Fault
-from celeriac_host.transaction import control, guard, lock, runner, work
+from celeriac_host.system.errors import Fault, OperationError
+from celeriac_host.system.system import Completed
+from celeriac_host.transaction import control, guard, lock, program, runner, work
 from conftest import fill
 from hosts import Host
 from transactions import UNIT, World, begin, write
@@ -131,6 +132,106 @@ def test_without_a_journal_nothing_is_begun(
     assert refused.value.next
     assert os.listdir(transactions_folder(host.state)) == []
     assert world.is_as_before()
+
+
+# --- a guard that cannot be armed --------------------------------------------------------------
+
+SYSTEMCTL = ("systemctl", "--no-pager", "--no-ask-password")
+
+
+class TimerFails(Host):
+    """systemd does not start the timer."""
+
+    def run(self, argv: Sequence[str], *args: Any, **more: Any) -> Completed:
+        done = super().run(argv, *args, **more)
+        if tuple(argv[:4]) == (*SYSTEMCTL, "start"):
+            raise OperationError("Job failed", argv, 1, ["no such timer"])
+        return done
+
+
+@pytest.fixture
+def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of units, instead of this machine's own."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    monkeypatch.setattr(guard_timer, "FOLDER", str(folder))
+    return folder
+
+
+def make_unarmable(kind: str, state: str, units: Path) -> Host:
+    answers = {SYSTEMCTL: (0, "")}
+    if kind == "the folder of the link is a file":
+        (units / guard_timer.WANTS).touch()
+    elif kind == "the timer is masked":
+        (units / "celeriac-guard.timer").symlink_to("/dev/null")
+    return (TimerFails if kind == "the timer does not start" else Host)(state, answers)
+
+
+def look(folder: Path) -> Dict[str, str]:
+    """Everything in it, except the lock and what is said of its holder."""
+    return {
+        str(path.relative_to(folder)): path.read_text() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+        if not path.name.startswith("lock")
+    }
+
+
+UNARMABLE = [
+    "the folder of the link is a file",
+    "the timer is masked",
+    "the timer does not start",
+]
+
+
+@pytest.mark.parametrize("kind", UNARMABLE)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_guard_that_cannot_be_armed_leaves_nothing_behind(
+    state: str, units: Path, world: World, kind: str, earlier: bool
+) -> None:
+    host = make_unarmable(kind, state, units)
+    if earlier:
+        # Of another version; the guard was not needed any more.
+        Path(program.path(state)).write_text("old program")
+        (units / "celeriac-guard.service").write_text("old service")
+    before = look(units), look(Path(state))
+    with pytest.raises(Fault) as refused:
+        control.apply(world.operations(), META, host, silent)
+    assert "nothing was changed" in refused.value.message
+    assert (look(units), look(Path(state))) == before
+    assert world.is_as_before()
+    assert not lock.is_held(state)
+
+
+@pytest.mark.parametrize("kind", UNARMABLE)
+def test_without_a_guard_nothing_is_undone_and_no_roll_back_stays(
+    state: str, units: Path, world: World, kind: str
+) -> None:
+    host = make_unarmable(kind, state, units)
+    runner.carry_out(begin(state, world.operations(), FIRST), host, silent)
+    before = look(units), look(Path(state))
+    with pytest.raises(Fault):
+        control.undo([FIRST], META, host, silent)
+    assert ledger.rolling_now(state) is None
+    assert (look(units), look(Path(state))) == before
+    assert world.look() == world.after
+
+
+def test_a_guard_that_others_need_stays_though_it_could_not_be_armed_again(
+    state: str, units: Path, world: World
+) -> None:
+    ledger.await_verdict(state, "other.service", SECOND, 900.0)
+    host = make_unarmable("the timer does not start", state, units)
+    with pytest.raises(Fault):
+        control.apply(world.operations(), META, host, silent)
+    assert guard_timer.is_armed()
+    assert sorted(os.listdir(units)) == [
+        "celeriac-guard.service",
+        "celeriac-guard.timer",
+        guard_timer.WANTS,
+    ]
+    assert os.path.exists(program.path(state))
+    assert os.listdir(transactions_folder(state)) == []
+    assert (*SYSTEMCTL, "stop") not in [tuple(argv[:4]) for argv in host.asked]
 
 
 # --- verdicts ----------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ export async function runAction<Name extends ActionName>(
   body: (run: ActionRun<Name>) => Promise<void>,
 ): Promise<void> {
   const reporter = new GithubReporter();
+  // A log that nobody reads any more must not end the work, or its verdict.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let host: string | undefined;
   try {
     const inputs = readActionInputs(name);
@@ -197,9 +199,14 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     this.reporter.output(name, value);
   }
 
-  report(agent: Agent, { subject, sentence, checklist, plan, outcome, findings, extra }: Result) {
-    this.#annotate(findings);
-    this.reporter.info(sentence);
+  report(agent: Agent, result: Result): void {
+    this.#annotate(result.findings);
+    this.reporter.info(result.sentence);
+    this.reporter.attempt('the report', () => this.#reportDetails(agent, result));
+  }
+
+  #reportDetails(agent: Agent, result: Result): void {
+    const { subject, sentence, checklist, plan, outcome, findings, extra } = result;
     if (plan !== null && (outcome !== null || plan.operations.length === 0)) {
       this.reporter.info(renderChecklistText(checklist));
     }

@@ -3,7 +3,9 @@ import { createServer } from 'node:net';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
-import { runBundle } from '../lib/bundle.ts';
+import { type BundleOptions, runBundle } from '../lib/bundle.ts';
+import { realFact } from '../lib/real-facts.ts';
+import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
 const names = Object.keys(actions) as ActionName[];
 let key = '';
@@ -85,5 +87,66 @@ describe('an unreachable host', () => {
     expect(run.log).toContain(`127.0.0.1:${closedPort}`);
     expect(run.log).toMatch(/refused/i);
     expect(run.outputs).toEqual({});
+  });
+});
+
+describe('a report that cannot be written', () => {
+  const facts = {
+    transactions: [],
+    host: { ...realFact('host'), container: null },
+    swap: {
+      ...realFact('swap'),
+      filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: 64 * 2 ** 30, freeBytes: 2 ** 35 },
+    },
+    sysctl: { values: { 'vm.swappiness': '60' }, readOnly: [], settings: [] },
+    files: {
+      '/etc/sysctl.d/99-zz-celeriac.conf': { kind: 'absent' },
+      '/': { kind: 'other', what: 'a directory' },
+    },
+  };
+  const answers: Readonly<Record<string, (ask: FakeAsk) => unknown>> = {
+    look: ({ query }) =>
+      Object.fromEntries(
+        Object.entries(facts).filter(([name]) => Object.hasOwn(query as object, name)),
+      ),
+    apply: () => ({ transaction: '20261122T131500-4f2a', result: 'committed', steps: [] }),
+  };
+
+  /** Provisions a host on loopback, which commits. */
+  async function provision(env: NonNullable<BundleOptions['env']>) {
+    const script = fakeAgent({
+      onAsk: (ask, agent) => agent.say({ id: ask.id, answer: answers[ask.ask]?.(ask) }),
+    });
+    await using server = await TestServer.start({ onExec: script });
+    const { host, port, user, knownHosts: pinned } = server.target();
+    const login = { 'ssh-key': KEYS.login.private, 'known-hosts': pinned };
+    return await runBundle('provision', { host, port: `${port}`, user, ...login }, { env });
+  }
+
+  it('is written where it can be, without a warning', async () => {
+    const run = await provision({});
+    expect(run.log).not.toContain('could not write');
+    expect(run.outputs).toEqual({ changed: 'true', transaction: '20261122T131500-4f2a' });
+    expect(run.summary).toContain('transaction 20261122T131500-4f2a');
+    expect(run.code).toBe(0);
+  });
+
+  it.each([
+    ['an absent summary', { GITHUB_STEP_SUMMARY: '/nowhere/summary' }, ['the job summary']],
+    ['a summary that is a folder', { GITHUB_STEP_SUMMARY: '/' }, ['the job summary']],
+    ['absent outputs', { GITHUB_OUTPUT: '/nowhere/output' }, ['`changed`', '`transaction`']],
+    [
+      'nothing that can be written',
+      { GITHUB_STEP_SUMMARY: '/nowhere/summary', GITHUB_OUTPUT: '/' },
+      ['`changed`', '`transaction`', 'the job summary'],
+    ],
+  ])('%s is one warning, and changes no verdict', async (_, env, unwritten) => {
+    const run = await provision(env);
+    expect(run.log).toContain('Done: ');
+    const warnings = run.log.match(/^::warning.*could not write.*$/gm) ?? [];
+    expect(warnings).toHaveLength(1);
+    for (const each of unwritten) expect(warnings[0]).toContain(each);
+    expect(run.log).not.toMatch(/^\s+at .*:\d+:\d+/m);
+    expect(run.code).toBe(0);
   });
 });

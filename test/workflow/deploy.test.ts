@@ -116,7 +116,7 @@ it('puts the worker back where the gate fails', async () => {
     Swap: 'success',
     Worker: 'success',
     Gate: 'failure',
-    'Put the worker back': 'success',
+    'Roll the worker back': 'success',
   });
   const log = run.lines.join('\n');
   expect(log).toMatch(/GET http:\/\/127\.0\.0\.1\/no-such-page: 404/);

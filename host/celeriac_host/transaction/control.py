@@ -62,10 +62,10 @@ def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) 
                 host.state,
                 {"transactions": list(idents), "by": meta["holder"], "why": "requested"},
             )
-            guard.arm(host)
         except OSError as error:
             ledger.end_rollback(host.state)
             raise _unwritable(host.state, error) from None
+        _arm(host, lambda: ledger.end_rollback(host.state))
         detached.launch(host, work.TEND, ["tend"], held)
     return follow({"transactions": list(idents), "live": work.TEND}, host, emit)
 
@@ -123,7 +123,7 @@ def _interrupted(state: str) -> bool:
 
 
 def _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:
-    guard.arm(host)
+    _arm(host, lambda: None)
     detached.launch(host, work.TEND, ["tend"], held)
     outcome = live.follow(work.TEND, host, lambda each: each["kind"] == "note" and emit(each))
     if outcome is None:
@@ -187,19 +187,25 @@ def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: Sys
         # Last: a folder without a plan is a transaction that never started.
         files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())
         files.sync_folder(transactions_folder(host.state))
-        guard.arm(host)
     except OSError as error:
         files.remove_tree(folder)
-        guard.disarm(host)
+        raise _unwritable(host.state, error) from None
+    _arm(host, lambda: files.remove_tree(folder))
+    return ident
+
+
+def _arm(host: System, give_up: Callable[[], object]) -> None:
+    """Raises Fault when that fails; nothing of it stays then."""
+    try:
+        guard.arm(host, give_up)
+    except OSError as error:
         raise _unwritable(host.state, error) from None
     except OperationError as error:
-        files.remove_tree(folder)
         raise Fault(
             f"could not arm the guard: {describe(error)}; nothing was changed",
             evidence=error.evidence,
             next="see `systemctl status celeriac-guard.timer` on the server",
         ) from None
-    return ident
 
 
 def _unwritable(state: str, error: OSError) -> Fault:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
+from typing import Any, Callable
 
 from celeriac_host.state import guard_timer, ledger
 from celeriac_host.state.journal import remembered
 from celeriac_host.system import files, units
 from celeriac_host.system.durations import duration
+from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 from celeriac_host.transaction import program
 
@@ -52,19 +53,34 @@ WantedBy=timers.target
 """
 
 
-def arm(host: System) -> None:
-    """Enables and starts the timer, before the first change. Raises OSError, OperationError."""
-    program.install(host.state)
-    command = " ".join(program.command(host.state, ["guard"]))
-    _put(f"{guard_timer.NAME}.service", SERVICE % command)
-    _put(f"{guard_timer.NAME}.timer", TIMER)
-    link = guard_timer.link()
-    os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
-    if not os.path.lexists(link):
-        os.symlink(os.path.join(guard_timer.FOLDER, f"{guard_timer.NAME}.timer"), link)
-        files.sync_folder(os.path.dirname(link))
-    # No daemon-reload: it would also load changes of others that may not be ready.
-    units.control(host, "start", "--", f"{guard_timer.NAME}.timer")
+def arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:
+    """Enables and starts the timer, before the first change. Raises OSError, OperationError.
+
+    If that fails, `give_up` removes what the caller needs the guard for; unless it is needed
+    otherwise, nothing of this attempt stays.
+    """
+    before: dict[str, files.Found | None] = {}
+    missing: list[str] = []
+    try:
+        before = {path: files.find(path) for path in (program.path(host.state), *_unit_paths())}
+        missing = files.missing_folders(os.path.dirname(guard_timer.link()))
+        program.install(host.state)
+        command = " ".join(program.command(host.state, ["guard"]))
+        for path, text in zip(_unit_paths(), (SERVICE % command, TIMER)):
+            _put(path, text)
+        link = guard_timer.link()
+        os.makedirs(os.path.dirname(link), 0o755, exist_ok=True)
+        if not os.path.lexists(link):
+            os.symlink(os.path.join(guard_timer.FOLDER, f"{guard_timer.NAME}.timer"), link)
+            files.sync_folder(os.path.dirname(link))
+        # No daemon-reload: it would also load changes of others that may not be ready.
+        units.control(host, "start", "--", f"{guard_timer.NAME}.timer")
+    except (OSError, OperationError):
+        give_up()
+        if disarm(host):
+            _put_back(before)
+            files.remove_folders(missing)
+        raise
 
 
 def disarm(host: System) -> bool:
@@ -90,8 +106,24 @@ def overdue(waiting: dict[str, Any]) -> str:
     return f"not confirmed within {duration(float(waiting['withinSeconds']))}"
 
 
-def _put(name: str, text: str) -> None:
-    path = os.path.join(guard_timer.FOLDER, name)
+def _unit_paths() -> tuple[str, str]:
+    """The service, the timer."""
+    service, timer = (f"{guard_timer.NAME}.{kind}" for kind in ("service", "timer"))
+    return os.path.join(guard_timer.FOLDER, service), os.path.join(guard_timer.FOLDER, timer)
+
+
+def _put_back(before: dict[str, files.Found | None]) -> None:
+    """As far as that goes: a newer program, or a timer that is off, does no harm."""
+    for path, was in before.items():
+        with suppress(Exception):
+            found = files.find(path)
+            if was is None:
+                files.remove(path)
+            elif found is None or found.content != was.content:
+                files.write(path, was.content, was.mode, was.uid, was.gid, was.modified_ns)
+
+
+def _put(path: str, text: str) -> None:
     found = files.find(path)
     if found is None or found.content != text.encode("utf-8"):
         files.write(path, text.encode("utf-8"), 0o644, 0, 0)
