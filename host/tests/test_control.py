@@ -15,7 +15,7 @@ from celeriac_host.system.errors import Fault, OperationError
 from celeriac_host.system.system import Completed
 from celeriac_host.transaction import control, guard, lock, program, runner, work
 from conftest import fill
-from hosts import Host
+from hosts import Answers, Host
 from transactions import UNIT, World, begin, write
 
 META = {"holder": "anna (run 8)", "action": "verify", "lockTimeoutSeconds": 0}
@@ -159,7 +159,7 @@ def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_unarmable(kind: str, state: str, units: Path) -> Host:
-    answers = {SYSTEMCTL: (0, "")}
+    answers: Answers = {SYSTEMCTL: (0, "")}
     if kind == "the folder of the link is a file":
         (units / guard_timer.WANTS).touch()
     elif kind == "the timer is masked":
@@ -211,7 +211,7 @@ def test_without_a_guard_nothing_is_undone_and_no_roll_back_stays(
     before = look(units), look(Path(state))
     with pytest.raises(Fault):
         control.undo([FIRST], META, host, silent)
-    assert ledger.rolling_now(state) is None
+    assert ledger.current_rollback(state) is None
     assert (look(units), look(Path(state))) == before
     assert world.look() == world.after
 
