@@ -15,7 +15,7 @@ from celeriac_host.system.errors import Fault, OperationError
 from celeriac_host.system.system import Completed
 from celeriac_host.transaction import control, guard, lock, program, runner, work
 from conftest import fill
-from hosts import Host
+from hosts import Answers, Host
 from transactions import UNIT, World, begin, write
 
 META = {"holder": "anna (run 8)", "action": "verify", "lockTimeoutSeconds": 0}
@@ -159,7 +159,7 @@ def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_unarmable(kind: str, state: str, units: Path) -> Host:
-    answers = {SYSTEMCTL: (0, "")}
+    answers: Answers = {SYSTEMCTL: (0, "")}
     if kind == "the folder of the link is a file":
         (units / guard_timer.WANTS).touch()
     elif kind == "the timer is masked":
