@@ -5,8 +5,8 @@ import { findCycles, findFolderCycles, inOrder, type Violation } from './import-
 import { type Import, inspect } from './inspect-module.ts';
 
 /**
- * Folders of `src` by layer: imports point to lower layers, or sideways without a cycle. Only what
- * is above ports and adapters knows either.
+ * Folders of `src` by layer: imports point to lower layers, or sideways without a cycle. Only layers
+ * above ports and adapters may import them.
  */
 const layers: readonly (readonly string[])[] = [
   ['model', 'generated'],
@@ -19,10 +19,10 @@ const layers: readonly (readonly string[])[] = [
   ['cli', 'actions'],
 ];
 
-/** Rooms within a folder, the lowest first: a room imports itself and lower ones. */
+/** Subfolders, lowest first: each may import itself and lower ones. */
 const rooms: Readonly<Record<string, readonly string[]>> = { jobs: ['tables', 'judge', 'repair'] };
 
-/** Folders that decide and do nothing else: no I/O, no clock, no randomness. */
+/** Pure folders: no I/O, no clock, no randomness. */
 const pureFolders = new Set(['model', 'celery', 'systemd', 'plan', 'jobs', 'verify', 'report']);
 const pureModules = new Set(['node:path', 'node:path/posix']);
 const purePackages = new Set(['@js-temporal/polyfill', 'diff', 'yaml', 'zod']);
@@ -46,7 +46,7 @@ const packageOwners: Readonly<Record<string, string>> = {
 const longestMain = 25;
 
 /**
- * What in these sources breaks the one-way order of the folders or the purity of the core.
+ * Finds imports against the order of the folders, and impure code in pure folders.
  *
  * @param sources text by path from the repository's root, with `/`: `src/` and `actions/`.
  */
@@ -59,11 +59,11 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
     const targets: string[] = [];
     const folder = folderOf(file);
     if (folder === undefined || layerOf(folder) < 0) {
-      report(1, `${file} is in no folder that the design names`);
+      report(1, `${file} is not in a known folder`);
       continue;
     }
     if (rooms[folder]?.includes(roomOf(file)) === false) {
-      report(1, `${file} is in no room of ${folder}: ${rooms[folder].join(', ')}`);
+      report(1, `${file} is not in a subfolder of ${folder}: ${rooms[folder].join(', ')}`);
     }
     for (const entry of found.imports) {
       const target = resolve(file, entry.specifier);
@@ -80,7 +80,7 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
     if (/^(?:actions\/[^/]+|cli)\/main\.ts$/.test(file)) {
       const lines = text.trimEnd().split('\n').length;
       if (lines > longestMain) {
-        report(1, `${lines} lines: at most ${longestMain}; logic belongs in src`);
+        report(1, `${lines} lines, expected at most ${longestMain}: move logic to src`);
       }
     }
   }
@@ -91,7 +91,7 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
   return inOrder([...violations, ...findCycles(graph), ...cycles]);
 }
 
-/** The path that a relative specifier names; undefined for packages and `node:` modules. */
+/** The path of a relative specifier; undefined for packages and `node:` modules. */
 function resolve(file: string, specifier: string): string | undefined {
   if (!specifier.startsWith('.')) return undefined;
   return path.posix.join(path.posix.dirname(file), specifier);
@@ -140,7 +140,7 @@ function judgeFile(
     return `${folder} must not import ${other} ('${specifier}')`;
   }
   if (folder === 'cli' && other === 'action') {
-    return `cli must not import action ('${specifier}'): that speaks to a runner`;
+    return `cli must not import action ('${specifier}'): it needs a GitHub runner`;
   }
   return undefined;
 }

@@ -26,9 +26,9 @@ def change(journal: Journal, path: Path, text: str = "new\n") -> None:
     aside.change(journal.step(0), str(path), files.find(str(path)), text, 0o644)
 
 
-def put_back(journal: Journal) -> str | None:
+def restore(journal: Journal) -> str | None:
     """As another process does it, that knows the journal alone."""
-    return aside.put_back(Journal(journal.folder).step(0))
+    return aside.restore(Journal(journal.folder).step(0))
 
 
 def test_a_file_comes_back_with_its_mode_owner_and_time_however_often(
@@ -39,7 +39,7 @@ def test_a_file_comes_back_with_its_mode_owner_and_time_however_often(
     change(journal, path)
     assert path.read_text() == "new\n"
     for _ in range(2):
-        assert put_back(journal) == f"{path} restored"
+        assert restore(journal) == f"{path} restored"
         assert files.find(str(path)) == OLD
 
 
@@ -52,7 +52,7 @@ def test_a_new_file_goes_and_the_folders_that_were_made_for_it(
     cache.mkdir()
     (cache / "module.cpython-311.pyc").touch()
     for _ in range(2):
-        assert put_back(journal) == f"{path} removed again"
+        assert restore(journal) == f"{path} removed again"
         assert not (tmp_path / "made").exists()
 
 
@@ -60,12 +60,12 @@ def test_a_folder_that_somebody_uses_by_now_stays(journal: Journal, tmp_path: Pa
     path = tmp_path / "made" / "too" / "unit"
     change(journal, path)
     (tmp_path / "made" / "theirs").touch()
-    put_back(journal)
+    restore(journal)
     assert os.listdir(tmp_path / "made") == ["theirs"]
 
 
 def test_nothing_kept_is_nothing_put_back(journal: Journal) -> None:
-    assert put_back(journal) is None
+    assert restore(journal) is None
 
 
 @pytest.mark.parametrize("was_there", [True, False])
@@ -82,7 +82,7 @@ def test_a_change_that_is_cut_is_put_back_as_if_it_had_never_been(
             put(path, OLD)
         cut(lambda: change(journal, path))
         for _ in range(2):
-            put_back(journal)
+            restore(journal)
             assert files.find(str(path)) == (OLD if was_there else None)
             assert path.parent.exists() == was_there
             assert not was_there or os.listdir(path.parent) == ["unit"]
@@ -100,8 +100,8 @@ def test_a_putting_back_that_is_cut_is_ended_by_the_next(
             path.parent.mkdir()
             put(path, OLD)
         change(journal, path)
-        cut(lambda: put_back(journal))
-        put_back(journal)
+        cut(lambda: restore(journal))
+        restore(journal)
         assert files.find(str(path)) == (OLD if was_there else None)
         assert (os.listdir(path.parent) if was_there else path.parent.exists()) == (
             ["unit"] if was_there else False
@@ -125,7 +125,7 @@ def test_what_somebody_wrote_since_is_left_and_the_old_text_is_named(
     else:
         path.mkdir()
     with pytest.raises(OperationError) as refused:
-        put_back(journal)
+        restore(journal)
     assert str(path) in refused.value.message
     if since == "another text":
         assert path.read_text() == "theirs\n"
@@ -141,12 +141,12 @@ def test_a_file_that_is_gone_since_is_made_again_only_if_that_was_our_doing(
     put(path, OLD)
     aside.keep(journal.step(0), str(path), files.find(str(path)), None)
     files.remove(str(path))
-    put_back(journal)
+    restore(journal)
     assert files.find(str(path)) == OLD
     aside.keep(journal.step(1), str(path), files.find(str(path)), files.sha256(b"new"))
     files.remove(str(path))
     with pytest.raises(OperationError):
-        aside.put_back(journal.step(1))
+        aside.restore(journal.step(1))
     assert not path.exists()
 
 
@@ -155,7 +155,7 @@ def test_a_mode_that_changed_alone_is_put_back_too(journal: Journal, tmp_path: P
     put(path, OLD)
     change(journal, path, OLD.content.decode())
     assert os.stat(path).st_mode & 0o777 == 0o644
-    put_back(journal)
+    restore(journal)
     assert files.find(str(path)) == OLD
 
 
@@ -168,7 +168,7 @@ def test_without_its_backup_a_file_stays_as_it_is_and_it_is_said_why(
     backup = os.path.join(journal.folder, "backups", "0")
     os.unlink(backup)
     with pytest.raises(OperationError) as failed:
-        put_back(journal)
+        restore(journal)
     assert backup in failed.value.message
     assert path.read_text() == "new\n"
 
@@ -181,7 +181,7 @@ def test_on_a_full_disk_a_file_is_put_back_in_place(
     put(path, OLD)
     change(journal, path, "n" * len(OLD.content))
     fill(disk)
-    assert put_back(journal) == f"{path} restored"
+    assert restore(journal) == f"{path} restored"
     assert files.find(str(path)) == OLD
     assert sorted(os.listdir(disk)) == ["ballast", "unit"]
 
@@ -196,9 +196,9 @@ def test_a_disk_that_is_too_full_to_put_back_is_an_error_and_not_silence(
     files.remove(str(path))
     fill(disk)
     with pytest.raises(OSError):
-        put_back(journal)
+        restore(journal)
     (disk / "ballast").unlink()
-    put_back(journal)
+    restore(journal)
     assert files.find(str(path)) == OLD
 
 

@@ -53,7 +53,7 @@ def test_what_is_not_known_here_is_refused_and_leaves_nothing(
 def test_what_was_undone_already_is_not_undone_again(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations(), FIRST)
     runner.carry_out(folder, host, silent)
-    runner.put_back(folder, host, silent)
+    runner.undo(folder, host, silent)
     with pytest.raises(Fault) as refused:
         control.undo([FIRST], META, host, silent)
     assert FIRST in refused.value.message
@@ -66,7 +66,7 @@ def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> 
     with pytest.raises(Fault) as refused:
         control.undo([FIRST], META, host, silent)
     assert refused.value.evidence == [str(world.changed)]
-    assert ledger.rolling_now(host.state) is None
+    assert ledger.current_rollback(host.state) is None
     assert not lock.is_held(host.state)
 
 
@@ -211,7 +211,7 @@ def test_without_a_guard_nothing_is_undone_and_no_roll_back_stays(
     before = look(units), look(Path(state))
     with pytest.raises(Fault):
         control.undo([FIRST], META, host, silent)
-    assert ledger.rolling_now(state) is None
+    assert ledger.current_rollback(state) is None
     assert (look(units), look(Path(state))) == before
     assert world.look() == world.after
 
@@ -256,7 +256,7 @@ def test_a_release_that_is_confirmed_stays(released: Host) -> None:
     assert verdicts(released) == ["none", "confirmed"]
     # Twice is too late.
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": False}
-    assert guard.has_reason(released)
+    assert guard.is_needed(released)
     assert released.asked == []
 
 
@@ -313,19 +313,20 @@ def test_the_guard_ends_what_was_cut_short(
 
 
 def test_there_is_a_guard_as_long_as_there_is_a_reason(host: Host, world: World) -> None:
-    assert not guard.has_reason(host)
+    assert not guard.is_needed(host)
     ledger.await_verdict(host.state, UNIT, FIRST, 900.0)
-    assert guard.has_reason(host)
+    assert guard.is_needed(host)
     ledger.stop_awaiting(host.state, UNIT)
-    ledger.begin_rolling(host.state, {"transactions": [], "by": "", "why": ""})
-    assert guard.has_reason(host)
-    ledger.end_rolling(host.state)
+    ledger.begin_rollback(host.state, {"transactions": [], "by": "", "why": ""})
+    assert guard.is_needed(host)
+    ledger.end_rollback(host.state)
     folder = begin(host.state, [], FIRST)
-    assert guard.has_reason(host)
+    assert guard.is_needed(host)
     Journal(folder).write("ended", result="committed")
-    assert not guard.has_reason(host)
+    assert not guard.is_needed(host)
 
 
-def test_how_long_was_waited_is_told_in_minutes() -> None:
+def test_an_overdue_release_names_how_long_it_waited() -> None:
     waiting: Dict[str, Any] = {"withinSeconds": 900}
-    assert "15 min" in guard.tell_next(waiting)
+    assert guard.overdue(waiting) == "not confirmed within 15 min"
+    assert guard.overdue({"withinSeconds": 0.5}) == "not confirmed within 0.5 s"

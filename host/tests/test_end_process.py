@@ -77,6 +77,6 @@ def test_the_undo_of_an_older_plan_needs_no_cgroup(
     args = operation(stray.pid)
     end_process.do(args, host, journal.step(0))
     del args["cgroup"]
-    assert f"not brought back: process {stray.pid}" in str(
+    assert f"process {stray.pid} was not started again" in str(
         end_process.undo(args, host, journal.step(0))
     )

@@ -74,9 +74,9 @@ def test_the_state_is_told_by_the_last_that_was_ended_or_taken_up(
 
 def test_who_put_it_back_and_why_is_the_last_who_did(journal: Journal) -> None:
     assert journal.undoing() == {"undoneBy": "", "undoneWhy": ""}
-    journal.write("undoing", by="the host itself", why="it was cut short")
-    journal.write("undoing", by="anna", why="it was asked for")
-    assert journal.undoing() == {"undoneBy": "anna", "undoneWhy": "it was asked for"}
+    journal.write("undoing", by="the host itself", why="interrupted")
+    journal.write("undoing", by="anna", why="requested")
+    assert journal.undoing() == {"undoneBy": "anna", "undoneWhy": "requested"}
 
 
 def test_what_a_step_keeps_is_found_by_the_same_step_of_another_process(journal: Journal) -> None:
@@ -129,8 +129,8 @@ def test_what_was_held_back_lets_undoing_be_written_down_on_a_full_disk(
     fill(Path(journal.folder))
     with pytest.raises(OSError):
         journal.step(0).keep("file", "x" * 9000)
-    journal.release()
-    journal.release()
+    journal.drop_reserve()
+    journal.drop_reserve()
     for index in range(20):
         journal.write("undone", index=index, message="x" * 9000)
     journal.write("ended", result="undone")
@@ -186,7 +186,7 @@ def test_transactions_are_remembered_oldest_first_with_what_became_of_them(state
     begin(state, "b", 1.0, action="provision", holder="anna", sha="3f2c")
     late = begin(state, "a", 20.0, action="deploy-worker", holder="ben", unit="w.service")
     late.write("ended", result="committed")
-    late.write("undoing", by="cleo", why="it was asked for")
+    late.write("undoing", by="cleo", why="requested")
     assert remembered(state) == [
         {
             "id": "b",
@@ -208,7 +208,7 @@ def test_transactions_are_remembered_oldest_first_with_what_became_of_them(state
             "startedAt": 20.0,
             "state": "open",
             "undoneBy": "cleo",
-            "undoneWhy": "it was asked for",
+            "undoneWhy": "requested",
         },
     ]
 

@@ -53,12 +53,12 @@ def test_units_are_numbered_each_for_itself(state: str) -> None:
 def test_the_last_verdict_counts_and_foreign_transactions_get_none(state: str) -> None:
     for ident in ("t1", "t2"):
         ledger.record(state, ident, plan_of())
-    ledger.judge(state, UNIT, ["t2", "t1", "unknown"], "confirmed", "run 8", "it was verified")
-    ledger.judge(state, UNIT, ["t2"], "rolled-back", "anna", "it was asked for")
+    ledger.judge(state, UNIT, ["t2", "t1", "unknown"], "confirmed", "run 8", "verified")
+    ledger.judge(state, UNIT, ["t2"], "rolled-back", "anna", "requested")
     ledger.judge(state, "other.service", ["t1"], "rolled-back", "anna", "no unit of that name")
     assert tell(state) == [(0, None, "none"), (1, "t1", "confirmed"), (2, "t2", "rolled-back")]
     last = ledger.of_unit(state, UNIT)[-1]
-    assert (last["judgedBy"], last["why"]) == ("anna", "it was asked for")
+    assert (last["judgedBy"], last["why"]) == ("anna", "requested")
 
 
 def test_a_huge_diff_is_cut(state: str) -> None:
@@ -216,16 +216,16 @@ def test_it_is_due_by_a_clock_that_nobody_sets_as_long_as_the_host_is_up(state: 
 
 
 def test_a_roll_back_is_on_its_way_until_it_is_ended(state: str) -> None:
-    rolling = {"transactions": ["t2", "t1"], "by": "anna", "why": "it was asked for"}
-    assert ledger.rolling_now(state) is None
+    rolling = {"transactions": ["t2", "t1"], "by": "anna", "why": "requested"}
+    assert ledger.current_rollback(state) is None
     seen = []
     for cut in cuts():
-        ledger.end_rolling(state)
-        cut(lambda: ledger.begin_rolling(state, rolling))
-        seen.append(ledger.rolling_now(state))
+        ledger.end_rollback(state)
+        cut(lambda: ledger.begin_rollback(state, rolling))
+        seen.append(ledger.current_rollback(state))
     assert seen[0] is None
     assert seen[-1] == rolling
     assert all(each in (None, rolling) for each in seen)
-    ledger.end_rolling(state)
-    ledger.end_rolling(state)
-    assert ledger.rolling_now(state) is None
+    ledger.end_rollback(state)
+    ledger.end_rollback(state)
+    assert ledger.current_rollback(state) is None

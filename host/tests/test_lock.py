@@ -132,7 +132,7 @@ def test_a_runner_that_goes_while_it_waits_leaves_nothing_held(
 
 
 def test_two_who_ask_whether_it_is_held_are_not_in_each_others_way(host: Host) -> None:
-    lock.take(host, ANNA).release()
+    lock.take(host, ANNA).drop()
     said: list[bool] = []
     both = threading.Barrier(2)
 
@@ -177,7 +177,7 @@ def test_it_holds_where_its_name_can_not_be_written(host: Host) -> None:
     with pytest.raises(Fault) as refused:
         lock.take(host, ANNA)
     assert "somebody" in refused.value.message
-    held.release()
+    held.drop()
 
 
 def test_on_a_read_only_disk_it_can_not_be_taken_and_that_is_said(

@@ -179,9 +179,7 @@ def test_stopped_when_the_plan_names_no_app(state: str, journal: Journal) -> Non
 def test_stopped_when_the_interpreter_is_gone(state: str, journal: Journal) -> None:
     host = Unit(state)
     args = {"unit": UNIT, "interpreter": ["/no/python"], "app": "app", "pythonPath": []}
-    assert (
-        "/no/python could not be started" in stopping.stop(args, host, journal.step(0), 60).remark
-    )
+    assert "could not start /no/python" in stopping.stop(args, host, journal.step(0), 60).remark
     assert host.told == ["stop"]
 
 

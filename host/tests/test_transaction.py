@@ -50,7 +50,7 @@ def test_what_is_so_already_is_left_and_not_undone_later(host: Host, world: Worl
     folder = begin(host.state, [write(world.changed, "new changed\n", "old changed\n")])
     outcome = runner.carry_out(folder, host, lambda each: None)
     assert [step["status"] for step in outcome["steps"]] == ["already"]
-    undone = runner.put_back(folder, host, lambda each: None)
+    undone = runner.undo(folder, host, lambda each: None)
     assert undone["result"] == "undone"
     assert world.changed.read_text() == "new changed\n"
 
@@ -87,7 +87,7 @@ def test_an_undo_that_fails_is_said_and_the_others_are_done_all_the_same(
     assert world.look() == {**world.before, "made/new": "theirs\n"}
     # The person has looked at it; now it goes through.
     world.new.write_text("new\n")
-    again = runner.put_back(folder, host, lambda each: None, "anna", "it was asked for")
+    again = runner.undo(folder, host, lambda each: None, "anna", "requested")
     assert again["result"] == "undone"
     assert world.is_as_before()
     known = remembered(host.state)[0]
@@ -171,11 +171,11 @@ def test_an_undoing_that_is_cut_is_ended_by_the_next(tmp_path: Path) -> None:
         begun = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
         runner.carry_out(begun, host, silent)
         rolling = {"transactions": [os.path.basename(begun)], "by": "anna", "why": "asked"}
-        ledger.begin_rolling(host.state, rolling)
+        ledger.begin_rollback(host.state, rolling)
         cut(work.tend, host, silent)
         work.tend(host, silent)
         assert world.is_as_before()
-        assert ledger.rolling_now(host.state) is None
+        assert ledger.current_rollback(host.state) is None
         assert ledger.all_awaiting(host.state) == []
         assert Journal(begun).state() == "undone"
         last = ledger.of_unit(host.state, UNIT)[-1]
@@ -191,7 +191,7 @@ def test_a_roll_back_of_several_goes_from_the_newest_to_the_oldest(
         begun = begin(host.state, [write(world.changed, after, before)], ident, release={})
         assert runner.carry_out(begun, host, silent)["result"] == "committed"
     newest_first = idents[:0:-1]
-    ledger.begin_rolling(
+    ledger.begin_rollback(
         host.state, {"transactions": [*newest_first, "gone"], "by": "anna", "why": "asked"}
     )
     deeds = work.tend(host, silent)

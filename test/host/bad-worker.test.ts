@@ -28,14 +28,14 @@ test('a worker that dies while it is watched: the old one is back, and why', asy
     { 'min-healthy-time': '600s' },
     {
       onLog: (text) => {
-        if (/: steady, \d+ s to go/.test(text)) over ??= shell(machine, 'touch /run/lease-is-over');
+        if (/: stable, \d+ s to go/.test(text)) over ??= shell(machine, 'touch /run/lease-is-over');
       },
     },
   );
   await over;
   await releases.expectGoodServes(
     run,
-    /^deploy-worker: celery-worker\.service does not keep running: .*LeaseError: the lease was lost\.$/m,
+    /^deploy-worker: celery-worker\.service did not keep running: .*LeaseError: the lease was lost\.$/m,
   );
 });
 

@@ -209,6 +209,6 @@ d = sqlite3.connect("${DATABASE}"); d.execute("SELECT count(*) FROM jobs").fetch
     const failure = await hand.refuse([
       { ...restore, backup: '/var/lib/celeriac/backups/none.db' },
     ]);
-    expect(failure.message).toContain(`is no backup of ${DATABASE}`);
+    expect(failure.message).toContain(`is not a backup of ${DATABASE}`);
   });
 });

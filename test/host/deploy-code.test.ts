@@ -141,7 +141,7 @@ async function deployBroken(deployed: string): Promise<void> {
   expect(run.log).toContain("ModuleNotFoundError: No module named 'no_such_module'");
   expect(run.log).toContain('probe-package 1.0 → 2.0');
   expect(run.log).toContain(`${CHECKOUT} is at ${short(deployed)} again`);
-  expect(run.log).toContain(`${VENV} has what it had before`);
+  expect(run.log).toContain(`${VENV} restored`);
   expect(run.log).toContain('never stopped serving');
   expect(await mainPid()).toBe(pid);
   expect(await head()).toBe(deployed);

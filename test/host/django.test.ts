@@ -28,7 +28,7 @@ test('the release is confirmed: canaries come back, and so do results that Djang
   expect(deploy.code, deploy.log).toBe(0);
   // The other programs that run in the app's own Python.
   expect(deploy.log).toContain('the app shop imports as deploy in /srv/shop');
-  expect(deploy.log).toContain('celery-worker.service takes no more tasks, and it had no task');
+  expect(deploy.log).toContain('celery-worker.service stopped consuming; no task was running');
   expect(deploy.log).toContain('no message was left unacked by a dead worker');
 
   const canaries = await act('verify');

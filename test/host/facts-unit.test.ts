@@ -122,10 +122,10 @@ describe('unit', () => {
     });
   });
 
-  test.each(['*', 'celery worker', '', 'a\nb'])('%j is no name of a unit', async (name) => {
+  test.each(['*', 'celery worker', '', 'a\nb'])('%j is not a unit name', async (name) => {
     const error = await agent.look({ unit: { name } }).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(HostError);
-    expect(String(error)).toContain('is not the name of a unit');
+    expect(String(error)).toContain('invalid unit name');
   });
 });
 

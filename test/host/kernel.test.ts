@@ -251,7 +251,7 @@ describe('limits of memory', () => {
     const seen = await hand.agent.look({ unit: { name: unit } });
     expect(seen.unit.dropIns).toEqual([]);
     const next = hand.apply([guard]).then(String, String);
-    expect(await next).toContain('was cut short and is undone now');
+    expect(await next).toContain('was interrupted and has now been undone');
     expect(await hand.shell(`cat ${path}`)).toBe(tight.trimEnd());
     expect(await limits()).toEqual(under(60, 50));
   });

@@ -72,7 +72,7 @@ test('what changed after the plan was made is refused', async () => {
 
 test.each([
   ['vm.nonsense', 'this kernel has no setting'],
-  ['vm/../../tmp', 'no name of a kernel setting'],
+  ['vm/../../tmp', 'invalid name of a kernel setting'],
 ])('set-sysctl: %s is refused', async (name, says) => {
   const set: PlainOperation = { op: 'set-sysctl', name, value: '10' };
   expect((await hand.refuse([set])).message).toContain(says);
@@ -121,7 +121,7 @@ describe('swap', () => {
   test('is not switched on from a file of another kind', async () => {
     await hand.shell(`rm -rf ${path}; head -c 1M /dev/zero >${path}; chmod 600 ${path}`);
     const failure = await hand.refuse([{ op: 'swap-on', path }]);
-    expect(failure.message).toContain(`${path} could not be turned on as swap`);
+    expect(failure.message).toContain(`could not enable swap on ${path}`);
     expect(failure.ran?.[0]).toBe('swapon');
   });
 });

@@ -111,7 +111,7 @@ describe('a unit', () => {
     ]);
     expect(outcome.result).toBe('undone');
     expect(outcome.failure?.message).toBe(
-      `${unit} is not as asked: MemoryMax is ${500 * 1024 * 1024}, expected 1`,
+      `${unit} does not run as requested: MemoryMax is ${500 * 1024 * 1024}, expected 1`,
     );
     expect(messages(outcome)[0]).toBe(`${unit} serves again (main ${await mainPid()}, 2 children)`);
     expect(await hand.shell(look)).toBe(before);
@@ -192,7 +192,7 @@ describe('a unit', () => {
     const { transaction } = await hand.commit([guard, stop(), install(lax, first), start()]);
     const outcome = await hand.commit([stop()]);
     expect(messages(outcome)[0]).toContain(
-      `${unit} stopped, no process left; 2 left behind were ended`,
+      `${unit} stopped, no process left; 2 leftover processes ended`,
     );
     expect(await hand.shell('pgrep -fc "^/usr/bin/python3 -IS /srv/pool" || true')).toBe('0');
     expect(statuses(await hand.commit([stop()]))).toEqual(['already']);
@@ -210,14 +210,14 @@ describe('a unit', () => {
         (each) =>
           each.kind === 'step-ended' &&
           each.step.status === 'failed' &&
-          each.step.message.includes('could not be stopped'),
+          each.step.message.includes('could not stop'),
       );
     await expect.poll(hasFailed, { timeout: 90_000 }).toBe(true);
     // The undo waits until it has stopped after all.
     await hand.shell(`systemctl kill -s KILL ${unit}`);
     const outcome = await running;
     expect(outcome.result).toBe('undone');
-    expect(outcome.failure?.message).toContain(`${unit} could not be stopped`);
+    expect(outcome.failure?.message).toContain(`could not stop ${unit}`);
     expect(outcome.failure?.evidence?.join('\n')).toContain('/srv/pool 1 stubborn');
     expect(messages(outcome)[0]).toContain('serves again');
     await hand.shell(`systemctl kill -s KILL ${unit}`);

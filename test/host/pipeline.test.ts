@@ -154,7 +154,7 @@ async function deployWorker(): Promise<void> {
   expect(after.filter(isBystander)).toEqual(before.filter(isBystander));
   expect(run.log).toContain('it runs celery_app in another directory (/opt/other)');
   // What is said to one of them reaches all: the stop itself waits.
-  expect(run.log).toContain('is not drained: 4 workers share the node name celery@vps');
+  expect(run.log).toContain('not drained: 4 workers share the node name celery@vps');
   expect(run.log).toContain('managed by other-worker.service');
   await tasks.expectNoneLost(run);
 }

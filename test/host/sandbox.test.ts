@@ -133,7 +133,7 @@ describe.each(kinds.map((kind) => ({ kind })))('$kind', ({ kind }) => {
   );
 
   test('what cannot be is said', options, async () => {
-    await expect(machine.breakInto('nowhere')).rejects.toThrow(/there are before, /);
+    await expect(machine.breakInto('nowhere')).rejects.toThrow(/expected before, /);
     await expect(startMachine({ name: '../x' })).rejects.toThrow(SandboxError);
   });
 });

@@ -153,7 +153,7 @@ describe('canaries', () => {
     expect(missing.evidence?.at(-1)).toBe("ModuleNotFoundError: No module named 'no_such_app'");
     const interpreter = ['/opt/none/python'] as unknown as typeof APP.interpreter;
     expect((await canaries(['celery'], { interpreter })).problem).toBe(
-      '/opt/none/python could not be started: No such file or directory',
+      'could not start /opt/none/python: No such file or directory',
     );
     const unit = 'no-such.service' as typeof APP.unit;
     expect((await canaries(['celery'], { unit })).problem).toBe(

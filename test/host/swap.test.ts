@@ -86,7 +86,7 @@ describe('operations', { tags: ['nightly'] }, () => {
       free=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
       fallocate -l $((free - 80 * 1024))K /mnt/memory/in`);
     const failure = await hand.refuse([off]);
-    expect(failure.message).toMatch(/holds \d+ MiB and only \d+ MiB of memory are available/);
+    expect(failure.message).toMatch(/holds \d+ MiB, but only \d+ MiB of memory are available/);
     expect(await hand.shell('swapon --show=NAME --noheadings')).toBe(path);
     await hand.shell('umount /mnt/memory');
     await hand.commit([off]);

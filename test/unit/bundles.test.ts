@@ -52,28 +52,28 @@ describe.each(names)('%s, as its committed bundle', (action) => {
     expect(run.summary).toContain(`${action} failed`);
   });
 
-  it('names a wrong input and what it takes', async () => {
+  it('names an invalid input and what it expects', async () => {
     const run = await runBundle(action, inputs({ port: 'ssh' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('input port');
     expect(run.log).toContain('an integer from 1 to 65535');
   });
 
-  it('stops at a key that is none, and shows nothing of it', async () => {
+  it('stops at an invalid key, and does not show it', async () => {
     const run = await runBundle(action, inputs({ 'ssh-key': 'not-a-key-but-secret' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('input ssh-key');
     expect(run.log.replaceAll(/^::add-mask::.*$/gm, '')).not.toContain('not-a-key-but-secret');
   });
 
-  it('stops where no host key is pinned', async () => {
+  it('stops if no host key is pinned', async () => {
     const run = await runBundle(action, inputs({ 'known-hosts': '# none\n' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('known-hosts');
     expect(run.log).toContain('ssh-keyscan');
   });
 
-  it('reads the fleet file, and says file, line and column of a fault', async () => {
+  it('reads the fleet file, and names file, line and column of an error', async () => {
     const run = await runBundle(action, inputs({ 'fleet-file': 'missing.yml' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('cannot read `missing.yml`');
@@ -81,7 +81,7 @@ describe.each(names)('%s, as its committed bundle', (action) => {
 });
 
 describe('an unreachable host', () => {
-  it('is tried again, then named with what to do', { timeout: 60_000 }, async () => {
+  it('is tried again, then reported with what to do', { timeout: 60_000 }, async () => {
     const run = await runBundle('provision', inputs({}));
     expect(run.code).toBe(1);
     expect(run.log).toContain(`127.0.0.1:${closedPort}`);

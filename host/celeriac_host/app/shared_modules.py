@@ -49,11 +49,11 @@ def relying(step: StepJournal, host: System) -> list[str]:
     return sorted(name for name, how in others.items() if before.get(name) != how or name in later)
 
 
-def put_back(step: StepJournal, host: System) -> str | None:
-    """As `aside.put_back`, but what others rely on stays, and is said to."""
+def restore(step: StepJournal, host: System) -> str | None:
+    """Like `aside.restore`, but keeps a module that others need, and says so."""
     others = relying(step, host)
     if not others:
-        return aside.put_back(step)
+        return aside.restore(step)
     kept = step.get("file")
     if kept["was"] is None:
         # On a full disk it only stays for good.
@@ -77,7 +77,7 @@ def sweep(host: System) -> list[str]:
             if not step.get("left") or aside.changed(step.get("file")):
                 continue
             if not module_users.find(operation["path"]):
-                lines.append(f"{aside.put_back(step)}: nobody loads it any more")
+                lines.append(f"{aside.restore(step)}: nobody loads it any more")
                 step.keep("left", False)
     return lines
 

@@ -1,7 +1,7 @@
 import type { Finding, RowChange, TaskCall } from '../../model/operation.ts';
 import type { StuckRow } from '../judge/staleness.ts';
 import type { JobForest } from '../tables/job-forest.ts';
-import { type LeftRow, reportLeft } from '../tables/left-alone.ts';
+import { type LeftRow, reportLeft } from '../tables/skipped-rows.ts';
 import { listGroups, type RepairedRow } from './changes.ts';
 import { countAgain } from './counters.ts';
 import { decide } from './decide.ts';

@@ -81,14 +81,14 @@ function writesFor(
         return { column, value: null };
       case 'message':
         return { column, message: { before: beforeWords } };
-      // It ends when nobody is left to work on it: at the change.
+      // The row ends at the time of the change, because no worker is left to work on it.
       default:
         return { column, now: spellingOf(forms.get(column) ?? defaultForm) };
     }
   });
 }
 
-/** The statuses of a table of other things in which its rows keep nobody waiting. */
+/** The statuses of a table without jobs in which its rows keep no job waiting. */
 const overIn = (table: string, facts: readonly StoreTable[]): readonly (string | number)[] => [
   ...endedStatuses,
   ...(facts.find(({ name }) => name === table)?.statuses ?? []).filter(

@@ -30,12 +30,12 @@ function errorOf(text: string): ConfigError {
 }
 
 describe('stores', () => {
-  test('nothing is no store', () => {
+  test('an empty input is no store', () => {
     expect(parseStores('')).toEqual([]);
     expect(parseStores(' \n')).toEqual([]);
   });
 
-  test('are read with what is said of their tables, and where', () => {
+  test('are read with their tables and lines', () => {
     const [first, second] = parseStores(whole);
     expect(first).toMatchObject({
       database: '/srv/app/jobs.db',

@@ -144,7 +144,7 @@ test('one operation is singular; many rows are counted', () => {
   expect(text).not.toContain('jobs 200:');
 });
 
-test('hostile text: no line begins a command, no fence is left', () => {
+test('hostile text cannot start a workflow command or close a fence', () => {
   const hostile: Plan = {
     operations: [
       {

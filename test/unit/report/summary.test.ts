@@ -42,7 +42,7 @@ const content: SummaryContent = {
   cost: { wire, seconds: 1.7 },
 };
 
-test('the whole of it', () => {
+test('a complete summary', () => {
   expect(renderSummary(content)).toBe(
     `### deploy-worker · celery-worker.service on 203.0.113.10
 
@@ -131,7 +131,7 @@ test('hostile strings in every field', () => {
   expect(outside).not.toMatch(/^```/m);
 });
 
-test('a line of evidence without end is cut', () => {
+test('a very long line of evidence is cut', () => {
   const long: Check = {
     id: 'x',
     title: 'x',
