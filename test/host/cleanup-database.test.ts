@@ -288,7 +288,9 @@ open("${folder}/written.txt", "w").write(str(n))
     await run(
       'setsid nohup runuser -u deploy -- python3 /tmp/writer.py >/tmp/writer.log 2>&1 </dev/null &',
     );
-    await run(`for n in $(seq 600); do [ -s ${folder}/done.txt ] && break; sleep 0.1; done`);
+    await run(
+      `for n in $(seq 600); do [ $(cat ${folder}/done.txt | wc -l) -gt 3 ] && break; sleep 0.1; done`,
+    );
     const cleanUp = await plan();
     const outcome = await apply(cleanUp);
     expect(outcome.result).toBe('committed');

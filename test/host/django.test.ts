@@ -34,7 +34,7 @@ test('the release is confirmed: canaries come back, and so do results that Djang
   const canaries = await act('verify');
   expect(canaries.code, canaries.log).toBe(0);
   expect(gateOf(canaries).map(({ state }) => state)).toEqual(['passed', 'passed']);
-  expect(canaries.log).toContain(`Confirmed: transaction ${deploy.outputs.transaction} stays.`);
+  expect(canaries.log).toContain(`Confirmed: transaction ${deploy.outputs.transaction}.`);
 
   const calls = await act('verify', { gate: 'task', 'gate-task': TASK });
   expect(calls.code, calls.log).toBe(0);

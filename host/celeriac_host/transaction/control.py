@@ -63,6 +63,7 @@ def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) 
                 {"transactions": list(idents), "by": meta["holder"], "why": "requested"},
             )
         except OSError as error:
+            ledger.end_rollback(host.state)
             raise _unwritable(host.state, error) from None
         _arm(host, lambda: ledger.end_rollback(host.state))
         detached.launch(host, work.TEND, ["tend"], held)
