@@ -60,8 +60,17 @@ export function renderFindings(findings: readonly Finding[]): string {
 
 function headline(plan: Plan): string {
   return plan.operations.length === 0
-    ? 'Nothing to do: the host is in the desired state.'
+    ? describeIdle(plan)
     : `${formatCount(plan.operations.length, 'operation')}, in this order; if one fails, all are undone in reverse:`;
+}
+
+/** Why a plan has no operations, in one sentence. */
+export function describeIdle({ skippedRows = 0 }: Plan): string {
+  if (skippedRows === 0) return 'Nothing to do: the host is in the desired state.';
+  const rows = formatCount(skippedRows, 'row');
+  const need =
+    skippedRows === 1 ? 'looks stuck or orphaned and was' : 'look stuck or orphaned and were';
+  return `Nothing was repaired: ${rows} ${need} skipped, for the reasons given.`;
 }
 
 const story = (operation: Operation): string =>

@@ -25,6 +25,8 @@ export interface Repair {
   /** Tasks that must still be gone when the group is changed. */
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
   readonly findings: readonly Finding[];
+  /** How many rows that look stuck, or are orphans, it skips. */
+  readonly skipped: number;
 }
 
 /**
@@ -77,5 +79,12 @@ export function planRepair(
       ...reportNamedByOthers(fates),
       ...warnOfReset(fates, sent),
     ],
+    skipped: countSkipped(deciding),
   };
+}
+
+function countSkipped({ left, fates, unfinished, endedOrphans }: Deciding): number {
+  const rows = new Set(left.flatMap(({ row }) => (fates.has(row) ? [] : [row])));
+  const counts = [...unfinished.values(), ...endedOrphans.values()];
+  return counts.reduce((sum, count) => sum + count, rows.size);
 }
