@@ -441,7 +441,7 @@ export interface Plan {
   readonly satisfied: readonly string[];
   /** What people should know and the plan does not change. */
   readonly findings: readonly Finding[];
-  /** Rows that look stuck, or are orphans, and that the plan skips. */
+  /** Rows that look stuck, and that the plan skips. */
   readonly skippedRows?: number;
 }
 

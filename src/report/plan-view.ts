@@ -67,10 +67,9 @@ function headline(plan: Plan): string {
 /** Why a plan has no operations, in one sentence. */
 export function describeIdle({ skippedRows = 0 }: Plan): string {
   if (skippedRows === 0) return 'Nothing to do: the host is in the desired state.';
-  const rows = formatCount(skippedRows, 'row');
-  const need =
-    skippedRows === 1 ? 'looks stuck or orphaned and was' : 'look stuck or orphaned and were';
-  return `Nothing was repaired: ${rows} ${need} skipped, for the reasons given.`;
+  const rows =
+    skippedRows === 1 ? '1 row that looks stuck was' : `${skippedRows} rows that look stuck were`;
+  return `Nothing was repaired: ${rows} skipped, for the reasons given.`;
 }
 
 const story = (operation: Operation): string =>

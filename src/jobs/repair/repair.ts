@@ -25,7 +25,7 @@ export interface Repair {
   /** Tasks that must still be gone when the group is changed. */
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
   readonly findings: readonly Finding[];
-  /** How many rows that look stuck, or are orphans, it skips. */
+  /** How many rows it skips although they look stuck. */
   readonly skipped: number;
 }
 
@@ -83,8 +83,7 @@ export function planRepair(
   };
 }
 
-function countSkipped({ left, fates, unfinished, endedOrphans }: Deciding): number {
+function countSkipped({ left, fates, unfinished }: Deciding): number {
   const rows = new Set(left.flatMap(({ row }) => (fates.has(row) ? [] : [row])));
-  const counts = [...unfinished.values(), ...endedOrphans.values()];
-  return counts.reduce((sum, count) => sum + count, rows.size);
+  return [...unfinished.values()].reduce((sum, count) => sum + count, rows.size);
 }

@@ -113,7 +113,7 @@ test('an empty plan', () => {
     'Nothing to do: the host is in the desired state.\n\n- [x] swap: 2 GiB',
   );
   expect(renderPlanText({ ...empty, skippedRows: 2 })).toContain(
-    'Nothing was repaired: 2 rows look stuck or orphaned and were skipped',
+    'Nothing was repaired: 2 rows that look stuck were skipped',
   );
 });
 
