@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
-import { type BundleOptions, runBundle } from '../lib/bundle.ts';
+import { runBundle } from '../lib/bundle.ts';
 import { realFact } from '../lib/real-facts.ts';
 import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
@@ -113,7 +113,7 @@ describe('a report that cannot be written', () => {
   };
 
   /** Provisions a host on loopback, which commits. */
-  async function provision(env: NonNullable<BundleOptions['env']>) {
+  async function provision(env: Readonly<Record<string, string>>) {
     const script = fakeAgent({
       onAsk: (ask, agent) => agent.say({ id: ask.id, answer: answers[ask.ask]?.(ask) }),
     });
