@@ -441,6 +441,8 @@ export interface Plan {
   readonly satisfied: readonly string[];
   /** What people should know and the plan does not change. */
   readonly findings: readonly Finding[];
+  /** Rows that look stuck, and that the plan skips. */
+  readonly skippedRows?: number;
 }
 
 export interface Finding {

@@ -54,7 +54,7 @@ async function deploy(unit: string, inputs: Inputs = {}): Promise<BundleRun> {
   return run;
 }
 
-test('the host looks wherever this systemd reads units from', async () => {
+test('the host searches all unit folders of this systemd', async () => {
   const source = join(import.meta.dirname, '../../host/celeriac_host/app/module_users.py');
   const [, list = ''] = /^FOLDERS = \(\n(.*?)\n\)/ms.exec(readFileSync(source, 'utf8')) ?? [];
   const folders = [...list.matchAll(/"(.+)"/g)].map(([, folder]) => folder);
@@ -70,7 +70,7 @@ async function expectToRestart(unit: string): Promise<void> {
   ).toBe('active\n0');
 }
 
-test('undone by roll-back, the first release leaves the module to the other unit', async () => {
+test('undone by roll-back, the first release keeps the module for the other unit', async () => {
   await deployBoth();
   const back = await deploy(UNIT, { 'roll-back': '0' });
   expect(await machine.readFile(UNIT_PATH)).toBe(before);
@@ -87,7 +87,7 @@ test('undone by roll-back, the first release leaves the module to the other unit
   await expectToRestart(OTHER);
 });
 
-test('undone by the guard, it does the same, and writes down for whom', async () => {
+test('undone by the guard, it does the same, and records for which unit', async () => {
   await deployBoth();
   const [first = ''] = await listTransactions(machine);
   const due = { ...JSON.parse(await machine.readFile(AWAITING)), deadline: 0, bootDeadline: 0 };

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
-import { type BundleOptions, runBundle } from '../lib/bundle.ts';
+import { runBundle } from '../lib/bundle.ts';
 import { realFact } from '../lib/real-facts.ts';
 import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
@@ -113,7 +113,7 @@ describe('a report that cannot be written', () => {
   };
 
   /** Provisions a host on loopback, which commits. */
-  async function provision(env: NonNullable<BundleOptions['env']>) {
+  async function provision(env: Readonly<Record<string, string>>) {
     const script = fakeAgent({
       onAsk: (ask, agent) => agent.say({ id: ask.id, answer: answers[ask.ask]?.(ask) }),
     });
@@ -123,7 +123,7 @@ describe('a report that cannot be written', () => {
     return await runBundle('provision', { host, port: `${port}`, user, ...login }, { env });
   }
 
-  it('is written where it can be, without a warning', async () => {
+  it('is written if possible, without a warning', async () => {
     const run = await provision({});
     expect(run.log).not.toContain('could not write');
     expect(run.outputs).toEqual({ changed: 'true', transaction: '20261122T131500-4f2a' });
@@ -140,7 +140,7 @@ describe('a report that cannot be written', () => {
       { GITHUB_STEP_SUMMARY: '/nowhere/summary', GITHUB_OUTPUT: '/' },
       ['`changed`', '`transaction`', 'the job summary'],
     ],
-  ])('%s is one warning, and changes no verdict', async (_, env, unwritten) => {
+  ])('%s is one warning, and does not change the result', async (_, env, unwritten) => {
     const run = await provision(env);
     expect(run.log).toContain('Done: ');
     const warnings = run.log.match(/^::warning.*could not write.*$/gm) ?? [];

@@ -195,7 +195,7 @@ def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: Sys
 
 
 def _arm(host: System, give_up: Callable[[], object]) -> None:
-    """Raises Fault when that fails; nothing of it stays then."""
+    """Raises Fault if that fails; then nothing of the guard stays."""
     try:
         guard.arm(host, give_up)
     except OSError as error:

@@ -56,8 +56,8 @@ WantedBy=timers.target
 def arm(host: System, give_up: Callable[[], object] = lambda: None) -> None:
     """Enables and starts the timer, before the first change. Raises OSError, OperationError.
 
-    If that fails, `give_up` removes what the caller needs the guard for; unless it is needed
-    otherwise, nothing of this attempt stays.
+    If that fails, `give_up` removes what the caller needs the guard for; unless something else
+    needs it, nothing of this attempt stays.
     """
     before: dict[str, files.Found | None] = {}
     missing: list[str] = []
@@ -113,7 +113,7 @@ def _unit_paths() -> tuple[str, str]:
 
 
 def _put_back(before: dict[str, files.Found | None]) -> None:
-    """As far as that goes: a newer program, or a timer that is off, does no harm."""
+    """As far as possible: a newer program, or a timer that is off, does no harm."""
     for path, was in before.items():
         with suppress(Exception):
             found = files.find(path)

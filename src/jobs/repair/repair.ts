@@ -25,6 +25,8 @@ export interface Repair {
   /** Tasks that must still be gone when the group is changed. */
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
   readonly findings: readonly Finding[];
+  /** How many rows it skips although they look stuck. */
+  readonly skipped: number;
 }
 
 /**
@@ -77,5 +79,11 @@ export function planRepair(
       ...reportNamedByOthers(fates),
       ...warnOfReset(fates, sent),
     ],
+    skipped: countSkipped(deciding),
   };
+}
+
+function countSkipped({ left, fates, unfinished }: Deciding): number {
+  const rows = new Set(left.flatMap(({ row }) => (fates.has(row) ? [] : [row])));
+  return [...unfinished.values()].reduce((sum, count) => sum + count, rows.size);
 }

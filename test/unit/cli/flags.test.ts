@@ -43,6 +43,23 @@ describe('flags', () => {
   });
 
   test.each([
+    '- database: /srv/a.db',
+    '- {database: /srv/a.db}',
+    '-\n  database: /srv/a.db',
+    '---\n- database: /srv/a.db',
+  ])('%j is a value, though it begins with a dash', (stores) => {
+    for (const words of [['--stores', stores], [`--stores=${stores}`]]) {
+      const given = parseFlags([...words, '--dry-run']);
+      expect(Object.fromEntries(given)).toEqual({ stores, 'dry-run': 'true' });
+    }
+  });
+
+  test('a flag is no value of the one before it', () => {
+    expect(() => parseFlags(['--stores', '--dry-run'])).toThrow(/--stores/);
+    expect(() => parseFlags(['--dry-run', '- database: /srv/a.db'])).toThrow(ConfigError);
+  });
+
+  test.each([
     [['--ids', ''], '`--ids` is empty'],
     [['--database', ' '], '`--database` is empty'],
     [['--host='], '`--host` is empty'],

@@ -6,7 +6,7 @@ import { workerCommand } from '../../../src/celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { Plan } from '../../../src/model/operation.ts';
-import { type Bytes, bytes, seconds, sha256Text } from '../../../src/model/units.ts';
+import { sha256Text } from '../../../src/model/units.ts';
 import { type DeployWorkerFacts, deployWorkerQuery } from '../../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import { parseExecLine } from '../../../src/systemd/exec-line.ts';
@@ -275,17 +275,6 @@ describe('a plan', () => {
     expect(restore(null)).toMatchObject({
       otherWorkers: { directory: before.unit.properties.WorkingDirectory },
     });
-  });
-
-  it('refuses a start limit that could never be reached', () => {
-    const wish = { ...defaults, startLimitIntervalSec: seconds(50) };
-    expect(() => planDeployWorker(before, wish)).toThrow(ConfigError);
-    expect(() => planDeployWorker(before, wish)).toThrow(/not longer than 5 starts/);
-  });
-
-  it('refuses a soft limit that is not below the hard one', () => {
-    const wish = { ...defaults, memoryHighBytes: bytes(800 * MiB) as Bytes };
-    expect(() => planDeployWorker(before, wish)).toThrow(/not below memory-max/);
   });
 
   it('never names a process of the unit, or of another one', () => {

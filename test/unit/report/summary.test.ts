@@ -179,6 +179,9 @@ describe('sentences', () => {
     expect(describeOutcome({ ...plan, operations: [] }, null)).toBe(
       'Nothing to do: the host is in the desired state.',
     );
+    expect(describeOutcome({ ...plan, operations: [], skippedRows: 1 }, null)).toBe(
+      'Nothing was repaired: 1 row that looks stuck was skipped, for the reasons given.',
+    );
     expect(describeOutcome(plan, null)).toBe('Dry run: 1 operation planned, nothing was changed.');
     expect(describeOutcome(plan, { ...outcome, result: 'committed' })).toBe(
       'Done: 1 operation, transaction T-1.',

@@ -8,6 +8,7 @@ import type { StoreFact, TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { OpenStore } from '../../../src/ports/store.ts';
+import { describeOutcome } from '../../../src/report/summary.ts';
 import { lookForStuckRows, planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { configRefusal } from '../../lib/refusals.ts';
 import {
@@ -179,6 +180,23 @@ describe('which rows are found', () => {
     expect(messagesOf(cleanUp)).toContain("jobs odd has started_at = 'yesterday'");
     expect(messagesOf(cleanUp)).toContain('in the future: jobs future');
     expect(messagesOf(cleanUp)).toContain('jobs blob has created_at = binary data');
+    // Then the host is not said to be as desired.
+    expect(describeOutcome(cleanUp.plan, null)).toBe(
+      'Nothing was repaired: 4 rows that look stuck were skipped, for the reasons given.',
+    );
+    expect(cleanUp.plan.satisfied).toEqual([
+      `jobs: nothing that can be repaired in ${path}, 4 rows skipped`,
+    ]);
+  });
+
+  test('a host without such rows is as desired', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: 'new', status: 'processing', created_at: bySqlite(minute) });
+    database.add('jobs', { id: 'old', status: 'completed', created_at: bySqlite(day) });
+    const cleanUp = await planFor(database);
+    expect(describeOutcome(cleanUp.plan, null)).toBe(
+      'Nothing to do: the host is in the desired state.',
+    );
   });
 
   test('unknown statuses are reported', async () => {
