@@ -20,7 +20,9 @@ const layers: readonly (readonly string[])[] = [
 ];
 
 /** Subfolders, lowest first: each may import itself and lower ones. */
-const rooms: Readonly<Record<string, readonly string[]>> = { jobs: ['tables', 'judge', 'repair'] };
+const subfolders: Readonly<Record<string, readonly string[]>> = {
+  jobs: ['tables', 'judge', 'repair'],
+};
 
 /** Pure folders: no I/O, no clock, no randomness. */
 const pureFolders = new Set(['model', 'celery', 'systemd', 'plan', 'jobs', 'verify', 'report']);
@@ -62,8 +64,8 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
       report(1, `${file} is not in a known folder`);
       continue;
     }
-    if (rooms[folder]?.includes(roomOf(file)) === false) {
-      report(1, `${file} is not in a subfolder of ${folder}: ${rooms[folder].join(', ')}`);
+    if (subfolders[folder]?.includes(subfolderOf(file)) === false) {
+      report(1, `${file} is not in a subfolder of ${folder}: ${subfolders[folder].join(', ')}`);
     }
     for (const entry of found.imports) {
       const target = resolve(file, entry.specifier);
@@ -134,7 +136,7 @@ function judgeFile(
       ? undefined
       : `imports '${specifier}': one action must not import another`;
   }
-  if (folder === other) return judgeRoom(folder, roomOf(file), roomOf(target));
+  if (folder === other) return judgeSubfolder(folder, subfolderOf(file), subfolderOf(target));
   const allowed = onlyImports[folder];
   if (layerOf(other) > layerOf(folder) || allowed?.includes(other) === false) {
     return `${folder} must not import ${other} ('${specifier}')`;
@@ -145,14 +147,14 @@ function judgeFile(
   return undefined;
 }
 
-function judgeRoom(folder: string, room: string, other: string): string | undefined {
-  const order = rooms[folder];
-  if (order === undefined || order.indexOf(other) <= order.indexOf(room)) return undefined;
-  return `${folder}/${room} must not import ${folder}/${other}`;
+function judgeSubfolder(folder: string, subfolder: string, other: string): string | undefined {
+  const order = subfolders[folder];
+  if (order === undefined || order.indexOf(other) <= order.indexOf(subfolder)) return undefined;
+  return `${folder}/${subfolder} must not import ${folder}/${other}`;
 }
 
 /** `src/jobs/tables/mapping.ts` → `tables`. */
-const roomOf = (file: string): string => file.split('/')[2] ?? '';
+const subfolderOf = (file: string): string => file.split('/')[2] ?? '';
 
 function judgePackage(folder: string, specifier: string): string | undefined {
   if (specifier.startsWith('node:')) {

@@ -27,7 +27,7 @@ export function findHostViolations(sources: ReadonlyMap<string, string>): Violat
       const told = violations.some((one) => one.file === file && one.line === line);
       if (!told) violations.push({ file, line, message });
     };
-    const room = roomOf(file);
+    const folder = folderOf(file);
     const { imports, strings, computed } = inspectPython(text);
     const named = strings
       .filter((one) => /^celeriac_host(?:\.\w+)*\.?$/.test(one.text))
@@ -41,23 +41,23 @@ export function findHostViolations(sources: ReadonlyMap<string, string>): Violat
       targets.map(({ target }) => target),
     );
     const isPackage = file === `${packageFolder}/__init__.py`;
-    if (!isPackage && layerOf(room) < 0) {
+    if (!isPackage && layerOf(folder) < 0) {
       report(1, `${file} is not in a known folder`);
       continue;
     }
     for (const { line, target } of targets) {
-      const other = roomOf(target);
+      const other = folderOf(target);
       if (isPackage) report(line, 'the package itself imports nothing');
       else if (layerOf(other) < 0)
         report(line, `imports ${target}, which is not in a known folder`);
-      else if (layerOf(other) > layerOf(room)) report(line, `${room} must not import ${other}`);
+      else if (layerOf(other) > layerOf(folder)) report(line, `${folder} must not import ${other}`);
     }
     // A computed module name must start with the name of a folder, as a string in the same file.
     if (named.length === 0) {
       for (const line of computed) report(line, 'imports a module with an unknown name');
     }
   }
-  const folders = findFolderCycles(graph, (file) => roomOf(file) || undefined);
+  const folders = findFolderCycles(graph, (file) => folderOf(file) || undefined);
   return inOrder([
     ...violations,
     ...findCycles(graph),
@@ -66,12 +66,12 @@ export function findHostViolations(sources: ReadonlyMap<string, string>): Violat
 }
 
 /** `host/celeriac_host/store/sqlite.py` → `store`; empty for a file in no folder. */
-function roomOf(file: string): string {
-  const [room = '', ...rest] = file.slice(packageFolder.length + 1).split('/');
-  return rest.length > 0 || !room.endsWith('.py') ? room : '';
+function folderOf(file: string): string {
+  const [folder = '', ...rest] = file.slice(packageFolder.length + 1).split('/');
+  return rest.length > 0 || !folder.endsWith('.py') ? folder : '';
 }
 
-const layerOf = (room: string): number => layers.findIndex((rooms) => rooms.includes(room));
+const layerOf = (folder: string): number => layers.findIndex((folders) => folders.includes(folder));
 
 function resolve(file: string, entry: PythonImport, sources: ReadonlyMap<string, string>): string {
   const { level, module, name } = entry;

@@ -1,4 +1,4 @@
-"""What was kept aside comes back to the byte, and what others wrote since is left alone."""
+"""Files are restored byte for byte, and later changes by others are kept."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def change(journal: Journal, path: Path, text: str = "new\n") -> None:
 
 
 def restore(journal: Journal) -> str | None:
-    """As another process does it, that knows the journal alone."""
+    """Restores as another process would, from the journal alone."""
     return aside.restore(Journal(journal.folder).step(0))
 
 
-def test_a_file_comes_back_with_its_mode_owner_and_time_however_often(
+def test_a_file_is_restored_with_its_mode_owner_and_time_any_number_of_times(
     journal: Journal, tmp_path: Path
 ) -> None:
     path = tmp_path / "unit"
@@ -43,9 +43,7 @@ def test_a_file_comes_back_with_its_mode_owner_and_time_however_often(
         assert files.find(str(path)) == OLD
 
 
-def test_a_new_file_goes_and_the_folders_that_were_made_for_it(
-    journal: Journal, tmp_path: Path
-) -> None:
+def test_a_new_file_and_its_new_folders_are_removed(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "made" / "too" / "module.py"
     change(journal, path)
     cache = path.parent / "__pycache__"
@@ -56,7 +54,7 @@ def test_a_new_file_goes_and_the_folders_that_were_made_for_it(
         assert not (tmp_path / "made").exists()
 
 
-def test_a_folder_that_somebody_uses_by_now_stays(journal: Journal, tmp_path: Path) -> None:
+def test_a_folder_that_is_in_use_meanwhile_stays(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "made" / "too" / "unit"
     change(journal, path)
     (tmp_path / "made" / "theirs").touch()
@@ -64,12 +62,12 @@ def test_a_folder_that_somebody_uses_by_now_stays(journal: Journal, tmp_path: Pa
     assert os.listdir(tmp_path / "made") == ["theirs"]
 
 
-def test_nothing_kept_is_nothing_put_back(journal: Journal) -> None:
+def test_without_a_backup_nothing_is_restored(journal: Journal) -> None:
     assert restore(journal) is None
 
 
 @pytest.mark.parametrize("was_there", [True, False])
-def test_a_change_that_is_cut_is_put_back_as_if_it_had_never_been(
+def test_an_interrupted_change_is_restored_completely(
     journal: Journal, tmp_path: Path, was_there: bool
 ) -> None:
     folder = tmp_path / "etc"
@@ -89,7 +87,7 @@ def test_a_change_that_is_cut_is_put_back_as_if_it_had_never_been(
 
 
 @pytest.mark.parametrize("was_there", [True, False])
-def test_a_putting_back_that_is_cut_is_ended_by_the_next(
+def test_an_interrupted_restore_is_finished_by_the_next(
     journal: Journal, tmp_path: Path, was_there: bool
 ) -> None:
     path = tmp_path / "etc" / "unit"
@@ -110,7 +108,7 @@ def test_a_putting_back_that_is_cut_is_ended_by_the_next(
 
 @pytest.mark.parametrize("was_there", [True, False])
 @pytest.mark.parametrize("since", ["another text", "a link", "a folder"])
-def test_what_somebody_wrote_since_is_left_and_the_old_text_is_named(
+def test_a_later_change_stays_and_the_error_names_the_backup(
     journal: Journal, tmp_path: Path, was_there: bool, since: str
 ) -> None:
     path = tmp_path / "unit"
@@ -134,7 +132,7 @@ def test_what_somebody_wrote_since_is_left_and_the_old_text_is_named(
     assert path.is_dir() == (since == "a folder")
 
 
-def test_a_file_that_is_gone_since_is_made_again_only_if_that_was_our_doing(
+def test_a_missing_file_is_created_again_only_if_we_removed_it(
     journal: Journal, tmp_path: Path
 ) -> None:
     path = tmp_path / "unit"
@@ -150,7 +148,7 @@ def test_a_file_that_is_gone_since_is_made_again_only_if_that_was_our_doing(
     assert not path.exists()
 
 
-def test_a_mode_that_changed_alone_is_put_back_too(journal: Journal, tmp_path: Path) -> None:
+def test_a_changed_mode_is_restored_too(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "unit"
     put(path, OLD)
     change(journal, path, OLD.content.decode())
@@ -159,9 +157,7 @@ def test_a_mode_that_changed_alone_is_put_back_too(journal: Journal, tmp_path: P
     assert files.find(str(path)) == OLD
 
 
-def test_without_its_backup_a_file_stays_as_it_is_and_it_is_said_why(
-    journal: Journal, tmp_path: Path
-) -> None:
+def test_a_missing_backup_is_an_error_and_the_file_stays(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "unit"
     put(path, OLD)
     change(journal, path)
@@ -173,7 +169,7 @@ def test_without_its_backup_a_file_stays_as_it_is_and_it_is_said_why(
     assert path.read_text() == "new\n"
 
 
-def test_on_a_full_disk_a_file_is_put_back_in_place(
+def test_on_a_full_disk_a_file_is_restored_in_place(
     journal: Journal, make_disk: Callable[[int], Path]
 ) -> None:
     disk = make_disk(64)
@@ -186,7 +182,7 @@ def test_on_a_full_disk_a_file_is_put_back_in_place(
     assert sorted(os.listdir(disk)) == ["ballast", "unit"]
 
 
-def test_a_disk_that_is_too_full_to_put_back_is_an_error_and_not_silence(
+def test_a_disk_that_is_too_full_to_restore_is_an_error(
     journal: Journal, make_disk: Callable[[int], Path]
 ) -> None:
     disk = make_disk(64)
@@ -215,7 +211,7 @@ def test_a_disk_that_is_too_full_to_put_back_is_an_error_and_not_silence(
         (None, "old", "", False),
     ],
 )
-def test_a_plan_is_for_what_it_saw(
+def test_a_file_that_changed_after_the_plan_is_refused(
     tmp_path: Path, there: str | None, expects: str | None, also: str, good: bool
 ) -> None:
     path = tmp_path / "unit"

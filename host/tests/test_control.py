@@ -1,4 +1,4 @@
-"""What is asked is refused or begun before anything is changed; the guard does what is due."""
+"""Requests are refused or recorded before anything is changed; the guard does what is due."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def world(tmp_path: Path) -> World:
         lambda host: control.follow({"transactions": [""], "live": ""}, host, silent),
     ],
 )
-def test_what_is_not_known_here_is_refused_and_leaves_nothing(
+def test_an_unknown_operation_is_refused_and_leaves_nothing(
     tmp_path: Path, ask: Callable[[Host], Any]
 ) -> None:
     host = Host(str(tmp_path / "state"))
@@ -50,7 +50,7 @@ def test_what_is_not_known_here_is_refused_and_leaves_nothing(
     assert os.listdir(tmp_path) == []
 
 
-def test_what_was_undone_already_is_not_undone_again(host: Host, world: World) -> None:
+def test_an_undone_transaction_is_not_undone_again(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations(), FIRST)
     runner.carry_out(folder, host, silent)
     runner.undo(folder, host, silent)
@@ -60,7 +60,7 @@ def test_what_was_undone_already_is_not_undone_again(host: Host, world: World) -
     assert not lock.is_held(host.state)
 
 
-def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> None:
+def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World) -> None:
     runner.carry_out(begin(host.state, world.operations(), FIRST), host, silent)
     world.changed.write_text("by hand\n")
     with pytest.raises(Fault) as refused:
@@ -70,7 +70,7 @@ def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> 
     assert not lock.is_held(host.state)
 
 
-def test_who_comes_second_is_told_and_changes_nothing(host: Host, world: World) -> None:
+def test_a_second_run_gets_an_error_and_changes_nothing(host: Host, world: World) -> None:
     ben = {"holder": "ben", "action": "cleanup"}
     with lock.take(host, ben), pytest.raises(Fault) as refused:
         control.apply(world.operations(), META, host, silent)
@@ -79,7 +79,7 @@ def test_who_comes_second_is_told_and_changes_nothing(host: Host, world: World) 
     assert os.listdir(transactions_folder(host.state)) == []
 
 
-def test_with_nothing_interrupted_there_is_nothing_to_recover(host: Host) -> None:
+def test_without_an_interruption_there_is_nothing_to_recover(host: Host) -> None:
     with lock.take(host, {"holder": "ben", "action": "cleanup"}):
         assert control.recover(META, host, silent) == {"deeds": []}
 
@@ -87,7 +87,7 @@ def test_with_nothing_interrupted_there_is_nothing_to_recover(host: Host) -> Non
 # --- the state folder --------------------------------------------------------------------------
 
 
-def test_the_state_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) -> None:
+def test_the_state_folder_becomes_private(tmp_path: Path) -> None:
     state = tmp_path / "state"
     (state / "transactions").mkdir(parents=True, mode=0o755)
     control._make_state(str(state))
@@ -97,7 +97,7 @@ def test_the_state_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["a link", "a file", "somebody's"])
-def test_a_state_folder_that_is_none_is_refused(root: None, tmp_path: Path, kind: str) -> None:
+def test_an_invalid_state_folder_is_refused(root: None, tmp_path: Path, kind: str) -> None:
     state, other = tmp_path / "state", tmp_path / "other"
     other.mkdir()
     if kind == "a link":
@@ -114,13 +114,13 @@ def test_a_state_folder_that_is_none_is_refused(root: None, tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("kind", ["read-only", "full"])
-def test_without_a_journal_nothing_is_begun(
+def test_without_a_journal_nothing_is_started(
     make_disk: Callable[[int], Path], world: World, kind: str
 ) -> None:
     disk = make_disk(2048)
     host = Host(str(disk / "state"))
     control._make_state(host.state)
-    # Else the guard of this very machine would be taken away.
+    # Otherwise the guard of this machine would be disabled.
     ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
     if kind == "full":
         fill(disk)
@@ -239,7 +239,7 @@ def test_a_guard_that_others_need_stays_though_it_could_not_be_armed_again(
 
 @pytest.fixture
 def released(host: Host, world: World) -> Host:
-    """A release that awaits its verdict; beside it another unit's, so that there is a guard."""
+    """A release that awaits its verdict, and one of another unit, so that the guard stays."""
     about = {"confirmWithinSeconds": 900}
     runner.carry_out(begin(host.state, world.operations(), FIRST, release=about), host, silent)
     ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
@@ -250,18 +250,18 @@ def verdicts(host: Host) -> List[str]:
     return [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
 
 
-def test_a_release_that_is_confirmed_stays(released: Host) -> None:
+def test_a_confirmed_release_stays(released: Host) -> None:
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": True}
     assert ledger.awaiting(released.state, UNIT) is None
     assert verdicts(released) == ["none", "confirmed"]
-    # Twice is too late.
+    # It cannot be confirmed twice.
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": False}
     assert guard.is_needed(released)
     assert released.asked == []
 
 
 @pytest.mark.parametrize("idents", [[], [SECOND], [SECOND, FIRST]])
-def test_only_what_was_verified_is_confirmed(released: Host, idents: List[str]) -> None:
+def test_only_verified_releases_are_confirmed(released: Host, idents: List[str]) -> None:
     assert control.confirm(UNIT, idents, META, released) == {"confirmed": False}
     assert verdicts(released) == ["none", "none"]
 
@@ -272,7 +272,7 @@ def make_due(host: Host, unit: str) -> None:
     ledger._write(ledger._awaiting_path(host.state, unit), {**waiting, "bootDeadline": 0.0})
 
 
-def test_the_guard_puts_back_what_nobody_confirmed_in_time(
+def test_the_guard_rolls_back_what_is_not_confirmed_in_time(
     released: Host, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work._guard(released)
@@ -282,20 +282,20 @@ def test_the_guard_puts_back_what_nobody_confirmed_in_time(
     assert world.is_as_before()
     assert verdicts(released) == ["none", "rolled-back"]
     assert ledger.of_unit(released.state, UNIT)[-1]["judgedBy"] == "the host itself"
-    # The other's time is not up.
+    # The other release is not due yet.
     assert ledger.awaiting(released.state, "other.service") is not None
     assert not lock.is_held(released.state)
     assert FIRST in capsys.readouterr().out
 
 
-def test_the_guard_leaves_the_host_to_whoever_works_on_it(released: Host, world: World) -> None:
+def test_the_guard_does_nothing_while_the_lock_is_held(released: Host, world: World) -> None:
     make_due(released, UNIT)
     with lock.take(released, {"holder": "ben", "action": "cleanup"}):
         work._guard(released)
     assert world.look() == world.after
 
 
-def test_the_guard_ends_what_was_cut_short(
+def test_the_guard_undoes_interrupted_transactions(
     released: Host, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = world.folder / "later"
@@ -303,7 +303,7 @@ def test_the_guard_ends_what_was_cut_short(
     runner.carry_out(folder, released, silent)
     journal = Path(folder, "journal.jsonl")
     lines = journal.read_bytes().splitlines(keepends=True)
-    # As it is when the power goes before the end is written down.
+    # As after a power failure before the end is recorded.
     journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     assert Journal(folder).state() == "open"
     work._guard(released)
@@ -312,7 +312,7 @@ def test_the_guard_ends_what_was_cut_short(
     assert "run 7" in capsys.readouterr().out
 
 
-def test_there_is_a_guard_as_long_as_there_is_a_reason(host: Host, world: World) -> None:
+def test_the_guard_is_enabled_while_it_is_needed(host: Host, world: World) -> None:
     assert not guard.is_needed(host)
     ledger.await_verdict(host.state, UNIT, FIRST, 900.0)
     assert guard.is_needed(host)

@@ -3,12 +3,12 @@ import type { Reporter } from '../ports/reporter.ts';
 import { sanitizeLogLine, toOneLine } from '../report/escape.ts';
 
 /**
- * Reports to a GitHub runner: log groups, annotations, the job summary, outputs. What cannot be
- * written never ends a run: it becomes one warning at the end.
+ * Reports to a GitHub runner: log groups, annotations, the job summary, outputs. A part that cannot
+ * be written never ends a run: it becomes one warning at the end.
  */
 export class GithubReporter implements Reporter {
   #pendingSummary = '';
-  /** Reason → what could not be written. */
+  /** Reason → the parts that could not be written. */
   readonly #unwritten = new Map<string, string[]>();
 
   info(line: string): void {
@@ -39,7 +39,7 @@ export class GithubReporter implements Reporter {
     this.attempt(`the output \`${name}\``, () => core.setOutput(name, value));
   }
 
-  /** Writes part of the report; a failure is kept for the warning of {@link flush}. */
+  /** Writes a part of the report; {@link flush} warns of failures. */
   attempt(what: string, write: () => void): void {
     try {
       write();
@@ -48,7 +48,7 @@ export class GithubReporter implements Reporter {
     }
   }
 
-  /** Writes the job summary, if the runner supports it, and warns of what could not be written. */
+  /** Writes the job summary, if the runner supports it, and warns of parts that could not be written. */
   async flush(): Promise<void> {
     if (this.#pendingSummary !== '' && (process.env.GITHUB_STEP_SUMMARY ?? '') !== '') {
       try {
@@ -60,7 +60,9 @@ export class GithubReporter implements Reporter {
     this.#pendingSummary = '';
     if (this.#unwritten.size > 0) {
       const parts = [...this.#unwritten].map(([why, what]) => `${what.join(', ')}: ${why}`);
-      this.warning(`could not write ${parts.join('; ')}; the result of this run stands`);
+      this.warning(
+        `could not write ${parts.join('; ')}; this does not affect the result of the run`,
+      );
     }
     this.#unwritten.clear();
   }

@@ -30,7 +30,7 @@ export async function runAction<Name extends ActionName>(
   body: (run: ActionRun<Name>) => Promise<void>,
 ): Promise<void> {
   const reporter = new GithubReporter();
-  // A log that nobody reads any more must not end the work, or its verdict.
+  // A closed log must not end the work or change the verdict.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let host: string | undefined;
   let fleet: FleetValues = new Map();

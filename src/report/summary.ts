@@ -17,7 +17,7 @@ export interface WireCost {
 /** A collapsed section of the summary. */
 export interface SummaryDetail {
   readonly title: string;
-  /** Shown as it is, in a code fence. */
+  /** Shown verbatim, in a code fence. */
   readonly text: string;
   /** Language of the fence: `diff`, `ini`, or empty. */
   readonly language?: string;

@@ -109,7 +109,7 @@ const drainWaits = (begun: number) =>
   );
 
 describe('drain-worker', () => {
-  test('ends every task that the worker has, and leaves the other worker alone', async () => {
+  test('waits for every task of the worker, and does not affect the other worker', async () => {
     const others = await mainPid(OTHER);
     const { jobs: held, letGo } = await holdJobs(hand.machine);
     const jobs = [...held, makeJob(0), makeJob(0)];
@@ -144,7 +144,7 @@ describe('drain-worker', () => {
     expect(statuses(await hand.commit([drain()]))).toEqual(['already']);
   });
 
-  test('aborted: the queues are given back, and the worker never stopped', async () => {
+  test('aborted: the worker consumes again, and is never stopped', async () => {
     const main = await mainPid();
     const { id, letGo } = await beginHeldJob(hand.machine);
     const known = hand.notes.length;
@@ -166,7 +166,9 @@ describe('drain-worker', () => {
     await waitUntil('the job is done', () => isCompleted(id));
   });
 
-  test('told to end meanwhile: the queues are given back', { tags: ['nightly'] }, async () => {
+  test('told to end in the meantime: the worker consumes again', {
+    tags: ['nightly'],
+  }, async () => {
     const main = await mainPid();
     const { id, letGo } = await beginHeldJob(hand.machine);
     const known = hand.notes.length;
@@ -215,7 +217,7 @@ describe('stop-unit, of a worker that was not drained', () => {
     await hand.commit([start]);
   });
 
-  test('of two workers of one name, that of the unit alone is told', async () => {
+  test('of two workers with one name, only that of the unit is told', async () => {
     const text = await hand.machine.readFile(`/etc/systemd/system/${OTHER}`);
     await hand.machine.writeFile(`/etc/systemd/system/${OTHER}`, text.replace('-n other@%%h', ''));
     await hand.shell(`systemctl daemon-reload; systemctl restart ${OTHER}`);
@@ -243,7 +245,7 @@ describe('stop-unit, of a worker that was not drained', () => {
     ]);
   });
 
-  test('refused by systemd: the queues are given back, for good', async () => {
+  test('refused by systemd: the worker consumes again, permanently', async () => {
     await define('[Unit]\nRefuseManualStop=yes\n');
     const main = await mainPid();
     const failure = await hand.refuse([stop]);
@@ -257,7 +259,7 @@ describe('stop-unit, of a worker that was not drained', () => {
     expect(await mainPid()).toBe(main);
   });
 
-  test('found by what it runs with, whatever its unit says by now', async () => {
+  test('found by its running configuration, not by its current unit file', async () => {
     await define('[Service]\nEnvironment=SLIDESHOW_BROKER=redis://127.0.0.1:9/0\n');
     const stopped = await hand.commit([stop]);
     expect(messages(stopped)).toEqual([`${UNIT} stopped, no process left`]);
@@ -265,13 +267,13 @@ describe('stop-unit, of a worker that was not drained', () => {
     await hand.commit([start]);
   });
 
-  test('that can not be reached: it is stopped all the same, and why is said', async () => {
+  test('that cannot be reached: it is stopped anyway, and the reason is reported', async () => {
     const refuse = async (interpreter: readonly string[], app = 'celery_app') => {
       const stopped = await hand.commit([{ ...stop, interpreter, app } as PlainOperation]);
       expect(stopped.result).toBe('committed');
       await hand.commit([start]);
       const said =
-        /could not be cancelled before that \((.*)\): a task sent at that moment may be lost$/;
+        /could not cancel its consumers first \((.*)\): a task that was sent at that moment may be lost$/;
       return said.exec(messages(stopped)[0] ?? '')?.[1];
     };
     const broker = (port: number) => [
@@ -281,7 +283,7 @@ describe('stop-unit, of a worker that was not drained', () => {
     const [python] = byTheApp.interpreter;
     expect(await refuse([python], 'no_such_app')).toMatch(/^the app no_such_app does not import: /);
     expect(await refuse([...broker(9), python])).toMatch(
-      /^the broker redis:\/\/127\.0\.0\.1:9\/0 can't be reached: .*Connection refused/,
+      /^cannot reach the broker redis:\/\/127\.0\.0\.1:9\/0: .*Connection refused/,
     );
     // It takes connections and never answers.
     await hand.shell(
@@ -317,8 +319,8 @@ test('guard-unit cancels the consumers before it restarts a worker', async () =>
   ]);
 });
 
-describe('what dead workers left', () => {
-  test('a job is failed, but for one that a message is left for; undone, it is as it was', async () => {
+describe('leftovers of dead workers', () => {
+  test('a job is failed, except one with a message; the undo restores it', async () => {
     await hand.commit([stop]);
     const [lost, queued, unacked] = [makeJob(0), makeJob(0), makeJob(0)] as const;
     for (const { id } of [lost, queued, unacked]) {
@@ -363,7 +365,9 @@ describe('what dead workers left', () => {
       otherWorkers: otherWorkersIn(BACKEND),
     };
     const kept = await hand.commit([restore, { op: 'find-unacked', ...byTheApp }]);
-    expect(messages(kept)[0]).toContain('not put back: other workers use this broker');
+    expect(messages(kept)[0]).toContain(
+      'not returned to their queues: other workers use this broker',
+    );
     expect(kept.steps[1]?.result).toMatchObject({
       count: 1,
       tasks: { 'tasks.process_job': 1 },

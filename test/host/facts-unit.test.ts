@@ -129,7 +129,7 @@ describe('unit', () => {
   });
 });
 
-test('workers: all of them with their cgroup, and nothing that only speaks of one', async () => {
+test('workers: all of them with their cgroup, and no process that only mentions one', async () => {
   // Words alone do not make a worker: a shell, an interpreter's -c, a pager, a pattern.
   await machine.run(`
     for line in 'sh -c "sleep 100000; : celery -A celery_app worker"' \

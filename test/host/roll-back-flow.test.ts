@@ -52,7 +52,7 @@ async function readEnds(): Promise<readonly string[]> {
   return ends.filter((end, index) => end !== ends[index - 1]);
 }
 
-test('8 tasks a second flow through three roll-backs, and none is lost', async () => {
+test('8 tasks per second flow through three rollbacks, and none is lost', async () => {
   const before = await readEnds();
   await beginFlow(machine, ENDLESS, PACE);
 

@@ -115,7 +115,7 @@ test('stops at the first failure and undoes what was done, newest first', async 
   });
 });
 
-test('an operation that nobody knows is a fault, and nothing is begun', async () => {
+test('an unknown operation is an error, and nothing is begun', async () => {
   const before = await hand.shell(`ls ${STATE}/transactions`);
   const wrong = { op: 'run-shell' } as unknown as PlainOperation;
   const { message } = await hostRefusal(hand.apply([write('/srv/two', '2'), wrong]));
@@ -123,7 +123,7 @@ test('an operation that nobody knows is a fault, and nothing is begun', async ()
   expect(await hand.shell(`ls /srv; ls ${STATE}/transactions`)).toBe(`old\n${before}`);
 });
 
-test('undo: refuses what it does not know, did already, or would clobber', async () => {
+test('undo: refuses unknown and undone transactions, and later changes', async () => {
   const { transaction } = await hand.commit([
     write('/srv/a', 'ours\n'),
     write('/srv/old', 'new\n', 'old\n'),
@@ -144,7 +144,7 @@ test('undo: refuses what it does not know, did already, or would clobber', async
   }
 });
 
-test('a person who edits in the middle keeps the edit; the rest is put back', async () => {
+test('a manual edit in the middle is kept; the rest is undone', async () => {
   const [running] = await reach(hand, [write('/srv/b', 'b\n'), write('/srv/c', 'c\n'), watch(600)]);
   await hand.shell('echo theirs >/srv/b; systemctl restart redis-server');
   const outcome = await running;
@@ -167,7 +167,7 @@ test('a person who edits in the middle keeps the edit; the rest is put back', as
 const scopes = () =>
   hand.shell("systemctl list-units --plain --no-legend 'celeriac-*.scope' | cut -d' ' -f1");
 
-test('the runner is gone: the work on the host goes on to its end', async () => {
+test('the runner is gone: the work on the host continues to its end', async () => {
   for (const user of ['root', 'deploy'] as const) {
     const other = await Hand.open(hand.machine, user);
     await reach(other, [write('/srv/old', 'new\n', 'old\n'), write('/srv/d', 'd'), hold]);
@@ -184,7 +184,7 @@ test('the runner is gone: the work on the host goes on to its end', async () => 
   }
 });
 
-test('a connection that is lost is made again, and follows the work to its end', async () => {
+test('after a lost connection the action reconnects, and follows the work to its end', async () => {
   const other = await Hand.open(hand.machine);
   const [running] = await reach(other, [write('/srv/d', 'd'), hold]);
   const { pid } = other.agent.hello;
@@ -207,7 +207,7 @@ test('a connection that is lost is made again, and follows the work to its end',
 /** How many processes wait for the start of the unit. */
 const starts = () => hand.shell('pgrep -fc "^systemctl .* start -- held" || true');
 
-test('the work is told to end: all is undone, and its child is ended', async () => {
+test('the work is told to end: everything is undone, and its child is ended', async () => {
   const [running] = await reach(hand, [write('/srv/d', 'd'), hold]);
   await waitUntil('its child is there', async () => (await starts()) === '1');
   await hand.shell(`systemctl stop ${await scopes()}`);
@@ -218,7 +218,7 @@ test('the work is told to end: all is undone, and its child is ended', async () 
   expect(await starts()).toBe('0');
 });
 
-test('the work is killed: the run that follows it has it undone', {
+test('the work is killed: the run that follows it undoes it', {
   tags: ['nightly'],
 }, async () => {
   const [running] = await reach(hand, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
@@ -229,7 +229,7 @@ test('the work is killed: the run that follows it has it undone', {
   expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
 });
 
-test('nobody is left: the guard puts the host right by itself, and leaves', async () => {
+test('no process is left: the guard undoes it, and disarms itself', async () => {
   const other = await Hand.open(hand.machine);
   await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
   const timer = 'systemctl is-active celeriac-guard.timer || true';
@@ -249,7 +249,7 @@ test('nobody is left: the guard puts the host right by itself, and leaves', asyn
   await other.agent.close().catch(() => {});
 });
 
-test('a run finds an interrupted transaction before the guard does, has it undone and says so', async () => {
+test('a run finds an interrupted transaction before the guard does, undoes it and reports it', async () => {
   const cut = async () => {
     const other = await Hand.open(hand.machine);
     await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
@@ -296,7 +296,7 @@ test('two at once: one waits and names the holder, or gives up and names it', as
   await other.agent.close();
 });
 
-test('a full disk: no journal, no change; full in the middle, undone all the same', async () => {
+test('a full disk: no journal, no change; full in the middle: undone anyway', async () => {
   await hand.shell(`mkdir -p /mnt/full && mount -t tmpfs -o size=4M none /mnt/full
     mount --bind /mnt/full ${STATE} && head -c 8M /dev/zero >/mnt/full/ballast || true`);
   const full = await hostRefusal(hand.apply([write('/srv/h', 'h')]));

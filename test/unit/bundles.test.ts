@@ -123,7 +123,7 @@ describe('a report that cannot be written', () => {
     return await runBundle('provision', { host, port: `${port}`, user, ...login }, { env });
   }
 
-  it('is written where it can be, without a warning', async () => {
+  it('is written if possible, without a warning', async () => {
     const run = await provision({});
     expect(run.log).not.toContain('could not write');
     expect(run.outputs).toEqual({ changed: 'true', transaction: '20261122T131500-4f2a' });
@@ -140,7 +140,7 @@ describe('a report that cannot be written', () => {
       { GITHUB_STEP_SUMMARY: '/nowhere/summary', GITHUB_OUTPUT: '/' },
       ['`changed`', '`transaction`', 'the job summary'],
     ],
-  ])('%s is one warning, and changes no verdict', async (_, env, unwritten) => {
+  ])('%s is one warning, and does not change the result', async (_, env, unwritten) => {
     const run = await provision(env);
     expect(run.log).toContain('Done: ');
     const warnings = run.log.match(/^::warning.*could not write.*$/gm) ?? [];

@@ -79,7 +79,9 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     else:
         _move_back(host, checkout, was, moved)
     _unstash(host, checkout, journal, whether_stored=moved is not None)
-    trees.work(host, checkout.owner, "put-back", {"root": checkout.path}, {"times": was["times"]})
+    trees.work(
+        host, checkout.owner, "restore-files", {"root": checkout.path}, {"times": was["times"]}
+    )
     return f"{checkout.path} is at {git.short(was['head'])} again"
 
 
@@ -229,7 +231,7 @@ def _restore(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
         host.sleep(0.5)
     for lock in git.locks(host, checkout):
         folder, name = os.path.split(os.path.realpath(lock))
-        trees.work(host, checkout.owner, "put-back", {"root": folder}, {"remove": [name]})
+        trees.work(host, checkout.owner, "restore-files", {"root": folder}, {"remove": [name]})
     _remove(host, checkout, was["added"])
     git.run(host, checkout, "read-tree", was["head"])
     names = "".join(f"{path}\0" for path in was["kept"]).encode("utf-8")
@@ -242,7 +244,7 @@ def _restore(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
 
 
 def _remove(host: System, checkout: Checkout, paths: list[str]) -> None:
-    trees.work(host, checkout.owner, "put-back", {"root": checkout.path}, {"remove": paths})
+    trees.work(host, checkout.owner, "restore-files", {"root": checkout.path}, {"remove": paths})
 
 
 def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:

@@ -44,7 +44,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if not kept or journal.get("unchanged"):
         return None
     path = args["database"]
-    restored, left = _store(args, host).put_back(kept, UNDO_BUSY_SECONDS)
+    restored, left = _store(args, host).restore_rows(kept, UNDO_BUSY_SECONDS)
     if left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
         return f"{restored} rows of {path} restored; skipped, changed since: {names}"

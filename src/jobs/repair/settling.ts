@@ -9,11 +9,11 @@ import { endOrder, signed, tellEnds } from './fate.ts';
 import { beforeWords, fillingsFor } from './fillings.ts';
 
 /**
- * What the host needs to settle the jobs of a database: the rules of a clean-up, for the one case
- * that needs no judgement by age.
+ * The rules by which the host settles the jobs of a database: those of a clean-up, for the one case
+ * that does not depend on age.
  *
- * @param facts the tables as the host told them, with their statuses and times
- * @param runUrl stands in the error message of a parent that ends
+ * @param facts the tables as the host reported them, with their statuses and times
+ * @param runUrl part of the error message of a parent that ends
  */
 export function planSettled(
   mapping: StoreMapping,

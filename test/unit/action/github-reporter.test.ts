@@ -41,21 +41,21 @@ async function report({ output, render }: { output: string; render: () => void }
   await reporter.flush();
 }
 
-describe('a reporter of GitHub', () => {
-  it('writes outputs, and warns of nothing', async () => {
+describe('GithubReporter', () => {
+  it('writes outputs without a warning', async () => {
     const output = existing('output');
     await report({ output, render: () => {} });
     expect(readFileSync(output, 'utf8')).toMatch(/^changed<<[\s\S]*^found<</m);
     expect(log).toBe('');
   });
 
-  it('tells everything that could not be written in one warning, once', async () => {
+  it('lists everything that could not be written in one warning, once', async () => {
     const fail = () => {
       throw new RangeError('no such step');
     };
     await report({ output: join(folder, 'absent'), render: fail });
     expect(log.trimEnd()).toBe(
-      `::warning::could not write the output \`changed\`, the output \`found\`: Missing file at path: ${folder}/absent; the report: no such step; the result of this run stands`,
+      `::warning::could not write the output \`changed\`, the output \`found\`: Missing file at path: ${folder}/absent; the report: no such step; this does not affect the result of the run`,
     );
   });
 });

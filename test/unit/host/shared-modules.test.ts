@@ -222,7 +222,7 @@ describe('an undo of the release that added it', () => {
       host.write('etc/video.service', worker);
       expect(host[undo]('1')).toEqual({
         results: ['undone'],
-        messages: [`${host.module} kept as it is: audio.service and video.service load it`],
+        messages: [`${host.module} not restored: audio.service and video.service load it`],
         notes: [],
       });
       expect(host.text).toBe('one');
@@ -260,7 +260,7 @@ describe('an undo of the release that added it', () => {
     expect(host.text).toBe('one');
     host.remove('etc/audio.service');
     expect(host.undo('3')).toMatchObject({
-      notes: [`${host.module} removed again: nobody loads it any more`],
+      notes: [`${host.module} removed again: no unit loads it any more`],
     });
     expect(existsSync(host.folder)).toBe(false);
   });
@@ -307,7 +307,7 @@ describe('an undo of a release that replaced an older version', () => {
     change(host);
     expect(host.undo('3')).toMatchObject({
       results: ['undone'],
-      messages: [`${host.module} kept as it is: video.service loads it`],
+      messages: [`${host.module} not restored: video.service loads it`],
     });
     expect(host.text).toBe('newer');
     // Whatever its first release was undone for as well.
