@@ -71,6 +71,29 @@ class SqliteStore implements Store {
     );
   }
 
+  sampleValues(table: string): Readonly<Record<string, readonly (string | number)[]>> {
+    const columns = this.#database.pragma(`table_info(${quoteName(table)})`) as { name: string }[];
+    return Object.fromEntries(columns.map(({ name }) => [name, this.#sample(table, name)]));
+  }
+
+  /** Its newest values; a table without row ids tells which are newest by nothing. */
+  #sample(table: string, column: string): readonly (string | number)[] {
+    const value = quoteName(column);
+    const start = `SELECT CASE typeof(${value}) WHEN 'text' THEN substr(${value}, 1, 50) ELSE ${value} END
+      FROM ${quoteName(table)} WHERE typeof(${value}) IN ('text', 'integer', 'real')`;
+    for (const order of ['ORDER BY rowid DESC', '']) {
+      try {
+        return this.#database.prepare(`${start} ${order} LIMIT 50`).pluck().all() as (
+          | string
+          | number
+        )[];
+      } catch (error) {
+        if (order === '') throw error;
+      }
+    }
+    return [];
+  }
+
   findDamage(): readonly string[] {
     try {
       const lines = this.#database.pragma('integrity_check(20)') as { integrity_check: string }[];

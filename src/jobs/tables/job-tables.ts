@@ -1,17 +1,11 @@
 import type { TableSpec } from '../../config/stores-input.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
-import {
-  columnNames,
-  findColumn,
-  idColumn,
-  statusColumn,
-  taskColumn,
-  timeColumns,
-} from './columns.ts';
+import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import { countedNoun, doubtStatuses, isBusinessName, readTableName } from './job-words.ts';
 import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
 import { findTies, type TableSpecs } from './ties.ts';
+import { ageColumns } from './time-columns.ts';
 
 /**
  * How certain it is that a table holds jobs. Rows of doubtful tables are never changed; listing a
@@ -149,7 +143,7 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
 }
 
 const hasTimesOfJobs = (table: StoreTable): boolean =>
-  doubtStatuses(table.statuses, 'by name') === null && timeColumns(table).length > 0;
+  doubtStatuses(table.statuses, 'by name') === null && ageColumns(table).length > 0;
 
 /**
  * The column with Celery task ids, unless it references a table of the app with that name. In tables

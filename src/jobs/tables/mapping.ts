@@ -7,14 +7,7 @@ import type {
   StoreMapping,
   TableMapping,
 } from '../../model/job-store.ts';
-import {
-  columnNames,
-  findColumn,
-  idColumn,
-  statusColumn,
-  taskColumn,
-  timeColumns,
-} from './columns.ts';
+import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import {
   doubtfulOf,
   explainDoubtful,
@@ -36,6 +29,7 @@ import {
   type Parents,
   type TableSpecs,
 } from './ties.ts';
+import { findTime, timeColumns } from './time-columns.ts';
 
 export type { CounterMapping, StoreMapping, TableMapping } from '../../model/job-store.ts';
 export type { TableSpecs } from './ties.ts';
@@ -165,9 +159,9 @@ function mapTable(
 ): TableMapping {
   const spec = specs[table.name] ?? {};
   const parent = parents.get(table.name) ?? null;
-  const column = (name: Exclude<keyof typeof columnNames, 'task'>): string | null => {
+  const time = (name: 'created' | 'started' | 'completed' | 'updated'): string | null => {
     const said = spec[name];
-    return said === undefined ? findColumn(table, columnNames[name]) : said;
+    return said === undefined ? findTime(table, columnNames[name]) : said;
   };
   return {
     table: table.name,
@@ -177,11 +171,11 @@ function mapTable(
     own: findOwnTie(table, spec),
     words: spec.words ?? {},
     resend: spec.resend ?? null,
-    created: column('created'),
-    started: column('started'),
-    completed: column('completed'),
-    updated: column('updated'),
-    error: column('error'),
+    created: time('created'),
+    started: time('started'),
+    completed: time('completed'),
+    updated: time('updated'),
+    error: spec.error === undefined ? findColumn(table, columnNames.error) : spec.error,
     task: spec.task === undefined ? ownTask(table, parent) : spec.task,
     times: timeColumns(table, spec),
     counters: findCounters(table, parents, job),
