@@ -228,7 +228,14 @@ function toStoreValue(value: unknown): StoreValue {
     return Number.isSafeInteger(number) ? number : { opaque: 'integer' };
   }
   if (value === null || typeof value === 'string' || typeof value === 'number') return value;
-  return { opaque: 'blob' };
+  return { opaque: 'blob', text: Buffer.isBuffer(value) ? readUuid(value) : null };
+}
+
+/** A UUID as its 16 bytes, or as text that was stored as a BLOB. */
+function readUuid(blob: Buffer): string | null {
+  if (blob.length === 16) return blob.toString('hex');
+  const text = blob.length <= 38 ? blob.toString('latin1') : '';
+  return /^[0-9a-f-]{32,36}$/i.test(text) ? text : null;
 }
 
 /** better-sqlite3 binds numbers as REAL; a bigint stays an integer, in a text column too. */

@@ -292,6 +292,10 @@ export type TasksFact =
       readonly owed: readonly string[];
       /** Active, reserved or scheduled in a worker that answers. */
       readonly held: readonly string[];
+      /** How many tasks the workers hold in all, whether asked for or not. */
+      readonly holding: number;
+      /** How many messages are in the queues and unacked, of whatever task. */
+      readonly waiting: number;
     }
   /** A worker runs and does not answer, or the broker can't be asked: nothing is known. */
   | {

@@ -399,7 +399,13 @@ export interface RepairJobs extends Described {
 
 /** Which task a group of rows waits for. */
 export interface LookAgain extends AskingTheApp {
-  readonly tasks: readonly { readonly group: string; readonly task: string }[];
+  readonly tasks: readonly AwaitedTask[];
+}
+
+export interface AwaitedTask {
+  readonly group: string;
+  /** `null`: not known, so nobody may hold any task and none may wait. */
+  readonly task: string | null;
 }
 
 /** Calls tasks by their name through the app's own Celery, each once, under a given id. */

@@ -1,9 +1,13 @@
 import type { SqlValue } from './operation.ts';
 
-/** What a row holds that no column of jobs should: a BLOB, or an integer beyond 2^53. */
-export interface OpaqueValue {
-  readonly opaque: 'blob' | 'integer';
-}
+/** What a row holds that no column of jobs should, except for an id: a BLOB, or an integer beyond 2^53. */
+export type OpaqueValue =
+  | {
+      readonly opaque: 'blob';
+      /** The UUID that it is, in hexadecimal digits; `null`: it is none. */
+      readonly text: string | null;
+    }
+  | { readonly opaque: 'integer' };
 
 export type StoreValue = SqlValue | OpaqueValue;
 export type StoreRow = Readonly<Record<string, StoreValue>>;

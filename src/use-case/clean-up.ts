@@ -28,6 +28,7 @@ import {
   queryStores,
   tablesToSample,
 } from '../jobs/tables/store-choice.ts';
+import { spellingsOf } from '../jobs/tables/task-ids.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
@@ -255,8 +256,9 @@ async function askForTasks(
     message: `asking ${app.unit} and its broker about the tasks of jobs`,
   });
   const told: (TasksFact & { kind: 'told' })[] = [];
-  for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
-    const asked = ids.slice(at, at + tasksAtOnce);
+  const spelled = ids.flatMap(spellingsOf);
+  for (let at = 0; at === 0 || at < spelled.length; at += tasksAtOnce) {
+    const asked = spelled.slice(at, at + tasksAtOnce);
     const { tasks } = await agent.look({ tasks: { ...app, ids: asked } });
     if (tasks.kind === 'unknown') throw nothingKnown(tasks, app);
     told.push(tasks);
@@ -266,6 +268,8 @@ async function askForTasks(
     worker: told.every(({ worker }) => worker === 'stopped') ? 'stopped' : 'answers',
     owed: told.flatMap(({ owed }) => owed),
     held: told.flatMap(({ held }) => held),
+    holding: Math.max(...told.map(({ holding }) => holding)),
+    waiting: Math.max(...told.map(({ waiting }) => waiting)),
   });
 }
 

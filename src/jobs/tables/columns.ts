@@ -21,7 +21,23 @@ export const columnNames = {
     'last_seen',
   ],
   error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
-  task: ['celery_task_id', 'task_id'],
+  task: [
+    'celery_task_id',
+    'celery_task_uuid',
+    'celery_id',
+    'celery_uuid',
+    'celery_job_id',
+    'celery_result_id',
+    'async_result_id',
+    'current_task_id',
+    'active_task_id',
+    'async_task_id',
+    'background_task_id',
+    'worker_task_id',
+    'last_task_id',
+    'task_id',
+    'task_uuid',
+  ],
 } as const;
 
 /** Columns whose distinct values the host returns: they show whether a table holds jobs. */
@@ -35,10 +51,14 @@ export const sampledColumns: readonly string[] = [
   ...columnNames.created,
 ];
 
+/** PostgreSQL turns an unquoted `celeryTaskId` into `celerytaskid`. */
+const isCalled = (column: string, name: string): boolean =>
+  snakeOf(column) === name || column.toLowerCase() === name.replaceAll('_', '');
+
 /** The first column with one of these names, as spelled in the table. */
 export function findColumn(table: StoreTable, names: readonly string[]): string | null {
   for (const name of names) {
-    const column = table.columns.find((candidate) => snakeOf(candidate.name) === name);
+    const column = table.columns.find((candidate) => isCalled(candidate.name, name));
     if (column) return column.name;
   }
   return null;

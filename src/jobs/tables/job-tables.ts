@@ -4,7 +4,7 @@ import type { Finding } from '../../model/operation.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import { countedNoun, doubtStatuses, isBusinessName, readTableName } from './job-words.ts';
 import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
-import { findTies, type TableSpecs } from './ties.ts';
+import { findTies, mayNameAppTask, type TableSpecs } from './ties.ts';
 import { ageColumns } from './time-columns.ts';
 
 /**
@@ -151,7 +151,7 @@ const hasTimesOfJobs = (table: StoreTable): boolean =>
  */
 function celeryColumn(table: StoreTable, tables: readonly StoreTable[]): string | null {
   const column = taskColumn(table);
-  if (column === null) return null;
+  if (column === null || mayNameAppTask(table, column, tables)) return null;
   if (isBusinessName(table.name) && !wordsOf(column).includes('celery')) return null;
   const others = tables.filter((other) => idColumn(other) !== null);
   return findTies(

@@ -26,6 +26,7 @@ import {
   findOwnTie,
   findTies,
   isBelow,
+  mayNameAppTask,
   type Parents,
   type TableSpecs,
 } from './ties.ts';
@@ -140,6 +141,13 @@ function refuseUnknownNames(
         `one of: ${listNames(tables.map((each) => each.name))}`,
       );
     }
+    if (resend && task != null && task === idColumn(table, spec)) {
+      throw new ConfigError(
+        where,
+        `table \`${name}\` has the id of the task as its own id, which cannot change when a task is sent again`,
+        'no `resend` for this table',
+      );
+    }
     if (resend && (task === null || (task ?? taskColumn(table)) === null)) {
       throw new ConfigError(
         where,
@@ -176,7 +184,7 @@ function mapTable(
     completed: time('completed'),
     updated: time('updated'),
     error: spec.error === undefined ? findColumn(table, columnNames.error) : spec.error,
-    task: spec.task === undefined ? ownTask(table, parent) : spec.task,
+    task: spec.task === undefined ? ownTask(table, parent, tables) : spec.task,
     times: timeColumns(table, spec),
     counters: findCounters(table, parents, job),
     bystanders: findBystanders(table, tables, job, specs, isOthers),
@@ -184,9 +192,14 @@ function mapTable(
 }
 
 /** A column that references the parent does not hold task ids. */
-function ownTask(table: StoreTable, parent: ParentMapping | null): string | null {
+function ownTask(
+  table: StoreTable,
+  parent: ParentMapping | null,
+  tables: readonly StoreTable[],
+): string | null {
   const column = taskColumn(table);
-  return column === parent?.column ? null : column;
+  if (column === null || column === parent?.column) return null;
+  return mayNameAppTask(table, column, tables) ? null : column;
 }
 
 /** Celeriac's word for a status of the app; the status itself if it is not mapped. */

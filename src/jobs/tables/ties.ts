@@ -43,6 +43,20 @@ export function findTies(
   });
 }
 
+/** Whether a column such as `current_task_id` may name a row of the app's own table of tasks. */
+export function mayNameAppTask(
+  table: StoreTable,
+  column: string,
+  tables: readonly StoreTable[],
+): boolean {
+  if (!/^(?!celery_).*_task_(?:id|uuid)$/.test(snakeOf(column))) return false;
+  return tables.some((other) => {
+    const id = idColumn(other);
+    const isTasks = other !== table && singularOf(other.name) === 'task';
+    return isTasks && id !== null && areAlike(typeOf(table, column), typeOf(other, id));
+  });
+}
+
 /** Reference to the same table: by a foreign key, otherwise by a column such as `parent_id`. */
 export function findOwnTie(table: StoreTable, { parent: said, id }: TableSpec): OwnTie | null {
   if (said === null) return null;
