@@ -332,7 +332,10 @@ def told(**changes: Any) -> Dict[str, Any]:
 def test_a_group_lives_by_its_task_or_where_it_names_none_by_any(
     found: Dict[str, Any], alive: Dict[str, str]
 ) -> None:
-    awaited = [{"group": "one", "task": "a"}, {"group": "two", "task": None}]
+    awaited: List[Dict[str, Any]] = [
+        {"group": "one", "task": "a"},
+        {"group": "two", "task": None},
+    ]
     said = repair_jobs.living(awaited, found)
     assert set(said) == set(alive)
     assert all(words in said[group] for group, words in alive.items())

@@ -18,6 +18,7 @@ import {
   type TableVerdict,
 } from './job-tables.ts';
 import { listNames, singularOf, snakeOf } from './names.ts';
+import { findSpelling } from './spelled-words.ts';
 import {
   breakCycles,
   chooseParent,
@@ -178,6 +179,7 @@ function mapTable(
     parent,
     own: findOwnTie(table, spec),
     words: spec.words ?? {},
+    spelled: findSpelling(table, statusWords),
     resend: spec.resend ?? null,
     created: time('created'),
     started: time('started'),
@@ -202,20 +204,33 @@ function ownTask(
   return mayNameAppTask(table, column, tables) ? null : column;
 }
 
-/** Celeriac's word for a status of the app; the status itself if it is not mapped. */
-export const meaningOf = (mapping: TableMapping, word: string): string =>
-  Object.hasOwn(mapping.words, word) ? (mapping.words[word] ?? word) : word;
+/**
+ * Celeriac's word for a status of the app, in whatever case; the status itself if it is not mapped.
+ * `words` that differ in case alone are kept apart.
+ */
+export function meaningOf({ words }: TableMapping, word: string): string {
+  if (Object.hasOwn(words, word)) return words[word] ?? word;
+  const lower = word.toLowerCase();
+  const said = Object.keys(words).find((each) => each.toLowerCase() === lower);
+  if (said !== undefined) return words[said] ?? word;
+  return statusWords.find((each) => each === lower) ?? word;
+}
 
 /** These statuses, and all words of the app that mean one of them. */
 export function wordsFor(mapping: TableMapping, statuses: readonly string[]): readonly string[] {
   const meant = new Set(statuses.map((word) => meaningOf(mapping, word)));
   const own = Object.keys(mapping.words).filter((word) => meant.has(meaningOf(mapping, word)));
-  return [...new Set([...statuses, ...own])];
+  const spelled = statusWords.flatMap((word) =>
+    meant.has(word) ? (mapping.spelled[word] ?? []) : [],
+  );
+  return [...new Set([...statuses, ...own, ...spelled])];
 }
 
 /** The app's word for a status of Celeriac. */
 export const wordFor = (mapping: TableMapping, status: StatusWord): string =>
-  Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ?? status;
+  Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ??
+  mapping.spelled[status] ??
+  status;
 
 /**
  * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
