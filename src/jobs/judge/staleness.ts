@@ -101,6 +101,12 @@ export function refuseEndedStatuses(statuses: readonly string[]): void {
 /** The longest list of rows in one finding. */
 const shown = 10;
 
+/** A status that is no text says nothing until `words` maps it. */
+function unknownStatus({ mapping, values }: JobRow): string {
+  const value = values[mapping.status];
+  return typeof value === 'number' ? `${value} (a number, which \`words\` has to map)` : 'no text';
+}
+
 function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
   const findings: Finding[] = [];
   for (const [table, count] of forest.withoutId) {
@@ -112,7 +118,7 @@ function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
     const words = new Set(
       forest.rows
         .filter((row) => row.mapping.table === table && !known.has(row.status))
-        .map((row) => row.status || 'no text'),
+        .map((row) => row.status || unknownStatus(row)),
     );
     if (words.size === 0) continue;
     const list = [...words].slice(0, shown).join(', ');

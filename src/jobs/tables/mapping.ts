@@ -88,7 +88,9 @@ function noJobTable(
       `a table that certainly holds jobs; ${howToInclude(database, doubtful)}`,
     );
   }
-  const seen = tables.map((table) => table.name);
+  const seen = tables.map((table) =>
+    isOthers(table) ? `${table.name} (not the app's)` : table.name,
+  );
   return new ConfigError(
     'input database',
     `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`,

@@ -4,7 +4,13 @@ import { ConfigError } from '../../model/errors.ts';
 import type { FactArguments, StoreFact, StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { statusColumns } from './columns.ts';
-import { holdJobs, judgeTables, type TableVerdict, tellDoubtful } from './job-tables.ts';
+import {
+  holdJobs,
+  judgeTables,
+  type TableVerdict,
+  tellCelerys,
+  tellDoubtful,
+} from './job-tables.ts';
 import { proposeMapping, type StoreMapping } from './mapping.ts';
 
 /** A database with jobs, and the meaning of its columns. */
@@ -80,12 +86,12 @@ function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): read
 function mapStore(fact: ReadableStore, spec?: StoreSpec): ChosenStore {
   const { path, tables } = fact;
   const verdicts = judgeTables(tables, spec?.tables);
-  const told = tellDoubtful(path, verdicts);
+  const told = [tellDoubtful(path, verdicts), tellCelerys(path, tables, spec?.tables)];
   return {
     database: path,
     mapping: proposeMapping(path, tables, spec?.tables, spec?.where),
     verdicts,
-    findings: told === null ? [] : [told],
+    findings: told.filter((finding) => finding !== null),
     withValues: (valuesOf) =>
       mapStore({ ...fact, tables: tables.map((table) => addValues(table, valuesOf)) }, spec),
   };

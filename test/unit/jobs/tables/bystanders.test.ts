@@ -175,7 +175,7 @@ test('numeric statuses are reported as numbers', async () => {
   const error = await configRefusal(planFor(database));
   expect(error.where).toBe('input stores');
   expect(error.message).toContain(
-    'importer_event (its statuses are numbers (2), which `words` must map)',
+    'importer_event (its statuses are numbers (2); say what each means, for example `words: { 2: pending }`)',
   );
 });
 
