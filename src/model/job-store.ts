@@ -5,6 +5,8 @@ export interface TableMapping {
   readonly status: string;
   /** The app's status values → ours, where they differ. */
   readonly words: Readonly<Record<string, StatusWord>>;
+  /** How its status column spells our words, where it does so in another case: `FAILED`. */
+  readonly spelled: Readonly<Partial<Record<StatusWord, string>>>;
   /** How to send the task of a row again; `null`: unknown. */
   readonly resend: Resend | null;
   /** The table with the parents of this table's rows. */

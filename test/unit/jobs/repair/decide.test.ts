@@ -19,6 +19,7 @@ const table = (name: string, more: Partial<TableMapping>): TableMapping => ({
   id: 'id',
   status: 'status',
   words: {},
+  spelled: {},
   resend: null,
   parent: null,
   own: null,

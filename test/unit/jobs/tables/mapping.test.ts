@@ -39,6 +39,7 @@ describe('proposeMapping', () => {
       parent: null,
       own: null,
       words: {},
+      spelled: {},
       resend: null,
       created: 'created_at',
       started: 'started_at',
