@@ -303,7 +303,7 @@ export type TasksFact =
 
 export interface StoreTable {
   readonly name: string;
-  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  readonly columns: readonly StoreColumn[];
   readonly foreignKeys: readonly {
     readonly column: string;
     readonly table: string;
@@ -316,6 +316,19 @@ export interface StoreTable {
   readonly statuses?: readonly (string | number)[];
   /** Column → some of its newest values. Left out when they were not asked for, as above. */
   readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
+}
+
+export interface StoreColumn {
+  readonly name: string;
+  /** As declared; of a PostgreSQL domain the type below it. */
+  readonly type: string;
+  readonly notNull?: boolean;
+  /** Its DEFAULT, an SQL expression. */
+  readonly default?: string;
+  /** The characters that its text may have by a CHECK. */
+  readonly longest?: number;
+  /** Whether a CHECK demands JSON. */
+  readonly json?: boolean;
 }
 
 /** A transaction that this host remembers. */

@@ -17,12 +17,24 @@ export interface TableMapping {
   readonly updated: string | null;
   readonly error: string | null;
   readonly task: string | null;
+  /** What may be written into a column, by its name. */
+  readonly fits: Readonly<Record<string, ColumnFit>>;
   /** Every column that tells when something happened to the row. */
   readonly times: readonly string[];
   /** Columns that count rows of a table below: `completed_links`, `total_links`. */
   readonly counters: readonly CounterMapping[];
   /** Tables that hold no jobs, whose rows name rows of this one. */
   readonly bystanders: readonly BystanderMapping[];
+}
+
+/** What a column takes. */
+export interface ColumnFit {
+  /** `other`: no text, as a number or a boolean. */
+  readonly holds: 'text' | 'json' | 'other';
+  /** The characters that a text may have; `null`: as many as it likes. */
+  readonly longest: number | null;
+  /** What stands in it when there is nothing to say; left out when it takes nothing of the kind. */
+  readonly empty?: string | number | null;
 }
 
 /** A tie from rows that are never changed, and may say that what they name is alive. */
@@ -142,7 +154,7 @@ export interface SettledTable {
 
 /** What is written into one column. */
 export type SettledColumn =
-  | { readonly column: string; readonly value: string | null }
+  | { readonly column: string; readonly value: string | number | null }
   /** The moment of the change. */
   | { readonly column: string; readonly now: TimeSpelling }
   /** What became of the row, before what the column held; nothing where there is nothing to say. */

@@ -374,7 +374,12 @@ export interface RowChange {
   /** It is made pending again: the name under which the host counts how often. */
   readonly reset?: string;
   readonly change:
-    | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
+    | {
+        readonly kind: 'update';
+        readonly set: Readonly<Record<string, SqlValue>>;
+        /** Of these the columns whose text is JSON, where the column's type is. */
+        readonly json?: readonly string[];
+      }
     | { readonly kind: 'delete' }
     /** Only compared: its group is judged by it. */
     | { readonly kind: 'keep' };

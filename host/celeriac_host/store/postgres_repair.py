@@ -37,7 +37,7 @@ def is_so(place: Place, rows: list[Row]) -> bool:
         if kind == "delete":
             queries.append(f"NOT EXISTS ({sql.named(row)})")
         elif kind == "update":
-            queries.append(f"EXISTS ({sql.named(row)} AND {sql.equals(row, row['change']['set'])})")
+            queries.append(f"EXISTS ({sql.named(row)} AND {sql.equals(row, sql.wanted(row))})")
     if not queries:
         return True
     return bool(place.ask(f"SELECT to_json({' AND '.join(queries)});")[0])
@@ -171,7 +171,8 @@ def _keys_to(place: Place, tables: set[str]) -> dict[str, list[Row]]:
         "  JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.n))"
         " FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid"
         " JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        f" WHERE f.contype = 'f' AND p.oid IN ({wanted})"
+        # A key of a partition is that of its parent.
+        f" WHERE f.contype = 'f' AND f.conparentid = 0 AND p.oid IN ({wanted})"
         f" AND (f.confdeltype IN ('c', 'n', 'd') OR c.oid NOT IN ({wanted}));"
     ):
         key = {"space": space, "table": table, "acts": acts, "columns": columns, "to": to}

@@ -15,6 +15,7 @@ import {
   taskColumn,
   timeColumns,
 } from './columns.ts';
+import { fitsOf } from './fits.ts';
 import {
   doubtfulOf,
   explainDoubtful,
@@ -183,6 +184,7 @@ function mapTable(
     updated: column('updated'),
     error: column('error'),
     task: spec.task === undefined ? ownTask(table, parent) : spec.task,
+    fits: fitsOf(table),
     times: timeColumns(table, spec),
     counters: findCounters(table, parents, job),
     bystanders: findBystanders(table, tables, job, specs, isOthers),
