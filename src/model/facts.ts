@@ -1,4 +1,4 @@
-import type { AskingTheApp, WorkerSearch } from './operation.ts';
+import type { AskingTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -38,6 +38,7 @@ export interface FactArguments {
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
+  readonly rehearsal: RehearsalQuery;
   readonly transactions: { readonly unit?: string };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
@@ -58,6 +59,7 @@ export interface FactAnswers {
   readonly tasks: TasksFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
+  readonly rehearsal: RehearsalFact;
   readonly transactions: readonly TransactionFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
@@ -300,6 +302,21 @@ export type TasksFact =
       /** The last lines of what the program that asks wrote. */
       readonly evidence?: readonly string[];
     };
+
+/** Changes of a PostgreSQL database to try in it, in a transaction that is rolled back. */
+export type RehearsalQuery = Pick<RepairJobs, 'database' | 'unit' | 'rows' | 'busyTimeoutSeconds'>;
+
+export interface RehearsalFact {
+  /** Why the database rejects the changes. */
+  readonly problems: readonly string[];
+  /** Rows that were not tried: locked by somebody else, or no longer as seen. */
+  readonly skipped: readonly {
+    readonly table: string;
+    readonly id: string | number;
+    readonly group: string;
+    readonly why: string;
+  }[];
+}
 
 export interface StoreTable {
   readonly name: string;

@@ -1,1 +1,1 @@
-"""Facts: one module each, `look(args, host)` → what goes over the wire. They only read."""
+"""Facts: one module each, `look(args, host)` → what goes over the wire. They change nothing."""

@@ -129,6 +129,13 @@ def wanted(row: Row) -> Row:
     }
 
 
+def tried(at: int, row: Row) -> str:
+    """The same, with how many rows it changes."""
+    change = apply(row).rstrip(";")
+    count = "(SELECT count(*) FROM u)"
+    return f"WITH u AS ({change} RETURNING 1) SELECT json_build_array('done', {at}, {count});"
+
+
 def _record(row: Row, values: str) -> str:
     return f"jsonb_populate_record(NULL::{quoted(row['table'])}, {values}::jsonb)"
 

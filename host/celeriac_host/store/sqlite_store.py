@@ -10,6 +10,7 @@ from celeriac_host.store import sqlite, sqlite_copy, sqlite_extract, sqlite_repa
 from celeriac_host.store.copies import Copy, TooLarge
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.store.store import Columns, Keep, PutBack, Row, Store
+from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 
@@ -54,6 +55,10 @@ class SqliteStore(Store):
         self, rows: list[Row], alive: dict[str, str], busy_seconds: float, keep: Keep
     ) -> dict[str, Any]:
         return sqlite_repair.change(self.url, self.host, rows, alive, busy_seconds, keep)
+
+    def rehearse(self, rows: list[Row], busy_seconds: float) -> dict[str, Any]:
+        """It would keep the app from writing; a copy is rehearsed on instead."""
+        raise OperationError(f"{self.url} is a SQLite database, which is rehearsed on its copy")
 
     def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
         def work() -> PutBack:

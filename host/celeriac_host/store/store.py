@@ -67,6 +67,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def rehearse(self, rows: list[Row], busy_seconds: float) -> dict[str, Any]:
+        """Makes these changes and takes them back: the fact `rehearsal`. Nothing stays of it."""
+
+    @abstractmethod
     def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
         """Restores rows that `change` kept, those that nobody changed since."""
 

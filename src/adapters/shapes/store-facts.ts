@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import type { FactAnswers, StoreColumn, StoreTable, TasksFact } from '../../model/facts.ts';
+import type {
+  FactAnswers,
+  RehearsalFact,
+  StoreColumn,
+  StoreTable,
+  TasksFact,
+} from '../../model/facts.ts';
 import { bytes, shapeOf, text, texts } from './shape.ts';
 
 const column = shapeOf<StoreColumn>()(
@@ -61,3 +67,12 @@ export const tasksShape = shapeOf<TasksFact>()(
 );
 
 export const resetsShape = shapeOf<FactAnswers['resets']>()(z.record(text, z.number()));
+
+export const rehearsalShape = shapeOf<RehearsalFact>()(
+  z.object({
+    problems: texts,
+    skipped: z.array(
+      z.object({ table: text, id: z.union([text, z.number()]), group: text, why: text }),
+    ),
+  }),
+);
