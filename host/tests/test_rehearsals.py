@@ -1,7 +1,11 @@
-"""Changes tried in a PostgreSQL database: what is sent, and what is made of the answers."""
+"""Changes that are tried: of PostgreSQL what is sent, and what is made of the answers."""
 
 from __future__ import annotations
 
+import sqlite3
+import os
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -113,7 +117,23 @@ def test_a_database_that_cannot_be_reached_is_no_verdict_on_the_changes(host: Ho
         postgres_repair.rehearse(Server(host, [], "connection refused"), ROWS)
 
 
-def test_a_sqlite_database_is_not_locked_for_a_rehearsal(host: Host) -> None:
-    with pytest.raises(OperationError) as refused:
-        open_store("/srv/app.db", host).rehearse(ROWS, 1.0)
-    assert "rehearsed on its copy" in refused.value.message
+def test_a_sqlite_database_is_rehearsed_on_a_copy(host: Host, tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    with closing(sqlite3.connect(path)) as made:
+        made.executescript(
+            "CREATE TABLE jobs (id INTEGER PRIMARY KEY, status TEXT CHECK (status <> 'wrong'));"
+            "INSERT INTO jobs VALUES (1, 'processing'), (2, 'moved');"
+        )
+    before = Path(path).read_bytes()
+    store = open_store(path, host)
+
+    def rehearse(ident: int, status: str) -> Dict[str, Any]:
+        return store.rehearse([row(ident, {"kind": "update", "set": {"status": status}})], 1.0)
+
+    assert rehearse(1, "failed") == {"problems": [], "skipped": []}
+    (problem,) = rehearse(1, "wrong")["problems"]
+    assert problem.startswith("the database rejected the change: CHECK constraint failed")
+    (skipped,) = rehearse(2, "failed")["skipped"]
+    assert skipped["why"] == "changed meanwhile: status is now 'moved'"
+    assert Path(path).read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["jobs.db", "state"]

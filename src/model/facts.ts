@@ -303,7 +303,7 @@ export type TasksFact =
       readonly evidence?: readonly string[];
     };
 
-/** Changes of a PostgreSQL database to try in it, in a transaction that is rolled back. */
+/** Changes to try: in a PostgreSQL database and rolled back, of a SQLite database on a copy. */
 export type RehearsalQuery = Pick<RepairJobs, 'database' | 'unit' | 'rows' | 'busyTimeoutSeconds'>;
 
 export interface RehearsalFact {

@@ -52,7 +52,7 @@ export interface CleanUpTools {
 
 /**
  * Finds the stuck jobs in the host's databases, decides what becomes of each, and rehearses the
- * changes on copies, those of PostgreSQL in the database itself. Nothing is changed on the host: applying `plan.operations` does that.
+ * changes. Nothing is changed on the host: applying `plan.operations` does that.
  *
  * @throws ConfigError when there is no database with jobs, an id matches nothing, or the unit does
  * not show how to reach its app

@@ -9,8 +9,9 @@ import type { Agent } from '../ports/agent.ts';
 import { formatCount } from '../report/quantities.ts';
 
 /**
- * Tries the changes of PostgreSQL databases in these themselves, in a transaction that is rolled
- * back: what was copied of them has neither types nor constraints.
+ * Tries the changes by what will make them: those of PostgreSQL in the database itself, in a
+ * transaction that is rolled back, those of SQLite on a copy on the host, by the host's own SQLite,
+ * which may be stricter than the runner's. A SQLite database that is too large to be copied is left out.
  *
  * @throws ConfigError when a database rejects the changes
  * @throws HostError when it cannot be reached
@@ -22,8 +23,8 @@ export async function rehearseOnHost(
 ): Promise<readonly PlannedRepair[]> {
   const tried: PlannedRepair[] = [];
   for (const one of planned) {
-    const wanted = one.repair.rows.length > 0 && /^postgres(?:ql)?:/.test(one.database);
-    tried.push(wanted ? await rehearse(agent, one, desired) : one);
+    const canBe = one.holds === 'everything' || /^postgres(?:ql)?:/.test(one.database);
+    tried.push(canBe && one.repair.rows.length > 0 ? await rehearse(agent, one, desired) : one);
   }
   return tried;
 }
@@ -41,7 +42,7 @@ async function rehearse(
     return { ...one, findings: [...findings, ...reportUntried(database, rehearsal)] };
   throw new ConfigError(
     'input action',
-    `${action} failed in a rehearsal in ${database}, which was rolled back: ${rehearsal.problems.slice(0, 5).join('; ')}`,
+    `${action} failed in a rehearsal on the host for ${database}: ${rehearsal.problems.slice(0, 5).join('; ')}`,
     'an action that the database allows; nothing was changed on the host',
   );
 }

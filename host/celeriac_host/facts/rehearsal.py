@@ -1,4 +1,4 @@
-"""Changes of a PostgreSQL database tried in it, in a transaction that is rolled back."""
+"""Changes of a job database, tried: in PostgreSQL and rolled back, of SQLite on a copy."""
 
 from __future__ import annotations
 

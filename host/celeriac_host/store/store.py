@@ -68,7 +68,7 @@ class Store(ABC):
 
     @abstractmethod
     def rehearse(self, rows: list[Row], busy_seconds: float) -> dict[str, Any]:
-        """Makes these changes and takes them back: the fact `rehearsal`. Nothing stays of it."""
+        """The fact `rehearsal`: makes these changes, and nothing stays of them."""
 
     @abstractmethod
     def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:

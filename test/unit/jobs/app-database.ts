@@ -273,7 +273,8 @@ export function agentOf(
     asked,
     look: async (query: { readonly tasks?: { readonly ids: readonly string[] } }) => {
       asked.push(`look ${JSON.stringify(query)}`);
-      const answers = { stores, unit, host: facts().host, resets };
+      const rehearsal = { problems: [], skipped: [] };
+      const answers = { stores, unit, host: facts().host, resets, rehearsal };
       return { ...answers, tasks: query.tasks && tasks(query.tasks.ids) };
     },
     snapshot: async (database: string) => {

@@ -70,7 +70,7 @@ export const schemas = fc.record({
   ),
 });
 
-type Schema = typeof schemas extends fc.Arbitrary<infer Value> ? Value : never;
+export type Schema = typeof schemas extends fc.Arbitrary<infer Value> ? Value : never;
 
 /** The tables that hold no jobs. */
 export const otherTables = ['users', 'payments', 'invoices'];
@@ -95,6 +95,7 @@ export function makeDatabase(schema: Schema): AppDatabase {
     INSERT INTO invoices VALUES (1, 1, 'processing');
     INSERT INTO audit VALUES ('first');`.replaceAll('$$', "'"),
   );
+  database.sql.exec(triggers[schema.trigger].replaceAll('$$', "'"));
   const add = (table: string, values: Readonly<Record<string, string | number | null>>): void => {
     const given = Object.entries(values).filter(([, value]) => value !== null);
     const names = given.map(([name]) => `"${name.replaceAll('"', '""')}"`).join(', ');
@@ -122,6 +123,5 @@ export function makeDatabase(schema: Schema): AppDatabase {
     const created_at = bySqlite(120 * minute);
     add('payments', { job_id: id(at), status: job.paid, created_at, invoice_id: 1 });
   });
-  database.sql.exec(triggers[schema.trigger].replaceAll('$$', "'"));
   return database;
 }

@@ -11,13 +11,17 @@ const url = 'postgresql://app@127.0.0.1/jobs';
 /** A clean-up of these jobs as if they were in PostgreSQL, which says this of the changes. */
 async function planIn(
   rehearsal: RehearsalFact,
-  options: { readonly database?: string; readonly stuck?: boolean } = {},
+  options: {
+    readonly database?: string;
+    readonly stuck?: boolean;
+    readonly holds?: 'everything' | 'rows';
+  } = {},
 ) {
-  const { database = url, stuck = true } = options;
+  const { database = url, stuck = true, holds = 'rows' } = options;
   using app = new AppDatabase();
   app.addBatch('a', { ago: stuck ? day : 1, links: [['processing', stuck ? day : 1]] });
   const fact = { kind: 'postgresql', path: database, tables: app.tables() } as const;
-  const inner = agentOf([fact], { [database]: app.content() }, { holds: 'rows' });
+  const inner = agentOf([fact], { [database]: app.content() }, { holds });
   const asked: NonNullable<FactQuery['rehearsal']>[] = [];
   const look = async (query: FactQuery) => {
     if (query.rehearsal) asked.push(query.rehearsal);
@@ -46,7 +50,7 @@ describe('the changes of a PostgreSQL database', () => {
     const problems = ['jobs job-a: value too long for type character varying(40)'];
     const error = await planIn({ problems, skipped: [] }).catch((thrown: ConfigError) => thrown);
     expect((error as ConfigError).message).toBe(
-      `fail failed in a rehearsal in ${url}, which was rolled back: ${problems[0]}`,
+      `fail failed in a rehearsal on the host for ${url}: ${problems[0]}`,
     );
   });
 
@@ -60,8 +64,21 @@ describe('the changes of a PostgreSQL database', () => {
     );
   });
 
-  test('are not tried when there are none, or in SQLite', async () => {
+  test('are not tried when there are none', async () => {
     expect((await planIn(fine, { stuck: false })).asked).toEqual([]);
+  });
+});
+
+describe('the changes of a SQLite database', () => {
+  test('are tried on the host as well', async () => {
+    const wishes = { database: '/srv/app.db', holds: 'everything' } as const;
+    expect((await planIn(fine, wishes)).asked).toHaveLength(1);
+    await expect(planIn({ problems: ['no'], skipped: [] }, wishes)).rejects.toThrow(
+      'fail failed in a rehearsal on the host for /srv/app.db: no',
+    );
+  });
+
+  test('are not where it is too large to be copied', async () => {
     expect((await planIn(fine, { database: '/srv/app.db' })).asked).toEqual([]);
   });
 });
