@@ -13,7 +13,7 @@ import {
   nameRow,
   showValue,
 } from '../tables/job-forest.ts';
-import type { LeftRow } from '../tables/left-alone.ts';
+import type { LeftRow } from '../tables/skipped-rows.ts';
 
 export interface RepairRules {
   readonly action: CleanUpAction;
