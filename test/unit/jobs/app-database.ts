@@ -190,7 +190,7 @@ export class AppDatabase implements Disposable {
           ...(notnull === 1 ? { notNull: true } : {}),
           ...(given === null ? {} : { default: given }),
           ...(longest === undefined ? {} : { longest: Number(longest) }),
-          ...(sql.includes(`json_valid(${name})`) ? { json: true } : {}),
+          ...(new RegExp(`json_valid\\("?${name}"?\\)`, 'i').test(sql) ? { json: true } : {}),
         };
       },
     );
