@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import os
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-
 from celeriac_host.store import postgres_repair
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError

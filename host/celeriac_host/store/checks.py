@@ -9,9 +9,7 @@ from typing import Any
 DEFAULT_LIMIT = 200
 
 
-def tell(
-    name: str, kind: str, not_null: bool, default: str | None, checks: str
-) -> dict[str, Any]:
+def tell(name: str, kind: str, not_null: bool, default: str | None, checks: str) -> dict[str, Any]:
     """A column of the fact `stores`; `checks`: SQL that holds the CHECKs of its table."""
     found: dict[str, Any] = {"name": name, "type": kind}
     if not_null:
@@ -23,7 +21,9 @@ def tell(
     # "error", [error] and `error`; PostgreSQL adds brackets and a cast: length((error)::text).
     spelled = "|".join({re.escape(name), re.escape(name.replace('"', '""'))})
     own = rf"\(*\s*[\"`\[]?(?:{spelled})[\"`\]]?\s*\)*(?:::[\w ]+)?\s*\)+"
-    lengths = re.findall(rf"\b(?:char(?:acter)?_)?length\s*\(\s*{own}\s*(<=?)\s*(\d+)", checks, re.I)
+    lengths = re.findall(
+        rf"\b(?:char(?:acter)?_)?length\s*\(\s*{own}\s*(<=?)\s*(\d+)", checks, re.I
+    )
     if lengths:
         found["longest"] = min(int(count) - (sign == "<") for sign, count in lengths)
     if re.search(rf"\bjson_valid\s*\(\s*{own}", checks, re.I):

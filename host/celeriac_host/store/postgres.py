@@ -95,7 +95,10 @@ def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list
     wanted = {}
     for table in found:
         said = table.pop("checks")
-        table["columns"] = [checks.tell(*each, said) for each in table["columns"] or ()]
+        table["columns"] = [
+            checks.tell(name, kind, required, default, said)
+            for name, kind, required, default in table["columns"] or ()
+        ]
         names = [each["name"] for each in table["columns"]]
         named = [name for word in status_columns for name in names if name.lower() == word.lower()]
         if table.pop("readable") and named:

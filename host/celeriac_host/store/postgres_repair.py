@@ -16,7 +16,6 @@ from celeriac_host.store.store import Restored, Row, Skipped, result_of
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
-
 # Each statement of a rehearsal: its locks are not to keep the app waiting.
 REHEARSAL_SECONDS = 30
 WHY = "SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;"
