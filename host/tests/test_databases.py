@@ -85,6 +85,18 @@ def test_an_owner_without_a_name_is_accepted(root: None, open_folder: Path, host
     assert copy_of(database, host) == ALL
 
 
+def test_a_check_as_django_writes_it_is_no_damage(tmp_path: Path) -> None:
+    path = str(tmp_path / "django.db")
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("CREATE TABLE t (e TEXT CHECK (JSON_VALID(e)), f TEXT AS (e || e))")
+        made.execute("INSERT INTO t (e) VALUES ('{}')")
+        made.commit()
+    with sqlite.opened(path, "mode=rw", 1.0) as opened:
+        assert opened.execute("SELECT e FROM t").fetchall() == [("{}",)]
+        with pytest.raises(sqlite3.IntegrityError):
+            opened.execute("UPDATE t SET e = 'no JSON'")
+
+
 def test_an_error_in_the_child_names_the_path(database: AppDatabase, host: Host) -> None:
     def fail(error: BaseException) -> Callable[[], Any]:
         def work() -> Any:

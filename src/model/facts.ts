@@ -1,4 +1,4 @@
-import type { AskingTheApp, WorkerSearch } from './operation.ts';
+import type { AskingTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -41,6 +41,7 @@ export interface FactArguments {
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
+  readonly rehearsal: RehearsalQuery;
   readonly transactions: { readonly unit?: string };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
@@ -61,6 +62,7 @@ export interface FactAnswers {
   readonly tasks: TasksFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
+  readonly rehearsal: RehearsalFact;
   readonly transactions: readonly TransactionFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
@@ -308,9 +310,24 @@ export type TasksFact =
       readonly evidence?: readonly string[];
     };
 
+/** Changes to try: in a PostgreSQL database and rolled back, of a SQLite database on a copy. */
+export type RehearsalQuery = Pick<RepairJobs, 'database' | 'unit' | 'rows' | 'busyTimeoutSeconds'>;
+
+export interface RehearsalFact {
+  /** Why the database rejects the changes. */
+  readonly problems: readonly string[];
+  /** Rows that were not tried: locked by somebody else, or no longer as seen. */
+  readonly skipped: readonly {
+    readonly table: string;
+    readonly id: string | number;
+    readonly group: string;
+    readonly why: string;
+  }[];
+}
+
 export interface StoreTable {
   readonly name: string;
-  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  readonly columns: readonly StoreColumn[];
   readonly foreignKeys: readonly {
     readonly column: string;
     readonly table: string;
@@ -323,6 +340,19 @@ export interface StoreTable {
   readonly statuses?: readonly (string | number)[];
   /** Column → some of its newest values. Missing under the same conditions. */
   readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
+}
+
+export interface StoreColumn {
+  readonly name: string;
+  /** As declared; of a PostgreSQL domain the type below it. */
+  readonly type: string;
+  readonly notNull?: boolean;
+  /** Its DEFAULT, an SQL expression. */
+  readonly default?: string;
+  /** The characters that its text may have by a CHECK. */
+  readonly longest?: number;
+  /** Whether a CHECK demands JSON. */
+  readonly json?: boolean;
 }
 
 /** A transaction that the host has on record. */

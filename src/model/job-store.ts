@@ -19,12 +19,24 @@ export interface TableMapping {
   readonly updated: string | null;
   readonly error: string | null;
   readonly task: string | null;
+  /** What may be written into a column, by its name. */
+  readonly fits: Readonly<Record<string, ColumnFit>>;
   /** Every column with a time at which something happened to the row. */
   readonly times: readonly string[];
   /** Columns that count rows of a child table: `completed_links`, `total_links`. */
   readonly counters: readonly CounterMapping[];
   /** Tables without jobs whose rows reference rows of this one. */
   readonly bystanders: readonly BystanderMapping[];
+}
+
+/** What a column takes. */
+export interface ColumnFit {
+  /** `other`: no text, as a number or a boolean. */
+  readonly holds: 'text' | 'json' | 'other';
+  /** The characters that a text may have; `null`: as many as it likes. */
+  readonly longest: number | null;
+  /** What stands in it when there is nothing to say; left out when it takes nothing of the kind. */
+  readonly empty?: string | number | null;
 }
 
 /** A reference from rows that are never changed but may show that the referenced job is alive. */
@@ -145,7 +157,7 @@ export interface SettledTable {
 
 /** What to write into one column. */
 export type SettledColumn =
-  | { readonly column: string; readonly value: string | null }
+  | { readonly column: string; readonly value: string | number | null }
   /** The time of the change. */
   | { readonly column: string; readonly now: TimeSpelling }
   /** What happened to the row; `before` and the old text of the column follow, if there is any. */

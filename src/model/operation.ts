@@ -374,7 +374,12 @@ export interface RowChange {
   /** For a row that becomes pending again: the key under which the host counts its resets. */
   readonly reset?: string;
   readonly change:
-    | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
+    | {
+        readonly kind: 'update';
+        readonly set: Readonly<Record<string, SqlValue>>;
+        /** Of these the columns whose text is JSON, where the column's type is. */
+        readonly json?: readonly string[];
+      }
     | { readonly kind: 'delete' }
     /** Only compared, for the sake of its group. */
     | { readonly kind: 'keep' };

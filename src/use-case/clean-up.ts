@@ -36,6 +36,7 @@ import type { AskingTheApp, Finding } from '../model/operation.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
+import { rehearseOnHost } from './rehearse-on-host.ts';
 
 /** A copy of a job database, opened on the runner. */
 interface StoreCopy extends ReadStore {
@@ -58,7 +59,7 @@ export interface CleanUpTools {
 
 /**
  * Finds the stuck jobs in the host's databases, decides what becomes of each, and rehearses the
- * changes on copies. Nothing is changed on the host: applying `plan.operations` does that.
+ * changes. Nothing is changed on the host: applying `plan.operations` does that.
  *
  * @throws ConfigError when there is no database with jobs, an id matches nothing, or the unit does
  * not show how to reach its app
@@ -75,7 +76,8 @@ export async function planCleanUp(tools: CleanUpTools, desired: CleanUpDesired):
       const dead = found[index] ?? noneStuck;
       return repairCopy(copy, dead, evidence, resets[index] ?? {}, tools, desired);
     });
-    return describeCleanUp(limitChanges(planned), app, evidence, desired);
+    const tried = await rehearseOnHost(tools.agent, limitChanges(planned), desired);
+    return describeCleanUp(tried, app, evidence, desired);
   } finally {
     for (const { store } of copies) store[Symbol.dispose]();
   }

@@ -195,6 +195,75 @@ test.each([
   expect(await read(others)).toBe(before);
 });
 
+/** A database of its own, which the unit names with its password. */
+async function makeDatabase(sql: string): Promise<string> {
+  const own = url.replace(/jobs$/, 'fits');
+  await hand.shell(`mkdir -p ${DROP_INS}`);
+  const unit = `[Service]\nEnvironment=OWN_URL=${own.replace('//app@', '//app:quite%%20secret@')}\n`;
+  await hand.machine.writeFile(`${DROP_INS}/fits.conf`, unit, '0600');
+  await hand.shell('systemctl daemon-reload');
+  await psql('DROP DATABASE IF EXISTS fits WITH (FORCE)', 'postgres');
+  await psql('CREATE DATABASE fits OWNER app', 'postgres');
+  await psql(`SET ROLE app; ${sql}`, 'fits');
+  return own;
+}
+
+test('what is written fits, and a dry run meets what the database rejects', async () => {
+  const own = await makeDatabase(`
+    CREATE DOMAIN short AS varchar(20);
+    CREATE TABLE tasks (id serial PRIMARY KEY, task_id varchar(30), status varchar(20),
+      created_at timestamp, error varchar(40));
+    CREATE TABLE scrape_jobs (id int PRIMARY KEY, status text, created_at timestamp, error jsonb);
+    CREATE TABLE render_jobs (id int PRIMARY KEY, status text, created_at timestamp, error short,
+      finished_at timestamp);
+    INSERT INTO tasks (status, created_at) VALUES ('processing', now() - interval '5 hours');
+    INSERT INTO scrape_jobs VALUES (1, 'processing', now() - interval '5 hours', NULL),
+      (2, 'processing', now() - interval '5 hours', '{"type": "Timeout"}');
+    INSERT INTO render_jobs VALUES (1, 'processing', now() - interval '5 hours', 'é', NULL);`);
+  const read = (): Promise<string> =>
+    psql(
+      `SELECT length(error), status FROM tasks; SELECT error FROM render_jobs;
+       SELECT jsonb_typeof(error->'message'), error->'previous' FROM scrape_jobs ORDER BY id;`,
+      'fits',
+    );
+  const before = await read();
+  const cleanUp = await plan({ database: own });
+  expect(await read()).toBe(before);
+  const outcome = await hand.commit(cleanUp.plan.operations);
+  expect(outcome.steps[0]?.result).toMatchObject({ changed: 4, skipped: [] });
+  expect((await read()).split('\n')).toEqual([
+    '40|failed',
+    'stuck in processing ',
+    'string|',
+    'string|{"type": "Timeout"}',
+  ]);
+  await hand.undo(outcome.transaction);
+  expect(await read()).toBe(before);
+
+  await psql('ALTER TABLE tasks ADD CONSTRAINT never CHECK (status <> $$failed$$)', 'fits');
+  const error = await plan({ database: own }).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(ConfigError);
+  expect((error as ConfigError).message).toContain('tasks 1: new row');
+  expect((error as ConfigError).message).toContain('violates check constraint "never"');
+  expect(await read()).toBe(before);
+});
+
+test('partitions are read through their parent, each row once', async () => {
+  const own = await makeDatabase(`
+    CREATE TABLE jobs (id bigserial, status text, created_at timestamptz, tenant int,
+      PRIMARY KEY (id, tenant)) PARTITION BY LIST (tenant);
+    CREATE TABLE jobs_1 PARTITION OF jobs FOR VALUES IN (1);
+    CREATE TABLE jobs_2 PARTITION OF jobs FOR VALUES IN (2);
+    INSERT INTO jobs (status, created_at, tenant)
+      SELECT 'processing', now() - interval '5 hours', tenant FROM generate_series(1, 2) tenant;`);
+  const cleanUp = await plan({ database: own });
+  expect(cleanUp.mappings.flatMap(({ lines }) => lines)).toHaveLength(1);
+  expect(found(cleanUp)).toEqual(['jobs 1', 'jobs 2']);
+  const { steps } = await hand.commit(cleanUp.plan.operations);
+  expect(steps[0]?.result).toMatchObject({ changed: 2 });
+  expect(await psql('SELECT count(*) FROM jobs WHERE status = $$failed$$', 'fits')).toBe('2');
+});
+
 test('deleted rows are restored to the last digit', { tags: ['nightly'] }, async () => {
   await tellPassword();
   const before = await dump();

@@ -1,1 +1,1 @@
-"""One module per fact: `look(args, host)` → the JSON value. Facts only read."""
+"""One module per fact: `look(args, host)` → the JSON value. They change nothing."""

@@ -12,6 +12,7 @@ import urllib.parse
 from contextlib import suppress
 from typing import Any, Callable, Iterable
 
+from celeriac_host.store import checks
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.following import follow
@@ -43,25 +44,40 @@ PROBLEMS = (
     ("lock timeout", "is locked by another session"),
 )
 
-# Lists every table that can be named without its schema.
+# Lists every table that can be named without its schema. A partition is read through its parent,
+# as is a table that only inherits: whoever reads the parent reads its rows as well.
 TABLES = """
 SELECT json_build_object(
   'name', c.relname,
   'readable', has_table_privilege(c.oid, 'SELECT'),
   'columns', (
-    SELECT json_agg(json_build_object(
-      'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
-    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    SELECT json_agg(json_build_array(
+      a.attname,
+      CASE y.typtype WHEN 'd' THEN format_type(y.typbasetype, y.typtypmod)
+        ELSE format_type(a.atttypid, a.atttypmod) END,
+      a.attnotnull OR y.typnotnull, pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum)
+    FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  'checks', coalesce((
+    SELECT string_agg(pg_get_constraintdef(k.oid), '; ')
+    FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'), ''),
   'foreignKeys', coalesce((
     SELECT json_agg(json_build_object('column', a.attname, 'table', p.relname, 'to', b.attname))
     FROM pg_constraint k
     JOIN pg_class p ON p.oid = k.confrelid
     JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
     JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
-    WHERE k.conrelid = c.oid AND k.contype = 'f' AND array_length(k.conkey, 1) = 1), '[]'::json))
+    WHERE k.conrelid = c.oid AND k.contype = 'f' AND array_length(k.conkey, 1) = 1
+      AND (k.conparentid = 0 OR c.relispartition)), '[]'::json))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)
   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND NOT EXISTS (
+    SELECT 1 FROM pg_inherits i WHERE i.inhrelid = c.oid AND pg_table_is_visible(i.inhparent)
+      AND NOT EXISTS (
+        SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+          AND NOT a.attisdropped AND a.attinhcount = 0))
 ORDER BY c.relname LIMIT 500;
 """
 
@@ -78,7 +94,12 @@ def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list
     found = ask(host, unit, url, TABLES)
     wanted = {}
     for table in found:
-        names = [each["name"] for each in table["columns"] or ()]
+        said = table.pop("checks")
+        table["columns"] = [
+            checks.tell(name, kind, required, default, said)
+            for name, kind, required, default in table["columns"] or ()
+        ]
+        names = [each["name"] for each in table["columns"]]
         named = [name for word in status_columns for name in names if name.lower() == word.lower()]
         if table.pop("readable") and named:
             wanted[table["name"]] = named[0]

@@ -7,13 +7,18 @@ rows that another session has locked (SKIP LOCKED).
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Callable
 
 from celeriac_host.store import postgres
 from celeriac_host.store import postgres_rows as sql
 from celeriac_host.store.postgres import literal, quoted, text
 from celeriac_host.store.store import Restored, Row, Skipped, result_of
+from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
+
+# Each statement of a rehearsal: its locks are not to keep the app waiting.
+REHEARSAL_SECONDS = 30
+WHY = "SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;"
 
 
 class Place:
@@ -28,6 +33,9 @@ class Place:
     def ask(self, script: str) -> list[Any]:
         return postgres.ask(self.host, self.unit, self.url, script, self.busy_seconds)
 
+    def stream(self, script: str, take: Callable[[Any], object]) -> None:
+        postgres.stream(self.host, self.unit, self.url, script, take, self.busy_seconds)
+
 
 def is_so(place: Place, rows: list[Row]) -> bool:
     """Whether every row already has its new values."""
@@ -37,7 +45,7 @@ def is_so(place: Place, rows: list[Row]) -> bool:
         if kind == "delete":
             queries.append(f"NOT EXISTS ({sql.named(row)})")
         elif kind == "update":
-            queries.append(f"EXISTS ({sql.named(row)} AND {sql.equals(row, row['change']['set'])})")
+            queries.append(f"EXISTS ({sql.named(row)} AND {sql.equals(row, sql.wanted(row))})")
     if not queries:
         return True
     return bool(place.ask(f"SELECT to_json({' AND '.join(queries)});")[0])
@@ -68,10 +76,82 @@ def see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row]
 
 def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
     """Changes the rows of these groups; the result, and the groups that changed meanwhile."""
-    keys = _keys_to(place, {row["table"] for row in rows})
-    values = [{"at": at, "g": row["group"]} for at, row in enumerate(rows)]
+    script = [
+        _seen(rows),
+        "BEGIN;",
+        *_compare(place, rows),
+        *(sql.apply(row) for row in rows if row["change"]["kind"] != "keep"),
+        WHY,
+        "SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));",
+        "COMMIT;",
+    ]
+    said = place.ask("\n".join(script))
+    moments = [each[1] for each in said if each[0] == "at"]
+    reasons = _reasons(rows, said)
+    taken = [row for row in rows if row["group"] not in reasons]
+    locked_seconds = float(moments[-1]) - float(moments[0])
+    result = result_of(taken, _skipped(rows, reasons), locked_seconds)
+    return result, sorted(reasons)
+
+
+def rehearse(place: Place, rows: list[Row]) -> dict[str, Any]:
+    """The same in a transaction that is rolled back: what prevents it, and rows it skips.
+
+    Raises OperationError when the database cannot be reached.
+    """
     script = [
         "BEGIN;",
+        f"SET LOCAL statement_timeout = '{REHEARSAL_SECONDS}s';",
+        "SELECT json_build_array('begun');",
+        _seen(rows),
+        *_compare(place, rows),
+        WHY,
+        "SELECT json_build_array('compared');",
+        *(sql.tried(at, row) for at, row in enumerate(rows) if row["change"]["kind"] != "keep"),
+        # Otherwise a deferred constraint would be checked by COMMIT alone.
+        "SET CONSTRAINTS ALL IMMEDIATE;",
+        "ROLLBACK;",
+    ]
+    said: list[Any] = []
+    try:
+        place.stream("\n".join(script), said.append)
+    except OperationError as error:
+        if ["begun"] not in said:
+            raise
+        compared = any(each[0] == "compared" for each in said)
+        done = {each[1] for each in said if each[0] == "done"}
+        changing = [at for at, row in enumerate(rows) if row["change"]["kind"] != "keep"]
+        stopped = next((at for at in changing if at not in done), None)
+        where = f"{_name(rows[stopped])}: " if stopped is not None and compared else ""
+        why = error.message.replace(place.url, "", 1).lstrip(": ")
+        return {"problems": [f"{where}{why}"], "skipped": []}
+    reasons = _reasons(rows, said)
+    problems = [
+        f"{_name(rows[at])}: the database changed {count} rows instead of one"
+        for at, count in (each[1:] for each in said if each[0] == "done")
+        if count != 1 and rows[at]["group"] not in reasons
+    ]
+    return {"problems": problems, "skipped": _skipped(rows, reasons)}
+
+
+def _name(row: Row) -> str:
+    return f"{row['table']} {row['id']}"
+
+
+def _seen(rows: list[Row]) -> str:
+    """A table of our own, in which stands why a row is skipped."""
+    values = [{"at": at, "g": row["group"]} for at, row in enumerate(rows)]
+    return (
+        "CREATE TEMP TABLE celeriac_seen (n int, g text, why text);\n"
+        "INSERT INTO celeriac_seen SELECT (e->>'at')::int, e->>'g', NULL"
+        f" FROM jsonb_array_elements({literal(values)}::jsonb) e;"
+    )
+
+
+def _compare(place: Place, rows: list[Row]) -> list[str]:
+    """Locks the rows, and notes those that are not as seen."""
+    keys = _keys_to(place, {row["table"] for row in rows})
+    return [
         # One statement per row locks in the order of the plan: two repairs cannot deadlock.
         *(sql.lock(at, row) for at, row in enumerate(rows)),
         "SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));",
@@ -86,27 +166,16 @@ def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
             if row["change"]["kind"] == "delete"
             for child in keys.get(row["table"], [])
         ),
-        *(sql.apply(row) for row in rows if row["change"]["kind"] != "keep"),
-        "SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;",
-        "SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));",
-        "COMMIT;",
     ]
-    setup = (
-        "CREATE TEMP TABLE celeriac_seen (n int, g text, why text);\n"
-        "INSERT INTO celeriac_seen SELECT (e->>'at')::int, e->>'g', NULL"
-        f" FROM jsonb_array_elements({literal(values)}::jsonb) e;"
-    )
-    said = place.ask("\n".join([setup, *script]))
-    moments = [each[1] for each in said if each[0] == "at"]
+
+
+def _reasons(rows: list[Row], said: list[Any]) -> dict[str, tuple[Row, str]]:
     reasons: dict[str, tuple[Row, str]] = {}
     for each in said:
         if each[0] == "why":
             row = rows[each[1]]
             reasons.setdefault(row["group"], (row, each[2]))
-    taken = [row for row in rows if row["group"] not in reasons]
-    locked_seconds = float(moments[-1]) - float(moments[0])
-    result = result_of(taken, _skipped(rows, reasons), locked_seconds)
-    return result, sorted(reasons)
+    return reasons
 
 
 def restore_rows(place: Place, kept: list[Row]) -> Restored:
@@ -171,7 +240,8 @@ def _keys_to(place: Place, tables: set[str]) -> dict[str, list[Row]]:
         "  JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.n))"
         " FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid"
         " JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        f" WHERE f.contype = 'f' AND p.oid IN ({wanted})"
+        # A key of a partition is that of its parent.
+        f" WHERE f.contype = 'f' AND f.conparentid = 0 AND p.oid IN ({wanted})"
         f" AND (f.confdeltype IN ('c', 'n', 'd') OR c.oid NOT IN ({wanted}));"
     ):
         key = {"space": space, "table": table, "acts": acts, "columns": columns, "to": to}

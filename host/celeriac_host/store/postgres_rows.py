@@ -120,8 +120,24 @@ def apply(row: Row) -> str:
     )
     if row["change"]["kind"] == "delete":
         return f"DELETE FROM {own} t WHERE {key(row)} AND {good};"
-    values = row["change"]["set"]
+    values = wanted(row)
     return f"{_assign(row, values, _record(row, literal(values)))} WHERE {key(row)} AND {good};"
+
+
+def wanted(row: Row) -> Row:
+    """What an update writes; JSON into a column of that type is no string."""
+    as_json = row["change"].get("json", ())
+    return {
+        name: json.loads(value) if name in as_json and isinstance(value, str) else value
+        for name, value in row["change"]["set"].items()
+    }
+
+
+def tried(at: int, row: Row) -> str:
+    """The same, with how many rows it changes."""
+    change = apply(row).rstrip(";")
+    count = "(SELECT count(*) FROM u)"
+    return f"WITH u AS ({change} RETURNING 1) SELECT json_build_array('done', {at}, {count});"
 
 
 def _record(row: Row, values: str) -> str:
@@ -155,7 +171,7 @@ def restore(at: int, row: Row) -> str:
             f" SELECT json_build_array({at}, CASE WHEN EXISTS (SELECT 1 FROM i) THEN 'restored'"
             " WHEN (SELECT already FROM there) THEN 'already' ELSE 'left' END);"
         )
-    wrote = row["change"]["set"]
+    wrote = wanted(row)
     was = {name: old[name] for name in wrote}
     already = f"EXISTS ({named(row)} AND {equals(row, was, kept)})"
     back = f"{_assign(row, was, kept)} WHERE {key(row)}"

@@ -59,6 +59,9 @@ class PostgresStore(Store):
             keep("left", left)
         return {**result, "skipped": [*skipped, *result["skipped"]]}
 
+    def rehearse(self, rows: list[Row], busy_seconds: float) -> dict[str, Any]:
+        return postgres_repair.rehearse(self._place(busy_seconds), rows)
+
     def restore_rows(self, kept: list[Row], busy_seconds: float) -> Restored:
         return postgres_repair.restore_rows(self._place(busy_seconds), kept)
 

@@ -10,6 +10,7 @@ from celeriac_host.store import sqlite, sqlite_copy, sqlite_extract, sqlite_repa
 from celeriac_host.store.copies import Copy, TooLarge
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.store.store import Columns, Keep, Restored, Row, Store
+from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 
@@ -55,6 +56,18 @@ class SqliteStore(Store):
     ) -> dict[str, Any]:
         return sqlite_repair.change(self.url, self.host, rows, alive, busy_seconds, keep)
 
+    def rehearse(self, rows: list[Row], busy_seconds: float) -> dict[str, Any]:
+        """On a copy, by this host's own SQLite: in the database it would keep the app waiting."""
+        with sqlite_copy.copied(self.url, self.host, None) as path:
+            try:
+                found = sqlite_repair.change(path, self.host, rows, {}, busy_seconds, _forget)
+            except sqlite.NoAnswer:
+                raise
+            except OperationError as error:
+                why = error.message.replace(path, "", 1).lstrip(": ")
+                return {"problems": [why.replace("; nothing was changed", "")], "skipped": []}
+        return {"problems": [], "skipped": found["skipped"]}
+
     def restore_rows(self, kept: list[Row], busy_seconds: float) -> Restored:
         def work() -> Restored:
             return sqlite_repair.restore_rows(self.url, kept, busy_seconds)
@@ -67,6 +80,10 @@ class SqliteStore(Store):
 
         found: dict[str, str] = sqlite.ask(self.url, self.host, work)
         return found
+
+
+def _forget(_name: str, _value: Any) -> None:
+    """Of a rehearsal nothing is kept."""
 
 
 def _rows_of_calls(path: str, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 from typing import Any
 
-from celeriac_host.store import sqlite
+from celeriac_host.store import checks, sqlite
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.store.sqlite_locks import files_of
 from celeriac_host.store.store import Columns
@@ -102,18 +102,20 @@ def _tables(path: str, mode: str, wanted: Columns) -> list[dict[str, Any]]:
     with sqlite.opened(path, mode, BUSY_SECONDS) as database:
         database.text_factory = lambda raw: raw.decode("utf-8", "replace")
         names = database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
             f" AND substr(name, 1, 7) != 'sqlite_' ORDER BY name LIMIT {TABLES_LIMIT}"
         ).fetchall()
         tables = []
         primary = {}
-        for (name,) in names:
+        for name, sql in names:
             columns = database.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
             primary[name.lower()] = next((row[1] for row in columns if row[5] == 1), "")
             keys = database.execute(f"PRAGMA foreign_key_list({quoted(name)})").fetchall()
             table: dict[str, Any] = {
                 "name": name,
-                "columns": [{"name": row[1], "type": row[2]} for row in columns],
+                "columns": [
+                    checks.tell(row[1], row[2], bool(row[3]), row[4], sql or "") for row in columns
+                ],
                 "foreignKeys": [{"column": row[3], "table": row[2], "to": row[4]} for row in keys],
             }
             own = [row[1] for row in columns]

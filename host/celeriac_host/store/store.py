@@ -66,6 +66,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def rehearse(self, rows: list[Row], busy_seconds: float) -> dict[str, Any]:
+        """The fact `rehearsal`: makes these changes, and nothing stays of them."""
+
+    @abstractmethod
     def restore_rows(self, kept: list[Row], busy_seconds: float) -> Restored:
         """Restores rows that `change` kept, unless they changed since."""
 

@@ -1,12 +1,29 @@
 import { z } from 'zod';
-import type { FactAnswers, StoreTable, TasksFact } from '../../model/facts.ts';
+import type {
+  FactAnswers,
+  RehearsalFact,
+  StoreColumn,
+  StoreTable,
+  TasksFact,
+} from '../../model/facts.ts';
 import { bytes, shapeOf, text, texts } from './shape.ts';
+
+const column = shapeOf<StoreColumn>()(
+  z.object({
+    name: text,
+    type: text,
+    notNull: z.boolean().exactOptional(),
+    default: text.exactOptional(),
+    longest: z.number().exactOptional(),
+    json: z.boolean().exactOptional(),
+  }),
+);
 
 const tables = z.array(
   shapeOf<StoreTable>()(
     z.object({
       name: text,
-      columns: z.array(z.object({ name: text, type: text })),
+      columns: z.array(column),
       foreignKeys: z.array(z.object({ column: text, table: text, to: text })),
       statuses: z.array(z.union([text, z.number()])).exactOptional(),
       times: z.record(text, z.array(z.union([text, z.number()]))).exactOptional(),
@@ -52,3 +69,12 @@ export const tasksShape = shapeOf<TasksFact>()(
 );
 
 export const resetsShape = shapeOf<FactAnswers['resets']>()(z.record(text, z.number()));
+
+export const rehearsalShape = shapeOf<RehearsalFact>()(
+  z.object({
+    problems: texts,
+    skipped: z.array(
+      z.object({ table: text, id: z.union([text, z.number()]), group: text, why: text }),
+    ),
+  }),
+);

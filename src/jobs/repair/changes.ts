@@ -1,5 +1,6 @@
 import type { RowChange, SqlValue, TaskCall } from '../../model/operation.ts';
 import { type EpochSeconds, type Seconds, seconds } from '../../model/units.ts';
+import { fitFor } from '../tables/fits.ts';
 import { defaultForm, writeInstant } from '../tables/instants.ts';
 import {
   ancestorsOf,
@@ -17,7 +18,8 @@ import {
 import { type TableMapping, wordFor } from '../tables/mapping.ts';
 import type { Counters } from './counters.ts';
 import type { Fate, Fates, RepairRules } from './fate.ts';
-import { beforeWords, fillingsFor } from './fillings.ts';
+import { fillingsFor } from './fillings.ts';
+import { findJsonTexts, fitMessage, type JsonTexts } from './fitting.ts';
 
 /** A changed row, for people. */
 export interface RepairedRow {
@@ -61,6 +63,7 @@ export function listGroups(
   const depth = new Map(forest.mapping.map((table, index) => [table, index]));
   const depthOf = (row: JobRow): number => depth.get(row.mapping) ?? 0;
   const nested = countNested(forest);
+  const jsonTexts = findJsonTexts(forest);
   const ownDepthOf = (row: JobRow): number => (isOwn(row) ? ancestorsOf(row).length : 0);
   return [...groups].map(([root, rows]) =>
     [...rows]
@@ -69,7 +72,7 @@ export function listGroups(
         const fate = fates.get(row);
         const counted = counters.get(row) ?? {};
         const call = sent.get(row);
-        const change = act(row, fate, counted, forest, rules, call);
+        const change = act(row, fate, counted, { forest, jsonTexts, rules }, call);
         const reset = fate?.becomes === 'pending' && { reset: rowKey(row) };
         return {
           change: { ...describe(row, root, forest, nested, fate), change, ...reset },
@@ -143,24 +146,34 @@ function act(
   row: JobRow,
   fate: Fate | undefined,
   counted: Readonly<Record<string, SqlValue>>,
-  forest: JobForest,
-  rules: RepairRules,
+  writing: Writing,
   call: TaskCall | undefined,
 ): RowChange['change'] {
   if (fate?.becomes === 'deleted') return { kind: 'delete' };
-  const fated = fate ? setColumns(row, fate, fate.becomes, forest, rules) : {};
+  const fated = fate ? setColumns(row, fate, fate.becomes, writing) : {};
   const sent = call === undefined ? {} : { [call.row.column]: call.id };
-  const set = { ...fated, ...sent, ...counted };
-  const news = Object.entries(set).filter(([column, value]) => row.values[column] !== value);
-  return news.length > 0 ? { kind: 'update', set: Object.fromEntries(news) } : { kind: 'keep' };
+  const all = { ...fated, ...sent, ...counted };
+  const news = Object.entries(all).filter(([column, value]) => row.values[column] !== value);
+  if (news.length === 0) return { kind: 'keep' };
+  const json = news
+    .filter(([name, value]) => fitFor(row.mapping, name).holds === 'json' && value !== null)
+    .map(([name]) => name);
+  const set = Object.fromEntries(news);
+  return { kind: 'update', set, ...(json.length === 0 ? {} : { json }) };
+}
+
+/** What the values of a row are written by. */
+interface Writing {
+  readonly forest: JobForest;
+  readonly jsonTexts: JsonTexts;
+  readonly rules: RepairRules;
 }
 
 function setColumns(
   row: JobRow,
   fate: Fate,
   becomes: Exclude<Fate['becomes'], 'deleted'>,
-  forest: JobForest,
-  rules: RepairRules,
+  { forest, jsonTexts, rules }: Writing,
 ): Record<string, SqlValue> {
   const word = wordFor(row.mapping, becomes);
   const write = (at: EpochSeconds, column: string): SqlValue => {
@@ -170,21 +183,20 @@ function setColumns(
   const set: Record<string, SqlValue> = {};
   for (const { column, fill } of fillingsFor(row.mapping, becomes, fate.owed)) {
     const now = row.values[column];
-    if (fill === 'nothing') set[column] = null;
+    const fit = fitFor(row.mapping, column);
+    if (fill === 'nothing') {
+      if (fit.empty !== undefined) set[column] = fit.empty;
+    }
     // Statuses that are numbers in the table stay numbers.
     else if (fill === 'status') set[column] = typeof now === 'number' ? Number(word) : word;
     else if (fill === 'now') set[column] = write(rules.now, column);
     else if (fill === 'end') set[column] = write(fate.endedAt, column);
-    else if (fate.message !== null) set[column] = keepEarlier(fate.message, now);
+    else if (fate.message !== null) {
+      const text = fitMessage(fate.message, now, fit, jsonTexts.get(row.mapping)?.has(column));
+      if (text !== null) set[column] = text;
+    }
   }
   return set;
-}
-
-/** Keeps the app's own error message, which says more than that the row was stuck. */
-function keepEarlier(message: string, before: unknown): string {
-  return typeof before === 'string' && before !== ''
-    ? `${message}${beforeWords}${before}`
-    : message;
 }
 
 function show(

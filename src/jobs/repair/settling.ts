@@ -1,6 +1,7 @@
 import type { StoreTable } from '../../model/facts.ts';
 import type { SettledColumn, SettledTable } from '../../model/job-store.ts';
 import type { SettleJobs } from '../../model/operation.ts';
+import { fitFor } from '../tables/fits.ts';
 import { defaultForm, spellingOf } from '../tables/instants.ts';
 import { findForms, vitalColumns } from '../tables/job-forest.ts';
 import { endedStatuses, isUnfinishedWord } from '../tables/job-words.ts';
@@ -73,17 +74,18 @@ function writesFor(
 ): readonly SettledColumn[] {
   const times = facts.find(({ name }) => name === table.table)?.times ?? {};
   const forms = findForms(table, (column) => times[column] ?? []);
-  return fillingsFor(table, status).map(({ column, fill }): SettledColumn => {
+  return fillingsFor(table, status).flatMap(({ column, fill }): SettledColumn[] => {
+    const { holds, empty } = fitFor(table, column);
     switch (fill) {
       case 'status':
-        return { column, value: wordFor(table, status) };
+        return [{ column, value: wordFor(table, status) }];
       case 'nothing':
-        return { column, value: null };
+        return empty === undefined ? [] : [{ column, value: empty }];
       case 'message':
-        return { column, message: { before: beforeWords } };
+        return holds === 'text' ? [{ column, message: { before: beforeWords } }] : [];
       // The row ends at the time of the change, because no worker is left to work on it.
       default:
-        return { column, now: spellingOf(forms.get(column) ?? defaultForm) };
+        return [{ column, now: spellingOf(forms.get(column) ?? defaultForm) }];
     }
   });
 }

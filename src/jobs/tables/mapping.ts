@@ -8,6 +8,7 @@ import type {
   TableMapping,
 } from '../../model/job-store.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
+import { fitsOf } from './fits.ts';
 import {
   doubtfulOf,
   explainDoubtful,
@@ -189,6 +190,7 @@ function mapTable(
     updated: time('updated'),
     error: spec.error === undefined ? findColumn(table, columnNames.error) : spec.error,
     task: spec.task === undefined ? ownTask(table, parent, tables) : spec.task,
+    fits: fitsOf(table),
     times: timeColumns(table, spec),
     counters: findCounters(table, parents, job),
     bystanders: findBystanders(table, tables, job, specs, isOthers),

@@ -6,7 +6,13 @@ import type { Database } from 'better-sqlite3';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
-import type { StoreFact, StoreTable, TasksFact, UnitFact } from '../../../src/model/facts.ts';
+import type {
+  StoreColumn,
+  StoreFact,
+  StoreTable,
+  TasksFact,
+  UnitFact,
+} from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, sha256Text } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
@@ -160,14 +166,34 @@ export class AppDatabase implements Disposable {
       .all() as string[];
     return names.map((name) => ({
       name,
-      columns: (this.sql.pragma(`table_info("${name.replaceAll('"', '""')}")`) as Column[]).map(
-        (column) => ({ name: column.name, type: column.type }),
-      ),
+      columns: this.#columnsOf(name),
       foreignKeys: (
         this.sql.pragma(`foreign_key_list("${name.replaceAll('"', '""')}")`) as ForeignKey[]
       ).map((key) => ({ column: key.from, table: key.table, to: key.to })),
       ...this.#statusesOf(name),
     }));
+  }
+
+  #columnsOf(table: string): StoreColumn[] {
+    const quoted = `"${table.replaceAll('"', '""')}"`;
+    const sql = this.sql
+      .prepare('SELECT sql FROM sqlite_master WHERE name = ?')
+      .pluck()
+      .get(table) as string;
+    return (this.sql.pragma(`table_info(${quoted})`) as Column[]).map(
+      ({ name, type, notnull, dflt_value: given }) => {
+        // Plainer than the host reads it: a test holds them against each other.
+        const longest = new RegExp(`length\\(${name}\\) <= (\\d+)`).exec(sql)?.[1];
+        return {
+          name,
+          type,
+          ...(notnull === 1 ? { notNull: true } : {}),
+          ...(given === null ? {} : { default: given }),
+          ...(longest === undefined ? {} : { longest: Number(longest) }),
+          ...(new RegExp(`json_valid\\("?${name}"?\\)`, 'i').test(sql) ? { json: true } : {}),
+        };
+      },
+    );
   }
 
   #statusesOf(table: string): Pick<StoreTable, 'statuses'> {
@@ -209,6 +235,8 @@ export class AppDatabase implements Disposable {
 interface Column {
   readonly name: string;
   readonly type: string;
+  readonly notnull: 0 | 1;
+  readonly dflt_value: string | null;
 }
 
 interface ForeignKey {
@@ -247,7 +275,8 @@ export function agentOf(
     asked,
     look: async (query: { readonly tasks?: { readonly ids: readonly string[] } }) => {
       asked.push(`look ${JSON.stringify(query)}`);
-      const answers = { stores, unit, host: facts().host, resets };
+      const rehearsal = { problems: [], skipped: [] };
+      const answers = { stores, unit, host: facts().host, resets, rehearsal };
       return { ...answers, tasks: query.tasks && tasks(query.tasks.ids) };
     },
     snapshot: async (database: string) => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { AppDatabase, byPython, bySqlite, minute } from './app-database.ts';
+import { AppDatabase, byPython, bySqlite, minute, schema } from './app-database.ts';
 
 /** A row of the reference app. */
 export interface Node {
@@ -93,6 +93,32 @@ export interface Business {
     readonly at: number;
   }[];
   readonly orders: readonly string[];
+  /** How the tables of jobs are odd: what their statuses and errors take, and more columns. */
+  readonly odd: {
+    readonly statuses: keyof typeof statusChecks;
+    readonly errors: keyof typeof errorTypes;
+    readonly columns: boolean;
+  };
+}
+
+const words = "'pending', 'processing', 'completed', 'failed', 'cancelled'";
+const statusChecks = { text: '', enum: `CHECK (status IN (${words}))` } as const;
+const errorTypes = {
+  text: 'TEXT',
+  short: 'VARCHAR(20)',
+  json: 'JSON',
+  checked: 'TEXT CHECK (length(error_message) <= 30)',
+  flag: 'BOOLEAN',
+} as const;
+
+/** What the host tells of it: nothing of a CHECK for words. */
+function makeOdd(schema: string, { statuses, errors, columns }: Business['odd']): string {
+  const more = `"odd ""näme" TEXT DEFAULT 'it''s', twice TEXT AS (status || status), payload BLOB,`;
+  return schema
+    .replaceAll("status TEXT NOT NULL DEFAULT 'pending',", (text) =>
+      [text.slice(0, -1), `${statusChecks[statuses]},`, columns ? more : ''].join(' '),
+    )
+    .replaceAll('error_message TEXT', `error_message ${errorTypes[errors]}`);
 }
 
 const businessStatus = fc.constantFrom('processing', 'pending', 'paid', 'completed', 'refunded');
@@ -110,6 +136,11 @@ export const businesses: fc.Arbitrary<Business> = fc.record({
     { maxLength: 6 },
   ),
   orders: fc.array(businessStatus, { minLength: 1, maxLength: 3 }),
+  odd: fc.record({
+    statuses: fc.constantFrom('text', 'enum'),
+    errors: fc.constantFrom('text', 'short', 'json', 'checked', 'flag'),
+    columns: fc.boolean(),
+  }),
 });
 
 /** What a payment means for the rows that it references. */
@@ -130,7 +161,9 @@ export function paymentsOf(business: Business, nodes: readonly Node[]): readonly
 
 /** The content of the tables without jobs. */
 export const readBusiness = ({ sql }: AppDatabase): unknown =>
-  ['users', 'orders', 'payments'].map((table) => sql.prepare(`SELECT * FROM ${table}`).all());
+  ['users', 'orders', 'invoices', 'payments'].map((table) =>
+    sql.prepare(`SELECT * FROM ${table}`).all(),
+  );
 
 const nameOf = {
   jobs: 'job',
@@ -151,6 +184,8 @@ export function addBusiness(
     CREATE TABLE users (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT);
     CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT,
       user_id INTEGER REFERENCES users (id) ON DELETE CASCADE);
+    CREATE TABLE invoices (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT,
+      order_id INTEGER REFERENCES orders (id) ON DELETE CASCADE);
     CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, updated_at TEXT,
       order_id INTEGER REFERENCES orders (id) ON DELETE CASCADE, ${nameOf[paid]}_id TEXT ${reference});
     ALTER TABLE ${ordered} ADD COLUMN order_id INTEGER REFERENCES orders (id);
@@ -158,6 +193,7 @@ export function addBusiness(
   orders.forEach((status, index) => {
     const created_at = bySqlite(120 * minute);
     database.add('orders', { id: index + 1, status, created_at, user_id: 1 });
+    database.add('invoices', { id: index + 1, status, created_at, order_id: index + 1 });
   });
   database.sql.exec(`UPDATE ${ordered} SET order_id = 1`);
   const named = nodes.filter(({ table }) => table === paid);
@@ -173,8 +209,8 @@ export function addBusiness(
 }
 
 /** A database that contains them. */
-export function store(nodes: readonly Node[]): AppDatabase {
-  const database = new AppDatabase();
+export function store(nodes: readonly Node[], odd?: Business['odd']): AppDatabase {
+  const database = new AppDatabase(odd === undefined ? schema : makeOdd(schema, odd));
   for (const node of nodes) {
     const { table, id, status, age, task, parent } = node;
     const column = parentColumn[table as keyof typeof parentColumn];
@@ -196,6 +232,19 @@ export function store(nodes: readonly Node[]): AppDatabase {
     });
   }
   return database;
+}
+
+/** The errors that do not fit into their columns. */
+export function findMisfits({ sql }: AppDatabase, { errors }: Business['odd']): unknown[] {
+  const fits = {
+    text: 'TRUE',
+    short: 'length(error_message) <= 20',
+    json: 'json_valid(error_message)',
+    checked: 'length(error_message) <= 30',
+    flag: 'FALSE',
+  };
+  const wrong = `error_message IS NOT NULL AND NOT (${fits[errors]})`;
+  return tables.flatMap((table) => sql.prepare(`SELECT * FROM ${table} WHERE ${wrong}`).all());
 }
 
 /** All rows below. */

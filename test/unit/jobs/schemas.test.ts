@@ -4,7 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { parseStores } from '../../../src/config/stores-input.ts';
 import { jobTablesOf, judgeTables, yamlFor } from '../../../src/jobs/tables/job-tables.ts';
 import { proposeMapping } from '../../../src/jobs/tables/mapping.ts';
-import { AppDatabase, path } from './app-database.ts';
+import { ConfigError } from '../../../src/model/errors.ts';
+import type { StoreColumn } from '../../../src/model/facts.ts';
+import { AppDatabase, applyPlan, bySqlite, day, path, planFor } from './app-database.ts';
 
 /**
  * Small schemas in the manner of frameworks. Behind the first line, which says what each is about,
@@ -23,6 +25,8 @@ function findIn(database: AppDatabase): string[] {
     return `${name}: ${kind}, ${reason}${parent ? `; child of ${parent.table} by ${parent.column}` : ''}`;
   });
 }
+
+const isTime = ({ type }: StoreColumn): boolean => /DATE|TIME/i.test(type);
 
 describe('the tables of jobs in schemas', () => {
   test.each(files)('%s', (_, text) => {
@@ -47,6 +51,35 @@ describe('the tables of jobs in schemas', () => {
         ...spec?.tables,
       });
       expect(mapping.map(({ table }) => table)).toContain(name);
+    }
+  });
+
+  test.each(files)('%s: no row of a table that holds no jobs changes', async (_, text) => {
+    for (const action of ['fail', 'reset', 'delete', 'finalise'] as const) {
+      using database = new AppDatabase(text);
+      for (const { name, columns } of database.tables()) {
+        // Everything began a day ago.
+        for (const column of columns.filter(isTime))
+          database.sql.exec(`UPDATE "${name}" SET "${column.name}" = '${bySqlite(day)}'`);
+      }
+      const job = jobTablesOf(judgeTables(database.tables())).map(({ name }) => name);
+      for (const name of job) database.sql.exec(`UPDATE "${name}" SET status = 'processing'`);
+      const others = database.tables().filter(({ name }) => !job.includes(name));
+      const read = (): unknown =>
+        others.map(({ name }) => database.sql.prepare(`SELECT * FROM "${name}"`).all());
+      const before = read();
+      if (job.length === 0) {
+        await expect(planFor(database, { action })).rejects.toThrow(ConfigError);
+        continue;
+      }
+      const cleanUp = await planFor(database, { action });
+      // Without a time nobody knows how old a job is.
+      const aged = database
+        .tables()
+        .some(({ name, columns }) => job.includes(name) && columns.some(isTime));
+      if (action === 'fail') expect(cleanUp.repairs.length).toBe(aged ? 1 : 0);
+      applyPlan(database, cleanUp);
+      expect([action, read()]).toEqual([action, before]);
     }
   });
 });

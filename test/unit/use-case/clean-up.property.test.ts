@@ -9,6 +9,7 @@ import {
   type Business,
   below,
   businesses,
+  findMisfits,
   forests,
   grow,
   type Node,
@@ -112,7 +113,7 @@ const cases = [
 
 async function clean(seeds: readonly Seed[], business: Business, action: CleanUpAction) {
   const nodes = grow(seeds);
-  const database = store(nodes);
+  const database = store(nodes, business.odd);
   addBusiness(database, nodes, business);
   const before = readBusiness(database);
   const wishes = { action, evidence: 'broker' } as const;
@@ -162,6 +163,7 @@ for (const { action, numRuns, options } of cases) {
           const { nodes, database, payments, before, cleanUp, now } = found;
           using _ = database;
           expect(readBusiness(database)).toEqual(before);
+          expect(findMisfits(database, business.odd)).toEqual([]);
           checkNotices(cleanUp, nodes);
           const isDead = deadBy(payments);
           const mayStay = (node: Node): boolean =>

@@ -797,6 +797,8 @@ describe('databases', () => {
       'look {"stores":{"unit":"celery-worker.service","databases":null,"statusColumns":["status"]}}',
       `snapshot ${path}`,
       `snapshot ${other}`,
+      expect.stringContaining(`look {"rehearsal":{"database":"${path}"`),
+      expect.stringContaining(`look {"rehearsal":{"database":"${other}"`),
     ]);
     const told = cleanUp.plan.operations.map((operation) =>
       'database' in operation ? [operation.op, operation.database] : [],

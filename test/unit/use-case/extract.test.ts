@@ -75,7 +75,7 @@ describe('an extract', () => {
         fc.constantFrom('flat', 'nested', 'with foreign keys'),
         async (seeds, business, action, shape) => {
           const nodes = grow(seeds);
-          using database = store(nodes);
+          using database = store(nodes, business.odd);
           addBusiness(database, nodes, business);
           if (shape !== 'flat') nest(database, shape === 'nested' ? '' : 'REFERENCES');
           // Some parents are gone.

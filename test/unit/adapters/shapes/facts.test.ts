@@ -15,7 +15,8 @@ const samples = readdirSync(factsFolder).flatMap((file) => {
 });
 
 /** Keys that may be missing. */
-const optional = /(?:^|\.)(?:exposure|script|statuses|times|evidence)$/;
+const optional =
+  /(?:^|\.)(?:exposure|script|statuses|times|evidence|notNull|default|longest|json)$/;
 /** Keys that the host chooses: paths, names of settings, ids. */
 const data: Partial<Record<FactName, RegExp>> = {
   files: /^[^.]+$/,

@@ -31,6 +31,7 @@ const table = (name: string, more: Partial<TableMapping>): TableMapping => ({
   task: null,
   times: [],
   counters: [],
+  fits: {},
   bystanders: [],
   ...more,
 });

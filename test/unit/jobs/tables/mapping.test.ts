@@ -47,6 +47,7 @@ describe('proposeMapping', () => {
       updated: null,
       error: 'error_message',
       task: 'celery_task_id',
+      fits: expect.any(Object),
       times: ['created_at', 'started_at', 'completed_at'],
       counters: [
         { column: 'total_links', table: 'batch_links', counts: 'total' },
