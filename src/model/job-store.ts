@@ -5,6 +5,10 @@ export interface TableMapping {
   readonly status: string;
   /** What the app's own words for a status mean, where they are not our words. */
   readonly words: Readonly<Record<string, StatusWord>>;
+  /** Which of our words its rows have as they are: these are written, whatever `words` says. */
+  readonly used: readonly StatusWord[];
+  /** The app's word for what ended and completed in part; `null`: the app has none. */
+  readonly partial: string | null;
   /** How the task of a row is sent again; `null`: not known. */
   readonly resend: Resend | null;
   /** The table whose rows this table's rows belong to. */
@@ -114,10 +118,15 @@ export interface SettledTable {
   readonly vital: readonly string[];
   /** The statuses of rows that a task is at work on. */
   readonly working: readonly string[];
-  /** The statuses of rows that have ended; a parent becomes the first that one of its rows is. */
-  readonly ends: readonly string[];
-  /** Of these the one that counts as failed. */
-  readonly failed: string;
+  /** The statuses of rows that have ended. */
+  readonly ended: readonly string[];
+  /** Of these, those of rows that completed, as a whole or in part. */
+  readonly completed: readonly string[];
+  readonly partial: readonly string[];
+  /** Of these, those that count as failed. */
+  readonly failed: readonly string[];
+  /** What a parent becomes of which all, some or none of the rows completed. */
+  readonly endsAs: Readonly<Record<'all' | 'some' | 'none', string>>;
   /** What an abandoned row becomes. */
   readonly becomes: string;
   /** The status that a row is given → what is written into its columns. */
@@ -128,7 +137,7 @@ export interface SettledTable {
   readonly counters: readonly {
     readonly column: string;
     readonly table: string;
-    readonly status: string;
+    readonly statuses: readonly string[];
   }[];
   /** Tables that hold no jobs: a row that they name waits while theirs is in no status of `over`. */
   readonly waitsFor: readonly {
@@ -172,4 +181,11 @@ export type TimeSpelling =
 /** Tables in an order in which parents come before what is below them. */
 export type StoreMapping = readonly TableMapping[];
 
-export type StatusWord = 'pending' | 'processing' | 'completed' | 'failed' | 'cancelled';
+export type StatusWord =
+  | 'pending'
+  | 'processing'
+  | 'completed'
+  /** Ended; some of it completed. */
+  | 'partial'
+  | 'failed'
+  | 'cancelled';

@@ -6,7 +6,7 @@ import type { Fates } from './fate.ts';
 export function reportEndedOrphans(ended: ReadonlyMap<string, number>): Finding[] {
   return [...ended].map(([table, count]) => ({
     level: 'notice',
-    message: `${table}: skipped ${formatCount(count, 'orphan')} that ended; action delete removes such rows`,
+    message: `${table}: skipped ${formatCount(count, 'orphan')} that ended; action delete removes those without completed work`,
   }));
 }
 

@@ -25,6 +25,7 @@ import {
   type TableVerdict,
 } from './job-tables.ts';
 import { listNames, singularOf, snakeOf } from './names.ts';
+import { addPartial } from './partial.ts';
 import {
   breakCycles,
   chooseParent,
@@ -44,14 +45,19 @@ export const statusWords: readonly StatusWord[] = [
   'pending',
   'processing',
   'completed',
+  'partial',
   'failed',
   'cancelled',
 ];
 
-const endedWords: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
+const endedWords: ReadonlySet<string> = new Set(['completed', 'partial', 'failed', 'cancelled']);
 
 /** Whether this status is final. */
 export const isEnded = (status: string): boolean => endedWords.has(status);
+
+/** Whether this status says that work was done. */
+export const isDoneWork = (status: string): boolean =>
+  status === 'completed' || status === 'partial';
 
 /**
  * Finds the tables of jobs (see `judgeTables`), the meaning of their columns, and their relations. A
@@ -76,7 +82,10 @@ export function proposeMapping(
   const found = job.map((table) => [table.name, chooseParent(table, ties, specs)] as const);
   const parents = breakCycles(database, new Map(found), specs);
   const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
-  return mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents));
+  return addPartial(
+    mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents)),
+    job,
+  );
 }
 
 function noJobTable(
@@ -176,6 +185,8 @@ function mapTable(
     parent,
     own: findOwnTie(table, spec),
     words: spec.words ?? {},
+    used: statusWords.filter((word) => table.statuses?.includes(word)),
+    partial: null,
     resend: spec.resend ?? null,
     created: column('created'),
     started: column('started'),
@@ -203,12 +214,22 @@ export const meaningOf = (mapping: TableMapping, word: string): string =>
 export function wordsFor(mapping: TableMapping, statuses: readonly string[]): readonly string[] {
   const meant = new Set(statuses.map((word) => meaningOf(mapping, word)));
   const own = Object.keys(mapping.words).filter((word) => meant.has(meaningOf(mapping, word)));
-  return [...new Set([...statuses, ...own])];
+  const partial = meant.has('partial') && mapping.partial !== null ? [mapping.partial] : [];
+  return [...new Set([...statuses, ...own, ...partial])];
 }
 
-/** The app's word for a status of Celeriac. */
-export const wordFor = (mapping: TableMapping, status: StatusWord): string =>
-  Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ?? status;
+/**
+ * The app's word for a status of Celeriac. One of Celeriac's own words that is read as another
+ * (`partial: completed`) is never written for it.
+ */
+export function wordFor(mapping: TableMapping, status: StatusWord): string {
+  if (status === 'partial' && mapping.partial !== null) return mapping.partial;
+  if (mapping.used.includes(status) && meaningOf(mapping, status) === status) return status;
+  const words = Object.entries(mapping.words).filter(
+    ([word, meaning]) => meaning === status && !statusWords.some((own) => own === word),
+  );
+  return words[0]?.[0] ?? status;
+}
 
 /**
  * The mapping for people to check: one line per table, with the reason why it is a table of jobs.

@@ -38,6 +38,8 @@ describe('proposeMapping', () => {
       status: 'status',
       parent: null,
       own: null,
+      used: [],
+      partial: null,
       words: {},
       resend: null,
       created: 'created_at',
