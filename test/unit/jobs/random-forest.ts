@@ -29,7 +29,10 @@ export interface Seed {
 
 const statusOf = fc.oneof(
   { weight: 5, arbitrary: fc.constant('processing') },
-  { weight: 5, arbitrary: fc.constantFrom('pending', 'completed', 'failed', 'cancelled') },
+  {
+    weight: 5,
+    arbitrary: fc.constantFrom('pending', 'completed', 'failed', 'cancelled', 'partial'),
+  },
 );
 
 /** A batch mostly mirrors its job; sometimes it lags behind. */
