@@ -22,6 +22,8 @@ export function countAgain(fates: Fates): Counters {
       if (!ends(row, fates) && !before.some((below) => fates.has(below))) continue;
       if (nests(row, counter)) continue;
       const value = row.values[counter.column] ?? null;
+      // A list of what failed, for instance, counts nothing.
+      if (value !== null && typeof value !== 'number') continue;
       const count = before.filter((below) => isCounted(below, counter, fates)).length;
       // A total is set by the app in advance: it is only changed if it counted exactly these rows.
       if (counter.counts === 'total' && value !== before.length) continue;

@@ -1,7 +1,7 @@
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
-import { holdersOf } from '../tables/bystanders.ts';
+import { type Bystanders, holdersOf } from '../tables/bystanders.ts';
 import {
   ancestorsOf,
   descendantsOf,
@@ -156,7 +156,10 @@ export function remove(found: StuckRow, deciding: Deciding): void {
   const kept = new Set(
     [top, ...descendantsOf(top)].filter(isKept).flatMap((each) => [each, ...ancestorsOf(each)]),
   );
-  if (kept.size === 0) return removeAll(found, deciding);
+  if (kept.size === 0) {
+    removeAll(found, deciding);
+    return;
+  }
   const [first, ...others] = descendantsOf(top).filter((each) => !kept.has(each));
   if (first !== undefined) {
     if (spareHeld([first, ...others], deciding, [top, ...descendantsOf(top)])) return;
@@ -199,15 +202,24 @@ function spareHeld(
 ): boolean {
   const held = rows.find((row) => holdersOf(row, null).length > 0);
   if (held === undefined) return false;
-  spare(tree, tellHolders(tree[0], held, null), deciding);
+  spare(tree, tellHolders(tree[0], held, null, deciding), deciding);
   return true;
 }
 
-function tellHolders(top: JobRow, held: JobRow, column: string | null): string {
-  const list = holdersOf(held, column).map(
+function tellHolders(
+  top: JobRow,
+  held: JobRow,
+  column: string | null,
+  { forest }: Deciding,
+): string {
+  const holders = holdersOf(held, column);
+  const isJob = ({ mapping }: Bystanders): boolean =>
+    forest.mapping.some(({ table }) => table === mapping.table);
+  const list = holders.map(
     ({ mapping, rows }) => `${formatCount(rows, 'row')} of ${mapping.table} (${mapping.column})`,
   );
-  const line = `${nameRow(held)} is referenced by ${list.join(', ')}, which are not jobs`;
+  const others = holders.some(isJob) ? '' : ', which are not jobs';
+  const line = `${nameRow(held)} is referenced by ${list.join(', ')}${others}`;
   return held === top ? line : `${nameRow(top)}: ${line}`;
 }
 
@@ -222,7 +234,7 @@ export function reset(found: StuckRow, deciding: Deciding): void {
   for (const each of rows) {
     const { task } = each.mapping;
     if (task === null || holdersOf(each, task).length === 0) continue;
-    spare([row, ...rows], tellHolders(row, each, task), deciding);
+    spare([row, ...rows], tellHolders(row, each, task, deciding), deciding);
     return;
   }
   for (const each of rows) {

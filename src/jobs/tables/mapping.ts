@@ -1,7 +1,6 @@
 import { ConfigError } from '../../model/errors.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type {
-  CounterMapping,
   ParentMapping,
   StatusWord,
   StoreMapping,
@@ -15,6 +14,7 @@ import {
   taskColumn,
   timeColumns,
 } from './columns.ts';
+import { findCounters } from './counter-columns.ts';
 import {
   doubtfulOf,
   explainDoubtful,
@@ -24,8 +24,7 @@ import {
   judgeTables,
   type TableVerdict,
 } from './job-tables.ts';
-import { listNames, singularOf, snakeOf } from './names.ts';
-import { addPartial } from './partial.ts';
+import { listNames } from './names.ts';
 import {
   breakCycles,
   chooseParent,
@@ -33,7 +32,6 @@ import {
   findBystanders,
   findOwnTie,
   findTies,
-  isBelow,
   type Parents,
   type TableSpecs,
 } from './ties.ts';
@@ -261,24 +259,31 @@ export function describeMapping(
 const describeTie = ({ table, column, foreignKey }: ParentMapping): string =>
   `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
 
-/** `completed_links` counts the completed rows of the nearest child table that ends in `links`. */
-function findCounters(
-  table: StoreTable,
-  parents: Parents,
-  job: readonly StoreTable[],
-): CounterMapping[] {
-  const below = job
-    .filter((other) => isBelow(other.name, table.name, parents))
-    .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
-  return table.columns.flatMap((column) => {
-    const match = /^([a-z]+)_(.+)$/.exec(snakeOf(column.name));
-    const counts = match?.[1] ?? '';
-    const noun = singularOf(match?.[2] ?? '');
-    const counted = below.find(({ name }) => `_${singularOf(name)}`.endsWith(`_${noun}`));
-    if (!counted || !isCountable(counts)) return [];
-    return [{ column: column.name, table: counted.name, counts }];
-  });
+/**
+ * Adds the app's word for work that completed in part. An app that uses it in one of its tables of
+ * jobs uses it in the others as well, although none of their rows may have it yet.
+ *
+ * @param tables the same tables, with their statuses
+ */
+function addPartial(mapping: StoreMapping, tables: readonly StoreTable[]): StoreMapping {
+  const own = new Map(mapping.map((table) => [table.table, ownWord(table, tables)]));
+  const shared = [...own.values()].find((word) => word !== null) ?? null;
+  const takes = (table: TableMapping): boolean =>
+    shared !== null &&
+    meaningOf(table, shared) === 'partial' &&
+    // A table with other words for all of its statuses has another one for this, or none.
+    (Object.keys(table.words).length === 0 || table.used.length > 0);
+  return mapping.map((table) => ({
+    ...table,
+    partial: own.get(table.table) ?? (takes(table) ? shared : null),
+  }));
 }
 
-const isCountable = (word: string): word is CounterMapping['counts'] =>
-  word === 'total' || statusWords.some((status) => status === word);
+function ownWord(table: TableMapping, tables: readonly StoreTable[]): string | null {
+  const said = Object.entries(table.words).find(([, meaning]) => meaning === 'partial')?.[0];
+  const statuses = tables.find(({ name }) => name === table.table)?.statuses ?? [];
+  const found = statuses.find(
+    (status) => typeof status === 'string' && meaningOf(table, status) === 'partial',
+  );
+  return said ?? (typeof found === 'string' ? found : null);
+}

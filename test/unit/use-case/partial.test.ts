@@ -214,6 +214,40 @@ describe('counters', () => {
       total_links: 3,
     });
   });
+
+  test.each([
+    ['links_failed', 2],
+    ['done_links', 1],
+    ['num_failed_links', 2],
+    ['failed_count', 2],
+    ['partial_links', 1],
+    ['retry_links', 7],
+    ['processed_links', 7],
+  ])('of other names: %s', async (column, count) => {
+    using database = usesPartial();
+    database.sql.exec(`ALTER TABLE batches ADD COLUMN ${column} INTEGER DEFAULT 7`);
+    const states = ['completed', 'failed', 'failed', 'partial'];
+    const links = states.map((status) => [status, 2 * hour] as const);
+    database.addBatch('a', { ago: 3 * hour, links });
+    applyPlan(database, await planFor(database, {}));
+    expect(database.row('batches', 'batch-a')).toMatchObject({
+      status: 'partial',
+      [column]: count,
+    });
+  });
+
+  test('which hold something else are left as they are', async () => {
+    using database = usesPartial();
+    database.sql.exec(`ALTER TABLE batches ADD COLUMN failed_links TEXT DEFAULT '["a"]';
+      ALTER TABLE batches ADD COLUMN links_failed DEFAULT 'many'`);
+    database.addBatch('a', { ago: 3 * hour, links: [['failed', 2 * hour]] });
+    applyPlan(database, await planFor(database, {}));
+    expect(database.row('batches', 'batch-a')).toMatchObject({
+      status: 'failed',
+      failed_links: '["a"]',
+      links_failed: 'many',
+    });
+  });
 });
 
 describe('a parent that is pending', () => {
@@ -306,5 +340,32 @@ describe('a parent of rows in two tables', () => {
       status: 'completed',
       error: expect.stringMatching(/^0 of 1 clips failed, 1 of 1 tasks failed; finalised/),
     });
+  });
+});
+
+describe('a job that repeats another', () => {
+  const load = (): AppDatabase => {
+    const database = new AppDatabase(`CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT,
+      created_at TEXT, task_id TEXT, retry_of_id TEXT REFERENCES jobs (id) ON DELETE CASCADE);`);
+    const add = (id: string, status: string, ago: number, retry_of_id: string | null): void => {
+      database.add('jobs', { id, status, created_at: bySqlite(ago), task_id: id, retry_of_id });
+    };
+    add('first', 'processing', day, null);
+    add('again', 'completed', minute, 'first');
+    return database;
+  };
+
+  test('is no part of it: neither its age nor its end is that of the other', async () => {
+    using database = load();
+    expect(await become(database, { action: 'fail' })).toEqual({ first: 'failed' });
+  });
+
+  test('is not deleted with it', async () => {
+    using database = load();
+    const cleanUp = await planFor(database, { action: 'delete' });
+    expect(cleanUp.plan.operations).toEqual([]);
+    expect(messagesOf(cleanUp)).toContain(
+      'jobs first is referenced by 1 row of jobs (retry_of_id)',
+    );
   });
 });

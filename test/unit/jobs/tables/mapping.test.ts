@@ -210,3 +210,18 @@ describe('what is ambiguous', () => {
     expect(propose({ ignore: true }).map(({ table }) => table)).toEqual(['jobs']);
   });
 });
+
+test.each([
+  ['retry_of_id', false],
+  ['previous_job_id', false],
+  ['copied_from', false],
+  ['depends_on_id', false],
+  ['superseded_by_id', false],
+  ['parent_id', true],
+  ['batch_job_id', true],
+])('%s names a parent by a foreign key to the same table: %s', (column, isParent) => {
+  using database = new AppDatabase(`CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT,
+    created_at TEXT, task_id TEXT, ${column} TEXT REFERENCES jobs (id));`);
+  const [jobs] = proposeMapping(database.file, database.tables());
+  expect(jobs?.own).toEqual(isParent ? { column, foreignKey: true } : null);
+});
