@@ -2,18 +2,18 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /**
- * Sandbox machines that may run at once: one vCPU each, emulated where KVM is not to be had. They
- * wait for a third of their time, so one more than there are processors keeps these busy.
+ * The maximum number of sandbox machines at a time: one vCPU each, emulated without KVM. They wait a
+ * third of the time, so one more than the number of processors keeps these busy.
  */
 const machines = Number(process.env.CELERIAC_TEST_MACHINES ?? availableParallelism() + 1);
 
 export default defineConfig({
   test: {
-    // What `npm test` leaves to `npm run test:all`.
-    tags: [{ name: 'nightly', description: 'more of what is proven once already, or slow' }],
+    // Tests that only `npm run test:all` runs.
+    tags: [{ name: 'nightly', description: 'variations of what other tests prove, or slow' }],
     projects: [
       {
-        // Not a line for each source map that a package forgot.
+        // No warning for each source map that a package lacks.
         logLevel: 'error',
         test: {
           name: 'unit',
@@ -23,7 +23,7 @@ export default defineConfig({
           maxWorkers: availableParallelism(),
           // A busy machine is no reason to fail.
           testTimeout: 90_000,
-          // They import JSON in a way that only bundlers take.
+          // They import JSON in a way that only bundlers support.
           server: { deps: { inline: [/@actions\/(?:workflow-parser|expressions)/] } },
         },
       },

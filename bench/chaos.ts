@@ -8,8 +8,8 @@ import { tellResult, tellTable } from './chaos/table.ts';
 
 /*
  * Faults at random moments of a deploy that changes everything, while numbered tasks flow; then the
- * host is judged by its own tools. `npm run chaos -- --rounds 40 --machines 2`; a round's seed plays
- * it again: `-- --seed 4711 --rounds 1`; words are the only faults: `-- power link-cut`.
+ * host is inspected with its own tools. `npm run chaos -- --rounds 40 --machines 2`; repeat a round
+ * by its seed: `-- --seed 4711 --rounds 1`; select faults: `-- power link-cut`.
  */
 
 const { values, positionals } = parseArgs({
@@ -18,13 +18,13 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '40' },
     machines: { type: 'string', default: '1' },
     seed: { type: 'string' },
-    // Where the logs of a round that failed are kept.
+    // Folder for the logs of failed rounds.
     evidence: { type: 'string', default: join(tmpdir(), 'celeriac-chaos') },
   },
 });
 const strangers = positionals.filter((word) => !(FAULTS as readonly string[]).includes(word));
 if (strangers.length > 0) {
-  throw new Error(`no such fault: ${strangers.join(', ')}. There are ${FAULTS.join(', ')}`);
+  throw new Error(`unknown fault: ${strangers.join(', ')}; expected ${FAULTS.join(', ')}`);
 }
 const only = positionals.length === 0 ? FAULTS : (positionals as Fault[]);
 const [rounds, machines] = [Number(values.rounds), Number(values.machines)];
@@ -37,7 +37,7 @@ await Promise.all(Array.from({ length: machines }, (_, index) => play(`chaos-${i
 console.log(tellTable(results.toSorted((one, other) => one.draw.seed - other.draw.seed)));
 if (results.length < rounds || results.some(({ wrong }) => wrong.length > 0)) process.exitCode = 1;
 
-/** Plays rounds on one machine, as long as there are any. */
+/** Plays rounds on one machine until none is left. */
 async function play(name: string): Promise<void> {
   const rig = await Rig.start(name);
   try {

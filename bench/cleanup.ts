@@ -13,13 +13,13 @@ import { type Bytes, bytes } from '../src/model/units.ts';
 import { planCleanUp } from '../src/use-case/clean-up.ts';
 
 /*
- * What a clean-up of a large database costs: how long it is read, how much is sent, and for how long
- * the app can't write. The host's own program, on this machine.
+ * The cost of a clean-up of a large database: how long reading takes, how much is sent, and for how
+ * long the app cannot write. Runs the host program on this machine.
  * `npm run bench:cleanup -- --rows 10000,1000000,5000000`
  */
 
 const driver = join(import.meta.dirname, '../test/unit/jobs/drive_host.py');
-/** Trees of 20 rows of which the newest are stuck. */
+/** Trees of 20 rows; the newest trees are stuck. */
 const stuckTrees = 50;
 const linksOf = 18;
 
@@ -55,7 +55,7 @@ interface Figures {
   readonly lockedSeconds: number;
 }
 
-/** About so many rows; about 400 bytes each. */
+/** About this many rows, of about 400 bytes each. */
 function fill(file: string, rows: number, indexes: boolean): void {
   const database = openDatabase(file);
   database.exec(SCHEMA);

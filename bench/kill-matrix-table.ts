@@ -8,17 +8,17 @@ import {
   PHASES,
 } from '../test/host/lib/kill-matrix/cases.ts';
 
-/** What became of a case. */
+/** The result of a case. */
 export interface Result extends Case {
   readonly kind: Kind;
   readonly ending: Ending | 'BROKEN';
-  /** What the run itself was told: the transaction's result, or `gone`. */
+  /** What the run learned: the result of the transaction, or `gone`. */
   readonly told: string;
   readonly seconds: number;
   readonly commit: string;
-  /** When it began, as ISO 8601. */
+  /** Its start, as ISO 8601. */
   readonly at: string;
-  /** Of what is broken. */
+  /** What is broken. */
   readonly why?: string;
 }
 
@@ -29,7 +29,7 @@ export function newest(results: readonly Result[]): readonly Result[] {
   return [...last.values()].toSorted((one, other) => place(one) - place(other));
 }
 
-/** Both tables: all faults on containers, and what was run on the VM. */
+/** Both tables: all faults on containers, and the cases on the VM. */
 export function renderTables(all: readonly Result[]): string {
   const results = newest(all);
   const parts = (['container', 'vm'] as const)
@@ -49,7 +49,7 @@ function summaryOf(results: readonly Result[], all: readonly Result[]): string {
   const days = [...new Set(results.map(({ at }) => at.slice(0, 10)))].toSorted();
   const commits = [...new Set(results.map(({ commit }) => `\`${commit}\``))];
   const operations = new Set(all.map(({ index }) => index)).size;
-  // On the virtual machine each operation once.
+  // On the virtual machine, each operation once.
   const whole = results[0]?.kind === 'vm' ? 1 : PHASES.length * FAULTS.length;
   return [
     `On ${where}, ${results.length} of ${operations * whole} cases: ${count('old')} ended old,`,
@@ -72,55 +72,55 @@ function tableOf(results: readonly Result[]): string {
   ].join('\n');
 }
 
-/** The page of the reference. */
+/** The page for docs/reference. */
 export const renderDocument = (results: readonly Result[]): string =>
   `<!-- Written by \`npm run kill-matrix -- --write\` from the results of a run. -->
 
 # The kill matrix
 
-A deploy that changes everything a deploy can change, cut at each of its operations by each of eight
-faults. After each, the host is inspected without Celeriac's help: the unit file, the support
-module, the commit that is checked out, the packages in the environment, the job database, whether
-the unit is enabled, the worker and its memory limit. All of it must be as before the deploy, or all
-of it as after: never half.
+A deploy that changes everything that a deploy can change is interrupted at each of its operations by
+each of eight faults. After each case, the host is inspected without Celeriac's help: the unit file,
+the support module, the checked-out commit, the packages in the environment, the job database,
+whether the unit is enabled, the worker and its memory limit. All of it must be as before the deploy,
+or all of it as after it, never a mixture.
 
-## How it ended
+## Results of a case
 
 - **old**: as before the deploy. The worker serves, and a job sent through Redis is completed.
 - **new**: as after a deploy without a fault, in the same way.
-- **BROKEN**: neither, or not whole; a fault of Celeriac.
+- **BROKEN**: neither of them, or not completely: a fault of Celeriac.
 - **–**: not run.
 
-Also required each time: nothing temporary is left, no lock, no armed guard, no failed unit; a message
-that a dead worker had is kept or its job is done; the ledger and the next run's report tell what
-happened.
+Each case also requires that no temporary file, lock, armed guard or failed unit is left, that a message
+of a dead worker is kept or its job is done, and that the ledger and the report of the next run say
+what happened.
 
-One thing is no fault: the unit is not enabled before this deploy, so a host that boots before
-\`guard-unit\` has noted how the worker ran comes up without it, as it would with no deploy at all.
+One result is not a fault: before this deploy the unit is not enabled, so a host that reboots before
+\`guard-unit\` has recorded the state of the worker comes up without it, as it would without a deploy.
 
-## When: the phase
+## Phases
 
 - **before**: the operation is about to begin.
-- **in**: in the middle of its work, at the first change that it makes to a file, or 0.3 s into its first command.
-- **unsaid**: it is done, and the journal does not say so yet.
-- **after**: it is done and written down.
+- **in**: in the middle of it, at its first change to a file, or 0.3 s into its first command.
+- **unsaid**: it is done, but the journal does not record that yet.
+- **after**: it is done, and the journal records that.
 
-\`release\` is what follows the last operation: the entry in the ledger.
+After the last operation comes \`release\`, the entry in the ledger.
 
-## What: the fault
+## Faults
 
 - **work-killed**: the process that carries out the transaction gets SIGKILL; the run is still connected.
-- **runner-killed**: the agent and its SSH connection get SIGKILL; the work goes on.
+- **runner-killed**: the agent and its SSH connection get SIGKILL; the transaction continues.
 - **all-killed**: both.
-- **link-cut**: packets are lost, both ways, and the run gives up.
-- **reboot**: \`reboot -f\`: nothing is told to end.
-- **power-cut**: the power goes and comes back. On a container: all of its processes end at once, and
-  what was written is kept. On the virtual machine also what only the page cache had is lost.
-- **disk-full**: no block is left on the disk until the transaction has ended.
-- **state-full**: the same for a file system of its own under \`/var/lib/celeriac\`.
+- **link-cut**: all packets are lost in both directions, and the run gives up.
+- **reboot**: \`reboot -f\`: nothing is stopped first.
+- **power-cut**: the power is cut and comes back. On a container, all of its processes end at once, and
+  everything written is kept. On the virtual machine, the content of the page cache is lost, too.
+- **disk-full**: the disk is completely full until the transaction has ended.
+- **state-full**: the same for a separate file system at \`/var/lib/celeriac\`.
 
-The guard's timer ticks every few seconds here, not every 20, and a release that nobody confirms is put back
-after 3 s.
+Here the guard's timer fires every few seconds instead of every 20 s, and an unconfirmed release is rolled
+back after 3 s.
 
 ## Results
 

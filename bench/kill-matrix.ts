@@ -16,15 +16,15 @@ import { KillMatrix, NotRun } from '../test/host/lib/kill-matrix/matrix.ts';
 import { newest, type Result, renderDocument, renderTables } from './kill-matrix-table.ts';
 
 /*
- * The whole kill matrix: every operation of a deploy × before, in, unsaid, after × every fault.
+ * The kill matrix: every operation of a deploy × before, in, unsaid, after × every fault.
  *
- *   npm run kill-matrix                          what is not in the results yet, then the table
- *   npm run kill-matrix -- reboot install-unit   the cases that have all these words
- *   -- --kind vm --sample                        each operation once, a real power cut in it
- *   -- --machines 4                              side by side; as many as processors unless told
- *   -- --again                                   also those that ended broken
- *   -- --results FILE                            else one in the cache, by commit
- *   -- --list | --table | --write                no run: the cases; the table; the page of the docs
+ *   npm run kill-matrix                          run the missing cases, then print the table
+ *   npm run kill-matrix -- reboot install-unit   only cases with all these words
+ *   -- --kind vm --sample                        each operation once, with a real power cut
+ *   -- --machines 4                              in parallel; default: the number of processors
+ *   -- --again                                   also repeat broken cases
+ *   -- --results FILE                            default: a file in the cache, by commit
+ *   -- --list | --table | --write                only print the cases or the table, or write the page
  */
 
 const ROOT = join(import.meta.dirname, '..');
@@ -87,7 +87,7 @@ function choose({ plan }: KillMatrix): readonly Case[] {
   );
 }
 
-/** Takes one case after the other from what is left, until there is none. */
+/** Runs cases until none is left. */
 async function work(matrix: KillMatrix, left: Case[]): Promise<void> {
   for (let each = left.shift(); each !== undefined; each = left.shift()) {
     const result = await runOne(matrix, each);
@@ -97,7 +97,7 @@ async function work(matrix: KillMatrix, left: Case[]): Promise<void> {
   }
 }
 
-/** Null for what was not run: the next run has it. */
+/** Null: not run; the next run tries it again. */
 async function runOne(matrix: KillMatrix, each: Case): Promise<Result | null> {
   const begun = performance.now();
   const about = { ...each, kind: matrix.kind, commit, at: new Date().toISOString() };
@@ -124,7 +124,7 @@ function readKind(word: string): Kind {
   throw new Error(`--kind ${word}: expected container or vm`);
 }
 
-/** What the cases run on; changes that are in no commit are told. */
+/** The commit under test; marks uncommitted changes. */
 function readCommit(): string {
   const git = (...words: readonly string[]) =>
     execFileSync('git', words, { cwd: ROOT, encoding: 'utf8' }).trim();

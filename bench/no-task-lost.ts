@@ -10,7 +10,7 @@ import {
 
 /*
  * Numbered tasks, half of them acknowledged early and half late, flow through a worker that is
- * deployed over and over: of four deploys two are good, one fails at import, one at the gate.
+ * deployed again and again: of four deploys, two succeed, one fails at import, one at the gate.
  * `npm run bench:no-task-lost -- --tasks 2000 --deploys 20`
  */
 

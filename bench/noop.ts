@@ -8,9 +8,8 @@ import { hostProgram } from '../src/generated/host-program.ts';
 import { runBundle } from '../test/lib/bundle.ts';
 
 /*
- * What a run costs that has nothing to do: the provision action beside a plain `ssh host true`,
- * in turns, on the same machine. `npm run bench:noop -- --rounds 5`;
- * with `--look`, the agent alone.
+ * The cost of a run with nothing to do: the provision action and a plain `ssh host true`, in turns,
+ * on the same machine. `npm run bench:noop -- --rounds 5`; with `--look`, the agent alone.
  */
 
 interface Cost {
@@ -41,7 +40,7 @@ const provision: Subject = {
     const cost = /^cost: (\d+) handshakes?, (\d+) execs?, (\d+) messages?/m.exec(run.log);
     if (run.code !== 0 || cost === null) {
       const log = run.log.replace(/^::add-mask::.*\n/gm, '');
-      throw new Error(`provision ended with exit code ${run.code}:\n${log}`);
+      throw new Error(`provision failed with exit code ${run.code}:\n${log}`);
     }
     if (run.outputs.changed !== 'false') throw new NotIdleError(run.log);
     const [handshakes = 0, execs = 0, messages = 0] = cost.slice(1).map(Number);
@@ -49,7 +48,7 @@ const provision: Subject = {
   },
 };
 
-/** The agent alone, without an action around it; also while there is no bundle. */
+/** The agent alone, without an action; works without a bundle. */
 const look: Subject = {
   name: 'agent look',
   async run({ host, sshPort, key, knownHosts }) {
@@ -68,7 +67,7 @@ const look: Subject = {
   },
 };
 
-/** The host was not yet as desired: what was measured was no no-op. */
+/** The host was not as desired, so this was not a no-op. */
 class NotIdleError extends Error {}
 
 async function main(): Promise<void> {
@@ -96,7 +95,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Runs once or twice until there is nothing left to do. */
+/** Runs once or twice, until there is nothing left to do. */
 async function converge(subject: Subject, machine: Machine): Promise<void> {
   for (let tries = 0; tries < 2; tries += 1) {
     try {
@@ -106,10 +105,10 @@ async function converge(subject: Subject, machine: Machine): Promise<void> {
       if (!(error instanceof NotIdleError)) throw error;
     }
   }
-  throw new Error(`${subject.name} still changes the host when it is run a second time`);
+  throw new Error(`${subject.name} still changes the host on its second run`);
 }
 
-/** Seconds of `ssh host true`, a connection of its own, with OpenSSH's own defaults. */
+/** Seconds of `ssh host true` over a new connection, with OpenSSH's defaults. */
 async function measureSsh(machine: Machine): Promise<number> {
   const options = {
     Port: machine.sshPort,
@@ -128,7 +127,7 @@ async function measureSsh(machine: Machine): Promise<number> {
   const code = await new Promise<number | null>((resolve, reject) => {
     child.on('error', reject).on('close', resolve);
   });
-  if (code !== 0) throw new Error(`ssh ended with exit code ${code}`);
+  if (code !== 0) throw new Error(`ssh failed with exit code ${code}`);
   return (performance.now() - begun) / 1000;
 }
 

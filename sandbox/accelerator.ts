@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { execute } from './command.ts';
 import { cacheFolder } from './folders.ts';
 
-/** How QEMU runs the guest's code: on the processor, or translated. */
+/** How QEMU runs the guest's code: on the processor, or by translation. */
 export type Accelerator = 'kvm' | 'tcg';
 
 export const QEMU = 'qemu-system-x86_64';
@@ -14,8 +14,8 @@ const PROBE_SECONDS = 5;
 const PROBE_EXIT = 33;
 
 /**
- * KVM where it really works. A /dev/kvm that opens proves little: nested hosts have one that never
- * runs an instruction. So a guest is run, once per boot of this machine.
+ * KVM if it really works. A /dev/kvm that opens proves little: some nested hosts have one that never
+ * runs an instruction. So a guest is run for a test, once per boot of this machine.
  */
 export async function chooseAccelerator(): Promise<Accelerator> {
   try {
@@ -40,7 +40,7 @@ function readAnswer(path: string): { bootId: string; accelerator: Accelerator } 
   }
 }
 
-/** Runs a guest that counts for a while and then ends QEMU with a code of its own. */
+/** Runs a guest that counts for a while and then makes QEMU exit with a given code. */
 export async function runsGuests(accelerator: Accelerator): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-probe-'));
   try {

@@ -4,19 +4,19 @@ import type { Kind } from './instance.ts';
 import { asRoot, rootCommand } from './privilege.ts';
 
 /**
- * What a test may need that a container shares with the machine it runs on:
- * `memory`: limits of memory hold; `swap`: swap can be switched on and off; `sysctl`: the kernel's
- * settings are its own; `clock`: the time can be set; `kernel-log`: the kernel's messages are its
- * own; `power`: a power cut loses what was not synced; `size`: the host is as small as a VPS.
+ * What a test may need and a container shares with its machine: `memory`: memory limits are enforced;
+ * `swap`: swap can be turned on and off; `sysctl`: its own kernel settings; `clock`: the time can be
+ * set; `kernel-log`: its own kernel log; `power`: a power cut loses what was not synced; `size`: the
+ * host is as small as a VPS.
  */
 export type Need = 'memory' | 'swap' | 'sysctl' | 'clock' | 'kernel-log' | 'power' | 'size';
 
-/** What containers give on this machine, or why it can run none. */
+/** What containers provide on this machine, or why it cannot run any. */
 export type Capacity = { gives: ReadonlySet<Need> } | { why: string };
 
 let capacity: Promise<Capacity> | undefined;
 
-/** Found out by trying, once a process: namespaces, an overlay, a network, a cgroup. */
+/** Tries it once per process: namespaces, an overlay, a network, a cgroup. */
 export function containerCapacity(): Promise<Capacity> {
   capacity ??= tryContainer();
   return capacity;
@@ -24,7 +24,8 @@ export function containerCapacity(): Promise<Capacity> {
 
 async function tryContainer(): Promise<Capacity> {
   if (process.arch !== 'x64') return { why: `this machine is ${process.arch}` };
-  if (rootCommand() === undefined) return { why: "this user is neither root nor has 'sudo -n'" };
+  if (rootCommand() === undefined)
+    return { why: "this user is neither root nor can use 'sudo -n'" };
   try {
     const { stdout } = await asRoot('probe');
     return { gives: new Set(stdout.split('\n').filter((word) => word === 'memory') as Need[]) };
@@ -34,10 +35,10 @@ async function tryContainer(): Promise<Capacity> {
 }
 
 /**
- * The kind of host that gives what is needed: a container where one does, as it is ten times as
+ * The kind of host that provides what is needed: a container if possible, because it is ten times as
  * fast as an emulated machine.
  *
- * @throws SandboxError when a container is asked for and can't be had, or can't give it.
+ * @throws SandboxError when a container is requested but is not available or not sufficient.
  */
 export function chooseKind(
   capacity: Capacity,
@@ -52,12 +53,12 @@ export function chooseKind(
   const lacking = needs.filter((need) => !capacity.gives.has(need));
   if (lacking.length === 0) return { kind: 'container' };
   if (wanted === undefined) return { kind: 'vm' };
-  throw new SandboxError(`a container can't give what is needed: ${lacking.join(', ')}`);
+  throw new SandboxError(`a container cannot provide: ${lacking.join(', ')}`);
 }
 
 let said = false;
 
-/** The kind for a new machine; says once why it is not the fast one. */
+/** The kind for a new machine; reports once why it is not the fast one. */
 export async function kindFor(
   needs: readonly Need[],
   wanted: Kind | undefined,

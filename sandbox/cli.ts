@@ -14,15 +14,15 @@ import { listStates, readState } from './states.ts';
 const USAGE = `A throwaway VPS: a Debian 12 host with Redis, Celery and a small app, on loopback.
 
   sandbox up [--name N] [--state S] [--kind K]
-                                       start it, healthy or broken into a state; a container (quick)
-                                       where one can be had, or --kind vm: its own kernel and swap
+                                       start it, healthy or in a broken state; a container (fast) if
+                                       possible, or --kind vm: with its own kernel and swap
   sandbox ssh [--name N] [--user U] [-- command…]
                                        log in as root, deploy (sudo -n) or nosudo
-  sandbox reset [--name N]             throw all changes away: as 'up' started it
-  sandbox break STATE [--name N]       break it as it is now: ${listStates().join(', ')}
-  sandbox status                       what is up
-  sandbox down [--name N | --all]      end it
-  sandbox build [--all]                make the image and the snapshot; --all: of every state too
+  sandbox reset [--name N]             discard all changes: as 'up' started it
+  sandbox break STATE [--name N]       break the running host: ${listStates().join(', ')}
+  sandbox status                       list running machines
+  sandbox down [--name N | --all]      stop and remove it
+  sandbox build [--all]                build the image and the snapshot; --all: of every state too
 `;
 
 const say = (line: string) => process.stderr.write(`sandbox: ${line}\n`);
@@ -48,7 +48,7 @@ async function main(args: string[]): Promise<number> {
     return values.help ? 0 : 2;
   }
   if (words.length > (command === 'break' ? 1 : 0)) {
-    throw new SandboxError(`${command}: what is '${words.at(-1)}'? See --help`);
+    throw new SandboxError(`${command}: unexpected argument '${words.at(-1)}'; see --help`);
   }
   switch (command) {
     case 'up':
@@ -57,7 +57,7 @@ async function main(args: string[]): Promise<number> {
       return logIn(values.name, values.user, rest);
     case 'reset':
       await (await openMachine(values.name)).reset();
-      say(`'${values.name}' is as it was started`);
+      say(`'${values.name}' was reset`);
       return 0;
     case 'break':
       return await breakMachine(values.name, words[0]);
@@ -68,7 +68,7 @@ async function main(args: string[]): Promise<number> {
     case 'build':
       return await build(values.all);
     default:
-      throw new SandboxError(`no command '${command}': see --help`);
+      throw new SandboxError(`unknown command '${command}'; see --help`);
   }
 }
 
@@ -89,7 +89,7 @@ async function up(
     running.state === state &&
     [undefined, running.kind].includes(kind)
   ) {
-    say(`'${name}' is up already; 'reset' gives it back as it was started`);
+    say(`'${name}' is already up; 'reset' discards its changes`);
     describe(await openMachine(name));
     return 0;
   }
@@ -131,14 +131,14 @@ function logIn(name: string, user: string, command: string[]): number {
 async function breakMachine(name: string, state: string | undefined): Promise<number> {
   readState(state ?? '');
   await (await openMachine(name)).breakInto(state ?? '');
-  say(`'${name}' is broken into '${state}'`);
+  say(`'${name}' is now in state '${state}'`);
   return 0;
 }
 
 function showStatus(): number {
   const lines = listInstances().map((name) => {
     const instance = findInstance(name);
-    if (instance === undefined) return `${name}: left behind by an earlier run; 'down' removes it`;
+    if (instance === undefined) return `${name}: left over from an earlier run; 'down' removes it`;
     const { kind, host, sshPort, httpPort, state, pid } = instance;
     return (
       `${name}: ${kind}, ${state ?? 'clean'}, ssh ${host}:${sshPort}, web ${host}:${httpPort}, ` +

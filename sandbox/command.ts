@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { SandboxError } from './failure.ts';
 
-/** What a finished command left: its exit code and what it printed. */
+/** The exit code and the output of a finished command. */
 export type CommandResult = { code: number; stdout: string; stderr: string };
 
 /** How to run a command. */
@@ -9,19 +9,18 @@ export type CommandOptions = {
   input?: string | Buffer;
   env?: NodeJS.ProcessEnv;
   cwd?: string;
-  /** A code other than 0 is an answer, not an error. */
+  /** A non-zero exit code is a result, not an error. */
   allowFailure?: boolean;
-  /** After this many seconds the command is killed and its code is 124. */
+  /** After this many seconds the command is killed, with exit code 124. */
   timeoutSeconds?: number;
-  /** What to say when the program is not installed. */
+  /** The error if the program is not installed. */
   missing?: string;
 };
 
 /**
- * Runs a program to its end, without a shell.
+ * Runs a program without a shell and waits for it.
  *
- * @throws SandboxError when it can't be started, or ends with another code than 0 and that is not
- *   allowed.
+ * @throws SandboxError when it cannot be started, or fails and that is not allowed.
  */
 export async function execute(
   program: string,
@@ -37,7 +36,7 @@ export async function execute(
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
-  child.stdin.on('error', () => {}); // the program may end before it has read its input
+  child.stdin.on('error', () => {}); // the program may exit before it has read its input
   child.stdin.end(options.input ?? '');
 
   let timedOut = false;
@@ -59,7 +58,7 @@ export async function execute(
         ),
       );
     });
-    // A connection that is shared holds the pipes of a client that was killed: don't wait for them.
+    // A shared connection keeps the pipes of a killed client open: do not wait for them.
     child.on('exit', () => {
       if (!timedOut) return;
       child.stdout.destroy();
@@ -79,12 +78,14 @@ export async function execute(
   if (code !== 0 && !options.allowFailure) {
     const said = (result.stderr.trim() || result.stdout.trim()).split('\n').slice(-15).join('\n');
     const shown = [program, ...args].join(' ').slice(0, 300);
-    throw new SandboxError(`${shown}\n  ended with code ${code}${said === '' ? '' : `: ${said}`}`);
+    throw new SandboxError(
+      `${shown}\n  failed with exit code ${code}${said === '' ? '' : `: ${said}`}`,
+    );
   }
   return result;
 }
 
-/** As timeout(1) says it. */
+/** The exit code of timeout(1). */
 export const TIMED_OUT = 124;
 
 /** Waits. */

@@ -14,7 +14,7 @@ import { asRoot } from './privilege.ts';
 import { closeShared, runOver, waitForLogin } from './ssh.ts';
 import { readBootScript, runScript } from './states.ts';
 
-/** A host in systemd-nspawn: this machine's kernel at its own speed, all else its own. */
+/** A host in systemd-nspawn: it shares only the kernel, and runs at native speed. */
 export const container: Hardware = {
   async start(image, draft, say) {
     const folder = instancePaths(draft.name).container;
@@ -67,7 +67,7 @@ export const container: Hardware = {
   cutLink: (instance) => tell('cut', instance),
   restoreLink: (instance) => tell('mend', instance),
 
-  // The cable too: the kernel would go on to acknowledge what nobody in there reads.
+  // The cable too: otherwise the kernel would acknowledge packets that nobody reads.
   async freeze(instance) {
     await tell('cut', instance);
     await tell('freeze', instance);

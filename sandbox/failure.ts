@@ -1,4 +1,4 @@
-/** What went wrong with the sandbox, in words for the person at the terminal. */
+/** An error of the sandbox, with a message for people. */
 export class SandboxError extends Error {
   override readonly name = 'SandboxError';
 }

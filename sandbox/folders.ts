@@ -7,10 +7,10 @@ import { SandboxError } from './failure.ts';
 /** This folder: the recipe, the states. */
 export const SANDBOX_FOLDER = import.meta.dirname;
 
-/** The machines that are up, one folder each, beside the checkout they belong to. */
+/** One folder for each running machine, in the checkout that it belongs to. */
 export const INSTANCES_FOLDER = join(SANDBOX_FOLDER, '..', '.sandbox');
 
-/** Images and snapshots; may be deleted at any time, and is then built again. */
+/** Images and snapshots; may be deleted at any time and is then rebuilt. */
 export function cacheFolder(): string {
   const base =
     process.env.CELERIAC_CACHE ??
@@ -21,9 +21,9 @@ export function cacheFolder(): string {
 }
 
 /**
- * A private folder for sockets, whose path is short: a Unix socket's path ends at 107 bytes.
+ * A private folder for sockets with a short path: the path of a Unix socket has at most 107 bytes.
  *
- * @throws SandboxError when the folder belongs to somebody else.
+ * @throws SandboxError when the folder belongs to another user.
  */
 export function socketFolder(owner: string): string {
   const { uid } = userInfo();
@@ -32,7 +32,7 @@ export function socketFolder(owner: string): string {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const status = lstatSync(parent);
   if (!status.isDirectory() || status.uid !== uid) {
-    throw new SandboxError(`${parent} is not a folder of user ${uid}: remove it`);
+    throw new SandboxError(`${parent} does not belong to user ${uid}: remove it`);
   }
   chmodSync(parent, 0o700);
   return folder;

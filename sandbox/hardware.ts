@@ -1,24 +1,24 @@
 import type { Image, Say } from './image.ts';
 import type { Instance } from './instance.ts';
 
-/** What is decided about a machine before it runs. */
+/** What is known about a machine before it runs. */
 export type Draft = Pick<Instance, 'name' | 'state' | 'ownerPid'> & {
   diskMegabytes?: number;
 };
 
-/** What a kind of host can do; machine.ts makes of it what tests see. */
+/** What each kind of host implements; machine.ts builds the interface for tests on it. */
 export type Hardware = {
-  /** A new host, in the state that the draft names. */
+  /** Starts a new host in the draft's state. */
   start(image: Image, draft: Draft, say: Say): Promise<Instance>;
-  /** Throws its changes away; the same address, ports and keys. */
+  /** Discards its changes; address, ports and keys stay. */
   reset(image: Image, instance: Instance, say: Say): Promise<Instance>;
-  /** Makes it boot again; resolves once logins are open. */
+  /** Reboots it; resolves once logins are possible. */
   bootAgain(
     image: Image,
     instance: Instance,
     cause: (run: (command: string) => Promise<unknown>) => Promise<unknown>,
   ): Promise<void>;
-  /** The power goes and comes back; resolves once logins are open. */
+  /** Cuts the power and turns it on again; resolves once logins are possible. */
   crash(image: Image, instance: Instance): Promise<void>;
   powerOff(instance: Instance): Promise<void>;
   powerOn(image: Image, instance: Instance): Promise<Instance>;

@@ -16,10 +16,10 @@ import { asRoot, asRootAtOnce } from './privilege.ts';
 import { endQemu, findQemus, isOurs } from './qemu.ts';
 import type { Target } from './ssh.ts';
 
-/** A container shares this machine's kernel; a VM is QEMU with a kernel of its own. */
+/** A container shares this machine's kernel; a VM is QEMU with its own kernel. */
 export type Kind = 'container' | 'vm';
 
-/** What is known of a machine that is up, kept in `.sandbox/<name>/machine.json`. */
+/** The record of a running machine, in `.sandbox/<name>/machine.json`. */
 export type Instance = {
   name: string;
   kind: Kind;
@@ -28,21 +28,21 @@ export type Instance = {
   host: string;
   sshPort: number;
   httpPort: number;
-  /** The state that `up` and `reset` bring it to; absent: a healthy, freshly booted host. */
+  /** Its state after `up` and `reset`; absent: a healthy, freshly booted host. */
   state?: string;
-  /** The image's folder in the cache: its login key and host keys. */
+  /** The folder of its image in the cache, with the login key and host keys. */
   imageFolder: string;
-  /** The process that ends the machine when it ends; absent: it stays until `down`. */
+  /** The machine ends with this process; absent: it stays until `down`. */
   ownerPid?: number;
 };
 
-/** Where a machine's files and sockets are. */
+/** The paths of a machine's files and sockets. */
 export type InstancePaths = {
   folder: string;
   record: string;
-  /** Who ends the machine when it ends; written before anything of it runs. */
+  /** The process that the machine ends with; written before the machine starts. */
   owner: string;
-  /** A container's: see container.sh. */
+  /** Files of a container: see container.sh. */
   container: string;
   disk: string;
   knownHosts: string;
@@ -52,7 +52,7 @@ export type InstancePaths = {
   monitor: string;
 };
 
-/** @throws SandboxError when the name could not be a folder's. */
+/** @throws SandboxError when the name is not valid for a folder. */
 export function instancePaths(name: string): InstancePaths {
   if (!/^[a-z0-9][a-z0-9._-]{0,40}$/i.test(name)) {
     throw new SandboxError(`machine name '${name}': expected letters, digits, '.', '_' or '-'`);
@@ -73,7 +73,7 @@ export function instancePaths(name: string): InstancePaths {
   };
 }
 
-/** The names of all machines of this checkout, up or left behind. */
+/** The names of all machines of this checkout, running or left over. */
 export function listInstances(): string[] {
   if (!existsSync(INSTANCES_FOLDER)) return [];
   return readdirSync(INSTANCES_FOLDER, { withFileTypes: true })
@@ -82,7 +82,7 @@ export function listInstances(): string[] {
     .sort();
 }
 
-/** The machine of this name while it is there; what an earlier boot left behind is none. */
+/** The running machine of this name; leftovers of an earlier boot do not count. */
 export function findInstance(name: string): Instance | undefined {
   const paths = instancePaths(name);
   let instance: Instance;
@@ -95,13 +95,13 @@ export function findInstance(name: string): Instance | undefined {
   return isOurs(instance.pid, mark) ? instance : undefined;
 }
 
-/** Where the machine writes its console. */
+/** The file with the machine's console output. */
 export function consolePath({ name, kind }: Instance): string {
   const paths = instancePaths(name);
   return kind === 'vm' ? paths.console : join(paths.container, 'console.log');
 }
 
-/** What was decided about a machine, to start it anew. */
+/** The draft of a machine, to start it again. */
 export function draftOf({ name, state, ownerPid }: Instance): Draft {
   return {
     name,
@@ -110,7 +110,7 @@ export function draftOf({ name, state, ownerPid }: Instance): Draft {
   };
 }
 
-/** How to log in to it. */
+/** How to log in. */
 export function targetOf(image: Image, instance: Instance): Target {
   const paths = instancePaths(instance.name);
   return {
@@ -123,27 +123,27 @@ export function targetOf(image: Image, instance: Instance): Target {
   };
 }
 
-/** Writes down a machine that runs, and how its host keys are known. */
+/** Records a running machine, and its host keys. */
 export function registerInstance(image: Image, instance: Instance): Instance {
   recordInstance(instance);
   writeKnownHosts(image, instance, instancePaths(instance.name).knownHosts);
   return instance;
 }
 
-/** Says whose the machine is, before anything of it runs. */
+/** Records the owner of the machine before it starts. */
 export function claimInstance({ name, ownerPid }: Draft): void {
   const { folder, owner } = instancePaths(name);
   makeInstanceFolder(folder);
   writeFileSync(owner, `${ownerPid ?? ''}`);
 }
 
-/** Git never sees what is in there. */
+/** Makes Git ignore the folder. */
 export function makeInstanceFolder(folder: string): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(INSTANCES_FOLDER, '.gitignore'), '*\n');
 }
 
-/** Written whole or not at all. */
+/** Writes atomically. */
 function recordInstance(instance: Instance): void {
   const { folder, record } = instancePaths(instance.name);
   makeInstanceFolder(folder);
@@ -151,7 +151,7 @@ function recordInstance(instance: Instance): void {
   renameSync(`${record}.new`, record);
 }
 
-/** Ends the machine, if it runs, and removes what it left. */
+/** Stops the machine if it runs, and removes its files. */
 export async function removeInstance(name: string): Promise<void> {
   const paths = instancePaths(name);
   await endInstance(name);
@@ -161,19 +161,19 @@ export async function removeInstance(name: string): Promise<void> {
 }
 
 /**
- * Ends the machine's QEMU, if it runs. By its command line: one whose starter was killed may have
- * neither a record nor, yet, a pid file, and would take the disk and the lock of the next.
+ * Ends the machine's QEMU if it runs. It is found by its command line: if its starter was killed, it
+ * may have no record and no pid file yet, and would hold the disk and the lock of the next one.
  */
 export async function endInstance(name: string): Promise<void> {
   const { monitor, pid } = instancePaths(name);
   for (let found = findQemus(monitor); found.length > 0; found = findQemus(monitor)) {
     for (const each of found) await endQemu(each, monitor);
   }
-  // One that is almost gone shows no command line any more, and holds this file's lock to its end.
+  // A QEMU that is almost gone shows no command line, and holds the lock on this file to the end.
   rmSync(pid, { force: true });
 }
 
-/** Removes the machines whose owner ended without ending them. */
+/** Removes machines whose owner exited without stopping them. */
 export async function removeOrphans(): Promise<void> {
   for (const name of listInstances()) {
     const owner = readOwner(name);
@@ -190,8 +190,8 @@ function readOwner(name: string): number | undefined {
 }
 
 /**
- * The same for a process that is ending: without waiting, and only what is still its own, not a
- * machine of the same name that another process has started since.
+ * The same for a process that is exiting: without waiting, and only if the machine is still its own,
+ * not one of the same name that another process has started since.
  */
 export function killOwnInstance(name: string): void {
   const paths = instancePaths(name);

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { SandboxError } from './failure.ts';
 
 /**
- * Runs `body` while no other process holds the lock on `path`. The lock is held by a child that
- * reads our pipe, so it ends with us however we end.
+ * Runs `body` while holding the lock on `path`. A child that reads a pipe from this process holds
+ * it, so the lock is dropped however this process ends.
  *
  * @throws SandboxError when flock (util-linux) is missing.
  */
@@ -22,7 +22,7 @@ export async function withLock<T>(
       reject(new SandboxError('flock is not installed (package util-linux)'));
     });
     holder.on('exit', (code) => {
-      reject(new SandboxError(`can't lock ${path}: flock ended with code ${code}`));
+      reject(new SandboxError(`cannot lock ${path}: flock failed with exit code ${code}`));
     });
   });
   failed.catch(() => {});

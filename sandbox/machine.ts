@@ -33,34 +33,34 @@ export type { CommandResult } from './command.ts';
 export { SandboxError } from './failure.ts';
 export { listStates } from './states.ts';
 
-/** Who can log in: root; deploy, who has `sudo -n`; nosudo, who has not. */
+/** Users that can log in: root; deploy, with `sudo -n`; nosudo, without it. */
 export type User = 'root' | 'deploy' | 'nosudo';
 
 export type RunOptions = {
   /** Default root. */
   user?: User;
   input?: string | Buffer;
-  /** A code other than 0 is an answer, not an error. */
+  /** A non-zero exit code is a result, not an error. */
   allowFailure?: boolean;
   timeoutSeconds?: number;
 };
 
 export type StartOptions = {
   name: string;
-  /** The state to find it in; absent: healthy and freshly booted. */
+  /** The state to start in; absent: healthy and freshly booted. */
   state?: string;
-  /** What it must have that a container may not; it decides the kind. */
+  /** Requirements that a container may not fulfil; they decide the kind. */
   needs?: readonly Need[];
-  /** Absent: a container where one can be had and gives what is needed. */
+  /** Absent: a container if possible and sufficient. */
   kind?: Kind;
-  /** What a container may write, where the usual 3 GB are not wanted; a VM's disk has one size. */
+  /** Disk size of a container instead of 3 GB; the disk of a VM has a fixed size. */
   diskMegabytes?: number;
-  /** It stays when this process ends, until it is taken down. */
+  /** The machine stays up when this process exits. */
   detached?: boolean;
   say?: Say;
 };
 
-/** A throwaway host that is up. */
+/** A running throwaway host. */
 export type Machine = {
   readonly name: string;
   readonly kind: Kind;
@@ -71,52 +71,52 @@ export type Machine = {
   /** The private key that all users log in with: its path and its text. */
   readonly keyPath: string;
   readonly key: string;
-  /** Lines for known_hosts, one a host key: `host type base64`. */
+  /** Lines for known_hosts, one per host key: `host type base64`. */
   readonly knownHosts: string;
-  /** The host in them: `host`, or `[host]:port`. */
+  /** The host name in these lines: `host`, or `[host]:port`. */
   readonly knownName: string;
   readonly knownHostsPath: string;
-  /** What the host wrote to its console. */
+  /** The file with its console output. */
   readonly consolePath: string;
 
-  /** One command line in the user's login shell, over a connection that stays open. */
+  /** Runs a command line in the user's login shell, over a connection that stays open. */
   run(command: string, options?: RunOptions): Promise<CommandResult>;
-  /** Writes a file as root; mode as for chmod, default 0644. */
+  /** Writes a file as root; `mode` as for chmod, default 0644. */
   writeFile(path: string, text: string | Buffer, mode?: string): Promise<void>;
   /** Reads a text file as root. */
   readFile(path: string): Promise<string>;
-  /** Runs a state's script on the machine as it is. */
+  /** Runs the script of a state on the running machine. */
   breakInto(state: string): Promise<void>;
-  /** Throws everything away: the host as it was when it was started, same ports, same keys. */
+  /** Discards all changes: the host is as when it was started, with the same ports and keys. */
   reset(): Promise<void>;
-  /** `systemctl reboot`; back once logins are open. */
+  /** `systemctl reboot`; returns once logins are possible. */
   reboot(): Promise<void>;
-  /** `reboot -f`: nothing is told to end, nothing is synced; back once logins are open. */
+  /** `reboot -f`: nothing is stopped or synced; returns once logins are possible. */
   rebootAtOnce(): Promise<void>;
-  /** The power goes, and comes back: what was not on the disk is lost. */
+  /** Cuts the power and turns it on again: what was not on the disk is lost. */
   crash(): Promise<void>;
-  /** The power goes. Connections are refused until `powerOn`. */
+  /** Cuts the power. Connections are refused until `powerOn`. */
   powerOff(): Promise<void>;
   powerOn(): Promise<void>;
-  /** The network cable is out: connections hang, they are not refused. */
+  /** Unplugs the network cable: connections hang, they are not refused. */
   cutLink(): Promise<void>;
   restoreLink(): Promise<void>;
-  /** The host stands still, clock and all, until `thaw`. */
+  /** Stops the whole host, including its clock, until `thaw`. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
-  /** Ends it and removes its disk; also at the end of an `await using`. */
+  /** Stops it and removes its disk; also at the end of an `await using`. */
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** So that machines do not outlive the process that started them. */
+/** Machines must not outlive the process that started them. */
 const owned = new Set<string>();
 
 /**
- * Starts a machine, from nothing if need be; one of the same name is replaced. Ends with this
- * process unless `detached`.
+ * Starts a machine and builds what it needs; a machine of the same name is replaced. It ends with
+ * this process unless `detached`.
  *
- * @throws SandboxError in words for a person.
+ * @throws SandboxError with a message for people.
  */
 export async function startMachine(options: StartOptions): Promise<Machine> {
   const say = options.say ?? ((line) => process.stderr.write(`sandbox: ${line}\n`));
@@ -140,7 +140,7 @@ function hardwareOf(kind: Kind): Hardware {
   return kind === 'container' ? container : virtualMachine;
 }
 
-/** A machine that is up already. @throws SandboxError when it is not. */
+/** A machine that is already up. @throws SandboxError when it is not. */
 export async function openMachine(name: string): Promise<Machine> {
   const instance = findInstance(name);
   if (instance === undefined) {
@@ -198,7 +198,7 @@ function control(image: Image, started: Instance, say: Say): Machine {
     async reset() {
       instance = await hardware.reset(image, instance, say);
     },
-    // The answer may be lost with the connection.
+    // The reply may be lost with the connection.
     reboot: () => hardware.bootAgain(image, instance, (tell) => tell('systemctl reboot')),
     rebootAtOnce: () => hardware.bootAgain(image, instance, (tell) => tell('reboot -f')),
     crash: () => hardware.crash(image, instance),
@@ -215,7 +215,7 @@ function control(image: Image, started: Instance, say: Say): Machine {
   };
 }
 
-/** One word of a shell's command line. */
+/** Quotes one word of a shell command line. */
 function quote(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -4,8 +4,8 @@ const FIRST_PORT = 20_000;
 const PORTS = 10_000;
 
 /**
- * Loopback ports to try, in an order of the owner's own. All below the range that the kernel hands
- * out by itself, so that a port given up for the moment of a reset is not taken meanwhile.
+ * Loopback ports to try, in an order that depends on the owner. All are below the kernel's ephemeral
+ * range, so that a port that is free during a reset is not taken in the meantime.
  */
 export function* portCandidates(owner: string, preferred?: number): Generator<number> {
   if (preferred !== undefined) yield preferred;

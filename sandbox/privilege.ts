@@ -8,14 +8,14 @@ const SCRIPT = join(SANDBOX_FOLDER, 'container.sh');
 
 let sudo: boolean | undefined;
 
-/** How to become root: no words when this process is root already, `sudo -n`, or not at all. */
+/** The command prefix to become root: empty if this process is root, or `sudo -n`, or undefined. */
 export function rootCommand(): readonly string[] | undefined {
   if (process.getuid?.() === 0) return [];
   sudo ??= spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0;
   return sudo ? ['sudo', '-n'] : undefined;
 }
 
-/** Runs a verb of container.sh as root. @throws SandboxError with its words. */
+/** Runs a command of container.sh as root. @throws SandboxError with its error. */
 export async function asRoot(
   verb: string,
   args: readonly string[] = [],
@@ -25,13 +25,13 @@ export async function asRoot(
   return await execute(program, rest, options);
 }
 
-/** The same while this process ends and nothing can be waited for. */
+/** The same while this process exits, without waiting. */
 export function asRootAtOnce(verb: string, args: readonly string[]): void {
   const [program = '', ...rest] = [...(rootCommand() ?? []), 'bash', SCRIPT, verb, ...args];
   spawnSync(program, rest, { stdio: 'ignore' });
 }
 
-/** Removes a folder of ours, in which root may have written. */
+/** Removes a folder of the sandbox, in which root may have written. */
 export function removeTree(folder: string): void {
   try {
     rmSync(folder, { recursive: true, force: true });

@@ -2,10 +2,10 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { removeTree } from './privilege.ts';
 
-/** So that switching between two branches does not build twice a day. */
+/** Kept so that switching between two branches does not rebuild the image each time. */
 const OLD_IMAGES_KEPT = 1;
 
-/** Removes the images (with their snapshots) that nobody uses, but for the newest old one. */
+/** Removes unused images (with their snapshots), except the newest old one. */
 export function pruneImages(current: string): void {
   const cache = dirname(current);
   const old = readdirSync(cache, { withFileTypes: true })
@@ -16,14 +16,14 @@ export function pruneImages(current: string): void {
   for (const folder of old.slice(OLD_IMAGES_KEPT)) removeUnused(folder);
 }
 
-/** Removes a folder of the cache unless a running machine has it on its command line. */
+/** Removes a folder of the cache unless it is on the command line of a running machine. */
 export function removeUnused(folder: string): void {
   if (!commandLines().some((line) => line.includes(folder))) {
     removeTree(folder);
   }
 }
 
-/** Removes what builders left that were killed. Call it with their lock held. */
+/** Removes leftovers of killed builds. The caller must hold the lock of the builds. */
 export function removeLeftovers(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (name.startsWith('building-')) removeUnused(join(folder, name));
@@ -37,7 +37,7 @@ function commandLines(): string[] {
       try {
         return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
       } catch {
-        return ''; // it ended meanwhile
+        return ''; // it has exited
       }
     });
 }

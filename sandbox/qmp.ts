@@ -11,20 +11,21 @@ type Reply = {
   error?: { class: string; desc: string };
 };
 
-/** A conversation with one QEMU over its monitor socket (QMP). */
+/** A connection to the monitor socket (QMP) of a QEMU. */
 export type Monitor = {
-  /** One command; its `return` value. @throws SandboxError with QEMU's own words. */
+  /** Runs a command; returns its `return` value. @throws SandboxError with QEMU's error. */
   ask(command: string, args?: Record<string, unknown>): Promise<unknown>;
-  /** One command of the human monitor; what it printed, empty when it had nothing to complain. */
+  /** Runs a command of the human monitor; returns its output, which is empty on success. */
   tell(line: string): Promise<string>;
-  /** Waits for an event that comes after this call. @throws SandboxError when it does not come. */
+  /** Waits for a new event. @throws SandboxError when it does not come in time. */
   waitFor(event: string, timeoutSeconds: number): Promise<void>;
 };
 
 /**
- * Talks to the QEMU behind `socketPath` and hangs up; QEMU serves one client at a time.
+ * Connects to the QEMU at `socketPath`, runs `body` and disconnects; QEMU serves one client at a
+ * time.
  *
- * @throws SandboxError when nobody answers within ten seconds.
+ * @throws SandboxError when no QEMU answers within 10 s.
  */
 export async function withMonitor<T>(
   socketPath: string,
@@ -35,13 +36,13 @@ export async function withMonitor<T>(
   const pending: { resolve(reply: Reply): void; reject(error: Error): void }[] = [];
   const lost = () => {
     for (const waiter of pending.splice(0)) {
-      waiter.reject(new SandboxError('QEMU hung up'));
+      waiter.reject(new SandboxError('QEMU closed the connection'));
     }
   };
   socket.on('error', lost);
   socket.on('close', lost);
   const lines = createInterface({ input: socket });
-  lines.on('error', lost); // it passes the socket's on
+  lines.on('error', lost); // it forwards errors of the socket
   lines.on('line', (line) => {
     const reply = JSON.parse(line) as Reply;
     if (reply.event === undefined) pending.shift()?.resolve(reply);
@@ -53,7 +54,7 @@ export async function withMonitor<T>(
     const reply = next();
     socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     const { error, return: value } = await reply;
-    if (error) throw new SandboxError(`QEMU refuses ${command}: ${error.desc}`);
+    if (error) throw new SandboxError(`QEMU: ${command} failed: ${error.desc}`);
     return value;
   };
   const tell = async (line: string): Promise<string> =>

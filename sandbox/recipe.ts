@@ -5,7 +5,7 @@ import { digest, SANDBOX_FOLDER } from './folders.ts';
 /** Everything that goes into the image. */
 export const RECIPE_FOLDER = join(SANDBOX_FOLDER, 'recipe');
 
-/** The code that turns the recipe into an image: when it changes, so may the image. */
+/** The code that builds the image from the recipe: the image depends on it, too. */
 const BUILDER_FILES = ['image.ts', 'debian-sources.ts'];
 
 /** The recipe's hash: the name of its image. */
@@ -15,7 +15,7 @@ export function hashRecipe(): string {
   return digest(...parts).slice(0, 16);
 }
 
-/** The recipe's lists have one name a line and `#` comments. */
+/** The recipe's lists have one name per line and `#` comments. */
 export function readList(file: string): string[] {
   return readFileSync(join(RECIPE_FOLDER, file), 'utf8')
     .split('\n')

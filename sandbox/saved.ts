@@ -15,19 +15,19 @@ import { asRoot, removeTree } from './privilege.ts';
 import { removeLeftovers, removeUnused } from './prune.ts';
 import { endQemu, findQemus } from './qemu.ts';
 
-/** A host that was saved in the image's folder, to start others from. */
+/** A host that is saved in the image's folder, to start others from. */
 export type Saved = {
-  /** Where all of its kind are. */
+  /** The folder for all of its kind. */
   parent: string;
-  /** What it is called, whatever its version. */
+  /** Its name without the version. */
   label: string;
-  /** Its version: everything that decides what is in it. */
+  /** Its version: a hash of everything that its content depends on. */
   key: string;
-  /** Another of its kind that it holds only the difference to. */
+  /** Another one of its kind, if it contains only the difference from that. */
   base?: string;
 };
 
-/** The folder of what is saved, made by `make` (in a folder of its own) if it is not there. */
+/** The folder of a saved host; `make` creates it, in a separate folder, if it is missing. */
 export async function provideSaved(
   { parent, label, key, base = '' }: Saved,
   say: Say,
@@ -35,7 +35,7 @@ export async function provideSaved(
 ): Promise<string> {
   const folder = join(parent, `${label}-${key}`);
   if (isWhole(folder)) return folder;
-  const waiting = () => say('another process is making a snapshot: waiting for it');
+  const waiting = () => say('waiting for another process that makes a snapshot');
   await withLock(join(cacheFolder(), `${basename(parent)}.lock`), waiting, async () => {
     if (isWhole(folder)) return;
     mkdirSync(parent, { recursive: true });
@@ -59,7 +59,7 @@ export async function provideSaved(
   return folder;
 }
 
-/** Ends the hosts of builders that were killed: whoever holds the lock is the only one at work. */
+/** Ends the hosts of killed builds: the holder of the lock is the only build that runs. */
 async function endLeftovers(parent: string): Promise<void> {
   for (const name of readdirSync(parent).filter((each) => each.startsWith(BUILDING))) {
     const work = join(parent, name);
@@ -71,7 +71,7 @@ async function endLeftovers(parent: string): Promise<void> {
 
 const BUILDING = 'building-';
 
-/** It holds only what differs from another: useless without that one. */
+/** It contains only the difference from another one, and is useless without it. */
 const BASE = 'base';
 
 function baseOf(folder: string): string | undefined {

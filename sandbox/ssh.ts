@@ -12,18 +12,18 @@ export type Target = {
   port: number;
   keyPath: string;
   knownHostsPath: string;
-  /** Where the connections that stay open have their sockets, one a user. */
+  /** Folder for the sockets of open connections, one per user. */
   socketFolder: string;
-  /** Changes with every QEMU: a connection to the one before is never taken up again. */
+  /** Changes with every QEMU, so that a connection to an earlier one is never reused. */
   generation: number;
 };
 
 const SSH_MISSING = 'ssh is not installed (package openssh-client)';
 
-/** `shared`: over the connection that stays open; `own`: a login of its own, as a person's. */
+/** `shared`: over the connection that stays open; `own`: a separate login. */
 export type Connection = 'shared' | 'own';
 
-/** The arguments of `ssh` up to and with the destination. */
+/** The arguments of `ssh` up to and including the destination. */
 export function sshArguments(target: Target, user: string, connection: Connection): string[] {
   const options = {
     Port: target.port,
@@ -36,10 +36,10 @@ export function sshArguments(target: Target, user: string, connection: Connectio
     BatchMode: 'yes',
     LogLevel: 'ERROR',
     ConnectTimeout: 20,
-    // A cable may be out for a while; a connection to a host that is gone must not last for ever.
+    // A cable may be unplugged for a while, but a connection to a host that is gone must end.
     ServerAliveInterval: 30,
     ServerAliveCountMax: 6,
-    // The cheapest to compute for an emulated processor.
+    // The cheapest algorithms for an emulated processor.
     HostKeyAlgorithms: 'ssh-ed25519',
     KexAlgorithms: 'curve25519-sha256',
     Ciphers: 'aes128-gcm@openssh.com,chacha20-poly1305@openssh.com',
@@ -58,7 +58,7 @@ export function sshArguments(target: Target, user: string, connection: Connectio
   ];
 }
 
-/** Runs one command line in the user's login shell. Code 255 may be ssh's own. */
+/** Runs a command line in the user's login shell. Exit code 255 may be that of ssh itself. */
 export async function runOver(
   target: Target,
   user: string,
@@ -73,8 +73,8 @@ export async function runOver(
 }
 
 /**
- * Opens root's shared connection and sets the guest's clock, which stands where it was saved; new
- * randomness goes with it.
+ * Opens root's shared connection and sets the guest's clock, which is still at the time of the
+ * snapshot; also adds new randomness.
  */
 export async function connectAndSetClock(target: Target): Promise<void> {
   const command =
@@ -86,7 +86,7 @@ export async function connectAndSetClock(target: Target): Promise<void> {
     complaint += chunk.toString();
   });
   child.stdin.on('error', () => {});
-  // Asked only now: the handshake took its time.
+  // The time is read only now, because the handshake takes a while.
   child.stdout.once('data', () => {
     child.stdin.end(`${Date.now() / 1000} ${randomBytes(32).toString('hex')}\n`);
   });
@@ -95,14 +95,14 @@ export async function connectAndSetClock(target: Target): Promise<void> {
     child.on('exit', resolve);
   });
   if (code !== 0) {
-    throw new SandboxError(`the machine's clock could not be set: ${complaint.trim()}`);
+    throw new SandboxError(`could not set the clock of the machine: ${complaint.trim()}`);
   }
 }
 
 /**
- * Waits until root can log in and logins are open for everyone; the id of this boot.
+ * Waits until root and all other users can log in; returns the id of this boot.
  *
- * @throws SandboxError after `timeoutSeconds`, with ssh's last words.
+ * @throws SandboxError after `timeoutSeconds`, with ssh's last error.
  */
 export async function waitForLogin(
   target: Target,
@@ -111,10 +111,10 @@ export async function waitForLogin(
 ): Promise<string> {
   const deadline = Date.now() + timeoutSeconds * 1000;
   const question = 'test ! -e /run/nologin && cat /proc/sys/kernel/random/boot_id';
-  // Each time longer: a guest that is slow to greet would be kept from it by ever more callers.
+  // Longer each time: more and more callers would slow down a guest that is slow to answer.
   let patience = 1;
   for (;;) {
-    // Cheap to ask, and QEMU accepts connections long before the guest does.
+    // A cheap check: QEMU accepts connections long before the guest does.
     while (!(await greets(target, patience)) && Date.now() < deadline) {
       patience = Math.min(10, patience * 1.4);
       await sleep(0.25);
@@ -126,14 +126,14 @@ export async function waitForLogin(
     if (code === 0 && stdout.trim() !== previousBootId) return stdout.trim();
     if (Date.now() > deadline) {
       throw new SandboxError(
-        `nobody could log in within ${timeoutSeconds} s: ${stderr.trim() || `code ${code}`}`,
+        `could not log in within ${timeoutSeconds} s: ${stderr.trim() || `exit code ${code}`}`,
       );
     }
     await sleep(0.25);
   }
 }
 
-/** Does an SSH server say hello within these seconds? */
+/** Whether an SSH server sends its greeting within these seconds. */
 function greets({ host, port }: Target, seconds: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ port, host, timeout: seconds * 1000 });
@@ -147,7 +147,7 @@ function greets({ host, port }: Target, seconds: number): Promise<boolean> {
   });
 }
 
-/** Closes the shared connections, so that none goes on into another boot. */
+/** Closes the shared connections, so that none survives into the next boot. */
 export async function closeShared(target: Target): Promise<void> {
   for (const user of ['root', 'deploy', 'nosudo']) {
     const path = join(target.socketFolder, `${user}.${target.generation}`);

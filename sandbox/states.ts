@@ -6,10 +6,10 @@ import { runOver, type Target } from './ssh.ts';
 
 const STATES_FOLDER = join(SANDBOX_FOLDER, 'states');
 
-/** What of a state no disk holds: run after each boot. */
+/** The part of a state that is not on the disk: run after each boot. */
 const BOOT = '.boot.sh';
 
-/** The names of the states that a machine can be broken into. */
+/** The names of all states. */
 export function listStates(): string[] {
   return readdirSync(STATES_FOLDER)
     .filter((name) => name.endsWith('.sh') && !name.endsWith(BOOT))
@@ -21,31 +21,31 @@ export function listStates(): string[] {
 const readFunctions = (): string =>
   readFileSync(join(SANDBOX_FOLDER, 'state-functions.sh'), 'utf8');
 
-/** A state's script. @throws SandboxError that lists the states there are. */
+/** The script of a state. @throws SandboxError with the known states. */
 export function readState(state: string): string {
   const states = listStates();
   if (!states.includes(state)) {
-    throw new SandboxError(`no state '${state}': there are ${states.join(', ')}`);
+    throw new SandboxError(`unknown state '${state}'; expected ${states.join(', ')}`);
   }
   return readFunctions() + readFileSync(join(STATES_FOLDER, `${state}.sh`), 'utf8');
 }
 
-/** What a state needs done after each boot; `true` when its disk holds all of it. */
+/** The script to run after each boot; `true` if the disk contains all of the state. */
 export function readBootScript(state: string): string {
   const path = join(STATES_FOLDER, `${state}${BOOT}`);
   return existsSync(path) ? readFunctions() + readFileSync(path, 'utf8') : 'true';
 }
 
-/** Breaks a running host into a state: what is on its disk, and what runs. */
+/** Brings a running host into a state: its disk, and its processes. */
 export async function applyState(target: Target, state: string): Promise<void> {
   await runScript(target, readState(state));
   await runScript(target, readBootScript(state));
 }
 
-/** Runs a script as root, in a login session of its own: what it starts belongs there. */
+/** Runs a script as root in its own login session, to which the processes that it starts belong. */
 export async function runScript(target: Target, script: string): Promise<void> {
   const path = '/run/sandbox-state';
   const command = `cat >${path}; bash ${path} </dev/null; code=$?; rm -f ${path}; exit $code`;
-  // Minutes in an emulated machine beside others.
+  // It may take minutes in an emulated machine beside others.
   await runOver(target, 'root', 'own', command, { input: script, timeoutSeconds: 1200 });
 }

@@ -18,12 +18,12 @@ import { forwardPort, launch, loadState, makeOverlay } from './qemu.ts';
 import { type Monitor, withMonitor } from './qmp.ts';
 import { closeShared, connectAndSetClock, runOver, waitForLogin } from './ssh.ts';
 
-// Ten times what it takes: a busy builder is no reason to fail.
+// Ten times as long as usual: a busy machine is no reason to fail.
 const BOOT_SECONDS = 600;
 
 type Ports = Pick<Instance, 'sshPort' | 'httpPort'>;
 
-/** A host in QEMU: its own kernel, on loopback ports. */
+/** A host in QEMU, with its own kernel, on loopback ports. */
 export const virtualMachine: Hardware = {
   start: (image, draft, say) => resume(image, draft, say),
 
@@ -81,7 +81,7 @@ async function bootBecauseOf(
     {},
   );
   await withMonitor(instancePaths(instance.name).monitor, async (qemu) => {
-    // Until then a login would reach the host that is going down, and hang with it.
+    // Until then a login would reach the host that is shutting down, and hang.
     const reset = qemu.waitFor('RESET', BOOT_SECONDS);
     await Promise.all([reset, cause(qemu)]);
   });
@@ -89,7 +89,7 @@ async function bootBecauseOf(
   await waitForLogin(target, BOOT_SECONDS, stdout.trim());
 }
 
-/** Starts from the saved moment, on a disk with no changes yet. */
+/** Starts from the saved moment, on an unchanged disk. */
 async function resume(image: Image, draft: Draft, say: Say, ports?: Ports): Promise<Instance> {
   const moment = await provideMoment(image, await chooseAccelerator(), draft.state, say);
   const { folder, disk, monitor } = instancePaths(draft.name);
@@ -110,7 +110,7 @@ async function resume(image: Image, draft: Draft, say: Say, ports?: Ports): Prom
   });
 }
 
-/** Boots from the machine's own disk as it is. */
+/** Boots from the machine's current disk. */
 async function boot(image: Image, draft: Draft, ports: Ports): Promise<Instance> {
   return await bringUp(draft.name, async () => {
     const pid = await launchInstance(image, draft.name, undefined);
@@ -169,12 +169,12 @@ async function bringUp(name: string, start: () => Promise<Instance>): Promise<In
   }
 }
 
-/** Whoever holds this machine has told others its ports. */
+/** The ports of a machine must stay the same, because its user relies on them. */
 function requireSamePorts(before: Ports, after: Ports): void {
   if (before.sshPort !== after.sshPort || before.httpPort !== after.httpPort) {
     throw new SandboxError(
-      `port ${before.sshPort} or ${before.httpPort} was taken by another program meanwhile: ` +
-        'start the machine anew',
+      `another program has taken port ${before.sshPort} or ${before.httpPort}: ` +
+        'start the machine again',
     );
   }
 }

@@ -5,8 +5,8 @@ import { findCycles, findFolderCycles, inOrder, type Violation } from './import-
 import { type Import, inspect } from './inspect-module.ts';
 
 /**
- * Folders of `src` by layer: imports point to lower layers, or sideways without a cycle. Only what
- * is above ports and adapters knows either.
+ * Folders of `src` by layer: imports point to lower layers, or sideways without a cycle. Only layers
+ * above ports and adapters may import them.
  */
 const layers: readonly (readonly string[])[] = [
   ['model', 'generated'],
@@ -19,10 +19,12 @@ const layers: readonly (readonly string[])[] = [
   ['cli', 'actions'],
 ];
 
-/** Rooms within a folder, the lowest first: a room imports itself and lower ones. */
-const rooms: Readonly<Record<string, readonly string[]>> = { jobs: ['tables', 'judge', 'repair'] };
+/** Subfolders, lowest first: each may import itself and lower ones. */
+const subfolders: Readonly<Record<string, readonly string[]>> = {
+  jobs: ['tables', 'judge', 'repair'],
+};
 
-/** Folders that decide and do nothing else: no I/O, no clock, no randomness. */
+/** Pure folders: no I/O, no clock, no randomness. */
 const pureFolders = new Set(['model', 'celery', 'systemd', 'plan', 'jobs', 'verify', 'report']);
 const pureModules = new Set(['node:path', 'node:path/posix']);
 const purePackages = new Set(['@js-temporal/polyfill', 'diff', 'yaml', 'zod']);
@@ -46,7 +48,7 @@ const packageOwners: Readonly<Record<string, string>> = {
 const longestMain = 25;
 
 /**
- * What in these sources breaks the one-way order of the folders or the purity of the core.
+ * Finds imports against the order of the folders, and impure code in pure folders.
  *
  * @param sources text by path from the repository's root, with `/`: `src/` and `actions/`.
  */
@@ -59,11 +61,11 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
     const targets: string[] = [];
     const folder = folderOf(file);
     if (folder === undefined || layerOf(folder) < 0) {
-      report(1, `${file} is in no folder that the design names`);
+      report(1, `${file} is not in a known folder`);
       continue;
     }
-    if (rooms[folder]?.includes(roomOf(file)) === false) {
-      report(1, `${file} is in no room of ${folder}: ${rooms[folder].join(', ')}`);
+    if (subfolders[folder]?.includes(subfolderOf(file)) === false) {
+      report(1, `${file} is not in a subfolder of ${folder}: ${subfolders[folder].join(', ')}`);
     }
     for (const entry of found.imports) {
       const target = resolve(file, entry.specifier);
@@ -80,7 +82,7 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
     if (/^(?:actions\/[^/]+|cli)\/main\.ts$/.test(file)) {
       const lines = text.trimEnd().split('\n').length;
       if (lines > longestMain) {
-        report(1, `${lines} lines: at most ${longestMain}; logic belongs in src`);
+        report(1, `${lines} lines, expected at most ${longestMain}: move logic to src`);
       }
     }
   }
@@ -91,7 +93,7 @@ export function findViolations(sources: ReadonlyMap<string, string>): Violation[
   return inOrder([...violations, ...findCycles(graph), ...cycles]);
 }
 
-/** The path that a relative specifier names; undefined for packages and `node:` modules. */
+/** The path of a relative specifier; undefined for packages and `node:` modules. */
 function resolve(file: string, specifier: string): string | undefined {
   if (!specifier.startsWith('.')) return undefined;
   return path.posix.join(path.posix.dirname(file), specifier);
@@ -134,25 +136,25 @@ function judgeFile(
       ? undefined
       : `imports '${specifier}': one action must not import another`;
   }
-  if (folder === other) return judgeRoom(folder, roomOf(file), roomOf(target));
+  if (folder === other) return judgeSubfolder(folder, subfolderOf(file), subfolderOf(target));
   const allowed = onlyImports[folder];
   if (layerOf(other) > layerOf(folder) || allowed?.includes(other) === false) {
     return `${folder} must not import ${other} ('${specifier}')`;
   }
   if (folder === 'cli' && other === 'action') {
-    return `cli must not import action ('${specifier}'): that speaks to a runner`;
+    return `cli must not import action ('${specifier}'): it needs a GitHub runner`;
   }
   return undefined;
 }
 
-function judgeRoom(folder: string, room: string, other: string): string | undefined {
-  const order = rooms[folder];
-  if (order === undefined || order.indexOf(other) <= order.indexOf(room)) return undefined;
-  return `${folder}/${room} must not import ${folder}/${other}`;
+function judgeSubfolder(folder: string, subfolder: string, other: string): string | undefined {
+  const order = subfolders[folder];
+  if (order === undefined || order.indexOf(other) <= order.indexOf(subfolder)) return undefined;
+  return `${folder}/${subfolder} must not import ${folder}/${other}`;
 }
 
 /** `src/jobs/tables/mapping.ts` → `tables`. */
-const roomOf = (file: string): string => file.split('/')[2] ?? '';
+const subfolderOf = (file: string): string => file.split('/')[2] ?? '';
 
 function judgePackage(folder: string, specifier: string): string | undefined {
   if (specifier.startsWith('node:')) {

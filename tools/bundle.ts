@@ -3,7 +3,7 @@ import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } f
 import path from 'node:path';
 import ncc from '@vercel/ncc';
 
-/** A file of a bundle, its path relative to the repository, with `/`. */
+/** A file of a bundle, with its path relative to the repository, with `/`. */
 export interface BundleFile {
   readonly path: string;
   readonly content: Buffer;
@@ -16,22 +16,22 @@ const entries = [
   { source: 'post', program: 'post.js', licenses: 'post-licenses.txt' },
 ] as const;
 
-/** What ncc copies and nothing on a Linux runner can use: ssh2's helper for Windows. */
+/** Files that ncc copies but a Linux runner cannot use: ssh2's helper for Windows. */
 const unwanted = new Set(['pagent.exe']);
 
-/** The folders that have a program: those of the actions, and that of the command line. */
+/** The folders with a program: the actions and the command line. */
 export function programFolders(root: string): string[] {
   return globSync(['actions/*/main.ts', 'cli/main.ts'], { cwd: root }).map(path.dirname).sort();
 }
 
 /**
- * Every file of every program's `dist`, made from the sources alone.
+ * Builds every file of every program's `dist` from the sources.
  *
- * The compiler makes JavaScript, then ncc bundles that: ncc's own TypeScript loader would need the
- * old compiler. The output is CommonJS (ssh2 and better-sqlite3 use `__dirname`), not minified, so
- * that it can be read, and names no folder of the machine that built it.
+ * tsc compiles to JavaScript, then ncc bundles that: ncc's own TypeScript loader would need the old
+ * compiler. The output is CommonJS (ssh2 and better-sqlite3 use `__dirname`), is not minified, so
+ * that people can read it, and contains no path of the machine that built it.
  *
- * @throws Error when the sources do not compile or a bundle cannot be made.
+ * @throws Error when the sources do not compile or cannot be bundled.
  */
 export async function bundlePrograms(root: string): Promise<BundleFile[]> {
   mkdirSync(path.join(root, 'build'), { recursive: true });
@@ -39,7 +39,7 @@ export async function bundlePrograms(root: string): Promise<BundleFile[]> {
   const before = process.cwd();
   try {
     compile(root, compiled);
-    // ncc names modules by their path from the working directory: keep that the same everywhere.
+    // ncc names modules by their path relative to the working directory: keep it the same everywhere.
     process.chdir(compiled);
     const files: BundleFile[] = [];
     for (const folder of programFolders(root)) {
@@ -52,7 +52,7 @@ export async function bundlePrograms(root: string): Promise<BundleFile[]> {
   }
 }
 
-/** Replaces each program's `dist` by these files. */
+/** Replaces each program's `dist` with these files. */
 export function writeBundles(root: string, files: readonly BundleFile[]): void {
   for (const folder of programFolders(root)) {
     rmSync(path.join(root, folder, 'dist'), { recursive: true, force: true });
@@ -92,7 +92,7 @@ async function bundleProgram(compiled: string, folder: string): Promise<BundleFi
       const target = `${folder}/dist/${file}`;
       files.set(target, { path: target, content: Buffer.from(content), mode });
     };
-    // What a person may start by its name has to be executable.
+    // People start the command line by its name, so it must be executable.
     const mode = bundle.code.startsWith('#!') ? 0o755 : 0o644;
     add(entry.program, bundle.code, mode);
     for (const [file, asset] of Object.entries(bundle.assets)) {

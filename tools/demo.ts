@@ -1,6 +1,6 @@
 /**
- * The whole pipeline, watched: a throwaway VPS in the state `before`, the real deploy.yml run by
- * act, and the after. Ends by itself, with the workflow's exit code; `--keep` leaves the VPS up.
+ * A demo of the whole pipeline: a throwaway VPS in the state `before`, the real deploy.yml run by
+ * act, and the result. Exits with the workflow's exit code; `--keep` keeps the VPS running.
  */
 import { createWriteStream, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '..');
 const folder = join(root, '.sandbox');
 const paths = { log: join(folder, 'demo.log'), summary: join(folder, 'demo-summary.md') };
 
-/** Lines of one diff that are shown; the log file has them all. */
+/** Lines to show of one diff; the log file has all of them. */
 const shownDiffLines = 24;
 
 const say = (line: string): void => console.log(line);
@@ -27,7 +27,7 @@ async function lookAt(machine: Machine): Promise<Look> {
   return new Map(pairs.map((line) => line.split('\t') as [string, string]));
 }
 
-/** Looks side by side, one row a fact. */
+/** Shows the looks side by side, one row per fact. */
 function showLooks(looks: Readonly<Record<string, Look>>): void {
   const titles = Object.keys(looks);
   const names = [...(Object.values(looks)[0]?.keys() ?? [])];
@@ -44,7 +44,7 @@ function showLooks(looks: Readonly<Record<string, Look>>): void {
   }
 }
 
-/** Passes lines on; of a long diff only the beginning, and how much was left out. */
+/** Passes lines on; of a long diff only the beginning, and the number of lines left out. */
 class Folder {
   readonly #write: (line: string) => void;
   #diffLines = 0;
@@ -87,7 +87,7 @@ async function deploy(machine: Machine): Promise<number> {
   return run.code;
 }
 
-/** Says how long a part took, once it is over. */
+/** Prints how long a part took. */
 async function timed<Result>(part: string, work: () => Promise<Result>): Promise<Result> {
   const began = performance.now();
   const result = await work();
@@ -96,12 +96,12 @@ async function timed<Result>(part: string, work: () => Promise<Result>): Promise
 }
 
 async function demo(keep: boolean): Promise<number> {
-  say('1. A throwaway VPS, broken the way such servers break\n');
+  say('1. A throwaway VPS with the usual faults\n');
   const machine = await timed('the VPS is up', () =>
     startMachine({
       name: 'demo',
       state: 'before',
-      // Swap is part of the story, and only a kernel of its own has it.
+      // The demo includes swap, which needs its own kernel.
       kind: 'vm',
       detached: keep,
       say: (line) => say(`   ${line}`),
@@ -110,7 +110,7 @@ async function demo(keep: boolean): Promise<number> {
   try {
     const before = await lookAt(machine);
     showLooks({ before });
-    say('\n2. Merge to main: .github/workflows/deploy.yml as it is, run by act');
+    say('\n2. Merge to main: act runs .github/workflows/deploy.yml');
     const code = await timed('the workflow took', () => deploy(machine));
     say(`\n3. ${code === 0 ? 'Green' : 'Red'}: the same VPS before and after\n`);
     showLooks({ before, after: await lookAt(machine) });
@@ -126,7 +126,7 @@ async function demo(keep: boolean): Promise<number> {
   }
 }
 
-// An interrupted demo takes its VPS with it: that is done when the process exits.
+// An interrupted demo removes its VPS when the process exits.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => process.exit(130));
 }

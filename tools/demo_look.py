@@ -1,4 +1,4 @@
-"""What a person would look at over SSH, before and after a deploy: `name<TAB>value` lines."""
+"""What people would check over SSH before and after a deploy: `name<TAB>value` lines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def workers() -> Dict[int, Tuple[int, bool]]:
 
 
 def memory(pids: Dict[int, Tuple[int, bool]]) -> int:
-    """Bytes, memory that processes share counted once."""
+    """Bytes; memory that processes share is counted once."""
     rollups = ''.join(read(f'/proc/{pid}/smaps_rollup') for pid in pids)
     return sum(int(size) * 1024 for size in re.findall(r'^Pss:\s+(\d+) kB', rollups, re.M))
 

@@ -1,6 +1,7 @@
 /**
- * Writes what is generated from the sources: every `action.yml`, and the tables of inputs and
- * outputs in the READMEs of the actions. `--check` writes nothing and fails when one differs.
+ * Writes the generated docs: every `action.yml`, the tables in the READMEs of the actions and the
+ * command line, and pages of docs/reference. `--check` writes nothing and fails if a file is out of
+ * date.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,8 +39,8 @@ export function renderActionYml(manifest: ActionManifest): string {
 }
 
 /**
- * Defaults stand in the description and not under `default:`: the runner would give those as if
- * the workflow had, and the fleet file could never fill them in.
+ * Defaults are in the description and not in `default:`, because the runner passes those as if the
+ * workflow had set them, and the fleet file could never override them.
  */
 function describe(input: Input<unknown>): string {
   if (input.fallback === null) {
@@ -57,7 +58,7 @@ const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 export function renderTables(manifest: ActionManifest): string {
-  const lines = ['| input | takes | default | what it is |', '|---|---|---|---|'];
+  const lines = ['| input | value | default | description |', '|---|---|---|---|'];
   for (const [name, input] of Object.entries(manifest.inputs)) {
     const fallback =
       input.fallback === null
@@ -69,7 +70,7 @@ export function renderTables(manifest: ActionManifest): string {
       `| \`${name}\` | ${cell(input.expected)} | ${fallback} | ${cell(input.description)} |`,
     );
   }
-  lines.push('', '| output | what it is |', '|---|---|');
+  lines.push('', '| output | description |', '|---|---|');
   for (const [name, description] of Object.entries(manifest.outputs)) {
     lines.push(`| \`${name}\` | ${cell(description)} |`);
   }
@@ -82,15 +83,15 @@ export function renderFlags(): string {
     const standard = fallback === '' ? '' : isSwitch ? fallback : `\`${fallback}\``;
     return `| \`--${name}\` | ${cell(takes)} | ${cell(standard)} | ${cell(description)} |`;
   });
-  return ['| flag | takes | default | what it is |', '|---|---|---|---|', ...lines].join('\n');
+  return ['| flag | value | default | description |', '|---|---|---|---|', ...lines].join('\n');
 }
 
-/** @throws Error when the README has no place for the tables */
+/** @throws Error when the README lacks the markers for the tables */
 export function withTables(readme: string, tables: string): string {
   const from = readme.indexOf(begin);
   const to = readme.indexOf(end);
   if (from === -1 || to < from) {
-    throw new Error(`no place for the tables: expected the lines ${begin} and ${end}`);
+    throw new Error(`cannot insert the tables: expected the lines ${begin} and ${end}`);
   }
   return `${readme.slice(0, from + begin.length)}\n${tables}\n${readme.slice(to)}`;
 }
@@ -98,9 +99,10 @@ export function withTables(readme: string, tables: string): string {
 const operationsFolder = 'host/celeriac_host/operations';
 
 /**
- * The page of everything that Celeriac can do to a server, from the docstrings of the operations.
+ * The page about everything that Celeriac can change on a host, from the docstrings of the
+ * operations.
  *
- * @throws Error naming the operation that does not say what it touches or how it is undone
+ * @throws Error naming the operation whose docstring lacks a line
  */
 export function renderOperations(sources: Readonly<Record<string, string>>): string {
   const rows = Object.entries(sources).map(([file, source]) => {
@@ -121,8 +123,8 @@ export function renderOperations(sources: Readonly<Record<string, string>>): str
     '',
     '# Operations',
     '',
-    'Everything that Celeriac can ever do to a server. Each is data in the plan (no shell text',
-    'anywhere) and one small file on the host; what its undo needs is written down before the change.',
+    'Everything that Celeriac can change on a host. Each operation is data in the plan, without any shell',
+    'text, and one small file of the agent. Before a change, the journal records what its undo needs.',
     '',
     '| operation | what it does | what it touches | how it is undone |',
     '|---|---|---|---|',
@@ -164,7 +166,7 @@ function main(check: boolean): void {
     try {
       present = readFileSync(full, 'utf8');
     } catch {
-      // Not there yet: written below, or reported.
+      // Missing: written below, or reported.
     }
     if (present !== text) {
       stale.push(path);
@@ -174,10 +176,10 @@ function main(check: boolean): void {
     }
   }
   if (check && stale.length > 0) {
-    console.error(`docs: not what the sources say: ${stale.join(', ')}. Run: npm run docs`);
+    console.error(`docs: out of date: ${stale.join(', ')}; run \`npm run docs\``);
     process.exitCode = 1;
   } else {
-    console.log(check ? 'docs: in step' : `docs: ${stale.length} files written`);
+    console.log(check ? 'docs: up to date' : `docs: ${stale.length} files written`);
   }
 }
 

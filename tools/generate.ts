@@ -4,7 +4,7 @@ import { packHost } from './pack-host.ts';
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Writes the sources that are made from other files: the host program and the version. */
+/** Writes the generated sources: the host program and the version. */
 export function generate(): void {
   const folder = path.join(root, 'src', 'generated');
   mkdirSync(folder, { recursive: true });
@@ -19,12 +19,12 @@ function versionModule(): string {
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   return [
     '// Generated from package.json by tools/generate.ts.\n',
-    '/** The version of Celeriac that this is. */\n',
+    '/** The version of Celeriac. */\n',
     `export const version = '${version}';\n`,
   ].join('');
 }
 
-// Watchers and concurrent runs read these files: leave them alone when nothing changed.
+// Watchers and concurrent runs read these files, so unchanged ones are not written.
 function writeIfChanged(file: string, text: string): void {
   if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
   writeFileSync(file, text);

@@ -5,7 +5,7 @@ import { inspectPython, type PythonImport } from './inspect-python.ts';
 const packageName = 'celeriac_host';
 const packageFolder = `host/${packageName}`;
 
-/** Rooms of the host's program by layer: imports point to lower layers, or sideways without a cycle. */
+/** Folders of the host program by layer: imports point to lower layers, or sideways without a cycle. */
 const layers: readonly (readonly string[])[] = [
   ['system'],
   ['state', 'store', 'app', 'code'],
@@ -15,7 +15,7 @@ const layers: readonly (readonly string[])[] = [
 ];
 
 /**
- * What in the program that runs on the host breaks the one-way order of its rooms.
+ * Finds imports of the host program against the order of its folders.
  *
  * @param sources text by path from the repository's root, with `/`: `host/celeriac_host/`.
  */
@@ -27,7 +27,7 @@ export function findHostViolations(sources: ReadonlyMap<string, string>): Violat
       const told = violations.some((one) => one.file === file && one.line === line);
       if (!told) violations.push({ file, line, message });
     };
-    const room = roomOf(file);
+    const folder = folderOf(file);
     const { imports, strings, computed } = inspectPython(text);
     const named = strings
       .filter((one) => /^celeriac_host(?:\.\w+)*\.?$/.test(one.text))
@@ -41,22 +41,23 @@ export function findHostViolations(sources: ReadonlyMap<string, string>): Violat
       targets.map(({ target }) => target),
     );
     const isPackage = file === `${packageFolder}/__init__.py`;
-    if (!isPackage && layerOf(room) < 0) {
-      report(1, `${file} is in no room that the design names`);
+    if (!isPackage && layerOf(folder) < 0) {
+      report(1, `${file} is not in a known folder`);
       continue;
     }
     for (const { line, target } of targets) {
-      const other = roomOf(target);
+      const other = folderOf(target);
       if (isPackage) report(line, 'the package itself imports nothing');
-      else if (layerOf(other) < 0) report(line, `imports ${target}, which is in no room`);
-      else if (layerOf(other) > layerOf(room)) report(line, `${room} must not import ${other}`);
+      else if (layerOf(other) < 0)
+        report(line, `imports ${target}, which is not in a known folder`);
+      else if (layerOf(other) > layerOf(folder)) report(line, `${folder} must not import ${other}`);
     }
-    // A module whose name is put together has to begin with that of a room, in this very file.
+    // A computed module name must start with the name of a folder, as a string in the same file.
     if (named.length === 0) {
-      for (const line of computed) report(line, 'imports a module whose name is not told here');
+      for (const line of computed) report(line, 'imports a module with an unknown name');
     }
   }
-  const folders = findFolderCycles(graph, (file) => roomOf(file) || undefined);
+  const folders = findFolderCycles(graph, (file) => folderOf(file) || undefined);
   return inOrder([
     ...violations,
     ...findCycles(graph),
@@ -64,13 +65,13 @@ export function findHostViolations(sources: ReadonlyMap<string, string>): Violat
   ]);
 }
 
-/** `host/celeriac_host/store/sqlite.py` → `store`; empty for what is in no folder. */
-function roomOf(file: string): string {
-  const [room = '', ...rest] = file.slice(packageFolder.length + 1).split('/');
-  return rest.length > 0 || !room.endsWith('.py') ? room : '';
+/** `host/celeriac_host/store/sqlite.py` → `store`; empty for a file in no folder. */
+function folderOf(file: string): string {
+  const [folder = '', ...rest] = file.slice(packageFolder.length + 1).split('/');
+  return rest.length > 0 || !folder.endsWith('.py') ? folder : '';
 }
 
-const layerOf = (room: string): number => layers.findIndex((rooms) => rooms.includes(room));
+const layerOf = (folder: string): number => layers.findIndex((folders) => folders.includes(folder));
 
 function resolve(file: string, entry: PythonImport, sources: ReadonlyMap<string, string>): string {
   const { level, module, name } = entry;
@@ -80,13 +81,13 @@ function resolve(file: string, entry: PythonImport, sources: ReadonlyMap<string,
     const dotted = folder.slice('host/'.length).replaceAll('/', '.');
     base = module === '' ? dotted : `${dotted}.${module}`;
   }
-  // What is imported from a module may be a module below it.
+  // A name that is imported from a package may be a module in it.
   const below = name === null ? null : targetOf(`${base}.${name}`, sources);
   const isModule = below !== null && (sources.has(below) || base === packageName);
   return isModule ? below : targetOf(base, sources);
 }
 
-/** The file of a module, or its folder where it has no file of its own. */
+/** The file of a module, or its folder if there is no such file. */
 function targetOf(dotted: string, sources: ReadonlyMap<string, string>): string {
   const stem = `host/${dotted.replace(/\.$/, '').replaceAll('.', '/')}`;
   const file = [`${stem}.py`, `${stem}/__init__.py`].find((one) => sources.has(one));

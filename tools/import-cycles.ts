@@ -1,4 +1,4 @@
-/** A rule that a source breaks. */
+/** A violation of a rule. */
 export interface Violation {
   readonly file: string;
   readonly line: number;
@@ -22,13 +22,13 @@ export function findCycles(graph: ImportGraph): Violation[] {
   return cyclesOf(graph).map((cycle) => ({
     file: cycle[0] ?? '',
     line: 1,
-    message: `a cycle of imports: ${[...cycle, cycle[0]].join(' → ')}`,
+    message: `import cycle: ${[...cycle, cycle[0]].join(' → ')}`,
   }));
 }
 
 /**
  * Siblings may import each other one way only: `plan → jobs` excludes `jobs → plan`. Each violation
- * names its folder in the place of a file.
+ * names a folder instead of a file.
  */
 export function findFolderCycles(
   graph: ImportGraph,
@@ -44,11 +44,11 @@ export function findFolderCycles(
   return cyclesOf(folders).map((cycle) => ({
     file: cycle[0] ?? '',
     line: 1,
-    message: `folders import each other in a circle: ${[...cycle, cycle[0]].join(' → ')}`,
+    message: `folder import cycle: ${[...cycle, cycle[0]].join(' → ')}`,
   }));
 }
 
-/** The cycles that a depth-first walk meets, each once, in the order of the names. */
+/** The cycles that a depth-first search finds, each once, in the order of their names. */
 function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[][] {
   const cycles: string[][] = [];
   const done = new Set<string>();

@@ -6,7 +6,7 @@ export interface Import {
   readonly line: number;
 }
 
-/** A use of a global that makes a result depend on more than its arguments. */
+/** A use of a global that makes the result depend on more than the arguments. */
 export interface Impurity {
   readonly what: string;
   readonly line: number;
@@ -17,7 +17,7 @@ interface Inspection {
   readonly impurities: readonly Impurity[];
 }
 
-/** A node of the syntax tree, as the ESTree specification has it, with TypeScript's additions. */
+/** A node of the syntax tree: ESTree with TypeScript's additions. */
 interface Node {
   readonly type: string;
   readonly start: number;
@@ -26,7 +26,7 @@ interface Node {
 
 type Scopes = readonly ReadonlySet<string>[];
 
-/** Globals that reach the clock, the environment or the outside. */
+/** Globals that give access to the clock, the environment or I/O. */
 const impureGlobals = new Set([
   'console',
   'crypto',
@@ -41,7 +41,7 @@ const impureGlobals = new Set([
 ]);
 
 /**
- * What a TypeScript module imports, and which impure globals it uses.
+ * The imports of a TypeScript module, and the impure globals that it uses.
  *
  * @throws Error that names the file when it does not parse.
  */
@@ -97,7 +97,7 @@ function isTypeOnly(node: Node): boolean {
   return (node.type.startsWith('TS') && !wrapsExpression) || node.type === 'ImportDeclaration';
 }
 
-/** The children that are evaluated: no names of properties, no allowed uses of Date and Math. */
+/** The children that are evaluated, without property names and allowed uses of Date and Math. */
 function evaluatedChildren(node: Node, scopes: Scopes): Node[] {
   if (node.type.startsWith('TS')) return [node.expression].filter(isNode);
   return childrenOf(node).filter((child) => {
@@ -107,7 +107,7 @@ function evaluatedChildren(node: Node, scopes: Scopes): Node[] {
   });
 }
 
-/** `new Date(x)`, `Date.parse`, `x instanceof Date` and `Math.max` depend on nothing else. */
+/** `new Date(x)`, `Date.parse`, `x instanceof Date` and `Math.max` are pure. */
 function isAllowedUse(parent: Node, child: Node, scopes: Scopes): boolean {
   if (isGlobal(child, 'Date', scopes)) {
     const isConversion =
@@ -133,7 +133,7 @@ function isGlobal(node: Node, name: string, scopes: Scopes): boolean {
 function impurityOf(node: Node, scopes: Scopes): string | undefined {
   if (isGlobal(node, 'Date', scopes)) return 'the clock (Date without a value)';
   if (isGlobal(node, 'Math', scopes)) return 'randomness (Math.random)';
-  // Whether it is a global or a package's.
+  // Either the global or the package's.
   const isTemporal = (node.object as Node | undefined)?.name === 'Temporal';
   if (isTemporal && memberOf(node) === 'Now') return 'the clock (Temporal.Now)';
   if (node.type !== 'Identifier') return undefined;
@@ -141,7 +141,7 @@ function impurityOf(node: Node, scopes: Scopes): string | undefined {
   return impureGlobals.has(name) && isGlobal(node, name, scopes) ? name : undefined;
 }
 
-/** The names that a scope binds: a function's parameters, a block's declarations, and so on. */
+/** The names that a scope binds: parameters of a function, declarations of a block, and so on. */
 function namesDeclaredIn(node: Node): Set<string> {
   const names = new Set<string>();
   const add = (pattern: unknown) => addNames(pattern, names);
@@ -175,7 +175,7 @@ function addDeclaration(statement: Node | null, names: Set<string>): void {
   }
 }
 
-/** Every name that a pattern binds; what it reads (defaults, computed keys) is no name of it. */
+/** The names that a pattern binds, without what it reads (defaults, computed keys). */
 function addNames(pattern: unknown, names: Set<string>): void {
   if (!isNode(pattern)) return;
   switch (pattern.type) {

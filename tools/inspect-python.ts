@@ -11,9 +11,9 @@ export interface PythonImport {
 
 export interface PythonInspection {
   readonly imports: readonly PythonImport[];
-  /** Strings that stand for themselves, as a module's name for `import_module` does. */
+  /** String literals, such as the name of a module for `import_module`. */
   readonly strings: readonly { readonly text: string; readonly line: number }[];
-  /** Lines of calls of `import_module` and `__import__` whose module no string tells. */
+  /** Lines that call `import_module` or `__import__` with anything but a string literal. */
   readonly computed: readonly number[];
 }
 
@@ -23,7 +23,7 @@ interface Token {
   readonly line: number;
 }
 
-/** What is between words: blanks, a line that goes on, a comment. */
+/** Space between tokens: blanks, a continued line, a comment. */
 const space = /[ \t\f]+|\\\r?\n|#[^\n]*/;
 const end = /\r?\n|;/;
 const string =
@@ -34,7 +34,7 @@ const pattern = new RegExp(
   'gsu',
 );
 
-/** Words, strings and signs; the end of each statement, but not of each line in brackets. */
+/** Names, strings, punctuation, and ends of statements (not of lines in brackets). */
 function tokensOf(text: string): Token[] {
   const tokens: Token[] = [];
   let line = 1;
@@ -77,7 +77,7 @@ export function inspectPython(text: string): PythonInspection {
   return { imports, strings, computed };
 }
 
-/** `import` is a keyword: wherever it stands, a statement is meant. */
+/** `import` is a keyword, so it always starts a statement or follows `from`. */
 function readImport(tokens: readonly Token[], at: number): PythonImport[] {
   const line = tokens[at]?.line ?? 0;
   const start = tokens.findLastIndex(

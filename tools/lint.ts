@@ -9,7 +9,7 @@ interface Linter {
   readonly command: readonly string[];
 }
 
-/** The files of the work tree that git does not ignore. */
+/** The files of the work tree that Git does not ignore. */
 function listFiles(): string[] {
   const options = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];
   const output = execFileSync('git', options, { cwd: root, encoding: 'utf8' });
@@ -17,7 +17,7 @@ function listFiles(): string[] {
   return [...names].filter((name) => existsSync(path.join(root, name))).sort();
 }
 
-/** Shell scripts by their name, or by their first line where they have no ending. */
+/** Shell scripts, by their extension, or by their first line if they have none. */
 function isShellScript(file: string): boolean {
   if (file.endsWith('.sh')) return true;
   if (path.extname(file) !== '' || /^actions\/[^/]+\/dist\//.test(file)) return false;
@@ -25,7 +25,7 @@ function isShellScript(file: string): boolean {
   return /^#!.*\b(ba|da)?sh\b/.test(first);
 }
 
-/** The top folders that have Python sources: mypy takes each as a program of its own. */
+/** The top-level folders with Python sources; mypy checks each one separately. */
 function pythonFolders(files: readonly string[]): string[] {
   const sources = files.filter((file) => file.endsWith('.py'));
   return [...new Set(sources.map((file) => file.split('/')[0] ?? ''))];
@@ -57,7 +57,7 @@ function linters(files: readonly string[]): Linter[] {
   ];
 }
 
-/** Runs a linter; what it says is shown only when it found something. */
+/** Runs a linter; prints its output only if it fails. */
 function run({ name, command: [program = '', ...options] }: Linter): boolean {
   const result = spawnSync(program, options, { cwd: root, encoding: 'utf8' });
   const ok = result.status === 0;

@@ -2,8 +2,8 @@ import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 /**
- * The TypeScript module that carries the program for the host: every Python module below `host/`
- * except its tests, keyed by its path there, in the order of the paths.
+ * The TypeScript module with the host program: the source of every Python module below `host/`,
+ * except tests, by its path, sorted.
  */
 export function packHost(root: string): string {
   const host = path.join(root, 'host');

@@ -1,6 +1,6 @@
 import { provideImage } from '../sandbox/image.ts';
 
-/** vitest calls this before the first test that boots a machine: the image is built only once. */
+/** vitest calls this before the first test that starts a machine, so the image is built once. */
 export default async function setup(): Promise<void> {
   await provideImage((line) => console.log(`sandbox: ${line}`));
 }

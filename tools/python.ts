@@ -6,14 +6,14 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 
 /**
- * The host program's own tests on each Python that tools/setup.sh chose, side by side:
- * `[--reports FOLDER]`, then words for pytest. A report is a JUnit file, named after its Python.
+ * Runs the tests of the host program on each Python that tools/setup.sh chose, in parallel:
+ * `[--reports FOLDER]`, then arguments for pytest. A report is a JUnit file named after its Python.
  */
 
 const root = path.join(import.meta.dirname, '..');
-/** The oldest that a host may have. */
+/** The oldest supported Python of a host. */
 const oldestSupported = '3.8.';
-/** In memory where that is to be had: thousands of times a file is made durable. */
+/** In memory if possible, because the tests call fsync thousands of times. */
 const scratch = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 function takeReports(words: string[]): string | undefined {
@@ -26,14 +26,14 @@ function versionOf(python: string): string {
   return spawnSync(python, ['-I', '-c', program], { encoding: 'utf8' }).stdout.trim();
 }
 
-/** Some tests fill a disk of their own, or are about another user: that takes root. */
+/** Root is needed by tests that mount and fill a disk, or switch users. */
 function asRoot(command: readonly string[]): readonly string[] {
   if (process.getuid?.() === 0) return command;
   if (spawnSync('sudo', ['-n', 'true']).status !== 0) return command;
   return ['sudo', '-n', 'env', 'PYTHONDONTWRITEBYTECODE=1', ...command];
 }
 
-/** Whether all was well. What it says is shown at its end: the runs don't mix. */
+/** Returns whether it passed. Prints the output at the end, so that runs do not mix. */
 async function run(
   python: string,
   words: readonly string[],
@@ -62,7 +62,9 @@ const pythons = (process.env.CELERIAC_PYTEST_PYTHONS ?? '')
   .split(':')
   .filter((each) => each !== '');
 if (!pythons.some((python) => versionOf(python).startsWith(oldestSupported))) {
-  console.log(`Python ${oldestSupported}x is not here: of it only vermin (npm run lint) tells`);
+  console.log(
+    `Python ${oldestSupported}x is not installed: only vermin (npm run lint) checks compatibility with it`,
+  );
 }
 const good = await Promise.all(pythons.map((python) => run(python, words, reports)));
 process.exitCode = good.length > 0 && good.every((each) => each) ? 0 : 1;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a TypeScript file under Node 24 once what it needs is there:
+# Installs what a TypeScript file needs, then runs it with Node 24:
 #   tools/run.sh NEED… -- SCRIPT [ARGUMENT…]
 set -euo pipefail
 
@@ -15,6 +15,6 @@ done
 shift
 provide "${needs[@]}" || exit 1
 cd "$root"
-# A log that no terminal reads carries no colours, though CI is set.
+# Without a terminal, logs contain no colours, even if CI is set.
 [ -t 1 ] || [ -n "${FORCE_COLOR:-}" ] || export NO_COLOR=1
 exec node "$@"

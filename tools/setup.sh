@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Brings what the repository's commands need, and says in one line what it may not bring.
+# Installs what the repository's commands need, and reports in one line what it cannot install.
 #
-#   tools/setup.sh NEED…      (they are listed below)
+#   tools/setup.sh NEED…      (see setup_needs below)
 #
-# System packages come by apt-get (as root or by `sudo -n`); everything else goes to a private
-# folder, ${CELERIAC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/celeriac}. Sourced, this file offers
-# `provide NEED…`, which also puts what it found or brought on PATH.
+# System packages are installed with apt-get (as root or with `sudo -n`), everything else in a private
+# folder, ${CELERIAC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/celeriac}. When sourced, this file defines
+# `provide NEED…`, which also adds what it found or installed to PATH.
 
 setup_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 setup_cache=${CELERIAC_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/celeriac}
@@ -33,7 +33,7 @@ at_least() {
   printf '%s\n%s\n' "$1" "$2" | sort -CV
 }
 
-# Puts a folder first on PATH, once.
+# Prepends a folder to PATH, once.
 use() {
   case ":$PATH:" in
     *":$1:"*) ;;
@@ -41,14 +41,14 @@ use() {
   esac
 }
 
-# attempt WHAT LOG COMMAND…: one line to the person; the command's own words go to a file.
+# attempt WHAT LOG COMMAND…: prints one line; the output of the command goes to a log file.
 attempt() {
   local what=$1 log=$setup_cache/logs/$2.log
   shift 2
   say "$what…"
   mkdir -p "${log%/*}"
   "$@" >"$log" 2>&1 </dev/null || {
-    say "$what: failed; its words are in $log"
+    say "$what: failed; see $log"
     return 1
   }
 }
@@ -69,7 +69,7 @@ may_install_packages() {
 
 apt_install() {
   local -a command=(apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@")
-  # A machine may have no package lists yet, or old ones.
+  # The package lists may be missing or outdated.
   as_root "${command[@]}" || { as_root apt-get update && as_root "${command[@]}"; }
 }
 
@@ -77,13 +77,13 @@ install_packages() {
   if may_install_packages; then
     attempt "installing $* (apt)" apt apt_install "$@"
   else
-    say "$* missing, and this user is neither root nor has 'sudo -n':" \
+    say "missing: $*; this user is neither root nor can use 'sudo -n':" \
       "run 'sudo apt-get install $*'"
     return 1
   fi
 }
 
-# The system packages that a need lacks, one a line.
+# The missing system packages of a need, one per line.
 lacking() {
   case $1 in
     node24) has npm || echo npm ;;
@@ -108,7 +108,7 @@ lacking() {
   esac
 }
 
-# Container hosts are root's work: whoever may not install packages could not run one either.
+# Container hosts need root: a user who cannot install packages could not start one either.
 lacking_for_containers() {
   may_install_packages || return 0
   has systemd-nspawn || echo systemd-container
@@ -132,7 +132,7 @@ lacking_pytest() {
 
 # --- the private folder --------------------------------------------------------------------------
 
-# A tool's folder carries its version in its name, and a stamp once it is whole.
+# A tool's folder has the version in its name, and a stamp once it is complete.
 is_whole() {
   [ -e "$1/.whole" ]
 }
@@ -176,7 +176,7 @@ install_node() {
     npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund \
     "$package@$node_version" || return 1
   if ! grep -qF "\"${node_integrity[$architecture]}\"" "$folder/node_modules/.package-lock.json"; then
-    say "$package@$node_version is not the package that tools/setup.sh pins: it is not used"
+    say "$package@$node_version is not used: its hash differs from the one pinned in tools/setup.sh"
     rm -rf "$folder"
     return 1
   fi
@@ -199,7 +199,7 @@ install_modules() {
   lock_hash >"$setup_root/node_modules/.celeriac-lock"
 }
 
-# The folder of a set of Python packages, named after what it holds, others that it names included.
+# The folder of a set of Python packages, named by the hash of its requirements and their includes.
 venv_folder() {
   local hash
   hash=$(cd "$setup_root/tools/requirements" &&
@@ -222,9 +222,9 @@ fill_venv() {
       -r "$setup_root/tools/requirements/$3.txt"
 }
 
-# --- the Pythons that the host's program is tested on ----------------------------------------------
+# --- the Pythons for the tests of the host program --------------------------------------------------
 
-# Every python3.N on PATH and of pyenv, as `N PATH`, the oldest first.
+# Every python3.N on PATH and in pyenv, as `N PATH`, oldest first.
 python_candidates() {
   local folder file minor
   local -a folders
@@ -239,14 +239,14 @@ python_candidates() {
   done | sort -n -s -k1,1
 }
 
-# Its version, where it is one that can run the tests: pyenv has names on PATH that run nothing.
+# Its version if it works: pyenv has shims on PATH that run nothing.
 python_version() {
   "$1" -I -c 'import sqlite3, sys
 assert sys.version_info >= (3, 8) and sys.version_info.releaselevel == "final"
 print(".".join(map(str, sys.version_info[:3])))' 2>/dev/null
 }
 
-# Paths, one a line: of 3.8 and later the oldest that is there, and the newest if it is another.
+# Paths, one per line: the oldest Python from 3.8 on, and the newest if it is a different one.
 oldest_and_newest_python() {
   local oldest newest
   oldest=$(python_candidates | first_python)
@@ -273,7 +273,7 @@ pytest_is_there() {
   local python folder found=
   while read -r python; do
     folder=$(pytest_folder "$python")
-    # A Python that is gone leaves links to nowhere.
+    # A removed Python leaves broken links behind.
     is_whole "$folder" && [ -x "$folder/bin/python" ] || return 1
     found=$found:$folder/bin/python
   done < <(oldest_and_newest_python)
@@ -337,7 +337,7 @@ install_actionlint() {
 
 # --- needs ---------------------------------------------------------------------------------------
 
-# Is it there? What the private folder has of it goes on PATH.
+# Whether a need is met; adds its private folder to PATH.
 is_ready() {
   case $1 in
     node24)
@@ -374,7 +374,7 @@ use_tools() {
   return 0
 }
 
-# Brings what is no system package.
+# Installs anything but a system package.
 bring() {
   case $1 in
     node24) install_node ;;
@@ -391,7 +391,7 @@ bring() {
   esac
 }
 
-# provide NEED…: all of them are there and on PATH, or the answer is 1 and it was said why.
+# provide NEED…: installs all of them and adds them to PATH, or prints the reason and returns 1.
 provide() {
   local need failed=0
   local -a missing=() packages=()
@@ -400,7 +400,7 @@ provide() {
     case " $setup_needs " in
       *" $need "*) ;;
       *)
-        say "no such need: $need; there are $setup_needs"
+        say "unknown need: $need; expected $setup_needs"
         return 1
         ;;
     esac
@@ -409,7 +409,7 @@ provide() {
   if [ ${#missing[@]} -gt 0 ]; then
     mkdir -p "$setup_cache"
     exec 9>"$setup_cache/setup.lock"
-    flock -n 9 || { say 'waiting for another set-up to end…' && flock 9; }
+    flock -n 9 || { say 'waiting for another setup to finish…' && flock 9; }
     mapfile -t packages < <(for need in "${missing[@]}"; do
       is_ready "$need" || lacking "$need"
     done | sort -u)
@@ -425,16 +425,16 @@ provide() {
   return "$failed"
 }
 
-# What was brought must now be found.
+# What was installed must now be found.
 settle() {
   hash -r
   [ "$1" = generated ] || is_ready "$1" || {
-    say "$1 was installed and is still not found on PATH"
+    say "$1 was installed but is not found on PATH"
     return 1
   }
 }
 
-# mke2fs and its like are not on every user's PATH.
+# mke2fs and similar programs are not on every user's PATH.
 use_system_folders() {
   local folder
   for folder in /usr/sbin /sbin; do

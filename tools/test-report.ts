@@ -5,9 +5,9 @@ import { stripVTControlCharacters } from 'node:util';
 export interface Count {
   readonly passed: number;
   readonly failed: number;
-  /** What the numbers do not say; '' when there is nothing to add. */
+  /** What the numbers do not show; may be empty. */
   readonly note: string;
-  /** A line for each failed test: whoever sees the end of a log only must know which. */
+  /** One line per failed test, so that the end of a log shows which tests failed. */
   readonly failures: readonly string[];
 }
 
@@ -16,7 +16,7 @@ export interface Outcome extends Count {
   readonly seconds: number;
 }
 
-/** The part of vitest's JSON report that is counted. */
+/** The part of vitest's JSON report that is used here. */
 interface VitestReport {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
@@ -24,7 +24,7 @@ interface VitestReport {
     /** The file. */
     readonly name: string;
     readonly status: string;
-    /** What went wrong outside its tests. */
+    /** The error outside its tests. */
     readonly message: string;
     readonly assertionResults: readonly {
       readonly fullName: string;
@@ -35,22 +35,22 @@ interface VitestReport {
   }[];
 }
 
-/** A stage that is one check. */
+/** A stage that counts as one check. */
 export function countStage(ok: boolean): Count {
   return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, note: '', failures: [] };
 }
 
-/** The tag of the tests that `npm test` leaves to `npm run test:all`. */
+/** The tag of tests that only `npm run test:all` runs. */
 const nightly = 'nightly';
 
 /**
- * The tests of a vitest run, from its JSON report.
+ * Counts the tests of a vitest run from its JSON report.
  *
- * A run never counts as good by its silence: no report, no test, a test of this run that did not
- * run, or a failure outside every test is one failure at least.
+ * A missing report, a run without tests, a test of this run that did not run, and a failure outside
+ * all tests each count as a failure.
  *
- * @param ok vitest exited 0
- * @param run whether it ran the tests that are tagged for the night, or the others
+ * @param ok vitest exited with code 0
+ * @param run whether it ran the tests with the tag `nightly`, or the others
  */
 export function countTests(reportFile: string, ok: boolean, run: 'daily' | 'nightly'): Count {
   const report = readReport(reportFile);
@@ -88,11 +88,11 @@ function count({ passed, bad, skipped, failures }: Tally, ok: boolean): Count {
 }
 
 /**
- * The tests of pytest's runs, one on each Python: the sum, and a note that names the Pythons. The
- * rules are those of countTests, and each run must have run a test.
+ * Counts the tests of the pytest runs, one for each Python: the sum, and a note with the Pythons. The
+ * rules are those of countTests, and each run must have at least one test.
  *
  * @param folder JUnit files, named after the Python: `3.8.18.xml`
- * @param ok all runs exited 0
+ * @param ok all runs exited with code 0
  */
 export function countPythonTests(folder: string, ok: boolean): Count {
   const files = globSync('*.xml', { cwd: folder });
@@ -117,7 +117,7 @@ export function countPythonTests(folder: string, ok: boolean): Count {
 
 const byVersion = new Intl.Collator('en', { numeric: true }).compare;
 
-/** What pytest writes: test cases that hold nothing passed. */
+/** Reads pytest's report: an empty test case has passed. */
 function tallyOf(report: string, python: string): Tally {
   const cases = [...report.matchAll(/<testcase\b([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs)];
   const ended = cases.map(([, attributes = '', content = '']) => {
@@ -160,13 +160,13 @@ function describeFailures(file: VitestReport['testResults'][number]): readonly s
   );
 }
 
-/** The last lines of what a stage printed, without colour. */
+/** The last lines of a stage's output, without colours. */
 export function lastLines(output: string, most = 20): readonly string[] {
   const lines = stripVTControlCharacters(output).trim().split('\n');
   return lines.slice(-most).filter((line) => line !== '');
 }
 
-/** The first line of it, within bounds. */
+/** Its first line, at most 200 characters. */
 function brief(message: string): string {
   const [line = ''] = stripVTControlCharacters(message).trim().split('\n');
   return line.length > 200 ? `${line.slice(0, 199)}…` : line;
@@ -180,7 +180,7 @@ function readReport(file: string): VitestReport | undefined {
   }
 }
 
-/** A line a stage with what failed in it, and the sum, which is the last line: `N passed, N failed`. */
+/** One line per stage, its failures, and the sum as the last line: `N passed, N failed`. */
 export function renderTable(outcomes: readonly Outcome[]): string {
   const lines = outcomes.flatMap(({ name, passed, failed, seconds, note, failures }) => [
     [

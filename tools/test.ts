@@ -14,7 +14,7 @@ import {
 
 const root = path.join(import.meta.dirname, '..');
 
-/** Each is an npm script of its own; those of vitest and pytest count their tests, others are one. */
+/** Each stage is an npm script; vitest and pytest stages count their tests, others count as one. */
 const stages = [
   { name: 'lint', kind: 'check' },
   { name: 'types', kind: 'check' },
@@ -27,13 +27,13 @@ const stages = [
 ] as const;
 type Stage = (typeof stages)[number];
 
-/** `--all`: also what `npm test` leaves to the night. */
+/** `--all`: also the nightly tests. */
 function choose(words: readonly string[]): readonly Stage[] {
   const names = words.filter((word) => word !== '--all');
   const unknown = names.filter((name) => !stages.some((stage) => stage.name === name));
   if (unknown.length > 0) {
     const known = stages.map((stage) => stage.name).join(', ');
-    console.error(`no such stage: ${unknown.join(', ')}; there are ${known}`);
+    console.error(`unknown stage: ${unknown.join(', ')}; expected ${known}`);
     process.exit(2);
   }
   if (names.length > 0) return stages.filter((stage) => names.includes(stage.name));
@@ -52,12 +52,12 @@ async function run(stage: Stage, folder: string): Promise<Outcome> {
   const { ok, output } = await runScript(stage.name, options);
   const seconds = (performance.now() - start) / 1000;
   const counted = count(stage, report, ok);
-  // Tests that failed are named; for anything else its last words must do.
+  // Failed tests are named; for other failures the last lines of the output are shown.
   const told = ok || counted.failures.length > 0 ? [] : lastLines(output);
   return { name: stage.name, seconds, ...counted, failures: [...counted.failures, ...told] };
 }
 
-/** Runs an npm script, shows what it prints, and keeps the end of it. */
+/** Runs an npm script, prints its output, and keeps the end of it. */
 function runScript(
   name: string,
   options: readonly string[],
@@ -97,7 +97,7 @@ const outcomes: Outcome[] = [];
 for (const stage of chosen) outcomes.push(await run(stage, folder));
 rmSync(folder, { recursive: true, force: true });
 if (chosen.some(({ name }) => name === 'machines') && !chosen.some((s) => s.name === 'nightly')) {
-  console.log('\nNot in it: the slower tests, `npm run test:all`.');
+  console.log('\nNightly tests were not run: `npm run test:all` includes them.');
 }
 console.log(`\n${renderTable(outcomes)}`);
 process.exitCode = outcomes.every((outcome) => outcome.failed === 0) ? 0 : 1;

@@ -9,12 +9,12 @@ import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { tellRestart } from '../../src/use-case/tell-restart.ts';
 
 void runAction('deploy-worker', async (run) => {
+  if (run.inputs['roll-back'] !== '') {
+    await using agent = await run.openAgent();
+    return await rollBack(run, agent);
+  }
   const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);
   await using agent = await run.openAgent();
-  if (run.inputs['roll-back'] !== '') {
-    await rollBack(run, agent);
-    return;
-  }
   const facts = await run.look(agent, deployWorkerQuery(desired));
   const code = await openRunCode(desired.release, facts.release);
   const plan = planDeployWorker(facts, desired, code.offer);

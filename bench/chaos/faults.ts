@@ -7,17 +7,17 @@ import { runBundle } from '../../test/lib/bundle.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Draw, Fault } from './random.ts';
 
-/** What a fault may act on. */
+/** What a fault can act on. */
 export interface Victim {
   readonly machine: Machine;
   readonly run: Pipeline;
-  /** Begins a second run, with a release of its own. */
+  /** Starts a second run, with its own release. */
   readonly deployAgain: () => Pipeline;
-  /** Sends numbered tasks again, after a boot. */
+  /** Resumes sending numbered tasks after a boot. */
   readonly feedAgain: () => Promise<void>;
 }
 
-/** The shortest and the longest time that these last. */
+/** The shortest and longest duration of these faults. */
 const LASTS: Readonly<Partial<Record<Fault, readonly [number, number]>>> = {
   'link-cut': [2, 40],
   'disk-full': [1, 15],
@@ -29,11 +29,11 @@ export function secondsOf({ fault, lasts }: Draw): number {
   return shortest + lasts * (longest - shortest);
 }
 
-/** What a round of this fault needs before it. */
+/** Prepares the host for a round with this fault. */
 export async function brace(machine: Machine, fault: Fault): Promise<void> {
   if (fault !== 'disk-full') return;
-  // What is full is the disk that Celeriac writes to: the tasks' own log is elsewhere, and Redis
-  // would refuse every task once it can't append.
+  // Only the disk that Celeriac writes to fills up: the log of the tasks is elsewhere, and Redis must
+  // not append, because it would refuse every task once it cannot.
   await shell(
     machine,
     `redis-cli config set appendonly no && redis-cli config set save '' && cp -a ${NUMBERED} /run/kept && mount -t tmpfs none ${NUMBERED} && cp -a /run/kept/. ${NUMBERED} && rm -r /run/kept`,
@@ -48,7 +48,7 @@ export async function unbrace(machine: Machine, fault: Fault): Promise<void> {
   );
 }
 
-/** It happens, and where it lasts it is over when this returns; says what it hit. */
+/** Causes the fault, waits until it is over, and returns what it hit. */
 export async function strike(draw: Draw, victim: Victim): Promise<string> {
   const { machine, run } = victim;
   const seconds = secondsOf(draw);
@@ -97,10 +97,10 @@ export async function strike(draw: Draw, victim: Victim): Promise<string> {
 }
 
 const BALLAST = '/ballast';
-/** To the last block, also those that only root may take. */
+/** Fills the disk to the last block, including those reserved for root. */
 const FILL = `fallocate -l "$(df --output=avail -B1 / | tail -n 1)" ${BALLAST} 2>/dev/null; cat /dev/zero >>${BALLAST} 2>/dev/null || true`;
 
-/** Between two workers there is none: the next one then. */
+/** Between two workers there is no main process: it waits for the next one. */
 const FREEZE = `for _ in $(seq 100); do
   main=$(systemctl show -P MainPID ${UNIT})
   if [ "$main" != 0 ] && kill -STOP "$main"; then echo "main $main"; exit; fi
@@ -108,7 +108,7 @@ const FREEZE = `for _ in $(seq 100); do
 done
 echo nobody`;
 
-/** By what the processes are, so that nothing here hits itself; waits while there is none yet. */
+/** Finds the processes by their command lines, so that it never hits itself; waits for the first. */
 const KILL = `
 import os, signal, subprocess, sys, time
 

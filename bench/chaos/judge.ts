@@ -2,7 +2,7 @@ import type { Note } from '../../test/host/lib/task-flow.ts';
 import type { Seen } from './look.ts';
 import type { Fault } from './random.ts';
 
-/** What a release makes of a host. */
+/** The state of a host with a release. */
 export interface Whole {
   readonly name: string;
   readonly unitText: string;
@@ -11,28 +11,28 @@ export interface Whole {
   readonly version: string;
 }
 
-/** Numbered tasks up to `sent`, and what is known of them. */
+/** Numbered tasks up to `sent`, and what is known about them. */
 export interface Flow {
   readonly sent: number;
   readonly notes: readonly Note[];
-  /** Lost in a round before, and told there. */
+  /** Lost in an earlier round, and reported there. */
   readonly known: ReadonlySet<number>;
-  /** The first one of this round. */
+  /** The first task of this round. */
   readonly first: number;
 }
 
 export interface Tally {
   readonly sent: number;
-  /** Of those that never began: in no queue, and with nobody. */
+  /** Never began, and are in no queue and held by no worker. */
   readonly lost: readonly number[];
-  /** They began and never ended, and nobody will do them again. */
+  /** Began but never ended, and will not run again. */
   readonly cut: readonly number[];
   readonly waiting: readonly number[];
   readonly twiceEarly: readonly number[];
   readonly twiceLate: readonly number[];
 }
 
-/** What became of the numbered tasks. */
+/** Counts what happened to the numbered tasks. */
 export function tally({ sent, notes, known, first }: Flow, { queued, unacked }: Seen): Tally {
   const begun = new Map<number, number>();
   const done = new Set<number>();
@@ -60,20 +60,20 @@ export function tally({ sent, notes, known, first }: Flow, { queued, unacked }: 
 /** The id of a numbered task is its number. */
 const numberOf = (id: string): number => Number.parseInt(id.replaceAll('-', ''), 16);
 
-/** Where nothing that a deploy does can keep a task: the worker, or its disk, is gone under it. */
+/** Faults under which no deploy can save a running task: the worker or its disk is gone. */
 const CUTS: readonly Fault[] = ['power', 'worker-frozen', 'disk-full'];
-/** Kombu has one message in its hands that is in no list, when its worker is ended by force. */
+/** When a worker is killed, Kombu may hold one message that is in no list. */
 const IN_HAND: readonly Fault[] = ['power', 'worker-frozen'];
-/** A worker that can't say to the broker that it began, or a sender that can't hear that it sent. */
+/** The worker cannot acknowledge to the broker, or the sender gets no reply. */
 const UNSAID: readonly Fault[] = ['power', 'worker-frozen', 'redis-away'];
 
 export interface Verdict {
-  /** The name of the release that is there; null: none is, wholly. */
+  /** The name of the release that the host matches completely; null: none. */
   readonly ending: string | null;
   readonly wrong: readonly string[];
 }
 
-/** Is this host wholly one of `wholes`, and is nothing left of the way there? */
+/** Whether this host matches one of `wholes` completely, without leftovers. */
 export function judge(
   fault: Fault | null,
   before: Seen,
@@ -109,8 +109,8 @@ function judgeUnit(before: Seen, { unitText, show, children, dropIns }: Seen): r
   const limit = asked === undefined ? 'infinity' : String(Number(asked) * 1024 * 1024);
   if (show.ActiveState !== 'active') wrong.push(`the worker is ${show.ActiveState}`);
   else if (children === 0) wrong.push('the worker has no child');
-  else if (show.MemoryMax !== limit) wrong.push(`MemoryMax in force is ${show.MemoryMax}`);
-  if (show.NeedDaemonReload !== 'no') wrong.push('systemd has not read the unit file');
+  else if (show.MemoryMax !== limit) wrong.push(`the effective MemoryMax is ${show.MemoryMax}`);
+  if (show.NeedDaemonReload !== 'no') wrong.push('systemd has not loaded the current unit file');
   if (show.UnitFileState !== 'enabled') wrong.push(`the unit is ${show.UnitFileState}`);
   if (JSON.stringify(dropIns) !== JSON.stringify(before.dropIns)) {
     wrong.push(`drop-ins: ${Object.keys(dropIns).join(', ') || 'gone'}`);
@@ -118,10 +118,10 @@ function judgeUnit(before: Seen, { unitText, show, children, dropIns }: Seen): r
   return wrong;
 }
 
-/** Nothing works any more, and nothing is left lying about. */
+/** Nothing runs any more, and there are no leftovers. */
 function judgeRest(before: Seen, seen: Seen, ending: Whole | null): readonly string[] {
   const wrong: string[] = [];
-  if (seen.armed || seen.active.length > 0) wrong.push(`the guard has not left: ${seen.active}`);
+  if (seen.armed || seen.active.length > 0) wrong.push(`the guard is still armed: ${seen.active}`);
   if (seen.locked) wrong.push('the lock is held');
   if (seen.jobs !== '') wrong.push(`systemd has jobs: ${seen.jobs}`);
   if (seen.awaiting.length > 0) wrong.push(`still awaits a verdict: ${seen.awaiting.join(', ')}`);
@@ -130,7 +130,7 @@ function judgeRest(before: Seen, seen: Seen, ending: Whole | null): readonly str
     else if (last.includes('undo-failed')) wrong.push(`transaction ${id} could not be undone`);
   }
   if (seen.failed !== before.failed) wrong.push(`failed units: ${seen.failed}`);
-  if (seen.dirty !== '') wrong.push(`a dirty tree: ${seen.dirty.replaceAll('\n', ', ')}`);
+  if (seen.dirty !== '') wrong.push(`uncommitted changes: ${seen.dirty.replaceAll('\n', ', ')}`);
   if (seen.branch !== before.branch) wrong.push(`the checkout is on ${seen.branch}`);
   const strays = without(seen.processes.map(sameProcess), before.processes.map(sameProcess));
   if (strays.length > 0) wrong.push(`stray processes: ${strays.join('; ')}`);
@@ -141,7 +141,7 @@ function judgeRest(before: Seen, seen: Seen, ending: Whole | null): readonly str
   return [...wrong, ...judgeCopies(before, seen, ending)];
 }
 
-/** Copies of the environment: two at most, and none of an installation that is undone. */
+/** At most two copies of the environment, and none of an undone installation. */
 function judgeCopies(before: Seen, seen: Seen, ending: Whole | null): readonly string[] {
   const copies = copiesIn(seen);
   if (copies.length > 2) return [`copies of the environment: ${copies.join(', ')}`];
@@ -163,17 +163,17 @@ const without = (some: readonly string[], others: readonly string[]): readonly s
 const tellSome = (names: readonly string[]): string =>
   `${names.slice(0, 8).join(', ')}${names.length > 8 ? `, and ${names.length - 8} more` : ''}`;
 
-/** sshd says how many are logging in; a worker's title what it does. */
+/** Titles that change: sshd shows the number of logins, a worker what it does. */
 const sameProcess = (command: string): string => command.replace(/ \[listener\].*$/, '');
 
-/** What a release adds, and what Celeriac keeps on purpose. */
+/** Files that a release adds, and that Celeriac keeps on purpose. */
 const KEPT = [
-  // Those of the app, and of its release: `git status`, the commit and the versions tell of them.
+  // Files of the app and its release: `git status`, the commit and the versions cover them.
   /^\/root\/slideshow\/backend\//,
   /^\/srv\/venv\/lib\/[^/]+\/site-packages\/probe_/,
-  // Told apart by name.
+  // Covered by name.
   /^\/srv\/venv\/\.celeriac(?:\/|$)/,
-  // Of services that were started again.
+  // Of restarted services.
   /^\/(?:var\/)?tmp\/systemd-private-/,
   /^\/tmp\/pymp-/,
   /^\/var\/lib\/celeriac(?:\/(?:lock|program\.py|releases\.jsonl|awaiting|backups|transactions|incoming|dependencies))?$/,
@@ -205,10 +205,10 @@ function judgeTasks(fault: Fault | null, { lost, cut, twiceEarly }: Tally): read
   return wrong;
 }
 
-/** Which release the worker that runs now is: as its latest task says. */
+/** Which release the running worker has: its latest task shows it. */
 export function judgeRunning(notes: readonly Note[], whole: Whole): readonly string[] {
   const last = notes.findLast(({ event }) => event === 'begun');
-  if (last === undefined) return ['no task was ever begun'];
+  if (last === undefined) return ['no task has begun'];
   return last.release === whole.name && last.version === (whole.version || 'none')
     ? []
     : [`the running worker is release ${last.release} with ${last.version}, not ${whole.name}`];

@@ -2,35 +2,35 @@ import type { Machine } from '../../sandbox/machine.ts';
 import { BACKEND, TRANSACTIONS, UNIT, UNIT_PATH } from '../../test/host/lib/worker.ts';
 import { CHECKOUT, SUPPORT } from './release.ts';
 
-/** What a host is, by its own tools alone: nothing of Celeriac's code is asked. */
+/** The state of a host, read with its own tools, without any code of Celeriac. */
 export interface Seen {
   readonly unitText: string;
   /** sha256 by path. */
   readonly dropIns: Readonly<Record<string, string>>;
-  /** sha256; null where there is none. */
+  /** sha256; null: no such file. */
   readonly support: string | null;
   readonly commit: string;
   readonly branch: string;
-  /** What `git status` says. */
+  /** The output of `git status`. */
   readonly dirty: string;
-  /** Versions of the dependency that are installed: one at most, when all is well. */
+  /** Installed versions of the dependency: at most one, unless something is broken. */
   readonly versions: readonly string[];
   readonly show: Readonly<Record<string, string>>;
   readonly children: number;
-  /** Does anything still work, or wait for its turn? */
+  /** Whether anything still runs or waits. */
   readonly armed: boolean;
   readonly locked: boolean;
   readonly jobs: string;
   readonly active: readonly string[];
   readonly awaiting: readonly string[];
-  /** The last line of each transaction's journal, by its id. */
+  /** Transaction → the last line of its journal. */
   readonly transactions: Readonly<Record<string, string>>;
   readonly failed: string;
-  /** Commands of all processes but the worker's own, the kernel's and those of logins. */
+  /** Commands of all processes except those of the worker, the kernel and logins. */
   readonly processes: readonly string[];
-  /** Every path but those that come and go by themselves. */
+  /** All paths except temporary ones. */
   readonly files: readonly string[];
-  /** Ids of tasks that are in a queue, and that somebody has taken and not acknowledged. */
+  /** Ids of tasks in a queue, and of tasks that a worker has taken but not acknowledged. */
   readonly queued: readonly string[];
   readonly unacked: readonly string[];
 }
@@ -116,7 +116,7 @@ print(json.dumps({
 }))
 `;
 
-/** `soon`: without its files, for those who look again and again. */
+/** `soon`: without the files, for polling. */
 export async function look(machine: Machine, how: 'all' | 'soon' = 'all'): Promise<Seen> {
   const { stdout } = await machine.run(`cd ${BACKEND} && python3 -I -S - ${how}`, {
     input: PROGRAM,
@@ -125,7 +125,7 @@ export async function look(machine: Machine, how: 'all' | 'soon' = 'all'): Promi
   return JSON.parse(stdout) as Seen;
 }
 
-/** Nobody works, nobody waits, and systemd has nothing left to do. */
+/** Nothing runs or waits, and systemd has no jobs left. */
 export function isAtRest({ armed, locked, jobs, active, show }: Seen): boolean {
   const settled = ['active', 'inactive', 'failed'].includes(show.ActiveState ?? '');
   return !armed && !locked && jobs === '' && active.length === 0 && settled;

@@ -2,16 +2,16 @@ import type { Machine } from '../../sandbox/machine.ts';
 import { TRANSACTIONS } from '../../test/host/lib/worker.ts';
 import type { Place } from './random.ts';
 
-/** A part of a deploy, as it went when nothing happened. */
+/** A part of a deploy, measured without a fault. */
 export interface Part {
   /** `connect`: until the first operation; `leave`: from the last one until the action has ended. */
   readonly name: string;
-  /** The operation whose beginning begins it; of `leave` the last one, whose end does. */
+  /** The operation that it begins with; `leave` begins at the end of the last one. */
   readonly index: number | null;
   readonly seconds: number;
 }
 
-/** The parts of a deploy in their order. */
+/** The parts of a deploy in order. */
 export type Timeline = readonly Part[];
 
 export interface Moment {
@@ -19,7 +19,7 @@ export interface Moment {
   readonly afterSeconds: number;
 }
 
-/** When the runner began and ended, in seconds since 1970 on the host's clock. */
+/** Start and end of the runner, in seconds since 1970 by the host's clock. */
 export interface Times {
   readonly begun: number;
   readonly deployed: number;
@@ -32,7 +32,7 @@ interface Entry {
   readonly index?: number;
 }
 
-/** What a deploy's journal tells of how long its parts took. */
+/** Durations of the parts of a deploy, from its journal. */
 export function timelineOf(
   ops: readonly string[],
   journal: readonly Entry[],
@@ -55,7 +55,7 @@ export function timelineOf(
   ];
 }
 
-/** The moment of a place in this timeline. */
+/** The moment at a place of this timeline. */
 export function momentOf(timeline: Timeline, { part, within }: Place): Moment {
   const found = timeline[Math.floor(part * timeline.length)] as Part;
   return { part: found, afterSeconds: within * Math.max(0, found.seconds) };
@@ -64,7 +64,7 @@ export function momentOf(timeline: Timeline, { part, within }: Place): Moment {
 export const tellMoment = ({ part, afterSeconds }: Moment): string =>
   `${part.name}${part.index === null ? '' : ` (${part.index})`} + ${afterSeconds.toFixed(2)} s`;
 
-/** Waits on the host itself for a line of a journal that was not there. */
+/** Waits on the host for a line in a new journal. */
 const WATCH = `
 import glob, json, os, sys, time
 known, index, events, halt = json.loads(sys.argv[1])
@@ -87,12 +87,12 @@ print('never')
 `;
 const HALT = '/run/chaos-halt';
 
-/** Waits for the beginning of an operation of a deploy, or of what comes after the last one. */
+/** Waits for the start of an operation of a deploy, or for the end of the last one. */
 export class Watch {
   readonly #machine: Machine;
   readonly #seen: Promise<boolean>;
 
-  /** `known`: the transactions that were there before. */
+  /** `known`: the transactions that existed before. */
   constructor(machine: Machine, { name, index }: Part, known: readonly string[]) {
     this.#machine = machine;
     const events = name === 'leave' ? ['done', 'already'] : ['started', 'already'];
@@ -102,7 +102,7 @@ export class Watch {
       .then(({ stdout }) => stdout.trim() === 'there');
   }
 
-  /** Whether it came: false when the watch was ended before. */
+  /** Whether it came; false: the watch was stopped before. */
   get seen(): Promise<boolean> {
     return this.#seen;
   }

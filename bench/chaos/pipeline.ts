@@ -5,15 +5,15 @@ import { type Inputs, inputsFor } from '../../test/host/lib/inputs.ts';
 import { type BundleRun, runBundle } from '../../test/lib/bundle.ts';
 import type { Release } from './release.ts';
 
-/** What comes of a run: of its steps the last one, and how it ended. */
+/** How a run ended. */
 export type Ended = 'confirmed' | 'rolled-back' | 'failed' | 'gone';
 
 type Step = 'deploy-worker' | 'verify' | 'roll-back';
 
-/** Long enough for a busy machine, short for a host that waits for a runner that is gone. */
+/** Long enough for a busy machine, and short for a host that waits for a runner that is gone. */
 export const CONFIRM_SECONDS = 120;
 
-/** A run of deploy.yml as far as the worker goes: deploy, gate, and back when the gate is red. */
+/** The worker's part of deploy.yml: deploy, gate, and rollback if the gate fails. */
 export class Pipeline {
   readonly ended: Promise<Ended>;
   readonly #machine: Machine;
@@ -22,14 +22,14 @@ export class Pipeline {
   readonly #verifying = Promise.withResolvers<boolean>();
   #child: ChildProcess | undefined;
   #killed = false;
-  /** What its steps printed. */
+  /** Output of its steps. */
   log = '';
   /** Milliseconds since 1970. */
   readonly begunAt = Date.now();
   deployedAt = Number.NaN;
   endedAt = Number.NaN;
 
-  /** Begins at once. `folder`: the clone of the app that the workflow has. */
+  /** Starts at once. `folder`: the workflow's clone of the app. */
   constructor(machine: Machine, folder: string, release: Release) {
     this.#machine = machine;
     this.#folder = folder;
@@ -40,12 +40,12 @@ export class Pipeline {
     });
   }
 
-  /** Whether the gate was reached: tells as soon as it begins. */
+  /** Whether the gate was reached; resolves as soon as it begins. */
   get verifying(): Promise<boolean> {
     return this.#verifying.promise;
   }
 
-  /** The runner is gone: its process, and all the steps that were to come. */
+  /** Kills the runner: its process, and all later steps. */
   kill(): void {
     this.#killed = true;
     this.#child?.kill('SIGKILL');
@@ -64,7 +64,7 @@ export class Pipeline {
       this.#verifying.resolve(true);
       const verified = await this.#step('verify', {
         'gate-timeout': '100s',
-        // What the fault left in the journal is no fault of the release.
+        // Traces of the fault in the journal are no fault of the release.
         'max-restarts': '3',
       });
       if (this.#killed) return 'gone';
@@ -97,7 +97,7 @@ export class Pipeline {
   }
 }
 
-/** Fails when it does not come in time: nothing may hang for ever. */
+/** Throws if it takes too long, so that nothing hangs. */
 export async function within<Result>(
   seconds: number,
   what: string,

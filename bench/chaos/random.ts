@@ -1,7 +1,7 @@
-/** What a round's host is before it: as it was before Celeriac, or with a release of it. */
+/** The host before a round: as before Celeriac, or with a release. */
 export type Start = 'fresh' | 'released';
 
-/** What happens in the middle of a deploy. */
+/** A fault in the middle of a deploy. */
 export const FAULTS = [
   'runner-killed',
   'agent-killed',
@@ -17,29 +17,29 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
-/** A moment of a deploy, by fractions: how long its parts take is another matter. */
+/** A moment of a deploy as fractions, independent of how long its parts take. */
 export interface Place {
   /** Which part of it: 0 the first, almost 1 the last. */
   readonly part: number;
-  /** How far into that part. */
+  /** How far into that part, from 0 to almost 1. */
   readonly within: number;
 }
 
-/** All that is left to chance in a round. */
+/** Everything that is random in a round. */
 export interface Draw extends Place {
   readonly seed: number;
   readonly fault: Fault;
   readonly start: Start;
-  /** Of its possible duration, where the fault lasts. */
+  /** Fraction of the fault's possible duration. */
   readonly lasts: number;
 }
 
-/** The round of a seed: always the same. Of each turn of seeds, every fault comes once. */
+/** The round of a seed, always the same. Consecutive seeds go through all faults. */
 export function drawRound(seed: number, only: readonly Fault[] = FAULTS): Draw {
   const random = generator(seed);
   return {
     seed,
-    // Neighbours differ: as many rounds as there are faults have them all.
+    // As many consecutive seeds as there are faults cover all of them.
     fault: only[seed % only.length] as Fault,
     start: random() < 0.25 ? 'fresh' : 'released',
     part: random(),

@@ -9,19 +9,19 @@ export const SUPPORT = '/usr/local/lib/celeriac/celeriac_support.py';
 
 /** A release that changes everything: unit, code, dependencies. */
 export interface Release {
-  /** Its code says this name in the log of the tasks. */
+  /** Its code writes this name to the log of the tasks. */
   readonly name: string;
   readonly commit: string;
-  /** Of the package that it needs. */
+  /** Version of the package that it needs. */
   readonly version: string;
   readonly memoryMax: string;
   readonly inputs: Inputs;
 }
 
 /**
- * The app as it was before Celeriac came, with numbered tasks. The commit is the same each time. The
- * environment is written anew: what a container has of its image can be renamed on no overlay, and
- * moved on no full disk, unlike anything on the disk of a server.
+ * The app as before Celeriac, with numbered tasks. The commit is the same each time. The environment
+ * is written anew, because files of a container's image cannot be renamed on an overlay, or moved on
+ * a full disk, unlike files on the disk of a server.
  */
 const PREPARE = `
 set -e
@@ -37,7 +37,7 @@ git commit -qm 'Numbered tasks'
 systemctl restart ${UNIT}
 `;
 
-/** Of a fresh host: its app has numbered tasks, and its Redis forgets none when the power goes. */
+/** Prepares a fresh host: the app has numbered tasks, and Redis loses none in a power cut. */
 export async function prepareHost(machine: Machine): Promise<void> {
   await machine.writeFile(`${BACKEND}/numbered.py`, numberedTasks('0'));
   await prepareFeed(machine);
@@ -45,7 +45,7 @@ export async function prepareHost(machine: Machine): Promise<void> {
   await waitUntilServing(machine);
 }
 
-/** The newest commit of the clone becomes a release that differs from the one before in all. */
+/** Commits a release that differs from the previous one in everything. */
 export function makeRelease(clone: Clone, number: number): Release {
   const version = `${(number % 3) + 1}.0`;
   const memoryMax = `${700 + (number % 90)}M`;
@@ -74,7 +74,7 @@ export function makeRelease(clone: Clone, number: number): Release {
   };
 }
 
-/** The support module that an older version of Celeriac brought: the next deploy changes it, too. */
+/** Makes the support module look like that of an older version, so that the next deploy changes it. */
 export async function ageSupportModule(machine: Machine): Promise<void> {
   await shell(
     machine,
@@ -83,7 +83,7 @@ export async function ageSupportModule(machine: Machine): Promise<void> {
   await waitUntilServing(machine);
 }
 
-/** The worker says so itself: before, it would not have taken a task. */
+/** Waits for the worker's own message: before that it would not take a task. */
 async function waitUntilServing(machine: Machine): Promise<void> {
   const isReady = `main=$(systemctl show -P MainPID ${UNIT}); pgrep -P "$main" >/dev/null && journalctl -q _PID="$main" --grep=' ready\\.$' >/dev/null`;
   await waitUntil('the worker is ready', async () => {

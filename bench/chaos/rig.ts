@@ -15,21 +15,21 @@ import { Pipeline } from './pipeline.ts';
 import type { Start } from './random.ts';
 import { ageSupportModule, CHECKOUT, makeRelease, prepareHost, type Release } from './release.ts';
 
-/** Tasks a second. */
+/** Tasks per second. */
 const PACE = 1.5;
 const ENDLESS = 1_000_000;
-/** A release that nobody confirmed is put back, and a work that died is found, within that time. */
+/** Within this time, the host rolls back an unconfirmed release and finds a dead transaction process. */
 const REST_SECONDS = 300;
 const DRAIN_SECONDS = 90;
 
-/** How a deploy goes from such a host, when nothing happens. */
+/** A deploy from such a host without a fault. */
 interface Model {
   readonly timeline: Timeline;
   readonly unitText: string;
   readonly support: string | null;
 }
 
-/** A host with an app, whose deploys are known; round after round. */
+/** A host with an app and known deploys, for many rounds. */
 export class Rig {
   readonly machine: Machine;
   readonly clone: Clone;
@@ -50,7 +50,7 @@ export class Rig {
     this.#release = release;
   }
 
-  /** Deploys from both kinds of start without a fault: what is to be expected. */
+  /** Deploys from both kinds of start without a fault, to learn what to expect. */
   static async start(name: string): Promise<Rig> {
     const machine = await startMachine({ name, state: 'environment' });
     await prepareHost(machine);
@@ -66,7 +66,7 @@ export class Rig {
     await this.machine.stop();
   }
 
-  /** Brings the host there, from where the last round left it when that will do. */
+  /** Brings the host to that state, from its state after the last round if possible. */
   async begin(start: Start): Promise<Seen> {
     if (this.#state === 'spoilt' || (start === 'fresh' && this.#state !== 'fresh')) {
       await this.machine.reset();
@@ -78,12 +78,12 @@ export class Rig {
       if (this.#state === 'fresh') await deployQuietly(this.machine, this.clone, this.next());
       await ageSupportModule(this.machine);
     }
-    // Unless this round ends well, nobody builds on it.
+    // The next round reuses the host only if this one ends well.
     this.#state = 'spoilt';
     return await look(this.machine);
   }
 
-  /** The next round may go on from here. */
+  /** The next round may start from here. */
   keep(state: Start, lost: readonly number[]): void {
     this.#state = state;
     this.#known = new Set([...this.#known, ...lost]);
@@ -94,7 +94,7 @@ export class Rig {
     return makeRelease(this.clone, this.#release);
   }
 
-  /** What this release makes of the host. */
+  /** The state of the host with this release. */
   expect(start: Start, { name, commit, version, memoryMax }: Release): Whole {
     const { unitText, support } = this.models[start];
     const limits = /^MemoryMax=.*$/m;
@@ -108,7 +108,7 @@ export class Rig {
   }
 }
 
-/** The whole that is there: of a host that is one. */
+/** The state of a host that is in order. */
 export async function wholeOf(machine: Machine, seen: Seen): Promise<Whole> {
   const { unitText, support, commit, versions } = seen;
   const { stdout } = await machine.run(
@@ -117,7 +117,7 @@ export async function wholeOf(machine: Machine, seen: Seen): Promise<Whole> {
   return { name: stdout.trim(), unitText, support, commit, version: versions.join() };
 }
 
-/** Returns how many were sent before. */
+/** Starts the sender; returns how many tasks were sent before. */
 export async function beginTasks(machine: Machine): Promise<number> {
   const first = await readSent(machine);
   await resumeFlow(machine, ENDLESS, PACE);
@@ -127,7 +127,7 @@ export async function beginTasks(machine: Machine): Promise<number> {
 
 export const feedAgain = (machine: Machine): Promise<void> => resumeFlow(machine, ENDLESS, PACE);
 
-/** Waits until nobody works on the host any more. */
+/** Waits until nothing runs on the host any more. */
 export async function rest(machine: Machine): Promise<void> {
   let seen: Seen | undefined;
   const holds = async () => {
@@ -140,7 +140,7 @@ export async function rest(machine: Machine): Promise<void> {
   });
 }
 
-/** Ends the sender and waits for what it sent, as long as anybody takes it. */
+/** Stops the sender and waits for its tasks, as long as a worker takes them. */
 export async function endTasks(
   machine: Machine,
 ): Promise<{ readonly sent: number; readonly seen: Seen; readonly notes: readonly Note[] }> {
@@ -152,7 +152,7 @@ export async function endTasks(
   return { sent, seen: await look(machine), notes: await readNotes(machine) };
 }
 
-/** One deploy without a fault, judged as all are, with the times of its parts. */
+/** One deploy without a fault, judged like all others, with the durations of its parts. */
 async function observe(machine: Machine, clone: Clone, release: Release): Promise<Model> {
   const before = await look(machine);
   const old = await wholeOf(machine, before);

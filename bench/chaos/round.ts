@@ -15,21 +15,21 @@ export interface Result {
   readonly moment: string;
   /** What the fault hit. */
   readonly hit: string;
-  /** How the run ended, where there still was one. */
+  /** How the run ended, if the runner survived. */
   readonly told: string;
   /** `old` or `new`, or the release of a second run. */
   readonly ending: string;
   readonly wrong: readonly string[];
-  /** Of others than Celeriac. */
+  /** Faults of other programs. */
   readonly remarks: readonly string[];
   readonly tasks: Tally | null;
   readonly seconds: number;
 }
 
-/** The longest that a deploy waits for anything here, and then its gate and its roll-back. */
+/** The longest wait of a deploy, plus its gate and its rollback. */
 const RUN_SECONDS = 900;
 
-/** One fault in the middle of one deploy, and what became of the host. */
+/** One fault in the middle of one deploy, and the state of the host after it. */
 export async function playRound(rig: Rig, draw: Draw, evidence: string): Promise<Result> {
   const begun = performance.now();
   const seconds = () => Math.round((performance.now() - begun) / 1000);
@@ -103,7 +103,7 @@ class Round {
     };
   }
 
-  /** Returns what the host may be after it. */
+  /** Returns the acceptable states of the host after it. */
   async #deploy(old: Whole, known: readonly string[]): Promise<readonly Whole[]> {
     const { machine, clone } = this.#rig;
     const { start } = this.#draw;
@@ -139,7 +139,7 @@ class Round {
     return momentOf(possible, this.#draw);
   }
 
-  /** Does the worker work, and is it of the release that is there? */
+  /** Whether the worker runs tasks, with the release that is installed. */
   #judgeServing(
     { queued, unitText, show }: Seen,
     notes: readonly Note[],
@@ -147,7 +147,7 @@ class Round {
   ): { readonly wrong: readonly string[]; readonly remarks: readonly string[] } {
     if (queued.length > 0) {
       const stuck = `the worker takes no task: ${queued.length} in its queue`;
-      // Celery's own: after a broker that was away it may never listen again.
+      // A fault of Celery: after the broker was away, it may never consume again.
       if (this.#draw.fault === 'redis-away') return { wrong: [], remarks: [`${stuck} (Celery)`] };
       const frozen = this.#draw.fault === 'worker-frozen' && !unitText.includes('WatchdogSec=');
       if (frozen) return { wrong: [], remarks: [`${stuck} (frozen, without a watchdog)`] };
@@ -156,7 +156,7 @@ class Round {
     return { wrong: whole === undefined ? [] : judgeRunning(notes, whole), remarks: [] };
   }
 
-  /** What a person needs to find the cause. */
+  /** Saves what people need to find the cause. */
   async keepEvidence(folder: string): Promise<void> {
     const target = join(folder, String(this.#draw.seed));
     mkdirSync(target, { recursive: true });
@@ -174,7 +174,7 @@ const EVIDENCE = `cd /var/lib/celeriac 2>/dev/null && for each in transactions/*
 journalctl --no-pager -o short-precise -n 400 -u celery-worker -u redis-server -u feed -u 'celeriac-*'
 cat /var/tmp/numbered/log | tail -n 400; ls /var/lib/celeriac/transactions/*`;
 
-/** Whether the moment came while the run went on. */
+/** Whether the moment came during the run. */
 async function reach(moment: Moment, run: Pipeline, watch: Watch | undefined): Promise<boolean> {
   const over = run.ended.then(() => false);
   const begun = await Promise.race([beginOf(moment, run, watch), over]);

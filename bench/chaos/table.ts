@@ -2,7 +2,7 @@ import type { Result } from './round.ts';
 
 const numbers = (some: readonly number[] | undefined): string => String(some?.length ?? '');
 
-/** A line as soon as a round is over, and what was wrong with it. */
+/** One line for a finished round, and its problems. */
 export function tellResult({
   draw,
   moment,

@@ -1,4 +1,4 @@
-"""A job database as an app would have it, in a real file."""
+"""A job database of an app, in a real file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AppDatabase:
                     database.execute("INSERT INTO links VALUES (?, ?, ?, NULL)", link)
 
     def open(self) -> Any:
-        """A connection for one statement or several, each committed by itself."""
+        """A connection that commits each statement."""
         return closing(sqlite3.connect(str(self.path), isolation_level=None, timeout=60))
 
     def execute(self, sql: str) -> List[Tuple[Any, ...]]:
@@ -47,7 +47,7 @@ class AppDatabase:
             return found
 
     def look(self) -> List[Tuple[Any, ...]]:
-        """Every row of it, with what SQLite calls each value."""
+        """Every row, with the SQLite type of each value."""
         jobs = "SELECT *, typeof(data), hex(error_message) FROM jobs ORDER BY id"
         return [*self.execute(jobs), *self.execute("SELECT * FROM links ORDER BY id")]
 
@@ -71,7 +71,7 @@ def _row(table: str, ident: Any, group: str, was: str) -> Row:
 
 
 def failing() -> List[Row]:
-    """Jobs one and two with their open links are failed: children before parents."""
+    """Fails jobs one and two with their open links: children before parents."""
     rows = []
     for name, link in (("one", 1), ("two", 11)):
         rows.append(update("links", link, name, "processing", status="failed"))
@@ -81,7 +81,7 @@ def failing() -> List[Row]:
 
 
 def deleting() -> List[Row]:
-    """The same two jobs, gone."""
+    """Deletes the same two jobs."""
     rows = []
     for name, first in (("one", 1), ("two", 11)):
         rows.append(delete("links", first, name, "processing"))

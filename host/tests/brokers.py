@@ -1,4 +1,4 @@
-"""A broker as `messages_program` sees it: Redis as dictionaries, and workers that answer."""
+"""A fake broker for `programs/messages.py`: Redis as dictionaries, and workers that answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Message = Dict[str, Any]
 
 
 def signature(ident: str, **kwargs: Any) -> Message:
-    """As a task names another that is to follow it."""
+    """How a task refers to another that follows it."""
     return {"task": "tasks.step", "args": [], "kwargs": kwargs, "options": {"task_id": ident}}
 
 
 def body(kwargs: Message | None = None, **after: Any) -> bytes:
-    """Of Celery's protocol 2."""
+    """A message of Celery's protocol 2."""
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **after}
     return json.dumps([["argument"], kwargs or {}, embed]).encode()
 
@@ -33,7 +33,7 @@ def message(ident: str, content: bytes | None = None, **headers: Any) -> Message
 
 
 class Redis:
-    """The commands of redis-py that are used; keys and values are bytes there."""
+    """The commands of redis-py that are used; keys and values are bytes."""
 
     def __init__(self) -> None:
         self.lists: Dict[str, List[bytes]] = {}
@@ -81,13 +81,13 @@ class Redis:
 
 
 class FakeBroker(Broker):
-    """Kombu's Redis transport over such a Redis; `workers` are what each node says to a command."""
+    """Kombu's Redis transport with this Redis; `workers`: node → its answer to each command."""
 
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self.raw = Redis()
         self.workers: List[Tuple[str, Dict[str, Any]]] = []
-        # How many times each command is asked before anybody answers.
+        # How many times each command is sent before a worker answers.
         self.deaf: Dict[str, int] = {}
         self.channel = SimpleNamespace(
             unacked_key="unacked",
@@ -114,7 +114,7 @@ class FakeBroker(Broker):
         self.raw.lists.setdefault(key, []).append(raw)
 
     def deliver(self, content: Message | bytes, at: float, tag: str, exchange: str = "") -> None:
-        """It is with a worker, that has not acknowledged it."""
+        """A worker has taken it and not acknowledged it."""
         raw = content
         if not isinstance(content, bytes):
             raw = json.dumps([content, exchange, "links"]).encode()
@@ -127,7 +127,7 @@ class FakeBroker(Broker):
         self.raw.sets[self.key(f"_kombu.binding.{exchange}")] = bindings
 
     def listen(self, address: str) -> None:
-        """Somebody takes remote control, and answers nothing."""
+        """A client subscribes to remote control, but never answers."""
         assert self.raw.clients is not None
         self.raw.clients.append({"addr": address, "db": "1", "psub": "1"})
 

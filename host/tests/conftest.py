@@ -1,4 +1,4 @@
-"""What several files of tests share."""
+"""Fixtures for several test files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hosts import Host, make_state
 
 @pytest.fixture(scope="session", autouse=True)
 def no_copies() -> Iterator[None]:
-    """Takes away what work that was cut off on purpose left, as the next run of it would."""
+    """Removes what deliberately interrupted work left, as the next run would."""
     yield
     with copies.folder_for_copy(0):
         pass
@@ -36,7 +36,7 @@ def host(state: str) -> Host:
 
 @pytest.fixture
 def journal(state: str) -> Journal:
-    """Of a transaction that has just been begun."""
+    """The journal of a transaction that has just started."""
     folder = os.path.join(state, "transactions", "20260101T000000Z-0001")
     os.makedirs(os.path.join(folder, "backups"))
     return Journal(folder)
@@ -44,7 +44,7 @@ def journal(state: str) -> Journal:
 
 @pytest.fixture
 def root() -> None:
-    """For what only root can do. A skipped test counts as a failed one."""
+    """For tests that need root. A skipped test counts as failed."""
     if os.geteuid() != 0:
         pytest.skip("needs root, or sudo -n")
 
@@ -60,7 +60,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def make_disk(root: None, tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts a file system that holds so many KiB; it is gone after the test."""
+    """Mounts a file system of so many KiB, unmounted after the test."""
     mounted: list[Path] = []
 
     def make(kib: int) -> Path:
@@ -77,7 +77,7 @@ def make_disk(root: None, tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 def fill(disk: Path) -> Path:
-    """Leaves no byte free; the file that takes them."""
+    """Fills the disk; returns the file that does."""
     ballast = disk / "ballast"
     with open(ballast, "ab", buffering=0) as file:
         for size in (65536, 4096):
@@ -90,7 +90,7 @@ def fill(disk: Path) -> Path:
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
-    """The kernel carries a signal out, and shows a new state, a moment later."""
+    """Waits: the kernel delivers signals and updates states with a short delay."""
     end = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < end

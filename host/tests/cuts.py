@@ -1,4 +1,4 @@
-"""Work that is cut off between two lines of the host's program, as SIGKILL would."""
+"""Interrupts work between two lines of the agent, as SIGKILL would."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 class Cut:
-    """Lets `at` lines be run; the next one never is."""
+    """Runs `at` lines, and then stops before the next one."""
 
     def __init__(self, at: int) -> None:
         self.at = at
         self.came_through = False
 
     def __call__(self, work: Callable[..., object], *words: Any) -> None:
-        """Returns when the work is dead and all that it forked has ended."""
+        """Returns when the work and all its forks have ended."""
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
@@ -29,7 +29,7 @@ class Cut:
         os.close(theirs)
         status = os.waitpid(child, 0)[1]
         with os.fdopen(ours, "rb") as pipe:
-            # Open as long as anybody lives who was forked by it.
+            # Open while any of its forks runs.
             said = pipe.read()
         assert said == b""
         if os.WIFEXITED(status):
@@ -52,7 +52,7 @@ class Cut:
 
 
 def cuts(step: int = 1) -> Iterator[Cut]:
-    """A cut before the first line, before the next…, until the work comes through uncut."""
+    """Interrupts before the first line, the next…, until the work completes."""
     at = 0
     while True:
         cut = Cut(at)
@@ -71,7 +71,7 @@ class _Tracer:
         return self._step if frame.f_code.co_filename.startswith(PROGRAM) else None
 
     def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
-        # What the work forks goes on, as it would.
+        # Forks of the work continue, as they would.
         if event == "line" and os.getpid() == self.pid:
             if self.left == 0:
                 os.kill(self.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A host whose systemd answers from a table; everything else of it is real."""
+"""A host whose systemd answers from a table; everything else is real."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Host(System):
 
 
 def make_state(folder: str) -> str:
-    """A state folder as `requests` makes it."""
+    """A state folder as `control` creates it."""
     state = os.path.join(folder, "state")
     for name in ("transactions", "backups"):
         os.makedirs(os.path.join(state, name), 0o700)

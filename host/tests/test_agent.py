@@ -1,4 +1,4 @@
-"""The agent as it is started over SSH: its program on stdin, then a line for a question."""
+"""The agent as it is started over SSH: its program on stdin, then one line per request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCES = {
     for path in sorted(HOST.rglob("*.py"))
     if "tests" not in path.parts
 }
-# As src/adapters/agent/agent-start.ts has it.
+# The same as in src/adapters/agent/agent-start.ts.
 START = (
     "import sys,json,zlib;s=json.loads(zlib.decompress(sys.stdin.buffer.read(%d)));"
     'exec(compile(s["celeriac_host/session/loader.py"],"celeriac_host/session/loader.py","exec"),{"SOURCES":s})'
@@ -49,7 +49,7 @@ class Agent:
         return self.read()
 
     def end(self) -> tuple[int, bytes, bytes]:
-        """Nothing more is asked: exit code, the rest of its stdout, its stderr."""
+        """Closes its stdin; returns exit code, the rest of stdout, and stderr."""
         out, err = self.process.communicate()
         return self.process.returncode, out, err
 
@@ -65,7 +65,7 @@ def agent() -> Iterator[Agent]:
 def test_every_module_is_imported_from_memory_on_this_python() -> None:
     names = [name[:-3].replace("/", ".") for name in SOURCES if name.startswith("celeriac_host/")]
     asked = [name for name in names if not name.endswith(("loader", "__init__"))]
-    # In place of the agent: what it imports only when it is asked.
+    # Instead of the agent: the modules that it imports only on request.
     program = "import importlib\ndef main():\n" + "".join(
         f"    importlib.import_module({name!r})\n" for name in asked
     )
@@ -75,7 +75,7 @@ def test_every_module_is_imported_from_memory_on_this_python() -> None:
     assert len(asked) > 60
 
 
-def test_it_says_who_it_is_then_answers_and_leaves(agent: Agent) -> None:
+def test_it_introduces_itself_answers_and_exits(agent: Agent) -> None:
     hello = agent.read()
     assert (hello["hello"], hello["protocol"]) == ("celeriac", 1)
     assert hello["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -85,13 +85,13 @@ def test_it_says_who_it_is_then_answers_and_leaves(agent: Agent) -> None:
     assert agent.end() == (0, b"", b"")
 
 
-def test_it_leaves_when_nobody_is_there_to_ask(agent: Agent) -> None:
+def test_it_exits_when_stdin_closes(agent: Agent) -> None:
     agent.read()
     assert agent.end() == (0, b"", b"")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_it_leaves_when_it_is_told_to(agent: Agent, sent: signal.Signals) -> None:
+def test_it_exits_on_a_signal(agent: Agent, sent: signal.Signals) -> None:
     agent.read()
     agent.process.send_signal(sent)
     assert agent.process.wait(600) == 0
@@ -111,7 +111,7 @@ def test_it_leaves_when_it_is_told_to(agent: Agent, sent: signal.Signals) -> Non
         (b'{"id": 7, "ask": "receive", "sha256": "../../etc/passwd", "step": "begin"}\n', 7),
     ],
 )
-def test_what_it_does_not_understand_is_a_fault_and_it_goes_on(
+def test_an_invalid_message_is_a_fault_and_it_continues(
     agent: Agent, line: bytes, ident: Any
 ) -> None:
     agent.read()
@@ -122,7 +122,7 @@ def test_what_it_does_not_understand_is_a_fault_and_it_goes_on(
     assert agent.ask(id=8, ask="look", query={}) == {"id": 8, "answer": {}}
 
 
-def test_a_question_of_a_mebibyte_is_taken_and_a_longer_one_ends_it(agent: Agent) -> None:
+def test_a_request_of_one_mebibyte_is_accepted_and_a_longer_one_ends_it(agent: Agent) -> None:
     agent.read()
     filled = {"id": 1, "ask": "look", "query": {}, "more": ""}
     filled["more"] = "x" * (LINE_LIMIT_BYTES - len(json.dumps(filled)) - 1)
@@ -131,7 +131,7 @@ def test_a_question_of_a_mebibyte_is_taken_and_a_longer_one_ends_it(agent: Agent
     assert agent.process.wait(600) == 0
 
 
-def test_an_answer_that_fits_in_no_line_is_a_fault(tmp_path: Path) -> None:
+def test_an_answer_that_exceeds_a_line_is_a_fault(tmp_path: Path) -> None:
     fact = "def look(args, host):\n    return 'x' * (1024 * 1024)\n"
     started = Agent({**SOURCES, "celeriac_host/facts/large.py": fact})
     started.read()
@@ -141,7 +141,7 @@ def test_an_answer_that_fits_in_no_line_is_a_fault(tmp_path: Path) -> None:
     started.end()
 
 
-def test_what_others_print_does_not_get_between_the_lines() -> None:
+def test_other_output_does_not_mix_with_the_protocol() -> None:
     fact = (
         "import os, sys\ndef look(args, host):\n    print('to stdout')\n"
         "    os.system('echo from a child')\n    return 1\n"
@@ -154,7 +154,7 @@ def test_what_others_print_does_not_get_between_the_lines() -> None:
     assert sorted(err.splitlines()) == [b"from a child", b"to stdout"]
 
 
-def test_a_reader_that_goes_does_not_hold_it_up() -> None:
+def test_a_reader_that_disconnects_does_not_block_it() -> None:
     fact = "def look(args, host):\n    return 'x' * 1_000_000\n"
     started = Agent({**SOURCES, "celeriac_host/facts/large.py": fact})
     started.read()
@@ -169,7 +169,7 @@ def test_a_reader_that_goes_does_not_hold_it_up() -> None:
         pipe.close()
 
 
-def test_bulk_comes_in_order_and_whole() -> None:
+def test_bulk_data_arrives_complete_and_in_order() -> None:
     snapshot = (
         "def snapshot(message, host, chunk):\n"
         "    for number in range(60):\n        chunk(bytes([number]) * 100_000)\n"

@@ -1,4 +1,4 @@
-"""What was kept aside comes back to the byte, and what others wrote since is left alone."""
+"""Files are restored byte for byte, and later changes by others are kept."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def change(journal: Journal, path: Path, text: str = "new\n") -> None:
     aside.change(journal.step(0), str(path), files.find(str(path)), text, 0o644)
 
 
-def put_back(journal: Journal) -> str | None:
-    """As another process does it, that knows the journal alone."""
-    return aside.put_back(Journal(journal.folder).step(0))
+def restore(journal: Journal) -> str | None:
+    """Restores as another process would, from the journal alone."""
+    return aside.restore(Journal(journal.folder).step(0))
 
 
-def test_a_file_comes_back_with_its_mode_owner_and_time_however_often(
+def test_a_file_is_restored_with_its_mode_owner_and_time_any_number_of_times(
     journal: Journal, tmp_path: Path
 ) -> None:
     path = tmp_path / "unit"
@@ -39,37 +39,35 @@ def test_a_file_comes_back_with_its_mode_owner_and_time_however_often(
     change(journal, path)
     assert path.read_text() == "new\n"
     for _ in range(2):
-        assert put_back(journal) == f"{path} restored"
+        assert restore(journal) == f"{path} restored"
         assert files.find(str(path)) == OLD
 
 
-def test_a_new_file_goes_and_the_folders_that_were_made_for_it(
-    journal: Journal, tmp_path: Path
-) -> None:
+def test_a_new_file_and_its_new_folders_are_removed(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "made" / "too" / "module.py"
     change(journal, path)
     cache = path.parent / "__pycache__"
     cache.mkdir()
     (cache / "module.cpython-311.pyc").touch()
     for _ in range(2):
-        assert put_back(journal) == f"{path} removed again"
+        assert restore(journal) == f"{path} removed again"
         assert not (tmp_path / "made").exists()
 
 
-def test_a_folder_that_somebody_uses_by_now_stays(journal: Journal, tmp_path: Path) -> None:
+def test_a_folder_that_is_in_use_meanwhile_stays(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "made" / "too" / "unit"
     change(journal, path)
     (tmp_path / "made" / "theirs").touch()
-    put_back(journal)
+    restore(journal)
     assert os.listdir(tmp_path / "made") == ["theirs"]
 
 
-def test_nothing_kept_is_nothing_put_back(journal: Journal) -> None:
-    assert put_back(journal) is None
+def test_without_a_backup_nothing_is_restored(journal: Journal) -> None:
+    assert restore(journal) is None
 
 
 @pytest.mark.parametrize("was_there", [True, False])
-def test_a_change_that_is_cut_is_put_back_as_if_it_had_never_been(
+def test_an_interrupted_change_is_restored_completely(
     journal: Journal, tmp_path: Path, was_there: bool
 ) -> None:
     folder = tmp_path / "etc"
@@ -82,14 +80,14 @@ def test_a_change_that_is_cut_is_put_back_as_if_it_had_never_been(
             put(path, OLD)
         cut(lambda: change(journal, path))
         for _ in range(2):
-            put_back(journal)
+            restore(journal)
             assert files.find(str(path)) == (OLD if was_there else None)
             assert path.parent.exists() == was_there
             assert not was_there or os.listdir(path.parent) == ["unit"]
 
 
 @pytest.mark.parametrize("was_there", [True, False])
-def test_a_putting_back_that_is_cut_is_ended_by_the_next(
+def test_an_interrupted_restore_is_finished_by_the_next(
     journal: Journal, tmp_path: Path, was_there: bool
 ) -> None:
     path = tmp_path / "etc" / "unit"
@@ -100,8 +98,8 @@ def test_a_putting_back_that_is_cut_is_ended_by_the_next(
             path.parent.mkdir()
             put(path, OLD)
         change(journal, path)
-        cut(lambda: put_back(journal))
-        put_back(journal)
+        cut(lambda: restore(journal))
+        restore(journal)
         assert files.find(str(path)) == (OLD if was_there else None)
         assert (os.listdir(path.parent) if was_there else path.parent.exists()) == (
             ["unit"] if was_there else False
@@ -110,7 +108,7 @@ def test_a_putting_back_that_is_cut_is_ended_by_the_next(
 
 @pytest.mark.parametrize("was_there", [True, False])
 @pytest.mark.parametrize("since", ["another text", "a link", "a folder"])
-def test_what_somebody_wrote_since_is_left_and_the_old_text_is_named(
+def test_a_later_change_stays_and_the_error_names_the_backup(
     journal: Journal, tmp_path: Path, was_there: bool, since: str
 ) -> None:
     path = tmp_path / "unit"
@@ -125,7 +123,7 @@ def test_what_somebody_wrote_since_is_left_and_the_old_text_is_named(
     else:
         path.mkdir()
     with pytest.raises(OperationError) as refused:
-        put_back(journal)
+        restore(journal)
     assert str(path) in refused.value.message
     if since == "another text":
         assert path.read_text() == "theirs\n"
@@ -134,46 +132,44 @@ def test_what_somebody_wrote_since_is_left_and_the_old_text_is_named(
     assert path.is_dir() == (since == "a folder")
 
 
-def test_a_file_that_is_gone_since_is_made_again_only_if_that_was_our_doing(
+def test_a_missing_file_is_created_again_only_if_we_removed_it(
     journal: Journal, tmp_path: Path
 ) -> None:
     path = tmp_path / "unit"
     put(path, OLD)
     aside.keep(journal.step(0), str(path), files.find(str(path)), None)
     files.remove(str(path))
-    put_back(journal)
+    restore(journal)
     assert files.find(str(path)) == OLD
     aside.keep(journal.step(1), str(path), files.find(str(path)), files.sha256(b"new"))
     files.remove(str(path))
     with pytest.raises(OperationError):
-        aside.put_back(journal.step(1))
+        aside.restore(journal.step(1))
     assert not path.exists()
 
 
-def test_a_mode_that_changed_alone_is_put_back_too(journal: Journal, tmp_path: Path) -> None:
+def test_a_changed_mode_is_restored_too(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "unit"
     put(path, OLD)
     change(journal, path, OLD.content.decode())
     assert os.stat(path).st_mode & 0o777 == 0o644
-    put_back(journal)
+    restore(journal)
     assert files.find(str(path)) == OLD
 
 
-def test_without_its_backup_a_file_stays_as_it_is_and_it_is_said_why(
-    journal: Journal, tmp_path: Path
-) -> None:
+def test_a_missing_backup_is_an_error_and_the_file_stays(journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "unit"
     put(path, OLD)
     change(journal, path)
     backup = os.path.join(journal.folder, "backups", "0")
     os.unlink(backup)
     with pytest.raises(OperationError) as failed:
-        put_back(journal)
+        restore(journal)
     assert backup in failed.value.message
     assert path.read_text() == "new\n"
 
 
-def test_on_a_full_disk_a_file_is_put_back_in_place(
+def test_on_a_full_disk_a_file_is_restored_in_place(
     journal: Journal, make_disk: Callable[[int], Path]
 ) -> None:
     disk = make_disk(64)
@@ -181,12 +177,12 @@ def test_on_a_full_disk_a_file_is_put_back_in_place(
     put(path, OLD)
     change(journal, path, "n" * len(OLD.content))
     fill(disk)
-    assert put_back(journal) == f"{path} restored"
+    assert restore(journal) == f"{path} restored"
     assert files.find(str(path)) == OLD
     assert sorted(os.listdir(disk)) == ["ballast", "unit"]
 
 
-def test_a_disk_that_is_too_full_to_put_back_is_an_error_and_not_silence(
+def test_a_disk_that_is_too_full_to_restore_is_an_error(
     journal: Journal, make_disk: Callable[[int], Path]
 ) -> None:
     disk = make_disk(64)
@@ -196,9 +192,9 @@ def test_a_disk_that_is_too_full_to_put_back_is_an_error_and_not_silence(
     files.remove(str(path))
     fill(disk)
     with pytest.raises(OSError):
-        put_back(journal)
+        restore(journal)
     (disk / "ballast").unlink()
-    put_back(journal)
+    restore(journal)
     assert files.find(str(path)) == OLD
 
 
@@ -215,7 +211,7 @@ def test_a_disk_that_is_too_full_to_put_back_is_an_error_and_not_silence(
         (None, "old", "", False),
     ],
 )
-def test_a_plan_is_for_what_it_saw(
+def test_a_file_that_changed_after_the_plan_is_refused(
     tmp_path: Path, there: str | None, expects: str | None, also: str, good: bool
 ) -> None:
     path = tmp_path / "unit"

@@ -1,4 +1,4 @@
-"""Backups of a job database: whole or not there, the last few kept, put back through SQLite."""
+"""Backups of a job database: complete or absent, the last few kept, restored through SQLite."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def statuses(path: str) -> List[Any]:
         return opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall()
 
 
-def test_a_backup_is_whole_closed_to_others_and_stays_when_it_is_undone(
+def test_a_backup_is_complete_private_and_survives_an_undo(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     path = back_up(host, journal, database)
@@ -52,7 +52,7 @@ def test_a_backup_is_whole_closed_to_others_and_stays_when_it_is_undone(
     assert backups(host) == [path]
 
 
-def test_the_last_few_are_kept_and_nobody_elses_is_touched(
+def test_the_last_few_are_kept_and_other_files_are_not_touched(
     host: Host, journal: Journal, database: AppDatabase, tmp_path: Path
 ) -> None:
     by_hand = Path(host.state, "backups", "jobs-20200101T000000Z.db")
@@ -62,12 +62,12 @@ def test_the_last_few_are_kept_and_nobody_elses_is_touched(
     made = [back_up(host, journal, database, keep=2) for _ in range(4)]
     assert backup_database.listed(host, str(database.path)) == made[2:]
     assert backups(host) == sorted([str(by_hand), other, *made[2:]])
-    # One at least, whatever was asked for.
+    # At least one is always kept.
     last = back_up(host, journal, database, keep=0)
     assert backup_database.listed(host, str(database.path)) == [last]
 
 
-def test_cut_anywhere_there_is_a_whole_backup_or_none(
+def test_an_interruption_leaves_a_complete_backup_or_none(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     seen = set()
@@ -80,13 +80,13 @@ def test_cut_anywhere_there_is_a_whole_backup_or_none(
         assert [len(statuses(path)) for path in listed] == [3] * len(listed)
         backup_database.undo({}, host, journal.step(0))
         backup_database.undo({}, host, journal.step(0))
-        # Neither a half one.
+        # No incomplete backup either.
         assert backups(host) == listed
         seen.add(len(listed))
     assert seen == {0, 1}
 
 
-def test_without_room_the_older_ones_stay(
+def test_without_disk_space_older_backups_stay(
     journal: Journal, database: AppDatabase, make_disk: Callable[[int], Path]
 ) -> None:
     disk = make_disk(64)
@@ -98,7 +98,7 @@ def test_without_room_the_older_ones_stay(
     assert backups(host) == []
 
 
-def test_a_copy_that_does_not_fit_is_taken_away(make_disk: Callable[[int], Path]) -> None:
+def test_a_copy_that_does_not_fit_is_removed(make_disk: Callable[[int], Path]) -> None:
     disk = make_disk(64)
     source = disk / "copy.db"
     source.write_bytes(b"x" * 20_000)
@@ -110,7 +110,7 @@ def test_a_copy_that_does_not_fit_is_taken_away(make_disk: Callable[[int], Path]
     assert sorted(os.listdir(disk)) == ["ballast", "copy.db"]
 
 
-# --- put back ----------------------------------------------------------------------------------
+# --- restore -----------------------------------------------------------------------------------
 
 
 def restore(
@@ -125,7 +125,7 @@ def undo(host: Host, journal: Journal, database: AppDatabase) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
-def test_a_backup_comes_back_into_an_open_database_and_goes_again(
+def test_a_backup_is_restored_into_an_open_database_and_undone(
     host: Host, journal: Journal, tmp_path: Path, mode: str
 ) -> None:
     database = AppDatabase(tmp_path / "jobs.db", mode)
@@ -144,7 +144,7 @@ def test_a_backup_comes_back_into_an_open_database_and_goes_again(
             assert database.look() == after
 
 
-def test_the_oldest_can_be_put_back_and_is_not_pruned_before(
+def test_the_oldest_can_be_restored_and_is_not_pruned_first(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     before = database.look()
@@ -158,7 +158,7 @@ def test_the_oldest_can_be_put_back_and_is_not_pruned_before(
     assert {oldest, said["before"]} == set(left)
 
 
-def test_only_a_backup_of_this_very_database_is_put_back(
+def test_only_a_backup_of_the_same_database_is_restored(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     before = database.look()
@@ -187,12 +187,12 @@ def test_a_damaged_backup_changes_nothing(
     with pytest.raises(OperationError):
         restore(host, journal, database, backup)
     assert database.look() == before
-    # Undone all the same: by then nobody knows how far it came.
+    # Undone in any case: it is unknown how far it came.
     undo(host, journal, database)
     assert database.look() == before
 
 
-def test_a_database_that_is_locked_is_left_as_it_is(
+def test_a_locked_database_is_not_changed(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     back_up(host, journal, database)
@@ -207,9 +207,7 @@ def test_a_database_that_is_locked_is_left_as_it_is(
     assert database.look() == before
 
 
-def test_a_restore_that_is_cut_is_undone_to_what_was_there(
-    host: Host, journal: Journal, tmp_path: Path
-) -> None:
+def test_an_interrupted_restore_is_undone(host: Host, journal: Journal, tmp_path: Path) -> None:
     original = AppDatabase(tmp_path / "original.db", "DELETE")
     database = AppDatabase(tmp_path / "jobs.db", "DELETE")
     backup = back_up(host, journal, database)

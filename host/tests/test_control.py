@@ -1,4 +1,4 @@
-"""What is asked is refused or begun before anything is changed; the guard does what is due."""
+"""Requests are refused or recorded before anything is changed; the guard does what is due."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import os
 import stat
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
-from celeriac_host.state import ledger
+from celeriac_host.state import guard_timer, ledger
 from celeriac_host.state.journal import Journal, transactions_folder
-from celeriac_host.system.errors import Fault
-from celeriac_host.transaction import control, guard, lock, runner, work
+from celeriac_host.system.errors import Fault, OperationError
+from celeriac_host.system.system import Completed
+from celeriac_host.transaction import control, guard, lock, program, runner, work
 from conftest import fill
-from hosts import Host
+from hosts import Answers, Host
 from transactions import UNIT, World, begin, write
 
 META = {"holder": "anna (run 8)", "action": "verify", "lockTimeoutSeconds": 0}
@@ -40,7 +41,7 @@ def world(tmp_path: Path) -> World:
         lambda host: control.follow({"transactions": [""], "live": ""}, host, silent),
     ],
 )
-def test_what_is_not_known_here_is_refused_and_leaves_nothing(
+def test_an_unknown_operation_is_refused_and_leaves_nothing(
     tmp_path: Path, ask: Callable[[Host], Any]
 ) -> None:
     host = Host(str(tmp_path / "state"))
@@ -49,27 +50,27 @@ def test_what_is_not_known_here_is_refused_and_leaves_nothing(
     assert os.listdir(tmp_path) == []
 
 
-def test_what_was_undone_already_is_not_undone_again(host: Host, world: World) -> None:
+def test_an_undone_transaction_is_not_undone_again(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations(), FIRST)
     runner.carry_out(folder, host, silent)
-    runner.put_back(folder, host, silent)
+    runner.undo(folder, host, silent)
     with pytest.raises(Fault) as refused:
         control.undo([FIRST], META, host, silent)
     assert FIRST in refused.value.message
     assert not lock.is_held(host.state)
 
 
-def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> None:
+def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World) -> None:
     runner.carry_out(begin(host.state, world.operations(), FIRST), host, silent)
     world.changed.write_text("by hand\n")
     with pytest.raises(Fault) as refused:
         control.undo([FIRST], META, host, silent)
     assert refused.value.evidence == [str(world.changed)]
-    assert ledger.rolling_now(host.state) is None
+    assert ledger.current_rollback(host.state) is None
     assert not lock.is_held(host.state)
 
 
-def test_who_comes_second_is_told_and_changes_nothing(host: Host, world: World) -> None:
+def test_a_second_run_gets_an_error_and_changes_nothing(host: Host, world: World) -> None:
     ben = {"holder": "ben", "action": "cleanup"}
     with lock.take(host, ben), pytest.raises(Fault) as refused:
         control.apply(world.operations(), META, host, silent)
@@ -78,7 +79,7 @@ def test_who_comes_second_is_told_and_changes_nothing(host: Host, world: World) 
     assert os.listdir(transactions_folder(host.state)) == []
 
 
-def test_with_nothing_interrupted_there_is_nothing_to_recover(host: Host) -> None:
+def test_without_an_interruption_there_is_nothing_to_recover(host: Host) -> None:
     with lock.take(host, {"holder": "ben", "action": "cleanup"}):
         assert control.recover(META, host, silent) == {"deeds": []}
 
@@ -86,7 +87,7 @@ def test_with_nothing_interrupted_there_is_nothing_to_recover(host: Host) -> Non
 # --- the state folder --------------------------------------------------------------------------
 
 
-def test_the_state_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) -> None:
+def test_the_state_folder_becomes_private(tmp_path: Path) -> None:
     state = tmp_path / "state"
     (state / "transactions").mkdir(parents=True, mode=0o755)
     control._make_state(str(state))
@@ -96,7 +97,7 @@ def test_the_state_folder_is_closed_to_others_whatever_it_was(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["a link", "a file", "somebody's"])
-def test_a_state_folder_that_is_none_is_refused(root: None, tmp_path: Path, kind: str) -> None:
+def test_an_invalid_state_folder_is_refused(root: None, tmp_path: Path, kind: str) -> None:
     state, other = tmp_path / "state", tmp_path / "other"
     other.mkdir()
     if kind == "a link":
@@ -113,13 +114,13 @@ def test_a_state_folder_that_is_none_is_refused(root: None, tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("kind", ["read-only", "full"])
-def test_without_a_journal_nothing_is_begun(
+def test_without_a_journal_nothing_is_started(
     make_disk: Callable[[int], Path], world: World, kind: str
 ) -> None:
     disk = make_disk(2048)
     host = Host(str(disk / "state"))
     control._make_state(host.state)
-    # Else the guard of this very machine would be taken away.
+    # Otherwise the guard of this machine would be disabled.
     ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
     if kind == "full":
         fill(disk)
@@ -133,12 +134,112 @@ def test_without_a_journal_nothing_is_begun(
     assert world.is_as_before()
 
 
+# --- a guard that cannot be armed --------------------------------------------------------------
+
+SYSTEMCTL = ("systemctl", "--no-pager", "--no-ask-password")
+
+
+class TimerFails(Host):
+    """systemd does not start the timer."""
+
+    def run(self, argv: Sequence[str], *args: Any, **more: Any) -> Completed:
+        done = super().run(argv, *args, **more)
+        if tuple(argv[:4]) == (*SYSTEMCTL, "start"):
+            raise OperationError("Job failed", argv, 1, ["no such timer"])
+        return done
+
+
+@pytest.fixture
+def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of units, instead of this machine's own."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    monkeypatch.setattr(guard_timer, "FOLDER", str(folder))
+    return folder
+
+
+def make_unarmable(kind: str, state: str, units: Path) -> Host:
+    answers: Answers = {SYSTEMCTL: (0, "")}
+    if kind == "the folder of the link is a file":
+        (units / guard_timer.WANTS).touch()
+    elif kind == "the timer is masked":
+        (units / "celeriac-guard.timer").symlink_to("/dev/null")
+    return (TimerFails if kind == "the timer does not start" else Host)(state, answers)
+
+
+def look(folder: Path) -> Dict[str, str]:
+    """Everything in it, except the lock and what is said of its holder."""
+    return {
+        str(path.relative_to(folder)): path.read_text() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+        if not path.name.startswith("lock")
+    }
+
+
+UNARMABLE = [
+    "the folder of the link is a file",
+    "the timer is masked",
+    "the timer does not start",
+]
+
+
+@pytest.mark.parametrize("kind", UNARMABLE)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_guard_that_cannot_be_armed_leaves_nothing_behind(
+    state: str, units: Path, world: World, kind: str, earlier: bool
+) -> None:
+    host = make_unarmable(kind, state, units)
+    if earlier:
+        # Of another version; the guard was not needed any more.
+        Path(program.path(state)).write_text("old program")
+        (units / "celeriac-guard.service").write_text("old service")
+    before = look(units), look(Path(state))
+    with pytest.raises(Fault) as refused:
+        control.apply(world.operations(), META, host, silent)
+    assert "nothing was changed" in refused.value.message
+    assert (look(units), look(Path(state))) == before
+    assert world.is_as_before()
+    assert not lock.is_held(state)
+
+
+@pytest.mark.parametrize("kind", UNARMABLE)
+def test_without_a_guard_nothing_is_undone_and_no_roll_back_stays(
+    state: str, units: Path, world: World, kind: str
+) -> None:
+    host = make_unarmable(kind, state, units)
+    runner.carry_out(begin(state, world.operations(), FIRST), host, silent)
+    before = look(units), look(Path(state))
+    with pytest.raises(Fault):
+        control.undo([FIRST], META, host, silent)
+    assert ledger.current_rollback(state) is None
+    assert (look(units), look(Path(state))) == before
+    assert world.look() == world.after
+
+
+def test_a_guard_that_others_need_stays_though_it_could_not_be_armed_again(
+    state: str, units: Path, world: World
+) -> None:
+    ledger.await_verdict(state, "other.service", SECOND, 900.0)
+    host = make_unarmable("the timer does not start", state, units)
+    with pytest.raises(Fault):
+        control.apply(world.operations(), META, host, silent)
+    assert guard_timer.is_armed()
+    assert sorted(os.listdir(units)) == [
+        "celeriac-guard.service",
+        "celeriac-guard.timer",
+        guard_timer.WANTS,
+    ]
+    assert os.path.exists(program.path(state))
+    assert os.listdir(transactions_folder(state)) == []
+    assert (*SYSTEMCTL, "stop") not in [tuple(argv[:4]) for argv in host.asked]
+
+
 # --- verdicts ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def released(host: Host, world: World) -> Host:
-    """A release that awaits its verdict; beside it another unit's, so that there is a guard."""
+    """A release that awaits its verdict, and one of another unit, so that the guard stays."""
     about = {"confirmWithinSeconds": 900}
     runner.carry_out(begin(host.state, world.operations(), FIRST, release=about), host, silent)
     ledger.await_verdict(host.state, "other.service", SECOND, 900.0)
@@ -149,18 +250,18 @@ def verdicts(host: Host) -> List[str]:
     return [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
 
 
-def test_a_release_that_is_confirmed_stays(released: Host) -> None:
+def test_a_confirmed_release_stays(released: Host) -> None:
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": True}
     assert ledger.awaiting(released.state, UNIT) is None
     assert verdicts(released) == ["none", "confirmed"]
-    # Twice is too late.
+    # It cannot be confirmed twice.
     assert control.confirm(UNIT, [FIRST], META, released) == {"confirmed": False}
-    assert guard.has_reason(released)
+    assert guard.is_needed(released)
     assert released.asked == []
 
 
 @pytest.mark.parametrize("idents", [[], [SECOND], [SECOND, FIRST]])
-def test_only_what_was_verified_is_confirmed(released: Host, idents: List[str]) -> None:
+def test_only_verified_releases_are_confirmed(released: Host, idents: List[str]) -> None:
     assert control.confirm(UNIT, idents, META, released) == {"confirmed": False}
     assert verdicts(released) == ["none", "none"]
 
@@ -171,7 +272,7 @@ def make_due(host: Host, unit: str) -> None:
     ledger._write(ledger._awaiting_path(host.state, unit), {**waiting, "bootDeadline": 0.0})
 
 
-def test_the_guard_puts_back_what_nobody_confirmed_in_time(
+def test_the_guard_rolls_back_what_is_not_confirmed_in_time(
     released: Host, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work._guard(released)
@@ -181,20 +282,20 @@ def test_the_guard_puts_back_what_nobody_confirmed_in_time(
     assert world.is_as_before()
     assert verdicts(released) == ["none", "rolled-back"]
     assert ledger.of_unit(released.state, UNIT)[-1]["judgedBy"] == "the host itself"
-    # The other's time is not up.
+    # The other release is not due yet.
     assert ledger.awaiting(released.state, "other.service") is not None
     assert not lock.is_held(released.state)
     assert FIRST in capsys.readouterr().out
 
 
-def test_the_guard_leaves_the_host_to_whoever_works_on_it(released: Host, world: World) -> None:
+def test_the_guard_does_nothing_while_the_lock_is_held(released: Host, world: World) -> None:
     make_due(released, UNIT)
     with lock.take(released, {"holder": "ben", "action": "cleanup"}):
         work._guard(released)
     assert world.look() == world.after
 
 
-def test_the_guard_ends_what_was_cut_short(
+def test_the_guard_undoes_interrupted_transactions(
     released: Host, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = world.folder / "later"
@@ -202,7 +303,7 @@ def test_the_guard_ends_what_was_cut_short(
     runner.carry_out(folder, released, silent)
     journal = Path(folder, "journal.jsonl")
     lines = journal.read_bytes().splitlines(keepends=True)
-    # As it is when the power goes before the end is written down.
+    # As after a power failure before the end is recorded.
     journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     assert Journal(folder).state() == "open"
     work._guard(released)
@@ -211,20 +312,21 @@ def test_the_guard_ends_what_was_cut_short(
     assert "run 7" in capsys.readouterr().out
 
 
-def test_there_is_a_guard_as_long_as_there_is_a_reason(host: Host, world: World) -> None:
-    assert not guard.has_reason(host)
+def test_the_guard_is_enabled_while_it_is_needed(host: Host, world: World) -> None:
+    assert not guard.is_needed(host)
     ledger.await_verdict(host.state, UNIT, FIRST, 900.0)
-    assert guard.has_reason(host)
+    assert guard.is_needed(host)
     ledger.stop_awaiting(host.state, UNIT)
-    ledger.begin_rolling(host.state, {"transactions": [], "by": "", "why": ""})
-    assert guard.has_reason(host)
-    ledger.end_rolling(host.state)
+    ledger.begin_rollback(host.state, {"transactions": [], "by": "", "why": ""})
+    assert guard.is_needed(host)
+    ledger.end_rollback(host.state)
     folder = begin(host.state, [], FIRST)
-    assert guard.has_reason(host)
+    assert guard.is_needed(host)
     Journal(folder).write("ended", result="committed")
-    assert not guard.has_reason(host)
+    assert not guard.is_needed(host)
 
 
-def test_how_long_was_waited_is_told_in_minutes() -> None:
+def test_an_overdue_release_names_how_long_it_waited() -> None:
     waiting: Dict[str, Any] = {"withinSeconds": 900}
-    assert "15 min" in guard.tell_next(waiting)
+    assert guard.overdue(waiting) == "not confirmed within 15 min"
+    assert guard.overdue({"withinSeconds": 0.5}) == "not confirmed within 0.5 s"

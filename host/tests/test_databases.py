@@ -1,4 +1,4 @@
-"""SQLite files are looked into, copied and sent as their owner, and left as they are."""
+"""SQLite files are read, copied and sent as their owner, and never changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def database(tmp_path: Path) -> AppDatabase:
 
 
 def temporary() -> List[str]:
-    """The copies of this process: others may be at work on this machine."""
+    """The copies of this process: others may run on this machine."""
     return [
         name
         for folder in copies.COPY_FOLDERS
@@ -54,7 +54,7 @@ ALL = [("alive", "processing"), ("one", "processing"), ("two", "processing")]
 # --- in the child ------------------------------------------------------------------------------
 
 
-def test_the_child_is_the_owner_and_nobody_else(root: None, open_folder: Path, host: Host) -> None:
+def test_the_child_runs_as_the_owner_only(root: None, open_folder: Path, host: Host) -> None:
     nobody = pwd.getpwnam("nobody")
     database = AppDatabase(open_folder / "jobs.db")
     os.chown(open_folder, nobody.pw_uid, nobody.pw_gid)
@@ -71,12 +71,12 @@ def test_the_child_is_the_owner_and_nobody_else(root: None, open_folder: Path, h
             opened.execute("UPDATE jobs SET status = 'failed'")
             return [os.stat(path + suffix).st_uid for suffix in ("-wal", "-shm")]
 
-    # Root's would keep the app from writing.
+    # Files of root would prevent the app from writing.
     assert sqlite.ask(path, host, write) == [nobody.pw_uid] * 2
     assert copy_of(database, host) == [(name, "failed") for name, _ in ALL]
 
 
-def test_an_owner_without_a_name_will_do(root: None, open_folder: Path, host: Host) -> None:
+def test_an_owner_without_a_name_is_accepted(root: None, open_folder: Path, host: Host) -> None:
     database = AppDatabase(open_folder / "jobs.db", "DELETE")
     for path in (open_folder, database.path):
         os.chown(path, 4_000_000, 4_000_001)
@@ -85,9 +85,7 @@ def test_an_owner_without_a_name_will_do(root: None, open_folder: Path, host: Ho
     assert copy_of(database, host) == ALL
 
 
-def test_what_goes_wrong_in_the_child_is_told_with_the_path(
-    database: AppDatabase, host: Host
-) -> None:
+def test_an_error_in_the_child_names_the_path(database: AppDatabase, host: Host) -> None:
     def fail(error: BaseException) -> Callable[[], Any]:
         def work() -> Any:
             raise error
@@ -109,12 +107,12 @@ def test_what_goes_wrong_in_the_child_is_told_with_the_path(
         sqlite.ask(path, host, fail(copies.TooLarge("too large")))
 
 
-def test_a_child_that_dies_is_no_answer(database: AppDatabase, host: Host) -> None:
+def test_a_child_that_dies_gives_no_answer(database: AppDatabase, host: Host) -> None:
     with pytest.raises(sqlite.NoAnswer):
         sqlite.ask(str(database.path), host, lambda: os.kill(os.getpid(), 9))
 
 
-def test_a_child_whose_runner_goes_is_ended(database: AppDatabase, host: Host) -> None:
+def test_a_child_ends_when_the_runner_disconnects(database: AppDatabase, host: Host) -> None:
     def work(channel: sqlite.Channel) -> Any:
         channel.send({"value": os.getpid()})
         return channel.receive()
@@ -126,7 +124,7 @@ def test_a_child_whose_runner_goes_is_ended(database: AppDatabase, host: Host) -
     assert not os.path.exists(f"/proc/{pid}")
 
 
-def test_large_words_pass_both_ways(database: AppDatabase, host: Host) -> None:
+def test_large_messages_pass_both_ways(database: AppDatabase, host: Host) -> None:
     def work(channel: sqlite.Channel) -> Any:
         return channel.receive()[::-1]
 
@@ -137,7 +135,7 @@ def test_large_words_pass_both_ways(database: AppDatabase, host: Host) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "a folder", "a pipe"])
-def test_what_is_no_database_file_is_named(tmp_path: Path, host: Host, kind: str) -> None:
+def test_a_path_that_is_not_a_file_is_named(tmp_path: Path, host: Host, kind: str) -> None:
     path = tmp_path / "jobs.db"
     if kind == "a folder":
         path.mkdir()
@@ -148,14 +146,16 @@ def test_what_is_no_database_file_is_named(tmp_path: Path, host: Host, kind: str
     assert str(path) in refused.value.message
 
 
-def test_a_link_to_a_database_will_do(database: AppDatabase, host: Host, tmp_path: Path) -> None:
+def test_a_link_to_a_database_is_accepted(
+    database: AppDatabase, host: Host, tmp_path: Path
+) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(database.path)
     with sqlite_copy.copied(str(link), host, None) as copy:
         assert not os.path.islink(copy)
 
 
-def test_names_are_data(database: AppDatabase) -> None:
+def test_names_are_quoted(database: AppDatabase) -> None:
     assert sqlite.quoted('a"; DROP TABLE jobs; --') == '"a""; DROP TABLE jobs; --"'
     with pytest.raises(OperationError):
         sqlite.quoted("a\0b")
@@ -164,7 +164,7 @@ def test_names_are_data(database: AppDatabase) -> None:
 # --- locks -------------------------------------------------------------------------------------
 
 
-def test_who_holds_a_lock_is_named(database: AppDatabase, host: Host) -> None:
+def test_the_holder_of_a_lock_is_named(database: AppDatabase, host: Host) -> None:
     program = (
         "import sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None);"
         "d.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
@@ -186,7 +186,7 @@ def test_who_holds_a_lock_is_named(database: AppDatabase, host: Host) -> None:
     sqlite.ask(str(database.path), host, write)
 
 
-def test_a_file_that_nobody_may_write_is_refused_before_anything_is_tried(
+def test_a_read_only_file_is_refused_first(
     database: AppDatabase, host: Host, tmp_path: Path, make_disk: Callable[[int], Path]
 ) -> None:
     disk = make_disk(1024)
@@ -206,7 +206,7 @@ def test_a_file_that_nobody_may_write_is_refused_before_anything_is_tried(
 # --- copies ------------------------------------------------------------------------------------
 
 
-def test_a_copy_holds_what_is_still_in_the_log(database: AppDatabase, host: Host) -> None:
+def test_a_copy_contains_the_write_ahead_log(database: AppDatabase, host: Host) -> None:
     with database.open() as writer:
         writer.execute("UPDATE jobs SET status = 'failed' WHERE id = 'one'")
         before = database.path.read_bytes()
@@ -216,7 +216,7 @@ def test_a_copy_holds_what_is_still_in_the_log(database: AppDatabase, host: Host
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
-def test_a_copy_of_a_resting_database_leaves_its_folder_as_it_was(
+def test_a_copy_of_an_unused_database_does_not_change_its_folder(
     tmp_path: Path, host: Host, mode: str
 ) -> None:
     folder = tmp_path / "resting"
@@ -229,9 +229,7 @@ def test_a_copy_of_a_resting_database_leaves_its_folder_as_it_was(
     assert after == before
 
 
-def test_a_log_that_a_dead_writer_left_is_part_of_the_copy(
-    database: AppDatabase, host: Host
-) -> None:
+def test_a_log_of_a_dead_writer_is_part_of_the_copy(database: AppDatabase, host: Host) -> None:
     program = (
         "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1]);"
         "d.execute('DELETE FROM links'); d.execute('DELETE FROM jobs'); d.commit(); os._exit(0)"
@@ -241,7 +239,7 @@ def test_a_log_that_a_dead_writer_left_is_part_of_the_copy(
     assert copy_of(database, host) == []
 
 
-def test_copies_are_gone_afterwards_whatever_happened(database: AppDatabase, host: Host) -> None:
+def test_copies_are_always_removed(database: AppDatabase, host: Host) -> None:
     with sqlite_copy.copied(str(database.path), host, None):
         assert len(temporary()) == 1
     copy_of(database, host)
@@ -252,7 +250,7 @@ def test_copies_are_gone_afterwards_whatever_happened(database: AppDatabase, hos
     assert temporary() == []
 
 
-def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
+def test_only_copies_of_killed_runs_are_removed_by_the_next(
     database: AppDatabase, host: Host
 ) -> None:
     with subprocess.Popen(["true"]) as dead:
@@ -266,7 +264,7 @@ def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
     folder = Path(copies.COPY_FOLDERS[0])
     left = folder / f"celeriac-{dead.pid}-{ours}"
     try:
-        # Whole at once: anybody's next copy on this machine takes it away.
+        # In one step: any other copy on this machine would remove it.
         (folder / f"celeriac-{ours}x").mkdir()
         (folder / f"celeriac-{ours}x" / "copy.db").touch()
         (folder / f"celeriac-{ours}x").rename(left)
@@ -281,14 +279,14 @@ def test_a_copy_of_a_killed_run_is_taken_away_by_the_next_and_nothing_else_is(
             shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def test_what_is_no_database_says_so(database: AppDatabase, host: Host) -> None:
+def test_a_file_that_is_not_a_database_is_an_error(database: AppDatabase, host: Host) -> None:
     database.path.write_bytes(b"certainly no database " * 100)
     with pytest.raises(OperationError) as failed:
         copy_of(database, host)
     assert "not a SQLite database" in failed.value.message
 
 
-def test_a_copy_that_was_swapped_for_a_link_is_not_read(tmp_path: Path) -> None:
+def test_a_copy_that_was_replaced_by_a_link_is_not_read(tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     copy.symlink_to("/etc/shadow")
     with pytest.raises(OSError):
@@ -299,13 +297,13 @@ def test_a_copy_that_was_swapped_for_a_link_is_not_read(tmp_path: Path) -> None:
         copies.open_copy(str(copy))
 
 
-def test_without_room_nothing_is_begun() -> None:
+def test_without_disk_space_nothing_is_started() -> None:
     with pytest.raises(OperationError) as refused:
         copies.roomy_folder(2**60)
     assert "/var/tmp" in refused.value.message
 
 
-# --- sent --------------------------------------------------------------------------------------
+# --- snapshots ---------------------------------------------------------------------------------
 
 
 def sent(host: Host, **args: Any) -> tuple[Any, bytes, list[int]]:
@@ -314,7 +312,7 @@ def sent(host: Host, **args: Any) -> tuple[Any, bytes, list[int]]:
     return answer, zlib.decompress(b"".join(pieces)), [len(piece) for piece in pieces]
 
 
-def test_a_snapshot_is_whole_and_known_by_its_digest(database: AppDatabase, host: Host) -> None:
+def test_a_snapshot_is_complete_and_has_its_digest(database: AppDatabase, host: Host) -> None:
     answer, content, _ = sent(host, database=str(database.path))
     assert answer["holds"] == "everything"
     assert answer["sizeBytes"] == len(content)
@@ -326,7 +324,7 @@ def test_a_snapshot_is_whole_and_known_by_its_digest(database: AppDatabase, host
         assert opened.execute("SELECT id, status FROM jobs ORDER BY id").fetchall() == ALL
 
 
-def test_it_comes_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host) -> None:
+def test_a_snapshot_is_sent_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host) -> None:
     with database.open() as opened:
         opened.execute("UPDATE jobs SET data = randomblob(1000000)")
     _, content, sizes = sent(host, database=str(database.path))
@@ -334,11 +332,13 @@ def test_it_comes_in_pieces_that_fit_in_a_line(database: AppDatabase, host: Host
     assert len(sizes) > 3
     assert set(sizes[:-1]) == {snapshot.PIECE_BYTES}
     assert 0 < sizes[-1] <= snapshot.PIECE_BYTES
-    # In base64, and with what is around them.
+    # In base64, with the message around it.
     assert 4 * -(-snapshot.PIECE_BYTES // 3) <= 256 * 1024 < wire.LINE_LIMIT_BYTES
 
 
-def test_a_runner_that_goes_in_the_middle_leaves_nothing(database: AppDatabase, host: Host) -> None:
+def test_a_runner_that_disconnects_in_the_middle_leaves_nothing(
+    database: AppDatabase, host: Host
+) -> None:
     with database.open() as opened:
         opened.execute("UPDATE jobs SET data = randomblob(2000000)")
 
@@ -350,7 +350,7 @@ def test_a_runner_that_goes_in_the_middle_leaves_nothing(database: AppDatabase, 
     assert temporary() == []
 
 
-def test_above_its_limit_it_is_refused_with_the_next_step(
+def test_a_database_above_the_limit_is_refused_with_the_next_step(
     database: AppDatabase, host: Host
 ) -> None:
     with pytest.raises(Fault) as refused:
@@ -375,7 +375,7 @@ def wanted(jobs: Any = None, links: Any = None) -> dict[str, Any]:
 
 @pytest.fixture
 def large(database: AppDatabase) -> AppDatabase:
-    """Too large to be copied whole, for the sake of a table that holds no jobs."""
+    """A database that is too large to be copied, because of a table without jobs."""
     with database.open() as opened:
         opened.execute("CREATE TABLE photos (content BLOB)")
         opened.execute("INSERT INTO photos VALUES (zeroblob(2000000))")
@@ -408,7 +408,7 @@ def extracted(database: AppDatabase, host: Host, **more: Any) -> tuple[Any, list
         ({"jobs": {"ids": ["nobody"], "beginnings": ["nobody"]}}, []),
     ],
 )
-def test_an_extract_holds_the_suspects_with_their_families(
+def test_an_extract_contains_the_suspects_with_ancestors_and_descendants(
     large: AppDatabase, host: Host, wish: dict[str, Any], rows: List[Any]
 ) -> None:
     before = large.path.read_bytes()
@@ -418,7 +418,7 @@ def test_an_extract_holds_the_suspects_with_their_families(
     assert large.path.read_bytes() == before
 
 
-def test_rows_whose_parent_is_gone_are_suspects_where_that_is_asked_for(
+def test_rows_without_their_parent_are_suspects_if_requested(
     large: AppDatabase, host: Host
 ) -> None:
     large.execute("DELETE FROM jobs WHERE id = 'one'")
@@ -427,7 +427,7 @@ def test_rows_whose_parent_is_gone_are_suspects_where_that_is_asked_for(
     assert extracted(large, host, links={"orphanedBy": [tie]})[1] == [1, 2]
 
 
-def test_an_extract_that_is_too_large_itself_says_of_what(large: AppDatabase, host: Host) -> None:
+def test_an_extract_that_is_too_large_names_its_rows(large: AppDatabase, host: Host) -> None:
     large.execute("UPDATE jobs SET data = randomblob(2000000)")
     with pytest.raises(Fault) as refused:
         extracted(large, host, jobs={"statuses": ["done"]})
@@ -444,6 +444,6 @@ def test_a_database_without_the_table_is_refused(large: AppDatabase, host: Host)
     assert "links" in refused.value.message
 
 
-def test_a_copy_is_closed_to_others(root: None, database: AppDatabase, host: Host) -> None:
+def test_a_copy_is_private(root: None, database: AppDatabase, host: Host) -> None:
     with sqlite_copy.copied(str(database.path), host, None) as copy:
         assert stat.S_IMODE(os.stat(os.path.dirname(copy)).st_mode) == 0o700

@@ -1,4 +1,4 @@
-"""Which worker is talked to, and what is said of the tasks that it still has."""
+"""Finding the worker to drain, and reporting the tasks that it still has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUEST: Dict[str, Any] = {
 
 
 class Connection:
-    """Counts how often it was given up."""
+    """Counts how often it was closed."""
 
     def __init__(self) -> None:
         self.closed = 0
@@ -33,7 +33,7 @@ class Connection:
 
 
 class Workers:
-    """What `app.control` reaches: node → command → its answer, or what makes it."""
+    """The workers behind `app.control`: node → command → its answer, or a function for it."""
 
     def __init__(self, *nodes: tuple[str, Dict[str, Any]]) -> None:
         self.nodes = nodes
@@ -62,12 +62,12 @@ def find(workers: Workers, **request: Any) -> Worker:
     return broker.find(Control(workers, Connection()), {**REQUEST, **request})
 
 
-def test_it_is_the_one_whose_main_process_systemd_knows() -> None:
+def test_the_worker_is_found_by_its_main_process() -> None:
     workers = Workers(node("celery@there", 812), node(HERE, 900), node(f"links@{HERE[7:]}", 812))
     assert find(workers) == Worker(f"links@{HERE[7:]}", ["celery", "links"])
 
 
-def test_a_name_that_its_own_words_give_is_here_too() -> None:
+def test_a_host_name_in_its_arguments_counts() -> None:
     argv = ["celery", "worker", "-n", "w1@app.example"]
     assert find(Workers(node("w1@app.example")), argv=argv).node == "w1@app.example"
 
@@ -81,9 +81,7 @@ def test_a_name_that_its_own_words_give_is_here_too() -> None:
         ([813], [], True),
     ],
 )
-def test_where_pools_tell_their_children_they_must_be_ours(
-    told: List[int], children: List[int], is_it: bool
-) -> None:
+def test_reported_children_must_match(told: List[int], children: List[int], is_it: bool) -> None:
     said = {"pid": 812, "pool": {"processes": told}}
     assert broker.is_it(said, {**REQUEST, "children": children}) == is_it
     assert not broker.is_it("no idea", REQUEST)
@@ -97,13 +95,13 @@ def test_where_pools_tell_their_children_they_must_be_ours(
         ([node(), node(pid=900)], HERE),
     ],
 )
-def test_one_that_can_not_be_told_from_others_is_a_problem(nodes: Any, named: str) -> None:
+def test_an_ambiguous_worker_is_a_problem(nodes: Any, named: str) -> None:
     with pytest.raises(Problem) as problem:
         find(Workers(*nodes))
     assert named in str(problem.value)
 
 
-def test_no_answer_and_an_error_are_problems() -> None:
+def test_no_answer_and_errors_are_problems() -> None:
     control = Control(Workers(node(active={"error": "no such method"})), Connection())
     for command, named in (("active", "no such method"), ("reserved", HERE)):
         with pytest.raises(Problem) as problem:
@@ -111,7 +109,7 @@ def test_no_answer_and_an_error_are_problems() -> None:
         assert named in str(problem.value)
 
 
-def test_a_broker_that_fails_is_asked_over_another_connection() -> None:
+def test_a_failed_request_is_followed_by_a_new_connection() -> None:
     workers, connection = Workers(node()), Connection()
 
     def fail() -> None:
@@ -125,7 +123,7 @@ def test_a_broker_that_fails_is_asked_over_another_connection() -> None:
 
 
 class Line:
-    """What the agent is told."""
+    """Records the messages to the agent."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
@@ -139,7 +137,7 @@ def drain(workers: Workers, line: Line, **request: Any) -> Dict[str, Any]:
     return Drain(control, {**REQUEST, **request}, line).run()  # type: ignore[arg-type]
 
 
-def test_every_queue_is_cancelled_after_the_agent_has_kept_them() -> None:
+def test_every_queue_is_cancelled_after_the_agent_recorded_them() -> None:
     line = Line()
     queues = iter([[{"name": "celery"}, {"name": "links"}], [{"name": "links"}]])
     tasks = iter([[{"id": "a", "name": "t"}], [], []])
@@ -149,7 +147,7 @@ def test_every_queue_is_cancelled_after_the_agent_has_kept_them() -> None:
     ended = drain(workers, line)
     assert line.asked == [("found", {"node": HERE, "queues": ["celery", "links"]})]
     cancelled = [words["queue"] for command, words in workers.said if command == "cancel_consumer"]
-    # The one that it consumed still, once more.
+    # Once more for the queue that it still consumed.
     assert cancelled == ["celery", "links", "links"]
     assert (ended["end"], ended["left"], ended["seen"]) == ("drained", [], 1)
 
@@ -161,7 +159,7 @@ def test_every_queue_is_cancelled_after_the_agent_has_kept_them() -> None:
         ({"timeoutSeconds": 0, "policy": "wait", "stuckSeconds": 0}, "stuck"),
     ],
 )
-def test_what_it_still_has_when_the_time_is_up_is_told(wish: Any, end: str) -> None:
+def test_remaining_tasks_are_reported_after_the_timeout(wish: Any, end: str) -> None:
     tasks = [{"id": "0123456789", "name": "app.tasks.process_link", "time_start": time.time()}]
     _, answers = node(cancel_consumer={"ok": ""}, active=tasks, reserved=[{"id": "b"}, tasks[0]])
     ended = drain(Workers((HERE, answers)), Line(), **wish)
@@ -178,11 +176,11 @@ def test_what_it_still_has_when_the_time_is_up_is_told(wish: Any, end: str) -> N
         ({"time_start": None}, -1),
         ({}, -1),
         ({"time_start": "yesterday"}, -1),
-        # By the worker's monotonic clock: no age can be told from it.
+        # By the worker's monotonic clock, which gives no age.
         ({"time_start": 4711.5}, -1),
         ({"time_start": time.time() - 1000}, 1000),
     ],
 )
-def test_the_age_of_a_task_is_told_where_it_is_known(task: Any, age: float) -> None:
+def test_the_age_of_a_task_is_reported_if_known(task: Any, age: float) -> None:
     found = broker.age_of(task)
     assert found == -1 if age == -1 else found >= age

@@ -1,4 +1,4 @@
-"""A stray is ended where the plan saw it, and nowhere else."""
+"""A stray worker is ended only in the cgroup in which the plan saw it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hosts import Host
 def stray() -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(["sleep", "600"]) as process:
         try:
-            # A child is a copy of this process until it runs its own program.
+            # A child is a copy of this process until it executes its own program.
             wait_for(lambda: "sleep" in getattr(processes.read(process.pid), "argv", ()))
             yield process
         finally:
@@ -34,12 +34,12 @@ def operation(pid: int, **more: Any) -> Dict[str, Any]:
     return {**args, **more}
 
 
-# The owner of a cgroup is the plan's to tell: to the host they are all alike.
+# The plan decides whose cgroup it is: to the host they are all alike.
 @pytest.mark.parametrize(
     "cgroup",
     ["/user.slice/session-3.scope", "/system.slice/redis.service", "/docker/0123", ""],
 )
-def test_a_process_is_ended_in_whatever_cgroup_the_plan_saw_it(
+def test_a_process_is_ended_in_the_cgroup_of_the_plan(
     host: Host,
     journal: Journal,
     stray: "subprocess.Popen[bytes]",
@@ -52,7 +52,7 @@ def test_a_process_is_ended_in_whatever_cgroup_the_plan_saw_it(
     assert end_process.check(args, host)
 
 
-def test_a_process_that_is_elsewhere_by_now_is_left(
+def test_a_process_in_another_cgroup_is_skipped(
     host: Host, journal: Journal, stray: "subprocess.Popen[bytes]"
 ) -> None:
     args = operation(stray.pid, cgroup="/user.slice/session-3.scope")
@@ -63,7 +63,7 @@ def test_a_process_that_is_elsewhere_by_now_is_left(
 
 
 @pytest.mark.parametrize("pid", [1, os.getpid(), os.getppid()])
-def test_neither_the_system_nor_this_program_is_ended(
+def test_system_processes_and_this_program_are_not_ended(
     host: Host, journal: Journal, pid: int
 ) -> None:
     with pytest.raises(OperationError) as refused:
@@ -77,6 +77,6 @@ def test_the_undo_of_an_older_plan_needs_no_cgroup(
     args = operation(stray.pid)
     end_process.do(args, host, journal.step(0))
     del args["cgroup"]
-    assert f"not brought back: process {stray.pid}" in str(
+    assert f"process {stray.pid} was not started again" in str(
         end_process.undo(args, host, journal.step(0))
     )

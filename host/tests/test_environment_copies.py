@@ -1,4 +1,4 @@
-"""The copy of an environment by hard links, and its way back."""
+"""Copies of an environment by hard links, and their restore."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from celeriac_host.app.programs import tree
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """With a copy of it as it was, and a package installed since then."""
+    """An environment with a copy, and a package that was installed later."""
     root = tmp_path / "venv"
     packages = root / "lib" / "packages"
     packages.mkdir(parents=True)
     (root / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (packages / "probe.py").write_text("VERSION = 1\n")
     tree.keep_environment({"root": str(root), "keep": "before", "others": 1})
-    # As installers do it: a new file in place of the old one.
+    # Like installers: a new file replaces the old one.
     (packages / "probe.py").unlink()
     (packages / "probe.py").write_text("VERSION = 2\n")
     (packages / "added.py").write_text("")
@@ -40,7 +40,7 @@ def expect_as_before(root: Path) -> None:
 
 
 def refuse_folders(monkeypatch: pytest.MonkeyPatch, limit: int | None = None) -> None:
-    """As an overlay does with folders below it; after `limit` renames the disk is gone."""
+    """Refuses folders like an overlay file system; fails after `limit` renames."""
     rename, done = os.rename, [0]
 
     def overlay(source: Any, target: Any) -> None:
@@ -54,7 +54,7 @@ def refuse_folders(monkeypatch: pytest.MonkeyPatch, limit: int | None = None) ->
     monkeypatch.setattr(os, "rename", overlay)
 
 
-def test_what_was_installed_since_is_gone(environment: Path) -> None:
+def test_later_installed_packages_are_removed(environment: Path) -> None:
     restore(environment)
     expect_as_before(environment)
 
@@ -66,7 +66,7 @@ def test_folders_that_cannot_be_renamed(environment: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("renames", range(4))
-def test_a_restore_that_is_cut_off_goes_on_where_it_was(
+def test_an_interrupted_restore_continues(
     environment: Path, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
     with monkeypatch.context() as patched:

@@ -1,4 +1,4 @@
-"""EnvironmentFile= as systemd reads it: what its own reader made of these texts is the measure."""
+"""EnvironmentFile= is read as systemd reads it; the expected values come from systemd itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from hosts import Answers, Host
 
-# Its name, the text, what systemd 252 makes of it.
+# Name, text, and the result of systemd 252.
 READ: Dict[str, Tuple[str, Dict[str, str]]] = {
     "plain": ("A=1\nB=two words\n", {"A": "1", "B": "two words"}),
     "no line break at the end": ("A=1", {"A": "1"}),
@@ -78,7 +78,7 @@ def context(state: str, shown: dict[str, str]) -> units.Context:
     return units.context(Host(state, unit_of(shown)), "w.service")
 
 
-def test_later_sources_win_and_unset_takes_away(state: str, tmp_path: Path) -> None:
+def test_later_sources_override_and_unset_removes(state: str, tmp_path: Path) -> None:
     (tmp_path / "one.env").write_text("B=file\nC=file\nD=file\nG=file\n")
     (tmp_path / "two.env").write_text("C=second\n")
     found = context(
@@ -94,7 +94,7 @@ def test_later_sources_win_and_unset_takes_away(state: str, tmp_path: Path) -> N
     assert found == expected
 
 
-def test_a_pattern_stands_for_all_its_files_in_their_order(state: str, tmp_path: Path) -> None:
+def test_a_pattern_matches_files_in_order(state: str, tmp_path: Path) -> None:
     for name in ("10", "20", "9"):
         (tmp_path / f"{name}.env").write_text(f"LAST={name}\nA{name}=1\n")
     shown = {"EnvironmentFiles": f"{tmp_path}/*.env (ignore_errors=no)"}
@@ -103,13 +103,13 @@ def test_a_pattern_stands_for_all_its_files_in_their_order(state: str, tmp_path:
     assert {"A9", "A10", "A20"} <= set(found)
 
 
-def test_a_file_that_may_be_missing_is_passed_over(state: str, tmp_path: Path) -> None:
+def test_an_optional_missing_file_is_skipped(state: str, tmp_path: Path) -> None:
     shown = {"EnvironmentFiles": f"{tmp_path}/none (ignore_errors=yes)"}
     assert context(state, shown).environment == {"PATH": "/usr/bin", "LANG": "C"}
 
 
 @pytest.mark.parametrize("kind", ["missing", "a folder"])
-def test_a_file_that_must_be_there_is_named(state: str, tmp_path: Path, kind: str) -> None:
+def test_a_required_missing_file_is_named(state: str, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "app.env"
     if kind == "a folder":
         path.mkdir()
@@ -118,14 +118,14 @@ def test_a_file_that_must_be_there_is_named(state: str, tmp_path: Path, kind: st
     assert str(path) in failed.value.message
 
 
-def test_a_file_in_another_encoding_does_not_stop_it(state: str, tmp_path: Path) -> None:
+def test_a_file_in_another_encoding_is_read(state: str, tmp_path: Path) -> None:
     (tmp_path / "app.env").write_bytes(b"A=gr\xfcn\nB=1\n")
     found = context(state, {"EnvironmentFiles": f"{tmp_path}/app.env (ignore_errors=no)"})
     assert os.fsencode(found.environment["A"]) == b"gr\xfcn"
     assert found.environment["B"] == "1"
 
 
-def test_a_unit_without_a_user_is_roots_and_has_no_home(state: str) -> None:
+def test_a_unit_without_a_user_runs_as_root_without_home(state: str) -> None:
     found = context(state, {"User": "", "WorkingDirectory": ""})
     assert (found.identity.uid, found.directory) == (0, "/")
     assert "HOME" not in found.environment
@@ -152,7 +152,7 @@ def test_a_unit_with_a_user_has_that_users_home(state: str, tmp_path: Path) -> N
         ({"SupplementaryGroups": "no-such-group"}, "no-such-group"),
     ],
 )
-def test_what_is_not_there_is_named(state: str, shown: dict[str, str], named: str) -> None:
+def test_a_missing_unit_or_user_is_named(state: str, shown: dict[str, str], named: str) -> None:
     with pytest.raises(OperationError) as failed:
         context(state, shown)
     assert named in failed.value.message

@@ -1,4 +1,4 @@
-"""The copy of an environment, and what an installer leaves behind."""
+"""Copies of an environment, and leftovers of an installer."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def put(path: Path, text: str, uid: int = 0) -> None:
 
 
 @pytest.mark.usefixtures("root")
-def test_a_restored_environment_has_no_folder_that_its_owner_could_not_empty(
+def test_the_owner_can_empty_every_folder_of_a_restored_environment(
     tmp_path: Path,
 ) -> None:
     site = tmp_path / "lib"
     put(site / "module.py", "OLD = 1")
     put(site / "__pycache__" / "module.pyc", "old")
-    # The worker runs as another user, and wrote what it found missing.
+    # The worker runs as another user, and has written missing byte code.
     put(site / "__pycache__" / "other.pyc", "its", NOBODY)
     put(site / "package" / "__pycache__" / "all.pyc", "its", NOBODY)
     os.chown(site / "package" / "__pycache__", NOBODY, -1)
@@ -58,7 +58,7 @@ esac
 
 
 @pytest.mark.usefixtures("root")
-def test_nothing_that_an_installer_put_into_tmp_stays(
+def test_temporary_files_of_an_installer_are_removed(
     state: str, journal: Journal, open_folder: Path
 ) -> None:
     python, release = open_folder / "bin" / "python", open_folder / "release"

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and nothing is left beside them."""
+"""Files are written atomically, and no temporary file stays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cuts import cuts
 US = (os.geteuid(), os.getegid())
 
 
-def test_a_file_has_the_content_mode_and_time_that_were_asked_for(tmp_path: Path) -> None:
+def test_a_file_has_the_requested_content_mode_and_time(tmp_path: Path) -> None:
     path = tmp_path / "unit"
     files.write(str(path), b"new\n", 0o640, *US, modified_ns=1_000_000_000_123_456_789)
     found = files.find(str(path))
@@ -25,7 +25,7 @@ def test_a_file_has_the_content_mode_and_time_that_were_asked_for(tmp_path: Path
     assert os.listdir(tmp_path) == ["unit"]
 
 
-def test_a_mode_is_not_thinned_by_the_umask(tmp_path: Path) -> None:
+def test_the_umask_does_not_change_a_mode(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         files.write(str(tmp_path / "unit"), b"", 0o664, *US)
@@ -34,7 +34,7 @@ def test_a_mode_is_not_thinned_by_the_umask(tmp_path: Path) -> None:
     assert os.stat(tmp_path / "unit").st_mode & 0o7777 == 0o664
 
 
-def test_who_has_the_old_file_open_goes_on_reading_it(tmp_path: Path) -> None:
+def test_readers_of_the_old_file_keep_it(tmp_path: Path) -> None:
     path = tmp_path / "unit"
     path.write_bytes(b"old")
     with open(path, "rb") as reader:
@@ -44,7 +44,7 @@ def test_who_has_the_old_file_open_goes_on_reading_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, b"old " * 5000])
-def test_a_write_that_is_cut_leaves_the_old_file_or_the_new_one(
+def test_an_interrupted_write_leaves_the_old_file_or_the_new_one(
     tmp_path: Path, before: bytes | None
 ) -> None:
     path = tmp_path / "unit"
@@ -59,14 +59,14 @@ def test_a_write_that_is_cut_leaves_the_old_file_or_the_new_one(
         now = path.read_bytes() if path.exists() else None
         assert now in (before, new)
         seen.add(now)
-        # The next write takes away what the dead one left.
+        # The next write removes the leftovers of the dead one.
         files.write(str(path), new, 0o644, *US)
         assert path.read_bytes() == new
         assert os.listdir(tmp_path) == ["unit"]
     assert seen == {before, new}
 
 
-def test_a_removal_takes_away_what_a_dead_writer_left(tmp_path: Path) -> None:
+def test_a_removal_also_removes_files_of_a_dead_writer(tmp_path: Path) -> None:
     path = tmp_path / "unit"
     for cut in cuts():
         cut(lambda: files.write(str(path), b"new", 0o644, *US))
@@ -75,7 +75,7 @@ def test_a_removal_takes_away_what_a_dead_writer_left(tmp_path: Path) -> None:
         assert os.listdir(tmp_path) == []
 
 
-def test_what_a_living_writer_has_beside_a_file_is_left_to_it(tmp_path: Path) -> None:
+def test_temporary_files_of_a_running_writer_stay(tmp_path: Path) -> None:
     theirs = tmp_path / f".unit.celeriac-{os.getppid()}"
     strange = tmp_path / ".unit.celeriac-notes"
     for each in (theirs, strange):
@@ -85,7 +85,7 @@ def test_what_a_living_writer_has_beside_a_file_is_left_to_it(tmp_path: Path) ->
     assert sorted(os.listdir(tmp_path)) == sorted([theirs.name, strange.name])
 
 
-def test_a_link_that_lies_where_the_new_file_is_made_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_at_the_temporary_path_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / f".unit.celeriac-{os.getpid()}").symlink_to(victim)
@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(make_disk: Callable[[int],
     assert sorted(os.listdir(disk)) == ["ballast", "unit"]
 
 
-def test_a_file_that_may_not_grow_so_large_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_file_size_limit_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "unit"
     path.write_bytes(b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -129,7 +129,7 @@ def test_a_file_that_may_not_grow_so_large_leaves_the_old_one(tmp_path: Path) ->
     assert os.listdir(tmp_path) == ["unit"]
 
 
-def test_in_place_a_file_is_put_back_on_a_disk_without_a_free_byte(
+def test_overwriting_in_place_works_on_a_full_disk(
     make_disk: Callable[[int], Path],
 ) -> None:
     disk = make_disk(64)
@@ -141,13 +141,13 @@ def test_in_place_a_file_is_put_back_on_a_disk_without_a_free_byte(
     assert files.find(str(path)) == before
 
 
-def test_nothing_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_file_is_none(tmp_path: Path) -> None:
     assert files.find(str(tmp_path / "unit")) is None
     assert files.find(str(tmp_path / "no" / "unit")) is None
 
 
 @pytest.mark.parametrize("kind", ["link", "link to nowhere", "pipe", "folder", "below a file"])
-def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+def test_a_special_file_is_refused_without_blocking(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "unit"
     other = tmp_path / "other"
     if kind == "pipe":
@@ -170,7 +170,7 @@ def test_the_digest_of_a_large_file_is_that_of_its_bytes(tmp_path: Path) -> None
     assert files.sha256_of(str(tmp_path / "large")) == files.sha256(content)
 
 
-def test_byte_code_of_one_module_goes_and_that_of_others_stays(tmp_path: Path) -> None:
+def test_only_byte_code_of_the_module_is_removed(tmp_path: Path) -> None:
     cache = tmp_path / "__pycache__"
     cache.mkdir()
     ours = ["[a]b.cpython-38.pyc", "[a]b.cpython-311.opt-1.pyc"]
@@ -185,7 +185,7 @@ def test_byte_code_of_one_module_goes_and_that_of_others_stays(tmp_path: Path) -
     assert not cache.exists()
 
 
-def test_folders_that_were_made_go_again_down_to_one_that_is_used(tmp_path: Path) -> None:
+def test_new_folders_are_removed_up_to_one_in_use(tmp_path: Path) -> None:
     inner = tmp_path / "a" / "b" / "c"
     made = files.missing_folders(str(inner))
     assert made == [str(inner), str(inner.parent), str(inner.parent.parent)]

@@ -1,4 +1,4 @@
-"""What a run sends ahead is stored whole, known by its digest, and soon forgotten."""
+"""Uploads are stored completely, by their digest, and for a short time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def there(host: Host) -> list[str]:
     return sorted(os.listdir(os.path.join(host.state, "incoming")))
 
 
-def test_it_arrives_whole_and_closed_to_others(host: Host) -> None:
+def test_an_upload_is_complete_and_private(host: Host) -> None:
     assert step(host, "begin", sizeBytes=len(CONTENT)) == {"sizeBytes": 0, "whole": False}
     assert piece(host, 0) == {"sizeBytes": PIECE, "whole": False}
     piece(host, PIECE)
@@ -59,7 +59,7 @@ def test_it_arrives_whole_and_closed_to_others(host: Host) -> None:
     assert os.stat(os.path.join(host.state, "incoming")).st_mode & 0o777 == 0o700
 
 
-def test_what_is_there_is_not_sent_again(host: Host) -> None:
+def test_an_existing_upload_is_not_sent_again(host: Host) -> None:
     send(host)
     assert step(host, "begin", sizeBytes=len(CONTENT)) == {
         "sizeBytes": len(CONTENT),
@@ -67,7 +67,7 @@ def test_what_is_there_is_not_sent_again(host: Host) -> None:
     }
 
 
-def test_what_is_there_and_damaged_is_sent_again(host: Host) -> None:
+def test_a_damaged_upload_is_sent_again(host: Host) -> None:
     send(host)
     path = Path(host.state, "incoming", DIGEST)
     path.write_bytes(CONTENT[:-1])
@@ -80,16 +80,16 @@ def test_what_is_there_and_damaged_is_sent_again(host: Host) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, PIECE - 1, PIECE + 1, 2 * PIECE])
-def test_a_piece_that_came_twice_or_too_early_is_noticed(host: Host, offset: int) -> None:
+def test_a_repeated_or_early_piece_is_refused(host: Host, offset: int) -> None:
     step(host, "begin", sizeBytes=len(CONTENT))
     piece(host, 0)
     with pytest.raises(Fault):
         piece(host, offset)
-    # The right one still fits.
+    # The right piece is still accepted.
     assert piece(host, PIECE)["sizeBytes"] == 2 * PIECE
 
 
-def test_what_did_not_arrive_whole_is_dropped(host: Host) -> None:
+def test_an_incomplete_upload_is_dropped(host: Host) -> None:
     step(host, "begin", sizeBytes=len(CONTENT))
     piece(host, 0)
     with pytest.raises(Fault) as refused:
@@ -103,7 +103,7 @@ def test_what_did_not_arrive_whole_is_dropped(host: Host) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", DIGEST.upper(), DIGEST + "\n", None])
-def test_it_is_named_by_its_digest_alone(host: Host, digest: Any) -> None:
+def test_only_a_digest_names_an_upload(host: Host, digest: Any) -> None:
     with pytest.raises(Fault):
         step(host, "begin", digest, sizeBytes=1)
     if isinstance(digest, str):
@@ -118,13 +118,13 @@ def test_an_unknown_step_is_a_fault(host: Host) -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, incoming.LIMIT_BYTES + 1])
-def test_a_size_out_of_bounds_is_refused_before_anything_is_made(host: Host, size: int) -> None:
+def test_an_invalid_size_is_refused_first(host: Host, size: int) -> None:
     with pytest.raises(Fault):
         step(host, "begin", sizeBytes=size)
     assert not os.path.exists(os.path.join(host.state, "incoming"))
 
 
-def test_a_link_in_its_place_is_not_written_through(host: Host, tmp_path: Path) -> None:
+def test_a_link_at_its_path_is_not_followed(host: Host, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     send(host)
@@ -137,7 +137,7 @@ def test_a_link_in_its_place_is_not_written_through(host: Host, tmp_path: Path) 
     assert not (folder / DIGEST).is_symlink()
 
 
-def test_somebody_elses_folder_is_refused(root: None, host: Host) -> None:
+def test_a_folder_of_another_user_is_refused(root: None, host: Host) -> None:
     folder = Path(host.state, "incoming")
     folder.mkdir()
     os.chown(folder, 65534, 65534)
@@ -145,7 +145,7 @@ def test_somebody_elses_folder_is_refused(root: None, host: Host) -> None:
         send(host)
 
 
-def test_without_room_nothing_is_begun_and_with_too_little_nothing_is_left(
+def test_without_disk_space_nothing_is_started_or_left(
     make_disk: Callable[[int], Path],
 ) -> None:
     small = Host(str(make_disk(incoming.MARGIN_BYTES // 1024)))
@@ -156,7 +156,7 @@ def test_without_room_nothing_is_begun_and_with_too_little_nothing_is_left(
     disk = make_disk(incoming.MARGIN_BYTES // 1024 + 2048)
     host = Host(str(disk))
     step(host, "begin", sizeBytes=len(CONTENT))
-    # Somebody else took it meanwhile.
+    # Another process used the space meanwhile.
     fill(disk)
     with pytest.raises(Fault) as refused:
         piece(host, 0)
@@ -164,7 +164,7 @@ def test_without_room_nothing_is_begun_and_with_too_little_nothing_is_left(
     assert there(host) == []
 
 
-def test_the_newest_few_stay_and_what_a_living_agent_takes_in(host: Host) -> None:
+def test_the_newest_few_and_uploads_in_progress_stay(host: Host) -> None:
     contents = [bytes([number]) * 10 for number in range(5)]
     for number, content in enumerate(contents):
         send(host, content)
@@ -186,7 +186,7 @@ def test_the_newest_few_stay_and_what_a_living_agent_takes_in(host: Host) -> Non
     assert there(host) == sorted([*newest, f"{DIGEST}.{os.getppid()}.part", ours])
 
 
-def test_cut_anywhere_it_is_there_whole_or_not_at_all(host: Host) -> None:
+def test_an_interruption_leaves_a_complete_upload_or_none(host: Host) -> None:
     seen = set()
     content = CONTENT[:1000]
     digest = hashlib.sha256(content).hexdigest()

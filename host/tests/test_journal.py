@@ -1,4 +1,4 @@
-"""What the journal says was kept is on the disk, and what is torn in it stops nobody."""
+"""Journal entries are durable, and an incomplete line does not prevent reading the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cuts import cuts
 US = (os.geteuid(), os.getegid())
 
 
-def test_entries_come_back_in_their_order_with_when_they_were_written(journal: Journal) -> None:
+def test_entries_are_read_in_order_with_their_times(journal: Journal) -> None:
     before = time.time() - 0.001
     journal.write("started", index=0)
     journal.write("done", index=0, message="ünit\n\u2028written", result={"a": [1, None]})
@@ -31,7 +31,7 @@ def test_entries_come_back_in_their_order_with_when_they_were_written(journal: J
     assert os.stat(journal.path).st_mode & 0o777 == 0o600
 
 
-def test_without_a_journal_nothing_was_begun(journal: Journal) -> None:
+def test_without_a_journal_nothing_was_started(journal: Journal) -> None:
     assert journal.entries() == []
     assert journal.state() == "open"
 
@@ -40,9 +40,7 @@ def test_without_a_journal_nothing_was_begun(journal: Journal) -> None:
     "torn",
     [b'{"event": "don', b"\0" * 40, b"\xff\xfe{]\n", b"[1, 2]\n", b'{"no": "event"}\n', b"\n\n"],
 )
-def test_a_torn_line_is_passed_over_and_the_next_stands_on_its_own(
-    journal: Journal, torn: bytes
-) -> None:
+def test_an_incomplete_line_is_skipped_and_the_next_is_read(journal: Journal, torn: bytes) -> None:
     journal.write("started", index=0)
     with open(journal.path, "ab") as file:
         file.write(torn)
@@ -61,7 +59,7 @@ def test_a_torn_line_is_passed_over_and_the_next_stands_on_its_own(
         (["undoing", ("ended", "undo-failed"), "undoing", ("ended", "undone")], "undone"),
     ],
 )
-def test_the_state_is_told_by_the_last_that_was_ended_or_taken_up(
+def test_the_last_entry_determines_the_state(
     journal: Journal, events: list[Any], expected: str
 ) -> None:
     for event in events:
@@ -72,14 +70,14 @@ def test_the_state_is_told_by_the_last_that_was_ended_or_taken_up(
     assert journal.state() == expected
 
 
-def test_who_put_it_back_and_why_is_the_last_who_did(journal: Journal) -> None:
+def test_the_last_undo_determines_who_and_why(journal: Journal) -> None:
     assert journal.undoing() == {"undoneBy": "", "undoneWhy": ""}
-    journal.write("undoing", by="the host itself", why="it was cut short")
-    journal.write("undoing", by="anna", why="it was asked for")
-    assert journal.undoing() == {"undoneBy": "anna", "undoneWhy": "it was asked for"}
+    journal.write("undoing", by="the host itself", why="interrupted")
+    journal.write("undoing", by="anna", why="requested")
+    assert journal.undoing() == {"undoneBy": "anna", "undoneWhy": "requested"}
 
 
-def test_what_a_step_keeps_is_found_by_the_same_step_of_another_process(journal: Journal) -> None:
+def test_kept_values_are_found_by_another_process(journal: Journal) -> None:
     journal.step(0).keep("file", {"path": "/a"})
     journal.step(1).keep("file", {"path": "/b"})
     journal.step(1).keep("file", {"path": "/c"})
@@ -89,7 +87,7 @@ def test_what_a_step_keeps_is_found_by_the_same_step_of_another_process(journal:
     assert again.step(2).get("file", "nothing") == "nothing"
 
 
-def test_a_keep_that_is_cut_kept_the_value_or_nothing(journal: Journal) -> None:
+def test_an_interrupted_keep_kept_the_value_or_nothing(journal: Journal) -> None:
     seen = set()
     for cut in cuts():
         files.remove(journal.path)
@@ -103,7 +101,7 @@ def test_a_keep_that_is_cut_kept_the_value_or_nothing(journal: Journal) -> None:
     assert seen == {True, False}
 
 
-def test_a_line_that_did_not_fit_is_an_error_and_does_not_spoil_the_next(
+def test_a_line_that_did_not_fit_does_not_damage_the_next(
     journal: Journal,
 ) -> None:
     journal.write("opened")
@@ -114,14 +112,14 @@ def test_a_line_that_did_not_fit_is_an_error_and_does_not_spoil_the_next(
             journal.step(0).keep("file", "x" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    # A part of it is there.
+    # A part of the line is written.
     assert os.stat(journal.path).st_size == 200
     assert journal.step(0).get("file") is None
     journal.step(0).keep("file", "later")
     assert Journal(journal.folder).step(0).get("file") == "later"
 
 
-def test_what_was_held_back_lets_undoing_be_written_down_on_a_full_disk(
+def test_the_reserve_lets_an_undo_be_recorded_on_a_full_disk(
     make_disk: Callable[[int], Path],
 ) -> None:
     journal = Journal(str(make_disk(2 * RESERVE_BYTES // 1024)))
@@ -129,8 +127,8 @@ def test_what_was_held_back_lets_undoing_be_written_down_on_a_full_disk(
     fill(Path(journal.folder))
     with pytest.raises(OSError):
         journal.step(0).keep("file", "x" * 9000)
-    journal.release()
-    journal.release()
+    journal.drop_reserve()
+    journal.drop_reserve()
     for index in range(20):
         journal.write("undone", index=index, message="x" * 9000)
     journal.write("ended", result="undone")
@@ -138,14 +136,14 @@ def test_what_was_held_back_lets_undoing_be_written_down_on_a_full_disk(
     assert sum(entry["event"] == "undone" for entry in journal.entries()) == 20
 
 
-def test_nothing_is_promised_where_there_is_nothing_to_hold_back(
+def test_a_reserve_that_does_not_fit_is_an_error(
     make_disk: Callable[[int], Path],
 ) -> None:
     with pytest.raises(OSError):
         Journal(str(make_disk(RESERVE_BYTES // 2048))).reserve()
 
 
-def test_a_backup_is_the_file_to_the_byte_and_closed_to_others(journal: Journal) -> None:
+def test_a_backup_is_exact_and_private(journal: Journal) -> None:
     content = bytes(range(256)) * 100
     path = journal.step(3).back_up(content)
     assert path == os.path.join(journal.folder, "backups", "3")
@@ -182,11 +180,11 @@ def begin(state: str, ident: str, started_at: float, **meta: Any) -> Journal:
     return Journal(folder)
 
 
-def test_transactions_are_remembered_oldest_first_with_what_became_of_them(state: str) -> None:
+def test_transactions_are_listed_oldest_first_with_their_states(state: str) -> None:
     begin(state, "b", 1.0, action="provision", holder="anna", sha="3f2c")
     late = begin(state, "a", 20.0, action="deploy-worker", holder="ben", unit="w.service")
     late.write("ended", result="committed")
-    late.write("undoing", by="cleo", why="it was asked for")
+    late.write("undoing", by="cleo", why="requested")
     assert remembered(state) == [
         {
             "id": "b",
@@ -208,12 +206,12 @@ def test_transactions_are_remembered_oldest_first_with_what_became_of_them(state
             "startedAt": 20.0,
             "state": "open",
             "undoneBy": "cleo",
-            "undoneWhy": "it was asked for",
+            "undoneWhy": "requested",
         },
     ]
 
 
-def test_what_was_never_begun_or_is_foreign_is_not_remembered(state: str) -> None:
+def test_folders_without_a_plan_are_not_listed(state: str) -> None:
     root = Path(state, "transactions")
     begin(state, "good", 1.0)
     (root / "empty").mkdir()
@@ -225,5 +223,5 @@ def test_what_was_never_begun_or_is_foreign_is_not_remembered(state: str) -> Non
     assert read_plan(str(root / "half")) is None
 
 
-def test_a_host_without_a_state_folder_remembers_nothing(tmp_path: Path) -> None:
+def test_without_a_state_folder_there_are_no_transactions(tmp_path: Path) -> None:
     assert remembered(str(tmp_path / "nowhere")) == []

@@ -1,4 +1,4 @@
-"""The ledger tells every release and what became of it; who awaits a verdict is told exactly."""
+"""The ledger records every release and its verdict, and exactly what awaits one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tell(state: str, unit: str = UNIT) -> list[tuple[int, str | None, str]]:
     ]
 
 
-def test_the_first_release_comes_with_what_was_there_before_celeriac(state: str) -> None:
+def test_the_first_release_adds_release_zero(state: str) -> None:
     ledger.record(state, "t1", plan_of())
     ledger.record(state, "t2", plan_of())
     assert tell(state) == [(0, None, "none"), (1, "t1", "none"), (2, "t2", "none")]
@@ -43,25 +43,25 @@ def test_the_first_release_comes_with_what_was_there_before_celeriac(state: str)
     assert os.stat(os.path.join(state, "releases.jsonl")).st_mode & 0o777 == 0o600
 
 
-def test_units_are_numbered_each_for_itself(state: str) -> None:
+def test_each_unit_has_its_own_numbers(state: str) -> None:
     ledger.record(state, "t1", plan_of())
     ledger.record(state, "t2", plan_of("other.service"))
     assert tell(state, "other.service") == [(0, None, "none"), (1, "t2", "none")]
     assert tell(state, "worker") == []
 
 
-def test_the_last_verdict_counts_and_foreign_transactions_get_none(state: str) -> None:
+def test_the_last_verdict_counts_and_unknown_transactions_get_none(state: str) -> None:
     for ident in ("t1", "t2"):
         ledger.record(state, ident, plan_of())
-    ledger.judge(state, UNIT, ["t2", "t1", "unknown"], "confirmed", "run 8", "it was verified")
-    ledger.judge(state, UNIT, ["t2"], "rolled-back", "anna", "it was asked for")
+    ledger.judge(state, UNIT, ["t2", "t1", "unknown"], "confirmed", "run 8", "verified")
+    ledger.judge(state, UNIT, ["t2"], "rolled-back", "anna", "requested")
     ledger.judge(state, "other.service", ["t1"], "rolled-back", "anna", "no unit of that name")
     assert tell(state) == [(0, None, "none"), (1, "t1", "confirmed"), (2, "t2", "rolled-back")]
     last = ledger.of_unit(state, UNIT)[-1]
-    assert (last["judgedBy"], last["why"]) == ("anna", "it was asked for")
+    assert (last["judgedBy"], last["why"]) == ("anna", "requested")
 
 
-def test_a_huge_diff_is_cut(state: str) -> None:
+def test_a_huge_diff_is_truncated(state: str) -> None:
     plan = plan_of()
     plan["operations"][0]["diff"] = "x" * 100_000
     ledger.record(state, "t1", plan)
@@ -69,7 +69,7 @@ def test_a_huge_diff_is_cut(state: str) -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"unit": "worker', b"\0\0\0", b"\xff\xff\n", b'{"a": 1}\n7\n'])
-def test_a_torn_line_hides_no_other(state: str, torn: bytes) -> None:
+def test_an_incomplete_line_does_not_hide_others(state: str, torn: bytes) -> None:
     ledger.record(state, "t1", plan_of())
     with open(os.path.join(state, "releases.jsonl"), "ab") as file:
         file.write(torn)
@@ -77,7 +77,7 @@ def test_a_torn_line_hides_no_other(state: str, torn: bytes) -> None:
     assert tell(state) == [(0, None, "none"), (1, "t1", "none"), (2, "t2", "none")]
 
 
-def test_a_record_that_is_cut_is_there_or_not_and_can_be_made_again(state: str) -> None:
+def test_an_interrupted_record_can_be_repeated(state: str) -> None:
     seen = set()
     path = os.path.join(state, "releases.jsonl")
     for cut in cuts():
@@ -95,7 +95,7 @@ def test_a_record_that_is_cut_is_there_or_not_and_can_be_made_again(state: str) 
     assert seen == {2, 3}
 
 
-def test_a_full_disk_is_an_error_and_what_is_written_stays(
+def test_a_full_disk_is_an_error_and_existing_lines_stay(
     make_disk: Callable[[int], Path],
 ) -> None:
     state = str(make_disk(64))
@@ -119,7 +119,7 @@ def test_a_ledger_that_grows_too_large_keeps_the_newest_of_every_unit(state: str
     ledger.record(state, "new", plan_of())
     assert tell(state)[-1] == (600, "new", "none")
     assert len(tell(state)) == ledger.KEEP_LINES
-    # Else its next release would be the first again, and a roll-back take the wrong one.
+    # Otherwise its next release would be number 1 again, and a rollback would pick the wrong one.
     assert tell(state, "quiet.service") == [(0, None, "none"), (1, "quiet", "confirmed")]
     assert os.stat(os.path.join(state, "releases.jsonl")).st_mode & 0o777 == 0o600
 
@@ -132,7 +132,7 @@ def waiting_for(state: str, unit: str = UNIT) -> list[str]:
     return [] if found is None else list(found["transactions"])
 
 
-def test_what_was_not_confirmed_before_goes_back_with_the_newest(state: str) -> None:
+def test_earlier_unconfirmed_releases_are_rolled_back_with_the_newest(state: str) -> None:
     before = time.time()
     deadline = ledger.await_verdict(state, UNIT, "t1", 900.0)
     assert before + 900 <= deadline <= time.time() + 900
@@ -141,7 +141,7 @@ def test_what_was_not_confirmed_before_goes_back_with_the_newest(state: str) -> 
     assert [each["unit"] for each in ledger.all_awaiting(state)] == [UNIT]
 
 
-def test_one_or_all_can_stop_waiting_and_twice_is_no_harm(state: str) -> None:
+def test_one_or_all_can_stop_waiting_repeatedly(state: str) -> None:
     for ident in ("t1", "t2", "t3"):
         ledger.await_verdict(state, UNIT, ident, 900.0)
     ledger.await_verdict(state, "other.service", "t4", 900.0)
@@ -156,14 +156,14 @@ def test_one_or_all_can_stop_waiting_and_twice_is_no_harm(state: str) -> None:
     assert ledger.all_awaiting(state) == []
 
 
-def test_nobody_waits_where_nothing_was_ever_released(state: str) -> None:
+def test_without_a_release_nothing_waits(state: str) -> None:
     assert ledger.awaiting(state, UNIT) is None
     assert ledger.all_awaiting(state) == []
     ledger.stop_awaiting(state, UNIT)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"unit": "work', b"\xff"])
-def test_a_damaged_file_waits_for_nothing(state: str, content: bytes) -> None:
+def test_a_damaged_file_means_no_wait(state: str, content: bytes) -> None:
     ledger.await_verdict(state, "other.service", "t1", 900.0)
     Path(state, "awaiting", UNIT + ".json").write_bytes(content)
     assert ledger.awaiting(state, UNIT) is None
@@ -178,10 +178,10 @@ def test_a_damaged_file_waits_for_nothing(state: str, content: bytes) -> None:
         (lambda state: ledger.stop_awaiting(state, UNIT), []),
     ],
 )
-def test_a_change_that_is_cut_leaves_one_answer_and_no_ghost(
+def test_an_interrupted_change_leaves_one_valid_file(
     state: str, change: Callable[[str], object], after: list[str]
 ) -> None:
-    """A ghost would have the guard roll back, at its deadline, what was confirmed meanwhile."""
+    """A leftover file would make the guard roll back a release that was confirmed meanwhile."""
     before = ["t2", "t1"]
     seen = []
     for cut in cuts():
@@ -200,32 +200,32 @@ def test_a_change_that_is_cut_leaves_one_answer_and_no_ghost(
     assert after in seen
 
 
-def test_it_is_due_by_a_clock_that_nobody_sets_as_long_as_the_host_is_up(state: str) -> None:
+def test_the_boot_clock_decides_until_a_reboot(state: str) -> None:
     ledger.await_verdict(state, UNIT, "t1", 900.0)
     waiting = ledger.awaiting(state, UNIT)
     assert waiting is not None
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert not ledger.is_due(waiting)
-    # Somebody put the clock forward, then back.
+    # The clock is set forward, then back.
     assert not ledger.is_due({**waiting, "deadline": 0.0})
     assert ledger.is_due({**waiting, "deadline": time.time() + 900, "bootDeadline": uptime})
-    # After a reboot there is nothing else.
+    # After a reboot, only that clock is left.
     another = {**waiting, "bootId": "another boot", "bootDeadline": uptime}
     assert not ledger.is_due(another)
     assert ledger.is_due({**another, "deadline": time.time()})
 
 
-def test_a_roll_back_is_on_its_way_until_it_is_ended(state: str) -> None:
-    rolling = {"transactions": ["t2", "t1"], "by": "anna", "why": "it was asked for"}
-    assert ledger.rolling_now(state) is None
+def test_a_rollback_is_in_progress_until_it_ends(state: str) -> None:
+    rolling = {"transactions": ["t2", "t1"], "by": "anna", "why": "requested"}
+    assert ledger.current_rollback(state) is None
     seen = []
     for cut in cuts():
-        ledger.end_rolling(state)
-        cut(lambda: ledger.begin_rolling(state, rolling))
-        seen.append(ledger.rolling_now(state))
+        ledger.end_rollback(state)
+        cut(lambda: ledger.begin_rollback(state, rolling))
+        seen.append(ledger.current_rollback(state))
     assert seen[0] is None
     assert seen[-1] == rolling
     assert all(each in (None, rolling) for each in seen)
-    ledger.end_rolling(state)
-    ledger.end_rolling(state)
-    assert ledger.rolling_now(state) is None
+    ledger.end_rollback(state)
+    ledger.end_rollback(state)
+    assert ledger.current_rollback(state) is None

@@ -1,4 +1,4 @@
-"""One writer a host; the lock is free when its holder is dead, however it died."""
+"""One writer per host; the lock is free once its holder has ended, however it ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def other(state: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process, that holds the lock."""
+    """Another process that holds the lock."""
     argv = [sys.executable, "-I", "-c", HOLD, HOST_FOLDER, state]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -45,7 +45,7 @@ def label(state: str) -> str:
     return Path(state, "lock").read_text()
 
 
-def test_who_holds_it_is_written_there_and_gone_with_it(host: Host) -> None:
+def test_the_holder_is_recorded_until_the_lock_is_dropped(host: Host) -> None:
     assert not lock.is_held(host.state)
     with lock.take(host, ANNA):
         assert lock.is_held(host.state)
@@ -58,24 +58,24 @@ def test_who_holds_it_is_written_there_and_gone_with_it(host: Host) -> None:
     assert os.stat(os.path.join(host.state, "lock")).st_mode & 0o777 == 0o600
 
 
-def test_it_is_released_when_the_work_fails_and_twice_is_no_harm(host: Host) -> None:
+def test_it_is_dropped_after_a_failure_and_repeatedly(host: Host) -> None:
     with pytest.raises(ZeroDivisionError), lock.take(host, ANNA) as held:
         raise ZeroDivisionError
     held.hand_over()
     assert not lock.is_held(host.state)
 
 
-def test_who_comes_too_late_is_told_who_has_it(host: Host, other: subprocess.Popen[bytes]) -> None:
+def test_a_timeout_names_the_holder(host: Host, other: subprocess.Popen[bytes]) -> None:
     with pytest.raises(Fault) as refused:
         lock.take(host, ANNA)
     assert "ben (cleanup, since " in refused.value.message
     assert refused.value.next
     assert lock.is_held(host.state)
-    # The one who waited in vain did not take the holder's name away.
+    # The run that timed out did not remove the holder's name.
     assert label(host.state).startswith("ben (cleanup")
 
 
-def test_who_waits_is_told_for_whom_and_gets_it_in_the_end(
+def test_a_waiting_run_learns_the_holder_and_gets_the_lock(
     host: Host, other: subprocess.Popen[bytes]
 ) -> None:
     def tell(note: str) -> None:
@@ -90,18 +90,18 @@ def test_who_waits_is_told_for_whom_and_gets_it_in_the_end(
         assert label(host.state).startswith("anna")
 
 
-def test_it_dies_with_its_holder(host: Host, other: subprocess.Popen[bytes]) -> None:
+def test_it_ends_with_its_holder(host: Host, other: subprocess.Popen[bytes]) -> None:
     assert lock.try_take(host.state) is None
     other.send_signal(signal.SIGKILL)
     other.wait()
-    # Its name is still there; it is no lock.
+    # The holder's name is still there, but nothing is locked.
     assert label(host.state).startswith("ben")
     assert not lock.is_held(host.state)
     with lock.take(host, ANNA):
         assert label(host.state).startswith("anna")
 
 
-def test_handed_over_it_is_held_until_the_other_ends(host: Host) -> None:
+def test_after_a_hand_over_the_other_process_holds_it(host: Host) -> None:
     held = lock.take(host, ANNA)
     with subprocess.Popen(
         [sys.executable, "-I", "-c", "import sys; sys.stdin.read()"],
@@ -117,7 +117,7 @@ def test_handed_over_it_is_held_until_the_other_ends(host: Host) -> None:
     assert not lock.is_held(host.state)
 
 
-def test_a_runner_that_goes_while_it_waits_leaves_nothing_held(
+def test_a_runner_that_disconnects_while_waiting_holds_nothing(
     host: Host, other: subprocess.Popen[bytes]
 ) -> None:
     open_before = len(os.listdir("/proc/self/fd"))
@@ -131,8 +131,8 @@ def test_a_runner_that_goes_while_it_waits_leaves_nothing_held(
     assert len(os.listdir("/proc/self/fd")) == open_before
 
 
-def test_two_who_ask_whether_it_is_held_are_not_in_each_others_way(host: Host) -> None:
-    lock.take(host, ANNA).release()
+def test_concurrent_checks_do_not_disturb_each_other(host: Host) -> None:
+    lock.take(host, ANNA).drop()
     said: list[bool] = []
     both = threading.Barrier(2)
 
@@ -148,7 +148,7 @@ def test_two_who_ask_whether_it_is_held_are_not_in_each_others_way(host: Host) -
     assert said == [False] * 1000
 
 
-def test_what_a_foreign_hand_wrote_there_is_no_lock(host: Host) -> None:
+def test_foreign_text_in_the_file_is_not_a_lock(host: Host) -> None:
     Path(host.state, "lock").write_bytes(b"\xff nobody\n")
     assert not lock.is_held(host.state)
     with lock.take(host, ANNA):
@@ -165,7 +165,7 @@ def test_a_link_is_not_followed(host: Host, tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
-def test_it_holds_where_its_name_can_not_be_written(host: Host) -> None:
+def test_it_works_when_the_holder_cannot_be_recorded(host: Host) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -177,10 +177,10 @@ def test_it_holds_where_its_name_can_not_be_written(host: Host) -> None:
     with pytest.raises(Fault) as refused:
         lock.take(host, ANNA)
     assert "somebody" in refused.value.message
-    held.release()
+    held.drop()
 
 
-def test_on_a_read_only_disk_it_can_not_be_taken_and_that_is_said(
+def test_on_a_read_only_disk_it_is_an_error(
     make_disk: Callable[[int], Path],
 ) -> None:
     disk = make_disk(64)

@@ -1,4 +1,4 @@
-"""Swap files: made as the plan says, on the file system that it saw."""
+"""Swap files are made by the plan, on the file system that it saw."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = 1024 * 1024
 
 @pytest.fixture
 def path(make_disk: Callable[[int], Path]) -> Path:
-    """On tmpfs, which no plan would choose: the host has no opinion of its own."""
+    """On tmpfs, which no plan would choose: the host does not decide."""
     return make_disk(8 * 1024) / "swapfile"
 
 
@@ -30,7 +30,7 @@ def operation(path: Path, **more: Any) -> Dict[str, Any]:
 
 
 def calls_of(host: Host, monkeypatch: pytest.MonkeyPatch) -> List[Sequence[str]]:
-    """What is run; chattr is only noted, since tmpfs has no such flag."""
+    """Records commands; does not run chattr, which tmpfs does not support."""
     calls: List[Sequence[str]] = []
     run = host.run
 
@@ -45,7 +45,7 @@ def calls_of(host: Host, monkeypatch: pytest.MonkeyPatch) -> List[Sequence[str]]
 
 
 @pytest.mark.parametrize(("fill", "how"), [("write", "written"), ("allocate", "allocated")])
-def test_it_is_filled_as_the_operation_says(
+def test_the_operation_decides_how_it_is_filled(
     host: Host, journal: Journal, path: Path, fill: str, how: str
 ) -> None:
     args = operation(path, fill=fill)
@@ -60,7 +60,7 @@ def test_it_is_filled_as_the_operation_says(
 
 
 @pytest.mark.parametrize("nocow", [True, False])
-def test_copy_on_write_is_switched_off_where_the_operation_says(
+def test_the_operation_decides_on_copy_on_write(
     host: Host, journal: Journal, path: Path, nocow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = calls_of(host, monkeypatch)
@@ -68,16 +68,14 @@ def test_copy_on_write_is_switched_off_where_the_operation_says(
     assert any(argv[0] == "chattr" for argv in calls) is nocow
 
 
-def test_another_file_system_than_the_plan_saw_is_refused(
-    host: Host, journal: Journal, path: Path
-) -> None:
+def test_a_changed_file_system_is_refused(host: Host, journal: Journal, path: Path) -> None:
     with pytest.raises(OperationError) as refused:
         make_swap.do(operation(path, filesystem="ext4"), host, journal.step(0))
     assert "on tmpfs; it was ext4 when the plan was made" in refused.value.message
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_older_plan_that_does_not_say_how_is_undone(
+def test_an_older_plan_is_undone(
     host: Host, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_swap.do(operation(path), host, journal.step(0))
@@ -87,5 +85,5 @@ def test_an_older_plan_that_does_not_say_how_is_undone(
     calls = calls_of(host, monkeypatch)
     make_swap.undo({"path": str(path), "sizeBytes": 2 * SIZE}, host, journal.step(1))
     assert (os.path.getsize(path), swaps.header(str(path))) == (SIZE, before)
-    # It may have been btrfs: there a swap file must not be copied on write.
+    # It may have been btrfs, where a swap file must not be copied on write.
     assert any(argv[0] == "chattr" for argv in calls)

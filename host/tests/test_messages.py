@@ -1,4 +1,4 @@
-"""Which tasks the broker's messages stand for, and whose they are."""
+"""The tasks of the broker's messages, and which worker holds them."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ FOLLOW: dict[str, tuple[bytes, set[str]]] = {
         {"next", "part"},
     ),
     "a chord that is a task": (body(PARTS), {"part"}),
-    # Only searched: to load it could run code.
+    # Only searched: loading it could run code.
     "a pickle": (b"\x80\x04\x95 next of a pickle", {"next"}),
 }
 
 
 @pytest.mark.parametrize(("content", "after"), FOLLOW.values(), ids=FOLLOW)
-def test_what_follows_a_task_is_owed_with_it(content: bytes, after: set[str]) -> None:
+def test_tasks_that_follow_a_task_are_owed(content: bytes, after: set[str]) -> None:
     raw = json.dumps(message("own", content)).encode()
     assert messages.called_by(raw) == "own"
     assert messages.owed_by(raw, ALL) == {"own", *after}
 
 
-def test_where_kombu_is_missing_what_is_packed_stays_so() -> None:
+def test_without_kombu_compressed_bodies_are_searched() -> None:
     packed = message("own", gzip.compress(body()), compression="application/x-gzip")
     assert messages.owed_by(json.dumps(packed).encode(), ALL) == {"own"}
 
@@ -51,7 +51,7 @@ def test_where_kombu_is_missing_what_is_packed_stays_so() -> None:
     ("raw", "owed"),
     [(b"next, not JSON", {"next"}), (b"[]", set()), (b"7", set()), (b"\xff next \0", {"next"})],
 )
-def test_of_what_is_no_message_all_that_it_mentions_is_owed(raw: bytes, owed: set[str]) -> None:
+def test_an_invalid_message_owes_all_tasks_that_it_mentions(raw: bytes, owed: set[str]) -> None:
     assert messages.called_by(raw) is None
     assert messages.owed_by(raw, ALL) == owed
 
@@ -65,7 +65,7 @@ def test_of_what_is_no_message_all_that_it_mentions_is_owed(raw: bytes, owed: se
         ({}, ["?", "?"]),
     ],
 )
-def test_the_name_of_a_task_is_told_as_far_as_it_is_known(content: Any, named: List[str]) -> None:
+def test_the_task_name_is_read_if_known(content: Any, named: List[str]) -> None:
     assert messages.identify(content) == named
 
 
@@ -77,19 +77,19 @@ def broker(request: pytest.FixtureRequest) -> FakeBroker:
     return FakeBroker(request.param)
 
 
-def test_every_queue_is_looked_into_that_is_known_or_bound(broker: FakeBroker) -> None:
+def test_every_known_or_bound_queue_is_read(broker: FakeBroker) -> None:
     broker.bind("links", "links", "variations")
     broker.put("celery", b"1")
     broker.put("links", b"2", step=9)
     broker.put("links", b"3")
     broker.put("variations", b"4")
-    # Not of this broker.
+    # Not a queue of this broker.
     broker.raw.lists["other"] = [b"5"]
     broker.raw.strings[broker.key("celery\x06\x163")] = b"no list"
     assert sorted(broker.queued()) == [b"1", b"2", b"3", b"4"]
 
 
-def test_a_long_queue_is_read_whole_and_an_endless_one_refused(broker: FakeBroker) -> None:
+def test_a_long_queue_is_read_completely_and_an_endless_one_refused(broker: FakeBroker) -> None:
     broker.raw.lists[broker.key("links")] = [b"%d" % number for number in range(2500)]
     assert list(broker.queued()) == [b"%d" % number for number in range(2500)]
     many = [b"x"] * (messages.QUEUED_LIMIT + 1)
@@ -98,7 +98,7 @@ def test_a_long_queue_is_read_whole_and_an_endless_one_refused(broker: FakeBroke
         list(broker.queued())
 
 
-def test_what_is_not_acknowledged_comes_oldest_first_without_what_is_foreign(
+def test_unacknowledged_messages_are_listed_oldest_first(
     broker: FakeBroker,
 ) -> None:
     broker.deliver(message("late"), 20.0, "t2")
@@ -114,7 +114,7 @@ def test_what_is_not_acknowledged_comes_oldest_first_without_what_is_foreign(
     ]
 
 
-def test_who_listens_on_this_database_may_be_a_worker(broker: FakeBroker) -> None:
+def test_subscribers_of_this_database_may_be_workers(broker: FakeBroker) -> None:
     broker.raw.clients = [
         {"addr": "10.0.0.1:1", "db": "1", "psub": "1", "sub": "0"},
         {"addr": "10.0.0.2:1", "db": "1", "sub": "2"},
@@ -122,7 +122,7 @@ def test_who_listens_on_this_database_may_be_a_worker(broker: FakeBroker) -> Non
         {"addr": "10.0.0.4:1", "db": "0", "psub": "3"},
     ]
     assert broker.listeners() == ["10.0.0.1:1", "10.0.0.2:1"]
-    # Not every Redis lets one ask.
+    # Not every Redis allows this command.
     broker.raw.clients = None
     assert broker.listeners() == []
 
@@ -135,7 +135,7 @@ def look(broker: FakeBroker, **more: Any) -> Dict[str, Any]:
     return messages.look(broker, request)
 
 
-def test_what_was_delivered_before_that_moment_is_counted(broker: FakeBroker) -> None:
+def test_messages_delivered_before_a_time_are_counted(broker: FakeBroker) -> None:
     now = time.time()
     assert look(broker)["count"] == 0
     broker.deliver(message("a"), now - 100, "t1")
@@ -148,7 +148,7 @@ def test_what_was_delivered_before_that_moment_is_counted(broker: FakeBroker) ->
     assert look(broker, before=now - 75)["count"] == 1
 
 
-def test_another_worker_is_named_and_the_asking_one_is_not(broker: FakeBroker) -> None:
+def test_only_other_workers_are_named(broker: FakeBroker) -> None:
     broker.deliver(message("a"), 1.0, "t1")
     broker.add_worker("celery@here", 812)
     broker.add_worker("celery@there", 812_000)
@@ -167,7 +167,7 @@ def test_another_worker_is_named_and_the_asking_one_is_not(broker: FakeBroker) -
         ),
     ],
 )
-def test_nothing_is_put_back_that_may_be_somebodys(
+def test_messages_that_another_worker_may_hold_are_not_returned(
     broker: FakeBroker, change: Any, named: str
 ) -> None:
     request: Dict[str, Any] = {"localWorkers": []}
@@ -176,21 +176,21 @@ def test_nothing_is_put_back_that_may_be_somebodys(
     report = look(broker, kind="restore", **request)
     assert named in report["why"]
     assert report["restored"] == 0
-    assert "not put back" in leftovers.describe(report)
+    assert "not returned to their queues" in leftovers.describe(report)
 
 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
         ({"problem": "no broker"}, "no broker"),
-        ({"count": 0}, "no message"),
-        ({"count": 1, "others": []}, "1 message left"),
+        ({"count": 0}, "no unacknowledged message"),
+        ({"count": 1, "others": []}, "1 unacknowledged message"),
         ({"count": 2, "others": ["celery@x"]}, "celery@x"),
-        ({"count": 2, "restored": 2}, "2 of 2 messages"),
+        ({"count": 2, "restored": 2}, "2 of 2 unacknowledged messages"),
         ({"count": 2, "restored": 1, "why": "1 lost"}, "1 lost"),
     ],
 )
-def test_what_was_found_is_told_in_a_line(more: Dict[str, Any], told: str) -> None:
+def test_the_result_is_described_in_a_line(more: Dict[str, Any], told: str) -> None:
     base = {"tasks": {"t": 1}, "oldestSeconds": 7.2, "restored": 0, "why": None, "others": []}
     said = leftovers.describe({**base, **more})
     assert told in said
@@ -205,7 +205,7 @@ def trace(broker: FakeBroker, *idents: str, main: int = 0, local: Any = ()) -> D
     return messages.trace(broker, request)
 
 
-def test_tasks_are_owed_by_queues_and_by_what_is_not_acknowledged(broker: FakeBroker) -> None:
+def test_queued_and_unacknowledged_tasks_are_owed(broker: FakeBroker) -> None:
     broker.put("links", message("a"))
     broker.put("links", message("x", body(chain=[signature("b")])))
     broker.deliver(message("c"), 1.0, "t1")
@@ -215,7 +215,7 @@ def test_tasks_are_owed_by_queues_and_by_what_is_not_acknowledged(broker: FakeBr
     assert trace(broker) == {"owed": [], "held": []}
 
 
-def test_what_a_worker_holds_is_held_and_no_longer_owed(broker: FakeBroker) -> None:
+def test_a_task_that_a_worker_holds_is_not_owed(broker: FakeBroker) -> None:
     broker.deliver(message("a"), 1.0, "t1")
     broker.add_worker(
         "celery@here",
@@ -227,13 +227,13 @@ def test_what_a_worker_holds_is_held_and_no_longer_owed(broker: FakeBroker) -> N
     assert trace(broker, "a", "b", "c", "d", main=812) == {"owed": [], "held": ["a", "b", "c"]}
 
 
-def test_two_workers_of_one_name_are_both_asked(broker: FakeBroker) -> None:
+def test_two_workers_with_the_same_name_are_both_asked(broker: FakeBroker) -> None:
     for pid, task in ((812, "a"), (813, "b")):
         broker.add_worker("celery@same", pid, active=[{"id": task}])
     assert trace(broker, "a", "b", main=812, local=[813])["held"] == ["a", "b"]
 
 
-def test_a_worker_that_is_slow_to_answer_is_asked_again(broker: FakeBroker) -> None:
+def test_a_slow_worker_is_asked_again(broker: FakeBroker) -> None:
     broker.add_worker("celery@here", 812, active=[{"id": "a"}])
     broker.deaf = {"stats": 2, "active": 1, "scheduled": 2}
     assert trace(broker, "a", main=812)["held"] == ["a"]
@@ -248,7 +248,7 @@ def test_a_worker_that_is_slow_to_answer_is_asked_again(broker: FakeBroker) -> N
         ({"reserved": 9}, 812, [], "reserved"),
     ],
 )
-def test_a_worker_that_does_not_say_what_it_has_is_a_problem(
+def test_a_worker_that_does_not_report_its_tasks_is_a_problem(
     broker: FakeBroker, deaf: Dict[str, int], main: int, local: List[int], named: str
 ) -> None:
     broker.add_worker("celery@here", 812)
@@ -263,7 +263,7 @@ def test_without_any_worker_nobody_holds_anything(broker: FakeBroker) -> None:
     assert trace(broker, "a", "b") == {"owed": ["a"], "held": []}
 
 
-def test_only_messages_that_are_these_tasks_are_withdrawn(broker: FakeBroker) -> None:
+def test_only_messages_of_these_tasks_are_removed(broker: FakeBroker) -> None:
     broker.put("links", message("a"))
     broker.put("links", message("x", body(chain=[signature("b")])))
     broker.put("celery", message("c"), step=6)
@@ -276,7 +276,7 @@ def test_only_messages_that_are_these_tasks_are_withdrawn(broker: FakeBroker) ->
     assert len(broker.unacked()) == 1
 
 
-# --- words -------------------------------------------------------------------------------------
+# --- texts -------------------------------------------------------------------------------------
 
 
 class Conf:
@@ -286,7 +286,7 @@ class Conf:
         self.conf = settings
 
 
-def test_passwords_are_shown_nowhere() -> None:
+def test_passwords_are_never_shown() -> None:
     app = Conf(
         broker_url="redis://:hunter2@h/0;redis://u:s3cret@h2/0",
         result_backend="db+postgresql://u:tiger@h/x",
@@ -297,6 +297,6 @@ def test_passwords_are_shown_nowhere() -> None:
     assert text == "can't reach **, **, **, **"
 
 
-def test_an_error_is_told_in_one_line() -> None:
+def test_an_error_becomes_one_line() -> None:
     assert line_of(ValueError("first\nsecond")) == "ValueError: first"
     assert line_of(KeyError()) == "KeyError"

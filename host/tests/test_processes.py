@@ -1,4 +1,4 @@
-"""/proc, read of real processes."""
+"""Reading real processes from /proc."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_this_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a) S 1 (b", "((", "x\ny", "1 2 3"])
-def test_a_name_may_hold_anything(tmp_path: Path, name: str) -> None:
+def test_a_name_may_contain_anything(tmp_path: Path, name: str) -> None:
     program = tmp_path / name
     sleep = shutil.which("sleep")
     assert sleep is not None
@@ -57,7 +57,7 @@ def test_a_name_may_hold_anything(tmp_path: Path, name: str) -> None:
         assert found.argv == [str(program), "600"]
 
 
-def test_words_keep_their_emptiness_and_their_bytes() -> None:
+def test_empty_and_binary_arguments_are_kept() -> None:
     words = [b"python", b"-c", b"import time; time.sleep(600)", b"", b"--hostname=gr\xfcn@h", b""]
     with running(words, executable=sys.executable) as pid:
         wait_for(lambda: len(read(pid).argv) == 6)
@@ -65,7 +65,7 @@ def test_words_keep_their_emptiness_and_their_bytes() -> None:
         assert found == ["python", *(word.decode("utf-8", "replace") for word in words[1:])]
 
 
-def test_what_is_gone_is_none() -> None:
+def test_an_ended_process_is_none() -> None:
     with subprocess.Popen(["true"]) as process:
         pid = process.pid
     assert processes.read(pid) is None
@@ -86,12 +86,12 @@ def test_a_zombie_is_shown_as_one_and_no_longer_the_same() -> None:
         assert processes.pool_children(os.getpid(), [read(pid)]) == []
 
 
-def test_a_pid_that_was_given_to_another_is_not_the_same() -> None:
+def test_a_reused_pid_is_not_the_same_process() -> None:
     me = read(os.getpid())
     assert not processes.same(me._replace(start_ticks=me.start_ticks - 1))
 
 
-def test_all_of_them_are_found_with_their_children() -> None:
+def test_all_processes_are_found_with_their_children() -> None:
     script = "sleep 600 & sleep 600 & wait"
     with running(["sh", "-c", script]) as pid:
         try:
@@ -102,7 +102,7 @@ def test_all_of_them_are_found_with_their_children() -> None:
             def sleepers(found: list[processes.Process]) -> list[int]:
                 return [each.parent for each in found if each.argv == ["sleep", "600"]]
 
-            # A child is a copy of its shell until it runs its own program.
+            # A child is a copy of its shell until it executes its own program.
             wait_for(lambda: len(sleepers(look())) == 2)
             found = look()
             assert sleepers(found) == [pid, pid]
@@ -134,7 +134,7 @@ def test_a_pool_is_its_direct_children_that_may_run_tasks() -> None:
     assert [each.pid for each in processes.descendants(10, among)] == [11, 12, 13, 14, 16, 17, 15]
 
 
-def test_the_control_group_is_that_of_the_kernel_or_nothing() -> None:
+def test_the_control_group_is_the_kernels_or_none() -> None:
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     names = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in lines}
     assert processes.control_group(os.getpid()) == names.get("name=systemd", names.get(""))

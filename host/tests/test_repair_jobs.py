@@ -1,4 +1,4 @@
-"""Rows are changed in one transaction, only where they are as seen, and come back as they were."""
+"""Rows are changed in one transaction, if they are as the plan saw them, and restored exactly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def args_of(database: AppDatabase, rows: List[Row], busy: float = 5.0) -> Dict[s
 
 
 class Step:
-    """repair-jobs with these rows; each call as in a process of its own."""
+    """repair-jobs with these rows; each call as in a new process."""
 
     def __init__(
         self, host: Host, journal: Journal, database: AppDatabase, rows: List[Row], busy: float = 5
@@ -48,7 +48,7 @@ class Step:
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
 @pytest.mark.parametrize("rows", [failing(), deleting()], ids=["fail", "delete"])
-def test_what_was_done_is_seen_and_undone_twice(
+def test_changes_are_detected_and_undone_twice(
     host: Host, journal: Journal, tmp_path: Path, mode: str, rows: List[Row]
 ) -> None:
     database = AppDatabase(tmp_path / "jobs.db", mode)
@@ -66,7 +66,7 @@ def test_what_was_done_is_seen_and_undone_twice(
 
 
 @pytest.mark.parametrize("rows", [failing(), deleting()], ids=["fail", "delete"])
-def test_cut_anywhere_it_did_all_or_nothing_and_undo_makes_it_nothing(
+def test_an_interruption_changes_all_or_nothing_and_is_undone(
     host: Host, journal: Journal, tmp_path: Path, rows: List[Row]
 ) -> None:
     original = AppDatabase(tmp_path / "original.db", "DELETE")
@@ -77,7 +77,7 @@ def test_cut_anywhere_it_did_all_or_nothing_and_undo_makes_it_nothing(
         shutil.copyfile(original.path, tmp_path / "jobs.db")
         database = original_at(tmp_path / "jobs.db")
         step = Step(host, journal, database, rows)
-        # What it forked ends by itself: its parent is gone.
+        # Its fork ends by itself: the parent is gone.
         cut(step.do)
         now = database.look()
         whole = step.is_so()
@@ -90,13 +90,13 @@ def test_cut_anywhere_it_did_all_or_nothing_and_undo_makes_it_nothing(
 
 
 def original_at(path: Path) -> AppDatabase:
-    """One that is there."""
+    """A database that exists."""
     found = AppDatabase.__new__(AppDatabase)
     found.path = path
     return found
 
 
-def test_an_undo_that_is_cut_is_ended_by_the_next(
+def test_an_interrupted_undo_is_finished_by_the_next(
     host: Host, journal: Journal, tmp_path: Path
 ) -> None:
     original = AppDatabase(tmp_path / "original.db", "DELETE")
@@ -111,12 +111,12 @@ def test_an_undo_that_is_cut_is_ended_by_the_next(
         cut(step.undo)
         step.undo()
         assert database.look() == before
-        # At most counted once too often or too seldom: it only says when to give up.
+        # The count may be off by one: it only decides when to give up.
         assert set(resets.read(host.state, str(database.path)).values()) <= {1}
         files.remove(str(Path(host.state, "resets.json")))
 
 
-def test_resets_are_counted_and_taken_back_once(
+def test_resets_are_counted_and_undone_once(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     rows = [
@@ -132,7 +132,7 @@ def test_resets_are_counted_and_taken_back_once(
 
 
 class Meddling(StepJournal):
-    """Somebody writes just when the rows were kept, before the lock is asked for."""
+    """Writes after the rows are kept and before the database is locked."""
 
     def __init__(self, journal: Journal, meddle: Callable[[], object]) -> None:
         super().__init__(journal, 0)
@@ -154,7 +154,7 @@ class Meddling(StepJournal):
         ("INSERT INTO links VALUES (99, 'one', 'pending', NULL)", "3 links"),
     ],
 )
-def test_a_tree_in_which_something_moved_is_left_alone_also_by_undo(
+def test_a_changed_tree_is_skipped_also_by_undo(
     host: Host, journal: Journal, database: AppDatabase, sql: str, why: str, when: str
 ) -> None:
     step = Step(host, journal, database, failing())
@@ -170,7 +170,7 @@ def test_a_tree_in_which_something_moved_is_left_alone_also_by_undo(
     assert database.statuses()["two"] == "failed"
     step.undo()
     assert database.statuses()["two"] == "processing"
-    # What moved by itself stays as it moved.
+    # The app's own change stays.
     with database.open() as again:
         again.execute("BEGIN")
         again.execute(sql.replace("99", "98"))
@@ -178,9 +178,7 @@ def test_a_tree_in_which_something_moved_is_left_alone_also_by_undo(
         again.execute("ROLLBACK")
 
 
-def test_what_others_write_elsewhere_meanwhile_is_no_reason(
-    host: Host, journal: Journal, database: AppDatabase
-) -> None:
+def test_other_writes_do_not_matter(host: Host, journal: Journal, database: AppDatabase) -> None:
     sql = "UPDATE jobs SET status = 'completed' WHERE id = 'alive'"
     step = Step(host, journal, database, failing())
     meddling = Meddling(journal, lambda: database.execute(sql))
@@ -188,7 +186,7 @@ def test_what_others_write_elsewhere_meanwhile_is_no_reason(
     assert (result["changed"], result["skipped"]) == (4, [])
 
 
-def test_undo_leaves_what_the_app_changed_since_and_names_it(
+def test_undo_skips_and_names_rows_that_changed_since(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     step = Step(host, journal, database, failing())
@@ -202,7 +200,7 @@ def test_undo_leaves_what_the_app_changed_since_and_names_it(
     assert database.statuses() == {"alive": "processing", "one": "completed", "two": "processing"}
 
 
-def test_every_kind_of_value_comes_back(
+def test_every_kind_of_value_is_restored(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     database.execute(
@@ -223,7 +221,7 @@ def test_every_kind_of_value_comes_back(
         assert sorted(opened.execute(kinds).fetchall()) == sorted(before)
 
 
-def test_a_lock_is_waited_for_then_named_and_nothing_is_changed(
+def test_a_lock_times_out_with_its_holder_and_nothing_is_changed(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     before = database.look()
@@ -239,7 +237,7 @@ def test_a_lock_is_waited_for_then_named_and_nothing_is_changed(
     assert step.do()["changed"] == 4
 
 
-def test_a_change_that_a_constraint_forbids_undoes_them_all(
+def test_a_constraint_violation_changes_nothing(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     before = database.look()
@@ -262,7 +260,7 @@ def test_a_change_that_a_constraint_forbids_undoes_them_all(
         {"change": {"kind": "update", "set": {'x" = 1, "status': "x"}}},
     ],
 )
-def test_no_name_reaches_the_database_that_is_not_one_of_it(
+def test_only_names_of_the_schema_reach_the_database(
     host: Host, journal: Journal, database: AppDatabase, wrong: Row
 ) -> None:
     before = database.look()
@@ -272,14 +270,14 @@ def test_no_name_reaches_the_database_that_is_not_one_of_it(
     assert database.look() == before
 
 
-def test_a_hostile_id_names_no_row(host: Host, journal: Journal, database: AppDatabase) -> None:
+def test_a_hostile_id_matches_no_row(host: Host, journal: Journal, database: AppDatabase) -> None:
     row = update("jobs", "x' OR '1'='1", "g", "processing", status="failed")
     result = Step(host, journal, database, [row]).do()
     assert (result["changed"], result["skipped"][0]["why"]) == (0, "is gone")
 
 
 @pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
-def test_a_row_that_would_take_others_along_is_left_alone(
+def test_a_row_whose_deletion_cascades_is_skipped(
     host: Host, journal: Journal, database: AppDatabase, action: str
 ) -> None:
     database.execute(f"CREATE TABLE notes (job TEXT REFERENCES jobs ON DELETE {action})")
@@ -290,7 +288,7 @@ def test_a_row_that_would_take_others_along_is_left_alone(
     assert list(database.statuses()) == ["alive", "one"]
 
 
-def test_without_any_row_nothing_is_touched(
+def test_without_rows_nothing_is_touched(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     before = database.path.read_bytes()

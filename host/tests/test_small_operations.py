@@ -1,4 +1,4 @@
-"""Small things: modes, counts of resets, swap's own page, records of environments."""
+"""Small operations: modes, counts of resets, swap headers, records of environments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mode_of(path: Path) -> tuple[int, int]:
     return stat.S_IMODE(about.st_mode), about.st_uid
 
 
-def test_a_mode_that_is_cut_is_put_back_and_never_wider_than_both(
+def test_an_interrupted_mode_is_restored_and_never_wider_than_both(
     host: Host, journal: Journal, tmp_path: Path
 ) -> None:
     path = tmp_path / "key"
@@ -44,7 +44,7 @@ def test_a_mode_that_is_cut_is_put_back_and_never_wider_than_both(
     assert path.read_text() == "secret"
 
 
-def test_an_owner_is_changed_and_put_back(
+def test_an_owner_is_changed_and_restored(
     root: None, host: Host, journal: Journal, tmp_path: Path
 ) -> None:
     path = tmp_path / "key"
@@ -79,7 +79,7 @@ def test_only_a_regular_file_gets_a_mode(
     assert set_mode.undo(args, host, journal.step(0)) is None
 
 
-def test_a_user_who_is_not_there_is_named(host: Host, journal: Journal, tmp_path: Path) -> None:
+def test_an_unknown_user_is_named(host: Host, journal: Journal, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.touch()
     with pytest.raises(OperationError) as refused:
@@ -89,7 +89,7 @@ def test_a_user_who_is_not_there_is_named(host: Host, journal: Journal, tmp_path
     assert "no-such-user" in refused.value.message
 
 
-def test_a_file_that_is_so_already_needs_nothing(host: Host, tmp_path: Path) -> None:
+def test_a_file_with_the_right_mode_needs_no_change(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "unit"
     args = {"path": str(path), "text": "grün\n", "mode": "0644", "expects": None}
     assert not write_file.check(args, host)
@@ -117,10 +117,10 @@ def test_resets_are_counted_by_database_and_row(state: str) -> None:
     assert resets.read(state, "/c.db") == {}
 
 
-def test_of_very_many_the_oldest_are_forgotten(state: str) -> None:
+def test_the_oldest_counts_are_dropped(state: str) -> None:
     limit = resets.ROWS_LIMIT
     resets.count(state, "/a.db", (f"jobs:{number}" for number in range(limit)), 1)
-    # Just reset again: it is not among the oldest any more.
+    # Just reset again: it is no longer among the oldest.
     resets.count(state, "/a.db", ["jobs:0", "jobs:new"], 1)
     found = resets.read(state, "/a.db")
     assert len(found) == limit
@@ -129,14 +129,14 @@ def test_of_very_many_the_oldest_are_forgotten(state: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"/a.db": 7}', b"\xff", b'{"/a.db": {"jobs'])
-def test_what_can_not_be_read_counts_from_nothing(state: str, content: bytes) -> None:
+def test_an_unreadable_file_counts_as_empty(state: str, content: bytes) -> None:
     Path(state, "resets.json").write_bytes(content)
     assert resets.read(state, "/a.db") == {}
     resets.count(state, "/a.db", ["jobs:1"], 1)
     assert resets.read(state, "/a.db") == {"jobs:1": 1}
 
 
-def test_a_count_that_is_cut_is_the_old_one_or_the_new(state: str) -> None:
+def test_an_interrupted_count_is_the_old_or_the_new(state: str) -> None:
     seen = set()
     for cut in cuts():
         files.remove(os.path.join(state, "resets.json"))
@@ -150,7 +150,7 @@ def test_a_count_that_is_cut_is_the_old_one_or_the_new(state: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["w.service", "w@1.service", "../../etc/x", "a b\n.service"])
-def test_what_was_installed_is_remembered_for_each_unit(state: str, unit: str) -> None:
+def test_installations_are_recorded_per_unit(state: str, unit: str) -> None:
     what: Dict[str, Any] = {"lock": "3f2c", "tool": "pip"}
     assert environments.recorded(state, unit) is None
     environments.record(state, unit, what)
@@ -163,7 +163,7 @@ def test_what_was_installed_is_remembered_for_each_unit(state: str, unit: str) -
         assert environments.recorded(state, unit) is None
 
 
-def test_the_page_that_mkswap_wrote_is_read(tmp_path: Path) -> None:
+def test_the_header_of_mkswap_is_read(tmp_path: Path) -> None:
     path = tmp_path / "swapfile"
     page = bytearray(swaps.PAGE_BYTES)
     path.write_bytes(page)
@@ -179,6 +179,6 @@ def test_the_page_that_mkswap_wrote_is_read(tmp_path: Path) -> None:
     assert swaps.header(str(path)) is None
 
 
-def test_paths_of_swap_areas_may_hold_blanks() -> None:
+def test_paths_of_swap_areas_may_contain_spaces() -> None:
     assert swaps.unescaped("/swap\\040file\\134x") == "/swap file\\x"
     assert swaps.unescaped("/swapfile") == "/swapfile"

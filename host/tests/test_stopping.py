@@ -1,4 +1,4 @@
-"""A worker's consumers are cancelled before its unit is stopped, whatever the app's side does."""
+"""A worker's consumers are cancelled before its unit is stopped, whatever the app does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNIT = "worker.service"
 RUN = "0123456789abcdef0123456789abcdef"
 SOURCES = Path(__file__).parent.parent / "celeriac_host"
 
-# What the app's interpreter runs in place of our program: one that does as it is told.
+# The app's interpreter runs this instead of our program: it works as expected.
 GOOD = """
 import json, os, sys
 request = json.loads(sys.stdin.readline())
@@ -40,7 +40,7 @@ else:
 
 
 class Unit(Host):
-    """A host on which one unit runs; `problem` is systemd's to its stop."""
+    """A host with one running unit; `problem` is systemd's error at its stop."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Unit(Host):
 
 
 class App:
-    """The app of the unit, whose interpreter runs this text instead of what it is given."""
+    """The app of the unit; its interpreter runs this text instead of the given program."""
 
     def __init__(self, folder: Path, journal: Journal, text: str) -> None:
         self.log = folder / "asked"
@@ -100,7 +100,7 @@ def kept(journal: Journal) -> List[Any]:
 
 @pytest.fixture(autouse=True)
 def short(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits here for what is waited for on a host."""
+    """Shortens the timeouts that apply on a host."""
     monkeypatch.setattr(consumers, "IMPORT_SECONDS", 1.0)
     monkeypatch.setattr(consumers, "CANCEL_SECONDS", 0.5)
     monkeypatch.setattr(child, "END_GRACE_SECONDS", 0.2)
@@ -108,7 +108,7 @@ def short(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For programs that end by themselves, on a machine of any speed."""
+    """Long timeouts, for programs that end by themselves on slow machines."""
     monkeypatch.setattr(consumers, "IMPORT_SECONDS", 60.0)
 
 
@@ -120,12 +120,12 @@ def test_cancelled_then_stopped(
     assert (stopped.remark, host.told, app.asked()) == ("", ["stop"], ["cancel "])
     worker = {"node": "w@h", "queues": ["a", "b"], "sharedBy": 1, "invocation": RUN}
     assert kept(journal) == [worker]
-    # The same run of the unit is not asked again.
+    # The consumers of the same run are not cancelled again.
     assert stopping.restart(app.args, host, journal.step(1), 60).remark == ""
     assert (host.told, app.asked()) == (["stop", "restart"], ["cancel "])
 
 
-def test_nothing_to_cancel_where_nothing_runs(state: str, journal: Journal, tmp_path: Path) -> None:
+def test_nothing_is_cancelled_if_nothing_runs(state: str, journal: Journal, tmp_path: Path) -> None:
     host, app = Unit(state, active="inactive"), App(tmp_path, journal, GOOD % ([], {}))
     assert stopping.stop(app.args, host, journal.step(0), 60).remark == ""
     assert (host.told, app.asked(), kept(journal)) == (["stop"], [], [])
@@ -160,12 +160,12 @@ def test_stopped_whatever_the_app_does(
     stopped = stopping.stop(app.args, host, journal.step(0), 60)
     assert host.told == ["stop"]
     said = re.fullmatch(
-        r"; its consumers could not be cancelled before that \((.+)\):"
-        r" a task sent at that moment may be lost",
+        r"; could not cancel its consumers first \((.+)\):"
+        r" a task that was sent at that moment may be lost",
         stopped.remark,
     )
     assert said and len(said.group(1)) < 400
-    assert any("could not be cancelled" in note for note in host.notes)
+    assert any("could not cancel its consumers" in note for note in host.notes)
     assert len(kept(journal)) == (1 if how == "asks for ever" else 0)
 
 
@@ -179,14 +179,12 @@ def test_stopped_when_the_plan_names_no_app(state: str, journal: Journal) -> Non
 def test_stopped_when_the_interpreter_is_gone(state: str, journal: Journal) -> None:
     host = Unit(state)
     args = {"unit": UNIT, "interpreter": ["/no/python"], "app": "app", "pythonPath": []}
-    assert (
-        "/no/python could not be started" in stopping.stop(args, host, journal.step(0), 60).remark
-    )
+    assert "could not start /no/python" in stopping.stop(args, host, journal.step(0), 60).remark
     assert host.told == ["stop"]
 
 
 @pytest.mark.parametrize(("user", "told"), [("", "the worker's"), ("nobody", "the unit's")])
-def test_the_worker_is_spoken_to_with_what_it_was_started_with(
+def test_the_program_gets_the_environment_of_the_worker(
     patient: None, user: str, told: str, state: str, journal: Journal, open_folder: Path
 ) -> None:
     log = open_folder / "log"
@@ -201,11 +199,11 @@ def test_the_worker_is_spoken_to_with_what_it_was_started_with(
         args = {"unit": UNIT, "interpreter": ["/bin/sh", str(program)], "app": "app"}
         stopped = stopping.stop({**args, "pythonPath": []}, host, journal.step(0), 60)
         worker.kill()
-    # Another user's process gets nothing of it.
+    # The environment of another user's process is not used.
     assert (stopped.remark, log.read_text()) == ("", f"{told}\n")
 
 
-def test_a_stop_that_fails_gives_the_queues_back(
+def test_after_a_failed_stop_the_worker_consumes_again(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     host = Unit(state, problem="systemctl failed: refused")
@@ -214,11 +212,11 @@ def test_a_stop_that_fails_gives_the_queues_back(
         stopping.stop(app.args, host, journal.step(0), 60)
     assert failed.value.message == "systemctl failed: refused; it consumes a, b again"
     assert app.asked() == ["cancel ", "give-back a,b"]
-    # Whoever stops it next has to cancel them again.
+    # The next stop has to cancel them again.
     assert host.cancelled == {}
 
 
-def test_a_worker_left_idle_is_said_so(
+def test_an_idle_worker_is_reported(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     host = Unit(state, problem="systemctl failed: refused")
@@ -226,17 +224,17 @@ def test_a_worker_left_idle_is_said_so(
     with pytest.raises(OperationError) as failed:
         stopping.stop(app.args, host, journal.step(0), 60)
     assert failed.value.message == (
-        "systemctl failed: refused; it runs and no longer consumes a (w@h does not answer):"
-        f" `systemctl restart {UNIT}`"
+        "systemctl failed: refused; it still runs, but no longer consumes a (w@h does not answer):"
+        f" run `systemctl restart {UNIT}`"
     )
 
 
-def test_what_a_first_try_cancelled_is_given_back_after_a_second(
+def test_queues_of_a_first_attempt_are_consumed_again_after_a_second(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     first = App(tmp_path, journal, GOOD % (["a", "b"], {}))
     stopping.stop(first.args, Unit(state), journal.step(0), 60)
-    # Cut there, and done again by another process: the worker consumes nothing by now.
+    # Interrupted there and repeated by another process: the worker consumes nothing now.
     host = Unit(state, problem="systemctl failed: refused")
     second = App(tmp_path, journal, GOOD % ([], {"lasting": True}))
     with pytest.raises(OperationError, match=r"; it consumes a, b again$"):
@@ -244,7 +242,7 @@ def test_what_a_first_try_cancelled_is_given_back_after_a_second(
     assert second.asked()[-1] == "give-back a,b"
 
 
-def test_taken_back_once_after_a_stop_that_never_came(
+def test_the_undo_without_a_stop_makes_the_worker_consume_again(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     app = App(tmp_path, journal, GOOD % ([], {"lasting": False}))
@@ -259,7 +257,7 @@ def test_taken_back_once_after_a_stop_that_never_came(
     assert (app.asked(), host.told) == (["give-back a"], [])
 
 
-def test_a_worker_that_gets_nothing_back_is_stopped_for_a_new_start(
+def test_a_worker_that_cannot_consume_again_is_stopped(
     patient: None, state: str, journal: Journal, tmp_path: Path
 ) -> None:
     app = App(tmp_path, journal, GOOD % ([], {"problem": "w@h does not answer"}))
@@ -267,7 +265,7 @@ def test_a_worker_that_gets_nothing_back_is_stopped_for_a_new_start(
     worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
     journal.step(0).keep("worker", worker)
     said = stopping.take_back(app.args, host, journal.step(0))
-    assert said is not None and "so it was stopped for a new start" in said
+    assert said is not None and "stopped to be started again" in said
     assert (app.asked(), host.told) == (["give-back a"], ["stop"])
 
 
@@ -280,7 +278,7 @@ def test_an_undo_waits_as_long_as_the_plan_says(
     more: Dict[str, Any],
     waited: float,
 ) -> None:
-    """systemd's time spans are the plan's to read; an older plan says nothing."""
+    """The plan contains the timeout; an older plan does not."""
     app = App(tmp_path, journal, GOOD % ([], {"problem": "w@h does not answer"}))
     host = Unit(state)
     args = {**app.args, **more}
@@ -306,7 +304,7 @@ def test_no_other_module_stops_or_restarts_a_unit() -> None:
         for path in SOURCES.rglob("*.py")
         if (lines := [line for line in path.read_text().splitlines() if verbs.search(line)])
     }
-    # Its own timer; and one that only says which of the two it wants.
+    # The guard's own timer; and a module that only passes the verb.
     (timer,) = found.pop("transaction/guard.py")
     assert 'f"{guard_timer.NAME}.timer"' in timer
     assert not [line for line in found.pop("operations/guard_unit.py") if "systemctl" in line]

@@ -1,4 +1,4 @@
-"""One way to open a database, whatever it is; what older releases kept can still be put back."""
+"""Databases of any kind are opened the same way; rows of older versions can be restored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def describe(host: Host, path: str) -> Dict[str, Any]:
     return found[0]
 
 
-def test_the_tables_of_a_file_are_told_with_their_keys_and_statuses(
+def test_the_tables_of_a_file_have_their_keys_and_statuses(
     host: Host, database: AppDatabase
 ) -> None:
     database.execute("CREATE TABLE notes (id INTEGER, job TEXT REFERENCES jobs)")
@@ -47,13 +47,13 @@ def test_the_tables_of_a_file_are_told_with_their_keys_and_statuses(
     assert jobs["statuses"] == ["processing"]
     assert sorted(links["statuses"]) == ["completed", "processing"]
     assert links["foreignKeys"] == [{"column": "job_id", "table": "jobs", "to": "id"}]
-    # A key that names no column means the primary key.
+    # A foreign key without a column refers to the primary key.
     assert notes["foreignKeys"] == [{"column": "job", "table": "jobs", "to": "id"}]
     assert "statuses" not in notes
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
-def test_looking_leaves_the_folder_as_it_was(host: Host, tmp_path: Path, mode: str) -> None:
+def test_reading_does_not_change_the_folder(host: Host, tmp_path: Path, mode: str) -> None:
     folder = tmp_path / "resting"
     folder.mkdir()
     database = AppDatabase(folder / "jobs.db", mode)
@@ -63,7 +63,7 @@ def test_looking_leaves_the_folder_as_it_was(host: Host, tmp_path: Path, mode: s
     assert os.listdir(folder) == ["jobs.db"]
 
 
-def test_a_file_whose_owner_may_not_enter_its_folder_is_looked_into_all_the_same(
+def test_a_file_whose_owner_cannot_enter_its_folder_is_read(
     root: None, host: Host, tmp_path: Path
 ) -> None:
     database = AppDatabase(tmp_path / "jobs.db")
@@ -74,15 +74,15 @@ def test_a_file_whose_owner_may_not_enter_its_folder_is_looked_into_all_the_same
     assert not os.path.exists(f"{database.path}-wal")
 
 
-def test_a_lock_is_told_as_one(host: Host, tmp_path: Path) -> None:
+def test_a_lock_is_reported(host: Host, tmp_path: Path) -> None:
     database = AppDatabase(tmp_path / "jobs.db", "DELETE")
     with database.open() as holder:
         holder.execute("BEGIN EXCLUSIVE")
         problem = describe(host, str(database.path))["problem"]
-    assert problem.startswith(f"{database.path} is locked by another process")
+    assert problem.startswith(f"{database.path} is still locked by another process")
 
 
-def test_a_host_without_the_sqlite3_module_says_so() -> None:
+def test_a_missing_sqlite3_module_is_reported() -> None:
     program = (
         "import sys; sys.modules['sqlite3'] = None; sys.path.insert(0, sys.argv[1])\n"
         "import json\n"
@@ -129,7 +129,7 @@ def test_an_extract_of_postgresql_reads_the_columns_of_the_plan_and_no_others(ho
     assert """IN (('["done"]'::jsonb ->> 0), ('["1"]'::jsonb ->> 0))""" in suspects
 
 
-# As the first releases wrote it: no `key`, since each row was known by its column `id`.
+# As the first versions wrote it: without `key`, which was always `id`.
 OLD_ROWS = [
     {
         "table": "links",
@@ -164,7 +164,7 @@ OLD_ROWS = [
 ]
 
 
-def test_rows_that_an_older_release_kept_are_put_back(
+def test_rows_that_an_older_version_kept_are_restored(
     host: Host, journal: Journal, database: AppDatabase
 ) -> None:
     before = database.look()

@@ -1,4 +1,4 @@
-"""Commands are run within bounds, and leave no process behind."""
+"""Commands run within limits, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def system(tmp_path: Path) -> System:
     return System(str(tmp_path))
 
 
-def test_what_it_wrote_and_how_it_ended(system: System) -> None:
+def test_output_and_exit_code_are_returned(system: System) -> None:
     script = "echo out; echo; echo err >&2; exit 3"
     done = system.run(["sh", "-c", script], check=False)
     assert (done.code, done.out, done.err, done.truncated) == (3, "out\n\n", "err\n", False)
@@ -42,7 +42,7 @@ def test_what_it_wrote_and_how_it_ended(system: System) -> None:
         ("kill -KILL $$", None, "signal 9"),
     ],
 )
-def test_a_failure_says_what_ran_and_why(
+def test_a_failure_names_the_command_and_the_reason(
     system: System, script: str, code: int | None, told: str
 ) -> None:
     with pytest.raises(OperationError) as failed:
@@ -52,13 +52,13 @@ def test_a_failure_says_what_ran_and_why(
     assert failed.value.ran == ["sh", "-c", script]
 
 
-def test_which_exit_codes_are_good_is_said_by_who_asks(system: System) -> None:
+def test_the_caller_decides_which_exit_codes_are_accepted(system: System) -> None:
     assert system.run(["sh", "-c", "exit 3"], check=(0, 3)).code == 3
     with pytest.raises(OperationError):
         system.run(["sh", "-c", "exit 2"], check=(0, 3))
 
 
-def test_a_program_that_is_not_there(system: System) -> None:
+def test_a_missing_program_is_an_error(system: System) -> None:
     with pytest.raises(OperationError) as failed:
         system.run(["no-such-program"])
     assert "no-such-program" in failed.value.message
@@ -68,7 +68,7 @@ def test_a_program_that_is_not_there(system: System) -> None:
     assert "/no/such/folder" in failed.value.message
 
 
-def test_its_environment_is_ours_and_not_that_of_the_session(
+def test_the_environment_is_not_that_of_the_session(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "x")
@@ -80,7 +80,7 @@ def test_its_environment_is_ours_and_not_that_of_the_session(
     assert not names & {"SECRET", "LANG", "SHELL"}
 
 
-def test_words_are_never_shell_text(system: System) -> None:
+def test_arguments_are_never_shell_text(system: System) -> None:
     assert system.run(["echo", "$(id) ; `id` *"]).out == "$(id) ; `id` *\n"
 
 
@@ -91,11 +91,11 @@ def test_a_large_input_and_a_large_output_pass_at_once(system: System) -> None:
     assert not done.truncated
 
 
-def test_who_does_not_read_its_input_is_no_failure(system: System) -> None:
+def test_unread_input_is_not_a_failure(system: System) -> None:
     assert system.run(["true"], input=b"x" * 1_000_000).code == 0
 
 
-def test_the_beginning_of_the_output_is_kept_and_the_end_of_the_complaints(system: System) -> None:
+def test_the_beginning_of_stdout_and_the_end_of_stderr_are_kept(system: System) -> None:
     program = "import sys; print('a' * 5000); sys.stderr.write('b' * 100_000 + 'end')"
     done = system.run([*PYTHON, program], limit_bytes=1000)
     assert (done.out, done.truncated) == ("a" * 1000, True)
@@ -103,12 +103,12 @@ def test_the_beginning_of_the_output_is_kept_and_the_end_of_the_complaints(syste
     assert done.err.endswith("bend")
 
 
-def test_bytes_that_are_no_text_are_shown(system: System) -> None:
+def test_bytes_that_are_not_utf8_are_shown(system: System) -> None:
     assert system.run(["printf", "gr\\374n"]).out == "gr\ufffdn"
 
 
 def alive(path: Path) -> list[int]:
-    """Of the pids in that file; on a slow machine it may not have come to write it."""
+    """The processes in that file, which may not be written yet on a slow machine."""
     pids = [int(word) for word in path.read_text().split()] if path.exists() else []
     found = [processes.read(pid) for pid in pids]
     return [each.pid for each in found if each is not None and each.state not in "ZX"]
@@ -117,7 +117,7 @@ def alive(path: Path) -> list[int]:
 STUBBORN = "trap '' TERM HUP; sleep 600 & echo $$ $! > {0}.part; mv {0}.part {0}; wait; wait"
 
 
-def test_when_the_time_is_up_its_whole_group_ends(system: System, tmp_path: Path) -> None:
+def test_a_timeout_ends_the_whole_process_group(system: System, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with pytest.raises(OperationError) as failed:
         system.run(
@@ -128,9 +128,7 @@ def test_when_the_time_is_up_its_whole_group_ends(system: System, tmp_path: Path
     wait_for(lambda: alive(pids) == [])
 
 
-def test_when_the_runner_goes_a_command_ends_though_it_does_not_want_to(
-    system: System, tmp_path: Path
-) -> None:
+def test_a_disconnect_ends_even_a_stubborn_command(system: System, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
 
     def go() -> None:
@@ -141,7 +139,7 @@ def test_when_the_runner_goes_a_command_ends_though_it_does_not_want_to(
     wait_for(lambda: alive(pids) == [])
 
 
-def test_shielded_it_goes_on_without_the_runner(system: System) -> None:
+def test_a_shielded_command_continues_without_the_runner(system: System) -> None:
     system.runner_gone = True
     with pytest.raises(RunnerGone):
         system.run(["true"])
@@ -153,7 +151,7 @@ def test_shielded_it_goes_on_without_the_runner(system: System) -> None:
         system.sleep(600)
 
 
-def test_a_sleep_is_broken_off(system: System) -> None:
+def test_a_sleep_is_interrupted(system: System) -> None:
     def go() -> None:
         time.sleep(0.1)
         system.runner_gone = True
@@ -165,7 +163,7 @@ def test_a_sleep_is_broken_off(system: System) -> None:
     thread.join()
 
 
-def test_what_it_leaves_in_the_background_is_not_waited_for(system: System, tmp_path: Path) -> None:
+def test_background_processes_are_not_waited_for(system: System, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     # It holds the pipes open.
     done = system.run(["sh", "-c", f"sleep 600 & echo $! > {pids}; echo done"], timeout=500)
@@ -174,7 +172,7 @@ def test_what_it_leaves_in_the_background_is_not_waited_for(system: System, tmp_
         os.kill(pid, signal.SIGKILL)
 
 
-def test_signals_of_ours_do_not_reach_it(system: System) -> None:
+def test_our_signals_do_not_reach_a_command(system: System) -> None:
     program = "import os; print(os.getsid(0) == os.getpid())"
     assert system.run([*PYTHON, program]).out == "True\n"
 
@@ -201,7 +199,7 @@ def test_users_and_groups_by_name_and_by_number() -> None:
             identity(*wrong)
 
 
-def test_errors_are_told_in_one_line() -> None:
+def test_errors_are_described_in_one_line() -> None:
     assert describe(OperationError("the unit is masked")) == "the unit is masked"
     with pytest.raises(OSError) as failed:
         os.stat("/no/such/file")

@@ -1,4 +1,4 @@
-"""All of the operations, or the host as it was: real files, systemd's answers from a table."""
+"""All of the operations or none: real files, with answers of systemd from a table."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def world(tmp_path: Path) -> World:
 
 
 def broken(world: World) -> Operation:
-    """It can't be done: the plan saw another text."""
+    """An operation that fails: the plan saw another text."""
     return write(world.folder / "changed", "x", "never seen")
 
 
-def test_all_of_it_is_done_and_told_step_by_step(host: Host, world: World) -> None:
+def test_all_steps_are_done_and_reported(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations())
     told: List[Any] = []
     outcome = runner.carry_out(folder, host, told.append)
@@ -44,18 +44,18 @@ def test_all_of_it_is_done_and_told_step_by_step(host: Host, world: World) -> No
     ]
 
 
-def test_what_is_so_already_is_left_and_not_undone_later(host: Host, world: World) -> None:
+def test_a_step_without_a_change_is_not_undone(host: Host, world: World) -> None:
     world.changed.write_text("new changed\n")
     world.changed.chmod(0o644)
     folder = begin(host.state, [write(world.changed, "new changed\n", "old changed\n")])
     outcome = runner.carry_out(folder, host, lambda each: None)
     assert [step["status"] for step in outcome["steps"]] == ["already"]
-    undone = runner.put_back(folder, host, lambda each: None)
+    undone = runner.undo(folder, host, lambda each: None)
     assert undone["result"] == "undone"
     assert world.changed.read_text() == "new changed\n"
 
 
-def test_at_the_first_failure_all_before_it_is_undone(host: Host, world: World) -> None:
+def test_a_failure_undoes_all_earlier_steps(host: Host, world: World) -> None:
     never = write(world.folder / "never", "x")
     folder = begin(host.state, [*world.operations(), broken(world), never])
     outcome = runner.carry_out(folder, host, lambda each: None)
@@ -71,9 +71,7 @@ def test_at_the_first_failure_all_before_it_is_undone(host: Host, world: World) 
     assert recalled["failure"] == outcome["failure"]
 
 
-def test_an_undo_that_fails_is_said_and_the_others_are_done_all_the_same(
-    host: Host, world: World
-) -> None:
+def test_a_failed_undo_is_reported_and_the_others_run(host: Host, world: World) -> None:
     folder = begin(host.state, [*world.operations(), broken(world)])
 
     def meddle(told: Any) -> None:
@@ -85,16 +83,16 @@ def test_an_undo_that_fails_is_said_and_the_others_are_done_all_the_same(
     statuses = [step["status"] for step in outcome["steps"]]
     assert statuses == ["undone", "not-undone", "undone", "failed"]
     assert world.look() == {**world.before, "made/new": "theirs\n"}
-    # The person has looked at it; now it goes through.
+    # After the cause is fixed, it succeeds.
     world.new.write_text("new\n")
-    again = runner.put_back(folder, host, lambda each: None, "anna", "it was asked for")
+    again = runner.undo(folder, host, lambda each: None, "anna", "requested")
     assert again["result"] == "undone"
     assert world.is_as_before()
     known = remembered(host.state)[0]
     assert (known["state"], known["undoneBy"]) == ("undone", "anna")
 
 
-def test_a_listener_that_fails_is_no_reason_to_stop(host: Host, world: World) -> None:
+def test_a_failed_listener_does_not_stop_it(host: Host, world: World) -> None:
     def fail(told: Any) -> None:
         raise BrokenPipeError
 
@@ -102,7 +100,7 @@ def test_a_listener_that_fails_is_no_reason_to_stop(host: Host, world: World) ->
     assert runner.carry_out(folder, host, fail)["result"] == "committed"
 
 
-def test_told_to_end_it_undoes_and_is_not_broken_off_in_that(host: Host, world: World) -> None:
+def test_a_signal_undoes_it_and_does_not_interrupt_the_undo(host: Host, world: World) -> None:
     def go(told: Any) -> None:
         host.runner_gone = told["kind"] == "step-ended" or host.runner_gone
 
@@ -113,7 +111,7 @@ def test_told_to_end_it_undoes_and_is_not_broken_off_in_that(host: Host, world: 
     assert world.is_as_before()
 
 
-def test_a_machine_that_goes_down_is_left_as_it_is_until_the_boot(host: Host, world: World) -> None:
+def test_a_host_that_shuts_down_is_not_changed_until_the_boot(host: Host, world: World) -> None:
     host.answers[("systemctl", "is-system-running")] = (1, "stopping\n")
     folder = begin(host.state, [*world.operations(), broken(world)])
     with pytest.raises(GoingDown):
@@ -128,14 +126,14 @@ def test_a_machine_that_goes_down_is_left_as_it_is_until_the_boot(host: Host, wo
     assert work.tend(host, lambda each: None) == []
 
 
-# --- cut off -----------------------------------------------------------------------------------
+# --- interruptions -----------------------------------------------------------------------------
 
 
 def silent(told: Any) -> None:
     pass
 
 
-def test_cut_anywhere_it_is_undone_by_whoever_tends_the_host(tmp_path: Path) -> None:
+def test_an_interruption_anywhere_is_undone_by_the_next_process(tmp_path: Path) -> None:
     results = set()
     for cut in cuts(step=9):
         folder = tmp_path / str(cut.at)
@@ -155,7 +153,7 @@ def test_cut_anywhere_it_is_undone_by_whoever_tends_the_host(tmp_path: Path) -> 
         else:
             assert [deed["result"] for deed in deeds] == ["undone"]
             assert world.is_as_before()
-            # Nothing of it awaits a verdict, and no ledger calls it a release that stands.
+            # It does not await a verdict, and the ledger does not list it as a current release.
             assert ledger.all_awaiting(host.state) == []
             verdicts = [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
             assert "none" not in verdicts[1:]
@@ -163,7 +161,7 @@ def test_cut_anywhere_it_is_undone_by_whoever_tends_the_host(tmp_path: Path) -> 
     assert results == {"open", "committed"}
 
 
-def test_an_undoing_that_is_cut_is_ended_by_the_next(tmp_path: Path) -> None:
+def test_an_interrupted_undo_is_finished_by_the_next(tmp_path: Path) -> None:
     for cut in cuts(step=13):
         folder = tmp_path / str(cut.at)
         world = World(folder)
@@ -171,27 +169,25 @@ def test_an_undoing_that_is_cut_is_ended_by_the_next(tmp_path: Path) -> None:
         begun = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
         runner.carry_out(begun, host, silent)
         rolling = {"transactions": [os.path.basename(begun)], "by": "anna", "why": "asked"}
-        ledger.begin_rolling(host.state, rolling)
+        ledger.begin_rollback(host.state, rolling)
         cut(work.tend, host, silent)
         work.tend(host, silent)
         assert world.is_as_before()
-        assert ledger.rolling_now(host.state) is None
+        assert ledger.current_rollback(host.state) is None
         assert ledger.all_awaiting(host.state) == []
         assert Journal(begun).state() == "undone"
         last = ledger.of_unit(host.state, UNIT)[-1]
         assert (last["verdict"], last["judgedBy"], last["why"]) == ("rolled-back", "anna", "asked")
 
 
-def test_a_roll_back_of_several_goes_from_the_newest_to_the_oldest(
-    host: Host, world: World
-) -> None:
+def test_a_rollback_of_several_starts_with_the_newest(host: Host, world: World) -> None:
     texts = ["old changed\n", "one\n", "two\n", "three\n"]
     idents = [f"20260101T00000{number}Z-0001" for number in range(3)]
     for ident, before, after in zip(idents, texts, texts[1:]):
         begun = begin(host.state, [write(world.changed, after, before)], ident, release={})
         assert runner.carry_out(begun, host, silent)["result"] == "committed"
     newest_first = idents[:0:-1]
-    ledger.begin_rolling(
+    ledger.begin_rollback(
         host.state, {"transactions": [*newest_first, "gone"], "by": "anna", "why": "asked"}
     )
     deeds = work.tend(host, silent)
@@ -204,7 +200,7 @@ def test_a_roll_back_of_several_goes_from_the_newest_to_the_oldest(
 # --- releases ----------------------------------------------------------------------------------
 
 
-def test_what_changed_nothing_is_no_release(host: Host, world: World) -> None:
+def test_a_transaction_without_a_change_is_not_a_release(host: Host, world: World) -> None:
     world.changed.chmod(0o644)
     same = write(world.changed, "old changed\n", "old changed\n")
     folder = begin(host.state, [same], release={"confirmWithinSeconds": 900})
@@ -213,7 +209,7 @@ def test_what_changed_nothing_is_no_release(host: Host, world: World) -> None:
     assert ledger.all_awaiting(host.state) == []
 
 
-def test_a_release_that_awaits_its_verdict_says_until_when(host: Host, world: World) -> None:
+def test_an_unconfirmed_release_has_a_deadline(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations(), release={"confirmWithinSeconds": 900})
     outcome = runner.carry_out(folder, host, silent)
     waiting = ledger.awaiting(host.state, UNIT)
@@ -222,7 +218,7 @@ def test_a_release_that_awaits_its_verdict_says_until_when(host: Host, world: Wo
     assert runner.recall(folder, host)["confirmBy"] == waiting["deadline"]
 
 
-def test_a_disk_that_fills_up_at_the_very_end_has_room_for_the_commit(
+def test_the_reserve_allows_the_commit_on_a_full_disk(
     make_disk: Callable[[int], Path], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = make_disk(3 * RESERVE_BYTES // 1024)
@@ -245,7 +241,7 @@ def test_a_disk_that_fills_up_at_the_very_end_has_room_for_the_commit(
 # --- who may undo ------------------------------------------------------------------------------
 
 
-def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> None:
+def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World) -> None:
     folder = begin(host.state, world.operations())
     runner.carry_out(folder, host, silent)
     runner.refuse_foreign_changes([folder], host)
@@ -255,7 +251,7 @@ def test_what_a_person_changed_since_is_not_undone(host: Host, world: World) -> 
     assert refused.value.evidence == [str(world.new)]
 
 
-def test_what_a_later_transaction_changed_is_no_foreign_change(host: Host, world: World) -> None:
+def test_changes_of_a_later_transaction_are_not_foreign(host: Host, world: World) -> None:
     folders = []
     texts = ["old changed\n", "one\n", "two\n"]
     for number, (before, after) in enumerate(zip(texts, texts[1:])):
@@ -268,22 +264,22 @@ def test_what_a_later_transaction_changed_is_no_foreign_change(host: Host, world
 
 
 @pytest.mark.parametrize("verb", ["dance", "../agent", "os.path", "Write-File", "", None, 7])
-def test_only_operations_are_operations(verb: Any) -> None:
+def test_an_unknown_operation_is_refused(verb: Any) -> None:
     with pytest.raises(Fault):
         runner.module_of({"op": verb})
 
 
-def test_a_folder_without_a_plan_can_not_be_carried_out(host: Host) -> None:
+def test_a_folder_without_a_plan_is_refused(host: Host) -> None:
     folder = os.path.join(host.state, "transactions", "empty")
     os.makedirs(folder)
     with pytest.raises(Fault):
         runner.carry_out(folder, host, silent)
 
 
-# --- what is forgotten -------------------------------------------------------------------------
+# --- pruning -----------------------------------------------------------------------------------
 
 
-def test_the_last_ones_of_each_action_are_kept_and_whatever_still_matters(host: Host) -> None:
+def test_the_newest_of_each_action_and_those_in_use_are_kept(host: Host) -> None:
     keep = runner.KEEP_TRANSACTIONS
     deploys = [f"20260101T0000{number:02}Z-000a" for number in range(keep + 3)]
     cleanups = [f"20260102T0000{number:02}Z-000b" for number in range(keep + 3)]

@@ -1,4 +1,4 @@
-"""What systemctl and journalctl print, read."""
+"""Reading the output of systemctl and journalctl."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_properties_of_several_lines_are_joined(state: str) -> None:
         "Environment": "A=$'x\nfoo=bar'",
         "EnvironmentFiles": "/a\n/b",
     }
-    # A name that begins with a dash is no option.
+    # A name that begins with a dash is not an option.
     assert host.asked[-1][-2:] == ["--", "-odd.service"]
 
 
@@ -36,14 +36,14 @@ def entry(message: Any, pid: str = "812") -> str:
     return json.dumps({"MESSAGE": message, "_PID": pid})
 
 
-def test_lines_of_the_journal_that_are_none_are_passed_over(state: str) -> None:
+def test_invalid_journal_lines_are_skipped(state: str) -> None:
     out = "\n".join([entry("one"), "{torn", "[]", entry(list(b"gr\xfcn")), entry(None)])
     host = Host(state, {("journalctl",): (1, out)})
     found = units.journal(host, "w.service")
     assert [units.message(each) for each in found] == ["one", "gr\ufffdn", ""]
 
 
-def test_evidence_leaves_out_what_systemd_says_of_any_unit(state: str) -> None:
+def test_evidence_omits_routine_lines_of_systemd(state: str) -> None:
     out = "\n".join(
         [
             entry("Starting w.service...", "1"),
@@ -79,7 +79,7 @@ def test_evidence_leaves_out_what_systemd_says_of_any_unit(state: str) -> None:
         (["w.service: Main process exited"], "w.service: Main process exited"),
     ],
 )
-def test_the_line_that_tells_most(lines: list[str], told: str) -> None:
+def test_the_most_telling_line_is_found(lines: list[str], told: str) -> None:
     assert units.reason(lines).startswith(told)
     assert bool(told) == bool(units.reason(lines))
 
@@ -94,13 +94,13 @@ def test_the_line_that_tells_most(lines: list[str], told: str) -> None:
         (1, "", True),
     ],
 )
-def test_whether_the_machine_goes_down(state: str, code: int, said: str, down: bool) -> None:
+def test_a_shutdown_is_detected(state: str, code: int, said: str, down: bool) -> None:
     host = Host(state, {("systemctl", "is-system-running"): (code, said)})
     host.runner_gone = True
     assert units.going_down(host) == down
 
 
-def test_a_question_that_was_ended_from_outside_is_asked_again(state: str) -> None:
+def test_a_command_that_was_killed_is_repeated(state: str) -> None:
     host = Host(state, {("systemctl", "is-system-running"): (-15, "")})
     assert units.going_down(host)
     assert len(host.asked) == 3
@@ -112,10 +112,10 @@ def test_exposure_is_a_number_or_nothing(state: str) -> None:
     assert units.exposure(Host(state, {("systemd-analyze",): (1, "")}), "w.service") is None
 
 
-def test_the_drop_in_that_holds_limits_is_no_part_of_a_unit(
+def test_the_drop_in_with_limits_is_not_part_of_a_unit(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the host's own for a moment, and no plan learns of it."""
+    """It is temporary, so plans must not see it."""
     monkeypatch.setattr("celeriac_host.system.limits.FOLDER", str(tmp_path))
     folder = tmp_path / "app.service.d"
     folder.mkdir()

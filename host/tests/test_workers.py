@@ -1,4 +1,4 @@
-"""Workers are recognized as the plan says, by what it gives: an expression and a directory."""
+"""Workers are identified by the plan's expression and directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celeriac_host.system import processes, units
 from conftest import wait_for
 from hosts import Host
 
-# The host knows no Celery: whatever the expression names is a worker. Of these tests, no others.
+# The host does not know Celery: a worker is what the expression matches, here only our own.
 MARKER = f"marker-{os.getpid()}"
 COMMAND = rf"^{MARKER}\x00-c\x00[^\x00]*\x00work\x00"
 READY = "import os, time; os.write(1, b'r'); "
@@ -35,7 +35,7 @@ def running(directory: Path, *words: str, code: str = SLEEPS) -> Iterator[int]:
         stdout=subprocess.PIPE,
     ) as process:
         try:
-            # It has started: the directory is no longer needed for that.
+            # It has started: the directory may be removed now.
             assert process.stdout is not None and process.stdout.read(1) == b"r"
             yield process.pid
         finally:
@@ -44,7 +44,7 @@ def running(directory: Path, *words: str, code: str = SLEEPS) -> Iterator[int]:
 
 @pytest.fixture
 def idle(host: Host) -> Host:
-    """A unit without a process of its own."""
+    """A unit without processes."""
     host.answers[("systemctl", "show")] = (0, "ControlGroup=\nActiveState=inactive\nMainPID=0")
     return host
 
@@ -54,7 +54,7 @@ def found(directory: Path, host: Host) -> Any:
     return workers.others("app.service", search, host)
 
 
-def test_a_worker_is_what_the_expression_matches(tmp_path: Path, idle: Host) -> None:
+def test_the_expression_identifies_workers(tmp_path: Path, idle: Host) -> None:
     with running(tmp_path, "work") as pid, running(tmp_path, "rest"):
         assert found(tmp_path, idle) == [pid]
         (seen,) = fact.look({"command": COMMAND}, idle)
@@ -62,7 +62,7 @@ def test_a_worker_is_what_the_expression_matches(tmp_path: Path, idle: Host) -> 
     assert fact.look({"command": COMMAND}, idle) == []
 
 
-def test_one_in_another_directory_is_another_apps(tmp_path: Path, idle: Host) -> None:
+def test_a_worker_in_another_directory_belongs_to_another_app(tmp_path: Path, idle: Host) -> None:
     here, there, link = (tmp_path / name for name in ("here", "there", "link"))
     here.mkdir()
     there.mkdir()
@@ -70,7 +70,7 @@ def test_one_in_another_directory_is_another_apps(tmp_path: Path, idle: Host) ->
     with running(here, "work") as pid, running(there, "work"):
         assert found(link, idle) == [pid]
         here.rmdir()
-        # A deploy may have replaced the directory below a running worker.
+        # A deploy may have replaced the directory of a running worker.
         here.mkdir()
         assert found(here, idle) == [pid]
 
@@ -81,7 +81,7 @@ def test_children_are_part_of_their_main_process(tmp_path: Path, idle: Host) -> 
         assert found(tmp_path, idle) == [pid]
 
 
-def test_the_units_own_processes_are_not_others(
+def test_processes_of_the_unit_are_not_other_workers(
     tmp_path: Path, idle: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path, "work") as pid:
@@ -93,10 +93,10 @@ def test_the_units_own_processes_are_not_others(
 @pytest.mark.parametrize(
     ("kind", "looks"), [("trace", True), ("restore", True), ("look", False), ("withdraw", False)]
 )
-def test_other_workers_are_looked_for_where_they_matter(
+def test_other_workers_are_searched_only_if_they_matter(
     tmp_path: Path, idle: Host, monkeypatch: pytest.MonkeyPatch, kind: str, looks: bool
 ) -> None:
-    """An older plan does not say how to; what undoes it only withdraws."""
+    """An older plan lacks the search; its undo only removes messages."""
     asked: Dict[str, Any] = {}
 
     def run(host: Host, program: str, request: Dict[str, Any], timeout: float) -> Dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Transactions as `requests` begins them, and what they work on."""
+"""Transactions as `control` starts them, and the files they change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def remove(path: Path, expects: str) -> Operation:
 def begin(
     state: str, operations: List[Operation], ident: str = "20260101T000000Z-0001", **meta: Any
 ) -> str:
-    """Its folder."""
+    """Starts a transaction; returns its folder."""
     folder = os.path.join(state, "transactions", ident)
     os.makedirs(os.path.join(folder, "backups"))
     about = {"holder": "run 7", "action": "deploy-worker", "unit": UNIT, **meta}
@@ -42,7 +42,7 @@ def begin(
 
 
 class World:
-    """What the operations work on, and what it looked like before."""
+    """The files that the operations change, and their earlier state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "etc"

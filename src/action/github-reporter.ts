@@ -2,9 +2,14 @@ import * as core from '@actions/core';
 import type { Reporter } from '../ports/reporter.ts';
 import { sanitizeLogLine, toOneLine } from '../report/escape.ts';
 
-/** Reports to a GitHub runner: log groups, annotations, the job summary, outputs. */
+/**
+ * Reports to a GitHub runner: log groups, annotations, the job summary, outputs. A part that cannot
+ * be written never ends a run: it becomes one warning at the end.
+ */
 export class GithubReporter implements Reporter {
   #pendingSummary = '';
+  /** Reason → the parts that could not be written. */
+  readonly #unwritten = new Map<string, string[]>();
 
   info(line: string): void {
     core.info(sanitizeLogLine(line));
@@ -31,15 +36,40 @@ export class GithubReporter implements Reporter {
   }
 
   output(name: string, value: string): void {
-    core.setOutput(name, value);
+    this.attempt(`the output \`${name}\``, () => core.setOutput(name, value));
   }
 
-  /** Writes the job summary, if the runner supports it. */
+  /** Writes a part of the report; {@link flush} warns of failures. */
+  attempt(what: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#keep(what, error);
+    }
+  }
+
+  /** Writes the job summary, if the runner supports it, and warns of parts that could not be written. */
   async flush(): Promise<void> {
     if (this.#pendingSummary !== '' && (process.env.GITHUB_STEP_SUMMARY ?? '') !== '') {
-      await core.summary.addRaw(this.#pendingSummary).write();
+      try {
+        await core.summary.addRaw(this.#pendingSummary).write();
+      } catch (error) {
+        this.#keep('the job summary', error);
+      }
     }
     this.#pendingSummary = '';
+    if (this.#unwritten.size > 0) {
+      const parts = [...this.#unwritten].map(([why, what]) => `${what.join(', ')}: ${why}`);
+      this.warning(
+        `could not write ${parts.join('; ')}; this does not affect the result of the run`,
+      );
+    }
+    this.#unwritten.clear();
+  }
+
+  #keep(what: string, error: unknown): void {
+    const why = error instanceof Error ? error.message : String(error);
+    this.#unwritten.set(why, [...(this.#unwritten.get(why) ?? []), what]);
   }
 }
 

@@ -8,7 +8,7 @@ import { systemClock } from '../adapters/clock.ts';
 import { type ActionName, actions, type HostValues, hostInputs } from '../config/action-inputs.ts';
 import { type FleetValues, parseFleetFile } from '../config/fleet-file.ts';
 import type { Inputs, ValuesOf } from '../config/input.ts';
-import { readInputs } from '../config/read-inputs.ts';
+import { locateError, readInputs } from '../config/read-inputs.ts';
 import { hostProgram } from '../generated/host-program.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { FactQuery, FactsFor } from '../model/facts.ts';
@@ -30,13 +30,20 @@ export async function runAction<Name extends ActionName>(
   body: (run: ActionRun<Name>) => Promise<void>,
 ): Promise<void> {
   const reporter = new GithubReporter();
+  // A closed log must not end the work or change the verdict.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let host: string | undefined;
+  let fleet: FleetValues = new Map();
   try {
-    const inputs = readActionInputs(name);
+    fleet = readFleetValues(name);
+    const inputs = readInputs<(typeof actions)[Name]>(actions[name], given, fleet);
     host = (inputs as unknown as HostValues).host;
     await body(new GithubRun(name, inputs, reporter));
   } catch (error) {
-    const view = renderFailure(error, { action: name, ...(host !== undefined && { host }) });
+    const view = renderFailure(locateError(error, given, fleet), {
+      action: name,
+      ...(host !== undefined && { host }),
+    });
     const { title, message, file, line, column } = view.annotation;
     reporter.info(view.message);
     core.error(message, {
@@ -54,17 +61,18 @@ export async function runAction<Name extends ActionName>(
 /** Read before the others: their values may be in this file. */
 const fleetInput = { 'fleet-file': hostInputs['fleet-file'] };
 
-function readActionInputs<Name extends ActionName>(name: Name): ValuesOf<(typeof actions)[Name]> {
+const given = (input: string): string => core.getInput(input, { trimWhitespace: false });
+
+/** What the fleet file says; secrets are masked first. */
+function readFleetValues(name: ActionName): FleetValues {
   const set: Inputs = actions[name];
-  const given = (input: string): string => core.getInput(input, { trimWhitespace: false });
   for (const [input, { secret }] of Object.entries(set)) {
     if (secret && given(input) !== '') {
       core.setSecret(given(input));
     }
   }
-  const { 'fleet-file': fleetPath } = readInputs(fleetInput, given, new Map());
-  const fleet = readFleet(name, fleetPath, { required: given('fleet-file') !== '' });
-  return readInputs(set, given, fleet) as ValuesOf<(typeof actions)[Name]>;
+  const { 'fleet-file': path } = readInputs(fleetInput, given, new Map());
+  return readFleet(name, path, { required: given('fleet-file') !== '' });
 }
 
 function readFleet(
@@ -197,9 +205,14 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     this.reporter.output(name, value);
   }
 
-  report(agent: Agent, { subject, sentence, checklist, plan, outcome, findings, extra }: Result) {
-    this.#annotate(findings);
-    this.reporter.info(sentence);
+  report(agent: Agent, result: Result): void {
+    this.#annotate(result.findings);
+    this.reporter.info(result.sentence);
+    this.reporter.attempt('the report', () => this.#reportDetails(agent, result));
+  }
+
+  #reportDetails(agent: Agent, result: Result): void {
+    const { subject, sentence, checklist, plan, outcome, findings, extra } = result;
     if (plan !== null && (outcome !== null || plan.operations.length === 0)) {
       this.reporter.info(renderChecklistText(checklist));
     }

@@ -25,7 +25,7 @@ export class LocalConnection implements HostConnection {
   }
 
   exec(command: string, step: string): Promise<HostChannel> {
-    // In its own session: Ctrl+C reaches only us, and we tell the agent when to exit.
+    // In its own session: Ctrl+C reaches only this process, which then ends the agent.
     const child = spawn('/bin/sh', ['-c', command], { detached: true });
     this.#children.push(child);
     return new Promise((resolve, reject) => {
@@ -55,7 +55,7 @@ export class LocalConnection implements HostConnection {
     for (const child of this.#children.filter(isRunning)) {
       child.stdin?.destroy();
       try {
-        // The shell and what it started are a process group.
+        // The shell and its children are one process group.
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
       } catch {
         // It has exited, or runs as root by sudo: then end-of-file ends it.

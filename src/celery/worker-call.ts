@@ -4,11 +4,11 @@ import { type CeleryCall, findCeleryCall } from './celery-call.ts';
 import { workerLineOf } from './worker-line.ts';
 import { workingDirectoryOf } from './worker-process.ts';
 
-/** What the unit tells about the worker that it runs. */
+/** What the unit shows about the worker that it runs. */
 export interface WorkerCall {
   /** The value of `-A`; `null` when there is none, or none that can be read. */
   readonly app: string | null;
-  /** `default`: no `-Q`; `unknown`: it holds variables that systemd fills in. */
+  /** `default`: no `-Q`; `unknown`: it contains variables that systemd expands. */
   readonly queues: readonly string[] | 'default' | 'unknown';
   /** Pool children, without beat; `null`: unknown. */
   readonly children: { readonly min: number; readonly max: number } | null;
@@ -18,7 +18,7 @@ export interface WorkerCall {
   readonly beat: boolean;
   /** Modules that `-I` loads: the support module must be one of them for canaries. */
   readonly include: readonly string[];
-  /** Where its processes are. */
+  /** The working directory of its processes. */
   readonly workingDirectory: string;
 }
 

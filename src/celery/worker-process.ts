@@ -22,15 +22,15 @@ const celery =
 /**
  * Matches the arguments of a Celery worker, each with a NUL after it: Celery as the program and
  * `worker` as its sub-command, `celeryd`, or the title that setproctitle writes. A shell, sudo or ssh
- * that carries such a line is another program and does not match. The host looks for workers by it
- * (`WorkerSearch`); which app one runs is told by `findCeleryCall`.
+ * that runs such a line is another program and does not match. The host searches for workers with it
+ * (`WorkerSearch`); `findCeleryCall` shows which app one runs.
  */
 export const workerCommand: string =
   `^(?:\\[celeryd: [^\\x00]+\\]` +
   `|(?:${python})?${path}celeryd${end}` +
   `|${celery}${skip(valuedOptions)}worker${end})`;
 
-/** Where the processes of a worker are. A relative `--workdir` counts from where the unit starts. */
+/** The directory of a worker's processes. A relative `--workdir` is relative to the unit's. */
 export function workingDirectoryOf(unit: UnitFact, workdir: string | null): string {
   const spelled = (unit.properties.WorkingDirectory ?? '').replace(/^!/, '');
   const home = unit.workingDirectory ?? (spelled === '' ? '/' : spelled);
@@ -39,8 +39,8 @@ export function workingDirectoryOf(unit: UnitFact, workdir: string | null): stri
 }
 
 /**
- * Workers of this directory that may be of the app and are not its unit's. Which app they name does
- * not count: one that is not asked may hold a task.
+ * Workers in this directory that may belong to the app and run outside its unit. They match whatever
+ * app they name: a worker that is not asked may hold a task.
  */
 export const otherWorkersIn = (directory: string): WorkerSearch => ({
   directory,

@@ -107,7 +107,7 @@ const loginFlags: readonly string[] = [
  * @throws ConfigError for an unknown flag, a missing value, or flags that cannot be combined
  */
 export function parseFlags(words: readonly string[]): GivenFlags {
-  const given = readWords(joinSwitches(words));
+  const given = readWords(joinValues(joinSwitches(words)));
   refuseEmpty(given);
   refuseStrangers(given);
   return given;
@@ -128,6 +128,25 @@ function joinSwitches(words: readonly string[]): readonly string[] {
     }
     joined.push(value === 'true' ? `--${name}` : `--no-${name}`);
     if (inner === undefined) at += 1;
+  }
+  return joined;
+}
+
+/** `--stores '- database: …'` → `--stores=- …`: a value may begin with a dash, as YAML lists do. */
+function joinValues(words: readonly string[]): readonly string[] {
+  const takers = new Set(cleanupFlags.filter((flag) => !flag.isSwitch).map(({ name }) => name));
+  const joined: string[] = [];
+  for (let at = 0; at < words.length; at += 1) {
+    const word = words[at] ?? '';
+    const next = words[at + 1];
+    // What looks like a flag is one: the value was forgotten.
+    const isValue = next !== undefined && /^-(?!-[a-z])/.test(next);
+    if (isValue && word.startsWith('--') && takers.has(word.slice(2))) {
+      joined.push(`${word}=${next}`);
+      at += 1;
+    } else {
+      joined.push(word);
+    }
   }
   return joined;
 }

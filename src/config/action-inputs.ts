@@ -1,5 +1,6 @@
 import {
   absolutePath,
+  ageInput,
   booleanInput,
   choiceInput,
   durationInput,
@@ -15,14 +16,14 @@ import {
   optionalDurationInput,
   optionalSizeInput,
   pairsInput,
-  pathInput,
   patternInput,
   secretInput,
   sizeInput,
-  textBlockInput,
   timeZoneInput,
   unitInput,
+  urlPattern,
   type ValuesOf,
+  yamlInput,
 } from './input.ts';
 import { releaseInputs } from './release-inputs.ts';
 
@@ -94,7 +95,7 @@ const jobDatabase = maybeDatabaseInput({
     "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
-const threshold = durationInput({
+const threshold = ageInput({
   description:
     'A job is stuck when neither it nor any row below it has shown a sign of life for this long.',
   fallback: '30m',
@@ -102,10 +103,19 @@ const threshold = durationInput({
 
 const queueName = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
 
+/** A file on a disk: what is below these folders is in memory, or is no file. */
+const swapPath: Pick<RegExp, 'test'> = {
+  test: (text) => absolutePath.test(text) && !/^\/(?:proc|sys|dev|run|var\/run)(?:\/|$)/.test(text),
+};
+
 export const provisionInputs = {
   ...hostInputs,
   'swap-size': sizeInput({ description: 'Size of the swap file.', fallback: '2G' }),
-  'swap-path': pathInput({ description: 'Path of the swap file.', fallback: '/swapfile' }),
+  'swap-path': patternInput(
+    { description: 'Path of the swap file.', fallback: '/swapfile' },
+    'the absolute path of a file on a disk, such as /swapfile (letters, digits and . _ @ : + - only, no `..`; not below /proc, /sys, /dev or /run)',
+    swapPath,
+  ),
   swappiness: integerInput(
     { description: 'Value of vm.swappiness, set now and kept after a reboot.', fallback: '10' },
     { min: 0, max: 200 },
@@ -250,6 +260,7 @@ export const deployWorkerInputs = {
       description:
         'Roll back instead of deploying: to the `previous` release, to the release with this number (`0`: the state before Celeriac), or undo the `transaction` of an earlier run.',
       fallback: '',
+      overrides: ['source', 'commit'],
     },
     'previous, a number, or a transaction such as 20261122T131500-4f2a',
     /^(?:previous|[0-9]{1,6}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
@@ -260,7 +271,7 @@ export const cleanupInputs = {
   ...hostInputs,
   unit,
   database: jobDatabase,
-  stores: textBlockInput({
+  stores: yamlInput({
     description:
       'A YAML list that describes job databases whose schemas are not recognized: `database`, and for each of its `tables` the columns (`id`, `status`, `created`, `started`, `completed`, `updated`, `error`, `task`), `parent`, `words` (status of the app: status of Celeriac), `resend` (`task`, `args`, `queue`) or `ignore`.',
     fallback: '',
@@ -308,6 +319,7 @@ export const cleanupInputs = {
       description:
         'Restore instead of cleaning up: `latest` or the path of a backup on the host restores `database` from it; the `transaction` of an earlier clean-up restores the rows that it changed.',
       fallback: '',
+      overrides: ['ids'],
     },
     'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a',
     /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
@@ -380,7 +392,7 @@ export const verifyInputs = {
   'gate-url': patternInput(
     { description: 'With `gate: http`: URL to request, from the host.', fallback: '' },
     'a URL such as http://127.0.0.1/api/batch',
-    /^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/,
+    urlPattern(/^(?:https?:\/\/[^\s"'`<>\\^{|}]+)?$/),
   ),
   'gate-method': choiceInput({ description: 'With `gate: http`: HTTP method.', fallback: 'POST' }, [
     'POST',
@@ -402,7 +414,7 @@ export const verifyInputs = {
       fallback: '',
     },
     'a URL such as http://127.0.0.1/api/batch/{batch_id}/status',
-    /^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/,
+    urlPattern(/^(?:https?:\/\/[^\s"'`<>\\^|]+)?$/),
   ),
   'gate-field': patternInput(
     { description: 'With `gate: http`: JSON field with the status.', fallback: 'status' },
@@ -422,7 +434,7 @@ export const verifyInputs = {
   'http-probes': listInput(
     { description: 'URLs that must answer with 2xx, requested from the host.', fallback: '' },
     'URLs separated by white space',
-    /^https?:\/\/[^\s"'`<>\\^{|}]+$/,
+    urlPattern(/^https?:\/\/[^\s"'`<>\\^{|}]+$/),
   ),
   'swap-size': maybeSizeInput({ description: 'Minimum amount of active swap.' }),
   concurrency: maybeIntegerInput(

@@ -1,12 +1,12 @@
 import { ConfigError } from '../model/errors.ts';
 import type { CleanupValues } from './action-inputs.ts';
 import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
-import { parseStores } from './stores-input.ts';
+import { parseStores, type StoreSpec } from './stores-input.ts';
 
 /**
  * The desired state of cleanup. `runUrl` is recorded in the rows that are changed.
  *
- * @throws ConfigError when `stores` is invalid
+ * @throws ConfigError when `stores` is invalid, or inputs contradict each other
  */
 export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDesired {
   const stores = parseStores(inputs.stores);
@@ -24,6 +24,7 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
       'the `ids` of the jobs to delete, completed or not',
     );
   }
+  refuseEnded(inputs.statuses, stores);
   return {
     ...cleanUpDefaults,
     database: inputs.database.path,
@@ -45,4 +46,33 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
     dryRun: inputs['dry-run'],
     runUrl,
   };
+}
+
+/** Words of most apps for a status in which nothing more happens. */
+const ended: ReadonlySet<string> = new Set(
+  'completed complete done finished success succeeded successful partial failed failure fail error errored cancelled canceled aborted revoked'.split(
+    ' ',
+  ),
+);
+
+const own: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 'partial']);
+
+/** Statuses in which no job can be stuck; with `words`, an app's own word may mean otherwise. */
+function refuseEnded(statuses: readonly string[], stores: readonly StoreSpec[]): void {
+  const tables = stores.flatMap(({ tables }) => Object.values(tables));
+  const meanings = (status: string): readonly string[] =>
+    tables.flatMap(({ words }) => (words && Object.hasOwn(words, status) && words[status]) || []);
+  const wrong = statuses.find((status) => {
+    const meant = meanings(status);
+    if (own.has(status.toLowerCase())) return true;
+    return meant.length > 0
+      ? meant.every((word) => own.has(word))
+      : ended.has(status.toLowerCase());
+  });
+  if (wrong === undefined) return;
+  throw new ConfigError(
+    'input statuses',
+    `a job in status ${wrong} has ended and cannot be stuck`,
+    'statuses of unfinished work, such as processing',
+  );
 }

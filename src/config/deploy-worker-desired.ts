@@ -5,7 +5,7 @@ import type { ReleaseDesired } from './release-desired.ts';
 export interface DeployWorkerDesired {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
-  /** The unit's own file edited, or a drop-in beside it. */
+  /** Whether to edit the unit file or to add a drop-in. */
   readonly unitMode: 'rewrite' | 'drop-in';
   /** `off`: the settings of the unit stay. */
   readonly hardening: 'off' | 'standard';
@@ -17,7 +17,7 @@ export interface DeployWorkerDesired {
   readonly queues: readonly string[] | null;
   /** `null`: no limit. */
   readonly memoryMaxBytes: Bytes | null;
-  /** `null`: no limit. Only set where swap is on. */
+  /** `null`: no limit. Only set if swap is active. */
   readonly memoryHighBytes: Bytes | null;
   /** A stop waits this long plus one minute. */
   readonly longestTaskSeconds: Seconds;
@@ -54,7 +54,7 @@ export interface DeployWorkerDesired {
   /** Time between TERM and KILL for stray workers. */
   readonly strays: { readonly graceSeconds: Seconds };
   readonly restartPolicy: 'when-needed' | 'always';
-  /** The value of `-A`; only used if `ExecStart=` does not tell. */
+  /** The value of `-A`; only used if `ExecStart=` does not show it. */
   readonly app: string | null;
   /** Absent or `null`: the code and its dependencies are not touched. */
   readonly release?: ReleaseDesired | null;

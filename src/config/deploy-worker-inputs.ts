@@ -1,5 +1,7 @@
+import { ConfigError } from '../model/errors.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
+import { refuseMemoryHigh } from './memory-limits.ts';
 import { releaseDesired } from './release-inputs.ts';
 
 /** Folder of the support module on the host; the unit's PYTHONPATH contains it. */
@@ -9,6 +11,8 @@ const supportName = 'celeriac_support';
 /**
  * The desired state of deploy-worker. `supportText` is the source of the support module; `runUrl` is
  * recorded in the rows that are changed.
+ *
+ * @throws ConfigError when inputs contradict each other
  */
 export function deployWorkerDesired(
   inputs: DeployWorkerValues,
@@ -16,6 +20,10 @@ export function deployWorkerDesired(
   runUrl: string | null = null,
 ): DeployWorkerDesired {
   const { queues, watchdog } = inputs;
+  const memoryMaxBytes = inputs['memory-max'] === 'off' ? null : inputs['memory-max'];
+  const memoryHighBytes = inputs['memory-high'] === 'off' ? null : inputs['memory-high'];
+  refuseStartLimit(inputs);
+  refuseMemoryHigh(memoryHighBytes, memoryMaxBytes, '`off`');
   return {
     unit: inputs.unit,
     unitMode: inputs['unit-mode'],
@@ -23,8 +31,8 @@ export function deployWorkerDesired(
     readWritePaths: inputs['read-write-paths'],
     concurrency: inputs.concurrency,
     queues: queues.length === 0 ? null : queues,
-    memoryMaxBytes: inputs['memory-max'] === 'off' ? null : inputs['memory-max'],
-    memoryHighBytes: inputs['memory-high'] === 'off' ? null : inputs['memory-high'],
+    memoryMaxBytes,
+    memoryHighBytes,
     longestTaskSeconds: inputs['longest-task'],
     drain: {
       timeoutSeconds: inputs['drain-timeout'].seconds ?? inputs['longest-task'],
@@ -51,4 +59,17 @@ export function deployWorkerDesired(
     app: null,
     release: releaseDesired(inputs),
   };
+}
+
+function refuseStartLimit(inputs: DeployWorkerValues): void {
+  const burst = inputs['start-limit-burst'];
+  const delay = inputs['restart-delay'];
+  const interval = inputs['start-limit-interval'];
+  const longest = burst * delay;
+  if (interval > longest) return;
+  throw new ConfigError(
+    'input start-limit-interval',
+    `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`,
+    `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``,
+  );
 }

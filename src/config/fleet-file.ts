@@ -7,6 +7,8 @@ import type { Input, Inputs } from './input.ts';
 export interface FleetValue {
   readonly text: string;
   readonly where: string;
+  /** Where the value is YAML of its own: the line of the file with its first line. */
+  readonly firstLine?: number;
 }
 
 /** Values for one action: from its own section, otherwise from the top level. */
@@ -28,7 +30,10 @@ export type FleetValues = ReadonlyMap<string, FleetValue>;
  */
 export function parseFleetFile(path: string, text: string, action: ActionName): FleetValues {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
+  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' } as const;
+  const document = parseDocument(text, options);
+  const file: FleetText = { text, lines };
   const place = (offset: number | undefined): string => {
     const { line, col } = lines.linePos(offset ?? 0);
     return `${path}:${line}:${col}`;
@@ -48,28 +53,26 @@ export function parseFleetFile(path: string, text: string, action: ActionName): 
     if (Object.hasOwn(actions, name)) {
       const known: Inputs = actions[name as ActionName];
       for (const [key, value, at] of entriesOf(node, place)) {
-        checkKey(key, at, known, `an input of ${name}`);
-        plainValue(value, at, place);
+        const input = checkKey(key, at, known, `an input of ${name}`);
+        readValue({ key, input, node: value, where: at }, file, place);
       }
       if (name === action && node !== null) {
         sections.push(node);
       }
     } else {
-      checkKey(
-        name,
-        where,
-        everyInput,
-        `an action (${Object.keys(actions).join(', ')}) or an input`,
-      );
-      const value = plainValue(node, where, place);
+      const expected = `an action (${Object.keys(actions).join(', ')}) or an input`;
+      const input = checkKey(name, where, everyInput, expected);
+      const value = readValue({ key: name, input, node, where }, file, place);
       if (Object.hasOwn(actions[action], name)) {
         values.set(name, value);
       }
     }
   }
   for (const section of sections) {
-    for (const [key, value, at] of entriesOf(section, place)) {
-      values.set(key, plainValue(value, at, place));
+    const known: Inputs = actions[action];
+    for (const [key, node, where] of entriesOf(section, place)) {
+      const input = checkKey(key, where, known, `an input of ${action}`);
+      values.set(key, readValue({ key, input, node, where }, file, place));
     }
   }
   return values;
@@ -96,7 +99,8 @@ function* entriesOf(node: Node | null, place: Place): Generator<[string, Node | 
   }
 }
 
-function checkKey(key: string, where: string, known: Inputs, expected: string): void {
+/** @returns the input of this name */
+function checkKey(key: string, where: string, known: Inputs, expected: string): Input<unknown> {
   const input: Input<unknown> | undefined = Object.hasOwn(known, key) ? known[key] : undefined;
   if (input === undefined) {
     throw new ConfigError(where, `unknown key \`${key}\``, expected);
@@ -115,6 +119,43 @@ function checkKey(key: string, where: string, known: Inputs, expected: string): 
       'no `fleet-file` key',
     );
   }
+  return input;
+}
+
+interface FleetText {
+  readonly text: string;
+  readonly lines: LineCounter;
+}
+
+interface Entry {
+  readonly key: string;
+  readonly input: Input<unknown>;
+  readonly node: Node | null;
+  readonly where: string;
+}
+
+function readValue({ key, input, node, where }: Entry, file: FleetText, place: Place): FleetValue {
+  if (isSeq(node) && node.items.length === 0) {
+    const expected = `at least one item, or no \`${key}\``;
+    throw new ConfigError(place(node.range?.[0]), `\`${key}\` is an empty list`, expected);
+  }
+  return (input.yaml ? yamlValue(node, file, place) : null) ?? plainValue(node, where, place);
+}
+
+/** The list as it stands in the file, so that its own parser names the lines; `null`: other text. */
+function yamlValue(node: Node | null, { text, lines }: FleetText, place: Place): FleetValue | null {
+  if (node?.range == null) return null;
+  const [start, end] = node.range;
+  const { line, col } = lines.linePos(start);
+  const at = place(start);
+  if (isSeq(node)) {
+    const own = `${' '.repeat(col - 1)}${text.slice(start, end)}`;
+    return { text: own, where: at, firstLine: line };
+  }
+  if (!isScalar(node) || typeof node.value !== 'string') return null;
+  // A block (`|`) begins on the line after its header.
+  const isBlock = node.type === 'BLOCK_LITERAL';
+  return { text: node.value, where: at, ...(isBlock && { firstLine: line + 1 }) };
 }
 
 function plainValue(node: Node | null, where: string, place: Place): FleetValue {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
-import { parseDuration, parseSize } from './quantities.ts';
+import { readJsonArray } from './json-array.ts';
+import { longestAge, longestTimer, parseDuration, parseSize } from './quantities.ts';
 
 /**
  * One public input: its default, what it accepts, and how its text is parsed. The action's
@@ -13,6 +14,12 @@ export interface Input<T> {
   /** The default, as text; `null`: the input is required. */
   readonly fallback: string | null;
   readonly secret: boolean;
+  /** Its value may contain a password, so errors do not repeat it. */
+  readonly hidden: boolean;
+  /** Its text is YAML; the fleet file may hold it as YAML, too. */
+  readonly yaml: boolean;
+  /** Inputs that have no effect beside it, so that both cannot be given at once. */
+  readonly overrides: readonly string[];
   readonly schema: z.ZodType<T, string>;
 }
 
@@ -27,10 +34,11 @@ interface Described {
   readonly description: string;
   /** The default, as text. Absent: the input is required. */
   readonly fallback?: string;
+  readonly overrides?: readonly string[];
 }
 
 function input<T>(
-  described: Described & { secret?: boolean },
+  described: Described & { secret?: boolean; hidden?: boolean; yaml?: boolean },
   expected: string,
   read: (text: string) => T | null,
 ): Input<T> {
@@ -47,6 +55,9 @@ function input<T>(
     expected,
     fallback: described.fallback ?? null,
     secret: described.secret ?? false,
+    hidden: described.hidden ?? described.secret ?? false,
+    yaml: described.yaml ?? false,
+    overrides: described.overrides ?? [],
     schema,
   };
 }
@@ -70,25 +81,42 @@ export const maybeSizeInput = (described: Described): Input<{ readonly bytes: By
     return size === null ? null : { bytes: size };
   });
 
+/** What the timers of Node.js and systemd can hold; longer ones end at once, or never. */
+const timer = (text: string): Seconds | null => atMost(longestTimer, parseDuration(text));
+
+const atMost = (longest: Seconds, duration: Seconds | null): Seconds | null =>
+  duration !== null && duration <= longest ? duration : null;
+
+/** How long something may take. */
 export const durationInput = (described: Described): Input<Seconds> =>
-  input(described, 'a duration such as 90s, 30m or 2h', parseDuration);
+  input(described, 'a duration such as 90s, 30m or 2h, at most 24d', timer);
+
+/** How old something must be; nothing waits for it. */
+export const ageInput = (described: Described): Input<Seconds> =>
+  input(described, 'a duration such as 90s, 30m or 2h, at most 3650d', (text) =>
+    atMost(longestAge, parseDuration(text)),
+  );
 
 /** A duration, or empty. */
 export const maybeDurationInput = (
   described: Described,
 ): Input<{ readonly seconds: Seconds | null }> =>
-  input({ ...described, fallback: '' }, 'a duration such as 90s, 30m or 2h, or empty', (text) => {
-    if (text.trim() === '') {
-      return { seconds: null };
-    }
-    const duration = parseDuration(text);
-    return duration === null ? null : { seconds: duration };
-  });
+  input(
+    { ...described, fallback: '' },
+    'a duration such as 90s, 30m or 2h, at most 24d, or empty',
+    (text) => {
+      if (text.trim() === '') {
+        return { seconds: null };
+      }
+      const duration = timer(text);
+      return duration === null ? null : { seconds: duration };
+    },
+  );
 
 /** A duration, or `off` for 0 s. */
 export const optionalDurationInput = (described: Described): Input<Seconds> =>
-  input(described, 'a duration such as 5m, or `off`', (text) =>
-    text.trim() === 'off' ? seconds(0) : parseDuration(text),
+  input(described, 'a duration such as 5m, at most 24d, or `off`', (text) =>
+    text.trim() === 'off' ? seconds(0) : timer(text),
   );
 
 export const integerInput = (
@@ -133,57 +161,66 @@ export const choiceInput = <const Choice extends string>(
     (text) => choices.find((choice) => choice === text.trim()) ?? null,
   );
 
+/** A regular expression, or one with a further condition. */
+type Pattern = Pick<RegExp, 'test'>;
+
 /** Text that matches a pattern; the pattern keeps hostile text out of commands and files. */
 export const patternInput = (
   described: Described,
   expected: string,
-  pattern: RegExp,
+  pattern: Pattern,
 ): Input<string> =>
   input(described, expected, (text) => (pattern.test(text.trim()) ? text.trim() : null));
 
-/** Items separated by commas or white space, each of which must match a pattern. */
+/**
+ * Items separated by commas or white space, each of which must match a pattern. No items are only
+ * accepted as no value: `,` is more likely a variable that is empty.
+ */
 export const listInput = (
   described: Described,
   expected: string,
-  pattern: RegExp,
+  pattern: Pattern,
 ): Input<readonly string[]> =>
   input(described, expected, (text) => {
     const items = text.split(/[\s,]+/).filter((item) => item !== '');
+    if (items.length === 0 && (text !== '' || described.fallback !== '')) return null;
     return items.every((item) => pattern.test(item)) ? items : null;
   });
 
 /** `name=value` lines. */
 export const pairsInput = (described: Described): Input<Readonly<Record<string, string>>> =>
-  input(described, 'lines of the form `name=value`', (text) => {
-    const pairs: Record<string, string> = {};
-    for (const line of text.split(/\r?\n/).filter((each) => each.trim() !== '')) {
-      const at = line.indexOf('=');
-      if (at < 1) {
-        return null;
+  input(
+    { ...described, hidden: true },
+    'lines of the form `name=value`, each name once',
+    (text) => {
+      const pairs = new Map<string, string>();
+      for (const line of text.split(/\r?\n/).filter((each) => each.trim() !== '')) {
+        const at = line.indexOf('=');
+        const name = line.slice(0, at).trim();
+        if (at < 1 || name === '' || pairs.has(name)) {
+          return null;
+        }
+        pairs.set(name, line.slice(at + 1));
       }
-      pairs[line.slice(0, at).trim()] = line.slice(at + 1);
-    }
-    return pairs;
-  });
+      return Object.fromEntries(pairs);
+    },
+  );
 
-/** A JSON array; `[]` if empty. */
+/** A JSON array that arrives at the host as it was written. */
 export const jsonArrayInput = (described: Described): Input<readonly unknown[]> =>
-  input(described, 'a JSON array such as `["a", 1]`', (text) => {
-    try {
-      const value: unknown = JSON.parse(text);
-      return Array.isArray(value) ? value : null;
-    } catch {
-      return null;
-    }
-  });
+  input(
+    { ...described, hidden: true },
+    'a JSON array such as `["a", 1]`, at most 20 levels deep, without duplicate keys, NaN, Infinity or numbers too large for JSON',
+    readJsonArray,
+  );
 
 /** Several lines, taken verbatim; validated by a parser of their own. */
 export const linesInput = (described: Described, expected: string): Input<string> =>
   input(described, expected, (text) => (text.trim() === '' ? null : text));
 
-/** Several lines, or empty; validated by a parser of their own. */
-export const textBlockInput = (described: Described): Input<string> =>
-  input(described, 'lines of YAML, or empty', (text) => text);
+/** YAML, or empty; validated by a parser of its own. */
+export const yamlInput = (described: Described): Input<string> =>
+  input({ ...described, yaml: true }, 'lines of YAML, or empty', (text) => text);
 
 export const secretInput = (described: Described, expected: string): Input<string> =>
   input({ ...described, secret: true }, expected, (text) => text);
@@ -200,7 +237,19 @@ const postgresUrl =
 
 /** Whether this is a valid name of a job database. */
 export const isDatabase = (text: string): boolean =>
-  absolutePath.test(text) || (postgresUrl.test(text) && !/[?&]password=/i.test(text));
+  absolutePath.test(text) ||
+  (postgresUrl.test(text) && !/[?&]password=/i.test(text) && hasValidPort(text));
+
+/** Whether the port of a URL, if it has one, exists. */
+function hasValidPort(url: string): boolean {
+  const [, port] = /^[a-z]+:\/\/(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/?#:]*):([0-9]+)/.exec(url) ?? [];
+  return port === undefined || (Number(port) >= 1 && Number(port) <= 65_535);
+}
+
+/** A pattern for URLs whose port must exist, too. */
+export const urlPattern = (pattern: RegExp): Pattern => ({
+  test: (text) => pattern.test(text) && hasValidPort(text),
+});
 
 /** A job database, or empty to search for databases. */
 export const maybeDatabaseInput = (described: Described): Input<{ readonly path: string | null }> =>
@@ -235,13 +284,6 @@ export const unitInput = (described: Described): Input<string> =>
     }
     return name.endsWith('.service') ? name : `${name}.service`;
   });
-
-export const pathInput = (described: Described): Input<string> =>
-  patternInput(
-    described,
-    'an absolute path such as /swapfile (letters, digits and . _ @ : + - only, no `..`)',
-    absolutePath,
-  );
 
 /** An absolute path, or empty. */
 export const maybePathInput = (described: Described): Input<{ readonly path: string | null }> =>

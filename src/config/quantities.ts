@@ -24,6 +24,10 @@ export function parseSize(text: string): Bytes | null {
   return value > 0 && Number.isSafeInteger(value) ? bytes(value) : null;
 }
 
+/** Timers of Node.js hold at most 2^31 - 1 ms, which is a little more. */
+export const longestTimer = seconds(24 * 86_400);
+export const longestAge = seconds(3650 * 86_400);
+
 const timeUnits: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
 /**

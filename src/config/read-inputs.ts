@@ -1,5 +1,5 @@
 import { ConfigError } from '../model/errors.ts';
-import type { FleetValues } from './fleet-file.ts';
+import type { FleetValue, FleetValues } from './fleet-file.ts';
 import type { Inputs, ValuesOf } from './input.ts';
 
 /** How much of an invalid value the error repeats. */
@@ -13,7 +13,7 @@ const shownCharacters = 60;
  */
 export function readInputs<const Set extends Inputs>(
   inputs: Set,
-  given: (name: string) => string,
+  given: Given,
   fleet: FleetValues,
 ): ValuesOf<Set> {
   const values: Record<string, unknown> = {};
@@ -27,16 +27,60 @@ export function readInputs<const Set extends Inputs>(
     }
     const parsed = input.schema.safeParse(text);
     if (!parsed.success) {
-      const shown = input.secret ? '' : `: ${showValue(text)}`;
+      const shown = input.hidden ? '' : `: ${showValue(text)}`;
       throw new ConfigError(where, `invalid \`${name}\`${shown}`, input.expected);
     }
     values[name] = parsed.data;
   }
+  refuseOverridden(inputs, given, fleet);
   return values as ValuesOf<Set>;
 }
 
-/** The value on one line: quoted, shortened, control characters escaped. */
+/** The text that the workflow sets for an input; `''` for none. */
+export type Given = (name: string) => string;
+
+/** An input that would be ignored; a standing value in the fleet file may be. */
+function refuseOverridden(inputs: Inputs, given: Given, fleet: FleetValues): void {
+  for (const [name, { overrides }] of Object.entries(inputs)) {
+    const isDirect = given(name) !== '';
+    if (!isDirect && !fleet.has(name)) continue;
+    for (const other of overrides) {
+      const text = given(other) || (isDirect ? '' : (fleet.get(other)?.text ?? ''));
+      if (text.trim() === '' || text.trim() === inputs[other]?.fallback) continue;
+      throw new ConfigError(
+        `input ${name}`,
+        `\`${name}\` cannot be combined with \`${other}\`: ${showValue(text)}, which it would ignore`,
+        'one of the two',
+      );
+    }
+  }
+}
+
+/**
+ * The place in the fleet file of an error about an input whose value comes from there.
+ *
+ * @returns the error itself when its value comes from elsewhere
+ */
+export function locateError(error: unknown, given: Given, fleet: FleetValues): unknown {
+  if (!(error instanceof ConfigError)) return error;
+  const [, name = '', line] = /^input ([a-z0-9-]+)(?:, line ([0-9]+))?$/.exec(error.where) ?? [];
+  const value = given(name) === '' ? fleet.get(name) : undefined;
+  if (value === undefined) return error;
+  const { message, expected } = error;
+  const named = message.includes(`\`${name}\``) ? message : `\`${name}\`: ${message}`;
+  return new ConfigError(placeOf(value, line), named, expected, { cause: error });
+}
+
+function placeOf({ where, firstLine }: FleetValue, line: string | undefined): string {
+  if (line === undefined || firstLine === undefined) return where;
+  return where.replace(/:\d+:\d+$/, `:${firstLine + Number(line) - 1}`);
+}
+
+/** The value on one line: quoted, shortened, control characters escaped, without passwords. */
 function showValue(text: string): string {
-  const short = text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text;
+  const open = text
+    .replaceAll(/(:\/\/[^\s:/@]*):[^\s@/]*@/g, '$1:***@')
+    .replaceAll(/([?&](?:password|token|key|secret)=)[^&\s]*/gi, '$1***');
+  const short = open.length > shownCharacters ? `${open.slice(0, shownCharacters)}…` : open;
   return JSON.stringify(short);
 }

@@ -1,4 +1,11 @@
-import { LineCounter, type ParsedNode, parseDocument } from 'yaml';
+import {
+  type Alias,
+  type Document,
+  LineCounter,
+  type ParsedNode,
+  parseDocument,
+  visit,
+} from 'yaml';
 import { z } from 'zod';
 import { ConfigError } from '../model/errors.ts';
 import type { Resend, StatusWord } from '../model/job-store.ts';
@@ -87,7 +94,9 @@ const storesShape = z.array(
 export function parseStores(text: string): readonly StoreSpec[] {
   if (text.trim() === '') return [];
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  // Silent: otherwise the parser writes warnings to stderr, as Node.js's own.
+  const options = { lineCounter: lines, uniqueKeys: true, logLevel: 'silent' } as const;
+  const document = parseDocument(text, options);
   const place = (offset: number | undefined): string =>
     `input stores, line ${lines.linePos(offset ?? 0).line}`;
   const broken = document.errors[0];
@@ -102,9 +111,63 @@ export function parseStores(text: string): readonly StoreSpec[] {
     }
     return place(0);
   };
-  const parsed = storesShape.safeParse(document.toJS());
+  const parsed = storesShape.safeParse(resolve(document, place));
   if (!parsed.success) throw describeIssue(parsed.error.issues[0], at);
-  return parsed.data.map((store, index) => ({ ...store, where: at([index]) }));
+  const stores = parsed.data.map((store, index) => ({ ...store, where: at([index]) }));
+  if (stores.length === 0) {
+    throw new ConfigError(
+      at([]),
+      '`stores` is an empty list',
+      'at least one store, or no `stores`',
+    );
+  }
+  refuseTwice(stores);
+  return stores;
+}
+
+/** The values, with aliases (`*name`) replaced by what they stand for. */
+function resolve(
+  document: Document.Parsed,
+  place: (offset: number | undefined) => string,
+): unknown {
+  const aliases: Alias[] = [];
+  visit(document, { Alias: (_, alias) => void aliases.push(alias) });
+  const unknown = aliases.find((alias) => alias.resolve(document) === undefined);
+  if (unknown !== undefined) {
+    const problem = `invalid \`stores\`: no anchor &${unknown.source} before the alias *${unknown.source}`;
+    throw new ConfigError(place(unknown.range?.[0]), problem, 'the name of an earlier anchor');
+  }
+  try {
+    return document.toJS();
+  } catch (cause) {
+    // What remains is an alias that refers to itself, or to more than the parser expands.
+    const where = place(aliases.at(-1)?.range?.[0]);
+    const problem = 'invalid `stores`: its aliases expand to too many values';
+    throw new ConfigError(where, problem, 'the values written out', { cause });
+  }
+}
+
+function refuseTwice(stores: readonly StoreSpec[]): void {
+  const seen = new Map<string, string>();
+  for (const { database, where } of stores) {
+    const name = canonical(database);
+    const first = seen.get(name);
+    if (first !== undefined) {
+      const problem = `\`stores\` describes ${database} twice: first in ${first.replace(/^input stores, /, '')}`;
+      throw new ConfigError(where, problem, 'each database once, with all its `tables`');
+    }
+    seen.set(name, where);
+  }
+}
+
+/** One text for all spellings of a URL, whoever logs in; without a name it is the user's database. */
+function canonical(database: string): string {
+  const url =
+    /^postgres(?:ql)?:\/\/(?:([^@/]*)@)?(\[[^\]]*\]|[^/?:]*)(?::(\d+))?(\/[^?]*)?(\?.*)?$/;
+  const parts = url.exec(database);
+  if (parts === null) return database;
+  const [, user = '', host = '', port = '5432', path = `/${user}`, query = ''] = parts;
+  return `postgresql://${host.toLowerCase()}:${port}${path}${query}`;
 }
 
 function describeIssue(

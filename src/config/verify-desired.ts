@@ -2,6 +2,7 @@ import { ConfigError } from '../model/errors.ts';
 import type { HttpProbe } from '../model/facts.ts';
 import { type Bytes, type Seconds, seconds } from '../model/units.ts';
 import type { VerifyValues } from './action-inputs.ts';
+import { refuseMemoryHigh } from './memory-limits.ts';
 
 /** How verify proves that the worker works: by probes through its own queues. */
 export type GateDesired =
@@ -65,9 +66,10 @@ const probeTimeout = seconds(10);
 /**
  * The desired state of verify.
  *
- * @throws ConfigError when an input that the gate needs is missing
+ * @throws ConfigError when an input that the gate needs is missing, or inputs contradict each other
  */
 export function readVerifyDesired(inputs: VerifyValues): VerifyDesired {
+  refuseMemoryHigh(inputs['memory-high'].bytes, inputs['memory-max'].bytes, 'no `memory-high`');
   return {
     unit: inputs.unit,
     gate: readGate(inputs),
@@ -102,6 +104,7 @@ function readGate(inputs: VerifyValues): GateDesired {
     case 'http': {
       if (inputs['gate-url'] === '') throw missing('gate-url', inputs.gate, 'a URL');
       const batchForm = inputs['gate-batch-form'];
+      refuseDoneAndFailed(inputs['gate-done'], inputs['gate-failed']);
       return {
         kind: 'http',
         method: inputs['gate-method'],
@@ -119,4 +122,14 @@ function readGate(inputs: VerifyValues): GateDesired {
 
 function missing(name: string, gate: string, expected: string): ConfigError {
   return new ConfigError(`input ${name}`, `\`gate: ${gate}\` needs \`${name}\``, expected);
+}
+
+function refuseDoneAndFailed(done: readonly string[], failed: readonly string[]): void {
+  const both = done.find((word) => failed.includes(word));
+  if (both === undefined) return;
+  throw new ConfigError(
+    'input gate-done',
+    `${both} is in \`gate-done\` and in \`gate-failed\``,
+    'each value in one of the two',
+  );
 }

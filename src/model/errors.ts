@@ -1,14 +1,14 @@
 /**
- * The three ways in which a run ends red. Each renders to one readable message and one annotation.
- * `next` says what the person should do.
+ * The three ways in which a run fails. Each is rendered as one readable message and one annotation.
+ * `next` says what the user should do.
  */
 
-/** What is asked for is wrong: the person's to mend. The host was not touched. */
+/** An input is invalid, and the user has to fix it. The host was not changed. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  /** The input, or `file:line:column`, the fault is in. */
+  /** The input that is at fault, or `file:line:column`. */
   readonly where: string;
-  /** What would have been right. */
+  /** What a valid value looks like. */
   readonly expected: string;
 
   constructor(where: string, problem: string, expected: string, options?: ErrorOptions) {
@@ -19,23 +19,23 @@ export class ConfigError extends Error {
 }
 
 export interface HostFailure {
-  /** Title of the operation or step that failed, in words for people. */
+  /** Title of the operation or step that failed, for people. */
   readonly step: string;
-  /** The command that ran, as argv, where one did. */
+  /** The command that failed, as argv, if there was one. */
   readonly ran?: readonly string[];
-  /** Exit code; `null` when it was ended by a signal or never came. */
+  /** `null`: killed by a signal, or unknown. */
   readonly exitCode?: number | null;
-  /** The last lines it wrote to stderr, or of the unit's journal. */
+  /** The last lines of its stderr, or of the unit's journal. */
   readonly evidence?: readonly string[];
-  /** What was undone, one line each; empty when nothing had been changed. */
+  /** What was undone, one line each; empty if nothing had been changed. */
   readonly undone?: readonly string[];
   /** What could not be undone, one line each. */
   readonly left?: readonly string[];
-  /** What the person should do next. */
+  /** What the user should do next. */
   readonly next: string;
 }
 
-/** The host could not be reached, or would not do what was asked. */
+/** The host could not be reached, or an operation on it failed. */
 export class HostError extends Error {
   override readonly name = 'HostError';
   readonly failure: HostFailure;
@@ -46,7 +46,7 @@ export class HostError extends Error {
   }
 }
 
-/** The host does what was asked, and it is not good enough: a check or the gate failed. */
+/** The host works, but the verdict is bad: a check or the gate failed. */
 export class GateError extends Error {
   override readonly name = 'GateError';
   readonly check: string;

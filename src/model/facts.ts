@@ -3,8 +3,8 @@ import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
 /**
- * What the host is now. A query names the facts it wants, each with its arguments; the agent
- * answers all of them in one message. The shapes are the wire's shapes: JSON, camelCase.
+ * The state of the host. A query names the facts to read, each with its arguments; the agent
+ * answers all of them in one message. The types match the protocol: JSON, camelCase.
  */
 export interface FactArguments {
   readonly host: Record<string, never>;
@@ -13,10 +13,10 @@ export interface FactArguments {
   readonly sysctl: { readonly names: readonly string[] };
   readonly unit: {
     readonly name: string;
-    /** Whether to ask `systemd-analyze security`, which takes a second. */
+    /** Whether to run `systemd-analyze security`, which takes a second. */
     readonly exposure?: boolean;
   };
-  /** Processes whose arguments match, wherever they run; see WorkerSearch. */
+  /** Processes whose arguments match, in any cgroup; see WorkerSearch. */
   readonly workers: Pick<WorkerSearch, 'command'>;
   /** The newest Python source below the unit's WorkingDirectory. */
   readonly code: { readonly unit: string };
@@ -24,16 +24,19 @@ export interface FactArguments {
   readonly kernel: { readonly unit: string };
   readonly http: { readonly probes: readonly HttpProbe[] };
   /**
-   * Job databases: those named (paths of SQLite files, `postgresql://` URLs), or those found below
-   * the unit's WorkingDirectory and in its environment.
+   * Job databases: the given ones (paths of SQLite files, `postgresql://` URLs), or those found
+   * below the unit's WorkingDirectory and in its environment.
    */
   readonly stores: {
     readonly unit: string;
-    /** `null`: those that are found. */
+    /** `null`: search for them. */
     readonly databases: readonly string[] | null;
-    /** Of the first of these that a table has its distinct values are told. */
+    /** For the first of these that a table has, the answer contains its distinct values. */
     readonly statusColumns?: readonly string[];
-    /** Of those that a table with a status has, some values are told; `createdAt` is `created_at`. */
+    /**
+     * For each of these that a table with a status has, the answer contains some values;
+     * `createdAt` matches `created_at`.
+     */
     readonly timeColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
@@ -65,7 +68,7 @@ export interface FactAnswers {
 
 export type FactName = keyof FactArguments;
 export type FactQuery = { readonly [Name in FactName]?: FactArguments[Name] };
-/** The answer to a query: exactly the facts that were asked for. */
+/** The answer to a query: exactly the requested facts. */
 export type FactsFor<Query extends FactQuery> = {
   readonly [Name in keyof Query & FactName]: FactAnswers[Name];
 };
@@ -75,7 +78,7 @@ export interface HostFact {
   readonly kernel: string;
   /** systemd's major version, e.g. 252. */
   readonly systemd: number;
-  /** `systemd-detect-virt -c`: `lxc`, `openvz`, `docker`…; `null` on a machine of its own. */
+  /** `systemd-detect-virt -c`: `lxc`, `openvz`, `docker`…; `null` outside a container. */
   readonly container: string | null;
   readonly cgroupVersion: 1 | 2;
   readonly cpus: number;
@@ -117,13 +120,13 @@ export interface SwapFact {
     | {
         readonly kind: 'file';
         readonly sizeBytes: Bytes;
-        /** Bytes really held on the disk; less than the size when the file has holes. */
+        /** Bytes allocated on the disk; less than the size if the file has holes. */
         readonly allocatedBytes: Bytes;
         readonly mode: string;
         readonly owner: string;
-        /** `SWAPSPACE2` stands at the end of its first page. */
+        /** Its first page ends with `SWAPSPACE2`. */
         readonly formatted: boolean;
-        /** Not formatted, and nothing but zeros in its first and last MiB: a half-made swap file. */
+        /** Not formatted, and only zeros in its first and last MiB: an unfinished swap file. */
         readonly blank: boolean;
       }
     | { readonly kind: 'symlink'; readonly target: string }
@@ -136,7 +139,7 @@ export interface SwapFact {
     readonly priority: number;
   }[];
   readonly fstab: FileFact;
-  /** The file system the swap file is on, or would be. */
+  /** The file system of the swap file, or of the folder in which it would be created. */
   readonly filesystem: {
     readonly type: string;
     readonly mountPoint: string;
@@ -146,9 +149,9 @@ export interface SwapFact {
 }
 
 export interface SysctlFact {
-  /** The value in force; `null` when the kernel has no such setting. */
+  /** The current value; `null`: the kernel has no such setting. */
   readonly values: Readonly<Record<string, string | null>>;
-  /** Those that not even root can set here: they belong to the host of this container. */
+  /** Settings that root cannot change here, because they belong to the host of this container. */
   readonly readOnly: readonly string[];
   /** Lines that set one of the names, in the order in which systemd-sysctl applies them. */
   readonly settings: readonly {
@@ -168,15 +171,15 @@ export interface UnitFact {
   /** `enabled`, `disabled`, `static`, `masked`… or empty. */
   readonly unitFileState: string;
   readonly needDaemonReload: boolean;
-  /** Path of the unit file; empty when there is none. */
+  /** Path of the unit file; empty if there is none. */
   readonly fragmentPath: string;
   readonly fragment: FileFact;
   readonly dropIns: readonly { readonly path: string; readonly text: string }[];
-  /** `systemctl show`, every property, as printed. */
+  /** Every property, as `systemctl show` prints it. */
   readonly properties: Readonly<Record<string, string>>;
-  /** Each absolute path that the Exec lines name. */
+  /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
-  /** Where its processes start, with links followed; `null` when that is not known. */
+  /** Where its processes start, with symbolic links resolved; `null`: unknown. */
   readonly workingDirectory: string | null;
   readonly mainPid: number | null;
   /** Every process in the unit's cgroup. */
@@ -187,17 +190,17 @@ export interface UnitFact {
     /** `memory.events`: low, high, max, oom, oom_kill. */
     readonly events: Readonly<Record<string, number>>;
   } | null;
-  /** When it last became active, `null` when it never did. */
+  /** When it last became active; `null`: never. */
   readonly activeSince: EpochSeconds | null;
-  /** Of `systemd-analyze security`, 0 to 10, less is safer; `null` when not asked or not told. */
+  /** From `systemd-analyze security`, 0 to 10, less is safer; `null`: not requested or unknown. */
   readonly exposure?: number | null;
 }
 
 export interface ProgramFact {
   readonly exists: boolean;
-  /** Its first line, when that begins with `#!`. */
+  /** Its first line, if that begins with `#!`. */
   readonly shebang: string | null;
-  /** Its first KiB, when it begins with `#!`: some hand themselves to a Python from a shell. */
+  /** Its first KiB, if it begins with `#!`: some shell scripts run themselves with Python. */
   readonly script?: string | null;
 }
 
@@ -209,11 +212,11 @@ export interface ProcessFact {
   readonly user: string;
   readonly residentBytes: Bytes;
   readonly argv: readonly string[];
-  /** Field 22 of `/proc/PID/stat`: with the pid it names one process for ever (till reboot). */
+  /** Field 22 of `/proc/PID/stat`: together with the pid it identifies a process until reboot. */
   readonly startTicks: number;
 }
 
-/** A process whose command line is that of a Celery worker, wherever it runs. */
+/** A process with the command line of a Celery worker, in any cgroup. */
 export interface WorkerProcess extends ProcessFact {
   /** Its cgroup below the root, e.g. `/user.slice/user-0.slice/session-3.scope`. */
   readonly cgroup: string;
@@ -223,24 +226,24 @@ export interface WorkerProcess extends ProcessFact {
 
 export interface CodeFact {
   readonly newest: { readonly path: string; readonly modified: EpochSeconds } | null;
-  /** True when there were too many files to look at them all. */
+  /** There were too many files to check them all. */
   readonly truncated: boolean;
 }
 
-/** What the unit wrote since its present start. A lower bound: journald drops under load. */
+/** The unit's journal since its current start. Incomplete if journald dropped lines under load. */
 export interface JournalFact {
   readonly since: EpochSeconds | null;
   readonly entries: number;
-  /** Lines that may matter (429, error, traceback), newest last, bounded; the brain judges them. */
+  /** Lines that may matter (429, error, traceback), newest last, limited; verify judges them. */
   readonly suspects: readonly { readonly at: EpochSeconds; readonly message: string }[];
   readonly tail: readonly string[];
 }
 
 export interface KernelFact {
   readonly since: EpochSeconds | null;
-  /** The kernel's own lines on out-of-memory kills since the unit's start. */
+  /** Lines of the kernel log about out-of-memory kills since the unit's start. */
   readonly outOfMemory: readonly { readonly at: EpochSeconds; readonly message: string }[];
-  /** False when the kernel's log can't be read. */
+  /** Whether the kernel log can be read. */
   readonly readable: boolean;
 }
 
@@ -262,7 +265,7 @@ export type StoreFact =
   | {
       readonly kind: 'sqlite';
       readonly path: string;
-      /** Device and inode: two paths may be one file. */
+      /** Device and inode: two paths may lead to the same file. */
       readonly file: string;
       readonly owner: string;
       readonly group: string;
@@ -278,7 +281,7 @@ export type StoreFact =
   | { readonly kind: 'absent'; readonly path: string }
   | { readonly kind: 'unreadable'; readonly path: string; readonly problem: string };
 
-/** What Celery and its broker know of tasks, asked by a process of the app's own. */
+/** What Celery and its broker know about tasks, asked by a process that imports the app. */
 export interface TasksQuery extends AskingTheApp {
   readonly ids: readonly string[];
 }
@@ -286,18 +289,18 @@ export interface TasksQuery extends AskingTheApp {
 export type TasksFact =
   | {
       readonly kind: 'told';
-      /** `stopped`: the unit is, with nothing left in its cgroup. */
+      /** `stopped`: the unit is stopped, and its cgroup is empty. */
       readonly worker: 'stopped' | 'answers';
-      /** Their messages are in a queue, or unacked. */
+      /** Tasks whose messages are in a queue, or unacked. */
       readonly owed: readonly string[];
-      /** Active, reserved or scheduled in a worker that answers. */
+      /** Tasks that are active, reserved or scheduled in a worker that answers. */
       readonly held: readonly string[];
     }
-  /** A worker runs and does not answer, or the broker can't be asked: nothing is known. */
+  /** A worker runs but does not answer, or the broker cannot be asked. */
   | {
       readonly kind: 'unknown';
       readonly problem: string;
-      /** The last lines of what the program that asks wrote. */
+      /** The last output lines of the process that asked. */
       readonly evidence?: readonly string[];
     };
 
@@ -310,22 +313,22 @@ export interface StoreTable {
     readonly to: string;
   }[];
   /**
-   * Distinct values of its status column, from its newest and oldest rows, at most 50. Left out when
-   * they were not asked for, there is no such column, or it can't be read.
+   * Distinct values of its status column, from its newest and oldest rows, at most 50. Missing if
+   * they were not requested, there is no such column, or it cannot be read.
    */
   readonly statuses?: readonly (string | number)[];
-  /** Column → some of its newest values. Left out when they were not asked for, as above. */
+  /** Column → some of its newest values. Missing under the same conditions. */
   readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
 }
 
-/** A transaction that this host remembers. */
+/** A transaction that the host has on record. */
 export interface TransactionFact {
   readonly id: string;
   readonly action: string;
   readonly holder: string;
   readonly startedAt: EpochSeconds;
   readonly state: 'open' | 'committed' | 'undone' | 'undo-failed';
-  /** Who put it back: a run, or `the host itself`; empty when it failed, or was not. */
+  /** Who undid it: a run, or `the host itself`; empty if it failed, or was not undone. */
   readonly undoneBy: string;
   readonly undoneWhy: string;
 }
@@ -334,12 +337,12 @@ export interface TransactionFact {
 export interface ReleasesFact {
   /** Oldest first. */
   readonly releases: readonly LedgerRelease[];
-  /** Releases that go back by themselves unless a verify confirms them; newest first. */
+  /** Releases that are rolled back automatically unless verify confirms them; newest first. */
   readonly awaiting: {
     readonly transactions: readonly string[];
     readonly deadline: EpochSeconds;
   } | null;
-  /** Whether the host's timer looks after it. */
+  /** Whether a timer on the host is set for the deadline. */
   readonly guarded: boolean;
 }
 
@@ -353,6 +356,6 @@ export interface LedgerRelease {
   readonly sha: string;
   readonly verdict: 'none' | 'confirmed' | 'rolled-back';
   readonly why: string;
-  /** False once its journal was pruned: it can't be undone any more. */
+  /** False once its journal was pruned: it can no longer be undone. */
   readonly kept: boolean;
 }

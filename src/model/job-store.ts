@@ -1,19 +1,19 @@
-/** Which columns of a table say what. Columns are named as the table names them. */
+/** The meaning of a table's columns. Column names are those of the table. */
 export interface TableMapping {
   readonly table: string;
   readonly id: string;
   readonly status: string;
-  /** What the app's own words for a status mean, where they are not our words. */
+  /** The app's status values → ours, where they differ. */
   readonly words: Readonly<Record<string, StatusWord>>;
   /** Which of our words its rows have as they are: these are written, whatever `words` says. */
   readonly used: readonly StatusWord[];
   /** The app's word for what ended and completed in part; `null`: the app has none. */
   readonly partial: string | null;
-  /** How the task of a row is sent again; `null`: not known. */
+  /** How to send the task of a row again; `null`: unknown. */
   readonly resend: Resend | null;
-  /** The table whose rows this table's rows belong to. */
+  /** The table with the parents of this table's rows. */
   readonly parent: ParentMapping | null;
-  /** How a row names another of the same table that it belongs to; that one comes first. */
+  /** The column in which a row names its parent in the same table. */
   readonly own: OwnTie | null;
   readonly created: string | null;
   readonly started: string | null;
@@ -21,21 +21,21 @@ export interface TableMapping {
   readonly updated: string | null;
   readonly error: string | null;
   readonly task: string | null;
-  /** Every column that tells when something happened to the row. */
+  /** Every column with a time at which something happened to the row. */
   readonly times: readonly string[];
-  /** Columns that count rows of a table below: `completed_links`, `total_links`. */
+  /** Columns that count rows of a child table: `completed_links`, `total_links`. */
   readonly counters: readonly CounterMapping[];
-  /** Tables that hold no jobs, whose rows name rows of this one. */
+  /** Tables without jobs whose rows reference rows of this one. */
   readonly bystanders: readonly BystanderMapping[];
 }
 
-/** A tie from rows that are never changed, and may say that what they name is alive. */
+/** A reference from rows that are never changed but may show that the referenced job is alive. */
 export interface BystanderMapping {
   readonly table: string;
   readonly column: string;
-  /** The column of the table above that it names. */
+  /** The referenced column of the job table. */
   readonly to: string;
-  /** Declared in the schema: what it names can't be deleted without it. */
+  /** Declared in the schema: the referenced row cannot be deleted without this one. */
   readonly foreignKey: boolean;
   readonly status: string | null;
   readonly times: readonly string[];
@@ -44,7 +44,7 @@ export interface BystanderMapping {
 export interface ParentMapping {
   readonly table: string;
   readonly column: string;
-  /** Declared in the schema; else known by its name alone, and perhaps a mirror. */
+  /** Declared in the schema; otherwise only inferred from its name. */
   readonly foreignKey: boolean;
 }
 
@@ -52,15 +52,15 @@ export type OwnTie = Omit<ParentMapping, 'table'>;
 
 export interface CounterMapping {
   readonly column: string;
-  /** The table below whose rows it counts. */
+  /** The child table whose rows it counts. */
   readonly table: string;
   /** The status it counts, or all rows. */
   readonly counts: 'total' | StatusWord;
 }
 
-/** A call of a task: its arguments are columns of the row. */
+/** A call of a task; its arguments are columns of the row. */
 export interface Resend {
-  /** As Celery knows it: `tasks.process_link`. */
+  /** Its name in Celery: `tasks.process_link`. */
   readonly task: string;
   readonly args: readonly string[];
   /** `null`: the app's own routing. */
@@ -68,13 +68,13 @@ export interface Resend {
 }
 
 /**
- * Which rows of a job database are needed when the whole of it is too much: those that may want
- * repair, with all above and below them. The host finds them by what stands here and judges nothing.
+ * The rows to read from a job database that is too large to copy: those that may need repair, with
+ * all their ancestors and descendants. The host selects them by these rules alone.
  */
 export interface Extract {
-  /** Whose user and environment a PostgreSQL database is reached with. */
+  /** The unit whose user and environment are used to connect to a PostgreSQL database. */
   readonly unit: string;
-  /** Parents before what is below them. */
+  /** Parents before children. */
   readonly tables: readonly ExtractTable[];
 }
 
@@ -82,18 +82,19 @@ export interface ExtractTable {
   readonly table: string;
   readonly id: string;
   readonly status: string;
-  /** The columns that are read; a SQLite database gives all that the table has. */
+  /** The columns to read; from a SQLite database, all columns are read. */
   readonly columns: readonly string[];
   readonly parent: ParentMapping | null;
   readonly own: OwnTie | null;
-  /** Rows with one of these in their status column are wanted. */
+  /** Selects rows with one of these statuses. */
   readonly statuses: readonly (string | number)[];
-  /** So are rows that name, by one of these ties, a row that is not there. */
+  /** Selects rows that reference a missing parent. */
   readonly orphanedBy: readonly ParentMapping[];
-  /** So are rows with one of these ids, and rows whose id as text begins like this. */
+  /** Selects rows with one of these ids. */
   readonly ids: readonly (string | number)[];
+  /** Selects rows whose id, as text, begins with one of these. */
   readonly beginnings: readonly string[];
-  /** Tables that hold no jobs, whose rows come along when they name wanted rows. */
+  /** Tables without jobs; their rows are read too if they reference a selected row. */
   readonly bystanders: readonly ExtractBystander[];
 }
 
@@ -103,20 +104,20 @@ export interface ExtractBystander extends Pick<BystanderMapping, 'table' | 'colu
 }
 
 /**
- * What the host has to know of a table to settle its jobs while no worker runs: which statuses and
- * columns count, and what is written. It looks which rows these are, and decides nothing else.
+ * The rules by which the host settles the jobs of a table while no worker runs: which statuses and
+ * columns count, and what to write. The host finds the rows and decides nothing else.
  */
 export interface SettledTable {
   readonly table: string;
   readonly id: string;
   readonly status: string;
-  /** `null`: its rows are never abandoned themselves. */
+  /** The column with the task id; `null`: rows of this table are never abandoned themselves. */
   readonly task: string | null;
   readonly parent: ParentMapping | null;
   readonly own: OwnTie | null;
-  /** The columns that are compared again before a row is changed. */
+  /** The columns to compare again before a row is changed. */
   readonly vital: readonly string[];
-  /** The statuses of rows that a task is at work on. */
+  /** The statuses of rows that a task is working on. */
   readonly working: readonly string[];
   /** The statuses of rows that have ended. */
   readonly ended: readonly string[];
@@ -127,19 +128,19 @@ export interface SettledTable {
   readonly failed: readonly string[];
   /** What a parent becomes of which all, some or none of the rows completed. */
   readonly endsAs: Readonly<Record<'all' | 'some' | 'none', string>>;
-  /** What an abandoned row becomes. */
+  /** The new status of an abandoned row. */
   readonly becomes: string;
-  /** The status that a row is given → what is written into its columns. */
+  /** New status of a row → what to write into its columns. */
   readonly writes: Readonly<Record<string, readonly SettledColumn[]>>;
-  /** Columns that say how many rows of a table below there will be. */
+  /** Columns with the number of rows that a child table will have. */
   readonly expects: readonly { readonly column: string; readonly table: string }[];
-  /** Columns that count the rows of a table below that are in a status. */
+  /** Columns that count the rows of a child table with a status. */
   readonly counters: readonly {
     readonly column: string;
     readonly table: string;
     readonly statuses: readonly string[];
   }[];
-  /** Tables that hold no jobs: a row that they name waits while theirs is in no status of `over`. */
+  /** Tables without jobs: a row that they reference waits until theirs has a status in `over`. */
   readonly waitsFor: readonly {
     readonly table: string;
     readonly column: string;
@@ -149,36 +150,37 @@ export interface SettledTable {
   }[];
 }
 
-/** What is written into one column. */
+/** What to write into one column. */
 export type SettledColumn =
   | { readonly column: string; readonly value: string | null }
-  /** The moment of the change. */
+  /** The time of the change. */
   | { readonly column: string; readonly now: TimeSpelling }
-  /** What became of the row, before what the column held; nothing where there is nothing to say. */
+  /** What happened to the row; `before` and the old text of the column follow, if there is any. */
   | { readonly column: string; readonly message: { readonly before: string } };
 
-/** How a column writes an instant. */
+/** How a column represents a time. */
 export type TimeSpelling =
   | {
       readonly kind: 'text';
       readonly separator: ' ' | 'T';
-      /** Digits of the fraction of a second; it is cut, never rounded up. */
+      /** Digits after the decimal point of the second; truncated, never rounded up. */
       readonly fraction: number;
-      /** What its clock is ahead of UTC, and what stands behind the time. */
+      /** How far its clock is ahead of UTC. */
       readonly offsetSeconds: number;
+      /** Suffix of the time, e.g. `+00:00`. */
       readonly zone: string;
     }
   | {
       readonly kind: 'epoch';
       /** 1 for seconds, 1000 for milliseconds. */
       readonly perSecond: number;
-      /** Digits of the fraction of such a unit. */
+      /** Digits after the decimal point. */
       readonly fraction: number;
-      /** Kept as text, not as a number. */
+      /** Stored as text, not as a number. */
       readonly text: boolean;
     };
 
-/** Tables in an order in which parents come before what is below them. */
+/** Tables, parents before children. */
 export type StoreMapping = readonly TableMapping[];
 
 export type StatusWord =

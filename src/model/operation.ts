@@ -3,8 +3,8 @@ import type { CommitId } from './release.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
 /**
- * Everything that Celeriac can ever do to a server. Each verb is data, and one small file on the
- * host (`host/celeriac_host/operations/<verb with underscores>.py`) with `check`, `do` and `undo`.
+ * Everything that Celeriac can change on a host. Each operation is data here, and one small file of
+ * the agent (`host/celeriac_host/operations/<op_with_underscores>.py`) with `check`, `do`, `undo`.
  */
 export type Operation =
   | WriteFile
@@ -41,19 +41,19 @@ export type Operation =
 interface Described {
   /** What it does, for people: one line, no full stop. */
   readonly title: string;
-  /** Why: actual against desired, one line. */
+  /** Why it is needed, one line: the actual and the desired state. */
   readonly why: string;
-  /** A unified diff, where it changes text. */
+  /** A unified diff, if it changes text. */
   readonly diff?: string;
 }
 
-/** Writes a whole file, atomically, beside a backup. Parents are made (0755). */
+/** Replaces a file atomically, after a backup. Creates missing parent folders (0755). */
 export interface WriteFile extends Described {
   readonly op: 'write-file';
   readonly path: string;
   readonly text: string;
   readonly mode: string;
-  /** What the plan saw there; `null`: nothing. Anything else now: refuse, the facts are stale. */
+  /** The file as planned for; `null`: absent. If it has changed since, the operation fails. */
   readonly expects: Sha256 | null;
 }
 
@@ -63,7 +63,7 @@ export interface RemoveFile extends Described {
   readonly expects: Sha256;
 }
 
-/** Mode and owner of a regular file; its content stays. */
+/** Sets the mode and owner of a regular file. */
 export interface SetMode extends Described {
   readonly op: 'set-mode';
   readonly path: string;
@@ -71,20 +71,20 @@ export interface SetMode extends Described {
   readonly owner: string;
 }
 
-/** A file of this size, without holes, mode 600, formatted by mkswap. Never an active one. */
+/** Creates a swap file without holes, mode 600, formatted by mkswap; never changes active swap. */
 export interface MakeSwap extends Described, SwapFileMaking {
   readonly op: 'make-swap';
   readonly path: string;
   readonly sizeBytes: Bytes;
-  /** The type of the file system that the plan saw there; on any other the host refuses. */
+  /** The type of the file system as planned for; on any other the operation fails. */
   readonly filesystem: string;
 }
 
-/** How a file without holes is made on one kind of file system. */
+/** How to create a file without holes on a type of file system. */
 export interface SwapFileMaking {
-  /** `allocate`: fallocate, and zeros are written where that fails; `write`: zeros at once. */
+  /** `allocate`: fallocate, or writing zeros if that fails; `write`: writing zeros. */
   readonly fill: 'allocate' | 'write';
-  /** Switches copy-on-write off for the file, while it is empty. */
+  /** Disables copy-on-write for the file while it is empty. */
   readonly nocow: boolean;
 }
 
@@ -105,8 +105,8 @@ export interface SetSysctl extends Described {
 }
 
 /**
- * Imports the app as the worker would (its interpreter, user, directory and environment), in a
- * process of its own, before anything is stopped.
+ * Imports the app in a separate process as the worker would (same interpreter, user, directory and
+ * environment), before anything is stopped.
  */
 export interface TryApp extends Described {
   readonly op: 'try-app';
@@ -115,32 +115,32 @@ export interface TryApp extends Described {
   readonly interpreter: readonly string[];
   /** The value of `-A`. */
   readonly app: string;
-  /** Directories put before the module search path. */
+  /** Directories to prepend to the module search path. */
   readonly pythonPath: readonly string[];
-  /** A release that is not the current one yet: what lies in `from` is looked for in `to`. */
+  /** For a code folder that is not current yet: paths in `from` are replaced by paths in `to`. */
   readonly instead?: { readonly from: string; readonly to: string };
   readonly timeoutSeconds: Seconds;
 }
 
-/** `systemd-analyze verify` over the text to be installed; any line on stderr is a finding. */
+/** Runs `systemd-analyze verify` on the text to install; any line on stderr is a finding. */
 export interface VerifyUnit extends Described {
   readonly op: 'verify-unit';
   readonly unit: string;
   readonly text: string;
-  /** Drop-ins as they will be; one of the same name on the host is not looked at. */
+  /** Drop-ins as they will be; they replace those of the same name on the host. */
   readonly dropIns?: readonly { readonly name: string; readonly text: string }[];
 }
 
 /**
- * Remembers how the unit runs now. Undone last: after everything else was put back, the unit is
- * brought to that state again, with whatever definition is then in place. By the app the consumers
- * of a worker are cancelled before it is stopped or restarted.
+ * Records the current state of the unit. It is undone last: once everything else is undone, the
+ * unit returns to that state, with the definition that is then in place. Before a worker is stopped
+ * or restarted, its consumers are cancelled through the app.
  */
 export interface GuardUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'guard-unit';
 }
 
-/** Writes a unit file or drop-in beside a backup, and has the manager read it (daemon-reload). */
+/** Writes a unit file or drop-in, after a backup, and reloads systemd (daemon-reload). */
 export interface InstallUnit extends Described {
   readonly op: 'install-unit';
   readonly unit: string;
@@ -154,55 +154,55 @@ export interface EnableUnit extends Described {
   readonly unit: string;
 }
 
-/** A process of the app's own: its interpreter, its user and directory, its Celery. */
+/** How to start a process that imports the app: as the unit does, with its user and directory. */
 export interface ByTheApp {
   readonly unit: string;
   /** The interpreter and its leading arguments, e.g. `['/usr/bin/python3']`. */
   readonly interpreter: readonly string[];
   /** The value of `-A`. */
   readonly app: string;
-  /** Directories put before the module search path. */
+  /** Directories to prepend to the module search path. */
   readonly pythonPath: readonly string[];
 }
 
-/** How the host recognizes workers of an app that its unit does not run, at the moment it looks. */
+/** How the host recognizes workers of the app that run outside the unit. */
 export interface WorkerSearch {
-  /** Where they run; links are followed. */
+  /** Their working directory; symbolic links are resolved. */
   readonly directory: string;
   /**
-   * A regular expression, read alike by JavaScript and Python, over the arguments of a process, each
-   * with a NUL after it.
+   * A regular expression with the same meaning in JavaScript and Python, for the arguments of a
+   * process, each followed by a NUL.
    */
   readonly command: string;
 }
 
-/** A process of the app's own that asks its broker and workers, the other workers included. */
+/** How to ask the app's broker and workers, including workers outside the unit. */
 export interface AskingTheApp extends ByTheApp {
   readonly otherWorkers: WorkerSearch;
 }
 
 /** An operation whose undo may have to stop or start the unit. */
 export interface WithTimedUndo {
-  /** How long that may take by the unit's time-outs, and some seconds for systemd to say so. */
+  /** The unit's time-outs for that, and some seconds for systemd to report the result. */
   readonly undoTimeoutSeconds: Seconds;
 }
 
 /**
- * Has this worker, and no other on its broker, take no more tasks; waits for those that it has. A
- * worker that does not answer is left to the stop, which is warm as well.
+ * Stops this worker, and no other on its broker, from consuming, and waits for its running tasks. A
+ * worker that does not answer is not drained; the stop that follows is a warm shutdown, too.
  */
 export interface DrainWorker extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'drain-worker';
   readonly timeoutSeconds: Seconds;
-  /** When the time is up: go on to the stop, fail, or go on waiting while tasks end. */
+  /** After the time-out: stop the worker, fail, or continue to wait as long as tasks finish. */
   readonly policy: 'proceed' | 'abort' | 'wait';
-  /** With `wait`: fail once no task has ended for so long. */
+  /** With `wait`: fail once no task has finished for this long. */
   readonly stuckSeconds: Seconds;
 }
 
 /**
- * Cancels the consumers of a worker that was not drained, stops the unit and waits until its cgroup
- * is empty.
+ * Cancels the consumers of a worker that was not drained, stops the unit, and waits until its
+ * cgroup is empty.
  */
 export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'stop-unit';
@@ -210,20 +210,20 @@ export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
 }
 
 /**
- * Fails or resets the jobs that the stopped worker left "processing": with nothing in its cgroup,
- * each is orphaned whose message is in no queue, not unacked, and held by no other worker. The
- * host picks them, by the tables given here: before the stop nobody can know them. They are
- * changed as `repair-jobs` does it, after a backup.
+ * Fails or resets abandoned jobs, which the stopped worker left in progress. With its cgroup empty,
+ * a job is abandoned if its message is in no queue, not unacked, and held by no other worker. They
+ * cannot be known before the stop, so the host selects them by the given rules. They are changed as
+ * by `repair-jobs`, after a backup.
  */
 export interface SettleJobs extends Described, AskingTheApp {
   readonly op: 'settle-jobs';
   readonly database: string;
-  /** Parents before what is below them. */
+  /** Parents before children. */
   readonly tables: readonly SettledTable[];
   readonly action: 'fail' | 'reset';
-  /** Stands in the error column of the rows that are failed. */
+  /** Text for the error column of failed rows. */
   readonly message: string;
-  /** The same for a parent that ends with them: `{failed}` of `{rows}` rows of `{table}` failed. */
+  /** The same for a parent that ends with them; `{failed}`, `{rows}`, `{table}` are filled in. */
   readonly endMessage: string;
   /** How the rows of one table ended: `{failed} of {rows} {table} failed`; `{ends}` above. */
   readonly endOfTable: string;
@@ -232,105 +232,105 @@ export interface SettleJobs extends Described, AskingTheApp {
 }
 
 /**
- * Messages that dead workers never acknowledged (Redis), back into their queues; none while another
- * worker uses the broker.
+ * Returns messages that dead workers never acknowledged to their queues (Redis). Does nothing while
+ * another worker uses the broker.
  */
 export interface RestoreUnacked extends Described, AskingTheApp {
   readonly op: 'restore-unacked';
 }
 
-/** Tells of such messages, and leaves them: Celery restores them when their time-out is over. */
+/** Reports such messages. Celery itself restores them after the visibility timeout. */
 export interface FindUnacked extends Described, ByTheApp {
   readonly op: 'find-unacked';
 }
 
-/** TERM, then KILL after the grace, to one process known by pid and start; never by name. */
+/** Sends TERM, and KILL after the grace period, to a process identified by pid and start time. */
 export interface EndProcess extends Described {
   readonly op: 'end-process';
   readonly pid: number;
   readonly startTicks: number;
-  /** Where the plan saw it; a process of another cgroup is not ended. */
+  /** Its cgroup as planned for; a process in any other cgroup is skipped. */
   readonly cgroup: string;
   readonly graceSeconds: Seconds;
 }
 
 /**
- * `reset-failed`, start, and wait until it is active (for Type=notify: ready). Undone, it is stopped
- * as by stop-unit.
+ * `reset-failed`, start, and wait until it is active (with Type=notify: ready). The undo stops it
+ * as stop-unit does.
  */
 export interface StartUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'start-unit';
   readonly timeoutSeconds: Seconds;
 }
 
-/** Proof that the unit runs as asked, for some time. Changes nothing. */
+/** Checks that the unit runs as desired for some time. Changes nothing. */
 export interface ProveUnit extends Described {
   readonly op: 'prove-unit';
   readonly unit: string;
-  /** Property → value exactly as `systemctl show` prints it. */
+  /** Property → expected value, exactly as `systemctl show` prints it. */
   readonly properties: Readonly<Record<string, string>>;
-  /** Direct children of the main process; `null`: any number. */
+  /** Expected number of direct children of the main process; `null`: any. */
   readonly children: number | null;
-  /** How long NRestarts and the main pid must stay put. */
+  /** How long NRestarts and the main pid must not change. */
   readonly minHealthySeconds: Seconds;
   /** How long to wait for the children to appear. */
   readonly timeoutSeconds: Seconds;
-  /** What `systemd-analyze security` said before; where given, the result says it for before and after. */
+  /** The exposure from `systemd-analyze security` before; if given, the result compares both. */
   readonly exposure?: { readonly before: number | null };
 }
 
-/** Takes a commit that was sent as a git bundle into the object store of a checkout. */
+/** Adds a commit that was sent as a Git bundle to the object store of a checkout. */
 export interface FetchCommit extends Described {
   readonly op: 'fetch-commit';
   readonly checkout: string;
   readonly commit: CommitId;
-  /** Of the bundle. */
+  /** Hash of the bundle. */
   readonly sha256: Sha256;
 }
 
-/** Moves a checkout, and the branch it is on, to a commit that is there. */
+/** Moves a checkout, and its current branch, to a commit in its object store. */
 export interface CheckoutCode extends Described {
   readonly op: 'checkout-code';
   readonly checkout: string;
   readonly commit: CommitId;
-  /** The commit that the plan saw there. */
+  /** HEAD as planned for. */
   readonly expects: CommitId;
-  /** Stashes what is in no commit. Without it the plan saw none, and the host refuses any. */
+  /** Stashes uncommitted changes. If false, any uncommitted change makes the operation fail. */
   readonly stash: boolean;
 }
 
-/** Unpacks a commit that was sent as an archive to `releases/<commit>`. */
+/** Unpacks a commit that was sent as an archive into `releases/<commit>`. */
 export interface UnpackRelease extends Described {
   readonly op: 'unpack-release';
   readonly deployTo: string;
   readonly commit: CommitId;
-  /** Of the archive. */
+  /** Hash of the archive. */
   readonly sha256: Sha256;
   readonly shared: readonly SharedPath[];
 }
 
-/** A path inside each release that is a link to `shared/`. */
+/** A path in each code folder that is a link into `shared/`. */
 export interface SharedPath {
   readonly path: string;
-  /** A folder is made when it is not there; a file has to be. */
+  /** A missing folder is created; a missing file is an error. */
   readonly folder: boolean;
 }
 
-/** Points the link `current` at a release, in one rename. */
+/** Points the link `current` at a code folder, in one rename. */
 export interface SwitchRelease extends Described {
   readonly op: 'switch-release';
   readonly deployTo: string;
   readonly commit: CommitId;
-  /** Where the link led when the plan was made; `null`: nowhere. */
+  /** Target of the link as planned for; `null`: no link. */
   readonly expects: string | null;
 }
 
-/** Removes the oldest releases. */
+/** Removes the oldest code folders. */
 export interface PruneReleases extends Described {
   readonly op: 'prune-releases';
   readonly deployTo: string;
   readonly keep: number;
-  /** Never removed: the release before this one. */
+  /** Never removed: the code folder of the previous commit. */
   readonly spare: readonly CommitId[];
 }
 
@@ -340,7 +340,7 @@ export type InstallDependencies = Described & {
   readonly unit: string;
   readonly interpreter: readonly string[];
   readonly tool: 'pip' | 'uv';
-  /** Inside the repository. */
+  /** Path in the repository. */
   readonly file: string;
   readonly commit: CommitId;
   /** Hash over the lock file and what it includes. */
@@ -348,7 +348,7 @@ export type InstallDependencies = Described & {
   readonly timeoutSeconds: Seconds;
 } & ({ readonly checkout: string } | { readonly release: string });
 
-/** A consistent copy (online backup) under `/var/lib/celeriac/backups`, the last `keep` kept. */
+/** Copies the database consistently (online backup) to `/var/lib/celeriac/backups`. */
 export interface BackupDatabase extends Described {
   readonly op: 'backup-database';
   readonly database: string;
@@ -359,55 +359,55 @@ export type SqlValue = string | number | null;
 
 export interface RowChange {
   readonly table: string;
-  /** The column that names the row. */
+  /** The column that identifies the row. */
   readonly key: string;
   /** Its value. */
   readonly id: string | number;
-  /** Rows of one group are changed together or, when one of them is not as seen, not at all. */
+  /** The rows of a group are changed together or, if one of them has changed since, not at all. */
   readonly group: string;
-  /** The columns as the plan saw them. */
+  /** Column values as planned for. */
   readonly seen: Readonly<Record<string, SqlValue>>;
-  /** How many rows named it in that column of another table when the plan was made. */
+  /** How many rows of other tables referenced it when the plan was made. */
   readonly below?: readonly {
     readonly table: string;
     readonly column: string;
     readonly rows: number;
   }[];
-  /** It is made pending again: the name under which the host counts how often. */
+  /** For a row that becomes pending again: the key under which the host counts its resets. */
   readonly reset?: string;
   readonly change:
     | { readonly kind: 'update'; readonly set: Readonly<Record<string, SqlValue>> }
     | { readonly kind: 'delete' }
-    /** Only compared: its group is judged by it. */
+    /** Only compared, for the sake of its group. */
     | { readonly kind: 'keep' };
 }
 
 /**
- * One transaction, compare-and-set group by group: as the file's owner (SQLite), or through the
- * host's psql as the unit's user (PostgreSQL). A group is left alone when one of its rows is not
- * as seen, or, by a second look, one of its tasks is still owed or held.
+ * Changes rows in one transaction, with compare-and-set for each group: as the file's owner
+ * (SQLite), or through psql on the host as the unit's user (PostgreSQL). A group is skipped if one
+ * of its rows has changed, or if a second check finds that one of its tasks is still owed or held.
  */
 export interface RepairJobs extends Described {
   readonly op: 'repair-jobs';
   readonly database: string;
-  /** The worker's unit; PostgreSQL is reached with its user and environment. */
+  /** The worker's unit; its user and environment are used to connect to PostgreSQL. */
   readonly unit: string;
-  /** In the order in which they are to be changed: children before parents. */
+  /** In the order of the changes: children before parents. */
   readonly rows: readonly RowChange[];
   readonly busyTimeoutSeconds: Seconds;
-  /** Asked again just before the change; `null`: nobody can be asked. */
+  /** Tasks to ask about again just before the change; `null`: the app cannot be asked. */
   readonly lookAgain: LookAgain | null;
 }
 
-/** Which task a group of rows waits for. */
+/** The tasks that groups of rows wait for. */
 export interface LookAgain extends AskingTheApp {
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
 }
 
-/** Calls tasks by their name through the app's own Celery, each once, under a given id. */
+/** Sends tasks by name through the app's Celery, each once, with a given id. */
 export interface SendTasks extends Described, AskingTheApp {
   readonly op: 'send-tasks';
-  /** The rows whose tasks are sent; one that is not so in the database is not sent. */
+  /** The database with the rows of these tasks. */
   readonly database: string;
   readonly calls: readonly TaskCall[];
 }
@@ -417,7 +417,7 @@ export interface TaskCall {
   readonly task: string;
   readonly args: readonly SqlValue[];
   readonly queue: string | null;
-  /** Sent only while this row holds the id in that column: the repair may have left it alone. */
+  /** Sent only if this column of this row contains the id: the repair may have skipped the row. */
   readonly row: {
     readonly table: string;
     readonly key: string;
@@ -426,7 +426,7 @@ export interface TaskCall {
   };
 }
 
-/** Puts a backup back in place of what a SQLite database holds now, which is backed up first. */
+/** Restores a backup of a SQLite database; the current content is backed up first. */
 export interface RestoreDatabase extends Described {
   readonly op: 'restore-database';
   readonly database: string;
@@ -436,18 +436,20 @@ export interface RestoreDatabase extends Described {
   readonly busyTimeoutSeconds: Seconds;
 }
 
-/** An ordered list; empty when the host is as desired. */
+/** An ordered list of operations; empty if the host is as desired. */
 export interface Plan {
   readonly operations: readonly Operation[];
-  /** Already so: lines for the report, e.g. `swap: 2 GiB at /swapfile`. */
+  /** What is already as desired, e.g. `swap: 2 GiB at /swapfile`. */
   readonly satisfied: readonly string[];
-  /** Things a person should know, that the plan does not change. */
+  /** What people should know and the plan does not change. */
   readonly findings: readonly Finding[];
+  /** Rows that look stuck, and that the plan skips. */
+  readonly skippedRows?: number;
 }
 
 export interface Finding {
   readonly level: 'notice' | 'warning';
   readonly message: string;
-  /** File and line on the host, where there is one. */
+  /** File and line on the host, if there is one. */
   readonly where?: string;
 }

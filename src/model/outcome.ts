@@ -35,20 +35,20 @@ export interface Outcome {
   readonly result: 'committed' | 'undone' | 'undo-failed';
   readonly steps: readonly Step[];
   readonly failure?: StepFailure;
-  /** Committed, and undone by the host itself at this time unless a verify confirms it before. */
+  /** Committed; the host rolls it back at this time unless verify confirms it before. */
   readonly confirmBy?: EpochSeconds;
 }
 
-/** What can be followed over another connection, once the work has begun. */
+/** The transactions that have begun, which another connection can follow. */
 export interface Opened {
   readonly transactions: readonly string[];
   /** Where the host streams its progress. */
   readonly live: string;
 }
 
-/** A transaction that was cut short, or a roll-back that was, and what the host made of it. */
+/** A transaction or rollback that was interrupted, and how the host recovered it. */
 export interface Deed extends Outcome {
-  /** Who had it undone. */
+  /** Who undid it. */
   readonly by: string;
   readonly why: string;
 }
@@ -61,17 +61,20 @@ export type Progress =
   | { readonly kind: 'note'; readonly message: string }
   | { readonly kind: 'chunk'; readonly data: string };
 
-/** What `apply` tells the host about who asks. */
+/** Who asks for a transaction, and under which conditions. */
 export interface TransactionMeta {
   readonly action: string;
   /** Who asks, for the lock and the ledger: run URL, else user and host. */
   readonly holder: string;
   readonly sha: string;
-  /** The person or bot that set the run off. */
+  /** The person or bot that started the run. */
   readonly actor?: string;
   readonly unit?: string;
   readonly lockTimeoutSeconds: Seconds;
-  /** It becomes a release of the unit in the host's ledger; `null`: no verdict is awaited. */
+  /**
+   * The transaction becomes a release of the unit in the host's ledger; `null`: it awaits no
+   * verdict.
+   */
   readonly release?: { readonly confirmWithinSeconds: Seconds | null };
 }
 
@@ -84,21 +87,21 @@ export interface SnapshotInfo {
   readonly takenAt: EpochSeconds;
 }
 
-/** Jobs for the gate, sent from the host itself through the app's own Celery. */
+/** Probes of the gate. The host sends them: tasks through the app's Celery, or HTTP requests. */
 export type JobRequest =
   | {
-      /** The support module's own task: works with every app. */
+      /** A task of the support module: works with every app. */
       readonly kind: 'canary';
       readonly unit: string;
       readonly interpreter: readonly string[];
       readonly app: string;
       readonly pythonPath: readonly string[];
-      /** One canary each, in this order; a queue may stand several times. */
+      /** One canary for each entry, in this order; a queue may occur several times. */
       readonly queues: readonly string[];
       readonly timeoutSeconds: Seconds;
     }
   | {
-      /** A task of the user's own, by name; its result backend tells when it is done. */
+      /** A task of the app, by name; its result backend shows when it is done. */
       readonly kind: 'task';
       readonly unit: string;
       readonly interpreter: readonly string[];
@@ -106,19 +109,19 @@ export type JobRequest =
       readonly pythonPath: readonly string[];
       readonly task: string;
       readonly queue: string | null;
-      /** One call each. */
+      /** One call for each entry. */
       readonly calls: readonly { readonly args: readonly unknown[] }[];
       readonly timeoutSeconds: Seconds;
     }
   | {
-      /** An HTTP call of the user's own, then a poll until it says it is done. */
+      /** An HTTP request to the app, then polling until a field says that it is done. */
       readonly kind: 'http';
       readonly method: 'GET' | 'POST';
       readonly url: string;
       readonly form: Readonly<Record<string, string>>;
-      /** `{name}` stands for a field of the first answer's JSON. */
+      /** `{name}` is replaced by that field of the first response's JSON. */
       readonly pollUrl: string | null;
-      /** Dotted path of the JSON field that is polled, e.g. `status`. */
+      /** Dotted path of the JSON field to poll, e.g. `status`. */
       readonly field: string;
       readonly done: readonly string[];
       readonly failed: readonly string[];
@@ -126,7 +129,7 @@ export type JobRequest =
     };
 
 export interface JobReport {
-  /** True only when every job came back well, in time, from this very worker. */
+  /** Whether every probe succeeded in time, on this worker. */
   readonly ok: boolean;
   readonly jobs: readonly {
     readonly id: string;
@@ -136,6 +139,6 @@ export interface JobReport {
     readonly seconds: Seconds;
   }[];
   readonly problem: string | null;
-  /** Where no job was sent: the last lines of what the program that sends them wrote. */
+  /** If no probe was sent: the last output lines of the process that sends them. */
   readonly evidence?: readonly string[];
 }

@@ -1,23 +1,23 @@
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
-/** The whole name of a commit, 40 (or 64) lower-case hexadecimal digits. */
+/** The full hash of a commit: 40 (or 64) lower-case hexadecimal digits. */
 export type CommitId = string;
 
 /** How the code of the app gets to the host. */
 export type CodeSource = 'none' | 'git' | 'upload';
 
-/** What is asked of the host; paths that do not matter for the source are `null`. */
+/** The query for a unit's code; paths that do not apply to the source are `null`. */
 export interface ReleaseQuery {
   readonly unit: string;
   readonly source: CodeSource;
-  /** `null`: looked for from the unit's WorkingDirectory upwards. */
+  /** `null`: search from the unit's WorkingDirectory upwards. */
   readonly checkout: string | null;
   readonly deployTo: string | null;
 }
 
 export interface ReleaseFact {
   readonly tree: CodeTree;
-  /** What Celeriac installed last for this unit; `null`: nothing. */
+  /** What Celeriac last installed for this unit; `null`: nothing. */
   readonly installed: InstalledDependencies | null;
 }
 
@@ -28,20 +28,20 @@ export type CodeTree =
   | CheckoutTree
   | ReleasesTree;
 
-/** A git checkout. */
+/** A Git checkout. */
 export interface CheckoutTree {
   readonly kind: 'checkout';
   /** Its top folder. */
   readonly path: string;
   readonly owner: string;
   readonly head: CommitId;
-  /** `null`: a commit is checked out by itself. */
+  /** `null`: HEAD is detached. */
   readonly branch: string | null;
-  /** Commits that are there: recent history, branches and tags. */
+  /** Commits that exist there: recent history, branches and tags. */
   readonly known: readonly CommitId[];
-  /** Commits whose parents are not there. */
+  /** Commits whose parents are missing. */
   readonly shallow: readonly CommitId[];
-  /** The first of the tracked files that are not as committed. */
+  /** Tracked files with uncommitted changes; only the first ones. */
   readonly dirty: readonly string[];
   readonly dirtyCount: number;
 }
@@ -51,7 +51,7 @@ export interface ReleasesTree {
   readonly kind: 'releases';
   readonly path: string;
   readonly owner: string;
-  /** Where `current` leads, as it is written; `null`: there is none. */
+  /** Target of the link `current`, as written; `null`: there is no such link. */
   readonly current: string | null;
   readonly releases: readonly CommitId[];
 }
@@ -65,20 +65,20 @@ export interface InstalledDependencies {
   readonly at: EpochSeconds;
 }
 
-/** Bytes that travel to the host before the plan is applied, known by their hash. */
+/** Bytes that are sent to the host before the plan is applied, identified by their hash. */
 export interface ParcelLabel {
   readonly sha256: Sha256;
   readonly sizeBytes: Bytes;
 }
 
-/** What the runner's clone knows of the commit that is to be deployed. */
+/** What the runner's clone provides for the commit to deploy. */
 export interface CodeOffer {
   readonly commit: CommitId;
-  /** `null`: the host has the commit already. */
+  /** `null`: the host already has the commit. */
   readonly parcel: ParcelLabel | null;
-  /** What is between the host's commit and this one; `null`: the clone does not hold both. */
+  /** The commits between the host's and this one; `null`: the clone does not contain both. */
   readonly log: CommitLog | null;
-  /** `null`: no lock file was asked for. */
+  /** `null`: no lock file was requested. */
   readonly lock: LockFile | null;
 }
 
@@ -93,7 +93,7 @@ export interface LockFile {
   readonly file: string;
   readonly tool: 'pip' | 'uv';
   readonly hash: string;
-  /** At the commit that the host has; `null`: the clone does not know that commit. */
+  /** Its hash at the host's commit; `null`: the clone does not contain that commit. */
   readonly previousHash: string | null;
   readonly timeoutSeconds: Seconds;
 }

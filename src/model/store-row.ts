@@ -1,6 +1,6 @@
 import type { SqlValue } from './operation.ts';
 
-/** What a row holds that no column of jobs should: a BLOB, or an integer beyond 2^53. */
+/** A value that a column of jobs should not contain: a BLOB, or an integer beyond 2^53. */
 export interface OpaqueValue {
   readonly opaque: 'blob' | 'integer';
 }
@@ -8,12 +8,12 @@ export interface OpaqueValue {
 export type StoreValue = SqlValue | OpaqueValue;
 export type StoreRow = Readonly<Record<string, StoreValue>>;
 
-/** How a rehearsal ended. Everything is well only when `problems` is empty. */
+/** The result of a rehearsal. It succeeded only if `problems` is empty. */
 export interface Rehearsal {
   /** Rows that were updated and deleted, by table. */
   readonly changed: Readonly<
     Record<string, { readonly updated: number; readonly deleted: number }>
   >;
-  /** One line each: a row that is not as seen, a constraint, damage, rows lost elsewhere. */
+  /** One line each: a row that has changed, a violated constraint, damage, rows lost elsewhere. */
   readonly problems: readonly string[];
 }

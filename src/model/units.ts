@@ -1,4 +1,4 @@
-/** Numbers that carry their unit: a `Bytes` is never passed where `Seconds` are meant. */
+/** Numbers that carry their unit: a `Bytes` cannot be passed as `Seconds`. */
 declare const unit: unique symbol;
 
 export type Bytes = number & { readonly [unit]: 'bytes' };

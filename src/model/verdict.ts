@@ -1,4 +1,4 @@
-/** One thing that verify looked at, with what it saw. */
+/** The result of one check of verify. */
 export interface Check {
   /** Short and stable: `unit`, `limits`, `processes`, `strays`, `swap`, `oom`… */
   readonly id: string;
@@ -6,9 +6,9 @@ export interface Check {
   readonly state: 'passed' | 'failed' | 'warning' | 'skipped';
   /** One line: what was seen. */
   readonly seen: string;
-  /** One line: what was expected; empty when it passed by itself. */
+  /** One line: what was expected; empty when passed. */
   readonly expected: string;
-  /** Lines of proof: log lines, processes, values. */
+  /** Log lines, processes, values. */
   readonly evidence: readonly string[];
   /** What to do about it; empty when passed. */
   readonly next: string;

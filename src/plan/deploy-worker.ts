@@ -1,11 +1,9 @@
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
-import { ConfigError } from '../model/errors.ts';
 import type { Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { bytes } from '../model/units.ts';
-import { formatBytes } from '../report/quantities.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
 import { requireAppProcess } from './deploy/app-process.ts';
@@ -42,7 +40,6 @@ export function planDeployWorker(
   desired: DeployWorkerDesired,
   offer: CodeOffer | null = null,
 ): Plan {
-  checkDesired(desired);
   const source = readSource(facts, desired);
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
   const unit = change(source, desired, unitContext(facts, desired));
@@ -133,26 +130,6 @@ export function planDeployWorker(
       ...describePast(facts.transactions),
     ],
   };
-}
-
-function checkDesired(desired: DeployWorkerDesired): void {
-  const { startLimitBurst, restartSec, startLimitIntervalSec } = desired;
-  const longest = startLimitBurst * restartSec;
-  if (startLimitIntervalSec <= longest) {
-    throw new ConfigError(
-      'input start-limit-interval',
-      `${startLimitIntervalSec} s is not longer than ${startLimitBurst} starts with ${restartSec} s between them (${longest} s), so a crashing worker would be restarted forever`,
-      `more than ${longest}s`,
-    );
-  }
-  const { memoryHighBytes, memoryMaxBytes } = desired;
-  if (memoryHighBytes !== null && memoryMaxBytes !== null && memoryHighBytes >= memoryMaxBytes) {
-    throw new ConfigError(
-      'input memory-high',
-      `${formatBytes(memoryHighBytes)} is not below memory-max (${formatBytes(memoryMaxBytes)})`,
-      `less than ${formatBytes(memoryMaxBytes)}, or \`off\``,
-    );
-  }
 }
 
 /** What the unit rules need to know about the host. */

@@ -12,15 +12,15 @@ import type { AskingTheApp, Finding, Operation } from '../model/operation.ts';
 export interface Leftovers {
   /** While nothing runs: after the strays, before the start. */
   readonly beforeStart: readonly Operation[];
-  /** What costs no downtime: after the new worker has proved itself. */
+  /** Operations without downtime: after the proof of the new worker. */
   readonly afterProof: readonly Operation[];
   readonly findings: readonly Finding[];
 }
 
 /**
- * The jobs and the messages that the old worker, or an earlier one, left behind.
+ * Plans what to do with jobs and messages that the old worker, or an earlier one, left behind.
  *
- * @throws ConfigError when jobs are to be settled and there is no database of jobs
+ * @throws ConfigError when jobs are to be settled and no database with jobs is found
  */
 export function planLeftovers(
   app: AskingTheApp,
@@ -98,7 +98,7 @@ interface ChosenStore {
   readonly database: string;
   readonly mapping: StoreMapping;
   readonly facts: readonly StoreTable[];
-  /** Its tables that are left alone, and why. */
+  /** Its skipped tables, with the reasons. */
   readonly told: Finding | null;
 }
 

@@ -2,12 +2,12 @@ import type { TransactionFact } from '../model/facts.ts';
 import type { Finding } from '../model/operation.ts';
 import { formatInstant } from '../report/quantities.ts';
 
-/** How the host calls itself where nobody asked for what it did. */
+/** The host's name for itself in transactions that it undid without a run. */
 const hostItself = 'the host itself';
 
 /**
- * What the newest transaction tells the next run: that it never ended, could not be undone, or was
- * put back by the host while nobody was connected.
+ * Findings from the newest transaction: it never finished, could not be undone, or was undone by the
+ * host without a run.
  */
 export function describePast(transactions: readonly TransactionFact[]): readonly Finding[] {
   const newest = transactions.toSorted((a, b) => a.startedAt - b.startedAt).at(-1);

@@ -3,20 +3,20 @@ import type { LedgerRelease, ReleasesFact, TransactionFact } from '../model/fact
 import { formatInstant } from '../report/quantities.ts';
 
 export interface RollBack {
-  /** To be undone in this order: the newest first. */
+  /** To undo in this order: newest first. */
   readonly transactions: readonly string[];
-  /** What is taken back, for people. */
+  /** What is undone, for people. */
   readonly about: string;
 }
 
-/** The newest are those that a person means. */
+/** Errors list this many of the newest releases or transactions. */
 const shown = 5;
 
 /**
- * What has to be undone to come to `target`: `previous`, the number of a release (0: as it was
- * before Celeriac), or a transaction, which is itself undone.
+ * Chooses the transactions to undo for `target`: `previous` or the number of a release (0: the state
+ * before Celeriac) to go back to, or a single transaction to undo.
  *
- * @throws ConfigError when the host knows no such release or transaction, or can't undo it any more
+ * @throws ConfigError when the host knows no such release or transaction, or can no longer undo it
  */
 export function chooseRollBack(
   target: string,

@@ -6,7 +6,7 @@ import { formatBytes } from '../report/quantities.ts';
 import { planSwappiness, sysctlFile } from './swappiness.ts';
 import { unifiedDiff } from './text-diff.ts';
 
-/** The swap that a host is to have. */
+/** The desired swap of a host. */
 export interface ProvisionDesired {
   readonly path: string;
   readonly sizeBytes: Bytes;
@@ -14,12 +14,12 @@ export interface ProvisionDesired {
   readonly swappiness: number;
 }
 
-/** Left free on the file system, so that swap never is what fills it. */
+/** Must stay free on the file system, so that swap never fills it. */
 export const diskReserveBytes: Bytes = bytes(512 * MiB);
 
 /**
- * The file systems that can hold a swap file, and how it is made there (swapon(8)). Blocks that
- * fallocate sets aside count as holes everywhere but on ext4 and XFS; on ZFS swap deadlocks.
+ * The file systems that support swap files, and how to create one there (swapon(8)). Except on ext4
+ * and XFS, blocks reserved by fallocate count as holes; on ZFS swap deadlocks.
  */
 const swappable: Readonly<Record<string, SwapFileMaking>> = {
   ext2: { fill: 'write', nocow: false },
@@ -45,10 +45,10 @@ const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/')) 
 export type ProvisionFacts = FactsFor<ReturnType<typeof provisionQuery>>;
 
 /**
- * What brings the host to this swap: file, kernel, fstab and swappiness, each judged by itself, so
- * that any half-done state converges.
+ * Plans the swap of a host: file, activation, fstab and swappiness, each checked separately, so that
+ * every unfinished state converges.
  *
- * @throws ConfigError when the path, the disk or the file system can't carry it
+ * @throws ConfigError when the path, the disk or the file system does not allow it
  */
 export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired): Plan {
   const operations: Operation[] = [];
@@ -180,7 +180,7 @@ function requireFilesystem(swap: SwapFact, desired: ProvisionDesired): SwapFileM
   return making;
 }
 
-/** The entries of fstab(5) that are about this path; comments are not. */
+/** The entries of fstab(5) for this path, without comments. */
 function isEntryFor(path: string, line: string): boolean {
   return line.trim().split(/\s+/)[0] === path;
 }
@@ -234,7 +234,7 @@ function whyEntry(entries: readonly string[]): string {
     : `there are ${entries.length} entries for it`;
 }
 
-/** The lines with exactly one entry for the path: at the place of its first, else at the end. */
+/** The lines with exactly one entry for the path: in place of its first entry, or at the end. */
 function withOneEntry(lines: readonly string[], path: string): string {
   const entry = `${path} none swap sw 0 0`;
   const at = lines.findIndex((line) => isEntryFor(path, line));

@@ -8,7 +8,7 @@ export const sysctlFile = '/etc/sysctl.d/99-zz-celeriac.conf';
 
 type SwappinessFacts = Pick<FactAnswers, 'host' | 'sysctl' | 'files'>;
 
-/** The setting in force and the one that counts at the next boot. */
+/** Sets the current value and the one that applies at the next boot. */
 export function planSwappiness(
   facts: SwappinessFacts,
   swappiness: number,

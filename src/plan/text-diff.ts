@@ -1,10 +1,10 @@
 import { createTwoFilesPatch } from 'diff';
 
 /**
- * The unified diff of one file, `''` when nothing differs.
+ * The unified diff of one file; `''`: no difference.
  *
- * @param before the text as it is, `null` when the file is not there
- * @param after the text as it will be, `null` when the file will be gone
+ * @param before the current text; `null`: there is no file
+ * @param after the new text; `null`: the file will be removed
  */
 export function unifiedDiff(path: string, before: string | null, after: string | null): string {
   if (before === after) {

@@ -14,7 +14,7 @@ import type {
 import type { Bytes, Seconds } from '../model/units.ts';
 import type { Parcel } from './code.ts';
 
-/** What a run cost on the wire; part of every report. */
+/** The network cost of a run; part of every report. */
 export interface Traffic {
   readonly handshakes: number;
   readonly execs: number;
@@ -26,7 +26,7 @@ export interface Traffic {
 
 export type OnProgress = (progress: Progress) => void;
 
-/** The hand: one program on the host, asked over one connection. Every method throws HostError. */
+/** The agent: one program on the host, used over one connection. Every method throws HostError. */
 export interface Agent extends AsyncDisposable {
   readonly hello: Hello;
   readonly traffic: Traffic;
@@ -34,27 +34,27 @@ export interface Agent extends AsyncDisposable {
   /** Stores bytes on the host, where operations find them by their hash. Changes nothing else. */
   send(parcel: Parcel, onProgress: OnProgress): Promise<void>;
   /**
-   * Runs the operations as one transaction; resolves also when it was undone. It goes on without
-   * this connection; a new one is made to follow it.
+   * Runs the operations as one transaction; resolves even if it was undone. The transaction
+   * survives the loss of this connection, and a new connection follows it.
    */
   apply(
     operations: readonly Operation[],
     meta: TransactionMeta,
     onProgress: OnProgress,
   ): Promise<Outcome>;
-  /** Undoes committed transactions from their journals, in this order: the newest first. */
+  /** Undoes committed transactions from their journals, in this order: newest first. */
   undo(
     transactions: readonly string[],
     meta: TransactionMeta,
     onProgress: OnProgress,
   ): Promise<Outcome>;
-  /** Puts right what an earlier run left half-done; empty when there is nothing of the kind. */
+  /** Recovers transactions that an earlier run left unfinished; empty if there are none. */
   recover(meta: TransactionMeta, onProgress: OnProgress): Promise<readonly Deed[]>;
-  /** These releases of the unit, which await their verdict, stay. False: they no longer do. */
+  /** Confirms releases that await their verdict. False: they no longer await it. */
   confirm(unit: string, transactions: readonly string[], meta: TransactionMeta): Promise<boolean>;
   /**
-   * A consistent copy of a job database as a SQLite file in memory: the whole of it, or, when it is
-   * larger than the limit or a PostgreSQL database, the rows that the extract names.
+   * A consistent copy of a job database as a SQLite file in memory: all of it, or, if it is larger
+   * than the limit or a PostgreSQL database, the rows that the extract selects.
    */
   snapshot(
     database: string,

@@ -1,30 +1,30 @@
 import type { CommitId, CommitLog, ParcelLabel } from '../model/release.ts';
 
-/** What is sent to the host before the plan is applied. */
+/** Bytes to send to the host before the plan is applied. */
 export interface Parcel extends ParcelLabel {
-  /** In a word or two, for people: `the bundle`. */
+  /** For people: `the bundle`. */
   readonly title: string;
   readonly content: Uint8Array;
 }
 
-/** What a checkout on the host has. */
+/** The commits of a checkout on the host. */
 export interface HostHistory {
   readonly known: readonly CommitId[];
   readonly shallow: readonly CommitId[];
 }
 
-/** The clone of the repository that the run works in. Every method throws ConfigError. */
+/** The clone of the repository on the runner. Every method throws ConfigError. */
 export interface Code {
-  /** The commit, when the clone holds it. */
+  /** The full hash of a commit that the clone contains. */
   require(commit: string): Promise<CommitId>;
-  /** Whether the clone holds a commit. */
+  /** Whether the clone contains a commit. */
   has(commit: CommitId): Promise<boolean>;
-  /** A git bundle of what the host lacks, in memory; `null`: it lacks nothing. */
+  /** A Git bundle of the commits that the host lacks, in memory; `null`: it lacks none. */
   bundle(commit: CommitId, host: HostHistory): Promise<Parcel | null>;
   /** The commit's files, as tar.gz. */
   archive(commit: CommitId): Promise<Parcel>;
-  /** What lies between two commits; `null` when the clone can't tell. */
+  /** The commits between two commits; `null`: the clone does not contain both. */
   log(from: CommitId, to: CommitId): Promise<CommitLog | null>;
-  /** Hash over a lock file and what it includes; `null`: the commit or the file is not there. */
+  /** Hash over a lock file and its includes; `null`: no such commit or file. */
   hashLock(commit: CommitId, file: string): Promise<string | null>;
 }

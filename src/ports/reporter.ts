@@ -1,4 +1,4 @@
-/** Where a run speaks to people: the log, annotations, the job summary, outputs. */
+/** Where a run reports: the log, annotations, the job summary, outputs. */
 export interface Reporter {
   info(line: string): void;
   notice(message: string, title?: string): void;

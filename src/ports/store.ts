@@ -1,19 +1,19 @@
 import type { RowChange } from '../model/operation.ts';
 import type { Rehearsal, StoreRow } from '../model/store-row.ts';
 
-/** A private copy of a job store: to read, and to try changes on before the host sees them. */
+/** A private copy of a job database, to read and to rehearse changes on. */
 export interface Store extends Disposable {
   /** Every row of a table with these columns. */
   readRows(table: string, columns: readonly string[]): readonly StoreRow[];
-  /** What is damaged, one line each; empty when nothing is. */
+  /** Damage, one line each; empty if there is none. */
   findDamage(): readonly string[];
-  /** Makes the changes on the copy as the host would, and looks at what they did. */
+  /** Makes the changes on the copy as the host would, and checks their effects. */
   rehearse(changes: readonly RowChange[]): Rehearsal;
 }
 
 /**
- * Opens a copy; it is gone when the store is disposed of.
+ * Opens a copy; it is removed when the store is disposed of.
  *
- * @throws ConfigError when the content is not a database, or is damaged beyond reading
+ * @throws ConfigError when the content is not a database, or is too damaged to read
  */
 export type OpenStore = (database: string, content: Uint8Array) => Store;

@@ -95,7 +95,7 @@ function commandOf(failure: StepFailure | undefined): {
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */
 function nextAfter(outcome: Outcome, verb: Operation['op'] | undefined): string {
   if (outcome.result === 'undo-failed') {
-    return `fix what is listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`;
+    return `fix the steps listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`;
   }
   switch (verb) {
     case 'try-app':

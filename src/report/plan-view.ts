@@ -60,8 +60,16 @@ export function renderFindings(findings: readonly Finding[]): string {
 
 function headline(plan: Plan): string {
   return plan.operations.length === 0
-    ? 'Nothing to do: the host is in the desired state.'
+    ? describeIdle(plan)
     : `${formatCount(plan.operations.length, 'operation')}, in this order; if one fails, all are undone in reverse:`;
+}
+
+/** Why a plan has no operations, in one sentence. */
+export function describeIdle({ skippedRows = 0 }: Plan): string {
+  if (skippedRows === 0) return 'Nothing to do: the host is in the desired state.';
+  const rows =
+    skippedRows === 1 ? '1 row that looks stuck was' : `${skippedRows} rows that look stuck were`;
+  return `Nothing was repaired: ${rows} skipped, for the reasons given.`;
 }
 
 const story = (operation: Operation): string =>

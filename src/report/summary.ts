@@ -3,6 +3,7 @@ import type { Outcome } from '../model/outcome.ts';
 import type { Check, Verdict } from '../model/verdict.ts';
 import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
 import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
+import { describeIdle } from './plan-view.ts';
 import { formatCount, formatDuration, formatInstant } from './quantities.ts';
 
 /** Network cost of a run, as counted by the agent session. */
@@ -16,7 +17,7 @@ export interface WireCost {
 /** A collapsed section of the summary. */
 export interface SummaryDetail {
   readonly title: string;
-  /** Shown as it is, in a code fence. */
+  /** Shown verbatim, in a code fence. */
   readonly text: string;
   /** Language of the fence: `diff`, `ini`, or empty. */
   readonly language?: string;
@@ -80,7 +81,7 @@ export function describeCost(wire: WireCost, seconds: number): string {
 /** The result of a run that changes things, in one sentence. `null`: it was a dry run. */
 export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   const count = formatCount(plan.operations.length, 'operation');
-  if (plan.operations.length === 0) return 'Nothing to do: the host is in the desired state.';
+  if (plan.operations.length === 0) return describeIdle(plan);
   if (outcome === null) return `Dry run: ${count} planned, nothing was changed.`;
   switch (outcome.result) {
     case 'committed':

@@ -37,13 +37,13 @@ export interface UnitContext {
   readonly processes: { readonly mainBytes: Bytes; readonly childBytes: Bytes } | null;
 }
 
-/** What a rule is told: the host, and the worker of the unit that it looks at. */
+/** The context of a rule: the host, and the worker of the unit. */
 export interface RuleContext extends UnitContext {
   /** `null`: the unit runs no worker that can be read. */
   readonly worker: WorkerSeen | null;
 }
 
-/** What the rules ask of a worker's command line. */
+/** What the rules need from a worker's command line. */
 export interface WorkerSeen {
   /** Its `ExecStart=`. */
   readonly entry: Assignment;

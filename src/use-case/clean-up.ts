@@ -19,8 +19,8 @@ import {
 } from '../jobs/repair/clean-up-plan.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
 import { growForest, type JobForest } from '../jobs/tables/job-forest.ts';
-import { reportLeft, untouched } from '../jobs/tables/left-alone.ts';
 import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
+import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
 import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
@@ -199,7 +199,7 @@ function refuseDamage(database: string, store: Store): void {
   throw new ConfigError(
     'input database',
     `${database} is damaged: ${damage.slice(0, 3).join('; ')}`,
-    'a SQLite file whose integrity_check says ok; restore it from a backup first',
+    'a SQLite file whose integrity_check reports ok; restore it from a backup first',
   );
 }
 

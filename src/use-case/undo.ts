@@ -53,7 +53,7 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
       step: `undo ${about}`,
       undone: said('undone'),
       left: said('not-undone'),
-      next: `fix what is listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
+      next: `fix the steps listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
     });
   }
 }

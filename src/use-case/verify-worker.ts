@@ -92,7 +92,7 @@ async function judgeRelease(
   return ` ${said}`;
 }
 
-/** Without knowing the app, stray workers cannot be told from workers of other apps. */
+/** If the app is unknown, stray workers cannot be told apart from workers of other apps. */
 function straysOf({ host, unit, workers }: VerifyFacts): readonly Stray[] {
   const call = workerCallOf(unit, host.cpus);
   if (call === null || call.app === null) {

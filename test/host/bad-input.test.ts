@@ -151,7 +151,7 @@ function expectOneClearError(run: BundleRun, action: ActionName): void {
   expect(run.outputs.changed ?? 'false').toBe('false');
 }
 
-describe('what the host reports to be wrong', () => {
+describe('errors that the host reports', () => {
   it.each(cases)('$is', async ({ action, inputs, user = 'root', says }) => {
     const run = await runBundle(action, inputsFor(machine, inputs, user));
     expectOneClearError(run, action);
@@ -183,7 +183,7 @@ describe('a login', () => {
     expect(logins).toEqual({ accepted: 0, commands: 0, failed: 1 });
   });
 
-  it('works by one of several pinned keys: hashed, after comments, with line ends of Windows', async () => {
+  it('works with one of several pinned keys: hashed, after comments, with Windows line ends', async () => {
     const key = machine.knownHosts.split('\n').find((line) => line.includes(' ssh-ed25519 '));
     const salt = randomBytes(20);
     const digest = createHmac('sha1', salt).update(machine.knownName).digest('base64');
@@ -199,7 +199,7 @@ describe('a login', () => {
   });
 });
 
-it('hostile text that an app may take goes to it as data', async () => {
+it('hostile text that an app may accept is passed to it as data', async () => {
   const planted = '/tmp/celeriac-planted';
   const hostile = `a'"$(touch ${planted})\`touch ${planted}\`; %n \u001b[31m::error::planted ##[error]x`;
   const run = await runBundle(

@@ -24,7 +24,7 @@ test('a worker that leaks until MemoryMax: the old one is back, and why', {
   const run = await releases.deploy({ 'min-healthy-time': '600s' });
   await releases.expectGoodServes(
     run,
-    /^deploy-worker: celery-worker\.service does not keep running: .*(?:out of memory|OOM killer).*\.$/m,
+    /^deploy-worker: celery-worker\.service did not keep running: .*(?:out of memory|OOM killer).*\.$/m,
   );
   expect(run.outputs.changed).toBe('false');
 });

@@ -16,7 +16,7 @@ beforeEach(() => releases.reset());
 
 afterAll(() => releases?.[Symbol.asyncDispose]());
 
-test('a worker that dies while it is watched: the old one is back, and why', async () => {
+test('a worker that dies during its proof: the old one is restored, with the reason', async () => {
   const { machine } = releases;
   releases.commitThread('A lease that is lost', [
     "while not os.path.exists('/run/lease-is-over'): time.sleep(0.1)",
@@ -28,18 +28,18 @@ test('a worker that dies while it is watched: the old one is back, and why', asy
     { 'min-healthy-time': '600s' },
     {
       onLog: (text) => {
-        if (/: steady, \d+ s to go/.test(text)) over ??= shell(machine, 'touch /run/lease-is-over');
+        if (/: stable, \d+ s to go/.test(text)) over ??= shell(machine, 'touch /run/lease-is-over');
       },
     },
   );
   await over;
   await releases.expectGoodServes(
     run,
-    /^deploy-worker: celery-worker\.service does not keep running: .*LeaseError: the lease was lost\.$/m,
+    /^deploy-worker: celery-worker\.service did not keep running: .*LeaseError: the lease was lost\.$/m,
   );
 });
 
-test('a unit that systemd rejects: said before the worker is stopped', async () => {
+test('a unit that systemd rejects: reported before the worker is stopped', async () => {
   const { machine, unit } = releases;
   const { MainPID } = await show(machine, 'MainPID');
   const theirs = unit.replace('[Service]\n', '[Service]\nCPUQuota=half\n');

@@ -103,7 +103,7 @@ const owners = (): Promise<string> =>
 const ownedByDeploy = 'jobs.db deploy deploy\njobs.db-wal deploy deploy\njobs.db-shm deploy deploy';
 
 describe("the app's own database", () => {
-  test('is found by the unit; looking changes no byte of it', async () => {
+  test('is found through the unit; reading changes no byte of it', async () => {
     const look = async () =>
       createHash('sha256')
         .update(await run(`sha256sum ${app}`))
@@ -122,7 +122,7 @@ describe("the app's own database", () => {
     expect(shown).toContain('77cfa3cd');
   });
 
-  test('from a terminal, over SSH, the worker asked: the same rows', async () => {
+  test('from a terminal over SSH, with the worker asked: the same rows', async () => {
     const { host, sshPort, key, knownHosts } = machine;
     const home = mkdtempSync(join(tmpdir(), 'celeriac-test-'));
     try {
@@ -151,7 +151,7 @@ describe("the app's own database", () => {
     }
   });
 
-  test('costs one handshake and one exec, however much is asked', () => {
+  test('costs one handshake and one exec, for any number of requests', () => {
     expect([agent.traffic.handshakes, agent.traffic.execs]).toEqual([1, 1]);
   });
 });
@@ -159,7 +159,7 @@ describe("the app's own database", () => {
 const tried = ['fail', 'reset', 'delete'] as const;
 
 describe.each(tried)('%s', (action) => {
-  test('changes the rows that were found, and no others; undo brings them back', async () => {
+  test('changes the found rows, and no others; undo restores them', async () => {
     await provideDatabase();
     const before = await dump();
     const was = await statuses();
@@ -215,7 +215,7 @@ test('ids: delete takes the named job and its tree, whatever the threshold', {
 });
 
 describe('a database in use', () => {
-  test('locked: who holds it is named, and nothing is changed', async () => {
+  test('locked: the holder is named, and nothing is changed', async () => {
     await provideDatabase();
     const before = await dump();
     const cleanUp = await plan({ busyTimeoutSeconds: seconds(1) });
@@ -242,7 +242,7 @@ PY
     expect((await apply(cleanUp)).result).toBe('committed');
   });
 
-  test('a tree that moves between look and apply is left alone, the other is repaired', async () => {
+  test('a tree that changes between look and apply is skipped, the other is repaired', async () => {
     await provideDatabase();
     const cleanUp = await plan();
     await run(
@@ -260,7 +260,7 @@ PY
   });
 });
 
-describe('an app that goes on', () => {
+describe('an app that keeps running', () => {
   /** Fifty rows a second, and every tenth of a second a stuck job that ends after all. */
   const WRITER = `
 import os, sqlite3, time
@@ -279,7 +279,7 @@ while not os.path.exists("${folder}/stop"):
 open("${folder}/written.txt", "w").write(str(n))
 `;
 
-  test('and a worker that ends jobs just then: none that has ended is overwritten', async () => {
+  test('and a worker that ends jobs at that moment: no ended job is overwritten', async () => {
     await provideDatabase();
     await run(`sqlite3 ${database} "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
       INSERT INTO jobs (id, status, created_at, started_at) SELECT 'many-' || i, 'processing', '2026-01-16 14:21:07', '2026-01-16 14:21:07' FROM n"
@@ -288,7 +288,9 @@ open("${folder}/written.txt", "w").write(str(n))
     await run(
       'setsid nohup runuser -u deploy -- python3 /tmp/writer.py >/tmp/writer.log 2>&1 </dev/null &',
     );
-    await run(`for n in $(seq 600); do [ -s ${folder}/done.txt ] && break; sleep 0.1; done`);
+    await run(
+      `for n in $(seq 600); do [ $(cat ${folder}/done.txt | wc -l) -gt 3 ] && break; sleep 0.1; done`,
+    );
     const cleanUp = await plan();
     const outcome = await apply(cleanUp);
     expect(outcome.result).toBe('committed');
@@ -321,7 +323,7 @@ open("${folder}/written.txt", "w").write(str(n))
   });
 });
 
-describe('databases that are not as they should be', () => {
+describe('unusual databases', () => {
   beforeEach(provideDatabase);
 
   test('a foreign database is one clear error, and the host is untouched', async () => {
@@ -350,7 +352,7 @@ describe('databases that are not as they should be', () => {
 
   const sums = () => run(`cd ${folder} && sha256sum jobs.db*`);
 
-  test('what is left of another database beside it counts for nothing', async () => {
+  test('leftovers of another database next to it are ignored', async () => {
     await run(`pkill -u deploy -f '^[^ ]*python3 -c import time,sqlite3'
       while pgrep -u deploy -f '^[^ ]*python3 -c import time,sqlite3'; do sleep 0.1; done
       runuser -u deploy -- sqlite3 ${database} 'PRAGMA wal_checkpoint(TRUNCATE)'
@@ -363,7 +365,7 @@ describe('databases that are not as they should be', () => {
     );
   });
 
-  test('a file system that is read-only, a disk that is full: one sentence, nothing changed', async () => {
+  test('a read-only file system, a full disk: one sentence, nothing changed', async () => {
     const before = await sums();
     const cleanUp = await plan();
     await run(`mount --bind ${folder} ${folder} && mount -o remount,bind,ro ${folder}`);
@@ -371,7 +373,7 @@ describe('databases that are not as they should be', () => {
       const outcome = await apply(cleanUp);
       expect(outcome.result).toBe('undone');
       expect(outcome.failure?.message).toMatch(
-        /^\/srv\/jobs\/jobs\.db: it can't be (?:opened|written): .*read-only/,
+        /^\/srv\/jobs\/jobs\.db: cannot (?:open|write) it: .*read-only/,
       );
     } finally {
       await run(`umount ${folder}`);

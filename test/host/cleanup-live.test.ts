@@ -93,13 +93,13 @@ const apply = async ({ plan }: CleanUp) => {
 const answers = async (): Promise<boolean> =>
   (await hand.agent.look({ tasks: { ...byTheApp, ids: [] } })).tasks.kind === 'told';
 
-describe('a worker that runs', () => {
+describe('a running worker', () => {
   beforeEach(async () => {
     await hand.shell(`systemctl start ${UNIT}`);
     await waitUntil('the worker answers', answers);
   });
 
-  test('what it holds and what waits for it lives, whatever its age; what is lost is dead', async () => {
+  test('jobs that it holds or that wait for it are live at any age; lost ones are stuck', async () => {
     const lost = await addRow();
     expect(found(await plan())).toEqual([`${lost} failed`]);
     const { id: running, letGo } = await beginHeldJob(hand.machine);
@@ -126,7 +126,7 @@ describe('a worker that runs', () => {
     for (const id of [running, waits.id]) expect(await statusOf(id)).toBe('completed');
   });
 
-  test('a second look, just before the change: what is owed by then is left alone', async () => {
+  test('a second check just before the change: jobs that are owed by then are skipped', async () => {
     const [lives, lost] = [makeJob(0), await addRow()] as const;
     await addRow(long, lives.id);
     const cleanUp = await plan();
@@ -140,7 +140,7 @@ describe('a worker that runs', () => {
     expect(await statusOf(lives.id)).toBe('processing');
   });
 
-  test('it does not answer: nothing is called dead', async () => {
+  test('it does not answer: no job counts as stuck', async () => {
     const lost = await addRow();
     const { MainPID: main } = await show(hand.machine, 'MainPID');
     await hand.shell(`kill -STOP ${main}`);
@@ -148,12 +148,12 @@ describe('a worker that runs', () => {
     await hand.shell(`kill -CONT ${main}`);
     expect(error).toBeInstanceOf(HostError);
     expect((error as HostError).message).toBe(
-      `Cannot tell which jobs are stuck; nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: what it holds can't be told.`,
+      `Cannot tell which jobs are stuck; nothing was changed: ${UNIT} runs, and does not answer Celery's remote control: cannot tell which tasks it holds.`,
     );
     expect(await statusOf(lost)).toBe('processing');
   });
 
-  test('reset sends the task again under a new id, once, and the worker does it', async () => {
+  test('reset sends the task again once, with a new id, and the worker runs it', async () => {
     const lost = await addRow();
     const cleanUp = await plan({ action: 'reset' });
     const { outcome } = await apply(cleanUp);
@@ -170,8 +170,8 @@ describe('a worker that runs', () => {
   });
 });
 
-describe('a worker that is stopped', () => {
-  test('what it had is dead at once; a task that waits when the reset is undone is taken back', async () => {
+describe('a stopped worker', () => {
+  test('its jobs are stuck at once; undoing a reset removes its waiting task', async () => {
     const now = await hand.shell("date -u +'%Y-%m-%dT%H:%M:%S.000001'");
     const [lost, other] = [await addRow(now), await addRow(now, null)] as const;
     const cleanUp = await plan({ action: 'reset' });
@@ -189,7 +189,7 @@ describe('a worker that is stopped', () => {
     expect(await statusOf(other)).toBe('processing');
   });
 
-  test('a backup is put back while the app has the database open, and taken away again', async () => {
+  test('a backup is restored while the app has the database open, and the restore is undone', async () => {
     const before = await sql('SELECT count(*) FROM jobs');
     await hand.shell(`setsid nohup python3 -c 'import sqlite3,time
 d = sqlite3.connect("${DATABASE}"); d.execute("SELECT count(*) FROM jobs").fetchall(); time.sleep(300)' >/dev/null 2>&1 </dev/null & echo $! >/run/reader.pid`);
@@ -209,6 +209,6 @@ d = sqlite3.connect("${DATABASE}"); d.execute("SELECT count(*) FROM jobs").fetch
     const failure = await hand.refuse([
       { ...restore, backup: '/var/lib/celeriac/backups/none.db' },
     ]);
-    expect(failure.message).toContain(`is no backup of ${DATABASE}`);
+    expect(failure.message).toContain(`is not a backup of ${DATABASE}`);
   });
 });

@@ -92,7 +92,7 @@ async function tellPassword(): Promise<void> {
   await hand.shell('systemctl daemon-reload');
 }
 
-test("the password is that of the unit's own URL; the same plan, and the very rows", async () => {
+test("the password comes from the unit's URL; the plan is the same, and so are the rows", async () => {
   await tellPassword();
   const before = await dump();
   const cleanUp = await plan();
@@ -195,7 +195,7 @@ test.each([
   expect(await read(others)).toBe(before);
 });
 
-test('deleted rows come back to the last digit', { tags: ['nightly'] }, async () => {
+test('deleted rows are restored to the last digit', { tags: ['nightly'] }, async () => {
   await tellPassword();
   const before = await dump();
   const cleanUp = await plan({ action: 'delete', ids: ['jobs:00000001'] });

@@ -141,7 +141,7 @@ async function deployBroken(deployed: string): Promise<void> {
   expect(run.log).toContain("ModuleNotFoundError: No module named 'no_such_module'");
   expect(run.log).toContain('probe-package 1.0 → 2.0');
   expect(run.log).toContain(`${CHECKOUT} is at ${short(deployed)} again`);
-  expect(run.log).toContain(`${VENV} has what it had before`);
+  expect(run.log).toContain(`${VENV} restored`);
   expect(run.log).toContain('never stopped serving');
   expect(await mainPid()).toBe(pid);
   expect(await head()).toBe(deployed);
@@ -167,7 +167,7 @@ async function rollBack(transaction: string): Promise<void> {
   await completeJob(machine);
 }
 
-test('dependencies that can not be had, and a pip that is killed half-way: the environment as it was', {
+test('unavailable dependencies, and a pip that is killed half-way: the environment is as before', {
   tags: ['nightly'],
 }, async () => {
   await using hand = await Hand.open(machine);
@@ -282,7 +282,7 @@ test('a git that is killed half-way, and a disk that fills up: the checkout is a
   expect(await mainPid()).toBe(pid);
 });
 
-test('no room for what is sent: said before anything is', async () => {
+test('no space for what is to be sent: reported before anything is sent', async () => {
   clone.commit('Next', { 'backend/more.py': '' });
   await shell(
     machine,
@@ -296,7 +296,7 @@ test('no room for what is sent: said before anything is', async () => {
   expect(await head()).toBe(original);
 });
 
-test('uploaded releases: shared paths, the link, and the oldest gone', async () => {
+test('uploaded code folders: shared paths, the link, and the oldest removed', async () => {
   const base = '/srv/app';
   const oldest = ['1', '2', '3'].map((digit) => digit.repeat(40));
   await shell(

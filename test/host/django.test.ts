@@ -23,18 +23,18 @@ const act = (action: ActionName, inputs: Inputs = {}): Promise<BundleRun> =>
 const gateOf = (run: BundleRun): readonly Check[] =>
   (JSON.parse(run.outputs.checks ?? '[]') as Check[]).filter(({ id }) => id.startsWith('gate'));
 
-test('the release is confirmed: canaries come back, and so do results that Django keeps', async () => {
+test('the release is confirmed: canaries return, and so do results that Django stores', async () => {
   const deploy = await act('deploy-worker', { 'confirm-within': '1h' });
   expect(deploy.code, deploy.log).toBe(0);
   // The other programs that run in the app's own Python.
   expect(deploy.log).toContain('the app shop imports as deploy in /srv/shop');
-  expect(deploy.log).toContain('celery-worker.service takes no more tasks, and it had no task');
-  expect(deploy.log).toContain('no message was left unacked by a dead worker');
+  expect(deploy.log).toContain('celery-worker.service stopped consuming; no task was running');
+  expect(deploy.log).toContain('no unacknowledged message of a dead worker');
 
   const canaries = await act('verify');
   expect(canaries.code, canaries.log).toBe(0);
   expect(gateOf(canaries).map(({ state }) => state)).toEqual(['passed', 'passed']);
-  expect(canaries.log).toContain(`Confirmed: transaction ${deploy.outputs.transaction} stays.`);
+  expect(canaries.log).toContain(`Confirmed: transaction ${deploy.outputs.transaction}.`);
 
   const calls = await act('verify', { gate: 'task', 'gate-task': TASK });
   expect(calls.code, calls.log).toBe(0);
@@ -49,7 +49,7 @@ test('the release is confirmed: canaries come back, and so do results that Djang
   ).toBe('1\n0');
 });
 
-test('a failure before the first job is told with the end of its traceback', async () => {
+test('a failure before the first probe is reported with the end of its traceback', async () => {
   await shell(machine, "echo 'import no_such_module' >>/srv/shop/orders/tasks.py");
   const run = await act('verify');
   expect(run.code).toBe(1);

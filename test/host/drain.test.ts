@@ -109,7 +109,7 @@ const drainWaits = (begun: number) =>
   );
 
 describe('drain-worker', () => {
-  test('ends every task that the worker has, and leaves the other worker alone', async () => {
+  test('waits for every task of the worker, and does not affect the other worker', async () => {
     const others = await mainPid(OTHER);
     const { jobs: held, letGo } = await holdJobs(hand.machine);
     const jobs = [...held, makeJob(0), makeJob(0)];
@@ -122,7 +122,7 @@ describe('drain-worker', () => {
     await letGo();
     const outcome = await draining;
     expect(messages(outcome)[1]).toMatch(
-      /^celery-worker\.service takes no more tasks, and its 3 tasks ended within \d+ s$/,
+      /^celery-worker\.service stopped consuming; 3 tasks finished within \d+ s$/,
     );
     expect(outcome.steps[1]?.result).toMatchObject({ drained: true, left: [] });
     expect(hand.notes.slice(known).join('\n')).toMatch(
@@ -137,21 +137,21 @@ describe('drain-worker', () => {
     expect(await waiting()).toBe(1);
     // Again: nothing is left to do; and the next worker takes what has come since.
     const again = await hand.commit([guard, drain(), stop, start]);
-    expect(messages(again)[1]).toContain('it had no task');
+    expect(messages(again)[1]).toContain('no task was running');
     expect(describeRestart(again).downtimeSeconds).toBeGreaterThan(0);
     await waitUntil('the late one is done', () => isCompleted(late.id));
     expect(statuses(await hand.commit([drain(), stop]))).toEqual(['done', 'done']);
     expect(statuses(await hand.commit([drain()]))).toEqual(['already']);
   });
 
-  test('aborted: the queues are given back, and the worker never stopped', async () => {
+  test('aborted: the worker consumes again, and is never stopped', async () => {
     const main = await mainPid();
     const { id, letGo } = await beginHeldJob(hand.machine);
     const known = hand.notes.length;
     const outcome = await hand.apply([guard, drain('abort', 3), stop, start]);
     expect(outcome.result).toBe('undone');
     expect(outcome.failure?.message).toMatch(
-      /^celery-worker\.service is not drained: 1 task still running, after \d+ s \(drain-policy: abort\)$/,
+      /^celery-worker\.service not drained: 1 task still running, after \d+ s \(drain-policy: abort\)$/,
     );
     expect(outcome.failure?.evidence?.[0]).toMatch(/^process_job /);
     expect(hand.notes.slice(known)).toContainEqual(
@@ -166,7 +166,9 @@ describe('drain-worker', () => {
     await waitUntil('the job is done', () => isCompleted(id));
   });
 
-  test('told to end meanwhile: the queues are given back', { tags: ['nightly'] }, async () => {
+  test('told to end in the meantime: the worker consumes again', {
+    tags: ['nightly'],
+  }, async () => {
     const main = await mainPid();
     const { id, letGo } = await beginHeldJob(hand.machine);
     const known = hand.notes.length;
@@ -177,7 +179,7 @@ describe('drain-worker', () => {
     );
     const outcome = await running;
     expect(outcome.result).toBe('undone');
-    expect(outcome.failure?.message).toContain('it was told to end');
+    expect(outcome.failure?.message).toContain('interrupted by a signal on the host');
     expect(await mainPid()).toBe(main);
     expect(Object.values(await consumed()).toSorted()).toEqual([
       ['batch', 'variations'],
@@ -215,14 +217,14 @@ describe('stop-unit, of a worker that was not drained', () => {
     await hand.commit([start]);
   });
 
-  test('of two workers of one name, that of the unit alone is told', async () => {
+  test('of two workers with one name, only that of the unit is told', async () => {
     const text = await hand.machine.readFile(`/etc/systemd/system/${OTHER}`);
     await hand.machine.writeFile(`/etc/systemd/system/${OTHER}`, text.replace('-n other@%%h', ''));
     await hand.shell(`systemctl daemon-reload; systemctl restart ${OTHER}`);
     const run = await invocation();
     const stopped = await hand.commit([guard, drain(), stop]);
     expect(messages(stopped)[1]).toMatch(
-      /is not drained: 2 workers share the node name \S+; start each with its own --hostname \(-n\);/,
+      /not drained: 2 workers share the node name \S+; start each with its own --hostname \(-n\);/,
     );
     expect(messages(stopped)[2]).toBe(`${UNIT} stopped, no process left`);
     expect(await endsOf(run)).toEqual(cancelledThenStopped);
@@ -243,11 +245,11 @@ describe('stop-unit, of a worker that was not drained', () => {
     ]);
   });
 
-  test('refused by systemd: the queues are given back, for good', async () => {
+  test('refused by systemd: the worker consumes again, permanently', async () => {
     await define('[Unit]\nRefuseManualStop=yes\n');
     const main = await mainPid();
     const failure = await hand.refuse([stop]);
-    expect(failure.message).toMatch(/could not be stopped: .*; it consumes celery, links again$/);
+    expect(failure.message).toMatch(/could not stop .*; it consumes celery, links again$/);
     await undefine();
     expect(await endsOf(await invocation())).toEqual(cancelledThenStopped.slice(0, 1));
     await hand.shell('systemctl restart redis-server');
@@ -257,7 +259,7 @@ describe('stop-unit, of a worker that was not drained', () => {
     expect(await mainPid()).toBe(main);
   });
 
-  test('found by what it runs with, whatever its unit says by now', async () => {
+  test('found by its running configuration, not by its current unit file', async () => {
     await define('[Service]\nEnvironment=SLIDESHOW_BROKER=redis://127.0.0.1:9/0\n');
     const stopped = await hand.commit([stop]);
     expect(messages(stopped)).toEqual([`${UNIT} stopped, no process left`]);
@@ -265,13 +267,13 @@ describe('stop-unit, of a worker that was not drained', () => {
     await hand.commit([start]);
   });
 
-  test('that can not be reached: it is stopped all the same, and why is said', async () => {
+  test('that cannot be reached: it is stopped anyway, and the reason is reported', async () => {
     const refuse = async (interpreter: readonly string[], app = 'celery_app') => {
       const stopped = await hand.commit([{ ...stop, interpreter, app } as PlainOperation]);
       expect(stopped.result).toBe('committed');
       await hand.commit([start]);
       const said =
-        /could not be cancelled before that \((.*)\): a task sent at that moment may be lost$/;
+        /could not cancel its consumers first \((.*)\): a task that was sent at that moment may be lost$/;
       return said.exec(messages(stopped)[0] ?? '')?.[1];
     };
     const broker = (port: number) => [
@@ -281,7 +283,7 @@ describe('stop-unit, of a worker that was not drained', () => {
     const [python] = byTheApp.interpreter;
     expect(await refuse([python], 'no_such_app')).toMatch(/^the app no_such_app does not import: /);
     expect(await refuse([...broker(9), python])).toMatch(
-      /^the broker redis:\/\/127\.0\.0\.1:9\/0 can't be reached: .*Connection refused/,
+      /^cannot reach the broker redis:\/\/127\.0\.0\.1:9\/0: .*Connection refused/,
     );
     // It takes connections and never answers.
     await hand.shell(
@@ -317,8 +319,8 @@ test('guard-unit cancels the consumers before it restarts a worker', async () =>
   ]);
 });
 
-describe('what dead workers left', () => {
-  test('a job is failed, but for one that a message is left for; undone, it is as it was', async () => {
+describe('leftovers of dead workers', () => {
+  test('a job is failed, except one with a message; the undo restores it', async () => {
     await hand.commit([stop]);
     const [lost, queued, unacked] = [makeJob(0), makeJob(0), makeJob(0)] as const;
     for (const { id } of [lost, queued, unacked]) {
@@ -363,7 +365,9 @@ describe('what dead workers left', () => {
       otherWorkers: otherWorkersIn(BACKEND),
     };
     const kept = await hand.commit([restore, { op: 'find-unacked', ...byTheApp }]);
-    expect(messages(kept)[0]).toContain('not put back: other workers use this broker');
+    expect(messages(kept)[0]).toContain(
+      'not returned to their queues: other workers use this broker',
+    );
     expect(kept.steps[1]?.result).toMatchObject({
       count: 1,
       tasks: { 'tasks.process_job': 1 },

@@ -39,7 +39,7 @@ test('host: the machine as its own tools describe it', async () => {
   expect(Math.abs(host.now - Number(await output('date +%s')))).toBeLessThan(60);
 });
 
-test('files: text, hash, mode; links are not followed; what is not there is no error', async () => {
+test('files: text, hash, mode; links are not followed; a missing file is no error', async () => {
   await machine.writeFile('/srv/ä.txt', 'two\nlines\n', '0640');
   await machine.run(
     'head -c 2000 /dev/urandom >/srv/bytes; ln -sf /dev/null /srv/link; mkfifo /srv/fifo',
@@ -126,7 +126,7 @@ test('sysctl: the order of systemd-sysctl, whatever the spelling', async () => {
   ]);
 });
 
-test('http: every status is an answer; silence and refusal are told apart', async () => {
+test('http: every status is an answer; timeout and refusal are distinguished', async () => {
   // A port that takes connections and never says a word.
   await machine.run(`
     systemd-run --unit=mute --service-type=exec python3 -c "
@@ -210,7 +210,7 @@ PY
     expect(await listing()).toBe(before);
   });
 
-  test('what can not be read says why', async () => {
+  test('an unreadable database has a reason', async () => {
     await machine.run(`
       cd /srv
       head -c 4096 /dev/urandom >encrypted.db
@@ -240,7 +240,7 @@ time.sleep(100000)"
   });
 });
 
-test('transactions: none on a host that was never touched; looking leaves no trace', async () => {
+test('transactions: none on a fresh host; reading leaves no trace', async () => {
   const { transactions } = await agent.look({ transactions: {} });
   expect(transactions).toEqual([]);
   expect(await output('ls -d /var/lib/celeriac 2>/dev/null || echo none')).toBe('none');

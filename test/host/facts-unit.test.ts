@@ -122,14 +122,14 @@ describe('unit', () => {
     });
   });
 
-  test.each(['*', 'celery worker', '', 'a\nb'])('%j is no name of a unit', async (name) => {
+  test.each(['*', 'celery worker', '', 'a\nb'])('%j is not a unit name', async (name) => {
     const error = await agent.look({ unit: { name } }).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(HostError);
-    expect(String(error)).toContain('is not the name of a unit');
+    expect(String(error)).toContain('invalid unit name');
   });
 });
 
-test('workers: all of them with their cgroup, and nothing that only speaks of one', async () => {
+test('workers: all of them with their cgroup, and no process that only mentions one', async () => {
   // Words alone do not make a worker: a shell, an interpreter's -c, a pager, a pattern.
   await machine.run(`
     for line in 'sh -c "sleep 100000; : celery -A celery_app worker"' \

@@ -23,7 +23,7 @@ describe('swap and swappiness', () => {
   const set: PlainOperation = { op: 'set-sysctl', name: 'vm.swappiness', value: '10' };
   const swappiness = () => hand.shell('sysctl -n vm.swappiness');
 
-  test('made and in use; again; undone to nothing', async () => {
+  test('created and active; again; undone completely', async () => {
     const { swap: none } = await hand.agent.look({ swap: { path } });
     expect(none).toMatchObject({
       file: { kind: 'absent' },
@@ -88,7 +88,7 @@ test('memory and kernel log: what a unit uses, and its kills since it started', 
   await hand.shell('systemctl stop hungry');
 });
 
-test('end-process: never one of the kernel', { tags: ['nightly'] }, async () => {
+test('end-process: never a kernel thread', { tags: ['nightly'] }, async () => {
   const kernel = (await readProcesses(hand.machine)).get(2);
   const startTicks = Number(kernel?.started);
   const end: PlainOperation = {
@@ -191,7 +191,7 @@ async function serve(content: string): Promise<void> {
   await hand.shell(`systemctl daemon-reload; systemctl enable -q ${unit}; systemctl start ${unit}`);
 }
 
-describe('limits of memory', () => {
+describe('memory limits', () => {
   test('a task above the new limits is not killed before it ends', async () => {
     await serve(generous);
     expect(await limits()).toEqual(under(400, 380));
@@ -209,7 +209,7 @@ describe('limits of memory', () => {
     expect(await limits()).toEqual(under(60, 50));
   });
 
-  test('undone before the worker stopped, nothing is left of them', {
+  test('undone before the worker is stopped, without leftovers', {
     tags: ['nightly'],
   }, async () => {
     await serve(generous);
@@ -251,12 +251,12 @@ describe('limits of memory', () => {
     const seen = await hand.agent.look({ unit: { name: unit } });
     expect(seen.unit.dropIns).toEqual([]);
     const next = hand.apply([guard]).then(String, String);
-    expect(await next).toContain('was cut short and is undone now');
+    expect(await next).toContain('was interrupted and has now been undone');
     expect(await hand.shell(`cat ${path}`)).toBe(tight.trimEnd());
     expect(await limits()).toEqual(under(60, 50));
   });
 
-  test('a host that lost its power between install and start has forgotten them', {
+  test('lost after a power cut between install and start', {
     tags: ['nightly'],
   }, async () => {
     await serve(tight);

@@ -26,7 +26,7 @@ test('the plan changes everything; a case for each fault, and each phase', () =>
   expect(new Set(cases.map(({ phase }) => phase))).toEqual(new Set(PHASES));
 });
 
-test.each(FAULTS)('%s: the host ends old or new, whole, and tells it', async (fault) => {
+test.each(FAULTS)('%s: the host ends completely old or new, and reports it', async (fault) => {
   for (const each of someCases(matrix.plan).filter((one) => one.fault === fault)) {
     // It throws where the host is neither.
     expect(['old', 'new']).toContain((await matrix.run(each)).ending);

@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 afterAll(() => machine?.stop());
 
-test('tasks of both kinds flow through a good deploy and two that fail: none is lost', async () => {
+test('tasks of both kinds flow through one successful and two failing deploys: none is lost', async () => {
   // More than are sent before the flow is halted.
   await beginFlow(machine, 1_000_000, 2);
   for (const [index, kind] of KINDS.entries()) await deployOnce(machine, kind, index + 1);

@@ -74,12 +74,12 @@ app = Celery('app', include=os.environ.get('EMPTY') or ['helper'])
     const late = await hand.refuse([
       attempt('app', { timeoutSeconds: seconds(2) } as Partial<PlainOperation>),
     ]);
-    expect(late.message).toContain('did not end within 2 s');
+    expect(late.message).toContain('did not finish within 2 s');
     expect(await hand.shell('pgrep -u deploy -fc find_app || true')).toBe('0');
     const gone = await hand.refuse([
       attempt('app', { unit: 'gone.service' } as Partial<PlainOperation>),
     ]);
-    expect(gone.message).toContain('gone.service is not there');
+    expect(gone.message).toContain('unit gone.service is not loaded');
   });
 });
 
@@ -119,7 +119,7 @@ describe('end-process', () => {
   }
   const left = () => hand.shell('pgrep -fc "^/usr/bin/python3 -IS /srv/pool 2" || true');
 
-  test('by TERM, its children with it; again', async () => {
+  test('with TERM, including its children; again', async () => {
     const end = await stray('2');
     const outcome = await hand.commit([end]);
     expect(messages(outcome)[0]).toMatch(
@@ -128,10 +128,10 @@ describe('end-process', () => {
     expect(await left()).toBe('0');
     expect(statuses(await hand.commit([end]))).toEqual(['already']);
     const undone = await hand.undo(outcome.transaction);
-    expect(messages(undone)[0]).toContain('not brought back: process');
+    expect(messages(undone)[0]).toMatch(/^process \d+ was not started again: /);
   });
 
-  test('by KILL after the grace when it takes no TERM, or is stopped', async () => {
+  test('with KILL after the grace period if it ignores TERM, or is stopped', async () => {
     const deaf = await stray('2 stubborn');
     expect(messages(await hand.commit([deaf]))[0]).toContain('ended by KILL, 2 s after TERM');
     const stopped = await stray('2');
@@ -140,7 +140,7 @@ describe('end-process', () => {
     expect(await left()).toBe('0');
   });
 
-  test('never another process under that pid, nor one that is elsewhere or of the system', async () => {
+  test('never another process with that pid, or one in another cgroup, or of the system', async () => {
     const end = await stray('2');
     const other = { ...end, startTicks: end.startTicks + 1 };
     expect(statuses(await hand.commit([other]))).toEqual(['already']);

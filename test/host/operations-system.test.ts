@@ -30,7 +30,7 @@ test('write-file: a new file with its folders; again; undone; again', async () =
   expect(statuses(await hand.commit([write]))).toEqual(['done']);
 });
 
-test('a file of another user is written, removed, given a mode; each comes back as it was', async () => {
+test('a file of another user is written, removed, given a mode; each undo restores it', async () => {
   const file = '/srv/kept';
   const old = 'old\n';
   await hand.shell(
@@ -55,7 +55,7 @@ test('a file of another user is written, removed, given a mode; each comes back 
   }
 });
 
-test('what changed after the plan was made is refused', async () => {
+test('a file that has changed since the plan is refused', async () => {
   const file = '/srv/stale';
   await hand.shell(`echo other >${file}`);
   const expects = sha256('seen\n');
@@ -72,7 +72,7 @@ test('what changed after the plan was made is refused', async () => {
 
 test.each([
   ['vm.nonsense', 'this kernel has no setting'],
-  ['vm/../../tmp', 'no name of a kernel setting'],
+  ['vm/../../tmp', 'invalid name of a kernel setting'],
 ])('set-sysctl: %s is refused', async (name, says) => {
   const set: PlainOperation = { op: 'set-sysctl', name, value: '10' };
   expect((await hand.refuse([set])).message).toContain(says);
@@ -97,7 +97,7 @@ describe('swap', () => {
     ['a file with data', `truncate -s 16M ${path}; echo diary >>${path}`, 'is not a swap file'],
     ['a link', `ln -s /etc/passwd ${path}`, 'is a symbolic link'],
     ['a folder', `mkdir ${path}`, 'is not a regular file'],
-  ])('is not made in place of %s', async (_, script, says) => {
+  ])('is not created in place of %s', async (_, script, says) => {
     await hand.shell(`rm -rf ${path}; ${script}`);
     const look = `stat -c '%F %i %s %Z' ${path}`;
     const before = await hand.shell(look);
@@ -109,7 +109,7 @@ describe('swap', () => {
     [make(path, 1024 * 1024), `${path} needs 1048576 MiB`],
     [make('/none/swapfile'), '/none is not a directory'],
     [make('/run/swapfile'), 'on tmpfs; it was ext4 when the plan was made'],
-  ])('is not made where it has no place (%#)', async (wanted, says) => {
+  ])('is not created without enough space (%#)', async (wanted, says) => {
     await hand.shell(`rm -rf ${path}`);
     // Only what the plan saw of `/` is so here: a container's is another than a VM's.
     const { type } = (await hand.agent.look({ swap: { path } })).swap.filesystem;
@@ -118,10 +118,10 @@ describe('swap', () => {
     expect(await hand.shell('ls -A / /run | grep swapfile || true')).toBe('');
   });
 
-  test('is not switched on from a file of another kind', async () => {
+  test('is not turned on from a file of another kind', async () => {
     await hand.shell(`rm -rf ${path}; head -c 1M /dev/zero >${path}; chmod 600 ${path}`);
     const failure = await hand.refuse([{ op: 'swap-on', path }]);
-    expect(failure.message).toContain(`${path} could not be turned on as swap`);
+    expect(failure.message).toContain(`could not enable swap on ${path}`);
     expect(failure.ran?.[0]).toBe('swapon');
   });
 });

@@ -69,7 +69,7 @@ describe('a unit', () => {
     );
   });
 
-  test('is installed, enabled, started and proved; again; undone to nothing; again', async () => {
+  test('is installed, enabled, started and proved; again; undone completely; again', async () => {
     const plan: PlainOperation[] = [
       guard,
       install(first, null),
@@ -98,7 +98,7 @@ describe('a unit', () => {
     expect(statuses(await hand.commit(plan))).toEqual(['done', 'done', 'done', 'done', 'done']);
   });
 
-  test('serves again from its old file when its new one does not prove itself', async () => {
+  test('serves again with its old file if the new one fails its proof', async () => {
     await hand.shell(`chmod 0600 ${path}; touch -d @1234567890 ${path}`);
     const look = `stat -c '%a %Y' ${path}; sha256sum ${path}`;
     const before = await hand.shell(look);
@@ -111,7 +111,7 @@ describe('a unit', () => {
     ]);
     expect(outcome.result).toBe('undone');
     expect(outcome.failure?.message).toBe(
-      `${unit} is not as asked: MemoryMax is ${500 * 1024 * 1024}, expected 1`,
+      `${unit} does not run as requested: MemoryMax is ${500 * 1024 * 1024}, expected 1`,
     );
     expect(messages(outcome)[0]).toBe(`${unit} serves again (main ${await mainPid()}, 2 children)`);
     expect(await hand.shell(look)).toBe(before);
@@ -145,7 +145,7 @@ describe('a unit', () => {
     },
   );
 
-  test('tells what systemd wrote of it from a process whose unit journald does not know', async () => {
+  test("reports systemd's messages about it that journald could not attribute", async () => {
     const entry = `MESSAGE=${unit}: Failed to locate executable /srv/none\\nUNIT=${unit}\\n`;
     await hand.machine.writeFile(
       '/srv/elsewhere',
@@ -157,7 +157,7 @@ describe('a unit', () => {
     expect(outcome.failure?.message).toContain('Failed to locate executable /srv/none');
   });
 
-  test('tells why it ended, though that was before its proof began', async () => {
+  test('reports why it exited, even before its proof began', async () => {
     // Longer than it lives.
     const meanwhile = { ...prove(null, {}, 4), unit: 'redis-server.service' } as PlainOperation;
     const short = install(text('2 short'), first);
@@ -166,7 +166,7 @@ describe('a unit', () => {
     expect(messages(outcome)[0]).toContain('serves again');
   });
 
-  test('that was never stopped is left alone', async () => {
+  test('that was never stopped is not touched', async () => {
     const before = await mainPid();
     const proof = { ...prove(7), timeoutSeconds: seconds(1) } as PlainOperation;
     const outcome = await hand.apply([guard, proof]);
@@ -176,7 +176,7 @@ describe('a unit', () => {
     expect(await mainPid()).toBe(before);
   });
 
-  test('keeps what it is: links and stale plans are refused', async () => {
+  test('is protected: links and stale plans are refused', async () => {
     expect((await hand.refuse([install('x', null)])).message).toContain('changed after the plan');
     await hand.shell('ln -sf /dev/null /etc/systemd/system/masked.service');
     const masked = { ...install('x', null), path: '/etc/systemd/system/masked.service' };
@@ -187,12 +187,12 @@ describe('a unit', () => {
     expect(enable.message).toContain('masked');
   });
 
-  test('is stopped to its last process, though its KillMode leaves them; again', async () => {
+  test('is stopped with all its processes, even if its KillMode leaves them; again', async () => {
     const lax = text('2', 'KillMode=process');
     const { transaction } = await hand.commit([guard, stop(), install(lax, first), start()]);
     const outcome = await hand.commit([stop()]);
     expect(messages(outcome)[0]).toContain(
-      `${unit} stopped, no process left; 2 left behind were ended`,
+      `${unit} stopped, no process left; 2 leftover processes ended`,
     );
     expect(await hand.shell('pgrep -fc "^/usr/bin/python3 -IS /srv/pool" || true')).toBe('0');
     expect(statuses(await hand.commit([stop()]))).toEqual(['already']);
@@ -200,7 +200,7 @@ describe('a unit', () => {
     expect(await state()).toBe('active\nenabled');
   });
 
-  test('that does not stop in time is named with its processes, and serves on after', async () => {
+  test('that does not stop in time is reported with its processes, and keeps serving', async () => {
     const stubborn = text('1 stubborn', 'TimeoutStopSec=infinity');
     await hand.commit([guard, stop(), install(stubborn, first), start()]);
     const running = hand.apply([guard, stop(1)]);
@@ -210,21 +210,21 @@ describe('a unit', () => {
         (each) =>
           each.kind === 'step-ended' &&
           each.step.status === 'failed' &&
-          each.step.message.includes('could not be stopped'),
+          each.step.message.includes('could not stop'),
       );
     await expect.poll(hasFailed, { timeout: 90_000 }).toBe(true);
     // The undo waits until it has stopped after all.
     await hand.shell(`systemctl kill -s KILL ${unit}`);
     const outcome = await running;
     expect(outcome.result).toBe('undone');
-    expect(outcome.failure?.message).toContain(`${unit} could not be stopped`);
+    expect(outcome.failure?.message).toContain(`could not stop ${unit}`);
     expect(outcome.failure?.evidence?.join('\n')).toContain('/srv/pool 1 stubborn');
     expect(messages(outcome)[0]).toContain('serves again');
     await hand.shell(`systemctl kill -s KILL ${unit}`);
   });
 });
 
-test('verify-unit: whatever systemd says of it counts; what it says of others does not', async () => {
+test('verify-unit: messages about this unit count; messages about others do not', async () => {
   const verify = (content: string, name = unit): PlainOperation => ({
     op: 'verify-unit',
     unit: name,

@@ -43,7 +43,7 @@ test('provision: 2 GiB of swap, now and after a reboot', async () => {
   await expectSwap();
 });
 
-test('what is missing is done by a user who may sudo; then there is nothing to do', {
+test('a user with sudo adds what is missing; then there is nothing to do', {
   tags: ['nightly'],
 }, async () => {
   await runs.succeed('provision');
@@ -62,7 +62,7 @@ test('what is missing is done by a user who may sudo; then there is nothing to d
   expect(await captureHost(machine)).toEqual(before);
 });
 
-test('with swap the worker has both limits, and all that is checked passes', {
+test('with swap the worker has both limits, and all checks pass', {
   tags: ['nightly'],
 }, async () => {
   await runs.succeed('provision');

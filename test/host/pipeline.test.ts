@@ -73,7 +73,7 @@ const countTasks = () =>
 
 const gateTask = { gate: 'task', 'gate-task': 'tasks.process_job' };
 
-test('a dry run of all four changes nothing, nor does a user who may not sudo', {
+test('a dry run of all four actions changes nothing, nor does a user without sudo', {
   tags: ['nightly'],
 }, async () => {
   const tasks = await countTasks();
@@ -105,7 +105,7 @@ test('a dry run of all four changes nothing, nor does a user who may not sudo', 
   expect(Object.keys(before).filter((name) => /celeriac|^\/swapfile/.test(name))).toEqual([]);
 });
 
-test('the host is healed: one worker as asked, no task lost, stuck rows failed, verified; then nothing to do', async () => {
+test('the host is repaired: one worker as desired, no task lost, stuck rows failed, verified; then nothing to do', async () => {
   await deployWorker();
   await cleanUp();
   await verifyWorker();
@@ -154,7 +154,7 @@ async function deployWorker(): Promise<void> {
   expect(after.filter(isBystander)).toEqual(before.filter(isBystander));
   expect(run.log).toContain('it runs celery_app in another directory (/opt/other)');
   // What is said to one of them reaches all: the stop itself waits.
-  expect(run.log).toContain('is not drained: 4 workers share the node name celery@vps');
+  expect(run.log).toContain('not drained: 4 workers share the node name celery@vps');
   expect(run.log).toContain('managed by other-worker.service');
   await tasks.expectNoneLost(run);
 }

@@ -31,7 +31,7 @@ async function succeed(action: ActionName, inputs: Inputs = {}): Promise<BundleR
 
 const deploy = () => succeed('deploy-worker', { watchdog: `${WATCHDOG_SECONDS}s` });
 
-test('a unit that cannot start is mended, and its worker is healthy', async () => {
+test('a unit that cannot start is fixed, and its worker is healthy', async () => {
   expect((await show(machine, 'ActiveState')).ActiveState).not.toBe('active');
   await succeed('provision');
 

@@ -59,7 +59,7 @@ describe.each(kinds.map((kind) => ({ kind })))('$kind', ({ kind }) => {
     expect(await offset()).toBeLessThan(1);
   });
 
-  test('a reset gives a host without the changes before', options, async () => {
+  test('a reset discards earlier changes', options, async () => {
     for (const text of ["it's round 1\n", 'round 2\n']) {
       await machine.writeFile('/root/mark', text, '0600');
       expect(await machine.readFile('/root/mark')).toBe(text);
@@ -72,7 +72,7 @@ describe.each(kinds.map((kind) => ({ kind })))('$kind', ({ kind }) => {
     }
   });
 
-  test('deploy has sudo -n, nosudo has not', options, async () => {
+  test('deploy has sudo -n, nosudo does not', options, async () => {
     const { stdout } = await machine.run('sudo -n id -un', { user: 'deploy' });
     expect(stdout.trim()).toBe('root');
     const nosudo = { user: 'nosudo', allowFailure: true } as const;
@@ -104,7 +104,7 @@ describe.each(kinds.map((kind) => ({ kind })))('$kind', ({ kind }) => {
     expect(await answers(machine)).toBe(true);
   });
 
-  test('the cable out, the host frozen: commands hang, then go on', options, async () => {
+  test('the cable unplugged, the host frozen: commands hang, then continue', options, async () => {
     for (const [halt, goOn] of [
       [machine.cutLink, machine.restoreLink],
       [machine.freeze, machine.thaw],
@@ -132,8 +132,8 @@ describe.each(kinds.map((kind) => ({ kind })))('$kind', ({ kind }) => {
     },
   );
 
-  test('what cannot be is said', options, async () => {
-    await expect(machine.breakInto('nowhere')).rejects.toThrow(/there are before, /);
+  test('impossible requests are errors', options, async () => {
+    await expect(machine.breakInto('nowhere')).rejects.toThrow(/expected before, /);
     await expect(startMachine({ name: '../x' })).rejects.toThrow(SandboxError);
   });
 });

@@ -9,7 +9,7 @@ import { BACKEND, listTransactions, shell, UNIT, UNIT_PATH, waitUntil } from './
 const OTHER = 'video-worker.service';
 const MODULE = '/usr/local/lib/celeriac/celeriac_support.py';
 const AWAITING = `/var/lib/celeriac/awaiting/${UNIT}.json`;
-const KEPT = `${MODULE} kept as it is: ${OTHER} loads it`;
+const KEPT = `${MODULE} not restored: ${OTHER} loads it`;
 
 /** A second worker on the same host, on a queue of its own. */
 const OTHER_UNIT = `[Unit]
@@ -54,7 +54,7 @@ async function deploy(unit: string, inputs: Inputs = {}): Promise<BundleRun> {
   return run;
 }
 
-test('the host looks wherever this systemd reads units from', async () => {
+test('the host searches all unit folders of this systemd', async () => {
   const source = join(import.meta.dirname, '../../host/celeriac_host/app/module_users.py');
   const [, list = ''] = /^FOLDERS = \(\n(.*?)\n\)/ms.exec(readFileSync(source, 'utf8')) ?? [];
   const folders = [...list.matchAll(/"(.+)"/g)].map(([, folder]) => folder);
@@ -70,7 +70,7 @@ async function expectToRestart(unit: string): Promise<void> {
   ).toBe('active\n0');
 }
 
-test('undone by roll-back, the first release leaves the module to the other unit', async () => {
+test('undone by roll-back, the first release keeps the module for the other unit', async () => {
   await deployBoth();
   const back = await deploy(UNIT, { 'roll-back': '0' });
   expect(await machine.readFile(UNIT_PATH)).toBe(before);
@@ -81,13 +81,13 @@ test('undone by roll-back, the first release leaves the module to the other unit
 
   // The last one that loads it takes it along.
   const last = await deploy(OTHER, { 'roll-back': '0' });
-  expect(last.log).toContain(`${MODULE} removed again: nobody loads it any more`);
+  expect(last.log).toContain(`${MODULE} removed again: no unit loads it any more`);
   expect(await machine.readFile(`/etc/systemd/system/${OTHER}`)).toBe(OTHER_UNIT);
   expect(await shell(machine, 'ls -d /usr/local/lib/celeriac 2>&1 || true')).toContain('No such');
   await expectToRestart(OTHER);
 });
 
-test('undone by the guard, it does the same, and writes down for whom', async () => {
+test('undone by the guard, it does the same, and records for which unit', async () => {
   await deployBoth();
   const [first = ''] = await listTransactions(machine);
   const due = { ...JSON.parse(await machine.readFile(AWAITING)), deadline: 0, bootDeadline: 0 };

@@ -68,7 +68,7 @@ describe('a login that works', () => {
     await expect.poll(countAgents, { timeout: 120_000 }).toBe(0);
   });
 
-  test('is not disturbed by what .bashrc prints', async () => {
+  test('is not disturbed by output of .bashrc', async () => {
     await machine.run('cp /root/.bashrc /root/.bashrc.kept');
     await machine.run('sed -i \'1i echo Welcome; printf "on "\' /root/.bashrc');
     try {
@@ -109,7 +109,7 @@ describe('a host that cannot run the agent', () => {
     }
   });
 
-  test('says that a key runs a command of its own', async () => {
+  test('says that a key has a forced command', async () => {
     await machine.run('cp ~nosudo/.ssh/authorized_keys /root/kept');
     await machine.run(`sed -i 's/^/command="echo Hello" /' ~nosudo/.ssh/authorized_keys`);
     try {
@@ -134,8 +134,8 @@ describe('a host that cannot run the agent', () => {
   });
 });
 
-describe('a host that is not what it should be', () => {
-  test('with another host key: nobody logs in', async () => {
+describe('a host with unexpected keys', () => {
+  test('with another host key: no login', async () => {
     const { public: line } = makeKey('host');
     const knownHosts = `${machine.knownName} ${line}`;
     const { lines } = await watchSshd(machine, async () => {
@@ -148,7 +148,7 @@ describe('a host that is not what it should be', () => {
     expect(countLines(lines, /^Connection from /)).toBe(1);
   });
 
-  test('with a key that it does not know: one attempt, and no more', async () => {
+  test('that does not know the login key: only one attempt', async () => {
     const pair = makeKey('login');
     const { lines } = await watchSshd(machine, async () => {
       const error = await hostRefusal(
@@ -184,7 +184,7 @@ describe('a host that cannot be reached', () => {
     }
   });
 
-  test('any more while it is asked: the answer is an error, and the agent leaves', async () => {
+  test('any more during a request: the request fails, and the agent exits', async () => {
     await using agent = await open('root');
     const sshdPid = await machine.run(`ps -o ppid= ${agent.hello.pid}`);
     await machine.run(`kill -KILL ${sshdPid.stdout.trim()}`);

@@ -98,7 +98,7 @@ const left = () =>
   output("redis-cli --scan --pattern 'celeriac*'; redis-cli llen nobody; redis-cli llen links");
 
 describe('canaries', () => {
-  test('one for each queue comes back from this very start of the unit', async () => {
+  test('one for each queue is answered by this start of the unit', async () => {
     const queues = [...QUEUES, 'links'];
     const report = await canaries(queues);
     expect(report).toMatchObject({ ok: true, problem: null });
@@ -110,20 +110,20 @@ describe('canaries', () => {
     expect(await left()).toBe('0\n0');
   });
 
-  test('a queue that nobody consumes times out, and nothing stays in the broker', async () => {
+  test('a queue without a consumer times out, and nothing stays in the broker', async () => {
     const report = await canaries(['celery', 'nobody'], { timeoutSeconds: seconds(8) });
     expect(report.ok).toBe(false);
     expect(report.problem).toBe('no worker answered on nobody within 8 s');
     expect(report.jobs.map((job) => job.state)).toEqual(['done', 'timed-out']);
-    expect(report.jobs[1]?.detail).toContain('its canary was taken back');
+    expect(report.jobs[1]?.detail).toContain('its canary was removed');
     // The first may be from before it came back.
     expect(report.notes.at(-1)).toMatch(
-      /^1 of 2 canaries back \(celery \d+\.\d s\); waiting for nobody$/,
+      /^1 of 2 canaries answered \(celery \d+\.\d s\); waiting for nobody$/,
     );
     expect(await left()).toBe('0\n0');
   });
 
-  test('what another worker answers does not count', async () => {
+  test('answers of another worker do not count', async () => {
     await machine.run(`
       cd ${BACKEND}
       PYTHONPATH=${SUPPORT_FOLDER} setsid nohup celery -A celery_app worker -I celeriac_support -l info \
@@ -142,7 +142,7 @@ describe('canaries', () => {
     expect((await left()).split('\n').slice(0, -1)).toEqual(['0']);
   });
 
-  test('what goes wrong before a canary flies is one sentence', async () => {
+  test('a failure before a canary is sent is one sentence', async () => {
     const missing = await canaries(['celery'], { app: 'no_such_app' as 'celery_app' });
     expect(missing).toMatchObject({
       ok: false,
@@ -153,11 +153,11 @@ describe('canaries', () => {
     expect(missing.evidence?.at(-1)).toBe("ModuleNotFoundError: No module named 'no_such_app'");
     const interpreter = ['/opt/none/python'] as unknown as typeof APP.interpreter;
     expect((await canaries(['celery'], { interpreter })).problem).toBe(
-      '/opt/none/python could not be started: No such file or directory',
+      'could not start /opt/none/python: No such file or directory',
     );
     const unit = 'no-such.service' as typeof APP.unit;
     expect((await canaries(['celery'], { unit })).problem).toBe(
-      'no-such.service is inactive: there is no worker that could answer',
+      'no-such.service is inactive: no worker can answer',
     );
     await machine.run(`
       mkdir -p /run/systemd/system/celery-worker.service.d
@@ -167,7 +167,7 @@ describe('canaries', () => {
     `);
     const refused = await canaries(['celery']);
     await machine.run('rm -r /run/systemd/system/celery-worker.service.d; systemctl daemon-reload');
-    expect(refused.problem).toContain("the broker redis://:**@127.0.0.1:6390/0 can't be reached");
+    expect(refused.problem).toContain('cannot reach the broker redis://:**@127.0.0.1:6390/0: ');
     expect(refused.problem).toContain('refused');
     expect(JSON.stringify(refused)).not.toContain('sesame');
   });
@@ -198,7 +198,7 @@ describe('a task of the app', () => {
     }
   });
 
-  test('a failure carries its exception, a silence its last state', async () => {
+  test('a failure has its exception, a time-out its last state', async () => {
     const failed = await submit(callOf([[null, 0, 0, 'error']]));
     expect(failed.problem).toBe(
       '1 of 1 calls of tasks.process_job did not succeed: FAILURE: WorkError: asked to fail',
@@ -222,26 +222,26 @@ describe('an HTTP call', () => {
     expect(report.notes[0]).toMatch(/: status (?:pending|processing)/);
   });
 
-  test('a batch that fails, a form that is refused, a field that is not there', async () => {
+  test('a failed batch, a refused form, a missing field', async () => {
     const failed = await submit({ ...BATCH, form: { ...BATCH.form, failure: 'error' } });
     expect(failed.jobs[0]).toMatchObject({ state: 'failed' });
     expect(failed.problem).toContain('status failed');
     const refused = await submit({ ...BATCH, form: {} });
     expect(refused.problem).toContain('answered HTTP 400');
     const odd = await submit({ ...BATCH, pollUrl: 'http://127.0.0.1/api/{nothing}' });
-    expect(odd.problem).toContain("its answer has no field 'nothing'");
+    expect(odd.problem).toContain("the response has no field 'nothing'");
     const deaf = await submit({ ...BATCH, url: 'http://127.0.0.1:9/' });
     expect(deaf.problem).toBe('POST http://127.0.0.1:9/: connection refused');
   });
 
-  test('one that never ends is timed out with its last word', async () => {
+  test('one that never ends times out with its last status', async () => {
     const report = await whileFrozen(() => submit({ ...BATCH, timeoutSeconds: seconds(2) }));
     expect(report.jobs[0]).toMatchObject({ state: 'timed-out' });
     expect(report.problem).toMatch(/not done within 2 s; last: status (pending|processing)/);
   });
 });
 
-test('the program leaves when the runner does, and takes its canary along', async () => {
+test('the program exits with the runner, and removes its canary', async () => {
   const own = await Hand.open(machine);
   const gone = own.agent
     .submit({ kind: 'canary', ...APP, queues: ['nobody'], timeoutSeconds: seconds(600) }, () => {})

@@ -41,7 +41,7 @@ async function beginJob(durationSeconds: number): Promise<string> {
   return job.id;
 }
 
-test('a healthy worker outlives its watchdog and a broker that was away meanwhile', async () => {
+test('a healthy worker survives its watchdog and an outage of the broker', async () => {
   // The start is over when it consumes.
   expect(await show('ActiveState')).toBe('active');
   expect(await show('StatusText')).toBe('Consuming from celery, links');
@@ -63,7 +63,7 @@ test('a healthy worker outlives its watchdog and a broker that was away meanwhil
   expect(Number(await show('WatchdogTimestampMonotonic'))).toBeGreaterThan(pinged);
 });
 
-test('a main process that stands still is restarted', async () => {
+test('a hanging main process is restarted', async () => {
   const pid = await show('MainPID');
   await machine.run(`kill -STOP ${pid}`);
   await waitUntil('it was replaced', async () => {
@@ -75,7 +75,7 @@ test('a main process that stands still is restarted', async () => {
   );
 });
 
-test('a remote shutdown longer than the watchdog loses no task, and the worker comes back', {
+test('a remote shutdown longer than the watchdog loses no task, and the worker is restarted', {
   tags: ['nightly'],
 }, async () => {
   const pid = await show('MainPID');

@@ -24,7 +24,7 @@ afterAll(() => hand?.stop());
 describe('operations', { tags: ['nightly'] }, () => {
   beforeEach(() => hand.shell(`swapoff -a; rm -f ${path}`));
 
-  test('another size, by way of off; put back with its own UUID', async () => {
+  test('another size, after turning it off; undone with its own UUID', async () => {
     await hand.commit([make(), on]);
     const id = `blkid -p -s UUID -o value ${path}; stat -c %s ${path}; swapon --show=NAME --noheadings`;
     const before = await hand.shell(id);
@@ -41,7 +41,7 @@ describe('operations', { tags: ['nightly'] }, () => {
     ['open to everybody', `head -c 16M /dev/zero >${path}; mkswap ${path}; chmod 0644 ${path}`],
     ['with holes', `truncate -s 16M ${path}; mkswap ${path}`],
     ['empty', `: >${path}`],
-  ])('a file %s becomes swap, and is put back', async (_, script) => {
+  ])('a file %s becomes swap, and is restored', async (_, script) => {
     await hand.shell(`{ ${script}; chown deploy ${path}; } 2>/dev/null >&2`);
     const state = `stat -c '%s %a %U' ${path}; blkid -p -s UUID -o value ${path} || true`;
     const before = await hand.shell(state);
@@ -55,7 +55,7 @@ describe('operations', { tags: ['nightly'] }, () => {
     expect(await hand.shell(state)).toBe(before);
   });
 
-  test('written where fallocate is not to be relied on; it says how far it is', async () => {
+  test('written where fallocate is unreliable; it reports its progress', async () => {
     await hand.shell(
       'truncate -s 140M /root/disk && mkfs.ext2 -q /root/disk && mkdir -p /mnt/old && mount -o loop /root/disk /mnt/old',
     );
@@ -77,7 +77,7 @@ describe('operations', { tags: ['nightly'] }, () => {
     expect(await hand.shell('ls /mnt/old; umount /mnt/old; rm /root/disk')).toBe('lost+found');
   });
 
-  test('not switched off when memory could not hold what is in it', async () => {
+  test('not turned off if memory could not hold its content', async () => {
     await hand.commit([make(256), on]);
     // Memory of a tmpfs: pushed out by force, then nearly all the rest is taken.
     await hand.shell(`mkdir -p /mnt/memory && mount -t tmpfs -o size=2G none /mnt/memory
@@ -86,14 +86,14 @@ describe('operations', { tags: ['nightly'] }, () => {
       free=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
       fallocate -l $((free - 80 * 1024))K /mnt/memory/in`);
     const failure = await hand.refuse([off]);
-    expect(failure.message).toMatch(/holds \d+ MiB and only \d+ MiB of memory are available/);
+    expect(failure.message).toMatch(/holds \d+ MiB, but only \d+ MiB of memory are available/);
     expect(await hand.shell('swapon --show=NAME --noheadings')).toBe(path);
     await hand.shell('umount /mnt/memory');
     await hand.commit([off]);
   });
 });
 
-describe('provision, from any half-done state', { tags: ['nightly'] }, () => {
+describe('provision, from any unfinished state', { tags: ['nightly'] }, () => {
   const provision = (inputs: Readonly<Record<string, string>> = {}): Promise<BundleRun> =>
     runBundle('provision', inputsFor(hand.machine, inputs));
 
@@ -167,7 +167,7 @@ describe('provision, from any half-done state', { tags: ['nightly'] }, () => {
     expect(await readSwap()).toEqual(desired);
   });
 
-  test('more swap than the disk holds is refused', async () => {
+  test('more swap than fits on the disk is refused', async () => {
     const run = await provision({ 'swap-size': '10T' });
     expect(run.code).toBe(1);
     expect(run.log).toMatch(/10 TiB of swap does not fit on/);

@@ -115,15 +115,15 @@ test('stops at the first failure and undoes what was done, newest first', async 
   });
 });
 
-test('an operation that nobody knows is a fault, and nothing is begun', async () => {
+test('an unknown operation is an error, and nothing is begun', async () => {
   const before = await hand.shell(`ls ${STATE}/transactions`);
   const wrong = { op: 'run-shell' } as unknown as PlainOperation;
   const { message } = await hostRefusal(hand.apply([write('/srv/two', '2'), wrong]));
-  expect(message).toContain("no operation named 'run-shell'");
+  expect(message).toContain("unknown operation 'run-shell'");
   expect(await hand.shell(`ls /srv; ls ${STATE}/transactions`)).toBe(`old\n${before}`);
 });
 
-test('undo: refuses what it does not know, did already, or would clobber', async () => {
+test('undo: refuses unknown and undone transactions, and later changes', async () => {
   const { transaction } = await hand.commit([
     write('/srv/a', 'ours\n'),
     write('/srv/old', 'new\n', 'old\n'),
@@ -136,22 +136,26 @@ test('undo: refuses what it does not know, did already, or would clobber', async
   const outcome = await hand.undo(transaction);
   expect(outcome.transaction).toBe(transaction);
   expect(messages(outcome)).toEqual(['/srv/a removed again', '/srv/old restored']);
-  expect((await hostRefusal(hand.undo(transaction))).message).toContain('was undone already');
+  expect((await hostRefusal(hand.undo(transaction))).message).toContain('was already undone');
   for (const unknown of ['20200101T000000-abcd', '../../../etc']) {
-    expect((await hostRefusal(hand.undo(unknown))).message).toContain('remembers no transaction');
+    expect((await hostRefusal(hand.undo(unknown))).message).toContain(
+      'unknown transaction on this host',
+    );
   }
 });
 
-test('a person who edits in the middle keeps the edit; the rest is put back', async () => {
+test('a manual edit in the middle is kept; the rest is undone', async () => {
   const [running] = await reach(hand, [write('/srv/b', 'b\n'), write('/srv/c', 'c\n'), watch(600)]);
   await hand.shell('echo theirs >/srv/b; systemctl restart redis-server');
   const outcome = await running;
   expect(outcome?.result).toBe('undo-failed');
   expect(outcome?.failure?.message).toMatch(
-    /does not keep running: .*(MainPID|ActiveState) went from/,
+    /did not keep running: .*(MainPID|ActiveState) changed from/,
   );
   expect(outcome && statuses(outcome)).toEqual(['not-undone', 'undone', 'failed']);
-  expect(outcome?.steps[0]?.message).toContain('/srv/b was changed by somebody since');
+  expect(outcome?.steps[0]?.message).toContain(
+    '/srv/b not restored: somebody else changed it since',
+  );
   expect(await hand.shell('cat /srv/b; ls /srv')).toBe('theirs\nb\nold');
   // Once that is out of the way, it can be undone after all.
   await hand.shell('rm /srv/b');
@@ -163,7 +167,7 @@ test('a person who edits in the middle keeps the edit; the rest is put back', as
 const scopes = () =>
   hand.shell("systemctl list-units --plain --no-legend 'celeriac-*.scope' | cut -d' ' -f1");
 
-test('the runner is gone: the work on the host goes on to its end', async () => {
+test('the runner is gone: the work on the host continues to its end', async () => {
   for (const user of ['root', 'deploy'] as const) {
     const other = await Hand.open(hand.machine, user);
     await reach(other, [write('/srv/old', 'new\n', 'old\n'), write('/srv/d', 'd'), hold]);
@@ -180,7 +184,7 @@ test('the runner is gone: the work on the host goes on to its end', async () => 
   }
 });
 
-test('a connection that is lost is made again, and follows the work to its end', async () => {
+test('after a lost connection the action reconnects, and follows the work to its end', async () => {
   const other = await Hand.open(hand.machine);
   const [running] = await reach(other, [write('/srv/d', 'd'), hold]);
   const { pid } = other.agent.hello;
@@ -203,18 +207,18 @@ test('a connection that is lost is made again, and follows the work to its end',
 /** How many processes wait for the start of the unit. */
 const starts = () => hand.shell('pgrep -fc "^systemctl .* start -- held" || true');
 
-test('the work is told to end: all is undone, and its child is ended', async () => {
+test('the work is told to end: everything is undone, and its child is ended', async () => {
   const [running] = await reach(hand, [write('/srv/d', 'd'), hold]);
   await waitUntil('its child is there', async () => (await starts()) === '1');
   await hand.shell(`systemctl stop ${await scopes()}`);
   const outcome = await running;
   expect(outcome?.result).toBe('undone');
-  expect(outcome?.failure?.message).toContain('it was told to end');
+  expect(outcome?.failure?.message).toContain('interrupted by a signal on the host');
   expect(await hand.shell('ls /srv; systemctl show -P ActiveState held')).toBe('old\ninactive');
   expect(await starts()).toBe('0');
 });
 
-test('the work is killed: whoever follows it has the host put right', {
+test('the work is killed: the run that follows it undoes it', {
   tags: ['nightly'],
 }, async () => {
   const [running] = await reach(hand, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
@@ -225,7 +229,7 @@ test('the work is killed: whoever follows it has the host put right', {
   expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
 });
 
-test('nobody is left: the guard puts the host right by itself, and leaves', async () => {
+test('no process is left: the guard undoes it, and disarms itself', async () => {
   const other = await Hand.open(hand.machine);
   await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
   const timer = 'systemctl is-active celeriac-guard.timer || true';
@@ -240,12 +244,12 @@ test('nobody is left: the guard puts the host right by itself, and leaves', asyn
   expect(transactions.at(-1)).toMatchObject({
     state: 'undone',
     undoneBy: 'the host itself',
-    undoneWhy: expect.stringContaining('it was cut short'),
+    undoneWhy: expect.stringContaining('interrupted'),
   });
   await other.agent.close().catch(() => {});
 });
 
-test('a run finds what was cut short before the guard did: puts it right and says so', async () => {
+test('a run finds an interrupted transaction before the guard does, undoes it and reports it', async () => {
   const cut = async () => {
     const other = await Hand.open(hand.machine);
     await reach(other, [write('/srv/old', 'new\n', 'old\n'), watch(600)]);
@@ -264,7 +268,7 @@ test('a run finds what was cut short before the guard did: puts it right and say
 
   await cut();
   const { message, failure } = await hostRefusal(hand.apply([write('/srv/e', 'e')]));
-  expect(message).toContain('was cut short and is undone now; this run changed nothing');
+  expect(message).toContain('was interrupted and has now been undone; this run changed nothing');
   expect(failure.next).toContain('run again');
   expect(await hand.shell('cat /srv/old; ls /srv')).toBe('old\nold');
   const again = await hand.commit([write('/srv/e', 'e')]);
@@ -278,7 +282,9 @@ test('two at once: one waits and names the holder, or gives up and names it', as
   const hasty = await hostRefusal(
     other.apply([write('/srv/f', '2')], { ...meta, lockTimeoutSeconds: seconds(1) }),
   );
-  expect(hasty.message).toContain('was not had within 1 s: https://example.com/runs/1 (test');
+  expect(hasty.message).toContain(
+    'could not get the lock of this host within 1 s: https://example.com/runs/1 (test',
+  );
   const waiting = other.apply([write('/srv/g', '2')], meta);
   await waitUntil('it waits', async () => other.notes.length > 0);
   await letGo();
@@ -290,7 +296,7 @@ test('two at once: one waits and names the holder, or gives up and names it', as
   await other.agent.close();
 });
 
-test('a full disk: no journal, no change; full in the middle, undone all the same', async () => {
+test('a full disk: no journal, no change; full in the middle: undone anyway', async () => {
   await hand.shell(`mkdir -p /mnt/full && mount -t tmpfs -o size=4M none /mnt/full
     mount --bind /mnt/full ${STATE} && head -c 8M /dev/zero >/mnt/full/ballast || true`);
   const full = await hostRefusal(hand.apply([write('/srv/h', 'h')]));

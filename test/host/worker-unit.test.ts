@@ -112,7 +112,7 @@ async function edit(): Promise<void> {
 
 const IN_DROP_IN = { 'unit-mode': 'drop-in', hardening: 'standard' };
 
-test('a drop-in beats the others, hardened, and its worker works on', async () => {
+test('a hardened drop-in overrides the others, and its worker keeps working', async () => {
   await edit();
   const file = await machine.readFile(UNIT_PATH);
   const before = await others(UNIT);
@@ -149,7 +149,7 @@ test('a drop-in beats the others, hardened, and its worker works on', async () =
   expect(await others(UNIT)).toBe(before);
 });
 
-test('an instance is changed by a drop-in of its own, and undone by deleting it', {
+test('an instance is changed by its own drop-in, and deleting that undoes it', {
   tags: ['nightly'],
 }, async () => {
   const unit = 'celery@one.service';
@@ -176,7 +176,7 @@ test('an instance is changed by a drop-in of its own, and undone by deleting it'
   expect(await others(unit)).toBe(before);
 });
 
-test('the unit file rewritten instead, and a drop-in again: the same host', {
+test('rewriting the unit file instead, then a drop-in again: the same host', {
   tags: ['nightly'],
 }, async () => {
   await edit();

@@ -4,6 +4,8 @@ import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ActionName, actions } from '../../src/config/action-inputs.ts';
 import { runBundle } from '../lib/bundle.ts';
+import { realFact } from '../lib/real-facts.ts';
+import { type FakeAsk, fakeAgent, KEYS, TestServer } from './adapters/ssh-server.ts';
 
 const names = Object.keys(actions) as ActionName[];
 let key = '';
@@ -50,28 +52,28 @@ describe.each(names)('%s, as its committed bundle', (action) => {
     expect(run.summary).toContain(`${action} failed`);
   });
 
-  it('names a wrong input and what it takes', async () => {
+  it('names an invalid input and what it expects', async () => {
     const run = await runBundle(action, inputs({ port: 'ssh' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('input port');
     expect(run.log).toContain('an integer from 1 to 65535');
   });
 
-  it('stops at a key that is none, and shows nothing of it', async () => {
+  it('stops at an invalid key, and does not show it', async () => {
     const run = await runBundle(action, inputs({ 'ssh-key': 'not-a-key-but-secret' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('input ssh-key');
     expect(run.log.replaceAll(/^::add-mask::.*$/gm, '')).not.toContain('not-a-key-but-secret');
   });
 
-  it('stops where no host key is pinned', async () => {
+  it('stops if no host key is pinned', async () => {
     const run = await runBundle(action, inputs({ 'known-hosts': '# none\n' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('known-hosts');
     expect(run.log).toContain('ssh-keyscan');
   });
 
-  it('reads the fleet file, and says file, line and column of a fault', async () => {
+  it('reads the fleet file, and names file, line and column of an error', async () => {
     const run = await runBundle(action, inputs({ 'fleet-file': 'missing.yml' }));
     expect(run.code).toBe(1);
     expect(run.log).toContain('cannot read `missing.yml`');
@@ -79,11 +81,72 @@ describe.each(names)('%s, as its committed bundle', (action) => {
 });
 
 describe('an unreachable host', () => {
-  it('is tried again, then named with what to do', { timeout: 60_000 }, async () => {
+  it('is tried again, then reported with what to do', { timeout: 60_000 }, async () => {
     const run = await runBundle('provision', inputs({}));
     expect(run.code).toBe(1);
     expect(run.log).toContain(`127.0.0.1:${closedPort}`);
     expect(run.log).toMatch(/refused/i);
     expect(run.outputs).toEqual({});
+  });
+});
+
+describe('a report that cannot be written', () => {
+  const facts = {
+    transactions: [],
+    host: { ...realFact('host'), container: null },
+    swap: {
+      ...realFact('swap'),
+      filesystem: { type: 'ext4', mountPoint: '/', sizeBytes: 64 * 2 ** 30, freeBytes: 2 ** 35 },
+    },
+    sysctl: { values: { 'vm.swappiness': '60' }, readOnly: [], settings: [] },
+    files: {
+      '/etc/sysctl.d/99-zz-celeriac.conf': { kind: 'absent' },
+      '/': { kind: 'other', what: 'a directory' },
+    },
+  };
+  const answers: Readonly<Record<string, (ask: FakeAsk) => unknown>> = {
+    look: ({ query }) =>
+      Object.fromEntries(
+        Object.entries(facts).filter(([name]) => Object.hasOwn(query as object, name)),
+      ),
+    apply: () => ({ transaction: '20261122T131500-4f2a', result: 'committed', steps: [] }),
+  };
+
+  /** Provisions a host on loopback, which commits. */
+  async function provision(env: Readonly<Record<string, string>>) {
+    const script = fakeAgent({
+      onAsk: (ask, agent) => agent.say({ id: ask.id, answer: answers[ask.ask]?.(ask) }),
+    });
+    await using server = await TestServer.start({ onExec: script });
+    const { host, port, user, knownHosts: pinned } = server.target();
+    const login = { 'ssh-key': KEYS.login.private, 'known-hosts': pinned };
+    return await runBundle('provision', { host, port: `${port}`, user, ...login }, { env });
+  }
+
+  it('is written if possible, without a warning', async () => {
+    const run = await provision({});
+    expect(run.log).not.toContain('could not write');
+    expect(run.outputs).toEqual({ changed: 'true', transaction: '20261122T131500-4f2a' });
+    expect(run.summary).toContain('transaction 20261122T131500-4f2a');
+    expect(run.code).toBe(0);
+  });
+
+  it.each([
+    ['an absent summary', { GITHUB_STEP_SUMMARY: '/nowhere/summary' }, ['the job summary']],
+    ['a summary that is a folder', { GITHUB_STEP_SUMMARY: '/' }, ['the job summary']],
+    ['absent outputs', { GITHUB_OUTPUT: '/nowhere/output' }, ['`changed`', '`transaction`']],
+    [
+      'nothing that can be written',
+      { GITHUB_STEP_SUMMARY: '/nowhere/summary', GITHUB_OUTPUT: '/' },
+      ['`changed`', '`transaction`', 'the job summary'],
+    ],
+  ])('%s is one warning, and does not change the result', async (_, env, unwritten) => {
+    const run = await provision(env);
+    expect(run.log).toContain('Done: ');
+    const warnings = run.log.match(/^::warning.*could not write.*$/gm) ?? [];
+    expect(warnings).toHaveLength(1);
+    for (const each of unwritten) expect(warnings[0]).toContain(each);
+    expect(run.log).not.toMatch(/^\s+at .*:\d+:\d+/m);
+    expect(run.code).toBe(0);
   });
 });

@@ -12,7 +12,7 @@ function verbsOfModel(): string[] {
 }
 
 describe('operations', () => {
-  it('have one file each on the host, and no file is without a verb', () => {
+  it('have one file each on the host, and every file is an operation', () => {
     const files = readdirSync(join(root, 'host/celeriac_host/operations'))
       .filter((file) => file.endsWith('.py') && file !== '__init__.py')
       .map((file) => file.replace('.py', '').replaceAll('_', '-'))
@@ -20,7 +20,7 @@ describe('operations', () => {
     expect(files).toEqual(verbsOfModel());
   });
 
-  it('must say what they touch and how they are undone', () => {
+  it('must document what they touch and how they are undone', () => {
     const whole =
       '"""Does it.\n\nTouches: that file.\nUndo: the file as it was,\n  or none.\n"""\n';
     expect(renderOperations({ 'do_it.py': whole })).toContain(

@@ -13,12 +13,12 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 describe.each(pages)('%s', (page) => {
   const text = readFileSync(join(root, page), 'utf8');
 
-  it('names only npm scripts that are there', () => {
+  it('names only existing npm scripts', () => {
     const named = [...text.matchAll(/\bnpm run ([a-z][a-z:-]*)/g)].map(([, name]) => name ?? '');
     expect(named.filter((name) => scripts[name] === undefined)).toEqual([]);
   });
 
-  it('links only to files that are there', () => {
+  it('links only to existing files', () => {
     const links = [...text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, link]) => link ?? '');
     expect(links.filter((link) => !existsSync(join(root, dirname(page), link)))).toEqual([]);
   });
@@ -27,7 +27,7 @@ describe.each(pages)('%s', (page) => {
 describe('README.md', () => {
   const text = readFileSync(join(root, 'README.md'), 'utf8');
 
-  it('shows sandbox commands that the sandbox takes', () => {
+  it('shows only valid sandbox commands', () => {
     const shown = [...text.matchAll(/npm run sandbox -- (\S+)/g)].map(([, verb]) => verb ?? '');
     const usage = execFileSync(process.execPath, [join(root, 'sandbox/cli.ts'), '--help'], {
       encoding: 'utf8',

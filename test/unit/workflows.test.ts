@@ -31,7 +31,7 @@ const findFaults = (file: string, text: string): Promise<readonly string[]> => {
 };
 
 describe.each(files)('%s', (file) => {
-  it('keeps every rule', async () => {
+  it('follows every rule', async () => {
     expect(await findFaults(file, read(file))).toEqual([]);
   });
 });

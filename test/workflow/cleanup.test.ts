@@ -46,7 +46,7 @@ const statusesBelow = (job: string): Promise<string> =>
     SELECT group_concat(line, ', ') FROM
       (SELECT count(*) || ' ' || status AS line FROM rows GROUP BY status ORDER BY status)`);
 
-it('only looks unless it is told otherwise, resets the job that is named, and fails what is stuck on its schedule', async () => {
+it('is a dry run by default, resets the selected job, and fails stuck jobs on its schedule', async () => {
   await look();
   await resetOne();
   // A worker that runs would be asked twice, a minute apart.
@@ -94,7 +94,7 @@ async function repeat(): Promise<void> {
   expect(await takeFingerprint(machine)).toEqual(before);
 }
 
-it('takes a threshold', { tags: ['nightly'] }, async () => {
+it('accepts a threshold', { tags: ['nightly'] }, async () => {
   const before = await takeFingerprint(machine);
   const patient = await byHand({ action: 'fail', threshold: '3650d', 'dry-run': 'false' });
   expect(patient.code).toBe(0);

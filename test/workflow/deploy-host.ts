@@ -8,7 +8,7 @@ export const variables = { CELERIAC_HTTP_PROBES: 'http://127.0.0.1/api/health' }
 export const push = (machine: Machine, options: WorkflowOptions = {}): Promise<WorkflowRun> =>
   runWorkflow('deploy.yml', 'push', machine, { variables, ...options });
 
-/** deploy.yml by hand, only to look. */
+/** deploy.yml by hand, as a dry run. */
 export const rehearse = (machine: Machine): Promise<WorkflowRun> =>
   runWorkflow('deploy.yml', 'workflow_dispatch', machine, {
     variables,
@@ -21,11 +21,11 @@ export const resultsOf = (run: WorkflowRun): Record<string, string> =>
 export const outputsOf = (run: WorkflowRun, step: string): Readonly<Record<string, string>> =>
   run.steps.find(({ name }) => name === step)?.outputs ?? {};
 
-/** What a shell command prints, without the last line break. */
+/** The output of a shell command, without the last line break. */
 export const ask = async (machine: Machine, command: string): Promise<string> =>
   (await machine.run(command)).stdout.trimEnd();
 
-/** A job of the app's own, from the HTTP call to the finished row. */
+/** A job of the app, from the HTTP request to the finished row. */
 export async function serveJob(machine: Machine): Promise<string> {
   const start = `curl -sf -d links=https://example.com/1 -d photos=1 http://127.0.0.1/api/batch`;
   const { batch_id: batch } = JSON.parse(await ask(machine, start)) as { batch_id: string };

@@ -17,7 +17,7 @@ afterAll(async () => {
   await machine?.stop();
 });
 
-it('makes swap, and limits the worker as one may with swap', { tags: ['nightly'] }, async () => {
+it('adds swap, and sets the limits that need swap', { tags: ['nightly'] }, async () => {
   const rehearsed = await rehearse(machine);
   // Swap is on only on paper here: what the unit gets with it is said in words.
   expect(rehearsed.lines.join('\n')).toContain('With swap the unit also gets MemoryHigh=600M');

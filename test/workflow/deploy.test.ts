@@ -31,7 +31,7 @@ const unitState = (): Promise<string> =>
     'systemctl show celery-worker -p ActiveState,SubState,MainPID,InvocationID --value | paste -sd " "',
   );
 
-it('shows what it would do, heals the host, has nothing to do the second time, and goes back by hand', async () => {
+it('shows the plan, repairs the host, has nothing to do the second time, and rolls back by hand', async () => {
   await look();
   await heal();
   await repeat();
@@ -105,7 +105,7 @@ async function goBack(): Promise<void> {
   expect(await serveJob()).toBe('completed');
 }
 
-it('puts the worker back where the gate fails', async () => {
+it('rolls the worker back if the gate fails', async () => {
   const run = await push({
     CELERIAC_HTTP_PROBES: 'http://127.0.0.1/no-such-page',
     CELERIAC_DATABASE: 'none',
@@ -116,7 +116,7 @@ it('puts the worker back where the gate fails', async () => {
     Swap: 'success',
     Worker: 'success',
     Gate: 'failure',
-    'Put the worker back': 'success',
+    'Roll the worker back': 'success',
   });
   const log = run.lines.join('\n');
   expect(log).toMatch(/GET http:\/\/127\.0\.0\.1\/no-such-page: 404/);
@@ -129,7 +129,7 @@ it('puts the worker back where the gate fails', async () => {
   expect(await serveJob()).toBe('completed');
 });
 
-it('ends red where the app fails to import, and the old worker serves on', {
+it('fails if the app cannot be imported, and the old worker keeps serving', {
   tags: ['nightly'],
 }, async () => {
   const state = await unitState();

@@ -1,4 +1,4 @@
-"""A program of ours in a process of the app's own: its interpreter, user and surroundings."""
+"""Runs a program of ours in a process of the app: its interpreter, user and environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celeriac_host.system.system import System
 PACKAGE = "celeriac_host.app.programs"
 SHARED = "app_side"
 EVIDENCE_LINES = 12
-# What systemd says to one process alone.
+# Variables that systemd sets for one process only.
 ITS_OWN = (
     "INVOCATION_ID",
     "JOURNAL_STREAM",
@@ -45,10 +45,10 @@ def run(
     timeout: float,
     like: int = 0,
 ) -> Ended:
-    """Runs the program `name`; `take` gets each message, and may return what is answered to it.
+    """Runs the program `name`; `take` gets each message, and may return an answer to it.
 
     `request` has unit, interpreter, app and pythonPath. `like` is a process of the unit whose
-    environment is taken, where it can be read. Raises OperationError, RunnerGone, and what `take`
+    environment is used, if it can be read. Raises OperationError, RunnerGone, and what `take`
     raises.
     """
     where = units.context(host, request["unit"])
@@ -72,7 +72,7 @@ def run(
         cwd=where.directory,
         env={
             **environment,
-            # No byte code of code that may be taken back: it is told apart by size and second only.
+            # No byte code: the code may be undone, and Python compares only its size and second.
             "PYTHONDONTWRITEBYTECODE": "1",
             **({"PYTHONPATH": ":".join(paths)} if paths else {}),
         },
@@ -81,21 +81,21 @@ def run(
 
 
 def last_lines(ended: Ended) -> list[str]:
-    """Of what it wrote to stderr, without the passwords of URLs."""
+    """The last lines of its stderr, without the passwords in URLs."""
     return [URL_PASSWORD.sub(r"\1:**@", line) for line in ended.lines(EVIDENCE_LINES)]
 
 
 def tell_evidence(host: System, report: dict[str, Any]) -> None:
-    """What a program wrote about its problem, line by line, where its report has one."""
+    """Reports the evidence of a program's problem, line by line."""
     for line in report.get("evidence", ()):
         host.note(line)
 
 
 def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> dict[str, str]:
-    """What systemd started it with: the unit may be defined otherwise by now. Empty: not known.
+    """The environment that systemd started it with: the unit may have changed. Empty: unknown.
 
-    A process may have written over it; the id of its run tells whether it did. What one user's
-    process was given is no other user's business.
+    A process may have overwritten it; its invocation id shows whether it did. Only processes of the
+    unit's own user are read.
     """
     process = processes.read(pid) if pid else None
     if process is None or process.user != where.identity.name:
@@ -108,7 +108,7 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
 
 
 def text(name: str) -> str:
-    """What the app's interpreter runs."""
+    """The text that the app's interpreter runs."""
     return TEXT.format(
         package=PACKAGE, shared=SHARED, shared_text=_source(SHARED), name=name, text=_source(name)
     )

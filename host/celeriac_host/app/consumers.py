@@ -1,6 +1,6 @@
-"""The queues that a unit's worker consumes: cancelled before it ends, given back where it lives on.
+"""Cancels the consumers of a unit's worker before it ends, and adds them again if it runs on.
 
-A process of the app's own says it to the worker, by Celery's remote control.
+A process of the app does this by Celery's remote control.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from celeriac_host.system.errors import OperationError, describe
 from celeriac_host.system.system import System
 
 PROPERTIES = ("ActiveState", "MainPID", "InvocationID")
-# It may take tasks then; one that is deactivating has been told to end already.
+# States in which it may take tasks; a deactivating worker has already been told to end.
 CONSUMING = ("active", "reloading", "refreshing", "activating")
-# Importing the app, then talking to the worker: no stop is held up for longer.
+# Limits for importing the app and for talking to the worker: a stop waits no longer.
 IMPORT_SECONDS = 20.0
 CANCEL_SECONDS = 10.0
-# Beyond a wait of its own: importing the app, finding the worker, its last answers.
+# In addition to the program's own wait: importing the app, finding the worker, last answers.
 MARGIN_SECONDS = 90.0
 GIVE_BACK_SECONDS = 60.0
 MOST_QUEUES = 1000
@@ -29,12 +29,12 @@ Keep = Callable[[str, Any], None]
 
 
 class Cancelled(NamedTuple):
-    """What became of it."""
+    """The result of cancelling the consumers."""
 
     problem: str | None
-    """Why it may still take tasks; None: it takes none."""
+    """Why the worker may still take tasks; None: it takes none."""
     until: float | None
-    """The last moment at which it took any, on the clock since boot; None: not known here."""
+    """When it may last have taken one, on the clock since boot; None: unknown."""
 
 
 class Talk:
@@ -51,7 +51,7 @@ class Talk:
         self.until: float | None = None
 
     def run(self, kind: str, timeout: float, **more: Any) -> dict[str, Any]:
-        """Its report; `problem` says why there is nothing else."""
+        """Returns its report, or only a `problem`."""
         main = units.number(self.seen["MainPID"])
         process = processes.read(main)
         request = {
@@ -66,7 +66,7 @@ class Talk:
         return listener.run(self.host, "broker", request, timeout, self.hear, like=main)
 
     def hear(self, message: dict[str, Any]) -> Any:
-        # The first alone: what is kept is on the disk at once.
+        # Only the first: what is kept is durable at once.
         if "found" in message and self.worker is None:
             found = {**_found(message["found"]), "invocation": self.seen["InvocationID"]}
             self.keep("worker", found)
@@ -76,9 +76,9 @@ class Talk:
 
 
 def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
-    """The unit's worker takes no more tasks; `keep` gets what gives them back, before the first.
+    """Stops the unit's worker from consuming; `keep` gets its queues before the first change.
 
-    Never raises but RunnerGone.
+    Raises only RunnerGone.
     """
     unit = args["unit"]
     talk: Talk | None = None
@@ -88,7 +88,7 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
             return Cancelled(None, None)
         if host.cancelled.get(unit) == seen["InvocationID"]:
             return Cancelled(None, None)
-        host.note(f"{unit}: cancelling its consumers before it is told to end")
+        host.note(f"{unit}: cancelling its consumers before it stops")
         talk = Talk(args, host, seen, keep)
         limit = IMPORT_SECONDS + CANCEL_SECONDS
         report = talk.run("cancel", limit, timeoutSeconds=CANCEL_SECONDS)
@@ -97,7 +97,7 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
         if problem is None:
             host.cancelled[unit] = seen["InvocationID"]
     except Exception as error:
-        # Whatever it is: a worker that can't be spoken to must be stopped all the same.
+        # Any error: a worker that does not answer must be stopped all the same.
         problem = describe(error)
     return Cancelled(problem, None if talk is None else talk.until)
 
@@ -105,12 +105,12 @@ def cancel(args: dict[str, Any], host: System, keep: Keep) -> Cancelled:
 def give_back(
     args: dict[str, Any], worker: dict[str, Any], host: System
 ) -> tuple[str | None, bool]:
-    """Why not; and whether a reconnect to the broker keeps it so."""
+    """Why it failed, or None; and whether the worker still consumes after a reconnect."""
     unit = args["unit"]
     host.cancelled.pop(unit, None)
     seen = units.show(host, unit, PROPERTIES)
     if not is_running(worker, seen):
-        return "the worker is another by now", False
+        return "the worker has been restarted since", False
     talk = Talk(args, host, seen, lambda name, value: None)
     report = talk.run(
         "give-back",
@@ -130,13 +130,15 @@ def is_running(worker: dict[str, Any], seen: dict[str, str]) -> bool:
 
 
 def _found(said: Any) -> dict[str, Any]:
-    """What the app's process says it found, if it can be that."""
+    """The worker that the app's process reports. Raises OperationError for an invalid report."""
     found = said if isinstance(said, dict) else {}
     node, queues = found.get("node"), found.get("queues")
     names = [node, *queues] if isinstance(queues, list) else []
     if not 0 < len(names) <= MOST_QUEUES or not all(
         isinstance(name, str) and len(name) <= LONGEST_NAME for name in names
     ):
-        raise OperationError("the program that talks to the worker named no worker and queues")
+        raise OperationError(
+            "the program that talks to the worker reported no valid worker and queues"
+        )
     shared = found.get("sharedBy")
     return {"node": node, "queues": queues, "sharedBy": shared if type(shared) is int else 1}

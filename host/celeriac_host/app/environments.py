@@ -1,4 +1,4 @@
-"""The Python environment that an app runs in: which it is, whose it is, what was installed last."""
+"""The Python environment that an app runs in, its owner, and what was installed last."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Environment(NamedTuple):
 
 
 def find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:
-    """That of the unit's interpreter. Raises OperationError for Python as the system has it."""
-    # Its folder may not be there yet.
+    """The environment of the unit's interpreter. Raises OperationError for the system's Python."""
+    # Its folder may not exist yet.
     where = units.context(host, unit)._replace(directory="/")
     done = units.run_as(host, where, [*interpreter, "-c", TELL], timeout=60, check=False)
     try:
@@ -35,21 +35,21 @@ def find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:
         lines = done.lines()
         why = lines[-1] if lines else f"exit code {done.code}"
         raise OperationError(
-            f"{' '.join(interpreter)}, the interpreter of {unit}, did not answer: {why}",
+            f"the interpreter of {unit}, {' '.join(interpreter)}, failed: {why}",
             ran=list(interpreter),
             evidence=lines,
         ) from None
     if prefix == base or not os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         raise OperationError(
-            f"{unit} runs on the system's Python ({python}), which belongs to the packages of the "
-            "system and is not changed; make an environment (python3 -m venv), and name its celery "
+            f"{unit} runs on the system's Python ({python}), which belongs to the "
+            "system's packages; create a virtual environment (python3 -m venv), and use its celery "
             "in ExecStart="
         )
     return Environment(prefix, python, identity(str(os.stat(prefix).st_uid)))
 
 
 def recorded(state: str, unit: str) -> dict[str, Any] | None:
-    """What Celeriac installed last for this unit; None when it never did."""
+    """What Celeriac last installed for this unit; None if nothing."""
     try:
         with open(record_path(state, unit), encoding="utf-8") as file:
             found = json.load(file)

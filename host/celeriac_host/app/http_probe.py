@@ -1,4 +1,4 @@
-"""An HTTP call from the host itself, then a poll until it says that the job is done."""
+"""Sends an HTTP request from the host, then polls until the job is done."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class _Call:
         if template is None:
             return self.judge() or ("done", f"HTTP {answer['status']}")
         if self.last is None:
-            return self.failure(f"its answer is not JSON: {answer['body'][:100]!r}")
+            return self.failure(f"the response is not JSON: {answer['body'][:100]!r}")
         try:
             url = urllib.parse.urljoin(self.request["url"], self.fill(template))
         except KeyError as error:
-            return self.failure(f"its answer has no field {error.args[0]!r}: {_said(answer)}")
+            return self.failure(f"the response has no field {error.args[0]!r}: {_said(answer)}")
         return self.poll(url)
 
     def poll(self, url: str) -> tuple[str, str]:
-        word = "it was never asked"
+        word = "no request sent"
         note_at = time.monotonic() + NOTE_SECONDS
         while time.monotonic() < self.deadline:
             answer = self.ask("GET", url, {})
@@ -79,7 +79,7 @@ class _Call:
                     if judged is not None:
                         return judged
                     word = self.summary()
-                # 404: not there yet; 429 and 5xx: may pass. The rest will not.
+                # 404: not there yet; 429 and 5xx may pass. Other errors will not.
                 elif 400 <= answer["status"] < 500 and answer["status"] not in (404, 429):
                     return self.failure(f"{url} {_refusal(answer)}")
                 else:
@@ -100,7 +100,7 @@ class _Call:
         return fetch(url, left, method, body, BODY_LIMIT_BYTES)
 
     def judge(self) -> tuple[str, str] | None:
-        """None while the field says neither done nor failed."""
+        """State and detail; None while the field says neither done nor failed."""
         value = as_text(field(self.last, self.request["field"]))
         if value is not None and value in self.request["failed"]:
             return self.failure(self.summary())
@@ -112,7 +112,7 @@ class _Call:
         found = scalars(self.last)
         name = self.request["field"]
         if name and name not in found:
-            return f"the answer has no field {name!r}: {json.dumps(self.last)[:100]}"
+            return f"the response has no field {name!r}: {json.dumps(self.last)[:100]}"
         first = [name] if name in found else []
         order = first + [each for each in found if each not in first and each != "error"]
         return ", ".join(f"{each} {as_text(found[each])}" for each in order)[:DETAIL_LIMIT]
@@ -134,7 +134,7 @@ class _Call:
 
 
 def field(body: Any, path: str) -> Any:
-    """What stands at a dotted path; None when there is nothing."""
+    """The value at a dotted path; None if there is none."""
     for name in path.split(".") if path else ():
         if isinstance(body, list) and name.isdigit() and int(name) < len(body):
             body = body[int(name)]
@@ -146,14 +146,14 @@ def field(body: Any, path: str) -> Any:
 
 
 def as_text(value: Any) -> str | None:
-    """A scalar as JSON writes it, a string without its quotes."""
+    """A scalar as JSON, but a string without quotes."""
     if value is None or isinstance(value, (dict, list)):
         return None
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def scalars(body: Any) -> dict[str, str | float | None]:
-    """The plain values of an answer, two levels deep, by their dotted paths."""
+    """The scalar values of a response, two levels deep, by their dotted paths."""
     found: dict[str, str | float | None] = {}
     for name, value in body.items() if isinstance(body, dict) else ():
         inner = value.items() if isinstance(value, dict) else [("", value)]

@@ -1,7 +1,7 @@
-"""Runs a program of `programs/` and listens to it to its end.
+"""Runs a program of `programs/` and reads its messages until it ends.
 
-That process is the app's own: it may hang, exit, or say what it likes. It is bounded, and what it
-says is taken for no more than words.
+The process belongs to the app: it may hang, exit, or print anything. Its time is limited, and its
+messages are not trusted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ PURPOSES = {
 APP_FIELDS = ("unit", "interpreter", "app", "pythonPath")
 
 Message = Dict[str, Any]
-# Gets each message that is neither stage nor report; what it returns answers the program.
+# Gets each message except stage and report; its result is the answer to the program.
 Hear = Callable[[Message], Any]
 
 
 def app_of(args: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an operation that say which app, and how its process is started.
+    """The fields of an operation that name the app and how to start its process.
 
-    Raises OperationError where the plan lacks one, as that of an older release may.
+    Raises OperationError if one is missing, as in plans of older versions.
     """
     if any(name not in args for name in APP_FIELDS):
         raise OperationError("the plan does not say which app the worker runs")
@@ -47,7 +47,7 @@ def run(
     hear: Hear | None = None,
     like: int = 0,
 ) -> dict[str, Any]:
-    """Its report. Where it has none, or the program can't run: `problem` and `evidence`.
+    """Returns its report. Without one, or if the program cannot run: `problem` and `evidence`.
 
     `request` and `like` as in `app_process.run`. Raises RunnerGone, and what `hear` raises.
     """
@@ -63,13 +63,13 @@ def run(
 
 
 def clipped(text: str) -> str:
-    """One line of a bearable length."""
+    """One printable line of limited length."""
     line = "".join(char if char.isprintable() else " " for char in text[: 4 * LONGEST_PROBLEM])
     return line if len(line) <= LONGEST_PROBLEM else line[: LONGEST_PROBLEM - 1] + "\u2026"
 
 
 class _Heard:
-    """What one run told so far."""
+    """The messages of one run so far."""
 
     def __init__(self, hear: Hear | None) -> None:
         self.hear = hear

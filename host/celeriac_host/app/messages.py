@@ -1,4 +1,4 @@
-"""The messages of an app's broker, as an operation asks for them."""
+"""Asks for the messages in an app's broker, on behalf of an operation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 TIMEOUT_SECONDS = 200.0
-# What depends on who else is at work.
+# Kinds that depend on the other workers.
 AMONG_OTHERS = ("trace", "restore")
 
 
 def ask(args: dict[str, Any], host: System, kind: str, **more: Any) -> dict[str, Any]:
-    """What `programs/messages.py` reports; `problem` says why there is nothing else.
+    """Returns the report of `programs/messages.py`, or a `problem` with `evidence`.
 
-    The last lines of what it wrote about that are its `evidence`, and are told at once.
+    The evidence is also reported at once.
     """
     try:
         request = {**listener.app_of(args), **more, "kind": kind}
         if kind in AMONG_OTHERS:
-            # Looked for here, as root: workers are told apart by process, not by their names.
+            # Searched here, as root: processes identify workers, names do not.
             search = args["otherWorkers"]
             request["localWorkers"] = workers.others(args["unit"], search, host)
         report = listener.run(host, "messages", request, TIMEOUT_SECONDS)

@@ -1,6 +1,6 @@
-"""Who on this host loads a Python module: units, by what their files say, and Python processes.
+"""Finds what loads a Python module on this host: units, by their files, and Python processes.
 
-Looked for at the moment of the question, in everything that systemd reads units from.
+Each call searches all folders from which systemd reads units.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 from celeriac_host.system import processes, units
 
-# See systemd.unit(5), in no order: a file that another one beats counts, too.
+# See systemd.unit(5), in no order: an overridden file counts, too.
 FOLDERS = (
     "/etc/systemd/system",
     "/etc/systemd/system.attached",
@@ -38,7 +38,7 @@ PYTHON = re.compile(r"python|pypy")
 
 
 class Module(NamedTuple):
-    """A module as others name it: its folder in PYTHONPATH, or its name (`-I name`)."""
+    """A module as others refer to it: its folder in PYTHONPATH, or its name (`-I name`)."""
 
     folder: str
     name: str
@@ -57,9 +57,9 @@ class Module(NamedTuple):
 
 
 def find(path: str, but: str | None = None) -> dict[str, str]:
-    """Unit, or process → how it names the module at `path`, only to be compared.
+    """Unit or process → a digest of how it refers to the module at `path`, for comparison.
 
-    Without the unit `but`, by whatever name. What can't be read may name it, and counts.
+    Leaves out the unit `but` and its aliases. A file that cannot be read counts: it may do so.
     """
     folder, file = os.path.split(path)
     sought = Module(folder, os.path.splitext(file)[0])
@@ -72,7 +72,7 @@ def find(path: str, but: str | None = None) -> dict[str, str]:
         try:
             text = _naming_text(place, sought)
         except OSError as error:
-            text, unit = str(error.strerror), f"{unit} (not all of it can be read)"
+            text, unit = str(error.strerror), f"{unit} (not all of its files can be read)"
         if text is not None:
             texts.setdefault(unit, []).append(f"{place}\n{text}")
     found = {unit: _digest(parts) for unit, parts in texts.items()}
@@ -91,7 +91,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def assignments(text: str) -> Iterator[tuple[str, str]]:
-    """Key and value of a unit file's lines, continued lines joined, comments left out."""
+    """Key and value of each line of a unit file: joins continued lines, skips comments."""
     whole = ""
     for line in [*text.splitlines(), ""]:
         if line.lstrip().startswith(("#", ";")):
@@ -109,7 +109,7 @@ def assignments(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _aliases() -> dict[str, str]:
-    """Names that are links to a unit of another name → that name."""
+    """Alias → name of the unit that it links to."""
     found = {}
     for folder in FOLDERS:
         for name in _names(folder):
@@ -122,7 +122,7 @@ def _aliases() -> dict[str, str]:
 
 
 def _unit_texts(aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Unit and path of every unit file and drop-in; those in `service.d` are of all services."""
+    """Unit and path of every unit file and drop-in; `service.d` applies to every service."""
     # /lib may be a link to /usr/lib.
     for folder in sorted({os.path.realpath(each) for each in FOLDERS}):
         for name in _names(folder):
@@ -138,7 +138,7 @@ def _unit_texts(aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _naming_text(path: str, sought: Module) -> str | None:
-    """The file's text, with those of its EnvironmentFiles, where any of them names the module.
+    """The text of the file and its EnvironmentFiles, if any of them refers to the module.
 
     Raises OSError.
     """
@@ -159,14 +159,14 @@ def _environment_files(lines: Sequence[tuple[str, str]]) -> list[str]:
     found: list[str] = []
     for key, value in lines:
         if key == "EnvironmentFile":
-            # What a specifier stands for is not known here: any will do.
+            # The value of a specifier is unknown here: match any.
             pattern = re.sub(r"%.", "*", value.lstrip("-"))
             found.extend(sorted(glob.glob(pattern)))
     return found
 
 
 def _read(path: str) -> str:
-    """Empty for what is not there, or is not a regular file. Raises OSError."""
+    """The text; empty if the file does not exist or is not regular. Raises OSError."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -195,7 +195,7 @@ def _digest(parts: Sequence[str]) -> str:
 
 
 def _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:
-    """Pythons that load it, whatever started them; not those with a file system of their own."""
+    """Python processes that load it, except those with another root folder."""
     for process in processes.read_all():
         name = os.path.basename(processes.program(process.pid))
         if process.state in "ZX" or not PYTHON.match(name):

@@ -1,4 +1,4 @@
-"""Jobs sent by a process of the app's own: its interpreter, user, directory and environment."""
+"""Probes sent by a process of the app: its interpreter, user, directory and environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from celeriac_host.app import listener
 from celeriac_host.system import units
 from celeriac_host.system.system import System
 
-# Beyond the jobs' own time: importing the app, connecting, clearing up.
+# In addition to the probes' timeout: importing the app, connecting, cleaning up.
 MARGIN_SECONDS = 45.0
 SUPPORT_MODULE = "celeriac_support"
 
@@ -18,7 +18,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
     seen = units.show(host, request["unit"], ["ActiveState", "InvocationID", "ExecStart"])
     state = seen.get("ActiveState", "unknown")
     if request["kind"] == "canary" and (state != "active" or not seen.get("InvocationID")):
-        return failed(f"{request['unit']} is {state}: there is no worker that could answer")
+        return failed(f"{request['unit']} is {state}: no worker can answer")
     report = listener.run(
         host,
         "probe",
@@ -34,7 +34,7 @@ def run(request: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def failed(problem: str, evidence: Sequence[str] = ()) -> dict[str, Any]:
-    """A report of jobs that were not even sent; what else is known of it is the sentence alone."""
+    """A report of probes that could not be sent; without other evidence, it is the problem."""
     return {"ok": False, "jobs": [], "problem": problem, "evidence": list(evidence) or [problem]}
 
 

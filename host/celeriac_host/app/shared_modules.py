@@ -1,7 +1,7 @@
-"""A Python module that one release wrote and other units load, when that release is undone.
+"""The undo of a release that wrote a Python module which other units load.
 
-It stays as long as another unit needs what is there. The last one takes it along: what an undo
-left for others is removed by the undo after which nobody names it any more.
+The module stays while another unit needs it. A module that an undo kept for others is removed by
+the undo after which nothing refers to it any more.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def is_module(path: str) -> bool:
 
 
 def remember(step: StepJournal, path: str) -> None:
-    """Before it is written: who names it by then, and how."""
+    """Records what refers to the module, and how, before it is written."""
     if is_module(path):
         step.keep("users", module_users.find(path, _unit(step)))
 
 
 def relying(step: StepJournal, host: System) -> list[str]:
-    """Who else needs the module as it is now, so that the undo of this step must leave it.
+    """What else needs the module as it is now, so that the undo of this step must keep it.
 
-    Where the step put it there first: whoever names it. Where it replaced another version: who
-    names it in another way than then, or was released since; the others were well with the version
-    before.
+    If the step created the module: everything that refers to it. If it replaced an older version:
+    what refers to it in another way than before, or was released since; the rest worked with the
+    older version.
     """
     kept = step.get("file")
     if kept is None or not is_module(kept["path"]) or not os.path.lexists(kept["path"]):
@@ -49,21 +49,21 @@ def relying(step: StepJournal, host: System) -> list[str]:
     return sorted(name for name, how in others.items() if before.get(name) != how or name in later)
 
 
-def put_back(step: StepJournal, host: System) -> str | None:
-    """As `aside.put_back`, but what others rely on stays, and is said to."""
+def restore(step: StepJournal, host: System) -> str | None:
+    """Like `aside.restore`, but keeps a module that others need, and says so."""
     others = relying(step, host)
     if not others:
-        return aside.put_back(step)
+        return aside.restore(step)
     kept = step.get("file")
     if kept["was"] is None:
-        # On a full disk it only stays for good.
+        # Without this mark (full disk), the module is never removed.
         with suppress(OSError):
             step.keep("left", True)
-    return f"{kept['path']} kept as it is: {module_users.listed(others)}"
+    return f"{kept['path']} not restored: {module_users.listed(others)}"
 
 
 def sweep(host: System) -> list[str]:
-    """Removes what earlier undos left for others, where nobody names it now. Raises OSError."""
+    """Removes modules that earlier undos kept, if nothing refers to them now. Raises OSError."""
     lines = []
     for known in remembered(host.state):
         if known["state"] != "undone":
@@ -77,7 +77,7 @@ def sweep(host: System) -> list[str]:
             if not step.get("left") or aside.changed(step.get("file")):
                 continue
             if not module_users.find(operation["path"]):
-                lines.append(f"{aside.put_back(step)}: nobody loads it any more")
+                lines.append(f"{aside.restore(step)}: no unit loads it any more")
                 step.keep("left", False)
     return lines
 

@@ -1,8 +1,8 @@
-"""The one way in which a worker's unit is told to stop or to restart.
+"""Stops or restarts a worker's unit; everything that does so uses this module.
 
-A worker that ends while it waits for its broker's next message may lose that message: taken off its
-queue, sent down a connection that closes. So its consumers are cancelled first, as well as can be;
-whether or not that succeeds, the unit is told to stop.
+A worker that ends while it waits for its broker's next message may lose that message: it is taken
+off the queue and sent over a connection that closes. So its consumers are cancelled first, if
+possible; the unit is stopped in any case.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from celeriac_host.system.errors import OperationError, describe
 from celeriac_host.system.system import System, Tick
 
 CONSUMERS = "worker"
-# For the undo of an older plan, which does not say. systemd ends its own stop long before.
+# For the undo of older plans without a timeout. systemd's own stop timeout is far shorter.
 LONGEST_UNDO_SECONDS = 7200.0
 
 
 class Stopped(NamedTuple):
-    """How it went."""
+    """The result of a stop."""
 
     until: float
     """The last moment at which it may have taken a task, on the clock since boot."""
     remark: str
-    """For the end of a sentence; empty where there is nothing to say."""
+    """For the end of a sentence; may be empty."""
 
 
 def stop(
@@ -37,7 +37,7 @@ def stop(
     timeout: float,
     tick: Tick | None = None,
 ) -> Stopped:
-    """`systemctl stop`, after its consumers were cancelled. Raises OperationError, RunnerGone.
+    """Cancels the consumers, then `systemctl stop`. Raises OperationError, RunnerGone.
 
     `args` has unit, interpreter, app and pythonPath.
     """
@@ -56,9 +56,9 @@ def restart(
 
 
 def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    """After a stop that did not come to pass: the queues given back; None: no need, or no worker.
+    """Has a worker that was not stopped consume again; None if there is no need or no worker.
 
-    A worker that can't be given them is stopped, for whoever undoes what came before to start it.
+    If that fails, the worker is stopped: the undo of an earlier step starts it again.
     """
     unit, worker = args["unit"], journal.get(CONSUMERS)
     if worker is None or not worker["queues"]:
@@ -73,11 +73,11 @@ def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str |
     host.cancelled[unit] = worker["invocation"]
     tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
     stop(args, host, journal, undo_timeout(args), tick)
-    return f"{unit} could not be given {names} back ({problem}), so it was stopped for a new start"
+    return f"{unit} stopped to be started again: it could not consume {names} again ({problem})"
 
 
 def undo_timeout(args: dict[str, Any]) -> float:
-    """How long an undo waits for systemd to stop or start the unit, as the plan says."""
+    """How long an undo waits for systemd to stop or start the unit, by the plan."""
     return float(args.get("undoTimeoutSeconds", LONGEST_UNDO_SECONDS))
 
 
@@ -93,10 +93,10 @@ def _control(
     done = consumers.cancel(args, host, _Keeper(journal).keep)
     remark = ""
     if done.problem is not None:
-        host.note(f"{unit}: its consumers could not be cancelled: {done.problem}")
+        host.note(f"{unit}: could not cancel its consumers: {done.problem}")
         remark = (
-            f"; its consumers could not be cancelled before that ({done.problem}):"
-            " a task sent at that moment may be lost"
+            f"; could not cancel its consumers first ({done.problem}):"
+            " a task that was sent at that moment may be lost"
         )
     until = time.monotonic() if done.until is None or done.problem else done.until
     argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
@@ -111,7 +111,7 @@ def _control(
 
 
 def _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> str:
-    """It may run on, and must not run on idle."""
+    """The worker may still run; then it must consume again."""
     unit, worker = args["unit"], journal.get(CONSUMERS)
     if worker is None or not worker["queues"]:
         return ""
@@ -125,15 +125,20 @@ def _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> 
         problem, lasting = describe(error), False
     if problem is None:
         return f"; it consumes {names} again{_unless(lasting)}"
-    return f"; it runs and no longer consumes {names} ({problem}): `systemctl restart {unit}`"
+    how = f"run `systemctl restart {unit}`"
+    return f"; it still runs, but no longer consumes {names} ({problem}): {how}"
 
 
 def _unless(lasting: bool) -> str:
-    return "" if lasting else "; restart it when it is idle, or a reconnect loses them again"
+    return (
+        ""
+        if lasting
+        else "; restart it when it is idle: after a reconnect it would not consume them"
+    )
 
 
 class _Keeper:
-    """Keeps what a first try cancelled, where a second one finds nothing left to cancel."""
+    """Keeps the queues of a first attempt, if a second one finds nothing left to cancel."""
 
     def __init__(self, journal: StepJournal) -> None:
         self.journal = journal

@@ -1,4 +1,4 @@
-"""Workers on this host, recognized as the plan says."""
+"""Finds workers on this host by the criteria of the plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac_host.system.system import System
 
 
 def matching(command: str) -> list[processes.Process]:
-    """Processes whose arguments, each with a NUL after it, match the regular expression."""
+    """Processes whose NUL-terminated arguments match the regular expression."""
     sought = re.compile(command)
     return [
         process
@@ -22,7 +22,7 @@ def matching(command: str) -> list[processes.Process]:
 
 
 def others(unit: str, search: dict[str, Any], host: System) -> list[int]:
-    """Main processes of the workers that a `WorkerSearch` finds and the unit does not run."""
+    """Main processes of the workers that match a `WorkerSearch`, except the unit's own."""
     directory = os.path.realpath(search["directory"])
     group = units.show(host, unit, ["ControlGroup"]).get("ControlGroup", "")
     own = {process.pid for process in units.cgroup_processes(group)}

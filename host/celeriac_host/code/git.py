@@ -1,4 +1,4 @@
-"""git on a checkout, always as its owner: no hooks, no network, no setting of ours left behind."""
+"""Runs Git on a checkout, as its owner, without hooks, network or permanent settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import Completed, System, Tick
 
-# Whatever the repository, its owner or the host has configured.
+# They override the configuration of repository, owner and host.
 SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -21,7 +21,7 @@ SETTINGS = (
     "maintenance.auto=false",
     "submodule.recurse=false",
 )
-# The environment of a command is small and ours, so that no GIT_* of anybody is in it.
+# Commands get a small environment of ours, without any other GIT_* variable.
 ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_LAZY_FETCH": "1",
@@ -45,7 +45,7 @@ class Checkout(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A path that differs between two commits; an object of zeros is nothing there."""
+    """A path that differs between two commits; an object of zeros means that it is missing."""
 
     path: str
     status: str
@@ -56,7 +56,7 @@ class Change(NamedTuple):
 
 
 def find(directory: str) -> Checkout | None:
-    """The working tree that a folder is in, looked for upwards; None when it is in none."""
+    """The working tree that contains a folder, or None."""
     path = os.path.realpath(directory)
     while not os.path.lexists(os.path.join(path, ".git")):
         if path == os.path.dirname(path):
@@ -69,7 +69,7 @@ def require(path: str) -> Checkout:
     """The working tree whose top folder this is. Raises OperationError."""
     found = find(path) if os.path.isdir(path) else None
     if found is None or found.path != os.path.realpath(path):
-        raise OperationError(f"{path} is not the top folder of a git checkout")
+        raise OperationError(f"{path} is not the top folder of a Git checkout")
     return found
 
 
@@ -97,16 +97,16 @@ def run(
             env={**ENVIRONMENT, **(env or {})},
             check=False,
             limit_bytes=OUTPUT_LIMIT_BYTES,
-            tick=Tick(NOTE_SECONDS, lambda: host.note(f"{told} is at work")),
+            tick=Tick(NOTE_SECONDS, lambda: host.note(f"{told} is running")),
         )
     except OperationError as error:
         raise OperationError(f"{told}: {error.message}", evidence=error.evidence) from None
     short = ["git", *words[:6]]
     if done.truncated:
-        raise OperationError(f"{told} said more than {OUTPUT_LIMIT_BYTES} bytes", ran=short)
+        raise OperationError(f"{told} printed more than {OUTPUT_LIMIT_BYTES} bytes", ran=short)
     if check and done.code != 0:
         lines = done.lines()
-        # git says of a full disk only that it could not write.
+        # On a full disk, Git reports only that it could not write.
         full = shutil.disk_usage(checkout.path).free < FULL_BYTES
         raise OperationError(
             f"{told} failed: {'No space left on device: ' if full else ''}"
@@ -119,7 +119,7 @@ def run(
 
 
 def line(host: System, checkout: Checkout, *words: str, check: bool = True) -> str:
-    """The one line that a command prints; empty when it fails and `check` is False."""
+    """The one line that a command prints; empty if it fails and `check` is False."""
     done = run(host, checkout, *words, check=check)
     return done.out.strip() if done.code == 0 else ""
 
@@ -128,7 +128,7 @@ def head(host: System, checkout: Checkout) -> str:
     """The commit that is checked out. Raises OperationError for a repository without one."""
     found = line(host, checkout, "rev-parse", "--verify", "-q", "HEAD^{commit}", check=False)
     if not found:
-        # Says why, where git knows better.
+        # Raises with Git's own reason, if there is one.
         run(host, checkout, "rev-parse", "--git-dir")
         raise OperationError(f"{checkout.path} has no commit checked out")
     return found
@@ -139,7 +139,7 @@ def branch(host: System, checkout: Checkout) -> str | None:
 
 
 def has_whole(host: System, checkout: Checkout, commit: str) -> bool:
-    """Whether the commit is there with all that hangs on it."""
+    """Whether the commit exists with all its objects."""
     known = run(host, checkout, "cat-file", "-e", commit + "^{commit}", check=False)
     if known.code != 0:
         return False
@@ -148,9 +148,9 @@ def has_whole(host: System, checkout: Checkout, commit: str) -> bool:
 
 
 def dirty(host: System, checkout: Checkout) -> list[str]:
-    """Tracked files that are not as they were committed."""
+    """Tracked files that differ from the commit."""
     words = ["status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames"]
-    # Looking must not write: the index is refreshed by somebody else.
+    # Read only: do not refresh the index.
     done = run(host, checkout, *words, env={"GIT_OPTIONAL_LOCKS": "0"}, timeout=300)
     return sorted(entry[3:] for entry in done.out.split("\0") if entry)
 
@@ -162,13 +162,13 @@ def changes(host: System, checkout: Checkout, old: str, new: str) -> list[Change
     for about, path in zip(fields[::2], fields[1::2]):
         old_mode, new_mode, old_object, new_object, status = about.lstrip(":").split(" ")
         if "\ufffd" in path:
-            raise OperationError(f"{checkout.path}: a file's name is not UTF-8: {path}")
+            raise OperationError(f"{checkout.path}: a file name is not UTF-8: {path}")
         found.append(Change(path, status[0], old_mode, new_mode, old_object, new_object))
     return found
 
 
 def locks(host: System, checkout: Checkout) -> list[str]:
-    """Files that are there while some git writes; one that was killed leaves them behind."""
+    """Lock files of a Git process that writes; a killed one leaves them behind."""
     name = branch(host, checkout)
     words = ["index.lock", "HEAD.lock", *([f"refs/heads/{name}.lock"] if name else [])]
     found = [line(host, checkout, "rev-parse", "--git-path", each) for each in words]
@@ -178,7 +178,7 @@ def locks(host: System, checkout: Checkout) -> list[str]:
 
 def require_commit(value: Any) -> str:
     if not isinstance(value, str) or not COMMIT.fullmatch(value):
-        raise OperationError(f"{value!r} is not the whole name of a commit")
+        raise OperationError(f"invalid commit {value!r}: expected its full hash")
     return value
 
 
@@ -187,6 +187,6 @@ def short(commit: str) -> str:
 
 
 def _essence(lines: list[str], code: int) -> str:
-    """git names what went wrong first, and then gives advice."""
+    """The first line with an error: advice follows it."""
     said = [each for each in lines if each.startswith(("fatal: ", "error: "))]
     return (said or lines or [f"exit code {code}"])[0]

@@ -1,4 +1,4 @@
-"""What a run sent ahead of its plan (`session/incoming.py`), as operations open it."""
+"""Opens uploads of the run (`session/incoming.py`) for operations."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ FOLDER = "incoming"
 
 
 def open_whole(digest: str, host: System) -> BinaryIO:
-    """What was received, checked again; closed by the caller. Raises OperationError."""
+    """Opens an upload after checking it again; the caller closes it. Raises OperationError."""
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise OperationError(f"{digest!r} is no SHA-256")
+        raise OperationError(f"invalid SHA-256 {digest!r}")
     path = os.path.join(host.state, FOLDER, digest)
     try:
         if files.sha256_of(path) != digest:
-            raise OperationError(f"{path} is damaged; run again, so that it is sent anew")
+            raise OperationError(f"the upload {path} is damaged; run again to upload it again")
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise OperationError(
-            f"{path}, which was sent before, can't be read ({error.strerror}); run again"
+            f"cannot read the upload {path}: {error.strerror}; run again"
         ) from None
     return os.fdopen(handle, "rb", buffering=0)

@@ -1,4 +1,4 @@
-"""Changes in a user's folders, made by a process of that user (`app/programs/tree.py`)."""
+"""Changes a user's folders by a process of that user (`app/programs/tree.py`)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TIMEOUT_SECONDS = 600.0
 
 
 def owner_of(folder: str) -> Identity:
-    """Of a folder that must be there. Raises OperationError."""
+    """The owner of an existing folder. Raises OperationError."""
     try:
         about = os.stat(folder)
     except OSError as error:
-        raise OperationError(f"{folder} can't be looked at: {error.strerror}") from None
+        raise OperationError(f"cannot access {folder}: {error.strerror}") from None
     if not os.path.isdir(folder):
-        raise OperationError(f"{folder} is not a folder")
+        raise OperationError(f"{folder} is not a directory")
     return identity(str(about.st_uid))
 
 
@@ -34,7 +34,7 @@ def work(
     payload: Any = None,
     stdin: BinaryIO | None = None,
 ) -> Any:
-    """What the program answers. Raises OperationError, RunnerGone."""
+    """Runs a command of the program; returns its value. Raises OperationError, RunnerGone."""
     done = host.run(
         [sys.executable, "-I", "-S", "-c", _program(), what, json.dumps(args)],
         timeout=TIMEOUT_SECONDS,
@@ -56,7 +56,7 @@ def work(
 
 
 def remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> list[str]:
-    """Folders in a folder of the owner's, whole; returns those that could not be removed."""
+    """Removes folders in a folder of the owner; returns those that could not be removed."""
     paths = [os.path.join(folder, name) for name in names]
     left: list[str] = work(host, owner, "remove", {"folders": paths})
     if left and os.geteuid() == 0 and owner.uid != 0:
@@ -67,7 +67,7 @@ def remove(host: System, owner: Identity, folder: str, names: Sequence[str]) -> 
 
 
 def parsed(text: str) -> dict[str, str]:
-    """A JSON object of words; empty when it is none."""
+    """A JSON object of strings; empty if it is invalid."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,1 +1,1 @@
-"""Facts: one module each, `look(args, host)` → what goes over the wire. They only read."""
+"""One module per fact: `look(args, host)` → the JSON value. Facts only read."""

@@ -1,4 +1,4 @@
-"""The newest Python source of the app: is it newer than the worker that runs it?"""
+"""The newest Python source of the app, to compare with the start of the worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def working_directory(host: System, unit: str) -> str:
-    """Of a unit's processes; empty when none is set (the root folder is nobody's app)."""
+    """The directory of a unit's processes; empty if none is set."""
     seen = show(host, full_name(unit), ["WorkingDirectory", "User"])
     path = seen.get("WorkingDirectory", "").lstrip("!")
     if path == "~":
@@ -31,7 +31,7 @@ def working_directory(host: System, unit: str) -> str:
 
 
 def newest_source(directory: str, host: System) -> dict[str, Any]:
-    """Breadth first, so that a limit cuts what lies deepest."""
+    """Searches breadth first, so that the limit omits the deepest folders."""
     folders = deque([os.path.realpath(directory)])
     newest: dict[str, Any] | None = None
     seen = 0
@@ -55,7 +55,7 @@ def newest_source(directory: str, host: System) -> dict[str, Any]:
 
 
 def _entries(folder: str) -> tuple[list[str], list[str]]:
-    """Its files, and the folders in it that may hold the app's own code."""
+    """The files of a folder, and its folders that may contain the app's own code."""
     try:
         with os.scandir(folder) as found:
             entries = list(found)
@@ -72,5 +72,5 @@ def _entries(folder: str) -> tuple[list[str], list[str]]:
 
 
 def is_skipped(folder: str) -> bool:
-    """Hidden folders (.git, .venv, .tox) and those of other people's code."""
+    """Whether it is a hidden folder (.git, .venv, .tox) or one of third-party code."""
     return folder.startswith(".") or folder in SKIPPED

@@ -26,7 +26,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def file_fact(path: str) -> dict[str, Any]:
-    """A FileFact. Raises OperationError when it is there and may not be read."""
+    """A FileFact. Raises OperationError if the file exists but cannot be read."""
     try:
         about = os.lstat(path)
         if stat.S_ISLNK(about.st_mode):
@@ -40,7 +40,7 @@ def file_fact(path: str) -> dict[str, Any]:
         return {"kind": "absent"}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise OperationError(f"{path} can't be read: {reason}") from None
+        raise OperationError(f"cannot read {path}: {reason}") from None
     return {
         "kind": "file",
         "text": text,
@@ -57,7 +57,7 @@ def octal_mode(mode: int) -> str:
 
 
 def what(mode: int) -> str:
-    """The kind of thing that is no regular file, in a word."""
+    """The kind of a file that is not regular."""
     return next((word for test, word in WHAT if test(mode)), "unknown")
 
 
@@ -66,7 +66,7 @@ def _no_follow(path: str, flags: int) -> int:
 
 
 def _content(file: Any) -> tuple[str | None, str, int]:
-    """Its text where it is one, its hash, its size."""
+    """The text (None if it is too long or not UTF-8), hash and size."""
     digest = hashlib.sha256()
     kept = bytearray()
     size = 0

@@ -1,4 +1,4 @@
-"""The machine: system, kernel, memory, clock."""
+"""The host: operating system, kernel, memory, clock."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _os_release() -> dict[str, str]:
 
 
 def _systemd_version(host: System) -> int:
-    """0 where there is no systemctl."""
+    """The version; 0 without systemctl."""
     done = host.run(["systemctl", "--version"], timeout=15, check=False)
     match = re.match(r"systemd (\d+)", done.out)
     return int(match.group(1)) if match else 0

@@ -1,4 +1,4 @@
-"""What a URL answers, asked from the host itself."""
+"""HTTP responses, requested from the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the unit wrote since its present start, read as a stream."""
+"""The journal of the unit since its current start, read as a stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUSPECT_LIMIT = 200
 TAIL_LIMIT = 30
 MESSAGE_LIMIT = 500
 TIMEOUT_SECONDS = 40.0
-# Broad on purpose: what such a line means is judged where it is read.
+# Broad on purpose: the runner judges these lines.
 SUSPECT = re.compile(
     rb"429|too many requests|rate.?limit|\bERROR\b|\bCRITICAL\b|\bFATAL\b|Traceback|Exception"
     rb"|[a-z]Error\b|out of memory|signal 9|SIGKILL|WorkerLost",
@@ -46,15 +46,15 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def read(host: System, words: list[str], on_line: Any) -> None:
-    """journalctl's entries as JSON lines. Raises OperationError."""
-    # -a: else journalctl leaves out texts above 4 KiB.
+    """Reads journal entries as JSON lines. Raises OperationError."""
+    # Without -a, journalctl omits texts above 4 KiB.
     argv = ["journalctl", "--no-pager", "-q", "-a", "-o", "json", "--output-fields=MESSAGE"]
     ended = follow(host, [*argv, *words], on_line, TIMEOUT_SECONDS)
     if ended.code is None:
         raise OperationError(
-            f"journalctl did not end within {TIMEOUT_SECONDS:g} s", ran=[*argv, *words]
+            f"journalctl did not finish within {TIMEOUT_SECONDS:g} s", ran=[*argv, *words]
         )
-    # With no entry at all journalctl exits 1 on some versions, and says nothing.
+    # Without any entry, some versions of journalctl exit 1 with no output.
     if ended.code != 0 and ended.err.strip():
         raise OperationError(
             f"journalctl failed: {ended.lines()[-1]}",
@@ -65,7 +65,7 @@ def read(host: System, words: list[str], on_line: Any) -> None:
 
 
 def parsed(line: bytes) -> dict[str, Any]:
-    """An entry; empty when the line is none."""
+    """The entry; empty if the line is not one."""
     try:
         entry = json.loads(line.decode("utf-8", "replace"))
     except ValueError:
@@ -79,7 +79,7 @@ def at(entry: dict[str, Any]) -> float:
 
 
 class _Reader:
-    """Counts lines; parses those alone that are kept."""
+    """Counts lines; parses only those that it keeps."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -90,7 +90,7 @@ class _Reader:
         self.entries += 1
         self.last.append(line)
         message = line.partition(b'"MESSAGE":')[2]
-        # A list holds bytes that are no text: only parsing tells what they say.
+        # A list contains bytes that are not UTF-8: only parsing reveals them.
         binary = message.startswith(b"[")
         if not binary and not SUSPECT.search(line):
             return

@@ -1,4 +1,4 @@
-"""The kernel's own word on out-of-memory kills since the unit's start."""
+"""Out-of-memory kills in the kernel's log since the unit's start."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         if not KILL.search(line):
             return
         entry = parsed(line)
-        # Compared on the clock that nobody sets; -k reads this boot alone.
+        # Compared on the monotonic clock, which nobody can set; -k reads only this boot.
         if units.number(entry.get("__MONOTONIC_TIMESTAMP")) >= units.number(started):
             kills.append(entry)
 
     try:
         read(host, ["-k", "-n", str(ENTRY_LIMIT)], take)
-        # A container's journal has none of the kernel's lines, and complains of nothing.
+        # In a container, the journal has no kernel lines, and journalctl reports no error.
         readable = lines > 0
     except OperationError:
         readable = False

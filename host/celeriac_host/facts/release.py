@@ -1,4 +1,4 @@
-"""The code of the app as it is on the host: a git checkout, or a folder of releases."""
+"""The code of the app on the host: a Git checkout, or a folder with code folders."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import user_name
 from celeriac_host.system.system import System
 
-# What the runner may build on; a host that is further behind gets more than it needs.
+# Commits that an upload can be based on; a host that is further behind gets more than it needs.
 COMMIT_LIMIT = 1000
 REF_LIMIT = 300
 LISTED = 20
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    """Of `source: none` there is nothing to be known."""
+    """With `source: none`, the kind is `none`."""
     unit = full_name(args["unit"])
     tree: dict[str, Any] = {"kind": "none"}
     if args["source"] == "git":
@@ -53,7 +53,7 @@ def _checkout(directory: str, host: System) -> dict[str, Any]:
 
 
 def _known(found: git.Checkout, head: str, host: System) -> list[str]:
-    """Commits that are there: the checked out one, its history, and where branches and tags are."""
+    """Commits in the checkout: HEAD, its history, and those of branches and tags."""
     words = ["rev-list", f"--max-count={COMMIT_LIMIT}", "HEAD"]
     history = git.run(host, found, *words).out.split()
     form = "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)"

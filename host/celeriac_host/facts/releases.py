@@ -1,4 +1,4 @@
-"""The releases of a unit, as the ledger tells, and what awaits its verdict."""
+"""The releases of a unit in the ledger, and those that await a verdict."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def _shown(release: dict[str, Any], host: System) -> dict[str, Any]:
         "actor": release["actor"],
         "verdict": release["verdict"],
         "why": release.get("why", ""),
-        # Its journal is still there: without it there is nothing to undo it from.
+        # Whether its journal still exists: without it, the release cannot be undone.
         "kept": ident is not None and read_plan(folder) is not None,
     }

@@ -1,4 +1,4 @@
-"""Databases of the app: which there are, of what kind, and with which tables."""
+"""The databases of the app: their kinds and tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _describe(path: str, host: System, unit: str, wanted: Columns) -> dict[str, 
 
 
 def found(host: System, unit: str) -> list[str]:
-    """Files below the unit's directory, and the PostgreSQL databases that its environment names."""
+    """Files below the unit's directory, and PostgreSQL databases in its environment."""
     try:
         urls = postgres.named_in(units.context(host, unit).environment)
     except OperationError:
@@ -43,7 +43,7 @@ def found(host: System, unit: str) -> list[str]:
 
 
 def discover(host: System, unit: str) -> list[str]:
-    """Files below the unit's WorkingDirectory that are called like a SQLite database."""
+    """Files below the unit's WorkingDirectory that are named like a SQLite database."""
     directory = working_directory(host, unit)
     found: list[str] = []
     folders = deque([(directory, 1)] if directory else [])

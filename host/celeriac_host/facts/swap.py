@@ -1,4 +1,4 @@
-"""Swap: the file, what the kernel uses, fstab, and the room there is."""
+"""Swap: the file, the active areas, fstab, and the free disk space."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def swap_file(path: str) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {"kind": "absent"}
     except OSError as error:
-        raise OperationError(f"{path} can't be read: {error.strerror}") from None
+        raise OperationError(f"cannot read {path}: {error.strerror}") from None
     return {
         "kind": "file",
         "sizeBytes": about.st_size,
@@ -57,7 +57,7 @@ def is_formatted(path: str) -> bool:
 
 
 def is_blank(path: str, size: int) -> bool:
-    """Zeros at both ends: made to become swap, and left before mkswap."""
+    """Whether both ends are zeros: a swap file that mkswap has not formatted yet."""
     with open(path, "rb") as file:
         for at in (0, max(size - MEBIBYTE, 0)):
             file.seek(at)
@@ -88,7 +88,7 @@ def active() -> list[dict[str, Any]]:
 
 
 def filesystem(path: str) -> dict[str, Any]:
-    """What the path is on, or would be: that of its nearest parent that exists."""
+    """The file system of the path, or of its nearest existing parent."""
     place = os.path.realpath(path)
     while not os.path.exists(place):
         place = os.path.dirname(place)

@@ -1,4 +1,4 @@
-"""Kernel settings: in force now, and set for the next boot."""
+"""Kernel settings: their current values, and those for the next boot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 from celeriac_host.system.system import System
 
-# sysctl.d(5): a file in an earlier folder hides those of its name in later ones.
+# sysctl.d(5): a file in an earlier folder replaces files of the same name in later ones.
 FOLDERS = (
     "/etc/sysctl.d",
     "/run/sysctl.d",
@@ -34,7 +34,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def as_path(name: str) -> str:
-    """`vm.swappiness` → `vm/swappiness`. Where a slash comes first, dots belong to the names."""
+    """`vm.swappiness` → `vm/swappiness`. If a slash comes first, dots are part of the names."""
     dot, slash = name.find("."), name.find("/")
     if slash >= 0 and (dot < 0 or slash < dot):
         return name
@@ -53,14 +53,14 @@ def value(path: str) -> str | None:
 
 
 def is_read_only(path: str) -> bool:
-    """In a container the kernel's settings are often mounted read-only, also for root."""
+    """In a container, kernel settings are often read-only, even for root."""
     return value(path) is not None and not os.access(f"/proc/sys/{path}", os.W_OK)
 
 
 def files() -> list[str]:
-    """In the order in which systemd-sysctl reads them: by name, wherever they lie.
+    """In the order in which systemd-sysctl reads them: by name, in any folder.
 
-    /etc/sysctl.conf is not among them by itself: Debian links to it as 99-sysctl.conf.
+    /etc/sysctl.conf is not read directly: Debian links to it as 99-sysctl.conf.
     """
     by_name: dict[str, str] = {}
     for folder in FOLDERS:
@@ -71,7 +71,7 @@ def files() -> list[str]:
         for name in names:
             if name.endswith(".conf"):
                 by_name.setdefault(name, os.path.join(folder, name))
-    # A link to /dev/null hides a vendor's file; any other is named by what people edit.
+    # A link to /dev/null hides a vendor's file; of any other link, return the target.
     paths = (os.path.realpath(by_name[name]) for name in sorted(by_name))
     return [path for path in paths if path != "/dev/null"]
 
@@ -87,5 +87,5 @@ def lines(path: str) -> Iterator[tuple[int, str, str]]:
         key, equals, setting = line.partition("=")
         key = key.strip()
         if equals and not key.startswith(("#", ";")):
-            # `-`: a failure to set it is to be ignored.
+            # `-`: systemd-sysctl ignores a failure to set it.
             yield number, key.lstrip("-").strip(), setting.strip()

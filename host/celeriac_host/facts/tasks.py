@@ -1,4 +1,4 @@
-"""Which tasks are still to come, and which a worker holds; asked by a process of the app's own."""
+"""Which tasks are still queued, and which a worker holds, by a process of the app."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ RUNNING = ("active", "reloading")
 
 
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
-    """TasksFact: `told`, or `unknown` with the reason. Never a guess."""
+    """A TasksFact: `told`, or `unknown` with the reason. Never guesses."""
     unit = args["unit"]
     before = units.show(host, unit, PROPERTIES)
     state, main = before["ActiveState"], units.number(before["MainPID"])
     left = units.cgroup_processes(before["ControlGroup"])
     stopped = state in RESTING and not left
     if not stopped and (state not in RUNNING or not main):
-        what = f"{unit} is {state}, with {len(left)} processes: what they hold can't be told"
+        what = f"{unit} is {state} with {len(left)} processes: cannot tell which tasks they hold"
         return _unknown(what)
     said = messages.ask(args, host, "trace", ids=args["ids"], mainPid=main)
     if "problem" in said:
@@ -29,7 +29,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         return {**_unknown(what), "evidence": said.get("evidence", [])}
     after = units.show(host, unit, PROPERTIES)
     if (after["ActiveState"] in RESTING, units.number(after["MainPID"])) != (stopped, main):
-        return _unknown(f"{unit} was started or stopped while it was asked")
+        return _unknown(f"{unit} was started or stopped during the check")
     worker = "stopped" if stopped else "answers"
     return {"kind": "told", "worker": worker, "owed": said["owed"], "held": said["held"]}
 

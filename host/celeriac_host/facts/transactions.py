@@ -1,4 +1,4 @@
-"""What Celeriac did on this host, as far as it is remembered."""
+"""The transactions whose journals are still on this host."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
         {"path": file, "text": text}
         for file in units.split_words(seen.get("DropInPaths", ""))
         for text in [_text(file)]
-        # One that a killed run left is gone with that run's undo, which comes first.
+        # The undo of an interrupted run comes first, and removes its own.
         if text is not None and not limits.is_hold(file)
     ]
     texts = [fragment.get("text") or "", *(drop_in["text"] for drop_in in drop_ins)]
@@ -57,21 +57,21 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
 
 
 def full_name(name: str) -> str:
-    """With its suffix. Raises OperationError for what systemctl would take as a pattern."""
+    """The name with its suffix. Raises OperationError for a pattern."""
     if not name or re.search(r"[*?\[\]/\s]", name):
-        raise OperationError(f"{name!r} is not the name of a unit, e.g. celery-worker.service")
+        raise OperationError(f"invalid unit name {name!r}; expected e.g. celery-worker.service")
     return name if name.rpartition(".")[2] in SUFFIXES else name + ".service"
 
 
 def show_all(host: System, name: str) -> dict[str, str]:
-    """Every property, empty ones too; what does not exist has its LoadState."""
+    """Every property, even empty ones; a missing unit has a LoadState."""
     done = host.run(["systemctl", "show", "--all", "--no-pager", "--", name], timeout=30)
     found: dict[str, str] = {}
     last = ""
     for line in done.out.splitlines():
         match = units.PROPERTY.fullmatch(line)
         if match is None:
-            # A value that goes on: somebody put a line break in it.
+            # The value contains a line break: this line continues it.
             if last:
                 found[last] += "\n" + line
             continue
@@ -81,7 +81,7 @@ def show_all(host: System, name: str) -> dict[str, str]:
 
 
 def instant(monotonic_us: str | None) -> float | None:
-    """A `…TimestampMonotonic` as seconds since 1970 by the clock as it is now; None for never."""
+    """A `…TimestampMonotonic` as seconds since 1970 by the current clock; None for never."""
     since_boot = units.number(monotonic_us) / 1e6
     return time.time() - (time.monotonic() - since_boot) if since_boot else None
 
@@ -99,7 +99,7 @@ def process_fact(process: Process) -> dict[str, Any]:
 
 
 def _masked_path(name: str) -> str:
-    """systemctl does not tell where a unit is masked."""
+    """Where a unit is masked: systemctl does not report it."""
     paths = (os.path.join(folder, name) for folder in FOLDERS)
     return next((path for path in paths if os.path.lexists(path)), "")
 
@@ -113,7 +113,7 @@ def _text(path: str) -> str | None:
 
 
 def _programs(seen: dict[str, str], texts: Iterable[str]) -> set[str]:
-    """Each absolute path among the words of the Exec lines, as loaded and as written."""
+    """Each absolute path in the Exec lines, as loaded and as written."""
     lines = [value for name, value in seen.items() if EXEC_PROPERTY.fullmatch(name)]
     for text in texts:
         lines += (match.replace("\\\n", " ") for match in EXEC_LINE.findall(text))
@@ -136,7 +136,7 @@ def _program(path: str) -> dict[str, Any]:
 
 
 def _memory(group: str) -> dict[str, Any] | None:
-    """The unified hierarchy's counters; None on cgroup version 1, or when nothing runs."""
+    """The memory counters; None on cgroup version 1, or if nothing runs."""
     folder = units.cgroup_folder(group)
     if folder is None:
         return None

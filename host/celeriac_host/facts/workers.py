@@ -1,4 +1,4 @@
-"""Processes whose arguments match what is asked for, wherever they run."""
+"""Processes whose arguments match a pattern, wherever they run."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One file for each verb: `check`, `do` and `undo`."""
+"""One module per operation: `check`, `do` and `undo`."""

@@ -1,7 +1,7 @@
-"""A consistent copy of a job database (online backup), the last few kept.
+"""Backs up a job database (online backup) and keeps the last few backups.
 
 Touches: /var/lib/celeriac/backups; the database is only read.
-Undo: nothing: a copy harms nobody, and it stays.
+Undo: nothing to undo: the backup stays.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         free = copies.free_bytes(folder)
         if free < size + copies.MARGIN_BYTES:
             raise OperationError(
-                f"no room for a backup of {path}: {size + copies.MARGIN_BYTES} bytes are needed, "
-                f"{free} are free in {folder}"
+                f"no room for a backup of {path}: it needs {size + copies.MARGIN_BYTES} bytes, but "
+                f"only {free} are free in {folder}"
             )
         target = _free_name(folder, path)
         journal.keep("backup", target)
@@ -45,7 +45,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    """A whole copy harms nobody, and may be wanted just then; only a half one goes."""
+    """Keeps a complete backup, which may be needed now; removes an incomplete one."""
     target = journal.get("backup")
     half = None if target is None else target + ".part"
     if half is not None and os.path.lexists(half):
@@ -55,7 +55,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 
 def _stem(path: str) -> str:
-    """The file's name, and a mark of its folder: two apps may call theirs the same."""
+    """The file's name and a hash of its path: two apps may use the same file name."""
     name = os.path.basename(path)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.splitext(name)[0])[:80]
     return f"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
@@ -94,7 +94,7 @@ def listed(host: System, path: str) -> list[str]:
 
 
 def prune(host: System, path: str, keep: int, spare: tuple[str, ...]) -> int:
-    """Removes the oldest until `keep` are left; how many."""
+    """Removes the oldest until `keep` are left; returns how many it removed."""
     ours = listed(host, path)
     old = [name for name in ours if name not in spare][: max(len(ours) - max(keep, 1), 0)]
     for name in old:

@@ -1,7 +1,7 @@
-"""Moves a git checkout, and the branch it is on, to another commit.
+"""Moves a Git checkout, and the branch it is on, to another commit.
 
 Touches: tracked files of the checkout, its index, its branch, as its owner; untracked files stay.
-Undo: the previous commit on the same branch, with its files and their times, and what was stashed.
+Undo: restores the previous commit on the same branch, its files, their times and stashed changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from celeriac_host.system.system import System
 LISTED = 20
 MARGIN_BYTES = 32 * 1024 * 1024
 TIMES_LIMIT = 20_000
-# git holds its lock only while it writes: one that is older belongs to a killed process.
+# Git holds its lock only while it writes: an older lock belongs to a killed process.
 LOCK_SECONDS = 10.0
 TIMEOUT_SECONDS = 900.0
 NOTHING = "000000"
@@ -75,11 +75,13 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         return None
     checkout, moved = git.require(args["checkout"]), journal.get("moved")
     if moved is None:
-        _put_back(host, checkout, was)
+        _restore(host, checkout, was)
     else:
         _move_back(host, checkout, was, moved)
     _unstash(host, checkout, journal, whether_stored=moved is not None)
-    trees.work(host, checkout.owner, "put-back", {"root": checkout.path}, {"times": was["times"]})
+    trees.work(
+        host, checkout.owner, "restore-files", {"root": checkout.path}, {"times": was["times"]}
+    )
     return f"{checkout.path} is at {git.short(was['head'])} again"
 
 
@@ -99,7 +101,7 @@ def _refuse_dirty(checkout: Checkout, dirty: list[str], stash: bool) -> None:
 
 
 def _judge_changes(host: System, checkout: Checkout, changes: list[Change], new: str) -> None:
-    """Refuses what would change more than code."""
+    """Refuses commits that would change more than code."""
     modules = [each.path for each in changes if SUBMODULE in (each.old_mode, each.new_mode)]
     if modules:
         raise OperationError(
@@ -151,7 +153,7 @@ def _no_follow(path: str, flags: int) -> int:
 
 
 def _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:
-    """Paths that git does not track and the new commit would overwrite."""
+    """Paths that Git does not track and the new commit would overwrite."""
     tracked = {each.path for each in changes if each.old_mode != NOTHING}
     found = set()
     for each in changes:
@@ -174,7 +176,7 @@ def _in_the_way(checkout: Checkout, changes: list[Change]) -> list[str]:
 
 
 def _holds_only(checkout: Checkout, folder: str, tracked: set[str]) -> bool:
-    """Whether the old commit accounts for all of it, so that a file may take its place."""
+    """Whether the old commit tracks all of the folder, so that a file may replace it."""
     for where, _, names in os.walk(os.path.join(checkout.path, folder)):
         relative = os.path.relpath(where, checkout.path)
         if any(f"{relative}/{name}" not in tracked for name in names):
@@ -222,14 +224,14 @@ def _stash(host: System, checkout: Checkout, old: str, new: str, journal: StepJo
     git.run(host, checkout, "reset", "-q", "--hard", old)
 
 
-def _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
+def _restore(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
     """After a checkout that was interrupted anywhere: these paths hold only what it wrote."""
     end = time.monotonic() + LOCK_SECONDS
     while git.locks(host, checkout) and time.monotonic() < end:
         host.sleep(0.5)
     for lock in git.locks(host, checkout):
         folder, name = os.path.split(os.path.realpath(lock))
-        trees.work(host, checkout.owner, "put-back", {"root": folder}, {"remove": [name]})
+        trees.work(host, checkout.owner, "restore-files", {"root": folder}, {"remove": [name]})
     _remove(host, checkout, was["added"])
     git.run(host, checkout, "read-tree", was["head"])
     names = "".join(f"{path}\0" for path in was["kept"]).encode("utf-8")
@@ -242,11 +244,11 @@ def _put_back(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
 
 
 def _remove(host: System, checkout: Checkout, paths: list[str]) -> None:
-    trees.work(host, checkout.owner, "put-back", {"root": checkout.path}, {"remove": paths})
+    trees.work(host, checkout.owner, "restore-files", {"root": checkout.path}, {"remove": paths})
 
 
 def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str) -> None:
-    """Back to the whole commit. Later changes by others are not overwritten."""
+    """Returns to the earlier commit, without overwriting later changes by others."""
     now, branch = git.head(host, checkout), git.branch(host, checkout)
     if now == was["head"]:
         return
@@ -267,7 +269,7 @@ def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str
 
 
 def _unstash(host: System, checkout: Checkout, journal: StepJournal, whether_stored: bool) -> None:
-    """With `whether_stored` only if the stash still has it: otherwise it was applied already."""
+    """With `whether_stored`, only if the stash still exists: otherwise it was already applied."""
     stash = journal.get("stash")
     if stash is None:
         return

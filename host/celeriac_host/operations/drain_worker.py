@@ -1,7 +1,7 @@
-"""Has the worker take no more tasks, and waits for those that it has.
+"""Stops the worker from consuming, and waits for its running tasks.
 
-Touches: which queues the running worker consumes, by Celery's remote control; no other worker.
-Undo: the queues given back to it, while it still runs.
+Touches: the queues that this worker consumes, by Celery's remote control; no other worker.
+Undo: the worker consumes its queues again, if it still runs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 PROPERTIES = ("ActiveState", "MainPID", "InvocationID")
-# `wait` is bounded by tasks that end, not by the clock.
+# The policy `wait` ends when no task finishes any more, not after a fixed time.
 FOREVER_SECONDS = 7 * 86400.0
 
 
 def check(args: dict[str, Any], host: System) -> bool:
-    """Nothing to drain where nothing runs."""
+    """True if no worker runs."""
     seen = units.show(host, args["unit"], PROPERTIES)
     return seen["ActiveState"] != "active" or not units.number(seen["MainPID"])
 
@@ -35,7 +35,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     problem = report.get("problem")
     if problem is not None:
         # The worker may be dead, frozen, busy in a solo pool: the stop that follows is warm, too.
-        line = f"{unit} is not drained: {problem}; its stop waits for its tasks all the same"
+        line = f"{unit} not drained: {problem}; its stop will still wait for its tasks"
         app_process.tell_evidence(host, report)
         return line, {"drained": False, "consumedUntil": work.until, **report}
     left, end = report["left"], report["end"]
@@ -48,22 +48,21 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     }
     if end == "drained":
         count = report["seen"]
-        ended = f"its {count} task{'' if count == 1 else 's'} ended" if count else "it had no task"
-        took = f" within {waited}" if count else ""
-        return f"{unit} takes no more tasks, and {ended}{took}", result
+        tasks = f"{count} task{'' if count == 1 else 's'} finished within {waited}"
+        return f"{unit} stopped consuming; {tasks if count else 'no task was running'}", result
     what = f"{len(left)} task{'' if len(left) == 1 else 's'}"
     if end == "silent":
-        line = f"{unit} takes no more tasks; it does not answer any more: its stop waits for them"
+        line = f"{unit} stopped consuming, but no longer answers; its stop will wait for its tasks"
         return line, result
     if end == "timeout" and policy == "proceed":
-        return f"{what} still running after {waited}: {unit}'s stop waits for them on", result
+        return f"{what} still running after {waited}; the stop of {unit} will wait for them", result
     why = (
-        f"no task ended for {time.time() - begun:.0f} s (drain-policy: wait)"
+        f"no task finished for {time.time() - begun:.0f} s (drain-policy: wait)"
         if end == "stuck"
         else f"after {waited} (drain-policy: {policy})"
     )
     raise OperationError(
-        f"{unit} is not drained: {what} still running, {why}",
+        f"{unit} not drained: {what} still running, {why}",
         evidence=left,
     )
 
@@ -71,12 +70,12 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
     said = stopping.take_back(args, host, journal)
     if said is None and journal.get(stopping.CONSUMERS) is not None:
-        return f"{args['unit']}: nothing to give back, the worker that was drained is gone"
+        return f"{args['unit']}: nothing to undo, the drained worker has ended"
     return said
 
 
 class _Drain(consumers.Talk):
-    """What is heard from the program while it works."""
+    """Handles the messages of the program while it drains."""
 
     def hear(self, message: dict[str, Any]) -> Any:
         answer = super().hear(message)
@@ -92,7 +91,7 @@ class _Drain(consumers.Talk):
 
 
 class _Restarted(Exception):
-    """The worker is another by now."""
+    """The unit runs another worker by now."""
 
 
 def _drained(args: dict[str, Any], talk: _Drain) -> dict[str, Any]:
@@ -101,4 +100,4 @@ def _drained(args: dict[str, Any], talk: _Drain) -> dict[str, Any]:
     try:
         return talk.run("drain", wait + consumers.MARGIN_SECONDS, **asked)
     except _Restarted:
-        return {"problem": "it ended while it was drained, and was started anew by systemd"}
+        return {"problem": "it ended during the drain, and systemd restarted it"}

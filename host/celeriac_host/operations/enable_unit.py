@@ -1,7 +1,7 @@
-"""Has the unit started at boot.
+"""Enables the unit, so that it starts at boot.
 
-Touches: the links that `systemctl enable` makes.
-Undo: `systemctl disable`, where it was disabled.
+Touches: the links that `systemctl enable` creates.
+Undo: `systemctl disable`, if it was disabled before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
-# From any other state `disable` would not lead back.
+# `systemctl disable` would not restore any other state.
 REVERSIBLE = ("disabled", "indirect", "")
 
 
@@ -26,7 +26,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     state = _state(unit, host)
     if state not in REVERSIBLE:
         raise OperationError(
-            f"{unit} is {state}: it can't be enabled; expected a unit file of its own, "
+            f"cannot enable {unit}: its state is {state}; expected a unit file of its own "
             "with WantedBy= in [Install]"
         )
     journal.keep("state", state)

@@ -1,7 +1,7 @@
-"""Ends one process, known by pid and start: TERM, then KILL after the grace. Never by name.
+"""Ends one process, identified by pid and start time: SIGTERM, then SIGKILL after a grace period.
 
-Touches: that process, and what is left of its children.
-Undo: can't be undone: said in the report.
+Touches: that process and its remaining children.
+Undo: impossible; the report says so.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     send = _sender(process)
     send(signal.SIGTERM)
     for each in (process, *family):
-        # Stopped, it would take its TERM only when continued.
+        # A stopped process handles SIGTERM only when it is continued.
         if each.state == "T":
             _signal(each, signal.SIGCONT)
     how = "TERM"
     if not _gone(process, grace, host):
         how = f"KILL, {grace:g} s after TERM"
         family = processes.descendants(process.pid)
-        # First, so that it makes no new children.
+        # First, so that it starts no new children.
         send(signal.SIGKILL)
     left = [each for each in family if not _gone(each, 0 if "KILL" in how else 2, host)]
     for each in left:
@@ -60,11 +60,11 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     kept = journal.get("process")
     if kept is None:
         return None
-    return f"not brought back: process {kept['pid']} ({_command(kept['argv'])})"
+    return f"process {kept['pid']} was not started again: {_command(kept['argv'])}"
 
 
 def _find(args: dict[str, Any]) -> processes.Process | None:
-    """The very process that the plan saw; None when it ended."""
+    """The process that the plan saw, or None if it has ended."""
     found = processes.read(args["pid"])
     if found is None or found.start_ticks != args["startTicks"] or found.state in "ZX":
         return None
@@ -76,7 +76,7 @@ def _refuse(process: processes.Process, cgroup: str) -> None:
     found = processes.control_group(process.pid) or ""
     problem = ""
     if process.pid <= 1 or process.pid in _ancestors():
-        problem = "it is the init process, or an ancestor of this program"
+        problem = "it is the init process or an ancestor of this program"
     elif not process.argv or process.parent == 2:
         problem = "it is a kernel thread"
     elif found != cgroup:
@@ -96,7 +96,7 @@ def _ancestors() -> list[int]:
 
 
 def _sender(process: processes.Process) -> Callable[[signal.Signals], None]:
-    """By a descriptor where the kernel and Python have them: a pid could be another's by then."""
+    """Signals by pidfd if the kernel and Python support it: the pid may be reused meanwhile."""
     try:
         handle = os.pidfd_open(process.pid)  # novm: guarded below
     except (AttributeError, OSError):

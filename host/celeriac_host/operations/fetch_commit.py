@@ -1,7 +1,7 @@
-"""Takes a commit that was sent as a git bundle into the object store of a checkout.
+"""Imports a commit from an uploaded Git bundle into the object store of a checkout.
 
-Touches: objects in the checkout's .git, as its owner; no branch, no file of the tree.
-Undo: nothing to undo: objects that nothing refers to stay out of sight until git clears them away.
+Touches: objects in the checkout's .git, as its owner; no branch, no file of the working tree.
+Undo: nothing to undo: Git removes unreferenced objects later.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         for each in needed:
             if not git.line(host, checkout, "cat-file", "-t", each, check=False):
                 raise OperationError(
-                    f"{checkout.path} lacks commit {each}, which what was sent builds on; "
-                    "run again, so that it is seen what is there"
+                    f"{checkout.path} lacks commit {each}, on which the upload is based; "
+                    "run again to make a new plan"
                 )
-        # The bundle is for root alone; git gets it open, at the place where its pack begins.
+        # Only root can read the bundle; Git gets it open, positioned at its pack.
         words = ["index-pack", "--stdin", "--fix-thin"]
         git.run(host, checkout, *words, stdin=bundle, timeout=TIMEOUT_SECONDS)
     if not git.has_whole(host, checkout, commit):
         raise OperationError(
-            f"commit {git.short(commit)} is not whole in {checkout.path}: parts of its history "
-            "were not sent; give actions/checkout the input fetch-depth: 0"
+            f"commit {git.short(commit)} is incomplete in {checkout.path}: parts of its history "
+            "were not uploaded; set fetch-depth: 0 for actions/checkout"
         )
     return f"commit {git.short(commit)} is in {checkout.path}"
 
@@ -49,14 +49,14 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
 
 
 def _read_header(bundle: BinaryIO, commit: str) -> list[str]:
-    """The commits that it builds on. Leaves the file where the pack begins (it is unbuffered)."""
+    """The commits that it is based on. Leaves the file, which is unbuffered, at the pack."""
     head = bundle.read(HEADER_LIMIT_BYTES)
     end = head.find(b"\n\n")
     if not head.startswith(SIGNATURE) or end < 0:
-        raise OperationError("what was sent is not a git bundle of version 2")
+        raise OperationError("the upload is not a Git bundle of version 2")
     lines = head[len(SIGNATURE) : end].decode("ascii", "replace").splitlines()
     if not any(each.split(" ")[0] == commit for each in lines):
-        raise OperationError(f"the bundle that was sent does not hold commit {commit}")
+        raise OperationError(f"the uploaded bundle does not contain commit {commit}")
     bundle.seek(end + 2)
     needed = [each[1:].split(" ")[0] for each in lines if each.startswith("-")]
     return [git.require_commit(each) for each in needed]

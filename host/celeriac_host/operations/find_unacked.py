@@ -1,6 +1,6 @@
-"""Looks for messages that workers took and never ended, because they died.
+"""Looks for messages that dead workers left unacknowledged.
 
-Touches: nothing: a broker other than Redis is not looked into.
+Touches: nothing; brokers other than Redis cannot be searched.
 Undo: nothing to undo.
 """
 
@@ -24,7 +24,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     seen = units.show(host, args["unit"], PROPERTIES)
     running = seen["ActiveState"] not in ("inactive", "failed")
-    # What was delivered before the worker of now was started belongs to one that is gone.
+    # Messages that were delivered before this worker started belong to one that has ended.
     started = instant(seen["InactiveExitTimestampMonotonic"]) if running else None
     main = units.number(seen["MainPID"])
     report = messages.ask(args, host, "look", before=started, mainPid=main)

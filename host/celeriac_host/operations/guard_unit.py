@@ -1,8 +1,8 @@
-"""Records how the unit runs; undone last, it returns the unit to that state.
+"""Records the state of the unit; its undo comes last and restores that state.
 
 Touches: nothing.
-Undo: starts, restarts or stops the unit, until it runs as it did; before each end of a worker its
-  consumers are cancelled.
+Undo: starts, restarts or stops the unit, so that it runs as before; cancels the consumers of a
+  worker before it ends.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         if now["ActiveState"] not in RESTING:
             remark = _control("stop", args, host, journal)
         return f"{unit} does not run, as before{remark}"
-    # It was on its way up, e.g. between two crashes: let it try again, as before.
+    # It was starting, e.g. between two crashes: let it try again, as before.
     if now["ActiveState"] in RESTING:
         units.control(host, "start", "--no-block", "--", unit)
     return f"{unit} is being started, as before"
@@ -70,8 +70,8 @@ def _bring_back(
 ) -> str:
     unit = args["unit"]
     cursor = units.cursor(host)
-    # A run that began meanwhile, or is about to, may be of the definition that was taken back:
-    # after a boot it may be on its way up, and would never be ready as Type=notify no longer holds.
+    # A worker that has started meanwhile, or is starting, may use the unit file that was undone:
+    # after a boot it may be starting, and would never be ready as Type=notify no longer applies.
     verb = "start" if now["ActiveState"] in RESTING else "restart"
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
     try:

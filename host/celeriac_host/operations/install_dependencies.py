@@ -1,8 +1,8 @@
-"""Installs what a lock file names into the app's own virtual environment, while the worker runs.
+"""Installs the packages of a lock file into the app's virtual environment while the worker runs.
 
 Touches: the virtual environment of the unit's interpreter, as its owner.
-Undo: the environment as it was, from a copy by hard links that is kept in it (.celeriac); an
-  environment whose copy is gone (two installations later) is left as it is, and the undo says so.
+Undo: restores the environment from a copy by hard links that is kept in it (.celeriac); fails if
+  that copy no longer exists (two installations later).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     asked = {"root": environment.prefix, "keep": keep, "others": OTHER_COPIES}
     stale = trees.work(host, environment.owner, "keep-environment", asked)
     trees.remove(host, environment.owner, _store(environment.prefix), stale)
-    # From here on the copy may be needed.
+    # From here on an undo may need the copy.
     journal.keep("kept", True)
     before = _installed(host, environment)
     with _sources(args, environment.owner, journal.get("was")["scratch"], host) as folder:
@@ -82,17 +82,17 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if not os.path.isdir(os.path.join(_store(prefix), was["keep"])):
         if environments.recorded(host.state, args["unit"]) != was["record"]:
             raise OperationError(
-                f"the copy of {prefix} from before is no longer there: what it had is not put "
-                "back; deploy the earlier commit again, so that its lock file is installed"
+                f"cannot restore {prefix}: its copy no longer exists; deploy the earlier commit "
+                "again to install its lock file"
             )
-        return f"{prefix} has what it had before"
-    # Before the copy is used up: an undo that is broken off after it would not know.
+        return f"{prefix} restored"
+    # Before the copy is moved: an undo that is interrupted after that could not tell.
     environments.record(host.state, args["unit"], was["record"])
     asked = {"root": prefix, "keep": was["keep"]}
     owner = trees.owner_of(prefix)
     trees.work(host, owner, "restore-environment", asked)
     trees.remove(host, owner, _store(prefix), [was["keep"] + ".failed"])
-    return f"{prefix} has what it had before"
+    return f"{prefix} restored"
 
 
 def _store(prefix: str) -> str:
@@ -103,7 +103,7 @@ def _store(prefix: str) -> str:
 def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) -> Iterator[str]:
     """The commit's files in a folder that the environment's owner may read.
 
-    Beside it, in `scratch`, is a folder for what installers put into /tmp, and leave when cut off.
+    `scratch` also has a folder for temporary files, which interrupted installers leave behind.
     """
     os.mkdir(scratch, 0o700)
     try:
@@ -117,7 +117,7 @@ def _sources(args: dict[str, Any], owner: Identity, scratch: str, host: System) 
         checkout = git.require(args["checkout"])
         tree, index = os.path.join(scratch, "tree"), os.path.join(scratch, "index")
         os.mkdir(tree, 0o700)
-        # The one writes it, the other reads it, nobody else looks in.
+        # The owner of the checkout writes, the owner of the environment reads, nobody else can.
         for path in (tree, scratch):
             os.chown(path, checkout.owner.uid, owner.gid)
             os.chmod(path, 0o750)
@@ -139,7 +139,7 @@ def _install(
     where = os.path.dirname(file)
     if args["tool"] == "uv":
         argv = ["uv", "sync", "--frozen", "--no-install-project", "--no-progress"]
-        # Not the Python that uv would choose, nor one that it would fetch.
+        # Not the Python that uv would choose or download.
         argv += ["--python", environment.python, "--no-python-downloads"]
     else:
         _refuse_editable(file)
@@ -149,7 +149,7 @@ def _install(
     begun = time.monotonic()
 
     def tell() -> None:
-        host.note(f"{program}: at work for {time.monotonic() - begun:.0f} s")
+        host.note(f"{program}: running for {time.monotonic() - begun:.0f} s")
 
     done = host.run(
         argv,
@@ -179,7 +179,7 @@ def _install(
 
 
 def _path(environment: Environment) -> str:
-    """uv is often where its own installer puts it."""
+    """With the folder into which uv's own installer puts uv."""
     own = [environment.prefix + "/bin", environment.owner.home + "/.local/bin"]
     return ":".join([*own, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
 
@@ -189,14 +189,14 @@ def _refuse_editable(file: str) -> None:
         for number, each in enumerate(lines, 1):
             if EDITABLE.match(each):
                 raise OperationError(
-                    f"{os.path.basename(file)}:{number} installs something as editable "
-                    f"({each.strip()}), which would lead to a folder that is gone afterwards; put "
-                    "the app on PYTHONPATH, or name the package without -e"
+                    f"{os.path.basename(file)}:{number} installs an editable package "
+                    f"({each.strip()}) from a folder that is removed afterwards; put the app on "
+                    "PYTHONPATH, or name the package without -e"
                 )
 
 
 def _installed(host: System, environment: Environment) -> dict[str, str]:
-    """Name → version, as the environment itself sees it."""
+    """Name → version of the packages that are installed in the environment."""
     code = (
         "import importlib.metadata as m, json; "
         "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"

@@ -1,8 +1,8 @@
-"""Writes a unit file or drop-in beside a backup, and has the manager read it.
+"""Backs up and writes a unit file or drop-in, and reloads systemd.
 
-Touches: that file; systemd's daemon-reload; for a worker that runs, a drop-in below /run that
-  keeps its memory limits until start-unit.
-Undo: the file as it was, to the byte, or none; no drop-in; daemon-reload.
+Touches: that file; systemd's daemon-reload; for a running worker, a drop-in below /run that keeps
+  its memory limits until start-unit.
+Undo: restores the file byte for byte, or removes it; no drop-in below /run; daemon-reload.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    restored = aside.put_back(journal)
-    released = bool(journal.get("held")) and limits.release(args["unit"])
-    if restored is not None or released:
+    restored = aside.restore(journal)
+    dropped = bool(journal.get("held")) and limits.drop(args["unit"])
+    if restored is not None or dropped:
         units.reload(host)
-    return restored or ("its memory limits are those of its unit again" if released else None)
+    return restored or ("memory limits of the unit restored" if dropped else None)
 
 
 def _written(args: dict[str, Any]) -> bool:
@@ -53,6 +53,6 @@ def _read_by_manager(args: dict[str, Any], host: System) -> bool:
     seen = units.show(host, args["unit"], ["NeedDaemonReload", "DropInPaths"])
     if seen.get("NeedDaemonReload") != "no":
         return False
-    # The first drop-in of a unit: systemd does not miss a folder that it never saw.
+    # systemd does not notice the first drop-in of a unit: it never read that folder.
     path = args["path"]
     return not path.endswith(".conf") or path in units.split_words(seen.get("DropInPaths", ""))

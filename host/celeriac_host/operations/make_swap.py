@@ -1,7 +1,7 @@
-"""A file of one size, without holes, mode 600, formatted as swap. Never an active one.
+"""Makes a swap file of the given size, without holes, mode 600. Refuses an active one.
 
 Touches: the swap file.
-Undo: the file as it was, or none.
+Undo: restores the file as it was, or removes it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from celeriac_host.system.system import System
 MODE = 0o600
 PIECE_BYTES = 8 * 1024 * 1024
 NOTE_PIECES = 8
-# In pieces, to notice between them that the runner has gone.
+# In pieces, to notice between them that the runner is gone.
 FALLOCATE_BYTES = 256 * 1024 * 1024
 
 
 class Seen(NamedTuple):
-    """What a regular file is like that is a swap file, or could become one."""
+    """A regular file that is a swap file, or could become one."""
 
     size_bytes: int
     held_bytes: int
@@ -52,7 +52,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     path, size = args["path"], args["sizeBytes"]
     if swaps.active(path) is not None:
-        raise OperationError(f"{path} is in use as swap; turn it off first")
+        raise OperationError(f"{path} is in use as swap; disable it first")
     seen = _see(path)
     if seen is not None and seen.header is None:
         _refuse_content(path, host)
@@ -108,7 +108,7 @@ def _see(path: str) -> Seen | None:
         return None
     if not stat.S_ISREG(about.st_mode):
         kind = "a symbolic link" if stat.S_ISLNK(about.st_mode) else "not a regular file"
-        raise OperationError(f"{path} is {kind}; expected a regular file, or nothing")
+        raise OperationError(f"{path} is {kind}; expected a regular file or no file")
     mode = stat.S_IMODE(about.st_mode)
     held = about.st_blocks * 512
     return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path))
@@ -165,7 +165,7 @@ def _refuse_full_disk(path: str, size: int, seen: Seen | None) -> None:
     free = _free_bytes(path) + (seen.held_bytes if seen is not None else 0)
     if free < size:
         raise OperationError(
-            f"{path} needs {swaps.mebibytes(size)} MiB and the disk has "
+            f"{path} needs {swaps.mebibytes(size)} MiB, but the disk has only "
             f"{swaps.mebibytes(free)} MiB free"
         )
 
@@ -208,7 +208,7 @@ def _switch_off_copy_on_write(args: dict[str, Any], host: System, new: str) -> N
     """Possible only while the file is empty."""
     wanted = args.get("nocow")
     if wanted is None:
-        # The undo of an older plan, which does not say. Where it has no meaning, chattr fails.
+        # An older plan does not say. chattr fails where the attribute has no meaning.
         host.run(["chattr", "+C", new], check=False)
     elif wanted:
         host.run(["chattr", "+C", new])

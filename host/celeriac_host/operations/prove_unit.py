@@ -1,4 +1,4 @@
-"""Proof that the unit runs as asked, for some time.
+"""Proves that the unit runs as requested, for a minimum time.
 
 Touches: nothing.
 Undo: nothing to undo.
@@ -15,11 +15,11 @@ from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 STEADY = ("ActiveState", "MainPID", "NRestarts")
-# The invocation tells the lines of this very start from those of the worker before and after it.
+# The invocation separates the journal lines of this start from those of other workers.
 ABOUT = (*STEADY, "SubState", "InvocationID")
 NOTE_SECONDS = 5.0
 POLL_SECONDS = 1.0
-# A child that is just being replaced is missing for a moment.
+# A child that is being replaced is missing for a moment.
 REPLACED_SECONDS = 10.0
 
 
@@ -44,10 +44,10 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         left = end - time.monotonic()
         if left > 0 and time.monotonic() >= next_note:
             next_note += NOTE_SECONDS
-            host.note(f"{unit}: steady, {left:.0f} s to go")
+            host.note(f"{unit}: stable, {left:.0f} s to go")
     _wait_for_children(unit, main, children, REPLACED_SECONDS, host, first)
     pids = [child.pid for child in processes.pool_children(main)]
-    line = f"{unit} runs as asked: {units.running(main)}, steady for {healthy:g} s"
+    line = f"{unit} runs as requested: {units.running(main)}, stable for {healthy:g} s"
     result = {"mainPid": main, "children": pids, "restarts": units.number(first["NRestarts"])}
     if args.get("exposure"):
         exposure = {"before": args["exposure"]["before"], "after": units.exposure(host, unit)}
@@ -71,7 +71,9 @@ def _compare(unit: str, asked: dict[str, str], host: System) -> None:
         if seen.get(name) != value
     ]
     if wrong:
-        raise OperationError(f"{unit} is not as asked: {'; '.join(wrong)}", evidence=wrong)
+        raise OperationError(
+            f"{unit} does not run as requested: {'; '.join(wrong)}", evidence=wrong
+        )
 
 
 def _wait_for_children(
@@ -102,12 +104,12 @@ def _wait_for_children(
 def _stay_put(unit: str, first: dict[str, str], host: System) -> None:
     now = units.show(host, unit, STEADY)
     moved = [
-        f"{name} went from {first[name]} to {now[name]}"
+        f"{name} changed from {first[name]} to {now[name]}"
         for name in STEADY
         if now[name] != first[name]
     ]
     if moved:
-        raise _failed(unit, "does not keep running: " + ", ".join(moved), first, host)
+        raise _failed(unit, "did not keep running: " + ", ".join(moved), first, host)
 
 
 def _failed(unit: str, how: str, first: dict[str, str], host: System) -> OperationError:

@@ -1,6 +1,6 @@
-"""Removes the oldest releases; the current one and the one before it always stay.
+"""Removes the oldest code folders; always keeps the current and the previous one.
 
-Touches: folders in releases/ of the app's folder that are named as commits.
+Touches: folders below releases/ in the app's folder that are named after commits.
 Undo: nothing to undo: they stay removed.
 """
 
@@ -26,8 +26,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     try:
         left = trees.remove(host, trees.owner_of(args["deployTo"]), folder, names)
     except OperationError as error:
-        # A release that serves is not given up for this.
-        return f"older releases could not be removed: {error.message}"
+        # No reason to undo a deploy that works.
+        return f"could not remove older code folders: {error.message}"
     removed = ", ".join(git.short(os.path.basename(each)) for each in surplus if each not in left)
     kept = f"; could not remove {', '.join(left)}" if left else ""
     return f"removed {removed or 'nothing'}{kept}"
@@ -38,7 +38,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
 
 
 def _surplus(args: dict[str, Any]) -> list[str]:
-    """Those that were unpacked, or run from, the longest ago."""
+    """The folders that were unpacked or used the longest ago."""
     base = args["deployTo"]
     folder = os.path.join(base, "releases")
     try:

@@ -1,7 +1,7 @@
-"""Removes a file, beside a backup.
+"""Backs up and removes a file.
 
 Touches: that file.
-Undo: the file as it was, to the byte.
+Undo: restores the file byte for byte.
 """
 
 from __future__ import annotations
@@ -28,4 +28,4 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    return aside.put_back(journal)
+    return aside.restore(journal)

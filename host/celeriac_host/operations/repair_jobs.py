@@ -1,7 +1,7 @@
-"""Rows of a job database changed in one transaction, only where they are as seen.
+"""Changes rows of a job database in one transaction, if they are as the plan saw them.
 
 Touches: those rows; /var/lib/celeriac/resets.json.
-Undo: each row as it was, unless somebody changed it since.
+Undo: restores each row, unless it has changed since.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNDO_BUSY_SECONDS = 30.0
 
 
 def check(args: dict[str, Any], host: System) -> bool:
-    """Whether every row is already what it is to become."""
+    """Whether every row already has its new values."""
     return _store(args, host).is_so(args["rows"], args["busyTimeoutSeconds"])
 
 
@@ -44,7 +44,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if not kept or journal.get("unchanged"):
         return None
     path = args["database"]
-    restored, left = _store(args, host).put_back(kept, UNDO_BUSY_SECONDS)
+    restored, left = _store(args, host).restore_rows(kept, UNDO_BUSY_SECONDS)
     if left:
         names = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
         return f"{restored} rows of {path} restored; skipped, changed since: {names}"
@@ -61,7 +61,7 @@ def _touched(journal: StepJournal) -> list[Row]:
 
 
 def _look_again(args: dict[str, Any], host: System) -> dict[str, str]:
-    """Group → why it lives after all. Raises OperationError when that can't be told."""
+    """Group → why its job is alive after all. Raises OperationError if that is unknown."""
     again = args.get("lookAgain")
     if not again:
         return {}

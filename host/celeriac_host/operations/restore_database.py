@@ -1,8 +1,8 @@
-"""A backup put back in place of what a SQLite database holds now, which is backed up first.
+"""Restores a backup of a SQLite database, after a backup of its current content.
 
 Touches: the database, through SQLite itself, so that the app may have it open;
 /var/lib/celeriac/backups.
-Undo: what it held before comes back the same way.
+Undo: restores the earlier content the same way.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     path = args["database"]
     backup = _find(args["backup"], path, host)
-    # None is pruned: the one that is restored may be the oldest.
+    # Prune none: the one to restore may be the oldest.
     keep = len(backup_database.listed(host, path)) + 1
     _, now = backup_database.do({"database": path, "keep": keep}, host, journal)
     journal.keep("restoring", backup)
     open_store(path, host).replace(backup, args["busyTimeoutSeconds"])
     backup_database.prune(host, path, args["keep"], spare=(backup, now["path"]))
     size = os.lstat(backup).st_size
-    done = f"{path} restored from {backup}; what it held before is in {now['path']}"
+    done = f"{path} restored from {backup}; its earlier content is in {now['path']}"
     return done, {"from": backup, "path": path, "sizeBytes": size, "before": now["path"]}
 
 
@@ -50,9 +50,9 @@ def _find(wanted: str, path: str, host: System) -> str:
     ours = backup_database.listed(host, path)
     if wanted == "latest":
         if not ours:
-            raise OperationError(f"there is no backup of {path} in {host.state}/backups")
+            raise OperationError(f"no backup of {path} in {host.state}/backups")
         return ours[-1]
     if wanted not in ours:
         known = ", ".join(ours[-5:]) or "none"
-        raise OperationError(f"{wanted} is no backup of {path}; there are: {known}")
+        raise OperationError(f"{wanted} is not a backup of {path}; available: {known}")
     return wanted

@@ -1,7 +1,7 @@
-"""Puts messages of dead workers back into their queues, as Kombu would after their time-out.
+"""Returns messages of dead workers to their queues, as Kombu does after the visibility timeout.
 
-Touches: `unacked` and the queues of a Redis broker, while no other worker uses it.
-Undo: can't be undone: whichever worker runs next does those tasks.
+Touches: `unacked` and the queues of a Redis broker, if no other worker uses it.
+Undo: impossible: the next worker runs those tasks.
 """
 
 from __future__ import annotations
@@ -27,5 +27,9 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
     if journal.get("restoring") is None:
         return None
-    count = journal.get("restored", "some, maybe, of the")
-    return None if count == 0 else f"{count} messages stay in their queues: they are to be done"
+    count = journal.get("restored", "an unknown number of")
+    return (
+        None
+        if count == 0
+        else f"{count} messages stay in their queues: their tasks still have to run"
+    )

@@ -1,7 +1,7 @@
-"""Calls tasks of rows that were made pending again, each once, through the app's own Celery.
+"""Sends the tasks of rows that were reset to pending, each once, through the app's own Celery.
 
-Touches: the queues of the app's broker; a row that does not name the task is not called for.
-Undo: messages that still wait are taken out again; what a worker has taken is done by it.
+Touches: the queues of the app's broker; skips rows that no longer name their task.
+Undo: removes messages that are still queued; a worker finishes those that it has taken.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     ]
     already = _sent_before(args, host, journal, found)
     open_calls = [call for call in calls if call["id"] in found and call["id"] not in already]
-    # How the rows were: who carries this on tells by them what was begun, and what was not.
+    # The rows as they were: whoever continues this can tell from them which tasks have started.
     if journal.get("rows") is None:
         journal.keep("rows", found)
     sent = _send(args, open_calls, host, journal) if open_calls else []
@@ -51,7 +51,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     said = messages.ask(args, host, "withdraw", ids=ids)
     if "problem" in said:
         raise OperationError(
-            f"{_tasks(len(ids))} may be in the broker: {said['problem']}",
+            f"{_tasks(len(ids))} may still be in the broker: {said['problem']}",
             evidence=said["evidence"],
         )
     taken = len(ids) - len(said["withdrawn"])
@@ -74,7 +74,7 @@ def _send(
     report = listener.run(host, "send", request, TIMEOUT_SECONDS, hear)
     if "problem" in report:
         raise OperationError(
-            f"tasks can't be sent: {report['problem']}", evidence=report["evidence"]
+            f"could not send the tasks: {report['problem']}", evidence=report["evidence"]
         )
     sent: list[str] = report["sent"]
     return sent
@@ -83,7 +83,7 @@ def _send(
 def _sent_before(
     args: dict[str, Any], host: System, journal: StepJournal, found: dict[str, Any]
 ) -> set[str]:
-    """Those of an earlier try: told of, still somewhere, or begun by a worker."""
+    """The tasks of an earlier attempt: reported as sent, still in the broker, or started."""
     ids = [call["id"] for call in args["calls"]]
     sure = {each for each in ids if journal.get("sent:" + each)}
     doubtful = [each for each in ids if journal.get("sending:" + each) and each not in sure]
@@ -92,7 +92,7 @@ def _sent_before(
     said = messages.ask(args, host, "trace", ids=doubtful)
     if "problem" in said:
         raise OperationError(
-            f"whether tasks were sent can't be told: {said['problem']}", evidence=said["evidence"]
+            f"cannot tell whether tasks were sent: {said['problem']}", evidence=said["evidence"]
         )
     rows = journal.get("rows", {})
     moved = {each for each in doubtful if found.get(each) != rows.get(each)}
@@ -100,7 +100,7 @@ def _sent_before(
 
 
 def _rows(args: dict[str, Any], host: System) -> dict[str, str]:
-    """Id of a task → its row as text; only of rows that name it."""
+    """Task id → its row as text; only rows that still name it."""
     store = open_store(args["database"], host, args["unit"])
     return store.rows_of_calls(args["calls"], BUSY_SECONDS)
 

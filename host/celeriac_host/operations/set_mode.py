@@ -1,7 +1,7 @@
-"""Mode and owner of a regular file; its content stays.
+"""Sets mode and owner of a regular file.
 
 Touches: that file's mode and owner.
-Undo: both as they were.
+Undo: restores both.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ def _uid(args: dict[str, Any]) -> int:
     try:
         return pwd.getpwnam(args["owner"]).pw_uid
     except KeyError:
-        raise OperationError(f"this host has no user {args['owner']}") from None
+        raise OperationError(f"user {args['owner']} does not exist on this host") from None
 
 
 def _regular(path: str) -> str:
     try:
         about = os.lstat(path)
     except FileNotFoundError:
-        raise OperationError(f"{path} is gone; expected a regular file") from None
+        raise OperationError(f"{path} does not exist; expected a regular file") from None
     if not stat.S_ISREG(about.st_mode):
-        raise OperationError(f"{path} is not a regular file; expected one")
+        raise OperationError(f"{path} is not a regular file")
     return path
 
 
 def _set(path: str, mode: int, uid: int) -> None:
-    """Never through a link that was put there meanwhile."""
+    """Never follows a link that was created meanwhile."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        # Closed first: a mode opened wide never meets the other owner.
+        # Restrict the mode first: neither owner ever has the rights meant for the other.
         os.fchmod(handle, mode & 0o600)
         os.fchown(handle, uid, -1)
         os.fchmod(handle, mode)

@@ -1,7 +1,7 @@
 """Sets one kernel setting in the running kernel.
 
 Touches: that setting, until the next boot.
-Undo: the value as it was.
+Undo: restores the value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     journal.keep("value", " ".join(before))
     _write(name, value)
     if _read(name) != value.split():
-        raise OperationError(f"the kernel did not take {name} = {value}: it has {_read(name)}")
+        raise OperationError(
+            f"the kernel did not accept {name} = {value}: its value is {' '.join(_read(name))}"
+        )
     return f"{name} = {value} (was {' '.join(before)})"
 
 
@@ -39,10 +41,10 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 
 def _path(name: str) -> str:
-    # Dots separate; a dot within a word is written as a slash (an interface `eth0.1`).
+    # Dots separate words; a dot within a word is written as a slash (interface `eth0.1`).
     words = [word.replace("/", ".") for word in name.split(".")]
     if not all(re.fullmatch(r"[A-Za-z0-9_:*-]+(\.[A-Za-z0-9_:*-]+)*", word) for word in words):
-        raise OperationError(f"{name!r} is no name of a kernel setting")
+        raise OperationError(f"invalid name of a kernel setting: {name!r}")
     return "/proc/sys/" + "/".join(words)
 
 
@@ -53,7 +55,7 @@ def _read(name: str) -> list[str]:
     except FileNotFoundError:
         raise OperationError(f"this kernel has no setting {name}") from None
     except OSError as error:
-        raise OperationError(f"{name} can't be read: {error.strerror}") from None
+        raise OperationError(f"cannot read {name}: {error.strerror}") from None
 
 
 def _write(name: str, value: str) -> None:
@@ -62,6 +64,6 @@ def _write(name: str, value: str) -> None:
             file.write(value + "\n")
     except OSError as error:
         raise OperationError(
-            f"the kernel does not let {name} be set to {value} here: {error.strerror} "
-            "(in a container it is the outer host's to set)"
+            f"cannot set {name} to {value}: {error.strerror} "
+            "(in a container, only the outer host can set it)"
         ) from None

@@ -1,7 +1,7 @@
 """Fails or resets the jobs that the stopped worker left "processing", unless a message is left.
 
 Touches: those rows and the counters above them; /var/lib/celeriac/backups.
-Undo: each row as it was, unless somebody changed it since.
+Undo: restores each row, unless it has changed since.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     count = _jobs(len(candidates))
     said = messages.ask(args, host, "trace", ids=[each.task for each in candidates])
     if "problem" in said:
-        # Whether a message is left to do the work can't be told: then nothing is guessed.
+        # Unknown whether a message is left: change nothing.
         line = f"{count} of {path} processing, skipped: {said['problem']}"
         return line, {**nothing, "problem": said["problem"]}
     owed, held = set(said["owed"]), set(said["held"])
@@ -60,13 +60,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    # What each of the two kept stands under a name of its own.
+    # Both keep their values under different names.
     backup_database.undo(args, host, journal)
     return repair_jobs.undo(args, host, journal)
 
 
 def _refuse_running(unit: str, host: System) -> None:
-    """Only with an empty cgroup is every job without a message an orphan."""
+    """A job without a message is abandoned only if the cgroup is empty."""
     seen = units.show(host, unit, ["ActiveState", "ControlGroup"])
     left = units.cgroup_processes(seen.get("ControlGroup", ""))
     if seen["ActiveState"] not in RESTING or left:

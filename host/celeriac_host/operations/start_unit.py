@@ -1,7 +1,7 @@
 """Starts the unit and waits until it is active (for Type=notify: ready).
 
 Touches: the unit.
-Undo: stops it, its consumers cancelled before, so that what it was started from can be put back.
+Undo: cancels its consumers and stops it, so that earlier steps can be undone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
     journal.keep("was", units.show(host, unit, PROPERTIES)["ActiveState"])
-    if limits.release(unit):
+    if limits.drop(unit):
         units.reload(host)
     # Earlier starts count towards the start limit, those by hand too.
     host.run(["systemctl", "reset-failed", "--", unit], check=False)
@@ -65,7 +65,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 
 def _ready(unit: str, host: System) -> float | None:
-    """When it said that it is, on the clock since boot; None where a unit never says it."""
+    """When the unit reported that it is ready, on the clock since boot; None if it never does."""
     seen = units.show(host, unit, READY)
     moment = units.number(seen["ActiveEnterTimestampMonotonic"])
     return moment / 1e6 if moment and seen["Type"].startswith("notify") else None

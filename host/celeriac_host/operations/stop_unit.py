@@ -1,7 +1,8 @@
-"""Stops the unit, its consumers cancelled before, and waits until its cgroup is empty.
+"""Cancels the consumers of the unit's worker, stops the unit and waits until its cgroup is empty.
 
-Touches: the unit: its tasks may end first.
-Undo: by guard-unit, after everything else was put back; its queues given back, where it still runs.
+Touches: the unit; its running tasks may finish first.
+Undo: guard-unit starts it after everything else is undone; a worker that still runs consumes its
+  queues again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     unit, timeout = args["unit"], float(args["timeoutSeconds"])
     waited = 0
-    # Its ControlGroup is empty once it has stopped, whatever is left there.
+    # systemd reports no ControlGroup once the unit has stopped, even if processes are left in it.
     before = units.show(host, unit, PROPERTIES)
     group = _group(unit, before)
 
@@ -46,7 +47,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         stopped = stopping.stop(args, host, journal, timeout, Tick(TICK_SECONDS, tell))
     except OperationError as error:
         raise OperationError(
-            f"{unit} could not be stopped: {error.message}",
+            f"could not stop {unit}: {error.message}",
             ran=error.ran,
             exit_code=error.exit_code,
             evidence=[*error.evidence, *_lines(units.cgroup_processes(group))],
@@ -55,13 +56,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     now = units.show(host, unit, PROPERTIES)
     if now["ActiveState"] not in RESTING:
         raise OperationError(f"{unit} is {now['ActiveState']} ({now['SubState']}) after its stop")
-    more = f"; {ended} left behind were ended" if ended else ""
+    more = f"; {ended} leftover process{'' if ended == 1 else 'es'} ended" if ended else ""
     line = f"{unit} stopped, no process left{more}{stopped.remark}"
     return line, {"consumedUntil": stopped.until if before["ActiveState"] == "active" else None}
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    # A stopped one is brought back by the unit's guard, after its definition was put back.
+    # guard-unit starts a stopped worker, after its unit file is restored.
     return stopping.take_back(args, host, journal)
 
 
@@ -70,7 +71,7 @@ def _group(unit: str, seen: dict[str, str]) -> str:
 
 
 def _end_leftovers(group: str, host: System) -> int:
-    """With KillMode=process or none, systemd leaves them there; all in it is the unit's own."""
+    """With KillMode=process or none, systemd leaves processes; all in the cgroup are the unit's."""
     left = units.cgroup_processes(group)
     ended = len(left)
     for name in (signal.SIGTERM, signal.SIGKILL):
@@ -80,9 +81,7 @@ def _end_leftovers(group: str, host: System) -> int:
             host.sleep(0.2)
             left = units.cgroup_processes(group)
     if left:
-        raise OperationError(
-            f"{_described(left)} did not end, not even by KILL", evidence=_lines(left)
-        )
+        raise OperationError(f"{_described(left)} did not end after SIGKILL", evidence=_lines(left))
     return ended
 
 

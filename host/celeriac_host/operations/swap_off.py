@@ -1,7 +1,7 @@
-"""Has the kernel give up a swap file, where memory can hold what is in it.
+"""Disables a swap file, if memory can hold its content.
 
 Touches: the kernel's swap areas.
-Undo: swap on again.
+Undo: enables it again.
 """
 
 from __future__ import annotations

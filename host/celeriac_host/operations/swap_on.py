@@ -1,7 +1,7 @@
-"""Has the kernel use a swap file.
+"""Enables a swap file.
 
 Touches: the kernel's swap areas.
-Undo: swap off again.
+Undo: disables it again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     swaps.turn_on(host, args["path"])
     now = swaps.active(args["path"])
     if now is None:
-        raise OperationError(f"swapon succeeded and /proc/swaps does not list {args['path']}")
+        raise OperationError(f"swapon succeeded, but /proc/swaps does not list {args['path']}")
     return f"{args['path']} in use as swap, priority {now.priority}"
 
 

@@ -1,7 +1,7 @@
-"""Points the link `current` at a release, in one rename.
+"""Points the link `current` at a code folder, in one rename.
 
 Touches: the link `current` in the app's folder.
-Undo: the link leads where it led before, or is gone when there was none.
+Undo: restores the earlier link, or removes it if there was none.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     base, target = args["deployTo"], _wanted(args)
     if not os.path.isdir(os.path.join(base, target)):
-        raise OperationError(f"{base}/{target} is not there")
+        raise OperationError(f"{base}/{target} does not exist")
     was = _target(base)
     if was != args["expects"]:
         raise OperationError(
-            f"{base}/current leads to {was or 'nothing'}; it led to {args['expects'] or 'nothing'} "
+            f"{base}/current is {was or 'missing'}; it was {args['expects'] or 'missing'} "
             "when the plan was made; run again"
         )
     journal.keep("was", {"target": was, "to": target})
     _switch(host, base, target)
-    return f"{base}/current leads to {target}"
+    return f"{base}/current points to {target}"
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
@@ -42,16 +42,18 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     now = _target(base)
     if now not in (was["target"], was["to"]):
         raise OperationError(
-            f"{base}/current was pointed at {now or 'nothing'} by somebody since; left as it is"
+            f"{base}/current not restored: somebody else changed it since ({now or 'removed'})"
         )
     if now != was["target"]:
         if was["target"] and not os.path.isdir(os.path.join(base, was["target"])):
             raise OperationError(
-                f"{base}/{was['target']}, where current led before, was removed since; deploy that "
+                f"cannot restore {base}/current: {was['target']} was removed since; deploy that "
                 "commit again"
             )
         _switch(host, base, was["target"])
-    return f"{base}/current leads to {was['target'] or 'nothing'} again"
+    if was["target"] is None:
+        return f"{base}/current removed again"
+    return f"{base}/current points to {was['target']} again"
 
 
 def _switch(host: System, base: str, target: str | None) -> None:
@@ -64,7 +66,7 @@ def _wanted(args: dict[str, Any]) -> str:
 
 
 def _target(base: str) -> str | None:
-    """Where it leads, as written; None for nothing. Raises OperationError for what is no link."""
+    """Its target, as written; None if missing. Raises OperationError if it is not a link."""
     link = os.path.join(base, "current")
     if not os.path.lexists(link):
         return None

@@ -43,7 +43,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
             where,
             [*interpreter, "-c", CODE, app],
             timeout=args["timeoutSeconds"],
-            # No byte code of code that may be taken back: it is told apart by size and second only.
+            # No byte code: the code may be undone, and Python compares only its size and second.
             env={
                 "PYTHONDONTWRITEBYTECODE": "1",
                 **({"PYTHONPATH": ":".join(paths)} if paths else {}),
@@ -52,14 +52,14 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         )
     except OperationError as error:
         raise OperationError(
-            f"the app {app} could not be imported: {error.message}",
+            f"could not import the app {app}: {error.message}",
             ran=ran,
             evidence=error.evidence,
         ) from None
     if done.code != 0 or ANSWER not in done.out:
-        # Without the lines that point at columns.
+        # Without the lines that mark columns.
         lines = [line for line in done.lines(40) if line.strip(" ^~")][-EVIDENCE_LINES:]
-        what = units.last_exception(lines) or (lines[-1].strip() if lines else "it said nothing")
+        what = units.last_exception(lines) or (lines[-1].strip() if lines else "no output")
         raise OperationError(
             f"the app {app} does not import as {where.identity.name} in {where.directory}: {what}",
             ran=ran,
@@ -74,7 +74,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
 
 
 def _moved(where: units.Context, instead: dict[str, str] | None) -> units.Context:
-    """In a release that is not the current one yet."""
+    """The context in a code folder that is not the current one yet."""
     if instead is None:
         return where
     environment = dict(where.environment)

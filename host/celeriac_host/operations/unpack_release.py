@@ -1,7 +1,7 @@
-"""Unpacks a commit that was sent as an archive into a release folder of its own.
+"""Unpacks the uploaded archive of a commit into its code folder.
 
 Touches: releases/<commit> and shared/ in the app's folder, as the owner of that folder.
-Undo: the release folder is removed; shared paths that were made stay.
+Undo: removes the code folder; shared paths that were created stay.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     asked = {"base": base, "name": args["commit"], "shared": args["shared"]}
     if os.path.isdir(release):
         trees.work(host, owner, "unpack", asked)
-        return f"{release} is there, its shared paths are linked"
+        return f"{release} exists; its shared paths are linked"
     journal.keep("makes", release)
     with parcels.open_whole(args["sha256"], host) as archive:
         said = trees.work(host, owner, "unpack", asked, stdin=archive)
-    return f"{release} holds {said['files']} files and folders, and belongs to {owner.name}"
+    return f"{release} contains {said['files']} files and folders, owned by {owner.name}"
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
@@ -39,12 +39,12 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         return None
     base = args["deployTo"]
     if os.path.realpath(os.path.join(base, "current")) == os.path.realpath(release):
-        return f"{release} is the current release, and stays"
+        return f"{release} not removed: current points to it"
     folder = os.path.dirname(release)
     names = [args["commit"], f".{args['commit']}.part"]
     there = [each for each in names if os.path.lexists(os.path.join(folder, each))]
     left = trees.remove(host, trees.owner_of(base), folder, there)
-    return f"{release} could not be removed wholly" if left else f"{release} removed again"
+    return f"could not remove all of {release}" if left else f"{release} removed again"
 
 
 def _release(args: dict[str, Any]) -> str:

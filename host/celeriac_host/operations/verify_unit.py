@@ -42,18 +42,18 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     finally:
         files.remove_tree(folder)
     lines = [line for line in done.err.splitlines() if line.strip()]
-    # It exits 0 on much that it complains of: what it says counts.
+    # It often exits 0 despite problems: its output counts.
     found = [line.replace(folder + "/", "") for line in lines if _concerns(line, unit, folder)]
     if not found and done.code != 0 and not lines:
-        found = [f"systemd-analyze verify ended with exit code {done.code} and said nothing"]
+        found = [f"systemd-analyze verify exited with code {done.code} and no output"]
     if found:
         raise OperationError(
-            f"systemd finds fault with {unit}: {found[0]}",
+            f"systemd-analyze verify reports a problem in {unit}: {found[0]}",
             ran=done.argv,
             exit_code=done.code,
             evidence=found,
         )
-    return f"systemd finds no fault with {unit}"
+    return f"systemd-analyze verify reports no problem in {unit}"
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
@@ -61,7 +61,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
 
 
 def _concerns(line: str, unit: str, folder: str) -> bool:
-    """Lines on other units of the host are not ours; they begin with that unit's path or name."""
+    """Whether a line is about this unit; others begin with another unit's path or name."""
     if folder in line:
         return True
     named = UNIT_NAME.match(line) or re.match(r"(?:/\S+/)([\w:.\\@-]+\.[a-z]+)(?:\.d/\S+)?:", line)
@@ -70,7 +70,7 @@ def _concerns(line: str, unit: str, folder: str) -> bool:
     name, _, suffix = unit.rpartition(".")
     ours = {unit}
     if "@" in name:
-        # A template is looked at through an instance of its own making.
+        # systemd-analyze checks a template through an instance that it makes up.
         stem = re.escape(name[: name.index("@") + 1])
         return re.fullmatch(rf"{stem}[^@]*\.{suffix}", named.group(1)) is not None
     return named.group(1) in ours

@@ -1,7 +1,7 @@
-"""Writes a whole file, atomically, beside a backup.
+"""Backs up a file and writes it atomically.
 
 Touches: that file.
-Undo: the file as it was, to the byte, or none; a Python module that another unit needs stays.
+Undo: restores the file byte for byte, or removes it; a Python module that another unit needs stays.
 """
 
 from __future__ import annotations
@@ -34,4 +34,4 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    return shared_modules.put_back(journal, host)
+    return shared_modules.restore(journal, host)

@@ -1,4 +1,4 @@
-"""Answers what the action asks, one thing at a time, until it says bye or is gone."""
+"""Answers the requests of the action, one at a time, until it says bye or disconnects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main() -> None:
         serve(wire, host)
     finally:
         wire.flush(0.5 if host.runner_gone else FLUSH_SECONDS)
-        # Not sys.exit: the reader thread sits in a read that only the other side can end.
+        # Not sys.exit: the reader thread is in a read that only the runner can end.
         os._exit(0)
 
 
@@ -66,7 +66,7 @@ def serve(wire: Wire, host: System) -> None:
 
 
 def fault(error: Exception) -> dict[str, Any]:
-    """What goes over the wire when what was asked went wrong as a whole."""
+    """The wire format of a failed request."""
     found: dict[str, Any] = {"message": describe(error), "evidence": [], "next": ""}
     if isinstance(error, OperationError):
         found["evidence"] = list(error.evidence)
@@ -81,9 +81,9 @@ def _parsed(line: bytes) -> dict[str, Any]:
     try:
         message = json.loads(line)
     except ValueError as error:
-        raise Fault(f"a line that is not JSON: {error}") from None
+        raise Fault(f"invalid message, not JSON: {error}") from None
     if not isinstance(message, dict):
-        raise Fault("a message is a JSON object")
+        raise Fault("invalid message: expected a JSON object")
     return message
 
 
@@ -119,7 +119,7 @@ def _answer(message: dict[str, Any], wire: Wire, host: System) -> Any:
         return importlib.import_module("celeriac_host.session.submit").submit(
             message["request"], host
         )
-    raise Fault(f"nothing is known about asking {ask!r}")
+    raise Fault(f"unknown request {ask!r}")
 
 
 def _change(ask: str, message: dict[str, Any], host: System, progress: Any) -> Any:
@@ -148,4 +148,4 @@ def _fact(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name not in (where, "celeriac_host.facts"):
                 raise
-    raise Fault(f"there is no fact named {name!r}")
+    raise Fault(f"unknown fact {name!r}")

@@ -1,7 +1,7 @@
-"""What a run sends before its plan is applied: stored whole, known by its SHA-256, soon forgotten.
+"""Stores uploads that a run sends before its plan is applied, by SHA-256, for a short time.
 
-Kept under /var/lib/celeriac/incoming, for root alone. A piece says where it belongs, so that a
-piece that came twice, or not at all, is noticed.
+They are below /var/lib/celeriac/incoming, for root only. Each piece names its offset, so that a
+repeated or missing piece is noticed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from celeriac_host.system.errors import Fault, describe
 from celeriac_host.system.system import System
 
 LIMIT_BYTES = 512 * 1024 * 1024
-# Left free: for the journal, the database and the logs of others.
+# Stays free for the journal, the database and logs.
 MARGIN_BYTES = 32 * 1024 * 1024
 KEEP = 3
-# Nobody sends for so long.
+# No upload takes longer.
 STALE_SECONDS = 6 * 3600
 
 
 def receive(message: dict[str, Any], host: System) -> dict[str, Any]:
-    """One of `begin`, `piece` and `end`. Raises Fault; then nothing of it is left."""
+    """Handles one of `begin`, `piece` and `end`. Raises Fault, and then keeps nothing."""
     digest = message.get("sha256")
     if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise Fault("what is sent is named by its SHA-256, in 64 hexadecimal digits")
+        raise Fault("invalid sha256: expected 64 hexadecimal digits")
     folder = os.path.join(host.state, parcels.FOLDER)
     part = os.path.join(folder, f"{digest}.{os.getpid()}.part")
     try:
@@ -45,17 +45,17 @@ def receive(message: dict[str, Any], host: System) -> dict[str, Any]:
     except OSError as error:
         _drop(part)
         raise Fault(
-            f"{describe(error).partition(' (')[0]}, while {folder} took in what was sent; "
+            f"could not store the upload in {folder}: {describe(error).partition(' (')[0]}; "
             "nothing was changed",
             next="free some space on that disk, then run again",
         ) from None
-    raise Fault(f"a step of receive is begin, piece or end, not {message['step']!r}")
+    raise Fault(f"unknown step {message['step']!r} of receive; expected begin, piece or end")
 
 
 def _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:
     if not 0 < size <= LIMIT_BYTES:
         raise Fault(
-            f"{size} bytes were to be sent; at most {LIMIT_BYTES} are taken",
+            f"the upload has {size} bytes; the limit is {LIMIT_BYTES} bytes",
             next="keep large files out of the repository, or deploy the code by other means",
         )
     _make(folder)
@@ -69,8 +69,8 @@ def _begin(folder: str, digest: str, part: str, size: int) -> dict[str, Any]:
     free = shutil.disk_usage(folder).free
     if free < size + MARGIN_BYTES:
         raise Fault(
-            f"{folder} has {free // 2**20} MiB free; {(size + MARGIN_BYTES) // 2**20} MiB are "
-            "needed for what is sent and for the rest of the host; nothing was changed",
+            f"{folder} has {free // 2**20} MiB free, but the upload and a reserve need "
+            f"{(size + MARGIN_BYTES) // 2**20} MiB; nothing was changed",
             next="free some space on that disk, then run again",
         )
     _drop(part)
@@ -84,7 +84,7 @@ def _append(part: str, offset: int, piece: bytes) -> dict[str, Any]:
     try:
         there = os.fstat(handle).st_size
         if offset != there or there + len(piece) > LIMIT_BYTES:
-            raise Fault(f"a piece for byte {offset} came where byte {there} was expected")
+            raise Fault(f"received a piece for byte {offset}; expected byte {there}")
         left = memoryview(piece)
         while left:
             left = left[os.write(handle, left) :]
@@ -102,7 +102,9 @@ def _end(folder: str, digest: str, part: str) -> dict[str, Any]:
         os.close(handle)
     if files.sha256_of(part) != digest:
         _drop(part)
-        raise Fault("what was sent did not arrive whole", next="run again")
+        raise Fault(
+            "the upload is incomplete or damaged: its SHA-256 does not match", next="run again"
+        )
     os.rename(part, os.path.join(folder, digest))
     files.sync_folder(folder)
     return {"sizeBytes": size, "whole": True}
@@ -112,14 +114,14 @@ def _make(folder: str) -> None:
     os.makedirs(folder, 0o700, exist_ok=True)
     about = os.lstat(folder)
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-        raise Fault(f"{folder} is not a directory of root; nothing was changed")
+        raise Fault(f"{folder} is not a directory owned by root; nothing was changed")
     for path in (os.path.dirname(folder), folder):
         if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:
             os.chmod(path, 0o700)
 
 
 def _prune(folder: str, digest: str) -> None:
-    """The newest few stay, and what another run may be sending just now."""
+    """Keeps the newest few, and what another run may be sending."""
     known = []
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
@@ -135,7 +137,7 @@ def _prune(folder: str, digest: str) -> None:
 
 
 def _is_sent(part: str) -> bool:
-    """Whether the agent that takes it in still lives."""
+    """Whether the agent that receives it still runs."""
     pid = part.split(".")[1] if part.count(".") == 2 else ""
     return os.path.isdir(f"/proc/{pid}") if pid.isdigit() else False
 

@@ -1,7 +1,7 @@
-"""Makes the package importable from memory, then runs the agent, or the work it is asked for.
+"""Makes the package importable from memory, then runs the agent or the detached process.
 
-The bootstrap executes this file with a global `SOURCES`: module path → source. The program that a
-transaction leaves on the disk for itself adds `WORDS`: what to do.
+The bootstrap executes this file with a global `SOURCES`: module path → source. The copy of the
+agent on the host's disk also sets `WORDS`, the arguments of `work.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Sequence
 
 
 class MemoryImporter:
-    """Finds and loads the modules of one package among sources held in memory.
+    """Finds and loads the modules of one package from memory.
 
-    By the import system's protocols alone: its base classes cost more to load than the agent.
+    Implements the protocols without their base classes, which load slower than the agent.
     """
 
     def __init__(self, sources: dict[str, str]) -> None:
@@ -27,7 +27,7 @@ class MemoryImporter:
         for path in (stem + "/__init__.py", stem + ".py"):
             if path in self.sources:
                 return path
-        # A folder without __init__.py is a package all the same.
+        # A folder without __init__.py is also a package.
         inside = any(path.startswith(stem + "/") for path in self.sources)
         return stem + "/__init__.py" if inside else None
 
@@ -39,7 +39,7 @@ class MemoryImporter:
             return None
         is_package = where.endswith("/__init__.py")
         spec = ModuleSpec(fullname, None, origin=where, is_package=is_package)
-        # No importlib.abc.Loader by name, but by what it can do.
+        # Has the methods of importlib.abc.Loader, but does not inherit from it.
         spec.loader = self  # type: ignore[assignment]
         return spec
 
@@ -58,7 +58,7 @@ class MemoryImporter:
 
 def run(sources: dict[str, str], words: Sequence[str]) -> None:
     sys.meta_path.insert(0, MemoryImporter(sources))
-    # Part of it is kept as a file on the host, see program.py.
+    # program.py writes them to the host.
     vars(import_module("celeriac_host.transaction.program"))["SOURCES"] = sources
     if words:
         import_module("celeriac_host.transaction.work").main(words)

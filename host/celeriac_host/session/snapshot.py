@@ -1,4 +1,4 @@
-"""A consistent copy of a database, or of what matters in it, sent to the runner piece by piece."""
+"""Sends a consistent copy of a database, or of its relevant rows, to the runner in pieces."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import Fault, OperationError
 from celeriac_host.system.system import System
 
-# In base64 these are 256 KiB.
+# 256 KiB in base64.
 PIECE_BYTES = 192 * 1024
 
 
 def snapshot(
     args: dict[str, Any], host: System, emit_chunk: Callable[[bytes], None]
 ) -> dict[str, Any]:
-    """Chunks of one zlib stream; returns what it holds. Raises Fault, RunnerGone."""
+    """Emits chunks of one zlib stream; returns its description. Raises Fault, RunnerGone."""
     path = args["database"]
     try:
         wanted = args.get("extract")
@@ -30,7 +30,7 @@ def snapshot(
         raise Fault(
             error.message,
             evidence=error.evidence,
-            next="nothing was changed; see to what is said above, then run again",
+            next="nothing was changed; fix the cause, then run again",
         ) from None
     return {
         "database": path,

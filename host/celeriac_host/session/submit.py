@@ -1,4 +1,4 @@
-"""Real jobs for the gate, sent from the host itself: canaries, tasks of the app's own, HTTP."""
+"""Sends the probes of the gate from the host: canaries, tasks of the app, HTTP requests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from celeriac_host.system.system import System
 
 
 def submit(request: dict[str, Any], host: System) -> dict[str, Any]:
-    """A JobReport; also when nothing could be sent. Raises Fault for an unknown kind."""
+    """A JobReport, even if nothing could be sent. Raises Fault for an unknown kind."""
     kind = request.get("kind")
     if kind == "http":
         return http_probe.run(request, host)
     if kind not in ("canary", "task"):
-        raise Fault(f"nothing is known about jobs of the kind {kind!r}")
+        raise Fault(f"unknown kind of probe {kind!r}")
     try:
         return probe.run(request, host)
     except OperationError as error:

@@ -1,4 +1,4 @@
-"""The protocol's two pipes: JSON lines, one object a line, at most 1 MiB a line."""
+"""The two pipes of the protocol: one JSON object per line, at most 1 MiB each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNSENT_LIMIT = 8
 
 
 class Wire:
-    """Reading notices the end of the runner; writing never blocks the work, and never raises."""
+    """Reading notices when the runner disconnects; writing never blocks and never raises."""
 
     def __init__(self, host: System, source: BinaryIO, sink: int) -> None:
         self.host = host
@@ -30,7 +30,7 @@ class Wire:
             threading.Thread(target=task, daemon=True).start()
 
     def receive(self) -> bytes | None:
-        """The next line; None when there is nobody to send one."""
+        """The next line; None if the runner is gone."""
         while not self.host.runner_gone:
             try:
                 return self.inbox.get(timeout=1)
@@ -39,14 +39,14 @@ class Wire:
         return None
 
     def send(self, message: dict[str, Any]) -> None:
-        """Raises Fault when it does not fit in a line."""
+        """Raises Fault if the message is too long for a line."""
         line = json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
         if len(line) > LINE_LIMIT_BYTES:
-            raise Fault(f"the answer is {len(line)} bytes long; a line may have 1 MiB")
+            raise Fault(f"the answer has {len(line)} bytes; the limit is 1 MiB")
         self.outbox.put(line)
 
     def send_paced(self, message: dict[str, Any]) -> None:
-        """For bulk: waits while too much is unsent. Raises RunnerGone."""
+        """For bulk data: waits while too much is unsent. Raises RunnerGone."""
         while self.outbox.unfinished_tasks > UNSENT_LIMIT:
             self.host.sleep(0.01)
         self.send(message)
@@ -80,7 +80,7 @@ class Wire:
 
 
 def take_over(host: System) -> Wire:
-    """Keeps stdout for the protocol alone: whatever else prints goes to stderr."""
+    """Reserves stdout for the protocol: all other output goes to stderr."""
     sys.stdout.flush()
     sink = os.dup(1)
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""A file kept aside before it is changed, and put back from the journal."""
+"""Backs a file up before it is changed, and restores it from the journal."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from celeriac_host.system.errors import OperationError
 
 
 def expect(path: str, expects: str | None, also: str = "") -> files.Found | None:
-    """What is there now; OperationError when it is not what the plan saw (nor `also`)."""
+    """The file as it is now. Raises OperationError unless it is as the plan saw it (or `also`)."""
     found = files.find(path)
     seen = None if found is None else found.sha256
     if seen != expects and (seen is None or seen != also):
-        was = "nothing" if expects is None else "another text"
-        now = "nothing" if seen is None else "something else"
+        was = "no file" if expects is None else "the text that the plan saw"
+        now = "no file" if seen is None else "another text"
         raise OperationError(
-            f"{path} changed after the plan was made: {was} was there, now there is {now}; "
-            "run again, so that the plan is made from what is there"
+            f"{path} changed after the plan was made: expected {was}, found {now}; "
+            "run again to make a new plan"
         )
     return found
 
 
 def keep(journal: StepJournal, path: str, found: files.Found | None, wrote: str | None) -> None:
-    """Before the change. `wrote`: sha256 of what will be there, None for nothing."""
+    """Called before the change. `wrote`: SHA-256 of the new content, None if removed."""
     was = None
     if found is not None:
         was = {
@@ -44,7 +44,7 @@ def keep(journal: StepJournal, path: str, found: files.Found | None, wrote: str 
 def change(
     journal: StepJournal, path: str, found: files.Found | None, text: str, mode: int
 ) -> None:
-    """Keeps what is there and writes the text; owner and group stay those of the file."""
+    """Backs the file up and writes the text; owner and group stay."""
     content = text.encode("utf-8")
     keep(journal, path, found, files.sha256(content))
     files.make_folders(os.path.dirname(path))
@@ -52,8 +52,8 @@ def change(
     files.write(path, content, mode, uid, gid)
 
 
-def put_back(journal: StepJournal) -> str | None:
-    """None when nothing had been kept, so nothing changed. Raises OperationError, OSError."""
+def restore(journal: StepJournal) -> str | None:
+    """None if nothing was backed up, so nothing changed. Raises OperationError, OSError."""
     kept = journal.get("file")
     if kept is None:
         return None
@@ -61,8 +61,8 @@ def put_back(journal: StepJournal) -> str | None:
     files.sweep(path)
     now = files.find(path)
     if not _ours(kept, now):
-        copy = f"; as it was before: {was['backup']}" if was else ""
-        raise OperationError(f"{path} was changed by somebody since; left as it is{copy}")
+        copy = f"; its earlier content is in {was['backup']}" if was else ""
+        raise OperationError(f"{path} not restored: somebody else changed it since{copy}")
     if was is None:
         if now is not None:
             files.remove(path)
@@ -73,12 +73,12 @@ def put_back(journal: StepJournal) -> str | None:
         _backup(was["backup"]), was["mode"], was["uid"], was["gid"], was["modifiedNs"]
     )
     if now != before:
-        _restore(path, before)
+        _write_back(path, before)
     return f"{path} restored"
 
 
 def changed(kept: dict[str, Any]) -> bool:
-    """Whether a file is no longer what the transaction left there."""
+    """Whether a file is no longer as the transaction left it."""
     try:
         now = files.find(kept["path"])
     except OperationError:
@@ -94,11 +94,11 @@ def _ours(kept: dict[str, Any], now: files.Found | None) -> bool:
 def _backup(path: str) -> bytes:
     found = files.find(path)
     if found is None:
-        raise OperationError(f"{path} is gone: the file can't be restored from it")
+        raise OperationError(f"cannot restore the file: its backup {path} is missing")
     return found.content
 
 
-def _restore(path: str, before: files.Found) -> None:
+def _write_back(path: str, before: files.Found) -> None:
     try:
         files.make_folders(os.path.dirname(path))
         files.write(path, *before)

@@ -1,4 +1,4 @@
-"""Where the timer of the guard (`transaction/guard.py`) lies, and whether it is enabled."""
+"""Where the guard's timer (`transaction/guard.py`) is, and whether it is enabled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WANTS = "timers.target.wants"
 
 
 def link() -> str:
-    """What enables it at boot."""
+    """The link that enables it at boot."""
     return os.path.join(FOLDER, WANTS, f"{NAME}.timer")
 
 

@@ -1,7 +1,7 @@
-"""What a transaction did and what its undo needs, durable before each change.
+"""The journal of a transaction: its steps and what their undo needs, durable before each change.
 
-One JSON object a line: `started`, `kept`, `done`, `already`, `failed`, `undone`, `not-undone` with
-the step's index; `undoing` when putting back begins, by whom and why; `ended` with the result.
+One JSON object per line: `started`, `kept`, `done`, `already`, `failed`, `undone`, `not-undone`
+with the step's index; `undoing` when the undo begins, by whom and why; `ended` with the result.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Journal:
         self.path = os.path.join(folder, JOURNAL)
 
     def write(self, event: str, **more: Any) -> None:
-        """Appends a line; it is on the disk when this returns. Raises OSError."""
+        """Appends a line, durable when this returns. Raises OSError."""
         line = json.dumps({"event": event, "at": round(time.time(), 3), **more})
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(handle).st_size
-            # After a power cut, or a full disk, the last line may be torn.
+            # A power failure or a full disk may have left an incomplete last line.
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             left = memoryview((("\n" if torn else "") + line + "\n").encode("ascii"))
             while left:
@@ -45,7 +45,7 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         try:
-            # One bad byte of a damaged disk must not keep the rest from being undone.
+            # One damaged byte on the disk must not prevent the undo of the rest.
             with open(self.path, encoding="utf-8", errors="replace") as file:
                 lines = file.read().splitlines()
         except FileNotFoundError:
@@ -66,7 +66,7 @@ class Journal:
         return found
 
     def undoing(self) -> dict[str, Any]:
-        """Who put it back and why, where anybody did: empty words for its own failure."""
+        """Who undid it and why; both empty if it undid itself after a failure."""
         found = {"undoneBy": "", "undoneWhy": ""}
         for entry in self.entries():
             if entry["event"] == "undoing":
@@ -74,7 +74,7 @@ class Journal:
         return found
 
     def reserve(self) -> None:
-        """Holds some disk back, so that undoing can be written down when the disk is full."""
+        """Reserves disk space, so that an undo can be recorded on a full disk."""
         path = os.path.join(self.folder, RESERVE)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -82,13 +82,14 @@ class Journal:
         finally:
             os.close(handle)
 
-    def release(self) -> None:
+    def drop_reserve(self) -> None:
+        """Frees the reserved disk space, if there is any."""
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(self.folder, RESERVE))
 
 
 class StepJournal:
-    """One step's part of it: what `do` keeps is what `undo` finds, also in another process."""
+    """The entries of one step: what `do` keeps, `undo` finds, also in another process."""
 
     def __init__(self, journal: Journal, index: int) -> None:
         self._journal = journal
@@ -101,11 +102,11 @@ class StepJournal:
 
     @property
     def folder(self) -> str:
-        """Of the whole transaction."""
+        """The folder of the transaction."""
         return self._journal.folder
 
     def keep(self, name: str, value: Any) -> None:
-        """Durable when it returns: called before the change that it lets undo. Raises OSError."""
+        """Records what an undo needs, durably, before the change. Raises OSError."""
         self._journal.write("kept", index=self._index, name=name, value=value)
         self._kept[name] = value
 
@@ -113,7 +114,7 @@ class StepJournal:
         return self._kept.get(name, default)
 
     def back_up(self, content: bytes) -> str:
-        """Keeps a file's bytes; returns the path of the copy. Raises OSError."""
+        """Saves a file's content; returns the path of the copy. Raises OSError."""
         path = os.path.join(self._journal.folder, BACKUPS, str(self._index))
         files.write(path, content, 0o600, os.geteuid(), os.getegid())
         return path
@@ -161,7 +162,7 @@ def remembered(state: str) -> list[dict[str, Any]]:
 
 
 def read_plan(folder: str) -> dict[str, Any] | None:
-    """None when it was never written whole: then nothing was begun either."""
+    """The plan, or None if it was never completely written: then nothing was started either."""
     try:
         with open(os.path.join(folder, PLAN), encoding="utf-8") as file:
             plan = json.load(file)

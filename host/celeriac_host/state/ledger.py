@@ -1,8 +1,8 @@
-"""The ledger: what was released on this host, who asked, and what became of it.
+"""The ledger: the releases on this host, who requested them, and their verdicts.
 
 `releases.jsonl` has a line for each release of a unit, and one for each verdict on it. Release 0
-is the unit as it was before Celeriac. `awaiting/<unit>.json` names releases that nobody confirmed
-yet, newest first, and when they go back by themselves. `rolling.json` is a roll-back on its way.
+is the unit as it was before Celeriac. `awaiting/<unit>.json` lists the releases that are not
+confirmed yet, newest first, and when they are rolled back. `rolling.json`: a rollback in progress.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ AWAITING = "awaiting"
 ROLLING = "rolling.json"
 DIFF_LIMIT = 16 * 1024
 LEDGER_LIMIT_BYTES = 4 * 1024 * 1024
-# Of each unit.
+# Per unit.
 KEEP_LINES = 400
 
 
 def record(state: str, ident: str, plan: dict[str, Any]) -> None:
-    """A transaction that is about to be committed becomes a release, once. Raises OSError."""
+    """Records a transaction that is about to be committed as a release, once. Raises OSError."""
     meta = plan["meta"]
     unit = meta["unit"]
     known = of_unit(state, unit)
@@ -54,7 +54,7 @@ def record(state: str, ident: str, plan: dict[str, Any]) -> None:
 
 
 def judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, why: str) -> None:
-    """`confirmed` or `rolled-back`, for the releases of these transactions. Raises OSError."""
+    """Records `confirmed` or `rolled-back` for these transactions' releases. Raises OSError."""
     now = round(time.time(), 3)
     known = {each["transaction"]: each["release"] for each in of_unit(state, unit)}
     _append(
@@ -75,7 +75,7 @@ def judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, w
 
 
 def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
-    """Its releases, oldest first, each with its last verdict."""
+    """The releases of a unit, oldest first, each with its last verdict."""
     found: dict[int, dict[str, Any]] = {}
     for line in _lines(state):
         if line.get("unit") != unit:
@@ -91,7 +91,7 @@ def of_unit(state: str, unit: str) -> list[dict[str, Any]]:
 
 
 def units_released_after(state: str, ident: str) -> set[str]:
-    """Units with a release that is newer than that of this transaction, and stands."""
+    """Units with a release after this transaction that was not rolled back."""
     found: set[tuple[str, int]] = set()
     begun = False
     for line in _lines(state):
@@ -109,9 +109,9 @@ def units_released_after(state: str, ident: str) -> set[str]:
 
 
 def await_verdict(state: str, unit: str, ident: str, within: float) -> float:
-    """From now on, unless confirmed, it goes back. Returns when (epoch). Raises OSError.
+    """Has the release rolled back unless it is confirmed. Returns when (epoch). Raises OSError.
 
-    What was unconfirmed before goes back with it: the last state that somebody confirmed counts.
+    Earlier unconfirmed releases are rolled back with it, to the last confirmed state.
     """
     before = awaiting(state, unit)
     deadline = time.time() + within
@@ -120,7 +120,7 @@ def await_verdict(state: str, unit: str, ident: str, within: float) -> float:
         "transactions": [ident, *(before["transactions"] if before else [])],
         "withinSeconds": within,
         "deadline": deadline,
-        # Of this boot alone, but nobody can set it.
+        # Valid for this boot only, but nobody can set this clock.
         "bootId": _boot_id(),
         "bootDeadline": time.clock_gettime(time.CLOCK_BOOTTIME) + within,
     }
@@ -138,7 +138,7 @@ def all_awaiting(state: str) -> list[dict[str, Any]]:
         names = sorted(os.listdir(os.path.join(state, AWAITING)))
     except FileNotFoundError:
         return []
-    # Not what a writer left that was killed: it would be due some day, whatever became of it.
+    # Skip temporary files of killed writers: they would become due some day.
     units = [name for name in names if name.endswith(".json")]
     found = (_read(os.path.join(state, AWAITING, name)) for name in units)
     return [each for each in found if each is not None]
@@ -151,7 +151,7 @@ def is_due(waiting: dict[str, Any]) -> bool:
 
 
 def stop_awaiting(state: str, unit: str, ident: str | None = None) -> None:
-    """Of all its transactions, or of one."""
+    """Ends the wait for all transactions of the unit, or for one."""
     path = _awaiting_path(state, unit)
     waiting = _read(path)
     if waiting is None:
@@ -163,19 +163,19 @@ def stop_awaiting(state: str, unit: str, ident: str | None = None) -> None:
         files.remove(path)
 
 
-# --- a roll-back on its way --------------------------------------------------------------------
+# --- a rollback in progress --------------------------------------------------------------------
 
 
-def begin_rolling(state: str, rolling: dict[str, Any]) -> None:
+def begin_rollback(state: str, rollback: dict[str, Any]) -> None:
     """`transactions` newest first, `by`, `why`. Durable before the first is undone."""
-    _write(os.path.join(state, ROLLING), rolling)
+    _write(os.path.join(state, ROLLING), rollback)
 
 
-def rolling_now(state: str) -> dict[str, Any] | None:
+def current_rollback(state: str) -> dict[str, Any] | None:
     return _read(os.path.join(state, ROLLING))
 
 
-def end_rolling(state: str) -> None:
+def end_rollback(state: str) -> None:
     files.remove(os.path.join(state, ROLLING))
 
 
@@ -188,7 +188,7 @@ def _append(state: str, lines: Sequence[dict[str, Any]]) -> None:
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(handle).st_size
-        # A power cut may have torn the last line.
+        # A power failure may have left an incomplete last line.
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         left = memoryview((("\n" if torn else "") + text).encode("ascii"))
         while left:
@@ -202,7 +202,7 @@ def _append(state: str, lines: Sequence[dict[str, Any]]) -> None:
 
 
 def _newest(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A unit that none is left of would be numbered from 1 again."""
+    """The newest lines of each unit: a unit without any would be numbered from 1 again."""
     kept: list[dict[str, Any]] = []
     counts: Counter[Any] = Counter()
     for line in reversed(lines):

@@ -1,4 +1,4 @@
-"""Folders and files for copies of databases: private, with room for them, and gone afterwards."""
+"""Temporary folders and files for copies of databases: private, with enough room."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARGIN_BYTES = 16 * 1024 * 1024
 
 
 class Copy(NamedTuple):
-    """A SQLite file that holds a database, or part of one, as it was at one moment."""
+    """A SQLite file with a consistent copy of a database, or of part of one."""
 
     path: str
     # `everything`, or the `rows` that the extract asked for.
@@ -47,7 +47,7 @@ def open_copy(target: str) -> int:
 
 @contextmanager
 def folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterator[str]:
-    """A folder with so much room, the owner's where one is given; gone after the block."""
+    """A folder with this much room, for the owner if given; removed after the block."""
     _remove_left_folders()
     folder = tempfile.mkdtemp(prefix=f"celeriac-{os.getpid()}-", dir=roomy_folder(needed))
     try:
@@ -59,7 +59,7 @@ def folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterato
 
 
 def _remove_left_folders() -> None:
-    """Those of runs that were killed: no copy of somebody's data stays longer than it must."""
+    """Removes the folders of killed runs: copies of the app's data must not stay."""
     for parent in COPY_FOLDERS:
         for path in glob.glob(os.path.join(parent, "celeriac-[0-9]*-*")):
             match = re.fullmatch(r"celeriac-([0-9]+)-\w+", os.path.basename(path))

@@ -1,8 +1,8 @@
-"""Rows that stay "processing" though no worker is left to end them, and what becomes of each.
+"""Rows that stay "processing" although no worker runs, and what becomes of each.
 
-Which rows these are is known only while no worker runs, when only the host can look. The plan says
-for each table what counts and what is written: `SettledTable` in src/model/job-store.ts. The rows
-are written by repair-jobs, which compares each with what was seen here.
+Only the host can find them, while no worker runs. The plan defines for each table what counts and
+what is written: `SettledTable` in src/model/job-store.ts. repair-jobs writes the rows, and compares
+each with what was seen here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Table = Dict[str, Any]
 
 
 class Candidate(NamedTuple):
-    """A row that a task was at work on."""
+    """A row that a task was working on."""
 
     table: str
     ident: Any
@@ -30,9 +30,9 @@ class Candidate(NamedTuple):
 
 
 def find(path: str, tables: list[Table]) -> list[Candidate]:
-    """In the child, as the owner: rows that a task is at work on, with nothing below.
+    """In the child, as the owner: rows that a task is working on, without rows below.
 
-    A row with others below it is as alive as they are: it has no task that runs as long as it.
+    A row with others below it depends on them: it has no task that runs as long as it does.
     """
     with sqlite.opened(path, "mode=ro", sqlite.READ_BUSY_SECONDS) as database:
         found = []
@@ -63,8 +63,8 @@ def plan(
 ) -> list[dict[str, Any]]:
     """In the child: the changes for repair-jobs, children before parents.
 
-    They are tried inside a transaction that is rolled back: so the counters of the rows above are
-    counted by the database itself. `rules`: the arguments of settle-jobs.
+    It makes them in a transaction that is rolled back, so that the database itself counts for the
+    rows above. `rules`: the arguments of settle-jobs.
     """
     with sqlite.opened(path, "mode=rw", sqlite.READ_BUSY_SECONDS) as database:
         database.execute("BEGIN IMMEDIATE")
@@ -201,7 +201,7 @@ class _Trial:
         rows = [(table, ident)]
         above = self._parent(table, ident)
         if above is not None and above[0] is not table and not table["parent"]["foreignKey"]:
-            # A row tied by its name alone, with this one child, says the same about the same work.
+            # A row tied by name only, with this one child, describes the same work.
             rows += [above] if len(list(self._children(*above))) == 1 else []
         return any(
             self._names(tie, self._values(each, key, [tie["to"]])[tie["to"]])
@@ -215,7 +215,7 @@ class _Trial:
         return self.database.execute(f"{query} LIMIT 1", (key, *tie["over"])).fetchone() is not None
 
     def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:
-        """Status → how many rows of that table, at whatever depth below this row."""
+        """Status → number of rows of that table, at any depth below this row."""
         path = [self.tables[counted]]
         while path[-1]["parent"]["table"] != table["table"]:
             path.append(self.tables[path[-1]["parent"]["table"]])
@@ -234,7 +234,7 @@ class _Trial:
         return Counter({str(name): count for name, count in rows})
 
     def _nests(self, table: Table) -> bool:
-        """Whether its rows are below each other: then which of them the app counts is unknown."""
+        """Whether its rows are nested: then it is unknown which of them the app counts."""
         if not table["own"]:
             return False
         where = f"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL"
@@ -310,7 +310,7 @@ class _Trial:
 
 
 def _below(table: Table, tables: list[Table]) -> list[tuple[Table, str]]:
-    """The tables whose rows name rows of this one, each with the column that does."""
+    """The tables whose rows refer to rows of this one, each with its column."""
     found = [
         (other, other["parent"]["column"])
         for other in tables
@@ -320,7 +320,7 @@ def _below(table: Table, tables: list[Table]) -> list[tuple[Table, str]]:
 
 
 def _not_itself(other: Table, table: Table) -> str:
-    """The top of a tree may name itself."""
+    """Excludes the row itself: the top of a tree may refer to itself."""
     key = quoted(table["id"])
     return f" AND below.{key} <> above.{key}" if other is table else ""
 
@@ -349,7 +349,7 @@ def _marks(values: list[Any]) -> str:
 
 
 def written(now: float, spelling: dict[str, Any]) -> Any:
-    """An instant, spelled as the plan says; the same as `spell` in src/jobs/tables/instants.ts."""
+    """An instant in the format of the plan; the same as `spell` in src/jobs/tables/instants.ts."""
     digits = spelling["fraction"]
     if spelling["kind"] == "epoch":
         micros = math.floor(now * 1e6 + 0.5)

@@ -20,7 +20,7 @@ from celeriac_host.system.system import System
 CONNECT_SECONDS = 10
 READ_SECONDS = 600.0
 SCHEMES = ("postgresql", "postgres")
-# A table of millions is not read for its few words.
+# Read only so many rows for the few distinct values.
 STATUS_ROWS = 5000
 STATUS_BUSY_SECONDS = 1.0
 # What libpq or the server says → what it means to a person.
@@ -36,10 +36,10 @@ PROBLEMS = (
         "rejects the unit's user: peer authentication expects the user of the URL",
     ),
     ("no pg_hba.conf entry", "does not admit this host and user (pg_hba.conf)"),
-    ("Connection refused", "can't be reached: connection refused"),
-    ("No such file or directory", "can't be reached: its socket does not exist"),
-    ("could not translate host name", "can't be reached: its host name can't be resolved"),
-    ("timeout expired", "can't be reached within %d s" % CONNECT_SECONDS),
+    ("Connection refused", "cannot be reached: connection refused"),
+    ("No such file or directory", "cannot be reached: its socket does not exist"),
+    ("could not translate host name", "cannot be reached: its host name does not resolve"),
+    ("timeout expired", "cannot be reached within %d s" % CONNECT_SECONDS),
     ("lock timeout", "is locked by another session"),
 )
 
@@ -71,7 +71,7 @@ def is_url(database: str) -> bool:
 
 
 def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list[dict[str, Any]]:
-    """Each with the distinct values of its status column, if that can be read.
+    """The tables, each with the distinct values of its status column, if readable.
 
     Raises OperationError.
     """
@@ -88,7 +88,7 @@ def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list
 
 
 def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list[Any]:
-    """[table, its statuses]; of tables that somebody else has locked, none."""
+    """Pairs of table and its statuses; none for tables that another session has locked."""
     queries = [
         f"SELECT json_build_array({text(table)}, coalesce(json_agg(w), '[]'::json)) FROM (SELECT"
         f" DISTINCT left(s, 100) AS w FROM (SELECT {quoted(column)}::text AS s"
@@ -106,7 +106,7 @@ def _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list
 
 
 def ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:
-    """The JSON values that a script prints, one a line. Raises OperationError."""
+    """The JSON values that a script prints, one per line. Raises OperationError."""
     found: list[Any] = []
     stream(host, unit, url, script, found.append, busy_seconds)
     return found
@@ -120,7 +120,7 @@ def stream(
     take: Callable[[Any], object],
     busy_seconds: float = 10.0,
 ) -> None:
-    """The same, each value as it comes."""
+    """Like `ask`, but passes on each value as it comes."""
     where = units.context(host, unit)
     argv = ["psql", "-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]
     wrong: list[str] = []
@@ -149,7 +149,7 @@ def stream(
         )
     except OperationError as error:
         if "No such file" in error.message:
-            raise OperationError(f"{url} can't be read: the host has no psql") from None
+            raise OperationError(f"cannot read {url}: psql is not installed on the host") from None
         raise
     if ended.code is None:
         raise OperationError(f"{url} did not answer within {READ_SECONDS:g} s")
@@ -182,7 +182,7 @@ def _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict
 
 
 def password_for(url: str, environment: dict[str, str]) -> str | None:
-    """Of a URL in the environment that names the same server, database and user."""
+    """The password in a URL of the environment with the same server, database and user."""
     wanted = _place(url)
     for plain in _urls(environment):
         try:
@@ -196,12 +196,12 @@ def password_for(url: str, environment: dict[str, str]) -> str | None:
 
 
 def named_in(environment: dict[str, str]) -> list[str]:
-    """The databases that URLs in it name, each without its password."""
+    """The databases in the URLs of an environment, without passwords."""
     return list(dict.fromkeys(map(without_password, _urls(environment))))
 
 
 def _urls(environment: dict[str, str]) -> list[str]:
-    # `postgresql+psycopg2://` and `db+postgresql://` are SQLAlchemy's and Celery's.
+    # SQLAlchemy writes `postgresql+psycopg2://`, Celery `db+postgresql://`.
     plain = (
         re.sub(r"^(?:db\+)?(?:postgres(?:ql)?)(?:\+\w+)?://", "postgresql://", value.strip())
         for value in environment.values()
@@ -217,7 +217,7 @@ def _place(url: str) -> tuple[str, int, str, str]:
 
 
 def without_password(url: str) -> str:
-    """Neither before the host (a password may hold an @) nor among the options."""
+    """Removes the password before the host (it may contain an @) and in the options."""
     scheme, _, rest = url.partition("://")
     place, mark, options = rest.partition("?")
     authority, slash, path = place.partition("/")
@@ -244,14 +244,14 @@ def _explained(url: str, lines: list[str]) -> OperationError:
 
 
 def quoted(name: str) -> str:
-    """An identifier is data: a quote in it is doubled."""
+    """An identifier; quotes in it are doubled."""
     if "\0" in name:
         raise OperationError("a table or column name must not contain a NUL character")
     return '"' + name.replace('"', '""') + '"' if name.isascii() else _unicode(name)
 
 
 def _unicode(name: str) -> str:
-    """The script is ASCII, whatever the names are."""
+    """An identifier in ASCII: the script contains nothing else."""
     escaped = "".join(
         char if char.isascii() else "!+%06x" % ord(char)
         for char in name.replace("!", "!!").replace('"', '""')
@@ -260,7 +260,7 @@ def _unicode(name: str) -> str:
 
 
 def literal(value: Any) -> str:
-    """JSON as a string constant: ASCII, in which with our settings only a quote counts."""
+    """JSON as an ASCII string constant; with our settings, only quotes are special."""
     return "'" + json.dumps(value).replace("'", "''") + "'"
 
 

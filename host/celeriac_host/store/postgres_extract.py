@@ -25,7 +25,7 @@ BATCH = 1000
 
 @contextmanager
 def extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
-    """Path of the SQLite file; gone after the block. Raises OperationError."""
+    """Path of the SQLite file, removed after the block. Raises OperationError."""
     with folder_for_copy(0) as folder:
         target = os.path.join(folder, "copy.db")
         Extract(url, host, extract, limit_bytes).write(target)
@@ -70,7 +70,7 @@ class Extract:
         try:
             copy.execute("PRAGMA synchronous = OFF")
             for name, columns in self.copied:
-                # Without types: each value stays what it is.
+                # Without types: each value keeps its own.
                 names = ", ".join(map(sqlite.quoted, columns))
                 copy.execute(f"CREATE TABLE {sqlite.quoted(name)} ({names})")
             copy.execute("BEGIN")
@@ -107,7 +107,7 @@ class Extract:
         wheres = [
             _is_orphan(tie, self.tables[self.at[tie["table"]]]) for tie in table["orphanedBy"]
         ]
-        # Text as it stands can be found by an index; an enum's words can't.
+        # An index can find text as stored, but not the words of an enum.
         wheres += _is_any(f"t.{status}", table["statuses"])
         wheres += _is_any(f"t.{key}", table["ids"])
         for begin in table["beginnings"]:

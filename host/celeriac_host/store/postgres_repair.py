@@ -1,7 +1,7 @@
-"""Rows of a PostgreSQL database changed in one transaction, only where they are as seen.
+"""Changes rows of a PostgreSQL database in one transaction, if they are as the plan saw them.
 
-As `sqlite_repair` does it: read and kept first, then locked, compared again and changed. Rows that
-another session has locked are skipped (SKIP LOCKED).
+Like `sqlite_repair`: reads and keeps them first, then locks, compares again and changes them. Skips
+rows that another session has locked (SKIP LOCKED).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 from celeriac_host.store import postgres
 from celeriac_host.store import postgres_rows as sql
 from celeriac_host.store.postgres import literal, quoted, text
-from celeriac_host.store.store import PutBack, Row, Skipped, result_of
+from celeriac_host.store.store import Restored, Row, Skipped, result_of
 from celeriac_host.system.system import System
 
 
 class Place:
-    """Where the database is, and as whom it is reached."""
+    """The database, and the unit whose user connects to it."""
 
     def __init__(self, host: System, unit: str, url: str, busy_seconds: float) -> None:
         self.host = host
@@ -30,7 +30,7 @@ class Place:
 
 
 def is_so(place: Place, rows: list[Row]) -> bool:
-    """Whether every row is already what it is to become."""
+    """Whether every row already has its new values."""
     queries = []
     for row in rows:
         kind = row["change"]["kind"]
@@ -72,7 +72,7 @@ def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
     values = [{"at": at, "g": row["group"]} for at, row in enumerate(rows)]
     script = [
         "BEGIN;",
-        # One statement a row locks in the order of the plan: two repairs can't wait for each other.
+        # One statement per row locks in the order of the plan: two repairs cannot deadlock.
         *(sql.lock(at, row) for at, row in enumerate(rows)),
         "SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));",
         *(
@@ -109,10 +109,10 @@ def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:
     return result, sorted(reasons)
 
 
-def put_back(place: Place, kept: list[Row]) -> PutBack:
+def restore_rows(place: Place, kept: list[Row]) -> Restored:
     """Restores kept rows, except those that changed since."""
     script = ["BEGIN;"]
-    # Parents were changed last, so they come back first.
+    # Parents were changed last, so they are restored first.
     backwards = list(reversed(kept))
     for at, row in enumerate(backwards):
         script.append(sql.restore(at, row))
@@ -123,11 +123,11 @@ def put_back(place: Place, kept: list[Row]) -> PutBack:
         for at, row in enumerate(backwards)
         if ends.get(at, "left") == "left"
     ]
-    return PutBack(sum(how == "restored" for how in ends.values()), left)
+    return Restored(sum(how == "restored" for how in ends.values()), left)
 
 
 def named(place: Place, calls: list[dict[str, Any]]) -> dict[str, str]:
-    """Id of a task → its row as text; only of rows that name it."""
+    """Task id → its row as text; only rows that still name it."""
     parts = []
     for call in calls:
         row = call["row"]

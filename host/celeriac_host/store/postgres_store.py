@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 from celeriac_host.store import postgres, postgres_extract, postgres_repair
 from celeriac_host.store.copies import Copy
-from celeriac_host.store.store import Columns, Keep, PutBack, Row, Store, result_of
+from celeriac_host.store.store import Columns, Keep, Restored, Row, Store, result_of
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -55,12 +55,12 @@ class PostgresStore(Store):
             return result_of([], skipped, 0.0)
         result, left = postgres_repair.change(place, wanted)
         if left:
-            # They were not touched: whoever undoes this compares them, and finds them so.
+            # These were not changed: an undo compares them and finds that out.
             keep("left", left)
         return {**result, "skipped": [*skipped, *result["skipped"]]}
 
-    def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
-        return postgres_repair.put_back(self._place(busy_seconds), kept)
+    def restore_rows(self, kept: list[Row], busy_seconds: float) -> Restored:
+        return postgres_repair.restore_rows(self._place(busy_seconds), kept)
 
     def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
         return postgres_repair.named(self._place(busy_seconds), calls)

@@ -47,14 +47,14 @@ class Locked(Exception):
 
 
 def find(path: str) -> os.stat_result:
-    """OperationError unless it is a regular file (a symbolic link to one will do)."""
+    """Raises OperationError unless it is a regular file or a link to one."""
     try:
         about = os.stat(path)
     except FileNotFoundError:
         raise OperationError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OperationError(f"{path!r} can't be read: {reason}") from None
+        raise OperationError(f"cannot read {path!r}: {reason}") from None
     if not stat.S_ISREG(about.st_mode):
         raise OperationError(f"{path} is not a regular file; expected a SQLite database")
     return about
@@ -70,7 +70,7 @@ def owner_of(about: os.stat_result) -> Owner:
 
 
 class Channel:
-    """One end of the socket between parent and child: JSON values, one a line."""
+    """One end of the socket between parent and child: JSON values, one per line."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ def look(
     longest_seconds: float,
     as_ourselves: bool = False,
 ) -> Any:
-    """The same for work that only reads; as the current user where that is not root."""
+    """The same for work that only reads; as the current user if that is not root."""
     owner = None if as_ourselves or os.geteuid() != 0 else owner_of(find(path))
     with _in_child(path, host, owner, lambda channel: work(), longest_seconds) as child:
         return child.receive()
@@ -230,7 +230,7 @@ def _plain(error: sqlite3.Error) -> str:
     if "not a database" in text:
         return "this is not a SQLite database"
     if "unable to open" in text:
-        return "it can't be opened: read-only file system, or no permission for its owner"
+        return "cannot open it: read-only file system, or no permission for its owner"
     if "malformed" in text:
         return f"the database is damaged ({text})"
     return text
@@ -247,7 +247,7 @@ def opened(path: str, mode: str, busy_seconds: float) -> Iterator[sqlite3.Connec
     Transactions are the caller's. A reader by `mode=ro` never checkpoints: the file's bytes stay.
     """
     if mode == "mode=rw" and not os.access(path, os.W_OK):
-        raise OperationError("it can't be written: the file or its file system is read-only")
+        raise OperationError("cannot write it: the file or its file system is read-only")
     where = f"file:{urllib.parse.quote(path)}?{mode}"
     database = sqlite3.connect(where, uri=True, isolation_level=None, timeout=busy_seconds)
     try:
@@ -275,7 +275,7 @@ def _text(raw: bytes) -> str | Bytes:
 
 
 def quoted(name: str) -> str:
-    """An identifier is data: a quote in it is doubled."""
+    """An identifier; quotes in it are doubled."""
     if "\0" in name:
         raise OperationError("a table or column name must not contain a NUL character")
     return '"' + name.replace('"', '""') + '"'
@@ -300,15 +300,15 @@ def resting(path: str) -> tuple[int, int] | None:
 def read_unchanged(path: str, read: Callable[[str], Found], forget: Callable[[], object]) -> Found:
     """In the child: reads, by a mode for `opened`, without making -wal and -shm beside the file.
 
-    A WAL database that nobody has open needs neither. If somebody writes just then, what was read
-    is forgotten, and it is read again under SQLite's locks.
+    A WAL database that no process has open needs neither. If a process writes meanwhile, the result
+    is discarded and read again under SQLite's locks.
     """
     before = resting(path)
     if before is not None:
         try:
             found = read("immutable=1")
         except sqlite3.Error:
-            # Damaged; or torn by a writer, and then the second reading is sound.
+            # Damaged; or changed by a writer, and then the second read succeeds.
             if resting(path) == before:
                 raise
         else:

@@ -1,4 +1,4 @@
-"""Whole copies of SQLite databases, by the online backup API: taken, and put back."""
+"""Copies whole SQLite databases and restores them, by the online backup API."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SQLITE_BUSY, SQLITE_LOCKED = 5, 6
 
 @contextmanager
 def copied(path: str, host: System, limit_bytes: int | None) -> Iterator[str]:
-    """Path of a consistent copy, made by the online backup API; gone after the block.
+    """Path of a consistent copy by the online backup API, removed after the block.
 
     Raises OperationError: not a database, larger than the limit, no room, locked.
     """
     about = find(path)
-    # What is in -wal comes on top, and what was deleted may come off: the child looks again.
+    # -wal adds to the size, and deleted rows may reduce it: the child checks again.
     companions = sum(_size(each) for each in files_of(path))
     with folder_for_copy(companions, about) as folder:
         target = os.path.join(folder, "copy.db")
@@ -68,9 +68,9 @@ def _copy_by(mode: str, path: str, target: str, limit_bytes: int | None) -> None
 
 
 def restore(backup: str, path: str, host: System, busy_seconds: float) -> None:
-    """Puts a backup in place of what the database holds. Raises OperationError.
+    """Replaces the content of the database by a backup. Raises OperationError.
 
-    As the owner of the database, who may not read our backups: so from a copy.
+    Runs as the owner of the database, who cannot read our backups: so it uses a copy.
     """
     about = find(path)
     size = os.lstat(backup).st_size
@@ -98,7 +98,7 @@ def _copy_over(copy: str, path: str, busy_seconds: float) -> None:
 
 
 def _refuse_waiting(seconds: float) -> Callable[[int, int, int], None]:
-    """Connection.backup tries again for ever while the database is locked."""
+    """Stops Connection.backup, which otherwise retries for ever while the database is locked."""
     deadline = time.monotonic() + seconds
 
     def progress(status: int, remaining: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The rows of a database that may want repair, with their families, as a database of their own.
+"""Extracts rows that may need repair, with their ancestors and descendants, as a database.
 
 For one that is too large to be copied whole. A row is judged by all that is above and below it, so
 all of that comes along: what is decided on the part is what would be decided on the whole. Which
@@ -25,7 +25,7 @@ BATCH = 1000
 
 @contextmanager
 def extracted(path: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:
-    """Path of the small database; gone after the block. Raises OperationError."""
+    """Path of the extracted database, removed after the block. Raises OperationError."""
     about = sqlite.find(path)
     with folder_for_copy(0, about) as folder:
         target = os.path.join(folder, "copy.db")

@@ -22,7 +22,7 @@ def explain_lock(path: str, waited: str) -> str:
 
 
 def lock_holders(path: str) -> list[str]:
-    """Who holds a write lock on it; else who has it open. Empty when nobody can be seen."""
+    """Processes with a write lock on it, or else with it open; empty if none is found."""
     inodes = set()
     for each in files_of(path):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Rows of a SQLite database changed in one transaction, only where they are as seen.
+"""Changes rows of a SQLite database in one transaction, if they are as the plan saw them.
 
 Reading them and writing the journal takes time, and is done before the database is locked.
 """
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from celeriac_host.store import sqlite
 from celeriac_host.store.sqlite_rows import Below, Schema, same
-from celeriac_host.store.store import Keep, PutBack, Row, Skipped, result_of
+from celeriac_host.store.store import Keep, Restored, Row, Skipped, result_of
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
 
 def is_so(path: str, rows: list[Row], busy_seconds: float) -> bool:
-    """In the child: whether every row is already what it is to become."""
+    """In the child: whether every row already has its new values."""
     with sqlite.opened(path, "mode=ro", busy_seconds) as database:
         schema = Schema(database)
         schema.load()
@@ -32,7 +32,7 @@ def change(
     busy_seconds: float,
     keep: Keep,
 ) -> dict[str, Any]:
-    """Lets a child change them; what undo needs is in the journal before each step of it."""
+    """Has a child change the rows; records what an undo needs before each step."""
     work = _Repair(path, rows, alive, busy_seconds).work
     with sqlite.as_owner(path, host, work) as child:
         # Nothing is locked yet: the child waits until the original rows are on the disk.
@@ -57,7 +57,7 @@ def _let_go(child: sqlite.Conversation, keep: Keep) -> dict[str, Any]:
     return said
 
 
-def put_back(path: str, kept: list[Row], busy_seconds: float) -> PutBack:
+def restore_rows(path: str, kept: list[Row], busy_seconds: float) -> Restored:
     """In the child: restores rows that were kept."""
     restored, left = 0, []
     with sqlite.opened(path, "mode=rw", busy_seconds) as database:
@@ -77,7 +77,7 @@ def put_back(path: str, kept: list[Row], busy_seconds: float) -> PutBack:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
-    return PutBack(restored, left)
+    return Restored(restored, left)
 
 
 def _is_so(schema: Schema, row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""Rows of a SQLite database: compared with what was seen of them, kept, changed and restored."""
+"""Compares rows of a SQLite database with the plan, keeps, changes and restores them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celeriac_host.system.errors import OperationError
 
 # (table below, its column) → value of that column → number of rows with it; None: not counted.
 Below = Dict[Any, Dict[Any, Any]]
-# The most values in one statement.
+# The maximum number of values in one statement.
 VALUES_AT_ONCE = 500
 
 
@@ -64,7 +64,7 @@ class Schema:
         return self.database.execute(f"SELECT {what} FROM {where}", (ident,)).fetchmany(2)
 
     def difference(self, row: Row, counts: Below) -> str | None:
-        """How the row differs from what the plan saw; None when it does not."""
+        """How the row differs from what the plan saw; None if it does not."""
         ident = row["id"]
         columns = list(row["seen"])
         found = self.read(row, columns)
@@ -177,11 +177,11 @@ class Schema:
     def _require(self, table: str) -> None:
         if table not in self.tables:
             raise OperationError(
-                f"there is no table {table!r}: the schema changed since the plan was made"
+                f"table {table!r} does not exist: the schema changed after the plan was made"
             )
 
     def keep(self, row: Row) -> Row:
-        """What undo needs: the whole row as it is."""
+        """What an undo needs: the whole row as it is."""
         names = [name for name, given in self.columns(row["table"]) if given]
         values = self.read(row, names)[0]
         old = {name: _encode(value) for name, value in zip(names, values)}

@@ -9,7 +9,7 @@ from typing import Any, Iterator
 from celeriac_host.store import sqlite, sqlite_copy, sqlite_extract, sqlite_repair, sqlite_tables
 from celeriac_host.store.copies import Copy, TooLarge
 from celeriac_host.store.sqlite import quoted
-from celeriac_host.store.store import Columns, Keep, PutBack, Row, Store
+from celeriac_host.store.store import Columns, Keep, Restored, Row, Store
 from celeriac_host.system.system import System
 
 
@@ -25,7 +25,7 @@ class SqliteStore(Store):
 
     @contextmanager
     def copied(self, limit_bytes: int | None, extract: dict[str, Any] | None) -> Iterator[Copy]:
-        """All of it where that is not too much, else what the extract asks for."""
+        """The whole database if it is within the limit, otherwise the rows of the extract."""
         begun = time.time()
         fits = limit_bytes is None or sqlite.find(self.url).st_size <= limit_bytes
         if extract is None or fits:
@@ -34,7 +34,7 @@ class SqliteStore(Store):
                     yield Copy(path, "everything", time.time())
                     return
             except TooLarge:
-                # What -wal holds comes on top.
+                # The content of -wal adds to its size.
                 if extract is None:
                     raise
         assert extract is not None and limit_bytes is not None
@@ -55,11 +55,11 @@ class SqliteStore(Store):
     ) -> dict[str, Any]:
         return sqlite_repair.change(self.url, self.host, rows, alive, busy_seconds, keep)
 
-    def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
-        def work() -> PutBack:
-            return sqlite_repair.put_back(self.url, kept, busy_seconds)
+    def restore_rows(self, kept: list[Row], busy_seconds: float) -> Restored:
+        def work() -> Restored:
+            return sqlite_repair.restore_rows(self.url, kept, busy_seconds)
 
-        return PutBack(*sqlite.ask(self.url, self.host, work))
+        return Restored(*sqlite.ask(self.url, self.host, work))
 
     def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
         def work() -> dict[str, str]:

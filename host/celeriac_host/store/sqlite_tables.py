@@ -1,4 +1,4 @@
-"""What a SQLite file is: whose, and which tables it has. Read as it is, and left so."""
+"""Describes a SQLite file: its owner and tables. Never changes it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ LONGEST_SECONDS = 45.0
 TABLES_LIMIT = 500
 WORDS_LIMIT = 50
 TIMES_LIMIT = 50
-CLOSED = "can't be opened by its owner"
+CLOSED = "cannot be opened by its owner"
 # What SQLite says → what it means to a person.
 PROBLEMS = (
     ("file is not a database", "is not a SQLite database, or an encrypted one"),
-    ("malformed", "is damaged: SQLite says that its image is malformed"),
-    ("locked", f"is locked by another process, also after {BUSY_SECONDS:g} s of waiting"),
+    ("malformed", "is damaged: SQLite reports a malformed image"),
+    ("locked", f"is still locked by another process after {BUSY_SECONDS:g} s"),
     ("unable to open", CLOSED),
-    ("readonly", "was left in the middle of a write, and can't be read before that is undone"),
+    ("readonly", "has an unfinished write, and cannot be read before that is rolled back"),
 )
 
 
 def describe(path: str, host: System, wanted: Columns) -> dict[str, Any]:
-    """The fact; one that cannot be read says why."""
+    """The fact; for an unreadable file, with the reason."""
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):
@@ -44,7 +44,7 @@ def describe(path: str, host: System, wanted: Columns) -> dict[str, Any]:
         return {"kind": "absent", "path": path}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return unreadable(path, f"can't be opened: {reason}")
+        return unreadable(path, f"cannot be opened: {reason}")
     if header and not header.startswith(HEADER):
         return unreadable(
             path, "is not a SQLite database (or an encrypted one): its header differs"
@@ -52,7 +52,7 @@ def describe(path: str, host: System, wanted: Columns) -> dict[str, Any]:
     try:
         found = _look(path, host, wanted)
     except OperationError as error:
-        return unreadable(path, f"can't be read: {error.message}")
+        return unreadable(path, f"cannot be read: {error.message}")
     if "problem" in found:
         return unreadable(path, found["problem"])
     return {
@@ -77,7 +77,7 @@ def _look(path: str, host: System, wanted: Columns) -> dict[str, Any]:
     found: dict[str, Any] = sqlite.look(path, host, work, LONGEST_SECONDS)
     alone = not any(map(os.path.exists, files_of(path)[1:]))
     if found.get("problem") == CLOSED and os.geteuid() == 0 and alone:
-        # An owner who may not enter the folders above. Without those files SQLite makes none.
+        # The owner cannot enter the parent folders. Without -wal and -shm files SQLite makes none.
         found = sqlite.look(path, host, work, LONGEST_SECONDS, as_ourselves=True)
     return found
 
@@ -95,7 +95,7 @@ def _read(path: str, wanted: Columns) -> dict[str, Any]:
     except sqlite3.Error as error:
         said = str(error)
     meanings = (meaning for words, meaning in PROBLEMS if words in said)
-    return {"problem": next(meanings, f"can't be read: {said}")}
+    return {"problem": next(meanings, f"cannot be read: {said}")}
 
 
 def _tables(path: str, mode: str, wanted: Columns) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def _tables(path: str, mode: str, wanted: Columns) -> list[dict[str, Any]]:
             tables.append(table)
         for table in tables:
             for key in table["foreignKeys"]:
-                # A key that names no column means the parent's primary key.
+                # A foreign key without a column refers to the parent's primary key.
                 key["to"] = key["to"] or primary.get(key["table"].lower(), "")
         return tables
 
@@ -138,7 +138,7 @@ def _statuses(
     if not names:
         return None
     one = f"SELECT * FROM (SELECT {quoted(names[0])} AS s FROM {quoted(table)}"
-    # The newest and the oldest rows: a table of millions is not read for its few words.
+    # Only the newest and oldest rows, for the few distinct values.
     newest = f"{one} ORDER BY rowid DESC LIMIT 5000)"
     oldest = f"{one} ORDER BY rowid LIMIT 1000)"
     for some in (f"{newest} UNION ALL {oldest}", f"{one} LIMIT 5000)"):
@@ -171,5 +171,5 @@ def _times(
 
 
 def _plain(name: str) -> str:
-    """`createdAt` and `created_at` are one name."""
+    """Normalizes a name: `createdAt` equals `created_at`."""
     return name.replace("_", "").lower()

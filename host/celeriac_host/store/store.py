@@ -16,17 +16,17 @@ Keep = Callable[[str, Any], object]
 
 
 class Columns(NamedTuple):
-    """Columns of which some values are told with the tables; of `status` the first that exists."""
+    """Columns whose values the fact includes; of `status`, the first that exists."""
 
     status: list[str]
     times: list[str]
 
 
-class PutBack(NamedTuple):
-    """What became of kept rows."""
+class Restored(NamedTuple):
+    """The result of restoring kept rows."""
 
     restored: int
-    # Those that somebody changed since, by table and id.
+    # Rows that changed since, by table and id.
     left: list[str]
 
 
@@ -45,15 +45,15 @@ class Store(ABC):
     def copied(
         self, limit_bytes: int | None, extract: dict[str, Any] | None
     ) -> ContextManager[Copy]:
-        """A copy of it, or of what the extract asks for where all of it is too much."""
+        """A copy of all of it, or of the rows of the extract if it exceeds the limit."""
 
     @abstractmethod
     def replace(self, backup: str, busy_seconds: float) -> None:
-        """Puts a backup in place of what it holds."""
+        """Replaces its content by a backup."""
 
     @abstractmethod
     def is_so(self, rows: list[Row], busy_seconds: float) -> bool:
-        """Whether every row is already what it is to become."""
+        """Whether every row already has its new values."""
 
     @abstractmethod
     def change(
@@ -61,18 +61,17 @@ class Store(ABC):
     ) -> dict[str, Any]:
         """Changes the rows whose groups are as seen, in one transaction; the step's result.
 
-        `alive`: group → why it is not to be changed. Kept for `put_back`, before the first change:
-        `rows`, as they were; `left`, the groups that moved just then; `unchanged`, when the
-        transaction failed.
+        `alive`: group → why to skip it. Kept for `restore_rows`, before the first change: `rows` as
+        they were; `left`, groups that changed meanwhile; `unchanged`, if the transaction failed.
         """
 
     @abstractmethod
-    def put_back(self, kept: list[Row], busy_seconds: float) -> PutBack:
-        """Restores rows that `change` kept, those that nobody changed since."""
+    def restore_rows(self, kept: list[Row], busy_seconds: float) -> Restored:
+        """Restores rows that `change` kept, unless they changed since."""
 
     @abstractmethod
     def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
-        """Id of a task → its row as text; only of rows that name it."""
+        """Task id → its row as text; only rows that still name it."""
 
 
 def result_of(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:

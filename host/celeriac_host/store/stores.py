@@ -11,8 +11,8 @@ from celeriac_host.system.system import System
 def open_store(url: str, host: System, unit: str = "") -> Store:
     """The database behind a path, or behind a postgresql:// URL.
 
-    `unit`: whose user and environment a PostgreSQL database is reached with. Nothing is opened yet.
-    Raises OperationError when this host's Python lacks what the database needs.
+    `unit`: its user and environment connect to a PostgreSQL database. Opens nothing yet. Raises
+    OperationError when this host's Python lacks what the database needs.
     """
     # Imported only when needed: a host whose Python lacks sqlite3 may have no SQLite database.
     if postgres.is_url(url):

@@ -1,4 +1,4 @@
-"""A child process: how it is started, fed and ended."""
+"""Starts a child process, feeds its stdin and ends it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def start(
     cwd: str | None,
     stdin: Any = subprocess.PIPE,
 ) -> Any:
-    """Starts it in a session of its own, as `whom`; its output goes through pipes.
+    """Starts a command in its own session, as `whom`, with pipes for its output.
 
-    `env` is laid over a small environment of ours; `None` removes a name. Raises OperationError,
-    OSError, SubprocessError.
+    `env` is merged into a small default environment; `None` removes a variable. Raises
+    OperationError, OSError, SubprocessError.
     """
     if whom is not None and os.geteuid() not in (0, whom.uid):
         raise OperationError(f"only root can run {argv[0]} as {whom.name}", ran=argv)
@@ -42,7 +42,7 @@ def start(
 
 
 class Feed:
-    """What is written to a command's stdin, as it takes it."""
+    """Writes a payload to a command's stdin as fast as the command reads it."""
 
     def __init__(self, pipe: Any, payload: bytes) -> None:
         self.pipe = pipe
@@ -60,7 +60,7 @@ class Feed:
 
 
 def end(process: Any) -> None:
-    """Leaves no process of the group behind: TERM, then KILL."""
+    """Ends the whole process group: SIGTERM, then SIGKILL."""
     if process.poll() is None:
         for name, grace in ((signal.SIGTERM, END_GRACE_SECONDS), (signal.SIGKILL, 10.0)):
             with suppress(ProcessLookupError):
@@ -78,8 +78,8 @@ def end(process: Any) -> None:
 
 
 def code_of(process: Any) -> int:
-    """Negative when a signal ended it."""
-    # None: not even KILL ended it (a process in uninterruptible sleep).
+    """The exit code; negative when a signal ended the process."""
+    # None: not even SIGKILL ended it (a process in uninterruptible sleep).
     return -signal.SIGKILL if process.returncode is None else process.returncode
 
 

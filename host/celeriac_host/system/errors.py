@@ -1,4 +1,4 @@
-"""What goes wrong, in words for people."""
+"""Errors whose messages are written for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Sequence
 
 
 class OperationError(Exception):
-    """One operation, or one look, did not succeed."""
+    """An operation failed, or a fact could not be read."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class OperationError(Exception):
 
 
 class Fault(OperationError):
-    """What was asked went wrong as a whole; `next` says what a person should do."""
+    """The whole request failed; `next` says what a person should do."""
 
     def __init__(
         self,
@@ -39,22 +39,22 @@ class Fault(OperationError):
 
 
 class RunnerGone(BaseException):
-    """Nobody listens any more, or this process was told to end: stop.
+    """The runner disconnected, or this process received a signal to end: stop.
 
     Not an `Exception`, so that no handler of ordinary errors swallows it.
     """
 
 
 class GoingDown(BaseException):
-    """The machine goes down: leave everything as it is, it is put right after the boot."""
+    """The host is shutting down: change nothing more; the guard continues after the boot."""
 
 
 def describe(error: BaseException) -> str:
-    """One line: the message where it was meant for people, else type, message and place."""
+    """One line: the message if it is meant for people, else type, message and place."""
     if isinstance(error, OperationError):
         return error.message
     if isinstance(error, RunnerGone):
-        return "the runner is gone"
+        return "the runner disconnected"
     if isinstance(error, OSError) and error.strerror:
         named = isinstance(error.filename, (str, bytes))
         where = f": {os.fsdecode(error.filename)}" if named else ""
@@ -63,7 +63,7 @@ def describe(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    # Here: it takes long to import, and is seldom needed.
+    # Imported here: the import is slow and seldom needed.
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""Files: read, compared, written whole and durably, kept aside and put back."""
+"""Reads files, and writes them atomically and durably."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from celeriac_host.system.errors import OperationError
 
-# Between the name of a file and the pid of who writes it anew.
+# In the name of a temporary file: between the name of the file and the pid of its writer.
 BESIDE = ".celeriac-"
 
 
@@ -36,7 +36,7 @@ def sha256(content: bytes) -> str:
 
 
 def sha256_of(path: str) -> str:
-    """Of a file of any size."""
+    """The SHA-256 of a file of any size."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for piece in iter(lambda: file.read(1024 * 1024), b""):
@@ -45,7 +45,7 @@ def sha256_of(path: str) -> str:
 
 
 def find(path: str) -> Found | None:
-    """None when there is nothing; OperationError for what is not a regular file."""
+    """The file, or None if it does not exist. Raises OperationError if it is not a regular file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -55,11 +55,11 @@ def find(path: str) -> Found | None:
             raise OperationError(
                 f"{path} is a symbolic link to {os.readlink(path)}; expected a regular file"
             ) from None
-        raise OperationError(f"{path} can't be read: {error.strerror}") from None
+        raise OperationError(f"cannot read {path}: {error.strerror}") from None
     about = os.fstat(handle)
     if not stat.S_ISREG(about.st_mode):
         os.close(handle)
-        raise OperationError(f"{path} is not a regular file; expected one")
+        raise OperationError(f"{path} is not a regular file")
     with os.fdopen(handle, "rb") as file:
         return Found(
             file.read(), stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_mtime_ns
@@ -69,7 +69,7 @@ def find(path: str) -> Found | None:
 def write(
     path: str, content: bytes, mode: int, uid: int, gid: int, modified_ns: int | None = None
 ) -> None:
-    """Whole or not at all: a new file beside it, made durable, then renamed over it."""
+    """Writes atomically: a temporary file beside it is synced, then renamed over it."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}{BESIDE}{os.getpid()}")
     sweep(path)
@@ -95,7 +95,7 @@ def write(
 
 
 def sweep(path: str) -> None:
-    """Takes away what writers of this file left beside it that were killed."""
+    """Removes temporary files that killed writers of this file left beside it."""
     folder, name = os.path.split(path)
     beginning = f".{name}{BESIDE}"
     with suppress(OSError):
@@ -106,7 +106,7 @@ def sweep(path: str) -> None:
 
 
 def overwrite(path: str, found: Found) -> None:
-    """In place: takes no new blocks, for when the disk is full."""
+    """Writes in place: needs no new blocks, for a full disk."""
     with open(path, "r+b") as file:
         file.write(found.content)
         file.truncate()
@@ -118,7 +118,7 @@ def overwrite(path: str, found: Found) -> None:
 
 
 def remove(path: str) -> None:
-    """Durably; nothing there is fine too."""
+    """Removes a file durably, if it exists."""
     sweep(path)
     if os.path.lexists(path):
         _unlink(path)
@@ -126,7 +126,7 @@ def remove(path: str) -> None:
 
 
 def remove_byte_code(path: str) -> None:
-    """What Python left of a module that is gone; whoever imported it wrote that."""
+    """Removes the byte code that Python cached for a module that was removed."""
     folder, name = os.path.split(path)
     stem, ending = os.path.splitext(name)
     if ending != ".py":
@@ -142,7 +142,7 @@ def make_folders(folder: str) -> None:
 
 
 def missing_folders(folder: str) -> list[str]:
-    """Those that would have to be made, innermost first."""
+    """The parent folders that do not exist yet, innermost first."""
     missing = []
     while not os.path.lexists(folder):
         missing.append(folder)
@@ -151,7 +151,7 @@ def missing_folders(folder: str) -> list[str]:
 
 
 def remove_folders(folders: list[str]) -> None:
-    """Those that are empty; the rest are in use by somebody."""
+    """Removes the folders that are empty, up to the first that is not."""
     for folder in folders:
         try:
             os.rmdir(folder)
@@ -160,7 +160,7 @@ def remove_folders(folders: list[str]) -> None:
 
 
 def remove_tree(folder: str) -> None:
-    """As far as that goes; symbolic links are not followed."""
+    """Removes what it can of a tree; does not follow symbolic links."""
     for path, folders, names in os.walk(folder, topdown=False):
         for each in (*folders, *names):
             whole = os.path.join(path, each)
@@ -184,7 +184,7 @@ def _unlink(path: str) -> None:
 
 
 def _copy_labels(source: str, target: str) -> None:
-    """SELinux labels and the like go with the name, not with the content."""
+    """Copies SELinux labels and other extended attributes: they belong to the name."""
     labels: dict[str, bytes] = {}
     try:
         labels = {name: os.getxattr(source, name) for name in os.listxattr(source)}

@@ -1,4 +1,4 @@
-"""A command whose output is taken line by line while it runs."""
+"""Runs a command and reads its output line by line while it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINE_LIMIT_BYTES = 1024 * 1024
 
 
 class Ended(NamedTuple):
-    """How it ended: None when the time was up before, and the last of its stderr."""
+    """How a command ended: its exit code, None after a timeout, and the end of its stderr."""
 
     code: int | None
     err: str
@@ -29,7 +29,7 @@ class Ended(NamedTuple):
 
 
 class _Lines:
-    """Bytes in, whole lines out; of an overlong line only the beginning is kept."""
+    """Splits bytes into whole lines; keeps only the beginning of an overlong line."""
 
     def __init__(self, on_line: Callable[[bytes], object]) -> None:
         self.on_line = on_line
@@ -56,16 +56,16 @@ def follow(
     cwd: str | None = None,
     payload: bytes = b"",
 ) -> Ended:
-    """Runs it in a session of its own, as `System.run` does; its group ends in every case.
+    """Runs a command in its own session, as `System.run` does; always ends its process group.
 
-    What `on_line` returns is written to its stdin, which stays open for that. Raises OperationError
-    when it can't be started, RunnerGone.
+    What `on_line` returns is written to its stdin, which stays open for that. Raises
+    OperationError if the command cannot be started, RunnerGone.
     """
     try:
         process = child.start(argv, whom, env or {}, cwd)
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise OperationError(f"{argv[0]} could not be started: {reason}", ran=argv) from None
+        raise OperationError(f"could not start {argv[0]}: {reason}", ran=argv) from None
     answers = os.dup(process.stdin.fileno())
 
     def take_line(line: bytes) -> None:
@@ -103,7 +103,7 @@ def follow(
                     return Ended(None, bytes(err).decode("utf-8", "replace"))
                 if process.poll() is not None:
                     ended = ended or now
-                    # What it left behind may hold its pipes open; that is not waited for.
+                    # A background process that it left may hold the pipes open: do not wait for it.
                     if now - ended > 1:
                         break
                 for key, _ in selector.select(SLICE_SECONDS):

@@ -1,4 +1,4 @@
-"""One HTTP request from the host itself."""
+"""Sends one HTTP request from the host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fetch(
     form: dict[str, str] | None = None,
     limit_bytes: int = BODY_LIMIT_BYTES,
 ) -> dict[str, Any]:
-    """An HttpAnswer; also 4xx and 5xx are answers. `form` is the body of a POST."""
+    """Returns an HttpAnswer, also for 4xx and 5xx. `form` is the body of a POST."""
     begun = time.monotonic()
     status, body, error = None, b"", None
     try:
@@ -36,8 +36,8 @@ def fetch(
     except (OSError, ValueError, urllib.error.URLError) as problem:
         error = _reason(problem, timeout)
     except Exception as problem:
-        # http.client's own: an answer that is not HTTP.
-        error = f"not an HTTP answer ({type(problem).__name__})"
+        # Errors of http.client: the response is not HTTP.
+        error = f"invalid HTTP response ({type(problem).__name__})"
     return {
         "url": url,
         "status": status,
@@ -48,7 +48,7 @@ def fetch(
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect only to where the question went; any other is the answer itself."""
+    """Follows redirects to the same host only; returns any other redirect as the answer."""
 
     def redirect_request(
         self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
@@ -65,7 +65,7 @@ def _opener() -> urllib.request.OpenerDirector:
 def _check(url: str) -> None:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not a URL that begins with http:// or https://")
+        raise ValueError(f"invalid URL {url!r}: expected http:// or https://")
 
 
 def _bounded(response: Any, deadline: float, limit_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Users and groups, by name or by number."""
+"""Looks up users and groups by name or id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac_host.system.errors import OperationError
 
 
 class Identity(NamedTuple):
-    """Whom a command runs as."""
+    """The user that a command runs as."""
 
     name: str
     uid: int
@@ -26,7 +26,7 @@ def identity(user: str, group: str = "", supplementary: Sequence[str] = ()) -> I
     try:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError:
-        raise OperationError(f"there is no user {user} on this host") from None
+        raise OperationError(f"user {user} does not exist on this host") from None
     gid = group_id(group) if group else entry.pw_gid
     groups = {gid, *os.getgrouplist(entry.pw_name, gid)}
     groups.update(group_id(name) for name in supplementary)
@@ -37,7 +37,7 @@ def group_id(group: str) -> int:
     try:
         return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid
     except KeyError:
-        raise OperationError(f"there is no group {group} on this host") from None
+        raise OperationError(f"group {group} does not exist on this host") from None
 
 
 def user_name(uid: int) -> str:

@@ -1,7 +1,7 @@
-"""Keeps the memory limits of a running worker until its new definition is started.
+"""Keeps the memory limits of a running worker until it is restarted with its new unit file.
 
-A daemon-reload puts the limits of the new unit file on the cgroup at once. The old worker may be
-far above them, and would lose its tasks to the OOM killer while it drains.
+A daemon-reload applies the limits of the new unit file to the cgroup at once. The old worker may
+use far more memory, and the OOM killer would end it while it drains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LIMITS = ("MemoryMax", "MemoryHigh")
 
 
 def hold(unit: str, host: System) -> None:
-    """Writes it; a daemon-reload has to follow. It is gone after a reboot."""
+    """Writes the drop-in; a daemon-reload must follow. A reboot removes it."""
     seen = units.show(host, unit, ["ActiveState", *LIMITS])
     if seen.get("ActiveState") in ("inactive", "failed"):
         return
@@ -28,8 +28,8 @@ def hold(unit: str, host: System) -> None:
     files.write(path, text.encode("utf-8"), 0o644, 0, 0)
 
 
-def release(unit: str) -> bool:
-    """Whether there was one to remove; then a daemon-reload has to follow."""
+def drop(unit: str) -> bool:
+    """Removes the drop-in. True if there was one: then a daemon-reload must follow."""
     path = _path(unit)
     if not os.path.lexists(path):
         return False
@@ -39,7 +39,7 @@ def release(unit: str) -> bool:
 
 
 def is_hold(path: str) -> bool:
-    """Whether a drop-in is one of these, which are temporary and no part of the unit."""
+    """Whether a drop-in is one of these: temporary, not part of the unit's definition."""
     return os.path.dirname(os.path.dirname(path)) == FOLDER and os.path.basename(path) == NAME
 
 

@@ -1,4 +1,4 @@
-"""Processes, as /proc shows them."""
+"""Reads processes from /proc."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from celeriac_host.system.identities import user_name
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-# Children of a pool's main process that carry no task.
+# Children of a pool's main process that run no tasks.
 HELPERS = ("semaphore_tracker", "resource_tracker", "forkserver")
 
 
@@ -22,14 +22,14 @@ class Process(NamedTuple):
     resident_bytes: int
     argv: Sequence[str]
     start_ticks: int
-    """Since boot; with the pid it names one process for ever."""
+    """Since boot; pid and start together identify one process."""
 
 
 def read(pid: int) -> Process | None:
-    """None when it is gone."""
+    """The process, or None if it has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in brackets may hold anything, brackets too.
+            # The name in parentheses may contain anything, even parentheses.
             fields = file.read().rpartition(b")")[2].split()
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read()
@@ -54,7 +54,7 @@ def read_all() -> list[Process]:
 
 
 def control_group(pid: int) -> str | None:
-    """Its cgroup below the root: the unified hierarchy's, else systemd's own."""
+    """Its cgroup path, in systemd's own hierarchy if there is one, else in the unified one."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
             rows = [line.rstrip("\n").split(":", 2) for line in file]
@@ -65,7 +65,7 @@ def control_group(pid: int) -> str | None:
 
 
 def working_directory(pid: int) -> str | None:
-    """None when it can't be read; one that was removed ends in ` (deleted)`."""
+    """None if it cannot be read; the path of a removed directory ends in ` (deleted)`."""
     try:
         return os.readlink(f"/proc/{pid}/cwd")
     except OSError:
@@ -73,7 +73,7 @@ def working_directory(pid: int) -> str | None:
 
 
 def program(pid: int) -> str:
-    """The path of the file that it runs; empty when that can't be read."""
+    """The path of its executable; empty if it cannot be read."""
     try:
         return os.readlink(f"/proc/{pid}/exe")
     except OSError:
@@ -81,7 +81,7 @@ def program(pid: int) -> str:
 
 
 def environment(pid: int) -> dict[str, str]:
-    """What it was started with, unless it wrote over it; empty when it can't be read."""
+    """Its environment at start, unless it overwrote it; empty if it cannot be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             entries = file.read().split(b"\0")
@@ -92,7 +92,7 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def descendants(pid: int, among: Sequence[Process] | None = None) -> list[Process]:
-    """Children, their children and so on; parents before their children."""
+    """Children and their descendants; parents before their children."""
     by_parent: dict[int, list[Process]] = {}
     for process in read_all() if among is None else among:
         by_parent.setdefault(process.parent, []).append(process)
@@ -103,7 +103,7 @@ def descendants(pid: int, among: Sequence[Process] | None = None) -> list[Proces
 
 
 def pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Process]:
-    """Direct children that may run tasks: no zombies, none of Python's helper processes."""
+    """Direct children that may run tasks: no zombies, no helper processes of Python."""
     return [
         process
         for process in (read_all() if among is None else among)
@@ -114,6 +114,6 @@ def pool_children(pid: int, among: Sequence[Process] | None = None) -> list[Proc
 
 
 def same(process: Process) -> bool:
-    """Whether this very process still runs (a zombie does not)."""
+    """Whether this same process still runs (a zombie does not)."""
     now = read(process.pid)
     return now is not None and now.start_ticks == process.start_ticks and now.state not in "ZX"

@@ -1,4 +1,4 @@
-"""Swap areas: which the kernel uses, turning one on and off, what a file of one is."""
+"""Swap areas: lists the active ones, enables and disables them, reads their headers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celeriac_host.system.system import System, Tick
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SIGNATURE = b"SWAPSPACE2"
 SWAPOFF_TIMEOUT_SECONDS = 900.0
-# Where mkswap puts them in the first page.
+# Their offsets in the first page, as mkswap writes it.
 UUID_AT, LABEL_AT = 1036, 1052
 
 
@@ -24,7 +24,7 @@ class Active(NamedTuple):
 
 
 def all_active() -> list[Active]:
-    """/proc/swaps; it escapes white space in paths as octal."""
+    """Reads /proc/swaps, which escapes white space in paths as octal."""
     with open("/proc/swaps", encoding="utf-8", errors="surrogateescape") as file:
         rows = [line.split() for line in file.readlines()[1:]]
     return [
@@ -44,8 +44,8 @@ def unescaped(text: str) -> str:
 
 
 def turn_on(host: System, path: str, priority: int = -1) -> None:
-    """Raises OperationError, with the reason in words where the kernel forbids it."""
-    # A negative priority is the kernel's own choice; it can't be asked for.
+    """Raises OperationError, with an explanation where the kernel forbids it."""
+    # The kernel chooses negative priorities itself; swapon cannot request one.
     wanted = ["-p", str(priority)] if priority >= 0 else []
     done = host.run(["swapon", *wanted, "--", path], timeout=60, check=False)
     if done.code == 0:
@@ -56,30 +56,30 @@ def turn_on(host: System, path: str, priority: int = -1) -> None:
         virt = host.run(["systemd-detect-virt", "-c"], check=False).out.strip()
         kind = f"a {virt} container" if virt not in ("", "none") else "a container"
         message = (
-            f"the kernel does not let swap be turned on ({message}): inside {kind} only the "
-            "outer host can; set swap there, or leave it out here"
+            f"the kernel does not allow swapon inside {kind} ({message}); enable swap on the "
+            "outer host, or do not configure it here"
         )
     else:
-        message = f"{path} could not be turned on as swap: {message}"
+        message = f"could not enable swap on {path}: {message}"
     raise OperationError(message, ran=done.argv, exit_code=done.code, evidence=lines)
 
 
 def turn_off(host: System, path: str) -> None:
-    """Refuses when memory could not take back what is swapped out. Raises OperationError."""
+    """Refuses if the swapped-out pages do not fit into memory. Raises OperationError."""
     now = active(path)
     if now is None:
         return
     room = memory_available()
     if now.used_bytes > room:
         raise OperationError(
-            f"{path} holds {mebibytes(now.used_bytes)} MiB and only {mebibytes(room)} MiB of "
-            "memory are available: turning it off would make the kernel kill processes"
+            f"cannot disable swap on {path}: it holds {mebibytes(now.used_bytes)} MiB, but only "
+            f"{mebibytes(room)} MiB of memory are available; the kernel would kill processes"
         )
 
     def tell() -> None:
         left = active(path)
         if left is not None:
-            host.note(f"turning {path} off: {mebibytes(left.used_bytes)} MiB left in it")
+            host.note(f"disabling swap on {path}: {mebibytes(left.used_bytes)} MiB left")
 
     host.run(["swapoff", "--", path], timeout=SWAPOFF_TIMEOUT_SECONDS, tick=Tick(5, tell))
 
@@ -91,7 +91,7 @@ def memory_available() -> int:
 
 
 def mount_of(place: str) -> tuple[str, str]:
-    """Mount point and file system type. The last of several mounts on one point hides the rest."""
+    """Mount point and file system type. The last mount on a mount point hides earlier ones."""
     found = ("/", "unknown")
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
@@ -104,14 +104,14 @@ def mount_of(place: str) -> tuple[str, str]:
 
 
 class Header(NamedTuple):
-    """What mkswap wrote into the first page."""
+    """The fields that mkswap wrote into the first page."""
 
     uuid: str
     label: str
 
 
 def header(path: str) -> Header | None:
-    """None when the file is not formatted as swap."""
+    """The header, or None if the file is not formatted as swap."""
     with open(path, "rb") as file:
         page = file.read(PAGE_BYTES)
     if not page.endswith(SIGNATURE) or len(page) != PAGE_BYTES:
@@ -123,5 +123,5 @@ def header(path: str) -> Header | None:
 
 
 def mebibytes(size_bytes: int) -> int:
-    """Whole MiB, the one unit of messages here: sizes for people are written by the runner."""
+    """Whole MiB, the only unit in messages of the agent; the runner formats all other sizes."""
     return size_bytes // (1024 * 1024)

@@ -1,4 +1,4 @@
-"""The host, as operations and facts see it: running commands, waiting, telling."""
+"""The host, as operations and facts use it: run commands, wait, report progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STDERR_LIMIT_BYTES = 64 * 1024
 
 
 class Completed(NamedTuple):
-    """How a command ended; `code` is negative when a signal ended it."""
+    """How a command ended; `code` is negative if a signal ended it."""
 
     argv: Sequence[str]
     code: int
@@ -36,33 +36,33 @@ class Completed(NamedTuple):
     truncated: bool
 
     def lines(self, last: int = 20) -> list[str]:
-        """The last lines of its stderr, or of its stdout when it wrote none."""
+        """The last lines of stderr, or of stdout if stderr is empty."""
         text = self.err if self.err.strip() else self.out
         return [line for line in text.splitlines() if line.strip()][-last:]
 
 
 class Tick(NamedTuple):
-    """Called every so often while a command runs, e.g. to tell what it waits for."""
+    """Called at an interval while a command runs, e.g. to report what it waits for."""
 
     seconds: float
     call: Callable[[], None]
 
 
 class System:
-    """One for the life of the agent. `state` is where transactions and backups are kept."""
+    """One instance per agent. `state` is the folder of transactions and backups."""
 
     def __init__(self, state: str = STATE_FOLDER) -> None:
         self.state = state
-        # A plain flag, set by the reader thread or a signal handler: an Event could deadlock there.
+        # A plain flag: a signal handler or the reader thread sets it; an Event could deadlock.
         self.runner_gone = False
         self.note: Callable[[str], None] = lambda message: None
-        # Unit → the run of it whose consumers were cancelled, as far as this process did it.
+        # Unit → the invocation whose consumers this process cancelled.
         self.cancelled: dict[str, str] = {}
         self._shields = 0
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Inside, nothing is broken off because the runner is gone."""
+        """Inside, a disconnected runner interrupts nothing."""
         self._shields += 1
         try:
             yield
@@ -70,7 +70,7 @@ class System:
             self._shields -= 1
 
     def heed(self) -> None:
-        """Raises RunnerGone when it is, unless shielded; long loops call it."""
+        """Raises RunnerGone if the runner is gone, unless shielded; long loops call it."""
         if self.runner_gone and not self._shields:
             raise RunnerGone
 
@@ -96,12 +96,12 @@ class System:
         tick: Tick | None = None,
         stdin: BinaryIO | None = None,
     ) -> Completed:
-        """Runs a command in a session of its own and waits for it.
+        """Runs a command in its own session and waits for it.
 
-        `stdin` is an open file that it reads on, also one that its user may not open. `env` as in
-        `child.start`. `check` is what exit codes are good: True is `(0,)`, False is any. stdout
-        keeps its first `limit_bytes`, stderr its last 64 KiB. Its whole process group ends when the
-        time is up or the runner is gone. Raises OperationError, RunnerGone.
+        `stdin` is an open file for it to read, even one that its user may not open. `env` as in
+        `child.start`. `check` lists the accepted exit codes: True means `(0,)`, False any. Keeps
+        the first `limit_bytes` of stdout and the last 64 KiB of stderr. Ends the whole process
+        group after the timeout or if the runner is gone. Raises OperationError, RunnerGone.
         """
         whom = identity(user) if isinstance(user, str) else user
         source = stdin or (subprocess.DEVNULL if input is None else subprocess.PIPE)
@@ -111,9 +111,9 @@ class System:
             missing = os.fsdecode(error.filename or argv[0])
             if check is False and missing == argv[0]:
                 return Completed(argv, 127, "", f"{missing}: not found", False)
-            raise OperationError(f"{missing} is not there", ran=argv) from None
+            raise OperationError(f"{missing} not found", ran=argv) from None
         except (OSError, subprocess.SubprocessError) as error:
-            raise OperationError(f"{argv[0]} could not be started: {error}", ran=argv) from None
+            raise OperationError(f"could not start {argv[0]}: {error}", ran=argv) from None
         output = _Output(limit_bytes)
         try:
             in_time = self._follow(process, input, timeout, output, tick)
@@ -122,7 +122,7 @@ class System:
         done = output.completed(argv, child.code_of(process))
         if not in_time:
             raise OperationError(
-                f"{argv[0]} did not end within {timeout:g} s",
+                f"{argv[0]} did not finish within {timeout:g} s",
                 ran=argv,
                 evidence=done.lines(),
             )
@@ -145,7 +145,7 @@ class System:
         output: _Output,
         tick: Tick | None,
     ) -> bool:
-        """Moves bytes until the process ended; False when the time was up before."""
+        """Moves bytes until the process ends; False after a timeout."""
         now = time.monotonic()
         deadline = now + timeout
         next_tick = now + tick.seconds if tick else 0.0
@@ -161,7 +161,7 @@ class System:
                 now = time.monotonic()
                 if ended is None and process.poll() is not None:
                     ended = now
-                # What it left behind may hold its pipes open; that is not waited for.
+                # A background process that it left may hold the pipes open: do not wait for it.
                 if ended is not None and (not selector.get_map() or now - ended > 1):
                     return True
                 if ended is None and now >= deadline:
@@ -178,7 +178,7 @@ class System:
 
 
 class _Output:
-    """What a command writes, within bounds."""
+    """Collects the output of a command, up to a limit."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes

@@ -1,4 +1,4 @@
-"""systemd's units: what they are, what runs in them, what they wrote, as whom they run."""
+"""systemd units: their properties, processes, journal and execution context."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from celeriac_host.system.system import Completed, System
 PROPERTY = re.compile(r"([A-Z][A-Za-z0-9]*)=(.*)", re.DOTALL)
 EXCEPTION = re.compile(
     r"(?:^|\s)((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b.*)"
-    # Named otherwise, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.
+    # Other names, e.g. celery.exceptions.ImproperlyConfigured: a traceback's last line.
     r"|^((?:\w+\.)+[A-Z]\w*: .*)"
 )
 CGROUP_ROOT = "/sys/fs/cgroup"
-# What systemd itself says about any unit: no evidence of why one fails.
+# What systemd logs about any unit: no evidence of why one fails.
 BOOKKEEPING = re.compile(
     r"(Start|Stopp)(ing|ed) |Scheduled restart job|Consumed .* CPU time|Deactivated successfully"
     r"|Succeeded\.$|start request repeated|Start request repeated|Failed to start "
@@ -29,7 +29,7 @@ BOOKKEEPING = re.compile(
 
 
 def show(host: System, unit: str, properties: Sequence[str] | None = None) -> dict[str, str]:
-    """`systemctl show`: property → value as printed; several lines of one name are joined."""
+    """`systemctl show`: property → value as printed; repeated properties are joined by newlines."""
     wanted = ["-p", ",".join(properties)] if properties else []
     done = host.run(["systemctl", "show", "--no-pager", *wanted, "--", unit], timeout=30)
     found: dict[str, str] = {}
@@ -37,7 +37,7 @@ def show(host: System, unit: str, properties: Sequence[str] | None = None) -> di
     for line in done.out.splitlines():
         match = PROPERTY.fullmatch(line)
         if match is None:
-            # A value that goes on: somebody put a line break in it.
+            # The value contains a line break: this line continues it.
             if last:
                 found[last] += "\n" + line
             continue
@@ -49,7 +49,7 @@ def show(host: System, unit: str, properties: Sequence[str] | None = None) -> di
 def control(
     host: System, verb: str, *words: str, timeout: float = 90.0, shielded: bool = False
 ) -> Completed:
-    """`systemctl VERB …`; shielded: goes on to its end though the runner be gone."""
+    """`systemctl VERB …`; if shielded, it also finishes without the runner."""
     argv = ["systemctl", "--no-pager", "--no-ask-password", verb, *words]
     if not shielded:
         return host.run(argv, timeout=timeout)
@@ -58,7 +58,7 @@ def control(
 
 
 def reload(host: System) -> None:
-    """Has the manager read all unit files again. Never broken off half-way."""
+    """Makes systemd reread all unit files. Never interrupted."""
     control(host, "daemon-reload", shielded=True)
 
 
@@ -66,18 +66,18 @@ UP = ("running", "degraded", "starting", "initializing", "maintenance")
 
 
 def going_down(host: System) -> bool:
-    """Whether the machine is on its way down; systemd may not even answer then."""
+    """Whether the host is shutting down; systemd may not even answer then."""
     with host.shielded():
         for _ in range(3):
             done = host.run(["systemctl", "is-system-running"], timeout=30, check=False)
-            # Who ends our control group may hit this one too: it has said nothing then.
+            # A signal to our control group may also have ended this command: it reported nothing.
             if done.code != -signal.SIGTERM:
                 break
     return done.out.strip() not in UP
 
 
 def number(value: str | None) -> int:
-    """0 for an empty, absent or non-numeric property (`[not set]`)."""
+    """The number; 0 for an empty, missing or non-numeric property (`[not set]`)."""
     return int(value) if value and value.isdigit() else 0
 
 
@@ -90,7 +90,7 @@ def running(main_pid: int) -> str:
 
 
 def cgroup_folder(group: str) -> str | None:
-    """The folder of a ControlGroup, on either cgroup version; None when there is none."""
+    """The folder of a ControlGroup, for either cgroup version; None if it does not exist."""
     if not group:
         return None
     for root in (CGROUP_ROOT, CGROUP_ROOT + "/unified", CGROUP_ROOT + "/systemd"):
@@ -100,7 +100,7 @@ def cgroup_folder(group: str) -> str | None:
 
 
 def cgroup_processes(group: str) -> list[processes.Process]:
-    """Every living process in a control group and those below it."""
+    """Every running process in a control group and its subgroups."""
     folder = cgroup_folder(group)
     found: list[processes.Process] = []
     for path, _, _ in os.walk(folder) if folder else ():
@@ -128,21 +128,21 @@ def journal(
     run: Run | None = None,
     last: int = 200,
 ) -> list[dict[str, Any]]:
-    """The unit's newest journal entries, oldest first, as `journalctl -o json` gives them.
+    """The unit's newest journal entries, oldest first, as `journalctl -o json` prints them.
 
-    With a run: those of that one start, and what systemd says of it.
+    With a run: only the entries of that start, and what systemd logged about it.
     """
     argv = ["journalctl", "--no-pager", "-q", "-o", "json", "-n", str(last)]
     argv += ["--after-cursor", after_cursor] if after_cursor else []
     if run is not None:
         argv += ["-b", f"_SYSTEMD_INVOCATION_ID={run.invocation}"]
         argv += ["+", f"INVOCATION_ID={run.invocation}"]
-        # Of a process that has exited journald reads the invocation from the unit, which may have
+        # journald looks up the invocation of a process that has exited by its unit, which may have
         # started again by then.
         argv += ["+", f"_PID={run.main_pid}", f"_SYSTEMD_UNIT={unit}"] if run.main_pid else []
     else:
-        # Not -u: of a process that ended at once, such as one without a program, journald may
-        # never learn the unit. systemd names it, whoever of its processes writes.
+        # Not -u: journald may never learn the unit of a process that ended at once, e.g. if its
+        # program does not exist. systemd's own entries name the unit.
         named = ("UNIT", "OBJECT_SYSTEMD_UNIT", "COREDUMP_UNIT")
         argv += [f"_SYSTEMD_UNIT={unit}"]
         argv += [word for name in named for word in ("+", "_UID=0", f"{name}={unit}")]
@@ -159,7 +159,7 @@ def _entry(line: str) -> dict[str, Any]:
 
 
 def message(entry: dict[str, Any]) -> str:
-    """Its text; journald gives bytes that are not UTF-8 as a list of numbers."""
+    """The text of an entry; journald writes bytes that are not UTF-8 as a list of numbers."""
     text = entry.get("MESSAGE")
     if isinstance(text, list):
         return bytes(text).decode("utf-8", "replace")
@@ -167,7 +167,7 @@ def message(entry: dict[str, Any]) -> str:
 
 
 def cursor(host: System) -> str:
-    """Where the journal ends now; empty when that can't be told."""
+    """The cursor of the end of the journal; empty if unknown."""
     done = host.run(["journalctl", "-q", "-n", "0", "--show-cursor"], check=False, timeout=30)
     match = re.search(r"^-- cursor: (.+)$", done.out, re.MULTILINE)
     return match.group(1) if match else ""
@@ -176,7 +176,7 @@ def cursor(host: System) -> str:
 def evidence(
     host: System, unit: str, after_cursor: str = "", run: Run | None = None, last: int = 20
 ) -> list[str]:
-    """The last lines of the unit since then, or of that run, that may tell why it fails."""
+    """The last lines of the unit, since the cursor or of one run, that may explain a failure."""
     host.run(["journalctl", "--sync"], check=False, timeout=10)
     entries = journal(host, unit, after_cursor, run)
     lines = [
@@ -190,7 +190,7 @@ def evidence(
 
 
 def last_exception(lines: Sequence[str]) -> str:
-    """Python's final line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty."""
+    """A traceback's last line, e.g. `ModuleNotFoundError: No module named 'tasks'`; or empty."""
     for line in reversed(lines):
         match = EXCEPTION.search(line)
         if match:
@@ -199,17 +199,17 @@ def last_exception(lines: Sequence[str]) -> str:
 
 
 def reason(lines: Sequence[str]) -> str:
-    """The line that tells most: an exception, else the last that systemd did not write."""
+    """The most telling line: an exception, else the last that systemd did not write."""
     own = [line for line in lines if not re.match(r"[\w:.\\@-]+\.service: ", line)]
-    # Of a program that is not there, journald may know the unit of the second line alone.
+    # For a missing program, journald may know the unit of the second line only.
     causes = [line for line in lines if re.search(r": Failed (?:to|at step) ", line)]
-    # The worker can't write of it, and its last words before it mislead.
+    # The worker cannot log this itself, and the last lines before it mislead.
     killed = [line for line in lines if "OOM killer" in line]
     return last_exception(lines) or (killed or own or causes or list(lines) or [""])[-1]
 
 
 def exposure(host: System, unit: str) -> float | None:
-    """The verdict of `systemd-analyze security`: 0 (safe) to 10; None when it gives none."""
+    """The exposure by `systemd-analyze security`: 0 (safe) to 10; None if unknown."""
     argv = ["systemd-analyze", "security", "--no-pager", "--", unit]
     done = host.run(argv, timeout=60, check=False)
     match = re.search(r"exposure level for .*?: ([0-9.]+)", done.out)
@@ -217,7 +217,7 @@ def exposure(host: System, unit: str) -> float | None:
 
 
 class Context(NamedTuple):
-    """As whom, where and with what environment a unit's processes run."""
+    """The user, directory and environment of a unit's processes."""
 
     identity: Identity
     directory: str
@@ -225,10 +225,10 @@ class Context(NamedTuple):
 
 
 def context(host: System, unit: str) -> Context:
-    """From User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment."""
+    """Reads User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment."""
     seen = show(host, unit)
     if seen.get("LoadState") != "loaded":
-        raise OperationError(f"{unit} is not there ({seen.get('LoadState', 'unknown')})")
+        raise OperationError(f"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})")
     user = seen.get("User", "")
     groups = seen.get("SupplementaryGroups", "").split()
     whom = identity(user or "root", seen.get("Group", ""), groups)
@@ -247,7 +247,7 @@ def context(host: System, unit: str) -> Context:
 
 
 def working_directory(seen: dict[str, str]) -> str | None:
-    """Where the processes of a unit start, links followed; None when its user is unknown."""
+    """The directory of a unit's processes, links resolved; None if its user is unknown."""
     try:
         whom = identity(seen.get("User") or "root")
     except OperationError:
@@ -264,7 +264,7 @@ def run_as(
     input: bytes | None = None,
     check: bool = True,
 ) -> Completed:
-    """Runs a command as a process of the unit would run."""
+    """Runs a command in the same context as the processes of the unit."""
     ours = dict.fromkeys(("LC_ALL", "SYSTEMD_COLORS", "SYSTEMD_PAGER", "SYSTEMD_URLIFY"))
     merged = {**ours, **where.environment, **(env or {})}
     return host.run(
@@ -279,7 +279,7 @@ def run_as(
 
 
 def _directory(value: str, whom: Identity) -> str:
-    # `!` stands for the `-` of WorkingDirectory=-/path: going on without it is allowed.
+    # `!` stands for the `-` of WorkingDirectory=-/path: the directory may be missing.
     path = value.lstrip("!")
     if path == "~":
         return whom.home
@@ -301,7 +301,7 @@ def _environment_file(line: str) -> dict[str, str]:
         except OSError as error:
             if not optional:
                 raise OperationError(
-                    f"the unit's EnvironmentFile {path} can't be read: {error.strerror}"
+                    f"cannot read the unit's EnvironmentFile {path}: {error.strerror}"
                 ) from None
     return found
 
@@ -337,13 +337,13 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _value(text: str, at: int) -> tuple[str, int]:
-    """The value that begins there, and where it ends.
+    """The value that begins at `at`, and where it ends.
 
-    As systemd's own reader: a quote means something only where the value begins, or goes on after
-    a part that was quoted. In `it's` and `{"a": 1}` it is a character like any other.
+    Like systemd's own parser: a quote counts only at the beginning of the value or right after a
+    quoted part. In `it's` and `{"a": 1}` it is an ordinary character.
     """
     out = ""
-    # How much of `out` was quoted or escaped: trailing white space is cut only behind it.
+    # How much of `out` was quoted or escaped: only white space behind it is trimmed.
     firm = 0
     begins = True
     while at < len(text) and text[at] != "\n":
@@ -367,7 +367,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
 
 
 def _quoted(text: str, at: int, quote: str) -> tuple[str, int]:
-    """What stands there up to the quote, and where it goes on behind that."""
+    """The text up to the closing quote, and the position behind it."""
     out = ""
     while at < len(text) and text[at] != quote:
         if quote == '"' and text[at] == "\\" and at + 1 < len(text):
@@ -388,7 +388,7 @@ def _assignments(words: Any) -> dict[str, str]:
 
 
 def split_words(text: str) -> list[str]:
-    """Words as systemctl prints lists of strings: bare, "…" or $'…'."""
+    """Splits a list of strings as systemctl prints it: bare, "…" or $'…'."""
     found = re.findall(r"(?:\$'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\S)+", text, re.DOTALL)
     return [_unquoted(word) for word in found]
 

@@ -1,4 +1,4 @@
-"""What the action asks that changes the host. The work itself is done detached, see `work.py`."""
+"""Handles the requests that change the host. A detached process does the work, see `work.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from celeriac_host.system.errors import Fault, OperationError, describe
 from celeriac_host.system.system import System
 from celeriac_host.transaction import detached, guard, live, lock, runner, work
 
-# The guard may be at it already: a drain and a start, at most.
+# The guard may already be undoing it: at most a drain and a start.
 RECOVER_SECONDS = 3600.0
 
 Emit = Callable[[Dict[str, Any]], object]
@@ -32,7 +32,7 @@ Emit = Callable[[Dict[str, Any]], object]
 def apply(
     operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System, emit: Emit
 ) -> dict[str, Any]:
-    """Under the host's lock. Returns the outcome, also when it was undone. Raises Fault."""
+    """Applies a plan under the host's lock. Returns the outcome, even if undone. Raises Fault."""
     for operation in operations:
         runner.module_of(operation)
     _make_state(host.state)
@@ -45,44 +45,45 @@ def apply(
 
 
 def undo(idents: Sequence[str], meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
-    """Puts back what committed transactions changed, the newest first. Raises Fault."""
+    """Undoes committed transactions, the newest first. Raises Fault."""
     for ident in idents:
         if read_plan(_folder(ident, host)) is None:
-            raise Fault(f"this host remembers no transaction {ident!r}")
+            raise Fault(f"unknown transaction on this host: {ident!r}")
     _make_state(host.state)
     with lock.take(host, meta) as held:
         states = {known["id"]: known["state"] for known in remembered(host.state)}
         for ident in idents:
             if states[ident] == "undone":
-                raise Fault(f"transaction {ident} was undone already")
+                raise Fault(f"transaction {ident} was already undone")
         if all(states[ident] == "committed" for ident in idents):
             runner.refuse_foreign_changes([_folder(ident, host) for ident in idents], host)
         try:
-            ledger.begin_rolling(
+            ledger.begin_rollback(
                 host.state,
-                {"transactions": list(idents), "by": meta["holder"], "why": "it was asked for"},
+                {"transactions": list(idents), "by": meta["holder"], "why": "requested"},
             )
-            guard.arm(host)
         except OSError as error:
-            ledger.end_rolling(host.state)
+            ledger.end_rollback(host.state)
             raise _unwritable(host.state, error) from None
+        _arm(host, lambda: ledger.end_rollback(host.state))
         detached.launch(host, work.TEND, ["tend"], held)
     return follow({"transactions": list(idents), "live": work.TEND}, host, emit)
 
 
 def follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
-    """To the end of what was opened, also over another connection. Raises Fault, RunnerGone."""
+    """Follows a transaction to its end, also over another connection. Raises Fault, RunnerGone."""
     folders = [_folder(ident, host) for ident in opened["transactions"]]
     if any(read_plan(folder) is None for folder in folders):
-        raise Fault(f"this host remembers no transaction {opened['transactions']}")
+        raise Fault(f"unknown transaction on this host: {', '.join(opened['transactions'])}")
     emit({"kind": "opened", **opened})
     outcome = live.follow(opened["live"], host, emit)
     if outcome is not None and "deeds" not in outcome:
         return outcome
     complaints = detached.complaints(opened["live"])
     if any(Journal(folder).state() == "open" for folder in folders):
-        # Killed from outside. What it left is put right now, not at the guard's next tick.
-        emit({"kind": "note", "message": "the work on the host ended before its time"})
+        # The process was killed. Undo its work now, not at the guard's next tick.
+        message = "the transaction process on the host exited unexpectedly"
+        emit({"kind": "note", "message": message})
         recover({**work.SELF, "lockTimeoutSeconds": RECOVER_SECONDS}, host, emit)
     ends = [runner.recall(folder, host) for folder in folders]
     found = {**ends[0], "steps": [step for end in ends for step in end["steps"]]}
@@ -94,7 +95,7 @@ def follow(opened: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
 
 
 def recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
-    """Puts right what was cut short, if anything was. Raises Fault, RunnerGone."""
+    """Undoes interrupted transactions, if there are any. Raises Fault, RunnerGone."""
     if not _interrupted(host.state):
         return {"deeds": []}
     with lock.take(host, meta) as held:
@@ -104,13 +105,13 @@ def recover(meta: dict[str, Any], host: System, emit: Emit) -> dict[str, Any]:
 
 
 def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System) -> dict[str, Any]:
-    """These releases, which await their verdict, stay. Raises Fault, RunnerGone."""
+    """Confirms releases that await their verdict. Raises Fault, RunnerGone."""
     with lock.take(host, meta), host.shielded():
         waiting = ledger.awaiting(host.state, unit)
-        # Gone back meanwhile, or no longer what was verified.
+        # They were rolled back meanwhile, or a newer release was not verified.
         if waiting is None or waiting["transactions"] != list(idents):
             return {"confirmed": False}
-        ledger.judge(host.state, unit, idents, "confirmed", meta["holder"], "it was verified")
+        ledger.judge(host.state, unit, idents, "confirmed", meta["holder"], "verified")
         ledger.stop_awaiting(host.state, unit)
         guard.disarm(host)
         return {"confirmed": True}
@@ -118,18 +119,18 @@ def confirm(unit: str, idents: Sequence[str], meta: dict[str, Any], host: System
 
 def _interrupted(state: str) -> bool:
     is_open = any(known["state"] == "open" for known in remembered(state))
-    return is_open or ledger.rolling_now(state) is not None
+    return is_open or ledger.current_rollback(state) is not None
 
 
 def _tend(held: lock.Lock, host: System, emit: Emit) -> list[dict[str, Any]]:
-    guard.arm(host)
+    _arm(host, lambda: None)
     detached.launch(host, work.TEND, ["tend"], held)
     outcome = live.follow(work.TEND, host, lambda each: each["kind"] == "note" and emit(each))
     if outcome is None:
         raise Fault(
-            "what an earlier run left could not be put right: the work ended before its time",
+            "could not undo an interrupted transaction: the process doing it exited unexpectedly",
             evidence=detached.complaints(work.TEND),
-            next="look at the evidence; the host tries again by itself, every few seconds",
+            next=f"check the evidence; the host retries automatically every {guard.TICK_SECONDS} s",
         )
     deeds: list[dict[str, Any]] = outcome["deeds"]
     return deeds
@@ -140,16 +141,17 @@ def _report_interrupted(deeds: list[dict[str, Any]]) -> None:
     names = ", ".join(deed["transaction"] for deed in deeds)
     steps = [step for deed in deeds for step in deed["steps"]]
     raise Fault(
-        f"an earlier transaction ({names}) was cut short and "
-        f"{'is undone now' if whole else 'could not be undone wholly'}; this run changed nothing",
+        f"an earlier transaction ({names}) was interrupted and "
+        f"{'has now been undone' if whole else 'could not be undone completely'}; "
+        "this run changed nothing",
         evidence=[f"{step['op']}: {step['message']}" for step in steps],
-        next="run again: this run's plan was made before that",
+        next="run again to make a new plan",
     )
 
 
 def _folder(ident: str, host: System) -> str:
     if not re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{4}", ident):
-        raise Fault(f"this host remembers no transaction {ident!r}")
+        raise Fault(f"unknown transaction on this host: {ident!r}")
     return os.path.join(transactions_folder(host.state), ident)
 
 
@@ -160,17 +162,17 @@ def _make_state(state: str) -> None:
             about = os.lstat(folder)
         except OSError as error:
             raise Fault(
-                f"{folder} can't be made: {error.strerror}; nothing was changed",
-                next="Celeriac needs root, or sudo, and a disk that can be written",
+                f"cannot create {folder}: {error.strerror}; nothing was changed",
+                next="Celeriac needs root (or sudo) and a writable disk",
             ) from None
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-            raise Fault(f"{folder} is not a directory of root; nothing was changed")
+            raise Fault(f"{folder} is not a directory owned by root; nothing was changed")
         if stat.S_IMODE(about.st_mode) != 0o700:
             os.chmod(folder, 0o700)
 
 
 def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: System) -> str:
-    """Writes down what is to be done, and arms the guard, before any of it is done."""
+    """Records the plan and arms the guard, before anything is changed."""
     now = time.time()
     ident = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + "-" + os.urandom(2).hex()
     folder = os.path.join(transactions_folder(host.state), ident)
@@ -182,27 +184,33 @@ def _begin(operations: Sequence[dict[str, Any]], meta: dict[str, Any], host: Sys
         journal.reserve()
         journal.write("opened")
         content = json.dumps(plan, indent=1).encode("ascii")
-        # Last: a folder without a plan is a transaction that never began.
+        # Last: a folder without a plan is a transaction that never started.
         files.write(os.path.join(folder, PLAN), content, 0o600, os.geteuid(), os.getegid())
         files.sync_folder(transactions_folder(host.state))
-        guard.arm(host)
     except OSError as error:
         files.remove_tree(folder)
-        guard.disarm(host)
+        raise _unwritable(host.state, error) from None
+    _arm(host, lambda: files.remove_tree(folder))
+    return ident
+
+
+def _arm(host: System, give_up: Callable[[], object]) -> None:
+    """Raises Fault if that fails; then nothing of the guard stays."""
+    try:
+        guard.arm(host, give_up)
+    except OSError as error:
         raise _unwritable(host.state, error) from None
     except OperationError as error:
-        files.remove_tree(folder)
         raise Fault(
-            f"the guard could not be armed: {describe(error)}; nothing was changed",
+            f"could not arm the guard: {describe(error)}; nothing was changed",
             evidence=error.evidence,
             next="see `systemctl status celeriac-guard.timer` on the server",
         ) from None
-    return ident
 
 
 def _unwritable(state: str, error: OSError) -> Fault:
     return Fault(
-        f"the journal can't be written to {error.filename or state}: {error.strerror}; "
+        f"cannot write the journal to {error.filename or state}: {error.strerror}; "
         "nothing was changed",
         next="free some space on that disk, then run again",
     )

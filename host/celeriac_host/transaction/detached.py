@@ -1,6 +1,6 @@
-"""Starts the work in a control group of its own (a transient scope), away from the SSH session.
+"""Starts the work in its own control group (a transient scope), outside the SSH session.
 
-It inherits the lock of the host, and so holds it until it ends, whatever becomes of its parent.
+The process inherits the host's lock and holds it until it ends, whatever happens to its parent.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ ENVIRONMENT = {
 
 
 def launch(host: System, ident: str, words: Sequence[str], held: lock.Lock) -> None:
-    """`words` for `work.py`; what it says can be followed by `ident`. Raises Fault.
+    """Starts `work.py` with `words`; `live.follow(ident)` shows its progress. Raises Fault.
 
-    The lock is handed over: it is free again when the work has ended.
+    The lock is handed over: it is free again when the process has ended.
     """
     live.forget(ident)
     scope = f"celeriac-{ident}-{os.urandom(2).hex()}.scope"
     argv = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={scope}"]
-    argv += ["--description=Celeriac at work", "--"]
+    argv += ["--description=Celeriac transaction", "--"]
     argv += program.command(host.state, [*words, str(held.handle)])
     try:
         os.makedirs(live.FOLDER, 0o700, exist_ok=True)
         with open(_complaints(ident), "wb") as complaints:
-            # systemd-run becomes the program itself: the lock goes through it.
+            # systemd-run executes the program in its own place, which so inherits the lock.
             subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -45,12 +45,14 @@ def launch(host: System, ident: str, words: Sequence[str], held: lock.Lock) -> N
                 pass_fds=(held.handle,),
             )
     except OSError as error:
-        raise Fault(f"the work could not be started: {error}; nothing was changed") from None
+        raise Fault(
+            f"could not start the transaction process: {error}; nothing was changed"
+        ) from None
     held.hand_over()
 
 
 def complaints(ident: str) -> list[str]:
-    """What it, or systemd-run, wrote to its stderr: nothing, unless something is very wrong."""
+    """What the process, or systemd-run, wrote to stderr: normally nothing."""
     with suppress(OSError), open(_complaints(ident), encoding="utf-8", errors="replace") as file:
         return [line for line in file.read().splitlines() if line.strip()][-20:]
     return []

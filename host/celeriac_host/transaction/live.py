@@ -1,7 +1,7 @@
-"""What a work says while it goes on, in memory (/run): whoever is connected may follow it.
+"""The progress of a running transaction, in memory (/run): any connected run can follow it.
 
-One JSON object a line: the progress of the protocol, at the end `{"kind": "outcome", …}`. A full
-disk does not touch it, a reboot forgets it; what must last is in the journal.
+One JSON object per line: progress as in the protocol, at the end `{"kind": "outcome", …}`. A full
+disk does not affect it and a reboot loses it; what must last is in the journal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Emit = Callable[[Dict[str, Any]], object]
 
 
 class Live:
-    """The writing end. Never raises: whether anybody can follow is not the work's concern."""
+    """The writing end. Never raises: the work goes on even if nobody can follow it."""
 
     def __init__(self, ident: str) -> None:
         self.handle = -1
@@ -38,7 +38,7 @@ class Live:
 
 
 def follow(ident: str, host: System, emit: Emit) -> dict[str, Any] | None:
-    """Passes on what is said, until the outcome; None when the work ended without one.
+    """Emits the progress until the outcome; None if the process ended without one.
 
     Raises RunnerGone: the work goes on without its listener.
     """
@@ -52,7 +52,7 @@ def follow(ident: str, host: System, emit: Emit) -> dict[str, Any] | None:
             emit(progress)
             quiet = 0
         quiet += 1
-        # Once a second: the lock is free when the work is dead.
+        # Once a second: the lock is free if the process has died.
         if quiet % 10 == 0 and not lock.is_held(host.state):
             ends = [each["outcome"] for each in reader.read() if each["kind"] == "outcome"]
             return ends[-1] if ends else None
@@ -70,7 +70,7 @@ class _Reader:
         self.position = 0
 
     def read(self) -> list[dict[str, Any]]:
-        """The whole lines since the last time."""
+        """The complete lines since the last call."""
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.position)

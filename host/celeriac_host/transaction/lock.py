@@ -1,4 +1,4 @@
-"""One writer a host: an flock that dies with its holder, and so can't go stale."""
+"""One writer per host: an flock that ends with its holder, so it cannot become stale."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from celeriac_host.system.durations import duration
 from celeriac_host.system.errors import Fault
 from celeriac_host.system.system import System
 
@@ -16,22 +17,22 @@ POLL_SECONDS = 0.3
 
 
 class Lock:
-    """Held as long as its handle, or a copy of it in another process, is open."""
+    """Held while its handle, or a copy of it in another process, is open."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
 
     def label(self, meta: dict[str, Any]) -> None:
-        """Says who holds it, for those who wait."""
+        """Records who holds it, for others that wait."""
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._write(f"{meta['holder']} ({meta['action']}, since {since}, pid {os.getpid()})")
 
-    def release(self) -> None:
+    def drop(self) -> None:
         self._write("")
         self.hand_over()
 
     def hand_over(self) -> None:
-        """Another process has a copy of the handle: from now on it alone holds the lock."""
+        """Closes this handle: only the other process, with its copy, holds the lock now."""
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
@@ -41,17 +42,17 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         if self.handle >= 0:
-            self.release()
+            self.drop()
 
     def _write(self, text: str) -> None:
-        # Only for people: on a full disk the lock holds without it.
+        # For people only: on a full disk the lock works without it.
         with suppress(OSError):
             os.ftruncate(self.handle, 0)
             os.pwrite(self.handle, text.encode("utf-8", "replace"), 0)
 
 
 def take(host: System, meta: dict[str, Any]) -> Lock:
-    """Waits for it up to `lockTimeoutSeconds`, naming the holder. Raises Fault, RunnerGone."""
+    """Waits for the lock up to `lockTimeoutSeconds`. Raises Fault with the holder, RunnerGone."""
     handle = _open(host.state)
     try:
         _wait(host, handle, float(meta.get("lockTimeoutSeconds", 0)))
@@ -64,7 +65,7 @@ def take(host: System, meta: dict[str, Any]) -> Lock:
 
 
 def try_take(state: str) -> Lock | None:
-    """None when somebody holds it."""
+    """The lock, or None if it is held."""
     handle = _open(state)
     if _taken(handle, fcntl.LOCK_EX):
         return Lock(handle)
@@ -73,7 +74,7 @@ def try_take(state: str) -> Lock | None:
 
 
 def is_held(state: str) -> bool:
-    """Whether somebody works on the host. Two who ask are not in each other's way."""
+    """Whether somebody holds the lock. Concurrent checks do not disturb each other."""
     try:
         handle = os.open(os.path.join(state, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -97,8 +98,9 @@ def _wait(host: System, handle: int, timeout: float) -> None:
         holder = os.pread(handle, 4096, 0).decode("utf-8", "replace").strip() or "somebody"
         if now - begun >= timeout:
             raise Fault(
-                f"the lock of this host was not had within {timeout:g} s: {holder} holds it",
-                next="wait until that run has ended, then run this one again",
+                f"could not get the lock of this host within {duration(timeout)}: "
+                f"{holder} holds it",
+                next="wait until that run has finished, then run this one again",
             )
         if now >= next_note:
             next_note = now + NOTE_SECONDS

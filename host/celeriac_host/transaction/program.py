@@ -1,4 +1,4 @@
-"""This program as a file on the host: what carries a transaction on when nobody is connected."""
+"""The agent as a file on the host, which finishes a transaction while no run is connected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "program.py"
 LOADER = "celeriac_host/session/loader.py"
 
 TEXT = """\
-# Celeriac's own program, as the last run brought it. See `work.py` in it for what it is asked.
+# Celeriac's agent, as the last run installed it. `work.py` in it explains the arguments.
 import binascii, json, sys, zlib
 sources = json.loads(zlib.decompress(binascii.a2b_base64(
 b"%s"
@@ -31,7 +31,7 @@ def path(state: str) -> str:
 
 
 def install(state: str) -> None:
-    """Of this very version; only root can read or change it. Raises OSError."""
+    """Writes this version of the agent, for root only. Raises OSError."""
     packed = zlib.compress(json.dumps(SOURCES).encode("utf-8"), 6)
     text = TEXT % (binascii.b2a_base64(packed, newline=False).decode("ascii"), LOADER, LOADER)
     content = text.encode("ascii")

@@ -1,7 +1,7 @@
-"""Operations carried out as one: all of them, or the host is put back as it was.
+"""Applies operations as one transaction: all of them, or everything is undone.
 
-`carry_out` and `put_back` need a folder with plan.json, the host and somewhere to tell progress:
-neither knows of SSH, stdin or stdout.
+`carry_out` and `undo` need a folder with plan.json, the host, and a callback for progress: neither
+knows of SSH, stdin or stdout.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ Emit = Callable[[Any], object]
 
 
 def carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:
-    """The operations of plan.json, one after the other; at the first failure all is undone."""
+    """Applies the operations of plan.json in order; undoes all of them after a failure."""
     work = _Work(folder, host, emit)
     if work.forward():
         return work.outcome("committed")
-    return work.put_back()
+    return work.undo()
 
 
-def put_back(folder: str, host: System, emit: Emit, by: str = "", why: str = "") -> dict[str, Any]:
-    """Undoes from the journal alone what was done, and what may be half done."""
-    return _Work(folder, host, emit).put_back(by, why)
+def undo(folder: str, host: System, emit: Emit, by: str = "", why: str = "") -> dict[str, Any]:
+    """Undoes finished and unfinished steps, from the journal alone."""
+    return _Work(folder, host, emit).undo(by, why)
 
 
 def recall(folder: str, host: System) -> dict[str, Any]:
-    """What became of it, from the journal alone: changes nothing."""
+    """The outcome so far, from the journal alone. Changes nothing."""
     work = _Work(folder, host, lambda progress: None)
     return work.outcome(work.journal.state())
 
 
 def refuse_foreign_changes(folders: Sequence[str], host: System) -> None:
-    """A person's later edit is worth more than our undo. Newest first. Raises Fault."""
+    """Raises Fault if files were changed since: our undo must not overwrite them. Newest first."""
     last: dict[str, StepJournal] = {}
     for folder in reversed(folders):
         journal = Journal(folder)
@@ -66,15 +66,15 @@ def refuse_foreign_changes(folders: Sequence[str], host: System) -> None:
     theirs = sorted(
         path
         for path, step in last.items()
-        # What another unit's release wrote since stays, and is in nobody's way.
+        # A file that a later release of another unit wrote stays; it is no obstacle.
         if aside.changed(step.get("file")) and not shared_modules.relying(step, host)
     )
     if theirs:
         names = ", ".join(map(os.path.basename, folders))
         raise Fault(
-            f"transaction {names} is not undone: {', '.join(theirs)} changed since",
+            f"transaction {names} not undone: {', '.join(theirs)} changed since",
             evidence=theirs,
-            next="put the change aside, or undo the later transaction first",
+            next="revert that change, or undo the later transaction first",
         )
 
 
@@ -87,16 +87,16 @@ def module_of(operation: dict[str, Any]) -> Any:
         except ModuleNotFoundError as error:
             if error.name != where:
                 raise
-    raise Fault(f"there is no operation named {verb!r}")
+    raise Fault(f"unknown operation {verb!r}")
 
 
 class _Work:
-    """A transaction on its way, forward or backward."""
+    """A transaction in progress, forward or backward."""
 
     def __init__(self, folder: str, host: System, emit: Emit) -> None:
         plan = read_plan(folder)
         if plan is None:
-            raise Fault(f"{folder}/{PLAN} can't be read")
+            raise Fault(f"cannot read {folder}/{PLAN}")
         self.host = host
         self.emit = emit
         self.id = os.path.basename(folder)
@@ -130,18 +130,18 @@ class _Work:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            # Not before it is needed: without it an undo on this disk may have no room.
-            self.journal.release()
+            # Only now: an undo on this disk may need the reserve.
+            self.journal.drop_reserve()
             self._end()
-        self.journal.release()
+        self.journal.drop_reserve()
 
     def _end(self) -> None:
-        """May be done again where it failed."""
-        self._release()
+        """Can be repeated after a failure."""
+        self._record_release()
         self.journal.write("ended", result="committed", confirmBy=self.confirm_by)
 
-    def _release(self) -> None:
-        """Before the end is written: what is cut here is put back, and its release with it."""
+    def _record_release(self) -> None:
+        """Before the end is recorded: if interrupted here, the release is undone as well."""
         about = self.meta.get("release")
         if about is None or all(step["status"] != "done" for step in self.steps):
             return
@@ -149,7 +149,7 @@ class _Work:
         ledger.record(state, self.id, {"meta": self.meta, "operations": self.operations})
         within = about.get("confirmWithinSeconds")
         if within is None:
-            ledger.judge(state, unit, [self.id], "confirmed", "", "no verdict was asked for")
+            ledger.judge(state, unit, [self.id], "confirmed", "", "no confirmation required")
         else:
             self.confirm_by = ledger.await_verdict(state, unit, self.id, float(within))
 
@@ -158,9 +158,11 @@ class _Work:
             for line in shared_modules.sweep(self.host):
                 self.tell({"kind": "note", "message": line})
         except (OSError, OperationError) as error:
-            self.tell({"kind": "note", "message": f"a module was not removed: {describe(error)}"})
+            self.tell(
+                {"kind": "note", "message": f"could not remove an unused module: {describe(error)}"}
+            )
 
-    def _take_back_release(self, by: str, why: str) -> None:
+    def _revoke_release(self, by: str, why: str) -> None:
         unit = self.meta.get("unit")
         if "release" not in self.meta or unit is None:
             return
@@ -168,24 +170,26 @@ class _Work:
             ledger.judge(self.host.state, unit, [self.id], "rolled-back", by, why)
             ledger.stop_awaiting(self.host.state, unit, self.id)
         except OSError as error:
-            self.tell({"kind": "note", "message": f"not in the ledger: {describe(error)}"})
+            self.tell(
+                {"kind": "note", "message": f"could not write to the ledger: {describe(error)}"}
+            )
 
     def _leave_when_going_down(self) -> None:
-        """A host that goes down starts nothing any more: the guard goes on after the boot."""
+        """A host that is shutting down starts nothing: the guard continues after the boot."""
         if units.going_down(self.host):
             raise GoingDown
 
-    def put_back(self, by: str = "", why: str = "") -> dict[str, Any]:
+    def undo(self, by: str = "", why: str = "") -> dict[str, Any]:
         with self.host.shielded():
-            self.journal.release()
+            self.journal.drop_reserve()
             self._record("undoing", by=by, why=why)
             for index in reversed(range(len(self.operations))):
                 if self.steps[index]["status"] in ("done", "failed", "not-undone"):
-                    self._undo(index)
+                    self._undo_step(index)
             self._sweep()
             left = any(step["status"] == "not-undone" for step in self.steps)
             result = "undo-failed" if left else "undone"
-            self._take_back_release(by, why)
+            self._revoke_release(by, why)
             self._record("ended", result=result)
             return self.outcome(result)
 
@@ -198,7 +202,7 @@ class _Work:
         return found
 
     def tell(self, progress: dict[str, Any]) -> None:
-        # Whether anybody listens is not this transaction's concern.
+        # The transaction goes on even if nobody listens.
         with suppress(Exception):
             self.emit(progress)
 
@@ -209,7 +213,7 @@ class _Work:
         module = module_of(operation)
         if module.check(operation, self.host):
             self.journal.write("already", index=index)
-            self._end_step(index, "already", "already so", begun)
+            self._end_step(index, "already", "no change needed", begun)
             return
         self.journal.write("started", index=index)
         self.steps[index]["status"] = "failed"
@@ -220,7 +224,7 @@ class _Work:
             self.steps[index]["result"] = result
         self._end_step(index, "done", message, begun)
 
-    def _undo(self, index: int) -> None:
+    def _undo_step(self, index: int) -> None:
         operation = self.operations[index]
         begun = time.monotonic()
         failed_here = self.failure is not None and self.failure["index"] == index
@@ -234,7 +238,7 @@ class _Work:
             return
         self._record("undone", index=index, message=undone)
         if undone is None:
-            # It had changed nothing: what was said of it stands.
+            # It had changed nothing: its message stays.
             return
         if failed_here:
             self.tell({"kind": "note", "message": undone})
@@ -244,7 +248,7 @@ class _Work:
     def _fail(self, index: int, error: BaseException) -> None:
         message = describe(error)
         if isinstance(error, RunnerGone):
-            message = "broken off: it was told to end"
+            message = "interrupted by a signal on the host"
         self.failure = {"index": index, "message": message}
         if isinstance(error, OperationError):
             if error.ran is not None:
@@ -265,14 +269,16 @@ class _Work:
         self.tell({"kind": "step-ended", "step": dict(self.steps[index])})
 
     def _record(self, event: str, **more: Any) -> None:
-        """Undoing goes on though the journal can't be written."""
+        """An undo goes on even if the journal cannot be written."""
         try:
             self.journal.write(event, **more)
         except OSError as error:
-            self.tell({"kind": "note", "message": f"not in the journal: {describe(error)}"})
+            self.tell(
+                {"kind": "note", "message": f"could not write to the journal: {describe(error)}"}
+            )
 
     def _recall(self) -> None:
-        """How far it came before: another process may have done the steps."""
+        """Reads the progress so far: another process may have done the steps."""
         for entry in self.journal.entries():
             if entry["event"] == "ended":
                 self.confirm_by = entry.get("confirmBy")
@@ -282,9 +288,9 @@ class _Work:
                 continue
             step, event = self.steps[index], entry["event"]
             if event == "started":
-                step.update(status="failed", message="was begun and did not end")
+                step.update(status="failed", message="started but did not finish")
             elif event in ("done", "already", "failed", "not-undone"):
-                step.update(status=event, message=entry.get("message") or "already so")
+                step.update(status=event, message=entry.get("message") or "no change needed")
             elif event == "undone" and entry.get("message"):
                 step.update(status="undone", message=entry["message"])
             if entry.get("result") is not None:
@@ -296,13 +302,13 @@ def _skipped(index: int, operation: dict[str, Any]) -> dict[str, Any]:
         "index": index,
         "op": operation["op"],
         "status": "skipped",
-        "message": "not begun",
+        "message": "not started",
         "seconds": 0,
     }
 
 
 def prune(state: str) -> None:
-    """The last ones of each action are kept: frequent clean-ups don't push deploys out."""
+    """Keeps the newest of each action, so that frequent clean-ups do not displace deploys."""
     root = transactions_folder(state)
     known = remembered(state)
     closed: dict[tuple[str, str], list[str]] = {}
@@ -312,7 +318,7 @@ def prune(state: str) -> None:
     waiting = {ident for each in ledger.all_awaiting(state) for ident in each["transactions"]}
     names = {each["id"] for each in known}
     old = [ident for idents in closed.values() for ident in idents[:-KEEP_TRANSACTIONS]]
-    never_began = [name for name in os.listdir(root) if name not in names]
-    for ident in [*old, *never_began]:
+    never_started = [name for name in os.listdir(root) if name not in names]
+    for ident in [*old, *never_started]:
         if ident not in waiting:
             files.remove_tree(os.path.join(root, ident))

@@ -1,8 +1,8 @@
-"""What is done away from any connection: a transaction to its end, and looking after the host.
+"""The detached process: applies a transaction, and finishes what was interrupted.
 
-carry-out ID LOCK     the operations of a transaction; LOCK is an open handle of the lock
-tend LOCK             what was begun and not ended, whoever began it
-guard                 the same for the timer: only when nobody works, and what is due
+carry-out ID LOCK     apply the operations of a transaction; LOCK is an open handle of the lock
+tend LOCK             undo interrupted transactions and finish a rollback, whoever started them
+guard                 the same for the timer, if nobody holds the lock; also rolls back what is due
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _carry_out(ident: str, held: lock.Lock, host: System) -> None:
     runner.prune(host.state)
     guard.disarm(host)
     said.tell({"kind": "outcome", "outcome": outcome})
-    held.release()
+    held.drop()
 
 
 def _tend(held: lock.Lock, host: System) -> None:
@@ -59,7 +59,7 @@ def _tend(held: lock.Lock, host: System) -> None:
     deeds = tend(host, said.tell)
     guard.disarm(host)
     said.tell({"kind": "outcome", "outcome": {"deeds": deeds}})
-    held.release()
+    held.drop()
 
 
 def _guard(host: System) -> None:
@@ -70,39 +70,39 @@ def _guard(host: System) -> None:
     tend(host, print)
     for waiting in ledger.all_awaiting(host.state):
         if ledger.is_due(waiting):
-            rolling = {
+            rollback = {
                 "transactions": waiting["transactions"],
                 "by": SELF["holder"],
-                "why": guard.tell_next(waiting),
+                "why": guard.overdue(waiting),
             }
-            ledger.begin_rolling(host.state, rolling)
+            ledger.begin_rollback(host.state, rollback)
             tend(host, print)
     guard.disarm(host)
-    held.release()
+    held.drop()
 
 
 def tend(host: System, emit: Emit) -> list[dict[str, Any]]:
-    """Puts back what is open, and goes on with a roll-back; answers what became of each."""
+    """Undoes open transactions and finishes a rollback; returns the outcome of each."""
     deeds = []
-    rolling = ledger.rolling_now(host.state)
-    # One whose roll-back was cut is open again; who asked for that, and why, stays so.
-    rolled = rolling["transactions"] if rolling is not None else []
+    rollback = ledger.current_rollback(host.state)
+    # A transaction whose rollback was interrupted is open again; it keeps who asked and why.
+    rolled = rollback["transactions"] if rollback is not None else []
     for known in remembered(host.state):
         if known["state"] == "open" and known["id"] not in rolled:
-            why = f"it was cut short ({known['holder']})"
-            deeds.append(_put_back(known["id"], SELF["holder"], why, host, emit))
-    if rolling is not None:
+            why = f"interrupted ({known['holder']})"
+            deeds.append(_undo(known["id"], SELF["holder"], why, host, emit))
+    if rollback is not None:
         states = {known["id"]: known["state"] for known in remembered(host.state)}
-        for ident in rolling["transactions"]:
-            # Those put back already, before a cut, are not done again.
+        for ident in rollback["transactions"]:
+            # Skip those that were already undone before an interruption.
             if states.get(ident) not in (None, "undone"):
-                deeds.append(_put_back(ident, rolling["by"], rolling["why"], host, emit))
-        ledger.end_rolling(host.state)
+                deeds.append(_undo(ident, rollback["by"], rollback["why"], host, emit))
+        ledger.end_rollback(host.state)
     return deeds
 
 
-def _put_back(ident: str, by: str, why: str, host: System, emit: Emit) -> dict[str, Any]:
-    emit({"kind": "note", "message": f"putting back transaction {ident}: {why}"})
+def _undo(ident: str, by: str, why: str, host: System, emit: Emit) -> dict[str, Any]:
+    emit({"kind": "note", "message": f"undoing transaction {ident}: {why}"})
     folder = os.path.join(transactions_folder(host.state), ident)
-    outcome = runner.put_back(folder, host, emit, by, why)
+    outcome = runner.undo(folder, host, emit, by, why)
     return {**outcome, "by": by, "why": why}

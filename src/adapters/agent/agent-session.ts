@@ -39,7 +39,7 @@ export interface SessionSettings {
   readonly limits: AgentLimits;
   readonly clock: Clock;
   readonly connect: () => Promise<HostConnection>;
-  /** Reports what a person may want to know while it runs, e.g. a retry. */
+  /** Reports what people may want to know while it runs, e.g. a retry. */
   readonly onNote: (message: string) => void;
 }
 
@@ -183,7 +183,7 @@ export class AgentSession implements Agent {
   }
 
   async submit(request: JobRequest, onProgress: OnProgress): Promise<JobReport> {
-    const step = 'submit jobs';
+    const step = 'send the probes';
     const total = seconds(
       request.timeoutSeconds * Math.max(1, countJobs(request)) + this.#settings.limits.submitMargin,
     );

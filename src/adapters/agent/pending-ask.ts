@@ -56,7 +56,8 @@ export class PendingAsk {
 
   #startTimer(limit: Seconds | undefined): NodeJS.Timeout | undefined {
     if (limit === undefined) return undefined;
-    return setTimeout(() => this.#onExpired(limit), limit * 1000);
+    // A longer timer would fire at once.
+    return setTimeout(() => this.#onExpired(limit), Math.min(limit * 1000, 2 ** 31 - 1));
   }
 
   #stop(): void {

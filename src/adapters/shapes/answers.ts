@@ -65,7 +65,7 @@ export const progressShape = shapeOf<Progress>()(
   ]),
 );
 
-/** What went wrong as a whole. */
+/** Why a request failed as a whole. */
 export const faultShape = z.object({
   message: text,
   ran: texts.nullable().optional(),

@@ -12,7 +12,7 @@ import {
   workersShape,
 } from './unit-facts.ts';
 
-/** Each fact of the agent, as it comes over the wire. */
+/** The protocol's shape of each fact. */
 export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Name]> } = {
   host: hostShape,
   files: filesShape,

@@ -24,7 +24,7 @@ export const hostShape = shapeOf<HostFact>()(
   }),
 );
 
-/** What is no regular file, as files and swap tell it. */
+/** Anything but a regular file, in the facts `files` and `swap`. */
 const noFile = [
   z.object({ kind: z.literal('absent') }),
   z.object({ kind: z.literal('symlink'), target: text }),

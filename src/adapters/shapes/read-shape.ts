@@ -12,7 +12,7 @@ export function readShape<Type>(shape: z.ZodType<Type>, value: unknown): Reading
   const parsed = shape.safeParse(value);
   if (parsed.success) return { kind: 'read', value: parsed.data };
   const [first, ...others] = parsed.error.issues;
-  if (first === undefined) return { kind: 'refused', problem: 'it is not what was expected' };
+  if (first === undefined) return { kind: 'refused', problem: 'it has an unexpected shape' };
   const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
   return { kind: 'refused', problem: `${describeIssue(value, first)}${more}` };
 }
@@ -25,18 +25,18 @@ function describeIssue(value: unknown, issue: Issue): string {
     case 'invalid_type':
       return `${where} is ${typeName(found)}, expected ${issue.expected}`;
     case 'invalid_value':
-      return `${where} is none of ${issue.values.map((each) => String(each)).join(', ')}`;
+      return `${where} is not one of ${issue.values.map((each) => String(each)).join(', ')}`;
     case 'invalid_union':
-      // Of a union that is told by its kind, the path leads to that.
+      // The path of a discriminated union leads to its discriminator.
       return issue.discriminator === undefined
-        ? `${where} is of no type that is expected here (${typeName(found)})`
-        : `${where} is not known`;
+        ? `${where} has an unexpected type: ${typeName(found)}`
+        : `${where} has an unknown value`;
     default:
-      return `${where} is not what was expected`;
+      return `${where} is invalid`;
   }
 }
 
-/** `active[0].size`; a key that is no plain name comes from the host, and is left out. */
+/** `active[0].size`; a key that is not a plain name comes from the host, and is shown as `[…]`. */
 function describePath(path: Issue['path']): string {
   const parts = path.map((key) => {
     if (typeof key === 'number') return `[${key}]`;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from '../../model/units.ts';
 
-/* The agent promises the units: that a number is one of bytes can't be seen from the number. */
+/* The protocol defines the units; a plain number cannot show them. */
 const number = z.number();
 export const bytes = number as unknown as z.ZodType<Bytes>;
 export const seconds = number as unknown as z.ZodType<Seconds>;
@@ -22,11 +22,11 @@ type Same<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
 /**
- * Ties a schema to its type in `src/model`: it does not compile when one has a key that the other
- * lacks, or another type for it.
+ * Ties a schema to its type in `src/model`: it does not compile if one has a key that the other
+ * lacks, or a key with a different type.
  *
- * Keys that the schema does not know are dropped, not refused: some facts come from files that
- * another version left on the host. A test shows that nothing of the real facts is lost.
+ * Unknown keys are dropped, not rejected: some facts come from files that another version wrote on
+ * the host. A test shows that no key of the real facts is lost.
  */
 export const shapeOf =
   <Type>() =>

@@ -20,7 +20,7 @@ export interface SessionOptions {
   readonly clock?: Clock;
 }
 
-/** Reports what a person may want to know while it runs, e.g. a retry. */
+/** Reports what people may want to know while it runs, e.g. a retry. */
 export type OnNote = (message: string) => void;
 
 /**

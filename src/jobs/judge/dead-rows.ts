@@ -2,8 +2,8 @@ import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import type { EpochSeconds } from '../../model/units.ts';
 import { type JobForest, shortId } from '../tables/job-forest.ts';
 import { doubtfulOf, type TableVerdict } from '../tables/job-tables.ts';
-import type { LeftRow } from '../tables/left-alone.ts';
 import { meaningOf } from '../tables/mapping.ts';
+import type { LeftRow } from '../tables/skipped-rows.ts';
 import { type Evidence, judgeRow } from './liveness.ts';
 import {
   findStuckRows,

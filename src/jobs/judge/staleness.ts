@@ -12,8 +12,8 @@ import {
   taskOf,
 } from '../tables/job-forest.ts';
 import type { TableVerdict } from '../tables/job-tables.ts';
-import type { LeftRow } from '../tables/left-alone.ts';
 import { isEnded, statusWords } from '../tables/mapping.ts';
+import type { LeftRow } from '../tables/skipped-rows.ts';
 import { prefixLength, readNamedId } from './suspects.ts';
 
 export interface StalenessRules {

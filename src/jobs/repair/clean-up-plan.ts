@@ -74,6 +74,7 @@ function cutRepair(one: PlannedRepair, taken: ReadonlySet<string>, left: number)
       calls: repair.calls.filter(isTaken),
       tasks: repair.tasks.filter(isTaken),
       rows: repair.rows.filter((row) => kept.has(key(row))),
+      skipped: repair.skipped + left,
     },
     findings: [...one.findings, { level: 'warning', message, where: one.database }],
   };
@@ -91,8 +92,13 @@ export function describeCleanUp(
     operations: changing.flatMap((one) => listOperations(one, app, desired)),
     satisfied: planned
       .filter(({ repair }) => repair.rows.length === 0)
-      .map(({ database }) => `jobs: nothing to repair in ${database}`),
+      .map(({ database, repair: { skipped } }) =>
+        skipped === 0
+          ? `jobs: nothing to repair in ${database}`
+          : `jobs: nothing that can be repaired in ${database}, ${formatCount(skipped, 'row')} skipped`,
+      ),
     findings: planned.flatMap(({ findings }) => findings),
+    skippedRows: planned.reduce((sum, { repair }) => sum + repair.skipped, 0),
   };
   const waits = changing.length > 0 && evidence?.worker !== 'stopped';
   return {

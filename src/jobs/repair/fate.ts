@@ -13,8 +13,8 @@ import {
   nameRow,
   showValue,
 } from '../tables/job-forest.ts';
-import type { LeftRow } from '../tables/left-alone.ts';
 import { isDoneWork } from '../tables/mapping.ts';
+import type { LeftRow } from '../tables/skipped-rows.ts';
 
 export interface RepairRules {
   readonly action: CleanUpAction;

@@ -1,7 +1,7 @@
 import type { TableMapping } from '../tables/mapping.ts';
 import type { Fate } from './fate.ts';
 
-/** What is written into a column of a row that gets another status. */
+/** What to write into a column of a row that gets another status. */
 export interface Filling {
   readonly column: string;
   /** `now` and `end` are times: of the change, and of the row's end. */
@@ -9,10 +9,10 @@ export interface Filling {
 }
 
 /**
- * The columns that are written with a status: a row that is pending again has nothing of its last
- * run; one that ends says when it did, and what went wrong.
+ * The columns to write with a status: a row that becomes pending again keeps nothing of its last
+ * run; one that ends gets the time, and the error if it failed.
  *
- * @param owed its task is still to come: then the row keeps the id of it
+ * @param owed its task is still in the broker, so the row keeps the id of the task
  */
 export function fillingsFor(
   mapping: TableMapping,

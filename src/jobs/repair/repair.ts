@@ -1,7 +1,7 @@
 import type { Finding, RowChange, TaskCall } from '../../model/operation.ts';
 import { findAgeless, type StuckRow } from '../judge/staleness.ts';
 import type { JobForest } from '../tables/job-forest.ts';
-import { type LeftRow, reportLeft } from '../tables/left-alone.ts';
+import { type LeftRow, reportLeft } from '../tables/skipped-rows.ts';
 import { listGroups, type RepairedRow } from './changes.ts';
 import { countAgain } from './counters.ts';
 import { decide } from './decide.ts';
@@ -25,6 +25,8 @@ export interface Repair {
   /** Tasks that must still be gone when the group is changed. */
   readonly tasks: readonly { readonly group: string; readonly task: string }[];
   readonly findings: readonly Finding[];
+  /** How many rows it skips although they look stuck. */
+  readonly skipped: number;
 }
 
 /**
@@ -78,5 +80,11 @@ export function planRepair(
       ...reportNamedByOthers(fates),
       ...warnOfReset(fates, sent),
     ],
+    skipped: countSkipped(deciding),
   };
+}
+
+function countSkipped({ left, fates, unfinished }: Deciding): number {
+  const rows = new Set(left.flatMap(({ row }) => (fates.has(row) ? [] : [row])));
+  return [...unfinished.values()].reduce((sum, count) => sum + count, rows.size);
 }

@@ -15,11 +15,11 @@ import { type EndStatus, signed, tellEnds } from './fate.ts';
 import { beforeWords, fillingsFor } from './fillings.ts';
 
 /**
- * What the host needs to settle the jobs of a database: the rules of a clean-up, for the one case
- * that needs no judgement by age.
+ * The rules by which the host settles the jobs of a database: those of a clean-up, for the one case
+ * that does not depend on age.
  *
- * @param facts the tables as the host told them, with their statuses and times
- * @param runUrl stands in the error message of a parent that ends
+ * @param facts the tables as the host reported them, with their statuses and times
+ * @param runUrl part of the error message of a parent that ends
  */
 export function planSettled(
   mapping: StoreMapping,
@@ -101,14 +101,14 @@ function writesFor(
         return { column, value: null };
       case 'message':
         return { column, message: { before: beforeWords } };
-      // It ends when nobody is left to work on it: at the change.
+      // The row ends at the time of the change, because no worker is left to work on it.
       default:
         return { column, now: spellingOf(forms.get(column) ?? defaultForm) };
     }
   });
 }
 
-/** The statuses of a table of other things in which its rows keep nobody waiting. */
+/** The statuses of a table without jobs in which its rows keep no job waiting. */
 const overIn = (table: string, facts: readonly StoreTable[]): readonly (string | number)[] => [
   ...endedStatuses,
   ...(facts.find(({ name }) => name === table)?.statuses ?? []).filter(

@@ -136,9 +136,9 @@ export function writeInstant(at: EpochSeconds, form: InstantForm, timeZone = 'UT
 }
 
 /**
- * A form without its rules, by which the host can write an instant that is still to come.
+ * The format in the terms of the protocol, so that the host can write a future instant.
  *
- * @param localOffsetSeconds what the clock of times that name no zone is ahead of UTC
+ * @param localOffsetSeconds offset from UTC of timestamps without a zone
  */
 export function spellingOf(form: InstantForm, localOffsetSeconds = 0): TimeSpelling {
   if (form.kind === 'text') {
@@ -151,7 +151,7 @@ export function spellingOf(form: InstantForm, localOffsetSeconds = 0): TimeSpell
   return { kind, perSecond: unit === 'ms' ? 1000 : 1, fraction, text };
 }
 
-/** The same as `written` in host/celeriac_host/store/orphans.py; a test holds them together. */
+/** Must match `written` in host/celeriac_host/store/orphans.py; a test compares them. */
 function spell(at: EpochSeconds, spelling: TimeSpelling): SqlValue {
   const { fraction } = spelling;
   if (spelling.kind === 'epoch') {

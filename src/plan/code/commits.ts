@@ -1,7 +1,7 @@
 import type { CodeTree, CommitId, CommitLog } from '../../model/release.ts';
 import { formatCount } from '../../report/quantities.ts';
 
-/** The commit that a tree is at, where it is at one. */
+/** The current commit of a tree, if it has one. */
 export function currentCommitOf(tree: CodeTree): CommitId | null {
   switch (tree.kind) {
     case 'checkout':

@@ -25,7 +25,7 @@ export function planDependencies(
     installed !== null && installed.interpreter.join('\0') === interpreter.join('\0')
       ? installed.lock
       : null;
-  // What was there before Celeriac came is taken to be installed.
+  // Without a record of Celeriac, the file at the host's commit counts as installed.
   if ((own ?? previousHash) === hash) {
     return { operations: [], reasons: [], satisfied: [`dependencies: ${file} is unchanged`] };
   }

@@ -68,7 +68,7 @@ function requireCheckout(tree: CodeTree, { unit, workingDirectory }: ReleaseCont
       throw new ConfigError(
         'input checkout',
         tree.path === '' || tree.path === '/'
-          ? `${unit} has no WorkingDirectory=, so its checkout is not known`
+          ? `${unit} has no WorkingDirectory=, so its checkout is unknown`
           : `${tree.path} is not in a Git checkout`,
         expected,
       );

@@ -1,29 +1,29 @@
 import type { Finding, Operation } from '../../model/operation.ts';
 
-/** The part of a deploy that is about code, sorted by when it may happen. */
+/** The operations of a deploy that concern code, by the time at which they may run. */
 export interface ReleasePlan {
-  /** While the old worker serves: nothing that it reads is changed but its environment. */
+  /** While the old worker serves: of what it reads, only its virtual environment is changed. */
   readonly prepare: readonly Operation[];
-  /** Under the old worker, right before it is stopped: it may import late. */
+  /** Right before the old worker is stopped, because it may import modules late. */
   readonly inPlace: readonly Operation[];
   /** While nothing runs. */
   readonly swap: readonly Operation[];
   /** After the proof. */
   readonly finish: readonly Operation[];
-  /** Which code is imported to try it, and so when. */
+  /** Which code to import on trial, and when. */
   readonly trial: Trial;
-  /** Why the worker must be restarted; empty when nothing of this changes. */
+  /** Why the worker must be restarted; empty if the code does not change. */
   readonly reasons: readonly string[];
   readonly satisfied: readonly string[];
   readonly findings: readonly Finding[];
 }
 
 export type Trial =
-  /** What is there: before anything is changed. */
+  /** The code in place: before anything is changed. */
   | { readonly when: 'first' }
-  /** What is checked out: after that. */
+  /** The new code in the checkout: after it was checked out. */
   | { readonly when: 'in-place' }
-  /** A release that is not current yet, or new dependencies: once they are prepared. */
+  /** A code folder that is not current yet, or new dependencies: once they are prepared. */
   | {
       readonly when: 'prepared';
       readonly instead: { readonly from: string; readonly to: string } | null;
@@ -31,9 +31,9 @@ export type Trial =
 
 export interface ReleaseContext {
   readonly unit: string;
-  /** As `systemctl show` prints it, or what the worker changes to. */
+  /** As `systemctl show` prints it, or the directory to which the worker changes. */
   readonly workingDirectory: string;
-  /** The worker's Python, with its leading arguments. */
+  /** The worker's Python with its leading arguments. */
   readonly interpreter: readonly string[];
 }
 

@@ -5,9 +5,9 @@ import { type ReleaseContext, type ReleasePlan, untouched } from './release-plan
 import { planUpload } from './uploaded-releases.ts';
 
 /**
- * What brings the code and its dependencies to the commit that is offered.
+ * Plans how to bring the code and its dependencies to the offered commit.
  *
- * @throws ConfigError when what is on the host does not suit the source, or must not be touched
+ * @throws ConfigError when the code on the host does not fit the source, or must not be changed
  */
 export function planRelease(
   fact: ReleaseFact | undefined,

@@ -6,7 +6,7 @@ import type { UnitPart } from '../../systemd/unit-stack.ts';
 import { holds, pythonPaths, written } from './python-path.ts';
 import type { Setting } from './unit-settings.ts';
 
-/** @param beaten what the drop-ins are read after */
+/** @param beaten the file that these drop-ins are read after */
 export function checkDropIns(
   dropIns: readonly UnitPart[],
   beaten: string,

@@ -3,12 +3,12 @@ import type { UnitFile } from '../../systemd/unit-file.ts';
 import type { Setting } from './unit-settings.ts';
 
 /**
- * Celeriac's own drop-in. It goes by its first name, and by the second one where another drop-in
- * that is read later, e.g. `override.conf`, would beat it (docs/decisions/005-drop-ins.md).
+ * Celeriac's drop-in. The second name is used if another drop-in that is read later than the first,
+ * e.g. `override.conf`, would override it (docs/decisions/005-drop-ins.md).
  */
 export const dropInNames = ['celeriac.conf', 'zz-celeriac.conf'] as const;
 
-/** The paths at which a unit may have a drop-in of ours. */
+/** The possible paths of Celeriac's drop-in for a unit. */
 export function ownDropIns(unit: string): readonly string[] {
   return dropInNames.map((name) => `/etc/systemd/system/${unit}.d/${name}`);
 }
@@ -18,15 +18,15 @@ const header = [
   '# To undo it, delete this file, `systemctl daemon-reload`, and restart the unit.',
 ];
 
-/** What a list gains is said alone; systemd adds it to what is there. */
+/** Lists: the drop-in contains only the added items, because systemd appends them. */
 const addedTo = ['After', 'Environment', 'ReadWritePaths'];
 
 /**
- * The drop-in that makes one unit of another; `null` when nothing has to be said.
+ * The drop-in that turns one unit into another; `null`: none is needed.
  *
- * @param before what it is laid over
- * @param after what systemd is to read in all
- * @param settings those whose value must not depend on which of two spellings is read last
+ * @param before the unit without the drop-in
+ * @param after the unit with it
+ * @param settings settings whose value must not depend on which of two spellings is read last
  */
 export function renderDropIn(
   before: UnitFile,
@@ -64,9 +64,9 @@ function renderKey(
   const spelling = settings.find(({ others }) =>
     others.some(([otherSection, other]) => otherSection === section && other === key),
   );
-  // A setting by another name is beaten by our line, but for one that must not be set at all.
+  // Celeriac's line overrides another spelling, unless the setting must not be set at all.
   if (spelling) return spelling.value === null ? [`${key}=${spelling.off}`] : [];
-  // TimeoutSec= is both: which of them counts depends on the order of lines.
+  // TimeoutSec= sets both time-outs: which line counts depends on their order.
   const both = key.startsWith('Timeout') && before.assignments('Service', 'TimeoutSec').length > 0;
   const clashes = setting?.others.some(
     ([otherSection, other]) => before.assignments(otherSection, other).length > 0,
@@ -85,7 +85,7 @@ function renderKey(
   return [`${key}=${is.at(-1) ?? setting?.off ?? ''}`];
 }
 
-/** The words of a value as they are written, quotes included. */
+/** The words of a value as written, with their quotes. */
 function words(value: string): readonly string[] {
   return (splitWords(value) ?? []).map(({ start, end }) => value.slice(start, end));
 }

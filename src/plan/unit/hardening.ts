@@ -5,15 +5,15 @@ import { isExpanded, splitWords } from '../../systemd/exec-line.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 
 /**
- * The profile `standard`: what a Celery worker survives and most break-ins don't like. Decided in
- * docs/decisions/004-hardening.md.
+ * The profile `standard`: restrictions that a Celery worker can live with and that hinder most
+ * attacks. See docs/decisions/004-hardening.md.
  */
 
-/** Switches that are on in the profile; `ProtectSystem=strict` and the paths come beside them. */
+/** Switches that the profile sets, besides `ProtectSystem=strict` and the paths. */
 export function hardenedFlags(sharedTmp: boolean): readonly string[] {
   return [
     'NoNewPrivileges',
-    // A broker's socket in /tmp would be out of sight.
+    // A broker's socket in /tmp would be hidden.
     ...(sharedTmp ? [] : ['PrivateTmp']),
     'ProtectKernelTunables',
     'ProtectKernelModules',
@@ -25,7 +25,7 @@ export function hardenedFlags(sharedTmp: boolean): readonly string[] {
 const tmp = /^\/(?:var\/)?tmp(?:\/|$)/;
 const namesTmp = /(?:^|[\s"'=,:;/])\/(?:var\/)?tmp(?=\/|$|[\s"'])/;
 
-/** Whether the worker shares files or sockets in /tmp with others, as far as the unit tells. */
+/** Whether the unit shows that the worker shares files or sockets in /tmp with others. */
 export function sharesTmp(file: UnitFile, desired: DeployWorkerDesired): boolean {
   return (
     desired.readWritePaths.some((path) => tmp.test(path)) ||
@@ -36,8 +36,8 @@ export function sharesTmp(file: UnitFile, desired: DeployWorkerDesired): boolean
 }
 
 /**
- * What the worker must be able to write to: its directory with all below it (code, database,
- * uploads), the folders of files that its command line names, and what is asked for.
+ * The paths that the worker must be able to write to: its directory (code, database, uploads), the
+ * folders of files on its command line, and the requested ones.
  */
 export function writablePaths(
   line: WorkerLine,
@@ -60,7 +60,7 @@ export function writablePaths(
 
 const isBelow = (path: string, other: string): boolean => path.startsWith(`${other}/`);
 
-/** The paths of `ReadWritePaths=` that count. */
+/** The effective paths of `ReadWritePaths=`. */
 export function readWritePathsOf(file: UnitFile): readonly string[] {
   return file
     .values('Service', 'ReadWritePaths')
@@ -76,7 +76,7 @@ export function addReadWritePaths(file: UnitFile, paths: readonly string[]): Uni
   return file.add('Service', 'ReadWritePaths', [missing.join(' ')], 'ProtectSystem');
 }
 
-/** What `systemctl show` prints for these paths; `null` where that is not plain to tell. */
+/** What `systemctl show` prints for these paths; `null`: not predictable. */
 export function printPaths(paths: readonly string[]): string | null {
   return paths.every((path) => /^[-+]*(?:\/[A-Za-z0-9._@:+-]+)+$/.test(path))
     ? paths.join(' ')

@@ -3,7 +3,7 @@ import { quoteWord, splitWords } from '../../systemd/exec-line.ts';
 import type { Assignment, UnitFile } from '../../systemd/unit-file.ts';
 import { neighbours } from './unit-settings.ts';
 
-/** `env PYTHONPATH=… celery` beats Environment=, and so does a shell's own. */
+/** `env PYTHONPATH=… celery` overrides Environment=, and so does an assignment in a shell. */
 export function extendEnv(line: WorkerLine, directory: string): Parameters<UnitFile['splice']>[1] {
   return line.assignments
     .filter(({ text }) => text.startsWith(pythonPathIs) && !holds(text, directory))
@@ -16,7 +16,7 @@ export function extendEnv(line: WorkerLine, directory: string): Parameters<UnitF
 
 const pythonPathIs = 'PYTHONPATH=';
 
-/** In a unit file `%` is written twice; the directory may hold one. */
+/** In a unit file, a `%` of the directory is doubled. */
 export const written = (directory: string): string => directory.replaceAll('%', '%%');
 
 export const holds = (assignment: string, directory: string): boolean =>

@@ -3,7 +3,7 @@ import { splitWords } from '../../systemd/exec-line.ts';
 import { redact } from '../../systemd/secrets.ts';
 import type { UnitFile } from '../../systemd/unit-file.ts';
 
-/** What differs between two texts, setting by setting, in the words of the file. */
+/** The differences between two unit texts, one for each setting. */
 export function listChanges(
   before: UnitFile,
   after: UnitFile,

@@ -6,7 +6,7 @@ import type { Finding } from '../../model/operation.ts';
 import { rulePage, type UnitContext, type UnitFault } from '../../systemd/unit-rules.ts';
 import type { UnitStack } from '../../systemd/unit-stack.ts';
 
-/** What is wrong with the unit as it is, and what still is, or newly is, with the new one. */
+/** The faults of the current unit, and those that the new one still has or adds. */
 export function describeFaults(
   before: UnitStack,
   after: UnitStack,
@@ -26,7 +26,7 @@ export function describeFaults(
       if (still.some(isSame(fault))) {
         return [describeFault(fault, 'warning', `Not fixed here: ${rule.fix}`, place(fault))];
       }
-      // Changed, and as wrong as before: what it is now is said below.
+      // Changed, but still a fault: reported below with its new text.
       if (added.some((other) => other.rule.id === rule.id)) return [];
       return [describeFault(fault, 'notice', 'The new unit fixes it', place(fault))];
     }),
@@ -69,7 +69,7 @@ export function describeSwap(
   return [
     {
       level: 'warning',
-      // After provision's dry run this is all that tells what the real run comes to.
+      // In a dry run after provision's dry run, only this shows what the real run will set.
       message: `no swap is active, so MemoryHigh= is not set: without swap it could throttle the worker indefinitely. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run does not turn swap on)`,
     },
   ];

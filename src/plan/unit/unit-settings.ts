@@ -11,29 +11,29 @@ import {
 } from '../../systemd/values.ts';
 import { hardenedFlags, sharesTmp } from './hardening.ts';
 
-/** Added to the longest task: a warm shutdown has more to do than that. */
+/** Added to the longest task, because a warm shutdown takes longer than that. */
 export const stopMarginSeconds = 60;
 
-/** One key that is ours to set. */
+/** One key that deploy-worker sets. */
 export interface Setting {
   readonly section: 'Unit' | 'Service';
   readonly key: string;
   /** `null`: it must not be set. */
   readonly value: string | null;
-  /** What switches it off where a line can't be taken away: a drop-in beats another file's. */
+  /** The value that disables it, for a drop-in, which cannot remove a line of another file. */
   readonly off: string;
-  /** Whether what is written means the same; `null` is no line, or an empty one. */
+  /** Whether the written value means the same; `null`: no line, or an empty one. */
   readonly accepts: (written: string | null) => boolean;
-  /** The property of `systemctl show`, and how it prints what is written. */
+  /** The property of `systemctl show`, and the value as it prints it. */
   readonly property: readonly [name: string, print: (written: string | null) => string] | null;
-  /** Other spellings of the same setting; they would win or lose by accident. */
+  /** Other spellings of the same setting; which one counts would depend on their order. */
   readonly others: readonly (readonly [section: 'Unit' | 'Service', key: string])[];
 }
 
 /**
- * The keys that deploy-worker sets, with what they are to be.
+ * The keys that deploy-worker sets, with their desired values.
  *
- * @param file the unit with its drop-ins, as it is
+ * @param file the current unit with its drop-ins
  */
 export function listSettings(
   file: UnitFile,
@@ -124,13 +124,13 @@ function span(
       if (wanted !== null) return found === wanted;
       return written === null || found === 0 || found === Number.POSITIVE_INFINITY;
     },
-    // systemd prints a watchdog that is off as 0 or as infinity, by its version.
+    // systemd prints a disabled watchdog as 0 or as infinity, depending on its version.
     property: wanted === null ? null : [property, () => printTimeSpan(wanted)],
     others,
   };
 }
 
-/** A limit of time that may be longer than asked: somebody knew why. */
+/** A time limit; a longer one in the unit is kept, because it was set on purpose. */
 function atLeast(key: string, property: string, seconds: number): Setting {
   return {
     section: 'Service',
@@ -143,7 +143,7 @@ function atLeast(key: string, property: string, seconds: number): Setting {
   };
 }
 
-/** Zero switches such a limit off; `null` when nothing that systemd reads is written. */
+/** Zero disables such a limit; `null`: nothing that systemd understands. */
 export function spanOrNever(written: string | null): number | null {
   const found = written === null ? null : parseTimeSpan(written);
   return found === 0 ? Number.POSITIVE_INFINITY : found;
@@ -165,7 +165,7 @@ function size(key: string, wanted: Bytes | null, others: Setting['others'] = [])
   };
 }
 
-/** New lines stand below their kin. */
+/** New lines are inserted after related ones. */
 export const neighbours: Readonly<Record<string, string>> = {
   StartLimitBurst: 'StartLimitIntervalSec',
   NotifyAccess: 'Type',

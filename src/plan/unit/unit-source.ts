@@ -6,15 +6,15 @@ import type { Sha256 } from '../../model/units.ts';
 import type { UnitPart, UnitStack } from '../../systemd/unit-stack.ts';
 import { ownDropIns } from './drop-in.ts';
 
-/** A unit file as it is, and what else systemd makes of it. */
+/** A unit file, its drop-ins, and how systemd loaded them. */
 export interface UnitSource {
   readonly path: string;
   readonly text: string;
   /** In the order in which systemd reads them, without Celeriac's own. */
   readonly dropIns: readonly UnitPart[];
-  /** Celeriac's own drop-ins that are there now. */
+  /** Celeriac's existing drop-ins. */
   readonly own: readonly UnitPart[];
-  /** The paths that its own may have, best first. */
+  /** The possible paths of Celeriac's drop-in, preferred one first. */
   readonly ownPaths: readonly string[];
   /** As `systemctl show` prints it. */
   readonly workingDirectory: string;
@@ -22,7 +22,7 @@ export interface UnitSource {
 
 export interface InstalledUnit extends UnitSource {
   readonly mode: DeployWorkerDesired['unitMode'];
-  /** Where a rewritten text goes: always below /etc. */
+  /** Path for a rewritten text: always below /etc. */
   readonly target: string;
   readonly expects: Sha256 | null;
 }
@@ -70,7 +70,7 @@ export function readSource(
   }
   const at = path.lastIndexOf('/');
   const [folder, file] = [path.slice(0, at), path.slice(at + 1)];
-  // Every instance shares its template: each is changed by a drop-in of its own.
+  // All instances share the template, so each is changed by its own drop-in.
   const isInstance = file === name.replace(/@.*(?=\.service$)/, '@') && file !== name;
   if (file !== name && !isInstance) {
     return refuse(`${name} is an alias of ${file}`, file);

@@ -20,28 +20,28 @@ import { describeFaults, describePool, describeSwap } from './unit-findings.ts';
 import { type Setting, spanOrNever, stopMarginSeconds } from './unit-settings.ts';
 import { readLine, type UnitSource } from './unit-source.ts';
 
-/** The unit as it is to be. */
+/** The desired unit. */
 export interface WorkerUnit {
-  /** The unit file's text; in a drop-in's case as it was. */
+  /** The unit file's text; unchanged if a drop-in is used. */
   readonly text: string;
-  /** The drop-in that must be there, and no other of Celeriac's; `null`: none. */
+  /** The only drop-in that Celeriac should have; `null`: none. */
   readonly dropIn: UnitPart | null;
   readonly line: WorkerLine;
-  /** What `systemctl show` must then print. */
+  /** The properties that `systemctl show` must then print. */
   readonly properties: Readonly<Record<string, string>>;
   /** `key: before → after`, one for each setting that changes. */
   readonly changes: readonly string[];
   readonly findings: readonly Finding[];
   readonly installable: boolean;
-  /** How long systemd waits for the worker; `Infinity` when it waits for ever. */
+  /** How long systemd waits for the worker to stop; `Infinity`: unlimited. */
   readonly startMicroseconds: number;
   readonly stopMicroseconds: number;
 }
 
 /**
- * Rewrites a worker's unit, keeping its comments, its order and whatever is not ours to set.
+ * Rewrites a worker's unit; keeps its comments, its order and all settings that are not Celeriac's.
  *
- * @throws ConfigError when the unit can't be read, or a drop-in contradicts
+ * @throws ConfigError when the unit cannot be read, or a drop-in contradicts it
  */
 export function rewriteWorkerUnit(
   source: UnitSource,
@@ -66,10 +66,10 @@ export function rewriteWorkerUnit(
 }
 
 /**
- * Leaves the unit file alone and says the same in a drop-in, which holds what the unit and the
- * drop-ins that are read before it don't.
+ * Does the same with a drop-in instead of changing the unit file. The drop-in contains the settings
+ * that the unit and earlier drop-ins lack.
  *
- * @throws ConfigError when the unit can't be read, or a drop-in that is read later contradicts
+ * @throws ConfigError when the unit cannot be read, or a drop-in that is read later contradicts it
  */
 export function extendWorkerUnit(
   source: UnitSource,
@@ -82,7 +82,7 @@ export function extendWorkerUnit(
       return extendBy(path, source, desired, context);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      // The next name is read later, so that fewer drop-ins can contradict.
+      // The next name is read later, so fewer drop-ins can contradict it.
       refusal = error;
     }
   }
@@ -116,7 +116,7 @@ function extendBy(
   };
 }
 
-/** The unit with every drop-in that is there now. */
+/** The unit with all existing drop-ins. */
 function presentUnit(source: UnitSource): UnitStack {
   const dropIns = [...source.dropIns];
   for (const part of source.own) {
@@ -126,7 +126,7 @@ function presentUnit(source: UnitSource): UnitStack {
   return stackUnit([source, ...dropIns]);
 }
 
-/** What is in force now may be broken; it is only compared. */
+/** The current unit may be invalid; it is only compared. */
 function readIfThere(unit: UnitStack, path: string): WorkerLine | null {
   try {
     return readLine(unit, path);
@@ -179,7 +179,7 @@ function listProperties(
   return properties;
 }
 
-/** Direct children of the main process once the worker is up; `null` when nobody can say. */
+/** Direct children of the main process once the worker runs; `null`: unknown. */
 export function countChildren(line: WorkerLine, cpus: number): number | null {
   const { pool, concurrency, autoscale, beat } = line.call;
   const scheduler = beat ? 1 : 0;

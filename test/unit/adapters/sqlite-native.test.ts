@@ -7,7 +7,7 @@ function newFile(): string {
   return path.join(makeTemporaryFolder(), 'app.db');
 }
 
-test('what one connection writes, another reads', () => {
+test('one connection reads what another has written', () => {
   const file = newFile();
   const writer = openDatabase(file);
   writer.exec("CREATE TABLE jobs (id TEXT, status TEXT); INSERT INTO jobs VALUES ('a', 'queued')");

@@ -37,9 +37,9 @@ export interface ServerOptions {
 /** A real SSH server on loopback, in this process. */
 export class TestServer implements AsyncDisposable {
   readonly execs: string[] = [];
-  /** Connections that got as far as SSH's own greeting. */
+  /** Connections that reached the SSH greeting. */
   connections = 0;
-  /** Keys that were tried with a signature, or without. */
+  /** Keys that were tried, with or without a signature. */
   logins = 0;
   readonly #server: InstanceType<typeof ssh2.Server>;
   readonly #open = new Set<Connection>();
@@ -53,7 +53,7 @@ export class TestServer implements AsyncDisposable {
     server.on('connection', (connection) => {
       this.connections += 1;
       this.#open.add(connection);
-      // There at run time, but not in the types.
+      // Exists at run time, but not in the types.
       (connection as Connection & { setNoDelay(on: boolean): void }).setNoDelay(true);
       connection.on('error', () => {});
       connection.on('close', () => this.#open.delete(connection));
@@ -110,7 +110,7 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** A clock that stands still but for what is slept. */
+/** A clock that only sleeping advances. */
 export class TestClock implements Clock {
   readonly slept: number[] = [];
   #now = 0;

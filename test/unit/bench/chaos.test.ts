@@ -57,7 +57,7 @@ describe('a seed', () => {
     expect(drawRound(4711)).not.toEqual(drawRound(4711 + FAULTS.length));
   });
 
-  test('and its neighbours play every fault, from both kinds of host, all over the deploy', () => {
+  test('and the next ones cover all faults, both kinds of host, and the whole deploy', () => {
     const seeds = Array.from({ length: 40 * FAULTS.length }, (_, index) => 17 + index);
     const draws = seeds.map((seed) => drawRound(seed));
     expect(new Set(draws.slice(0, FAULTS.length).map(({ fault }) => fault))).toEqual(
@@ -71,7 +71,7 @@ describe('a seed', () => {
     }
   });
 
-  test('names a moment by the parts that a journal tells of', () => {
+  test('names a moment by the parts of a deploy in its journal', () => {
     const journal = [
       { event: 'started', at: 12, index: 0 },
       { event: 'done', at: 14, index: 0 },
@@ -95,7 +95,7 @@ describe('a seed', () => {
 });
 
 describe('a host', () => {
-  test('that is wholly one or the other', () => {
+  test('that completely matches one release passes', () => {
     expect(judged(BEFORE)).toEqual({ ending: '1', wrong: [] });
     expect(judged(AFTER)).toEqual({ ending: '2', wrong: [] });
   });
@@ -105,36 +105,36 @@ describe('a host', () => {
     ['two versions', { versions: ['1.0', '2.0'] }, 'dependencies (1.0,2.0)'],
     ['another support module', { support: 'bb' }, 'support module'],
     ['a drop-in', { dropIns: { '/run/systemd/hold.conf': 'dd' } }, 'drop-ins: /run/'],
-    ['a limit not in force', { show: BEFORE.show }, 'MemoryMax in force is 735051776'],
+    ['a limit not in force', { show: BEFORE.show }, 'the effective MemoryMax is 735051776'],
     ['no worker', { show: { ...AFTER.show, ActiveState: 'failed' } }, 'the worker is failed'],
     ['a worker without a child', { children: 0 }, 'the worker has no child'],
-    ['an unread unit file', { show: { ...AFTER.show, NeedDaemonReload: 'yes' } }, 'not read'],
-    ['a guard that stays', { armed: true }, 'the guard has not left'],
+    ['an unread unit file', { show: { ...AFTER.show, NeedDaemonReload: 'yes' } }, 'not loaded'],
+    ['a guard that stays', { armed: true }, 'the guard is still armed'],
     ['a lock', { locked: true }, 'the lock is held'],
     ['a verdict awaited', { awaiting: ['/var/lib/celeriac/awaiting/x'] }, 'still awaits a verdict'],
     ['an open transaction', { transactions: { t2: '{"event": "done"}' } }, 't2 is open'],
     ['half an undo', { transactions: { t2: '"event": "ended" undo-failed' } }, 'not be undone'],
-    ['a dirty tree', { dirty: ' M a.py' }, 'a dirty tree:  M a.py'],
+    ['a dirty tree', { dirty: ' M a.py' }, 'uncommitted changes:  M a.py'],
     ['a stray', { processes: [...BEFORE.processes, 'celery worker'] }, 'stray processes: celery'],
     ['a file', { files: [...BEFORE.files, '/etc/.x.celeriac-1'] }, 'left behind: /etc/.x'],
     ['one file less', { files: BEFORE.files.slice(1) }, 'missing: /etc/passwd'],
-  ])('with %s is told', (_, more, told) => {
+  ])('with %s fails', (_, more, told) => {
     const { wrong } = judged({ ...AFTER, ...more });
     expect(wrong.join('\n')).toContain(told);
     expect(wrong).toHaveLength(1);
   });
 
-  test('of the old release keeps no copy of the installation that was undone', () => {
+  test('with the old release must have no copy of the undone installation', () => {
     const files = [...BEFORE.files, '/srv/venv/.celeriac/k2', '/srv/venv/.celeriac/k2.failed'];
     expect(judged({ ...AFTER, files }).wrong).toEqual([]);
     expect(judged({ ...BEFORE, files }).wrong).toEqual(['a copy of the environment is left: k2']);
   });
 
-  test('whose worker runs other code than is there', () => {
+  test('whose worker runs other code than the installed fails', () => {
     const note = { event: 'begun', number: 7, release: '1', version: '1.0' };
     expect(judgeRunning([note], OLD)).toEqual([]);
     expect(judgeRunning([note], NEW)).toEqual(['the running worker is release 1 with 1.0, not 2']);
-    expect(judgeRunning([], OLD)).toEqual(['no task was ever begun']);
+    expect(judgeRunning([], OLD)).toEqual(['no task has begun']);
   });
 });
 
@@ -151,7 +151,7 @@ describe('numbered tasks', () => {
   const seen = { ...BEFORE, queued: [id(26)], unacked: [id(5)] };
   const flow = { sent: 7, notes, known: new Set([0]), first: 2 };
 
-  test('are lost, cut off, or wait', () => {
+  test('are counted as lost, interrupted or waiting', () => {
     expect(tally(flow, seen)).toEqual({
       sent: 5,
       lost: [6],
@@ -162,7 +162,7 @@ describe('numbered tasks', () => {
     });
   });
 
-  test('count against the host, but for what its fault makes unavoidable', () => {
+  test('count against the host, except losses that its fault makes unavoidable', () => {
     const tasks = tally(flow, seen);
     expect(judged(BEFORE, tasks).wrong).toEqual([
       'tasks lost: 6',

@@ -30,13 +30,13 @@ const result: Result = {
   at: '2026-11-28T12:00:00.000Z',
 };
 
-test('every operation and the release, in each phase, by each fault', () => {
+test('covers every operation and the release, in each phase, with each fault', () => {
   expect(allCases(plan)).toHaveLength(7 * PHASES.length * FAULTS.length);
   expect(powerCuts(plan).map(({ index }) => index)).toEqual([0, 1, 2, 3, 4, 5, 6]);
   expect(someCases(plan).map(({ fault }) => fault)).toEqual(FAULTS);
 });
 
-test('an eighth of the order has been everywhere once', () => {
+test('the first eighth of the cases covers every operation and phase once', () => {
   const cases = allCases(plan);
   const order = spread(cases);
   expect(new Set(order)).toEqual(new Set(cases));
@@ -45,7 +45,7 @@ test('an eighth of the order has been everywhere once', () => {
   expect(new Set(eighth.map(({ fault }) => fault))).toEqual(new Set(FAULTS));
 });
 
-test('of a case that ran twice the last result counts, on each kind of host', () => {
+test('the last result of a case counts, on each kind of host', () => {
   const broken: Result = { ...result, ending: 'BROKEN', told: '' };
   expect(newest([broken, { ...result, kind: 'vm' }, result])).toEqual([
     result,
@@ -53,7 +53,7 @@ test('of a case that ran twice the last result counts, on each kind of host', ()
   ]);
 });
 
-test('a row is an operation in a phase, a column a fault; what did not run is told', () => {
+test('the table has a row per operation and phase, a column per fault, and marks cases that were not run', () => {
   const results: readonly Result[] = [
     { ...result, index: 1, op: 'release', fault: 'link-cut', ending: 'BROKEN', seconds: 9 },
     result,

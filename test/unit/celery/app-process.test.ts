@@ -21,7 +21,7 @@ const known = (
   workingDirectory: pythonPath.find((folder) => folder.startsWith('/srv/')) ?? '/srv/app',
 });
 
-describe('the app of a unit is imported', () => {
+describe('how to import the app of a unit', () => {
   test.each<[string, readonly string[], (readonly string[])?]>([
     ['/usr/bin/celery -A app worker', ['/usr/bin/python3']],
     ['celery -A app worker', ['/usr/bin/python3']],
@@ -56,7 +56,7 @@ describe('the app of a unit is imported', () => {
     expect(appProcessOf(stopped(execStart))).toEqual(known(interpreter, pythonPath));
   });
 
-  test('by what drop-ins say of it', () => {
+  test('uses drop-ins', () => {
     const text = '[Service]\nExecStart=\nExecStart=/v/bin/python -m celery -A new worker\n';
     const dropIns = [
       { path: '/etc/x.d/a.conf', text },
@@ -66,7 +66,7 @@ describe('the app of a unit is imported', () => {
     expect(appProcessOf(unit)).toEqual(known(['/v/bin/python'], [], 'new'));
   });
 
-  test('by the line that it is to have, with the support module', () => {
+  test('uses the new command line, with the support module', () => {
     const text = service('/usr/bin/env PYTHONPATH=/opt/lib /usr/bin/celery -A app worker');
     const line = readWorkerLine(parseUnitFile(text), 'x.service');
     const supportDirectory = '/usr/local/lib/celeriac';
@@ -80,26 +80,26 @@ describe('an app behind a variable', () => {
   const variable = '/usr/bin/celery -A ${APP} worker';
   const running = { mainPid: 100, processes: [process(100, 1)] };
 
-  test('is that of the worker that runs', () => {
+  test('is that of the running worker', () => {
     const unit = { ...stopped(variable), ...running };
     expect(appProcessOf(unit)).toEqual(known(['/usr/bin/python3'], [], 'celery_app'));
   });
 
-  test('is the one that is given', () => {
+  test('is the given one', () => {
     expect(appProcessOf(stopped(variable), { app: 'given' })).toEqual(
       known(['/usr/bin/python3'], [], 'given'),
     );
   });
 
-  test('is not that of a worker which is about to be another', () => {
+  test('is not that of a worker whose app will change', () => {
     const line = readWorkerLine(parseUnitFile(service(variable)), 'x.service');
     const unit = { ...stopped(variable), ...running };
     expect(appProcessOf(unit, { line })).toEqual({ kind: 'unknown', missing: 'app' });
   });
 });
 
-describe('where the files do not tell it', () => {
-  test('the worker that runs and systemd do', () => {
+describe('without readable unit files', () => {
+  test('the running worker and systemd show it', () => {
     const unit = unitFact({ fragment: { kind: 'symlink', target: '/srv/w.service' } });
     expect(appProcessOf(unit)).toEqual(known(['/usr/bin/python3'], [], 'celery_app'));
   });

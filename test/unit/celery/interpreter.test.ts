@@ -54,7 +54,7 @@ describe('a command line', () => {
     expect(interpreterOfCommand(argv, programs('#!/usr/bin/python3'))).toEqual(expected);
   });
 
-  test('a program without a shebang, or that is not there', () => {
+  test('a program that has no shebang or does not exist', () => {
     expect(interpreterOfCommand(['/usr/bin/celery'], programs(null))).toBeNull();
     expect(interpreterOfCommand(['/usr/bin/celery'], {})).toBeNull();
   });
@@ -69,7 +69,7 @@ describe('a unit', () => {
     expect(interpreterOf(unit)).toEqual(['/usr/bin/env', 'python3']);
   });
 
-  test('of several commands the one that runs celery', () => {
+  test('the one of several commands that runs celery', () => {
     const property = [
       shown('/bin/true', '/bin/true'),
       shown('/opt/v/bin/python', '/opt/v/bin/python -m celery -A app worker'),
@@ -84,7 +84,7 @@ describe('a unit', () => {
   });
 });
 
-describe('a script that a shell hands on', () => {
+describe('a shell script that execs Python', () => {
   const run = (script: string) =>
     interpreterOfCommand(['/usr/bin/celery', '-A', 'app', 'worker'], {
       '/usr/bin/celery': { exists: true, shebang: script.split('\n')[0] ?? '', script },

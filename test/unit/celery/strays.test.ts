@@ -50,7 +50,7 @@ describe('the owner of a cgroup', () => {
     '/system.slice/crond.service',
     '/system.slice/atd.service',
     '/system.slice/rc-local.service',
-  ])('is nobody: %s', (cgroup) => {
+  ])('is unknown: %s', (cgroup) => {
     expect(ownerOf(cgroup)).toBeNull();
   });
 
@@ -72,8 +72,8 @@ describe('the owner of a cgroup', () => {
   });
 });
 
-describe('strays', () => {
-  it('are workers of this app that nobody looks after', () => {
+describe('stray workers', () => {
+  it('are workers of this app without a manager', () => {
     expect(pids(findStrays([worker(5), worker(6, { cgroup: '/' })], own).strays)).toEqual([5, 6]);
   });
 
@@ -87,19 +87,19 @@ describe('strays', () => {
     expect(findStrays(inside, stopped)).toEqual({ strays: [], leftAlone: [] });
   });
 
-  it('are not those of a unit whose name begins alike', () => {
+  it('are not those of a unit with the same prefix', () => {
     const found = findStrays([worker(5, { cgroup: `${own.controlGroup}2.service` })], own);
     expect(found.strays).toEqual([]);
     expect(found.leftAlone).toHaveLength(1);
   });
 
-  it('are listed by their main process, oldest first; a child without one stands for itself', () => {
+  it('are listed by main process, oldest first; a child without one is listed itself', () => {
     const tree = [worker(9), worker(20, { parentPid: 9 }), worker(7), worker(21, { parentPid: 7 })];
     const orphan = worker(30, { parentPid: 1 });
     expect(pids(findStrays([orphan, ...tree], own).strays)).toEqual([7, 9, 30]);
   });
 
-  it('are not the dead', () => {
+  it('are not zombies', () => {
     expect(findStrays([worker(5, { state: 'Z', argv: [] })], own).strays).toEqual([]);
   });
 

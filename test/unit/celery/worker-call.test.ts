@@ -10,7 +10,7 @@ const stopped = (execStart: string, dropIns: readonly string[] = []) =>
     dropIns: dropIns.map((text, index) => ({ path: `/etc/x.d/${index}.conf`, text })),
   });
 
-describe('what runs', () => {
+describe('the running worker', () => {
   test('is read from the main process', () => {
     expect(workerCallOf(unitFact(), 2)).toEqual({
       app: 'celery_app',
@@ -23,7 +23,7 @@ describe('what runs', () => {
     });
   });
 
-  test('a process title of Celery leads to the files', () => {
+  test('is read from the files if Celery has overwritten its arguments', () => {
     const argv = ['[celeryd: celery@vps:MainProcess] -active- (worker -A other)'];
     const unit = { ...stopped('/usr/bin/celery -A app worker'), mainPid: 100 };
     expect(workerCallOf({ ...unit, processes: [process(100, 1, { argv })] }, 2)).toMatchObject({
@@ -34,7 +34,7 @@ describe('what runs', () => {
   });
 });
 
-describe('what is written', () => {
+describe('the unit files', () => {
   test('the last drop-in wins, one without ExecStart does not count', () => {
     const unit = stopped('/usr/bin/celery -A old worker', [
       '[Service]\nExecStart=\nExecStart=/usr/bin/celery -A new worker -c 3 -Q a,b\n',
@@ -62,12 +62,12 @@ describe('what is written', () => {
     expect(workerCallOf(unit, 4)).toMatchObject(expected);
   });
 
-  test('an app behind a variable is not known', () => {
+  test('an app in a variable is unknown', () => {
     expect(workerCallOf(stopped('/usr/bin/celery -A $APP worker'), 1)?.app).toBeNull();
     expect(workerCallOf(stopped('/usr/bin/celery worker'), 1)?.app).toBeNull();
   });
 
-  test('its directory is that of the command, else that of the unit', () => {
+  test('the directory is that of the command, otherwise that of the unit', () => {
     // Strays of this app are there, too.
     const moved = stopped('/usr/bin/celery -A app --workdir=/srv/other worker');
     expect(workerCallOf(moved, 1)?.workingDirectory).toBe('/srv/other');
@@ -86,7 +86,7 @@ describe('what is written', () => {
     expect(workerCallOf(stopped(execStart), 1)).toBeNull();
   });
 
-  test('no file at all', () => {
+  test('no unit file', () => {
     expect(workerCallOf({ ...stopped(''), fragment: { kind: 'absent' } }, 1)).toBeNull();
   });
 });

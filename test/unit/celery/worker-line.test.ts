@@ -118,7 +118,7 @@ describe('a worker', () => {
     ['cd /srv && source v/bin/activate && exec celery -A x worker', '/srv/v/bin/celery'],
     ['. /srv/v/bin/activate; exec python -m celery -A x worker', '/srv/v/bin/python'],
     ['. /srv/v/bin/activate; exec /usr/bin/celery -A x worker', '/usr/bin/celery'],
-  ])('is that of the environment that is activated: %s', (script, program) => {
+  ])('is that of the activated environment: %s', (script, program) => {
     expect(readWorkerLine(parseUnitFile(sh(script)), 'x.service').argv[0]).toBe(program);
   });
 
@@ -238,7 +238,7 @@ describe('edits', () => {
     expect(edit(before, (line) => setConcurrency(line, 1))).toBe(after);
   });
 
-  it('leaves what is right alone', () => {
+  it('keeps values that are right', () => {
     const exec = '-/v/bin/celery   -A x  worker -c1 "-Q" a,b -I celeriac_support';
     expect(edit(exec, (line) => setConcurrency(line, 1))).toBe(exec);
     expect(edit(exec, (line) => setQueues(line, ['a', 'b']))).toBe(exec);
@@ -295,7 +295,7 @@ describe('edits', () => {
     expect(edits.reduce(edit, before)).toBe(after);
   });
 
-  it('in a shell refuse what would be more than a word there', () => {
+  it('refuse values in a shell that are more than one word', () => {
     const line = readWorkerLine(parseUnitFile(sh('exec celery -A x worker')), 'x');
     expect(() => setQueues(line, ['$(id)'])).toThrow(ConfigError);
     expect(() => setQueues(line, ["a'b"])).toThrow(/cannot write .* into the shell script/);

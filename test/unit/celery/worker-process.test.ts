@@ -71,7 +71,7 @@ describe('the command line of a worker', () => {
     expect(pattern.test(text(argv))).toBe(false);
   });
 
-  it('is the same to the Python of the host', () => {
+  it('has the same meaning in Python', () => {
     const program =
       'import json, re, sys\n' +
       'pattern, texts = json.load(sys.stdin)\n' +
@@ -83,7 +83,7 @@ describe('the command line of a worker', () => {
     expect(JSON.parse(ran.stdout)).toEqual(all.map((one) => pattern.test(one)));
   });
 
-  it('is what the host is given, with the directory', () => {
+  it('is sent to the host, with the directory', () => {
     expect(otherWorkersIn('/srv/app')).toEqual({ directory: '/srv/app', command: workerCommand });
   });
 });
@@ -95,17 +95,17 @@ describe('the directory of a worker', () => {
       workdir,
     );
 
-  it('is where the host says that the unit starts', () => {
+  it("is the unit's directory on the host", () => {
     expect(at('/srv/releases/1', '/srv/current')).toBe('/srv/releases/1');
   });
 
-  it('is as systemctl prints it where the host cannot say', () => {
+  it('is the one that systemctl prints if the host does not know it', () => {
     expect(at(null, '/srv/app')).toBe('/srv/app');
     expect(at(null, '!/srv/app')).toBe('/srv/app');
     expect(at(null)).toBe('/');
   });
 
-  it('is the one of --workdir, from there', () => {
+  it('is --workdir, relative to that', () => {
     expect(at('/srv/app', '/srv/app', '/srv/other')).toBe('/srv/other');
     expect(at('/srv/app', '/srv/app', 'backend')).toBe('/srv/app/backend');
     expect(at('/srv/app', '/srv/app', '')).toBe('/srv/app');

@@ -29,7 +29,7 @@ describe('celeriac, on this machine', () => {
     expect(database.content()).toEqual(before);
   });
 
-  test('as JSON it is one document', () => {
+  test('JSON output is one document', () => {
     using database = new AppDatabase();
     database.add('jobs', { id: 'stuck-one', status: 'processing', created_at: bySqlite(day) });
     const { code, out } = celeriac('cleanup', '--database', database.file, ...look, '--json');
@@ -42,7 +42,7 @@ describe('celeriac, on this machine', () => {
     });
   });
 
-  test('nothing to repair is no failure', () => {
+  test('nothing to repair is a success', () => {
     using database = new AppDatabase();
     const { code, out } = celeriac('cleanup', '--database', database.file, ...look);
     expect(code).toBe(0);

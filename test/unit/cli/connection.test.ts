@@ -39,14 +39,14 @@ async function localUser(words: readonly string[], person = root): Promise<strin
 const files = ['--ssh-key-file', keyFile, '--known-hosts-file', knownHosts];
 
 describe('over SSH', () => {
-  test('the key and the pins come from files, the pins only of that host', () => {
+  test('the key and the pinned keys come from files, only those of that host', () => {
     const target = sshTarget(['--host', 'vps.example.org', ...files]);
     expect(target).toMatchObject({ host: 'vps.example.org', port: 22, user: 'root' });
     expect(target.key).toBe('the key');
     expect(target.knownHosts.trim()).toBe('vps.example.org ssh-ed25519 AAAA');
   });
 
-  test('an ordinary user at this end is no hindrance', () => {
+  test('a local user without root is allowed', () => {
     expect(sshTarget(['--host', 'vps.example.org', ...files], alice).user).toBe('root');
   });
 
@@ -62,14 +62,14 @@ describe('over SSH', () => {
 });
 
 describe('on this machine', () => {
-  test('root needs no sudo; others have it only when they ask', async () => {
+  test('root needs no sudo; others get it only on request', async () => {
     expect(await localUser([])).toBe('root');
     expect(await localUser(['--sudo'])).toBe('root');
     expect(await localUser(['--dry-run'], alice)).toBe('root');
     expect(await localUser(['--sudo'], alice)).toBe('alice');
   });
 
-  test('whoever is not root may only look', () => {
+  test('users other than root may only look', () => {
     const error = refusal(() => connect(['--no-sudo'], alice));
     expect(error.message).toBe('alice is not root; only root can make changes');
   });

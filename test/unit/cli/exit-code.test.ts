@@ -95,14 +95,14 @@ class Host implements Disposable {
 const atOnce = ['--confirm-after', 'off'];
 
 describe('the exit code', () => {
-  test('0: all of it is repaired, and the agent has left', async () => {
+  test('0: everything is repaired, and the agent has exited', async () => {
     using host = new Host();
     const { code, out } = await host.run(atOnce);
     expect([code, host.applied.length, host.closed]).toEqual([0, 1, 1]);
     expect(out).toContain('transaction 20260118T150000-4f2a');
   });
 
-  test('0: there is nothing to repair, and nothing is asked of the host', async () => {
+  test('0: there is nothing to repair, and nothing is sent to the host', async () => {
     using host = new Host(undefined, { empty: true });
     const { code } = await host.run(atOnce);
     expect([code, host.applied.length]).toEqual([0, 0]);
@@ -115,7 +115,7 @@ describe('the exit code', () => {
     expect(err).toContain('the disk is full');
   });
 
-  test('1: the host is not there', async () => {
+  test('1: the host cannot be reached', async () => {
     using host = new Host();
     const gone = new HostError('no route.', { step: 'connect', next: 'run again' });
     const { code, err } = await host.run(atOnce, { openAgent: () => Promise.reject(gone) });
@@ -123,7 +123,7 @@ describe('the exit code', () => {
     expect(err).toContain('no route');
   });
 
-  test('2: an ordinary user may only look, which is said before anything is', async () => {
+  test('2: users other than root may only look, which is reported first', async () => {
     using host = new Host();
     const person = { name: 'alice', uid: 1000 };
     const { code, err } = await host.run(atOnce, { person });
@@ -133,7 +133,7 @@ describe('the exit code', () => {
     expect((await host.run([...atOnce, '--sudo'], { person })).code).toBe(0);
   });
 
-  test('3: a dry run found something, and asked for nothing', async () => {
+  test('3: a dry run found something, and changed nothing', async () => {
     using host = new Host();
     const { code, out } = await host.run(['--dry-run']);
     expect([code, host.applied.length]).toEqual([3, 0]);
@@ -149,7 +149,7 @@ describe('the exit code', () => {
   });
 });
 
-describe('interrupted, it ends with 130', () => {
+describe('when interrupted, it exits with 130', () => {
   test('before anything has begun', async () => {
     using host = new Host();
     host.interrupt.abort();
@@ -157,7 +157,7 @@ describe('interrupted, it ends with 130', () => {
     expect([code, host.applied.length]).toEqual([130, 0]);
   });
 
-  test('while it logs in: whoever comes late is sent away', async () => {
+  test('while it logs in: a late connection is closed', async () => {
     using host = new Host();
     const late = Promise.withResolvers<Agent>();
     const running = host.run(atOnce, { openAgent: () => late.promise });
@@ -177,7 +177,7 @@ describe('interrupted, it ends with 130', () => {
     expect(host.closed).toBeGreaterThan(0);
   });
 
-  test('while the host is at work, which goes on', async () => {
+  test('while the host works, which continues', async () => {
     const lost = Promise.withResolvers<Outcome>();
     using host = new Host(() => lost.promise);
     const running = host.run(atOnce);
@@ -190,8 +190,8 @@ describe('interrupted, it ends with 130', () => {
   });
 });
 
-describe('what it says', () => {
-  test('as JSON is one document, also when all was undone', async () => {
+describe('output', () => {
+  test('as JSON is one document, even if everything was undone', async () => {
     using host = new Host(() => undone);
     const { code, out } = await host.run([...atOnce, '--json']);
     expect(code).toBe(1);
@@ -205,7 +205,7 @@ describe('what it says', () => {
     });
   });
 
-  test('as JSON names the transaction, and what was skipped', async () => {
+  test('as JSON contains the transaction and the skipped rows', async () => {
     const skipped = [{ table: 'jobs', id: 'stuck-one', why: 'has changed' }];
     using host = new Host(() => committed(2, skipped));
     const { out } = await host.run([...atOnce, '--json']);
@@ -216,7 +216,7 @@ describe('what it says', () => {
     });
   });
 
-  test('does not command the terminal', async () => {
+  test('contains no terminal escapes', async () => {
     const skipped = [{ table: 'jobs', id: 'stuck-one', why: 'is \u001b]0;owned\u0007\u001b[2J' }];
     using host = new Host(() => committed(0, skipped));
     const { err } = await host.run(atOnce);

@@ -5,7 +5,7 @@ import { cleanupInputs } from '../../../src/config/action-inputs.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
 
 describe('flags', () => {
-  test('every input of the action has one, but what comes from files and the environment', () => {
+  test('every input of the action has one, except those from files and the environment', () => {
     const names = cleanupFlags.map(({ name }) => name);
     const elsewhere = ['ssh-key', 'ssh-key-passphrase', 'known-hosts', 'fleet-file'];
     for (const name of Object.keys(cleanupInputs)) {
@@ -14,7 +14,7 @@ describe('flags', () => {
     expect(new Set(names).size).toBe(names.length);
   });
 
-  test('switches stand alone, and can be taken back', () => {
+  test('switches need no value, and can be negated', () => {
     const given = parseFlags(['--dry-run', '--no-orphans', '--threshold=5m', '--ids', 'a1,b2']);
     expect(Object.fromEntries(given)).toEqual({
       'dry-run': 'true',
@@ -24,7 +24,7 @@ describe('flags', () => {
     });
   });
 
-  test('switches take a value as well, as inputs of a workflow do', () => {
+  test('switches also accept a value, like inputs of a workflow', () => {
     const given = parseFlags([
       '--orphans',
       'false',
@@ -43,6 +43,23 @@ describe('flags', () => {
   });
 
   test.each([
+    '- database: /srv/a.db',
+    '- {database: /srv/a.db}',
+    '-\n  database: /srv/a.db',
+    '---\n- database: /srv/a.db',
+  ])('%j is a value, though it begins with a dash', (stores) => {
+    for (const words of [['--stores', stores], [`--stores=${stores}`]]) {
+      const given = parseFlags([...words, '--dry-run']);
+      expect(Object.fromEntries(given)).toEqual({ stores, 'dry-run': 'true' });
+    }
+  });
+
+  test('a flag is no value of the one before it', () => {
+    expect(() => parseFlags(['--stores', '--dry-run'])).toThrow(/--stores/);
+    expect(() => parseFlags(['--dry-run', '- database: /srv/a.db'])).toThrow(ConfigError);
+  });
+
+  test.each([
     [['--ids', ''], '`--ids` is empty'],
     [['--database', ' '], '`--database` is empty'],
     [['--host='], '`--host` is empty'],
@@ -50,7 +67,7 @@ describe('flags', () => {
     [['--ssh-key-file', 'key', '--dry-run'], '`--ssh-key-file` requires `--host`'],
     [['--host', 'vps', '--sudo'], '`--sudo` cannot be combined with `--host`'],
     [['--restore', 'latest', '--json'], '`--restore` does not support `--json`'],
-  ])('%j means something else than it says, and is refused', (words, problem) => {
+  ])('%j is ambiguous and is refused', (words, problem) => {
     expect(() => parseFlags(words)).toThrow(ConfigError);
     expect(() => parseFlags(words)).toThrow(problem);
   });
@@ -74,7 +91,7 @@ describe('flags', () => {
     expect(where('command line')).toBe('command line');
   });
 
-  test('the help holds every flag, in lines that a terminal shows whole', () => {
+  test('the help lists every flag, in lines that fit a terminal', () => {
     const help = renderHelp();
     for (const { name } of cleanupFlags) expect(help).toContain(`--${name}`);
     expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
@@ -82,7 +99,7 @@ describe('flags', () => {
   });
 });
 
-test('what is wrong is told from what failed', () => {
+test('usage errors and failures have different exit codes', () => {
   expect(exitCodeOf(new ConfigError('--ids', 'wrong', 'right'))).toBe(2);
   expect(exitCodeOf(new HostError('gone', { step: 'connect', next: 'run again' }))).toBe(1);
 });

@@ -33,7 +33,7 @@ function celeriac(words: readonly string[], options: { readonly pipe?: string } 
 describe('celeriac, from its sources', () => {
   const look = ['--evidence', 'age', '--dry-run', '--json'];
 
-  test('looks at a database by the agent on this machine', async () => {
+  test('reads a database through the agent on this machine', async () => {
     using database = new AppDatabase();
     database.add('jobs', { id: 'stuck-one', status: 'processing', created_at: bySqlite(day) });
     const run = celeriac(['cleanup', '--database', database.file, ...look]);
@@ -42,17 +42,17 @@ describe('celeriac, from its sources', () => {
     expect(JSON.parse(out)).toMatchObject({ databases: [database.file], found: 1, result: null });
   });
 
-  test('says its version', async () => {
+  test('prints its version', async () => {
     const { code, out } = await celeriac(['--version']).ended;
     expect([code, out]).toEqual([0, `celeriac ${version}\n`]);
   });
 
-  test('takes no harm of a reader who has read enough', async () => {
+  test('survives a reader that closes the pipe', async () => {
     const { code, err } = await celeriac(['--help'], { pipe: 'true' }).ended;
     expect([code, err]).toEqual([0, '']);
   });
 
-  test('interrupted while the database is locked, it ends with 130 and leaves no agent', async () => {
+  test('exits with 130 when interrupted while the database is locked, and leaves no agent', async () => {
     using database = new AppDatabase();
     database.add('jobs', { id: 'stuck-one', status: 'processing', created_at: bySqlite(day) });
     database.sql.exec('BEGIN EXCLUSIVE');

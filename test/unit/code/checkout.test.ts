@@ -65,7 +65,7 @@ const asked = (commit: string, more: object = {}) => ({
 const CHECKOUT = 'operations.checkout_code';
 
 describe('a commit that the host lacks', () => {
-  test('travels as a bundle, and the branch moves with it and back', async () => {
+  test('is sent as a bundle, and the branch moves to it and back', async () => {
     writeFileSync(join(all.host, 'jobs.db'), 'SQLite format 3\0');
     utimesSync(join(all.host, 'app.py'), 1000, 1000);
     const next = all.commit(all.origin, 'third', {
@@ -94,7 +94,7 @@ describe('a commit that the host lacks', () => {
     }
   });
 
-  test('comes from a clone of one commit where the host has its parent', async () => {
+  test('comes from a clone with one commit if the host has its parent', async () => {
     const next = all.commit(all.origin, 'third', { 'app.py': 'three\n' });
     await fetchCommit(next, all.clone('run', '--depth=1'));
     all.must(CHECKOUT, 'do', asked(next));
@@ -102,7 +102,7 @@ describe('a commit that the host lacks', () => {
     all.git(all.host, 'fsck', '--full', '--strict');
   });
 
-  test('is refused where neither the clone nor the host has its parent', async () => {
+  test('is refused if neither the clone nor the host has its parent', async () => {
     all.commit(all.origin, 'between', { 'app.py': 'between\n' });
     const next = all.commit(all.origin, 'third', { 'app.py': 'three\n' });
     const run = all.clone('run', '--depth=1');
@@ -116,7 +116,7 @@ describe('a commit that the host lacks', () => {
     await fetchCommit(next, all.clone('whole'));
   });
 
-  test('reaches a host whose own history is cut off, an old file back again', async () => {
+  test('reaches a host with a shallow history, also if it restores an old file', async () => {
     all.commit(all.origin, 'other', { 'app.py': 'other\n' });
     all.git(all.folder, 'clone', '-q', '--depth=1', `file://${all.origin}`, 'shallow');
     const base = all.git(join(all.folder, 'shallow'), 'rev-parse', 'HEAD');
@@ -130,7 +130,7 @@ describe('a commit that the host lacks', () => {
     all.git(all.host, 'fsck', '--full');
   });
 
-  test('is refused for a checkout of something else', async () => {
+  test('is refused for a checkout of another repository', async () => {
     const other = join(all.folder, 'other');
     mkdirSync(other);
     all.git(other, 'init', '-q');
@@ -138,7 +138,7 @@ describe('a commit that the host lacks', () => {
     await expect(openGitCode(other).bundle(commit, look())).rejects.toThrow('no commit in common');
   });
 
-  test('is sent in part only: the rest is there', async () => {
+  test('is sent only in part if the host has the rest', async () => {
     all.commit(all.origin, 'big', { 'big.bin': 'x'.repeat(100_000).concat(String(Math.PI)) });
     all.git(all.host, 'pull', '-q');
     const next = all.commit(all.origin, 'small', { 'app.py': 'three\n' });
@@ -146,7 +146,7 @@ describe('a commit that the host lacks', () => {
     expect(sizeBytes).toBeLessThan(1000);
   });
 
-  test('needs no bundle where it is part of what the host has', async () => {
+  test('needs no bundle if the host has it', async () => {
     const [first = ''] = all.git(all.origin, 'rev-list', '--reverse', 'HEAD').split('\n');
     const host = { known: [old], shallow: [] };
     expect(await openGitCode(all.clone('run')).bundle(first, host)).toBeNull();
@@ -162,7 +162,9 @@ describe('a commit that the host lacks', () => {
     all.store(parcel);
     const args = { checkout: all.host, commit: next, sha256: parcel.sha256 };
     const other = { ...args, commit: '1'.repeat(40) };
-    expect(all.refusal('operations.fetch_commit', 'do', other)).toContain('does not hold commit');
+    expect(all.refusal('operations.fetch_commit', 'do', other)).toContain(
+      'does not contain commit',
+    );
     const file = join(all.folder, 'state-0/incoming', parcel.sha256);
     writeFileSync(file, readFileSync(file).subarray(0, 100));
     expect(all.refusal('operations.fetch_commit', 'do', args)).toContain('is damaged');
@@ -170,14 +172,14 @@ describe('a commit that the host lacks', () => {
   });
 });
 
-describe('what is on the host and in no commit', () => {
+describe('uncommitted changes on the host', () => {
   let next: string;
   beforeEach(async () => {
     next = all.commit(all.origin, 'third', { 'app.py': 'three\n', 'brought.py': 'b\n' });
     await fetchCommit(next, all.clone('run'));
   });
 
-  test('changes that the plan did not see are listed and refused', () => {
+  test('are listed and refused if the plan did not see them', () => {
     writeFileSync(join(all.host, 'app.py'), 'mine\n');
     writeFileSync(join(all.host, 'untracked.py'), 'mine\n');
     expect(look()).toMatchObject({ dirty: ['app.py'], dirtyCount: 1 });
@@ -188,7 +190,7 @@ describe('what is on the host and in no commit', () => {
     expect(all.read('app.py')).toBe('mine\n');
   });
 
-  test('or stashed, and back with the undo', () => {
+  test('are stashed, and restored by the undo', () => {
     writeFileSync(join(all.host, 'app.py'), 'mine\n');
     writeFileSync(join(all.host, 'gone.py'), 'staged\n');
     all.git(all.host, 'add', 'gone.py');
@@ -204,7 +206,7 @@ describe('what is on the host and in no commit', () => {
     }
   });
 
-  test('an untracked or ignored file is not overwritten', () => {
+  test('in untracked or ignored files are not overwritten', () => {
     writeFileSync(join(all.host, 'brought.py'), 'mine\n');
     expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('brings brought.py, which exists');
     expect(all.read('brought.py')).toBe('mine\n');
@@ -214,18 +216,18 @@ describe('what is on the host and in no commit', () => {
     expect(look().head).toBe(old);
   });
 
-  test('a commit of another moment than the plan saw is refused', () => {
+  test('a HEAD that has moved since the plan is refused', () => {
     all.git(all.host, 'commit', '-q', '--allow-empty', '-m', 'hot fix');
     expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('when the plan was made');
   });
 
-  test("a lock of another git's is respected", () => {
+  test('a lock of another git process is respected', () => {
     writeFileSync(join(all.host, '.git/index.lock'), '');
     expect(all.refusal(CHECKOUT, 'do', asked(next))).toContain('another git process is running');
     expect(existsSync(join(all.host, '.git/index.lock'))).toBe(true);
   });
 
-  test('a later change by hand is not lost to an undo', () => {
+  test('an undo keeps later manual changes', () => {
     all.must(CHECKOUT, 'do', asked(next));
     writeFileSync(join(all.host, 'app.py'), 'mine\n');
     expect(all.refusal(CHECKOUT, 'undo', asked(next))).toContain('app.py');
@@ -235,7 +237,7 @@ describe('what is on the host and in no commit', () => {
   });
 });
 
-test('hooks, fsmonitor and what is in the environment are not run', async () => {
+test('hooks, fsmonitor and programs from the environment are not run', async () => {
   const trap = join(all.folder, 'trap');
   for (const name of [
     'post-checkout',
@@ -259,7 +261,7 @@ test('hooks, fsmonitor and what is in the environment are not run', async () => 
   expect(existsSync(trap)).toBe(false);
 });
 
-test('a checkout that is killed half-way is put back', async () => {
+test('a checkout that is killed half-way is undone', async () => {
   // A filter that never ends holds git at a file in the middle.
   all.git(all.host, 'config', 'filter.slow.smudge', 'sleep 600');
   const next = all.commit(all.origin, 'third', {
@@ -292,7 +294,7 @@ test('a checkout that is killed half-way is put back', async () => {
   expect(existsSync(join(all.host, '.git/index.lock'))).toBe(false);
 });
 
-test('a commit by itself is left for another one by itself', async () => {
+test('a detached HEAD moves to another detached HEAD', async () => {
   all.git(all.host, 'checkout', '-q', '--detach');
   const next = all.commit(all.origin, 'third', { 'app.py': 'three\n' });
   await fetchCommit(next, all.clone('run'));
@@ -318,7 +320,7 @@ test.each([
   expect(all.read('jobs.db')).toBe('SQLite format 3\0rows');
 });
 
-test('what lies between two commits is told', async () => {
+test('the commits between two commits are listed', async () => {
   const next = all.commit(all.origin, 'third: mend it', { 'app.py': 'three\n' });
   const code = openGitCode(all.clone('run'));
   expect(await code.log(old, next)).toEqual({
@@ -336,7 +338,7 @@ test('what lies between two commits is told', async () => {
   await expect(openGitCode(all.folder).require(next)).rejects.toThrow('there is no git repository');
 });
 
-test('a lock file counts with all that it takes in', async () => {
+test('the hash of a lock file covers its includes', async () => {
   const files = {
     'r.txt': '-r sub/base.txt\na\n',
     'sub/base.txt': '-c pins.txt\nb\n',

@@ -51,7 +51,7 @@ function parcelOf(content: Buffer): Parcel {
   return { title: 'the archive', content, sha256, sizeBytes: bytes(content.length) };
 }
 
-describe('a release', () => {
+describe('a code folder', () => {
   let commit: string;
   let parcel: Parcel;
   beforeEach(async () => {
@@ -67,7 +67,7 @@ describe('a release', () => {
     all.store(parcel);
   });
 
-  test('is unpacked whole, with its shared paths, and removed again', () => {
+  test('is unpacked completely, with its shared paths, and removed by the undo', () => {
     mkdirSync(join(base, 'shared/backend'), { recursive: true });
     writeFileSync(join(base, 'shared/backend/jobs.db'), 'rows');
     const args = unpacking(commit, parcel.sha256, SHARED);
@@ -89,15 +89,15 @@ describe('a release', () => {
     expect(readFileSync(join(base, 'shared/backend/jobs.db'), 'utf8')).toBe('rows');
   });
 
-  test('that lacks a shared file is refused, and nothing of it is left', () => {
+  test('that lacks a shared file is refused and removed', () => {
     const args = unpacking(commit, parcel.sha256, SHARED);
     expect(all.refusal(UNPACK, 'do', args)).toContain(
-      `${base}/shared/backend/jobs.db is not there`,
+      `${base}/shared/backend/jobs.db does not exist`,
     );
     expect(readdirSync(join(base, 'releases'))).toEqual([]);
   });
 
-  test('begun by one that was killed is begun anew', () => {
+  test('that was left unfinished by a killed process is unpacked again', () => {
     mkdirSync(join(base, `releases/.${commit}.part`), { recursive: true });
     writeFileSync(join(base, `releases/.${commit}.part/half`), 'h');
     all.must(UNPACK, 'do', unpacking(commit, parcel.sha256));
@@ -105,7 +105,7 @@ describe('a release', () => {
     expect(existsSync(join(base, 'releases', commit, 'half'))).toBe(false);
   });
 
-  test('becomes the current one in one rename, and back', () => {
+  test('becomes current in one rename, and so does the previous one', () => {
     all.must(UNPACK, 'do', unpacking(commit, parcel.sha256));
     all.begin();
     const link = join(base, 'current');
@@ -129,7 +129,7 @@ describe('a release', () => {
     expect(readlinkSync(link)).toBe(`releases/${commit}`);
   });
 
-  test('the first one: the link is gone again', () => {
+  test('is the first one: the undo removes the link', () => {
     all.must(UNPACK, 'do', unpacking(commit, parcel.sha256));
     all.begin();
     const args = { deployTo: base, commit, expects: null };
@@ -138,7 +138,7 @@ describe('a release', () => {
     expect(readdirSync(base)).toEqual(['releases']);
   });
 
-  test('a current that is no link is left alone', () => {
+  test('is refused if `current` is not a link', () => {
     all.must(UNPACK, 'do', unpacking(commit, parcel.sha256));
     mkdirSync(join(base, 'current'));
     const args = { deployTo: base, commit, expects: null };
@@ -146,7 +146,7 @@ describe('a release', () => {
   });
 });
 
-test('the oldest releases go; the current one, the one before and what is not ours stay', () => {
+test('the oldest code folders are removed; the current, the previous and foreign ones stay', () => {
   const commits = [1, 2, 3, 4, 5].map((digit) => String(digit).repeat(40));
   for (const commit of commits) {
     mkdirSync(join(base, 'releases', commit), { recursive: true });
@@ -187,17 +187,17 @@ sys.stdout.buffer.write(out.getvalue())
 `;
 
 test.each([
-  { members: ['/etc/x'], says: 'leads out of the release' },
-  { members: ['../x'], says: 'leads out of the release' },
-  { members: ['a/../../x'], says: 'leads out of the release' },
-  { members: ['out>/etc', 'out/x'], says: 'below what is no folder' },
-  { members: ['a>dir', 'a/in>..', 'a/in/x'], says: 'below what is no folder' },
+  { members: ['/etc/x'], says: 'is outside the release' },
+  { members: ['../x'], says: 'is outside the release' },
+  { members: ['a/../../x'], says: 'is outside the release' },
+  { members: ['out>/etc', 'out/x'], says: 'below a path that is not a folder' },
+  { members: ['a>dir', 'a/in>..', 'a/in/x'], says: 'below a path that is not a folder' },
   { members: ['link>/etc/passwd'], says: 'link link leads out of the release, to /etc/passwd' },
   { members: ['a>dir', 'a/link>../../x'], says: 'leads out of the release' },
   { members: ['x>dir', 'x/y>dir', 'x/y/s>../..', 'leap>x/y/s/../x'], says: 'leads out' },
-  { members: ['hard>=/etc/passwd'], says: 'is no file, folder or link' },
-  { members: ['pipe>fifo'], says: 'is no file, folder or link' },
-  { members: ['twice', 'twice'], says: "holds 'twice' twice" },
+  { members: ['hard>=/etc/passwd'], says: 'is not a file, folder or link' },
+  { members: ['pipe>fifo'], says: 'is not a file, folder or link' },
+  { members: ['twice', 'twice'], says: "contains 'twice' twice" },
 ])('an archive with $members is refused', ({ members, says }) => {
   const tar = spawnSync('python3', ['-c', HOSTILE, ...members], { maxBuffer: 1e8 });
   const parcel = parcelOf(gzipSync(tar.stdout));
@@ -209,7 +209,7 @@ test.each([
   expect(existsSync(join(all.folder, 'x'))).toBe(false);
 });
 
-test('an archive that breaks off is refused', () => {
+test('a truncated archive is refused', () => {
   const tar = spawnSync(
     'python3',
     ['-c', HOSTILE, ...Array.from({ length: 400 }, (_, n) => `f${n}`)],
@@ -224,14 +224,14 @@ test('an archive that breaks off is refused', () => {
   expect(readdirSync(join(base, 'releases'))).toEqual([]);
 });
 
-describe('what is received', () => {
+describe('a received parcel', () => {
   const folder = () => join(all.folder, 'state-0/incoming');
   const begin = (content: Buffer, sizeBytes = content.length) => {
     const sha256 = createHash('sha256').update(content).digest('hex');
     return all.drive('session.incoming', 'receive', { step: 'begin', sha256, sizeBytes });
   };
 
-  test('is kept for root alone, and the oldest is forgotten', () => {
+  test('is readable only by root, and the oldest one is removed', () => {
     for (let each = 1; each <= 5; each += 1) {
       const content = Buffer.from(`content ${each}`);
       const { sha256 } = parcelOf(content);
@@ -252,14 +252,14 @@ describe('what is received', () => {
     expect([...stale, sending].map((part) => existsSync(part))).toEqual([false, false, true]);
   });
 
-  test('has bounds, and a name that is a hash', () => {
-    expect(begin(Buffer.from('x'), 2 ** 30).error).toContain('at most');
-    expect(begin(Buffer.from('x'), 0).error).toContain('at most');
+  test('has a size limit, and a hash as its name', () => {
+    expect(begin(Buffer.from('x'), 2 ** 30).error).toContain('the limit is');
+    expect(begin(Buffer.from('x'), 0).error).toContain('the limit is');
     const wrong = all.drive('session.incoming', 'receive', {
       step: 'begin',
       sha256: '../x',
       sizeBytes: 1,
     });
-    expect(wrong.error).toContain('named by its SHA-256');
+    expect(wrong.error).toContain('invalid sha256');
   });
 });

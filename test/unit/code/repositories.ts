@@ -63,14 +63,14 @@ export class Repositories implements Disposable {
     return this.git(folder, 'rev-parse', 'HEAD');
   }
 
-  /** A clone of the origin as it is now. */
+  /** A clone of the current origin. */
   clone(to: string, ...options: readonly string[]): string {
     const path = join(this.folder, to);
     this.git(this.folder, 'clone', '--quiet', ...options, `file://${this.origin}`, path);
     return path;
   }
 
-  /** A function of the host's program; a step of its own for each operation that is begun. */
+  /** Runs a function of the host program, with a separate step for each operation. */
   drive(module: string, call: string, args: object, step = this.#steps): Said {
     const state = join(this.folder, `state-${step}`);
     const result = spawnSync('python3', ['-I', driver], {
@@ -81,7 +81,7 @@ export class Repositories implements Disposable {
     return JSON.parse(result.stdout) as Said;
   }
 
-  /** Begins a function of the host's program; `kill` ends it, and all that works in the checkout. */
+  /** Starts a function of the host program; `kill` ends it and everything that uses the checkout. */
   start(module: string, call: string, args: object): { kill(): void } {
     const state = join(this.folder, `state-${this.#steps}`);
     const child = spawn('python3', ['-I', driver], { stdio: ['pipe', 'ignore', 'ignore'] });
@@ -96,12 +96,12 @@ export class Repositories implements Disposable {
     };
   }
 
-  /** Begins another step, with a journal of its own. */
+  /** Starts another step, with its own journal. */
   begin(): void {
     this.#steps += 1;
   }
 
-  /** Like `drive`, where nothing may go wrong. */
+  /** Like `drive`, but throws on failure. */
   must(module: string, call: string, args: object): unknown {
     const { value, error } = this.drive(module, call, args);
     if (error !== undefined) throw new Error(error);
@@ -114,12 +114,12 @@ export class Repositories implements Disposable {
     return error;
   }
 
-  /** As the agent stores it. */
+  /** Stores a parcel as the agent does. */
   store({ sha256, content }: Parcel): void {
     const ask = (step: string, more: object = {}) =>
       this.must('session.incoming', 'receive', { step, sha256, ...more });
     ask('begin', { sizeBytes: content.length });
-    // Another process each time: the part is named after it. One piece, in one process.
+    // Each process has its own partial file, named after it: so one piece in one process.
     mkdirSync(join(this.folder, `state-${this.#steps}`, 'incoming'), { recursive: true });
     writeFileSync(join(this.folder, `state-${this.#steps}`, 'incoming', sha256), content);
   }

@@ -36,7 +36,7 @@ function errorOf(body: () => unknown): ConfigError {
 }
 
 describe('inputs', () => {
-  it("has the task list's own case as its defaults", () => {
+  it('has the documented defaults', () => {
     const provision = read(provisionInputs, {});
     expect(provision).toMatchObject({
       'swap-size': 2 * 1024 ** 3,
@@ -92,7 +92,7 @@ describe('inputs', () => {
     ['verify', 'max-429', 'none'],
     ['cleanup', 'threshold', '30x'],
     ['deploy-worker', 'concurrency', '0'],
-  ])('%s: %s refuses %j, naming itself and what it takes', (action, name, text) => {
+  ])('%s: %s refuses %j, and names itself and what it expects', (action, name, text) => {
     const inputs: Inputs = actions[action];
     const error = errorOf(() => read(inputs, { [name]: text }));
     expect(error.where).toBe(`input ${name}`);
@@ -129,7 +129,7 @@ describe('inputs', () => {
       .filter((name) => !free.includes(name))
       .map((name) => [action, name] as const),
   );
-  it.each(every)('%s: %s lets no hostile text through', (action, name) => {
+  it.each(every)('%s: %s accepts no hostile text', (action, name) => {
     for (const text of hostile) {
       if (text === 'a\nb' && lists.includes(name)) {
         continue;
@@ -139,7 +139,7 @@ describe('inputs', () => {
     }
   });
 
-  it.each(every)('%s: %s repeats hostile text as text', (action, name) => {
+  it.each(every)('%s: %s shows hostile text escaped', (action, name) => {
     const text = "a'$(reboot);\n%n \u001b[31m::error::planted ##[error]x";
     const error = errorOf(() => read(actions[action] as Inputs, { [name]: text }));
     const { message, annotation } = renderFailure(error, { action });
@@ -151,7 +151,7 @@ describe('inputs', () => {
     expect(`${annotation.title}${annotation.message}`).not.toContain('\n');
   });
 
-  it('asks for what is required', () => {
+  it('requires the required inputs', () => {
     const error = errorOf(() => readInputs(provisionInputs, () => '', new Map()));
     expect(error.message).toBe('missing `host`');
   });
@@ -161,13 +161,13 @@ describe('inputs', () => {
     expect(error.message).not.toContain('SECRET');
   });
 
-  it('shows a wrong value shortened and on one line', () => {
+  it('shows an invalid value shortened and on one line', () => {
     const error = errorOf(() => read(provisionInputs, { host: `a\n${'b'.repeat(500)}` }));
     expect(error.message.length).toBeLessThan(120);
     expect(error.message).not.toContain('\n');
   });
 
-  it('keeps an empty choice apart from a wrong one', () => {
+  it('distinguishes an empty choice from an invalid one', () => {
     expect(read(verifyInputs, {})).toMatchObject({ gate: 'canary', 'max-errors': { value: null } });
     expect(read(verifyInputs, { 'max-errors': '3' })['max-errors']).toEqual({ value: 3 });
   });
@@ -177,7 +177,7 @@ describe('fleet file', () => {
   const fleet = (text: string, action: ActionName = 'provision') =>
     parseFleetFile('.github/fleet.yml', text, action);
 
-  it('gives a value where the workflow gives none, the section before the top', () => {
+  it('sets inputs that the workflow does not set; the section takes precedence over the top level', () => {
     const text =
       'host: fleet.test\nunit: a.service\nprovision:\n  swap-size: 4G\ncleanup:\n  unit: b\n';
     const values = fleet(text);
@@ -192,11 +192,11 @@ describe('fleet file', () => {
     expect(fleet(text, 'verify').get('unit')?.text).toBe('a.service');
   });
 
-  it('is overruled by the workflow', () => {
+  it('is overridden by the workflow', () => {
     expect(read(provisionInputs, { swappiness: '5' }, fleet('swappiness: 60')).swappiness).toBe(5);
   });
 
-  it('takes a list', () => {
+  it('accepts a list', () => {
     const values = fleet('deploy-worker:\n  queues: [celery, batch]\n', 'deploy-worker');
     expect(read(deployWorkerInputs, {}, values).queues).toEqual(['celery', 'batch']);
   });
@@ -211,13 +211,13 @@ describe('fleet file', () => {
     ['host: a\nhost: b', '.github/fleet.yml:2:1', 'invalid YAML'],
     ['a: [1', '.github/fleet.yml:1', 'invalid YAML'],
     ['__proto__: 1', '.github/fleet.yml:1:1', 'unknown key'],
-  ])('%j: says where', (text, where, problem) => {
+  ])('%j: names the place', (text, where, problem) => {
     const error = errorOf(() => fleet(text));
     expect(error.where).toContain(where);
     expect(error.message).toContain(problem);
   });
 
-  it('says the line of a wrong value', () => {
+  it('names the line of an invalid value', () => {
     const values = fleet('host: a\nprovision:\n  swap-size: 2X\n');
     const error = errorOf(() => read(provisionInputs, {}, values));
     expect(error.where).toBe('.github/fleet.yml:3:14');

@@ -9,13 +9,13 @@ function read(given: Readonly<Record<string, string>>): ReleaseDesired | null {
 
 const commit = '0123456789abcdef0123456789abcdef01234567';
 
-describe('the inputs on code', () => {
-  it('leave it alone unless they are asked', () => {
+describe('the inputs for code', () => {
+  it('do not touch it by default', () => {
     expect(read({})).toBeNull();
     expect(read({ requirements: 'requirements.txt', dependencies: 'none' })).toBeNull();
   });
 
-  it('ask for a checkout', () => {
+  it('select a checkout', () => {
     expect(read({ source: 'git' })).toEqual({
       from: { source: 'git', checkout: null, dirtyTree: 'refuse' },
       commit: null,
@@ -28,7 +28,7 @@ describe('the inputs on code', () => {
     });
   });
 
-  it('ask for releases', () => {
+  it('select code folders', () => {
     const given = {
       source: 'upload',
       'deploy-to': '/srv/app',

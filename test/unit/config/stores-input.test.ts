@@ -1,4 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { parseFleetFile } from '../../../src/config/fleet-file.ts';
+import { locateError } from '../../../src/config/read-inputs.ts';
 import { parseStores } from '../../../src/config/stores-input.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 
@@ -28,12 +30,12 @@ function errorOf(text: string): ConfigError {
 }
 
 describe('stores', () => {
-  test('nothing is no store', () => {
+  test('an empty input is no store', () => {
     expect(parseStores('')).toEqual([]);
     expect(parseStores(' \n')).toEqual([]);
   });
 
-  test('are read with what is said of their tables, and where', () => {
+  test('are read with their tables and lines', () => {
     const [first, second] = parseStores(whole);
     expect(first).toMatchObject({
       database: '/srv/app/jobs.db',
@@ -75,5 +77,82 @@ describe('stores', () => {
     const error = errorOf(text);
     expect(error.where).toBe(`input stores, line ${line}`);
     expect(`${error.message} ${error.expected}`).toContain(problem);
+  });
+});
+
+/** Every level names the one below it nine times. */
+const bomb = [
+  '- database: /srv/a.db',
+  '  tables:',
+  '    a: &a { words: { x: failed } }',
+  ...'bcdefghi'.split('').map((name, at) => {
+    const below = `*${'abcdefgh'[at]}`;
+    return `    ${name}: &${name} [${Array(9).fill(below).join(', ')}]`;
+  }),
+].join('\n');
+
+describe('aliases in stores', () => {
+  const warned = vi.fn();
+  beforeEach(() => {
+    warned.mockReset();
+    vi.spyOn(process, 'emitWarning').mockImplementation(warned);
+    vi.spyOn(console, 'warn').mockImplementation(warned);
+  });
+  afterEach(() => vi.restoreAllMocks());
+
+  test('stand for what they name', () => {
+    const [store] = parseStores(
+      '- database: /srv/a.db\n  tables: { a: &a { status: state }, b: *a }',
+    );
+    expect(store?.tables).toEqual({ a: { status: 'state' }, b: { status: 'state' } });
+  });
+
+  test.each([
+    ['an alias without an anchor', '- database: /srv/a.db\n  tables: *nope', 2, '*nope'],
+    ['one before its anchor', '- *later\n- &later { database: /srv/a.db }', 1, '*later'],
+    ['an alias bomb', bomb, 11, 'aliases expand to too many values'],
+    ['one within itself', '- &a { database: /srv/a.db, tables: *a }', 1, '`0.tables.database`'],
+    ['a list within itself', '&a [*a]', 1, 'expected object'],
+    ['a mapping as a key', '- ? { a: b }\n  : c', 1, '`0.database`'],
+    ['an unknown tag', '- !evil { database: /srv/a.db, tables: !worse x }', 1, 'tables'],
+  ])('%s is an error of the input, and no warning on stderr', (_, text, line, problem) => {
+    const error = errorOf(text);
+    expect(error.where).toBe(`input stores, line ${line}`);
+    expect(error.message).toContain(problem);
+    expect(warned).not.toHaveBeenCalled();
+  });
+});
+
+describe('stores in the fleet file', () => {
+  const read = (text: string) => {
+    const fleet = parseFleetFile('.github/fleet.yml', text, 'cleanup');
+    return { fleet, text: fleet.get('stores')?.text ?? '' };
+  };
+  const store = { database: '/srv/a.db', tables: { jobs: { status: 'state' } } };
+
+  test.each([
+    ['a list', 'stores:\n  - database: /srv/a.db\n    tables: { jobs: { status: state } }\n'],
+    [
+      'a list that is not indented, with comments',
+      'stores: # ours\n- database: /srv/a.db # the jobs\n  tables:\n    # one\n    jobs:\n      status: state\nhost: a\n',
+    ],
+    ['a flow', 'stores: [{ database: /srv/a.db, tables: { jobs: { status: state } } }]'],
+    [
+      'a list in a section',
+      'host: a\ncleanup:\n  stores:\n    - database: /srv/a.db\n      tables:\n        jobs: { status: state }\n',
+    ],
+    ['text', 'stores: |\n  - database: /srv/a.db\n    tables: { jobs: { status: state } }\n'],
+  ])('may be %s', (_, text) => {
+    expect(parseStores(read(text).text)).toMatchObject([store]);
+  });
+
+  test.each([
+    ['host: a\nstores:\n  - database: /srv/a.db\n  - database: b.db\n', 4],
+    ['host: a\nstores: |\n  - database: /srv/a.db\n  - database: b.db\n', 4],
+    ['cleanup:\n  stores:\n  # both\n  - database: /srv/a.db\n\n  - database: /srv/a.db\n', 6],
+  ])('%j: an error names the line of the file', (text, line) => {
+    const { fleet, text: stores } = read(text);
+    const found = locateError(errorOf(stores), () => '', fleet) as ConfigError;
+    expect(found.where).toBe(`.github/fleet.yml:${line}`);
   });
 });

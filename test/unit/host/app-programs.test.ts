@@ -108,7 +108,7 @@ const call = {
   timeoutSeconds: 30,
 };
 
-test('all is imported before the result backend and the broker are touched', () => {
+test('everything is imported before the result backend and the broker are used', () => {
   const sound = { 'shop.py': app.replace('TROUBLE', 'pass') };
   expect(report('probe', call, sound)).toMatchObject({
     ok: true,
@@ -117,7 +117,7 @@ test('all is imported before the result backend and the broker are touched', () 
   });
 });
 
-test('tasks that do not import are told with the end of their traceback, without passwords', () => {
+test('tasks that cannot be imported are reported with the end of their traceback, without passwords', () => {
   const broken = {
     'shop.py': app.replace('TROUBLE', 'import orders'),
     'orders.py': 'raise ValueError("no redis://:sesame@127.0.0.1:6390/0, nor amqp://me:open@mq/")',
@@ -133,7 +133,7 @@ test('tasks that do not import are told with the end of their traceback, without
 });
 
 describe.each(['probe', 'send', 'messages', 'broker'])('%s', (program) => {
-  test('an app that does not import is told with the end of its traceback', () => {
+  test('an app that cannot be imported is reported with the end of its traceback', () => {
     const broken = { 'shop.py': 'import no_such_module\n' };
     const line = "ModuleNotFoundError: No module named 'no_such_module'";
     expect(report(program, call, broken)).toEqual({

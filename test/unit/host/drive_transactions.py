@@ -44,7 +44,7 @@ def main() -> Any:
             transaction.refuse_foreign_changes(folders, host)
         except errors.Fault as fault:
             return {"refused": fault.message}
-    ends = [transaction.put_back(folder, host, emit) for folder in folders]
+    ends = [transaction.undo(folder, host, emit) for folder in folders]
     steps = [step for end in ends for step in end["steps"]]
     return {
         "results": [end["result"] for end in ends],

@@ -108,7 +108,7 @@ Environment=PYTHONPATH=FOLDER
 ExecStart=/usr/bin/celery -A app worker -I NAME
 `;
 
-describe('who names a module', () => {
+describe('which units load a module', () => {
   const named: Readonly<Record<string, string>> = {
     'its folder in PYTHONPATH': 'Environment="LANG=C" "PYTHONPATH=/srv/lib:FOLDER/:/opt"',
     'its name behind -I': 'ExecStart=/usr/bin/celery -A app worker -I other,NAME',
@@ -137,7 +137,7 @@ describe('who names a module', () => {
     expect(host.find()).toEqual([]);
   });
 
-  test('in every folder, in drop-ins, in what EnvironmentFile names', () => {
+  test('in every folder, in drop-ins, in files of EnvironmentFile=', () => {
     const host = new Host();
     host.write('lib/packaged.service', worker);
     host.write('run/transient.service', worker);
@@ -162,7 +162,7 @@ describe('who names a module', () => {
     ]);
   });
 
-  test('not the unit itself, by whatever name, nor its drop-ins', () => {
+  test('the unit itself, its aliases and its drop-ins do not count', () => {
     const host = new Host();
     host.write('etc/worker.service', worker);
     host.write('run/worker.service.d/celeriac.conf', worker);
@@ -175,7 +175,7 @@ describe('who names a module', () => {
   });
 });
 
-test('a Python that runs names it, whatever started it; no other program does', async () => {
+test('any running Python with the name counts; no other program does', async () => {
   const host = new Host();
   host.write('celery', 'import time\ntime.sleep(600)\n');
   const script = join(host.root, 'celery');
@@ -200,8 +200,8 @@ test('a Python that runs names it, whatever started it; no other program does', 
   }
 });
 
-describe('an undo of the release that brought it', () => {
-  test('removes it where nobody else names it', () => {
+describe('an undo of the release that added it', () => {
+  test('removes it if no other unit loads it', () => {
     const host = new Host();
     host.apply('1', mine, 'one');
     host.write('etc/worker.service', worker);
@@ -212,21 +212,24 @@ describe('an undo of the release that brought it', () => {
     expect(existsSync(host.folder)).toBe(false);
   });
 
-  test.each(['undo', 'undoByItself'] as const)('leaves it to others, and says so (%s)', (undo) => {
-    const host = new Host();
-    host.apply('1', mine, 'one');
-    host.write('etc/worker.service', worker);
-    host.write('etc/audio.service', worker);
-    host.write('etc/video.service', worker);
-    expect(host[undo]('1')).toEqual({
-      results: ['undone'],
-      messages: [`${host.module} kept as it is: audio.service and video.service load it`],
-      notes: [],
-    });
-    expect(host.text).toBe('one');
-  });
+  test.each(['undo', 'undoByItself'] as const)(
+    'keeps it for other units, and reports so (%s)',
+    (undo) => {
+      const host = new Host();
+      host.apply('1', mine, 'one');
+      host.write('etc/worker.service', worker);
+      host.write('etc/audio.service', worker);
+      host.write('etc/video.service', worker);
+      expect(host[undo]('1')).toEqual({
+        results: ['undone'],
+        messages: [`${host.module} not restored: audio.service and video.service load it`],
+        notes: [],
+      });
+      expect(host.text).toBe('one');
+    },
+  );
 
-  test('leaves it also where another unit has replaced it since', () => {
+  test('keeps it if another unit has replaced it since', () => {
     const host = new Host();
     host.apply('1', mine, 'one');
     host.apply('2', theirs, 'two');
@@ -235,16 +238,16 @@ describe('an undo of the release that brought it', () => {
     expect(host.text).toBe('two');
   });
 
-  test('refuses what a person changed where nobody else names it', () => {
+  test('refuses a manual change if no other unit loads it', () => {
     const host = new Host();
     host.apply('1', mine, 'one');
     writeFileSync(host.module, 'by hand');
-    const refused = `transaction 1 is not undone: ${host.module} changed since`;
+    const refused = `transaction 1 not undone: ${host.module} changed since`;
     expect(host.undo('1')).toEqual({ refused });
     expect(host.text).toBe('by hand');
   });
 
-  test('the last one that named it takes it along', () => {
+  test('the last unit that loads it removes it', () => {
     const host = new Host();
     host.apply('1', mine, 'one');
     host.release('2', theirs);
@@ -257,12 +260,12 @@ describe('an undo of the release that brought it', () => {
     expect(host.text).toBe('one');
     host.remove('etc/audio.service');
     expect(host.undo('3')).toMatchObject({
-      notes: [`${host.module} removed again: nobody loads it any more`],
+      notes: [`${host.module} removed again: no unit loads it any more`],
     });
     expect(existsSync(host.folder)).toBe(false);
   });
 
-  test('what was left to others and is another by then stays', () => {
+  test('keeps a module that was kept for others and has been replaced since', () => {
     const host = new Host();
     host.apply('1', mine, 'one');
     host.release('2', theirs);
@@ -286,7 +289,7 @@ describe('an undo of a release that replaced an older version', () => {
     return host;
   }
 
-  test('brings the older one back under units that ran with it', () => {
+  test('restores the older one for units that ran with it', () => {
     const host = withOlder();
     const { mtimeMs } = statSync(host.module);
     host.apply('3', mine, 'newer');
@@ -304,7 +307,7 @@ describe('an undo of a release that replaced an older version', () => {
     change(host);
     expect(host.undo('3')).toMatchObject({
       results: ['undone'],
-      messages: [`${host.module} kept as it is: video.service loads it`],
+      messages: [`${host.module} not restored: video.service loads it`],
     });
     expect(host.text).toBe('newer');
     // Whatever its first release was undone for as well.
@@ -312,7 +315,7 @@ describe('an undo of a release that replaced an older version', () => {
     expect(host.text).toBe('newer');
   });
 
-  test('brings the older one back where that other release was rolled back', () => {
+  test('restores the older one if the other release was rolled back', () => {
     const host = withOlder();
     host.apply('3', mine, 'newer');
     host.release('4', theirs);
@@ -321,7 +324,7 @@ describe('an undo of a release that replaced an older version', () => {
     expect(host.text).toBe('older');
   });
 
-  test('brings it back when its own deploy fails: nobody came to need the newer one', () => {
+  test('restores it if its own deploy fails, because no unit needs the newer one', () => {
     const host = withOlder();
     host.apply('3', mine, 'newer', { released: false });
     expect(host.undoByItself('3')).toMatchObject({ messages: [`${host.module} restored`] });

@@ -12,7 +12,7 @@ import type { Agent } from '../../../src/ports/agent.ts';
 import { planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { facts, unitFact } from '../verify/facts.ts';
 
-/** What every test calls now: 2026-01-18 15:00:00 UTC. */
+/** The current time in all tests: 2026-01-18 15:00:00 UTC. */
 export const now = epochSeconds(Date.UTC(2026, 0, 18, 15) / 1000);
 export const minute = 60;
 export const hour = 3600;
@@ -57,7 +57,7 @@ export const path = '/srv/app/backend/batch_processing.db';
 
 type Values = Readonly<Record<string, string | number | Buffer | null>>;
 
-/** A database of the app's, in a file of its own. */
+/** A database of the app in a temporary file. */
 export class AppDatabase implements Disposable {
   readonly folder: string;
   readonly file: string;
@@ -69,7 +69,7 @@ export class AppDatabase implements Disposable {
     this.sql = openDatabase(this.file);
     this.sql.pragma('synchronous = OFF');
     this.sql.exec(tables);
-    // Orphans are made as an app without this pragma makes them.
+    // Orphans are created as by an app without this pragma.
     this.sql.pragma('foreign_keys = OFF');
   }
 
@@ -152,7 +152,7 @@ export class AppDatabase implements Disposable {
     );
   }
 
-  /** What the host's look would say of it. */
+  /** The fact that the host would report about it. */
   tables(): StoreTable[] {
     const names = this.sql
       .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -195,7 +195,7 @@ export class AppDatabase implements Disposable {
     };
   }
 
-  /** Not read from the file: closing it would drop this process's locks on the database. */
+  /** Not read through the file: closing it would drop the locks of this process on the database. */
   content(): Uint8Array {
     return new Uint8Array(this.sql.serialize());
   }
@@ -217,10 +217,10 @@ interface ForeignKey {
   readonly to: string;
 }
 
-/** What else the host would say, besides its databases. */
+/** What the host would report besides its databases. */
 export interface HostAnswers {
   readonly unit?: UnitFact;
-  /** Ids → what is known of them. */
+  /** Ids → what is known about these tasks. */
   readonly tasks?: (ids: readonly string[]) => TasksFact;
   readonly resets?: Readonly<Record<string, number>>;
   readonly holds?: 'everything' | 'rows';
@@ -261,7 +261,7 @@ export function agentOf(
   return agent as unknown as ReturnType<typeof agentOf>;
 }
 
-/** Goes by age alone, unless a test asks for more. */
+/** Judges by age alone, unless a test sets more. */
 export function desire(wishes: Partial<CleanUpDesired> = {}): CleanUpDesired {
   return {
     ...cleanUpDefaults,
@@ -285,11 +285,11 @@ export function planFor(
   return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes));
 }
 
-/** What it finds, for people: a line each. */
+/** Its findings for people, one line each. */
 export const messagesOf = (cleanUp: Awaited<ReturnType<typeof planFor>>): string =>
   cleanUp.plan.findings.map((finding) => finding.message).join('\n');
 
-/** Makes the planned changes in the database itself, as the host would. */
+/** Makes the planned changes in the database, as the host would. */
 export function applyPlan(
   database: AppDatabase,
   cleanUp: Awaited<ReturnType<typeof planFor>>,

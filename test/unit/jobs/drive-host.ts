@@ -4,20 +4,20 @@ import type { AppDatabase } from './app-database.ts';
 
 const driver = join(import.meta.dirname, 'drive_host.py');
 
-/** What a function of the host's program says. */
+/** The result of a function of the host program. */
 export interface Said {
   readonly value?: unknown;
   readonly error?: string;
   readonly content?: string;
 }
 
-/** Runs a function of the host's program here, with a state folder beside the database. */
+/** Runs a function of the host program here, with a state folder next to the database. */
 export function drive(
   database: AppDatabase,
   module: string,
   call: string,
   args: object,
-  /** Run in the database when a step has kept its rows, before it asks for the lock. */
+  /** SQL to run after a step has kept its rows and before it takes the lock. */
   between?: string,
 ): Said {
   const state = join(database.folder, 'state');

@@ -104,7 +104,7 @@ describe('repair-jobs', () => {
     },
   );
 
-  test('rows of one table above each other: the lowest first; one that came meanwhile is seen', async () => {
+  test('rows of one table above each other: the lowest first; a new child is noticed', async () => {
     using database = new AppDatabase();
     database.sql.exec('ALTER TABLE jobs ADD COLUMN parent_job_id TEXT REFERENCES jobs (id)');
     const add = (id: string, above: string): void => {
@@ -127,7 +127,7 @@ describe('repair-jobs', () => {
     expect(everything(database)).toEqual(before);
   });
 
-  test('a tree in which a row moved meanwhile is skipped, the others are not', async () => {
+  test('a tree with a row that has changed is skipped, the others are not', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'delete');
     database.sql.exec("UPDATE batch_links SET status = 'completed' WHERE id = 'link-one-0'");
@@ -140,7 +140,7 @@ describe('repair-jobs', () => {
     expect(database.row('jobs', 'job-two')).toBeUndefined();
   });
 
-  test('so is a tree that grew, or lost a row', async () => {
+  test('a tree that gained or lost a row is skipped', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'fail');
     database.add('batch_links', { id: 'link-new', batch_id: 'batch-one', status: 'pending' });
@@ -163,7 +163,7 @@ describe('repair-jobs', () => {
       "INSERT INTO batch_links (id, batch_id) VALUES ('link-new', 'batch-one')",
       /it has 3 batch_links, not 2/,
     ],
-  ])('%s between the look and the lock: its tree is left, also by undo', async (_, sql, why) => {
+  ])('%s between the look and the lock: its tree is skipped, also by undo', async (_, sql, why) => {
     for (const action of ['fail', 'delete'] as const) {
       using database = stuckDatabase();
       const rows = await planned(database, action);
@@ -186,7 +186,7 @@ describe('repair-jobs', () => {
     }
   });
 
-  test('what others write elsewhere meanwhile is no reason; the lock is short', async () => {
+  test('other writes in the meantime do not matter; the lock is short', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'fail');
     const sql = "INSERT INTO video_jobs (id) VALUES ('other')";
@@ -216,7 +216,7 @@ describe('repair-jobs', () => {
     },
   );
 
-  test('resets are counted, and taken back', async () => {
+  test('resets are counted, and undone', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'reset');
     const counts = () =>
@@ -233,7 +233,7 @@ describe('repair-jobs', () => {
     expect(counts()).toEqual({});
   });
 
-  test('undo leaves what the app changed since', async () => {
+  test('undo keeps later changes of the app', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'fail');
     doneBy(repair(database, 'do', rows));
@@ -263,7 +263,7 @@ describe('repair-jobs', () => {
     expect(read()).toEqual(before);
   });
 
-  test('a lock is waited for, then named; nothing is changed', async () => {
+  test('it waits for a lock, then names it and changes nothing', async () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'fail');
     const before = everything(database);

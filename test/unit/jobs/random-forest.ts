@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { AppDatabase, byPython, bySqlite, minute } from './app-database.ts';
 
-/** A row of the reference app, plainly. */
+/** A row of the reference app. */
 export interface Node {
   readonly table: string;
   readonly id: string;
@@ -50,7 +50,7 @@ function seedOf(depth: number): fc.Arbitrary<Seed> {
 
 export const forests = fc.array(seedOf(3), { minLength: 1, maxLength: 3 });
 
-/** The rows that seeds grow into, upper ones first. */
+/** The rows that grow from seeds, parents first. */
 export function grow(seeds: readonly Seed[]): Node[] {
   const all: Node[] = [];
   const plant = (seed: Seed, depth: number, parent: Node | null, path: string): void => {
@@ -80,19 +80,19 @@ export function grow(seeds: readonly Seed[]): Node[] {
 
 type Table = (typeof tables)[number];
 
-/** Orders, payments and users beside the jobs: above one table of jobs, and below another. */
+/** Orders, payments and users besides the jobs: above one table of jobs, and below another. */
 export interface Business {
-  /** The table of jobs whose rows name an order. */
+  /** The table of jobs whose rows reference an order. */
   readonly ordered: Table;
-  /** The table of jobs that payments name. */
+  /** The table of jobs that payments reference. */
   readonly paid: Table;
-  /** How: by a foreign key, and what it does; or by the name of its column alone. */
+  /** By a foreign key with an action, or only by the name of the column. */
   readonly key: 'by name' | '' | 'ON DELETE CASCADE' | 'ON DELETE SET NULL';
   readonly payments: readonly {
     readonly status: string;
-    /** Minutes since it moved. */
+    /** Minutes since it changed. */
     readonly age: number;
-    /** Which of the rows it names. */
+    /** Which of the rows it references. */
     readonly at: number;
   }[];
   readonly orders: readonly string[];
@@ -115,14 +115,14 @@ export const businesses: fc.Arbitrary<Business> = fc.record({
   orders: fc.array(businessStatus, { minLength: 1, maxLength: 3 }),
 });
 
-/** What a payment is, for the rows that it names. */
+/** What a payment means for the rows that it references. */
 export interface Payment {
   readonly node: Node;
   readonly age: number;
   readonly status: string;
 }
 
-/** The payments that name a row; the others name none. */
+/** The payments that reference a row; the others reference none. */
 export function paymentsOf(business: Business, nodes: readonly Node[]): readonly Payment[] {
   const named = nodes.filter(({ table }) => table === business.paid);
   return business.payments.flatMap(({ at, age, status }) => {
@@ -131,7 +131,7 @@ export function paymentsOf(business: Business, nodes: readonly Node[]): readonly
   });
 }
 
-/** The tables that hold no jobs, as they are. */
+/** The content of the tables without jobs. */
 export const readBusiness = ({ sql }: AppDatabase): unknown =>
   ['users', 'orders', 'payments'].map((table) => sql.prepare(`SELECT * FROM ${table}`).all());
 
@@ -142,7 +142,7 @@ const nameOf = {
   batch_variations: 'batch_variation',
 };
 
-/** Beside the jobs: every order has a user, each row of one table of jobs an order. */
+/** Besides the jobs: every order has a user, and each row of one table of jobs has an order. */
 export function addBusiness(
   database: AppDatabase,
   nodes: readonly Node[],
@@ -175,7 +175,7 @@ export function addBusiness(
   });
 }
 
-/** A database that holds them. */
+/** A database that contains them. */
 export function store(nodes: readonly Node[]): AppDatabase {
   const database = new AppDatabase();
   for (const node of nodes) {

@@ -24,7 +24,7 @@ function findIn(database: AppDatabase): string[] {
   });
 }
 
-describe('what is found in schemas', () => {
+describe('the tables of jobs in schemas', () => {
   test.each(files)('%s', (_, text) => {
     const comments = text.split('\n').filter((line) => line.startsWith('-- '));
     using database = new AppDatabase(text);
@@ -36,7 +36,7 @@ describe('what is found in schemas', () => {
     );
   });
 
-  test.each(files)('%s: each table that is skipped counts once it is named', (_, text) => {
+  test.each(files)('%s: each skipped table is included once it is listed', (_, text) => {
     using database = new AppDatabase(text);
     for (const verdict of judgeTables(database.tables())) {
       const { name } = verdict.table;

@@ -66,7 +66,7 @@ function settle(
 const failed = { status: 'failed', error_message: 'nobody had it; by a test' };
 
 describe('a batch whose last link is failed', () => {
-  test('is completed, as its job is, when another link was: no more is to come', () => {
+  test('is completed, like its job, if another link is and none is expected', () => {
     using database = new AppDatabase();
     const links = [
       ['completed', 9 * minute],
@@ -117,7 +117,7 @@ describe('a batch whose last link is failed', () => {
     expect(settle(database, 'fail').j).toMatchObject({ status: 'failed', error });
   });
 
-  test('is failed when none was', () => {
+  test('is failed if no link is completed', () => {
     using database = new AppDatabase();
     database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
     expect(settle(database, 'fail')).toMatchObject({
@@ -130,7 +130,7 @@ describe('a batch whose last link is failed', () => {
     });
   });
 
-  test('goes on while another link is still to come', () => {
+  test('stays in progress while another link is expected', () => {
     using database = new AppDatabase();
     const links = [
       ['pending', minute],
@@ -144,7 +144,7 @@ describe('a batch whose last link is failed', () => {
   });
 });
 
-describe('what is no job', () => {
+describe('rows of tables without jobs', () => {
   const shop = `
     CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT);
     CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, batch TEXT REFERENCES batches (id),
@@ -152,7 +152,7 @@ describe('what is no job', () => {
     ALTER TABLE jobs ADD COLUMN order_id INTEGER REFERENCES orders (id);
     INSERT INTO orders VALUES (1, 'processing', '2026-01-01');`;
 
-  test('is not settled: neither an order above nor a payment below', () => {
+  test('are not settled: neither an order above nor a payment below', () => {
     using database = new AppDatabase();
     database.sql.exec(shop);
     database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
@@ -169,20 +169,23 @@ describe('what is no job', () => {
   test.each([
     ['batch_id', 'batch-a'],
     ['job_id', 'job-a'],
-  ])('and is unfinished keeps the row of its %s from ending with its last', (column, above) => {
-    using database = new AppDatabase();
-    database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
-    database.sql.exec(`CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, ${column} TEXT);
+  ])(
+    'an unfinished one keeps the row of its %s from ending with its last child',
+    (column, above) => {
+      using database = new AppDatabase();
+      database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
+      database.sql.exec(`CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, ${column} TEXT);
       INSERT INTO payments VALUES (1, 'processing', '${above}')`);
-    const changes = settle(database, 'fail');
-    // A batch and its job say the same about the same work.
-    expect(Object.keys(changes).toSorted()).toEqual(['job-a', 'link-a-0']);
-    expect(changes['job-a']).toEqual({ failed_links: 1 });
-    database.sql.exec("UPDATE payments SET status = 'completed'");
-    expect(settle(database, 'fail')).toHaveProperty('batch-a');
-  });
+      const changes = settle(database, 'fail');
+      // A batch and its job say the same about the same work.
+      expect(Object.keys(changes).toSorted()).toEqual(['job-a', 'link-a-0']);
+      expect(changes['job-a']).toEqual({ failed_links: 1 });
+      database.sql.exec("UPDATE payments SET status = 'completed'");
+      expect(settle(database, 'fail')).toHaveProperty('batch-a');
+    },
+  );
 
-  test('but named by a key of its own: a row of tasks is no task of Celery', () => {
+  test('a reference to a row of a table `tasks` is not a Celery task id', () => {
     using database = new AppDatabase(`
       CREATE TABLE tasks (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT, celery_task_id TEXT);
       CREATE TABLE task_links (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT,
@@ -194,7 +197,7 @@ describe('what is no job', () => {
   });
 });
 
-test('reset takes the row alone: its task is sent again by whoever sent it', () => {
+test('reset changes only the row: the app sends its task again', () => {
   using database = new AppDatabase();
   database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
   expect(settle(database, 'reset')).toEqual({
@@ -208,7 +211,7 @@ test('reset takes the row alone: its task is sent again by whoever sent it', () 
   });
 });
 
-test('jobs below jobs: the lowest is failed, and those above end with it', () => {
+test('jobs below jobs: the lowest fails, and its ancestors end with it', () => {
   using database = new AppDatabase();
   database.sql.exec('ALTER TABLE jobs ADD COLUMN parent_job_id TEXT REFERENCES jobs (id)');
   const add = (id: string, status: string, parent_job_id: string | null): void => {
@@ -253,7 +256,7 @@ describe('the time of the change', () => {
     },
   );
 
-  test('is spelled by the host as by the clean-up, for every form', () => {
+  test('is written by the host as by the clean-up, in every format', () => {
     const forms: fc.Arbitrary<InstantForm> = fc.oneof(
       fc.record({
         kind: fc.constant('text' as const),
@@ -284,8 +287,8 @@ print(json.dumps([orphans.written(now, spelling) for now, spelling in json.load(
   });
 });
 
-describe('what both know of a row, the plan says', () => {
-  test('in whose words of another thing it waits: not for what is paid', () => {
+describe('rules that the plan passes to the host', () => {
+  test('a row does not wait for a row with a final status of another table', () => {
     using database = new AppDatabase();
     database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });
     database.sql.exec(`CREATE TABLE payments (id INTEGER PRIMARY KEY, status TEXT, batch_id TEXT);
@@ -295,7 +298,7 @@ describe('what both know of a row, the plan says', () => {
     expect(settle(database, 'fail')).not.toHaveProperty('batch-a');
   });
 
-  test('which counter follows: that of the rows that change, and no other', () => {
+  test('only the counter of the changed rows is adjusted', () => {
     using database = new AppDatabase();
     database.sql.exec('ALTER TABLE jobs ADD COLUMN failed_variations INTEGER DEFAULT 9');
     database.addBatch('a', {
@@ -309,7 +312,7 @@ describe('what both know of a row, the plan says', () => {
     expect(settle(database, 'fail')['job-a']).toEqual({ failed_links: 1 });
   });
 
-  test('which columns are compared once more before it is changed', () => {
+  test('the columns to compare again before a change', () => {
     using database = new AppDatabase();
     database.sql.exec('ALTER TABLE batch_links ADD COLUMN polled_at TIMESTAMP');
     database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });

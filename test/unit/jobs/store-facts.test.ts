@@ -31,7 +31,7 @@ describe('the statuses of a table', () => {
     INSERT INTO codes (status) VALUES (1), (2), (1);
     INSERT INTO keyed VALUES ('a', 'paid');`;
 
-  test('are told, each once, where the plan asks for them', () => {
+  test('are returned, each once, if the plan requests them', () => {
     using database = new AppDatabase(schema);
     expect(statusesOf(tablesIn(database, statusColumns))).toEqual({
       jobs: ['done', 'running'],
@@ -42,12 +42,12 @@ describe('the statuses of a table', () => {
     expect(statusesOf(tablesIn(database))).toEqual({});
   });
 
-  test('are those that tests of plans take for granted', () => {
+  test('are those that tests of plans assume', () => {
     using database = new AppDatabase(schema);
     expect(statusesOf(tablesIn(database, statusColumns))).toEqual(statusesOf(database.tables()));
   });
 
-  test('are those of the newest and the oldest rows of a long table, and no more than 50', () => {
+  test('are those of the newest and oldest rows of a long table, at most 50', () => {
     using database = new AppDatabase('CREATE TABLE jobs (id INTEGER PRIMARY KEY, status TEXT);');
     database.sql.exec(`
       WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)

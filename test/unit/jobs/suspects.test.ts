@@ -13,7 +13,7 @@ function reference() {
 
 const wishes = { unit: 'a.service', statuses: ['processing'], orphans: true, ids: [] };
 
-test('names every column that is read, those that are compared among them', () => {
+test('lists every column that is read, including those that are compared', () => {
   const mapping = reference();
   const { tables } = planExtract(mapping, wishes);
   expect(tables.map(({ columns }) => columns)).toEqual(mapping.map(readableColumns));
@@ -24,7 +24,7 @@ test('names every column that is read, those that are compared among them', () =
   }
 });
 
-test("asks for statuses in the app's words, and for numbers where they are written as text", () => {
+test("requests statuses in the app's words, and numbers also as text", () => {
   const mapping = reference().map((table) => ({
     ...table,
     words: { '1': 'processing', '2': 'completed', running: 'processing' } as const,
@@ -40,7 +40,7 @@ test("asks for statuses in the app's words, and for numbers where they are writt
   ]);
 });
 
-test('asks by ids alone when there are some', () => {
+test('requests only ids if there are any', () => {
   const ids = ['12', '007', 'batches:abcdefgh', 'other:12'];
   const { tables } = planExtract(reference(), { ...wishes, ids });
   const [jobs, batches] = ['jobs', 'batches'].map((name) =>
@@ -58,7 +58,7 @@ test('asks by ids alone when there are some', () => {
   });
 });
 
-test('suspects a row for a missing parent only where a foreign key ties it', () => {
+test('suspects a row for a missing parent only with a foreign key', () => {
   const { tables } = planExtract(reference(), wishes);
   expect(
     tables.map(({ table, orphanedBy }) => [table, orphanedBy.map(({ column }) => column)]),

@@ -6,7 +6,7 @@ import { workerCommand } from '../../../src/celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../../src/config/deploy-worker-desired.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import type { Plan } from '../../../src/model/operation.ts';
-import { type Bytes, bytes, seconds, sha256Text } from '../../../src/model/units.ts';
+import { sha256Text } from '../../../src/model/units.ts';
 import { type DeployWorkerFacts, deployWorkerQuery } from '../../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../../src/plan/deploy-worker.ts';
 import { parseExecLine } from '../../../src/systemd/exec-line.ts';
@@ -129,7 +129,7 @@ describe.each(cases)('%s', (_name, example) => {
     }
   });
 
-  it('needs nothing more once it is carried out', () => {
+  it('is empty once it is carried out', () => {
     const before = factsOf(example);
     const desired = { ...desiredOf(example), restartPolicy: 'when-needed' } as const;
     const plan = planDeployWorker(before, desired);
@@ -217,7 +217,7 @@ describe('a plan', () => {
     expect(planDeployWorker(before, defaults)).toEqual(planDeployWorker(before, defaults));
   });
 
-  it('asks for the facts of the unit that is meant', () => {
+  it('requests the facts of the given unit', () => {
     expect(deployWorkerQuery({ ...defaults, unit: 'x.service' })).toMatchObject({
       unit: { name: 'x.service' },
       code: { unit: 'x.service' },
@@ -231,7 +231,7 @@ describe('a plan', () => {
     });
   });
 
-  it('refuses to write over what changed meanwhile', () => {
+  it('does not overwrite a file that has changed', () => {
     const { fragment } = before.unit;
     const install = planDeployWorker(before, defaults).operations.find(
       ({ op }) => op === 'install-unit',
@@ -247,7 +247,7 @@ describe('a plan', () => {
     ['1month 1h', '1min 30s', 2_629_800 + 3600 + 90 + 30],
     ['1y', '500ms', 31_557_600 + 1 + 30],
     ['infinity', 'infinity', 2 * 3600 + 30],
-  ])('gives an undo the time that the old unit has: %s and %s', (stop, start, wait) => {
+  ])('gives the undo the time-outs of the old unit: %s and %s', (stop, start, wait) => {
     const properties = { TimeoutStopUSec: stop, TimeoutStartUSec: start };
     const facts = overlay(before, { unit: { properties } }) as DeployWorkerFacts;
     const { operations } = planDeployWorker(facts, defaults);
@@ -263,7 +263,7 @@ describe('a plan', () => {
     expect(undo('stop-unit')).toEqual([stopping]);
   });
 
-  it('tells the host what another worker of the app is, for the moment of the change', () => {
+  it('tells the host how to recognize other workers of the app', () => {
     const restore = (real: string | null) => {
       const facts = overlay(before, { unit: { workingDirectory: real } }) as DeployWorkerFacts;
       const { operations } = planDeployWorker(facts, { ...defaults, restoreUnacked: true });
@@ -275,17 +275,6 @@ describe('a plan', () => {
     expect(restore(null)).toMatchObject({
       otherWorkers: { directory: before.unit.properties.WorkingDirectory },
     });
-  });
-
-  it('refuses a start limit that could never trip', () => {
-    const wish = { ...defaults, startLimitIntervalSec: seconds(50) };
-    expect(() => planDeployWorker(before, wish)).toThrow(ConfigError);
-    expect(() => planDeployWorker(before, wish)).toThrow(/not longer than 5 starts/);
-  });
-
-  it('refuses a soft limit that is not below the hard one', () => {
-    const wish = { ...defaults, memoryHighBytes: bytes(800 * MiB) as Bytes };
-    expect(() => planDeployWorker(before, wish)).toThrow(/not below memory-max/);
   });
 
   it('never names a process of the unit, or of another one', () => {

@@ -32,7 +32,7 @@ const load = (name: string): AppDatabase => {
   return new AppDatabase(readFileSync(file, 'utf8'));
 };
 
-test('a restart settles what the clean-up takes for jobs, and tells what is left alone', () => {
+test('a restart settles the tables that the clean-up recognizes, and reports the skipped ones', () => {
   using database = load('orders-delete');
   const { beforeStart, findings } = planLeftovers(byTheApp, [database.fact()], settling);
   const [settle] = beforeStart;
@@ -51,7 +51,7 @@ test('a restart settles what the clean-up takes for jobs, and tells what is left
   ]);
 });
 
-test('a database in which nothing is a job for sure is no database of jobs', () => {
+test('a database without a certain table of jobs is not used', () => {
   using database = load('numbers');
   expect(() => planLeftovers(byTheApp, [database.fact()], settling)).toThrow(
     'no database with jobs was found',

@@ -114,7 +114,7 @@ describe('planProvision', () => {
     ['btrfs', 'write', true],
     ['ext2', 'write', false],
     ['f2fs', 'write', false],
-  ])('tells the host how a swap file is made on %s', (type, fill, nocow) => {
+  ])('tells the host how to create a swap file on %s', (type, fill, nocow) => {
     const facts = overlay(healthy(), {
       swap: { file: { kind: 'absent' }, active: [], filesystem: { type } },
     }) as ProvisionFacts;

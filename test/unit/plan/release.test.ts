@@ -91,8 +91,8 @@ const refusal = (tree: CodeTree, desired: ReleaseDesired) => {
   throw new Error('it was not refused');
 };
 
-describe('code of nobody asked', () => {
-  it('is left alone', () => {
+describe('without a source', () => {
+  it('the code is not touched', () => {
     const nothing = { reasons: [], prepare: [], inPlace: [], swap: [], trial: { when: 'first' } };
     expect(plan({ kind: 'none' }, null, null)).toMatchObject(nothing);
     expect(planRelease(undefined, git, offer, context)).toMatchObject(nothing);
@@ -100,7 +100,7 @@ describe('code of nobody asked', () => {
 });
 
 describe('a checkout', () => {
-  it('takes in the commit early, and moves late', () => {
+  it('fetches the commit early, and checks it out late', () => {
     const { prepare, inPlace, swap, finish, trial, reasons } = plan(checkout, git);
     expect(prepare).toEqual([expect.objectContaining({ op: 'fetch-commit', ...sha(label) })]);
     expect(inPlace).toEqual([
@@ -117,7 +117,7 @@ describe('a checkout', () => {
     expect(reasons).toEqual(['its code changes aaaaaaa → bbbbbbb, 2 commits']);
   });
 
-  it('needs nothing sent where the commit is there', () => {
+  it('needs nothing sent if it has the commit', () => {
     const { prepare, inPlace } = plan({ ...checkout, branch: null }, git, {
       ...offer,
       parcel: null,
@@ -126,7 +126,7 @@ describe('a checkout', () => {
     expect(inPlace[0]?.title).toBe('check out bbbbbbb in /root/slideshow');
   });
 
-  it('at the commit is left alone, and what was changed in it told', () => {
+  it('at the commit is not touched, and uncommitted changes are reported', () => {
     const same = { ...checkout, head: next, dirty: ['web.py'], dirtyCount: 1 };
     const { reasons, satisfied, findings, trial } = plan(same, git, { ...offer, parcel: null });
     expect({ reasons, satisfied, trial }).toEqual({
@@ -139,7 +139,7 @@ describe('a checkout', () => {
     ]);
   });
 
-  it('with changes in no commit is refused, or stashed when that is asked', () => {
+  it('with uncommitted changes is refused, or stashed on request', () => {
     const dirty = { ...checkout, dirty: ['a', 'b', 'c', 'd', 'e', 'f'], dirtyCount: 9 };
     expect(refusal(dirty, git)).toMatchObject({
       where: 'input dirty-tree',
@@ -150,7 +150,7 @@ describe('a checkout', () => {
     expect(plan(checkout, git).inPlace).toMatchObject([{ stash: false }]);
   });
 
-  it('tells of a commit that is left behind', () => {
+  it('reports a commit that is not part of the new history', () => {
     const unknown = plan(checkout, git, { ...offer, log: null });
     expect(unknown.findings[0]?.message).toContain("is not in this run's clone");
     const aside = { direction: 'aside', count: 1, subjects: [] } as const;
@@ -160,7 +160,7 @@ describe('a checkout', () => {
   it.each([
     [{ kind: 'absent', path: '/opt/app' }, '/opt/app is not in a Git checkout'],
     [{ kind: 'absent', path: '' }, 'has no WorkingDirectory='],
-    [{ kind: 'unusable', path: '/x', problem: 'git is not there' }, 'git is not there'],
+    [{ kind: 'unusable', path: '/x', problem: 'git not found' }, 'git not found'],
   ] as const)('that is not one is refused: %j', (tree, message) => {
     expect(refusal(tree, git)).toMatchObject({
       where: 'input checkout',
@@ -169,7 +169,7 @@ describe('a checkout', () => {
   });
 });
 
-describe('releases', () => {
+describe('code folders', () => {
   it('are unpacked and tried early, switched late, pruned at the end', () => {
     const tree = { ...releases, releases: [older, old] };
     const { prepare, inPlace, swap, finish, trial } = plan(tree, upload);
@@ -181,14 +181,14 @@ describe('releases', () => {
     expect(trial).toEqual({ when: 'prepared', instead });
   });
 
-  it('that are few are not pruned; one that is there is not unpacked again', () => {
+  it('are pruned only beyond the limit; an existing one is not unpacked again', () => {
     const tree = { ...releases, releases: [old, next] };
     const { prepare, swap, finish } = plan(tree, upload, { ...offer, parcel: null });
     expect([prepare, finish]).toEqual([[], []]);
     expect(swap).toHaveLength(1);
   });
 
-  it('at the commit are left alone, also by an absolute link', () => {
+  it('at the commit are not touched, also with an absolute link', () => {
     const tree = { ...releases, current: `/srv/app/releases/${next}` };
     const { reasons, swap, satisfied } = plan(tree, upload, { ...offer, parcel: null });
     expect({ reasons, swap }).toEqual({ reasons: [], swap: [] });
@@ -212,7 +212,7 @@ describe('dependencies', () => {
   const withLock = (changes: Partial<LockFile> = {}, record: InstalledDependencies | null = null) =>
     plan(checkout, git, { ...offer, lock: { ...lock, ...changes } }, record);
 
-  it('are installed when the lock file changed, before anything else moves', () => {
+  it('are installed if the lock file has changed, before anything else changes', () => {
     const { prepare, reasons } = withLock();
     expect(prepare.map(({ op }) => op)).toEqual(['fetch-commit', 'install-dependencies']);
     expect(prepare[1]).toMatchObject({
@@ -224,14 +224,14 @@ describe('dependencies', () => {
     expect(reasons).toContain('requirements.txt changes');
   });
 
-  it('are left alone when it did not', () => {
+  it('are not touched if it has not', () => {
     for (const same of [withLock({ previousHash: 'new' }), withLock({}, installed)]) {
       expect(same.prepare.map(({ op }) => op)).toEqual(['fetch-commit']);
       expect(same.satisfied).toContain('dependencies: requirements.txt is unchanged');
     }
   });
 
-  it('are installed again where what was installed last is another one', () => {
+  it('are installed again if another lock file was installed last', () => {
     const record = { ...installed, lock: 'third' };
     expect(withLock({ previousHash: 'new' }, record).prepare[1]).toMatchObject({
       why: 'it differs from the one that was installed last',
@@ -244,14 +244,14 @@ describe('dependencies', () => {
     });
   });
 
-  it('alone are a reason to restart, and tried before it', () => {
+  it('alone are a reason to restart, and are tried before it', () => {
     const same = { ...checkout, head: next };
     const planned = plan(same, git, { ...offer, parcel: null, log: null, lock });
     expect(planned.reasons).toEqual(['requirements.txt changes']);
     expect(planned.trial).toEqual({ when: 'prepared', instead: null });
   });
 
-  it('of a release are installed from its folder, by the interpreter that it will have', () => {
+  it('of a code folder are installed from it, with its future interpreter', () => {
     const { prepare } = plan(releases, upload, { ...offer, lock });
     expect(prepare[1]).toMatchObject({
       release: `/srv/app/releases/${next}`,
@@ -271,7 +271,7 @@ describe('a deploy of code', () => {
   const withCode = (tree: CodeTree, offered: CodeOffer) =>
     planDeployWorker({ ...facts, release: { tree, installed: null } }, desired, offered);
 
-  it('changes what the old worker may still import right before its stop', () => {
+  it('changes code that the old worker may still import right before the stop', () => {
     const order = withCode(checkout, { ...offer, lock }).operations.map(({ op }) => op);
     expect(order.filter((op) => op !== 'write-file')).toEqual([
       'guard-unit',
@@ -287,7 +287,7 @@ describe('a deploy of code', () => {
     ]);
   });
 
-  it('of the commit that is there is no deploy', () => {
+  it('of the current commit does nothing', () => {
     const there = withCode({ ...checkout, head: next }, { ...offer, parcel: null, log: null });
     const without = planDeployWorker(facts, { ...desired, release: null });
     expect(there.operations).toEqual(without.operations);
@@ -296,7 +296,7 @@ describe('a deploy of code', () => {
 });
 
 describe('the commits in the report', () => {
-  it('are listed, within bounds and on one line each', () => {
+  it('are listed up to a limit, on one line each', () => {
     const subjects = ['bbbbbbb two', 'eeeeeee one\n::error::no'];
     const log = { direction: 'forward', count: 30, subjects } as const;
     expect(renderCommitLog({ ...offer, log })).toEqual([

@@ -49,7 +49,7 @@ function refusal(work: () => unknown): string {
 describe('chooseRollBack', () => {
   const three = ledger(release(0), release(1), release(2, { verdict: 'rolled-back' }), release(3));
 
-  it('goes back from the newest release that stands', () => {
+  it('goes back from the newest release that is in effect', () => {
     expect(chooseRollBack('previous', three, [])).toEqual({
       transactions: [id(3)],
       about: 'release 3 (3333333) of 2026-01-18 11:02:03 UTC',
@@ -58,12 +58,12 @@ describe('chooseRollBack', () => {
     expect(chooseRollBack('previous', rolled, []).transactions).toEqual([id(1)]);
   });
 
-  it('goes back to a named release: what came after it is undone, the newest first', () => {
+  it('goes back to a given release: later ones are undone, newest first', () => {
     expect(chooseRollBack('0', three, []).transactions).toEqual([id(3), id(1)]);
     expect(chooseRollBack('1', three, []).transactions).toEqual([id(3)]);
   });
 
-  it('refuses what is not there, or is there already', () => {
+  it('refuses unknown releases, and the current one', () => {
     expect(refusal(() => chooseRollBack('previous', ledger(), []))).toContain(
       'nothing was released on this host',
     );
@@ -80,7 +80,7 @@ describe('chooseRollBack', () => {
     );
   });
 
-  it('undoes a transaction by its name', () => {
+  it('undoes a transaction by its id', () => {
     const one = transaction();
     expect(chooseRollBack(one.id, ledger(), [one])).toEqual({
       transactions: [one.id],
@@ -98,7 +98,7 @@ describe('describePast', () => {
   const told = (...transactions: readonly TransactionFact[]) =>
     describePast(transactions).map(({ message }) => message);
 
-  it('tells only of what the newest transaction leaves to be known', () => {
+  it('reports only the newest transaction', () => {
     expect(told()).toEqual([]);
     expect(told(transaction())).toEqual([]);
     expect(told(transaction({ state: 'undone' }))).toEqual([]);
@@ -108,10 +108,10 @@ describe('describePast', () => {
     const lapsed = transaction({
       state: 'undone',
       undoneBy: 'the host itself',
-      undoneWhy: 'it was not confirmed within 15 min',
+      undoneWhy: 'not confirmed within 15 min',
     });
     expect(told(lapsed)).toEqual([
-      expect.stringMatching(/undone by the host itself: it was not confirmed within 15 min$/),
+      expect.stringMatching(/undone by the host itself: not confirmed within 15 min$/),
     ]);
     expect(told(lapsed, transaction({ startedAt: epochSeconds(at + 1) }))).toEqual([]);
   });

@@ -71,7 +71,7 @@ describe.each(unitRules)('the rule $id', (rule) => {
   const text = ['[Service]', own, ...wrong, ''].join('\n');
   const within = { ...context, swapActive: rule.id !== 'memory-high-without-swap' };
 
-  it.each(Object.entries(modes))('is mended as its page says: %s', (_mode, change) => {
+  it.each(Object.entries(modes))('is fixed as its page says: %s', (_mode, change) => {
     const source = sourceOf(text);
     const broken = findUnitFaults(parseUnitFile(text), within);
     expect(broken.map((fault) => fault.rule)).toContain(rule);
@@ -95,13 +95,13 @@ describe('a drop-in', () => {
   const extend = (...dropIns: readonly UnitPart[]) =>
     extendWorkerUnit(sourceOf(plain, { dropIns }), desired, context);
 
-  it('goes by its first name, and leaves the unit file alone', () => {
+  it('uses its first name, and does not change the unit file', () => {
     const unit = extend();
     expect(unit.text).toBe(plain);
     expect(unit.dropIn?.path).toBe(`${FOLDER}/celeriac.conf`);
   });
 
-  it('is read last where one with another wish would beat it', () => {
+  it('is read last if another one would override it', () => {
     expect(extend(dropIn('override.conf', 'MemoryMax=2G')).dropIn?.path).toBe(
       `${FOLDER}/zz-celeriac.conf`,
     );
@@ -113,13 +113,13 @@ describe('a drop-in', () => {
     );
   });
 
-  it('is refused where another one is read later still', () => {
+  it('is refused if another one is read even later', () => {
     expect(() => extend(dropIn('zzz.conf', 'MemoryMax=2G'))).toThrow(
       /zzz.conf:2 sets MemoryMax=2G, which overrides .*zz-celeriac.conf/,
     );
   });
 
-  it("says what counts for one that has its own command, and takes a killer's line away", () => {
+  it('overrides one that has its own command, and removes a line that kills Celery', () => {
     const { dropIn: own } = extend(
       dropIn('override.conf', 'ExecStart=', 'ExecStart=/v/bin/celery -A y worker -c 9', 'Nice=5'),
       dropIn('10-kill.conf', 'ExecStartPre=-/usr/bin/pkill -9 celery', 'ExecStartPre=/bin/true'),
@@ -137,7 +137,7 @@ describe('a drop-in', () => {
     ['WatchdogSec=20', { watchdogSec: null }],
     ['TimeoutStopSec=960\nTimeoutStartSec=120\nTimeoutSec=30', {}],
     ['StartLimitInterval=10', {}],
-  ])('switches off, or beats, what it can not take away: %s', (lines, wish) => {
+  ])('disables or overrides what it cannot remove: %s', (lines, wish) => {
     const source = sourceOf(`${plain}${lines}\n`);
     const unit = extendWorkerUnit(source, { ...desired, ...wish }, context);
     const text = unit.dropIn?.text ?? '';
@@ -157,14 +157,14 @@ describe('a drop-in', () => {
 describe('hardening', () => {
   const hard = { ...desired, hardening: 'standard' } as const;
 
-  it('is off unless it is asked for, and leaves what is there', () => {
+  it('is off unless requested, and keeps existing settings', () => {
     const text = `${plain}ProtectSystem=full\n`;
     expect(rewriteWorkerUnit(sourceOf(text), desired, context).text).toContain(
       'ProtectSystem=full',
     );
   });
 
-  it('lets the worker write to its directory, to files it is told of, and what is asked for', () => {
+  it('lets the worker write to its directory, to files on its command line, and to requested paths', () => {
     const text = plain.replace('worker', 'worker --statedb=/var/lib/x/state -s /var/lib/y/beat');
     const wish = { ...hard, readWritePaths: ['/srv/uploads', '/srv/app/media'] };
     const unit = rewriteWorkerUnit(sourceOf(text), wish, context);
@@ -186,7 +186,7 @@ describe('hardening', () => {
     ['a socket', plain.replace('worker', 'worker -b redis+socket:///tmp/redis.sock'), []],
     ['a variable', `${plain}Environment="BROKER=unix:///var/tmp/r.sock"\n`, []],
     ['a wish', plain, ['/tmp']],
-  ])('leaves /tmp alone where it is shared: %s', (_about, text, readWritePaths) => {
+  ])('keeps a shared /tmp: %s', (_about, text, readWritePaths) => {
     const unit = rewriteWorkerUnit(sourceOf(text), { ...hard, readWritePaths }, context);
     expect(unit.properties).not.toHaveProperty('PrivateTmp');
     expect(unit.properties.ReadWritePaths).toMatch(/ ?\/tmp \/var\/tmp$/);
@@ -195,7 +195,7 @@ describe('hardening', () => {
     );
   });
 
-  it('refuses a drop-in that takes the paths away', () => {
+  it('refuses a drop-in that removes the paths', () => {
     const dropIns = [{ path: `${FOLDER}/a.conf`, text: '[Service]\nReadWritePaths=\n' }];
     expect(() => rewriteWorkerUnit(sourceOf(plain, { dropIns }), hard, context)).toThrow(
       /a.conf:2 sets ReadWritePaths=/,
@@ -203,7 +203,7 @@ describe('hardening', () => {
   });
 });
 
-describe('whatever a unit and its drop-ins say', () => {
+describe('any unit with any drop-ins', () => {
   const lines = fc.constantFrom(
     '',
     '# a comment',

@@ -37,7 +37,7 @@ const outcome = (result: Outcome['result'], ...steps: Step[]): Outcome => ({
 });
 
 describe('a plan as a task list', () => {
-  test('a dry run ticks only what is so already', () => {
+  test('a dry run ticks only what is already as desired', () => {
     expect(renderChecklistText(checklistOf(plan, null))).toBe(
       [
         '- [x] swap: 2 GiB at /swapfile, priority -2',
@@ -50,7 +50,7 @@ describe('a plan as a task list', () => {
     );
   });
 
-  test('committed: what happened, in its own words', () => {
+  test('committed: what the host reported', () => {
     const items = checklistOf(
       plan,
       outcome(

@@ -46,7 +46,7 @@ describe('an error of the host', () => {
     next: 'fix the import and merge again; the host needs nothing.',
   });
 
-  test('says what, where, why, what was undone and what next', () => {
+  test('says what failed, where, why, what was undone and what to do next', () => {
     expect(renderFailure(error, context)).toEqual({
       message: `deploy-worker: celery-worker.service did not become ready within 60 s.
   host: 203.0.113.10
@@ -85,7 +85,7 @@ describe('an error of the host', () => {
     expect(view.annotation.message).toBe('s. Not undone: /etc/fstab. Next: n');
   });
 
-  test('nothing changed is said, unknown is not claimed', () => {
+  test('it says that nothing was changed only if that is known', () => {
     const undone = new HostError('x', { step: 's', undone: [], next: 'n' });
     expect(renderFailure(undone, context).message).toContain(
       'undone: nothing; no changes had been',
@@ -142,7 +142,7 @@ test('an error of the gate', () => {
 });
 
 describe('an unknown error', () => {
-  test('is ours, and shows no stack', () => {
+  test('is a bug of Celeriac, and shows no stack', () => {
     const view = renderFailure(new TypeError("Cannot read 'x'\n    at y (file.js:1)"), context);
     expect(view.message).toBe(
       `deploy-worker: unexpected error: TypeError: Cannot read 'x' at y (file.js:1).
@@ -153,7 +153,7 @@ describe('an unknown error', () => {
     expect(JSON.stringify(view)).not.toContain('failure.test.ts');
   });
 
-  test('may be no Error at all', () => {
+  test('may be any thrown value', () => {
     expect(renderFailure('boom', { action: 'verify' }).message).toContain(
       'unexpected error: boom.',
     );
@@ -232,7 +232,7 @@ describe('the error of a transaction', () => {
     expect(error.failure).not.toHaveProperty('ran');
   });
 
-  test('a committed outcome is refused', () => {
+  test('of a committed transaction does not exist', () => {
     expect(() => outcomeToHostError({ ...outcome, result: 'committed' }, operations)).toThrow(
       RangeError,
     );

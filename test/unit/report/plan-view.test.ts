@@ -112,6 +112,9 @@ test('an empty plan', () => {
   expect(renderPlanMarkdown(empty)).toBe(
     'Nothing to do: the host is in the desired state.\n\n- [x] swap: 2 GiB',
   );
+  expect(renderPlanText({ ...empty, skippedRows: 2 })).toContain(
+    'Nothing was repaired: 2 rows that look stuck were skipped',
+  );
 });
 
 test('one operation is singular; many rows are counted', () => {
@@ -144,7 +147,7 @@ test('one operation is singular; many rows are counted', () => {
   expect(text).not.toContain('jobs 200:');
 });
 
-test('hostile text: no line begins a command, no fence is left', () => {
+test('hostile text cannot start a workflow command or close a fence', () => {
   const hostile: Plan = {
     operations: [
       {

@@ -15,7 +15,7 @@ const outcome = (...steps: Step[]): Outcome => ({ transaction: 't', result: 'com
 const start = step('start-unit', { consumesFrom: 112.34 });
 
 describe('downtime', () => {
-  it('begins when the drained worker takes no more, though it stops later', () => {
+  it('begins when the drained worker stops consuming, even if it stops later', () => {
     const done = outcome(
       step('drain-worker', { drained: true, consumedUntil: 100, left: [] }),
       step('stop-unit', { consumedUntil: 110 }),
@@ -51,7 +51,7 @@ describe('downtime', () => {
       'it was undone',
       { ...outcome(step('stop-unit', { consumedUntil: 1 }), start), result: 'undone' as const },
     ],
-  ])('is not told when %s', (_why, done) => {
+  ])('is unknown when %s', (_why, done) => {
     expect(describeRestart(done)).toMatchObject({ downtimeSeconds: null, sentence: '' });
   });
 });
@@ -59,26 +59,26 @@ describe('downtime', () => {
 describe('messages of dead workers', () => {
   const messages = [{ id: 'a1', task: 'tasks.work', queue: 'links' }];
 
-  it('are warned of by name and id', () => {
+  it('are a warning with their names and ids', () => {
     const done = outcome(step('find-unacked', { count: 1, restored: 0, messages }));
     expect(describeRestart(done).findings).toEqual([
       { level: 'warning', message: 'find-unacked said: a1 (tasks.work, queue links)' },
     ]);
   });
 
-  it('are no warning when there are none, or all are back in their queues', () => {
+  it('are no warning if there are none, or all are back in their queues', () => {
     const none = step('find-unacked', { count: 0, restored: 0 });
     const back = step('restore-unacked', { count: 1, restored: 1, messages });
     expect(describeRestart(outcome(none, back)).findings).toEqual([]);
   });
 
-  it('are a notice where the broker does not show them', () => {
+  it('are a notice if the broker does not show them', () => {
     const done = outcome(step('find-unacked', { problem: 'not Redis' }));
     expect(describeRestart(done).findings).toMatchObject([{ level: 'notice' }]);
   });
 });
 
-it('warns of jobs that could not be told to be orphans', () => {
+it('warns of jobs that may be abandoned', () => {
   const done = outcome(step('settle-jobs', { changed: 0, problem: 'the broker is down' }));
   expect(describeRestart(done).findings).toMatchObject([{ level: 'warning' }]);
 });

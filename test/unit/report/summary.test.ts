@@ -42,7 +42,7 @@ const content: SummaryContent = {
   cost: { wire, seconds: 1.7 },
 };
 
-test('the whole of it', () => {
+test('a complete summary', () => {
   expect(renderSummary(content)).toBe(
     `### deploy-worker · celery-worker.service on 203.0.113.10
 
@@ -131,7 +131,7 @@ test('hostile strings in every field', () => {
   expect(outside).not.toMatch(/^```/m);
 });
 
-test('a line of evidence without end is cut', () => {
+test('a very long line of evidence is cut', () => {
   const long: Check = {
     id: 'x',
     title: 'x',
@@ -178,6 +178,9 @@ describe('sentences', () => {
   test('of an outcome', () => {
     expect(describeOutcome({ ...plan, operations: [] }, null)).toBe(
       'Nothing to do: the host is in the desired state.',
+    );
+    expect(describeOutcome({ ...plan, operations: [], skippedRows: 1 }, null)).toBe(
+      'Nothing was repaired: 1 row that looks stuck was skipped, for the reasons given.',
     );
     expect(describeOutcome(plan, null)).toBe('Dry run: 1 operation planned, nothing was changed.');
     expect(describeOutcome(plan, { ...outcome, result: 'committed' })).toBe(

@@ -18,19 +18,19 @@ describe('the kind of a host', () => {
     expect(chooseKind(capacity, needs, wanted).kind).toBe(kind);
   });
 
-  test('why it is not the quick one is told only where that was possible', () => {
+  test('a reason for a VM is given only if this machine cannot run containers', () => {
     expect(chooseKind(none, [], undefined).why).toBe(
       'no containers here: this machine has no cgroup v2',
     );
     expect(chooseKind(plain, ['swap'], undefined).why).toBeUndefined();
   });
 
-  test('a container that is asked for and cannot be had is refused', () => {
+  test('a requested container that is not available is an error', () => {
     expect(() => chooseKind(none, [], 'container')).toThrow(
       'no containers here: this machine has no cgroup v2',
     );
     expect(() => chooseKind(plain, ['swap', 'power'], 'container')).toThrow(
-      "a container can't give what is needed: swap, power",
+      'a container cannot provide: swap, power',
     );
   });
 });

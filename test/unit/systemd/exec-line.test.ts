@@ -35,7 +35,7 @@ describe('words', () => {
     expect(splitWords(value)?.map(({ text }) => text) ?? null).toEqual(words);
   });
 
-  it('say where they stand', () => {
+  it('have positions', () => {
     const value = '-/bin/a  "b c" d';
     expect(splitWords(value)?.map(({ start, end }) => value.slice(start, end))).toEqual([
       '-/bin/a',
@@ -44,7 +44,7 @@ describe('words', () => {
     ]);
   });
 
-  it('are written so that they read back, whatever is in them', () => {
+  it('are quoted so that they read back, whatever they contain', () => {
     const pieces = ['a', ' ', '"', "'", '\\', '%', '$', ';', '\n', '\t', '{X}', 'ü', '=', '#'];
     for (let seed = 0; seed < 2000; seed += 1) {
       const random = seeded(seed);
@@ -59,7 +59,7 @@ describe('words', () => {
     }
   });
 
-  it('tell what systemd puts something else for', () => {
+  it('show what systemd expands', () => {
     expect(['%n', '$X', 'a${X}', '%%%i'].map(isExpanded)).toEqual([true, true, true, true]);
     expect(['%%', '$$', '100%%n', 'a'].map(isExpanded)).toEqual([false, false, false, false]);
   });

@@ -58,7 +58,7 @@ const isWithin = (some: readonly string[], all: readonly string[]): boolean => {
 };
 
 describe('a unit file', () => {
-  it('prints as it was read, whatever it is', () => {
+  it('prints as it was read, for any text', () => {
     fc.assert(
       fc.property(anyText, (text) => {
         expect(parseUnitFile(text).print()).toBe(text);
@@ -67,7 +67,7 @@ describe('a unit file', () => {
     );
   });
 
-  it('loses and changes no line of another key by an edit', () => {
+  it('keeps all lines of other keys when edited', () => {
     fc.assert(
       fc.property(lines, section, key, values, (text, name, ofKey, wanted) => {
         const before = parseUnitFile(text);
@@ -83,7 +83,7 @@ describe('a unit file', () => {
     );
   });
 
-  it('is as before once a new key is taken away again', () => {
+  it('is unchanged after a new key is added and removed', () => {
     fc.assert(
       fc.property(lines, section, (text, name) => {
         const file = parseUnitFile(text.endsWith('\n') ? text : `${text}\n`);

@@ -119,7 +119,7 @@ describe('editing', () => {
     );
   });
 
-  it('puts several values where the last one was', () => {
+  it('puts several values at the place of the last one', () => {
     expect(set(sample, ['A=1', 'B=2'], 'Environment')).toBe(
       sample.replace('Environment="ONE=1" TWO=2\n', '').replace('THREE=3', 'A=1\nEnvironment=B=2'),
     );
@@ -164,7 +164,7 @@ describe('editing', () => {
     expect(set(after, '2')).toBe(after);
   });
 
-  it('adds [Unit] at the top, below what heads the file', () => {
+  it('adds [Unit] at the top, below leading comments', () => {
     expect(set('# head\n\n[Service]\nB=1\n', '2', 'A', 'Unit')).toBe(
       '# head\n\n[Unit]\nA=2\n\n[Service]\nB=1\n',
     );
@@ -198,7 +198,7 @@ describe('editing', () => {
   );
 });
 
-describe('any text at all', () => {
+describe('any text', () => {
   const pieces = [
     '[Service]',
     '[Unit]',
@@ -252,7 +252,7 @@ describe('any text at all', () => {
   const comments = (text: string) =>
     text.split(/[\r\n\0]+/).filter((line) => /^[ \t]*[#;]/.test(line));
 
-  it('changes what is asked for, and nothing else', () => {
+  it('changes only what is requested', () => {
     for (let seed = 0; seed < 5000; seed += 1) {
       const random = seeded(seed);
       const text = makeText(random, ['\n', '\n', '\r\n', '']);
@@ -271,7 +271,7 @@ describe('any text at all', () => {
     }
   });
 
-  it('splices words, and nothing else', () => {
+  it('splices only words', () => {
     for (let seed = 0; seed < 2000; seed += 1) {
       const random = seeded(seed);
       const glue = () =>

@@ -51,7 +51,7 @@ function faults(
 }
 
 describe('a unit', () => {
-  it('without fault has none', () => {
+  it('without faults breaks no rule', () => {
     expect(faults({})).toEqual([]);
   });
 
@@ -128,11 +128,11 @@ describe('a unit', () => {
     ['no restart, so no limit', { Restart: 'no' }, { StartLimitIntervalSec: null }],
     ['a fast restart', { RestartSec: null }, { StartLimitIntervalSec: null }],
     ['a reset', { ExecStartPre: '' }],
-  ])('is right with %s', (_about, service, unit = {}) => {
+  ])('is valid with %s', (_about, service, unit = {}) => {
     expect(faults(service, unit)).toEqual([]);
   });
 
-  it('has the start limit is in the wrong section only when there is none in the right one', () => {
+  it("breaks the rule on the start limit's section only without one in [Unit]", () => {
     const misplaced = { StartLimitIntervalSec: '300' };
     expect(faults(misplaced)).toEqual([]);
     expect(faults(misplaced, { StartLimitIntervalSec: null })).toEqual([
@@ -141,12 +141,12 @@ describe('a unit', () => {
     ]);
   });
 
-  it('has no soft limit without swap', () => {
+  it('needs no soft limit without swap', () => {
     expect(faults({}, {}, { swapActive: false })).toEqual(['memory-high-without-swap']);
     expect(faults({ MemoryHigh: 'infinity' }, {}, { swapActive: false })).toEqual([]);
   });
 
-  it('breaks these as the task list left it, and says where', () => {
+  it('in its reference form breaks these rules, with their lines', () => {
     const text = `[Unit]
 Description=Celery Worker for TikTok Slideshow Generator
 After=network.target redis.service
@@ -213,7 +213,7 @@ describe('a secret', () => {
     expect(redactUnit(`[Service]\n${line}\n`)).toBe(`[Service]\n${shown}\n`);
   });
 
-  it('is not shown in a diff either, and nothing else is hidden', () => {
+  it('is hidden in a diff, and nothing else is', () => {
     const text = [
       '# TOKEN=hunter2',
       '[Service]',
@@ -243,7 +243,7 @@ describe('a secret', () => {
 });
 
 describe('rules', () => {
-  it.each(unitRules)('$id: its page is right about what is wrong, and what is right', (rule) => {
+  it.each(unitRules)('$id: the examples of its page are right', (rule) => {
     const within: UnitContext = {
       ...context,
       swapActive: rule.id !== 'memory-high-without-swap',
@@ -257,13 +257,13 @@ describe('rules', () => {
     expect(find(rule.example.right)).toEqual([]);
   });
 
-  it('have a page each, and no page is without a rule', () => {
+  it('have one page each, and every page has a rule', () => {
     const folder = join(import.meta.dirname, '../../../docs/reference/unit-rules');
     const pages = unitRules.map((rule) => basename(rulePage(rule)));
     expect(readdirSync(folder).sort()).toEqual(['README.md', ...pages].sort());
   });
 
-  it('have an id of their own, and say why and what to do', () => {
+  it('have unique ids, a reason and a fix', () => {
     expect(new Set(unitRules.map(({ id }) => id)).size).toBe(unitRules.length);
     for (const { id, title, why, fix } of unitRules) {
       expect(id).toMatch(/^[a-z]+(?:-[a-z]+)*$/);

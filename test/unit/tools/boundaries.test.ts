@@ -10,8 +10,8 @@ function judge(tree: Record<string, string>): string[] {
 
 const model = { 'src/model/host.ts': 'export interface Host { readonly name: string }\n' };
 
-describe('imports point one way', () => {
-  test('a tree that keeps to it has no violation', () => {
+describe('imports point in one direction', () => {
+  test('a tree that follows the rules has no violations', () => {
     expect(
       judge({
         ...model,
@@ -68,44 +68,42 @@ describe('imports point one way', () => {
     expect(judge({ [file]: text })[0]).toContain(expected);
   });
 
-  test('every file is in a folder that the design names', () => {
-    const named = 'is in no folder that the design names';
+  test('every file is in a known folder', () => {
+    const named = 'is not in a known folder';
     expect(judge({ 'src/helpers/a.ts': '', 'src/a.ts': '' })).toEqual([
       `src/a.ts:1: src/a.ts ${named}`,
       `src/helpers/a.ts:1: src/helpers/a.ts ${named}`,
     ]);
   });
 
-  test('every file of jobs is in one of its rooms, which import lower ones', () => {
+  test('every file of jobs is in a subfolder, which imports only lower ones', () => {
     expect(
       judge({
         'src/jobs/judge/a.ts': "import '../tables/b.ts';\nimport './c.ts';",
         'src/jobs/names.ts': '',
       }),
     ).toEqual([
-      'src/jobs/names.ts:1: src/jobs/names.ts is in no room of jobs: tables, judge, repair',
+      'src/jobs/names.ts:1: src/jobs/names.ts is not in a subfolder of jobs: tables, judge, repair',
     ]);
   });
 
-  test('files that import each other are a cycle', () => {
+  test('files that import each other are an import cycle', () => {
     const found = judge({
       'src/plan/a.ts': "import './b.ts';",
       'src/plan/b.ts': "import './c.ts';",
       'src/plan/c.ts': "import './a.ts';",
     });
     expect(found).toEqual([
-      'src/plan/a.ts:1: a cycle of imports: src/plan/a.ts → src/plan/b.ts → src/plan/c.ts → src/plan/a.ts',
+      'src/plan/a.ts:1: import cycle: src/plan/a.ts → src/plan/b.ts → src/plan/c.ts → src/plan/a.ts',
     ]);
   });
 
-  test('folders of one layer may not import each other both ways', () => {
+  test('folders of one layer must not import each other both ways', () => {
     const found = judge({
       'src/plan/a.ts': "import '../report/a.ts';",
       'src/report/b.ts': "import '../plan/b.ts';",
     });
-    expect(found).toEqual([
-      'src/plan:1: folders import each other in a circle: plan → report → plan',
-    ]);
+    expect(found).toEqual(['src/plan:1: folder import cycle: plan → report → plan']);
   });
 });
 
@@ -156,10 +154,10 @@ test('a main has at most 25 lines', () => {
   expect(judge({ 'actions/verify/main.ts': lines(25), 'cli/main.ts': lines(25) })).toEqual([]);
   expect(judge({ 'cli/main.ts': lines(26) })).toHaveLength(1);
   expect(judge({ 'actions/verify/main.ts': lines(26) })).toEqual([
-    'actions/verify/main.ts:1: 26 lines: at most 25; logic belongs in src',
+    'actions/verify/main.ts:1: 26 lines, expected at most 25: move logic to src',
   ]);
 });
 
-test('a file that does not parse is named', () => {
+test('an error names the file that does not parse', () => {
   expect(() => judge({ 'src/plan/a.ts': 'const = ;' })).toThrow(/^src\/plan\/a\.ts does not parse/);
 });

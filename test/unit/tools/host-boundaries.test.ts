@@ -44,8 +44,8 @@ describe('imports of a Python module', () => {
   });
 });
 
-describe('imports of the host program point one way', () => {
-  test('a program that keeps to it has no violation', () => {
+describe('imports of the host program point in one direction', () => {
+  test('a program that follows the rules has no violations', () => {
     expect(
       judge({
         '__init__.py': '"""The hand."""',
@@ -84,35 +84,35 @@ describe('imports of the host program point one way', () => {
     [
       'state/a.py',
       'from celeriac_host import git',
-      'imports host/celeriac_host/git, which is in no room',
+      'imports host/celeriac_host/git, which is not in a known folder',
     ],
-    ['state/a.py', '__import__(name)', 'imports a module whose name is not told here'],
-    ['state/a.py', 'import_module("a." + name)', 'imports a module whose name is not told here'],
+    ['state/a.py', '__import__(name)', 'imports a module with an unknown name'],
+    ['state/a.py', 'import_module("a." + name)', 'imports a module with an unknown name'],
     ['__init__.py', 'from celeriac_host.system import a', 'the package itself imports nothing'],
-    ['git.py', 'import os', 'is in no room that the design names'],
-    ['tools/git.py', '', 'is in no room that the design names'],
+    ['git.py', 'import os', 'is not in a known folder'],
+    ['tools/git.py', '', 'is not in a known folder'],
   ])('%s: %s', (file, text, expected) => {
     const found = judge({ [file]: text });
     expect(found).toEqual([expect.stringMatching(new RegExp(`^${file}:[12]: `))]);
     expect(found[0]).toContain(expected);
   });
 
-  test('rooms of one layer may not import each other both ways', () => {
+  test('folders of one layer must not import each other both ways', () => {
     expect(
       judge({
         'app/a.py': 'from celeriac_host.store import a',
         'store/b.py': 'from celeriac_host.app import b',
       }),
-    ).toEqual(['app:1: folders import each other in a circle: app → store → app']);
+    ).toEqual(['app:1: folder import cycle: app → store → app']);
   });
 
-  test('modules that import each other are a cycle, wherever the imports stand', () => {
+  test('modules that import each other are an import cycle, also with local imports', () => {
     const found = judge({
       'app/a.py': 'from celeriac_host.app import b',
       'app/b.py': 'def f():\n    from .a import g',
     });
     expect(found).toEqual([
-      expect.stringMatching(/^app\/a\.py:1: a cycle of imports: .*a\.py → .*b\.py → .*a\.py$/),
+      expect.stringMatching(/^app\/a\.py:1: import cycle: .*a\.py → .*b\.py → .*a\.py$/),
     ]);
   });
 });

@@ -13,7 +13,7 @@ function treeOf(files: Record<string, string>): string {
   return root;
 }
 
-test('modules are packed in the order of their paths, tests and other files are not', () => {
+test('modules are packed in the order of their paths; tests and other files are left out', () => {
   const root = treeOf({
     'host/support/watch.py': 'print("ü\\n")\n',
     'host/agent/operations/swap_on.py': '',

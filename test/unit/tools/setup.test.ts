@@ -11,7 +11,7 @@ const setup = path.join(import.meta.dirname, '../../../tools/setup.sh');
 /** Folder → the names of programs in it: on PATH, but for those of pyenv. */
 type Offered = Readonly<Record<string, readonly string[]>>;
 
-/** `python3.N` says that it is 3.N.1; `!python3.N` is a name that runs nothing. */
+/** `python3.N` prints 3.N.1; `!python3.N` is a shim that runs nothing. */
 function offer(root: string, offered: Offered): void {
   for (const [folder, names] of Object.entries(offered)) {
     mkdirSync(path.join(root, folder), { recursive: true });
@@ -50,19 +50,19 @@ const pyenv = 'pyenv/versions/x/bin';
 
 test.each<[string, Offered, readonly string[]]>([
   [
-    'the oldest from 3.8 on and the newest, wherever they are',
+    'the oldest from 3.8 on and the newest, in any folder',
     { a: ['python3', 'python3.7', 'python3.12'], [pyenv]: ['python3.8', 'python3.13'] },
     [`${pyenv}/python3.8`, `${pyenv}/python3.13`],
   ],
   ['3.10 is newer than 3.9', { a: ['python3.9', 'python3.10'] }, ['a/python3.9', 'a/python3.10']],
-  ['one is run once', { a: ['python3.11', 'python3-config'] }, ['a/python3.11']],
+  ['a single one is used once', { a: ['python3.11', 'python3-config'] }, ['a/python3.11']],
   [
-    'no name that runs nothing',
+    'shims that run nothing are skipped',
     { shims: ['!python3.8', '!python3.13', '!python3.14'], b: ['python3.8', 'python3.13'] },
     ['b/python3.8', 'b/python3.13'],
   ],
-  ['none that is too old', { a: ['python3.6', 'python3.7'] }, []],
-  ['none at all', { a: [] }, []],
+  ['versions before 3.8 are skipped', { a: ['python3.6', 'python3.7'] }, []],
+  ['there is none', { a: [] }, []],
 ])('%s', (_, offered, chosen) => {
   expect(choose(offered)).toEqual(chosen);
 });

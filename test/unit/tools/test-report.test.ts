@@ -26,7 +26,7 @@ test.each([
   expect(countTests(reportOf(counts), ok, 'daily')).toMatchObject({ passed, failed });
 });
 
-test('a test that did not run is a failure of the run that it belongs to', () => {
+test('a test that did not run is a failure of its own run', () => {
   const skipped = (...tags: readonly string[]) => ({ fullName: 'x', status: 'skipped', tags });
   const results = [skipped(), skipped('nightly'), { ...skipped(), status: 'todo' }];
   const report = reportOf({ numPassedTests: 2 }, [
@@ -36,18 +36,18 @@ test('a test that did not run is a failure of the run that it belongs to', () =>
   expect(countTests(report, true, 'nightly')).toMatchObject({ passed: 2, failed: 1 });
 });
 
-test('the last lines of a stage that is no list of tests', () => {
+test('a stage without a list of tests shows its last lines', () => {
   const output = Array.from({ length: 30 }, (_, line) => `\u001b[31mline ${line}`).join('\n');
   expect(lastLines(output, 2)).toEqual(['line 28', 'line 29']);
 });
 
-test('a run that left no report has failed, whatever it exited with', () => {
+test('a run without a report has failed, whatever its exit code', () => {
   const count = { passed: 0, failed: 1, note: 'ended without a report', failures: [] };
   expect(countTests('/nowhere/report.json', true, 'daily')).toEqual(count);
   expect(countTests('/nowhere/report.json', false, 'daily')).toEqual(count);
 });
 
-test('what failed is named, each with the first line of why, though only the end of a log be seen', () => {
+test('failed tests are listed with the first line of their errors', () => {
   const file = (name: string, message: string, ...assertionResults: readonly unknown[]) => ({
     name: path.join(process.cwd(), name),
     status: 'failed',
@@ -124,7 +124,7 @@ test.each<[string, Record<string, readonly string[]>, boolean, number, number, s
   expect(counted).toMatchObject({ passed, failed, note: expect.stringContaining(note) });
 });
 
-test('pytest: what failed is named with its Python and the first line of why', () => {
+test('pytest: failed tests are listed with their Python and the first line of their errors', () => {
   const why = 'AssertionError: assert &quot;a&quot; &lt; 1&#10;  more';
   const failure = pytestCase('test_b', `<failure message="${why}">a.py:1: /&gt; no</failure>`);
   const error = pytestCase('test_c', '<error message="no fixture">x</error>');
@@ -140,6 +140,6 @@ test('pytest: what failed is named with its Python and the first line of why', (
   });
 });
 
-test('pytest: a folder that was never made is a run without a report', () => {
+test('pytest: a missing folder is a run without a report', () => {
   expect(countPythonTests('/nowhere', true)).toMatchObject({ passed: 0, failed: 1 });
 });

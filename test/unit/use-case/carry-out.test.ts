@@ -40,7 +40,7 @@ function agentFor(run: RecordedRun, outcome: Outcome): Agent {
   } as unknown as Agent;
 }
 
-describe('a plan is carried out', () => {
+describe('carrying out a plan', () => {
   const about: About = {
     subject: 'w.service',
     unit: 'w.service',
@@ -56,7 +56,7 @@ describe('a plan is carried out', () => {
     }),
   };
 
-  it('shown, then after the pause sent and applied, then reported', async () => {
+  it('shows it, waits, sends and applies it, and reports', async () => {
     const run = new RecordedRun();
     const outcome = outcomeOf('committed');
     expect(await carryOut(run, agentFor(run, outcome), plan, about)).toBe(outcome);
@@ -80,13 +80,13 @@ describe('a plan is carried out', () => {
   it.each([
     ['a dry run', new RecordedRun({ dryRun: true }), plan, 'Dry run: 1 operation planned'],
     ['a plan with nothing to do', new RecordedRun(), nothing, 'Nothing to do'],
-  ])('%s asks nothing of the host', async (_, run, given, sentence) => {
+  ])('%s sends nothing to the host', async (_, run, given, sentence) => {
     expect(await carryOut(run, agentFor(run, outcomeOf('committed')), given, about)).toBeNull();
     expect(run.log.slice(0, -1)).toEqual(['plan', 'downtime=', 'changed=false', 'transaction=']);
     expect(run.log.at(-1)).toContain(sentence);
   });
 
-  it('what was undone is reported, and is an error', async () => {
+  it('an undone transaction is reported, and is an error', async () => {
     const run = new RecordedRun();
     const failure = { index: 0, message: 'the disk is full' };
     const agent = agentFor(run, outcomeOf('undone', { failure }));
@@ -104,7 +104,7 @@ describe('a plan is carried out', () => {
   });
 });
 
-describe('transactions are undone', () => {
+describe('undoing transactions', () => {
   const undoing = {
     about: 'release 7',
     whole: 'the worker is as it was before',
@@ -120,7 +120,7 @@ describe('transactions are undone', () => {
     seconds: seconds(0),
   });
 
-  it('and reported', async () => {
+  it('undoes and reports', async () => {
     const run = new RecordedRun();
     const agent = agentFor(run, outcomeOf('undone', { steps: [step('undone', 'disabled')] }));
     await undoTransactions(run, agent, undoing);
@@ -135,7 +135,7 @@ describe('transactions are undone', () => {
     expect(run.results[0]?.checklist).toEqual([{ done: true, text: 'disabled', note: '' }]);
   });
 
-  it('but not in a dry run', async () => {
+  it('does nothing in a dry run', async () => {
     const run = new RecordedRun({ dryRun: true });
     await undoTransactions(run, agentFor(run, outcomeOf('undone')), undoing);
     expect(run.log).toEqual([
@@ -145,7 +145,7 @@ describe('transactions are undone', () => {
     ]);
   });
 
-  it('and what could not be undone is reported, and an error that names it', async () => {
+  it('reports what could not be undone, and throws an error that names it', async () => {
     const run = new RecordedRun();
     const steps = [step('undone', 'disabled'), step('not-undone', 'the file changed')];
     const agent = agentFor(run, outcomeOf('undo-failed', { steps }));

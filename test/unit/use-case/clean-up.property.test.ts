@@ -171,7 +171,7 @@ function checkInvariants(nodes: readonly Node[], database: AppDatabase, now: Map
 
 for (const { action, numRuns, options } of cases) {
   describe(`${action}, ${numRuns} forests`, options, () => {
-    test('no row that lives is changed, none that is dead is missed, all adds up', async () => {
+    test('no live row is changed, no stuck row is missed, all counters are right', async () => {
       await fc.assert(
         fc.asyncProperty(forests, businesses, async (seeds, business) => {
           const found = await clean(seeds, business, action);
@@ -206,7 +206,7 @@ for (const { action, numRuns, options } of cases) {
       );
     });
 
-    test('a second clean-up at once finds nothing more', async () => {
+    test('an immediate second clean-up finds nothing', async () => {
       await fc.assert(
         fc.asyncProperty(forests, businesses, async (seeds, business) => {
           const { database } = await clean(seeds, business, action);

@@ -8,6 +8,7 @@ import type { StoreFact, TasksFact } from '../../../src/model/facts.ts';
 import type { RepairJobs } from '../../../src/model/operation.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { OpenStore } from '../../../src/ports/store.ts';
+import { describeOutcome } from '../../../src/report/summary.ts';
 import { lookForStuckRows, planCleanUp } from '../../../src/use-case/clean-up.ts';
 import { configRefusal } from '../../lib/refusals.ts';
 import {
@@ -69,8 +70,8 @@ const ended: Record<CleanUpDesired['action'], string> = {
 /** The rows as people are shown them. */
 const tableOf = (cleanUp: CleanUp): string => repairOf(cleanUp).diff ?? '';
 
-describe('what is found', () => {
-  test('both timestamp forms are compared as instants, on the same day', async () => {
+describe('which rows are found', () => {
+  test('both timestamp formats are compared as instants, on the same day', async () => {
     using database = new AppDatabase();
     // As text 'T' sorts after a space: these would never be older than a threshold today.
     database.add('jobs', {
@@ -101,7 +102,7 @@ describe('what is found', () => {
     expect(found).toEqual({ 'old-t': 'processing → failed', 'old-s': 'processing → failed' });
   });
 
-  test('a parent is as fresh as the freshest row below it', async () => {
+  test('a parent is as recent as the most recent row below it', async () => {
     using database = new AppDatabase();
     database.addBatch('slow', {
       ago: 2 * hour,
@@ -116,7 +117,7 @@ describe('what is found', () => {
     expect(cleanUp.plan.satisfied).toEqual([`jobs: nothing to repair in ${path}`]);
   });
 
-  test('a variation that moves keeps its whole job alive', async () => {
+  test('a variation that changes keeps its whole job alive', async () => {
     using database = new AppDatabase();
     const { links } = database.addBatch('deep', {
       ago: 3 * hour,
@@ -135,7 +136,7 @@ describe('what is found', () => {
     for (const id of [alive.job, alive.batch, ...alive.links]) expect(touched).not.toContain(id);
   });
 
-  test('a stuck link of a living batch goes alone, and the counters follow', async () => {
+  test('a stuck link of a live batch is repaired alone, and the counters are adjusted', async () => {
     using database = new AppDatabase();
     database.addBatch('mixed', {
       ago: 3 * hour,
@@ -153,7 +154,7 @@ describe('what is found', () => {
     expect(tableOf(cleanUp)).toContain('failed_links 0 → 1');
   });
 
-  test('pending is not stuck unless asked for', async () => {
+  test('a pending job is not stuck unless requested', async () => {
     using database = new AppDatabase();
     database.add('video_jobs', { id: 'waiting', status: 'pending', created_at: bySqlite(day) });
     expect(changesOf(await planFor(database))).toEqual({});
@@ -161,7 +162,7 @@ describe('what is found', () => {
     expect(changesOf(asked)).toEqual({ waiting: 'pending → failed' });
   });
 
-  test('a row whose times say nothing is reported and skipped', async () => {
+  test('a row with unreadable times is reported and skipped', async () => {
     using database = new AppDatabase();
     const times = { created_at: null, started_at: null };
     database.add('jobs', { id: 'timeless', status: 'processing', ...times });
@@ -179,9 +180,26 @@ describe('what is found', () => {
     expect(messagesOf(cleanUp)).toContain("jobs odd has started_at = 'yesterday'");
     expect(messagesOf(cleanUp)).toContain('in the future: jobs future');
     expect(messagesOf(cleanUp)).toContain('jobs blob has created_at = binary data');
+    // Then the host is not said to be as desired.
+    expect(describeOutcome(cleanUp.plan, null)).toBe(
+      'Nothing was repaired: 4 rows that look stuck were skipped, for the reasons given.',
+    );
+    expect(cleanUp.plan.satisfied).toEqual([
+      `jobs: nothing that can be repaired in ${path}, 4 rows skipped`,
+    ]);
   });
 
-  test('statuses that Celeriac does not know are reported', async () => {
+  test('a host without such rows is as desired', async () => {
+    using database = new AppDatabase();
+    database.add('jobs', { id: 'new', status: 'processing', created_at: bySqlite(minute) });
+    database.add('jobs', { id: 'old', status: 'completed', created_at: bySqlite(day) });
+    const cleanUp = await planFor(database);
+    expect(describeOutcome(cleanUp.plan, null)).toBe(
+      'Nothing to do: the host is in the desired state.',
+    );
+  });
+
+  test('unknown statuses are reported', async () => {
     using database = new AppDatabase();
     database.add('jobs', { id: 'odd', status: 'paused', created_at: bySqlite(day) });
     const cleanUp = await planFor(database);
@@ -189,7 +207,7 @@ describe('what is found', () => {
     expect(messagesOf(cleanUp)).toContain('skipped rows with an unknown status: paused');
   });
 
-  test('rows that share an id, or have none, are never changed', async () => {
+  test('rows with a duplicate id or none are never changed', async () => {
     using database = new AppDatabase('CREATE TABLE jobs (id TEXT, status TEXT, created_at TEXT);');
     for (const id of ['twin', 'twin', null, 'single']) {
       database.add('jobs', { id, status: 'processing', created_at: bySqlite(day) });
@@ -202,7 +220,7 @@ describe('what is found', () => {
 });
 
 describe('fail', () => {
-  test('takes the stuck tree and its mirror, and says for how long and by whom', async () => {
+  test('marks the stuck tree and its mirror, with the duration and the run', async () => {
     using database = new AppDatabase();
     deadBatch(database);
     const cleanUp = await planFor(database);
@@ -230,7 +248,7 @@ describe('fail', () => {
     expect(database.row('batch_links', 'link-dead-1')?.celery_task_id).toBe('task-dead-1');
   });
 
-  test('keeps what the app itself had said', async () => {
+  test('keeps the error message of the app', async () => {
     using database = new AppDatabase();
     const times = { created_at: bySqlite(day) };
     database.add('jobs', {
@@ -245,7 +263,7 @@ describe('fail', () => {
     );
   });
 
-  test('writes completed_at as its column does', async () => {
+  test('writes completed_at in the format of its column', async () => {
     using database = new AppDatabase();
     const times = { created_at: bySqlite(day), started_at: byPython(day) };
     database.add('jobs', {
@@ -259,7 +277,7 @@ describe('fail', () => {
     expect(change?.kind === 'update' && change.set.completed_at).toBe('2026-01-18 15:00:00');
   });
 
-  test('ends a parent that would wait for ever for its last child, once it is its turn', async () => {
+  test('ends a parent that would otherwise wait forever for its last child, at its turn', async () => {
     using database = new AppDatabase();
     const lastMoved = (ago: number): void => {
       const links = [['completed', ago] as const, ['processing', 2 * hour] as const];
@@ -284,7 +302,7 @@ describe('fail', () => {
     expect(changeOf(cleanUp, 'job-last')).not.toHaveProperty('set.error_message');
   });
 
-  test('but not one that still expects rows below it', async () => {
+  test('does not end a parent that still expects children', async () => {
     using database = new AppDatabase();
     database.addBatch('more', {
       ago: 3 * hour,
@@ -300,7 +318,7 @@ describe('fail', () => {
     });
   });
 
-  test('a job whose batch has ended says what its batch says', async () => {
+  test('a job whose batch has ended gets the status of the batch', async () => {
     using database = new AppDatabase();
     database.addBatch('lag', { ago: 3 * hour, links: [['completed', 2 * hour]] });
     database.sql
@@ -335,7 +353,7 @@ describe('fail', () => {
     }
   });
 
-  test('a job of several batches ends as all of them did', async () => {
+  test('a job with several batches ends when all of them have ended alike', async () => {
     using database = new AppDatabase();
     const { job } = database.addBatch('twice', { ago: 3 * hour, links: [] });
     const times = { job_id: job, created_at: bySqlite(3 * hour) };
@@ -354,7 +372,7 @@ describe('fail', () => {
     expect(changesOf(await planFor(database))).toEqual({ [job]: 'processing → completed' });
   });
 
-  test('a stuck batch beside a living one goes alone', async () => {
+  test('a stuck batch beside a live one is repaired alone', async () => {
     using database = new AppDatabase();
     const { job } = database.addBatch('pair', { ago: 3 * hour, links: [['processing', 2 * hour]] });
     const other = { id: 'batch-new', status: 'processing', job_id: job };
@@ -378,7 +396,7 @@ describe('fail', () => {
 });
 
 describe('reset', () => {
-  test('clears what the run had written, recounts, and says that nothing starts by itself', async () => {
+  test('clears the columns of the run, recounts, and reports that nothing starts automatically', async () => {
     using database = new AppDatabase();
     deadBatch(database);
     database.sql.exec("UPDATE jobs SET failed_links = 2, error_message = 'x'");
@@ -402,7 +420,7 @@ describe('reset', () => {
     });
   });
 
-  test('a link whose batch has ended would wait for ever: it fails instead', async () => {
+  test('a link whose batch has ended would wait forever, so it fails instead', async () => {
     using database = new AppDatabase();
     database.addBatch('over', {
       ago: 3 * hour,
@@ -419,7 +437,7 @@ describe('reset', () => {
 });
 
 describe('delete', () => {
-  test('takes the whole tree, children first, and nothing else', async () => {
+  test('removes the whole tree, children first, and nothing else', async () => {
     using database = new AppDatabase();
     const { links } = deadBatch(database, 'processing');
     for (const link of links) database.addVariation(link, 'processing', 8 * day + 3 * hour);
@@ -437,7 +455,7 @@ describe('delete', () => {
     expect(database.sql.pragma('foreign_key_check')).toEqual([]);
   });
 
-  test('a stuck link of a living batch: its variations go, totals follow', async () => {
+  test('a stuck link of a live batch: its variations are removed, totals are adjusted', async () => {
     using database = new AppDatabase();
     const { links } = database.addBatch('mixed', {
       ago: 3 * hour,
@@ -474,7 +492,7 @@ describe('delete', () => {
     },
   );
 
-  test('without a foreign key such rows stay, and that is told; the host looks for new ones', async () => {
+  test('without a foreign key such rows stay and are reported; the host checks for new ones', async () => {
     using database = new AppDatabase();
     deadBatch(database, 'processing');
     database.sql.exec(`CREATE TABLE notes (id TEXT, job_id TEXT);
@@ -491,7 +509,7 @@ describe('delete', () => {
     ]);
   });
 
-  test('a reset that would empty what rows of another table name is left, too', async () => {
+  test('a reset that would remove referenced rows is skipped, too', async () => {
     using database = new AppDatabase(`
       CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT UNIQUE);
       CREATE TABLE outcomes (id TEXT, task TEXT REFERENCES jobs (task_id));`);
@@ -558,7 +576,7 @@ describe('orphans', () => {
     expect(messagesOf(cleanUp)).toContain('batch_links: skipped 1 orphan that ended');
   });
 
-  test('without orphans only what is stuck is taken', async () => {
+  test('without `orphans`, only stuck rows are repaired', async () => {
     using database = withOrphans();
     const found = changesOf(await planFor(database, { action: 'delete', orphans: false }));
     expect(Object.keys(found).toSorted()).toEqual(['batch', 'var']);
@@ -603,7 +621,7 @@ describe('ids', () => {
     expect(Object.keys(changesOf(deleted))).toHaveLength(4);
   });
 
-  test('an ended row is for delete only, and that is said', async () => {
+  test('an ended row can only be deleted, and the report says so', async () => {
     using database = new AppDatabase();
     database.add('jobs', { id: uuid, status: 'completed', created_at: bySqlite(day) });
     const cleanUp = await planFor(database, { ids: [uuid] });
@@ -617,7 +635,7 @@ describe('ids', () => {
     expect(changesOf(deleted)).toEqual({ [uuid]: 'completed → deleted' });
   });
 
-  test('an ambiguous beginning lists what it could mean', async () => {
+  test('an ambiguous prefix lists the matching ids', async () => {
     using database = new AppDatabase();
     database.add('jobs', { id: uuid, ...fresh });
     database.add('video_jobs', { id: twin, ...fresh });
@@ -638,7 +656,7 @@ describe('ids', () => {
     '"; DROP TABLE jobs; --',
     'jobs:ffffffff',
     '',
-  ])('%j names nothing and is refused', async (id) => {
+  ])('%j matches nothing and is refused', async (id) => {
     using database = new AppDatabase();
     database.add('jobs', { id: uuid, ...fresh });
     const error = await configRefusal(planFor(database, { ids: [id] }));
@@ -646,7 +664,7 @@ describe('ids', () => {
     expect(error.expected).toContain('its first 8 characters');
   });
 
-  test('integer ids are whole ids', async () => {
+  test('integer ids are never prefixes', async () => {
     using database = new AppDatabase(
       'CREATE TABLE tasks (id INTEGER PRIMARY KEY, status TEXT, created_at REAL);',
     );
@@ -690,8 +708,8 @@ describe('twice', () => {
   );
 });
 
-describe('what the host is told', () => {
-  test('every row comes with what was seen of it, in groups of one tree', async () => {
+describe('the operations for the host', () => {
+  test('every row comes with its values, grouped by tree', async () => {
     using database = new AppDatabase();
     deadBatch(database);
     const { rows } = repairOf(await planFor(database));
@@ -709,7 +727,7 @@ describe('what the host is told', () => {
     });
   });
 
-  test('dry-run and apply are the same plan', async () => {
+  test('a dry run and a real run have the same plan', async () => {
     using database = new AppDatabase();
     deadBatch(database);
     const wet = await planFor(database, { dryRun: false });
@@ -717,7 +735,7 @@ describe('what the host is told', () => {
     expect(dry.plan).toEqual(wet.plan);
   });
 
-  test('hostile names stay names', async () => {
+  test('hostile names are quoted', async () => {
     const name = 'jo"bs]; DROP TABLE x; -- `|';
     const quoted = `"${name.replaceAll('"', '""')}"`;
     using database = new AppDatabase(
@@ -731,7 +749,7 @@ describe('what the host is told', () => {
     expect(tableOf(cleanUp).split('\n')).toHaveLength(2);
   });
 
-  test('more rows than one message holds wait for the next run', async () => {
+  test('rows beyond the limit of a message wait for the next run', async () => {
     using database = new AppDatabase();
     database.sql.exec('BEGIN');
     for (let index = 0; index < 4000; index += 1) {
@@ -779,7 +797,7 @@ test('what the host skipped is reported', () => {
 describe('databases', () => {
   const other = '/srv/app/other.db';
 
-  test('all that hold jobs are cleaned, one after another', async () => {
+  test('all databases with jobs are cleaned, one after another', async () => {
     using first = new AppDatabase();
     using second = new AppDatabase();
     deadBatch(first);
@@ -867,7 +885,7 @@ describe('databases', () => {
     expect(error.message).toMatch(/damaged|malformed/);
   });
 
-  test('something else than a database is refused', async () => {
+  test('anything but a database is refused', async () => {
     using database = new AppDatabase();
     const content = new TextEncoder().encode('certainly no database '.repeat(200));
     const agent = agentOf([database.fact()], { [path]: content });
@@ -877,7 +895,7 @@ describe('databases', () => {
     expect(error.message).toContain('cannot be read as a SQLite database');
   });
 
-  test('no copy stays behind, whether it went well or not', async () => {
+  test('no copy is left behind, on success or failure', async () => {
     using database = new AppDatabase();
     deadBatch(database);
     const left = (): string[] => readdirSync(database.folder).filter((name) => name !== 'app.db');
@@ -896,13 +914,13 @@ describe('databases', () => {
     expect(left()).toEqual([]);
   });
 
-  test('a status in which nothing is stuck is refused', async () => {
+  test('a status in which jobs cannot be stuck is refused', async () => {
     using database = new AppDatabase();
     const error = await configRefusal(planFor(database, { statuses: ['completed'] }));
     expect(error.where).toBe('input statuses');
   });
 
-  test('looking alone finds the same rows', async () => {
+  test('a search without repair finds the same rows', async () => {
     using database = new AppDatabase();
     deadBatch(database);
     const agent = agentOf([database.fact()], { [path]: database.content() });
@@ -919,7 +937,7 @@ describe('databases', () => {
   });
 });
 
-describe('jobs below jobs', () => {
+describe('jobs with jobs below them', () => {
   const nested = (tie: string): AppDatabase =>
     new AppDatabase(`CREATE TABLE jobs (
       id TEXT PRIMARY KEY, status TEXT NOT NULL, celery_task_id TEXT, error_message TEXT,
@@ -943,17 +961,20 @@ describe('jobs below jobs', () => {
     });
   };
 
-  test.each([byKey, byName])('%s: the upper one is as fresh as the lowest', async (tie) => {
-    using database = nested(tie);
-    // Below comes first in the table.
-    add(database, 'leaf', 'processing', minute, 'middle');
-    add(database, 'middle', 'processing', day, 'top');
-    add(database, 'top', 'processing', 2 * day);
-    add(database, 'other', 'processing', day, 'top');
-    expect(changesOf(await planFor(database))).toEqual({ other: 'processing → failed' });
-  });
+  test.each([byKey, byName])(
+    '%s: the parent is as recent as the lowest descendant',
+    async (tie) => {
+      using database = nested(tie);
+      // Below comes first in the table.
+      add(database, 'leaf', 'processing', minute, 'middle');
+      add(database, 'middle', 'processing', day, 'top');
+      add(database, 'top', 'processing', 2 * day);
+      add(database, 'other', 'processing', day, 'top');
+      expect(changesOf(await planFor(database))).toEqual({ other: 'processing → failed' });
+    },
+  );
 
-  test('the upper one lives by the task of the lower', async () => {
+  test('the task of a child keeps its parent alive', async () => {
     using database = nested(byKey);
     add(database, 'leaf', 'processing', day, 'top');
     add(database, 'top', 'processing', day);
@@ -963,7 +984,7 @@ describe('jobs below jobs', () => {
     expect(messagesOf(cleanUp)).toContain('a worker holds task task-leaf');
   });
 
-  test('done when all below it are, completed when one is', async () => {
+  test('a parent ends when all children have ended; it is completed if one of them is', async () => {
     using database = nested(byKey);
     add(database, 'one', 'completed', day, 'top');
     add(database, 'two', 'failed', day, 'top');
@@ -975,7 +996,7 @@ describe('jobs below jobs', () => {
     });
   });
 
-  test('a tie by name alone is no mirror', async () => {
+  test('a reference that is only inferred from a name makes no mirror', async () => {
     using database = nested(byName);
     add(database, 'only', 'processing', day, 'top');
     add(database, 'top', 'completed', 2 * day);
@@ -984,7 +1005,7 @@ describe('jobs below jobs', () => {
     expect(messagesOf(await planFor(database, { dryRun: true }))).not.toContain('mirror');
   });
 
-  test.each([byKey, byName])('%s: deleted from below, with nothing left of it', async (tie) => {
+  test.each([byKey, byName])('%s: delete removes all of it, children first', async (tie) => {
     using database = nested(tie);
     add(database, 'leaf', 'completed', day, 'middle');
     add(database, 'top', 'processing', day, 'top');
@@ -1002,7 +1023,7 @@ describe('jobs below jobs', () => {
     expect(database.statuses()).toEqual({ other: 'completed' });
   });
 
-  test('an upper one that is gone: an orphan by foreign key, nothing by name', async () => {
+  test('a missing parent makes an orphan by a foreign key, but not by a name', async () => {
     for (const tie of [byKey, byName]) {
       using database = nested(tie);
       add(database, 'lost', 'failed', day, 'gone');
@@ -1011,7 +1032,7 @@ describe('jobs below jobs', () => {
     }
   });
 
-  test('a ring, or a chain without end, is skipped', async () => {
+  test('a cycle or an endless chain is skipped', async () => {
     using database = nested(byName);
     add(database, 'a', 'processing', day, 'b');
     add(database, 'b', 'processing', day, 'a');
@@ -1027,7 +1048,7 @@ describe('jobs below jobs', () => {
     );
   });
 
-  test('is said with the mapping', () => {
+  test('is shown in the mapping', () => {
     using database = nested(byName);
     expect(describeMapping(proposeMapping(path, database.tables()))).toEqual([
       expect.stringContaining(
@@ -1060,7 +1081,7 @@ describe('jobs below jobs', () => {
     );
   });
 
-  test('said in `stores`, or said not to be', () => {
+  test('is set or unset by `stores`', () => {
     using database = nested('of_job TEXT, parent_id TEXT');
     const told = (parent: { table: string; column: string } | null) =>
       proposeMapping(path, database.tables(), { jobs: { parent } })[0];

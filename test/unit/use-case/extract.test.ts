@@ -98,7 +98,7 @@ describe('an extract', () => {
     );
   };
 
-  test('is planned on as the whole would be', () => comparePlans(15), 1_200_000);
+  test('gives the same plan as the complete database', () => comparePlans(15), 1_200_000);
 
   test(
     'is planned on as the whole would be, for many more forests',
@@ -109,7 +109,7 @@ describe('an extract', () => {
     () => comparePlans(300),
   );
 
-  test('holds the rows that are named, by their beginnings too, with their families', async () => {
+  test('contains the selected rows, also by prefix, with their families', async () => {
     const seed = { status: 'completed', age: 90, task: 'none', below: [] } as const;
     const link = { ...seed, status: 'processing' };
     const tree = { ...seed, below: [{ ...seed, below: [link, seed] }] };
@@ -137,7 +137,7 @@ describe('an extract', () => {
     expect(read({ statuses: ['waiting'] })).toEqual([]);
   });
 
-  test('holds of other tables the rows that name those, and the columns that are needed', async () => {
+  test('contains the referencing rows of other tables, with the needed columns', async () => {
     const seed = { status: 'completed', age: 90, task: 'none', below: [] } as const;
     using database = store(grow([{ ...seed, status: 'processing' }, seed]));
     database.sql.exec(`
@@ -157,7 +157,7 @@ describe('an extract', () => {
     expect(part.sql.prepare('SELECT * FROM marks').all()).toEqual([]);
   });
 
-  test('that is too large itself says what it would hold', () => {
+  test('that is too large reports its size', () => {
     const seed = { status: 'processing', age: 90, task: 'none', below: [] } as const;
     using database = store(grow([seed, seed]));
     database.sql.prepare('UPDATE jobs SET folder_name = ?').run('x'.repeat(1_000_000));
@@ -166,7 +166,7 @@ describe('an extract', () => {
     );
   });
 
-  test('leaves the database as it was, and no temporary folder', () => {
+  test('leaves the database unchanged, and no temporary folder', () => {
     using database = store(grow([]));
     fatten(database);
     const before = database.content();

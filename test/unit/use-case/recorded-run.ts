@@ -3,7 +3,7 @@ import { seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
 import type { Result, Run } from '../../../src/use-case/run.ts';
 
-/** A run that writes down what it is told, in order; the agent of the same test may join in. */
+/** A run that records its calls in order; the agent of the same test may record its calls, too. */
 export class RecordedRun implements Run {
   readonly dryRun: boolean;
   readonly log: string[] = [];

@@ -75,7 +75,7 @@ test('the query asks for all facts at once, with the probes', () => {
 });
 
 describe('with a gate', () => {
-  test('four messages: look, one job, a batch, look', async () => {
+  test('four messages: look, one probe, a batch, look', async () => {
     const before = facts();
     const after = facts();
     const { ports, asked, requests, progress, judged } = host([before, after]);
@@ -101,7 +101,7 @@ describe('with a gate', () => {
     ]);
   });
 
-  test('what the jobs did to the host counts', async () => {
+  test('effects of the probes on the host count', async () => {
     const restarted = facts({
       unit: unitFact({ properties: { ...unitFact().properties, NRestarts: '1' } }),
     });
@@ -111,7 +111,7 @@ describe('with a gate', () => {
     expect(verdict.checks.find(({ id }) => id === 'restarts')?.state).toBe('failed');
   });
 
-  test('a failed job: no batch, but a second look', async () => {
+  test('after a failed probe: no batch, but a second look', async () => {
     const { ports, asked } = host([facts(), facts()], () => ({
       ok: false,
       jobs: [],
@@ -123,7 +123,7 @@ describe('with a gate', () => {
     expect(verdict.checks.slice(-2).map(({ state }) => state)).toEqual(['failed', 'skipped']);
   });
 
-  test('a fault of the host is a finding, and the other checks stand', async () => {
+  test('an error of the host is a finding, and the other checks are still made', async () => {
     const { ports } = host([facts(), facts()], () => {
       throw new HostError('python can’t import celery', { step: 's', evidence: ['e'], next: 'n' });
     });
@@ -136,7 +136,7 @@ describe('with a gate', () => {
     expect(verdict.checks.find(({ id }) => id === 'unit')?.state).toBe('passed');
   });
 
-  test('a fault of ours is not', async () => {
+  test('an internal error is thrown', async () => {
     const { ports } = host([facts(), facts()], () => {
       throw new TypeError('x');
     });
@@ -144,8 +144,8 @@ describe('with a gate', () => {
   });
 });
 
-describe('one look and no job', () => {
-  test('in a dry run, which names the jobs', async () => {
+describe('one look and no probe', () => {
+  test('in a dry run, which names the probes', async () => {
     const { ports, asked } = host([facts()]);
     const { verdict } = await verifyHost(ports, desired({ dryRun: true }));
     expect(asked).toEqual([everything]);
@@ -156,7 +156,7 @@ describe('one look and no job', () => {
     ]);
   });
 
-  test('without a gate, also for a unit whose command can’t be read', async () => {
+  test('without a gate, also for a unit whose command cannot be read', async () => {
     const unit = unitFact({ processes: [], mainPid: null, fragment: { kind: 'absent' } });
     const { ports, asked } = host([facts({ unit })]);
     await verifyHost(ports, desired({ gate: { kind: 'none' } }));
@@ -173,7 +173,7 @@ describe('one look and no job', () => {
   });
 });
 
-describe('what is wrong with the request', () => {
+describe('invalid requests', () => {
   test.each([
     ['not-found', 'no such unit'],
     ['masked', 'masked'],
@@ -187,7 +187,7 @@ describe('what is wrong with the request', () => {
     expect(asked).toEqual([everything]);
   });
 
-  test('a unit without celery, found before any job is sent', async () => {
+  test('a unit without celery is refused before any probe is sent', async () => {
     const argv = ['/usr/sbin/nginx'];
     const unit = unitFact({
       processes: [],

@@ -49,7 +49,7 @@ describe('a healthy host', () => {
     expect(gateError(verdict)).toBeNull();
   });
 
-  test('with everything asked for as it is', () => {
+  test('passes with all requirements set', () => {
     const wanted = desired({
       swapBytes: mib(2048),
       concurrency: 1,
@@ -104,7 +104,7 @@ describe('the unit', () => {
 });
 
 describe('the limits', () => {
-  test('other than asked for fail', () => {
+  test('fail if they differ from the required ones', () => {
     const wanted = desired({ memoryMaxBytes: mib(800), memoryHighBytes: mib(600) });
     const seen = withProperties({ MemoryMax: 'infinity', MemoryHigh: String(400 * MiB) });
     expect(check('limits', seen, wanted)).toMatchObject({
@@ -115,7 +115,7 @@ describe('the limits', () => {
     });
   });
 
-  test('that look alike are told apart by their bytes', () => {
+  test('that look alike are shown in bytes', () => {
     const seen = withProperties({ MemoryMax: String(800 * MiB + 4096) });
     expect(check('limits', seen, desired({ memoryMaxBytes: mib(800) }))).toMatchObject({
       state: 'failed',
@@ -124,7 +124,7 @@ describe('the limits', () => {
     });
   });
 
-  test('none at all is a warning when none is asked for', () => {
+  test('are missing: a warning if none is required', () => {
     const seen = withProperties({ MemoryMax: 'infinity', MemoryHigh: 'infinity' });
     expect(check('limits', seen)).toMatchObject({
       state: 'warning',
@@ -145,7 +145,7 @@ describe('the limits', () => {
 });
 
 describe('restart and watchdog', () => {
-  test('a watchdog that a healthy worker never answers fails', () => {
+  test('a watchdog that even a healthy worker cannot satisfy fails', () => {
     expect(check('supervision', withProperties({ Type: 'simple' }))).toMatchObject({
       state: 'failed',
       seen: 'Restart=always; watchdog 5 min with Type=simple',
@@ -180,7 +180,7 @@ describe('restart and watchdog', () => {
     );
   });
 
-  test('a systemd that counts none is named', () => {
+  test('skipped if systemd does not report NRestarts', () => {
     expect(check('restarts', withProperties({ NRestarts: '' })).state).toBe('skipped');
   });
 });
@@ -194,7 +194,7 @@ describe('the processes', () => {
       ],
     });
 
-  test('more or fewer children than the command says fail, and are shown', () => {
+  test('too many or too few children fail, and are listed', () => {
     expect(check('processes', children(5))).toMatchObject({
       state: 'failed',
       seen: '1 main, 5 children',
@@ -210,7 +210,7 @@ describe('the processes', () => {
     });
   });
 
-  test('the input beats the command', () => {
+  test('the input takes precedence over the command line', () => {
     expect(check('processes', children(5), desired({ concurrency: 5 })).state).toBe('passed');
     expect(check('processes', children(1), desired({ concurrency: 5 })).state).toBe('failed');
   });
@@ -239,7 +239,7 @@ describe('the processes', () => {
     );
   });
 
-  test('a zombie is a warning and no child', () => {
+  test('a zombie is a warning and does not count as a child', () => {
     const processes = [process(100, 1), process(101, 100), process(102, 100, { state: 'Z' })];
     expect(check('processes', withUnit({ processes }))).toMatchObject({
       state: 'warning',
@@ -247,7 +247,7 @@ describe('the processes', () => {
     });
   });
 
-  test('strays fail with what they are', () => {
+  test('stray workers fail, and are listed', () => {
     const stray = {
       pid: 4711,
       cgroup: '/user.slice/user-0.slice/session-3.scope',
@@ -327,7 +327,7 @@ describe('memory', () => {
     expect(found.expected).toContain('available memory on the host');
   });
 
-  test('only throttling during the gate counts once jobs were sent', () => {
+  test('after probes, only throttling during the gate counts', () => {
     const memory = (high: number) => ({
       currentBytes: mib(1),
       peakBytes: mib(1),
@@ -433,7 +433,7 @@ describe('HTTP probes', () => {
     expect(check('http', answer(status), desired({ probes })).state).toBe(state);
   });
 
-  test('503 shows the answer', () => {
+  test('503 shows the response', () => {
     expect(
       check('http', answer(503, '{"status":\n\n"degraded"}\n'), desired({ probes })),
     ).toMatchObject({
@@ -444,7 +444,7 @@ describe('HTTP probes', () => {
     });
   });
 
-  test('no answer says why', () => {
+  test('no answer gives the reason', () => {
     const seen = answer(null, '', 'connection refused');
     expect(check('http', seen, desired({ probes })).seen).toBe('no answer: connection refused');
     expect(check('http', withFacts({ http: [] }), desired({ probes })).state).toBe('failed');
@@ -475,7 +475,7 @@ describe('stuck jobs', () => {
     });
   });
 
-  test('not read is no pass', () => {
+  test('not read is skipped, not passed', () => {
     const stuck = { kind: 'not-read', why: 'there is no database' } as const;
     expect(check('stuck-jobs', evidence({ stuck }))).toMatchObject({
       state: 'skipped',
@@ -513,7 +513,7 @@ describe('the gate', () => {
   });
   const sent = (...runs: GateRun[]) => evidence({ after: facts(), gate: { kind: 'sent', runs } });
 
-  test('passed, with every job as evidence', () => {
+  test('passes, with every probe as evidence', () => {
     const seen = sent(report(single, { ok: true, jobs: [job('celery', 'done')], problem: null }));
     expect(check('gate-job', seen)).toEqual({
       id: 'gate-job',
@@ -526,7 +526,7 @@ describe('the gate', () => {
     });
   });
 
-  test('a job that does not come back fails', () => {
+  test('a probe that does not return fails', () => {
     const jobs = [job('batch', 'done'), job('links', 'timed-out'), job('variations', 'done')];
     const seen = sent(report(batch, { ok: false, jobs, problem: null }));
     const found = check('gate-batch', seen);
@@ -539,7 +539,7 @@ describe('the gate', () => {
     expect(found.next).toContain('support module');
   });
 
-  test('a job that fails brings its detail; no jobs at all is no pass', () => {
+  test('a failed probe shows its details; without any probe it does not pass', () => {
     const failed = sent(
       report(single, {
         ok: false,
@@ -557,7 +557,7 @@ describe('the gate', () => {
     expect(check('gate-job', empty)).toMatchObject({ state: 'failed', seen: problem, evidence });
   });
 
-  test('a fault fails, and what was not sent is named', () => {
+  test('an error fails, and probes that were not sent are listed', () => {
     const fault = { kind: 'fault', problem: 'no python', evidence: ['e'], next: 'n' } as const;
     const seen = sent(
       { request: single, result: fault },
@@ -572,7 +572,7 @@ describe('the gate', () => {
     expect(check('gate-batch', seen).state).toBe('skipped');
   });
 
-  test('a dry run names the jobs', () => {
+  test('a dry run lists the probes', () => {
     const gate = {
       kind: 'not-sent',
       requests: [single, batch],
@@ -615,7 +615,7 @@ describe('the error of a verdict', () => {
     expect(error?.next).toContain('journalctl -u celery-worker.service');
   });
 
-  test('warnings and skipped checks are none', () => {
+  test('is null with only warnings and skipped checks', () => {
     const verdict = judge(withUnit({ unitFileState: 'disabled' }), desired());
     expect(verdict.healthy).toBe(true);
     expect(gateError(verdict)).toBeNull();

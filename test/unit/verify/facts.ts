@@ -4,7 +4,7 @@ import type { ProcessFact, UnitFact } from '../../../src/model/facts.ts';
 import { bytes, epochSeconds, MiB, seconds, sha256Text } from '../../../src/model/units.ts';
 import type { VerifyEvidence, VerifyFacts } from '../../../src/verify/evidence.ts';
 
-/** A healthy host of the reference kind; tests change what they are about. */
+/** A healthy host like the reference; tests change parts of it. */
 
 export const now = 1_768_734_123;
 export const mib = (count: number) => bytes(count * MiB);
@@ -116,7 +116,7 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
         {
           path: '/swapfile',
           type: 'file',
-          // As the kernel counts it: without the header page.
+          // As the kernel counts: without the header page.
           sizeBytes: bytes(2048 * MiB - 4096),
           usedBytes: bytes(0),
           priority: -2,
@@ -133,7 +133,7 @@ export function facts(changes: Partial<VerifyFacts> = {}): VerifyFacts {
   };
 }
 
-/** What the action's inputs give when only those that are required are set. */
+/** The result of the action's inputs if only the required ones are set. */
 export const verifyDefaults = {
   unit: 'celery-worker.service',
   gate: { kind: 'canary' },

@@ -35,7 +35,7 @@ describe('canaries', () => {
     for (const queue of queues) expect([first, ...batch]).toContain(queue);
   });
 
-  test('one job, then a batch of three over the other queues', () => {
+  test('one probe, then a batch of three to the other queues', () => {
     expect(planGate({ kind: 'canary' }, source, timeout)).toEqual([
       {
         id: 'gate-job',
@@ -60,7 +60,7 @@ describe('canaries', () => {
     ['no interpreter', without('interpreter'), 'which Python'],
     ['no program', { ...source, app: gone }, 'runs /srv/v/celery, which is not on the host'],
     ['unknown queues', { ...source, call: workerCall({ queues: 'unknown' }) }, 'variables'],
-  ])('%s is an error of configuration', (_, from, text) => {
+  ])('%s is a configuration error', (_, from, text) => {
     const plan = () => planGate({ kind: 'canary' }, from, timeout);
     expect(plan).toThrow(ConfigError);
     expect(plan).toThrow(text);
@@ -74,7 +74,7 @@ describe('canaries', () => {
   });
 });
 
-test('a task: one call, then three; hostile arguments are data', () => {
+test('a task is called once, then three times; hostile arguments are data', () => {
   const args = ['"$(x)`\n%n', { a: ['::error::'] }, null];
   const gate = { kind: 'task', task: 'tasks.work', queue: null, args } as const;
   // A task needs no queue of the worker.
@@ -119,7 +119,7 @@ describe('an HTTP call', () => {
     call: null,
   } as const;
 
-  test('needs nothing of the unit', () => {
+  test('needs nothing from the unit', () => {
     expect(planGate(gate, nothing, timeout)).toEqual([
       {
         id: 'gate-job',
@@ -138,7 +138,7 @@ describe('an HTTP call', () => {
     expect(planned[1]?.request).not.toHaveProperty('batchForm');
   });
 
-  test('no gate, no jobs', () => {
+  test('no gate, no probes', () => {
     expect(planGate({ kind: 'none' }, nothing, timeout)).toEqual([]);
   });
 });

@@ -81,7 +81,7 @@ describe('a status 429', () => {
 });
 
 describe('lines of Celery', () => {
-  test('are taken apart', () => {
+  test('are parsed', () => {
     expect(
       parseCeleryLine('[2026-01-18 11:02:03,123: ERROR/ForkPoolWorker-1] Task x[1] raised'),
     ).toEqual({
@@ -133,7 +133,7 @@ describe('errors', () => {
     expect(errorLines(lines).map(({ at }) => at)).toEqual([10, 30, 60]);
   });
 
-  test('talk about errors is none', () => {
+  test('a line about errors is not an error', () => {
     const lines = [
       line(1, 'no Traceback (most recent call last): here'),
       line(2, 'ERROR in a sentence'),

@@ -1,8 +1,8 @@
-"""What every program of ours needs that is run by an app's own interpreter.
+"""Shared by the programs that an app's own interpreter runs.
 
-Text for `python -c`, put together by `app_process`: it runs as the unit's user in its directory,
-beside nothing of ours but the program itself. The request comes on stdin as one line of JSON, what
-is answered to it later as further lines; JSON lines go out, one key each, the last one `report`.
+`app_process` passes this text and the program's to `python -c`, as the unit's user in its
+directory; no other module of ours is available. The request comes on stdin as one JSON line,
+answers follow as further lines. Output is JSON lines with one key each, the last one `report`.
 Python 3.6 and later.
 """
 
@@ -17,23 +17,23 @@ from urllib.parse import urlsplit
 
 TRACE_LINES = 12
 LINE_LIMIT = 300
-# Of any URL in a line of source, where the app's own settings can't be asked.
+# In any URL of a line, for when the app's own settings cannot be read.
 URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):[^\s@]+@")
 
 
 class Problem(Exception):
-    """What went wrong as a whole, as a sentence for people."""
+    """The whole request failed; a sentence for people."""
 
 
 class TimeUp(BaseException):
-    """No `Exception`: a library that retries whatever fails must not swallow it."""
+    """Not an `Exception`: a library that retries any failure must not swallow it."""
 
 
 class Line:
-    """Both ways to the agent."""
+    """The connection to the agent, both ways."""
 
     def __init__(self) -> None:
-        # What the app prints while it is imported must not be taken for ours.
+        # What the app prints during its import must not mix with our messages.
         self.out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self.stage = ""
@@ -45,7 +45,7 @@ class Line:
         self.out.flush()
 
     def ask(self, kind: str, what: Any) -> Any:
-        """Tells it, and waits for the agent's word. Leaves when the agent is gone."""
+        """Sends a message and waits for the agent's answer. Exits if the agent is gone."""
         self.tell(kind, what)
         said = sys.stdin.readline()
         if not said:
@@ -54,7 +54,7 @@ class Line:
 
 
 def load_app(name: str) -> Any:
-    """As `celery -A` finds it."""
+    """Finds the app as `celery -A` does."""
     sys.path.insert(0, os.getcwd())
     try:
         from celery.app.utils import find_app
@@ -65,9 +65,9 @@ def load_app(name: str) -> Any:
 
 
 def load_tasks(app: Any) -> None:
-    """Imports what a worker imports beside the app, with Django's own set-up.
+    """Imports what a worker imports in addition to the app, with Django's own setup.
 
-    Before that a result backend that is made of models, as `django-db` is, can't be touched.
+    A result backend made of models, such as `django-db`, needs this first.
     """
     try:
         app.loader.import_default_modules()
@@ -76,13 +76,13 @@ def load_tasks(app: Any) -> None:
 
 
 def connect(app: Any) -> Any:
-    """A connection to the app's broker that is known to work."""
+    """A tested connection to the app's broker."""
     connection = app.connection_for_write()
     try:
         connection.ensure_connection(max_retries=2, interval_start=0.5, interval_step=0.5)
     except Exception as error:
         where = connection.as_uri(include_password=False, mask="**")
-        raise Problem("the broker %s can't be reached: %s" % (where, line_of(error))) from error
+        raise Problem("cannot reach the broker %s: %s" % (where, line_of(error))) from error
     return connection
 
 
@@ -92,18 +92,18 @@ def line_of(error: BaseException) -> str:
 
 
 def trace_of(error: BaseException) -> List[str]:
-    """The last lines of its traceback; of a Problem, that of its cause, where it has one."""
+    """The last lines of its traceback; for a Problem, of its cause, if it has one."""
     cause = error.__cause__ if isinstance(error, Problem) else error
     if cause is None:
         return []
     text = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
-    # Without the lines that point at columns.
+    # Without the lines that mark columns.
     lines = [line.rstrip()[:LINE_LIMIT] for line in text.splitlines() if line.strip(" ^~")]
     return lines[-TRACE_LINES:]
 
 
 def masked(app: Any, text: str) -> str:
-    """Without the passwords of broker and result backend, wherever a library put them."""
+    """Removes the passwords of broker and result backend, wherever a library put them."""
     text = URL_PASSWORD.sub(r"\1:**@", text)
     for password in passwords(app):
         text = text.replace(password, "**")
@@ -111,7 +111,7 @@ def masked(app: Any, text: str) -> str:
 
 
 def passwords(app: Any) -> List[str]:
-    """Those that the app's settings hold; none where there are no settings."""
+    """The passwords in the app's settings; none if there are no settings."""
     urls: List[str] = []
     try:
         for name in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):
@@ -132,9 +132,9 @@ def passwords(app: Any) -> List[str]:
 def with_app(
     request: Dict[str, Any], line: Line, work: Callable[[Any], Dict[str, Any]]
 ) -> Dict[str, Any]:
-    """What `work` makes of the app.
+    """Imports the app and returns the report of `work`.
 
-    What goes wrong is a `problem`, with its traceback's last lines as `evidence`; no passwords.
+    An error becomes a `problem`, with the end of its traceback as `evidence`, without passwords.
     """
     app = None
     try:
@@ -152,7 +152,7 @@ def with_app(
 
 
 def bound(seconds: float, line: Line) -> None:
-    """From now on there is so much time: then whatever goes on ends, and that is the problem."""
+    """Raises TimeUp after this time, whatever is running."""
 
     def end(signum: int, frame: Any) -> None:
         raise TimeUp("no answer within %g s while %s" % (seconds, line.stage))
@@ -171,5 +171,5 @@ def serve(carry_out: Callable[[Dict[str, Any], Line], Any]) -> None:
     line = Line()
     signal.signal(signal.SIGTERM, leave)
     line.tell("report", carry_out(request, line))
-    # Threads that the app or its libraries started may not hold this up.
+    # Threads that the app or its libraries started must not delay the exit.
     os._exit(0)

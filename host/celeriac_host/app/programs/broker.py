@@ -1,7 +1,7 @@
-"""Talks to one worker through its broker: drains it, cancels its consumers, or gives them back.
+"""Talks to one worker through its broker: drains it, cancels its consumers, or adds them again.
 
-It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). It speaks
-to the worker by Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.
+The app's interpreter runs it, as the unit's user in its directory (see `app_side`). It uses
+Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.
 """
 
 import socket
@@ -19,25 +19,25 @@ from celeriac_host.app.programs.app_side import (
     with_app,
 )
 
-# How long answers to all are waited for; the second time for a worker that is slow to answer.
+# How long to wait for the answers of all workers; longer at the second attempt.
 ROLL_CALL_SECONDS = (2.0, 5.0)
 ANSWER_SECONDS = 5.0
 POLL_SECONDS = 1.0
-# A look costs the worker and the host as long as it takes: at most a third of the time.
+# A look loads worker and host while it lasts: at most a third of the time.
 POLL_LOOKS = 2.0
 NOTE_SECONDS = 5.0
-# A worker that was silent for so long is no longer waited for.
+# Do not wait longer for a worker that does not answer.
 SILENT_SECONDS = 30.0
 # A message may be on its way from the broker when the queue is cancelled.
 EMPTY_POLLS = 2
-# Of the support module; see there.
+# Commands of the support module.
 CONSUME_AGAIN = "celeriac_consume_again"
 CONSUMERS = "celeriac_consumers"
 SUPPORT = "celeriac_support"
-# Each time it is seen whether it does; then it is told once more.
+# Each attempt checks the result, and cancels once more if needed.
 CANCEL_TRIES = 10
-# Redis was asked for one more message before, and has a second to answer (BRPOP). A newer Kombu,
-# which may wait longer, takes the answer even while it closes its connection.
+# An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait
+# longer, takes the message even while it closes its connection.
 ON_ITS_WAY_SECONDS = 1.3
 
 
@@ -47,7 +47,7 @@ class Worker(NamedTuple):
 
 
 class SameName(Problem):
-    """What is said to one of these reaches all."""
+    """Several workers have this node name: a command to one reaches all."""
 
     def __init__(self, node: str, count: int) -> None:
         super().__init__(
@@ -59,19 +59,19 @@ class SameName(Problem):
 
 
 class Control:
-    """Celery's remote control, one question at a time."""
+    """Celery's remote control, one request at a time."""
 
     def __init__(self, app: Any, connection: Any) -> None:
         self.app = app
         self.connection = connection
 
     def everybody(self, command: str, seconds: float) -> List[Dict[str, Any]]:
-        """Every answer as {node: what it says}; two nodes of one name are two answers."""
+        """Every answer as {node: answer}; two nodes with the same name are two answers."""
         answers = self._broadcast(command, None, timeout=seconds)
         return [{node: said} for each in answers for node, said in each.items()]
 
     def ask(self, node: str, command: str, **arguments: Any) -> Any:
-        """The node's answer. Raises Problem when there is none, or an error."""
+        """The node's answer. Raises Problem if there is none, or an error."""
         answers = self._broadcast(
             command, [node], arguments=arguments, timeout=ANSWER_SECONDS, limit=1
         )
@@ -79,11 +79,11 @@ class Control:
             raise Problem("%s does not answer" % node)
         said = answers[0].get(node)
         if isinstance(said, dict) and "error" in said:
-            raise Problem("%s says to %s: %s" % (node, command, said["error"]))
+            raise Problem("%s failed on %s: %s" % (command, node, said["error"]))
         return said
 
     def ask_run(self, same: SameName, invocation: str, **arguments: Any) -> List[str]:
-        """The queues of that run of the unit, among workers of one name. Raises Problem."""
+        """The queues of this run of the unit, among workers with the same name. Raises Problem."""
         answers = self._broadcast(
             CONSUMERS,
             [same.node],
@@ -94,10 +94,10 @@ class Control:
         for said in (said for each in answers for said in each.values()):
             if isinstance(said, dict) and isinstance(said.get("queues"), list):
                 return [str(queue) for queue in said["queues"]]
-        raise Problem("%s: none of them says to be this one" % same)
+        raise Problem("%s: none of them reports this invocation" % same)
 
     def tell(self, node: str, command: str, **arguments: Any) -> None:
-        """Without an answer. Raises Problem when the broker does not take it."""
+        """Sends a command without waiting for an answer. Raises Problem if the broker fails."""
         self._broadcast(command, [node], arguments=arguments, reply=False)
 
     def _broadcast(self, command: str, destination: Optional[List[str]], **more: Any) -> Any:
@@ -112,16 +112,16 @@ class Control:
                 or []
             )
         except Exception as error:
-            # The next question has another connection.
+            # The next request uses a new connection.
             self.connection.close()
-            raise Problem("the broker can't be asked: " + line_of(error)) from error
+            raise Problem("the request to the broker failed: " + line_of(error)) from error
 
     def queues(self, node: str) -> List[str]:
         return [queue["name"] for queue in self.ask(node, "active_queues") or []]
 
 
 def find(control: Control, request: Dict[str, Any]) -> Worker:
-    """The worker whose main process systemd knows. Raises Problem, SameName."""
+    """The worker with the main process of the unit. Raises Problem, SameName."""
     answers: List[Dict[str, Any]] = []
     for seconds in ROLL_CALL_SECONDS:
         answers = control.everybody("stats", seconds)
@@ -134,7 +134,7 @@ def find(control: Control, request: Dict[str, Any]) -> Worker:
         others = ", ".join(sorted({node for each in answers for node in each})[:5])
         raise Problem(
             "it does not answer Celery's remote control (%s)"
-            % ("only %s do" % others if others else "nor does any other worker")
+            % ("only these workers do: " + others if others else "no worker does")
         )
     if len(ours) > 1 or nodes.count(ours[0]) > 1:
         raise SameName(ours[0], max(len(ours), nodes.count(ours[0])))
@@ -142,7 +142,7 @@ def find(control: Control, request: Dict[str, Any]) -> Worker:
 
 
 def is_it(said: Any, request: Dict[str, Any]) -> bool:
-    """By its pid, and by those of its children where its pool tells them."""
+    """Compares its pid, and those of its children if its pool reports them."""
     if not isinstance(said, dict) or said.get("pid") != request["mainPid"]:
         return False
     told = (said.get("pool") or {}).get("processes")
@@ -151,7 +151,7 @@ def is_it(said: Any, request: Dict[str, Any]) -> bool:
 
 
 def is_here(node: str, request: Dict[str, Any]) -> bool:
-    """Pids say nothing about the host: its name does, or the name in the worker's own words."""
+    """Pids do not identify the host: compare its name, also with the worker's arguments."""
     host = node.partition("@")[2]
     name = socket.gethostname()
     named = any(host and host in word for word in request["argv"])
@@ -162,13 +162,13 @@ def is_here(node: str, request: Dict[str, Any]) -> bool:
 
 
 def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    """It takes nothing more, and nothing is on its way to it any more."""
+    """Stops the worker from consuming, and waits for messages on their way to it."""
     try:
         worker = find(control, request)
     except SameName as same:
         cancel_run(control, request, line, same)
     else:
-        # Nothing is cancelled before the agent has it on its disk.
+        # The agent records it on disk before anything is cancelled.
         line.ask("found", {"node": worker.node, "queues": worker.queues})
         for _ in range(CANCEL_TRIES):
             cancel_all(control, worker)
@@ -182,7 +182,7 @@ def cancel(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, A
 
 
 def cancel_all(control: Control, worker: Worker) -> None:
-    """All at once, and one look whether they are; each answer would cost a round trip."""
+    """Cancels all queues at once, then checks: each answer would cost a round trip."""
     for queue in worker.queues:
         control.tell(worker.node, "cancel_consumer", queue=queue)
     for queue in control.queues(worker.node):
@@ -190,9 +190,9 @@ def cancel_all(control: Control, worker: Worker) -> None:
 
 
 def cancel_run(control: Control, request: Dict[str, Any], line: Line, same: SameName) -> None:
-    """Among workers of one name: the one of this run of the unit, by the support module in it."""
+    """Cancels the worker of this run among several with its name, by its support module."""
     if not any(SUPPORT in word for word in request["argv"]):
-        raise Problem("%s, or let it load Celeriac's support module" % same)
+        raise Problem("%s, or load Celeriac's support module in it" % same)
     run = request["invocation"]
     left = control.ask_run(same, run)
     line.ask("found", {"node": same.node, "queues": left, "sharedBy": same.count})
@@ -208,7 +208,7 @@ def cancel_run(control: Control, request: Dict[str, Any], line: Line, same: Same
 
 
 class Drain:
-    """The worker takes nothing more; what it has is waited for."""
+    """Stops the worker from consuming, and waits for its tasks."""
 
     def __init__(self, control: Control, request: Dict[str, Any], line: Line) -> None:
         self.control = control
@@ -222,7 +222,7 @@ class Drain:
 
     def run(self) -> Dict[str, Any]:
         worker = find(self.control, self.request)
-        # Nothing is cancelled before the agent has it on its disk.
+        # The agent records it on disk before anything is cancelled.
         self.line.ask("found", {"node": worker.node, "queues": worker.queues})
         cancel_all(self.control, worker)
         self.begun = self.progressed = time.monotonic()
@@ -255,12 +255,12 @@ class Drain:
                     return "stuck"
             if time.monotonic() >= note_at:
                 note_at = time.monotonic() + NOTE_SECONDS
-                # The agent looks at the unit whenever it hears of us.
+                # The agent checks the unit at each of these messages.
                 self.line.ask("waiting", self.note(waited))
             time.sleep(max(POLL_SECONDS, POLL_LOOKS * took) if answered else POLL_SECONDS)
 
     def look(self, node: str) -> bool:
-        """Whether it answered."""
+        """Reads its tasks; returns whether it answered."""
         try:
             active = self.control.ask(node, "active") or []
             reserved = self.control.ask(node, "reserved") or []
@@ -288,7 +288,7 @@ class Drain:
 
 
 def age_of(task: Dict[str, Any]) -> float:
-    """Seconds since a child took it; -1 for one that waits, or where the worker can't tell."""
+    """Seconds since a child took it; -1 if it waits or the worker does not report it."""
     begun = task.get("time_start")
     age = time.time() - begun if isinstance(begun, (int, float)) else -1.0
     return age if -5 < age < 30 * 86400 else -1.0
@@ -303,11 +303,11 @@ def described(task: Dict[str, Any]) -> str:
     return "%s %s %s" % (name, short, "%d s" % age if age >= 0 else "(waits)")
 
 
-# --- giving back -------------------------------------------------------------------------------
+# --- consuming again ---------------------------------------------------------------------------
 
 
 def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    """Every queue consumed again, seen in its own list. Tries as long as it may."""
+    """Has every queue consumed again, by the worker's own list. Retries until a timeout."""
     node = request["node"]
     again = consume_run if request["sharedBy"] > 1 else consume_again
     deadline = time.monotonic() + request["timeoutSeconds"]
@@ -325,10 +325,10 @@ def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str
 
 
 def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
-    """What it still does not consume; whether it will consume the others after a reconnect, too.
+    """The queues that it still does not consume; whether it consumes the others after a reconnect.
 
-    `add_consumer` starts a queue that was cancelled, but before Celery 5.7 leaves it out of those
-    that a reconnect starts: that takes the support module's own command.
+    `add_consumer` adds a cancelled queue, but before Celery 5.7 a reconnect leaves it out; a
+    command of the support module prevents that.
     """
     node, queues = request["node"], request["queues"]
     consumed = control.queues(node)
@@ -346,7 +346,7 @@ def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], 
 
 
 def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
-    """The same for one of several workers of that name."""
+    """The same for one of several workers with this name."""
     node, queues = request["node"], request["queues"]
     same = SameName(node, request["sharedBy"])
     control.ask_run(same, request["invocation"], consume=queues)

@@ -1,7 +1,7 @@
-"""Looks for messages in the app's broker: unacked ones of dead workers, and those of given tasks.
+"""Finds messages in the app's broker: those that dead workers left, and those of given tasks.
 
-It is run by the app's interpreter, as the unit's user in its directory (see `app_side`), through
-the app's own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.
+The app's interpreter runs it, as the unit's user in its directory (see `app_side`), with the app's
+own Kombu. Only Redis shows its messages. Python 3.6 and later, Celery 4.4 and later.
 """
 
 import base64
@@ -13,10 +13,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app
 
 ROLL_CALL_SECONDS = 2.0
-# Each is longer, for a worker, or a host, that is slow to answer.
+# Each attempt waits longer, for slow workers and hosts.
 ROLL_CALLS = (ROLL_CALL_SECONDS, 6.0, 20.0)
 MUTEX_SECONDS = 10.0
-# The oldest ones; more than this is no leftover.
+# The oldest; more than this cannot be leftovers.
 UNACKED_LIMIT = 10000
 QUEUED_LIMIT = 200000
 CHUNK = 1000
@@ -25,7 +25,7 @@ SHOWN = 20
 SEPARATOR = b"\x06\x16"
 
 
-# The name of a node, and what it says.
+# Node name and answer.
 Answer = Tuple[str, Any]
 
 
@@ -48,11 +48,13 @@ class Broker:
         transport = self.connection.transport
         if getattr(transport, "driver_type", "") != "redis":
             kind = getattr(transport, "driver_type", "") or "another broker"
-            raise Problem("its broker (%s) does not show its messages: only Redis does" % kind)
+            raise Problem(
+                "the messages of its broker (%s) cannot be read: only Redis allows it" % kind
+            )
         self.channel = self.connection.default_channel
         redis = import_module("redis")
         pool = self.channel.client.connection_pool
-        # Kombu's own client puts the prefix before the keys of some commands only.
+        # Kombu's own client adds the prefix to the keys of some commands only.
         self.prefix = getattr(self.channel, "global_keyprefix", "") or ""
         self.raw = redis.Redis(connection_pool=pool)
 
@@ -73,7 +75,7 @@ class Broker:
         return found
 
     def queued(self) -> Iterator[bytes]:
-        """Every message that waits in a queue of this broker."""
+        """Every message in a queue of this broker."""
         return (raw for _, raw in self.waiting())
 
     def waiting(self) -> Iterator[Tuple[str, bytes]]:
@@ -88,7 +90,9 @@ class Broker:
                     for raw in self.raw.lrange(key, start, start + CHUNK - 1):
                         count += 1
                         if count > QUEUED_LIMIT:
-                            raise Problem("more than %d messages wait in it" % QUEUED_LIMIT)
+                            raise Problem(
+                                "its broker has more than %d queued messages" % QUEUED_LIMIT
+                            )
                         yield key, raw
 
     def queues(self) -> Set[str]:
@@ -100,12 +104,12 @@ class Broker:
         return found
 
     def listeners(self) -> List[str]:
-        """Clients of this database that take remote control or events, as every worker does."""
+        """Clients of this database that subscribe to remote control or events, as workers do."""
         try:
             mine = self.raw.connection_pool.connection_kwargs.get("db") or 0
             rows = self.raw.client_list()
         except Exception:
-            return []  # not every Redis lets one ask
+            return []  # not every Redis allows this command
         return [
             row.get("addr", "?")
             for row in rows
@@ -117,13 +121,13 @@ class Broker:
         return dict(self.answers(command, ROLL_CALL_SECONDS))
 
     def answers(self, command: str, seconds: float, limit: Optional[int] = None) -> List[Answer]:
-        """Two workers of one name are two answers."""
+        """Two workers with the same name are two answers."""
         found = self.app.control.broadcast(command, reply=True, timeout=seconds, limit=limit)
         return [(node, said) for each in found or [] for node, said in each.items()]
 
 
 def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
-    """None for what is no longer there, or is not as Kombu writes it."""
+    """The message; None if it is gone or not in Kombu's format."""
     try:
         message, exchange, routing_key = json.loads(raw)
         ident, task = identify(message)
@@ -133,7 +137,7 @@ def unacked_of(tag: bytes, raw: Any, score: float) -> Any:
 
 
 def identify(message: Dict[str, Any]) -> List[str]:
-    """Id and name of the task that a message calls."""
+    """Id and name of a message's task."""
     headers = message.get("headers") or {}
     properties = message.get("properties") or {}
     ident = headers.get("id") or properties.get("correlation_id") or "?"
@@ -144,7 +148,7 @@ def identify(message: Dict[str, Any]) -> List[str]:
 
 
 def look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
-    """What was delivered before that moment and is held by nobody that answers."""
+    """Messages that were delivered before a time, and the other workers that answer."""
     now = time.time()
     before = request["before"] or now
     found = [each for each in broker.unacked() if each.delivered_at < before]
@@ -172,21 +176,21 @@ def look(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def why_not(broker: Broker, request: Dict[str, Any], others: List[str]) -> Any:
-    """They may be somebody's who is alive."""
+    """Why they may belong to a running worker; None if they cannot."""
     if others:
-        return "other workers use this broker, and may hold them: " + ", ".join(others[:5])
+        return "other workers use this broker and may hold them: " + ", ".join(others[:5])
     if request["localWorkers"]:
         pids = ", ".join(map(str, request["localWorkers"][:5]))
-        return "another worker of this app runs here, and may hold them: process " + pids
+        return "another worker of this app runs on this host and may hold them: process " + pids
     listening = broker.listeners()
     if listening:
-        said = "%s listens on this Redis database, and may be a worker that does not answer"
+        said = "%s subscribes to this Redis database and may be a worker that does not answer"
         return said % ", ".join(listening[:5])
     return None
 
 
 def restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> None:
-    """As Kombu does it when the visibility timeout is over, each message in one transaction."""
+    """Restores as Kombu does after the visibility timeout, each message in one transaction."""
     kombu: Any = import_module("kombu.transport.redis")
     channel = broker.channel
     lost = []
@@ -197,7 +201,7 @@ def restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> Non
                 client, channel.unacked_mutex_key, channel.unacked_mutex_expire
             ):
                 for each in found:
-                    # Kombu would take it off the list, and then find nowhere to put it.
+                    # Kombu would remove it, and then find no queue for it.
                     if not channel._lookup(each.exchange, each.routing_key):
                         lost.append(each)
                         continue
@@ -206,20 +210,20 @@ def restore(broker: Broker, found: List[Unacked], report: Dict[str, Any]) -> Non
             break
         except kombu.MutexHeld:
             if time.monotonic() >= deadline:
-                raise Problem("another process restores messages just now") from None
+                raise Problem("another process is restoring messages") from None
             time.sleep(0.5)
     if lost:
-        report["why"] = "%d of them belong to no queue any more" % len(lost)
+        report["why"] = "%d of them no longer belong to a queue" % len(lost)
 
 
 # --- tasks -------------------------------------------------------------------------------------
 
 
 def trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Which of these tasks are still to be run, and which a living worker holds.
+    """Which of these tasks are still in the broker, and which a running worker holds.
 
-    A task goes from a queue to `unacked` and into a worker, and with a retry from there back into a
-    queue. Read in that order, and the broker once more at the end, it is seen wherever it goes.
+    A task moves from a queue to `unacked` and into a worker, and with a retry back into a queue.
+    Reading in this order, and the broker once more at the end, finds it wherever it moves.
     """
     wanted = set(request["ids"])
     owed = in_broker(broker, wanted)
@@ -240,7 +244,7 @@ def in_broker(broker: Broker, wanted: Set[str]) -> Set[str]:
 
 
 def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
-    """Raises Problem when one that is known to run does not say what it has."""
+    """The tasks that workers hold. Raises Problem if a running worker does not report them."""
     main = request.get("mainPid", 0)
     expected = {pid for pid in [main, *request["localWorkers"]] if pid}
     answers: List[Answer] = []
@@ -251,10 +255,12 @@ def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
             break
     else:
         if main in silent:
-            raise Problem("does not answer Celery's remote control: what it holds can't be told")
+            raise Problem(
+                "does not answer Celery's remote control: cannot tell which tasks it holds"
+            )
         raise Problem(
-            "another worker of this app runs here and does not answer, so what it holds can't be "
-            "told: process " + ", ".join(map(str, sorted(silent)[:5]))
+            "another worker of this app runs on this host and does not answer: cannot tell which "
+            "tasks it holds: process " + ", ".join(map(str, sorted(silent)[:5]))
         )
     nodes = sorted(node for node, _ in answers)
     found: Set[str] = set()
@@ -266,7 +272,7 @@ def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:
 
 
 def all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:
-    """What every one of them says; several may have one name. Raises Problem."""
+    """The answers of all nodes; several may have the same name. Raises Problem."""
     for seconds in ROLL_CALLS:
         answers = broker.answers(command, seconds, limit=len(nodes))
         missing = list(nodes)
@@ -275,11 +281,11 @@ def all_of(broker: Broker, command: str, nodes: List[str]) -> List[Any]:
                 missing.remove(node)
         if not missing:
             return [said for _, said in answers]
-    raise Problem("%s does not say which tasks are %s" % (missing[0], command))
+    raise Problem("%s does not report its %s tasks" % (missing[0], command))
 
 
 def owed_by(raw: bytes, wanted: Set[str]) -> Set[str]:
-    """Those among the wanted that are run because of a message."""
+    """The wanted tasks that run because of a message."""
     try:
         message = json.loads(raw)
         return ({identify(message)[0]} & wanted) | promised_in(message, wanted)
@@ -288,7 +294,7 @@ def owed_by(raw: bytes, wanted: Set[str]) -> Set[str]:
 
 
 def called_by(raw: bytes) -> Optional[str]:
-    """The task that a message is itself; None for what is not as Kombu writes it."""
+    """The id of a message's own task; None if it is not in Kombu's format."""
     try:
         return identify(json.loads(raw))[0]
     except (TypeError, ValueError, AttributeError):
@@ -296,9 +302,9 @@ def called_by(raw: bytes) -> Optional[str]:
 
 
 def promised_in(message: Dict[str, Any], wanted: Set[str]) -> Set[str]:
-    """Those that follow its task: the rest of a chain, a chord's body, callbacks, a group's parts.
+    """Tasks that follow its task: the rest of a chain, a chord's body, callbacks, a group's parts.
 
-    Celery sends them only when that task is done; until then they are nowhere else.
+    Celery sends them only when that task is done; until then they exist nowhere else.
     """
     body = message.get("body")
     if not isinstance(body, str):
@@ -312,7 +318,7 @@ def promised_in(message: Dict[str, Any], wanted: Set[str]) -> Set[str]:
             raw = import_module("kombu.compression").decompress(raw, packed)
         return signed_in(json.loads(raw), wanted)
     except Exception:
-        # Pickle, msgpack, yaml: what could run code when it is loaded is only searched.
+        # Pickle, msgpack, yaml: loading could run code, so only search the bytes.
         return mentioned_in(raw, wanted)
 
 
@@ -337,7 +343,7 @@ def mentioned_in(raw: bytes, wanted: Set[str]) -> Set[str]:
 
 
 def withdraw(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
-    """Takes the messages of these tasks out of their queues; none that a worker has."""
+    """Removes the messages of these tasks from their queues; none that a worker has taken."""
     wanted = set(request["ids"])
     withdrawn: Set[str] = set()
     for key, raw in list(broker.waiting()):
@@ -354,7 +360,7 @@ KINDS = {"trace": trace, "look": look, "restore": look, "withdraw": withdraw}
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     def work(app: Any) -> Dict[str, Any]:
-        line.tell("stage", "looking into the broker")
+        line.tell("stage", "reading the broker")
         return KINDS[request["kind"]](Broker(app), request)
 
     return with_app(request, line, work)

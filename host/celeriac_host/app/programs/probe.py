@@ -1,7 +1,7 @@
-"""Sends jobs through an app's own Celery and waits for them.
+"""Sends probes through an app's own Celery and waits for them.
 
-It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). JSON lines
-go out: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.
+The app's interpreter runs it, as the unit's user in its directory (see `app_side`). Output is JSON
+lines: `stage` and `note` for people, at the end one `report`. Python 3.6 and later.
 """
 
 import socket
@@ -22,9 +22,9 @@ from celeriac_host.app.programs.app_side import (
 
 NOTE_SECONDS = 3.0
 POLL_SECONDS = 0.3
-# How far from the newest end a canary that nobody took is looked for.
+# How many of the newest messages are searched for a canary that nobody took.
 WITHDRAW_DEPTH = 5000
-# An answer that was on its way when the time was up still finds its queue.
+# An answer may still be on its way when the time is up.
 GRACE_SECONDS = 1.0
 CANARY = "celeriac.canary"
 
@@ -56,7 +56,7 @@ class Job:
 
 
 class Session(NamedTuple):
-    """What every kind of job needs."""
+    """The context of every kind of probe."""
 
     app: Any
     connection: Any
@@ -69,7 +69,7 @@ class Session(NamedTuple):
 
 
 def queue_options(app: Any, name: str) -> Dict[str, Any]:
-    """Right into this queue, whatever routes the app has; declared as the app declares it."""
+    """Options that send directly into this queue, ignoring routes; declared as the app does."""
     kombu: Any = import_module("kombu")
     try:
         queue = app.amqp.queues[name]
@@ -82,7 +82,7 @@ def queue_options(app: Any, name: str) -> Dict[str, Any]:
 
 
 class Canaries:
-    """One canary a queue, sent again as long as only others answer."""
+    """One canary per queue, sent again while only other workers answer."""
 
     def __init__(self, session: Session) -> None:
         self.kombu: Any = import_module("kombu")
@@ -121,7 +121,7 @@ class Canaries:
                 if self.missing():
                     self.wait(time.monotonic() + GRACE_SECONDS)
         finally:
-            # Also when we are told to leave.
+            # Also after SIGTERM.
             self.clear_up()
         for job in self.missing():
             self.give_up(job)
@@ -135,7 +135,7 @@ class Canaries:
             nonce = uuid.uuid4().hex
             self.sent[nonce] = job
             left = max(self.session.left(), 1.0)
-            # Before it is sent: we may be told to leave in between.
+            # Before it is sent: SIGTERM may come in between.
             task = uuid.uuid4().hex
             self.tasks[task] = job
             self.session.app.send_task(
@@ -145,7 +145,7 @@ class Canaries:
                 expires=left,
                 expiration=left,
                 ignore_result=True,
-                declare=[],  # a queue that is not there shall not be made by a test
+                declare=[],  # a probe must not create a missing queue
                 **queue_options(self.session.app, job.where),
             )
 
@@ -177,7 +177,7 @@ class Canaries:
     def note(self) -> str:
         back = [job for job in self.jobs if not job.waiting]
         times = ", ".join("%s %.1f s" % (job.where, job.seconds or 0) for job in back)
-        return "%d of %d canaries back%s; waiting for %s" % (
+        return "%d of %d canaries answered%s; waiting for %s" % (
             len(back),
             len(self.jobs),
             " (%s)" % times if times else "",
@@ -185,7 +185,7 @@ class Canaries:
         )
 
     def give_up(self, job: Job) -> None:
-        """Says why, and what became of the canary."""
+        """Records why, and what happened to the canary."""
         limit = "%g s" % self.session.request["timeoutSeconds"]
         strangers = self.strangers.get(job.id)
         if strangers:
@@ -194,24 +194,24 @@ class Canaries:
         else:
             detail = "no worker answered on %s within %s" % (job.where, limit)
         waiting = self.depth(job.where)
-        detail += "; %d other messages wait there" % waiting if waiting else ""
+        detail += "; %d other messages are queued there" % waiting if waiting else ""
         if not strangers:
             back = job.id in self.withdrawn
-            detail += "; its canary was taken back" if back else "; its canary has expired"
+            detail += "; its canary was removed" if back else "; its canary has expired"
         job.end("timed-out", detail)
 
     def clear_up(self) -> None:
-        """On a connection of its own: the other may have been left in the middle of an answer."""
+        """On a new connection: the other may have been interrupted in the middle of an answer."""
         try:
             with self.session.app.connection_for_write() as connection:
                 for job in self.missing():
                     self.withdraw(job, connection.default_channel)
                 self.replies(connection.default_channel).delete()
         except Exception:
-            return  # no broker any more: both expire
+            return  # the broker is gone: both expire
 
     def withdraw(self, job: Job, channel: Any) -> None:
-        """Redis alone lets one message of a queue be removed; elsewhere it expires."""
+        """Only Redis can remove one message of a queue; elsewhere it expires."""
         tasks = [task.encode() for task, whose in self.tasks.items() if whose is job]
         try:
             prefix = getattr(channel, "global_keyprefix", "") or ""
@@ -221,14 +221,14 @@ class Canaries:
                     if any(task in raw for task in tasks) and channel.client.lrem(name, 1, raw):
                         self.withdrawn.add(job.id)
         except Exception:
-            return  # another broker, or none any more
+            return  # another broker, or it is gone
 
     def depth(self, queue: str) -> int:
         try:
             with self.session.connection.channel() as channel:
                 return int(channel.queue_declare(queue=queue, passive=True).message_count)
         except Exception:
-            return 0  # no such queue any more, or a broker that can't tell
+            return 0  # no such queue, or a broker that does not report it
 
     def problem(self) -> Optional[str]:
         silent = [job for job in self.jobs if job.state != "done"]
@@ -256,7 +256,7 @@ def places(jobs: List[Job]) -> str:
 
 
 class Tasks:
-    """Calls of one task, each waited for in the result backend."""
+    """Calls of one task, followed in the result backend."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -293,20 +293,20 @@ class Tasks:
         return report(self.jobs, problem)
 
     def known_task(self) -> Any:
-        """The task where the app imports it; None when the workers alone know it."""
+        """The task, if the app imports it; None if only the workers know it."""
         from celery.backends.base import DisabledBackend
 
         app = self.session.app
         if isinstance(app.backend, DisabledBackend):
             raise Problem(
-                "the app has no result backend, so nothing tells when %s is done: "
+                "the app has no result backend, so it is unknown when %s is done: "
                 "set result_backend, or use canaries or an HTTP call" % self.name
             )
         task = app.tasks.get(self.name)
         if task is not None and task.ignore_result:
             raise Problem(
-                "%s has ignore_result, so nothing tells when it is done: "
-                "name another task, or use canaries or an HTTP call" % self.name
+                "%s has ignore_result, so it is unknown when it is done: "
+                "use another task, canaries or an HTTP call" % self.name
             )
         return task
 
@@ -314,7 +314,7 @@ class Tasks:
         app, queue = self.session.app, self.session.request["queue"]
         options = queue_options(app, queue) if queue else {}
         options["expires"] = max(self.session.left(), 1.0)
-        # Through the task itself, so that its own options hold; but never run it in here.
+        # Through the task itself, so that its own options apply; but never run it here.
         if task is not None and not app.conf.task_always_eager:
             result = task.apply_async(args=args, **options)
         else:
@@ -332,7 +332,7 @@ class Tasks:
         try:
             state = self.states[job.id] = str(result.state)
         except Exception as error:
-            raise Problem("the result backend can't be asked: " + line_of(error)) from error
+            raise Problem("cannot read the result backend: " + line_of(error)) from error
         if state not in ("SUCCESS", "FAILURE", "REVOKED", "REJECTED"):
             return
         if state == "SUCCESS":
@@ -342,7 +342,7 @@ class Tasks:
         try:
             result.forget()
         except Exception:
-            return  # not every backend can; it expires
+            return  # not every backend supports it; it expires
 
     def error_of(self, result: Any) -> str:
         try:
@@ -358,7 +358,7 @@ class Tasks:
             state,
         )
         if state == "PENDING":
-            said += " (no worker has told of it; where nobody takes it, it expires)"
+            said += " (no worker has reported it; it expires if no worker takes it)"
         return said
 
     def note(self) -> str:
@@ -385,14 +385,14 @@ def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     connection = connect(app)
     deadline = time.monotonic() + request["timeoutSeconds"]
     session = Session(app, connection, request, line, deadline)
-    line.tell("stage", "waiting for the jobs")
+    line.tell("stage", "waiting for the probes")
     work = Canaries(session) if request["kind"] == "canary" else Tasks(session)
     try:
         return work.run()
     except Problem:
         raise
     except Exception as error:
-        raise Problem("the jobs could not be sent or followed: " + line_of(error)) from error
+        raise Problem("could not send or follow the probes: " + line_of(error)) from error
 
 
 def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:

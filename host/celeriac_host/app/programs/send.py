@@ -1,7 +1,7 @@
-"""Calls tasks by their names, each under a given id, through the app's own Celery.
+"""Sends tasks by name, each with a given id, through the app's own Celery.
 
-It is run by the app's interpreter, as the unit's user in its directory (see `app_side`). The agent
-is asked before each call, and told after it. Python 3.6 and later, Celery 4.4 and later.
+The app's interpreter runs it, as the unit's user in its directory (see `app_side`). It asks the
+agent before each call, and reports each call. Python 3.6 and later, Celery 4.4 and later.
 """
 
 from typing import Any, Dict, List
@@ -17,7 +17,7 @@ def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     calls = request["calls"]
     unknown = sorted({call["task"] for call in calls if call["task"] not in app.tasks})
     if unknown:
-        raise Problem("the app knows no task %s" % ", ".join(unknown))
+        raise Problem("unknown task in the app: %s" % ", ".join(unknown))
     connection = connect(app)
     sent: List[str] = []
     for call in calls:

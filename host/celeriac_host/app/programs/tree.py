@@ -1,9 +1,9 @@
-"""Work on files inside folders of somebody else's, as that somebody.
+"""Changes files in a user's folders, as that user.
 
-Run by the agent's own Python as the owner of the folders: text for `python -c`, that imports
-nothing of ours. So nothing is written as root through links that a user could have laid, and
-nothing of root's is left in the user's folders. `argv[1]` is what to do, `argv[2]` its arguments as
-JSON, with larger lists or an archive on stdin. One JSON value goes out: `{"value": …}` or
+The agent's own Python runs it as the owner of the folders: text for `python -c` that imports
+nothing of ours. So nothing is written as root through links that a user could have created, and
+no files of root are left in the user's folders. `argv[1]` is the command, `argv[2]` its arguments
+as JSON; larger lists or an archive come on stdin. The output is one JSON value: `{"value": …}` or
 `{"error": …}`.
 """
 
@@ -18,16 +18,16 @@ from typing import Any, Callable, Dict, List
 
 MARGIN_BYTES = 32 * 1024 * 1024
 MEMBER_LIMIT = 200_000
-# Beside the copy of an environment: what a restore takes away.
+# Suffix of the folder beside a copy into which a restore moves the replaced files.
 FAILED = ".failed"
 
 
 class Refused(Exception):
-    """In words for people."""
+    """Refused, with a message for people."""
 
 
-def put_back(args: Dict[str, Any]) -> Any:
-    """Removes what was added, and folders that it leaves empty; gives files their times back."""
+def restore_files(args: Dict[str, Any]) -> Any:
+    """Removes added files and the folders that are then empty; restores the times of others."""
     asked = json.load(sys.stdin.buffer)
     root = args["root"]
     for path in asked.get("remove", []):
@@ -52,7 +52,7 @@ def remove_empty(root: str, folder: str) -> None:
 
 
 def is_inside(root: str, path: str) -> bool:
-    """No folder on the way is a link."""
+    """Whether the path is inside, with no link on the way."""
     folder = os.path.dirname(path)
     return os.path.realpath(folder) == folder and (folder + "/").startswith(root + "/")
 
@@ -62,7 +62,7 @@ def is_folder(path: str) -> bool:
 
 
 def unpack(args: Dict[str, Any]) -> Any:
-    """An archive from stdin as releases/NAME, whole or not at all, with its shared paths."""
+    """Unpacks an archive from stdin into releases/NAME, atomically, with its shared paths."""
     base, name = args["base"], args["name"]
     releases = os.path.join(base, "releases")
     make_folder(releases)
@@ -96,8 +96,8 @@ def extract(root: str) -> int:
             size += member.size
             if size > room:
                 raise Refused(
-                    "the release does not fit: %d MiB are free on the disk of %s, and some of "
-                    "that must stay" % (room // 2**20 + 32, root)
+                    "no room for the release: %d MiB are free on the disk of %s, and 32 MiB "
+                    "must stay free" % (room // 2**20 + 32, root)
                 )
             if files > MEMBER_LIMIT:
                 raise Refused("the archive has more than %d files" % MEMBER_LIMIT)
@@ -109,23 +109,25 @@ def take(archive: Any, member: Any, root: str) -> None:
     path = member.name.rstrip("/")
     parts = path.split("/")
     if path.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\0" in path:
-        raise Refused("the archive holds the path %r, which leads out of the release" % member.name)
+        raise Refused(
+            "the archive contains the path %r, which is outside the release" % member.name
+        )
     folder = root
     for part in parts[:-1]:
         folder = os.path.join(folder, part)
         if not os.path.lexists(folder):
             os.mkdir(folder)
         elif not is_folder(folder):
-            raise Refused("the archive holds %r below what is no folder" % member.name)
+            raise Refused("the archive contains %r below a path that is not a folder" % member.name)
     whole = os.path.join(root, path)
     if member.isdir():
         if not os.path.lexists(whole):
             os.mkdir(whole)
         elif not is_folder(whole):
-            raise Refused("the archive holds %r twice" % member.name)
+            raise Refused("the archive contains %r twice" % member.name)
         return
     if os.path.lexists(whole):
-        raise Refused("the archive holds %r twice" % member.name)
+        raise Refused("the archive contains %r twice" % member.name)
     if member.issym():
         os.symlink(member.linkname, whole)
     elif member.isreg():
@@ -136,11 +138,11 @@ def take(archive: Any, member: Any, root: str) -> None:
             os.fchmod(file.fileno(), mode)
         os.utime(whole, (member.mtime, member.mtime))
     else:
-        raise Refused("the archive holds %r, which is no file, folder or link" % member.name)
+        raise Refused("the archive contains %r, which is not a file, folder or link" % member.name)
 
 
 def refuse_escapes(root: str) -> None:
-    """Only once all links are there can be told where one leads."""
+    """Refuses links that lead out of the archive, once all of them exist."""
     for folder, folders, names in os.walk(root):
         for each in folders + names:
             whole = os.path.join(folder, each)
@@ -160,7 +162,7 @@ def link_shared(base: str, release: str, shared: Dict[str, Any]) -> None:
     if not os.path.lexists(kept):
         if not shared["folder"]:
             raise Refused(
-                "%s is not there: put the file there, or name a folder with a / at its end" % kept
+                "%s does not exist: create the file, or end the name with / for a folder" % kept
             )
         make_folder(kept)
     inside = os.path.join(release, path)
@@ -182,7 +184,7 @@ def make_folder(folder: str) -> None:
 
 
 def switch(args: Dict[str, Any]) -> Any:
-    """A link, by renaming a new one over it: there is no moment without."""
+    """Replaces a link atomically, by renaming a new one over it."""
     link, target = args["link"], args["target"]
     beside = os.path.join(os.path.dirname(link), ".%s.celeriac" % os.path.basename(link))
     if os.path.lexists(beside):
@@ -203,7 +205,7 @@ def switch(args: Dict[str, Any]) -> Any:
 
 
 def remove(args: Dict[str, Any]) -> Any:
-    """Folders, whole. What could not be removed is told."""
+    """Removes folders; returns those that could not be removed."""
     left: List[str] = []
     for folder in args["folders"]:
         if os.path.islink(folder):
@@ -216,11 +218,11 @@ def remove(args: Dict[str, Any]) -> Any:
 
 
 def remove_left(args: Dict[str, Any]) -> Any:
-    """As root: what another user left in folders of the owner, e.g. byte code of the worker's."""
+    """As root: removes what other users left in the folders, e.g. the worker's byte code."""
     handle = os.open(args["folder"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     if os.fstat(handle).st_uid != args["owner"]:
         raise Refused("%s belongs to another user" % args["folder"])
-    # From here on by names in this very folder; rmtree follows no link.
+    # From here on by names in this folder only; rmtree follows no link.
     os.fchdir(handle)
     for name in args["names"]:
         if os.path.basename(name) == name and not os.path.islink(name):
@@ -229,9 +231,9 @@ def remove_left(args: Dict[str, Any]) -> Any:
 
 
 def keep_environment(args: Dict[str, Any]) -> Any:
-    """A copy of an environment by hard links: installers replace files, they don't rewrite them.
+    """Copies an environment by hard links: installers replace files, they do not rewrite them.
 
-    Returns what is in the way no longer: older copies, and what restores took away.
+    Returns what can be removed: older copies, and files that restores replaced.
     """
     root, keep = args["root"], args["keep"]
     store = os.path.join(root, ".celeriac")
@@ -241,7 +243,7 @@ def keep_environment(args: Dict[str, Any]) -> Any:
     stay = copies[: args["others"]]
     copy = os.path.join(store, keep)
     os.mkdir(copy)
-    # Now, for a restore on a disk that is full then.
+    # Now, so that a restore also works on a full disk.
     make_folder(copy + FAILED)
     try:
         for entry in os.listdir(root):
@@ -266,18 +268,16 @@ def link_tree(source: str, target: str) -> None:
     elif stat.S_ISLNK(about.st_mode):
         os.symlink(os.readlink(source), target)
     elif about.st_uid != os.geteuid():
-        raise Refused(
-            "%s belongs to another user than its environment; give it back with chown" % source
-        )
+        raise Refused("%s belongs to another user than its environment; fix it with chown" % source)
     else:
         os.link(source, target)
 
 
 def link_byte_code(source: str, target: str) -> None:
-    """What is the owner's of it. The folder in any case.
+    """Links the owner's files, and always creates the folder.
 
-    What is missing in it is made anew by whoever runs the app; a folder that they had to make would
-    be theirs, and no installer of the owner's could ever remove anything from it.
+    Whoever runs the app writes missing byte code again; if they had to create the folder, it would
+    belong to them, and the owner's installer could never remove anything from it.
     """
     os.mkdir(target)
     for entry in os.listdir(source):
@@ -288,7 +288,7 @@ def link_byte_code(source: str, target: str) -> None:
 
 
 def restore_environment(args: Dict[str, Any]) -> Any:
-    """Entry by entry, each moved twice: a restore that is cut off goes on where it was."""
+    """Moves entry by entry, so that an interrupted restore can continue where it was."""
     root, keep = args["root"], args["keep"]
     copy = os.path.join(root, ".celeriac", keep)
     failed = copy + FAILED
@@ -303,7 +303,7 @@ def restore_environment(args: Dict[str, Any]) -> Any:
 
 
 def move(source: str, target: str) -> None:
-    """A rename; entry by entry where a folder can't be renamed, or was moved in part before."""
+    """Renames; entry by entry if a folder cannot be renamed, or was partly moved before."""
     try:
         os.rename(source, target)
         return
@@ -320,7 +320,7 @@ def move(source: str, target: str) -> None:
 
 
 WORK: Dict[str, Callable[[Dict[str, Any]], Any]] = {
-    "put-back": put_back,
+    "restore-files": restore_files,
     "unpack": unpack,
     "switch": switch,
     "remove": remove,
@@ -340,7 +340,7 @@ def main() -> None:
         where = "" if error.filename is None else ": " + os.fsdecode(error.filename)
         said = {"error": (error.strerror or str(error)) + where}
     except (tarfile.TarError, EOFError) as error:
-        said = {"error": "the archive can't be read: %s" % error}
+        said = {"error": "cannot read the archive: %s" % error}
     print(json.dumps(said))
 
 

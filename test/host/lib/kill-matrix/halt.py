@@ -84,7 +84,7 @@ def arm(words: Sequence[str]) -> None:
     halt = Halt()
     sys.addaudithook(halt.heard)
     step = transaction._Work._do
-    release = transaction._Work._release
+    release = transaction._Work._record_release
     forward = transaction._Work.forward
     module_of = transaction.module_of
 
@@ -119,5 +119,5 @@ def arm(words: Sequence[str]) -> None:
         return ended
 
     transaction._Work._do = do
-    transaction._Work._release = do_release
+    transaction._Work._record_release = do_release
     transaction._Work.forward = do_forward

@@ -192,7 +192,7 @@ describe('failures', () => {
     [
       'progress of an unknown kind',
       (agent: FakeAgentHandle) => agent.say({ id: 1, progress: { kind: 'dance' } }),
-      'unexpected shape: progress.kind is not known',
+      'unexpected shape: progress.kind has an unknown value',
     ],
     [
       'a message that says nothing',

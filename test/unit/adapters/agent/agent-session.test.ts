@@ -160,7 +160,7 @@ describe('a session', () => {
   });
 });
 
-describe('jobs', () => {
+describe('probes', () => {
   const request = {
     kind: 'http',
     method: 'GET',
@@ -189,7 +189,7 @@ describe('jobs', () => {
       {},
       async (agent) => {
         const error = await hostRefusal(agent.submit(request, quiet));
-        expect(error.message).toContain('within 1.25 s. Step: submit jobs');
+        expect(error.message).toContain('within 1.25 s. Step: send the probes');
       },
       { limits: { submitMargin: seconds(0.25) } },
     );

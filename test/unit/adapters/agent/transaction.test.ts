@@ -44,9 +44,9 @@ describe('a transaction', () => {
   });
 
   test.each([
-    ['result is none of committed, undone, undo-failed', { ...outcome, result: 'fine' }],
+    ['result is not one of committed, undone, undo-failed', { ...outcome, result: 'fine' }],
     ['steps is missing', { ...outcome, steps: undefined }],
-    ['steps[0].status is none of', { ...outcome, steps: [{ ...step, status: 'maybe' }] }],
+    ['steps[0].status is not one of', { ...outcome, steps: [{ ...step, status: 'maybe' }] }],
     [
       'failure.message is number, expected string',
       { ...outcome, failure: { index: 0, message: 7 } },

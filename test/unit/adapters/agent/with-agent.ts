@@ -44,7 +44,7 @@ export async function withAgent<T>(
   return await work(agent, server);
 }
 
-/** An agent that answers every request so. */
+/** An agent that gives this answer to every request. */
 export const answering =
   (answer: (ask: FakeAsk) => unknown) =>
   (ask: FakeAsk, agent: FakeAgentHandle): void => {

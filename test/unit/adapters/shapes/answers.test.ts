@@ -30,7 +30,7 @@ const undone = {
     evidence: ['swapon: /swapfile: Operation not permitted'],
   },
 };
-const deed = { ...undone, by: 'the host itself', why: 'it was cut short' };
+const deed = { ...undone, by: 'the host itself', why: 'interrupted' };
 const job = { id: '5a0c', where: 'celery', state: 'done', detail: '', seconds: 0.2 };
 
 interface Case {
@@ -105,11 +105,11 @@ const cases: readonly Case[] = [
 ];
 
 describe.each(cases)('the $name', ({ shape, sample, optional = [] }) => {
-  test('is read as it is, and nothing of it is lost', () => {
+  test('is read completely', () => {
     expect(readShape(shape, sample)).toEqual({ kind: 'read', value: sample });
   });
 
-  test('is refused by name when a key is missing', () => {
+  test('is rejected with the name of a missing key', () => {
     for (const path of keyPaths(sample)) {
       const reading = readShape(shape, without(sample, path));
       if (optional.includes(shownPath(path))) expect(reading.kind).toBe('read');
@@ -117,7 +117,7 @@ describe.each(cases)('the $name', ({ shape, sample, optional = [] }) => {
     }
   });
 
-  test('is refused by name when a key is of another type, and its value is not repeated', () => {
+  test('is rejected with the name of a key of the wrong type, but without its value', () => {
     for (const path of keyPaths(sample)) {
       const reading = readShape(shape, withValue(sample, path, [['hunter2']]));
       if (reading.kind === 'read') expect.fail(`${shownPath(path)} may be anything`);
@@ -127,13 +127,13 @@ describe.each(cases)('the $name', ({ shape, sample, optional = [] }) => {
   });
 });
 
-test('what a step found is for whoever reads its result', () => {
+test('the result of a step is passed on unread', () => {
   const found = { ...outcome, steps: [{ ...step, result: { changed: { jobs: 3 }, left: [] } }] };
   expect(readShape(answers.outcomeShape, found)).toEqual({ kind: 'read', value: found });
 });
 
-test('a word that is not one of those that are known is refused, and not repeated', () => {
+test('an unknown value is rejected, and not repeated', () => {
   const reading = readShape(answers.outcomeShape, { ...outcome, result: 'hunter2' });
-  const problem = 'result is none of committed, undone, undo-failed';
+  const problem = 'result is not one of committed, undone, undo-failed';
   expect(reading).toEqual({ kind: 'refused', problem });
 });

@@ -26,7 +26,7 @@ const data: Partial<Record<FactName, RegExp>> = {
 };
 const secret = [['hunter2']];
 
-test('there is a sample of each fact', () => {
+test('every fact has a sample', () => {
   const names = new Set(samples.map(({ name }) => name));
   expect([...names].sort()).toEqual(Object.keys(factShapes).sort());
 });
@@ -35,11 +35,11 @@ describe.each(samples)('the fact $name, sample $number', ({ name, sample }) => {
   const shape: z.ZodType = factShapes[name];
   const paths = keyPaths(sample).filter((path) => !data[name]?.test(path.join('.')));
 
-  test('is read as it is, and nothing of it is lost', () => {
+  test('is read completely', () => {
     expect(readShape(shape, sample)).toEqual({ kind: 'read', value: sample });
   });
 
-  test('is refused by name when a key is missing', () => {
+  test('is rejected with the name of a missing key', () => {
     for (const path of paths) {
       const reading = readShape(shape, without(sample, path));
       if (optional.test(path.join('.'))) expect(reading.kind).toBe('read');
@@ -47,7 +47,7 @@ describe.each(samples)('the fact $name, sample $number', ({ name, sample }) => {
     }
   });
 
-  test('is refused by name when a key is of another type, and its value is not repeated', () => {
+  test('is rejected with the name of a key of the wrong type, but without its value', () => {
     for (const path of paths) {
       const reading = readShape(shape, withValue(sample, path, secret));
       if (reading.kind === 'read') expect.fail(`${path.join('.')} may be anything`);
@@ -69,11 +69,11 @@ describe('an answer with facts', () => {
     throw new Error('expected a HostError');
   };
 
-  test('gives those that were asked for, and no other', () => {
+  test('contains the requested facts, and no others', () => {
     expect(read({ resets: { 'jobs:1': 2 }, host: {} })).toEqual({ resets: { 'jobs:1': 2 } });
   });
 
-  test('that lacks one says which', () => {
+  test('that lacks one is rejected with its name', () => {
     for (const answer of [{}, null, 'what?', { resets: undefined }]) {
       const { message, failure } = refusal(answer);
       expect(message).toBe("The agent's fact 'resets' has an unexpected shape: it is missing.");
@@ -81,7 +81,7 @@ describe('an answer with facts', () => {
     }
   });
 
-  test('names a key of the host only when it is a plain name', () => {
+  test('is rejected with the name of a key only if that is a plain name', () => {
     expect(refusal({ resets: { jobs: 'hunter2' } }).message).toBe(
       "The agent's fact 'resets' has an unexpected shape: jobs is string, expected number.",
     );
@@ -90,7 +90,7 @@ describe('an answer with facts', () => {
     );
   });
 
-  test('may hold keys that nobody knows: they reach nobody', () => {
+  test('may contain unknown keys, which are dropped', () => {
     const fact = { newest: null, truncated: false };
     const answer = { code: { ...fact, size: 3 } };
     expect(readFacts(answer, { code: { unit: 'x.service' } }, 'look')).toEqual({ code: fact });

@@ -13,7 +13,7 @@ const path = text;
 const size = bytes;
 const labels = z.array(text).exactOptional();
 
-test('a schema is that of its type, or does not compile', () => {
+test('a schema that differs from its type does not compile', () => {
   const right = z.object({ path, size, labels });
   expect(shapeOf<Disk>()(right)).toBe(right);
   // @ts-expect-error: `path` is missing

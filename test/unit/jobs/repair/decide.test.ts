@@ -117,7 +117,7 @@ const link = (id: string, status: string, more: StoreRow = {}): StoreRow => ({
   ...more,
 });
 
-describe('what becomes of a row', () => {
+describe('the fate of a row', () => {
   it.each<[string, Case, readonly [Verb, Verb, Verb, Verb]]>([
     [
       'two rows with one id below it',

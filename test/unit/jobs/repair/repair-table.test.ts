@@ -12,7 +12,7 @@ const row = (table: string, id: string): RepairedRow => ({
   why: 'no sign of life for 2 h',
 });
 
-it('shortens an id only where it still tells one row from another', () => {
+it('shortens an id only if it stays unique', () => {
   const text = renderRepairTable([
     row('jobs', '77cfa3cd-5b0e-4c7e-9d51-2f8a6c1e4b90'),
     row('links', '3d0c51aa-0000-4000-8000-000000000000'),

@@ -31,7 +31,7 @@ const transaction = (changes: Partial<TransactionFact>): TransactionFact => ({
 });
 
 describe('a backup', () => {
-  test('goes into the one database there is, or the one that is named', () => {
+  test('is restored to the only database, or to the given one', () => {
     const only = planRestore('latest', [store('/srv/jobs.db')], cleanUpDefaults);
     expect(only.operations).toMatchObject([
       { op: 'restore-database', database: '/srv/jobs.db', backup: 'latest', keep: 5 },
@@ -52,7 +52,7 @@ describe('a backup', () => {
       'several databases: /srv/a.db, /srv/bb.db',
     ],
     ['PostgreSQL', [], 'postgresql://app@127.0.0.1/jobs', 'is not a file'],
-  ])('of %s is an error that says what is missing', (_, stores, database, problem) => {
+  ])('for %s is an error that says what is missing', (_, stores, database, problem) => {
     const restore = () => planRestore('latest', stores, { ...cleanUpDefaults, database });
     expect(restore).toThrow(ConfigError);
     expect(restore).toThrow(problem);
@@ -60,13 +60,13 @@ describe('a backup', () => {
 });
 
 describe('a clean-up', () => {
-  test('is told from a backup by its name', () => {
+  test('is distinguished from a backup by its name', () => {
     expect(isTransaction('20261122T131500-4f2a')).toBe(true);
     expect(isTransaction('latest')).toBe(false);
     expect(isTransaction('/var/lib/celeriac/backups/20261122T131500-4f2a')).toBe(false);
   });
 
-  test('is put back when the host knows it, and it stands', () => {
+  test('can be undone if the host has it on record as committed', () => {
     const { id } = transaction({});
     expect(requireCleanUp(id, [transaction({})]).id).toBe(id);
     const deploy = transaction({ action: 'deploy-worker' });

@@ -69,7 +69,7 @@ const ends = { fail: 'failed', reset: 'pending', delete: 'deleted', finalise: un
 const expectedOf = (action: CleanUpAction, row: string): Record<string, string> =>
   ends[action] === undefined ? {} : { [row]: `processing → ${ends[action]}` };
 
-describe('payments hang on the users on whom jobs hang', () => {
+describe('payments that reference the same users as jobs', () => {
   test.each(actions)(
     '%s: as it is there is nothing to repair, and that is told',
     async (action) => {
@@ -88,7 +88,7 @@ describe('payments hang on the users on whom jobs hang', () => {
     },
   );
 
-  test.each(actions)('%s: of a stuck job the job alone', async (action) => {
+  test.each(actions)('%s: of a stuck job, only the job is repaired', async (action) => {
     using database = load('payments');
     database.sql.exec("UPDATE jobs SET status = 'processing'");
     const before = rowsOf(database, ['users', 'payments']);
@@ -99,7 +99,7 @@ describe('payments hang on the users on whom jobs hang', () => {
     );
   });
 
-  test.each(actions)('%s: no id of a payment is one of a job', async (action) => {
+  test.each(actions)('%s: the id of a payment does not match a job', async (action) => {
     using database = load('payments');
     const named = await configRefusal(planFor(database, { action, ids: ['payments:1'] }));
     expect(named.where).toBe('input ids');
@@ -112,7 +112,7 @@ describe('payments hang on the users on whom jobs hang', () => {
     ).toHaveLength(1);
   });
 
-  test('who names them in `stores` has them repaired', async () => {
+  test('they are repaired if `stores` lists them', async () => {
     using database = load('payments');
     const stores = [{ database: path, where: 'input stores', tables: { payments: {} } }];
     expect(changesOf(await planFor(database, { database: null, stores }))).toEqual({
@@ -120,7 +120,7 @@ describe('payments hang on the users on whom jobs hang', () => {
     });
   });
 
-  test('nor are they counted by who only looks', async () => {
+  test('they are not counted by a search either', async () => {
     using database = load('payments');
     const agent = agentOf([database.fact()], { [path]: database.content() });
     const [found] = await lookForStuckRows({ agent, openStore: openSqliteStore }, desire());
@@ -142,7 +142,7 @@ describe('an order with an invoice and a task', () => {
     expect(rowsOf(database, ['orders', 'invoices'])).toEqual(before);
   });
 
-  test('named by its id the task is the same', async () => {
+  test('selected by its id, the task is treated the same', async () => {
     using database = load('orders-delete');
     database.sql
       .prepare("INSERT INTO tasks VALUES (7, 1, 'gone', 'processing', ?)")
@@ -152,7 +152,7 @@ describe('an order with an invoice and a task', () => {
     expect(rowsOf(database, ['orders'])).toMatchObject([[{ status: 'processing' }]]);
   });
 
-  test('a parent that was only said, and holds no jobs, has to be named itself', async () => {
+  test('a parent from `stores` that holds no jobs must be listed itself', async () => {
     using database = load('orders-delete');
     const tables = { tasks: { parent: { table: 'orders', column: 'order_id' } } };
     const stores = [{ database: path, where: 'input stores, line 1', tables }];
@@ -168,7 +168,7 @@ describe('an order with an invoice and a task', () => {
   });
 });
 
-test('a project is neither told to be skipped and completed, nor does it keep its task', async () => {
+test('a project is not reported as skipped and completed, and does not keep its task alive', async () => {
   using database = load('left-alone-and-changed');
   const cleanUp = await clean(database, {});
   expect(changesOf(cleanUp)).toEqual({ 'tasks 1': 'processing → failed' });
@@ -176,12 +176,12 @@ test('a project is neither told to be skipped and completed, nor does it keep it
   expect(rowsOf(database, ['projects'])).toMatchObject([[{ status: 'processing' }]]);
 });
 
-test("a table called celery_job is the app's own", async () => {
+test('a table named celery_job belongs to the app', async () => {
   using database = load('celery-job');
   expect(changesOf(await planFor(database))).toEqual({ 'celery_job 1': 'processing → failed' });
 });
 
-test('statuses that are numbers are named as such', async () => {
+test('numeric statuses are reported as numbers', async () => {
   using database = load('numbers');
   const error = await configRefusal(planFor(database));
   expect(error.where).toBe('input stores');
@@ -190,7 +190,7 @@ test('statuses that are numbers are named as such', async () => {
   );
 });
 
-describe('what hangs on a job in tables of other things', () => {
+describe('rows of other tables that reference a job', () => {
   const tablesOf = (tie: string): string => `
     CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
     CREATE TABLE batch_links (id TEXT PRIMARY KEY, batch_id TEXT ${tie}, status TEXT,
@@ -206,7 +206,7 @@ describe('what hangs on a job in tables of other things', () => {
     database.add('pages', { id: 'p', batch_id: 'b', status: page, updated_at });
   };
 
-  test('that moves keeps the job alive', async () => {
+  test('a changing one keeps the job alive', async () => {
     using database = new AppDatabase(tablesOf(byKey));
     add(database, 'completed', 'processing', minute);
     const cleanUp = await planFor(database);
@@ -216,23 +216,26 @@ describe('what hangs on a job in tables of other things', () => {
     expect(changesOf(await planFor(database))).toEqual({ 'batches b': 'processing → completed' });
   });
 
-  test.each([byKey, ''])('that is unfinished keeps it from being finalised (%s)', async (tie) => {
-    using database = new AppDatabase(tablesOf(tie));
-    add(database, 'completed', 'queued', 2 * hour);
-    for (const action of actions) {
-      const cleanUp = await planFor(database, { action });
-      expect(changesOf(cleanUp)).toEqual({});
-      expect(messagesOf(cleanUp)).toContain(
-        'skipped: batches b: all its batch_links have ended, but unfinished rows that may be jobs reference it: 1 of pages',
-      );
-    }
-    database.sql.exec("UPDATE pages SET status = 'finished'");
-    expect(changesOf(await planFor(database, { action: 'finalise' }))).toEqual({
-      'batches b': 'processing → completed',
-    });
-  });
+  test.each([byKey, ''])(
+    'an unfinished one keeps the job from being finalised (%s)',
+    async (tie) => {
+      using database = new AppDatabase(tablesOf(tie));
+      add(database, 'completed', 'queued', 2 * hour);
+      for (const action of actions) {
+        const cleanUp = await planFor(database, { action });
+        expect(changesOf(cleanUp)).toEqual({});
+        expect(messagesOf(cleanUp)).toContain(
+          'skipped: batches b: all its batch_links have ended, but unfinished rows that may be jobs reference it: 1 of pages',
+        );
+      }
+      database.sql.exec("UPDATE pages SET status = 'finished'");
+      expect(changesOf(await planFor(database, { action: 'finalise' }))).toEqual({
+        'batches b': 'processing → completed',
+      });
+    },
+  );
 
-  test('that is unfinished keeps it from ending with its last row', async () => {
+  test('an unfinished one keeps the job from ending with its last child', async () => {
     using database = new AppDatabase(tablesOf(byKey));
     add(database, 'processing', 'queued', minute);
     expect(changesOf(await planFor(database))).toEqual({ 'batch_links l': 'processing → failed' });
@@ -243,7 +246,7 @@ describe('what hangs on a job in tables of other things', () => {
     });
   });
 
-  test('and was said to be no job, keeps none alive', async () => {
+  test('one that `stores` ignores keeps no job alive', async () => {
     using database = new AppDatabase(tablesOf(byKey));
     add(database, 'completed', 'processing', minute);
     const stores = [{ database: path, where: '', tables: { pages: { ignore: true } } }];
@@ -253,7 +256,7 @@ describe('what hangs on a job in tables of other things', () => {
   });
 });
 
-test('what is told to be skipped is not in the plan, whatever hangs on it', async () => {
+test('an ignored table is not in the plan, whatever references it', async () => {
   using database = new AppDatabase();
   const { links } = database.addBatch('odd', {
     ago: 3 * hour,
@@ -278,7 +281,7 @@ test('what is told to be skipped is not in the plan, whatever hangs on it', asyn
   }
 });
 
-test('rows that hold no time go with the row above them, and are not told to be left', async () => {
+test('rows without a time share the fate of their parent, and are not reported as skipped', async () => {
   using database = new AppDatabase();
   database.addBatch('old', { ago: day, links: [['processing', day]] });
   database.sql.exec('UPDATE batch_links SET created_at = NULL, started_at = NULL');
@@ -287,7 +290,7 @@ test('rows that hold no time go with the row above them, and are not told to be 
   expect(messagesOf(cleanUp)).not.toContain('skipped');
 });
 
-test('a threshold is a threshold for those tables, too', async () => {
+test('the threshold applies to those tables, too', async () => {
   using database = new AppDatabase(`
     CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
     CREATE TABLE notes (id TEXT, job TEXT REFERENCES jobs (id), written_at TEXT);`);

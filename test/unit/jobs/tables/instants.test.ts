@@ -84,7 +84,7 @@ const forms: readonly InstantForm[] = [
 ];
 
 describe('properties', () => {
-  test('instants keep the order of the times, whatever the mix of forms', () => {
+  test('instants keep the order of the times in any mix of formats', () => {
     const random = randoms(20_260_118);
     const next = (): number => random.next().value as number;
     for (let round = 0; round < 200; round += 1) {
@@ -101,7 +101,7 @@ describe('properties', () => {
     }
   });
 
-  test.each(forms)('what is written in $kind $fraction $zone $unit reads back', (form) => {
+  test.each(forms)('a time written as $kind $fraction $zone $unit reads back', (form) => {
     const random = randoms(7);
     for (let round = 0; round < 500; round += 1) {
       const at = epochSeconds(1e9 + (random.next().value as number) * 9e8);
@@ -120,7 +120,7 @@ function instantOf(value: unknown): number {
 }
 
 describe('commonForm', () => {
-  test('is that of most values', () => {
+  test('is the format of most values', () => {
     const values = [
       '2026-01-18 11:02:03',
       '2026-01-18T11:02:03.123456',
@@ -130,7 +130,7 @@ describe('commonForm', () => {
     expect(commonForm(['2026-01-18T11:02:05.000001', ...values])).toEqual(defaultForm);
   });
 
-  test('is nothing where no value is an instant', () => {
+  test('is null if no value is an instant', () => {
     expect(commonForm([null, '', 'soon'])).toBeNull();
   });
 
@@ -149,7 +149,7 @@ describe('commonForm', () => {
   });
 });
 
-describe('times that name no zone', () => {
+describe('times without a zone', () => {
   const berlin = 'Europe/Berlin';
 
   test.each([
@@ -198,7 +198,7 @@ describe('times that name no zone', () => {
     );
   });
 
-  test('are younger than, or as old as, every other reading of them', () => {
+  test('are read as the latest possible instant', () => {
     // Minutes around the changes of a year, in zones that differ in when and by how much.
     for (const zone of [berlin, 'America/New_York', 'Australia/Lord_Howe', 'America/St_Johns']) {
       for (let at = Date.UTC(2026, 0, 1) / 1000; at < Date.UTC(2027, 0, 1) / 1000; at += 977 * 60) {
@@ -211,7 +211,7 @@ describe('times that name no zone', () => {
     }
   });
 
-  test('are written so that they are read again', () => {
+  test('are written so that they read back', () => {
     for (const at of [noon, noon + 182 * 86_400 + 0.25, noon + 71 * 86_400]) {
       const text = writeInstant(epochSeconds(at), defaultForm, berlin);
       const reading = readInstant(text, berlin);

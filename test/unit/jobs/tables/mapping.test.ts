@@ -19,7 +19,7 @@ const failureOf = (tables: string): ConfigError => {
 };
 
 describe('proposeMapping', () => {
-  test("takes the app's five tables as they are, parents first", () => {
+  test('finds the five tables of the app, parents first', () => {
     const mapping = mappingOf();
     const ties = mapping.map(({ table, parent }) => [table, parent?.table, parent?.foreignKey]);
     expect(ties).toEqual([
@@ -31,7 +31,7 @@ describe('proposeMapping', () => {
     ]);
   });
 
-  test('knows what the columns of jobs say', () => {
+  test('recognizes the columns of jobs', () => {
     expect(mappingOf()[0]).toEqual({
       table: 'jobs',
       id: 'id',
@@ -69,17 +69,17 @@ describe('proposeMapping', () => {
     ]);
   });
 
-  test('names the tables it saw when none has a status', () => {
+  test('names the tables it saw if none has a status', () => {
     const error = failureOf('CREATE TABLE notes (id TEXT); CREATE TABLE tags (status TEXT);');
     expect(error.where).toBe('input database');
     expect(error.message).toContain('its tables: notes, tags');
   });
 
-  test('an empty database has none at all', () => {
+  test('an empty database has no tables', () => {
     expect(failureOf('').message).toContain('its tables: none');
   });
 
-  test('a ring of tables is cut where it is known by names alone', () => {
+  test('a cycle of tables is broken at a reference that is only inferred from a name', () => {
     const mapping = mappingOf(`
       CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, run_id TEXT);
       CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
@@ -92,8 +92,8 @@ describe('proposeMapping', () => {
   });
 });
 
-describe('names and ties', () => {
-  test('columns in camelCase are read as any others', () => {
+describe('names and references', () => {
+  test('columns in camelCase are recognized', () => {
     const mapping = mappingOf(`
       CREATE TABLE "Job" ("id" TEXT PRIMARY KEY, "status" TEXT, "taskId" TEXT, "createdAt" TEXT,
         "startedAt" TEXT, "errorMessage" TEXT, "totalSteps" INTEGER, "failedSteps" INTEGER);
@@ -111,7 +111,7 @@ describe('names and ties', () => {
     expect(mapping[1]?.parent).toEqual({ table: 'Job', column: 'jobId', foreignKey: false });
   });
 
-  test('what names jobs from other tables is known, and by which column', () => {
+  test('references from other tables are found, with their columns', () => {
     const [jobs] = mappingOf(`
       CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT UNIQUE,
         tenant INTEGER, UNIQUE (tenant, id));
@@ -140,7 +140,7 @@ describe('names and ties', () => {
     ]);
   });
 
-  test('a key to a table of tasks is no id of a task', () => {
+  test('a key to a table of tasks is not a task id', () => {
     const tasks = 'CREATE TABLE tasks (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT);';
     const taskOf = (type: string) =>
       mappingOf(`${tasks} CREATE TABLE task_links (id INTEGER PRIMARY KEY, status TEXT,
@@ -154,8 +154,8 @@ describe('names and ties', () => {
   });
 });
 
-describe('what is ambiguous', () => {
-  test('tables above each other by foreign keys are asked for by name', () => {
+describe('ambiguous schemas', () => {
+  test('tables that reference each other by foreign keys must be listed', () => {
     const error = failureOf(`
       CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
         run_id TEXT REFERENCES runs (id));
@@ -167,7 +167,7 @@ describe('what is ambiguous', () => {
     expect(error.expected).toContain('`parent: null`');
   });
 
-  test('two tables above one, neither below the other, too; the nearest is taken where one is', () => {
+  test('so must two unrelated parents of one table; of related ones the nearest is used', () => {
     const error = failureOf(`
       CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
       CREATE TABLE batches (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);
@@ -184,13 +184,13 @@ describe('what is ambiguous', () => {
     expect(mapping.at(-1)?.parent).toMatchObject({ table: 'batches', column: 'batch_id' });
   });
 
-  test('an order may be processing, too: a table is no job by its status alone', () => {
+  test('a status alone does not make a table of jobs: an order may be processing, too', () => {
     const error = failureOf('CREATE TABLE orders (id TEXT PRIMARY KEY, status TEXT);');
     expect(error.where).toBe('input stores');
     expect(error.message).toContain('whether orders in');
   });
 
-  test('what is said counts, and has to be there', () => {
+  test('explicit settings take precedence, and must exist', () => {
     using database = new AppDatabase(`
       CREATE TABLE orders (number INTEGER PRIMARY KEY, state TEXT, job TEXT);
       CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT);`);
