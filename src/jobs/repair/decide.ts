@@ -63,6 +63,11 @@ export const fateTable: readonly FateLine[] = [
     does: always('skip'),
   },
   {
+    when: 'a parent that is pending, not stuck; rows below it are unfinished or still expected',
+    holds: ({ row, reason }, deciding) => reason === 'waiting' && !isDone(row, deciding),
+    does: always('wait'),
+  },
+  {
     when: 'selected by `ids`, with `delete-completed`',
     holds: ({ reason }, { rules }) => reason === 'named' && rules.deleteCompleted,
     does: { ...always('next'), delete: 'delete all' },
@@ -93,11 +98,6 @@ export const fateTable: readonly FateLine[] = [
     when: 'unfinished; all rows below it have ended, and its total expects no more rows',
     holds: (found, deciding) => isUnfinished(found, deciding) && isDone(found.row, deciding),
     does: always('finalise'),
-  },
-  {
-    when: 'a parent that is pending, not stuck; rows below it are unfinished',
-    holds: ({ reason }) => reason === 'waiting',
-    does: always('wait'),
   },
   {
     when: 'rows below it are completed in one table, and stuck in another',

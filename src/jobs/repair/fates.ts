@@ -30,6 +30,7 @@ import {
   hasAgeless,
   hasDoneWork,
   isIncomplete,
+  keepsEnded,
   type Unsettled,
   unfinishedOthers,
 } from './situations.ts';
@@ -79,10 +80,15 @@ export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): voi
     lastSign: found.lastSign,
   });
   const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
-  const [first, ...others] = rules.action === 'finalise' ? [] : openBelow(row, rules, fates);
-  if (first === undefined) return;
-  if (rules.action === 'delete' && spareHeld([first, ...others], deciding)) return;
-  for (const below of [first, ...others]) {
+  const open = rules.action === 'finalise' ? [] : openBelow(row, rules, fates);
+  // A parent ends by its rows, if some of them are to stay.
+  const isKept = (each: JobRow): boolean =>
+    rules.action === 'delete' ? keepsEnded(each) : hasDoneWork(each);
+  const [first, ...others] = open.filter((each) => !isKept(each));
+  const isHeld =
+    rules.action === 'delete' && first !== undefined && spareHeld([first, ...others], deciding);
+  if (isHeld || rules.action === 'finalise') return;
+  for (const below of first === undefined ? [] : [first, ...others]) {
     const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
     fates.set(below, {
       becomes: rules.action === 'delete' ? 'deleted' : rest,
@@ -92,6 +98,7 @@ export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): voi
       lastSign: found.lastSign,
     });
   }
+  for (const child of row.children) endTree(child, found, deciding);
 }
 
 /** Derives the status of a row, and of its mirror, from the rows below. */

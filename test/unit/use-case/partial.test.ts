@@ -107,6 +107,20 @@ describe('a tree with completed work', () => {
     }
   });
 
+  test.each(actions)('%s: below a mirror that is completed it stays, too', async (action) => {
+    using database = usesPartial();
+    const links = [['processing', 2 * hour] as const];
+    database.addBatch('a', { ago: 3 * hour, links, job: { status: 'completed' } });
+    const done = database.addVariation('link-a-0', 'completed', 2 * hour);
+    const lost = database.addVariation('link-a-0', 'processing', 2 * hour + 1);
+    applyPlan(database, await planFor(database, { action }));
+    const { [done]: first, [lost]: second, ...others } = database.statuses();
+    const link = { fail: 'partial', reset: 'partial', delete: 'completed', finalise: 'processing' };
+    const other = { fail: 'failed', reset: 'failed', delete: undefined, finalise: 'processing' };
+    expect([first, second]).toEqual(['completed', other[action]]);
+    expect(others).toMatchObject({ 'batch-a': 'completed', 'link-a-0': link[action] });
+  });
+
   test('delete-completed deletes all of it, and only what is named', async () => {
     using database = usesPartial();
     add(database, 40 * minute);
