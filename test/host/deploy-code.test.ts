@@ -49,7 +49,8 @@ afterAll(async () => {
 
 /** Deploys the newest commit of the clone. */
 function deploy(inputs: Inputs = {}): Promise<BundleRun> {
-  const asked = { 'min-healthy-time': '2s', source: 'git', ...inputs };
+  const source: Inputs = 'roll-back' in inputs ? {} : { source: 'git' };
+  const asked = { 'min-healthy-time': '2s', ...source, ...inputs };
   return runBundle('deploy-worker', inputsFor(machine, asked), {
     env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') },
   });

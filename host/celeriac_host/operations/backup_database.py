@@ -40,7 +40,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         journal.keep("backup", target)
         _write(copy.path, target)
     removed = prune(host, path, args["keep"], spare=(target,))
-    more = f"; {removed} older removed" if removed else ""
+    more = f"; removed {removed} older" if removed else ""
     return f"{path} copied to {target}{more}", {"path": target, "sizeBytes": size}
 
 

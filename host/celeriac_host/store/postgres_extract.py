@@ -1,4 +1,4 @@
-"""The rows of a PostgreSQL database that may want repair, with their families, as a SQLite file.
+"""Extracts rows of a PostgreSQL database that may need repair, with all related, as a SQLite file.
 
 One statement is one snapshot: no row is from another moment than its parent. What comes along is
 what `sqlite_extract` takes of a SQLite database: the rows that the plan's `Extract` asks for.
@@ -57,8 +57,8 @@ class Extract:
             unsaved[index].clear()
             if sqlite.size_of(copy) > self.limit_bytes:
                 raise OperationError(
-                    f"the rows of {self.url} that may want repair, with all above and below "
-                    f"them, are more than {self.limit_bytes} bytes (snapshot-limit)"
+                    f"the rows of {self.url} that may need repair, with all rows above and "
+                    f"below them, are more than {self.limit_bytes} bytes (snapshot-limit)"
                 )
 
         def take(row: Any) -> None:

@@ -100,7 +100,11 @@ def spare(at: int, row: Row, child: Row) -> str:
         f"SELECT 1 FROM {quoted(child['space'])}.{quoted(table)} c"
         f" JOIN {quoted(row['table'])} t ON {ties} WHERE {key(row)}"
     )
-    what = "which would go with it (ON DELETE)" if child["acts"] else "which name it"
+    what = (
+        "which would be changed or deleted with it (ON DELETE)"
+        if child["acts"]
+        else "which refer to it"
+    )
     why = text(f"has rows of {table}, {what}")
     return (
         f"UPDATE pg_temp.celeriac_seen SET why = {why}"

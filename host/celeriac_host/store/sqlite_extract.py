@@ -58,8 +58,8 @@ def _extract(path: str, mode: str, target: str, extract: dict[str, Any], limit_b
         except _TooLarge:
             rows = ", ".join(f"{count} {table}" for table, count in counts.items() if count)
             raise OperationError(
-                f"the rows that may want repair are more than {limit_bytes} bytes "
-                f"(snapshot-limit): {rows}, with all above and below them"
+                f"the rows that may need repair are more than {limit_bytes} bytes "
+                f"(snapshot-limit): {rows}, with all rows above and below them"
             ) from None
         finally:
             copy.close()

@@ -79,7 +79,11 @@ class Schema:
             for key, where in self._held_by(row):
                 hangs = f"SELECT EXISTS (SELECT 1 FROM {sqlite.quoted(key.table)} AS c {where})"
                 if self.database.execute(hangs, (ident,)).fetchone()[0]:
-                    what = "which would go with it (ON DELETE)" if key.acts else "which name it"
+                    what = (
+                        "which would be changed or deleted with it (ON DELETE)"
+                        if key.acts
+                        else "which refer to it"
+                    )
                     return f"has rows of {key.table}, {what}"
         for child in row.get("below", ()):
             count = counts[child["table"], child["column"]].get(ident, 0)

@@ -196,9 +196,9 @@ describe('repair-jobs', () => {
   });
 
   test.each([
-    ['ON DELETE CASCADE', 'which would go with it (ON DELETE)'],
-    ['ON DELETE SET NULL', 'which would go with it (ON DELETE)'],
-    ['', 'which name it'],
+    ['ON DELETE CASCADE', 'which would be changed or deleted with it (ON DELETE)'],
+    ['ON DELETE SET NULL', 'which would be changed or deleted with it (ON DELETE)'],
+    ['', 'which refer to it'],
   ])(
     'a row that others hang on, of which the plan did not know (%s), is skipped',
     async (action, why) => {

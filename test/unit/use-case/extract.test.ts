@@ -162,7 +162,7 @@ describe('an extract', () => {
     using database = store(grow([seed, seed]));
     database.sql.prepare('UPDATE jobs SET folder_name = ?').run('x'.repeat(1_000_000));
     expect(() => extractOf(database)).toThrow(
-      /the rows that may want repair are more than 1000000 bytes \(snapshot-limit\): 2 jobs,/,
+      /the rows that may need repair are more than 1000000 bytes \(snapshot-limit\): 2 jobs,/,
     );
   });
 
