@@ -272,7 +272,9 @@ function addPartial(mapping: StoreMapping, tables: readonly StoreTable[]): Store
     shared !== null &&
     meaningOf(table, shared) === 'partial' &&
     // A table with other words for all of its statuses has another one for this, or none.
-    (Object.keys(table.words).length === 0 || table.used.length > 0);
+    (Object.keys(table.words).length === 0 || table.used.length > 0) &&
+    // Nor does an enum have the words of another table.
+    /^$|char|text|clob|string/i.test(typeOfStatus(table, tables));
   return mapping.map((table) => ({
     ...table,
     partial: own.get(table.table) ?? (takes(table) ? shared : null),
@@ -287,3 +289,7 @@ function ownWord(table: TableMapping, tables: readonly StoreTable[]): string | n
   );
   return said ?? (typeof found === 'string' ? found : null);
 }
+
+const typeOfStatus = (table: TableMapping, tables: readonly StoreTable[]): string =>
+  tables.find(({ name }) => name === table.table)?.columns.find(({ name }) => name === table.status)
+    ?.type ?? '';

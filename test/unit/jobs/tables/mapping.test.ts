@@ -225,3 +225,20 @@ test.each([
   const [jobs] = proposeMapping(database.file, database.tables());
   expect(jobs?.own).toEqual(isParent ? { column, foreignKey: true } : null);
 });
+
+test.each([
+  ['TEXT', 'partial'],
+  ['job_state', null],
+])('the word partial of one table is one of another whose status is %s: %s', (type, partial) => {
+  using database = new AppDatabase(`
+    CREATE TABLE jobs (id TEXT PRIMARY KEY, status ${type}, created_at TEXT, task_id TEXT);
+    CREATE TABLE job_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+      job_id TEXT REFERENCES jobs (id));
+    INSERT INTO jobs VALUES ('j', 'completed', NULL, NULL);
+    INSERT INTO job_items VALUES ('i', 'partial', NULL, 'j');`);
+  const mapping = proposeMapping(database.file, database.tables());
+  expect(mapping.map((table) => [table.table, table.partial])).toEqual([
+    ['jobs', partial],
+    ['job_items', 'partial'],
+  ]);
+});
