@@ -211,8 +211,9 @@ def test_queued_and_unacknowledged_tasks_are_owed(broker: FakeBroker) -> None:
     broker.deliver(message("c"), 1.0, "t1")
     broker.deliver(message("y", body(chord=signature("d"))), 1.0, "t2")
     broker.put("links", message("foreign"))
-    assert trace(broker, "a", "b", "c", "d", "e") == {"owed": ["a", "b", "c", "d"], "held": []}
-    assert trace(broker) == {"owed": [], "held": []}
+    said = trace(broker, "a", "b", "c", "d", "e")
+    assert (said["owed"], said["held"]) == (["a", "b", "c", "d"], [])
+    assert (trace(broker)["owed"], trace(broker)["held"]) == ([], [])
 
 
 def test_a_task_that_a_worker_holds_is_not_owed(broker: FakeBroker) -> None:
@@ -224,7 +225,22 @@ def test_a_task_that_a_worker_holds_is_not_owed(broker: FakeBroker) -> None:
         reserved=[{"id": "b"}],
         scheduled=[{"eta": "x", "request": {"id": "c"}}],
     )
-    assert trace(broker, "a", "b", "c", "d", main=812) == {"owed": [], "held": ["a", "b", "c"]}
+    said = trace(broker, "a", "b", "c", "d", main=812)
+    assert (said["owed"], said["held"]) == ([], ["a", "b", "c"])
+
+
+def test_all_that_is_left_is_counted_whatever_is_asked_for(broker: FakeBroker) -> None:
+    assert (trace(broker)["holding"], trace(broker)["waiting"]) == (0, 0)
+    broker.bind("reply.celery.pidbox", "1.reply.celery.pidbox")
+    broker.put("1.reply.celery.pidbox", b'{"body": "an answer to remote control"}')
+    assert trace(broker)["waiting"] == 0
+    broker.put("links", message("a"))
+    broker.put("celery", b"no message of Kombu's", step=6)
+    broker.deliver(message("b"), 1.0, "t1")
+    broker.add_worker("celery@here", 812, active=[{"id": "c"}], reserved=[{"id": "d"}])
+    for asked in ([], ["a", "c"]):
+        said = trace(broker, *asked, main=812)
+        assert (said["holding"], said["waiting"]) == (2, 3)
 
 
 def test_two_workers_with_the_same_name_are_both_asked(broker: FakeBroker) -> None:
@@ -260,7 +276,8 @@ def test_a_worker_that_does_not_report_its_tasks_is_a_problem(
 
 def test_without_any_worker_nobody_holds_anything(broker: FakeBroker) -> None:
     broker.put("links", message("a"))
-    assert trace(broker, "a", "b") == {"owed": ["a"], "held": []}
+    said = trace(broker, "a", "b")
+    assert said == {"owed": ["a"], "held": [], "holding": 0, "waiting": 1}
 
 
 def test_only_messages_of_these_tasks_are_removed(broker: FakeBroker) -> None:

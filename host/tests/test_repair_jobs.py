@@ -313,3 +313,29 @@ def test_a_full_disk_changes_nothing(
     with database.open() as opened:
         assert opened.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert step.undo() is None
+
+
+def told(**changes: Any) -> Dict[str, Any]:
+    return {"kind": "told", "held": [], "owed": [], "holding": 0, "waiting": 0, **changes}
+
+
+@pytest.mark.parametrize(
+    ("found", "alive"),
+    [
+        (told(), {}),
+        (told(held=["a"], holding=1), {"one": "holds task a", "two": "names no task"}),
+        (told(owed=["a"], waiting=1), {"one": "task a waits", "two": "names no task"}),
+        (told(waiting=7), {"two": "of the 7 that wait"}),
+        (told(holding=2), {"two": "of the 2 that workers hold"}),
+    ],
+)
+def test_a_group_lives_by_its_task_or_where_it_names_none_by_any(
+    found: Dict[str, Any], alive: Dict[str, str]
+) -> None:
+    awaited: List[Dict[str, Any]] = [
+        {"group": "one", "task": "a"},
+        {"group": "two", "task": None},
+    ]
+    said = repair_jobs.living(awaited, found)
+    assert set(said) == set(alive)
+    assert all(words in said[group] for group, words in alive.items())

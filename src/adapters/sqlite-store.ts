@@ -71,6 +71,29 @@ class SqliteStore implements Store {
     );
   }
 
+  sampleValues(table: string): Readonly<Record<string, readonly (string | number)[]>> {
+    const columns = this.#database.pragma(`table_info(${quoteName(table)})`) as { name: string }[];
+    return Object.fromEntries(columns.map(({ name }) => [name, this.#sample(table, name)]));
+  }
+
+  /** Its newest values; a table without row ids tells which are newest by nothing. */
+  #sample(table: string, column: string): readonly (string | number)[] {
+    const value = quoteName(column);
+    const start = `SELECT CASE typeof(${value}) WHEN 'text' THEN substr(${value}, 1, 50) ELSE ${value} END
+      FROM ${quoteName(table)} WHERE typeof(${value}) IN ('text', 'integer', 'real')`;
+    for (const order of ['ORDER BY rowid DESC', '']) {
+      try {
+        return this.#database.prepare(`${start} ${order} LIMIT 50`).pluck().all() as (
+          | string
+          | number
+        )[];
+      } catch (error) {
+        if (order === '') throw error;
+      }
+    }
+    return [];
+  }
+
   findDamage(): readonly string[] {
     try {
       const lines = this.#database.pragma('integrity_check(20)') as { integrity_check: string }[];
@@ -205,7 +228,14 @@ function toStoreValue(value: unknown): StoreValue {
     return Number.isSafeInteger(number) ? number : { opaque: 'integer' };
   }
   if (value === null || typeof value === 'string' || typeof value === 'number') return value;
-  return { opaque: 'blob' };
+  return { opaque: 'blob', text: Buffer.isBuffer(value) ? readUuid(value) : null };
+}
+
+/** A UUID as its 16 bytes, or as text that was stored as a BLOB. */
+function readUuid(blob: Buffer): string | null {
+  if (blob.length === 16) return blob.toString('hex');
+  const text = blob.length <= 38 ? blob.toString('latin1') : '';
+  return /^[0-9a-f-]{32,36}$/i.test(text) ? text : null;
 }
 
 /** better-sqlite3 binds numbers as REAL; a bigint stays an integer, in a text column too. */

@@ -295,6 +295,10 @@ export type TasksFact =
       readonly owed: readonly string[];
       /** Tasks that are active, reserved or scheduled in a worker that answers. */
       readonly held: readonly string[];
+      /** How many tasks the workers hold in all, whether asked for or not. */
+      readonly holding: number;
+      /** How many messages are in the queues and unacked, of whatever task. */
+      readonly waiting: number;
     }
   /** A worker runs but does not answer, or the broker cannot be asked. */
   | {

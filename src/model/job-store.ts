@@ -9,6 +9,8 @@ export interface TableMapping {
   readonly used: readonly StatusWord[];
   /** The app's word for what ended and completed in part; `null`: the app has none. */
   readonly partial: string | null;
+  /** How its status column spells our words, where it does so in another case: `FAILED`. */
+  readonly spelled: Readonly<Partial<Record<StatusWord, string>>>;
   /** How to send the task of a row again; `null`: unknown. */
   readonly resend: Resend | null;
   /** The table with the parents of this table's rows. */

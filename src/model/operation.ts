@@ -401,7 +401,13 @@ export interface RepairJobs extends Described {
 
 /** The tasks that groups of rows wait for. */
 export interface LookAgain extends AskingTheApp {
-  readonly tasks: readonly { readonly group: string; readonly task: string }[];
+  readonly tasks: readonly AwaitedTask[];
+}
+
+export interface AwaitedTask {
+  readonly group: string;
+  /** `null`: not known, so nobody may hold any task and none may wait. */
+  readonly task: string | null;
 }
 
 /** Sends tasks by name through the app's Celery, each once, with a given id. */

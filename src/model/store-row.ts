@@ -1,9 +1,13 @@
 import type { SqlValue } from './operation.ts';
 
-/** A value that a column of jobs should not contain: a BLOB, or an integer beyond 2^53. */
-export interface OpaqueValue {
-  readonly opaque: 'blob' | 'integer';
-}
+/** A value that only the column of a task id should contain: a BLOB; or an integer beyond 2^53. */
+export type OpaqueValue =
+  | {
+      readonly opaque: 'blob';
+      /** The UUID that it is, in hexadecimal digits; `null`: it is none. */
+      readonly text: string | null;
+    }
+  | { readonly opaque: 'integer' };
 
 export type StoreValue = SqlValue | OpaqueValue;
 export type StoreRow = Readonly<Record<string, StoreValue>>;

@@ -5,6 +5,8 @@ import type { Rehearsal, StoreRow } from '../model/store-row.ts';
 export interface Store extends Disposable {
   /** Every row of a table with these columns. */
   readRows(table: string, columns: readonly string[]): readonly StoreRow[];
+  /** Some of the newest texts and numbers in each column; no columns if there is no such table. */
+  sampleValues(table: string): Readonly<Record<string, readonly (string | number)[]>>;
   /** Damage, one line each; empty if there is none. */
   findDamage(): readonly string[];
   /** Makes the changes on the copy as the host would, and checks their effects. */

@@ -18,10 +18,17 @@ import {
   type PlannedRepair,
 } from '../jobs/repair/clean-up-plan.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
-import { growForest, type JobForest } from '../jobs/tables/job-forest.ts';
-import { describeMapping, type StoreMapping } from '../jobs/tables/mapping.ts';
+import { growForest } from '../jobs/tables/job-forest.ts';
+import { describeMapping } from '../jobs/tables/mapping.ts';
 import { reportLeft, untouched } from '../jobs/tables/skipped-rows.ts';
-import { chooseStores, listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
+import {
+  type ChosenStore,
+  chooseStores,
+  listDatabases,
+  queryStores,
+  tablesToSample,
+} from '../jobs/tables/store-choice.ts';
+import { spellingsOf } from '../jobs/tables/task-ids.ts';
 import { refuseUnknownWords } from '../jobs/tables/unknown-words.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { StoreFact, TasksFact, UnitFact } from '../model/facts.ts';
@@ -156,17 +163,23 @@ async function copyStores(
   refuseEndedStatuses(desired.statuses);
   const copies: StoreCopy[] = [];
   try {
-    for (const { database, mapping, verdicts, findings } of chooseStores(stores, desired)) {
+    for (const chosen of chooseStores(stores, desired)) {
+      const { database } = chosen;
       const { info, content } = await agent.snapshot(
         database,
         desired.snapshotLimitBytes,
-        planExtract(mapping, desired),
+        planExtract(chosen.mapping, desired),
         onProgress,
       );
       const store = openStore(database, content);
       const { takenAt, holds } = info;
-      const forest = growCopy(database, store, mapping, desired.timeZone);
-      copies.push({ database, store, forest, holds, takenAt, verdicts, findings });
+      copies.push({
+        ...growCopy(chosen, store, desired.timeZone),
+        database,
+        store,
+        holds,
+        takenAt,
+      });
     }
     return copies;
   } catch (error) {
@@ -176,17 +189,20 @@ async function copyStores(
 }
 
 function growCopy(
-  database: string,
+  chosen: ChosenStore,
   store: Store,
-  mapping: StoreMapping,
   timeZone: string,
-): JobForest {
+): Pick<StoreCopy, 'forest' | 'verdicts' | 'findings'> {
   try {
-    refuseDamage(database, store);
+    refuseDamage(chosen.database, store);
+    const sampled = new Set(tablesToSample(chosen));
+    const { mapping, verdicts, findings } = chosen.withValues((table) =>
+      sampled.has(table) ? store.sampleValues(table) : {},
+    );
     const read = (table: string, columns: readonly string[]) => store.readRows(table, columns);
     const forest = growForest(mapping, read, timeZone);
-    refuseUnknownWords(database, forest);
-    return forest;
+    refuseUnknownWords(chosen.database, forest);
+    return { forest, verdicts, findings };
   } catch (error) {
     store[Symbol.dispose]();
     throw error;
@@ -240,8 +256,9 @@ async function askForTasks(
     message: `asking ${app.unit} and its broker about the tasks of jobs`,
   });
   const told: (TasksFact & { kind: 'told' })[] = [];
-  for (let at = 0; at === 0 || at < ids.length; at += tasksAtOnce) {
-    const asked = ids.slice(at, at + tasksAtOnce);
+  const spelled = ids.flatMap(spellingsOf);
+  for (let at = 0; at === 0 || at < spelled.length; at += tasksAtOnce) {
+    const asked = spelled.slice(at, at + tasksAtOnce);
     const { tasks } = await agent.look({ tasks: { ...app, ids: asked } });
     if (tasks.kind === 'unknown') throw nothingKnown(tasks, app);
     told.push(tasks);
@@ -251,6 +268,8 @@ async function askForTasks(
     worker: told.every(({ worker }) => worker === 'stopped') ? 'stopped' : 'answers',
     owed: told.flatMap(({ owed }) => owed),
     held: told.flatMap(({ held }) => held),
+    holding: Math.max(...told.map(({ holding }) => holding)),
+    waiting: Math.max(...told.map(({ waiting }) => waiting)),
   });
 }
 

@@ -31,7 +31,8 @@ def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     if (after["ActiveState"] in RESTING, units.number(after["MainPID"])) != (stopped, main):
         return _unknown(f"{unit} was started or stopped during the check")
     worker = "stopped" if stopped else "answers"
-    return {"kind": "told", "worker": worker, "owed": said["owed"], "held": said["held"]}
+    names = ("owed", "held", "holding", "waiting")
+    return {"kind": "told", "worker": worker, **{name: said[name] for name in names}}
 
 
 def _unknown(problem: str) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     trees.work(
         host, checkout.owner, "restore-files", {"root": checkout.path}, {"times": was["times"]}
     )
+    _refresh_index(host, checkout)
     return f"{checkout.path} is at {git.short(was['head'])} again"
 
 
@@ -240,6 +241,11 @@ def _restore(host: System, checkout: Checkout, was: dict[str, Any]) -> None:
         git.run(host, checkout, *words, input=names, timeout=TIMEOUT_SECONDS)
     if git.head(host, checkout) != was["head"]:
         git.run(host, checkout, "update-ref", "-m", "celeriac: undo", "HEAD", was["head"])
+    _refresh_index(host, checkout)
+
+
+def _refresh_index(host: System, checkout: Checkout) -> None:
+    """Records the times of unchanged files; exits with 1 if others have changed."""
     git.run(host, checkout, "update-index", "-q", "--refresh", check=False)
 
 
@@ -265,6 +271,9 @@ def _move_back(host: System, checkout: Checkout, was: dict[str, Any], moved: str
         raise OperationError(
             f"{checkout.path}: {_listed(in_the_way)} was added since and would be overwritten"
         )
+    # `reset --keep` takes a file with another time, which an earlier undo may have restored, for a
+    # changed one.
+    _refresh_index(host, checkout)
     git.run(host, checkout, "reset", "-q", "--keep", was["head"], timeout=TIMEOUT_SECONDS)
 
 

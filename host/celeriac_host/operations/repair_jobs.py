@@ -65,13 +65,26 @@ def _look_again(args: dict[str, Any], host: System) -> dict[str, str]:
     again = args.get("lookAgain")
     if not again:
         return {}
-    found = tasks.look({**again, "ids": [each["task"] for each in again["tasks"]]}, host)
+    ids = [each["task"] for each in again["tasks"] if each["task"] is not None]
+    found = tasks.look({**again, "ids": ids}, host)
     if found["kind"] == "unknown":
         raise OperationError(f"{found['problem']}; nothing was changed")
+    return living(again["tasks"], found)
+
+
+def living(awaited: list[dict[str, Any]], found: dict[str, Any]) -> dict[str, str]:
+    """Group → why it lives, by the tasks that its rows wait for and what is known of them."""
     held, owed = set(found["held"]), set(found["owed"])
     alive: dict[str, str] = {}
-    for each in again["tasks"]:
-        if each["task"] in held:
+    for each in awaited:
+        if each["task"] is None:
+            if found["holding"] or found["waiting"]:
+                alive.setdefault(
+                    each["group"],
+                    f"names no task, and may be one of the {found['holding']} that workers hold "
+                    f"or of the {found['waiting']} that wait in the broker",
+                )
+        elif each["task"] in held:
             alive[each["group"]] = f"is still running: a worker holds task {each['task']}"
         elif each["task"] in owed:
             alive.setdefault(

@@ -40,6 +40,8 @@ export const tasksShape = shapeOf<TasksFact>()(
       worker: z.enum(['stopped', 'answers']),
       owed: texts,
       held: texts,
+      holding: z.number(),
+      waiting: z.number(),
     }),
     z.object({
       kind: z.literal('unknown'),

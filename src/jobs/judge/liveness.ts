@@ -1,4 +1,5 @@
 import type { TasksFact } from '../../model/facts.ts';
+import { formatCount } from '../../report/quantities.ts';
 import {
   ancestorsOf,
   descendantsOf,
@@ -8,6 +9,7 @@ import {
   taskOf,
 } from '../tables/job-forest.ts';
 import { isEnded } from '../tables/mapping.ts';
+import { canonicalTask, isUuid } from '../tables/task-ids.ts';
 import type { StuckRow } from './staleness.ts';
 
 /** What the worker and the broker reported about the tasks. */
@@ -15,28 +17,67 @@ export interface Evidence {
   /** With its suffix: `celery-worker.service`. */
   readonly unit: string;
   readonly worker: 'stopped' | 'answers';
+  /** Ids as Celery writes them. */
   readonly owed: ReadonlySet<string>;
   readonly held: ReadonlySet<string>;
+  /** How many tasks workers hold in all, and how many messages wait in the broker. */
+  readonly holding: number;
+  readonly waiting: number;
 }
 
 export function readEvidence(unit: string, fact: TasksFact & { kind: 'told' }): Evidence {
-  return { unit, worker: fact.worker, owed: new Set(fact.owed), held: new Set(fact.held) };
+  const { worker, holding, waiting } = fact;
+  const [owed, held] = [fact.owed, fact.held].map((ids) => new Set(ids.map(canonicalTask)));
+  return { unit, worker, owed: owed ?? new Set(), held: held ?? new Set(), holding, waiting };
 }
 
 export type Verdict =
   /** `why`: the evidence, for people; `null`: worker and broker were not asked. */
   | { readonly kind: 'dead'; readonly why: string | null }
-  | { readonly kind: 'held' | 'owed'; readonly task: string };
+  | { readonly kind: 'held' | 'owed'; readonly task: string }
+  /** It names no task, so any of those that are left may be its own. */
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/** The rows whose tasks keep a row alive: itself, its mirror, and unfinished rows below it. */
+function openUnit(row: JobRow): readonly JobRow[] {
+  const unit = [mirrorAbove(row), ...descendantsOf(row)].filter((each) => each !== null);
+  return [row, ...unit.filter((each) => !isEnded(each.status))];
+}
 
 /**
- * The tasks that keep a row alive: its own, and those of its mirror and of unfinished rows below it.
- * A row without a task id uses that of its nearest ancestor with one.
+ * The tasks that rows name: a row without a task id uses that of its nearest ancestor with one.
+ */
+function namedTasks(row: JobRow): readonly string[] {
+  return [...new Set(openUnit(row).map(nearestTask).filter(isNamed))];
+}
+
+const nearestTask = (row: JobRow): string | undefined =>
+  [row, ...ancestorsOf(row)].map(taskOf).find(isNamed);
+
+/**
+ * The tasks that keep a row alive. A row's own id may be that of its task if it is a UUID: then it is
+ * asked for as well, but not to find it proves nothing.
  */
 export function tasksOf(row: JobRow): readonly string[] {
-  const unit = [mirrorAbove(row), ...descendantsOf(row)].filter((each) => each !== null);
-  const open = [row, ...unit.filter((each) => !isEnded(each.status))];
-  const tasks = open.map((each) => [each, ...ancestorsOf(each)].map(taskOf).find(isNamed));
-  return [...new Set(tasks.filter(isNamed))];
+  const own = openUnit(row).flatMap(({ id }) =>
+    typeof id === 'string' && isUuid(id) ? [canonicalTask(id)] : [],
+  );
+  return [...new Set([...namedTasks(row), ...own])];
+}
+
+/**
+ * Whether worker and broker can be asked about a row: its tree names tasks, and so does each row of it
+ * that may be at work; or all work below it has ended, so that it waits for nothing.
+ */
+export function isAskable(row: JobRow): boolean {
+  const below = descendantsOf(row);
+  const working = openUnit(row).filter(
+    ({ children, status }) => children.length === 0 && status !== 'pending',
+  );
+  if (working.some((each) => nearestTask(each) === undefined)) return false;
+  const leaves = below.filter(({ children }) => children.length === 0);
+  const ended = leaves.length > 0 && leaves.every(({ status }) => isEnded(status));
+  return ended || namedTasks(row).length > 0 || below.some((each) => taskOf(each) !== null);
 }
 
 const isNamed = (task: string | null | undefined): task is string => typeof task === 'string';
@@ -55,15 +96,28 @@ export function judgeRow(row: JobRow, evidence: Evidence | null): Verdict {
   if (held !== undefined) return { kind: 'held', task: held };
   const owed = tasks.find((task) => evidence.owed.has(task));
   if (owed !== undefined) return { kind: 'owed', task: owed };
-  return { kind: 'dead', why: describeDeath(tasks, evidence) };
+  const { holding, waiting } = evidence;
+  if (!isAskable(row) && holding + waiting > 0) {
+    const left = [
+      `${formatCount(holding, 'task')} in workers`,
+      `${formatCount(waiting, 'message')} in the broker`,
+    ];
+    const why = `it names no task, and any of those left may be its own (${left.join(', ')}); with \`evidence: age\` its age alone decides`;
+    return { kind: 'unknown', why };
+  }
+  return { kind: 'dead', why: describeDeath(namedTasks(row), evidence) };
 }
 
-function describeDeath(tasks: readonly string[], { worker, unit }: Evidence): string {
+function describeDeath(
+  tasks: readonly string[],
+  { worker, unit, holding, waiting }: Evidence,
+): string {
   const stopped = worker === 'stopped' ? `${unit} is stopped` : null;
+  const idle = holding + waiting === 0 ? ', and no task is left in a worker or a queue' : '';
   const [first] = tasks;
   const lost =
     first === undefined
-      ? 'it has no task id'
+      ? `it has no task id${idle}`
       : tasks.length === 1
         ? `task ${shortId(first)} is neither in a worker nor in a queue`
         : `its ${tasks.length} tasks are neither in a worker nor in a queue`;

@@ -1,20 +1,13 @@
 import { ConfigError } from '../../model/errors.ts';
 import type { Finding } from '../../model/operation.ts';
 import { type EpochSeconds, epochSeconds, type Seconds } from '../../model/units.ts';
-import { readInstant } from '../tables/instants.ts';
-import {
-  type JobForest,
-  type JobRow,
-  mirrorAbove,
-  nameRow,
-  rowKey,
-  showValue,
-  taskOf,
-} from '../tables/job-forest.ts';
+import { type JobForest, type JobRow, nameRow, rowKey, taskOf } from '../tables/job-forest.ts';
 import type { TableVerdict } from '../tables/job-tables.ts';
 import { isEnded, statusWords } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
+import { clockTolerance, LifeSigns, type Sign } from './signs-of-life.ts';
 import { prefixLength, readNamedId } from './suspects.ts';
+import { warnOfTimeZones } from './time-zones.ts';
 
 export interface StalenessRules {
   /** When the copy was made, by the host's clock. */
@@ -46,9 +39,6 @@ export interface StuckRows {
   readonly left: readonly LeftRow[];
   readonly findings: readonly Finding[];
 }
-
-/** The clocks of the host and the app may differ a little. */
-const clockTolerance = 300;
 
 /**
  * The rows that have shown no sign of life, neither themselves nor their descendants, for longer than
@@ -83,7 +73,8 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
   }
   const waiting = findWaiting(forest, rules, life, stuck);
   const found = waiting.length === 0 ? stuck : inOrder(forest, [...stuck, ...waiting]);
-  return { stuck: found, left, findings: reportOddities(forest, rules) };
+  const findings = [...reportOddities(forest, rules), ...warnOfTimeZones(forest, rules.now)];
+  return { stuck: found, left, findings };
 }
 
 /**
@@ -151,78 +142,14 @@ export function refuseEndedStatuses(statuses: readonly string[]): void {
   );
 }
 
-interface Sign {
-  /** Seconds since 1970. */
-  readonly latest: number | null;
-  /** The first unreadable timestamp. */
-  readonly unreadable: string | null;
-}
-
-/** Signs of life, cached per row. */
-class LifeSigns {
-  readonly #known = new Map<JobRow, Sign>();
-  readonly #timeZone: string;
-  readonly #now: number | null;
-
-  /** @param now `null`: bystanders are ignored */
-  constructor(timeZone: string, now: number | null) {
-    this.#timeZone = timeZone;
-    this.#now = now;
-  }
-
-  /** Of the row, its descendants, and the row it mirrors. */
-  ofUnit(row: JobRow): Sign {
-    return this.ofTree(mirrorAbove(row) ?? row);
-  }
-
-  /** Of the row and its descendants. */
-  ofTree(row: JobRow): Sign {
-    const known = this.#known.get(row);
-    if (known) return known;
-    const sign = [
-      readSign(row, this.#timeZone),
-      readBystanders(row, this.#now),
-      ...row.children.map((child) => this.ofTree(child)),
-    ].reduce(join);
-    this.#known.set(row, sign);
-    return sign;
-  }
-}
-
-function join(one: Sign, other: Sign): Sign {
-  const times = [one.latest, other.latest].filter((time) => time !== null);
-  return {
-    latest: times.length > 0 ? Math.max(...times) : null,
-    unreadable: one.unreadable ?? other.unreadable,
-  };
-}
-
-function readSign(row: JobRow, timeZone: string): Sign {
-  let sign: Sign = { latest: null, unreadable: null };
-  for (const column of row.mapping.times) {
-    const value = row.values[column] ?? null;
-    const reading = readInstant(value, timeZone);
-    if (reading.kind === 'instant') sign = join(sign, { latest: reading.at, unreadable: null });
-    if (reading.kind === 'unreadable') {
-      const unreadable = `${nameRow(row)} has ${column} = ${showValue(value)}`;
-      sign = join(sign, { latest: null, unreadable });
-    }
-  }
-  return sign;
-}
-
-/** Bystanders may change because the row is being worked on. */
-function readBystanders({ bystanders }: JobRow, now: number | null): Sign {
-  let latest: number | null = null;
-  for (const at of bystanders.flatMap(({ times }) => times)) {
-    const past = now !== null && at <= now + clockTolerance;
-    if (past && (latest === null || at > latest)) latest = at;
-  }
-  return { latest, unreadable: null };
-}
-
 /** The longest list of rows in one finding. */
 const shown = 10;
+
+/** A status that is no text says nothing until `words` maps it. */
+function unknownStatus({ mapping, values }: JobRow): string {
+  const value = values[mapping.status];
+  return typeof value === 'number' ? `${value} (a number, which \`words\` has to map)` : 'no text';
+}
 
 function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
   const findings: Finding[] = [];
@@ -235,7 +162,7 @@ function reportOddities(forest: JobForest, rules: StalenessRules): Finding[] {
     const words = new Set(
       forest.rows
         .filter((row) => row.mapping.table === table && !known.has(row.status))
-        .map((row) => row.status || 'no text'),
+        .map((row) => row.status || unknownStatus(row)),
     );
     if (words.size === 0) continue;
     const list = [...words].slice(0, shown).join(', ');

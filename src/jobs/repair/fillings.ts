@@ -19,12 +19,14 @@ export function fillingsFor(
   becomes: Exclude<Fate['becomes'], 'deleted'>,
   owed = false,
 ): readonly Filling[] {
-  const { status, started, completed, updated, error, task } = mapping;
+  const { id, status, started, completed, updated, error, task } = mapping;
   const fills: readonly (readonly [string | null, Filling['fill']])[] = [
     [status, 'status'],
     [updated, 'now'],
     ...(becomes === 'pending'
-      ? [started, completed, error, owed ? null : task].map((name) => [name, 'nothing'] as const)
+      ? [started, completed, error, owed || task === id ? null : task].map(
+          (name) => [name, 'nothing'] as const,
+        )
       : ([
           [completed, 'end'],
           [error, 'message'],

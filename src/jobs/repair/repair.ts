@@ -1,4 +1,4 @@
-import type { Finding, RowChange, TaskCall } from '../../model/operation.ts';
+import type { AwaitedTask, Finding, RowChange, TaskCall } from '../../model/operation.ts';
 import { findAgeless, type StuckRow } from '../judge/staleness.ts';
 import type { JobForest } from '../tables/job-forest.ts';
 import { type LeftRow, reportLeft } from '../tables/skipped-rows.ts';
@@ -23,7 +23,7 @@ export interface Repair {
   /** Tasks to send for reset rows; each belongs to the group of its row. */
   readonly calls: readonly (TaskCall & { readonly group: string })[];
   /** Tasks that must still be gone when the group is changed. */
-  readonly tasks: readonly { readonly group: string; readonly task: string }[];
+  readonly tasks: readonly AwaitedTask[];
   readonly findings: readonly Finding[];
   /** How many rows it skips although they look stuck. */
   readonly skipped: number;
@@ -68,7 +68,7 @@ export function planRepair(
     changes: groups.flat().map(({ change }) => change),
     rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
     calls: [...sent].map(([row, call]) => ({ ...call, group: groupOf(row) })),
-    tasks: rules.evidence === null ? [] : listGone(fates),
+    tasks: rules.evidence === null ? [] : listGone(fates, wanted),
     findings: [
       ...reportLeft(deciding.left, {
         changed: (row) => fates.has(row),

@@ -1,6 +1,7 @@
 import { ConfigError } from '../../model/errors.ts';
-import type { SqlValue, TaskCall } from '../../model/operation.ts';
-import { tasksOf } from '../judge/liveness.ts';
+import type { AwaitedTask, SqlValue, TaskCall } from '../../model/operation.ts';
+import { isAskable, tasksOf } from '../judge/liveness.ts';
+import type { StuckRow } from '../judge/staleness.ts';
 import {
   ancestorsOf,
   type JobRow,
@@ -9,21 +10,27 @@ import {
   rowKey,
   showValue,
 } from '../tables/job-forest.ts';
+import { spellingsOf, spellLike } from '../tables/task-ids.ts';
 import type { Fates, RepairRules } from './fate.ts';
 import { hasDoneWork } from './situations.ts';
 
 /** The whole tree of a job is changed, or none of it. */
 export const groupOf = (row: JobRow): string => rowKey(rootOf(row));
 
-/** The tasks that were found to be gone, for the second check. */
+/** The tasks that were found to be gone, in each of their spellings, for the second check. */
 export function listGone(
   fates: Fates,
-): readonly { readonly group: string; readonly task: string }[] {
-  const seen = new Map<string, { readonly group: string; readonly task: string }>();
+  wanted: ReadonlyMap<JobRow, StuckRow>,
+): readonly AwaitedTask[] {
+  const seen = new Map<string, AwaitedTask>();
   for (const [row, fate] of fates) {
     if (fate.owed) continue;
     const group = groupOf(row);
-    for (const task of tasksOf(row)) seen.set(JSON.stringify([group, task]), { group, task });
+    const tasks = tasksOf(row).flatMap(spellingsOf);
+    const isUnknown = wanted.has(row) && !isAskable(row);
+    for (const task of isUnknown ? [...tasks, null] : tasks) {
+      seen.set(JSON.stringify([group, task]), { group, task });
+    }
   }
   return [...seen.values()];
 }
@@ -62,5 +69,6 @@ function callOf(row: JobRow, id: string): TaskCall {
       '`resend` with columns of text or numbers',
     );
   });
-  return { id, task, args: values, queue, row: { table, key, id: row.id, column } };
+  const spelled = spellLike(id, row.values[column]);
+  return { id: spelled, task, args: values, queue, row: { table, key, id: row.id, column } };
 }

@@ -7,9 +7,37 @@ export const columnNames = {
   created: ['created_at', 'created', 'submitted_at', 'queued_at', 'date_created', 'creation_time'],
   started: ['started_at', 'started', 'date_started', 'start_time', 'processing_started_at'],
   completed: ['completed_at', 'finished_at', 'ended_at', 'date_done', 'end_time', 'done_at'],
-  updated: ['updated_at', 'modified_at', 'heartbeat_at', 'last_heartbeat', 'last_seen_at'],
+  updated: [
+    'updated_at',
+    'modified_at',
+    'updated',
+    'modified',
+    'last_updated',
+    'last_modified',
+    'last_update',
+    'heartbeat_at',
+    'last_heartbeat',
+    'last_seen_at',
+    'last_seen',
+  ],
   error: ['error_message', 'error', 'last_error', 'failure_reason', 'error_text'],
-  task: ['celery_task_id', 'task_id'],
+  task: [
+    'celery_task_id',
+    'celery_task_uuid',
+    'celery_id',
+    'celery_uuid',
+    'celery_job_id',
+    'celery_result_id',
+    'async_result_id',
+    'current_task_id',
+    'active_task_id',
+    'async_task_id',
+    'background_task_id',
+    'worker_task_id',
+    'last_task_id',
+    'task_id',
+    'task_uuid',
+  ],
 } as const;
 
 /** Columns whose distinct values the host returns: they show whether a table holds jobs. */
@@ -23,13 +51,14 @@ export const sampledColumns: readonly string[] = [
   ...columnNames.created,
 ];
 
-/** Timestamps of the future, or not related to work. */
-const noSignOfLife = /(?:expire|expiry|schedul|eta$|due|deadline|deleted|retry|remind|birth)/i;
+/** PostgreSQL turns an unquoted `celeryTaskId` into `celerytaskid`. */
+const isCalled = (column: string, name: string): boolean =>
+  snakeOf(column) === name || column.toLowerCase() === name.replaceAll('_', '');
 
 /** The first column with one of these names, as spelled in the table. */
 export function findColumn(table: StoreTable, names: readonly string[]): string | null {
   for (const name of names) {
-    const column = table.columns.find((candidate) => snakeOf(candidate.name) === name);
+    const column = table.columns.find((candidate) => isCalled(candidate.name, name));
     if (column) return column.name;
   }
   return null;
@@ -49,19 +78,6 @@ export function taskColumn(table: StoreTable): string | null {
     table.foreignKeys.some((key) => key.column === column) || isWhole(typeOf(table, column));
   const named = columnNames.task.map((name) => findColumn(table, [name]));
   return named.find((column) => column !== null && !isTie(column)) ?? null;
-}
-
-/** Every column that records when something happened to a row. */
-export function timeColumns(table: StoreTable, spec: TableSpec = {}): readonly string[] {
-  const named = (['created', 'started', 'completed', 'updated'] as const)
-    .map(
-      (name) => spec[name] ?? (spec[name] === null ? null : findColumn(table, columnNames[name])),
-    )
-    .filter((name) => name !== null);
-  const others = table.columns
-    .map((column) => column.name)
-    .filter((name) => /_at$/.test(snakeOf(name)) && !noSignOfLife.test(name));
-  return [...new Set([...named, ...others])];
 }
 
 /** The declared type; empty when there is none, or no such column. */

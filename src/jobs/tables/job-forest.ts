@@ -4,6 +4,7 @@ import type { StoreRow, StoreValue } from '../../model/store-row.ts';
 import { type Bystanders, bystandersOf, countBystanders, readKey } from './bystanders.ts';
 import { commonForm, defaultForm, type InstantForm } from './instants.ts';
 import { meaningOf, type StoreMapping, type TableMapping } from './mapping.ts';
+import { readTask } from './task-ids.ts';
 
 /** A row of a table of jobs, linked to its parent and children. */
 export interface JobRow {
@@ -233,11 +234,10 @@ export function mirrorAbove(row: JobRow): JobRow | null {
   return mirrors && row.parent?.children.length === 1 ? row.parent : null;
 }
 
-/** The id of the task that works, or worked, on a row. */
+/** The id of the task that works, or worked, on a row, as Celery writes it. */
 export function taskOf(row: JobRow): string | null {
   const { task } = row.mapping;
-  const value = task === null ? null : (row.values[task] ?? null);
-  return typeof value === 'string' && value.trim() !== '' ? value : null;
+  return task === null ? null : readTask(row.values[task]);
 }
 
 /** A value for display. */

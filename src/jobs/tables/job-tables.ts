@@ -1,17 +1,11 @@
 import type { TableSpec } from '../../config/stores-input.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
-import {
-  columnNames,
-  findColumn,
-  idColumn,
-  statusColumn,
-  taskColumn,
-  timeColumns,
-} from './columns.ts';
+import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import { countedNoun, doubtStatuses, isBusinessName, readTableName } from './job-words.ts';
 import { listNames, singularOf, snakeOf, wordsOf } from './names.ts';
-import { findTies, type TableSpecs } from './ties.ts';
+import { findTies, mayNameAppTask, type TableSpecs } from './ties.ts';
+import { ageColumns } from './time-columns.ts';
 
 /**
  * How certain it is that a table holds jobs. Rows of doubtful tables are never changed; listing a
@@ -27,12 +21,39 @@ export interface TableVerdict {
   readonly reason: string;
 }
 
-/** Tables of Celery, Django and others, with names that could be those of jobs. */
-const otherOwners =
-  /^(?:celery_task(?:set)?meta$|kombu_(?:message|queue)$|djcelery_|django_|sqlite_|alembic_)/i;
+/** Tables of frameworks, with names that could be those of jobs. */
+const frameworkNames =
+  /^(?:django_(?:migrations|session|content_type|admin_log|site|flatpage.*|redirect)|sqlite_.*|alembic_.*)$/i;
 
-/** Celery's, Kombu's and Django's results, messages and migrations. */
-export const isOthers = (table: StoreTable): boolean => otherOwners.test(table.name);
+/** Tables in which Celery and Kombu keep results, messages and schedules. */
+const celeryNames =
+  /^(?:celery_task(?:set)?meta|kombu_(?:message|queue)|django_celery_(?:results|beat)_.*|djcelery_.*)$/i;
+
+/** The columns of Celery's results, whatever their table is called. */
+const resultColumns = ['task_id', 'status', 'result', 'date_done', 'traceback'];
+
+/** Whether Celery itself keeps a table: its rows say how tasks ended, and are no jobs of the app. */
+const isOfCelery = (table: StoreTable): boolean =>
+  celeryNames.test(table.name) ||
+  resultColumns.every((name) => table.columns.some((column) => column.name === name));
+
+/** Tables of Celery and of frameworks. */
+export const isOthers = (table: StoreTable): boolean =>
+  frameworkNames.test(table.name) || isOfCelery(table);
+
+/** Names Celery's own tables that could be taken for jobs; `null` when there are none. */
+export function tellCelerys(
+  database: string,
+  tables: readonly StoreTable[],
+  specs: TableSpecs = {},
+): Finding | null {
+  const own = tables.filter(
+    (table) => specs[table.name] === undefined && isOfCelery(table) && statusColumn(table) !== null,
+  );
+  if (own.length === 0) return null;
+  const message = `skipped Celery's own tables: ${listNames(own.map(({ name }) => name))}`;
+  return { level: 'notice', message, where: database };
+}
 
 /**
  * Which tables hold jobs. Each table needs evidence of its own (a shop's payments reference the same
@@ -149,7 +170,7 @@ function judgeByTies(table: StoreTable, job: readonly StoreTable[], take: Take):
 }
 
 const hasTimesOfJobs = (table: StoreTable): boolean =>
-  doubtStatuses(table.statuses, 'by name') === null && timeColumns(table).length > 0;
+  doubtStatuses(table.statuses, 'by name') === null && ageColumns(table).length > 0;
 
 /**
  * The column with Celery task ids, unless it references a table of the app with that name. In tables
@@ -157,7 +178,7 @@ const hasTimesOfJobs = (table: StoreTable): boolean =>
  */
 function celeryColumn(table: StoreTable, tables: readonly StoreTable[]): string | null {
   const column = taskColumn(table);
-  if (column === null) return null;
+  if (column === null || mayNameAppTask(table, column, tables)) return null;
   if (isBusinessName(table.name) && !wordsOf(column).includes('celery')) return null;
   const others = tables.filter((other) => idColumn(other) !== null);
   return findTies(

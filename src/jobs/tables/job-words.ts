@@ -119,7 +119,7 @@ export function doubtStatuses(
   const seen = (statuses ?? []).map(String).filter((status) => status.trim() !== '');
   if (seen.length === 0) return null;
   if (seen.every((status) => /^\d+$/.test(status))) {
-    return `its statuses are numbers (${some(seen)}), which \`words\` must map`;
+    return `its statuses are numbers (${some(seen)}); say what each means, for example \`words: { ${exampleFor(seen)} }\``;
   }
   const strange = seen.filter((status) => {
     const word = plain(status);
@@ -130,6 +130,16 @@ export function doubtStatuses(
   const jobs = seen.some((each) => isUnfinishedWord(each) || endedWords.has(plain(each)));
   return jobs ? null : `none of its statuses is a status of jobs (${some(seen)})`;
 }
+
+/** Which number means what is a guess: the app's own code says it. */
+const exampleFor = (numbers: readonly string[]): string =>
+  numbers
+    .toSorted((a, b) => Number(a) - Number(b))
+    .slice(0, shown)
+    .map((number, at) => `${number}: ${exampleWords[at] ?? 'failed'}`)
+    .join(', ');
+
+const exampleWords = ['pending', 'processing', 'completed', 'failed', 'cancelled'] as const;
 
 const some = (list: readonly string[]): string =>
   `${list

@@ -6,14 +6,7 @@ import type {
   StoreMapping,
   TableMapping,
 } from '../../model/job-store.ts';
-import {
-  columnNames,
-  findColumn,
-  idColumn,
-  statusColumn,
-  taskColumn,
-  timeColumns,
-} from './columns.ts';
+import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
 import { findCounters } from './counter-columns.ts';
 import {
   doubtfulOf,
@@ -25,6 +18,7 @@ import {
   type TableVerdict,
 } from './job-tables.ts';
 import { listNames } from './names.ts';
+import { findSpelling } from './spelled-words.ts';
 import {
   breakCycles,
   chooseParent,
@@ -32,9 +26,11 @@ import {
   findBystanders,
   findOwnTie,
   findTies,
+  mayNameAppTask,
   type Parents,
   type TableSpecs,
 } from './ties.ts';
+import { findTime, timeColumns } from './time-columns.ts';
 
 export type { CounterMapping, StoreMapping, TableMapping } from '../../model/job-store.ts';
 export type { TableSpecs } from './ties.ts';
@@ -99,7 +95,9 @@ function noJobTable(
       `a table that certainly holds jobs; ${howToInclude(database, doubtful)}`,
     );
   }
-  const seen = tables.map((table) => table.name);
+  const seen = tables.map((table) =>
+    isOthers(table) ? `${table.name} (not the app's)` : table.name,
+  );
   return new ConfigError(
     'input database',
     `${database} has no table with both an id and a status column; its tables: ${listNames(seen)}`,
@@ -153,6 +151,13 @@ function refuseUnknownNames(
         `one of: ${listNames(tables.map((each) => each.name))}`,
       );
     }
+    if (resend && task != null && task === idColumn(table, spec)) {
+      throw new ConfigError(
+        where,
+        `table \`${name}\` has the id of the task as its own id, which cannot change when a task is sent again`,
+        'no `resend` for this table',
+      );
+    }
     if (resend && (task === null || (task ?? taskColumn(table)) === null)) {
       throw new ConfigError(
         where,
@@ -172,9 +177,9 @@ function mapTable(
 ): TableMapping {
   const spec = specs[table.name] ?? {};
   const parent = parents.get(table.name) ?? null;
-  const column = (name: Exclude<keyof typeof columnNames, 'task'>): string | null => {
+  const time = (name: 'created' | 'started' | 'completed' | 'updated'): string | null => {
     const said = spec[name];
-    return said === undefined ? findColumn(table, columnNames[name]) : said;
+    return said === undefined ? findTime(table, columnNames[name]) : said;
   };
   return {
     table: table.name,
@@ -185,13 +190,14 @@ function mapTable(
     words: spec.words ?? {},
     used: statusWords.filter((word) => table.statuses?.includes(word)),
     partial: null,
+    spelled: findSpelling(table, statusWords),
     resend: spec.resend ?? null,
-    created: column('created'),
-    started: column('started'),
-    completed: column('completed'),
-    updated: column('updated'),
-    error: column('error'),
-    task: spec.task === undefined ? ownTask(table, parent) : spec.task,
+    created: time('created'),
+    started: time('started'),
+    completed: time('completed'),
+    updated: time('updated'),
+    error: spec.error === undefined ? findColumn(table, columnNames.error) : spec.error,
+    task: spec.task === undefined ? ownTask(table, parent, tables) : spec.task,
     times: timeColumns(table, spec),
     counters: findCounters(table, parents, job),
     bystanders: findBystanders(table, tables, job, specs, isOthers),
@@ -199,21 +205,37 @@ function mapTable(
 }
 
 /** A column that references the parent does not hold task ids. */
-function ownTask(table: StoreTable, parent: ParentMapping | null): string | null {
+function ownTask(
+  table: StoreTable,
+  parent: ParentMapping | null,
+  tables: readonly StoreTable[],
+): string | null {
   const column = taskColumn(table);
-  return column === parent?.column ? null : column;
+  if (column === null || column === parent?.column) return null;
+  return mayNameAppTask(table, column, tables) ? null : column;
 }
 
-/** Celeriac's word for a status of the app; the status itself if it is not mapped. */
-export const meaningOf = (mapping: TableMapping, word: string): string =>
-  Object.hasOwn(mapping.words, word) ? (mapping.words[word] ?? word) : word;
+/**
+ * Celeriac's word for a status of the app, in whatever case; the status itself if it is not mapped.
+ * `words` that differ in case alone are kept apart.
+ */
+export function meaningOf({ words }: TableMapping, word: string): string {
+  if (Object.hasOwn(words, word)) return words[word] ?? word;
+  const lower = word.toLowerCase();
+  const said = Object.keys(words).find((each) => each.toLowerCase() === lower);
+  if (said !== undefined) return words[said] ?? word;
+  return statusWords.find((each) => each === lower) ?? word;
+}
 
 /** These statuses, and all words of the app that mean one of them. */
 export function wordsFor(mapping: TableMapping, statuses: readonly string[]): readonly string[] {
   const meant = new Set(statuses.map((word) => meaningOf(mapping, word)));
   const own = Object.keys(mapping.words).filter((word) => meant.has(meaningOf(mapping, word)));
+  const spelled = statusWords.flatMap((word) =>
+    meant.has(word) ? (mapping.spelled[word] ?? []) : [],
+  );
   const partial = meant.has('partial') && mapping.partial !== null ? [mapping.partial] : [];
-  return [...new Set([...statuses, ...own, ...partial])];
+  return [...new Set([...statuses, ...own, ...spelled, ...partial])];
 }
 
 /**
@@ -224,9 +246,10 @@ export function wordFor(mapping: TableMapping, status: StatusWord): string {
   if (status === 'partial' && mapping.partial !== null) return mapping.partial;
   if (mapping.used.includes(status) && meaningOf(mapping, status) === status) return status;
   const words = Object.entries(mapping.words).filter(
-    ([word, meaning]) => meaning === status && !statusWords.some((own) => own === word),
+    ([word, meaning]) =>
+      meaning === status && !statusWords.some((own) => own === word.toLowerCase()),
   );
-  return words[0]?.[0] ?? status;
+  return words[0]?.[0] ?? mapping.spelled[status] ?? status;
 }
 
 /**

@@ -1,10 +1,16 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import type { StoreSpec } from '../../config/stores-input.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { FactArguments, StoreFact } from '../../model/facts.ts';
+import type { FactArguments, StoreFact, StoreTable } from '../../model/facts.ts';
 import type { Finding } from '../../model/operation.ts';
 import { statusColumns } from './columns.ts';
-import { holdJobs, judgeTables, type TableVerdict, tellDoubtful } from './job-tables.ts';
+import {
+  holdJobs,
+  judgeTables,
+  type TableVerdict,
+  tellCelerys,
+  tellDoubtful,
+} from './job-tables.ts';
 import { proposeMapping, type StoreMapping } from './mapping.ts';
 
 /** A database with jobs, and the meaning of its columns. */
@@ -14,7 +20,20 @@ export interface ChosenStore {
   /** One for each table with an id and a status. */
   readonly verdicts: readonly TableVerdict[];
   readonly findings: readonly Finding[];
+  /** The same, once the values of its columns are known: some columns are told by them alone. */
+  readonly withValues: (valuesOf: ValuesOf) => ChosenStore;
 }
+
+/** The tables whose values decide about the mapping. */
+export const tablesToSample = ({ mapping, verdicts }: ChosenStore): readonly string[] => [
+  ...new Set([
+    ...verdicts.map(({ table }) => table.name),
+    ...mapping.flatMap(({ bystanders }) => bystanders.map(({ table }) => table)),
+  ]),
+];
+
+/** Some of the newest values of each column of a table; no columns if they are not known. */
+export type ValuesOf = (table: string) => NonNullable<StoreTable['times']>;
 
 type ReadableStore = Extract<StoreFact, { readonly kind: 'sqlite' | 'postgresql' }>;
 
@@ -67,13 +86,20 @@ function findStores(facts: readonly StoreFact[], { unit }: CleanUpDesired): read
 function mapStore(fact: ReadableStore, spec?: StoreSpec): ChosenStore {
   const { path, tables } = fact;
   const verdicts = judgeTables(tables, spec?.tables);
-  const told = tellDoubtful(path, verdicts);
+  const told = [tellDoubtful(path, verdicts), tellCelerys(path, tables, spec?.tables)];
   return {
     database: path,
     mapping: proposeMapping(path, tables, spec?.tables, spec?.where),
     verdicts,
-    findings: told === null ? [] : [told],
+    findings: told.filter((finding) => finding !== null),
+    withValues: (valuesOf) =>
+      mapStore({ ...fact, tables: tables.map((table) => addValues(table, valuesOf)) }, spec),
   };
+}
+
+function addValues(table: StoreTable, valuesOf: ValuesOf): StoreTable {
+  const times = valuesOf(table.name);
+  return Object.keys(times).length === 0 ? table : { ...table, times };
 }
 
 const isReadable = (fact: StoreFact): fact is ReadableStore =>

@@ -2,8 +2,9 @@ import type { TableSpec } from '../../config/stores-input.ts';
 import { ConfigError } from '../../model/errors.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type { BystanderMapping, OwnTie, ParentMapping } from '../../model/job-store.ts';
-import { areAlike, columnNames, idColumn, statusColumn, timeColumns, typeOf } from './columns.ts';
+import { areAlike, columnNames, idColumn, statusColumn, typeOf } from './columns.ts';
 import { singularOf, snakeOf } from './names.ts';
+import { ageColumns } from './time-columns.ts';
 
 /** The user's description of tables, by name. */
 export type TableSpecs = Readonly<Record<string, TableSpec>>;
@@ -49,6 +50,20 @@ export function findTies(
   });
 }
 
+/** Whether a column such as `current_task_id` may name a row of the app's own table of tasks. */
+export function mayNameAppTask(
+  table: StoreTable,
+  column: string,
+  tables: readonly StoreTable[],
+): boolean {
+  if (!/^(?!celery_).*_task_(?:id|uuid)$/.test(snakeOf(column))) return false;
+  return tables.some((other) => {
+    const id = idColumn(other);
+    const isTasks = other !== table && singularOf(other.name) === 'task';
+    return isTasks && id !== null && areAlike(typeOf(table, column), typeOf(other, id));
+  });
+}
+
 /** Reference to the same table: by a foreign key, otherwise by a column such as `parent_id`. */
 export function findOwnTie(table: StoreTable, { parent: said, id }: TableSpec): OwnTie | null {
   if (said === null) return null;
@@ -88,7 +103,7 @@ export function findBystanders(
       table: table.name,
       status: statusColumn(table, spec),
       // A table marked as `ignore` is no sign of life.
-      times: spec?.ignore === true ? [] : timeColumns(table, spec),
+      times: spec?.ignore === true ? [] : ageColumns(table, spec),
     };
     const keys = table.foreignKeys.filter((key) => isSame(key.table, above.name));
     const tied = keys.map((key) => {

@@ -237,6 +237,23 @@ describe('uncommitted changes on the host', () => {
   });
 });
 
+test('a release is undone after a later one was', async () => {
+  const next = all.commit(all.origin, 'next', { 'app.py': 'next\n' });
+  await fetchCommit(next, all.clone('run'));
+  all.must(CHECKOUT, 'do', asked(next));
+  utimesSync(join(all.host, 'app.py'), 1000, 1000);
+  const first = all.step;
+  all.begin();
+  const broken = all.commit(all.origin, 'broken', { 'app.py': 'broken\n' });
+  await fetchCommit(broken, all.clone('again'));
+  const ask = asked(broken, { expects: next });
+  all.must(CHECKOUT, 'do', ask);
+  // It restores the time of the file, of which Git's index then knows another.
+  expect(all.must(CHECKOUT, 'undo', ask)).toContain(`at ${next.slice(0, 7)} again`);
+  expect(all.drive(CHECKOUT, 'undo', asked(next), first).value).toContain(old.slice(0, 7));
+  expect(look()).toMatchObject({ head: old, branch: 'main', dirty: [] });
+});
+
 test('hooks, fsmonitor and programs from the environment are not run', async () => {
   const trap = join(all.folder, 'trap');
   for (const name of [

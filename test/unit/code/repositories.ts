@@ -96,6 +96,11 @@ export class Repositories implements Disposable {
     };
   }
 
+  /** The present step, for `drive`. */
+  get step(): number {
+    return this.#steps;
+  }
+
   /** Starts another step, with its own journal. */
   begin(): void {
     this.#steps += 1;

@@ -232,6 +232,8 @@ export const nothingLeft = (): TasksFact => ({
   worker: 'answers',
   owed: [],
   held: [],
+  holding: 0,
+  waiting: 0,
 });
 
 /** An agent that has only databases; each `look` answers these facts. */

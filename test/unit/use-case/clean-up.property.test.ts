@@ -32,6 +32,8 @@ const tasks = (ids: readonly string[]): TasksFact => ({
   worker: 'answers',
   held: ids.filter((id) => id.startsWith('held-')),
   owed: ids.filter((id) => id.startsWith('owed-')),
+  holding: 0,
+  waiting: 0,
 });
 
 // --- the rules, plainly -------------------------------------------------------------------------

@@ -30,6 +30,8 @@ const told = (changes: Partial<TasksFact & { kind: 'told' }>) => (): TasksFact =
   worker: 'answers',
   owed: [],
   held: [],
+  holding: 0,
+  waiting: 0,
   ...changes,
 });
 

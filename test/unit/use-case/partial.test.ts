@@ -13,6 +13,7 @@ import {
   hour,
   messagesOf,
   minute,
+  nothingLeft,
   path,
   planFor,
 } from '../jobs/app-database.ts';
@@ -302,7 +303,7 @@ describe('a parent that is pending', () => {
     pending(owed, 40 * minute, 'failed');
     const tasks = (ids: readonly string[]): TasksFact => {
       const found = ids.filter((id) => id === 'task-a');
-      return { kind: 'told', worker: 'answers', owed: found, held: [] };
+      return { ...nothingLeft(), owed: found } as TasksFact;
     };
     const cleanUp = await planFor(owed, { evidence: 'broker' }, { tasks });
     expect(cleanUp.repairs.flatMap(({ rows }) => rows)).toEqual([]);

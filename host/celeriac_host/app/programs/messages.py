@@ -226,21 +226,33 @@ def trace(broker: Broker, request: Dict[str, Any]) -> Dict[str, Any]:
     Reading in this order, and the broker once more at the end, finds it wherever it moves.
     """
     wanted = set(request["ids"])
-    owed = in_broker(broker, wanted)
-    held = in_workers(broker, request) & wanted
-    owed |= in_broker(broker, wanted)
-    return {"owed": sorted(owed - held), "held": sorted(held)}
+    owed, waiting = in_broker(broker, wanted)
+    everything = in_workers(broker, request)
+    held = everything & wanted
+    later, left = in_broker(broker, wanted)
+    return {
+        "owed": sorted((owed | later) - held),
+        "held": sorted(held),
+        # Of whatever task: where nobody has any, a row that names none is nobody's.
+        "holding": len(everything),
+        "waiting": max(waiting, left),
+    }
 
 
-def in_broker(broker: Broker, wanted: Set[str]) -> Set[str]:
+def in_broker(broker: Broker, wanted: Set[str]) -> Tuple[Set[str], int]:
+    """Those of the wanted that are to be run, and how many messages there are in all."""
     found: Set[str] = set()
-    if not wanted:
-        return found
-    for raw in broker.queued():
-        found |= owed_by(raw, wanted)
+    count = 0
+    for key, raw in broker.waiting():
+        # What workers answered to remote control is no task.
+        count += ".pidbox" not in key
+        if wanted:
+            found |= owed_by(raw, wanted)
     for each in broker.unacked():
-        found |= ({each.ident} & wanted) | promised_in(each.message, wanted)
-    return found
+        count += 1
+        if wanted:
+            found |= ({each.ident} & wanted) | promised_in(each.message, wanted)
+    return found, count
 
 
 def in_workers(broker: Broker, request: Dict[str, Any]) -> Set[str]:

@@ -21,6 +21,7 @@ const table = (name: string, more: Partial<TableMapping>): TableMapping => ({
   words: {},
   used: [],
   partial: null,
+  spelled: {},
   resend: null,
   parent: null,
   own: null,

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../../src/adapters/sqlite-store.ts';
 import type { CleanUpAction, CleanUpDesired } from '../../../../src/config/cleanup-desired.ts';
@@ -16,25 +14,17 @@ import {
   hour,
   messagesOf,
   minute,
-  now,
   path,
   planFor,
 } from '../app-database.ts';
 import { drive } from '../drive-host.ts';
+import { load } from '../load-case.ts';
 
 /** Databases that hold other things beside jobs: those are seen, and never changed. */
 
 type CleanUp = Awaited<ReturnType<typeof planFor>>;
 
 const actions: readonly CleanUpAction[] = ['fail', 'reset', 'delete', 'finalise'];
-
-/** A database of `test/fixtures/databases`, as it is when every test calls now. */
-function load(name: string): AppDatabase {
-  const file = join(import.meta.dirname, '../../../fixtures/databases', `${name}.sql`);
-  const moment = new Date(now * 1000).toISOString().slice(0, 19).replace('T', ' ');
-  const text = readFileSync(file, 'utf8').replaceAll("datetime('now'", `datetime('${moment}'`);
-  return new AppDatabase(text);
-}
 
 const changesOf = (cleanUp: CleanUp): Record<string, string> =>
   Object.fromEntries(
@@ -186,7 +176,7 @@ test('numeric statuses are reported as numbers', async () => {
   const error = await configRefusal(planFor(database));
   expect(error.where).toBe('input stores');
   expect(error.message).toContain(
-    'importer_event (its statuses are numbers (2), which `words` must map)',
+    'importer_event (its statuses are numbers (2); say what each means, for example `words: { 2: pending }`)',
   );
 });
 

@@ -41,6 +41,7 @@ describe('proposeMapping', () => {
       used: [],
       partial: null,
       words: {},
+      spelled: {},
       resend: null,
       created: 'created_at',
       started: 'started_at',
