@@ -23,6 +23,7 @@ export default defineConfig({
           maxWorkers: availableParallelism(),
           // A busy machine is no reason to fail.
           testTimeout: 90_000,
+          hookTimeout: 90_000,
           // They import JSON in a way that only bundlers support.
           server: { deps: { inline: [/@actions\/(?:workflow-parser|expressions)/] } },
         },
