@@ -35704,6 +35704,7 @@ const cleanUpDefaults = {
     action: 'fail',
     thresholdSeconds: seconds(1800),
     ids: [],
+    deleteCompleted: false,
     statuses: ['processing'],
     orphans: true,
     evidence: 'broker',
@@ -45531,7 +45532,7 @@ const tableShape = strictObject({
     error: column.nullable().optional(),
     task: column.nullable().optional(),
     parent: strictObject({ table: column, column }).nullable().optional(),
-    words: record(schemas_string().min(1), schemas_enum(['pending', 'processing', 'completed', 'failed', 'cancelled']))
+    words: record(schemas_string().min(1), schemas_enum(['pending', 'processing', 'completed', 'partial', 'failed', 'cancelled']))
         .optional(),
     resend: strictObject({
         task: schemas_string().regex(task, 'expected the name of a task such as tasks.process_link'),
@@ -45651,6 +45652,9 @@ function cleanUpDesired(inputs, runUrl) {
     if (stores.length > 0 && inputs.database.path !== null) {
         throw new errors_ConfigError('input stores', '`stores` and `database` cannot be combined', 'one of the two');
     }
+    if (inputs['delete-completed'] && (inputs.action !== 'delete' || inputs.ids.length === 0)) {
+        throw new errors_ConfigError('input delete-completed', '`delete-completed` needs `action: delete` and `ids`', 'the `ids` of the jobs to delete, completed or not');
+    }
     refuseEnded(inputs.statuses, stores);
     return {
         ...cleanUpDefaults,
@@ -45660,6 +45664,7 @@ function cleanUpDesired(inputs, runUrl) {
         action: inputs.action,
         thresholdSeconds: inputs.threshold,
         ids: inputs.ids,
+        deleteCompleted: inputs['delete-completed'],
         statuses: inputs.statuses,
         orphans: inputs.orphans,
         evidence: inputs.evidence,
@@ -46504,48 +46509,6 @@ const areAlike = (one, other) => !((isWhole(one) && isText(other)) || (isText(on
 const isWhole = (type) => /int|serial/i.test(type);
 const isText = (type) => /char|text|clob|uuid|string/i.test(type);
 
-;// CONCATENATED MODULE: ./src/jobs/tables/fits.js
-/** What each column of a table takes, by its type, its NOT NULL and DEFAULT, and its CHECKs. */
-const fitsOf = ({ columns }) => Object.fromEntries(columns.map((column) => [column.name, fitOf(column)]));
-/** What a column takes; one of which nothing is known takes everything. */
-const fitFor = ({ fits }, column) => fits[column] ?? { holds: 'text', longest: null, empty: null };
-function fitOf(column) {
-    const holds = column.json === true ? 'json' : kindOf(column.type);
-    const empty = emptyOf(column, holds);
-    return { holds, longest: longestOf(column), ...(empty === undefined ? {} : { empty }) };
-}
-/** A type that is unknown, an enum for instance, is none of text. */
-function kindOf(type) {
-    if (/\[/.test(type))
-        return 'other';
-    if (/json/i.test(type))
-        return 'json';
-    // A SQLite column without a type takes everything.
-    return type === '' || /char|text|clob|string|^name$/i.test(type) ? 'text' : 'other';
-}
-function longestOf({ type, longest }) {
-    const declared = /char\w*(?: varying)?\s*\(\s*(\d+)/i.exec(type)?.[1];
-    const limits = [declared === undefined ? [] : [Number(declared)], longest ?? []].flat();
-    return limits.length === 0 ? null : Math.min(...limits);
-}
-function emptyOf(column, holds) {
-    if (column.notNull !== true)
-        return null;
-    const given = column.default === undefined ? undefined : readConstant(column.default);
-    return given ?? (holds === 'text' ? '' : undefined);
-}
-/** The value of a DEFAULT that is a constant: `'none'::character varying`, `0`, `false`. */
-function readConstant(expression) {
-    const text = /^'((?:[^']|'')*)'(?:::[^']+)?$/.exec(expression)?.[1];
-    if (text !== undefined)
-        return text.replaceAll("''", "'");
-    if (/^-?\d+(?:\.\d+)?$/.test(expression))
-        return Number(expression);
-    if (/^(?:true|false)$/i.test(expression))
-        return /true/i.test(expression) ? 1 : 0;
-    return undefined;
-}
-
 ;// CONCATENATED MODULE: ./src/jobs/tables/time-columns.js
 
 
@@ -46657,9 +46620,13 @@ const ageColumns = (table, spec = {}) => timeColumns(table, spec).filter(isSignO
 
 
 const isSame = (one, other) => one.toLowerCase() === other.toLowerCase();
+/** A row names another that it repeats, follows or replaces, but is not a part of. */
+const namesAnother = (column) => /(?:^|_)(?:(?:retry|rerun|retried|repeat|copy|copied|clone|cloned|duplicate|replay|restart|fork|forked)(?:_(?:of|from))?|previous|prev|next|original|origin|superseded?(?:_by)?|replaced?(?:_by|s)?|replacement|depends_on|blocked_by|triggered_by)(?:_|$)/.test(snakeOf(column));
 /** References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. */
 function findTies(table, others) {
     const keys = table.foreignKeys.flatMap((key) => {
+        if (namesAnother(key.column))
+            return [];
         const parent = others.find((other) => isSame(other.name, key.table));
         // The column is empty when the key references the parent's primary key.
         const toId = !key.to || ['id', idColumn(parent ?? table)?.toLowerCase()].includes(key.to.toLowerCase());
@@ -46695,7 +46662,9 @@ function findOwnTie(table, { parent: said, id }) {
     if (said === null)
         return null;
     const ids = ['id', idColumn(table, { id })?.toLowerCase()];
-    const keys = table.foreignKeys.filter((key) => isSame(key.table, table.name) && (!key.to || ids.includes(key.to.toLowerCase())));
+    const keys = table.foreignKeys.filter((key) => isSame(key.table, table.name) &&
+        !namesAnother(key.column) &&
+        (!key.to || ids.includes(key.to.toLowerCase())));
     const key = (column) => keys.some((each) => each.column === column);
     if (said?.table === table.name)
         return { column: said.column, foreignKey: key(said.column) };
@@ -46714,7 +46683,7 @@ function findBystanders(above, tables, job, specs, isOthers) {
     const id = idColumn(above, specs[above.name]) ?? 'id';
     return tables.flatMap((table) => {
         if (job.includes(table))
-            return [];
+            return findRepeats(table, above, id);
         const spec = specs[table.name];
         const about = {
             table: table.name,
@@ -46738,6 +46707,17 @@ function findBystanders(above, tables, job, specs, isOthers) {
         return named.map(({ column }) => ({ ...about, column, to: id, foreignKey: false }));
     });
 }
+/** Jobs that repeat or follow another one: by a foreign key, they keep it from being deleted. */
+const findRepeats = (table, above, id) => table.foreignKeys
+    .filter((key) => namesAnother(key.column) && isSame(key.table, above.name))
+    .map(({ column, to }) => ({
+    table: table.name,
+    column,
+    to: above.columns.find(({ name }) => isSame(name, to))?.name ?? id,
+    foreignKey: true,
+    status: null,
+    times: [],
+}));
 /**
  * The nearest parent: a link that references its batch and its job belongs to the batch.
  *
@@ -46801,6 +46781,103 @@ function depthOf(table, parents) {
 function isBelow(table, above, parents) {
     const parent = parents.get(table)?.table;
     return parent !== undefined && (parent === above || isBelow(parent, above, parents));
+}
+
+;// CONCATENATED MODULE: ./src/jobs/tables/counter-columns.js
+
+
+/** What a word in the name of a counter counts; `processed` and `finished` may be either end. */
+const countedBy = {
+    total: 'total',
+    pending: 'pending',
+    processing: 'processing',
+    running: 'processing',
+    completed: 'completed',
+    complete: 'completed',
+    succeeded: 'completed',
+    successful: 'completed',
+    success: 'completed',
+    done: 'completed',
+    partial: 'partial',
+    failed: 'failed',
+    cancelled: 'cancelled',
+    canceled: 'cancelled',
+};
+/**
+ * The columns that count rows of tables below: `completed_links` and `links_completed` those of the
+ * nearest table whose name ends in `links`, `failed_count` those of the only table directly below.
+ */
+function findCounters(table, parents, job) {
+    const below = job
+        .filter((other) => isBelow(other.name, table.name, parents))
+        .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
+    const direct = below.filter(({ name }) => parents.get(name)?.table === table.name);
+    return table.columns.filter(mayCount).flatMap((column) => {
+        for (const { noun, word } of readings(snakeOf(column.name))) {
+            const counts = Object.hasOwn(countedBy, word) ? countedBy[word] : undefined;
+            if (counts === undefined)
+                continue;
+            const counted = noun === 'count'
+                ? direct.length === 1 && direct[0]
+                : below.find(({ name }) => `_${singularOf(name)}`.endsWith(`_${singularOf(noun)}`));
+            if (counted)
+                return [{ column: column.name, table: counted.name, counts }];
+        }
+        return [];
+    });
+}
+/** Its first or its last word says what it counts. */
+function readings(name) {
+    const plain = name.replace(/^(?:num|number_of)_/, 'count_').replace(/^count_(.+_.+)$/, '$1');
+    const first = /^([a-z]+)_(.+)$/.exec(plain);
+    const last = /^(.+)_([a-z]+)$/.exec(plain);
+    return [
+        { word: first?.[1] ?? '', noun: (first?.[2] ?? '').replace(/(.)_count$/, '$1') },
+        { word: last?.[2] ?? '', noun: last?.[1] ?? '' },
+    ];
+}
+const mayCount = ({ type }) => !/char|text|clob|json|bool|date|time|blob|uuid/i.test(type);
+
+;// CONCATENATED MODULE: ./src/jobs/tables/fits.js
+/** What each column of a table takes, by its type, its NOT NULL and DEFAULT, and its CHECKs. */
+const fitsOf = ({ columns }) => Object.fromEntries(columns.map((column) => [column.name, fitOf(column)]));
+/** What a column takes; one of which nothing is known takes everything. */
+const fitFor = ({ fits }, column) => fits[column] ?? { holds: 'text', longest: null, empty: null };
+function fitOf(column) {
+    const holds = column.json === true ? 'json' : kindOf(column.type);
+    const empty = emptyOf(column, holds);
+    return { holds, longest: longestOf(column), ...(empty === undefined ? {} : { empty }) };
+}
+/** A type that is unknown, an enum for instance, is none of text. */
+function kindOf(type) {
+    if (/\[/.test(type))
+        return 'other';
+    if (/json/i.test(type))
+        return 'json';
+    // A SQLite column without a type takes everything.
+    return type === '' || /char|text|clob|string|^name$/i.test(type) ? 'text' : 'other';
+}
+function longestOf({ type, longest }) {
+    const declared = /char\w*(?: varying)?\s*\(\s*(\d+)/i.exec(type)?.[1];
+    const limits = [declared === undefined ? [] : [Number(declared)], longest ?? []].flat();
+    return limits.length === 0 ? null : Math.min(...limits);
+}
+function emptyOf(column, holds) {
+    if (column.notNull !== true)
+        return null;
+    const given = column.default === undefined ? undefined : readConstant(column.default);
+    return given ?? (holds === 'text' ? '' : undefined);
+}
+/** The value of a DEFAULT that is a constant: `'none'::character varying`, `0`, `false`. */
+function readConstant(expression) {
+    const text = /^'((?:[^']|'')*)'(?:::[^']+)?$/.exec(expression)?.[1];
+    if (text !== undefined)
+        return text.replaceAll("''", "'");
+    if (/^-?\d+(?:\.\d+)?$/.test(expression))
+        return Number(expression);
+    if (/^(?:true|false)$/i.test(expression))
+        return /true/i.test(expression) ? 1 : 0;
+    return undefined;
 }
 
 ;// CONCATENATED MODULE: ./src/jobs/tables/job-tables.js
@@ -47004,16 +47081,20 @@ function styleOf(word) {
 
 
 
+
 const statusWords = [
     'pending',
     'processing',
     'completed',
+    'partial',
     'failed',
     'cancelled',
 ];
-const mapping_endedWords = new Set(['completed', 'failed', 'cancelled']);
+const mapping_endedWords = new Set(['completed', 'partial', 'failed', 'cancelled']);
 /** Whether this status is final. */
 const isEnded = (status) => mapping_endedWords.has(status);
+/** Whether this status says that work was done. */
+const isDoneWork = (status) => status === 'completed' || status === 'partial';
 /**
  * Finds the tables of jobs (see `judgeTables`), the meaning of their columns, and their relations. A
  * spec takes precedence over what the schema suggests.
@@ -47033,7 +47114,7 @@ function proposeMapping(database, tables, specs = {}, where = 'input stores') {
     const found = job.map((table) => [table.name, chooseParent(table, ties, specs)]);
     const parents = breakCycles(database, new Map(found), specs);
     const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
-    return mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents));
+    return addPartial(mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents)), job);
 }
 function noJobTable(database, tables, doubtful) {
     if (doubtful.length > 0) {
@@ -47094,6 +47175,8 @@ function mapTable(table, parents, tables, job, specs) {
         parent,
         own: findOwnTie(table, spec),
         words: spec.words ?? {},
+        used: statusWords.filter((word) => table.statuses?.includes(word)),
+        partial: null,
         spelled: findSpelling(table, statusWords),
         resend: spec.resend ?? null,
         created: time('created'),
@@ -47133,12 +47216,21 @@ function wordsFor(mapping, statuses) {
     const meant = new Set(statuses.map((word) => meaningOf(mapping, word)));
     const own = Object.keys(mapping.words).filter((word) => meant.has(meaningOf(mapping, word)));
     const spelled = statusWords.flatMap((word) => meant.has(word) ? (mapping.spelled[word] ?? []) : []);
-    return [...new Set([...statuses, ...own, ...spelled])];
+    const partial = meant.has('partial') && mapping.partial !== null ? [mapping.partial] : [];
+    return [...new Set([...statuses, ...own, ...spelled, ...partial])];
 }
-/** The app's word for a status of Celeriac. */
-const wordFor = (mapping, status) => Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ??
-    mapping.spelled[status] ??
-    status;
+/**
+ * The app's word for a status of Celeriac. One of Celeriac's own words that is read as another
+ * (`partial: completed`) is never written for it.
+ */
+function wordFor(mapping, status) {
+    if (status === 'partial' && mapping.partial !== null)
+        return mapping.partial;
+    if (mapping.used.includes(status) && meaningOf(mapping, status) === status)
+        return status;
+    const words = Object.entries(mapping.words).filter(([word, meaning]) => meaning === status && !statusWords.some((own) => own === word.toLowerCase()));
+    return words[0]?.[0] ?? mapping.spelled[status] ?? status;
+}
 /**
  * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
  *
@@ -47163,22 +47255,34 @@ function describeMapping(mapping, verdicts = []) {
     });
 }
 const describeTie = ({ table, column, foreignKey }) => `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
-/** `completed_links` counts the completed rows of the nearest child table that ends in `links`. */
-function findCounters(table, parents, job) {
-    const below = job
-        .filter((other) => isBelow(other.name, table.name, parents))
-        .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
-    return table.columns.flatMap((column) => {
-        const match = /^([a-z]+)_(.+)$/.exec(snakeOf(column.name));
-        const counts = match?.[1] ?? '';
-        const noun = singularOf(match?.[2] ?? '');
-        const counted = below.find(({ name }) => `_${singularOf(name)}`.endsWith(`_${noun}`));
-        if (!counted || !isCountable(counts))
-            return [];
-        return [{ column: column.name, table: counted.name, counts }];
-    });
+/**
+ * Adds the app's word for work that completed in part. An app that uses it in one of its tables of
+ * jobs uses it in the others as well, although none of their rows may have it yet.
+ *
+ * @param tables the same tables, with their statuses
+ */
+function addPartial(mapping, tables) {
+    const own = new Map(mapping.map((table) => [table.table, ownWord(table, tables)]));
+    const shared = [...own.values()].find((word) => word !== null) ?? null;
+    const takes = (table) => shared !== null &&
+        meaningOf(table, shared) === 'partial' &&
+        // A table with other words for all of its statuses has another one for this, or none.
+        (Object.keys(table.words).length === 0 || table.used.length > 0) &&
+        // Nor does an enum have the words of another table.
+        /^$|char|text|clob|string/i.test(typeOfStatus(table, tables));
+    return mapping.map((table) => ({
+        ...table,
+        partial: own.get(table.table) ?? (takes(table) ? shared : null),
+    }));
 }
-const isCountable = (word) => word === 'total' || statusWords.some((status) => status === word);
+function ownWord(table, tables) {
+    const said = Object.entries(table.words).find(([, meaning]) => meaning === 'partial')?.[0];
+    const statuses = tables.find(({ name }) => name === table.table)?.statuses ?? [];
+    const found = statuses.find((status) => typeof status === 'string' && meaningOf(table, status) === 'partial');
+    return said ?? (typeof found === 'string' ? found : null);
+}
+const typeOfStatus = (table, tables) => tables.find(({ name }) => name === table.table)?.columns.find(({ name }) => name === table.status)
+    ?.type ?? '';
 
 ;// CONCATENATED MODULE: ./src/jobs/tables/task-ids.js
 /**
@@ -49299,16 +49403,17 @@ class LifeSigns {
     }
     /** Of the row, its descendants, and the row it mirrors. */
     ofUnit(row) {
-        return this.#ofTree(mirrorAbove(row) ?? row);
+        return this.ofTree(mirrorAbove(row) ?? row);
     }
-    #ofTree(row) {
+    /** Of the row and its descendants. */
+    ofTree(row) {
         const known = this.#known.get(row);
         if (known)
             return known;
         const sign = [
             readSign(row, this.#timeZone, this.#now),
             readBystanders(row, this.#now),
-            ...row.children.map((child) => this.#ofTree(child)),
+            ...row.children.map((child) => this.ofTree(child)),
         ].reduce(signs_of_life_join);
         this.#known.set(row, sign);
         return sign;
@@ -49396,6 +49501,9 @@ const planExtract = (mapping, wishes) => ({
 });
 function extractTable(table, mapping, { statuses, orphans, ids }) {
     const byStatus = ids.length === 0;
+    // A parent may stay pending while its rows run, and ends with them.
+    const isParent = table.own !== null || mapping.some(({ parent }) => parent?.table === table.table);
+    const wanted = isParent ? [...statuses, 'pending'] : statuses;
     const named = ids
         .map((id) => readNamedId(mapping, id))
         .filter((each) => each.table === null || each.table === table.table);
@@ -49406,7 +49514,7 @@ function extractTable(table, mapping, { statuses, orphans, ids }) {
         columns: readableColumns(table),
         parent: table.parent,
         own: table.own,
-        statuses: byStatus ? asStored(wordsFor(table, statuses)) : [],
+        statuses: byStatus ? asStored(wordsFor(table, wanted)) : [],
         orphanedBy: byStatus && orphans ? tiesOf(table) : [],
         ids: asStored(named.map(({ text }) => text)),
         beginnings: named.filter(({ mayBegin }) => mayBegin).map(({ text }) => text),
@@ -49541,8 +49649,46 @@ function findStuckRows(forest, rules) {
             stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
         }
     }
+    const waiting = findWaiting(forest, rules, life, stuck);
+    const found = waiting.length === 0 ? stuck : inOrder(forest, [...stuck, ...waiting]);
     const findings = [...reportOddities(forest, rules), ...warnOfTimeZones(forest, rules.now)];
-    return { stuck, left, findings };
+    return { stuck: found, left, findings };
+}
+/**
+ * Parents that stay pending while their rows run: those of which all rows have ended, or are stuck,
+ * and that have shown no sign of life either.
+ */
+function findWaiting(forest, rules, life, stuck) {
+    const found = new Set(stuck.map(({ row }) => row));
+    const waiting = [];
+    for (const row of forest.rows.toReversed()) {
+        if (found.has(row) || row.blocked !== null || row.children.length === 0)
+            continue;
+        if (!isOpen(row, rules.statuses) || rules.statuses.includes(row.status))
+            continue;
+        if (!row.children.every((child) => isEnded(child.status) || found.has(child)))
+            continue;
+        const { latest, unreadable } = life.ofUnit(row);
+        if (unreadable !== null || latest === null || latest > rules.now)
+            continue;
+        if (rules.now - latest <= rules.thresholdSeconds)
+            continue;
+        found.add(row);
+        waiting.push({ row, reason: 'waiting', lastSign: epochSeconds(latest) });
+    }
+    return waiting;
+}
+function inOrder({ rows }, found) {
+    const at = new Map(rows.map((row, index) => [row, index]));
+    return found.toSorted((a, b) => (at.get(a.row) ?? 0) - (at.get(b.row) ?? 0));
+}
+/** Rows without a readable sign of life, neither of their own nor below them. */
+function findAgeless(forest, now) {
+    const life = new LifeSigns(forest.timeZone, now);
+    return new Set(forest.rows.filter((row) => {
+        const { latest, unreadable } = life.ofTree(row);
+        return latest === null || unreadable !== null;
+    }));
 }
 /** Only its own task works on it. */
 const isLeafOfTask = (row) => taskOf(row) !== null && row.children.length === 0;
@@ -49695,6 +49841,8 @@ function judgeByEvidence(found, evidence, desired) {
         const verdict = judgeRow(one.row, evidence);
         if (verdict.kind === 'dead')
             dead.push({ ...one, evidence: verdict.why });
+        else if (one.reason === 'waiting')
+            continue;
         else if (verdict.kind === 'unknown')
             skip(one, 'nobody can be asked', verdict.why);
         else if (verdict.kind === 'held')
@@ -50133,6 +50281,7 @@ function show(row, fate, counted, rules) {
 
 ;// CONCATENATED MODULE: ./src/jobs/repair/counters.js
 
+
 /** New values of the counters in ancestors of changed rows. */
 function countAgain(fates) {
     const above = new Set();
@@ -50147,11 +50296,17 @@ function countAgain(fates) {
         const set = {};
         for (const counter of row.mapping.counters) {
             const before = countedBelow(row, counter);
-            if (before.length === 0 || !before.some((below) => fates.has(below)))
+            if (before.length === 0)
+                continue;
+            // The app counts when it ends a row: who ends it for the app counts all of it.
+            if (!ends(row, fates) && !before.some((below) => fates.has(below)))
                 continue;
             if (nests(row, counter))
                 continue;
             const value = row.values[counter.column] ?? null;
+            // A list of what failed, for instance, counts nothing.
+            if (value !== null && typeof value !== 'number')
+                continue;
             const count = before.filter((below) => isCounted(below, counter, fates)).length;
             // A total is set by the app in advance: it is only changed if it counted exactly these rows.
             if (counter.counts === 'total' && value !== before.length)
@@ -50163,6 +50318,10 @@ function countAgain(fates) {
             counted.set(row, set);
     }
     return counted;
+}
+function ends(row, fates) {
+    const becomes = fates.get(row)?.becomes;
+    return becomes !== undefined && isEnded(becomes);
 }
 function isCounted(row, counter, fates) {
     const status = fates.get(row)?.becomes ?? row.status;
@@ -50186,6 +50345,7 @@ const nests = (row, counter) => descendantsOf(row).some((below) => below.mapping
 
 
 
+
 /** Skips rows, whatever becomes of related ones; the report names the first. */
 function spare(rows, line, { left, spared }) {
     left.push({ row: rows[0], why: '', says: { line }, level: 'warning' });
@@ -50195,11 +50355,22 @@ function spare(rows, line, { left, spared }) {
 function openBelow(row, rules, fates) {
     return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
 }
-/** The final status of a parent is the first of these that one of its rows has. */
-const endOrder = ['completed', 'failed', 'cancelled'];
-/** The final status of a parent of rows with these statuses: completed if one of them is. */
-const endOfAll = (ends) => endOrder.find((word) => ends.includes(word)) ?? 'failed';
-/** How the rows below a parent ended. */
+/**
+ * The final status of a parent, by those of the rows below it and nothing else.
+ *
+ * @param partial whether the app has a word for what completed in part
+ * @param missing more rows were expected below it than there are
+ */
+function endOfAll(ends, partial, missing = false) {
+    if (!ends.some(isDoneWork))
+        return 'failed';
+    if (!missing && ends.every((status) => status === 'completed'))
+        return 'completed';
+    if (partial)
+        return 'partial';
+    return missing ? 'failed' : 'completed';
+}
+/** How the rows below a parent ended, in one of their tables. */
 const tellEnds = (failed, all, what) => `${failed} of ${all} ${what} failed`;
 function endOf(row, { timeZone }) {
     const { completed } = row.mapping;
@@ -50207,6 +50378,8 @@ function endOf(row, { timeZone }) {
     return reading.kind === 'instant' ? reading.at : null;
 }
 function explain(found, rules) {
+    if (found.reason === 'waiting')
+        return withEvidence('its rows have ended', found);
     if (found.reason === 'named')
         return withEvidence('selected by ids', found);
     const { tie, values } = found.row;
@@ -50234,15 +50407,35 @@ const signed = (done, rules) => `${done} by celeriac${rules.runUrl ? `, ${rules.
 
 
 /** Whether it waits for nothing: all rows below it have ended, and no more are expected. */
-function isDone(row, { rules, wanted }) {
-    const ended = (child) => isEnded(child.status) ||
-        (wanted.get(child)?.reason === 'stuck' && child.children.length > 0 && done(child));
+function isDone(row, { rules }) {
+    const ended = (child) => isEnded(child.status) || done(child);
     const done = (each) => each.children.length > 0 &&
         isOpen(each, rules.statuses) &&
-        each.status !== 'pending' &&
         each.children.every(ended) &&
-        !expectsMore(each);
+        !isIncomplete(each);
     return done(row);
+}
+/** Whether more rows are expected below it, or below the row that describes the same work. */
+const isIncomplete = (row) => [row, mirrorAbove(row), ...row.children.filter((child) => mirrorAbove(child) === row)].some((each) => each !== null && expectsMore(each));
+/** Whether something was completed below it. */
+const hasDoneWork = (row) => descendantsOf(row).some(({ status }) => isDoneWork(status));
+/** Whether rows would be lost with it that have ended: below it, or the row itself if completed. */
+const keepsEnded = (row) => isDoneWork(row.status) || descendantsOf(row).some(({ status }) => isEnded(status));
+/** Whether it would be completed although nobody knows how long ago a row below it moved. */
+const hasAgeless = (row, { ageless }) => hasDoneWork(row) && descendantsOf(row).some((below) => ageless.has(below));
+/**
+ * The rows below it that are stuck, in a table in which none was completed, although in another table
+ * of its children some were: `null`: there are none.
+ */
+function findStuckBeside(row, { wanted }) {
+    const tables = [...Map.groupBy(row.children, ({ mapping }) => mapping).values()];
+    const isDoneIn = (rows) => rows.some((each) => isDoneWork(each.status) || hasDoneWork(each));
+    if (!tables.some(isDoneIn))
+        return null;
+    const others = tables
+        .filter((rows) => !isDoneIn(rows))
+        .map((rows) => rows.filter((each) => wanted.get(each)?.reason === 'stuck'));
+    return others.find((rows) => rows.length > 0) ?? null;
 }
 /** Whether the row would not be continued: its parent is gone or has ended. */
 function isDetached(found, { wanted }) {
@@ -50270,7 +50463,7 @@ function endedAbove(row) {
     const { parent, tie } = row;
     if (!parent || tie?.foreignKey || isOwn(row) || !isEnded(parent.status))
         return null;
-    return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
+    return isDoneWork(parent.status) && mirrorAbove(row) === null ? null : parent;
 }
 /**
  * Finds unfinished rows of other tables that reference a row whose descendants have all ended: it is
@@ -50308,8 +50501,6 @@ function timesReset(row, rules) {
 
 
 
-
-
 /** Skips a row and its tree: a row in it has an ambiguous id or parent. */
 function spareBlocked(row, blocked, deciding) {
     spare([row], `${nameRow(row)}: ${nameRow(blocked)}: ${blocked.blocked}`, deciding);
@@ -50320,6 +50511,20 @@ function spareUnsettled(row, { others, open }, deciding) {
     const what = row.children[0]?.mapping.table ?? 'rows';
     const line = `${nameRow(row)}: all its ${what} have ended, but unfinished rows that may be jobs reference it: ${list.join(', ')}`;
     spare([row, ...open], line, deciding);
+}
+/** Skips a parent that would be completed although a row below it may have moved just now. */
+function spareAgeless(row, deciding) {
+    const unknown = descendantsOf(row).find((below) => deciding.ageless.has(below)) ?? row;
+    const line = `${nameRow(row)}: rows below it are completed, but the age of ${nameRow(unknown)} is unknown`;
+    const open = descendantsOf(row).filter(({ children, status }) => children.length > 0 && !isEnded(status));
+    spare([row, ...open], line, deciding);
+}
+/** Skips a parent whose rows are completed in one table, and stuck in another. */
+function spareUncertain(row, stuck, deciding) {
+    const tables = [...new Set(stuck.map(({ mapping }) => mapping.table))].join(', ');
+    const mirror = mirrorAbove(row);
+    const line = `${nameRow(row)}: rows below it are completed, but those in ${tables} were stuck`;
+    spare([row, ...(mirror ? [mirror] : [])], line, deciding);
 }
 /** Copies the status of the mirror; unfinished rows below the row will not be continued. */
 function fates_settle(found, mirror, deciding) {
@@ -50335,12 +50540,14 @@ function fates_settle(found, mirror, deciding) {
         lastSign: found.lastSign,
     });
     const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
-    const [first, ...others] = rules.action === 'finalise' ? [] : openBelow(row, rules, fates);
-    if (first === undefined)
+    const open = rules.action === 'finalise' ? [] : openBelow(row, rules, fates);
+    // A parent ends by its rows, if some of them are to stay.
+    const isKept = (each) => rules.action === 'delete' ? keepsEnded(each) : hasDoneWork(each);
+    const [first, ...others] = open.filter((each) => !isKept(each));
+    const isHeld = rules.action === 'delete' && first !== undefined && spareHeld([first, ...others], deciding);
+    if (isHeld || rules.action === 'finalise')
         return;
-    if (rules.action === 'delete' && spareHeld([first, ...others], deciding))
-        return;
-    for (const below of [first, ...others]) {
+    for (const below of first === undefined ? [] : [first, ...others]) {
         const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
         fates.set(below, {
             becomes: rules.action === 'delete' ? 'deleted' : rest,
@@ -50350,40 +50557,96 @@ function fates_settle(found, mirror, deciding) {
             lastSign: found.lastSign,
         });
     }
+    for (const child of row.children)
+        endTree(child, found, deciding);
 }
-/** Derives the status of a row from its children. */
+/** Derives the status of a row, and of its mirror, from the rows below. */
 function finalise(found, deciding) {
-    const { rules, fates, wanted } = deciding;
-    const { row } = found;
-    const ends = row.children.map((child) => {
-        const own = wanted.get(child);
-        return isEnded(child.status) || own === undefined ? child.status : finalise(own, deciding);
-    });
-    const becomes = endOfAll(ends);
-    const failed = ends.filter((status) => status === 'failed').length;
-    const what = row.children[0]?.mapping.table ?? 'rows';
-    const story = tellEnds(failed, ends.length, what);
+    const mirror = mirrorAbove(found.row);
+    const open = mirror !== null && isOpen(mirror, deciding.rules.statuses);
+    endTree(open ? mirror : found.row, found, deciding);
+}
+/** Ends the open parents of a tree whose rows have all ended by now, children first. */
+function endTree(row, found, deciding, because = '') {
+    for (const child of row.children)
+        endTree(child, found, deciding, because);
+    const { rules, fates, spared, wanted, forest } = deciding;
+    const isTaken = fates.has(row) || spared.has(row) || row.blocked !== null;
+    if (isTaken || !isOpen(row, rules.statuses))
+        return;
+    const below = row.children.filter((child) => fates.get(child)?.becomes !== 'deleted');
+    const ends = below.map((child) => fates.get(child)?.becomes ?? child.status);
+    if (ends.length === 0 || !ends.every((status) => isEnded(status)))
+        return;
+    const becomes = endOfAll(ends, row.mapping.partial !== null, isIncomplete(row));
+    if (isDoneWork(becomes) && unfinishedOthers(row).length > 0)
+        return;
+    const story = tellTables(below, fates);
+    const own = wanted.get(row) ?? found;
+    const tables = [...new Set(below.map(({ mapping }) => mapping.table))].join(', ');
+    const why = `all its ${tables} have ended, ${story}${because === '' ? '' : `; ${because}`}`;
     fates.set(row, {
         becomes,
-        why: withEvidence(`all its ${what} have ended, ${story}`, found),
-        message: failed === 0 ? null : `${story}; ${signed('finalised', rules)}`,
-        endedAt: latestEnd(row, deciding) ?? rules.now,
-        lastSign: found.lastSign,
+        why: withEvidence(why, own),
+        message: ends.every((status) => status === 'completed')
+            ? null
+            : `${story}; ${signed('finalised', rules)}`,
+        endedAt: latestEnd(row, fates, forest) ?? rules.now,
+        lastSign: own.lastSign,
     });
-    return becomes;
 }
-function latestEnd(row, { forest }) {
-    const ends = descendantsOf(row).map((each) => endOf(each, forest));
+/** `1 of 2 clips failed, 0 of 1 tasks failed`, as it will be. */
+function tellTables(rows, fates) {
+    const tables = [...Map.groupBy(rows, ({ mapping }) => mapping.table)];
+    const told = tables.map(([table, below]) => {
+        const ends = below.map((each) => fates.get(each)?.becomes ?? each.status);
+        return tellEnds(ends.filter((status) => status === 'failed').length, ends.length, table);
+    });
+    return told.join(', ');
+}
+function latestEnd(row, fates, forest) {
+    const ends = descendantsOf(row).map((each) => {
+        const fate = fates.get(each);
+        if (fate === undefined)
+            return endOf(each, forest);
+        return fate.becomes === 'deleted' ? null : fate.endedAt;
+    });
     const known = ends.filter((at) => at !== null);
     return known.length > 0 ? epochSeconds(Math.max(...known)) : null;
 }
+/** Deletes the tree without the rows of it that have ended; the parents of these end by them. */
 function remove(found, deciding) {
-    const { rules, fates, wanted } = deciding;
+    const { row } = found;
+    const top = mirrorAbove(row) ?? row;
+    const isKept = (each) => each === top || each === row ? isDoneWork(each.status) : isEnded(each.status);
+    const kept = new Set([top, ...descendantsOf(top)].filter(isKept).flatMap((each) => [each, ...ancestorsOf(each)]));
+    if (kept.size === 0) {
+        removeAll(found, deciding);
+        return;
+    }
+    const [first, ...others] = descendantsOf(top).filter((each) => !kept.has(each));
+    if (first !== undefined) {
+        if (spareHeld([first, ...others], deciding, [top, ...descendantsOf(top)]))
+            return;
+        markDeleted([first, ...others], found, deciding);
+    }
+    endTree(top, found, deciding);
+    if (found.reason !== 'named')
+        return;
+    const message = `kept what has ended below ${nameRow(row)}; \`delete-completed: true\` deletes it as well`;
+    deciding.findings.push({ level: 'notice', message });
+}
+/** Deletes the tree, whatever is in it. */
+function removeAll(found, deciding) {
     const top = mirrorAbove(found.row) ?? found.row;
     const below = descendantsOf(top);
     if (spareHeld([top, ...below], deciding))
         return;
-    for (const row of [top, ...below]) {
+    markDeleted([top, ...below], found, deciding);
+}
+function markDeleted(rows, found, deciding) {
+    const { rules, fates, wanted } = deciding;
+    for (const row of rows) {
         if (fates.has(row))
             continue;
         const own = wanted.get(row);
@@ -50397,16 +50660,19 @@ function remove(found, deciding) {
     }
 }
 /** Skips rows that rows of other tables reference: those would be deleted or changed as well. */
-function spareHeld(rows, deciding) {
+function spareHeld(rows, deciding, tree = rows) {
     const held = rows.find((row) => holdersOf(row, null).length > 0);
     if (held === undefined)
         return false;
-    spare(rows, tellHolders(rows[0], held, null), deciding);
+    spare(tree, tellHolders(tree[0], held, null, deciding), deciding);
     return true;
 }
-function tellHolders(top, held, column) {
-    const list = holdersOf(held, column).map(({ mapping, rows }) => `${quantities_formatCount(rows, 'row')} of ${mapping.table} (${mapping.column})`);
-    const line = `${nameRow(held)} is referenced by ${list.join(', ')}, which are not jobs`;
+function tellHolders(top, held, column, { forest }) {
+    const holders = holdersOf(held, column);
+    const isJob = ({ mapping }) => forest.mapping.some(({ table }) => table === mapping.table);
+    const list = holders.map(({ mapping, rows }) => `${quantities_formatCount(rows, 'row')} of ${mapping.table} (${mapping.column})`);
+    const others = holders.some(isJob) ? '' : ', which are not jobs';
+    const line = `${nameRow(held)} is referenced by ${list.join(', ')}${others}`;
     return held === top ? line : `${nameRow(top)}: ${line}`;
 }
 function fates_reset(found, deciding) {
@@ -50419,7 +50685,7 @@ function fates_reset(found, deciding) {
         const { task } = each.mapping;
         if (task === null || holdersOf(each, task).length === 0)
             continue;
-        spare([row, ...rows], tellHolders(row, each, task), deciding);
+        spare([row, ...rows], tellHolders(row, each, task, deciding), deciding);
         return;
     }
     for (const each of rows) {
@@ -50436,13 +50702,18 @@ function fates_reset(found, deciding) {
         });
     }
 }
-function fail(found, { rules, fates, wanted }, because = '') {
+/**
+ * Fails the unfinished rows; a parent below which something was completed ends by its rows instead.
+ */
+function fail(found, deciding, because = '') {
+    const { rules, fates, wanted } = deciding;
     const { row } = found;
     const mirror = mirrorAbove(row);
     const upper = mirror && isOpen(mirror, rules.statuses) ? [mirror] : [];
     const self = isOpen(row, rules.statuses) ? [row] : [];
-    for (const each of [...upper, ...self, ...openBelow(row, rules, fates)]) {
-        if (fates.has(each))
+    const rows = [...upper, ...self, ...openBelow(row, rules, fates)];
+    for (const each of rows) {
+        if (fates.has(each) || hasDoneWork(each))
             continue;
         const own = wanted.get(each);
         const reason = own ? explain(own, rules) : relate(each, row);
@@ -50458,42 +50729,32 @@ function fail(found, { rules, fates, wanted }, because = '') {
             lastSign: (own ?? found).lastSign,
         });
     }
+    endTree(upper[0] ?? row, found, deciding, because);
+    for (const each of rows.filter((other) => !fates.has(other))) {
+        const others = unfinishedOthers(each);
+        if (others.length > 0)
+            spareUnsettled(each, { others, open: [] }, deciding);
+        else
+            spare([each], `${nameRow(each)}: rows below it are in an unknown status`, deciding);
+    }
 }
-/**
- * Ends parents whose last unfinished child has just been failed: they would wait forever, because the
- * task that ends them only runs after all children have returned.
- */
-function endParents({ fates, rules, spared }) {
-    const queue = [...fates.keys()].map((row) => row.parent);
-    for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
-        if (parent === null || fates.has(parent) || spared.has(parent))
+/** Ends parents that stay pending while their rows run, once every row below them has ended. */
+function endWaiting(deciding) {
+    const waiting = [...deciding.wanted.values()].filter(({ reason }) => reason === 'waiting');
+    for (const found of waiting.toReversed()) {
+        const { row } = found;
+        if (deciding.fates.has(row) || unfinishedOthers(row).length > 0)
             continue;
-        if (parent.blocked !== null)
+        if (isIncomplete(row) || hasAgeless(row, deciding))
             continue;
-        if (!isOpen(parent, rules.statuses) || parent.status === 'pending')
-            continue;
-        if (judgeRow(parent, rules.evidence).kind !== 'dead')
-            continue;
-        const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
-        if (!after.every((status) => isEnded(status)) || expectsMore(parent))
-            continue;
-        if (unfinishedOthers(parent).length > 0)
-            continue;
-        const failed = after.filter((status) => status === 'failed').length;
-        const what = parent.children[0]?.mapping.table ?? 'rows';
-        const story = tellEnds(failed, after.length, what);
-        fates.set(parent, {
-            becomes: endOfAll(after),
-            why: `all its ${what} have ended, ${story}`,
-            message: failed === 0 ? null : `${story}; ${signed('finalised', rules)}`,
-            endedAt: rules.now,
-            lastSign: null,
-        });
-        queue.push(parent.parent);
+        const ends = row.children.map((child) => deciding.fates.get(child)?.becomes ?? child.status);
+        if (ends.every((status) => isEnded(status)))
+            endTree(row, found, deciding);
     }
 }
 
 ;// CONCATENATED MODULE: ./src/jobs/repair/decide.js
+
 
 
 
@@ -50513,10 +50774,7 @@ const always = (verb) => ({
     delete: verb,
     finalise: verb,
 });
-/**
- * What becomes of a row that was found: the first line that applies decides. "Stuck" means found by
- * its age; with `finalise` the same lines apply to orphans and to rows selected by `ids`.
- */
+/** What becomes of a row that was found: the first line that applies decides. */
 const fateTable = [
     {
         when: 'the row, its mirror or a row below it has an ambiguous id or parent',
@@ -50524,30 +50782,60 @@ const fateTable = [
         does: always('skip'),
     },
     {
-        when: 'stuck; all jobs below it have ended, but unfinished rows that may be jobs reference it',
-        holds: (found, deciding) => isJudgedByOthers(found, deciding) && findUnsettled(found.row) !== null,
+        when: 'a parent that is pending, not stuck; rows below it are unfinished or still expected',
+        holds: ({ row, reason }, deciding) => reason === 'waiting' && !isDone(row, deciding),
+        does: always('wait'),
+    },
+    {
+        when: 'selected by `ids`, with `delete-completed`',
+        holds: ({ reason }, { rules }) => reason === 'named' && rules.deleteCompleted,
+        does: { ...always('next'), delete: 'delete all' },
+    },
+    {
+        when: 'unfinished; all jobs below it have ended, but unfinished rows that may be jobs reference it',
+        holds: (found, deciding) => isUnfinished(found, deciding) && findUnsettled(found.row) !== null,
         does: always('skip'),
     },
     {
-        when: 'stuck; its mirror is completed',
-        holds: (found, deciding) => mirrorOf(found, deciding)?.status === 'completed',
+        when: 'unfinished; its mirror is completed or partial',
+        holds: (found, deciding) => isDoneWork(mirrorOf(found, deciding)?.status ?? ''),
         does: always('copy'),
     },
     {
         // Completed work is never deleted just because a copy of its status was not updated.
-        when: 'stuck; its mirror is failed or cancelled',
+        when: 'unfinished; its mirror is failed or cancelled',
         holds: (found, deciding) => mirrorOf(found, deciding) !== null,
         does: { ...always('copy'), delete: 'next' },
     },
     {
-        when: 'stuck; all rows below it have ended, and its total expects no more rows',
-        holds: (found, deciding) => isJudgedByOthers(found, deciding) && isDone(found.row, deciding),
+        when: 'found by its age; rows below it are completed, and the age of one is unknown',
+        holds: (found, deciding) => found.reason !== 'named' && isUnfinished(found, deciding) && hasAgeless(found.row, deciding),
+        does: always('skip'),
+    },
+    {
+        when: 'unfinished; all rows below it have ended, and its total expects no more rows',
+        holds: (found, deciding) => isUnfinished(found, deciding) && isDone(found.row, deciding),
         does: always('finalise'),
+    },
+    {
+        when: 'rows below it are completed in one table, and stuck in another',
+        holds: (found, deciding) => isUnfinished(found, deciding) && findStuckBeside(found.row, deciding) !== null,
+        does: { fail: 'skip', reset: 'next', delete: 'skip', finalise: 'leave' },
+    },
+    {
+        when: 'an orphan that has ended, and is completed or partial or has rows below it that have ended',
+        holds: ({ row, reason }, { rules }) => reason === 'orphan' && !isOpen(row, rules.statuses) && keepsEnded(row),
+        does: { fail: 'count', reset: 'count', delete: 'count', finalise: 'leave' },
     },
     {
         when: 'an orphan that has ended',
         holds: ({ row, reason }, { rules }) => reason === 'orphan' && !isOpen(row, rules.statuses),
         does: { fail: 'count', reset: 'count', delete: 'delete', finalise: 'leave' },
+    },
+    {
+        when: 'selected by `ids`; neither it nor a row below it is unfinished, and it is completed or partial or has rows below it that have ended',
+        holds: ({ row, reason }, { rules }) => reason === 'named' && openRows(row, rules).length === 0 && keepsEnded(row),
+        does: { fail: 'warn', reset: 'warn', delete: 'warn', finalise: 'leave' },
     },
     {
         when: 'selected by `ids`; neither it nor a row below it is unfinished',
@@ -50574,18 +50862,19 @@ const fateTable = [
 const verbs = {
     skip: 'The row and all related rows are skipped, and the report says why.',
     copy: 'The row gets the status of its mirror. Unfinished rows below it are cancelled if the mirror is cancelled, and fail otherwise; `delete` deletes them; `finalise` does not touch them.',
-    finalise: 'The row gets a final status from the rows below it: completed if one of them is completed, otherwise failed if one of them is failed, otherwise cancelled.',
-    fail: 'The row, its mirror and the unfinished rows below it fail; the reason is written to the error column. A parent that only waited for these rows ends with them.',
+    finalise: 'The row, its mirror and the unfinished parents below it get a final status from the rows below them: failed if none of them is completed, completed if all are, otherwise partial (completed if the app has no word for partial). Their counters are counted again.',
+    fail: 'The row, its mirror and the unfinished rows below it fail; the reason is written to the error column. A parent with completed rows below it does not fail, but is finalised; if rows are missing, it is partial (failed if the app has no word for partial).',
     'give up': 'Like `fail`; the reason says how often the row was reset.',
-    reset: 'The row, its mirror and the unfinished rows below it become pending again; their task is sent if `resend` is defined.',
-    delete: 'The row, its mirror and all rows below it are deleted; none of them if a foreign key of another table references one.',
+    reset: 'The row, its mirror and the unfinished rows below it become pending again; their task is sent if `resend` is defined. The task of a parent with completed rows is not sent, because it would repeat them.',
+    delete: 'The row, its mirror and all rows below it are deleted; none of them if a foreign key of another table references one. Rows below it that have ended stay, and so do completed mirrors; the parents of rows that stay are finalised.',
+    'delete all': 'Like `delete`, including the rows that have ended.',
+    wait: 'The row stays as it is until the last row below it has ended; if that happens in this run, it is finalised.',
     leave: 'The row is skipped; the report counts such rows per table.',
     count: 'The row is skipped; the report counts such orphans per table.',
     warn: 'The row is skipped; the report names it.',
 };
-/** Whether related rows decide: a row that was only found by its age may have ended. */
-const isJudgedByOthers = ({ reason }, { rules }) => reason === 'stuck' || rules.action === 'finalise';
-const mirrorOf = (found, deciding) => isJudgedByOthers(found, deciding) ? endedMirror(found.row, deciding) : null;
+const isUnfinished = ({ row }, { rules }) => isOpen(row, rules.statuses);
+const mirrorOf = (found, deciding) => isUnfinished(found, deciding) ? endedMirror(found.row, deciding) : null;
 /** What the table says about a row. */
 function verbFor(found, deciding) {
     for (const { holds, does } of fateTable) {
@@ -50609,6 +50898,10 @@ const does = {
             spareBlocked(row, blocked, deciding);
         else if (unsettled !== null)
             spareUnsettled(row, unsettled, deciding);
+        else if (hasAgeless(row, deciding))
+            spareAgeless(row, deciding);
+        else
+            spareUncertain(row, findStuckBeside(row, deciding) ?? [], deciding);
     },
     copy(found, deciding) {
         const mirror = mirrorOf(found, deciding);
@@ -50623,10 +50916,13 @@ const does = {
     },
     reset: fates_reset,
     delete: remove,
+    'delete all': removeAll,
+    wait() { },
     leave: ({ row }, { unfinished }) => countOne(unfinished, row),
     count: ({ row }, { endedOrphans }) => countOne(endedOrphans, row),
     warn({ row }, { findings }) {
-        const message = `skipped ${nameRow(row)}: it is ${row.status || 'in an unknown status'}, and no row below it is unfinished; only action delete changes such rows`;
+        const how = keepsEnded(row) ? 'action delete with `delete-completed`' : 'action delete';
+        const message = `skipped ${nameRow(row)}: it is ${row.status || 'in an unknown status'}, and no row below it is unfinished; only ${how} changes such rows`;
         findings.push({ level: 'warning', message });
     },
 };
@@ -50637,10 +50933,11 @@ function countOne(counts, { mapping }) {
 ;// CONCATENATED MODULE: ./src/jobs/repair/findings.js
 
 
+
 function reportEndedOrphans(ended) {
     return [...ended].map(([table, count]) => ({
         level: 'notice',
-        message: `${table}: skipped ${quantities_formatCount(count, 'orphan')} that ended; action delete removes such rows`,
+        message: `${table}: skipped ${quantities_formatCount(count, 'orphan')} that ended; action delete removes those without completed work`,
     }));
 }
 function reportUnfinished(unfinished) {
@@ -50668,7 +50965,9 @@ function reportNamedByOthers(fates) {
 function warnOfReset(fates, sent) {
     const started = (row) => [row, ...ancestorsOf(row)].some((each) => sent.has(each)) ||
         row.children.some((child) => mirrorAbove(child) === row && sent.has(child));
-    const idle = [...fates].filter(([row, fate]) => fate.becomes === 'pending' && !fate.owed && !started(row));
+    // A parent with completed rows is not sent; it ends with those that are.
+    const follows = (row) => hasDoneWork(row) && descendantsOf(row).some(started);
+    const idle = [...fates].filter(([row, fate]) => fate.becomes === 'pending' && !fate.owed && !started(row) && !follows(row));
     if (idle.length === 0)
         return [];
     const tables = [...new Set(idle.map(([row]) => row.mapping.table))].join(', ');
@@ -50681,6 +50980,7 @@ function warnOfReset(fates, sent) {
 }
 
 ;// CONCATENATED MODULE: ./src/jobs/repair/tasks.js
+
 
 
 
@@ -50709,7 +51009,8 @@ function listGone(fates, wanted) {
 function chooseCalls(fates, { newTaskId }) {
     const sends = (row) => {
         const fate = fates.get(row);
-        return fate?.becomes === 'pending' && !fate.owed && row.mapping.resend !== null;
+        // The task of a parent would do again what is completed below it.
+        return (fate?.becomes === 'pending' && !fate.owed && row.mapping.resend !== null && !hasDoneWork(row));
     };
     const chosen = [...fates.keys()].filter((row) => sends(row) && !ancestorsOf(row).some((above) => sends(above)));
     return new Map(chosen.map((row) => [row, callOf(row, newTaskId())]));
@@ -50737,11 +51038,12 @@ function callOf(row, id) {
 
 
 
+
 /**
  * Plans the repair of the rows that were found and their related rows, and nothing else.
  *
- * `fail` and `reset` include the unfinished rows below and the row's mirror; `delete` includes all
- * rows below. Each change carries the values that were read, so that the host changes the row only if
+ * `fail` and `reset` include the unfinished rows below and the row's mirror, as does `delete`; rows
+ * below that have ended stay as they are. Each change carries the values that were read, so that the host changes the row only if
  * they are the same; the whole tree of a job is one group.
  *
  * @param left rows to skip, whatever becomes of related rows
@@ -50757,14 +51059,14 @@ function planRepair(forest, stuck, rules, left = []) {
         left: [...left],
         spared: new Set(left.flatMap(({ row, yields }) => (yields ? [] : [row]))),
         findings: [],
+        ageless: findAgeless(forest, rules.now),
         endedOrphans: new Map(),
         unfinished: new Map(),
     };
     // Parents come first: rows below a stuck row share its fate.
     for (const found of stuck)
         decide(found, deciding);
-    if (rules.action === 'fail')
-        endParents(deciding);
+    endWaiting(deciding);
     const sent = chooseCalls(fates, rules);
     const counters = countAgain(fates);
     const groups = listGroups(forest, fates, counters, sent, rules);
@@ -51155,9 +51457,10 @@ async function countResets({ agent }, copies, { action }) {
 // --- repair -------------------------------------------------------------------------------------
 function repairCopy(copy, found, evidence, resets, { newTaskId }, desired) {
     const { database, store, forest, takenAt, holds } = copy;
-    const { action, runUrl, maxResets } = desired;
+    const { action, runUrl, maxResets, deleteCompleted } = desired;
     const statuses = statusesOf(forest, desired);
-    const rules = { action, now: takenAt, statuses, runUrl, evidence, resets, maxResets, newTaskId };
+    const limits = { resets, maxResets, deleteCompleted };
+    const rules = { action, now: takenAt, statuses, runUrl, evidence, ...limits, newTaskId };
     const repair = planRepair(forest, found.stuck, rules, found.left);
     const problems = repair.changes.length > 0 ? store.rehearse(repair.changes).problems : [];
     if (problems.length > 0) {
@@ -52002,7 +52305,7 @@ const cleanupInputs = {
         fallback: '',
     }),
     action: choiceInput({
-        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
+        description: '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
         fallback: 'fail',
     }, ['fail', 'reset', 'delete', 'finalise']),
     threshold,
@@ -52032,6 +52335,10 @@ const cleanupInputs = {
         description: 'Repair only these jobs, regardless of their age: full ids or at least their first 8 characters; `table:id` if the id exists in two tables.',
         fallback: '',
     }, 'ids separated by commas', /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/),
+    'delete-completed': booleanInput({
+        description: 'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
+        fallback: 'false',
+    }),
     orphans: booleanInput({
         description: 'Also repair orphans: rows whose parent row is gone.',
         fallback: 'true',
@@ -52201,7 +52508,7 @@ const hostProgram = {
     "celeriac_host/state/ledger.py": "\"\"\"The ledger: the releases on this host, who requested them, and their verdicts.\n\n`releases.jsonl` has a line for each release of a unit, and one for each verdict on it. Release 0\nis the unit as it was before Celeriac. `awaiting/<unit>.json` lists the releases that are not\nconfirmed yet, newest first, and when they are rolled back. `rolling.json`: a rollback in progress.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport time\nfrom collections import Counter\nfrom contextlib import suppress\nfrom typing import Any, Sequence\n\nfrom celeriac_host.system import files\n\nLEDGER = \"releases.jsonl\"\nAWAITING = \"awaiting\"\nROLLING = \"rolling.json\"\nDIFF_LIMIT = 16 * 1024\nLEDGER_LIMIT_BYTES = 4 * 1024 * 1024\n# Per unit.\nKEEP_LINES = 400\n\n\ndef record(state: str, ident: str, plan: dict[str, Any]) -> None:\n    \"\"\"Records a transaction that is about to be committed as a release, once. Raises OSError.\"\"\"\n    meta = plan[\"meta\"]\n    unit = meta[\"unit\"]\n    known = of_unit(state, unit)\n    if any(each[\"transaction\"] == ident for each in known):\n        return\n    now = round(time.time(), 3)\n    lines: list[dict[str, Any]] = []\n    if not known:\n        lines.append({\"unit\": unit, \"release\": 0, \"at\": now, \"transaction\": None})\n    diffs = [each[\"diff\"] for each in plan[\"operations\"] if each.get(\"diff\")]\n    lines.append(\n        {\n            \"unit\": unit,\n            \"release\": max((each[\"release\"] for each in known), default=0) + 1,\n            \"at\": now,\n            \"transaction\": ident,\n            \"holder\": meta.get(\"holder\", \"\"),\n            \"actor\": meta.get(\"actor\", \"\"),\n            \"sha\": meta.get(\"sha\", \"\"),\n            \"what\": [each.get(\"title\", each[\"op\"]) for each in plan[\"operations\"]],\n            \"diff\": \"\".join(diffs)[:DIFF_LIMIT],\n        }\n    )\n    _append(state, lines)\n\n\ndef judge(state: str, unit: str, idents: Sequence[str], verdict: str, by: str, why: str) -> None:\n    \"\"\"Records `confirmed` or `rolled-back` for these transactions' releases. Raises OSError.\"\"\"\n    now = round(time.time(), 3)\n    known = {each[\"transaction\"]: each[\"release\"] for each in of_unit(state, unit)}\n    _append(\n        state,\n        [\n            {\n                \"unit\": unit,\n                \"release\": known[ident],\n                \"at\": now,\n                \"verdict\": verdict,\n                \"by\": by,\n                \"why\": why,\n            }\n            for ident in idents\n            if ident in known\n        ],\n    )\n\n\ndef of_unit(state: str, unit: str) -> list[dict[str, Any]]:\n    \"\"\"The releases of a unit, oldest first, each with its last verdict.\"\"\"\n    found: dict[int, dict[str, Any]] = {}\n    for line in _lines(state):\n        if line.get(\"unit\") != unit:\n            continue\n        release = line[\"release\"]\n        if \"verdict\" in line:\n            about = found.get(release, {})\n            about.update(verdict=line[\"verdict\"], judgedAt=line[\"at\"])\n            about.update(judgedBy=line[\"by\"], why=line[\"why\"])\n        else:\n            found[release] = {\"holder\": \"\", \"actor\": \"\", \"sha\": \"\", \"verdict\": \"none\", **line}\n    return [found[release] for release in sorted(found)]\n\n\ndef units_released_after(state: str, ident: str) -> set[str]:\n    \"\"\"Units with a release after this transaction that was not rolled back.\"\"\"\n    found: set[tuple[str, int]] = set()\n    begun = False\n    for line in _lines(state):\n        release = (line[\"unit\"], line[\"release\"])\n        if line.get(\"verdict\") == \"rolled-back\":\n            found.discard(release)\n        elif \"verdict\" not in line:\n            if begun and line[\"transaction\"] is not None:\n                found.add(release)\n            begun = begun or line[\"transaction\"] == ident\n    return {unit for unit, _ in found}\n\n\n# --- releases that wait for a verdict ----------------------------------------------------------\n\n\ndef await_verdict(state: str, unit: str, ident: str, within: float) -> float:\n    \"\"\"Has the release rolled back unless it is confirmed. Returns when (epoch). Raises OSError.\n\n    Earlier unconfirmed releases are rolled back with it, to the last confirmed state.\n    \"\"\"\n    before = awaiting(state, unit)\n    deadline = time.time() + within\n    content = {\n        \"unit\": unit,\n        \"transactions\": [ident, *(before[\"transactions\"] if before else [])],\n        \"withinSeconds\": within,\n        \"deadline\": deadline,\n        # Valid for this boot only, but nobody can set this clock.\n        \"bootId\": _boot_id(),\n        \"bootDeadline\": time.clock_gettime(time.CLOCK_BOOTTIME) + within,\n    }\n    os.makedirs(os.path.join(state, AWAITING), 0o700, exist_ok=True)\n    _write(_awaiting_path(state, unit), content)\n    return deadline\n\n\ndef awaiting(state: str, unit: str) -> dict[str, Any] | None:\n    return _read(_awaiting_path(state, unit))\n\n\ndef all_awaiting(state: str) -> list[dict[str, Any]]:\n    try:\n        names = sorted(os.listdir(os.path.join(state, AWAITING)))\n    except FileNotFoundError:\n        return []\n    # Skip temporary files of killed writers: they would become due some day.\n    units = [name for name in names if name.endswith(\".json\")]\n    found = (_read(os.path.join(state, AWAITING, name)) for name in units)\n    return [each for each in found if each is not None]\n\n\ndef is_due(waiting: dict[str, Any]) -> bool:\n    if waiting[\"bootId\"] == _boot_id():\n        return time.clock_gettime(time.CLOCK_BOOTTIME) >= float(waiting[\"bootDeadline\"])\n    return time.time() >= float(waiting[\"deadline\"])\n\n\ndef stop_awaiting(state: str, unit: str, ident: str | None = None) -> None:\n    \"\"\"Ends the wait for all transactions of the unit, or for one.\"\"\"\n    path = _awaiting_path(state, unit)\n    waiting = _read(path)\n    if waiting is None:\n        return\n    left = [each for each in waiting[\"transactions\"] if ident is not None and each != ident]\n    if left:\n        _write(path, {**waiting, \"transactions\": left})\n    else:\n        files.remove(path)\n\n\n# --- a rollback in progress --------------------------------------------------------------------\n\n\ndef begin_rollback(state: str, rollback: dict[str, Any]) -> None:\n    \"\"\"`transactions` newest first, `by`, `why`. Durable before the first is undone.\"\"\"\n    _write(os.path.join(state, ROLLING), rollback)\n\n\ndef current_rollback(state: str) -> dict[str, Any] | None:\n    return _read(os.path.join(state, ROLLING))\n\n\ndef end_rollback(state: str) -> None:\n    files.remove(os.path.join(state, ROLLING))\n\n\n# -----------------------------------------------------------------------------------------------\n\n\ndef _append(state: str, lines: Sequence[dict[str, Any]]) -> None:\n    path = os.path.join(state, LEDGER)\n    text = \"\".join(json.dumps(line) + \"\\n\" for line in lines)\n    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)\n    try:\n        size = os.fstat(handle).st_size\n        # A power failure may have left an incomplete last line.\n        torn = size > 0 and os.pread(handle, 1, size - 1) != b\"\\n\"\n        left = memoryview(((\"\\n\" if torn else \"\") + text).encode(\"ascii\"))\n        while left:\n            left = left[os.write(handle, left) :]\n        os.fsync(handle)\n    finally:\n        os.close(handle)\n    if size > LEDGER_LIMIT_BYTES:\n        whole = \"\".join(json.dumps(line) + \"\\n\" for line in _newest(_lines(state)))\n        files.write(path, whole.encode(\"ascii\"), 0o600, os.geteuid(), os.getegid())\n\n\ndef _newest(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:\n    \"\"\"The newest lines of each unit: a unit without any would be numbered from 1 again.\"\"\"\n    kept: list[dict[str, Any]] = []\n    counts: Counter[Any] = Counter()\n    for line in reversed(lines):\n        counts[line.get(\"unit\")] += 1\n        if counts[line.get(\"unit\")] <= KEEP_LINES:\n            kept.append(line)\n    return kept[::-1]\n\n\ndef _lines(state: str) -> list[dict[str, Any]]:\n    try:\n        with open(os.path.join(state, LEDGER), encoding=\"utf-8\", errors=\"replace\") as file:\n            texts = file.read().splitlines()\n    except FileNotFoundError:\n        return []\n    found = []\n    for text in texts:\n        with suppress(ValueError):\n            line = json.loads(text)\n            if isinstance(line, dict) and isinstance(line.get(\"release\"), int):\n                found.append(line)\n    return found\n\n\ndef _awaiting_path(state: str, unit: str) -> str:\n    return os.path.join(state, AWAITING, unit + \".json\")\n\n\ndef _write(path: str, content: dict[str, Any]) -> None:\n    files.write(path, json.dumps(content).encode(\"ascii\"), 0o600, os.geteuid(), os.getegid())\n\n\ndef _read(path: str) -> dict[str, Any] | None:\n    try:\n        with open(path, encoding=\"utf-8\") as file:\n            found = json.load(file)\n    except (OSError, ValueError):\n        return None\n    return found if isinstance(found, dict) else None\n\n\ndef _boot_id() -> str:\n    with open(\"/proc/sys/kernel/random/boot_id\", encoding=\"ascii\") as file:\n        return file.read().strip()\n",
     "celeriac_host/store/checks.py": "\"\"\"What the CHECKs of a table say of a column, as far as it can be read from their text.\"\"\"\n\nfrom __future__ import annotations\n\nimport re\nfrom typing import Any\n\n# A longer DEFAULT is no constant that is worth telling.\nDEFAULT_LIMIT = 200\n\n\ndef tell(name: str, kind: str, not_null: bool, default: str | None, checks: str) -> dict[str, Any]:\n    \"\"\"A column of the fact `stores`; `checks`: SQL that holds the CHECKs of its table.\"\"\"\n    found: dict[str, Any] = {\"name\": name, \"type\": kind}\n    if not_null:\n        found[\"notNull\"] = True\n    if default is not None and len(default) <= DEFAULT_LIMIT:\n        found[\"default\"] = default\n    if \"check\" not in checks.lower():\n        return found\n    # \"error\", [error] and `error`; PostgreSQL adds brackets and a cast: length((error)::text).\n    spelled = \"|\".join({re.escape(name), re.escape(name.replace('\"', '\"\"'))})\n    own = rf\"\\(*\\s*[\\\"`\\[]?(?:{spelled})[\\\"`\\]]?\\s*\\)*(?:::[\\w ]+)?\\s*\\)+\"\n    lengths = re.findall(\n        rf\"\\b(?:char(?:acter)?_)?length\\s*\\(\\s*{own}\\s*(<=?)\\s*(\\d+)\", checks, re.I\n    )\n    if lengths:\n        found[\"longest\"] = min(int(count) - (sign == \"<\") for sign, count in lengths)\n    if re.search(rf\"\\bjson_valid\\s*\\(\\s*{own}\", checks, re.I):\n        found[\"json\"] = True\n    return found\n",
     "celeriac_host/store/copies.py": "\"\"\"Temporary folders and files for copies of databases: private, with enough room.\"\"\"\n\nfrom __future__ import annotations\n\nimport glob\nimport os\nimport re\nimport shutil\nimport stat\nimport tempfile\nfrom contextlib import contextmanager, suppress\nfrom typing import Iterator, NamedTuple\n\nfrom celeriac_host.system.errors import OperationError\n\nCOPY_FOLDERS = (\"/var/tmp\", \"/tmp\")\nMARGIN_BYTES = 16 * 1024 * 1024\n\n\nclass Copy(NamedTuple):\n    \"\"\"A SQLite file with a consistent copy of a database, or of part of one.\"\"\"\n\n    path: str\n    # `everything`, or the `rows` that the extract asked for.\n    holds: str\n    taken_at: float\n\n\nclass TooLarge(OperationError):\n    \"\"\"A database is larger than its copy may be.\"\"\"\n\n\ndef forget(target: str) -> None:\n    \"\"\"Removes a copy that is not to be used.\"\"\"\n    with suppress(FileNotFoundError):\n        os.unlink(target)\n\n\ndef open_copy(target: str) -> int:\n    \"\"\"A descriptor of the copy: its folder was the owner's, so nothing in it is trusted.\"\"\"\n    handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)\n    if not stat.S_ISREG(os.fstat(handle).st_mode):\n        os.close(handle)\n        raise OperationError(\"the copy is not a regular file\")\n    return handle\n\n\n@contextmanager\ndef folder_for_copy(needed: int, owner: os.stat_result | None = None) -> Iterator[str]:\n    \"\"\"A folder with this much room, for the owner if given; removed after the block.\"\"\"\n    _remove_left_folders()\n    folder = tempfile.mkdtemp(prefix=f\"celeriac-{os.getpid()}-\", dir=roomy_folder(needed))\n    try:\n        if owner is not None and os.geteuid() == 0:\n            os.chown(folder, owner.st_uid, owner.st_gid)\n        yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n\n\ndef _remove_left_folders() -> None:\n    \"\"\"Removes the folders of killed runs: copies of the app's data must not stay.\"\"\"\n    for parent in COPY_FOLDERS:\n        for path in glob.glob(os.path.join(parent, \"celeriac-[0-9]*-*\")):\n            match = re.fullmatch(r\"celeriac-([0-9]+)-\\w+\", os.path.basename(path))\n            if match and not os.path.isdir(f\"/proc/{match.group(1)}\"):\n                shutil.rmtree(path, ignore_errors=True)\n\n\ndef roomy_folder(needed: int) -> str:\n    for folder in COPY_FOLDERS:\n        if os.path.isdir(folder) and free_bytes(folder) >= needed + MARGIN_BYTES:\n            return folder\n    wanted = (needed + MARGIN_BYTES) // (1024 * 1024)\n    raise OperationError(\n        f\"no room for a copy of the database: {wanted} MiB are needed in \"\n        + \" or \".join(COPY_FOLDERS)\n    )\n\n\ndef free_bytes(folder: str) -> int:\n    about = os.statvfs(folder)\n    return about.f_bavail * about.f_frsize\n",
-    "celeriac_host/store/orphans.py": "\"\"\"Rows that stay \"processing\" although no worker runs, and what becomes of each.\n\nOnly the host can find them, while no worker runs. The plan defines for each table what counts and\nwhat is written: `SettledTable` in src/model/job-store.ts. repair-jobs writes the rows, and compares\neach with what was seen here.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport datetime\nimport json\nimport math\nimport sqlite3\nfrom collections import Counter\nfrom typing import Any, Dict, Iterator, NamedTuple\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.sqlite import quoted\n\n# A table as the plan describes it.\nTable = Dict[str, Any]\n\n\nclass Candidate(NamedTuple):\n    \"\"\"A row that a task was working on.\"\"\"\n\n    table: str\n    ident: Any\n    task: str\n\n\ndef find(path: str, tables: list[Table]) -> list[Candidate]:\n    \"\"\"In the child, as the owner: rows that a task is working on, without rows below.\n\n    A row with others below it depends on them: it has no task that runs as long as it does.\n    \"\"\"\n    with sqlite.opened(path, \"mode=ro\", sqlite.READ_BUSY_SECONDS) as database:\n        found = []\n        for table in tables:\n            if table[\"task\"] is None:\n                continue\n            own, task = quoted(table[\"table\"]), quoted(table[\"task\"])\n            below = \" \".join(\n                f\"AND NOT EXISTS (SELECT 1 FROM {quoted(other['table'])} AS below\"\n                f\" WHERE below.{quoted(column)} = above.{quoted(table['id'])}\"\n                f\"{_not_itself(other, table)})\"\n                for other, column in _below(table, tables)\n            )\n            rows = database.execute(\n                f\"SELECT {quoted(table['id'])}, {task} FROM {own} AS above\"\n                f\" WHERE {quoted(table['status'])} IN ({_marks(table['working'])})\"\n                f\" AND {task} IS NOT NULL {below}\",\n                table[\"working\"],\n            )\n            for ident, value in rows:\n                if isinstance(ident, (int, str)) and isinstance(value, str) and value:\n                    found.append(Candidate(table[\"table\"], ident, value))\n        return found\n\n\ndef plan(\n    path: str, rules: dict[str, Any], orphans: list[Candidate], now: float\n) -> list[dict[str, Any]]:\n    \"\"\"In the child: the changes for repair-jobs, children before parents.\n\n    It makes them in a transaction that is rolled back, so that the database itself counts for the\n    rows above. `rules`: the arguments of settle-jobs.\n    \"\"\"\n    with sqlite.opened(path, \"mode=rw\", sqlite.READ_BUSY_SECONDS) as database:\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            return _Trial(database, rules, now).run(orphans)\n        finally:\n            database.execute(\"ROLLBACK\")\n\n\nclass _Trial:\n    def __init__(self, database: sqlite3.Connection, rules: dict[str, Any], now: float) -> None:\n        self.database = database\n        self.all: list[Table] = rules[\"tables\"]\n        self.tables = {table[\"table\"]: table for table in self.all}\n        self.resets = rules[\"action\"] == \"reset\"\n        self.message: str = rules[\"message\"]\n        self.end_message: str = rules[\"endMessage\"]\n        self.now = now\n        self.changes: dict[tuple[str, Any], dict[str, Any]] = {}\n\n    def run(self, orphans: list[Candidate]) -> list[dict[str, Any]]:\n        for each in orphans:\n            table = self.tables[each.table]\n            self._settle(table, each.ident, table[\"becomes\"], self.message)\n        for each in orphans:\n            self._settle_above(self.tables[each.table], each.ident)\n        for name, ident in list(self.changes):\n            for above, upper in self._ancestors(self.tables[name], ident):\n                self._count_again(above, upper, name)\n        depth = {name: at for at, name in enumerate(self.tables)}\n        ordered = sorted(self.changes.items(), key=lambda each: -depth[each[0][0]])\n        return [change for _, change in ordered]\n\n    def _settle(self, table: Table, ident: Any, becomes: str, message: str) -> None:\n        values: dict[str, Any] = {}\n        for write in table[\"writes\"][becomes]:\n            column = write[\"column\"]\n            if \"now\" in write:\n                values[column] = written(self.now, write[\"now\"])\n            elif \"message\" not in write:\n                values[column] = write[\"value\"]\n            elif message:\n                before = self._values(table, ident, [column])[column]\n                said = isinstance(before, str) and before\n                values[column] = message + (write[\"message\"][\"before\"] + before if said else \"\")\n        self._change(table, ident, values)\n\n    def _settle_above(self, table: Table, ident: Any) -> None:\n        \"\"\"Ends each parent whose children have all ended, with the status of its children.\n\n        A reset includes only a mirror: a parent without a foreign key whose only child this is.\n        \"\"\"\n        for above, upper in self._ancestors(table, ident):\n            if (\n                self._values(above, upper, [above[\"status\"]])[above[\"status\"]]\n                not in above[\"working\"]\n            ):\n                return\n            statuses = list(self._children(above, upper))\n            if self.resets:\n                if above is table or table[\"parent\"][\"foreignKey\"] or len(statuses) != 1:\n                    return\n                self._settle(above, upper, above[\"becomes\"], \"\")\n            else:\n                if any(status not in table[\"ends\"] for status in statuses):\n                    return\n                if self._expects(above, upper) or self._waits_for_others(above, upper):\n                    return\n                # Each in the word of its own table.\n                at = min(table[\"ends\"].index(status) for status in statuses)\n                failed = statuses.count(table[\"failed\"])\n                self._settle(above, upper, above[\"ends\"][at], self._tell(failed, statuses, table))\n            table = above\n\n    def _tell(self, failed: int, statuses: list[str], table: Table) -> str:\n        if not failed:\n            return \"\"\n        said = self.end_message\n        counts = {\"failed\": failed, \"rows\": len(statuses), \"table\": table[\"table\"]}\n        for name, value in counts.items():\n            said = said.replace(\"{\" + name + \"}\", str(value))\n        return said\n\n    def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:\n        key = (table[\"table\"], ident)\n        if key not in self.changes:\n            self.changes[key] = {\n                \"table\": table[\"table\"],\n                \"key\": table[\"id\"],\n                \"id\": ident,\n                \"group\": self._group(table, ident),\n                \"seen\": self._seen(table, ident),\n                \"below\": self._counts_below(table, ident),\n                \"change\": {\"kind\": \"update\", \"set\": {}},\n            }\n        self.changes[key][\"change\"][\"set\"].update(values)\n        pairs = \", \".join(f\"{quoted(column)} = ?\" for column in values)\n        where = f\"WHERE {quoted(table['id'])} = ?\"\n        statement = f\"UPDATE {quoted(table['table'])} SET {pairs} {where}\"\n        self.database.execute(statement, (*values.values(), ident))\n\n    def _count_again(self, table: Table, ident: Any, counted: str) -> None:\n        \"\"\"The counters of a row for rows of a table below, one of which has changed.\"\"\"\n        news = {}\n        for counter in table[\"counters\"]:\n            if counter[\"table\"] != counted or self._nests(self.tables[counted]):\n                continue\n            counts = self._count_below(table, ident, counted)\n            value = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            if counts and value != counts[counter[\"status\"]]:\n                news[counter[\"column\"]] = counts[counter[\"status\"]]\n        if news:\n            self._change(table, ident, news)\n\n    def _expects(self, table: Table, ident: Any) -> bool:\n        \"\"\"Whether its total is larger than the number of rows below it.\"\"\"\n        for each in table[\"expects\"]:\n            total = self._values(table, ident, [each[\"column\"]])[each[\"column\"]]\n            below = sum(self._count_below(table, ident, each[\"table\"]).values())\n            if isinstance(total, (int, float)) and total > below:\n                return True\n        return False\n\n    def _waits_for_others(self, table: Table, ident: Any) -> bool:\n        \"\"\"Whether an unfinished row of a table that holds no jobs refers to it or to its mirror.\"\"\"\n        rows = [(table, ident)]\n        above = self._parent(table, ident)\n        if above is not None and above[0] is not table and not table[\"parent\"][\"foreignKey\"]:\n            # A row tied by name only, with this one child, describes the same work.\n            rows += [above] if len(list(self._children(*above))) == 1 else []\n        return any(\n            self._names(tie, self._values(each, key, [tie[\"to\"]])[tie[\"to\"]])\n            for each, key in rows\n            for tie in each[\"waitsFor\"]\n        )\n\n    def _names(self, tie: dict[str, Any], key: Any) -> bool:\n        over = f\"{quoted(tie['status'])} NOT IN ({_marks(tie['over'])})\"\n        query = f\"SELECT 1 FROM {quoted(tie['table'])} WHERE {quoted(tie['column'])} = ? AND {over}\"\n        return self.database.execute(f\"{query} LIMIT 1\", (key, *tie[\"over\"])).fetchone() is not None\n\n    def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:\n        \"\"\"Status → number of rows of that table, at any depth below this row.\"\"\"\n        path = [self.tables[counted]]\n        while path[-1][\"parent\"][\"table\"] != table[\"table\"]:\n            path.append(self.tables[path[-1][\"parent\"][\"table\"]])\n        joins = \" \".join(\n            f\"JOIN {quoted(upper['table'])} AS t{at + 1}\"\n            f\" ON t{at}.{quoted(lower['parent']['column'])} = t{at + 1}.{quoted(upper['id'])}\"\n            for at, (lower, upper) in enumerate(zip(path, path[1:]))\n        )\n        last = f\"t{len(path) - 1}.{quoted(path[-1]['parent']['column'])}\"\n        status = f\"t0.{quoted(path[0]['status'])}\"\n        rows = self.database.execute(\n            f\"SELECT {status}, count(*) FROM {quoted(counted)} AS t0 {joins}\"\n            f\" WHERE {last} = ?{_not_nested(path[0])} GROUP BY {status}\",\n            (ident,),\n        )\n        return Counter({str(name): count for name, count in rows})\n\n    def _nests(self, table: Table) -> bool:\n        \"\"\"Whether its rows are nested: then it is unknown which of them the app counts.\"\"\"\n        if not table[\"own\"]:\n            return False\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL\"\n        return self.database.execute(f\"SELECT 1 FROM {where} LIMIT 1\").fetchone() is not None\n\n    def _ancestors(self, table: Table, ident: Any) -> Iterator[tuple[Table, Any]]:\n        \"\"\"The rows above, nearest first, each once.\"\"\"\n        seen = {(table[\"table\"], ident)}\n        while True:\n            found = self._parent(table, ident)\n            if found is None or (found[0][\"table\"], found[1]) in seen:\n                return\n            table, ident = found\n            seen.add((table[\"table\"], ident))\n            yield table, ident\n\n    def _parent(self, table: Table, ident: Any) -> tuple[Table, Any] | None:\n        \"\"\"The row above; one of the same table takes precedence.\"\"\"\n        ties = [(table, table[\"own\"])] if table[\"own\"] else []\n        if table[\"parent\"]:\n            ties.append((self.tables[table[\"parent\"][\"table\"]], table[\"parent\"]))\n        for upper, tie in ties:\n            key = self._values(table, ident, [tie[\"column\"]])[tie[\"column\"]]\n            if key is None or (upper is table and key == ident):\n                continue\n            if self._is_there(upper, key):\n                return upper, key\n        return None\n\n    def _children(self, table: Table, ident: Any) -> Iterator[str]:\n        for other, column in _below(table, self.all):\n            itself = f\" AND {quoted(other['id'])} <> ?\" if other is table else \"\"\n            rows = self.database.execute(\n                f\"SELECT {quoted(other['status'])} FROM {quoted(other['table'])}\"\n                f\" WHERE {quoted(column)} = ?{itself}\",\n                (ident, ident) if itself else (ident,),\n            )\n            yield from (str(status) for (status,) in rows)\n\n    def _group(self, table: Table, ident: Any) -> str:\n        for above, upper in self._ancestors(table, ident):\n            table, ident = above, upper\n        return json.dumps([table[\"table\"], ident])\n\n    def _counts_below(self, table: Table, ident: Any) -> list[dict[str, Any]]:\n        return [\n            {\n                \"table\": other[\"table\"],\n                \"column\": column,\n                \"rows\": self.database.execute(\n                    f\"SELECT count(*) FROM {quoted(other['table'])} WHERE {quoted(column)} = ?\",\n                    (ident,),\n                ).fetchone()[0],\n            }\n            for other, column in _below(table, self.all)\n        ]\n\n    def _seen(self, table: Table, ident: Any) -> dict[str, Any]:\n        values = self._values(table, ident, table[\"vital\"])\n        plain = (int, float, str, type(None))\n        return {name: value for name, value in values.items() if isinstance(value, plain)}\n\n    def _values(self, table: Table, ident: Any, columns: list[str]) -> dict[str, Any]:\n        what = \", \".join(quoted(column) for column in columns)\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        row = self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchone()\n        return dict(zip(columns, row or [None] * len(columns)))\n\n    def _is_there(self, table: Table, ident: Any) -> bool:\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        return self.database.execute(f\"SELECT 1 FROM {where}\", (ident,)).fetchone() is not None\n\n\ndef _below(table: Table, tables: list[Table]) -> list[tuple[Table, str]]:\n    \"\"\"The tables whose rows refer to rows of this one, each with its column.\"\"\"\n    found = [\n        (other, other[\"parent\"][\"column\"])\n        for other in tables\n        if other[\"parent\"] and other[\"parent\"][\"table\"] == table[\"table\"]\n    ]\n    return [*found, (table, table[\"own\"][\"column\"])] if table[\"own\"] else found\n\n\ndef _not_itself(other: Table, table: Table) -> str:\n    \"\"\"Excludes the row itself: the top of a tree may refer to itself.\"\"\"\n    key = quoted(table[\"id\"])\n    return f\" AND below.{key} <> above.{key}\" if other is table else \"\"\n\n\ndef _not_nested(table: Table) -> str:\n    \"\"\"Leaves out rows that are below another row of their own table.\"\"\"\n    if not table[\"own\"]:\n        return \"\"\n    key, own = quoted(table[\"id\"]), quoted(table[\"own\"][\"column\"])\n    upper = f\"SELECT 1 FROM {quoted(table['table'])} AS up WHERE up.{key} = t0.{own}\"\n    return f\" AND NOT EXISTS ({upper} AND up.{key} <> t0.{key})\"\n\n\ndef _marks(values: list[Any]) -> str:\n    return \", \".join(\"?\" for _ in values)\n\n\ndef written(now: float, spelling: dict[str, Any]) -> Any:\n    \"\"\"An instant in the format of the plan; the same as `spell` in src/jobs/tables/instants.ts.\"\"\"\n    digits = spelling[\"fraction\"]\n    if spelling[\"kind\"] == \"epoch\":\n        micros = math.floor(now * 1e6 + 0.5)\n        parts = micros * spelling[\"perSecond\"] // 10 ** (6 - digits)\n        if spelling[\"text\"]:\n            whole, rest = divmod(parts, 10**digits)\n            return f\"{whole}.{rest:0{digits}d}\" if digits else str(whole)\n        return parts / 10**digits if digits else parts\n    shifted = now + spelling[\"offsetSeconds\"]\n    whole = math.floor(shifted)\n    micros = min(999_999, math.floor((shifted - whole) * 1e6 + 0.5))\n    fraction = f\"{micros:06d}\".ljust(9, \"0\")[:digits]\n    at = datetime.datetime.fromtimestamp(whole, datetime.timezone.utc)\n    text = at.strftime(f\"%Y-%m-%d{spelling['separator']}%H:%M:%S\")\n    return text + (f\".{fraction}\" if digits else \"\") + spelling[\"zone\"]\n",
+    "celeriac_host/store/orphans.py": "\"\"\"Rows that stay \"processing\" although no worker runs, and what becomes of each.\n\nOnly the host can find them, while no worker runs. The plan defines for each table what counts and\nwhat is written: `SettledTable` in src/model/job-store.ts. repair-jobs writes the rows, and compares\neach with what was seen here.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport datetime\nimport json\nimport math\nimport sqlite3\nfrom collections import Counter\nfrom typing import Any, Dict, Iterator, NamedTuple\n\nfrom celeriac_host.store import sqlite\nfrom celeriac_host.store.sqlite import quoted\n\n# A table as the plan describes it.\nTable = Dict[str, Any]\n\n\nclass Candidate(NamedTuple):\n    \"\"\"A row that a task was working on.\"\"\"\n\n    table: str\n    ident: Any\n    task: str\n\n\ndef find(path: str, tables: list[Table]) -> list[Candidate]:\n    \"\"\"In the child, as the owner: rows that a task is working on, without rows below.\n\n    A row with others below it depends on them: it has no task that runs as long as it does.\n    \"\"\"\n    with sqlite.opened(path, \"mode=ro\", sqlite.READ_BUSY_SECONDS) as database:\n        found = []\n        for table in tables:\n            if table[\"task\"] is None:\n                continue\n            own, task = quoted(table[\"table\"]), quoted(table[\"task\"])\n            below = \" \".join(\n                f\"AND NOT EXISTS (SELECT 1 FROM {quoted(other['table'])} AS below\"\n                f\" WHERE below.{quoted(column)} = above.{quoted(table['id'])}\"\n                f\"{_not_itself(other, table)})\"\n                for other, column in _below(table, tables)\n            )\n            rows = database.execute(\n                f\"SELECT {quoted(table['id'])}, {task} FROM {own} AS above\"\n                f\" WHERE {quoted(table['status'])} IN ({_marks(table['working'])})\"\n                f\" AND {task} IS NOT NULL {below}\",\n                table[\"working\"],\n            )\n            for ident, value in rows:\n                if isinstance(ident, (int, str)) and isinstance(value, str) and value:\n                    found.append(Candidate(table[\"table\"], ident, value))\n        return found\n\n\ndef plan(\n    path: str, rules: dict[str, Any], orphans: list[Candidate], now: float\n) -> list[dict[str, Any]]:\n    \"\"\"In the child: the changes for repair-jobs, children before parents.\n\n    It makes them in a transaction that is rolled back, so that the database itself counts for the\n    rows above. `rules`: the arguments of settle-jobs.\n    \"\"\"\n    with sqlite.opened(path, \"mode=rw\", sqlite.READ_BUSY_SECONDS) as database:\n        database.execute(\"BEGIN IMMEDIATE\")\n        try:\n            return _Trial(database, rules, now).run(orphans)\n        finally:\n            database.execute(\"ROLLBACK\")\n\n\nclass _Trial:\n    def __init__(self, database: sqlite3.Connection, rules: dict[str, Any], now: float) -> None:\n        self.database = database\n        self.all: list[Table] = rules[\"tables\"]\n        self.tables = {table[\"table\"]: table for table in self.all}\n        self.resets = rules[\"action\"] == \"reset\"\n        self.message: str = rules[\"message\"]\n        self.end_message: str = rules[\"endMessage\"]\n        self.end_of_table: str = rules[\"endOfTable\"]\n        self.now = now\n        self.changes: dict[tuple[str, Any], dict[str, Any]] = {}\n\n    def run(self, orphans: list[Candidate]) -> list[dict[str, Any]]:\n        for each in orphans:\n            table = self.tables[each.table]\n            self._settle(table, each.ident, table[\"becomes\"], self.message)\n        for each in orphans:\n            self._settle_above(self.tables[each.table], each.ident)\n        for name, ident in list(self.changes):\n            for above, upper in self._ancestors(self.tables[name], ident):\n                self._count_again(above, upper, name)\n        depth = {name: at for at, name in enumerate(self.tables)}\n        ordered = sorted(self.changes.items(), key=lambda each: -depth[each[0][0]])\n        return [change for _, change in ordered]\n\n    def _settle(self, table: Table, ident: Any, becomes: str, message: str) -> None:\n        values: dict[str, Any] = {}\n        for write in table[\"writes\"][becomes]:\n            column = write[\"column\"]\n            if \"now\" in write:\n                values[column] = written(self.now, write[\"now\"])\n            elif \"message\" not in write:\n                values[column] = write[\"value\"]\n            elif message:\n                before = self._values(table, ident, [column])[column]\n                said = isinstance(before, str) and before\n                values[column] = message + (write[\"message\"][\"before\"] + before if said else \"\")\n        self._change(table, ident, values)\n\n    def _settle_above(self, table: Table, ident: Any) -> None:\n        \"\"\"Ends each parent whose children have all ended, with the status of its children.\n\n        A reset includes only a mirror: a parent without a foreign key whose only child this is.\n        \"\"\"\n        for above, upper in self._ancestors(table, ident):\n            if (\n                self._values(above, upper, [above[\"status\"]])[above[\"status\"]]\n                not in above[\"working\"]\n            ):\n                return\n            below = list(self._children(above, upper))\n            if self.resets:\n                if above is table or table[\"parent\"][\"foreignKey\"] or len(below) != 1:\n                    return\n                self._settle(above, upper, above[\"becomes\"], \"\")\n            else:\n                if any(status not in child[\"ended\"] for child, status in below):\n                    return\n                if self._expects(above, upper) or self._waits_for_others(above, upper):\n                    return\n                all_completed = all(status in child[\"completed\"] for child, status in below)\n                ends = \"all\" if all_completed else \"some\" if _any_completed(below) else \"none\"\n                message = \"\" if all_completed else self._tell(below)\n                self._settle(above, upper, above[\"endsAs\"][ends], message)\n                self._count_all(above, upper)\n            table = above\n\n    def _tell(self, below: list[tuple[Table, str]]) -> str:\n        ends = []\n        for table in {child[\"table\"]: child for child, _ in below}.values():\n            statuses = [status for child, status in below if child is table]\n            failed = sum(status in table[\"failed\"] for status in statuses)\n            counts = {\"failed\": failed, \"rows\": len(statuses), \"table\": table[\"table\"]}\n            ends.append(_filled(self.end_of_table, counts))\n        return _filled(self.end_message, {\"ends\": \", \".join(ends)})\n\n    def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:\n        key = (table[\"table\"], ident)\n        if key not in self.changes:\n            self.changes[key] = {\n                \"table\": table[\"table\"],\n                \"key\": table[\"id\"],\n                \"id\": ident,\n                \"group\": self._group(table, ident),\n                \"seen\": self._seen(table, ident),\n                \"below\": self._counts_below(table, ident),\n                \"change\": {\"kind\": \"update\", \"set\": {}},\n            }\n        self.changes[key][\"change\"][\"set\"].update(values)\n        pairs = \", \".join(f\"{quoted(column)} = ?\" for column in values)\n        where = f\"WHERE {quoted(table['id'])} = ?\"\n        statement = f\"UPDATE {quoted(table['table'])} SET {pairs} {where}\"\n        self.database.execute(statement, (*values.values(), ident))\n\n    def _count_again(self, table: Table, ident: Any, counted: str) -> None:\n        \"\"\"The counters of a row for rows of a table below, one of which has changed.\"\"\"\n        news = {}\n        for counter in table[\"counters\"]:\n            if counter[\"table\"] != counted or self._nests(self.tables[counted]):\n                continue\n            counts = self._count_below(table, ident, counted)\n            value = self._values(table, ident, [counter[\"column\"]])[counter[\"column\"]]\n            count = sum(counts[status] for status in counter[\"statuses\"])\n            if counts and value != count:\n                news[counter[\"column\"]] = count\n        if news:\n            self._change(table, ident, news)\n\n    def _count_all(self, table: Table, ident: Any) -> None:\n        \"\"\"All counters of a row that ends, whoever ended the rows below it.\"\"\"\n        for counted in {counter[\"table\"] for counter in table[\"counters\"]}:\n            self._count_again(table, ident, counted)\n\n    def _expects(self, table: Table, ident: Any) -> bool:\n        \"\"\"Whether its total is larger than the number of rows below it.\"\"\"\n        for each in table[\"expects\"]:\n            total = self._values(table, ident, [each[\"column\"]])[each[\"column\"]]\n            below = sum(self._count_below(table, ident, each[\"table\"]).values())\n            if isinstance(total, (int, float)) and total > below:\n                return True\n        return False\n\n    def _waits_for_others(self, table: Table, ident: Any) -> bool:\n        \"\"\"Whether an unfinished row of a table that holds no jobs refers to it or to its mirror.\"\"\"\n        rows = [(table, ident)]\n        above = self._parent(table, ident)\n        if above is not None and above[0] is not table and not table[\"parent\"][\"foreignKey\"]:\n            # A row tied by name only, with this one child, describes the same work.\n            rows += [above] if len(list(self._children(*above))) == 1 else []\n        return any(\n            self._names(tie, self._values(each, key, [tie[\"to\"]])[tie[\"to\"]])\n            for each, key in rows\n            for tie in each[\"waitsFor\"]\n        )\n\n    def _names(self, tie: dict[str, Any], key: Any) -> bool:\n        over = f\"{quoted(tie['status'])} NOT IN ({_marks(tie['over'])})\"\n        query = f\"SELECT 1 FROM {quoted(tie['table'])} WHERE {quoted(tie['column'])} = ? AND {over}\"\n        return self.database.execute(f\"{query} LIMIT 1\", (key, *tie[\"over\"])).fetchone() is not None\n\n    def _count_below(self, table: Table, ident: Any, counted: str) -> Counter[str]:\n        \"\"\"Status → number of rows of that table, at any depth below this row.\"\"\"\n        path = [self.tables[counted]]\n        while path[-1][\"parent\"][\"table\"] != table[\"table\"]:\n            path.append(self.tables[path[-1][\"parent\"][\"table\"]])\n        joins = \" \".join(\n            f\"JOIN {quoted(upper['table'])} AS t{at + 1}\"\n            f\" ON t{at}.{quoted(lower['parent']['column'])} = t{at + 1}.{quoted(upper['id'])}\"\n            for at, (lower, upper) in enumerate(zip(path, path[1:]))\n        )\n        last = f\"t{len(path) - 1}.{quoted(path[-1]['parent']['column'])}\"\n        status = f\"t0.{quoted(path[0]['status'])}\"\n        rows = self.database.execute(\n            f\"SELECT {status}, count(*) FROM {quoted(counted)} AS t0 {joins}\"\n            f\" WHERE {last} = ?{_not_nested(path[0])} GROUP BY {status}\",\n            (ident,),\n        )\n        return Counter({str(name): count for name, count in rows})\n\n    def _nests(self, table: Table) -> bool:\n        \"\"\"Whether its rows are nested: then it is unknown which of them the app counts.\"\"\"\n        if not table[\"own\"]:\n            return False\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['own']['column'])} IS NOT NULL\"\n        return self.database.execute(f\"SELECT 1 FROM {where} LIMIT 1\").fetchone() is not None\n\n    def _ancestors(self, table: Table, ident: Any) -> Iterator[tuple[Table, Any]]:\n        \"\"\"The rows above, nearest first, each once.\"\"\"\n        seen = {(table[\"table\"], ident)}\n        while True:\n            found = self._parent(table, ident)\n            if found is None or (found[0][\"table\"], found[1]) in seen:\n                return\n            table, ident = found\n            seen.add((table[\"table\"], ident))\n            yield table, ident\n\n    def _parent(self, table: Table, ident: Any) -> tuple[Table, Any] | None:\n        \"\"\"The row above; one of the same table takes precedence.\"\"\"\n        ties = [(table, table[\"own\"])] if table[\"own\"] else []\n        if table[\"parent\"]:\n            ties.append((self.tables[table[\"parent\"][\"table\"]], table[\"parent\"]))\n        for upper, tie in ties:\n            key = self._values(table, ident, [tie[\"column\"]])[tie[\"column\"]]\n            if key is None or (upper is table and key == ident):\n                continue\n            if self._is_there(upper, key):\n                return upper, key\n        return None\n\n    def _children(self, table: Table, ident: Any) -> Iterator[tuple[Table, str]]:\n        \"\"\"The table and the status of each row directly below.\"\"\"\n        for other, column in _below(table, self.all):\n            itself = f\" AND {quoted(other['id'])} <> ?\" if other is table else \"\"\n            rows = self.database.execute(\n                f\"SELECT {quoted(other['status'])} FROM {quoted(other['table'])}\"\n                f\" WHERE {quoted(column)} = ?{itself}\",\n                (ident, ident) if itself else (ident,),\n            )\n            yield from ((other, str(status)) for (status,) in rows)\n\n    def _group(self, table: Table, ident: Any) -> str:\n        for above, upper in self._ancestors(table, ident):\n            table, ident = above, upper\n        return json.dumps([table[\"table\"], ident])\n\n    def _counts_below(self, table: Table, ident: Any) -> list[dict[str, Any]]:\n        return [\n            {\n                \"table\": other[\"table\"],\n                \"column\": column,\n                \"rows\": self.database.execute(\n                    f\"SELECT count(*) FROM {quoted(other['table'])} WHERE {quoted(column)} = ?\",\n                    (ident,),\n                ).fetchone()[0],\n            }\n            for other, column in _below(table, self.all)\n        ]\n\n    def _seen(self, table: Table, ident: Any) -> dict[str, Any]:\n        values = self._values(table, ident, table[\"vital\"])\n        plain = (int, float, str, type(None))\n        return {name: value for name, value in values.items() if isinstance(value, plain)}\n\n    def _values(self, table: Table, ident: Any, columns: list[str]) -> dict[str, Any]:\n        what = \", \".join(quoted(column) for column in columns)\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        row = self.database.execute(f\"SELECT {what} FROM {where}\", (ident,)).fetchone()\n        return dict(zip(columns, row or [None] * len(columns)))\n\n    def _is_there(self, table: Table, ident: Any) -> bool:\n        where = f\"{quoted(table['table'])} WHERE {quoted(table['id'])} = ?\"\n        return self.database.execute(f\"SELECT 1 FROM {where}\", (ident,)).fetchone() is not None\n\n\ndef _below(table: Table, tables: list[Table]) -> list[tuple[Table, str]]:\n    \"\"\"The tables whose rows refer to rows of this one, each with its column.\"\"\"\n    found = [\n        (other, other[\"parent\"][\"column\"])\n        for other in tables\n        if other[\"parent\"] and other[\"parent\"][\"table\"] == table[\"table\"]\n    ]\n    return [*found, (table, table[\"own\"][\"column\"])] if table[\"own\"] else found\n\n\ndef _not_itself(other: Table, table: Table) -> str:\n    \"\"\"Excludes the row itself: the top of a tree may refer to itself.\"\"\"\n    key = quoted(table[\"id\"])\n    return f\" AND below.{key} <> above.{key}\" if other is table else \"\"\n\n\ndef _not_nested(table: Table) -> str:\n    \"\"\"Leaves out rows that are below another row of their own table.\"\"\"\n    if not table[\"own\"]:\n        return \"\"\n    key, own = quoted(table[\"id\"]), quoted(table[\"own\"][\"column\"])\n    upper = f\"SELECT 1 FROM {quoted(table['table'])} AS up WHERE up.{key} = t0.{own}\"\n    return f\" AND NOT EXISTS ({upper} AND up.{key} <> t0.{key})\"\n\n\ndef _any_completed(below: list[tuple[Table, str]]) -> bool:\n    return any(status in table[\"completed\"] + table[\"partial\"] for table, status in below)\n\n\ndef _filled(template: str, values: dict[str, Any]) -> str:\n    for name, value in values.items():\n        template = template.replace(\"{\" + name + \"}\", str(value))\n    return template\n\n\ndef _marks(values: list[Any]) -> str:\n    return \", \".join(\"?\" for _ in values)\n\n\ndef written(now: float, spelling: dict[str, Any]) -> Any:\n    \"\"\"An instant in the format of the plan; the same as `spell` in src/jobs/tables/instants.ts.\"\"\"\n    digits = spelling[\"fraction\"]\n    if spelling[\"kind\"] == \"epoch\":\n        micros = math.floor(now * 1e6 + 0.5)\n        parts = micros * spelling[\"perSecond\"] // 10 ** (6 - digits)\n        if spelling[\"text\"]:\n            whole, rest = divmod(parts, 10**digits)\n            return f\"{whole}.{rest:0{digits}d}\" if digits else str(whole)\n        return parts / 10**digits if digits else parts\n    shifted = now + spelling[\"offsetSeconds\"]\n    whole = math.floor(shifted)\n    micros = min(999_999, math.floor((shifted - whole) * 1e6 + 0.5))\n    fraction = f\"{micros:06d}\".ljust(9, \"0\")[:digits]\n    at = datetime.datetime.fromtimestamp(whole, datetime.timezone.utc)\n    text = at.strftime(f\"%Y-%m-%d{spelling['separator']}%H:%M:%S\")\n    return text + (f\".{fraction}\" if digits else \"\") + spelling[\"zone\"]\n",
     "celeriac_host/store/postgres.py": "\"\"\"A PostgreSQL database of the app, through the host's own psql, as the unit's user.\n\nNothing is ever asked for: the password is where libpq looks for it (PGPASSWORD, PGPASSFILE,\n~/.pgpass), or in a URL of the unit's environment that names the same database.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport re\nimport urllib.parse\nfrom contextlib import suppress\nfrom typing import Any, Callable, Iterable\n\nfrom celeriac_host.store import checks\nfrom celeriac_host.system import units\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.following import follow\nfrom celeriac_host.system.system import System\n\nCONNECT_SECONDS = 10\nREAD_SECONDS = 600.0\nSCHEMES = (\"postgresql\", \"postgres\")\n# Read only so many rows for the few distinct values.\nSTATUS_ROWS = 5000\nSTATUS_BUSY_SECONDS = 1.0\n# What libpq or the server says → what it means to a person.\nPROBLEMS = (\n    (\n        \"no password supplied\",\n        \"asks for a password, which is neither in PGPASSWORD, PGPASSFILE or a URL of the unit's \"\n        \"environment, nor in ~/.pgpass of its user\",\n    ),\n    (\"password authentication failed\", \"rejects the password\"),\n    (\n        \"Peer authentication failed\",\n        \"rejects the unit's user: peer authentication expects the user of the URL\",\n    ),\n    (\"no pg_hba.conf entry\", \"does not admit this host and user (pg_hba.conf)\"),\n    (\"Connection refused\", \"cannot be reached: connection refused\"),\n    (\"No such file or directory\", \"cannot be reached: its socket does not exist\"),\n    (\"could not translate host name\", \"cannot be reached: its host name does not resolve\"),\n    (\"timeout expired\", \"cannot be reached within %d s\" % CONNECT_SECONDS),\n    (\"lock timeout\", \"is locked by another session\"),\n)\n\n# Lists every table that can be named without its schema. A partition is read through its parent,\n# as is a table that only inherits: whoever reads the parent reads its rows as well.\nTABLES = \"\"\"\nSELECT json_build_object(\n  'name', c.relname,\n  'readable', has_table_privilege(c.oid, 'SELECT'),\n  'columns', (\n    SELECT json_agg(json_build_array(\n      a.attname,\n      CASE y.typtype WHEN 'd' THEN format_type(y.typbasetype, y.typtypmod)\n        ELSE format_type(a.atttypid, a.atttypmod) END,\n      a.attnotnull OR y.typnotnull, pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum)\n    FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid\n    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum\n    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),\n  'checks', coalesce((\n    SELECT string_agg(pg_get_constraintdef(k.oid), '; ')\n    FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'), ''),\n  'foreignKeys', coalesce((\n    SELECT json_agg(json_build_object('column', a.attname, 'table', p.relname, 'to', b.attname))\n    FROM pg_constraint k\n    JOIN pg_class p ON p.oid = k.confrelid\n    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]\n    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]\n    WHERE k.conrelid = c.oid AND k.contype = 'f' AND array_length(k.conkey, 1) = 1\n      AND (k.conparentid = 0 OR c.relispartition)), '[]'::json))\nFROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\nWHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)\n  AND n.nspname NOT IN ('pg_catalog', 'information_schema')\n  AND NOT EXISTS (\n    SELECT 1 FROM pg_inherits i WHERE i.inhrelid = c.oid AND pg_table_is_visible(i.inhparent)\n      AND NOT EXISTS (\n        SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0\n          AND NOT a.attisdropped AND a.attinhcount = 0))\nORDER BY c.relname LIMIT 500;\n\"\"\"\n\n\ndef is_url(database: str) -> bool:\n    return database.partition(\"://\")[0] in SCHEMES\n\n\ndef tables(host: System, unit: str, url: str, status_columns: list[str]) -> list[dict[str, Any]]:\n    \"\"\"The tables, each with the distinct values of its status column, if readable.\n\n    Raises OperationError.\n    \"\"\"\n    found = ask(host, unit, url, TABLES)\n    wanted = {}\n    for table in found:\n        said = table.pop(\"checks\")\n        table[\"columns\"] = [\n            checks.tell(name, kind, required, default, said)\n            for name, kind, required, default in table[\"columns\"] or ()\n        ]\n        names = [each[\"name\"] for each in table[\"columns\"]]\n        named = [name for word in status_columns for name in names if name.lower() == word.lower()]\n        if table.pop(\"readable\") and named:\n            wanted[table[\"name\"]] = named[0]\n    for table, statuses in _statuses(host, unit, url, wanted):\n        next(each for each in found if each[\"name\"] == table)[\"statuses\"] = statuses\n    return found\n\n\ndef _statuses(host: System, unit: str, url: str, wanted: dict[str, str]) -> list[Any]:\n    \"\"\"Pairs of table and its statuses; none for tables that another session has locked.\"\"\"\n    queries = [\n        f\"SELECT json_build_array({text(table)}, coalesce(json_agg(w), '[]'::json)) FROM (SELECT\"\n        f\" DISTINCT left(s, 100) AS w FROM (SELECT {quoted(column)}::text AS s\"\n        f\" FROM {quoted(table)} LIMIT {STATUS_ROWS}) r WHERE s IS NOT NULL LIMIT 50) d;\"\n        for table, column in wanted.items()\n    ]\n    try:\n        return ask(host, unit, url, \"\\n\".join(queries), STATUS_BUSY_SECONDS) if queries else []\n    except OperationError:\n        said: list[Any] = []\n        for query in queries:\n            with suppress(OperationError):\n                said += ask(host, unit, url, query, STATUS_BUSY_SECONDS)\n        return said\n\n\ndef ask(host: System, unit: str, url: str, script: str, busy_seconds: float = 10.0) -> list[Any]:\n    \"\"\"The JSON values that a script prints, one per line. Raises OperationError.\"\"\"\n    found: list[Any] = []\n    stream(host, unit, url, script, found.append, busy_seconds)\n    return found\n\n\ndef stream(\n    host: System,\n    unit: str,\n    url: str,\n    script: str,\n    take: Callable[[Any], object],\n    busy_seconds: float = 10.0,\n) -> None:\n    \"\"\"Like `ask`, but passes on each value as it comes.\"\"\"\n    where = units.context(host, unit)\n    argv = [\"psql\", \"-X\", \"-w\", \"-q\", \"-A\", \"-t\", \"-v\", \"ON_ERROR_STOP=1\", \"-d\", url]\n    wrong: list[str] = []\n\n    def on_line(line: bytes) -> None:\n        text = line.strip()\n        if not text:\n            return\n        try:\n            value = json.loads(text)\n        except ValueError:\n            wrong.append(text.decode(\"utf-8\", \"replace\"))\n            return\n        take(value)\n\n    try:\n        ended = follow(\n            host,\n            argv,\n            on_line,\n            timeout=READ_SECONDS,\n            whom=where.identity,\n            cwd=where.directory,\n            env={**where.environment, **_session(where.environment, url, busy_seconds)},\n            payload=(script + \"\\n\\\\q\\n\").encode(\"utf-8\"),\n        )\n    except OperationError as error:\n        if \"No such file\" in error.message:\n            raise OperationError(f\"cannot read {url}: psql is not installed on the host\") from None\n        raise\n    if ended.code is None:\n        raise OperationError(f\"{url} did not answer within {READ_SECONDS:g} s\")\n    if ended.code != 0:\n        raise _explained(url, ended.lines())\n    if wrong:\n        raise OperationError(f\"{url}: psql returned invalid JSON: {wrong[0][:200]}\")\n\n\ndef _session(environment: dict[str, str], url: str, busy_seconds: float) -> dict[str, str | None]:\n    options = {\n        \"standard_conforming_strings\": \"on\",\n        \"datestyle\": \"ISO\",\n        \"lock_timeout\": str(int(busy_seconds * 1000)),\n        \"statement_timeout\": str(int(READ_SECONDS * 1000)),\n        \"client_min_messages\": \"warning\",\n    }\n    given = environment.get(\"PGOPTIONS\", \"\")\n    ours = \" \".join(f\"-c {name}={value}\" for name, value in options.items())\n    found: dict[str, str | None] = {\n        \"LC_ALL\": \"C.UTF-8\",\n        \"PGAPPNAME\": \"celeriac\",\n        \"PGCONNECT_TIMEOUT\": str(CONNECT_SECONDS),\n        \"PGCLIENTENCODING\": \"UTF8\",\n        \"PGTZ\": \"UTC\",\n        \"PGOPTIONS\": f\"{given} {ours}\".strip(),\n    }\n    password = None if \"PGPASSWORD\" in environment else password_for(url, environment)\n    return {**found, **({} if password is None else {\"PGPASSWORD\": password})}\n\n\ndef password_for(url: str, environment: dict[str, str]) -> str | None:\n    \"\"\"The password in a URL of the environment with the same server, database and user.\"\"\"\n    wanted = _place(url)\n    for plain in _urls(environment):\n        try:\n            password = urllib.parse.urlsplit(plain).password\n            same = _place(plain) == wanted\n        except ValueError:\n            continue\n        if password is not None and same:\n            return urllib.parse.unquote(password)\n    return None\n\n\ndef named_in(environment: dict[str, str]) -> list[str]:\n    \"\"\"The databases in the URLs of an environment, without passwords.\"\"\"\n    return list(dict.fromkeys(map(without_password, _urls(environment))))\n\n\ndef _urls(environment: dict[str, str]) -> list[str]:\n    # SQLAlchemy writes `postgresql+psycopg2://`, Celery `db+postgresql://`.\n    plain = (\n        re.sub(r\"^(?:db\\+)?(?:postgres(?:ql)?)(?:\\+\\w+)?://\", \"postgresql://\", value.strip())\n        for value in environment.values()\n    )\n    return [url for url in plain if is_url(url)]\n\n\ndef _place(url: str) -> tuple[str, int, str, str]:\n    parts = urllib.parse.urlsplit(url)\n    name = parts.hostname or \"localhost\"\n    host = \"localhost\" if name in (\"127.0.0.1\", \"::1\") else name\n    return host, parts.port or 5432, parts.path.strip(\"/\"), parts.username or \"\"\n\n\ndef without_password(url: str) -> str:\n    \"\"\"Removes the password before the host (it may contain an @) and in the options.\"\"\"\n    scheme, _, rest = url.partition(\"://\")\n    place, mark, options = rest.partition(\"?\")\n    authority, slash, path = place.partition(\"/\")\n    who, at, where = authority.rpartition(\"@\")\n    kept = \"&\".join(each for each in options.split(\"&\") if not each.startswith(\"password=\"))\n    login = who.partition(\":\")[0] + at if at else \"\"\n    return f\"{scheme}://{login}{where}{slash}{path}{mark if kept else ''}{kept}\"\n\n\ndef _explained(url: str, lines: list[str]) -> OperationError:\n    said = \" \".join(lines)\n    for words, meaning in PROBLEMS:\n        if words in said:\n            return OperationError(f\"{url} {meaning}\", evidence=lines)\n    missing = re.search(r'FATAL: +(database \".*\" does not exist|role \".*\" does not exist)', said)\n    if missing:\n        return OperationError(f\"{url}: {missing.group(1)}\", evidence=lines)\n    wrong = re.search(r\"(?:ERROR|FATAL): +(.*)\", lines[0] if lines else \"\")\n    why = wrong.group(1) if wrong else (lines[-1] if lines else \"psql printed no error\")\n    return OperationError(f\"{url}: {why}\", evidence=lines)\n\n\n# --- SQL text -----------------------------------------------------------------------------------\n\n\ndef quoted(name: str) -> str:\n    \"\"\"An identifier; quotes in it are doubled.\"\"\"\n    if \"\\0\" in name:\n        raise OperationError(\"a table or column name must not contain a NUL character\")\n    return '\"' + name.replace('\"', '\"\"') + '\"' if name.isascii() else _unicode(name)\n\n\ndef _unicode(name: str) -> str:\n    \"\"\"An identifier in ASCII: the script contains nothing else.\"\"\"\n    escaped = \"\".join(\n        char if char.isascii() else \"!+%06x\" % ord(char)\n        for char in name.replace(\"!\", \"!!\").replace('\"', '\"\"')\n    )\n    return f\"U&\\\"{escaped}\\\" UESCAPE '!'\"\n\n\ndef literal(value: Any) -> str:\n    \"\"\"JSON as an ASCII string constant; with our settings, only quotes are special.\"\"\"\n    return \"'\" + json.dumps(value).replace(\"'\", \"''\") + \"'\"\n\n\ndef text(value: str) -> str:\n    \"\"\"A string constant.\"\"\"\n    return f\"({literal([value])}::jsonb ->> 0)\"\n\n\ndef names(values: Iterable[str]) -> str:\n    return \", \".join(text(value) for value in values)\n",
     "celeriac_host/store/postgres_extract.py": "\"\"\"Extracts rows of a PostgreSQL database that may need repair, with all related, as a SQLite file.\n\nOne statement is one snapshot: no row is from another moment than its parent. What comes along is\nwhat `sqlite_extract` takes of a SQLite database: the rows that the plan's `Extract` asks for.\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nimport os\nimport sqlite3\nfrom contextlib import contextmanager\nfrom typing import Any, Dict, Iterator\n\nfrom celeriac_host.store import postgres, sqlite\nfrom celeriac_host.store.copies import folder_for_copy\nfrom celeriac_host.store.postgres import quoted, text\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# A table of the extract, or a tie of one.\nTable = Dict[str, Any]\nBATCH = 1000\n\n\n@contextmanager\ndef extracted(url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> Iterator[str]:\n    \"\"\"Path of the SQLite file, removed after the block. Raises OperationError.\"\"\"\n    with folder_for_copy(0) as folder:\n        target = os.path.join(folder, \"copy.db\")\n        Extract(url, host, extract, limit_bytes).write(target)\n        yield target\n\n\nclass Extract:\n    def __init__(self, url: str, host: System, extract: dict[str, Any], limit_bytes: int) -> None:\n        self.url = url\n        self.host = host\n        self.extract = extract\n        self.limit_bytes = limit_bytes\n        self.tables: list[Table] = extract[\"tables\"]\n        self.at = {table[\"table\"]: index for index, table in enumerate(self.tables)}\n        self.bystanders = _bystanders(self.tables)\n        # The tables of the copy with their columns, in the order in which rows name them.\n        self.copied = [(table[\"table\"], table[\"columns\"]) for table in self.tables]\n        self.copied += [(name, columns) for name, (columns, _) in self.bystanders.items()]\n\n    def write(self, target: str) -> None:\n        copy = sqlite3.connect(target, isolation_level=None)\n        unsaved: list[list[tuple[Any, ...]]] = [[] for _ in self.copied]\n\n        def save(index: int) -> None:\n            name, columns = self.copied[index]\n            marks = \", \".join(\"?\" for _ in columns)\n            into = sqlite.quoted(name)\n            copy.executemany(f\"INSERT INTO {into} VALUES ({marks})\", unsaved[index])\n            unsaved[index].clear()\n            if sqlite.size_of(copy) > self.limit_bytes:\n                raise OperationError(\n                    f\"the rows of {self.url} that may need repair, with all rows above and \"\n                    f\"below them, are more than {self.limit_bytes} bytes (snapshot-limit)\"\n                )\n\n        def take(row: Any) -> None:\n            index, values = row\n            unsaved[index].append(tuple(_plain(value) for value in values))\n            if len(unsaved[index]) >= BATCH:\n                save(index)\n\n        try:\n            copy.execute(\"PRAGMA synchronous = OFF\")\n            for name, columns in self.copied:\n                # Without types: each value keeps its own.\n                names = \", \".join(map(sqlite.quoted, columns))\n                copy.execute(f\"CREATE TABLE {sqlite.quoted(name)} ({names})\")\n            copy.execute(\"BEGIN\")\n            postgres.stream(self.host, self.extract[\"unit\"], self.url, self.script(), take)\n            for index in range(len(self.copied)):\n                save(index)\n            copy.execute(\"COMMIT\")\n        finally:\n            copy.close()\n\n    def script(self) -> str:\n        parts = []\n        for index, table in enumerate(self.tables):\n            parts.append(f\"s{index} AS ({self._suspects(table)})\")\n        for index in reversed(range(len(self.tables))):\n            parts.append(f\"u{index} AS ({self._with_parents(index)})\")\n        for index, table in enumerate(self.tables):\n            parts.append(f\"d{index} AS ({self._with_children(index, table)})\")\n        selects = [self._rows(index) for index in range(len(self.tables))]\n        for at, (name, (columns, where)) in enumerate(self.bystanders.items()):\n            values = \", \".join(f\"c.{quoted(column)}\" for column in columns)\n            selects.append(\n                f\"SELECT json_build_array({len(self.tables) + at}, json_build_array({values}))\"\n                f\" FROM {quoted(name)} c WHERE {where}\"\n            )\n        rows = \" UNION ALL \".join(selects)\n        return (\n            \"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\\n\"\n            f\"WITH RECURSIVE {', '.join(parts)} {rows};\\nCOMMIT;\"\n        )\n\n    def _suspects(self, table: Table) -> str:\n        own, key, status = (quoted(table[name]) for name in (\"table\", \"id\", \"status\"))\n        wheres = [\n            _is_orphan(tie, self.tables[self.at[tie[\"table\"]]]) for tie in table[\"orphanedBy\"]\n        ]\n        # An index can find text as stored, but not the words of an enum.\n        wheres += _is_any(f\"t.{status}\", table[\"statuses\"])\n        wheres += _is_any(f\"t.{key}\", table[\"ids\"])\n        for begin in table[\"beginnings\"]:\n            wheres.append(f\"left(t.{key}::text, {len(begin)}) = {text(begin)}\")\n        # Apart, so that each may have its index.\n        return \" UNION \".join(\n            f\"SELECT t.{key} AS id FROM {own} t WHERE {where}\" for where in wheres or [\"false\"]\n        )\n\n    def _with_parents(self, index: int) -> str:\n        found = [f\"SELECT id FROM s{index}\"]\n        upper = self.tables[index]\n        for below, table in enumerate(self.tables):\n            if table[\"parent\"] and table[\"parent\"][\"table\"] == upper[\"table\"]:\n                found.append(_parents(table, table[\"parent\"], upper, f\"u{below}\"))\n        base = \" UNION \".join(found)\n        if not upper[\"own\"]:\n            return base\n        return f\"({base}) UNION {_parents(upper, upper['own'], upper, f'u{index}')}\"\n\n    def _with_children(self, index: int, table: Table) -> str:\n        found = [f\"SELECT id FROM u{index}\"]\n        if table[\"parent\"]:\n            above = self.at[table[\"parent\"][\"table\"]]\n            found.append(_children(table, table[\"parent\"], f\"d{above}\"))\n        base = \" UNION \".join(found)\n        if not table[\"own\"]:\n            return base\n        return f\"({base}) UNION {_children(table, table['own'], f'd{index}')}\"\n\n    def _rows(self, index: int) -> str:\n        table = self.tables[index]\n        values = \", \".join(f\"t.{quoted(name)}\" for name in table[\"columns\"])\n        where = f\"t.{quoted(table['id'])} IN (SELECT id FROM d{index})\"\n        return (\n            f\"SELECT json_build_array({index}, json_build_array({values}))\"\n            f\" FROM {quoted(table['table'])} t WHERE {where}\"\n        )\n\n\ndef _bystanders(tables: list[Table]) -> dict[str, tuple[list[str], str]]:\n    \"\"\"Tables that hold no jobs → the columns that are needed, and which rows name wanted ones.\"\"\"\n    found: dict[str, tuple[list[str], str]] = {}\n    for at, table in enumerate(tables):\n        for tie in table[\"bystanders\"]:\n            cast = \"\" if tie[\"foreignKey\"] else \"::text\"\n            same = f\"p.{quoted(tie['to'])}{cast} = c.{quoted(tie['column'])}{cast}\"\n            wanted = f\"p.{quoted(table['id'])} IN (SELECT id FROM d{at})\"\n            above = f\"SELECT 1 FROM {quoted(table['table'])} p WHERE {same} AND {wanted}\"\n            columns, before = found.get(tie[\"table\"], ([], \"\"))\n            columns = list(dict.fromkeys([*columns, *tie[\"columns\"]]))\n            where = f\"EXISTS ({above})\"\n            found[tie[\"table\"]] = columns, f\"{before} OR {where}\" if before else where\n    return found\n\n\ndef _is_any(column: str, values: list[Any]) -> list[str]:\n    texts = dict.fromkeys(str(value) for value in values)\n    return [f\"{column}::text IN ({postgres.names(texts)})\"] if texts else []\n\n\n# A foreign key ties columns of one kind; a name alone may not: then both are compared as text.\n\n\ndef _is_orphan(tie: Table, parent: Table) -> str:\n    column, cast = quoted(tie[\"column\"]), \"\" if tie[\"foreignKey\"] else \"::text\"\n    there = f\"SELECT 1 FROM {quoted(parent['table'])} p\"\n    same = f\"p.{quoted(parent['id'])}{cast} = t.{column}{cast}\"\n    return f\"(t.{column} IS NOT NULL AND NOT EXISTS ({there} WHERE {same}))\"\n\n\ndef _parents(table: Table, tie: Table, upper: Table, wanted: str) -> str:\n    \"\"\"The ids of the rows above those of `table` that are in a part of the statement.\"\"\"\n    own, column, key = quoted(table[\"table\"]), quoted(tie[\"column\"]), quoted(table[\"id\"])\n    named = f\"FROM {own} c JOIN {wanted} w ON c.{key} = w.id\"\n    if tie[\"foreignKey\"]:\n        return f\"SELECT c.{column} AS id {named} WHERE c.{column} IS NOT NULL\"\n    above = quoted(upper[\"id\"])\n    joined = f\"JOIN {quoted(upper['table'])} p ON p.{above}::text = c.{column}::text\"\n    return f\"SELECT p.{above} AS id {named} {joined}\"\n\n\ndef _children(table: Table, tie: Table, wanted: str) -> str:\n    own, column, key = quoted(table[\"table\"]), quoted(tie[\"column\"]), quoted(table[\"id\"])\n    cast = \"\" if tie[\"foreignKey\"] else \"::text\"\n    joined = f\"JOIN {wanted} w ON c.{column}{cast} = w.id{cast}\"\n    return f\"SELECT c.{key} AS id FROM {own} c {joined}\"\n\n\ndef _plain(value: Any) -> Any:\n    if isinstance(value, bool):\n        return int(value)\n    return json.dumps(value) if isinstance(value, (dict, list)) else value\n",
     "celeriac_host/store/postgres_repair.py": "\"\"\"Changes rows of a PostgreSQL database in one transaction, if they are as the plan saw them.\n\nLike `sqlite_repair`: reads and keeps them first, then locks, compares again and changes them. Skips\nrows that another session has locked (SKIP LOCKED).\n\"\"\"\n\nfrom __future__ import annotations\n\nimport json\nfrom typing import Any, Callable\n\nfrom celeriac_host.store import postgres\nfrom celeriac_host.store import postgres_rows as sql\nfrom celeriac_host.store.postgres import literal, quoted, text\nfrom celeriac_host.store.store import Restored, Row, Skipped, result_of\nfrom celeriac_host.system.errors import OperationError\nfrom celeriac_host.system.system import System\n\n# Each statement of a rehearsal: its locks are not to keep the app waiting.\nREHEARSAL_SECONDS = 30\nWHY = \"SELECT json_build_array('why', n, why) FROM pg_temp.celeriac_seen WHERE why IS NOT NULL;\"\n\n\nclass Place:\n    \"\"\"The database, and the unit whose user connects to it.\"\"\"\n\n    def __init__(self, host: System, unit: str, url: str, busy_seconds: float) -> None:\n        self.host = host\n        self.unit = unit\n        self.url = url\n        self.busy_seconds = busy_seconds\n\n    def ask(self, script: str) -> list[Any]:\n        return postgres.ask(self.host, self.unit, self.url, script, self.busy_seconds)\n\n    def stream(self, script: str, take: Callable[[Any], object]) -> None:\n        postgres.stream(self.host, self.unit, self.url, script, take, self.busy_seconds)\n\n\ndef is_so(place: Place, rows: list[Row]) -> bool:\n    \"\"\"Whether every row already has its new values.\"\"\"\n    queries = []\n    for row in rows:\n        kind = row[\"change\"][\"kind\"]\n        if kind == \"delete\":\n            queries.append(f\"NOT EXISTS ({sql.named(row)})\")\n        elif kind == \"update\":\n            queries.append(f\"EXISTS ({sql.named(row)} AND {sql.equals(row, sql.wanted(row))})\")\n    if not queries:\n        return True\n    return bool(place.ask(f\"SELECT to_json({' AND '.join(queries)});\")[0])\n\n\ndef see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row], Skipped]:\n    \"\"\"The rows to change, each with all its values; and those to skip, with the reason.\"\"\"\n    parts = [\n        f\"SELECT json_build_array({at}, ({sql.whole(row)}),\"\n        f\" ({sql.matches(row)}), {sql.belows(row)});\"\n        for at, row in enumerate(rows)\n    ]\n    found = place.ask(\"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\\n\" + \"\\n\".join(parts))\n    computed = _computed(place, {row[\"table\"] for row in rows})\n    reasons: dict[str, tuple[Row, str]] = {}\n    for at, now, matches, belows in found:\n        row = rows[at]\n        why = alive.get(row[\"group\"]) or _why(row, now, matches, belows)\n        if why is not None:\n            reasons.setdefault(row[\"group\"], (row, why))\n    taken = [\n        {**row, \"old\": _given(found[at][1], computed.get(row[\"table\"], []))}\n        for at, row in enumerate(rows)\n        if row[\"group\"] not in reasons and row[\"change\"][\"kind\"] != \"keep\"\n    ]\n    return taken, _skipped(rows, reasons)\n\n\ndef change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:\n    \"\"\"Changes the rows of these groups; the result, and the groups that changed meanwhile.\"\"\"\n    script = [\n        _seen(rows),\n        \"BEGIN;\",\n        *_compare(place, rows),\n        *(sql.apply(row) for row in rows if row[\"change\"][\"kind\"] != \"keep\"),\n        WHY,\n        \"SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));\",\n        \"COMMIT;\",\n    ]\n    said = place.ask(\"\\n\".join(script))\n    moments = [each[1] for each in said if each[0] == \"at\"]\n    reasons = _reasons(rows, said)\n    taken = [row for row in rows if row[\"group\"] not in reasons]\n    locked_seconds = float(moments[-1]) - float(moments[0])\n    result = result_of(taken, _skipped(rows, reasons), locked_seconds)\n    return result, sorted(reasons)\n\n\ndef rehearse(place: Place, rows: list[Row]) -> dict[str, Any]:\n    \"\"\"The same in a transaction that is rolled back: what prevents it, and rows it skips.\n\n    Raises OperationError when the database cannot be reached.\n    \"\"\"\n    script = [\n        \"BEGIN;\",\n        f\"SET LOCAL statement_timeout = '{REHEARSAL_SECONDS}s';\",\n        \"SELECT json_build_array('begun');\",\n        _seen(rows),\n        *_compare(place, rows),\n        WHY,\n        \"SELECT json_build_array('compared');\",\n        *(sql.tried(at, row) for at, row in enumerate(rows) if row[\"change\"][\"kind\"] != \"keep\"),\n        # Otherwise a deferred constraint would be checked by COMMIT alone.\n        \"SET CONSTRAINTS ALL IMMEDIATE;\",\n        \"ROLLBACK;\",\n    ]\n    said: list[Any] = []\n    try:\n        place.stream(\"\\n\".join(script), said.append)\n    except OperationError as error:\n        if [\"begun\"] not in said:\n            raise\n        compared = any(each[0] == \"compared\" for each in said)\n        done = {each[1] for each in said if each[0] == \"done\"}\n        changing = [at for at, row in enumerate(rows) if row[\"change\"][\"kind\"] != \"keep\"]\n        stopped = next((at for at in changing if at not in done), None)\n        where = f\"{_name(rows[stopped])}: \" if stopped is not None and compared else \"\"\n        why = error.message.replace(place.url, \"\", 1).lstrip(\": \")\n        return {\"problems\": [f\"{where}{why}\"], \"skipped\": []}\n    reasons = _reasons(rows, said)\n    problems = [\n        f\"{_name(rows[at])}: the database changed {count} rows instead of one\"\n        for at, count in (each[1:] for each in said if each[0] == \"done\")\n        if count != 1 and rows[at][\"group\"] not in reasons\n    ]\n    return {\"problems\": problems, \"skipped\": _skipped(rows, reasons)}\n\n\ndef _name(row: Row) -> str:\n    return f\"{row['table']} {row['id']}\"\n\n\ndef _seen(rows: list[Row]) -> str:\n    \"\"\"A table of our own, in which stands why a row is skipped.\"\"\"\n    values = [{\"at\": at, \"g\": row[\"group\"]} for at, row in enumerate(rows)]\n    return (\n        \"CREATE TEMP TABLE celeriac_seen (n int, g text, why text);\\n\"\n        \"INSERT INTO celeriac_seen SELECT (e->>'at')::int, e->>'g', NULL\"\n        f\" FROM jsonb_array_elements({literal(values)}::jsonb) e;\"\n    )\n\n\ndef _compare(place: Place, rows: list[Row]) -> list[str]:\n    \"\"\"Locks the rows, and notes those that are not as seen.\"\"\"\n    keys = _keys_to(place, {row[\"table\"] for row in rows})\n    return [\n        # One statement per row locks in the order of the plan: two repairs cannot deadlock.\n        *(sql.lock(at, row) for at, row in enumerate(rows)),\n        \"SELECT json_build_array('at', extract(epoch FROM clock_timestamp()));\",\n        *(\n            f\"UPDATE pg_temp.celeriac_seen SET why = 'changed meanwhile' WHERE n = {at} AND why\"\n            f\" IS NULL AND NOT ({sql.matches(row)} AND {sql.same_below(row)});\"\n            for at, row in enumerate(rows)\n        ),\n        *(\n            sql.spare(at, row, child)\n            for at, row in enumerate(rows)\n            if row[\"change\"][\"kind\"] == \"delete\"\n            for child in keys.get(row[\"table\"], [])\n        ),\n    ]\n\n\ndef _reasons(rows: list[Row], said: list[Any]) -> dict[str, tuple[Row, str]]:\n    reasons: dict[str, tuple[Row, str]] = {}\n    for each in said:\n        if each[0] == \"why\":\n            row = rows[each[1]]\n            reasons.setdefault(row[\"group\"], (row, each[2]))\n    return reasons\n\n\ndef restore_rows(place: Place, kept: list[Row]) -> Restored:\n    \"\"\"Restores kept rows, except those that changed since.\"\"\"\n    script = [\"BEGIN;\"]\n    # Parents were changed last, so they are restored first.\n    backwards = list(reversed(kept))\n    for at, row in enumerate(backwards):\n        script.append(sql.restore(at, row))\n    said = place.ask(\"\\n\".join([*script, \"COMMIT;\"]))\n    ends = dict(said)\n    left = [\n        f\"{row['table']} {row['id']}\"\n        for at, row in enumerate(backwards)\n        if ends.get(at, \"left\") == \"left\"\n    ]\n    return Restored(sum(how == \"restored\" for how in ends.values()), left)\n\n\ndef named(place: Place, calls: list[dict[str, Any]]) -> dict[str, str]:\n    \"\"\"Task id → its row as text; only rows that still name it.\"\"\"\n    parts = []\n    for call in calls:\n        row = call[\"row\"]\n        task = f\"t.{quoted(row['column'])}::text = {text(call['id'])}\"\n        parts.append(\n            f\"SELECT json_build_array({literal(call['id'])}::json, to_json(t)::text)\"\n            f\" FROM {quoted(row['table'])} t WHERE {sql.key(row)} AND {task};\"\n        )\n    return dict(place.ask(\"\\n\".join(parts)))\n\n\ndef _computed(place: Place, tables: set[str]) -> dict[str, list[str]]:\n    \"\"\"Generated columns, which cannot be written.\"\"\"\n    wanted = \", \".join(f\"to_regclass(quote_ident({text(table)}))\" for table in sorted(tables))\n    return dict(\n        place.ask(\n            \"SELECT json_build_array(c.relname, json_agg(a.attname)) FROM pg_attribute a\"\n            \" JOIN pg_class c ON c.oid = a.attrelid\"\n            f\" WHERE c.oid IN ({wanted}) AND a.attgenerated <> '' GROUP BY c.relname;\"\n        )\n    )\n\n\ndef _given(row: Row, computed: list[str]) -> Row:\n    return {name: value for name, value in row.items() if name not in computed}\n\n\ndef _keys_to(place: Place, tables: set[str]) -> dict[str, list[Row]]:\n    \"\"\"Table → foreign keys whose rows are deleted or changed with a row of it, or prevent that.\n\n    Those that only prevent it are left out for tables in the plan: their rows are deleted first.\n    \"\"\"\n    wanted = \", \".join(f\"to_regclass(quote_ident({text(table)}))\" for table in sorted(tables))\n    found: dict[str, list[Row]] = {}\n    for above, space, table, acts, columns, to in place.ask(\n        \"SELECT json_build_array(p.relname, n.nspname, c.relname,\"\n        \" f.confdeltype IN ('c', 'n', 'd'),\"\n        \" (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.conkey) WITH ORDINALITY k (n, i)\"\n        \"  JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.n),\"\n        \" (SELECT json_agg(a.attname ORDER BY k.i) FROM unnest(f.confkey) WITH ORDINALITY k (n, i)\"\n        \"  JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.n))\"\n        \" FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid\"\n        \" JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace\"\n        # A key of a partition is that of its parent.\n        f\" WHERE f.contype = 'f' AND f.conparentid = 0 AND p.oid IN ({wanted})\"\n        f\" AND (f.confdeltype IN ('c', 'n', 'd') OR c.oid NOT IN ({wanted}));\"\n    ):\n        key = {\"space\": space, \"table\": table, \"acts\": acts, \"columns\": columns, \"to\": to}\n        found.setdefault(above, []).append(key)\n    return found\n\n\ndef _why(row: Row, now: dict[str, str] | None, matches: bool, belows: list[int]) -> str | None:\n    if now is None:\n        return \"is gone\"\n    if not matches:\n        for column, seen in row[\"seen\"].items():\n            value = now.get(column, \"null\")\n            if json.loads(value) != seen:\n                return f\"changed meanwhile: {column} is now {value[:60]}\"\n        return \"changed meanwhile\"\n    for child, count in zip(row.get(\"below\", ()), belows):\n        if count != child[\"rows\"]:\n            return f\"changed meanwhile: it has {count} {child['table']}, not {child['rows']}\"\n    return None\n\n\ndef _skipped(rows: list[Row], reasons: dict[str, tuple[Row, str]]) -> Skipped:\n    found: Skipped = []\n    for row in rows:\n        if row[\"group\"] not in reasons:\n            continue\n        first, first_why = reasons[row[\"group\"]]\n        own = first[\"table\"] == row[\"table\"] and first[\"id\"] == row[\"id\"]\n        if not own and row[\"change\"][\"kind\"] == \"keep\":\n            continue\n        why = first_why if own else f\"belongs to {first['table']} {first['id']}, which {first_why}\"\n        found.append({\"table\": row[\"table\"], \"id\": row[\"id\"], \"group\": row[\"group\"], \"why\": why})\n    return found\n",

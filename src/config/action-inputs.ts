@@ -279,7 +279,7 @@ export const cleanupInputs = {
   action: choiceInput(
     {
       description:
-        '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
+        '`fail` marks stuck jobs as failed with the reason; `reset` makes them pending again and sends their tasks if `stores` defines `resend`; `delete` removes them with all unfinished rows below them. All of these also finalise parents whose rows have all ended; `finalise` does only that.',
       fallback: 'fail',
     },
     ['fail', 'reset', 'delete', 'finalise'],
@@ -333,6 +333,11 @@ export const cleanupInputs = {
     'ids separated by commas',
     /^(?:[A-Za-z_][A-Za-z0-9_]{0,63}:)?[A-Za-z0-9_-]{1,128}$/,
   ),
+  'delete-completed': booleanInput({
+    description:
+      'With `delete` and `ids`: also delete rows that have ended, including completed work. Otherwise these always stay.',
+    fallback: 'false',
+  }),
   orphans: booleanInput({
     description: 'Also repair orphans: rows whose parent row is gone.',
     fallback: 'true',

@@ -20,6 +20,8 @@ export interface CleanUpDesired {
    * `table:id` if the id exists in two tables.
    */
   readonly ids: readonly string[];
+  /** With `delete` and `ids`: also rows that have ended. */
+  readonly deleteCompleted: boolean;
   /** Statuses in which a row can be stuck. */
   readonly statuses: readonly string[];
   /** Also rows whose parent row is gone. */
@@ -50,6 +52,7 @@ export const cleanUpDefaults = {
   action: 'fail',
   thresholdSeconds: seconds(1800),
   ids: [],
+  deleteCompleted: false,
   statuses: ['processing'],
   orphans: true,
   evidence: 'broker',

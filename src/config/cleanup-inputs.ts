@@ -17,6 +17,13 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
       'one of the two',
     );
   }
+  if (inputs['delete-completed'] && (inputs.action !== 'delete' || inputs.ids.length === 0)) {
+    throw new ConfigError(
+      'input delete-completed',
+      '`delete-completed` needs `action: delete` and `ids`',
+      'the `ids` of the jobs to delete, completed or not',
+    );
+  }
   refuseEnded(inputs.statuses, stores);
   return {
     ...cleanUpDefaults,
@@ -26,6 +33,7 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
     action: inputs.action,
     thresholdSeconds: inputs.threshold,
     ids: inputs.ids,
+    deleteCompleted: inputs['delete-completed'],
     statuses: inputs.statuses,
     orphans: inputs.orphans,
     evidence: inputs.evidence,

@@ -56,7 +56,7 @@ const tableShape = z.strictObject({
   words: z
     .record(
       z.string().min(1),
-      z.enum(['pending', 'processing', 'completed', 'failed', 'cancelled']),
+      z.enum(['pending', 'processing', 'completed', 'partial', 'failed', 'cancelled']),
     )
     .optional(),
   resend: z

@@ -5,6 +5,10 @@ export interface TableMapping {
   readonly status: string;
   /** The app's status values → ours, where they differ. */
   readonly words: Readonly<Record<string, StatusWord>>;
+  /** Which of our words its rows have as they are: these are written, whatever `words` says. */
+  readonly used: readonly StatusWord[];
+  /** The app's word for what ended and completed in part; `null`: the app has none. */
+  readonly partial: string | null;
   /** How its status column spells our words, where it does so in another case: `FAILED`. */
   readonly spelled: Readonly<Partial<Record<StatusWord, string>>>;
   /** How to send the task of a row again; `null`: unknown. */
@@ -129,10 +133,15 @@ export interface SettledTable {
   readonly vital: readonly string[];
   /** The statuses of rows that a task is working on. */
   readonly working: readonly string[];
-  /** The statuses of rows that have ended; a parent gets the first one that a child has. */
-  readonly ends: readonly string[];
-  /** The one of `ends` that means failed. */
-  readonly failed: string;
+  /** The statuses of rows that have ended. */
+  readonly ended: readonly string[];
+  /** Of these, those of rows that completed, as a whole or in part. */
+  readonly completed: readonly string[];
+  readonly partial: readonly string[];
+  /** Of these, those that count as failed. */
+  readonly failed: readonly string[];
+  /** What a parent becomes of which all, some or none of the rows completed. */
+  readonly endsAs: Readonly<Record<'all' | 'some' | 'none', string>>;
   /** The new status of an abandoned row. */
   readonly becomes: string;
   /** New status of a row → what to write into its columns. */
@@ -143,7 +152,7 @@ export interface SettledTable {
   readonly counters: readonly {
     readonly column: string;
     readonly table: string;
-    readonly status: string;
+    readonly statuses: readonly string[];
   }[];
   /** Tables without jobs: a row that they reference waits until theirs has a status in `over`. */
   readonly waitsFor: readonly {
@@ -188,4 +197,11 @@ export type TimeSpelling =
 /** Tables, parents before children. */
 export type StoreMapping = readonly TableMapping[];
 
-export type StatusWord = 'pending' | 'processing' | 'completed' | 'failed' | 'cancelled';
+export type StatusWord =
+  | 'pending'
+  | 'processing'
+  | 'completed'
+  /** Ended; some of it completed. */
+  | 'partial'
+  | 'failed'
+  | 'cancelled';

@@ -225,6 +225,8 @@ export interface SettleJobs extends Described, AskingTheApp {
   readonly message: string;
   /** The same for a parent that ends with them; `{failed}`, `{rows}`, `{table}` are filled in. */
   readonly endMessage: string;
+  /** How the rows of one table ended: `{failed} of {rows} {table} failed`; `{ends}` above. */
+  readonly endOfTable: string;
   readonly keepBackups: number;
   readonly busyTimeoutSeconds: Seconds;
 }

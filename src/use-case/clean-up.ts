@@ -310,9 +310,10 @@ function repairCopy(
   desired: CleanUpDesired,
 ): PlannedRepair {
   const { database, store, forest, takenAt, holds } = copy;
-  const { action, runUrl, maxResets } = desired;
+  const { action, runUrl, maxResets, deleteCompleted } = desired;
   const statuses = statusesOf(forest, desired);
-  const rules = { action, now: takenAt, statuses, runUrl, evidence, resets, maxResets, newTaskId };
+  const limits = { resets, maxResets, deleteCompleted };
+  const rules = { action, now: takenAt, statuses, runUrl, evidence, ...limits, newTaskId };
   const repair = planRepair(forest, found.stuck, rules, found.left);
   const problems = repair.changes.length > 0 ? store.rehearse(repair.changes).problems : [];
   if (problems.length > 0) {

@@ -82,6 +82,7 @@ class _Trial:
         self.resets = rules["action"] == "reset"
         self.message: str = rules["message"]
         self.end_message: str = rules["endMessage"]
+        self.end_of_table: str = rules["endOfTable"]
         self.now = now
         self.changes: dict[tuple[str, Any], dict[str, Any]] = {}
 
@@ -123,30 +124,31 @@ class _Trial:
                 not in above["working"]
             ):
                 return
-            statuses = list(self._children(above, upper))
+            below = list(self._children(above, upper))
             if self.resets:
-                if above is table or table["parent"]["foreignKey"] or len(statuses) != 1:
+                if above is table or table["parent"]["foreignKey"] or len(below) != 1:
                     return
                 self._settle(above, upper, above["becomes"], "")
             else:
-                if any(status not in table["ends"] for status in statuses):
+                if any(status not in child["ended"] for child, status in below):
                     return
                 if self._expects(above, upper) or self._waits_for_others(above, upper):
                     return
-                # Each in the word of its own table.
-                at = min(table["ends"].index(status) for status in statuses)
-                failed = statuses.count(table["failed"])
-                self._settle(above, upper, above["ends"][at], self._tell(failed, statuses, table))
+                all_completed = all(status in child["completed"] for child, status in below)
+                ends = "all" if all_completed else "some" if _any_completed(below) else "none"
+                message = "" if all_completed else self._tell(below)
+                self._settle(above, upper, above["endsAs"][ends], message)
+                self._count_all(above, upper)
             table = above
 
-    def _tell(self, failed: int, statuses: list[str], table: Table) -> str:
-        if not failed:
-            return ""
-        said = self.end_message
-        counts = {"failed": failed, "rows": len(statuses), "table": table["table"]}
-        for name, value in counts.items():
-            said = said.replace("{" + name + "}", str(value))
-        return said
+    def _tell(self, below: list[tuple[Table, str]]) -> str:
+        ends = []
+        for table in {child["table"]: child for child, _ in below}.values():
+            statuses = [status for child, status in below if child is table]
+            failed = sum(status in table["failed"] for status in statuses)
+            counts = {"failed": failed, "rows": len(statuses), "table": table["table"]}
+            ends.append(_filled(self.end_of_table, counts))
+        return _filled(self.end_message, {"ends": ", ".join(ends)})
 
     def _change(self, table: Table, ident: Any, values: dict[str, Any]) -> None:
         key = (table["table"], ident)
@@ -174,10 +176,16 @@ class _Trial:
                 continue
             counts = self._count_below(table, ident, counted)
             value = self._values(table, ident, [counter["column"]])[counter["column"]]
-            if counts and value != counts[counter["status"]]:
-                news[counter["column"]] = counts[counter["status"]]
+            count = sum(counts[status] for status in counter["statuses"])
+            if counts and value != count:
+                news[counter["column"]] = count
         if news:
             self._change(table, ident, news)
+
+    def _count_all(self, table: Table, ident: Any) -> None:
+        """All counters of a row that ends, whoever ended the rows below it."""
+        for counted in {counter["table"] for counter in table["counters"]}:
+            self._count_again(table, ident, counted)
 
     def _expects(self, table: Table, ident: Any) -> bool:
         """Whether its total is larger than the number of rows below it."""
@@ -256,7 +264,8 @@ class _Trial:
                 return upper, key
         return None
 
-    def _children(self, table: Table, ident: Any) -> Iterator[str]:
+    def _children(self, table: Table, ident: Any) -> Iterator[tuple[Table, str]]:
+        """The table and the status of each row directly below."""
         for other, column in _below(table, self.all):
             itself = f" AND {quoted(other['id'])} <> ?" if other is table else ""
             rows = self.database.execute(
@@ -264,7 +273,7 @@ class _Trial:
                 f" WHERE {quoted(column)} = ?{itself}",
                 (ident, ident) if itself else (ident,),
             )
-            yield from (str(status) for (status,) in rows)
+            yield from ((other, str(status)) for (status,) in rows)
 
     def _group(self, table: Table, ident: Any) -> str:
         for above, upper in self._ancestors(table, ident):
@@ -323,6 +332,16 @@ def _not_nested(table: Table) -> str:
     key, own = quoted(table["id"]), quoted(table["own"]["column"])
     upper = f"SELECT 1 FROM {quoted(table['table'])} AS up WHERE up.{key} = t0.{own}"
     return f" AND NOT EXISTS ({upper} AND up.{key} <> t0.{key})"
+
+
+def _any_completed(below: list[tuple[Table, str]]) -> bool:
+    return any(status in table["completed"] + table["partial"] for table, status in below)
+
+
+def _filled(template: str, values: dict[str, Any]) -> str:
+    for name, value in values.items():
+        template = template.replace("{" + name + "}", str(value))
+    return template
 
 
 def _marks(values: list[Any]) -> str:

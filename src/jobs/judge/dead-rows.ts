@@ -64,6 +64,7 @@ export function judgeByEvidence(
   for (const one of found.stuck) {
     const verdict = judgeRow(one.row, evidence);
     if (verdict.kind === 'dead') dead.push({ ...one, evidence: verdict.why });
+    else if (one.reason === 'waiting') continue;
     else if (verdict.kind === 'unknown') skip(one, 'nobody can be asked', verdict.why);
     else if (verdict.kind === 'held')
       skip(one, 'still running', `a worker holds task ${shortId(verdict.task)}`);

@@ -28,16 +28,17 @@ export class LifeSigns {
 
   /** Of the row, its descendants, and the row it mirrors. */
   ofUnit(row: JobRow): Sign {
-    return this.#ofTree(mirrorAbove(row) ?? row);
+    return this.ofTree(mirrorAbove(row) ?? row);
   }
 
-  #ofTree(row: JobRow): Sign {
+  /** Of the row and its descendants. */
+  ofTree(row: JobRow): Sign {
     const known = this.#known.get(row);
     if (known) return known;
     const sign = [
       readSign(row, this.#timeZone, this.#now),
       readBystanders(row, this.#now),
-      ...row.children.map((child) => this.#ofTree(child)),
+      ...row.children.map((child) => this.ofTree(child)),
     ].reduce(join);
     this.#known.set(row, sign);
     return sign;

@@ -23,7 +23,8 @@ export interface StalenessRules {
 /** A row that needs repair, and why. */
 export interface StuckRow {
   readonly row: JobRow;
-  readonly reason: 'stuck' | 'orphan' | 'named';
+  /** `waiting`: a parent in a status in which nothing is stuck; it may only end with its rows. */
+  readonly reason: 'stuck' | 'orphan' | 'named' | 'waiting';
   /** The evidence besides its age; `null`: worker and broker were not asked. */
   readonly evidence?: string | null;
   /** Its task is still in the broker: only a reset that sends nothing is harmless. */
@@ -70,8 +71,51 @@ export function findStuckRows(forest: JobForest, rules: StalenessRules): StuckRo
       stuck.push({ row, reason, lastSign: epochSeconds(sign.latest) });
     }
   }
+  const waiting = findWaiting(forest, rules, life, stuck);
+  const found = waiting.length === 0 ? stuck : inOrder(forest, [...stuck, ...waiting]);
   const findings = [...reportOddities(forest, rules), ...warnOfTimeZones(forest, rules.now)];
-  return { stuck, left, findings };
+  return { stuck: found, left, findings };
+}
+
+/**
+ * Parents that stay pending while their rows run: those of which all rows have ended, or are stuck,
+ * and that have shown no sign of life either.
+ */
+function findWaiting(
+  forest: JobForest,
+  rules: StalenessRules,
+  life: LifeSigns,
+  stuck: readonly StuckRow[],
+): readonly StuckRow[] {
+  const found = new Set(stuck.map(({ row }) => row));
+  const waiting: StuckRow[] = [];
+  for (const row of forest.rows.toReversed()) {
+    if (found.has(row) || row.blocked !== null || row.children.length === 0) continue;
+    if (!isOpen(row, rules.statuses) || rules.statuses.includes(row.status)) continue;
+    if (!row.children.every((child) => isEnded(child.status) || found.has(child))) continue;
+    const { latest, unreadable } = life.ofUnit(row);
+    if (unreadable !== null || latest === null || latest > rules.now) continue;
+    if (rules.now - latest <= rules.thresholdSeconds) continue;
+    found.add(row);
+    waiting.push({ row, reason: 'waiting', lastSign: epochSeconds(latest) });
+  }
+  return waiting;
+}
+
+function inOrder({ rows }: JobForest, found: readonly StuckRow[]): StuckRow[] {
+  const at = new Map(rows.map((row, index) => [row, index]));
+  return found.toSorted((a, b) => (at.get(a.row) ?? 0) - (at.get(b.row) ?? 0));
+}
+
+/** Rows without a readable sign of life, neither of their own nor below them. */
+export function findAgeless(forest: JobForest, now: EpochSeconds): ReadonlySet<JobRow> {
+  const life = new LifeSigns(forest.timeZone, now);
+  return new Set(
+    forest.rows.filter((row) => {
+      const { latest, unreadable } = life.ofTree(row);
+      return latest === null || unreadable !== null;
+    }),
+  );
 }
 
 /** Only its own task works on it. */

@@ -48,6 +48,10 @@ function extractTable(
   { statuses, orphans, ids }: Suspicion,
 ): ExtractTable {
   const byStatus = ids.length === 0;
+  // A parent may stay pending while its rows run, and ends with them.
+  const isParent =
+    table.own !== null || mapping.some(({ parent }) => parent?.table === table.table);
+  const wanted = isParent ? [...statuses, 'pending'] : statuses;
   const named = ids
     .map((id) => readNamedId(mapping, id))
     .filter((each) => each.table === null || each.table === table.table);
@@ -58,7 +62,7 @@ function extractTable(
     columns: readableColumns(table),
     parent: table.parent,
     own: table.own,
-    statuses: byStatus ? asStored(wordsFor(table, statuses)) : [],
+    statuses: byStatus ? asStored(wordsFor(table, wanted)) : [],
     orphanedBy: byStatus && orphans ? tiesOf(table) : [],
     ids: asStored(named.map(({ text }) => text)),
     beginnings: named.filter(({ mayBegin }) => mayBegin).map(({ text }) => text),

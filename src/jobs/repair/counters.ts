@@ -1,6 +1,6 @@
 import type { SqlValue } from '../../model/operation.ts';
 import { descendantsOf, isOwn, type JobRow } from '../tables/job-forest.ts';
-import type { CounterMapping } from '../tables/mapping.ts';
+import { type CounterMapping, isEnded } from '../tables/mapping.ts';
 import type { Fates } from './fate.ts';
 
 export type Counters = ReadonlyMap<JobRow, Readonly<Record<string, SqlValue>>>;
@@ -17,9 +17,13 @@ export function countAgain(fates: Fates): Counters {
     const set: Record<string, SqlValue> = {};
     for (const counter of row.mapping.counters) {
       const before = countedBelow(row, counter);
-      if (before.length === 0 || !before.some((below) => fates.has(below))) continue;
+      if (before.length === 0) continue;
+      // The app counts when it ends a row: who ends it for the app counts all of it.
+      if (!ends(row, fates) && !before.some((below) => fates.has(below))) continue;
       if (nests(row, counter)) continue;
       const value = row.values[counter.column] ?? null;
+      // A list of what failed, for instance, counts nothing.
+      if (value !== null && typeof value !== 'number') continue;
       const count = before.filter((below) => isCounted(below, counter, fates)).length;
       // A total is set by the app in advance: it is only changed if it counted exactly these rows.
       if (counter.counts === 'total' && value !== before.length) continue;
@@ -28,6 +32,11 @@ export function countAgain(fates: Fates): Counters {
     if (Object.keys(set).length > 0) counted.set(row, set);
   }
   return counted;
+}
+
+function ends(row: JobRow, fates: Fates): boolean {
+  const becomes = fates.get(row)?.becomes;
+  return becomes !== undefined && isEnded(becomes);
 }
 
 function isCounted(row: JobRow, counter: CounterMapping, fates: Fates): boolean {

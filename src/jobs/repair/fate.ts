@@ -13,6 +13,7 @@ import {
   nameRow,
   showValue,
 } from '../tables/job-forest.ts';
+import { isDoneWork } from '../tables/mapping.ts';
 import type { LeftRow } from '../tables/skipped-rows.ts';
 
 export interface RepairRules {
@@ -27,13 +28,18 @@ export interface RepairRules {
   /** How often a row has been reset: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly maxResets: number;
+  /** Rows selected by `ids` are deleted with everything below them, completed or not. */
+  readonly deleteCompleted: boolean;
   /** Generates the id of a task to send. */
   readonly newTaskId: () => string;
 }
 
+/** A final status. */
+export type EndStatus = 'completed' | 'partial' | 'failed' | 'cancelled';
+
 /** What will become of a row. */
 export interface Fate {
-  readonly becomes: 'failed' | 'pending' | 'cancelled' | 'completed' | 'deleted';
+  readonly becomes: EndStatus | 'pending' | 'deleted';
   readonly why: string;
   /** For the row's error column, when it fails. */
   readonly message: string | null;
@@ -55,6 +61,8 @@ export interface Deciding {
   readonly left: LeftRow[];
   readonly spared: Set<JobRow>;
   readonly findings: Finding[];
+  /** Rows without a readable sign of life, neither of their own nor below them. */
+  readonly ageless: ReadonlySet<JobRow>;
   /** Table → number of orphans that have ended. */
   readonly endedOrphans: Map<string, number>;
   /** Table → number of stuck rows that `finalise` skips. */
@@ -75,14 +83,20 @@ export function openBelow(row: JobRow, rules: RepairRules, fates: Fates): readon
   return descendantsOf(row).filter((each) => isOpen(each, rules.statuses) && !fates.has(each));
 }
 
-/** The final status of a parent is the first of these that one of its rows has. */
-export const endOrder = ['completed', 'failed', 'cancelled'] as const;
+/**
+ * The final status of a parent, by those of the rows below it and nothing else.
+ *
+ * @param partial whether the app has a word for what completed in part
+ * @param missing more rows were expected below it than there are
+ */
+export function endOfAll(ends: readonly string[], partial: boolean, missing = false): EndStatus {
+  if (!ends.some(isDoneWork)) return 'failed';
+  if (!missing && ends.every((status) => status === 'completed')) return 'completed';
+  if (partial) return 'partial';
+  return missing ? 'failed' : 'completed';
+}
 
-/** The final status of a parent of rows with these statuses: completed if one of them is. */
-export const endOfAll = (ends: readonly string[]): (typeof endOrder)[number] =>
-  endOrder.find((word) => ends.includes(word)) ?? 'failed';
-
-/** How the rows below a parent ended. */
+/** How the rows below a parent ended, in one of their tables. */
 export const tellEnds = (failed: number | string, all: number | string, what: string): string =>
   `${failed} of ${all} ${what} failed`;
 
@@ -93,6 +107,7 @@ export function endOf(row: JobRow, { timeZone }: JobForest): EpochSeconds | null
 }
 
 export function explain(found: StuckRow, rules: RepairRules): string {
+  if (found.reason === 'waiting') return withEvidence('its rows have ended', found);
   if (found.reason === 'named') return withEvidence('selected by ids', found);
   const { tie, values } = found.row;
   if (found.reason === 'orphan') {

@@ -1,16 +1,23 @@
 import { type EpochSeconds, epochSeconds } from '../../model/units.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { judgeRow } from '../judge/liveness.ts';
 import { isOpen, type StuckRow } from '../judge/staleness.ts';
-import { holdersOf } from '../tables/bystanders.ts';
-import { descendantsOf, type JobRow, mirrorAbove, nameRow } from '../tables/job-forest.ts';
-import { isEnded } from '../tables/mapping.ts';
-import { expectsMore } from './counters.ts';
+import { type Bystanders, holdersOf } from '../tables/bystanders.ts';
+import {
+  ancestorsOf,
+  descendantsOf,
+  type JobForest,
+  type JobRow,
+  mirrorAbove,
+  nameRow,
+} from '../tables/job-forest.ts';
+import { isDoneWork, isEnded } from '../tables/mapping.ts';
 import {
   type Deciding,
+  type EndStatus,
   endOf,
   endOfAll,
   explain,
+  type Fates,
   openBelow,
   relate,
   signed,
@@ -19,7 +26,14 @@ import {
   tellEnds,
   withEvidence,
 } from './fate.ts';
-import { type Unsettled, unfinishedOthers } from './situations.ts';
+import {
+  hasAgeless,
+  hasDoneWork,
+  isIncomplete,
+  keepsEnded,
+  type Unsettled,
+  unfinishedOthers,
+} from './situations.ts';
 
 /** Skips a row and its tree: a row in it has an ambiguous id or parent. */
 export function spareBlocked(row: JobRow, blocked: JobRow, deciding: Deciding): void {
@@ -34,11 +48,29 @@ export function spareUnsettled(row: JobRow, { others, open }: Unsettled, decidin
   spare([row, ...open], line, deciding);
 }
 
+/** Skips a parent that would be completed although a row below it may have moved just now. */
+export function spareAgeless(row: JobRow, deciding: Deciding): void {
+  const unknown = descendantsOf(row).find((below) => deciding.ageless.has(below)) ?? row;
+  const line = `${nameRow(row)}: rows below it are completed, but the age of ${nameRow(unknown)} is unknown`;
+  const open = descendantsOf(row).filter(
+    ({ children, status }) => children.length > 0 && !isEnded(status),
+  );
+  spare([row, ...open], line, deciding);
+}
+
+/** Skips a parent whose rows are completed in one table, and stuck in another. */
+export function spareUncertain(row: JobRow, stuck: readonly JobRow[], deciding: Deciding): void {
+  const tables = [...new Set(stuck.map(({ mapping }) => mapping.table))].join(', ');
+  const mirror = mirrorAbove(row);
+  const line = `${nameRow(row)}: rows below it are completed, but those in ${tables} were stuck`;
+  spare([row, ...(mirror ? [mirror] : [])], line, deciding);
+}
+
 /** Copies the status of the mirror; unfinished rows below the row will not be continued. */
 export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): void {
   const { rules, fates, forest } = deciding;
   const { row } = found;
-  const becomes = mirror.status as 'completed' | 'failed' | 'cancelled';
+  const becomes = mirror.status as EndStatus;
   const message = `its ${mirror.mapping.table} row is ${becomes}; ${signed(`marked ${becomes}`, rules)}`;
   fates.set(row, {
     becomes,
@@ -48,10 +80,15 @@ export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): voi
     lastSign: found.lastSign,
   });
   const rest = becomes === 'cancelled' ? 'cancelled' : 'failed';
-  const [first, ...others] = rules.action === 'finalise' ? [] : openBelow(row, rules, fates);
-  if (first === undefined) return;
-  if (rules.action === 'delete' && spareHeld([first, ...others], deciding)) return;
-  for (const below of [first, ...others]) {
+  const open = rules.action === 'finalise' ? [] : openBelow(row, rules, fates);
+  // A parent ends by its rows, if some of them are to stay.
+  const isKept = (each: JobRow): boolean =>
+    rules.action === 'delete' ? keepsEnded(each) : hasDoneWork(each);
+  const [first, ...others] = open.filter((each) => !isKept(each));
+  const isHeld =
+    rules.action === 'delete' && first !== undefined && spareHeld([first, ...others], deciding);
+  if (isHeld || rules.action === 'finalise') return;
+  for (const below of first === undefined ? [] : [first, ...others]) {
     const why = `unfinished below ${nameRow(row)}, which is ${becomes}`;
     fates.set(below, {
       becomes: rules.action === 'delete' ? 'deleted' : rest,
@@ -61,45 +98,97 @@ export function settle(found: StuckRow, mirror: JobRow, deciding: Deciding): voi
       lastSign: found.lastSign,
     });
   }
+  for (const child of row.children) endTree(child, found, deciding);
 }
 
-/** Derives the status of a row from its children. */
-export function finalise(
-  found: StuckRow,
-  deciding: Deciding,
-): 'completed' | 'failed' | 'cancelled' {
-  const { rules, fates, wanted } = deciding;
-  const { row } = found;
-  const ends = row.children.map((child) => {
-    const own = wanted.get(child);
-    return isEnded(child.status) || own === undefined ? child.status : finalise(own, deciding);
-  });
-  const becomes = endOfAll(ends);
-  const failed = ends.filter((status) => status === 'failed').length;
-  const what = row.children[0]?.mapping.table ?? 'rows';
-  const story = tellEnds(failed, ends.length, what);
+/** Derives the status of a row, and of its mirror, from the rows below. */
+export function finalise(found: StuckRow, deciding: Deciding): void {
+  const mirror = mirrorAbove(found.row);
+  const open = mirror !== null && isOpen(mirror, deciding.rules.statuses);
+  endTree(open ? mirror : found.row, found, deciding);
+}
+
+/** Ends the open parents of a tree whose rows have all ended by now, children first. */
+function endTree(row: JobRow, found: StuckRow, deciding: Deciding, because = ''): void {
+  for (const child of row.children) endTree(child, found, deciding, because);
+  const { rules, fates, spared, wanted, forest } = deciding;
+  const isTaken = fates.has(row) || spared.has(row) || row.blocked !== null;
+  if (isTaken || !isOpen(row, rules.statuses)) return;
+  const below = row.children.filter((child) => fates.get(child)?.becomes !== 'deleted');
+  const ends = below.map((child) => fates.get(child)?.becomes ?? child.status);
+  if (ends.length === 0 || !ends.every((status) => isEnded(status))) return;
+  const becomes = endOfAll(ends, row.mapping.partial !== null, isIncomplete(row));
+  if (isDoneWork(becomes) && unfinishedOthers(row).length > 0) return;
+  const story = tellTables(below, fates);
+  const own = wanted.get(row) ?? found;
+  const tables = [...new Set(below.map(({ mapping }) => mapping.table))].join(', ');
+  const why = `all its ${tables} have ended, ${story}${because === '' ? '' : `; ${because}`}`;
   fates.set(row, {
     becomes,
-    why: withEvidence(`all its ${what} have ended, ${story}`, found),
-    message: failed === 0 ? null : `${story}; ${signed('finalised', rules)}`,
-    endedAt: latestEnd(row, deciding) ?? rules.now,
-    lastSign: found.lastSign,
+    why: withEvidence(why, own),
+    message: ends.every((status) => status === 'completed')
+      ? null
+      : `${story}; ${signed('finalised', rules)}`,
+    endedAt: latestEnd(row, fates, forest) ?? rules.now,
+    lastSign: own.lastSign,
   });
-  return becomes;
 }
 
-function latestEnd(row: JobRow, { forest }: Deciding): EpochSeconds | null {
-  const ends = descendantsOf(row).map((each) => endOf(each, forest));
+/** `1 of 2 clips failed, 0 of 1 tasks failed`, as it will be. */
+function tellTables(rows: readonly JobRow[], fates: Fates): string {
+  const tables = [...Map.groupBy(rows, ({ mapping }) => mapping.table)];
+  const told = tables.map(([table, below]) => {
+    const ends = below.map((each) => fates.get(each)?.becomes ?? each.status);
+    return tellEnds(ends.filter((status) => status === 'failed').length, ends.length, table);
+  });
+  return told.join(', ');
+}
+
+function latestEnd(row: JobRow, fates: Fates, forest: JobForest): EpochSeconds | null {
+  const ends = descendantsOf(row).map((each) => {
+    const fate = fates.get(each);
+    if (fate === undefined) return endOf(each, forest);
+    return fate.becomes === 'deleted' ? null : fate.endedAt;
+  });
   const known = ends.filter((at) => at !== null);
   return known.length > 0 ? epochSeconds(Math.max(...known)) : null;
 }
 
+/** Deletes the tree without the rows of it that have ended; the parents of these end by them. */
 export function remove(found: StuckRow, deciding: Deciding): void {
-  const { rules, fates, wanted } = deciding;
+  const { row } = found;
+  const top = mirrorAbove(row) ?? row;
+  const isKept = (each: JobRow): boolean =>
+    each === top || each === row ? isDoneWork(each.status) : isEnded(each.status);
+  const kept = new Set(
+    [top, ...descendantsOf(top)].filter(isKept).flatMap((each) => [each, ...ancestorsOf(each)]),
+  );
+  if (kept.size === 0) {
+    removeAll(found, deciding);
+    return;
+  }
+  const [first, ...others] = descendantsOf(top).filter((each) => !kept.has(each));
+  if (first !== undefined) {
+    if (spareHeld([first, ...others], deciding, [top, ...descendantsOf(top)])) return;
+    markDeleted([first, ...others], found, deciding);
+  }
+  endTree(top, found, deciding);
+  if (found.reason !== 'named') return;
+  const message = `kept what has ended below ${nameRow(row)}; \`delete-completed: true\` deletes it as well`;
+  deciding.findings.push({ level: 'notice', message });
+}
+
+/** Deletes the tree, whatever is in it. */
+export function removeAll(found: StuckRow, deciding: Deciding): void {
   const top = mirrorAbove(found.row) ?? found.row;
   const below = descendantsOf(top);
   if (spareHeld([top, ...below], deciding)) return;
-  for (const row of [top, ...below]) {
+  markDeleted([top, ...below], found, deciding);
+}
+
+function markDeleted(rows: readonly JobRow[], found: StuckRow, deciding: Deciding): void {
+  const { rules, fates, wanted } = deciding;
+  for (const row of rows) {
     if (fates.has(row)) continue;
     const own = wanted.get(row);
     fates.set(row, {
@@ -113,18 +202,31 @@ export function remove(found: StuckRow, deciding: Deciding): void {
 }
 
 /** Skips rows that rows of other tables reference: those would be deleted or changed as well. */
-function spareHeld(rows: readonly [JobRow, ...JobRow[]], deciding: Deciding): boolean {
+function spareHeld(
+  rows: readonly [JobRow, ...JobRow[]],
+  deciding: Deciding,
+  tree: readonly [JobRow, ...JobRow[]] = rows,
+): boolean {
   const held = rows.find((row) => holdersOf(row, null).length > 0);
   if (held === undefined) return false;
-  spare(rows, tellHolders(rows[0], held, null), deciding);
+  spare(tree, tellHolders(tree[0], held, null, deciding), deciding);
   return true;
 }
 
-function tellHolders(top: JobRow, held: JobRow, column: string | null): string {
-  const list = holdersOf(held, column).map(
+function tellHolders(
+  top: JobRow,
+  held: JobRow,
+  column: string | null,
+  { forest }: Deciding,
+): string {
+  const holders = holdersOf(held, column);
+  const isJob = ({ mapping }: Bystanders): boolean =>
+    forest.mapping.some(({ table }) => table === mapping.table);
+  const list = holders.map(
     ({ mapping, rows }) => `${formatCount(rows, 'row')} of ${mapping.table} (${mapping.column})`,
   );
-  const line = `${nameRow(held)} is referenced by ${list.join(', ')}, which are not jobs`;
+  const others = holders.some(isJob) ? '' : ', which are not jobs';
+  const line = `${nameRow(held)} is referenced by ${list.join(', ')}${others}`;
   return held === top ? line : `${nameRow(top)}: ${line}`;
 }
 
@@ -139,7 +241,7 @@ export function reset(found: StuckRow, deciding: Deciding): void {
   for (const each of rows) {
     const { task } = each.mapping;
     if (task === null || holdersOf(each, task).length === 0) continue;
-    spare([row, ...rows], tellHolders(row, each, task), deciding);
+    spare([row, ...rows], tellHolders(row, each, task, deciding), deciding);
     return;
   }
   for (const each of rows) {
@@ -156,13 +258,18 @@ export function reset(found: StuckRow, deciding: Deciding): void {
   }
 }
 
-export function fail(found: StuckRow, { rules, fates, wanted }: Deciding, because = ''): void {
+/**
+ * Fails the unfinished rows; a parent below which something was completed ends by its rows instead.
+ */
+export function fail(found: StuckRow, deciding: Deciding, because = ''): void {
+  const { rules, fates, wanted } = deciding;
   const { row } = found;
   const mirror = mirrorAbove(row);
   const upper = mirror && isOpen(mirror, rules.statuses) ? [mirror] : [];
   const self = isOpen(row, rules.statuses) ? [row] : [];
-  for (const each of [...upper, ...self, ...openBelow(row, rules, fates)]) {
-    if (fates.has(each)) continue;
+  const rows = [...upper, ...self, ...openBelow(row, rules, fates)];
+  for (const each of rows) {
+    if (fates.has(each) || hasDoneWork(each)) continue;
     const own = wanted.get(each);
     const reason = own ? explain(own, rules) : relate(each, row);
     const why = because === '' ? reason : `${reason}; ${because}`;
@@ -177,32 +284,22 @@ export function fail(found: StuckRow, { rules, fates, wanted }: Deciding, becaus
       lastSign: (own ?? found).lastSign,
     });
   }
+  endTree(upper[0] ?? row, found, deciding, because);
+  for (const each of rows.filter((other) => !fates.has(other))) {
+    const others = unfinishedOthers(each);
+    if (others.length > 0) spareUnsettled(each, { others, open: [] }, deciding);
+    else spare([each], `${nameRow(each)}: rows below it are in an unknown status`, deciding);
+  }
 }
 
-/**
- * Ends parents whose last unfinished child has just been failed: they would wait forever, because the
- * task that ends them only runs after all children have returned.
- */
-export function endParents({ fates, rules, spared }: Deciding): void {
-  const queue = [...fates.keys()].map((row) => row.parent);
-  for (let parent = queue.shift(); parent !== undefined; parent = queue.shift()) {
-    if (parent === null || fates.has(parent) || spared.has(parent)) continue;
-    if (parent.blocked !== null) continue;
-    if (!isOpen(parent, rules.statuses) || parent.status === 'pending') continue;
-    if (judgeRow(parent, rules.evidence).kind !== 'dead') continue;
-    const after = parent.children.map((child) => fates.get(child)?.becomes ?? child.status);
-    if (!after.every((status) => isEnded(status)) || expectsMore(parent)) continue;
-    if (unfinishedOthers(parent).length > 0) continue;
-    const failed = after.filter((status) => status === 'failed').length;
-    const what = parent.children[0]?.mapping.table ?? 'rows';
-    const story = tellEnds(failed, after.length, what);
-    fates.set(parent, {
-      becomes: endOfAll(after),
-      why: `all its ${what} have ended, ${story}`,
-      message: failed === 0 ? null : `${story}; ${signed('finalised', rules)}`,
-      endedAt: rules.now,
-      lastSign: null,
-    });
-    queue.push(parent.parent);
+/** Ends parents that stay pending while their rows run, once every row below them has ended. */
+export function endWaiting(deciding: Deciding): void {
+  const waiting = [...deciding.wanted.values()].filter(({ reason }) => reason === 'waiting');
+  for (const found of waiting.toReversed()) {
+    const { row } = found;
+    if (deciding.fates.has(row) || unfinishedOthers(row).length > 0) continue;
+    if (isIncomplete(row) || hasAgeless(row, deciding)) continue;
+    const ends = row.children.map((child) => deciding.fates.get(child)?.becomes ?? child.status);
+    if (ends.every((status) => isEnded(status))) endTree(row, found, deciding);
   }
 }

@@ -1,12 +1,13 @@
 import type { Finding, TaskCall } from '../../model/operation.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { ancestorsOf, type JobRow, mirrorAbove } from '../tables/job-forest.ts';
+import { ancestorsOf, descendantsOf, type JobRow, mirrorAbove } from '../tables/job-forest.ts';
 import type { Fates } from './fate.ts';
+import { hasDoneWork } from './situations.ts';
 
 export function reportEndedOrphans(ended: ReadonlyMap<string, number>): Finding[] {
   return [...ended].map(([table, count]) => ({
     level: 'notice',
-    message: `${table}: skipped ${formatCount(count, 'orphan')} that ended; action delete removes such rows`,
+    message: `${table}: skipped ${formatCount(count, 'orphan')} that ended; action delete removes those without completed work`,
   }));
 }
 
@@ -37,8 +38,10 @@ export function warnOfReset(fates: Fates, sent: ReadonlyMap<JobRow, TaskCall>): 
   const started = (row: JobRow): boolean =>
     [row, ...ancestorsOf(row)].some((each) => sent.has(each)) ||
     row.children.some((child) => mirrorAbove(child) === row && sent.has(child));
+  // A parent with completed rows is not sent; it ends with those that are.
+  const follows = (row: JobRow): boolean => hasDoneWork(row) && descendantsOf(row).some(started);
   const idle = [...fates].filter(
-    ([row, fate]) => fate.becomes === 'pending' && !fate.owed && !started(row),
+    ([row, fate]) => fate.becomes === 'pending' && !fate.owed && !started(row) && !follows(row),
   );
   if (idle.length === 0) return [];
   const tables = [...new Set(idle.map(([row]) => row.mapping.table))].join(', ');

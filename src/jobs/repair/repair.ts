@@ -1,12 +1,12 @@
 import type { AwaitedTask, Finding, RowChange, TaskCall } from '../../model/operation.ts';
-import type { StuckRow } from '../judge/staleness.ts';
+import { findAgeless, type StuckRow } from '../judge/staleness.ts';
 import type { JobForest } from '../tables/job-forest.ts';
 import { type LeftRow, reportLeft } from '../tables/skipped-rows.ts';
 import { listGroups, type RepairedRow } from './changes.ts';
 import { countAgain } from './counters.ts';
 import { decide } from './decide.ts';
 import type { Deciding, Fates, RepairRules } from './fate.ts';
-import { endParents } from './fates.ts';
+import { endWaiting } from './fates.ts';
 import {
   reportEndedOrphans,
   reportNamedByOthers,
@@ -32,8 +32,8 @@ export interface Repair {
 /**
  * Plans the repair of the rows that were found and their related rows, and nothing else.
  *
- * `fail` and `reset` include the unfinished rows below and the row's mirror; `delete` includes all
- * rows below. Each change carries the values that were read, so that the host changes the row only if
+ * `fail` and `reset` include the unfinished rows below and the row's mirror, as does `delete`; rows
+ * below that have ended stay as they are. Each change carries the values that were read, so that the host changes the row only if
  * they are the same; the whole tree of a job is one group.
  *
  * @param left rows to skip, whatever becomes of related rows
@@ -54,12 +54,13 @@ export function planRepair(
     left: [...left],
     spared: new Set(left.flatMap(({ row, yields }) => (yields ? [] : [row]))),
     findings: [],
+    ageless: findAgeless(forest, rules.now),
     endedOrphans: new Map(),
     unfinished: new Map(),
   };
   // Parents come first: rows below a stuck row share its fate.
   for (const found of stuck) decide(found, deciding);
-  if (rules.action === 'fail') endParents(deciding);
+  endWaiting(deciding);
   const sent = chooseCalls(fates, rules);
   const counters = countAgain(fates);
   const groups = listGroups(forest, fates, counters, sent, rules);

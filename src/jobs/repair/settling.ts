@@ -1,12 +1,18 @@
 import type { StoreTable } from '../../model/facts.ts';
-import type { SettledColumn, SettledTable } from '../../model/job-store.ts';
+import type { SettledColumn, SettledTable, StatusWord } from '../../model/job-store.ts';
 import type { SettleJobs } from '../../model/operation.ts';
 import { fitFor } from '../tables/fits.ts';
 import { defaultForm, spellingOf } from '../tables/instants.ts';
 import { findForms, vitalColumns } from '../tables/job-forest.ts';
 import { endedStatuses, isUnfinishedWord } from '../tables/job-words.ts';
-import { type StoreMapping, type TableMapping, wordFor, wordsFor } from '../tables/mapping.ts';
-import { endOrder, signed, tellEnds } from './fate.ts';
+import {
+  meaningOf,
+  type StoreMapping,
+  type TableMapping,
+  wordFor,
+  wordsFor,
+} from '../tables/mapping.ts';
+import { type EndStatus, signed, tellEnds } from './fate.ts';
 import { beforeWords, fillingsFor } from './fillings.ts';
 
 /**
@@ -21,11 +27,11 @@ export function planSettled(
   facts: readonly StoreTable[],
   action: SettleJobs['action'],
   runUrl: string | null,
-): Pick<SettleJobs, 'tables' | 'endMessage'> {
-  const story = tellEnds('{failed}', '{rows}', '{table}');
+): Pick<SettleJobs, 'tables' | 'endMessage' | 'endOfTable'> {
   return {
     tables: mapping.map((table) => settledTable(table, mapping, facts, action)),
-    endMessage: `${story}; ${signed('finalised', { runUrl })}`,
+    endMessage: `{ends}; ${signed('finalised', { runUrl })}`,
+    endOfTable: tellEnds('{failed}', '{rows}', '{table}'),
   };
 }
 
@@ -37,7 +43,8 @@ function settledTable(
 ): SettledTable {
   const { parent, own, counters } = table;
   const becomes = action === 'fail' ? 'failed' : 'pending';
-  const statuses = [...new Set([becomes, ...endOrder] as const)];
+  const [all, some] = ['completed', table.partial === null ? 'completed' : 'partial'] as const;
+  const statuses = [...new Set([becomes, all, some, 'failed'] as const)];
   const below = (name: string): TableMapping =>
     mapping.find((each) => each.table === name) ?? table;
   return {
@@ -49,8 +56,15 @@ function settledTable(
     own,
     vital: vitalColumns(table),
     working: wordsFor(table, ['processing']),
-    ends: endOrder.map((word) => wordFor(table, word)),
-    failed: wordFor(table, 'failed'),
+    ended: wordsOf(table, ['completed', 'partial', 'failed', 'cancelled']),
+    completed: wordsOf(table, ['completed']),
+    partial: wordsOf(table, ['partial']),
+    failed: wordsOf(table, ['failed']),
+    endsAs: {
+      all: wordFor(table, all),
+      some: wordFor(table, some),
+      none: wordFor(table, 'failed'),
+    },
     becomes: wordFor(table, becomes),
     writes: Object.fromEntries(
       statuses.map((status) => [wordFor(table, status), writesFor(table, status, facts)]),
@@ -59,7 +73,7 @@ function settledTable(
       counts === 'total' ? [{ column, table }] : [],
     ),
     counters: counters.flatMap(({ column, table, counts }) =>
-      counts === 'total' ? [] : [{ column, table, status: wordFor(below(table), counts) }],
+      counts === 'total' ? [] : [{ column, table, statuses: wordsOf(below(table), [counts]) }],
     ),
     waitsFor: table.bystanders.flatMap(({ table, column, to, status }) =>
       status === null ? [] : [{ table, column, to, status, over: overIn(table, facts) }],
@@ -67,9 +81,15 @@ function settledTable(
   };
 }
 
+/** The app's words that mean one of these statuses, and no word that it reads as another. */
+const wordsOf = (table: TableMapping, statuses: readonly StatusWord[]): readonly string[] =>
+  wordsFor(table, statuses).filter((word) =>
+    statuses.some((each) => each === meaningOf(table, word)),
+  );
+
 function writesFor(
   table: TableMapping,
-  status: 'pending' | (typeof endOrder)[number],
+  status: 'pending' | EndStatus,
   facts: readonly StoreTable[],
 ): readonly SettledColumn[] {
   const times = facts.find(({ name }) => name === table.table)?.times ?? {};

@@ -8,22 +8,52 @@ import {
   mirrorAbove,
   rowKey,
 } from '../tables/job-forest.ts';
-import { isEnded } from '../tables/mapping.ts';
+import { isDoneWork, isEnded } from '../tables/mapping.ts';
 import { expectsMore } from './counters.ts';
 import { type Deciding, endOf, type RepairRules } from './fate.ts';
 
 /** Whether it waits for nothing: all rows below it have ended, and no more are expected. */
-export function isDone(row: JobRow, { rules, wanted }: Deciding): boolean {
-  const ended = (child: JobRow): boolean =>
-    isEnded(child.status) ||
-    (wanted.get(child)?.reason === 'stuck' && child.children.length > 0 && done(child));
+export function isDone(row: JobRow, { rules }: Deciding): boolean {
+  const ended = (child: JobRow): boolean => isEnded(child.status) || done(child);
   const done = (each: JobRow): boolean =>
     each.children.length > 0 &&
     isOpen(each, rules.statuses) &&
-    each.status !== 'pending' &&
     each.children.every(ended) &&
-    !expectsMore(each);
+    !isIncomplete(each);
   return done(row);
+}
+
+/** Whether more rows are expected below it, or below the row that describes the same work. */
+export const isIncomplete = (row: JobRow): boolean =>
+  [row, mirrorAbove(row), ...row.children.filter((child) => mirrorAbove(child) === row)].some(
+    (each) => each !== null && expectsMore(each),
+  );
+
+/** Whether something was completed below it. */
+export const hasDoneWork = (row: JobRow): boolean =>
+  descendantsOf(row).some(({ status }) => isDoneWork(status));
+
+/** Whether rows would be lost with it that have ended: below it, or the row itself if completed. */
+export const keepsEnded = (row: JobRow): boolean =>
+  isDoneWork(row.status) || descendantsOf(row).some(({ status }) => isEnded(status));
+
+/** Whether it would be completed although nobody knows how long ago a row below it moved. */
+export const hasAgeless = (row: JobRow, { ageless }: Deciding): boolean =>
+  hasDoneWork(row) && descendantsOf(row).some((below) => ageless.has(below));
+
+/**
+ * The rows below it that are stuck, in a table in which none was completed, although in another table
+ * of its children some were: `null`: there are none.
+ */
+export function findStuckBeside(row: JobRow, { wanted }: Deciding): readonly JobRow[] | null {
+  const tables = [...Map.groupBy(row.children, ({ mapping }) => mapping).values()];
+  const isDoneIn = (rows: readonly JobRow[]): boolean =>
+    rows.some((each) => isDoneWork(each.status) || hasDoneWork(each));
+  if (!tables.some(isDoneIn)) return null;
+  const others = tables
+    .filter((rows) => !isDoneIn(rows))
+    .map((rows) => rows.filter((each) => wanted.get(each)?.reason === 'stuck'));
+  return others.find((rows) => rows.length > 0) ?? null;
 }
 
 /** Whether the row would not be continued: its parent is gone or has ended. */
@@ -54,7 +84,7 @@ function endedBelow(row: JobRow, forest: JobForest): JobRow | null {
 function endedAbove(row: JobRow): JobRow | null {
   const { parent, tie } = row;
   if (!parent || tie?.foreignKey || isOwn(row) || !isEnded(parent.status)) return null;
-  return parent.status === 'completed' && mirrorAbove(row) === null ? null : parent;
+  return isDoneWork(parent.status) && mirrorAbove(row) === null ? null : parent;
 }
 
 /** Rows that may be jobs a parent waits for, and the parents below it that wait as well. */

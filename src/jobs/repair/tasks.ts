@@ -12,6 +12,7 @@ import {
 } from '../tables/job-forest.ts';
 import { spellingsOf, spellLike } from '../tables/task-ids.ts';
 import type { Fates, RepairRules } from './fate.ts';
+import { hasDoneWork } from './situations.ts';
 
 /** The whole tree of a job is changed, or none of it. */
 export const groupOf = (row: JobRow): string => rowKey(rootOf(row));
@@ -44,7 +45,10 @@ export function chooseCalls(
 ): ReadonlyMap<JobRow, TaskCall> {
   const sends = (row: JobRow): boolean => {
     const fate = fates.get(row);
-    return fate?.becomes === 'pending' && !fate.owed && row.mapping.resend !== null;
+    // The task of a parent would do again what is completed below it.
+    return (
+      fate?.becomes === 'pending' && !fate.owed && row.mapping.resend !== null && !hasDoneWork(row)
+    );
   };
   const chosen = [...fates.keys()].filter(
     (row) => sends(row) && !ancestorsOf(row).some((above) => sends(above)),

@@ -1,13 +1,13 @@
 import { ConfigError } from '../../model/errors.ts';
 import type { StoreTable } from '../../model/facts.ts';
 import type {
-  CounterMapping,
   ParentMapping,
   StatusWord,
   StoreMapping,
   TableMapping,
 } from '../../model/job-store.ts';
 import { columnNames, findColumn, idColumn, statusColumn, taskColumn } from './columns.ts';
+import { findCounters } from './counter-columns.ts';
 import { fitsOf } from './fits.ts';
 import {
   doubtfulOf,
@@ -18,7 +18,7 @@ import {
   judgeTables,
   type TableVerdict,
 } from './job-tables.ts';
-import { listNames, singularOf, snakeOf } from './names.ts';
+import { listNames } from './names.ts';
 import { findSpelling } from './spelled-words.ts';
 import {
   breakCycles,
@@ -27,7 +27,6 @@ import {
   findBystanders,
   findOwnTie,
   findTies,
-  isBelow,
   mayNameAppTask,
   type Parents,
   type TableSpecs,
@@ -41,14 +40,19 @@ export const statusWords: readonly StatusWord[] = [
   'pending',
   'processing',
   'completed',
+  'partial',
   'failed',
   'cancelled',
 ];
 
-const endedWords: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
+const endedWords: ReadonlySet<string> = new Set(['completed', 'partial', 'failed', 'cancelled']);
 
 /** Whether this status is final. */
 export const isEnded = (status: string): boolean => endedWords.has(status);
+
+/** Whether this status says that work was done. */
+export const isDoneWork = (status: string): boolean =>
+  status === 'completed' || status === 'partial';
 
 /**
  * Finds the tables of jobs (see `judgeTables`), the meaning of their columns, and their relations. A
@@ -73,7 +77,10 @@ export function proposeMapping(
   const found = job.map((table) => [table.name, chooseParent(table, ties, specs)] as const);
   const parents = breakCycles(database, new Map(found), specs);
   const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
-  return mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents));
+  return addPartial(
+    mapped.toSorted((a, b) => depthOf(a.table, parents) - depthOf(b.table, parents)),
+    job,
+  );
 }
 
 function noJobTable(
@@ -182,6 +189,8 @@ function mapTable(
     parent,
     own: findOwnTie(table, spec),
     words: spec.words ?? {},
+    used: statusWords.filter((word) => table.statuses?.includes(word)),
+    partial: null,
     spelled: findSpelling(table, statusWords),
     resend: spec.resend ?? null,
     created: time('created'),
@@ -227,14 +236,23 @@ export function wordsFor(mapping: TableMapping, statuses: readonly string[]): re
   const spelled = statusWords.flatMap((word) =>
     meant.has(word) ? (mapping.spelled[word] ?? []) : [],
   );
-  return [...new Set([...statuses, ...own, ...spelled])];
+  const partial = meant.has('partial') && mapping.partial !== null ? [mapping.partial] : [];
+  return [...new Set([...statuses, ...own, ...spelled, ...partial])];
 }
 
-/** The app's word for a status of Celeriac. */
-export const wordFor = (mapping: TableMapping, status: StatusWord): string =>
-  Object.entries(mapping.words).find(([, meaning]) => meaning === status)?.[0] ??
-  mapping.spelled[status] ??
-  status;
+/**
+ * The app's word for a status of Celeriac. One of Celeriac's own words that is read as another
+ * (`partial: completed`) is never written for it.
+ */
+export function wordFor(mapping: TableMapping, status: StatusWord): string {
+  if (status === 'partial' && mapping.partial !== null) return mapping.partial;
+  if (mapping.used.includes(status) && meaningOf(mapping, status) === status) return status;
+  const words = Object.entries(mapping.words).filter(
+    ([word, meaning]) =>
+      meaning === status && !statusWords.some((own) => own === word.toLowerCase()),
+  );
+  return words[0]?.[0] ?? mapping.spelled[status] ?? status;
+}
 
 /**
  * The mapping for people to check: one line per table, with the reason why it is a table of jobs.
@@ -266,24 +284,37 @@ export function describeMapping(
 const describeTie = ({ table, column, foreignKey }: ParentMapping): string =>
   `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
 
-/** `completed_links` counts the completed rows of the nearest child table that ends in `links`. */
-function findCounters(
-  table: StoreTable,
-  parents: Parents,
-  job: readonly StoreTable[],
-): CounterMapping[] {
-  const below = job
-    .filter((other) => isBelow(other.name, table.name, parents))
-    .toSorted((a, b) => depthOf(a.name, parents) - depthOf(b.name, parents));
-  return table.columns.flatMap((column) => {
-    const match = /^([a-z]+)_(.+)$/.exec(snakeOf(column.name));
-    const counts = match?.[1] ?? '';
-    const noun = singularOf(match?.[2] ?? '');
-    const counted = below.find(({ name }) => `_${singularOf(name)}`.endsWith(`_${noun}`));
-    if (!counted || !isCountable(counts)) return [];
-    return [{ column: column.name, table: counted.name, counts }];
-  });
+/**
+ * Adds the app's word for work that completed in part. An app that uses it in one of its tables of
+ * jobs uses it in the others as well, although none of their rows may have it yet.
+ *
+ * @param tables the same tables, with their statuses
+ */
+function addPartial(mapping: StoreMapping, tables: readonly StoreTable[]): StoreMapping {
+  const own = new Map(mapping.map((table) => [table.table, ownWord(table, tables)]));
+  const shared = [...own.values()].find((word) => word !== null) ?? null;
+  const takes = (table: TableMapping): boolean =>
+    shared !== null &&
+    meaningOf(table, shared) === 'partial' &&
+    // A table with other words for all of its statuses has another one for this, or none.
+    (Object.keys(table.words).length === 0 || table.used.length > 0) &&
+    // Nor does an enum have the words of another table.
+    /^$|char|text|clob|string/i.test(typeOfStatus(table, tables));
+  return mapping.map((table) => ({
+    ...table,
+    partial: own.get(table.table) ?? (takes(table) ? shared : null),
+  }));
 }
 
-const isCountable = (word: string): word is CounterMapping['counts'] =>
-  word === 'total' || statusWords.some((status) => status === word);
+function ownWord(table: TableMapping, tables: readonly StoreTable[]): string | null {
+  const said = Object.entries(table.words).find(([, meaning]) => meaning === 'partial')?.[0];
+  const statuses = tables.find(({ name }) => name === table.table)?.statuses ?? [];
+  const found = statuses.find(
+    (status) => typeof status === 'string' && meaningOf(table, status) === 'partial',
+  );
+  return said ?? (typeof found === 'string' ? found : null);
+}
+
+const typeOfStatus = (table: TableMapping, tables: readonly StoreTable[]): string =>
+  tables.find(({ name }) => name === table.table)?.columns.find(({ name }) => name === table.status)
+    ?.type ?? '';

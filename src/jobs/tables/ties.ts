@@ -13,12 +13,19 @@ export type Parents = ReadonlyMap<string, ParentMapping | null>;
 
 const isSame = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();
 
+/** A row names another that it repeats, follows or replaces, but is not a part of. */
+const namesAnother = (column: string): boolean =>
+  /(?:^|_)(?:(?:retry|rerun|retried|repeat|copy|copied|clone|cloned|duplicate|replay|restart|fork|forked)(?:_(?:of|from))?|previous|prev|next|original|origin|superseded?(?:_by)?|replaced?(?:_by|s)?|replacement|depends_on|blocked_by|triggered_by)(?:_|$)/.test(
+    snakeOf(column),
+  );
+
 /** References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. */
 export function findTies(
   table: StoreTable,
   others: readonly StoreTable[],
 ): readonly ParentMapping[] {
   const keys = table.foreignKeys.flatMap((key): ParentMapping[] => {
+    if (namesAnother(key.column)) return [];
     const parent = others.find((other) => isSame(other.name, key.table));
     // The column is empty when the key references the parent's primary key.
     const toId =
@@ -62,7 +69,10 @@ export function findOwnTie(table: StoreTable, { parent: said, id }: TableSpec): 
   if (said === null) return null;
   const ids = ['id', idColumn(table, { id })?.toLowerCase()];
   const keys = table.foreignKeys.filter(
-    (key) => isSame(key.table, table.name) && (!key.to || ids.includes(key.to.toLowerCase())),
+    (key) =>
+      isSame(key.table, table.name) &&
+      !namesAnother(key.column) &&
+      (!key.to || ids.includes(key.to.toLowerCase())),
   );
   const key = (column: string): boolean => keys.some((each) => each.column === column);
   if (said?.table === table.name) return { column: said.column, foreignKey: key(said.column) };
@@ -87,7 +97,7 @@ export function findBystanders(
 ): readonly BystanderMapping[] {
   const id = idColumn(above, specs[above.name]) ?? 'id';
   return tables.flatMap((table): BystanderMapping[] => {
-    if (job.includes(table)) return [];
+    if (job.includes(table)) return findRepeats(table, above, id);
     const spec = specs[table.name];
     const about = {
       table: table.name,
@@ -110,6 +120,19 @@ export function findBystanders(
     return named.map(({ column }) => ({ ...about, column, to: id, foreignKey: false }));
   });
 }
+
+/** Jobs that repeat or follow another one: by a foreign key, they keep it from being deleted. */
+const findRepeats = (table: StoreTable, above: StoreTable, id: string): BystanderMapping[] =>
+  table.foreignKeys
+    .filter((key) => namesAnother(key.column) && isSame(key.table, above.name))
+    .map(({ column, to }) => ({
+      table: table.name,
+      column,
+      to: above.columns.find(({ name }) => isSame(name, to))?.name ?? id,
+      foreignKey: true,
+      status: null,
+      times: [],
+    }));
 
 /**
  * The nearest parent: a link that references its batch and its job belongs to the batch.

@@ -67,6 +67,8 @@ describe('before connecting', () => {
     ['verify', { 'memory-max': '1G', 'memory-high': '1G' }, 'memory-high', 'not below'],
     // Statuses in which nothing is stuck.
     ['cleanup', { statuses: 'processing,completed' }, 'statuses', 'status completed has ended'],
+    ['cleanup', { 'delete-completed': 'true', ids: 'a' }, 'delete-completed', 'needs `action'],
+    ['cleanup', { 'delete-completed': 'true', action: 'delete' }, 'delete-completed', 'and `ids`'],
     ['cleanup', { statuses: 'Failed' }, 'statuses', 'status Failed has ended'],
     ['cleanup', { statuses: 'done' }, 'statuses', 'status done has ended'],
     ['cleanup', { statuses: 'partial' }, 'statuses', 'status partial has ended'],

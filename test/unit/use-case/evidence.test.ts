@@ -272,7 +272,7 @@ describe('finalise', () => {
   test.each([
     [['completed', 'failed'], 'completed'],
     [['failed', 'failed'], 'failed'],
-    [['cancelled', 'cancelled'], 'cancelled'],
+    [['cancelled', 'cancelled'], 'failed'],
     [['cancelled', 'failed'], 'failed'],
   ])('a batch of %j is %s, and so is its job', async (states, becomes) => {
     for (const action of ['finalise', 'fail', 'reset', 'delete'] as const) {

@@ -19,6 +19,8 @@ const table = (name: string, more: Partial<TableMapping>): TableMapping => ({
   id: 'id',
   status: 'status',
   words: {},
+  used: [],
+  partial: null,
   spelled: {},
   resend: null,
   parent: null,
@@ -65,6 +67,9 @@ interface Case {
   readonly found: string;
   readonly reason?: StuckRow['reason'];
   readonly resets?: Readonly<Record<string, number>>;
+  readonly deleteCompleted?: boolean;
+  /** `table id`. */
+  readonly ageless?: string;
 }
 
 function decideBy(action: CleanUpAction, given: Case): Verb {
@@ -83,6 +88,7 @@ function decideBy(action: CleanUpAction, given: Case): Verb {
       evidence: null,
       resets: given.resets ?? {},
       maxResets: 3,
+      deleteCompleted: given.deleteCompleted ?? false,
       newTaskId: () => 'task',
     },
     forest,
@@ -91,6 +97,7 @@ function decideBy(action: CleanUpAction, given: Case): Verb {
     left: [],
     spared: new Set(),
     findings: [],
+    ageless: new Set(forest.rows.filter((each) => nameOf(each) === given.ageless)),
     endedOrphans: new Map(),
     unfinished: new Map(),
   };
@@ -189,7 +196,7 @@ describe('the fate of a row', () => {
         batches: [batch('completed')],
         links: [link('1', 'completed')],
       },
-      ['warn', 'warn', 'delete', 'leave'],
+      ['warn', 'warn', 'warn', 'leave'],
     ],
     [
       'named, ended, and a link unfinished',
@@ -209,7 +216,73 @@ describe('the fate of a row', () => {
         batches: [batch('processing')],
         links: [link('1', 'completed')],
       },
-      ['fail', 'reset', 'delete', 'finalise'],
+      ['finalise', 'finalise', 'finalise', 'finalise'],
+    ],
+    [
+      'named, with delete-completed',
+      {
+        found: 'batches b',
+        reason: 'named',
+        deleteCompleted: true,
+        batches: [batch('processing')],
+        links: [link('1', 'completed')],
+      },
+      ['finalise', 'finalise', 'delete all', 'finalise'],
+    ],
+    [
+      'named, failed, and nothing below it',
+      {
+        found: 'links 1',
+        reason: 'named',
+        batches: [batch('failed')],
+        links: [link('1', 'failed')],
+      },
+      ['warn', 'warn', 'delete', 'leave'],
+    ],
+    [
+      'an orphan that has completed',
+      { found: 'links 1', reason: 'orphan', links: [link('1', 'completed')] },
+      ['count', 'count', 'count', 'leave'],
+    ],
+    [
+      'its mirror is partial',
+      {
+        found: 'jobs j',
+        jobs: [job('processing')],
+        batches: [batch('partial', { job_id: 'j' })],
+        links: [link('1', 'completed'), link('2', 'failed')],
+      },
+      ['copy', 'copy', 'copy', 'copy'],
+    ],
+    [
+      'all links ended, and one moved nobody knows when',
+      {
+        found: 'batches b',
+        batches: [batch('processing')],
+        links: [link('1', 'completed'), link('2', 'failed')],
+        ageless: 'links 2',
+      },
+      ['skip', 'skip', 'skip', 'skip'],
+    ],
+    [
+      'pending while a link is stuck',
+      {
+        found: 'batches b',
+        reason: 'waiting',
+        batches: [batch('pending')],
+        links: [link('1', 'processing')],
+      },
+      ['wait', 'wait', 'wait', 'wait'],
+    ],
+    [
+      'pending, and all links ended',
+      {
+        found: 'batches b',
+        reason: 'waiting',
+        batches: [batch('pending')],
+        links: [link('1', 'failed')],
+      },
+      ['finalise', 'finalise', 'finalise', 'finalise'],
     ],
     [
       'below one that has ended',

@@ -38,6 +38,8 @@ describe('proposeMapping', () => {
       status: 'status',
       parent: null,
       own: null,
+      used: [],
+      partial: null,
       words: {},
       spelled: {},
       resend: null,
@@ -209,4 +211,36 @@ describe('ambiguous schemas', () => {
     );
     expect(propose({ ignore: true }).map(({ table }) => table)).toEqual(['jobs']);
   });
+});
+
+test.each([
+  ['retry_of_id', false],
+  ['previous_job_id', false],
+  ['copied_from', false],
+  ['depends_on_id', false],
+  ['superseded_by_id', false],
+  ['parent_id', true],
+  ['batch_job_id', true],
+])('%s names a parent by a foreign key to the same table: %s', (column, isParent) => {
+  using database = new AppDatabase(`CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT,
+    created_at TEXT, task_id TEXT, ${column} TEXT REFERENCES jobs (id));`);
+  const [jobs] = proposeMapping(database.file, database.tables());
+  expect(jobs?.own).toEqual(isParent ? { column, foreignKey: true } : null);
+});
+
+test.each([
+  ['TEXT', 'partial'],
+  ['job_state', null],
+])('the word partial of one table is one of another whose status is %s: %s', (type, partial) => {
+  using database = new AppDatabase(`
+    CREATE TABLE jobs (id TEXT PRIMARY KEY, status ${type}, created_at TEXT, task_id TEXT);
+    CREATE TABLE job_items (id TEXT PRIMARY KEY, status TEXT, created_at TEXT,
+      job_id TEXT REFERENCES jobs (id));
+    INSERT INTO jobs VALUES ('j', 'completed', NULL, NULL);
+    INSERT INTO job_items VALUES ('i', 'partial', NULL, 'j');`);
+  const mapping = proposeMapping(database.file, database.tables());
+  expect(mapping.map((table) => [table.table, table.partial])).toEqual([
+    ['jobs', partial],
+    ['job_items', 'partial'],
+  ]);
 });
