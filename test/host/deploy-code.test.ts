@@ -292,7 +292,7 @@ test('no space for what is to be sent: reported before anything is sent', async 
   const transactions = await listTransactions(machine);
   const run = await deploy();
   expectOneError(run);
-  expect(run.log).toMatch(/incoming has \d+ MiB free; \d+ MiB are needed/);
+  expect(run.log).toMatch(/incoming has \d+ MiB free, but the upload and a reserve need \d+ MiB/);
   expect(await listTransactions(machine)).toEqual(transactions);
   expect(await head()).toBe(original);
 });

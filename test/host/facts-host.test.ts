@@ -235,7 +235,7 @@ time.sleep(100000)"
     expect(problems[0]).toContain('is not a SQLite database');
     expect(problems[1]).toContain('is damaged');
     expect(problems[2]).toContain('is not a regular file');
-    expect(problems[3]).toContain('is locked');
+    expect(problems[3]).toContain('is still locked');
     expect(problems[4]).toBe('absent');
   });
 });
