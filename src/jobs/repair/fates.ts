@@ -29,6 +29,7 @@ import {
 import {
   hasAgeless,
   hasDoneWork,
+  isDone,
   isIncomplete,
   keepsEnded,
   type Unsettled,
@@ -234,9 +235,14 @@ export function reset(found: StuckRow, deciding: Deciding): void {
   const { rules, fates, wanted } = deciding;
   const { row } = found;
   const mirror = mirrorAbove(row);
-  const rows = [row, ...(mirror ? [mirror] : []), ...descendantsOf(row)].filter(
+  const open = [row, ...(mirror ? [mirror] : []), ...descendantsOf(row)].filter(
     (each) => isOpen(each, rules.statuses) && each.status !== 'pending',
   );
+  // A parent whose rows have all ended is finalised, not started again.
+  const [done, rows] = [
+    open.filter((each) => isDone(each, deciding)),
+    open.filter((each) => !isDone(each, deciding)),
+  ];
   // Its task id will be cleared or replaced.
   for (const each of rows) {
     const { task } = each.mapping;
@@ -256,6 +262,7 @@ export function reset(found: StuckRow, deciding: Deciding): void {
       owed: found.owed === true,
     });
   }
+  for (const each of done) endTree(each, wanted.get(each) ?? found, deciding);
 }
 
 /**
@@ -300,6 +307,7 @@ export function endWaiting(deciding: Deciding): void {
     if (deciding.fates.has(row) || unfinishedOthers(row).length > 0) continue;
     if (isIncomplete(row) || hasAgeless(row, deciding)) continue;
     const ends = row.children.map((child) => deciding.fates.get(child)?.becomes ?? child.status);
-    if (ends.every((status) => isEnded(status))) endTree(row, found, deciding);
+    const isOver = (status: string): boolean => status === 'deleted' || isEnded(status);
+    if (ends.every(isOver)) endTree(row, found, deciding);
   }
 }
