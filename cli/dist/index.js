@@ -50679,7 +50679,12 @@ function fates_reset(found, deciding) {
     const { rules, fates, wanted } = deciding;
     const { row } = found;
     const mirror = mirrorAbove(row);
-    const rows = [row, ...(mirror ? [mirror] : []), ...descendantsOf(row)].filter((each) => isOpen(each, rules.statuses) && each.status !== 'pending');
+    const open = [row, ...(mirror ? [mirror] : []), ...descendantsOf(row)].filter((each) => isOpen(each, rules.statuses) && each.status !== 'pending');
+    // A parent whose rows have all ended is finalised, not started again.
+    const [done, rows] = [
+        open.filter((each) => isDone(each, deciding)),
+        open.filter((each) => !isDone(each, deciding)),
+    ];
     // Its task id will be cleared or replaced.
     for (const each of rows) {
         const { task } = each.mapping;
@@ -50701,6 +50706,8 @@ function fates_reset(found, deciding) {
             owed: found.owed === true,
         });
     }
+    for (const each of done)
+        endTree(each, wanted.get(each) ?? found, deciding);
 }
 /**
  * Fails the unfinished rows; a parent below which something was completed ends by its rows instead.
@@ -50748,7 +50755,8 @@ function endWaiting(deciding) {
         if (isIncomplete(row) || hasAgeless(row, deciding))
             continue;
         const ends = row.children.map((child) => deciding.fates.get(child)?.becomes ?? child.status);
-        if (ends.every((status) => isEnded(status)))
+        const isOver = (status) => status === 'deleted' || isEnded(status);
+        if (ends.every(isOver))
             endTree(row, found, deciding);
     }
 }

@@ -91,14 +91,22 @@ const deadBy =
   (node) =>
     node.status === 'processing' && !isFresh(node, payments) && !lives(node);
 
-/** All work below it has ended, and there is a payment on it, or on its mirror, that has not. */
-function waitsForOthers(node: Node, payments: readonly Payment[]): boolean {
+/**
+ * All work below it has ended, before the clean-up or by it, and there is a payment on it, or on its
+ * mirror, that has not.
+ */
+function waitsForOthers(
+  node: Node,
+  payments: readonly Payment[],
+  statusOf = ({ status }: Node): string => status,
+): boolean {
   const isParent = ({ children }: Node): boolean => children.length > 0;
-  const done = below(node).every((each) => isEnded(each.status) || isParent(each));
-  const chain = [node, ...below(node).filter((each) => !isEnded(each.status))];
+  const hasEnded = (each: Node): boolean => isEnded(statusOf(each)) || statusOf(each) === 'deleted';
+  const done = below(node).every((each) => hasEnded(each) || isParent(each));
+  const chain = [node, ...below(node).filter((each) => !hasEnded(each))];
   const all = [...chain, ...chain.map(mirrorOf)];
   const open = payments.filter(({ status }) => ['pending', 'processing'].includes(status));
-  const above = node.parent !== null && waitsForOthers(node.parent, payments);
+  const above = node.parent !== null && waitsForOthers(node.parent, payments, statusOf);
   return isParent(node) && (above || (done && open.some((each) => all.includes(each.node))));
 }
 
@@ -186,6 +194,7 @@ for (const { action, numRuns, options } of cases) {
           const isDead = deadBy(payments);
           const mayStay = (node: Node): boolean =>
             waitsForOthers(node, payments) ||
+            waitsForOthers(node, payments, (each) => now.get(each) ?? '') ||
             (action === 'delete' && business.key !== 'by name' && isHeld(node, payments, isDead));
           for (const node of nodes) {
             const became = now.get(node) ?? '';
