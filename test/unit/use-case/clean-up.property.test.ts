@@ -248,5 +248,6 @@ function isChangeable(node: Node, now: Map<Node, string>, isDead: IsDead): boole
     if (isDead(above)) return true;
   }
   if (mirrorOf(node) && isDead(mirrorOf(node) ?? node)) return true;
-  return node.children.length > 0 && node.children.every((child) => isEnded(now.get(child) ?? ''));
+  const left = node.children.filter((child) => now.get(child) !== 'deleted');
+  return left.length > 0 && left.every((child) => isEnded(now.get(child) ?? ''));
 }
