@@ -20,12 +20,13 @@ def tell(name: str, kind: str, not_null: bool, default: str | None, checks: str)
         return found
     # "error", [error] and `error`; PostgreSQL adds brackets and a cast: length((error)::text).
     spelled = "|".join({re.escape(name), re.escape(name.replace('"', '""'))})
-    own = rf"\(*\s*[\"`\[]?(?:{spelled})[\"`\]]?\s*\)*(?:::[\w ]+)?\s*\)+"
-    lengths = re.findall(
-        rf"\b(?:char(?:acter)?_)?length\s*\(\s*{own}\s*(<=?)\s*(\d+)", checks, re.I
-    )
-    if lengths:
-        found["longest"] = min(int(count) - (sign == "<") for sign, count in lengths)
-    if re.search(rf"\bjson_valid\s*\(\s*{own}", checks, re.I):
+    # No two parts match the same character: the text is the app's, and may be long and hostile.
+    own = rf"\([\s(]*[\"`\[]?(?:{spelled})[\"`\]]?([\s)]*(?:::[\w ]*[\s)]*)?)"
+    text = " ".join(checks.split())
+    lengths = re.findall(rf"\b(?:char(?:acter)?_)?length ?{own}(<=?) ?(\d{{1,9}})\b", text, re.I)
+    longest = [int(count) - (sign == "<") for end, sign, count in lengths if ")" in end]
+    if longest:
+        found["longest"] = min(longest)
+    if any(")" in end for end in re.findall(rf"\bjson_valid ?{own}", text, re.I)):
         found["json"] = True
     return found
