@@ -353,6 +353,8 @@ export interface StoreColumn {
   readonly longest?: number;
   /** Whether a CHECK demands JSON. */
   readonly json?: boolean;
+  /** The only words that it takes, by its enum or a CHECK; missing if nothing says so. */
+  readonly labels?: readonly string[];
 }
 
 /** A transaction that the host has on record. */

@@ -9,8 +9,10 @@ export interface TableMapping {
   readonly used: readonly StatusWord[];
   /** The app's word for what ended and completed in part; `null`: the app has none. */
   readonly partial: string | null;
-  /** How its status column spells our words, where it does so in another case: `FAILED`. */
+  /** How its status column spells our words, where it does so otherwise: `FAILED`, `error`. */
   readonly spelled: Readonly<Partial<Record<StatusWord, string>>>;
+  /** The only words that its status column takes; `null`: nothing says so. */
+  readonly labels: readonly string[] | null;
   /** How to send the task of a row again; `null`: unknown. */
   readonly resend: Resend | null;
   /** The table with the parents of this table's rows. */

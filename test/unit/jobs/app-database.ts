@@ -184,9 +184,12 @@ export class AppDatabase implements Disposable {
       ({ name, type, notnull, dflt_value: given }) => {
         // Plainer than the host reads it: a test holds them against each other.
         const longest = new RegExp(`length\\(${name}\\) <= (\\d+)`).exec(sql)?.[1];
+        const list = new RegExp(`CHECK \\("?${name}"? IN \\(([^)]*)\\)\\)`, 'i').exec(sql)?.[1];
+        const labels = list?.split(',').map((label) => label.trim().slice(1, -1));
         return {
           name,
           type,
+          ...(labels === undefined ? {} : { labels }),
           ...(notnull === 1 ? { notNull: true } : {}),
           ...(given === null ? {} : { default: given }),
           ...(longest === undefined ? {} : { longest: Number(longest) }),

@@ -42,6 +42,7 @@ describe('proposeMapping', () => {
       partial: null,
       words: {},
       spelled: {},
+      labels: null,
       resend: null,
       created: 'created_at',
       started: 'started_at',
