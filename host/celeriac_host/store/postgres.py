@@ -286,13 +286,17 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if name.isascii() else _unicode(name)
 
 
-def _unicode(name: str) -> str:
-    """An identifier in ASCII: the script contains nothing else."""
+def constant(value: str) -> str:
+    """A string constant without a type: it takes that of the column it is compared with."""
+    return "'" + value.replace("'", "''") + "'" if value.isascii() else _unicode(value, "'")
+
+
+def _unicode(text: str, quote: str = '"') -> str:
+    """An identifier or a constant in ASCII: the script contains nothing else."""
     escaped = "".join(
-        char if char.isascii() else "!+%06x" % ord(char)
-        for char in name.replace("!", "!!").replace('"', '""')
+        char if char.isascii() else "!+%06x" % ord(char) for char in text.replace("!", "!!")
     )
-    return f"U&\"{escaped}\" UESCAPE '!'"
+    return f"U&{quote}{escaped.replace(quote, quote * 2)}{quote} UESCAPE '!'"
 
 
 def literal(value: Any) -> str:
