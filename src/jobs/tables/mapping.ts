@@ -73,8 +73,8 @@ export function proposeMapping(
   const job = jobTablesOf(verdicts);
   if (job.length === 0) throw noJobTable(database, tables, doubtfulOf(verdicts));
   refuseDoubtfulParents(verdicts, specs, where);
-  const ties = new Map(job.map((table) => [table.name, findTies(table, job)]));
-  const found = job.map((table) => [table.name, chooseParent(table, ties, specs)] as const);
+  const ties = new Map(job.map((table) => [table.name, findTies(table, job, specs)]));
+  const found = job.map((table) => [table.name, chooseParent(table, job, ties, specs)] as const);
   const parents = breakCycles(database, new Map(found), specs);
   const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
   return addPartial(
