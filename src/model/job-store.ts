@@ -43,6 +43,8 @@ export interface ColumnFit {
   readonly longest: number | null;
   /** What stands in it when there is nothing to say; left out when it takes nothing of the kind. */
   readonly empty?: string | number | null;
+  /** UUIDs stand in it without dashes. */
+  readonly plainIds?: true;
 }
 
 /** A reference from rows that are never changed but may show that the referenced job is alive. */
