@@ -113,8 +113,14 @@ test("the password comes from the unit's URL; the plan is the same, and so are t
   const outcome = await hand.commit(cleanUp.plan.operations);
   expect(outcome.steps.map(({ op }) => op)).toEqual(['repair-jobs']);
   expect(outcome.steps[0]?.result).toMatchObject({ changed: 3, updated: 3 });
-  const skipped = reportSkipped(outcome).map(({ message }) => message);
+  const skipped = reportSkipped(outcome, cleanUp).map(({ message }) => message);
   expect(skipped.join()).toContain('changed meanwhile');
+  expect(outcome.steps[0]?.result?.skipped).toContainEqual(
+    expect.objectContaining({
+      moved: { started_at: expect.any(String) },
+      seenAt: expect.any(Number),
+    }),
+  );
   expect(skipped.join()).toContain('is locked by another session');
   expect(await psql("SELECT count(*) FROM jobs WHERE status = 'failed' AND failed_links = 2")).toBe(
     '1',
