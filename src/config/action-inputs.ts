@@ -1,3 +1,4 @@
+import { companionInputs } from './companion-inputs.ts';
 import {
   absolutePath,
   ageInput,
@@ -242,6 +243,7 @@ export const deployWorkerInputs = {
     fallback: '16m',
   }),
   ...releaseInputs,
+  ...companionInputs,
   restart: choiceInput(
     {
       description:

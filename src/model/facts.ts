@@ -45,6 +45,8 @@ export interface FactArguments {
   readonly transactions: { readonly unit?: string };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
+  /** Units that run code of the app beside its worker. */
+  readonly companions: CompanionsQuery;
 }
 
 export interface FactAnswers {
@@ -66,6 +68,29 @@ export interface FactAnswers {
   readonly transactions: readonly TransactionFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
+  readonly companions: CompanionsFact;
+}
+
+export interface CompanionsQuery {
+  /** The worker's. */
+  readonly unit: string;
+  readonly units: readonly string[];
+  /** Where code folders are uploaded to; `null`: nowhere. */
+  readonly folder: string | null;
+}
+
+export interface CompanionsFact {
+  /** In the order of the query. */
+  readonly named: readonly UnitFact[];
+  /** Other services with a process in the checkout of the app, in its folder, or a program there. */
+  readonly beside: readonly ServiceBeside[];
+}
+
+export interface ServiceBeside {
+  readonly unit: string;
+  /** One of its processes there. */
+  readonly pid: number;
+  readonly argv: readonly string[];
 }
 
 export type FactName = keyof FactArguments;

@@ -5,6 +5,7 @@ import { releaseShape, releasesShape, transactionsShape } from './release-facts.
 import { rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
 import {
   codeShape,
+  companionsShape,
   httpShape,
   journalShape,
   kernelShape,
@@ -31,4 +32,5 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   transactions: transactionsShape,
   releases: releasesShape,
   release: releaseShape,
+  companions: companionsShape,
 };
