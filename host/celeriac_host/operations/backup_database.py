@@ -20,6 +20,9 @@ from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
+# In the name of a backup that a restore makes of the content that it replaces.
+BEFORE_RESTORE = "-before-restore"
+
 
 def check(args: dict[str, Any], host: System) -> bool:
     return False
@@ -36,7 +39,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
                 f"no room for a backup of {path}: it needs {size + copies.MARGIN_BYTES} bytes, but "
                 f"only {free} are free in {folder}"
             )
-        target = _free_name(folder, path)
+        target = _free_name(folder, path, args.get("mark", ""))
         journal.keep("backup", target)
         _write(copy.path, target)
     removed = prune(host, path, args["keep"], spare=(target,))
@@ -61,9 +64,21 @@ def _stem(path: str) -> str:
     return f"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
 
 
-def _free_name(folder: str, path: str) -> str:
+def chosen(host: System, path: str, wanted: str) -> str | None:
+    """Path of the wanted backup; None if there is no such backup of this database.
+
+    `latest` is not what a restore saved: it would bring back what was just replaced.
+    """
+    ours = listed(host, path)
+    if wanted != "latest":
+        return wanted if wanted in ours else None
+    usual = [each for each in ours if not each.endswith(f"{BEFORE_RESTORE}.db")]
+    return usual[-1] if usual else None
+
+
+def _free_name(folder: str, path: str, mark: str) -> str:
     stem = os.path.join(folder, f"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    candidates = [f"{stem}.db", *(f"{stem}-{number}.db" for number in range(2, 100))]
+    candidates = [f"{stem}{mark}.db", *(f"{stem}-{n}{mark}.db" for n in range(2, 100))]
     return next(name for name in candidates if not os.path.lexists(name))
 
 
@@ -88,7 +103,9 @@ def _write(copy: str, target: str) -> None:
 def listed(host: System, path: str) -> list[str]:
     """Backups of this database, oldest first."""
     folder = os.path.join(host.state, "backups")
-    pattern = re.compile(re.escape(_stem(path)) + r"-\d{8}T\d{6}Z(-\d+)?\.db")
+    pattern = re.compile(
+        re.escape(_stem(path)) + rf"-\d{{8}}T\d{{6}}Z(-\d+)?({BEFORE_RESTORE})?\.db"
+    )
     ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]
     return sorted(ours, key=lambda each: (os.lstat(each).st_mtime_ns, each))
 

@@ -28,7 +28,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     backup = _find(args["backup"], path, host)
     # Prune none: the one to restore may be the oldest.
     keep = len(backup_database.listed(host, path)) + 1
-    _, now = backup_database.do({"database": path, "keep": keep}, host, journal)
+    saved = {"database": path, "keep": keep, "mark": backup_database.BEFORE_RESTORE}
+    _, now = backup_database.do(saved, host, journal)
     journal.keep("restoring", backup)
     open_store(path, host).replace(backup, args["busyTimeoutSeconds"])
     backup_database.prune(host, path, args["keep"], spare=(backup, now["path"]))
@@ -47,12 +48,9 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 def _find(wanted: str, path: str, host: System) -> str:
     """Path of the backup. Raises OperationError unless it is one of this database."""
-    ours = backup_database.listed(host, path)
-    if wanted == "latest":
-        if not ours:
-            raise OperationError(f"no backup of {path} in {host.state}/backups")
-        return ours[-1]
-    if wanted not in ours:
-        known = ", ".join(ours[-5:]) or "none"
-        raise OperationError(f"{wanted} is not a backup of {path}; available: {known}")
-    return wanted
+    found = backup_database.chosen(host, path, wanted)
+    if found is not None:
+        return found
+    known = ", ".join(backup_database.listed(host, path)[-5:]) or "none"
+    what = "no backup" if wanted == "latest" else f"{wanted} is not a backup"
+    raise OperationError(f"{what} of {path} in {host.state}/backups; available: {known}")
