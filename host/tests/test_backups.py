@@ -14,6 +14,7 @@ from app_database import AppDatabase
 from celeriac_host.facts import backup
 from celeriac_host.operations import backup_database, restore_database
 from celeriac_host.state.journal import Journal
+from celeriac_host.store import backups as store_backups
 from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from conftest import fill
@@ -61,11 +62,11 @@ def test_the_last_few_are_kept_and_other_files_are_not_touched(
     (tmp_path / "other").mkdir()
     other = back_up(host, journal, AppDatabase(tmp_path / "other" / "jobs.db"))
     made = [back_up(host, journal, database, keep=2) for _ in range(4)]
-    assert backup_database.listed(host, str(database.path)) == made[2:]
+    assert store_backups.listed(host.state, str(database.path)) == made[2:]
     assert backups(host) == sorted([str(by_hand), other, *made[2:]])
     # At least one is always kept.
     last = back_up(host, journal, database, keep=0)
-    assert backup_database.listed(host, str(database.path)) == [last]
+    assert store_backups.listed(host.state, str(database.path)) == [last]
 
 
 def test_an_interruption_leaves_a_complete_backup_or_none(
@@ -77,7 +78,7 @@ def test_an_interruption_leaves_a_complete_backup_or_none(
         for path in backups(host):
             os.unlink(path)
         cut(back_up, host, journal, database)
-        listed = backup_database.listed(host, str(database.path))
+        listed = store_backups.listed(host.state, str(database.path))
         assert [len(statuses(path)) for path in listed] == [3] * len(listed)
         backup_database.undo({}, host, journal.step(0))
         backup_database.undo({}, host, journal.step(0))
@@ -155,7 +156,7 @@ def test_the_oldest_can_be_restored_and_is_not_pruned_first(
         back_up(host, journal, database)
     said = restore(host, journal, database, oldest, keep=2)
     assert database.look() == before
-    left = backup_database.listed(host, str(database.path))
+    left = store_backups.listed(host.state, str(database.path))
     assert {oldest, said["before"]} == set(left)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celeriac_host.operations import backup_database
+from celeriac_host.store import backups
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -14,9 +14,9 @@ from celeriac_host.system.system import System
 def look(args: dict[str, Any], host: System) -> dict[str, Any]:
     """`backup` is a path, or `latest`: the newest one that no restore made."""
     path = args["database"]
-    backup = backup_database.chosen(host, path, args["backup"])
+    backup = backups.chosen(host.state, path, args["backup"])
     if backup is None:
-        known = backup_database.listed(host, path)
+        known = backups.listed(host.state, path)
         return {"kind": "absent", "known": known[-5:]}
     taken = os.lstat(backup).st_mtime
     try:
