@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, Tuple
 
 import pytest
-from celeriac_host.system import units
+from celeriac_host.system import environment_files, units
 from celeriac_host.system.errors import OperationError
 from hosts import Answers, Host
 
@@ -38,13 +38,21 @@ READ: Dict[str, Tuple[str, Dict[str, str]]] = {
     "a line that goes on": ("A=a \\\n  b\nB=1\n", {"A": "a   b", "B": "1"}),
     "a backslash at the end": ('A=a\\', {"A": "a"}),
     "the shell's way with apostrophes": ("A='it'\\''s'\nB=1\n", {"A": "it''s'", "B": "1"}),
+    "a lone CR ends a line": ("A=1\rB=2\r# C=3\rD=4", {"A": "1", "B": "2", "D": "4"}),
+    "a backslash and a line break of Windows": (
+        "A=a \\\r\n b=1\r\nB=1\r\n",
+        {"A": "a ", "b": "1", "B": "1"},
+    ),
+    "double quotes over lines of Windows": ('A="a\\\r\nb"\n', {"A": "a\nb"}),
+    "the mark of Windows' editors": ("\ufeffA=1\nB=2\n", {"B": "2"}),
+    "a semicolon in a value": ("A=a;b\nB=1 ; c\n", {"A": "a;b", "B": "1 ; c"}),
     "other letters": ("A=grün \u00a0\nÄ=1\n", {"A": "grün \u00a0"}),
 }
 
 
 @pytest.mark.parametrize(("text", "expected"), READ.values(), ids=READ)
 def test_it_is_read_as_systemd_reads_it(text: str, expected: Dict[str, str]) -> None:
-    assert units.parse_environment(text) == expected
+    assert environment_files.parse(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
+import { createHash } from 'node:crypto';
+import { supportFolder } from '../celery/support-folder.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { releaseDesired } from './release-inputs.ts';
 
-/** Folder of the support module on the host; the unit's PYTHONPATH contains it. */
-const supportDirectory = '/usr/local/lib/celeriac';
 const supportName = 'celeriac_support';
 
 /**
@@ -52,7 +52,7 @@ export function deployWorkerDesired(
     startLimitIntervalSec: inputs['start-limit-interval'],
     startTimeoutSeconds: inputs['start-timeout'],
     minHealthySeconds: inputs['min-healthy-time'],
-    supportDirectory,
+    supportDirectory: supportFolder(createHash('sha256').update(supportText).digest('hex')),
     supportModule: { name: supportName, text: supportText },
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,

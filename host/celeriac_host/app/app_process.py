@@ -53,6 +53,7 @@ def run(
     """
     where = units.context(host, request["unit"])
     environment = _environment_of(like, where, host, request["unit"]) or where.environment
+    started = where._replace(environment=environment)
     paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
 
     def on_line(line: bytes) -> bytes | None:
@@ -65,7 +66,7 @@ def run(
 
     return follow(
         host,
-        [*request["interpreter"], "-c", text(name)],
+        [*units.expanded(request["interpreter"], started), "-c", text(name)],
         on_line,
         timeout=timeout,
         whom=where.identity,

@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Iterator, NamedTuple, Sequence
 
-from celeriac_host.system import processes, units
+from celeriac_host.system import environment_files, processes
 
 # See systemd.unit(5), in no order: an overridden file counts, too.
 FOLDERS = (
@@ -151,7 +151,7 @@ def _naming_text(path: str, sought: Module) -> str | None:
     ]
     parts = [_read(each) for each in _environment_files(lines)]
     for part in parts:
-        values.extend(units.parse_environment(part).values())
+        values.extend(environment_files.parse(part).values())
     return "\n".join([text, *parts]) if any(map(sought.is_named_in, values)) else None
 
 

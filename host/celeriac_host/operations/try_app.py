@@ -6,6 +6,8 @@ Undo: nothing to undo.
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any, Sequence
 
 from celeriac_host.state.journal import StepJournal
@@ -15,13 +17,16 @@ from celeriac_host.system.system import System
 
 EVIDENCE_LINES = 12
 ANSWER = "celeriac: the app imports"
-# As `celery -A app worker` does it, with the tasks that the configuration names.
+# As `celery -A app worker` does it, with the tasks that the configuration names, then `-I`.
 CODE = f"""
 import os, sys
 sys.path.insert(0, os.getcwd())
 from celery.app.utils import find_app
 app = find_app(sys.argv[1])
 app.loader.import_default_modules()
+app.finalize()
+for name in sys.argv[2:]:
+    app.loader.import_task_module(name)
 print({ANSWER!r})
 """
 
@@ -32,22 +37,17 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit, app = args["unit"], args["app"]
-    where = _moved(units.context(host, unit), args.get("instead"))
+    where = _moved(_inside(units.context(host, unit), args["directory"]), args.get("instead"))
     interpreter = _instead(args["interpreter"], args.get("instead"))
-    own = _instead(args["pythonPath"], args.get("instead"))
-    paths = [*own, *filter(None, [where.environment.get("PYTHONPATH")])]
     ran = [*interpreter, "-c", "(imports the app)", app]
     try:
         done = units.run_as(
             host,
             where,
-            [*interpreter, "-c", CODE, app],
+            [*units.expanded(interpreter, where), "-c", CODE, app, *args["modules"]],
             timeout=args["timeoutSeconds"],
             # No byte code: the code may be undone, and Python compares only its size and second.
-            env={
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **({"PYTHONPATH": ":".join(paths)} if paths else {}),
-            },
+            env={"PYTHONDONTWRITEBYTECODE": "1"},
             check=False,
         )
     except OperationError as error:
@@ -73,6 +73,13 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
     return None
 
 
+def _inside(where: units.Context, directory: str | None) -> units.Context:
+    """The context in the directory to which the worker changes (`--workdir`, `cd`)."""
+    if directory is None:
+        return where
+    return where._replace(directory=os.path.join(where.directory, directory))
+
+
 def _moved(where: units.Context, instead: dict[str, str] | None) -> units.Context:
     """The context in a code folder that is not the current one yet."""
     if instead is None:
@@ -90,5 +97,6 @@ def _instead(paths: Sequence[str], instead: dict[str, str] | None) -> list[str]:
     if instead is None:
         return list(paths)
     old, new = instead["from"], instead["to"]
-    inside = (path == old or path.startswith(old + "/") for path in paths)
-    return [new + path[len(old) :] if yes else path for path, yes in zip(paths, inside)]
+    # Also in `PYTHONPATH=/srv/app/lib:…` for `env`.
+    pattern = re.compile(rf"(?<![^=:]){re.escape(old)}(?=[/:]|$)")
+    return [pattern.sub(lambda match: new, path) for path in paths]
