@@ -299,7 +299,10 @@ describe('stop-unit, of a worker that was not drained', () => {
 test('guard-unit cancels the consumers before it restarts a worker', async () => {
   const fails: PlainOperation = {
     op: 'try-app',
-    ...byTheApp,
+    unit: UNIT,
+    app: byTheApp.app,
+    modules: [],
+    directory: null,
     interpreter: ['/bin/sh', '-c', 'until [ -e /run/fail ]; do sleep 0.2; done; exit 1', 'sh'],
     timeoutSeconds: seconds(600),
   };

@@ -37,6 +37,8 @@ def carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:
     """Applies the operations of plan.json in order; undoes all of them after a failure."""
     work = _Work(folder, host, emit)
     if work.forward():
+        if any(map(shared_modules.brings_version, work.operations)):
+            work.sweep()
         return work.outcome("committed")
     return work.undo()
 
@@ -153,7 +155,8 @@ class _Work:
         else:
             self.confirm_by = ledger.await_verdict(state, unit, self.id, float(within))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Removes modules that nothing needs any more; no reason to fail."""
         try:
             for line in shared_modules.sweep(self.host):
                 self.tell({"kind": "note", "message": line})
@@ -186,7 +189,7 @@ class _Work:
             for index in reversed(range(len(self.operations))):
                 if self.steps[index]["status"] in ("done", "failed", "not-undone"):
                     self._undo_step(index)
-            self._sweep()
+            self.sweep()
             left = any(step["status"] == "not-undone" for step in self.steps)
             result = "undo-failed" if left else "undone"
             self._revoke_release(by, why)

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { supportFolder } from '../../../src/celery/support-folder.ts';
 import { readWorkerLine } from '../../../src/celery/worker-line.ts';
-import { bytes, GiB } from '../../../src/model/units.ts';
+import { bytes, MiB } from '../../../src/model/units.ts';
 import {
   extendWorkerUnit,
   rewriteWorkerUnit,
@@ -30,7 +30,7 @@ const context = {
   swapActive: true,
   longestTaskSeconds: desiredOf(FOLDER).longestTaskSeconds,
   cpus: 2,
-  hostMemoryBytes: bytes(4 * GiB),
+  hostMemoryBytes: bytes(4096 * MiB),
   processes: null,
 };
 
