@@ -7,6 +7,7 @@ import { BACKEND, shell, show, UNIT, UNIT_PATH } from './lib/worker.ts';
 /** The app's own folder, which only its EnvironmentFile names. */
 const LIBRARY = '/srv/library';
 const FILE = '/srv/worker.env';
+const APP = `${BACKEND}/celery_app.py`;
 const FOLDER = /\/usr\/local\/lib\/celeriac\/[0-9a-f]{12}/;
 
 let machine: Machine;
@@ -40,7 +41,7 @@ beforeEach(async () => {
   await shell(machine, `mkdir -p ${LIBRARY}`);
   await machine.writeFile(`${LIBRARY}/library.py`, 'READ = True\n');
   await machine.writeFile(FILE, `# the app's own\nPYTHONPATH=${LIBRARY}\n`);
-  await shell(machine, `sed -i '1i import library' ${BACKEND}/celery_app.py`);
+  await shell(machine, `cp ${APP} ${APP}.plain; echo import library >>${APP}`);
 });
 
 async function install(...lines: readonly string[]): Promise<void> {
@@ -105,7 +106,7 @@ test('a unit of an older Celeriac is converted, and its file read late', async (
 
 test('a shell that reads the file itself', async () => {
   await install(`ExecStart=/bin/bash -c 'set -a; . ${FILE}; exec /usr/bin/${CELERY}'`);
-  await shell(machine, `sed -i 1d ${BACKEND}/celery_app.py`);
+  await shell(machine, `mv ${APP}.plain ${APP}`);
   await expectDeployed();
   const path = await pathOfRestarted();
   expect(path).toMatch(FOLDER);
@@ -136,7 +137,7 @@ test('the app is tried in exactly the environment of the worker', async () => {
   }
   await shell(
     machine,
-    `sed -i '1i import json, os; json.dump(dict(os.environ), open("/srv/seen-%d.json" % os.getpid(), "w"))' ${BACKEND}/celery_app.py`,
+    `echo 'import json, os; json.dump(dict(os.environ), open("/srv/seen-%d.json" % os.getpid(), "w"))' >>${APP}`,
   );
   await install(
     'Environment=A=0 O=unit "P=two words" Q=%n',

@@ -18,6 +18,7 @@ from celeriac_host.app import shared_modules
 from celeriac_host.state import aside, ledger
 from celeriac_host.state.journal import (
     PLAN,
+    TODO,
     Journal,
     StepJournal,
     read_plan,
@@ -239,6 +240,9 @@ class _Work:
             self._record("not-undone", index=index, message=reason)
             self._end_step(index, "not-undone", reason, begun)
             return
+        todo = self.journal.step(index).get(TODO)
+        if todo is not None:
+            self.steps[index]["todo"] = todo
         self._record("undone", index=index, message=undone)
         if undone is None:
             # It had changed nothing: its message stays.
@@ -296,6 +300,8 @@ class _Work:
                 step.update(status=event, message=entry.get("message") or "no change needed")
             elif event == "undone" and entry.get("message"):
                 step.update(status="undone", message=entry["message"])
+            elif event == "kept" and entry.get("name") == TODO:
+                step["todo"] = entry["value"]
             if entry.get("result") is not None:
                 step["result"] = entry["result"]
 
