@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
-import { supportFolder } from '../celery/support-folder.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { releaseDesired } from './release-inputs.ts';
+import { supportDirectoryOf } from './support-directory.ts';
 
 const supportName = 'celeriac_support';
 
@@ -52,7 +51,7 @@ export function deployWorkerDesired(
     startLimitIntervalSec: inputs['start-limit-interval'],
     startTimeoutSeconds: inputs['start-timeout'],
     minHealthySeconds: inputs['min-healthy-time'],
-    supportDirectory: supportFolder(createHash('sha256').update(supportText).digest('hex')),
+    supportDirectory: supportDirectoryOf(supportText),
     supportModule: { name: supportName, text: supportText },
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,

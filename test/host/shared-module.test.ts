@@ -1,18 +1,16 @@
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
-import { supportFolder } from '../../src/celery/support-folder.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
-import { BACKEND, shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
+import { BACKEND, SUPPORT, shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 const OTHER = 'video-worker.service';
 const OTHER_PATH = `/etc/systemd/system/${OTHER}`;
 const ROOT = '/usr/local/lib/celeriac';
-const MODULE = `${supportFolder(createHash('sha256').update(supportModuleText()).digest('hex'))}/celeriac_support.py`;
+const MODULE = SUPPORT;
 
 /** A second worker on the same host, on a queue of its own. */
 const OTHER_UNIT = `[Unit]

@@ -111,11 +111,12 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
 def text(name: str) -> str:
     """The text that the app's interpreter runs."""
     return TEXT.format(
-        package=PACKAGE, shared=SHARED, shared_text=_source(SHARED), name=name, text=_source(name)
+        package=PACKAGE, shared=SHARED, shared_text=source(SHARED), name=name, text=source(name)
     )
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of one of our programs for the app's interpreter."""
     spec = importlib.util.find_spec(PACKAGE + "." + name)
     found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
     assert isinstance(found, str)

@@ -59,6 +59,9 @@ def relying(step: StepJournal, host: System, unit_restored: bool = False) -> Use
         return Users(())
     ident = os.path.basename(step.folder)
     returning = module_versions.returning(kept["path"], host.state, ident)
+    if module_versions.is_version(kept["path"]) and kept["was"] is not None:
+        # Somebody had changed it.
+        return Users(sorted(module_users.find(kept["path"], _unit(step))))
     if module_versions.is_version(kept["path"]) and unit_restored:
         return Users(sorted(module_users.find(kept["path"])), returning)
     others = module_users.find(kept["path"], _unit(step))

@@ -10,6 +10,7 @@ import os
 import re
 from typing import Any, Sequence
 
+from celeriac_host.app import app_process
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -17,14 +18,12 @@ from celeriac_host.system.system import System
 
 EVIDENCE_LINES = 12
 ANSWER = "celeriac: the app imports"
-# As `celery -A app worker` does it, with the tasks that the configuration names, then `-I`.
+# Behind the module that all our programs load the app by. `-I` comes last, as in a worker.
 CODE = f"""
-import os, sys
-sys.path.insert(0, os.getcwd())
-from celery.app.utils import find_app
-app = find_app(sys.argv[1])
-app.loader.import_default_modules()
-app.finalize()
+try:
+    app = load_app(sys.argv[1])
+except Problem as problem:
+    raise problem.__cause__ from None
 for name in sys.argv[2:]:
     app.loader.import_task_module(name)
 print({ANSWER!r})
@@ -39,12 +38,13 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit, app = args["unit"], args["app"]
     where = _moved(_inside(units.context(host, unit), args["directory"]), args.get("instead"))
     interpreter = _instead(args["interpreter"], args.get("instead"))
+    code = app_process.source(app_process.SHARED) + CODE
     ran = [*interpreter, "-c", "(imports the app)", app]
     try:
         done = units.run_as(
             host,
             where,
-            [*units.expanded(interpreter, where), "-c", CODE, app, *args["modules"]],
+            [*units.expanded(interpreter, where), "-c", code, app, *args["modules"]],
             timeout=args["timeoutSeconds"],
             # No byte code: the code may be undone, and Python compares only its size and second.
             env={"PYTHONDONTWRITEBYTECODE": "1"},

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Plan } from '../../../src/model/operation.ts';
+import { seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import {
   describeCost,

@@ -379,7 +379,7 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
             return cancel(control, request, line)
         return Drain(control, request, line).run()
 
-    return with_app(request, line, work)
+    return with_app(request, line, work, needs_tasks=False)
 
 
 if __name__ == "__main__":
