@@ -191,6 +191,7 @@ test('a unit that an older Celeriac manages keeps its module, until it has moved
     .replace('Type=simple', 'Type=notify')
     .replace('-Q video', '-Q video -I celeriac_support');
   await machine.reset();
+  await shell(machine, `mkdir -p ${ROOT}`);
   await machine.writeFile(`${ROOT}/celeriac_support.py`, supportModuleText());
   before = await machine.readFile(UNIT_PATH);
   await machine.writeFile(OTHER_PATH, old);
