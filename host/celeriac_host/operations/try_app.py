@@ -7,10 +7,9 @@ Undo: nothing to undo.
 from __future__ import annotations
 
 import os
-import re
-from typing import Any, Sequence
+from typing import Any
 
-from celeriac_host.app import app_process
+from celeriac_host.app import app_process, code_folders
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -36,8 +35,9 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit, app = args["unit"], args["app"]
-    where = _moved(_inside(units.context(host, unit), args["directory"]), args.get("instead"))
-    interpreter = _instead(args["interpreter"], args.get("instead"))
+    where = _inside(units.context(host, unit), args["directory"])
+    where = code_folders.moved(where, args.get("instead"))
+    interpreter = code_folders.instead(args["interpreter"], args.get("instead"))
     code = app_process.source(app_process.SHARED) + CODE
     ran = [*interpreter, "-c", "(imports the app)", app]
     try:
@@ -78,25 +78,3 @@ def _inside(where: units.Context, directory: str | None) -> units.Context:
     if directory is None:
         return where
     return where._replace(directory=os.path.join(where.directory, directory))
-
-
-def _moved(where: units.Context, instead: dict[str, str] | None) -> units.Context:
-    """The context in a code folder that is not the current one yet."""
-    if instead is None:
-        return where
-    environment = dict(where.environment)
-    for name in ("PYTHONPATH", "PATH", "VIRTUAL_ENV"):
-        if name in environment:
-            environment[name] = ":".join(_instead(environment[name].split(":"), instead))
-    return where._replace(
-        directory=_instead([where.directory], instead)[0], environment=environment
-    )
-
-
-def _instead(paths: Sequence[str], instead: dict[str, str] | None) -> list[str]:
-    if instead is None:
-        return list(paths)
-    old, new = instead["from"], instead["to"]
-    # Also in `PYTHONPATH=/srv/app/lib:…` for `env`.
-    pattern = re.compile(rf"(?<![^=:]){re.escape(old)}(?=[/:]|$)")
-    return [pattern.sub(lambda match: new, path) for path in paths]
