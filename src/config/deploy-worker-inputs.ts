@@ -3,9 +3,8 @@ import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { releaseDesired } from './release-inputs.ts';
+import { supportDirectoryOf } from './support-directory.ts';
 
-/** Folder of the support module on the host; the unit's PYTHONPATH contains it. */
-const supportDirectory = '/usr/local/lib/celeriac';
 const supportName = 'celeriac_support';
 
 /**
@@ -53,7 +52,7 @@ export function deployWorkerDesired(
     startLimitIntervalSec: inputs['start-limit-interval'],
     startTimeoutSeconds: inputs['start-timeout'],
     minHealthySeconds: inputs['min-healthy-time'],
-    supportDirectory,
+    supportDirectory: supportDirectoryOf(supportText),
     supportModule: { name: supportName, text: supportText },
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,

@@ -108,8 +108,9 @@ export interface SetSysctl extends Described {
 }
 
 /**
- * Imports the app in a separate process as the worker would (same interpreter, user, directory and
- * environment), before anything is stopped.
+ * Imports the app in a separate process as the worker would, before anything is stopped: with the
+ * interpreter and the variables of its command line, its user, its directory, and the environment
+ * that systemd gives it; nothing is added.
  */
 export interface TryApp extends Described {
   readonly op: 'try-app';
@@ -118,8 +119,10 @@ export interface TryApp extends Described {
   readonly interpreter: readonly string[];
   /** The value of `-A`. */
   readonly app: string;
-  /** Directories to prepend to the module search path. */
-  readonly pythonPath: readonly string[];
+  /** Further modules to import, as the worker does (`-I`). */
+  readonly modules: readonly string[];
+  /** Where the worker changes to (`--workdir`, `cd`); `null`: it stays in the unit's directory. */
+  readonly directory: string | null;
   /** For a code folder that is not current yet: paths in `from` are replaced by paths in `to`. */
   readonly instead?: { readonly from: string; readonly to: string };
   readonly timeoutSeconds: Seconds;
