@@ -62,8 +62,8 @@ def take_back(
     """Has a worker that was not stopped consume again; None if there is no need or no worker.
 
     Before Celery 5.7, without the support module, it would consume until its next reconnect only.
-    If it is idle, and what is on the disk imports, the undo of guard-unit restarts it instead. If all
-    fails, the worker is stopped, and that undo starts it again.
+    If it is idle, and the code on the disk imports, the undo of guard-unit restarts it instead. If
+    all fails, the worker is stopped, and that undo starts it again.
     """
     unit, worker = args["unit"], journal.get(CONSUMERS)
     if worker is None or not worker["queues"]:
