@@ -33,11 +33,6 @@ export interface FactArguments {
     readonly databases: readonly string[] | null;
     /** For the first of these that a table has, the answer contains its distinct values. */
     readonly statusColumns?: readonly string[];
-    /**
-     * For each of these that a table with a status has, the answer contains some values;
-     * `createdAt` matches `created_at`.
-     */
-    readonly timeColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };

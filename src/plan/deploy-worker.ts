@@ -125,7 +125,6 @@ export function planDeployWorker(
       ...code.findings,
       ...describeMemory(facts, desired),
       ...describeLeftAlone(strays),
-      ...leftovers.findings,
       ...describeHost(facts, desired, unit),
       ...describePast(facts.transactions),
     ],

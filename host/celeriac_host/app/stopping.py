@@ -17,6 +17,7 @@ from celeriac_host.system.errors import OperationError, describe
 from celeriac_host.system.system import System, Tick
 
 CONSUMERS = "worker"
+RESTING = ("inactive", "failed")
 # For the undo of older plans without a timeout. systemd's own stop timeout is far shorter.
 LONGEST_UNDO_SECONDS = 7200.0
 
@@ -74,6 +75,21 @@ def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str |
     tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
     stop(args, host, journal, undo_timeout(args), tick)
     return f"{unit} stopped to be started again: it could not consume {names} again ({problem})"
+
+
+def group_of(unit: str, seen: dict[str, str]) -> str:
+    """Its cgroup, by its properties. systemd names none once the unit has stopped."""
+    return seen.get("ControlGroup") or f"/{seen.get('Slice') or 'system.slice'}/{unit}"
+
+
+def rests_at(unit: str, group: str, host: System) -> float | None:
+    """The time at which the unit rests and nothing is in its cgroup; None: something runs.
+
+    By the clock of the host, after the look: whatever ran before has written what it wrote.
+    """
+    if units.show(host, unit, ("ActiveState",))["ActiveState"] not in RESTING:
+        return None
+    return None if units.cgroup_processes(group) else round(time.time(), 3)
 
 
 def undo_timeout(args: dict[str, Any]) -> float:

@@ -26,7 +26,9 @@ def check(args: dict[str, Any], host: System) -> bool:
     return _find(args) is None
 
 
-def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+def do(
+    args: dict[str, Any], host: System, journal: StepJournal
+) -> str | tuple[str, dict[str, Any]]:
     process = _find(args)
     if process is None:
         return f"process {args['pid']} has already ended"
@@ -53,7 +55,8 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
         if not _gone(each, KILL_SECONDS, host):
             raise OperationError(f"process {each.pid} did not end after SIGKILL")
     more = f", {len(left)} of its children by KILL" if left else ""
-    return f"process {process.pid} ended by {how}{more}: {_command(process.argv)}"
+    line = f"process {process.pid} ended by {how}{more}: {_command(process.argv)}"
+    return line, {"endedAt": round(time.time(), 3)}
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
