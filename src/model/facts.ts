@@ -333,7 +333,7 @@ export interface StoreTable {
    * they were not requested, there is no such column, or it cannot be read.
    */
   readonly statuses?: readonly (string | number)[];
-  /** Column → some of its newest values. Missing under the same conditions. */
+  /** Column → some of its newest values; added on the runner, from its copy. */
   readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
 }
 

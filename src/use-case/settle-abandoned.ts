@@ -15,6 +15,7 @@ import { listDatabases, queryStores } from '../jobs/tables/store-choice.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { Finding, Plan } from '../model/operation.ts';
 import type { Outcome } from '../model/outcome.ts';
+import { seconds } from '../model/units.ts';
 import type { Agent } from '../ports/agent.ts';
 import type { OpenStore } from '../ports/store.ts';
 import { checklistOf } from '../report/checklist.ts';
@@ -90,9 +91,14 @@ async function settle(
   });
 }
 
+/** A release may await its verdict meanwhile: whoever holds the lock for longer goes first. */
+const longestLockWait = 60;
+
 /** As a clean-up: it is no release, and `restore` of the action cleanup undoes it. */
 function apply(run: Run, agent: Agent, plan: Plan, { unit }: RecordedStop): Promise<Outcome> {
-  const meta = { ...run.meta(unit), action: 'cleanup' };
+  const own = run.meta(unit);
+  const lockTimeoutSeconds = seconds(Math.min(own.lockTimeoutSeconds, longestLockWait));
+  const meta = { ...own, action: 'cleanup', lockTimeoutSeconds };
   return run.group('settling abandoned jobs', () =>
     agent.apply(plan.operations, meta, run.onProgress(plan)),
   );

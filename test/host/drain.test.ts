@@ -8,7 +8,6 @@ import { Hand, messages, type PlainOperation, statuses } from './lib/hand.ts';
 import { beginHeldJob, holdJobs, installHeldJobs } from './lib/held-jobs.ts';
 import {
   BACKEND,
-  DATABASE,
   leaveUnacked,
   makeJob,
   readJob,

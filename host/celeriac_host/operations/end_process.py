@@ -26,12 +26,10 @@ def check(args: dict[str, Any], host: System) -> bool:
     return _find(args) is None
 
 
-def do(
-    args: dict[str, Any], host: System, journal: StepJournal
-) -> str | tuple[str, dict[str, Any]]:
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     process = _find(args)
     if process is None:
-        return f"process {args['pid']} has already ended"
+        return f"process {args['pid']} has already ended", {}
     _refuse(process, args["cgroup"])
     grace = float(args["graceSeconds"])
     journal.keep("process", {"pid": process.pid, "argv": list(process.argv)})

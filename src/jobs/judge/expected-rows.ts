@@ -12,9 +12,12 @@ export const expectsMore = (row: JobRow): boolean =>
     return total !== null && total > countedBelow(row, counter).length;
   });
 
-/** Whether it says how many rows it will have below it. */
-export const hasTotal = (row: JobRow): boolean =>
-  row.mapping.counters.some((counter) => totalOf(row, counter) !== null);
+/** Whether its total shows that all rows are there that it will have; a total of 0 was never set. */
+export const hasAllRows = (row: JobRow): boolean =>
+  row.mapping.counters.some((counter) => {
+    const total = totalOf(row, counter);
+    return total !== null && total > 0 && total === countedBelow(row, counter).length;
+  });
 
 function totalOf({ values }: JobRow, { column, counts }: CounterMapping): number | null {
   const total = values[column];

@@ -10,7 +10,7 @@ import {
 } from '../tables/job-forest.ts';
 import { isEnded } from '../tables/mapping.ts';
 import { canonicalTask, isUuid } from '../tables/task-ids.ts';
-import { describeSame, hasTotal, isIncomplete } from './expected-rows.ts';
+import { describeSame, hasAllRows, isIncomplete } from './expected-rows.ts';
 import type { RecordedStop } from './recorded-stop.ts';
 import type { StuckRow } from './staleness.ts';
 
@@ -101,7 +101,7 @@ function namesAllWork(row: JobRow): boolean {
   if (leaves.some((each) => taskOf(each) === null)) return false;
   const parents = unit.filter(({ children }) => children.length > 0);
   if (parents.some(isIncomplete)) return false;
-  return row.children.length === 0 || taskOf(row) !== null || describeSame(row).some(hasTotal);
+  return row.children.length === 0 || taskOf(row) !== null || describeSame(row).some(hasAllRows);
 }
 
 const isNamed = (task: string | null | undefined): task is string => typeof task === 'string';

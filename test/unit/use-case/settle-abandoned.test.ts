@@ -45,6 +45,7 @@ interface Wishes {
   readonly answers?: HostAnswers;
   readonly apply?: () => Promise<Outcome>;
   readonly dryRun?: boolean;
+  readonly lockTimeout?: number;
   readonly before?: Outcome | null;
   readonly leaves?: boolean;
 }
@@ -52,6 +53,8 @@ interface Wishes {
 async function settle(database: AppDatabase, wishes: Wishes = {}) {
   const { answers, apply = async () => committed, dryRun = false, before = release() } = wishes;
   const run = new RecordedRun({ dryRun });
+  const meta = run.meta.bind(run);
+  run.meta = (name) => ({ ...meta(name), lockTimeoutSeconds: seconds(wishes.lockTimeout ?? 0) });
   const metas: TransactionMeta[] = [];
   const agent = {
     ...agentOf([database.fact()], { [path]: database.content() }, answers),
@@ -90,6 +93,12 @@ test('the plan is shown, applied as a clean-up that is no release, and reported'
     'Settled 1 row of jobs that were in progress since before celery-worker.service stopped (2026-01-18 14:59:00 UTC), transaction 20261122T131600-5b3c.',
   );
   expect(run.results[0]?.checklist.map(({ done }) => done)).toEqual([true, true]);
+});
+
+test('it waits for the lock no longer than a verdict can wait', async () => {
+  using database = lostJob();
+  const { metas } = await settle(database, { lockTimeout: 900 });
+  expect(metas[0]?.lockTimeoutSeconds).toBe(60);
 });
 
 test('rows that changed meanwhile are counted as left', async () => {

@@ -309,6 +309,14 @@ describe('rows above', () => {
     expect(becomes(await settle(database, idle))).toEqual({ c: 'failed', j: 'failed' });
   });
 
+  test('a total that was never set says nothing', async () => {
+    using database = new AppDatabase();
+    const links = [['processing', 2 * minute]] as const;
+    database.addBatch('a', { ago: hour, links, job: { celery_task_id: null, total_links: 0 } });
+    database.sql.exec('UPDATE batches SET total_links = 0');
+    expect(becomes(await settle(database))).toEqual({ 'link-a-0': 'failed' });
+  });
+
   test('a parent that stays pending ends with its last row, and with no other', async () => {
     using database = new AppDatabase();
     for (const [name, state] of [
