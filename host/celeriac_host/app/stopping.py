@@ -89,7 +89,7 @@ def rests_at(unit: str, group: str, host: System) -> float | None:
     """
     if units.show(host, unit, ("ActiveState",))["ActiveState"] not in RESTING:
         return None
-    return None if units.cgroup_processes(group) else round(time.time(), 3)
+    return None if units.cgroup_processes(group) else time.time()
 
 
 def undo_timeout(args: dict[str, Any]) -> float:

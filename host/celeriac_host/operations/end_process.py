@@ -54,7 +54,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
             raise OperationError(f"process {each.pid} did not end after SIGKILL")
     more = f", {len(left)} of its children by KILL" if left else ""
     line = f"process {process.pid} ended by {how}{more}: {_command(process.argv)}"
-    return line, {"endedAt": round(time.time(), 3)}
+    return line, {"endedAt": time.time()}
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
