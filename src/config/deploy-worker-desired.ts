@@ -1,5 +1,6 @@
 import type { Bytes, Seconds } from '../model/units.ts';
 import type { CleanUpDesired } from './cleanup-desired.ts';
+import type { Companion } from './companion-inputs.ts';
 import type { ReleaseDesired } from './release-desired.ts';
 
 /** The worker that the host should run. */
@@ -49,6 +50,14 @@ export interface DeployWorkerDesired {
   readonly restartPolicy: 'when-needed' | 'always';
   /** The value of `-A`; only used if `ExecStart=` does not show it. */
   readonly app: string | null;
+  readonly beforeStart?: {
+    /** Without a shell. */
+    readonly commands: readonly (readonly string[])[];
+    /** For each. */
+    readonly timeoutSeconds: Seconds;
+  };
+  /** Other units of the app, in the order of their restarts. */
+  readonly companions?: readonly Companion[];
   /** Absent or `null`: the code and its dependencies are not touched. */
   readonly release?: ReleaseDesired | null;
 }
