@@ -7,7 +7,12 @@ import {
   readSent,
   resumeFlow,
 } from '../../test/host/lib/task-flow.ts';
-import { listTransactions, readTransaction, type Transaction, waitUntil } from '../../test/host/lib/worker.ts';
+import {
+  listTransactions,
+  readTransaction,
+  type Transaction,
+  waitUntil,
+} from '../../test/host/lib/worker.ts';
 import { judge, judgeRunning, type Tally, tally, type Whole } from './judge.ts';
 import { isAtRest, look, type Seen } from './look.ts';
 import { type Timeline, timelineOf } from './moment.ts';
