@@ -25,5 +25,5 @@ export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<voi
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
   const about = { subject: unit, unit, release, tell: tellRestart };
   const outcome = await carryOut(run, agent, plan, { ...about, ...code.about });
-  await settleAbandoned(run, agent, outcome, desired);
+  await settleAbandoned(run, agent, { plan, outcome }, desired);
 }

@@ -30,6 +30,12 @@ export interface SettlingTools {
   readonly newTaskId: () => string;
 }
 
+/** The transaction before. */
+export interface Deploy {
+  readonly plan: Plan;
+  readonly outcome: Outcome | null;
+}
+
 const realTools: SettlingTools = { openStore: openSqliteStore, newTaskId: randomUUID };
 
 /**
@@ -37,29 +43,35 @@ const realTools: SettlingTools = { openStore: openSqliteStore, newTaskId: random
  * of the release. Whatever becomes of it, the release stays: this never throws, and what it could not
  * do is a warning and left to the next clean-up.
  *
- * @param release what became of the deploy; `null`: nothing was applied
+ * @param deploy what was planned, and what became of it; `null`: nothing was applied
  */
 export async function settleAbandoned(
   run: Run,
   agent: Agent,
-  release: Outcome | null,
+  { plan, outcome }: Deploy,
   { orphanedJobs, unit }: Pick<DeployWorkerDesired, 'orphanedJobs' | 'unit'>,
   tools: SettlingTools = realTools,
 ): Promise<void> {
   if (orphanedJobs === null) return;
-  if (run.dryRun) return await preview(run, agent, orphanedJobs, tools);
-  const stop = release === null ? null : recordedStop(release, unit);
+  if (run.dryRun) {
+    const restarts = plan.operations.some(({ op }) => op === 'start-unit');
+    if (restarts) return await preview(run, agent, orphanedJobs, tools);
+    const why = `${unit} is not to be stopped`;
+    return tell(run, agent, `Dry run: no abandoned jobs would be looked for: ${why}.`);
+  }
+  const stop = outcome === null ? null : recordedStop(outcome, unit);
   if (stop === null) {
-    tell(run, agent, `No abandoned jobs were looked for: ${unit} was not stopped in this run.`);
-    return;
+    const why = `${unit} was not stopped in this run`;
+    return tell(run, agent, `No abandoned jobs were looked for: ${why}.`);
   }
   try {
     await settle(run, agent, stop, orphanedJobs, tools);
   } catch (error) {
-    const said = `abandoned jobs were left as they are: ${reasonOf(error)}. The release stays, and a later clean-up decides about them by their age`;
-    tell(run, agent, `Abandoned jobs were left as they are: ${reasonOf(error)}.`, [
-      { level: 'warning', message: said },
-    ]);
+    // A connection that was lost may have left a transaction that goes on.
+    const reason = reasonOf(error);
+    const rest = 'the release stays, and a later clean-up decides about jobs that are left';
+    const message = `settling abandoned jobs failed: ${reason}; ${rest}`;
+    tell(run, agent, `Settling abandoned jobs failed: ${reason}.`, [{ level: 'warning', message }]);
   }
 }
 

@@ -189,8 +189,8 @@ describe('the release stays', () => {
     await shell(machine, 'systemctl stop writer');
     expect(run.code, run.log).toBe(0);
     expect(run.outputs.changed).toBe('true');
-    expect(run.log).toMatch(/::warning.*abandoned jobs were left as they are: .*locked/);
-    expect(run.log).toContain('The release stays');
+    expect(run.log).toMatch(/::warning.*settling abandoned jobs failed: .*locked/);
+    expect(run.log).toContain('the release stays');
     expect(run.outputs).not.toHaveProperty('settled');
     expect(await statusOf(lost)).toBe('processing');
     const { journal } = await readTransaction(machine, await newest());

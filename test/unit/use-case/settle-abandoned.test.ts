@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { HostError } from '../../../src/model/errors.ts';
 import type { TasksFact } from '../../../src/model/facts.ts';
+import type { Operation, Plan } from '../../../src/model/operation.ts';
 import type { Outcome, TransactionMeta } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { Agent } from '../../../src/ports/agent.ts';
@@ -25,6 +26,10 @@ import { RecordedRun } from './recorded-run.ts';
 const unit = 'celery-worker.service';
 const step = { index: 0, status: 'done', message: 'done', seconds: seconds(1) } as const;
 
+const idle: Plan = { operations: [], satisfied: [], findings: [] };
+const start = { op: 'start-unit', unit, title: 'start it', why: 'it is stopped' };
+const restart: Plan = { ...idle, operations: [start as unknown as Operation] };
+
 /** A release, at which nothing of the old worker was left a minute ago. */
 const release = (stoppedAt: number | null = now - minute): Outcome => ({
   transaction: '20261122T131500-4f2a',
@@ -47,6 +52,7 @@ interface Wishes {
   readonly dryRun?: boolean;
   readonly lockTimeout?: number;
   readonly before?: Outcome | null;
+  readonly restarts?: boolean;
   readonly leaves?: boolean;
 }
 
@@ -66,7 +72,8 @@ async function settle(database: AppDatabase, wishes: Wishes = {}) {
   const desired = desire({ evidence: 'broker', orphans: false, confirmAfterSeconds: seconds(0) });
   const orphanedJobs = wishes.leaves ? null : desired;
   const tools = { openStore: openSqliteStore, newTaskId };
-  await settleAbandoned(run, agent as unknown as Agent, before, { orphanedJobs, unit }, tools);
+  const deploy = { plan: wishes.restarts === false ? idle : restart, outcome: before };
+  await settleAbandoned(run, agent as unknown as Agent, deploy, { orphanedJobs, unit }, tools);
   return { run, metas, said: run.results.map(({ sentence }) => sentence).join('\n') };
 }
 
@@ -187,11 +194,11 @@ describe('the release stays, and a warning says why the jobs were left', () => {
   ])('%s', async (_, wishes, why) => {
     using database = lostJob();
     const { run, said } = await settle(database, wishes);
-    expect(said).toMatch(/^Abandoned jobs were left as they are: /);
+    expect(said).toMatch(/^Settling abandoned jobs failed: /);
     expect(said).toContain(why);
     const [finding] = run.results.at(-1)?.findings ?? [];
     expect(finding).toMatchObject({ level: 'warning' });
-    expect(finding?.message).toContain('The release stays');
+    expect(finding?.message).toContain('the release stays');
     expect(run.log.filter((line) => /^(?:settled|left|changed|transaction)=/.test(line))).toEqual(
       [],
     );
@@ -202,7 +209,7 @@ describe('the release stays, and a warning says why the jobs were left', () => {
       CREATE TABLE jobs (id INTEGER PRIMARY KEY, status TEXT CHECK (status IN ('processing', 'x')),
         celery_task_id TEXT, created_at TEXT);
       INSERT INTO jobs VALUES (1, 'processing', 'task-1', '2026-01-18 14:00:00');`);
-    expect((await settle(database)).said).toMatch(/^Abandoned jobs were left as they are: input /);
+    expect((await settle(database)).said).toMatch(/^Settling abandoned jobs failed: input /);
   });
 });
 
@@ -213,6 +220,15 @@ describe('a dry run', () => {
     expect(metas).toEqual([]);
     expect(said).toBe(
       `Dry run: in progress now: 1 jobs in ${path}. Once celery-worker.service has been restarted and proved, \`fail\` would settle those that are in progress since before its stop, unless their task is in a queue, unacknowledged or held by a worker by then.`,
+    );
+    expect(run.log).toHaveLength(1);
+  });
+
+  test('says that nothing would be looked for where nothing would be restarted', async () => {
+    using database = lostJob();
+    const { run, said } = await settle(database, { dryRun: true, before: null, restarts: false });
+    expect(said).toBe(
+      'Dry run: no abandoned jobs would be looked for: celery-worker.service is not to be stopped.',
     );
     expect(run.log).toHaveLength(1);
   });
