@@ -33,11 +33,6 @@ export interface FactArguments {
     readonly databases: readonly string[] | null;
     /** For the first of these that a table has, the answer contains its distinct values. */
     readonly statusColumns?: readonly string[];
-    /**
-     * For each of these that a table with a status has, the answer contains some values;
-     * `createdAt` matches `created_at`.
-     */
-    readonly timeColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
@@ -390,7 +385,7 @@ export interface StoreTable {
    * they were not requested, there is no such column, or it cannot be read.
    */
   readonly statuses?: readonly (string | number)[];
-  /** Column → some of its newest values. Missing under the same conditions. */
+  /** Column → some of its newest values; added on the runner, from its copy. */
   readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
 }
 

@@ -138,7 +138,6 @@ export function planDeployWorker(
       ...companions.findings,
       ...describeMemory(facts, desired),
       ...describeLeftAlone(strays),
-      ...leftovers.findings,
       ...describeHost(facts, desired, unit),
       ...describePast(facts.transactions),
     ],
