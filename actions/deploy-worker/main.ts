@@ -3,6 +3,7 @@ import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { carryOut } from '../../src/use-case/carry-out.ts';
+import { lookAtPrograms } from '../../src/use-case/look-at-programs.ts';
 import { openRunCode } from '../../src/use-case/offer-code.ts';
 import { rollBack } from '../../src/use-case/roll-back.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
@@ -15,11 +16,10 @@ void runAction('deploy-worker', async (run) => {
   }
   const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);
   await using agent = await run.openAgent();
-  const facts = await run.look(agent, deployWorkerQuery(desired));
+  const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
   const code = await openRunCode(desired.release, facts.release);
   const plan = planDeployWorker(facts, desired, code.offer);
   const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
-  const { unit } = desired;
-  const about = { subject: unit, unit, release, tell: tellRestart };
+  const about = { subject: desired.unit, unit: desired.unit, release, tell: tellRestart };
   await carryOut(run, agent, plan, { ...about, ...code.about });
 });
