@@ -132,6 +132,8 @@ export interface SwapFact {
         readonly formatted: boolean;
         /** Not formatted, and only zeros in its first and last MiB: an unfinished swap file. */
         readonly blank: boolean;
+        /** Copy-on-write is off for it (`chattr +C`); `null`: the file system does not tell. */
+        readonly nocow?: boolean | null;
       }
     | { readonly kind: 'symlink'; readonly target: string }
     | { readonly kind: 'other'; readonly what: string };

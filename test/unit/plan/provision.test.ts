@@ -23,7 +23,7 @@ interface Case {
 
 function healthy(): Record<string, unknown> {
   return {
-    host: { container: null },
+    host: { container: null, memory: { availableBytes: 3 * GiB } },
     swap: {
       file: {
         kind: 'file',
