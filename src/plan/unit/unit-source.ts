@@ -3,6 +3,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import { ConfigError } from '../../model/errors.ts';
 import type { FactAnswers } from '../../model/facts.ts';
 import type { Sha256 } from '../../model/units.ts';
+import { parseUnitFile } from '../../systemd/unit-file.ts';
 import type { UnitPart, UnitStack } from '../../systemd/unit-stack.ts';
 import { ownDropIns } from './drop-in.ts';
 
@@ -66,6 +67,14 @@ export function readSource(
     return refuse(
       `${path} is ${fragment.kind === 'other' ? `a ${fragment.what}` : 'too large, or not UTF-8 text'}`,
       'a unit file',
+    );
+  }
+  const parsed = parseUnitFile(fragment.text);
+  const broken = parsed.brokenHeader;
+  if (broken !== null) {
+    return refuse(
+      `${path}:${parsed.lineOf(broken)}: ${broken.raw.trim()} is not a section header, so systemd does not load the unit`,
+      'a header like [Install]',
     );
   }
   const at = path.lastIndexOf('/');
