@@ -54,19 +54,21 @@ export function planProvision(facts: ProvisionFacts, desired: ProvisionDesired):
   const operations: Operation[] = [];
   const satisfied: string[] = [];
   const findings: Finding[] = [];
+  const unmet: string[] = [];
   const { container } = facts.host;
   if (container === null) {
     planSwapFile(facts, desired, operations, satisfied);
     planFstab(facts.swap, desired, operations, satisfied);
     findings.push(...otherSwap(facts.swap, desired));
   } else {
+    unmet.push('swap');
     findings.push({
       level: 'warning',
       message: `swap: skipped: this is a container (${container}), and only its host can turn swap on. Ask the provider for swap, or use a virtual machine.`,
     });
   }
-  planSwappiness(facts, desired.swappiness, operations, satisfied, findings);
-  return { operations, satisfied, findings };
+  planSwappiness(facts, desired.swappiness, { operations, satisfied, findings, unmet });
+  return { operations, satisfied, findings, ...(unmet.length > 0 && { unmet }) };
 }
 
 function planSwapFile(

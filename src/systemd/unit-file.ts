@@ -166,29 +166,29 @@ export class UnitFile {
     const last = this.assignments(section, key).at(-1);
     if (!last) return this.add(section, key, wanted, near);
     const lead = leadOf(last);
+    // The mark of the line stays with the first new one; twice it would be text.
+    const plain = lead.replace('\uFEFF', '');
     const { afterMark } = last;
     const entries = this.entries.flatMap((entry): readonly UnitEntry[] => {
       if (entry.kind !== 'assignment' || entry.section !== section || entry.key !== key) {
         return [entry];
       }
-      const kept = innerComments(entry.raw);
-      if (entry !== last) return kept;
+      if (entry !== last) return remnants(entry);
+      const kept = lead === plain ? remnants(entry) : innerComments(entry.raw);
       const ending = lastEnding(entry.raw);
       return [
         ...kept,
-        ...wanted.map((one, at) =>
-          // Only the last one may lack a line ending, if the replaced line did.
-          ({
-            ...assign(
-              section,
-              key,
-              one,
-              lead,
-              at === wanted.length - 1 ? ending : ending || this.#eol,
-            ),
-            ...(afterMark && { afterMark }),
-          }),
-        ),
+        ...wanted.map((one, at) => ({
+          ...assign(
+            section,
+            key,
+            one,
+            at === 0 ? lead : plain,
+            // Only the last one may lack a line ending, if the replaced line did.
+            at === wanted.length - 1 ? ending : ending || this.#eol,
+          ),
+          ...(afterMark && { afterMark }),
+        })),
       ];
     });
     return new UnitFile(entries);
@@ -218,7 +218,7 @@ export class UnitFile {
     if (gone.length === 0) return this;
     return new UnitFile(
       this.entries.flatMap((entry): readonly UnitEntry[] =>
-        gone.includes(entry) ? innerComments(entry.raw) : [entry],
+        gone.includes(entry) ? remnants(entry) : [entry],
       ),
     );
   }
@@ -383,6 +383,13 @@ function sparingComments(raw: string, from: number, to: number): number {
   const lines = splitLines(gone);
   const last = lines.at(-1)?.text ?? '';
   return to - last.trimStart().length;
+}
+
+/** What stays of a removed line: its comments, and the mark, or the next one would be skipped. */
+function remnants({ raw, afterMark }: UnitEntry): readonly UnitEntry[] {
+  const mark: readonly BlankEntry[] =
+    !afterMark && markOf(raw) !== -1 ? [{ kind: 'blank', raw: `\uFEFF${lastEnding(raw)}` }] : [];
+  return [...mark, ...innerComments(raw)];
 }
 
 /** Comment lines inside a continued line, which are kept when it is removed. */

@@ -132,6 +132,15 @@ describe('planProvision', () => {
     },
   );
 
+  it('says what a container leaves as it is', () => {
+    const facts = overlay(healthy(), {
+      host: { container: 'lxc' },
+      sysctl: { values: { 'vm.swappiness': '60' }, readOnly: ['vm.swappiness'] },
+    }) as ProvisionFacts;
+    expect(planProvision(facts, desired).unmet).toEqual(['swap', 'vm.swappiness']);
+    expect(planProvision(healthy() as ProvisionFacts, desired).unmet).toBeUndefined();
+  });
+
   it('keeps the reserve free', () => {
     const facts = overlay(healthy(), {
       swap: { file: { kind: 'absent' }, active: [], filesystem: { freeBytes: 2 * GiB } },
