@@ -166,7 +166,7 @@ test('the Python of a worker is the one that a shell finds', async () => {
   const cases: Readonly<Record<string, string>> = {
     home: "/bin/bash -c '. $HOME/env/bin/activate && celery -A app worker'",
     relative: "/bin/bash -c 'source venv/bin/activate && celery -A app worker'",
-    dots: "/bin/sh -c 'cd ../home/shop && exec ./env/bin/celery -A app worker'",
+    dots: "/bin/sh -c 'cd ../../home/shop && exec ./env/bin/celery -A app worker'",
     path: "/bin/sh -c 'PATH=venv/bin:$PATH exec celery -A app worker'",
     env: '/usr/bin/env PATH=/srv/shop/venv/bin:/usr/bin celery -A app worker',
     bare: 'celery -A app worker',

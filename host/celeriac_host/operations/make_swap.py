@@ -128,7 +128,9 @@ def _see(path: str) -> Seen | None:
         raise OperationError(f"{path} is {kind}; expected a regular file or no file")
     mode = stat.S_IMODE(about.st_mode)
     held = about.st_blocks * 512
-    return Seen(about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path), swaps.nocow(path))
+    return Seen(
+        about.st_size, held, mode, about.st_uid, about.st_gid, swaps.header(path), swaps.nocow(path)
+    )
 
 
 def _copied(seen: Seen, args: dict[str, Any]) -> bool:

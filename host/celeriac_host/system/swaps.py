@@ -131,7 +131,7 @@ NOCOW_FLAG = 0x00800000
 
 
 def nocow(path: str) -> bool | None:
-    """Whether copy-on-write is off for the file (`chattr +C`); None: the file system has no flags."""
+    """Whether copy-on-write is off for the file (`chattr +C`); None: it has no such flags."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
