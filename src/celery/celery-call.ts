@@ -225,14 +225,16 @@ function refusedMulti(): CelerySearch {
 function refusedProgram(argv: readonly string[], at: number): CelerySearch {
   const program = argv[at] ?? '';
   const rest = argv.slice(at + 1);
-  if (rest.some((word) => baseName(word) === 'celery') || /\bcelery\b/.test(rest.at(-1) ?? '')) {
-    const wrapper = wrapperOf(argv.slice(at));
-    return wrapper === null
-      ? refused(
-          `starts celery through ${program}, which is not a known wrapper`,
-          'the celery command itself, possibly through env, nice or ionice',
-        )
-      : refused(wrapper.problem, wrapper.expected);
+  const wrapper = wrapperOf(argv.slice(at));
+  // `su app -c '…'` has the whole command in its last argument.
+  if (wrapper !== null && rest.some((word) => /\bcelery\b/.test(word))) {
+    return refused(wrapper.problem, wrapper.expected);
+  }
+  if (rest.some((word) => baseName(word) === 'celery')) {
+    return refused(
+      `starts celery through ${program}, which is not a known wrapper`,
+      'the celery command itself, possibly through env, nice or ionice',
+    );
   }
   return { kind: 'refused', problem: `runs ${program}, not celery`, program: at };
 }

@@ -69,7 +69,7 @@ export function candidatesOf(
   if (word.includes('/')) {
     const whole = known(resolveIn(scene.directory, word));
     return isAbsolute(whole)
-      ? { candidates: [whole], hidden: null }
+      ? { candidates: [literal(whole)], hidden: null }
       : { candidates: [], hidden: word };
   }
   if (isHidden(word)) return { candidates: [], hidden: word };
@@ -80,7 +80,7 @@ export function candidatesOf(
       if (one === '$HOME' || one.startsWith('$HOME/') || (isHidden(one) && folder !== '$PATH')) {
         return { candidates, hidden: `PATH=${one}` };
       }
-      if (isAbsolute(one)) candidates.push(`${one.replace(/\/$/, '')}/${word}`);
+      if (isAbsolute(one)) candidates.push(literal(`${one.replace(/\/$/, '')}/${word}`));
     }
   }
   return { candidates: [...new Set(candidates)], hidden: scene.hiddenBy };
@@ -99,8 +99,10 @@ function named(text: string, unit: string): string {
     i: instance,
     j: prefix.slice(prefix.lastIndexOf('-') + 1),
   };
-  return text.replace(/%([nNpij])/g, (whole, letter: string) => values[letter] ?? whole);
+  return text.replace(/%([%nNpij])/g, (whole, letter: string) => values[letter] ?? whole);
 }
+
+const literal = (path: string): string => path.replaceAll('%%', '%');
 
 /**
  * The Python of the worker that is running now: from its arguments, while systemd has not been given

@@ -19,7 +19,7 @@ export interface Scene {
 export function expandIn(scene: Pick<Scene, 'variables'>, text: string): string {
   return text
     .replace(/^~(?=\/|$)/, '$HOME')
-    .replace(/%([%h])/g, (_, specifier: string) => (specifier === 'h' ? managersHome : '%'))
+    .replace(/%([%h])/g, (whole, specifier: string) => (specifier === 'h' ? managersHome : whole))
     .replace(
       /\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))/g,
       (_, braced: string | undefined, bare: string | undefined) => {
@@ -39,7 +39,8 @@ export const atHome = (path: string, home: string | null | undefined): string =>
   home == null ? path : path.replace(/^\$HOME(?=\/|$)/, home.replace(/\/$/, ''));
 
 /** Whether a path still has a part that the unit does not show; `$HOME` is known to the host. */
-export const isHidden = (path: string): boolean => /[$%`*?[\]]|^~/.test(withoutHome(path));
+export const isHidden = (path: string): boolean =>
+  /[$%`*?[\]]|^~/.test(withoutHome(path).replaceAll('%%', ''));
 
 const withoutHome = (path: string): string => path.replace(/^\$HOME(?=\/|$)/, '');
 

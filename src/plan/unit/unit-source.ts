@@ -19,6 +19,8 @@ export interface UnitSource {
   readonly ownPaths: readonly string[];
   /** As `systemctl show` prints it. */
   readonly workingDirectory: string;
+  /** Of the unit's user; `null` or absent: unknown. */
+  readonly home?: string | null;
 }
 
 export interface InstalledUnit extends UnitSource {
@@ -111,6 +113,7 @@ export function readSource(
     }),
     ownPaths,
     workingDirectory: unit.properties.WorkingDirectory ?? '',
+    home: unit.variables?.HOME ?? null,
     target: `${administrators}/${name}`,
     expects: isVendors ? null : fragment.sha256,
   };
