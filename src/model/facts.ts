@@ -15,6 +15,8 @@ export interface FactArguments {
     readonly name: string;
     /** Whether to run `systemd-analyze security`, which takes a second. */
     readonly exposure?: boolean;
+    /** Paths that `programs` of the answer describes, too. */
+    readonly programs?: readonly string[];
   };
   /** Processes whose arguments match, in any cgroup; see WorkerSearch. */
   readonly workers: Pick<WorkerSearch, 'command'>;
@@ -177,6 +179,8 @@ export interface SwapFact {
         readonly formatted: boolean;
         /** Not formatted, and only zeros in its first and last MiB: an unfinished swap file. */
         readonly blank: boolean;
+        /** Copy-on-write is off for it (`chattr +C`); `null`: the file system does not tell. */
+        readonly nocow?: boolean | null;
       }
     | { readonly kind: 'symlink'; readonly target: string }
     | { readonly kind: 'other'; readonly what: string };
@@ -228,6 +232,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** HOME and PATH as its processes find them; absent: not set, or unknown. */
+  readonly variables?: { readonly HOME?: string; readonly PATH?: string };
   /** Where its processes start, with symbolic links resolved; `null`: unknown. */
   readonly workingDirectory: string | null;
   readonly mainPid: number | null;

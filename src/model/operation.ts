@@ -484,6 +484,8 @@ export interface Plan {
   readonly findings: readonly Finding[];
   /** Rows that look stuck, and that the plan skips. */
   readonly skippedRows?: number;
+  /** What is not as desired and cannot be changed on this host: `swap`; findings say why. */
+  readonly unmet?: readonly string[];
 }
 
 export interface Finding {

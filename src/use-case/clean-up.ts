@@ -38,6 +38,7 @@ import type { AskingTheApp, Finding } from '../model/operation.ts';
 import type { EpochSeconds } from '../model/units.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import type { OpenStore, Store } from '../ports/store.ts';
+import { lookAtPrograms } from './look-at-programs.ts';
 import { rehearseOnHost } from './rehearse-on-host.ts';
 
 /** A copy of a job database, opened on the runner. */
@@ -139,7 +140,7 @@ async function lookAtHost(tools: CleanUpTools, desired: CleanUpDesired): Promise
   if (!needsApp(desired)) {
     return { ...(await agent.look({ stores })), unit: null };
   }
-  return agent.look({ stores, unit: { name: desired.unit } });
+  return lookAtPrograms(agent, await agent.look({ stores, unit: { name: desired.unit } }));
 }
 
 /** Whether the app is needed to ask about tasks or to send them. */

@@ -2,6 +2,7 @@ import { deployWorkerDesired } from '../config/deploy-worker-inputs.ts';
 import { deployWorkerQuery } from '../plan/deploy/look.ts';
 import { planDeployWorker } from '../plan/deploy-worker.ts';
 import { carryOut } from './carry-out.ts';
+import { lookAtPrograms } from './look-at-programs.ts';
 import { openRunCode } from './offer-code.ts';
 import type { ActionRun } from './run.ts';
 import { settleAbandoned } from './settle-abandoned.ts';
@@ -19,7 +20,7 @@ export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<voi
   const desired = deployWorkerDesired(inputs, supportModuleText(), run.meta().holder);
   const { unit } = desired;
   await using agent = await run.openAgent();
-  const facts = await run.look(agent, deployWorkerQuery(desired));
+  const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
   const code = await openRunCode(desired.release, facts.release);
   const plan = planDeployWorker(facts, desired, code.offer);
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
