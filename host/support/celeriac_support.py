@@ -44,6 +44,11 @@ DEAF_AFTER = 'CELERIAC_DEAF_AFTER_SEC'
 USUAL_WATCHDOG = 300.0
 #: Limit in seconds of each step of a look at the queues, which the main loop waits for.
 LOOK_LIMIT = 2.0
+#: Options that apply it, by the driver; others do not tell how many messages wait.
+LIMITS = {
+    'redis': dict.fromkeys(('socket_timeout', 'socket_connect_timeout'), LOOK_LIMIT),
+    'amqp': dict.fromkeys(('read_timeout', 'write_timeout'), LOOK_LIMIT),
+}
 #: Seconds after which the broker drops an answer (if it supports expiry).
 ANSWER_EXPIRES = 60
 
@@ -162,16 +167,14 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def _ping_from_thread(every: float) -> None:
-    name = 'celeriac-watchdog'
-    if any(thread.name == name for thread in threading.enumerate()):
-        return
-
     def run() -> None:
         while True:
             ping()
             time.sleep(every)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    name = 'celeriac-watchdog'
+    if not any(thread.name == name for thread in threading.enumerate()):
+        threading.Thread(target=run, name=name, daemon=True).start()
 
 
 class Retries(logging.Handler):
@@ -211,12 +214,11 @@ def _on_worker_ready(sender: Any = None, **_: Any) -> None:
         status = _consuming(sender.app.amqp.queues.consume_from)
     except Exception as error:
         _complain('could not list the queues', error)
-    _hearing.status = status
     notify('READY=1', 'STATUS=' + status)
 
 
 def _consuming(queues: Any) -> str:
-    return 'Consuming from ' + ', '.join(sorted(queues)) if queues else 'Consuming from no queue'
+    return 'Consuming from ' + (', '.join(sorted(queues)) or 'no queue')
 
 
 signals.worker_init.connect(_on_worker_init, weak=False)
@@ -228,18 +230,15 @@ signals.worker_shutting_down.connect(_announce_stop, weak=False)
 
 
 class Pace(NamedTuple):
-    """In seconds."""
+    """Seconds between looks, and of suspicion after which it is deaf, or must be ended."""
 
     look: float
-    """Between two looks at the queues."""
     deaf: float
-    """Suspicion after which the worker counts as deaf; infinite: never."""
     hopeless: float
-    """Suspicion after which it must be ended."""
 
 
 def pace(watchdog_seconds: float, deaf_after: Optional[float]) -> Pace:
-    """Counted from the first look: the messages may be older than that by one pause."""
+    """Suspicion begins with a look: the messages may be older by one pause."""
     patience = watchdog_seconds / 2 if deaf_after is None else deaf_after
     if patience <= 0:
         return Pace(LONGEST_INTERVAL, float('inf'), float('inf'))
@@ -325,6 +324,7 @@ class Hearing:
         return None
 
     def give_up(self, consumer: Any, waiting: int, seconds: float) -> Optional[Exception]:
+        """Reconnects first, if it can. Then it must be ended, before the lack of pings does it."""
         what = '%d messages waited for %d s and it took none' % (waiting, seconds)
         _say('Consumes nothing: ' + what)
         log.error('celeriac: the worker consumes nothing: %s', what)
@@ -335,9 +335,8 @@ class Hearing:
         self.deaf = True
         lost = ConnectionResetError('celeriac: the worker consumes nothing, so it reconnects')
         # Outside a hub the error would reach nobody; without retries it would end the worker.
-        retries = consumer.app.conf.broker_connection_retry
-        caught = isinstance(lost, consumer.connection_errors)
-        return lost if consumer.hub and retries and caught else None
+        caught = consumer.hub and isinstance(lost, consumer.connection_errors)
+        return lost if caught and consumer.app.conf.broker_connection_retry else None
 
     def count(self, consumer: Any) -> int:
         """The messages that wait in its queues, by a connection of its own."""
@@ -367,12 +366,6 @@ class Hearing:
             own.release()
 
 
-#: The time limits of a connection, by the driver; others do not tell how many messages wait.
-LIMITS: Dict[str, Dict[str, float]] = {
-    'redis': {'socket_timeout': LOOK_LIMIT, 'socket_connect_timeout': LOOK_LIMIT},
-    'amqp': {'read_timeout': LOOK_LIMIT, 'write_timeout': LOOK_LIMIT},
-}
-
 _hearing = Hearing()
 
 
@@ -390,31 +383,28 @@ def tells(queue: Any) -> bool:
 
 
 def has_room(consumer: Any) -> bool:
-    """Whether it would start another task at once, as far as it is known: else it may wait."""
-    pool, qos = consumer.pool, consumer.qos
+    """Whether it would take another task at once. False if there may be a reason to wait."""
+    pool, qos, tasks = consumer.pool, consumer.qos, consumer.task_consumer
     busy = len(set(requests.reserved_requests) | set(requests.active_requests))
-    if busy >= (pool.limit if getattr(pool, 'is_green', False) else pool.num_processes):
-        return False
-    if any(bucket and bucket.contents for bucket in list(consumer.task_buckets.values())):
-        return False  # rate limits
+    slots = pool.limit if getattr(pool, 'is_green', False) else pool.num_processes
+    limited = any(bucket and bucket.contents for bucket in list(consumer.task_buckets.values()))
+    # Tasks with an ETA fill the prefetch if a setting limits it, or with quorum queues.
+    types = [(queue.queue_arguments or {}).get('x-queue-type') for queue in consumed(consumer)]
     most = getattr(qos, 'max_prefetch', None)
-    if most and qos.value >= most:
-        return False  # as many with an ETA as it may hold
-    quorum = [(queue.queue_arguments or {}).get('x-queue-type') for queue in consumed(consumer)]
-    if 'quorum' in quorum and qos.value > consumer.initial_prefetch_count:
-        return False  # the broker's limit does not grow with those that have an ETA
-    can_consume = getattr(consumer.task_consumer.channel, 'qos', None)
-    can_consume = getattr(can_consume, 'can_consume', None)
-    return bool(can_consume()) if callable(can_consume) else True
+    if 'quorum' in types:
+        most = consumer.initial_prefetch_count + 1
+    can_consume = getattr(getattr(tasks.channel, 'qos', None), 'can_consume', lambda: True)
+    room = busy < slots and not limited and not (most and qos.value >= most)
+    return bool(room and can_consume())
 
 
 def repair(consumer: Any) -> None:
     """Registers the consumer's sockets with its loop again if they have been lost.
 
-    Each attempt to reach a Redis that is away leaves a connection behind. When the garbage
-    collector finds it, after the worker has reconnected, Kombu 5.2.3 to 5.3 takes it for the loss of
-    the new one, and the loop never reads from the broker again (celery#8030). A message that was on
-    its way waits in the socket: only a worker that goes on takes it.
+    An attempt to reach a Redis that is away leaves a connection behind. When the garbage collector
+    finds it, after the worker has reconnected, Kombu 5.2.3 to 5.3 takes that for the loss of the
+    new one, and the loop never reads from the broker again (celery#8030). A message on its way
+    then waits in the socket, and is lost in a restart.
     """
     global _can_see_sockets
     try:
