@@ -42,7 +42,7 @@ async function work(machine: Machine, host: number): Promise<Figures> {
     mine.push(round);
     done.push(round);
     console.log(
-      `host ${host}, round ${round.number}, ${round.way}: ${round.done} of ${round.sent} jobs done after ${round.seconds.toFixed(1)} s; ${round.repaired} repaired, ${round.deaf} told, ${round.restarts} restarted`,
+      `host ${host}, round ${round.number}, ${round.way}: ${round.done} of ${round.sent} jobs done after ${round.seconds.toFixed(1)} s; ${round.repaired} repaired, ${round.told} told, ${round.restarts} restarted`,
     );
   }
   return sumUp(machine, mine);
@@ -61,7 +61,7 @@ try {
   console.log(`
 rounds                          ${done.length}
 hangs: sockets lost, repaired   ${total('repaired')}
-hangs: told as "consumes nothing" ${total('deaf')}
+hangs: told as "consumes nothing" ${total('told')}
 restarts by the watchdog        ${total('restarts')}
 longest until jobs were done    ${Math.max(...done.map(({ seconds }) => seconds)).toFixed(1)} s (limit ${limit} s)
 rounds beyond the limit         ${late}

@@ -1,6 +1,7 @@
 import type { Machine } from '../../../sandbox/machine.ts';
+import { marks } from './deaf-workers.ts';
 import { SUPPORT_FOLDER, startSupportedUnit, supportedUnit } from './units.ts';
-import { DATABASE, makeJob, sendJobs, shell, show, UNIT, waitUntil } from './worker.ts';
+import { DATABASE, makeJob, sendJobs, shell, UNIT, waitUntil } from './worker.ts';
 
 /** What one loss of Redis did to a worker. */
 export interface Round {
@@ -13,11 +14,11 @@ export interface Round {
   /** How often its sockets had been lost, and were registered again. */
   readonly repaired: number;
   /** How often it said that it consumes nothing. */
-  readonly deaf: number;
+  readonly told: number;
   readonly restarts: number;
 }
 
-export type Figures = Pick<Round, 'sent' | 'done' | 'repaired' | 'deaf' | 'restarts'>;
+export type Figures = Pick<Round, 'sent' | 'done' | 'repaired' | 'told' | 'restarts'>;
 
 const queues = 'celery,batch,links,variations';
 /** What a start takes: RestartSec, the import, mingle; with room for a busy machine. */
@@ -57,7 +58,7 @@ export async function reconnectOnce(
 ): Promise<Round> {
   const names = Object.keys(WAYS) as (keyof typeof WAYS)[];
   const way = names[number % names.length] ?? 'restart';
-  const before = await count(machine);
+  const before = await marks(machine);
   await machine.run(WAYS[way], { timeoutSeconds: 60 });
   const [first, ...others] = [makeJob(0.1), makeJob(0.1), makeJob(0.1), makeJob(0.1)];
   if (first === undefined) throw new Error('no job was made');
@@ -70,7 +71,7 @@ export async function reconnectOnce(
   const limit = 2 * hangLimitSeconds(watchdogSeconds);
   await waitUntil('all jobs are done', isDone, limit).catch(() => undefined);
   const seconds = (performance.now() - sentAt) / 1000;
-  const after = await count(machine);
+  const after = await marks(machine);
   return {
     number,
     way,
@@ -78,7 +79,7 @@ export async function reconnectOnce(
     done: await completed(machine, ids),
     seconds,
     repaired: after.repaired - before.repaired,
-    deaf: after.deaf - before.deaf,
+    told: after.told - before.told,
     restarts: after.restarts - before.restarts,
   };
 }
@@ -93,19 +94,8 @@ export async function sumUp(machine: Machine, rounds: readonly Round[]): Promise
       await sql(machine, "SELECT count(*) FROM jobs WHERE status = 'completed' AND id LIKE '%-%'"),
     ),
     repaired: sum('repaired'),
-    deaf: sum('deaf'),
+    told: sum('told'),
     restarts: sum('restarts'),
-  };
-}
-
-async function count(machine: Machine): Promise<Omit<Figures, 'sent' | 'done'>> {
-  const lines = async (text: string): Promise<number> =>
-    Number(await shell(machine, `journalctl -u ${UNIT} -o cat -q | grep -c '${text}' || true`));
-  const { NRestarts } = await show(machine, 'NRestarts');
-  return {
-    repaired: await lines('the loop had lost its sockets'),
-    deaf: await lines('the worker consumes nothing: '),
-    restarts: Number(NRestarts),
   };
 }
 
