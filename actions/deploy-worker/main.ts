@@ -3,6 +3,7 @@ import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { carryOut } from '../../src/use-case/carry-out.ts';
+import { lookAtConsuming } from '../../src/use-case/look-at-consuming.ts';
 import { openRunCode } from '../../src/use-case/offer-code.ts';
 import { rollBack } from '../../src/use-case/roll-back.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
@@ -15,8 +16,10 @@ void runAction('deploy-worker', async (run) => {
   }
   const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);
   await using agent = await run.openAgent();
-  const facts = await run.look(agent, deployWorkerQuery(desired));
-  const code = await openRunCode(desired.release, facts.release);
+  const seen = await run.look(agent, deployWorkerQuery(desired));
+  const code = await openRunCode(desired.release, seen.release);
+  const first = planDeployWorker(seen, desired, code.offer);
+  const facts = await lookAtConsuming(agent, seen, desired, first);
   const plan = planDeployWorker(facts, desired, code.offer);
   const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
   const { unit } = desired;

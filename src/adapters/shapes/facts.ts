@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
 import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
-import { rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
+import { consumingShape, rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
 import {
   codeShape,
   httpShape,
@@ -26,6 +26,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
+  consuming: consumingShape,
   resets: resetsShape,
   rehearsal: rehearsalShape,
   transactions: transactionsShape,

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import type {
+  ConsumingFact,
   FactAnswers,
   RehearsalFact,
   StoreColumn,
   StoreTable,
   TasksFact,
 } from '../../model/facts.ts';
-import { bytes, shapeOf, text, texts } from './shape.ts';
+import { bytes, seconds, shapeOf, text, texts } from './shape.ts';
 
 const column = shapeOf<StoreColumn>()(
   z.object({
@@ -65,6 +66,20 @@ export const tasksShape = shapeOf<TasksFact>()(
       problem: text,
       evidence: texts.exactOptional(),
     }),
+  ]),
+);
+
+export const consumingShape = shapeOf<ConsumingFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('consumes') }),
+    z.object({
+      kind: z.literal('nothing'),
+      waiting: z.record(text, z.number()),
+      answers: z.boolean(),
+      seconds,
+    }),
+    z.object({ kind: z.literal('told'), status: text }),
+    z.object({ kind: z.literal('unknown'), problem: text }),
   ]),
 );
 

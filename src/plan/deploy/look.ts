@@ -2,7 +2,7 @@ import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { sampledColumns } from '../../jobs/tables/columns.ts';
 import { queryStores } from '../../jobs/tables/store-choice.ts';
-import type { FactArguments, FactsFor } from '../../model/facts.ts';
+import type { ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import { ownDropIns } from '../unit/drop-in.ts';
 import { supportPath } from './support-module.ts';
@@ -21,6 +21,8 @@ export interface DeployWorkerQuery {
 
 export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
   readonly release?: ReleaseFact;
+  /** Only asked if nothing else needs a restart. */
+  readonly consuming?: ConsumingFact;
 };
 
 /** The facts that the plan of a worker needs. */
