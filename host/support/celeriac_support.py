@@ -2,10 +2,9 @@
 
 It provides four features, none of which requires a change to the app:
 
-- watchdog notifications: READY=1 when the worker consumes, WATCHDOG=1 while its main loop runs,
-  STOPPING=1 when it begins to stop (sd_notify(3)), and a STATUS= that is true;
-- it notices that the worker takes nothing although messages wait: it repairs that if it can, and
-  lets the watchdog bite if it cannot;
+- watchdog notifications: READY=1 when the worker consumes, WATCHDOG=1 while its main loop runs
+  and it takes messages, STOPPING=1 when it begins to stop (sd_notify(3));
+- the repair of a worker that runs and takes no messages, if its watchdog does not have to bite;
 - a canary: a task that reports through the broker which process of which unit ran it;
 - remote control commands that make the worker consume cancelled queues again.
 
@@ -15,8 +14,7 @@ It runs inside the user's worker, so all errors in here are logged once and igno
 As measured with systemd 252, prefork pools, Redis, Celery 4.4 to 5.7:
 
 - Broker down: the consumer's timers stop. Each retry pings, at increasing intervals of at most
-  32 s: a WatchdogSec of 40 s or more survives any outage, a shorter one only a short outage. When
-  the broker is back, pinging resumes immediately.
+  32 s: a WatchdogSec of 40 s or more survives any outage, a shorter one only a short outage.
 - Stopping: nothing pings while the main process waits for its children, and nothing has to.
   systemd does not enforce WatchdogSec in stop-sigterm; TimeoutStopSec limits the wait. STOPPING=1
   puts the unit into that state even if the stop did not come from systemd (`control shutdown`, a
@@ -49,6 +47,7 @@ LIMITS = {
     'redis': dict.fromkeys(('socket_timeout', 'socket_connect_timeout'), LOOK_LIMIT),
     'amqp': dict.fromkeys(('read_timeout', 'write_timeout'), LOOK_LIMIT),
 }
+KIND = 'x-queue-type'
 #: Seconds after which the broker drops an answer (if it supports expiry).
 ANSWER_EXPIRES = 60
 
@@ -167,12 +166,13 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def _ping_from_thread(every: float) -> None:
+    name = 'celeriac-watchdog'
+
     def run() -> None:
         while True:
             ping()
             time.sleep(every)
 
-    name = 'celeriac-watchdog'
     if not any(thread.name == name for thread in threading.enumerate()):
         threading.Thread(target=run, name=name, daemon=True).start()
 
@@ -263,14 +263,12 @@ def suspicion(
 class Hearing:
     """Whether the worker takes messages, from looks at its queues while it takes none."""
 
-    def __init__(self) -> None:
-        self.since: Optional[float] = None
-        self.last = 0.0
-        self.pace = pace(USUAL_WATCHDOG, 0)
-        self.deaf = False
-        self.silent = False
-        self.status = ''
-        self.own: Any = None
+    since: Optional[float] = None
+    last = 0.0
+    pace = pace(USUAL_WATCHDOG, 0)
+    deaf = silent = sees_sockets = False
+    status = ''
+    own: Any = None
 
     def heard(self) -> None:
         self.since = None
@@ -319,8 +317,10 @@ class Hearing:
             if self.silent and self.pace.deaf != float('inf') and has_room(consumer):
                 return self.count(consumer)
         except Exception as error:
-            self.forget()
             _complain('could not ask for the messages in its queues', error)
+            own, self.own = self.own, None
+            if own is not None:
+                own.release()
         return None
 
     def give_up(self, consumer: Any, waiting: int, seconds: float) -> Optional[Exception]:
@@ -340,7 +340,9 @@ class Hearing:
 
     def count(self, consumer: Any) -> int:
         """The messages that wait in its queues, by a connection of its own."""
-        names = [queue.name for queue in consumed(consumer) if tells(queue)]
+        # A stream keeps what was consumed; of a single active consumer, others wait for its end.
+        asked = [queue for queue in consumed(consumer) if argument(queue, KIND) != 'stream']
+        names = [queue.name for queue in asked if not argument(queue, 'x-single-active-consumer')]
         driver = consumer.connection.transport.driver_type
         if driver not in LIMITS:
             return 0
@@ -348,8 +350,7 @@ class Hearing:
             self.own = consumer.app.connection_for_read(
                 heartbeat=0, connect_timeout=LOOK_LIMIT, transport_options=LIMITS[driver]
             )
-        channel = None
-        total = 0
+        channel, total = None, 0
         for name in names:
             channel = channel or self.own.channel()
             try:
@@ -359,11 +360,6 @@ class Hearing:
         if channel is not None:
             channel.close()
         return total
-
-    def forget(self) -> None:
-        own, self.own = self.own, None
-        if own is not None:
-            own.release()
 
 
 _hearing = Hearing()
@@ -375,25 +371,22 @@ def consumed(consumer: Any) -> List[Any]:
     return [queue for queue in tasks.queues if tasks.consuming_from(queue.name)] if tasks else []
 
 
-def tells(queue: Any) -> bool:
-    """Not of one that only one worker may consume, or that keeps what was consumed."""
-    arguments = queue.queue_arguments or {}
-    single = arguments.get('x-single-active-consumer')
-    return not single and arguments.get('x-queue-type') != 'stream'
+def argument(queue: Any, name: str) -> Any:
+    return (queue.queue_arguments or {}).get(name)
 
 
 def has_room(consumer: Any) -> bool:
     """Whether it would take another task at once. False if there may be a reason to wait."""
-    pool, qos, tasks = consumer.pool, consumer.qos, consumer.task_consumer
+    pool, qos = consumer.pool, consumer.qos
     busy = len(set(requests.reserved_requests) | set(requests.active_requests))
     slots = pool.limit if getattr(pool, 'is_green', False) else pool.num_processes
     limited = any(bucket and bucket.contents for bucket in list(consumer.task_buckets.values()))
     # Tasks with an ETA fill the prefetch if a setting limits it, or with quorum queues.
-    types = [(queue.queue_arguments or {}).get('x-queue-type') for queue in consumed(consumer)]
     most = getattr(qos, 'max_prefetch', None)
-    if 'quorum' in types:
+    if any(argument(queue, KIND) == 'quorum' for queue in consumed(consumer)):
         most = consumer.initial_prefetch_count + 1
-    can_consume = getattr(getattr(tasks.channel, 'qos', None), 'can_consume', lambda: True)
+    prefetch = getattr(consumer.task_consumer.channel, 'qos', None)
+    can_consume = getattr(prefetch, 'can_consume', lambda: True)
     room = busy < slots and not limited and not (most and qos.value >= most)
     return bool(room and can_consume())
 
@@ -406,22 +399,18 @@ def repair(consumer: Any) -> None:
     new one, and the loop never reads from the broker again (celery#8030). A message on its way
     then waits in the socket, and is lost in a restart.
     """
-    global _can_see_sockets
     try:
         hub, connection = consumer.hub, consumer.connection
         if not hub or not connection or not connection.connected:
             return
         if _is_polled(hub, connection):
-            _can_see_sockets = True
-        elif _can_see_sockets:  # else Kombu keeps them in another way
+            _hearing.sees_sockets = True
+        elif _hearing.sees_sockets:  # else Kombu keeps them in another way
             connection.transport.register_with_event_loop(connection.connection, hub)
-            _can_see_sockets = _is_polled(hub, connection)
+            _hearing.sees_sockets = _is_polled(hub, connection)
             log.warning('celeriac: the loop had lost its sockets to the broker; it has them again')
     except Exception as error:
         _complain('could not check the sockets', error)
-
-
-_can_see_sockets = False
 
 
 def _is_polled(hub: Any, connection: Any) -> bool:
