@@ -10,7 +10,8 @@ import { deafen, startDeafWorker, type Way, workThrough } from '../test/host/lib
  * Workers of several versions of Celery are made deaf on purpose, and must hear again in time; then
  * they get jobs that give them reasons to leave messages waiting, and must not be restarted.
  * `npm run bench:deaf-worker -- --celery 5.2.6,5.5.3,5.6.3 --jobs 1000`
- * 5.2.6 is that of the host; others are downloaded by pip, for the Python of the host.
+ * 5.2.6 is that of the host; others are downloaded by pip, for the Python of the host. With
+ * `--rabbitmq FOLDER`, the broker is RabbitMQ, whose packages for Debian 12 (and Erlang's) are there.
  */
 
 const { values } = parseArgs({
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     jobs: { type: 'string', default: '1000' },
     watchdog: { type: 'string', default: '20' },
     pools: { type: 'string', default: 'prefork' },
+    rabbitmq: { type: 'string' },
   },
 });
 const [jobs, watchdog] = [values.jobs, values.watchdog].map(Number) as [number, number];
@@ -58,6 +60,20 @@ async function install(machine: Machine, version: string): Promise<string> {
   }
 }
 
+/** Replaces Redis as the broker; returns its URL. */
+async function installRabbit(machine: Machine, folder: string): Promise<string> {
+  await machine.run('mkdir /srv/packages');
+  for (const name of readdirSync(folder).filter((each) => each.endsWith('.deb'))) {
+    const target = `/srv/packages/${name.replaceAll('%3a', '_')}`;
+    await machine.writeFile(target, readFileSync(path.join(folder, name)));
+  }
+  await machine.run('DEBIAN_FRONTEND=noninteractive dpkg -i /srv/packages/*.deb', {
+    timeoutSeconds: 300,
+  });
+  await machine.run('systemctl start rabbitmq-server', { timeoutSeconds: 300 });
+  return 'pyamqp://guest:guest@127.0.0.1:5672//';
+}
+
 let failed = 0;
 
 async function tryVersion(version: string): Promise<void> {
@@ -66,8 +82,10 @@ async function tryVersion(version: string): Promise<void> {
     state: 'healthy',
   });
   const python = await install(machine, version);
+  const { rabbitmq } = values;
+  const broker = rabbitmq === undefined ? {} : { broker: await installRabbit(machine, rabbitmq) };
   for (const way of ['sockets', 'channel', 'lasting'] satisfies Way[]) {
-    await startDeafWorker(machine, { watchdogSeconds: watchdog, python });
+    await startDeafWorker(machine, { watchdogSeconds: watchdog, python, ...broker });
     const { seconds, repaired, told, restarts } = await deafen(machine, way, 2 * limit);
     if (seconds > limit) failed += 1;
     console.log(
@@ -75,7 +93,8 @@ async function tryVersion(version: string): Promise<void> {
     );
   }
   for (const pool of values.pools.split(',')) {
-    await startDeafWorker(machine, { watchdogSeconds: watchdog, python, options: POOLS[pool] ?? pool });
+    const options = POOLS[pool] ?? pool;
+    await startDeafWorker(machine, { watchdogSeconds: watchdog, python, options, ...broker });
     const begun = performance.now();
     const { sent, done, repeated, told, restarts } = await workThrough(machine, jobs, 900);
     if (done !== sent || repeated > 0 || told > 0 || restarts > 0) failed += 1;

@@ -2,7 +2,13 @@ import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
 import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
-import { consumingShape, rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
+import {
+  consumingShape,
+  rehearsalShape,
+  resetsShape,
+  storesShape,
+  tasksShape,
+} from './store-facts.ts';
 import {
   codeShape,
   httpShape,

@@ -4,7 +4,7 @@ import { SUPPORT_FOLDER, startSupportedUnit, supportedUnit } from './units.ts';
 import { shell, show, UNIT, waitUntil } from './worker.ts';
 
 /** Tasks that note their number when they are done, and a command that makes the worker deaf. */
-const CONTROLS = `
+export const DEAF_CONTROLS = `
 import time
 from celery import bootsteps, shared_task, signals
 from celery.worker.control import control_command
@@ -34,6 +34,8 @@ def slow(number, seconds):
 
 
 def deafen(consumer, way):
+    if consumer.connection.transport.driver_type == 'amqp':
+        return deafen_amqp(consumer, way)
     hub, cycle = consumer.hub, consumer.connection.transport.cycle
     for poll in list(hub.on_tick):
         if any(cell.cell_contents is cycle for cell in poll.__closure__ or ()):
@@ -44,6 +46,16 @@ def deafen(consumer, way):
         # What a registration cannot mend.
         for channel in list(cycle._channels):
             cycle.discard(channel)
+
+
+def deafen_amqp(consumer, way):
+    tasks = consumer.task_consumer
+    if way == 'sockets':
+        consumer.hub.remove(consumer.connection.connection.sock)
+    else:
+        # Behind Celery's back: it thinks that it consumes.
+        for tag in list(tasks._active_tags.values()):
+            tasks.channel.basic_cancel(tag)
 
 
 class Deafness(bootsteps.StartStopStep):
@@ -71,6 +83,7 @@ def deaf_now(state, way='sockets'):
 export type Way = 'sockets' | 'channel' | 'lasting';
 
 const queues = 'celery,batch,links,variations';
+const redis = 'redis://127.0.0.1:6379/0';
 
 /** Starts a worker that can be made deaf; `python`: runs its Celery. */
 export async function startDeafWorker(
@@ -79,24 +92,29 @@ export async function startDeafWorker(
     watchdogSeconds,
     options = '--concurrency=2',
     python = '/usr/bin/python3',
+    broker = redis,
   }: {
     readonly watchdogSeconds: number;
     readonly options?: string;
     readonly python?: string;
+    /** Its broker; the host's Redis if not given. */
+    readonly broker?: string;
   },
 ): Promise<void> {
   const service = `Restart=always\nRestartSec=1\nWatchdogSec=${watchdogSeconds}\n`;
   const unit = supportedUnit(queues, service)
-    .replace('/usr/bin/celery', `${python} -m celery`)
+    .replace('[Service]', `[Service]\nEnvironment=SLIDESHOW_BROKER=${broker}`)
+    .replace('/usr/bin/celery', `${python} -m celery --result-backend=disabled://`)
     .replace('-I celeriac_support', '-I celeriac_support,deaf_controls')
     .replace('--concurrency=1', options);
   await machine.run(`mkdir -p ${SUPPORT_FOLDER}; rm -f /tmp/done; redis-cli flushall`);
-  await machine.writeFile(`${SUPPORT_FOLDER}/deaf_controls.py`, CONTROLS);
+  await machine.writeFile(`${SUPPORT_FOLDER}/deaf_controls.py`, DEAF_CONTROLS);
   await startSupportedUnit(machine, unit);
 }
 
+/** Sends by the broker of the unit. */
 const inTheApp = (program: string): string =>
-  `cd /root/slideshow/backend && PYTHONPATH=${SUPPORT_FOLDER} python3 - <<'PYTHON'\nfrom celery_app import celery_app as app\n${program}\nPYTHON`;
+  `cd /root/slideshow/backend && export $(systemctl show ${UNIT} -p Environment --value) && python3 - <<'PYTHON'\nfrom celery_app import celery_app as app\napp.conf.result_backend = 'disabled://'\n${program}\nPYTHON`;
 
 /** What came of a worker that was made deaf while jobs came in. */
 export interface Outcome {
@@ -108,25 +126,29 @@ export interface Outcome {
   readonly restarts: number;
 }
 
+/** The running worker takes no messages from now on. */
+export async function makeDeaf(machine: Machine, way: Way): Promise<void> {
+  const ask = `print(app.control.broadcast('deaf_now', arguments={'way': '${way}'}, reply=True))`;
+  const said = await shell(machine, inTheApp(ask));
+  if (!said.includes("'ok'")) throw new Error(`the worker was not made deaf: ${said}`);
+  await shell(machine, 'sleep 2.5');
+}
+
+/** Sends jobs that note their numbers. */
+export async function sendQuick(machine: Machine, numbers: readonly number[]): Promise<void> {
+  const program = `for number in ${JSON.stringify(numbers)}: app.send_task('deaf.quick', (number,), queue='celery')`;
+  await shell(machine, inTheApp(program));
+}
+
 export async function deafen(machine: Machine, way: Way, limitSeconds: number): Promise<Outcome> {
   const before = await marks(machine);
-  await shell(
-    machine,
-    inTheApp(`print(app.control.broadcast('deaf_now', arguments={'way': '${way}'}, reply=True))`),
-  );
-  await shell(machine, 'sleep 2.5');
+  await makeDeaf(machine, way);
   const from = 1_000_000 + Math.floor(Math.random() * 1e9);
-  const count = 3;
   const sent = performance.now();
-  await shell(
-    machine,
-    inTheApp(
-      `for number in range(${from}, ${from + count}): app.send_task('deaf.quick', (number,), queue='celery')`,
-    ),
-  );
+  await sendQuick(machine, [from, from + 1, from + 2]);
   await waitUntil(
     'the jobs are done',
-    async () => (await doneBetween(machine, from, from + count)) === count,
+    async () => (await doneBetween(machine, from, from + 3)) === 3,
     limitSeconds,
   );
   const after = await marks(machine);

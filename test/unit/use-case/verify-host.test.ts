@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { workerCommand } from '../../../src/celery/worker-process.ts';
 import { ConfigError, HostError } from '../../../src/model/errors.ts';
-import type { ConsumingFact, ConsumingQuery, FactQuery, FactsFor } from '../../../src/model/facts.ts';
+import type {
+  ConsumingFact,
+  ConsumingQuery,
+  FactQuery,
+  FactsFor,
+} from '../../../src/model/facts.ts';
 import type { JobReport, JobRequest, Progress } from '../../../src/model/outcome.ts';
 import { seconds } from '../../../src/model/units.ts';
 import { type VerifyPorts, verifyHost, verifyQuery } from '../../../src/use-case/verify-host.ts';
