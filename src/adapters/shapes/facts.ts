@@ -3,6 +3,7 @@ import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
 import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
 import {
+  backupShape,
   consumingShape,
   rehearsalShape,
   resetsShape,
@@ -11,6 +12,7 @@ import {
 } from './store-facts.ts';
 import {
   codeShape,
+  companionsShape,
   httpShape,
   journalShape,
   kernelShape,
@@ -34,8 +36,10 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   tasks: tasksShape,
   consuming: consumingShape,
   resets: resetsShape,
+  backup: backupShape,
   rehearsal: rehearsalShape,
   transactions: transactionsShape,
   releases: releasesShape,
   release: releaseShape,
+  companions: companionsShape,
 };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type {
+  BackupFact,
   ConsumingFact,
   FactAnswers,
   RehearsalFact,
@@ -7,7 +8,7 @@ import type {
   StoreTable,
   TasksFact,
 } from '../../model/facts.ts';
-import { bytes, seconds, shapeOf, text, texts } from './shape.ts';
+import { bytes, epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 
 const column = shapeOf<StoreColumn>()(
   z.object({
@@ -80,6 +81,22 @@ export const consumingShape = shapeOf<ConsumingFact>()(
     }),
     z.object({ kind: z.literal('told'), status: text }),
     z.object({ kind: z.literal('unknown'), problem: text }),
+  ]),
+);
+
+const backupTaken = { path: text, takenAt: epochSeconds };
+
+export const backupShape = shapeOf<BackupFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('absent'), known: texts }),
+    z.object({ kind: z.literal('unknown'), ...backupTaken, problem: text }),
+    z.object({
+      kind: z.literal('compared'),
+      ...backupTaken,
+      differences: z.array(
+        z.object({ table: text, newer: z.number(), changed: z.number(), gone: z.number() }),
+      ),
+    }),
   ]),
 );
 
