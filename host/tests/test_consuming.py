@@ -35,6 +35,7 @@ class Side:
         self.looks = list(looks)
         self.driver = "redis"
         self.uptime = 7200
+        self.unacked = 5
         self.down = False
         self.remote_control = True
         self.arguments: Dict[str, Dict[str, Any]] = {}
@@ -79,7 +80,12 @@ class Side:
             channel_errors=(ChannelError,),
             close=lambda: None,
             transport=SimpleNamespace(driver_type=self.driver),
-            default_channel=SimpleNamespace(client=SimpleNamespace(info=lambda section: info)),
+            default_channel=SimpleNamespace(
+                unacked_key="unacked",
+                client=SimpleNamespace(
+                    info=lambda section: info, hlen=lambda key: self.unacked if key else 0
+                ),
+            ),
         )
         queues = {
             name: SimpleNamespace(queue_arguments=self.arguments.get(name))
@@ -167,12 +173,19 @@ def test_a_worker_with_a_reason_to_wait_is_not_judged(answers: Dict[str, Any], n
     assert found["kind"] == "unknown" and named in found["problem"]
 
 
-def test_etas_below_the_prefetch_are_no_excuse_in_redis() -> None:
-    for driver, kind in (("redis", "nothing"), ("amqp", "unknown")):
+@pytest.mark.parametrize(
+    ("driver", "unacked", "kind"),
+    [("redis", 0, "nothing"), ("redis", 1, "unknown"), ("amqp", 0, "unknown")],
+)
+def test_a_rate_limit_or_an_eta_excuses_only_who_holds_messages(
+    driver: str, unacked: int, kind: str
+) -> None:
+    limited, later = ["tasks.one [rate_limit=10/m]"], [{"eta": "later"}]
+    for answers in ({"registered": limited}, {"scheduled": later}):
         side = Side({"celery": 3}, {"celery": 3})
-        side.driver = driver
+        side.driver, side.unacked = driver, unacked
         assert side.answers is not None
-        side.answers["scheduled"] = [{"eta": "later"}]
+        side.answers.update(answers)
         assert side.run()["kind"] == kind
 
 

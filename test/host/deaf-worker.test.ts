@@ -85,7 +85,7 @@ test('verify names the cause, and a deploy with nothing else to do restarts the 
   await sendQuick(machine, [1, 2]);
 
   const red = await runBundle('verify', inputsFor(machine, { unit: UNIT, gate: 'none' }));
-  expect(red.code).toBe(1);
+  expect(red.code, red.log).toBe(1);
   expect(red.log).toContain('it runs and consumes nothing: 2 messages wait in celery');
   expect(JSON.parse(red.outputs.checks ?? '[]')).toContainEqual(
     expect.objectContaining({ id: 'consuming', state: 'failed' }),

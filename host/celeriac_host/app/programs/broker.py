@@ -424,16 +424,22 @@ def idle_node(app: Any, control: Control, request: Dict[str, Any]) -> Optional[s
     except Problem as problem:
         refuse_excuses(app, control, request, problem)
         return None
-    amqp = control.connection.transport.driver_type != "redis"
-    prefetch = control.ask(node, "stats").get("prefetch_count")
-    scheduled = len(control.ask(node, "scheduled") or [])
-    if scheduled and (amqp or not isinstance(prefetch, int) or scheduled >= prefetch):
-        raise Excuse("tasks with an ETA may fill its prefetch")
-    if any("rate_limit=" in task for task in registered(control, node)):
-        raise Excuse("a rate limit may make it wait")
+    if not holds_nothing(control):
+        if control.ask(node, "scheduled"):
+            raise Excuse("tasks with an ETA may fill its prefetch")
+        if any("rate_limit=" in task for task in registered(control, node)):
+            raise Excuse("a rate limit may make it wait")
     if control.ask(node, "active") or control.ask(node, "reserved"):
         raise Excuse("it is at work")
     return node
+
+
+def holds_nothing(control: Control) -> bool:
+    """Whether it is sure that no worker of this broker holds a message that it has not begun."""
+    if control.connection.transport.driver_type != "redis":
+        return False
+    channel = control.connection.default_channel
+    return not channel.client.hlen(channel.unacked_key)
 
 
 def registered(control: Control, node: str) -> List[str]:
