@@ -1,9 +1,8 @@
 import { runAction } from '../../src/action/run.ts';
 import { deployWorkerDesired } from '../../src/config/deploy-worker-inputs.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
-import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { carryOut } from '../../src/use-case/carry-out.ts';
-import { lookAtConsuming } from '../../src/use-case/look-at-consuming.ts';
+import { planAndLook } from '../../src/use-case/look-at-consuming.ts';
 import { openRunCode } from '../../src/use-case/offer-code.ts';
 import { rollBack } from '../../src/use-case/roll-back.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
@@ -16,11 +15,9 @@ void runAction('deploy-worker', async (run) => {
   }
   const desired = deployWorkerDesired(run.inputs, supportModuleText(), run.meta().holder);
   await using agent = await run.openAgent();
-  const seen = await run.look(agent, deployWorkerQuery(desired));
-  const code = await openRunCode(desired.release, seen.release);
-  const first = planDeployWorker(seen, desired, code.offer);
-  const facts = await lookAtConsuming(agent, seen, desired, first);
-  const plan = planDeployWorker(facts, desired, code.offer);
+  const facts = await run.look(agent, deployWorkerQuery(desired));
+  const code = await openRunCode(desired.release, facts.release);
+  const plan = await planAndLook(agent, facts, desired, code.offer);
   const release = { confirmWithinSeconds: run.inputs['confirm-within'] || null };
   const { unit } = desired;
   const about = { subject: unit, unit, release, tell: tellRestart };

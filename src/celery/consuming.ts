@@ -1,33 +1,9 @@
-import type { ConsumingFact, ConsumingQuery } from '../model/facts.ts';
+import type { ConsumingQuery } from '../model/facts.ts';
 import type { ByTheApp } from '../model/operation.ts';
-import { formatCount, formatDuration } from '../report/quantities.ts';
 import type { WorkerCall } from './worker-call.ts';
 
 /** How to ask whether a worker takes its messages; `null`: its queues cannot be read. */
 export function consumingQuery(app: ByTheApp, call: WorkerCall | null): ConsumingQuery | null {
   if (call === null || call.queues === 'unknown') return null;
   return { ...app, queues: call.queues === 'default' ? null : call.queues, forks: call.forks };
-}
-
-/**
- * What shows that a worker runs and consumes nothing, e.g. `it runs and consumes nothing: 3 messages
- * wait in celery, and it was idle for 6 s`; `null`: nothing shows it.
- */
-export function describeDeafness(fact: ConsumingFact): string | null {
-  const says = 'it runs and consumes nothing: ';
-  switch (fact.kind) {
-    case 'consumes':
-    case 'unknown':
-      return null;
-    case 'told':
-      return says + fact.status.replace(/^Consumes nothing: /, '');
-    case 'nothing': {
-      const queues = Object.entries(fact.waiting);
-      const total = queues.reduce((sum, [, count]) => sum + count, 0);
-      const where = queues.map(([queue]) => queue).join(', ');
-      const did = fact.answers ? 'it was idle' : 'it did not answer';
-      const wait = `${formatCount(total, 'message')} ${total === 1 ? 'waits' : 'wait'}`;
-      return `${says}${wait} in ${where}, and ${did} for ${formatDuration(fact.seconds)}`;
-    }
-  }
 }

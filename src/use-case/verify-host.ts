@@ -1,5 +1,5 @@
 import { appProcessOf } from '../celery/app-process.ts';
-import { consumingQuery, describeDeafness } from '../celery/consuming.ts';
+import { consumingQuery } from '../celery/consuming.ts';
 import { type WorkerCall, workerCallOf } from '../celery/worker-call.ts';
 import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
@@ -7,6 +7,7 @@ import { ConfigError, HostError } from '../model/errors.ts';
 import type { UnitFact } from '../model/facts.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
+import { describeDeafness } from '../report/deafness.ts';
 import { judge } from '../verify/checks.ts';
 import type {
   ConsumingSearch,

@@ -1,8 +1,8 @@
 import { findCeleryCall } from '../../celery/celery-call.ts';
-import { describeDeafness } from '../../celery/consuming.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts.ts';
+import { describeDeafness } from '../../report/deafness.ts';
 import { isExpanded } from '../../systemd/exec-line.ts';
 import type { ReleasePlan } from '../code/release-plan.ts';
 import type { WorkerUnit } from '../unit/worker-unit.ts';

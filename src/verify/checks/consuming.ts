@@ -1,5 +1,5 @@
-import { describeDeafness } from '../../celery/consuming.ts';
 import type { Check } from '../../model/verdict.ts';
+import { describeDeafness } from '../../report/deafness.ts';
 import { checkOf, fine, skippedCheck, wrong } from '../check.ts';
 import type { ConsumingSearch, VerifyFacts } from '../evidence.ts';
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { consumingQuery, describeDeafness } from '../../../src/celery/consuming.ts';
+import { consumingQuery } from '../../../src/celery/consuming.ts';
 import { seconds } from '../../../src/model/units.ts';
+import { describeDeafness } from '../../../src/report/deafness.ts';
 import { workerCall } from '../verify/facts.ts';
 
 const app = { unit: 'u.service', interpreter: ['/usr/bin/python3'], app: 'app', pythonPath: [] };

@@ -4,8 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { ConsumingFact, FactQuery, FactsFor } from '../../../src/model/facts.ts';
 import { seconds } from '../../../src/model/units.ts';
 import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
-import { planDeployWorker } from '../../../src/plan/deploy-worker.ts';
-import { lookAtConsuming } from '../../../src/use-case/look-at-consuming.ts';
+import { planAndLook } from '../../../src/use-case/look-at-consuming.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
 
 const desired = workerDesired({
@@ -28,8 +27,7 @@ async function deploy(facts: DeployWorkerFacts, consuming: ConsumingFact) {
       return { consuming } as unknown as FactsFor<Query>;
     },
   };
-  const first = planDeployWorker(facts, desired);
-  const plan = planDeployWorker(await lookAtConsuming(agent, facts, desired, first), desired);
+  const plan = await planAndLook(agent, facts, desired, null);
   return { asked, plan, ops: plan.operations.map(({ op }) => op) };
 }
 
