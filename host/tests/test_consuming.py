@@ -40,7 +40,7 @@ class Side:
         self.remote_control = True
         self.arguments: Dict[str, Dict[str, Any]] = {}
         self.answers: Dict[str, Any] | None = {
-            "stats": {"pid": 812, "prefetch_count": 4},
+            "stats": {"pid": 812, "total": {"tasks.one": 7}},
             "active_queues": [{"name": "celery"}, {"name": "links"}],
             "registered": ["tasks.one", "tasks.two"],
             "active": [],
@@ -107,7 +107,8 @@ class Side:
         self.asked.append(command)
         if self.answers is None:
             return []
-        return [{HERE: self.answers[command]}]
+        answer = self.answers[command]
+        return [{HERE: answer() if callable(answer) else answer}]
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +133,14 @@ def test_an_idle_worker_that_leaves_messages_consumes_nothing(no_pauses: List[fl
 def test_a_shrinking_queue_is_consumed() -> None:
     assert Side({"celery": 3, "links": 1}, {"celery": 2, "links": 9}).run()["kind"] == "consumes"
     assert Side({"celery": 3}, {}).run()["kind"] == "consumes"
+
+
+def test_a_worker_of_many_short_tasks_only_seems_idle() -> None:
+    side = Side({"celery": 3}, {"celery": 90})
+    counts = iter(range(100))
+    assert side.answers is not None
+    side.answers["stats"] = lambda: {"pid": 812, "total": {"tasks.one": next(counts)}}
+    assert side.run()["kind"] == "consumes"
 
 
 def test_the_queues_of_others_and_cancelled_ones_do_not_count() -> None:
