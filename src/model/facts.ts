@@ -1,4 +1,4 @@
-import type { AskingTheApp, RepairJobs, WorkerSearch } from './operation.ts';
+import type { AskingTheApp, ByTheApp, RepairJobs, WorkerSearch } from './operation.ts';
 import type { ReleaseFact, ReleaseQuery } from './release.ts';
 import type { Bytes, EpochSeconds, Seconds, Sha256 } from './units.ts';
 
@@ -37,6 +37,7 @@ export interface FactArguments {
     readonly statusColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
+  readonly consuming: ConsumingQuery;
   readonly resets: { readonly database: string };
   /** `backup`: a path, or `latest`. */
   readonly backup: { readonly database: string; readonly backup: string };
@@ -61,6 +62,7 @@ export interface FactAnswers {
   readonly http: readonly HttpAnswer[];
   readonly stores: readonly StoreFact[];
   readonly tasks: TasksFact;
+  readonly consuming: ConsumingFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly backup: BackupFact;
@@ -362,6 +364,31 @@ export type TasksFact =
       /** The last output lines of the process that asked. */
       readonly evidence?: readonly string[];
     };
+
+/** Asked by a process that imports the app; costs seconds only if messages wait. */
+export interface ConsumingQuery extends ByTheApp {
+  /** `null`: those of the app. */
+  readonly queues: readonly string[] | null;
+  /** Its pool forks, so that its main process always answers. */
+  readonly forks: boolean;
+}
+
+/** Whether the worker of a unit takes the messages of its queues. */
+export type ConsumingFact =
+  /** It takes them, or none waits. */
+  | { readonly kind: 'consumes' }
+  /** Messages waited at two looks, none was taken, and the worker had nothing else to do. */
+  | {
+      readonly kind: 'nothing';
+      readonly waiting: Readonly<Record<string, number>>;
+      /** Whether it answers remote control. */
+      readonly answers: boolean;
+      readonly seconds: Seconds;
+    }
+  /** Its support module says so, in the status of the unit. */
+  | { readonly kind: 'told'; readonly status: string }
+  /** It is at work, may have a reason to wait, or cannot be asked. */
+  | { readonly kind: 'unknown'; readonly problem: string };
 
 /** Changes to try: in a PostgreSQL database and rolled back, of a SQLite database on a copy. */
 export type RehearsalQuery = Pick<RepairJobs, 'database' | 'unit' | 'rows' | 'busyTimeoutSeconds'>;

@@ -1,7 +1,7 @@
 import { deployWorkerDesired } from '../config/deploy-worker-inputs.ts';
 import { deployWorkerQuery } from '../plan/deploy/look.ts';
-import { planDeployWorker } from '../plan/deploy-worker.ts';
 import { carryOut } from './carry-out.ts';
+import { planAndLook } from './look-at-consuming.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
 import { openRunCode } from './offer-code.ts';
 import type { ActionRun } from './run.ts';
@@ -22,7 +22,7 @@ export async function deployWorker(run: ActionRun<'deploy-worker'>): Promise<voi
   await using agent = await run.openAgent();
   const facts = await lookAtPrograms(agent, await run.look(agent, deployWorkerQuery(desired)));
   const code = await openRunCode(desired.release, facts.release);
-  const plan = planDeployWorker(facts, desired, code.offer);
+  const plan = await planAndLook(agent, facts, desired, code.offer);
   const release = { confirmWithinSeconds: inputs['confirm-within'] || null };
   const about = { subject: unit, unit, release, tell: tellRestart };
   const outcome = await carryOut(run, agent, plan, { ...about, ...code.about });
