@@ -34,10 +34,11 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         return f"no job of {path} is processing", nothing
     count = _jobs(len(candidates))
     said = messages.ask(args, host, "trace", ids=[each.task for each in candidates])
-    if "problem" in said:
+    unknown = said.get("problem") or said.get("hidden")
+    if unknown:
         # Unknown whether a message is left: change nothing.
-        line = f"{count} of {path} processing, skipped: {said['problem']}"
-        return line, {**nothing, "problem": said["problem"]}
+        line = f"{count} of {path} processing, skipped: {unknown}"
+        return line, {**nothing, "problem": unknown}
     owed, held = set(said["owed"]), set(said["held"])
     lost = [each for each in candidates if each.task not in owed | held]
     counts = {

@@ -23,19 +23,22 @@ export interface Evidence {
   /** How many tasks workers hold in all, and how many messages wait in the broker. */
   readonly holding: number;
   readonly waiting: number;
+  /** Why a task that no worker holds may still be queued; `null`: the broker shows that it is not. */
+  readonly hidden: string | null;
 }
 
 export function readEvidence(unit: string, fact: TasksFact & { kind: 'told' }): Evidence {
-  const { worker, holding, waiting } = fact;
+  const { worker, holding, waiting, hidden } = fact;
   const [owed, held] = [fact.owed, fact.held].map((ids) => new Set(ids.map(canonicalTask)));
-  return { unit, worker, owed: owed ?? new Set(), held: held ?? new Set(), holding, waiting };
+  const sets = { owed: owed ?? new Set<string>(), held: held ?? new Set<string>() };
+  return { unit, worker, ...sets, holding, waiting, hidden };
 }
 
 export type Verdict =
   /** `why`: the evidence, for people; `null`: worker and broker were not asked. */
   | { readonly kind: 'dead'; readonly why: string | null }
   | { readonly kind: 'held' | 'owed'; readonly task: string }
-  /** It names no task, so any of those that are left may be its own. */
+  /** It names no task, so any of those that are left may be its own; or the broker shows no ids. */
   | { readonly kind: 'unknown'; readonly why: string };
 
 /** The rows whose tasks keep a row alive: itself, its mirror, and unfinished rows below it. */
@@ -96,7 +99,11 @@ export function judgeRow(row: JobRow, evidence: Evidence | null): Verdict {
   if (held !== undefined) return { kind: 'held', task: held };
   const owed = tasks.find((task) => evidence.owed.has(task));
   if (owed !== undefined) return { kind: 'owed', task: owed };
-  const { holding, waiting } = evidence;
+  const { holding, waiting, hidden } = evidence;
+  if (hidden !== null && (namedTasks(row).length > 0 || !isAskable(row))) {
+    const why = `its task may still be queued: ${hidden}; with \`evidence: age\` its age alone decides`;
+    return { kind: 'unknown', why };
+  }
   if (!isAskable(row) && holding + waiting > 0) {
     const left = [
       `${formatCount(holding, 'task')} in workers`,

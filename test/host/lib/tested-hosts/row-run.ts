@@ -17,7 +17,7 @@ export async function tryRow(row: Row, name: string): Promise<Tried> {
   const versions = await readVersions(machine, app, row);
   await waitUntil('the worker is ready', () => isReady(machine), 60);
   await runJob(machine, app);
-  using clone = await Clone.of(machine, app.checkout);
+  using clone = await Clone.of(machine, app.checkout, app.user);
   const steps = new Steps(machine, row, app, clone);
   const told: Partial<Record<StepName, string>> = {};
   for (const step of STEPS) {

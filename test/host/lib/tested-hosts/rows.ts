@@ -28,7 +28,10 @@ type Short = readonly [
   app?: AppName,
 ];
 
-/** Celery 4.4 needs Python 3.9 or older, and Django 5.2 Python 3.10 or newer. */
+/**
+ * Celery 4.4 needs Python 3.9 or older, 5.2 does not import on Debian 13 (Python 3.13), and Django 5.2
+ * needs Python 3.10 or newer.
+ */
 const SHORT: readonly Short[] = [
   ['bullseye', '4.4', 'venv', 'redis', 'root'],
   ['bullseye', '4.4', 'venv', 'rabbitmq', 'deploy'],
@@ -43,7 +46,7 @@ const SHORT: readonly Short[] = [
   ['bookworm', '5.6', 'uv', 'redis', 'root'],
   ['bookworm', '5.6', 'venv', 'redis', 'root', 'fastapi'],
   ['trixie', 'system', 'system', 'redis', 'deploy'],
-  ['trixie', '5.2', 'venv', 'redis', 'root'],
+  ['trixie', '5.5', 'venv', 'redis', 'root'],
   ['trixie', '5.5', 'uv', 'rabbitmq', 'root'],
   ['trixie', '5.6', 'uv', 'redis', 'deploy'],
   ['trixie', '5.6', 'venv', 'rabbitmq', 'root'],
