@@ -11,7 +11,7 @@ import {
   maybeDatabaseInput,
   maybeDurationInput,
   maybeIntegerInput,
-  maybePathInput,
+  maybeSqliteInput,
   maybeSizeInput,
   optionalDurationInput,
   optionalSizeInput,
@@ -85,14 +85,14 @@ const unit = unitInput({
   fallback: 'celery-worker.service',
 });
 
-const database = maybePathInput({
+const database = maybeSqliteInput({
   description:
-    "The SQLite file with the jobs. If not set, it is searched for below the unit's WorkingDirectory.",
+    "With `orphaned-jobs`: the SQLite file with the jobs; `none`: the app has none. If not set, it is searched for below the unit's WorkingDirectory.",
 });
 
 const jobDatabase = maybeDatabaseInput({
   description:
-    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
 const threshold = ageInput({
@@ -293,7 +293,7 @@ export const cleanupInputs = {
   evidence: choiceInput(
     {
       description:
-        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere or whose broker is not Redis.',
+        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
       fallback: 'broker',
     },
     ['broker', 'age'],

@@ -10,7 +10,8 @@ import { parseStores, type StoreSpec } from './stores-input.ts';
  */
 export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDesired {
   const stores = parseStores(inputs.stores);
-  if (stores.length > 0 && inputs.database.path !== null) {
+  const { path, none } = inputs.database;
+  if (stores.length > 0 && (path !== null || none)) {
     throw new ConfigError(
       'input stores',
       '`stores` and `database` cannot be combined',
@@ -27,7 +28,8 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
   refuseEnded(inputs.statuses, stores);
   return {
     ...cleanUpDefaults,
-    database: inputs.database.path,
+    database: path,
+    noDatabase: none,
     stores,
     unit: inputs.unit,
     action: inputs.action,

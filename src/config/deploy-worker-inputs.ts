@@ -39,7 +39,7 @@ export function deployWorkerDesired(
       policy: inputs['drain-policy'],
     },
     orphanedJobs: {
-      action: inputs['orphaned-jobs'],
+      action: inputs.database.none ? 'leave' : inputs['orphaned-jobs'],
       database: inputs.database.path,
       keepBackups: inputs['keep-backups'],
       busyTimeoutSeconds: inputs['busy-timeout'],

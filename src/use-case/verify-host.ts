@@ -4,6 +4,7 @@ import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { UnitFact } from '../model/facts.ts';
+import type { EpochSeconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { judge } from '../verify/checks.ts';
@@ -18,6 +19,7 @@ import type {
   VerifyQuery,
 } from '../verify/evidence.ts';
 import { planGate } from '../verify/gate.ts';
+import { releasedAt } from '../verify/released-at.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
 const supportModule = 'celeriac_support';
@@ -28,8 +30,11 @@ export interface VerifyPorts {
   readonly onProgress: OnProgress;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
   findStrays(facts: VerifyFacts): readonly Stray[];
-  /** Searches the app's job tables; changes nothing. */
-  findStuckRows(): Promise<StuckSearch>;
+  /**
+   * Searches the app's job tables; changes nothing. `releasedAt`: since when the present release runs;
+   * `null`: there is none.
+   */
+  findStuckRows(releasedAt: EpochSeconds | null): Promise<StuckSearch>;
 }
 
 export interface Verification {
@@ -70,7 +75,7 @@ export async function verifyHost(
   const call = workerCallOf(before.unit, before.host.cpus);
   const source = { unit: desired.unit, app: appProcessOf(before.unit), call };
   const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
-  const stuck = await ports.findStuckRows();
+  const stuck = await ports.findStuckRows(releasedAt(before.releases));
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
   const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;
   const strays = ports.findStrays(after ?? before);
