@@ -1,10 +1,4 @@
-import {
-  ROWS,
-  type Row,
-  rowName,
-  STEPS,
-  type Tried,
-} from '../test/host/lib/tested-hosts/rows.ts';
+import { ROWS, type Row, rowName, STEPS, type Tried } from '../test/host/lib/tested-hosts/rows.ts';
 
 /** The result of a row. */
 export interface Result extends Row, Tried {
@@ -35,7 +29,9 @@ export function renderTable(results: readonly Result[]): string {
     return [debian, systemd, python, celery, by, broker, login_, app, ...cells];
   });
   const heads = [...HEADS, ...STEPS];
-  return [heads, heads.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  return [heads, heads.map(() => '---'), ...lines]
+    .map((cells) => `| ${cells.join(' | ')} |`)
+    .join('\n');
 }
 
 /** The page for docs/reference. */

@@ -11,7 +11,7 @@ const BUILDER_FILES = ['image.ts', 'debian-sources.ts'];
 
 /** What differs between two versions of the builder, but not between the images that they build. */
 const SAME_IMAGE: Readonly<Record<string, string>> = {
-  'aae33381cdd9d63e': 'a5d75bc71d41d228',
+  aae33381cdd9d63e: 'a5d75bc71d41d228',
 };
 
 /** The recipe's hash, with what the edition adds: the name of its image. */

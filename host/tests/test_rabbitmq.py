@@ -31,10 +31,11 @@ class Connection:
     userid = "me"
     password = "open sesame"
     virtual_host = "shop/eu"
+    # How it refuses to show other queues.
+    code = 404
 
-    def __init__(self, refuses: int = 404, **queues: Tuple[int, int]) -> None:
+    def __init__(self, **queues: Tuple[int, int]) -> None:
         self.queues = queues
-        self.refuses = refuses
         self.hostname: Optional[str] = None
         self.open = 0
 
@@ -48,7 +49,7 @@ class Connection:
     def queue_declare(self, queue: str, passive: bool) -> Any:
         assert passive
         if queue not in self.queues:
-            raise ChannelError(self.refuses)
+            raise ChannelError(self.code)
         count, consumers = self.queues[queue]
         return Declared(message_count=count, consumer_count=consumers)
 
@@ -69,8 +70,10 @@ def test_messages_with_a_countdown_are_counted_too() -> None:
 
 
 def test_a_queue_that_may_not_be_seen_is_not_an_empty_one() -> None:
+    connection = Connection()
+    connection.code = 403
     with pytest.raises(ChannelError):
-        rabbitmq.count(Connection(refuses=403), {"celery"})
+        rabbitmq.count(connection, {"celery"})
 
 
 @pytest.fixture
@@ -179,8 +182,7 @@ class FakeWorkers(messages.Workers):
     ) -> List[Tuple[str, Any]]:
         nothing: Dict[str, Any] = {"active": [], "reserved": [], "scheduled": []}
         return [
-            ("celery@%d" % said["stats"]["pid"], {**nothing, **said}[command])
-            for said in self.told
+            ("celery@%d" % said["stats"]["pid"], {**nothing, **said}[command]) for said in self.told
         ]
 
 
@@ -222,7 +224,8 @@ def test_a_message_in_any_queue_of_the_app_or_a_worker_may_be_its_own(name: str)
 
 def test_a_worker_that_does_not_answer_may_hold_it() -> None:
     silent = FakeWorkers(Connection(celery=(0, 2)), worker(7, "celery"))
-    assert "a worker that does not answer consumes its queues" in trace(silent, "a", main=7)["hidden"]
+    hidden = trace(silent, "a", main=7)["hidden"]
+    assert "a worker that does not answer consumes its queues" in hidden
 
 
 def test_the_program_runs_alone() -> None:

@@ -23,8 +23,7 @@ const ledger = (
   awaiting: readonly string[] = [],
 ): ReleasesFact => ({
   releases,
-  awaiting:
-    awaiting.length === 0 ? null : { transactions: awaiting, deadline: epochSeconds(9999) },
+  awaiting: awaiting.length === 0 ? null : { transactions: awaiting, deadline: epochSeconds(9999) },
   guarded: awaiting.length > 0,
 });
 

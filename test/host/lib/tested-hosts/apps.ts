@@ -18,7 +18,11 @@ export interface App {
   /** Python code that sends a job, waits until it is done, and fails if it is not. */
   readonly sendJob: string;
   /** The jobs; null: the app has none. */
-  readonly jobs: { readonly database: string; readonly table: string; readonly task: string } | null;
+  readonly jobs: {
+    readonly database: string;
+    readonly table: string;
+    readonly task: string;
+  } | null;
 }
 
 const EXAMPLES = join(import.meta.dirname, '../../../../examples');
@@ -53,7 +57,8 @@ export async function installApp(machine: Machine, row: Row): Promise<App> {
       'systemctl disable --quiet --now slideshow-web redis-server; systemctl enable --quiet --now rabbitmq-server',
     );
   }
-  const app = row.app === 'slideshow' ? await slideshow(machine, row) : await example(machine, row.app);
+  const app =
+    row.app === 'slideshow' ? await slideshow(machine, row) : await example(machine, row.app);
   await shell(machine, `systemctl daemon-reload && systemctl enable --quiet --now ${UNIT}`);
   return app;
 }
@@ -68,7 +73,10 @@ async function slideshow(machine: Machine, row: Row): Promise<App> {
       : `/srv/environments/${row.installed}-celery-${row.celery}/bin`;
   if (user !== 'root') await shell(machine, `cp -a /root/slideshow ${checkout}`);
   if (row.broker === 'rabbitmq') {
-    await shell(machine, `sed -i "s|^result_backend = .*|result_backend = 'rpc://'|" ${folder}/celery_config.py`);
+    await shell(
+      machine,
+      `sed -i "s|^result_backend = .*|result_backend = 'rpc://'|" ${folder}/celery_config.py`,
+    );
   }
   await shell(
     machine,
@@ -108,7 +116,10 @@ WantedBy=multi-user.target
 }
 
 const OF_EXAMPLES: Readonly<
-  Record<Exclude<AppName, 'slideshow'>, Pick<App, 'module' | 'sendJob' | 'jobs'> & { setUp: string }>
+  Record<
+    Exclude<AppName, 'slideshow'>,
+    Pick<App, 'module' | 'sendJob' | 'jobs'> & { setUp: string }
+  >
 > = {
   django: {
     module: 'shop/celery.py',
@@ -142,10 +153,21 @@ const OF_EXAMPLES: Readonly<
 /** As the example's README says. */
 async function example(machine: Machine, name: Exclude<AppName, 'slideshow'>): Promise<App> {
   const { setUp, ...app } = OF_EXAMPLES[name];
-  const files = execFileSync('tar', ['-C', join(EXAMPLES, name), '--exclude=__pycache__', '-c', '.']);
+  const files = execFileSync('tar', [
+    '-C',
+    join(EXAMPLES, name),
+    '--exclude=__pycache__',
+    '-c',
+    '.',
+  ]);
   await shell(machine, 'useradd --system --create-home app && install -d -o app /srv/app');
-  await machine.run('tar -C /srv/app --no-same-owner -x && chown -R app: /srv/app', { input: files });
-  await shell(machine, `ln -s /srv/environments/venv-${name} /srv/venv && chown -R app: /srv/venv/`);
+  await machine.run('tar -C /srv/app --no-same-owner -x && chown -R app: /srv/app', {
+    input: files,
+  });
+  await shell(
+    machine,
+    `ln -s /srv/environments/venv-${name} /srv/venv && chown -R app: /srv/venv/`,
+  );
   await shell(machine, `cd /srv/app && runuser -u app -- sh -c '${setUp}'`);
   await shell(
     machine,

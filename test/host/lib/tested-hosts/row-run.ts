@@ -146,7 +146,10 @@ class Steps {
     if (jobs === null) return 'no jobs';
     const { database, table, task } = jobs;
     const sql = (statement: string): Promise<string> =>
-      shell(this.#machine, `cd ${folder} && runuser -u ${user} -- sqlite3 -cmd '.timeout 10000' ${database} "${statement}"`);
+      shell(
+        this.#machine,
+        `cd ${folder} && runuser -u ${user} -- sqlite3 -cmd '.timeout 10000' ${database} "${statement}"`,
+      );
     const id = table === 'jobs' ? `'${randomUUID()}'` : '4711';
     const title = table === 'jobs' ? ['', ''] : ['title, ', "'Stuck', "];
     const long = "'2026-01-16 14:21:07'";
@@ -157,12 +160,16 @@ class Steps {
     const status = await sql(`SELECT status FROM ${table} WHERE id = ${id}`);
     if (status !== 'failed') throw new Fault(`the stuck row is '${status}':\n${run.log}`);
     const idle = await this.#act('cleanup', { database, 'confirm-after': '1s' });
-    if (idle.outputs.changed !== 'false') throw new Fault(`a second clean-up changed:\n${idle.log}`);
+    if (idle.outputs.changed !== 'false')
+      throw new Fault(`a second clean-up changed:\n${idle.log}`);
     return 'ok';
   }
 
   async #verify(): Promise<string> {
-    const run = await this.#act('verify', this.#app.jobs ? { database: this.#app.jobs.database } : {});
+    const run = await this.#act(
+      'verify',
+      this.#app.jobs ? { database: this.#app.jobs.database } : {},
+    );
     if (run.outputs.healthy !== 'true') throw new Fault(run.log);
     await this.#expectServing();
     return 'green';
@@ -212,7 +219,8 @@ class Steps {
     const state = await shell(machine, `systemctl is-active ${UNIT} || true`);
     if (state !== 'active') throw new Fault(`${UNIT} is ${state}`);
     const head = await this.#head();
-    if (head !== this.#commit) throw new Fault(`the checkout is at ${head}, not at ${this.#commit}`);
+    if (head !== this.#commit)
+      throw new Fault(`the checkout is at ${head}, not at ${this.#commit}`);
     if ((await machine.readFile(UNIT_PATH)) !== this.#unit) throw new Fault('the unit is another');
     const failed = await shell(machine, 'systemctl --failed --plain --no-legend | cut -d" " -f1');
     if (failed !== '') throw new Fault(`failed units: ${failed}`);

@@ -1,5 +1,5 @@
-import type { User } from '../../../../sandbox/machine.ts';
 import type { Suite } from '../../../../sandbox/edition.ts';
+import type { User } from '../../../../sandbox/machine.ts';
 
 /** How Celery is installed: Debian's packages, or a virtual environment that venv or uv has made. */
 export type Installed = 'system' | 'venv' | 'uv';
