@@ -418,7 +418,12 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
             return KINDS[request["kind"]](Broker(app, connection), request)
         if kind == "amqp" and request["kind"] in KINDS_OF_RABBITMQ:
             return KINDS_OF_RABBITMQ[request["kind"]](Workers(app, connection), request)
-        raise Problem("the messages of its broker (%s) cannot be read: only Redis allows it" % kind)
+        if kind == "amqp":
+            raise Problem("RabbitMQ does not give out single messages")
+        raise Problem(
+            "the messages of its broker (%s) can be neither read nor counted: only those of Redis "
+            "and RabbitMQ can" % kind
+        )
 
     return with_app(request, line, work)
 

@@ -56,6 +56,10 @@ export async function installApp(machine: Machine, row: Row): Promise<App> {
       machine,
       'systemctl disable --quiet --now slideshow-web redis-server; systemctl enable --quiet --now rabbitmq-server',
     );
+    // With it, RabbitMQ tells more of its messages; most servers have it off.
+    if (row.login === 'deploy') {
+      await shell(machine, 'rabbitmq-plugins --quiet enable rabbitmq_management >/dev/null');
+    }
   }
   const app =
     row.app === 'slideshow' ? await slideshow(machine, row) : await example(machine, row.app);
