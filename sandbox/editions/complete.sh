@@ -41,6 +41,7 @@ while [ $# -gt 0 ]; do
       if [ ! -e "$root$uv" ]; then
         inside python3 -m venv /tmp/environments/uv
         inside /tmp/environments/uv/bin/pip install 'uv==0.13.9'
+        install -m 0755 "$root$uv" "$root/usr/local/bin/uv"
       fi
       inside "$uv" venv --quiet --python /usr/bin/python3 "$where"
       inside "$uv" pip install --quiet --python "$where/bin/python" \

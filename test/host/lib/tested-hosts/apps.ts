@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Machine } from '../../../../sandbox/machine.ts';
 import { shell, UNIT, UNIT_PATH } from '../worker.ts';
@@ -17,6 +18,8 @@ export interface App {
   readonly environment: Readonly<Record<string, string>>;
   /** Python code that sends a job, waits until it is done, and fails if it is not. */
   readonly sendJob: string;
+  /** Lines of the requirements that its environment has; null: it has Debian's packages. */
+  readonly requirements: string | null;
   /** The jobs; null: the app has none. */
   readonly jobs: {
     readonly database: string;
@@ -26,6 +29,7 @@ export interface App {
 }
 
 const EXAMPLES = join(import.meta.dirname, '../../../../examples');
+const EDITIONS = join(import.meta.dirname, '../../../../sandbox/editions');
 const BROKERS = {
   redis: 'redis://127.0.0.1:6379/0',
   rabbitmq: 'amqp://guest:guest@127.0.0.1:5672//',
@@ -98,7 +102,7 @@ Type=simple
 User=${user}
 WorkingDirectory=${folder}
 Environment=SLIDESHOW_BROKER=${broker}
-ExecStart=${bin}/celery -A celery_app worker --loglevel=info --concurrency=2 -Q celery,batch,links,variations
+ExecStart=${bin}/celery -A celery_app worker --loglevel=INFO --concurrency=2 -Q celery,batch,links,variations
 Restart=always
 
 [Install]
@@ -108,6 +112,10 @@ WantedBy=multi-user.target
   return {
     ...{ user, checkout, folder },
     python: row.installed === 'system' ? '/usr/bin/python3' : `${bin}/python`,
+    requirements:
+      row.installed === 'system'
+        ? null
+        : readFileSync(join(EDITIONS, `celery-${row.celery}.txt`), 'utf8'),
     module: 'backend/celery_app.py',
     environment: { SLIDESHOW_BROKER: broker },
     sendJob: sendRow(
@@ -184,6 +192,7 @@ async function example(machine: Machine, name: Exclude<AppName, 'slideshow'>): P
     checkout: '/srv/app',
     folder: '/srv/app',
     python: '/srv/venv/bin/python',
+    requirements: readFileSync(join(EXAMPLES, name, 'requirements.txt'), 'utf8'),
     environment: {},
   };
 }

@@ -94,8 +94,12 @@ class Steps {
   }
 
   async #firstDeploy(): Promise<string> {
-    this.#clone.commit('One', { 'ONE.md': 'The first release.\n' });
-    await this.#deploy({ 'confirm-within': '1h' });
+    const { requirements } = this.#app;
+    // Other lines than those that the host's commit has: they are installed, and all there already.
+    const files = requirements && { 'requirements.txt': `# Pinned.\n${requirements}` };
+    this.#clone.commit('One', { 'ONE.md': 'The first release.\n', ...files });
+    const run = await this.#deploy({ 'confirm-within': '1h' });
+    if (requirements) expectLog(run, /requirements\.txt is installed in /);
     this.#commit = this.#clone.git('rev-parse', 'HEAD');
     this.#unit = await this.#machine.readFile(UNIT_PATH);
     await this.#expectServing();
@@ -196,6 +200,7 @@ class Steps {
   #deploy(more: Inputs = {}, code = 0): Promise<BundleRun> {
     const inputs = {
       source: 'git',
+      requirements: this.#app.requirements === null ? '' : 'requirements.txt',
       'memory-max': '800M',
       'memory-high': 'off',
       concurrency: '2',
