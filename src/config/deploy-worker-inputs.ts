@@ -23,6 +23,7 @@ export function deployWorkerDesired(
   const memoryMaxBytes = inputs['memory-max'] === 'off' ? null : inputs['memory-max'];
   const memoryHighBytes = inputs['memory-high'] === 'off' ? null : inputs['memory-high'];
   refuseStartLimit(inputs);
+  refuseOwnUnit(inputs);
   refuseMemoryHigh(memoryHighBytes, memoryMaxBytes, '`off`');
   return {
     unit: inputs.unit,
@@ -57,6 +58,11 @@ export function deployWorkerDesired(
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,
     app: null,
+    beforeStart: {
+      commands: inputs['before-start'],
+      timeoutSeconds: inputs['before-start-timeout'],
+    },
+    companions: inputs['also-restart'],
     release: releaseDesired(inputs),
   };
 }
@@ -71,5 +77,14 @@ function refuseStartLimit(inputs: DeployWorkerValues): void {
     'input start-limit-interval',
     `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`,
     `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``,
+  );
+}
+
+function refuseOwnUnit({ unit, 'also-restart': companions }: DeployWorkerValues): void {
+  if (!companions.some((each) => each.unit === unit)) return;
+  throw new ConfigError(
+    'input also-restart',
+    `${unit} is the worker's own unit, which is restarted anyway`,
+    'other units of the same app',
   );
 }
