@@ -59,6 +59,7 @@ export const ROWS: readonly Row[] = SHORT.map(
   }),
 );
 
+/** Its words, in one line: also how it is selected. */
 export const rowName = ({ suite, celery, installed, broker, login, app }: Row): string =>
   [suite, `celery-${celery}`, installed, broker, login, app].join(' ');
 
