@@ -87,7 +87,8 @@ function interpreterFor(
   const python = pythonOf(line, unit);
   if ('kind' in python) return python;
   const literal = line.call.environment
-    .filter((word) => !isExpanded(word))
+    .map(asTheHostReads)
+    .filter((word) => !isExpanded(word.replaceAll(inheritedPath, '')))
     .map((word) => extendPath(withoutEscapes(word), pythonPath));
   return [...(literal.length > 0 ? ['/usr/bin/env', ...literal] : []), ...python];
 }
@@ -139,5 +140,11 @@ function extendPath(assignment: string, pythonPath: readonly string[]): string {
   const added = pythonPath.filter((folder) => !folders.includes(folder));
   return name + [...added, ...folders].join(':');
 }
+
+/** The host knows the PYTHONPATH of the unit's environment, and puts it there. */
+const inheritedPath = '${PYTHONPATH}';
+
+const asTheHostReads = (word: string): string =>
+  /^PYTHONPATH=/.test(word) ? word.replaceAll(/\$PYTHONPATH(?!\w)/g, inheritedPath) : word;
 
 const withoutEscapes = (text: string): string => text.replaceAll('%%', '%').replaceAll('$$', '$');

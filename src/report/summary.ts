@@ -88,10 +88,21 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
     case 'committed':
       return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}${unmet}`;
     case 'undone':
-      return `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`;
+      return describeUndone(outcome);
     case 'undo-failed':
       return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
   }
+}
+
+/** What people must still do, in the steps' own words. */
+export const todosOf = ({ steps }: Outcome): readonly string[] =>
+  steps.flatMap(({ todo }) => (todo === undefined ? [] : [todo]));
+
+function describeUndone(outcome: Outcome): string {
+  const todos = todosOf(outcome);
+  return todos.length === 0
+    ? `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`
+    : `Failed and undone (transaction ${outcome.transaction}), but not everything is as before: ${todos.join('; ')}.`;
 }
 
 /** Stated explicitly: a rollback would surprise anyone who runs deploy-worker without verify. */
