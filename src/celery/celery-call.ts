@@ -236,6 +236,9 @@ function refusedProgram(argv: readonly string[], at: number): CelerySearch {
       'the celery command itself, possibly through env, nice or ionice',
     );
   }
+  if (/\.(?:ba)?sh$|^\/etc\/init\.d\//.test(program)) {
+    return refused(`runs ${program}; cannot tell what a script starts`, withoutShell);
+  }
   return { kind: 'refused', problem: `runs ${program}, not celery`, program: at };
 }
 

@@ -8,6 +8,7 @@ import type { Outcome } from '../../src/model/outcome.ts';
 import { deployWorkerQuery } from '../../src/plan/deploy/look.ts';
 import { planDeployWorker } from '../../src/plan/deploy-worker.ts';
 import { parseUnitFile } from '../../src/systemd/unit-file.ts';
+import { lookAtPrograms } from '../../src/use-case/look-at-programs.ts';
 import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { Hand, META } from './lib/hand.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
@@ -56,7 +57,8 @@ async function plan(inputs: Inputs): Promise<Plan> {
   const given: Inputs = inputsFor(machine, quick);
   const values = readInputs(deployWorkerInputs, (name) => given[name] ?? '', new Map());
   const desired = deployWorkerDesired(values, supportModuleText());
-  return planDeployWorker(await hand.agent.look(deployWorkerQuery(desired)), desired);
+  const facts = await hand.agent.look(deployWorkerQuery(desired));
+  return planDeployWorker(await lookAtPrograms(hand.agent, facts), desired);
 }
 
 /** Plans and applies; a second plan must find nothing left to do. */
