@@ -80,19 +80,23 @@ export function planDeployWorker(
   const tryWhen = (when: typeof code.trial.when): readonly Operation[] =>
     code.trial.when === when ? [tryApp(own, unit.line, desired, code.trial)] : [];
 
-  const restart: readonly Operation[] = [
-    // Check, while nothing has changed yet.
-    ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
-    // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
-    // the code and the dependencies that it had.
-    ...companions.guards,
-    guardUnit(own, facts.unit),
+  const prepare: readonly Operation[] = [
     ...code.prepare,
     ...(support ? [support] : []),
     ...(install?.operations ?? []),
     ...(enable ? [enable] : []),
+  ];
+  const restart: readonly Operation[] = [
+    // Check, while nothing has changed yet.
+    ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
+    ...(prepare.length > 0 ? [] : tryWhen('prepared')),
+    // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
+    // the code and the dependencies that it had.
+    ...companions.guards,
+    guardUnit(own, facts.unit),
+    ...prepare,
     // Try the app in the environment of the new unit. If it fails, only files have changed.
-    ...tryWhen('prepared'),
+    ...(prepare.length > 0 ? tryWhen('prepared') : []),
     ...(code.trial.when === 'in-place' ? [] : beforeStart),
     // Drain, and replace the code in place as late as possible.
     ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
