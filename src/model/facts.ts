@@ -15,6 +15,8 @@ export interface FactArguments {
     readonly name: string;
     /** Whether to run `systemd-analyze security`, which takes a second. */
     readonly exposure?: boolean;
+    /** Paths that `programs` of the answer describes, too. */
+    readonly programs?: readonly string[];
   };
   /** Processes whose arguments match, in any cgroup; see WorkerSearch. */
   readonly workers: Pick<WorkerSearch, 'command'>;
@@ -33,11 +35,6 @@ export interface FactArguments {
     readonly databases: readonly string[] | null;
     /** For the first of these that a table has, the answer contains its distinct values. */
     readonly statusColumns?: readonly string[];
-    /**
-     * For each of these that a table with a status has, the answer contains some values;
-     * `createdAt` matches `created_at`.
-     */
-    readonly timeColumns?: readonly string[];
   };
   readonly tasks: TasksQuery;
   readonly consuming: ConsumingQuery;
@@ -184,6 +181,8 @@ export interface SwapFact {
         readonly formatted: boolean;
         /** Not formatted, and only zeros in its first and last MiB: an unfinished swap file. */
         readonly blank: boolean;
+        /** Copy-on-write is off for it (`chattr +C`); `null`: the file system does not tell. */
+        readonly nocow?: boolean | null;
       }
     | { readonly kind: 'symlink'; readonly target: string }
     | { readonly kind: 'other'; readonly what: string };
@@ -235,6 +234,8 @@ export interface UnitFact {
   readonly properties: Readonly<Record<string, string>>;
   /** The absolute paths in the Exec lines. */
   readonly programs: Readonly<Record<string, ProgramFact>>;
+  /** HOME and PATH as its processes find them; absent: not set, or unknown. */
+  readonly variables?: { readonly HOME?: string; readonly PATH?: string };
   /** Where its processes start, with symbolic links resolved; `null`: unknown. */
   readonly workingDirectory: string | null;
   readonly mainPid: number | null;
@@ -417,7 +418,7 @@ export interface StoreTable {
    * they were not requested, there is no such column, or it cannot be read.
    */
   readonly statuses?: readonly (string | number)[];
-  /** Column → some of its newest values. Missing under the same conditions. */
+  /** Column → some of its newest values; added on the runner, from its copy. */
   readonly times?: Readonly<Record<string, readonly (string | number)[]>>;
 }
 
@@ -432,6 +433,8 @@ export interface StoreColumn {
   readonly longest?: number;
   /** Whether a CHECK demands JSON. */
   readonly json?: boolean;
+  /** The only words that it takes, by its enum or a CHECK; missing if nothing says so. */
+  readonly labels?: readonly string[];
 }
 
 /** A transaction that the host has on record. */

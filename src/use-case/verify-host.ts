@@ -21,6 +21,7 @@ import type {
   VerifyQuery,
 } from '../verify/evidence.ts';
 import { type GateSource, planGate } from '../verify/gate.ts';
+import { lookAtPrograms } from './look-at-programs.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
 const supportModule = 'celeriac_support';
@@ -71,7 +72,8 @@ export async function verifyHost(
   const before: VerifyFacts = await ports.agent.look(query);
   requireUnit(before.unit);
   const call = workerCallOf(before.unit, before.host.cpus);
-  const source: GateSource = { unit: desired.unit, app: appProcessOf(before.unit), call };
+  const { unit } = await lookAtPrograms(ports.agent, before);
+  const source: GateSource = { unit: desired.unit, app: appProcessOf(unit), call };
   const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
   const stuck = await ports.findStuckRows();
   const first = await searchConsuming(ports, source, before.unit);

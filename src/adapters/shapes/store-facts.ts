@@ -18,6 +18,7 @@ const column = shapeOf<StoreColumn>()(
     default: text.exactOptional(),
     longest: z.number().exactOptional(),
     json: z.boolean().exactOptional(),
+    labels: texts.exactOptional(),
   }),
 );
 

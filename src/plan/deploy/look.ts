@@ -1,7 +1,6 @@
 import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
-import { sampledColumns } from '../../jobs/tables/columns.ts';
-import { queryStores } from '../../jobs/tables/store-choice.ts';
+import { listDatabases, queryStores } from '../../jobs/tables/store-choice.ts';
 import type { CompanionsFact, ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import { ownDropIns } from '../unit/drop-in.ts';
@@ -60,8 +59,6 @@ function companionsQuery({ unit, release, companions = [] }: DeployWorkerDesired
 
 /** Databases are searched only if jobs are to be settled. */
 function storesQuery({ orphanedJobs, unit }: DeployWorkerDesired): DeployWorkerQuery['stores'] {
-  const { action, database } = orphanedJobs;
-  if (action === 'leave') return { unit, databases: [] };
-  const query = queryStores(unit, database === null ? null : [database]);
-  return { ...query, timeColumns: sampledColumns };
+  if (orphanedJobs === null) return { unit, databases: [] };
+  return queryStores(unit, listDatabases(orphanedJobs));
 }
