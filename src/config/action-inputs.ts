@@ -87,7 +87,7 @@ const unit = unitInput({
 
 const database = maybeDatabaseInput({
   description:
-    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
+    "The database with the jobs: a SQLite file, or a `postgresql://` URL without a password, or `none`: the app has no tables of jobs. If not set, it is searched for below the unit's WorkingDirectory and in its environment.",
 });
 
 const stores = yamlInput({
@@ -314,7 +314,7 @@ export const cleanupInputs = {
   evidence: choiceInput(
     {
       description:
-        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere or whose broker is not Redis.',
+        'How to tell that a job is stuck. `broker`: it is old enough, and neither the worker nor the broker has its task. `age`: by age alone, for apps whose worker runs elsewhere, or whose broker is neither Redis nor RabbitMQ. RabbitMQ tells how many messages wait, not whose: with `broker`, a job is stuck only while its queues are empty.',
       fallback: 'broker',
     },
     ['broker', 'age'],

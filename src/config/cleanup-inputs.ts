@@ -28,6 +28,7 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
   return {
     ...cleanUpDefaults,
     database,
+    noDatabase: inputs.database.none,
     stores,
     unit: inputs.unit,
     action: inputs.action,
@@ -58,8 +59,8 @@ export function readStores(
   inputs: Pick<CleanupValues, 'stores' | 'database'>,
 ): Pick<CleanUpDesired, 'stores' | 'database'> {
   const stores = parseStores(inputs.stores);
-  const database = inputs.database.path;
-  if (stores.length === 0 || database === null) return { stores, database };
+  const { path: database, none } = inputs.database;
+  if (stores.length === 0 || (database === null && !none)) return { stores, database };
   throw new ConfigError(
     'input stores',
     '`stores` and `database` cannot be combined',

@@ -70,7 +70,7 @@ function orphanedJobsDesired(
   runUrl: string | null,
 ): CleanUpDesired | null {
   const action = inputs['orphaned-jobs'];
-  if (action === 'leave') {
+  if (action === 'leave' || inputs.database.none) {
     // Read all the same: what is wrong with it is said now, not on the day it is needed.
     parseStores(inputs.stores);
     return null;

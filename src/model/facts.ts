@@ -356,6 +356,8 @@ export type TasksFact =
       readonly holding: number;
       /** How many messages are in the queues and unacked, of whatever task. */
       readonly waiting: number;
+      /** Why a task that no worker holds may still be queued: a broker shows no ids; null: it does. */
+      readonly hidden: string | null;
     }
   /** A worker runs but does not answer, or the broker cannot be asked. */
   | {

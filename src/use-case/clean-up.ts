@@ -291,6 +291,7 @@ async function askForTasks(
     held: told.flatMap(({ held }) => held),
     holding: Math.max(...told.map(({ holding }) => holding)),
     waiting: Math.max(...told.map(({ waiting }) => waiting)),
+    hidden: told.map(({ hidden }) => hidden).find((why) => why !== null) ?? null,
   };
 }
 

@@ -5,6 +5,7 @@ import { workerCommand } from '../celery/worker-process.ts';
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { ConfigError, HostError } from '../model/errors.ts';
 import type { UnitFact } from '../model/facts.ts';
+import type { EpochSeconds } from '../model/units.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { describeDeafness } from '../report/deafness.ts';
@@ -21,6 +22,7 @@ import type {
   VerifyQuery,
 } from '../verify/evidence.ts';
 import { type GateSource, planGate } from '../verify/gate.ts';
+import { releasedAt } from '../verify/released-at.ts';
 import { lookAtPrograms } from './look-at-programs.ts';
 
 /** Loaded into the worker by deploy-worker (`host/support`). */
@@ -32,8 +34,11 @@ export interface VerifyPorts {
   readonly onProgress: OnProgress;
   /** Workers outside the unit, by the facts of `verifyQuery`. */
   findStrays(facts: VerifyFacts): readonly Stray[];
-  /** Searches the app's job tables; changes nothing. */
-  findStuckRows(): Promise<StuckSearch>;
+  /**
+   * Searches the app's job tables; changes nothing. `releasedAt`: since when the present release runs;
+   * `null`: there is none.
+   */
+  findStuckRows(releasedAt: EpochSeconds | null): Promise<StuckSearch>;
 }
 
 export interface Verification {
@@ -75,7 +80,7 @@ export async function verifyHost(
   const { unit } = await lookAtPrograms(ports.agent, before);
   const source: GateSource = { unit: desired.unit, app: appProcessOf(unit), call };
   const requests = planGate(desired.gate, source, desired.gateTimeoutSeconds);
-  const stuck = await ports.findStuckRows();
+  const stuck = await ports.findStuckRows(releasedAt(before.releases));
   const first = await searchConsuming(ports, source, before.unit);
   const gate = await passGate(ports, requests, before, call, desired.dryRun);
   const after: VerifyFacts | null = gate.kind === 'sent' ? await ports.agent.look(query) : null;

@@ -23,6 +23,8 @@ export type Stray = Pick<WorkerProcess, 'pid' | 'cgroup' | 'argv' | 'startedAt'>
 export interface StuckRows {
   readonly table: string;
   readonly count: number;
+  /** Those without a sign of life since before the present release: its worker never had them. */
+  readonly inherited: number;
   readonly oldestAgeSeconds: Seconds;
   readonly sampleIds: readonly string[];
 }

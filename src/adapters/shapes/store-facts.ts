@@ -62,6 +62,7 @@ export const tasksShape = shapeOf<TasksFact>()(
       held: texts,
       holding: z.number(),
       waiting: z.number(),
+      hidden: text.nullable(),
     }),
     z.object({
       kind: z.literal('unknown'),

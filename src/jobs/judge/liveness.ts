@@ -25,6 +25,8 @@ export interface Evidence {
   /** How many tasks workers hold in all, and how many messages wait in the broker. */
   readonly holding: number;
   readonly waiting: number;
+  /** Why a task that no worker holds may still be queued; `null`: the broker shows that it is not. */
+  readonly hidden: string | null;
   /** The rows were found by this stop, not by their age. */
   readonly stop?: RecordedStop;
 }
@@ -34,17 +36,17 @@ export function readEvidence(
   fact: TasksFact & { kind: 'told' },
   stop: RecordedStop | null = null,
 ): Evidence {
-  const { worker, holding, waiting } = fact;
+  const { worker, holding, waiting, hidden } = fact;
   const [owed, held] = [fact.owed, fact.held].map((ids) => new Set(ids.map(canonicalTask)));
   const tasks = { owed: owed ?? new Set<string>(), held: held ?? new Set<string>() };
-  return { unit, worker, ...tasks, holding, waiting, ...(stop !== null && { stop }) };
+  return { unit, worker, ...tasks, holding, waiting, hidden, ...(stop !== null && { stop }) };
 }
 
 export type Verdict =
   /** `why`: the evidence, for people; `null`: worker and broker were not asked. */
   | { readonly kind: 'dead'; readonly why: string | null }
   | { readonly kind: 'held' | 'owed'; readonly task: string }
-  /** It names no task, so any of those that are left may be its own. */
+  /** It names no task, so any of those that are left may be its own; or the broker shows no ids. */
   | { readonly kind: 'unknown'; readonly why: string };
 
 /** The rows whose tasks keep a row alive: itself, its mirror, and unfinished rows below it. */
@@ -120,7 +122,11 @@ export function judgeRow(row: JobRow, evidence: Evidence | null): Verdict {
   if (held !== undefined) return { kind: 'held', task: held };
   const owed = tasks.find((task) => evidence.owed.has(task));
   if (owed !== undefined) return { kind: 'owed', task: owed };
-  const { holding, waiting } = evidence;
+  const { holding, waiting, hidden } = evidence;
+  if (hidden !== null && (namedTasks(row).length > 0 || !isAskable(row, evidence))) {
+    const why = `its task may still be queued: ${hidden}; with \`evidence: age\` its age alone decides`;
+    return { kind: 'unknown', why };
+  }
   if (!isAskable(row, evidence) && holding + waiting > 0) {
     const left = [
       `${formatCount(holding, 'task')} in workers`,

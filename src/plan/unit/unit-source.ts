@@ -5,7 +5,7 @@ import type { FactAnswers } from '../../model/facts.ts';
 import type { Sha256 } from '../../model/units.ts';
 import { parseUnitFile } from '../../systemd/unit-file.ts';
 import type { UnitPart, UnitStack } from '../../systemd/unit-stack.ts';
-import { ownDropIns } from './drop-in.ts';
+import { ownDropIns } from './drop-in-paths.ts';
 
 /** A unit file, its drop-ins, and how systemd loaded them. */
 export interface UnitSource {

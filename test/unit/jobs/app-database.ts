@@ -276,6 +276,7 @@ export const nothingLeft = (): TasksFact => ({
   held: [],
   holding: 0,
   waiting: 0,
+  hidden: null,
 });
 
 /** An agent that has only databases; each `look` answers these facts. */

@@ -128,7 +128,7 @@ test('rows that changed meanwhile are counted as left', async () => {
 test('a job whose task is left is counted, and nothing is applied', async () => {
   using database = lostJob();
   const owed = (): TasksFact => ({
-    ...{ kind: 'told', worker: 'answers', held: [], holding: 0, waiting: 1 },
+    ...{ kind: 'told', worker: 'answers', held: [], holding: 0, waiting: 1, hidden: null },
     owed: ['task-lost'],
   });
   const { run, metas, said } = await settle(database, { answers: { tasks: owed } });

@@ -36,6 +36,7 @@ const tasks =
     owed: ids.filter((id) => id.startsWith('owed-')),
     holding: isBusy ? 1 : 0,
     waiting: 0,
+    hidden: null,
   });
 
 const isEnded = (status: string): boolean =>
