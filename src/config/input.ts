@@ -272,14 +272,6 @@ export const maybeDatabaseInput = (described: Described): Input<DatabaseChoice> 
     (text) => chooseDatabase(text, isDatabase),
   );
 
-/** The same, where only SQLite will do. */
-export const maybeSqliteInput = (described: Described): Input<DatabaseChoice> =>
-  input(
-    { ...described, fallback: '' },
-    'an absolute path (letters, digits and . _ @ : + - only, no `..`), `none`, or empty',
-    (text) => chooseDatabase(text, (path) => absolutePath.test(path)),
-  );
-
 /** The name of a time zone; an app may store local times without a zone. */
 export const timeZoneInput = (described: Described): Input<string> =>
   input(described, 'a time zone such as UTC or Europe/Berlin', (text) => {

@@ -47,7 +47,7 @@ export async function cleanUpJobs(
     data: (result) => describeResult(cleanUp, result),
   });
   const repaired = outcome === null ? 0 : countRepaired(outcome);
-  const skipped = outcome === null ? [] : reportSkipped(outcome);
+  const skipped = outcome === null ? [] : reportSkipped(outcome, cleanUp);
   run.output('repaired', String(repaired));
   for (const { message } of skipped) run.warn(message);
   return { outcome, found, repaired, skipped };
@@ -67,6 +67,7 @@ const withoutDatabase: CleanUp = {
   repairs: [],
   mappings: [],
   pauseSeconds: seconds(0),
+  timeZone: 'UTC',
 };
 
 const countRows = ({ repairs }: CleanUp): number =>

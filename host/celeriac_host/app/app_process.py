@@ -61,6 +61,7 @@ def run(
     """
     where = units.context(host, request["unit"])
     environment = _environment_of(like, where, host, request["unit"]) or where.environment
+    started = where._replace(environment=environment)
     paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
 
     def on_line(line: bytes) -> bytes | None:
@@ -73,7 +74,7 @@ def run(
 
     return follow(
         host,
-        [*request["interpreter"], "-c", text(name)],
+        [*units.expanded(request["interpreter"], started), "-c", text(name)],
         on_line,
         timeout=timeout,
         whom=where.identity,
@@ -117,11 +118,12 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
 
 def text(name: str) -> str:
     """The text that the app's interpreter runs."""
-    shared = [(each, _source(each)) for each in (SHARED, *IMPORTS.get(name, ()))]
-    return TEXT.format(package=PACKAGE, shared=shared, name=name, text=_source(name))
+    shared = [(each, source(each)) for each in (SHARED, *IMPORTS.get(name, ()))]
+    return TEXT.format(package=PACKAGE, shared=shared, name=name, text=source(name))
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of one of our programs for the app's interpreter."""
     spec = importlib.util.find_spec(PACKAGE + "." + name)
     found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
     assert isinstance(found, str)

@@ -4,7 +4,7 @@ import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { readWorkerLine } from '../../../src/celery/worker-line.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { bytes, MiB, seconds } from '../../../src/model/units.ts';
-import { ownDropIns } from '../../../src/plan/unit/drop-in.ts';
+import { ownDropIns } from '../../../src/plan/unit/drop-in-paths.ts';
 import type { UnitSource } from '../../../src/plan/unit/unit-source.ts';
 import {
   extendWorkerUnit,
@@ -332,4 +332,28 @@ describe('any unit with any drop-ins', () => {
       expect(planned).toBeGreaterThan(300);
     },
   );
+});
+
+describe('a worker in the home of its user', () => {
+  const paths = (text: string, workingDirectory: string): readonly string[] => {
+    const source = sourceOf(text, { workingDirectory, home: '/home/app' });
+    const { text: hardened } = rewriteWorkerUnit(
+      source,
+      { ...desired, hardening: 'standard' },
+      context,
+    );
+    return parseUnitFile(hardened).values('Service', 'ReadWritePaths');
+  };
+
+  it.each([
+    ["ExecStart=/bin/sh -c 'cd ~/site && exec celery -A x worker'", '', '/home/app/site'],
+    ['WorkingDirectory=~\nExecStart=/usr/bin/celery -A x worker', '~', '/home/app'],
+    [
+      "ExecStart=/bin/sh -c 'cd $HOME && exec celery -A x worker --pidfile=/run/app/x.pid'",
+      '/',
+      '/home/app /run/app',
+    ],
+  ])('may write there: %s', (lines, directory, expected) => {
+    expect(paths(`[Service]\nUser=app\n${lines}\n`, directory).join(' ')).toBe(expected);
+  });
 });

@@ -77,8 +77,3 @@ describe('messages of dead workers', () => {
     expect(describeRestart(done).findings).toMatchObject([{ level: 'notice' }]);
   });
 });
-
-it('warns of jobs that may be abandoned', () => {
-  const done = outcome(step('settle-jobs', { changed: 0, problem: 'the broker is down' }));
-  expect(describeRestart(done).findings).toMatchObject([{ level: 'warning' }]);
-});

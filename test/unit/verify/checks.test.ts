@@ -36,6 +36,7 @@ describe('a healthy host', () => {
       ['supervision', 'passed', 'Restart=always; watchdog 5 min'],
       ['processes', 'passed', '1 main, 1 child'],
       ['strays', 'passed', 'none'],
+      ['consuming', 'passed', 'no message waits that it leaves'],
       ['swap', 'passed', '2 GiB at /swapfile, priority -2'],
       ['memory', 'passed', 'unit: 212 MiB, peak 300 MiB; host: 444 MiB of 3.8 GiB used'],
       ['oom', 'passed', 'none since the start'],

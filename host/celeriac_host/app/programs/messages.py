@@ -425,7 +425,7 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
             "and RabbitMQ can" % kind
         )
 
-    return with_app(request, line, work)
+    return with_app(request, line, work, needs_tasks=False)
 
 
 if __name__ == "__main__":
