@@ -6,6 +6,7 @@ import {
   durationInput,
   integerInput,
   jsonArrayInput,
+  limitInput,
   linesInput,
   listInput,
   maybeDatabaseInput,
@@ -14,7 +15,6 @@ import {
   maybePathInput,
   maybeSizeInput,
   optionalDurationInput,
-  optionalSizeInput,
   pairsInput,
   patternInput,
   secretInput,
@@ -125,23 +125,25 @@ export const provisionInputs = {
 export const deployWorkerInputs = {
   ...hostInputs,
   unit,
-  concurrency: integerInput(
-    { description: 'Number of child processes: `--concurrency`.', fallback: '1' },
-    { min: 1, max: 512 },
+  concurrency: maybeIntegerInput(
+    {
+      description:
+        'Number of child processes, or of concurrent tasks in a pool without children: `--concurrency`. If not set, that of the unit stays.',
+    },
+    { min: 1, max: 4096 },
   ),
   queues: listInput(
     { description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' },
     'queue names separated by commas',
     queueName,
   ),
-  'memory-max': optionalSizeInput({
-    description: 'Hard memory limit of the worker and its child processes: `MemoryMax=`.',
-    fallback: '800M',
-  }),
-  'memory-high': optionalSizeInput({
+  'memory-max': limitInput({
     description:
-      'Memory use above which the kernel throttles the worker: `MemoryHigh=`. Only set if swap is active.',
-    fallback: '600M',
+      'Hard memory limit of the worker and its child processes: `MemoryMax=`; `off` for none. If not set, the limits of the unit stay; a unit without any gets one that protects the host, calculated from its memory and from what runs there.',
+  }),
+  'memory-high': limitInput({
+    description:
+      'Memory use above which the kernel throttles the worker: `MemoryHigh=`; `off` for none. Only set if swap is active. If not set: as with `memory-max`.',
   }),
   'unit-mode': choiceInput(
     {
@@ -442,7 +444,7 @@ export const verifyInputs = {
       description:
         'Number of child processes that must run. If not set: the `--concurrency` of the unit.',
     },
-    { min: 1, max: 512 },
+    { min: 1, max: 4096 },
   ),
   'memory-max': maybeSizeInput({ description: 'Required `MemoryMax=`.' }),
   'memory-high': maybeSizeInput({ description: 'Required `MemoryHigh=`.' }),

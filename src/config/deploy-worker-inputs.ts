@@ -1,6 +1,7 @@
 import { ConfigError } from '../model/errors.ts';
+import type { Bytes } from '../model/units.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
-import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
+import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { releaseDesired } from './release-inputs.ts';
 
@@ -20,16 +21,16 @@ export function deployWorkerDesired(
   runUrl: string | null = null,
 ): DeployWorkerDesired {
   const { queues, watchdog } = inputs;
-  const memoryMaxBytes = inputs['memory-max'] === 'off' ? null : inputs['memory-max'];
-  const memoryHighBytes = inputs['memory-high'] === 'off' ? null : inputs['memory-high'];
+  const memoryMaxBytes = inputs['memory-max'].limit;
+  const memoryHighBytes = inputs['memory-high'].limit;
   refuseStartLimit(inputs);
-  refuseMemoryHigh(memoryHighBytes, memoryMaxBytes, '`off`');
+  refuseMemoryHigh(sizeOf(memoryHighBytes), sizeOf(memoryMaxBytes), '`off`');
   return {
     unit: inputs.unit,
     unitMode: inputs['unit-mode'],
     hardening: inputs.hardening,
     readWritePaths: inputs['read-write-paths'],
-    concurrency: inputs.concurrency,
+    concurrency: inputs.concurrency.value,
     queues: queues.length === 0 ? null : queues,
     memoryMaxBytes,
     memoryHighBytes,
@@ -60,6 +61,8 @@ export function deployWorkerDesired(
     release: releaseDesired(inputs),
   };
 }
+
+const sizeOf = (wish: MemoryWish): Bytes | null => (wish === 'keep' ? null : wish);
 
 function refuseStartLimit(inputs: DeployWorkerValues): void {
   const burst = inputs['start-limit-burst'];

@@ -8,6 +8,7 @@ import {
   httpShape,
   journalShape,
   kernelShape,
+  limitsShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -23,6 +24,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   code: codeShape,
   journal: journalShape,
   kernel: kernelShape,
+  limits: limitsShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,

@@ -65,12 +65,13 @@ export function describeSwap(
   desired: DeployWorkerDesired,
   swapActive: boolean,
 ): readonly Finding[] {
-  if (swapActive || desired.memoryHighBytes === null) return [];
+  const { memoryHighBytes } = desired;
+  if (swapActive || memoryHighBytes === null || memoryHighBytes === 'keep') return [];
   return [
     {
       level: 'warning',
       // In a dry run after provision's dry run, only this shows what the real run will set.
-      message: `no swap is active, so MemoryHigh= is not set: without swap it could throttle the worker indefinitely. With swap the unit also gets MemoryHigh=${printSize(desired.memoryHighBytes)}: run provision first (its dry run does not turn swap on)`,
+      message: `no swap is active, so MemoryHigh= is not set: without swap it could throttle the worker indefinitely. With swap the unit also gets MemoryHigh=${printSize(memoryHighBytes)}: run provision first (its dry run does not turn swap on)`,
     },
   ];
 }
