@@ -132,6 +132,24 @@ export const deployWorkerInputs = {
     },
     { min: 1, max: 4096 },
   ),
+  'max-memory-per-child': maybeSizeInput({
+    description:
+      'Memory of a child process above which Celery replaces it after its task: `--max-memory-per-child`. If not set, that of the unit stays.',
+  }),
+  'max-tasks-per-child': maybeIntegerInput(
+    {
+      description:
+        'Number of tasks after which Celery replaces a child process: `--max-tasks-per-child`. If not set, that of the unit stays.',
+    },
+    { min: 1, max: 1_000_000 },
+  ),
+  'prefetch-multiplier': maybeIntegerInput(
+    {
+      description:
+        'How many messages the worker reserves for each child process: `--prefetch-multiplier`; 0: without limit. If not set, that of the unit stays.',
+    },
+    { min: 0, max: 10_000 },
+  ),
   queues: listInput(
     { description: 'Queues to consume. If not set, the queues of the unit stay.', fallback: '' },
     'queue names separated by commas',
@@ -243,6 +261,15 @@ export const deployWorkerInputs = {
       'How long a stray worker (one that runs outside the unit) has to finish its task before it is killed.',
     fallback: '16m',
   }),
+  'accept-rules': listInput(
+    {
+      description:
+        'Ids of unit rules, such as `purge`, whose faults are accepted: a fault that is otherwise refused or a warning becomes a notice.',
+      fallback: '',
+    },
+    'ids of rules such as purge, separated by commas',
+    /^[a-z][a-z0-9-]{0,63}$/,
+  ),
   ...releaseInputs,
   restart: choiceInput(
     {

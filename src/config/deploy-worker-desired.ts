@@ -19,6 +19,14 @@ export interface DeployWorkerDesired {
   readonly readWritePaths: readonly string[];
   /** Child processes; `null`: as in `ExecStart=`. */
   readonly concurrency: number | null;
+  /** `--max-memory-per-child`; `null`: as in `ExecStart=`. */
+  readonly maxMemoryPerChildBytes: Bytes | null;
+  /** `null`: as in `ExecStart=`. */
+  readonly maxTasksPerChild: number | null;
+  /** `null`: as in `ExecStart=`. */
+  readonly prefetchMultiplier: number | null;
+  /** Ids of rules whose faults are accepted. */
+  readonly acceptedRules: readonly string[];
   /** `null`: as in `ExecStart=`. */
   readonly queues: readonly string[] | null;
   readonly memoryMaxBytes: MemoryWish;

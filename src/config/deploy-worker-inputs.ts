@@ -1,8 +1,11 @@
 import { ConfigError } from '../model/errors.ts';
 import type { Bytes } from '../model/units.ts';
+import { smallestChildBytes } from '../systemd/rules/per-child.ts';
+import { unitRules as allRules } from '../systemd/unit-rules.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
+import { printSize } from './quantities.ts';
 import { releaseDesired } from './release-inputs.ts';
 
 /** Folder of the support module on the host; the unit's PYTHONPATH contains it. */
@@ -25,12 +28,18 @@ export function deployWorkerDesired(
   const memoryHighBytes = inputs['memory-high'].limit;
   refuseStartLimit(inputs);
   refuseMemoryHigh(sizeOf(memoryHighBytes), sizeOf(memoryMaxBytes), '`off`');
+  refusePerChild(inputs['max-memory-per-child'].bytes, sizeOf(memoryMaxBytes));
+  refuseUnknownRules(inputs['accept-rules']);
   return {
     unit: inputs.unit,
     unitMode: inputs['unit-mode'],
     hardening: inputs.hardening,
     readWritePaths: inputs['read-write-paths'],
     concurrency: inputs.concurrency.value,
+    maxMemoryPerChildBytes: inputs['max-memory-per-child'].bytes,
+    maxTasksPerChild: inputs['max-tasks-per-child'].value,
+    prefetchMultiplier: inputs['prefetch-multiplier'].value,
+    acceptedRules: inputs['accept-rules'],
     queues: queues.length === 0 ? null : queues,
     memoryMaxBytes,
     memoryHighBytes,
@@ -63,6 +72,37 @@ export function deployWorkerDesired(
 }
 
 const sizeOf = (wish: MemoryWish): Bytes | null => (wish === 'keep' ? null : wish);
+
+function refusePerChild(limit: Bytes | null, max: Bytes | null): void {
+  if (limit === null) return;
+  const refuse = (problem: string, expected: string): never => {
+    throw new ConfigError('input max-memory-per-child', problem, expected);
+  };
+  const named = `\`max-memory-per-child\` (${printSize(limit)})`;
+  if (limit < smallestChildBytes) {
+    refuse(
+      `${named} is less than any child of Celery uses, so each child would be replaced after one task`,
+      'the size at which a child is replaced, such as 300M',
+    );
+  }
+  if (max !== null && limit >= max) {
+    refuse(
+      `${named} is not below \`memory-max\` (${printSize(max)}), at which the kernel kills the child in the middle of its task`,
+      `less than ${printSize(max)}`,
+    );
+  }
+}
+
+function refuseUnknownRules(ids: readonly string[]): void {
+  const known = allRules.map(({ id }) => id);
+  const unknown = ids.find((id) => !known.includes(id));
+  if (unknown === undefined) return;
+  throw new ConfigError(
+    'input accept-rules',
+    `there is no rule ${unknown}`,
+    `ids of rules: ${known.join(', ')}`,
+  );
+}
 
 function refuseStartLimit(inputs: DeployWorkerValues): void {
   const burst = inputs['start-limit-burst'];

@@ -23,6 +23,7 @@ import { describeHost, describeMemory, describeMode, describeSatisfied } from '.
 import { planSupport } from './deploy/support-module.ts';
 import { planLeftovers } from './leftovers.ts';
 import { chooseLimits, hasSwap } from './limits/choose-limits.ts';
+import { childBaseline, judgePerChild } from './limits/per-child.ts';
 import { compareTogether } from './limits/together.ts';
 import { measureWorker } from './limits/worker-size.ts';
 import { describePast } from './past.ts';
@@ -49,6 +50,7 @@ export function planDeployWorker(
   const desired = { ...asked, memoryMaxBytes, memoryHighBytes };
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
   const unit = explainLimit(change(source, desired, unitContext(facts, desired)), limits.why);
+  const perChild = judgePerChild(unit.line, desired, measureWorker(facts.unit), memoryMaxOf(unit));
   const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
   const own = app.process;
   const workingDirectory =
@@ -130,6 +132,7 @@ export function planDeployWorker(
       ...unit.findings,
       ...code.findings,
       ...limits.findings,
+      ...perChild,
       ...describeMemory(facts, desired),
       ...compareTogether(facts, memoryMaxOf(unit)),
       ...describeLeftAlone(strays),
@@ -154,6 +157,7 @@ function unitContext(
     processes: size && {
       mainBytes: size.mainBytes,
       childBytes: bytes(Math.max(0, ...size.childrenBytes)),
+      baselineBytes: childBaseline(size),
     },
   };
 }

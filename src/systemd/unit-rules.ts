@@ -1,6 +1,8 @@
 import { execRules } from './rules/exec-lines.ts';
 import { lifeCycleRules } from './rules/life-cycle.ts';
 import { memoryRules } from './rules/memory.ts';
+import { perChildRules } from './rules/per-child.ts';
+import { purgeRules } from './rules/purge.ts';
 import { surroundingsRules } from './rules/surroundings.ts';
 import type { UnitEntry, UnitFile } from './unit-file.ts';
 import type { RuleContext, UnitRule } from './unit-rule.ts';
@@ -15,6 +17,8 @@ export const unitRules: readonly UnitRule[] = [
   ...execRules,
   ...lifeCycleRules,
   ...memoryRules,
+  ...perChildRules,
+  ...purgeRules,
   ...surroundingsRules,
 ];
 

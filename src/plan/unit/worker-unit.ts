@@ -131,7 +131,7 @@ function describeEdit(
     line,
     properties: listProperties(file, settings, desired),
     findings: [
-      ...describeFaults(present, effective, source.path, context),
+      ...describeFaults(present, effective, source.path, context, desired.acceptedRules),
       ...describePool(line, desired),
       ...describeSwap(desired, context.swapActive),
       ...describeHardening(desired, sharedTmp),

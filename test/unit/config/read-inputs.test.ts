@@ -112,7 +112,16 @@ describe('inputs', () => {
     '../..',
   ];
   // White space parts the items of a list, so the two-line text is two plain items there.
-  const lists = ['queues', 'ids', 'shared', 'gate-done', 'gate-failed', 'http-probes', 'statuses'];
+  const lists = [
+    'accept-rules',
+    'queues',
+    'ids',
+    'shared',
+    'gate-done',
+    'gate-failed',
+    'http-probes',
+    'statuses',
+  ];
   // A secret, a pin or a form field is not judged by its looks; gate-args is JSON.
   const free = [
     'ssh-key',

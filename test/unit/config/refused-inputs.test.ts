@@ -74,6 +74,15 @@ describe('before connecting', () => {
       '(800M) is not below',
     ],
     ['verify', { 'memory-max': '1G', 'memory-high': '1G' }, 'memory-high', 'not below'],
+    // Children that are replaced after each task, or killed before they are replaced.
+    ['deploy-worker', { 'max-memory-per-child': '300K' }, 'max-memory-per-child', '(300K) is less'],
+    [
+      'deploy-worker',
+      { 'max-memory-per-child': '800M', 'memory-max': '800M' },
+      'max-memory-per-child',
+      'is not below `memory-max` (800M)',
+    ],
+    ['deploy-worker', { 'accept-rules': 'purge, purges' }, 'accept-rules', 'no rule purges'],
     // Statuses in which nothing is stuck.
     ['cleanup', { statuses: 'processing,completed' }, 'statuses', 'status completed has ended'],
     ['cleanup', { 'delete-completed': 'true', ids: 'a' }, 'delete-completed', 'needs `action'],
@@ -175,6 +184,8 @@ describe('before connecting', () => {
     // Without memory-max, the limit of the unit counts; the plan knows it.
     ['deploy-worker', { 'memory-high': '1G' }],
     ['deploy-worker', { concurrency: '1000' }],
+    ['deploy-worker', { 'max-memory-per-child': '300M', 'memory-max': 'off' }],
+    ['deploy-worker', { 'prefetch-multiplier': '0', 'accept-rules': 'purge' }],
     ['verify', { 'memory-high': '1G' }],
     ['cleanup', { statuses: 'processing,pending,parked' }],
     [

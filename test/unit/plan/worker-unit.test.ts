@@ -28,7 +28,11 @@ const context: UnitContext = {
   longestTaskSeconds: 900,
   cpus: 1,
   hostMemoryBytes: bytes(2048 * MiB),
-  processes: { mainBytes: bytes(60 * MiB), childBytes: bytes(300 * MiB) },
+  processes: {
+    mainBytes: bytes(60 * MiB),
+    childBytes: bytes(300 * MiB),
+    baselineBytes: bytes(50 * MiB),
+  },
 };
 
 const PATH = '/etc/systemd/system/x.service';
