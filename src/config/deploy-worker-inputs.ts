@@ -1,7 +1,8 @@
+import { appRules } from '../celery/app-rules.ts';
 import { ConfigError } from '../model/errors.ts';
 import type { Bytes } from '../model/units.ts';
 import { smallestChildBytes } from '../systemd/rules/per-child.ts';
-import { unitRules as allRules } from '../systemd/unit-rules.ts';
+import { unitRules } from '../systemd/unit-rules.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
@@ -94,7 +95,7 @@ function refusePerChild(limit: Bytes | null, max: Bytes | null): void {
 }
 
 function refuseUnknownRules(ids: readonly string[]): void {
-  const known = allRules.map(({ id }) => id);
+  const known = [...unitRules, ...appRules].map(({ id }) => id);
   const unknown = ids.find((id) => !known.includes(id));
   if (unknown === undefined) return;
   throw new ConfigError(

@@ -47,6 +47,10 @@ function findingsOf({ op, status, message, result }: Outcome['steps'][number]): 
   if (op === 'drain-worker') {
     return 'problem' in result ? [{ level: 'notice', message }] : [];
   }
+  if (op === 'try-app') {
+    if ('accepted' in result) return [{ level: 'notice', message }];
+    return 'problem' in result ? [{ level: 'warning', message }] : [];
+  }
   if (op === 'settle-jobs') {
     return 'problem' in result ? [{ level: 'warning', message }] : [];
   }

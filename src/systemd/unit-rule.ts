@@ -2,11 +2,8 @@ import type { Bytes } from '../model/units.ts';
 import { redact } from './secrets.ts';
 import type { Assignment, UnitEntry, UnitFile } from './unit-file.ts';
 
-/**
- * A fault in the unit of a Celery worker that systemd itself accepts. A rule looks at one unit; a
- * fault is fixed when the rule no longer finds it in the new text.
- */
-export interface UnitRule {
+/** A known fault of workers. It has a page. */
+export interface Rule {
   /** Short and stable; names the rule's page. */
   readonly id: string;
   readonly title: string;
@@ -20,6 +17,13 @@ export interface UnitRule {
   readonly severe?: true;
   /** For its page and for tests; lines of `[Service]` unless they name a section. */
   readonly example: { readonly wrong: readonly string[]; readonly right: readonly string[] };
+}
+
+/**
+ * A fault in the unit of a Celery worker that systemd itself accepts. A rule looks at one unit; a
+ * fault is fixed when the rule no longer finds it in the new text.
+ */
+export interface UnitRule extends Rule {
   find(file: UnitFile, context: RuleContext): readonly Sighting[];
 }
 

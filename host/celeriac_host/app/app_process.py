@@ -114,6 +114,11 @@ def text(name: str) -> str:
     )
 
 
+def shared_text() -> str:
+    """The text of the module that all of these programs share."""
+    return _source(SHARED)
+
+
 def _source(name: str) -> str:
     spec = importlib.util.find_spec(PACKAGE + "." + name)
     found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]

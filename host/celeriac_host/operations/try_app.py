@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+from celeriac_host.app import visibility
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -30,18 +31,21 @@ def check(args: dict[str, Any], host: System) -> bool:
     return False
 
 
-def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+def do(
+    args: dict[str, Any], host: System, journal: StepJournal
+) -> str | tuple[str, dict[str, Any]]:
     unit, app = args["unit"], args["app"]
     where = _moved(units.context(host, unit), args.get("instead"))
     interpreter = _instead(args["interpreter"], args.get("instead"))
     own = _instead(args["pythonPath"], args.get("instead"))
     paths = [*own, *filter(None, [where.environment.get("PYTHONPATH")])]
     ran = [*interpreter, "-c", "(imports the app)", app]
+    asked = args.get("visibility")
     try:
         done = units.run_as(
             host,
             where,
-            [*interpreter, "-c", CODE, app],
+            [*interpreter, "-c", CODE + (visibility.program() if asked else ""), app],
             timeout=args["timeoutSeconds"],
             # No byte code: the code may be undone, and Python compares only its size and second.
             env={
@@ -66,7 +70,11 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,
         )
-    return f"the app {app} imports as {where.identity.name} in {where.directory}"
+    said = f"the app {app} imports as {where.identity.name} in {where.directory}"
+    if not asked:
+        return said
+    more, result = visibility.compare(asked, visibility.read(done.out))
+    return f"{said}; {more}" if more else said, result
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:

@@ -1,3 +1,4 @@
+import { visibilityTimeout } from '../../celery/app-rules.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts.ts';
 import type { ByTheApp, Operation } from '../../model/operation.ts';
@@ -15,9 +16,21 @@ export function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial
     op: 'try-app',
     ...own,
     ...(instead !== null && { instead }),
+    visibility: visibilityOf(desired),
     timeoutSeconds: desired.startTimeoutSeconds,
     title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
     why: 'an app that cannot be imported must not replace the running worker',
+  };
+}
+
+/** Only a process of the app can tell its visibility timeout, and this step is one. */
+function visibilityOf({ longestTaskSeconds, acceptedRules }: DeployWorkerDesired) {
+  const { id, why, fix } = visibilityTimeout;
+  return {
+    atLeastSeconds: longestTaskSeconds,
+    refuse: !acceptedRules.includes(id),
+    why,
+    fix: `write ${fix}, e.g. app.conf.broker_transport_options = {'visibility_timeout': ${longestTaskSeconds + stopMarginSeconds}}; or correct longest-task; or accept it with accept-rules: ${id}`,
   };
 }
 

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { appRules } from '../../../src/celery/app-rules.ts';
 import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { bytes, MiB } from '../../../src/model/units.ts';
 import { redactUnit } from '../../../src/systemd/secrets.ts';
@@ -292,7 +293,7 @@ describe('rules', () => {
 
   it('have one page each, and every page has a rule', () => {
     const folder = join(import.meta.dirname, '../../../docs/reference/unit-rules');
-    const pages = unitRules.map((rule) => basename(rulePage(rule)));
+    const pages = [...unitRules, ...appRules].map((rule) => basename(rulePage(rule)));
     expect(readdirSync(folder).sort()).toEqual(['README.md', ...pages].sort());
   });
 

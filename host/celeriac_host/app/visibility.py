@@ -1,0 +1,50 @@
+"""Compares an app's visibility timeout with what a plan expects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from celeriac_host.app import app_process
+from celeriac_host.system.durations import duration
+from celeriac_host.system.errors import OperationError
+
+MARK = "celeriac: delivery "
+# Appended to a program that has imported the app as `app`.
+TELL = """
+import json
+side = {"__name__": "app_side"}
+exec(compile(%r, "app_side.py", "exec"), side)
+print("\\n" + %r + json.dumps(side["delivery"](app)))
+"""
+
+
+def program() -> str:
+    """Python that prints what `read` reads."""
+    return TELL % (app_process.shared_text(), MARK)
+
+
+def read(out: str) -> dict[str, Any]:
+    """What the program printed."""
+    lines = [line for line in out.splitlines() if line.startswith(MARK)]
+    try:
+        said = json.loads(lines[-1][len(MARK) :])
+    except (IndexError, ValueError):
+        said = None
+    return said if isinstance(said, dict) else {"problem": "the app did not tell it"}
+
+
+def compare(asked: dict[str, Any], seen: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A sentence, or an empty one, and the step's result. Raises OperationError if it is refused."""
+    if "problem" in seen:
+        return f"its visibility timeout is unknown: {seen['problem']}", {"problem": seen["problem"]}
+    seconds = seen.get("seconds")
+    if seconds is None or seconds >= asked["atLeastSeconds"]:
+        return "", seen
+    said = (
+        f"its visibility timeout is {duration(seconds)} ({seen['where']}), "
+        f"but longest-task is {duration(asked['atLeastSeconds'])}: {asked['why']}"
+    )
+    if asked["refuse"]:
+        raise OperationError(said, evidence=[asked["fix"]])
+    return said, {**seen, "accepted": True}
