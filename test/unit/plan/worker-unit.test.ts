@@ -79,15 +79,27 @@ describe.each(unitRules)('the rule $id', (rule) => {
     const source = sourceOf(text);
     const broken = findUnitFaults(parseUnitFile(text), within);
     expect(broken.map((fault) => fault.rule)).toContain(rule);
-    const unit = change(source, desired, within);
+    if (rule.severe) {
+      expect(() => change(source, desired, within)).toThrow(rule.why);
+    }
+    const accepting = { ...desired, acceptedRules: rule.severe ? [rule.id] : [] };
+    const unit = change(source, accepting, within);
     const still = findUnitFaults(readAfter(source, unit), within).map((fault) => fault.rule);
     const about = unit.findings.filter(({ message }) => message.startsWith(`${rule.title} (`));
     expect(about).not.toEqual([]);
     for (const { message } of about) expect(message).toContain(`unit-rules/${rule.id}.md`);
     if (rule.mends.kind === 'whole') expect(still).not.toContain(rule);
     if (rule.mends.kind === 'not') expect(still).toContain(rule);
-    const mended = !still.includes(rule);
-    expect(about.every(({ level }) => level === (mended ? 'notice' : 'warning'))).toBe(true);
+    const isNotice = !still.includes(rule) || rule.severe;
+    expect(about.every(({ level }) => level === (isNotice ? 'notice' : 'warning'))).toBe(true);
+  });
+
+  it('is a notice once it is accepted', () => {
+    const wish = { ...desired, acceptedRules: [rule.id] };
+    const { findings } = rewriteWorkerUnit(sourceOf(text), wish, within);
+    const about = findings.filter(({ message }) => message.startsWith(`${rule.title} (`));
+    expect(about.map(({ level }) => level)).toEqual(about.map(() => 'notice'));
+    expect(about).not.toEqual([]);
   });
 });
 

@@ -82,3 +82,12 @@ it('warns of jobs that may be abandoned', () => {
   const done = outcome(step('settle-jobs', { changed: 0, problem: 'the broker is down' }));
   expect(describeRestart(done).findings).toMatchObject([{ level: 'warning' }]);
 });
+
+it('says that the visibility timeout is unknown, or accepted although it is short', () => {
+  const levels = (result: Step['result']) =>
+    describeRestart(outcome(step('try-app', result))).findings.map(({ level }) => level);
+  expect(levels({ problem: 'the app did not tell it' })).toEqual(['warning']);
+  expect(levels({ seconds: 600, accepted: true })).toEqual(['notice']);
+  expect(levels({ seconds: 3600 })).toEqual([]);
+  expect(levels(undefined)).toEqual([]);
+});
