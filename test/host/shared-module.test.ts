@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
-import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { type Inputs, inputsFor, taskListLimits } from './lib/inputs.ts';
 import { BACKEND, listTransactions, shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 const OTHER = 'video-worker.service';
@@ -48,7 +48,7 @@ async function deployBoth(): Promise<void> {
 }
 
 async function deploy(unit: string, inputs: Inputs = {}): Promise<BundleRun> {
-  const quick = { unit, 'min-healthy-time': '1s', 'confirm-within': 'off' };
+  const quick = { ...taskListLimits, unit, 'min-healthy-time': '1s', 'confirm-within': 'off' };
   const run = await runBundle('deploy-worker', inputsFor(machine, { ...quick, ...inputs }));
   expect(run.code, run.log).toBe(0);
   return run;
