@@ -31,6 +31,7 @@ export function deployWorkerDesired(
   refuseMemoryHigh(sizeOf(memoryHighBytes), sizeOf(memoryMaxBytes), '`off`');
   refusePerChild(inputs['max-memory-per-child'].bytes, sizeOf(memoryMaxBytes));
   refuseUnknownRules(inputs['accept-rules']);
+  refuseOwnUnit(inputs);
   return {
     unit: inputs.unit,
     unitMode: inputs['unit-mode'],
@@ -68,6 +69,11 @@ export function deployWorkerDesired(
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,
     app: null,
+    beforeStart: {
+      commands: inputs['before-start'],
+      timeoutSeconds: inputs['before-start-timeout'],
+    },
+    companions: inputs['also-restart'],
     release: releaseDesired(inputs),
   };
 }
@@ -115,5 +121,14 @@ function refuseStartLimit(inputs: DeployWorkerValues): void {
     'input start-limit-interval',
     `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`,
     `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``,
+  );
+}
+
+function refuseOwnUnit({ unit, 'also-restart': companions }: DeployWorkerValues): void {
+  if (!companions.some((each) => each.unit === unit)) return;
+  throw new ConfigError(
+    'input also-restart',
+    `${unit} is the worker's own unit, which is restarted anyway`,
+    'other units of the same app',
   );
 }

@@ -7,6 +7,8 @@ import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
 import { requireAppProcess } from './deploy/app-process.ts';
+import { runBeforeStart } from './deploy/before-start.ts';
+import { planCompanions } from './deploy/companions.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
 import type { DeployWorkerFacts } from './deploy/look.ts';
 import { isAtRest, listRestartReasons } from './deploy/restart-reasons.ts';
@@ -35,6 +37,7 @@ import { extendWorkerUnit, rewriteWorkerUnit, type WorkerUnit } from './unit/wor
  * The new definition is in force before the old worker stops, so that its tasks can finish. Stray
  * workers end while nothing consumes; then the worker starts and is proved. New code is prepared
  * before all that and put in place right before the stop, because the old worker may still import it.
+ * Other units of the app follow after the worker's proof, and go back with it.
  *
  * @param offer the code that the run brings; `null`: none
  * @throws ConfigError when the unit cannot be read or must not be edited, or inputs contradict
@@ -76,6 +79,8 @@ export function planDeployWorker(
   });
   const endings = endStrays(strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
+  const companions = planCompanions(facts, desired, code.reasons.length > 0);
+  const beforeStart = runBeforeStart(own, code.trial, desired);
   const tryWhen = (when: typeof code.trial.when): readonly Operation[] =>
     code.trial.when === when ? [tryApp(own, desired, code.trial)] : [];
 
@@ -85,16 +90,19 @@ export function planDeployWorker(
     ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
     // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
     // the code and the dependencies that it had.
+    ...companions.guards,
     guardUnit(own, facts.unit),
     ...code.prepare,
     ...tryWhen('prepared'),
     ...(support ? [support] : []),
     ...(install?.operations ?? []),
     ...(enable ? [enable] : []),
+    ...(code.trial.when === 'in-place' ? [] : beforeStart),
     // Drain, and replace the code in place as late as possible.
     ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
     ...code.inPlace,
     ...tryWhen('in-place'),
+    ...(code.trial.when === 'in-place' ? beforeStart : []),
     // Restart: nothing consumes between the stop and the start.
     ...(isAtRest(facts.unit) ? [] : [stopUnit(own, unit, reasons, desired)]),
     ...endings,
@@ -104,12 +112,15 @@ export function planDeployWorker(
     // Prove; steps that need no downtime come after.
     prove,
     ...leftovers.afterProof,
+    ...companions.restarts,
     ...code.finish,
   ];
   const leaveRunning: readonly Operation[] = [
+    ...companions.guards,
     ...(enable ? [enable] : []),
     ...endings,
     ...(endings.length > 0 ? [prove] : []),
+    ...companions.restarts,
   ];
 
   return {
@@ -126,6 +137,7 @@ export function planDeployWorker(
         strays,
       }),
       ...code.satisfied,
+      ...companions.satisfied,
     ],
     findings: [
       ...describeMode(source, desired),
@@ -133,6 +145,7 @@ export function planDeployWorker(
       ...code.findings,
       ...limits.findings,
       ...perChild,
+      ...companions.findings,
       ...describeMemory(facts, desired),
       ...compareTogether(facts, memoryMaxOf(unit)),
       ...describeLeftAlone(strays),

@@ -6,9 +6,9 @@ Undo: nothing to undo.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
-from celeriac_host.app import visibility
+from celeriac_host.app import code_folders, visibility
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -35,9 +35,9 @@ def do(
     args: dict[str, Any], host: System, journal: StepJournal
 ) -> str | tuple[str, dict[str, Any]]:
     unit, app = args["unit"], args["app"]
-    where = _moved(units.context(host, unit), args.get("instead"))
-    interpreter = _instead(args["interpreter"], args.get("instead"))
-    own = _instead(args["pythonPath"], args.get("instead"))
+    where = code_folders.moved(units.context(host, unit), args.get("instead"))
+    interpreter = code_folders.instead(args["interpreter"], args.get("instead"))
+    own = code_folders.instead(args["pythonPath"], args.get("instead"))
     paths = [*own, *filter(None, [where.environment.get("PYTHONPATH")])]
     ran = [*interpreter, "-c", "(imports the app)", app]
     asked = args.get("visibility")
@@ -79,24 +79,3 @@ def do(
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
     return None
-
-
-def _moved(where: units.Context, instead: dict[str, str] | None) -> units.Context:
-    """The context in a code folder that is not the current one yet."""
-    if instead is None:
-        return where
-    environment = dict(where.environment)
-    for name in ("PYTHONPATH", "PATH", "VIRTUAL_ENV"):
-        if name in environment:
-            environment[name] = ":".join(_instead(environment[name].split(":"), instead))
-    return where._replace(
-        directory=_instead([where.directory], instead)[0], environment=environment
-    )
-
-
-def _instead(paths: Sequence[str], instead: dict[str, str] | None) -> list[str]:
-    if instead is None:
-        return list(paths)
-    old, new = instead["from"], instead["to"]
-    inside = (path == old or path.startswith(old + "/") for path in paths)
-    return [new + path[len(old) :] if yes else path for path, yes in zip(paths, inside)]

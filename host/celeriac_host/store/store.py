@@ -52,6 +52,10 @@ class Store(ABC):
         """Replaces its content by a backup."""
 
     @abstractmethod
+    def compare(self, backup: str) -> list[dict[str, Any]]:
+        """How its tables differ from a backup, by `table`: rows `newer`, `changed`, `gone`."""
+
+    @abstractmethod
     def is_so(self, rows: list[Row], busy_seconds: float) -> bool:
         """Whether every row already has its new values."""
 

@@ -2,9 +2,16 @@ import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
 import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
-import { rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
+import {
+  backupShape,
+  rehearsalShape,
+  resetsShape,
+  storesShape,
+  tasksShape,
+} from './store-facts.ts';
 import {
   codeShape,
+  companionsShape,
   httpShape,
   journalShape,
   kernelShape,
@@ -29,8 +36,10 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   stores: storesShape,
   tasks: tasksShape,
   resets: resetsShape,
+  backup: backupShape,
   rehearsal: rehearsalShape,
   transactions: transactionsShape,
   releases: releasesShape,
   release: releaseShape,
+  companions: companionsShape,
 };

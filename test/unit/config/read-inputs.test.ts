@@ -121,6 +121,7 @@ describe('inputs', () => {
     'gate-failed',
     'http-probes',
     'statuses',
+    'also-restart',
   ];
   // A secret, a pin or a form field is not judged by its looks; gate-args is JSON.
   const free = [
@@ -132,6 +133,8 @@ describe('inputs', () => {
     'gate-args',
     // YAML: see stores-input.
     'stores',
+    // Commands: see companion-inputs.
+    'before-start',
   ];
   const every = (Object.keys(actions) as ActionName[]).flatMap((action) =>
     Object.keys(actions[action])
