@@ -121,7 +121,8 @@ def test_what_cannot_be_told_is_a_problem_and_shows_no_password() -> None:
 def test_the_program_tells_it_after_whatever_the_app_printed() -> None:
     app = (
         "class T:\n driver_type = 'redis'\n class Channel:\n  visibility_timeout = 3600\n"
-        "class App:\n transport = T()\n transport_options = {'visibility_timeout': 60}\n conf = {}\n"
+        "class App:\n transport = T()\n transport_options = {'visibility_timeout': 60}\n"
+        " conf = {}\n"
         " connection_for_read = lambda self: self\n __enter__ = lambda self: self\n"
         " __exit__ = lambda self, *error: None\n"
         "app = App()\nprint('no end of line', end='')\n"

@@ -35,7 +35,7 @@ def read(out: str) -> dict[str, Any]:
 
 
 def compare(asked: dict[str, Any], seen: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A sentence, or an empty one, and the step's result. Raises OperationError if it is refused."""
+    """A sentence, or an empty one, and the result of the step. Raises OperationError."""
     if "problem" in seen:
         return f"its visibility timeout is unknown: {seen['problem']}", {"problem": seen["problem"]}
     seconds = seen.get("seconds")

@@ -84,7 +84,8 @@ def _system() -> dict[str, int] | None:
         limit = _text(root + "/memory/memory.limit_in_bytes")
         used = _text(root + "/memory/memory.usage_in_bytes")
         cache = _counter(root + "/memory/memory.stat", "total_cache")
-    limit_bytes, used_bytes = units.number((limit or "").strip()), units.number((used or "").strip())
+    limit_bytes = units.number((limit or "").strip())
+    used_bytes = units.number((used or "").strip())
     if not 0 < limit_bytes < UNLIMITED_BYTES or used_bytes == 0:
         return None
     # The kernel drops the cache of files before it kills anything.

@@ -30,7 +30,7 @@ export interface ChosenLimits {
 /**
  * Decides about the limits that a run does not ask for. Those of the unit stay; a unit without any
  * gets one that protects the host, if everything that it depends on is known
- * (docs/decisions/013-limits-that-nobody-asked-for.md).
+ * (docs/decisions/016-limits-that-nobody-asked-for.md).
  */
 export function chooseLimits(source: UnitSource, facts: Facts, desired: Wishes): ChosenLimits {
   const swapActive = hasSwap(facts);
