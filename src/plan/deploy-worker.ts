@@ -82,7 +82,7 @@ export function planDeployWorker(
   const companions = planCompanions(facts, desired, code.reasons.length > 0);
   const beforeStart = runBeforeStart(own, code.trial, desired);
   const tryWhen = (when: typeof code.trial.when): readonly Operation[] =>
-    code.trial.when === when ? [tryApp(own, desired, code.trial)] : [];
+    code.trial.when === when ? [tryApp(own, unit.line, desired, code.trial)] : [];
 
   const restart: readonly Operation[] = [
     // Check, while nothing has changed yet.

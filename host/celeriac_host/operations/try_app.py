@@ -6,7 +6,8 @@ Undo: nothing to undo.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Mapping
 
 from celeriac_host.app import code_folders, visibility
 from celeriac_host.state.journal import StepJournal
@@ -41,6 +42,7 @@ def do(
     paths = [*own, *filter(None, [where.environment.get("PYTHONPATH")])]
     ran = [*interpreter, "-c", "(imports the app)", app]
     asked = args.get("visibility")
+    _refuse_unwanted(args.get("unwanted"), where.environment)
     try:
         done = units.run_as(
             host,
@@ -75,6 +77,16 @@ def do(
         return said
     more, result = visibility.compare(asked, visibility.read(done.out))
     return f"{said}; {more}" if more else said, result
+
+
+def _refuse_unwanted(unwanted: dict[str, Any] | None, environment: Mapping[str, str]) -> None:
+    """Raises OperationError if a variable has one of these words, e.g. from an EnvironmentFile=."""
+    for name in unwanted["variables"] if unwanted else ():
+        words = re.split(r"[\s\"']+", environment.get(name, ""))
+        found = next((word for word in words if unwanted and word in unwanted["words"]), None)
+        if unwanted and found:
+            said = f"the variable {name} contains {found}: {unwanted['why']}"
+            raise OperationError(said, evidence=[unwanted["fix"]])
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:

@@ -1,26 +1,47 @@
 import { visibilityTimeout } from '../../celery/app-rules.ts';
+import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts.ts';
 import type { ByTheApp, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { purgeOptions, purgeRules } from '../../systemd/rules/purge.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { Trial } from '../code/release-plan.ts';
 import { stopMarginSeconds } from '../unit/unit-settings.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
 
-export function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial): Operation {
+/** @param line the new worker */
+export function tryApp(
+  own: ByTheApp,
+  line: WorkerLine,
+  desired: DeployWorkerDesired,
+  trial: Trial,
+): Operation {
   const instead = trial.when === 'prepared' ? trial.instead : null;
+  const unwanted = unwantedWords(line, desired);
   return {
     op: 'try-app',
     ...own,
     ...(instead !== null && { instead }),
+    ...(unwanted !== null && { unwanted }),
     visibility: visibilityOf(desired),
     timeoutSeconds: desired.startTimeoutSeconds,
     title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,
     why: 'an app that cannot be imported must not replace the running worker',
   };
+}
+
+/** The rule `purge` cannot see what an EnvironmentFile= gives to the variables of the command. */
+function unwantedWords({ entry }: WorkerLine, { acceptedRules }: DeployWorkerDesired) {
+  const names = entry.value.matchAll(/(?<!\$)\$(?:\{([A-Za-z_]\w*)[}:]|([A-Za-z_]\w*))/g);
+  const variables = [...new Set([...names].map(([, inBraces, bare]) => inBraces ?? bare ?? ''))];
+  const rule = purgeRules.find(({ id }) => !acceptedRules.includes(id));
+  if (variables.length === 0 || rule === undefined) return null;
+  const { id, why, fix } = rule;
+  const otherwise = `; or accept-rules: ${id} to deploy it as it is`;
+  return { variables, words: purgeOptions, why, fix: fix + otherwise };
 }
 
 /** Only a process of the app can tell its visibility timeout, and this step is one. */

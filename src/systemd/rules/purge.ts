@@ -3,6 +3,9 @@ import { redact } from '../secrets.ts';
 import type { Assignment, UnitFile } from '../unit-file.ts';
 import { execLines, named, type RuleContext, type Sighting, type UnitRule } from '../unit-rule.ts';
 
+/** The options of Celery that empty the queues at a start. */
+export const purgeOptions: readonly string[] = ['--purge', '--discard'];
+
 /** Rules for what a start of the worker does to its queues. */
 export const purgeRules: readonly UnitRule[] = [
   {
@@ -13,7 +16,7 @@ export const purgeRules: readonly UnitRule[] = [
     severe: true,
     mends: {
       kind: 'not',
-      how: 'The unit is refused, before anything changes, because a deploy restarts the worker. With `accept-rules: purge` it is deployed as it is.',
+      how: 'The unit is refused, before anything changes, because a deploy restarts the worker. Variables of an EnvironmentFile= are looked at when the import of the app is tried. With `accept-rules: purge` it is deployed as it is.',
     },
     example: {
       wrong: ['ExecStart=/srv/app/venv/bin/celery -A app worker --purge'],
