@@ -113,9 +113,9 @@ def test_an_app_tells_its_timeout(app: App, seconds: float | None, where: str) -
 
 def test_what_cannot_be_told_is_a_problem_and_shows_no_password() -> None:
     broken = of(ValueError("no transport redis://app:hunter2@localhost"))
-    assert broken == {"problem": "ValueError: no transport redis://app:**@localhost"}
+    assert broken["problem"] == "ValueError: no transport redis://app:**@localhost"
     assert "predefined" in of(Sqs(), {"predefined_queues": {"a": {}}})["problem"]
-    assert "problem" in of(Redis(), {"visibility_timeout": "soon"})
+    assert "soon" in of(Redis(), {"visibility_timeout": "soon"})["problem"]
 
 
 def test_the_program_tells_it_after_whatever_the_app_printed() -> None:
@@ -157,4 +157,4 @@ def test_a_shorter_one_is_refused_with_what_to_write() -> None:
 @pytest.mark.parametrize("seconds", [900, 3600, None])
 def test_a_longer_one_or_none_is_passed_in_silence(seconds: float | None) -> None:
     seen = {"transport": "redis", "seconds": seconds, "where": ""}
-    assert visibility.compare(ASKED, seen) == ("", seen)
+    assert visibility.compare(ASKED, {**seen, "problem": None}) == ("", seen)

@@ -36,8 +36,10 @@ def read(out: str) -> dict[str, Any]:
 
 def compare(asked: dict[str, Any], seen: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A sentence, or an empty one, and the result of the step. Raises OperationError."""
-    if "problem" in seen:
-        return f"its visibility timeout is unknown: {seen['problem']}", {"problem": seen["problem"]}
+    problem = seen.get("problem")
+    if problem:
+        return f"its visibility timeout is unknown: {problem}", {"problem": problem}
+    seen = {name: value for name, value in seen.items() if name != "problem"}
     seconds = seen.get("seconds")
     if seconds is None or seconds >= asked["atLeastSeconds"]:
         return "", seen

@@ -91,16 +91,18 @@ def delivery(app: Any) -> Dict[str, Any]:
 
     `seconds` is None for a transport without such a limit, which waits for the connection to end.
     """
+    found: Dict[str, Any] = {"transport": "", "seconds": None, "where": "", "problem": None}
     try:
         with app.connection_for_read() as connection:
             kind = connection.transport.driver_type
             options = dict(connection.transport_options or {})
             channel = type(connection.transport).Channel
-        found: Dict[str, Any] = {"transport": kind, "seconds": None, "where": ""}
+        found["transport"] = kind
         if kind not in ("redis", "sqs"):
             return found
         if kind == "sqs" and options.get("predefined_queues"):
-            return {"problem": "its queues are predefined in SQS, with a timeout of their own"}
+            found["problem"] = "its queues are predefined in SQS, with a timeout of their own"
+            return found
         known = options.get("visibility_timeout")
         found["where"] = "broker_transport_options" if known is not None else "the default"
         if known is None:
@@ -116,7 +118,8 @@ def delivery(app: Any) -> Dict[str, Any]:
             found.update(seconds=float(backend), where="result_backend_transport_options")
         return found
     except Exception as error:
-        return {"problem": masked(app, line_of(error))}
+        found.update(seconds=None, problem=masked(app, line_of(error)))
+        return found
 
 
 def line_of(error: BaseException) -> str:
