@@ -1,6 +1,7 @@
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
+import type { UnitFact } from '../model/facts.ts';
 import type { Operation, Plan } from '../model/operation.ts';
 import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
@@ -53,7 +54,12 @@ export function planDeployWorker(
   const desired = { ...asked, memoryMaxBytes, memoryHighBytes };
   const change = source.mode === 'rewrite' ? rewriteWorkerUnit : extendWorkerUnit;
   const unit = explainLimit(change(source, desired, unitContext(facts, desired)), limits.why);
-  const perChild = judgePerChild(unit.line, desired, measureWorker(facts.unit), memoryMaxOf(unit));
+  const perChild = judgePerChild(
+    unit.line,
+    desired,
+    measureWorker(facts.unit),
+    memoryMaxOf(unit, facts.unit),
+  );
   const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
   const own = app.process;
   const workingDirectory =
@@ -147,7 +153,7 @@ export function planDeployWorker(
       ...perChild,
       ...companions.findings,
       ...describeMemory(facts, desired),
-      ...compareTogether(facts, memoryMaxOf(unit)),
+      ...compareTogether(facts, memoryMaxOf(unit, facts.unit)),
       ...describeLeftAlone(strays),
       ...leftovers.findings,
       ...describeHost(facts, desired, unit),
@@ -185,7 +191,8 @@ function explainLimit(unit: WorkerUnit, why: string | null): WorkerUnit {
 }
 
 /** The limit that systemd will enforce; `null`: none, or not known in bytes. */
-function memoryMaxOf({ properties }: WorkerUnit): Bytes | null {
-  const { MemoryMax: text = '' } = properties;
+function memoryMaxOf({ properties }: WorkerUnit, present: UnitFact): Bytes | null {
+  // A percentage stays as it is, and systemd has calculated it.
+  const text = properties.MemoryMax ?? present.properties.MemoryMax ?? '';
   return /^\d+$/.test(text) ? bytes(Number(text)) : null;
 }

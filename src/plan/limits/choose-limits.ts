@@ -99,7 +99,7 @@ interface Refused {
 
 const refusal = ({ why, level = 'notice' }: Refused): Finding => ({
   level,
-  message: `no memory limit is set: ${why}. Set memory-max to choose one`,
+  message: `no memory limit is set: ${why}. Set memory-max to choose one, or to off if there should be none`,
 });
 
 function propose(

@@ -170,6 +170,36 @@ describe('a drop-in', () => {
   });
 });
 
+describe('limits that nobody asks for', () => {
+  const wish = { ...desired, memoryMaxBytes: 'keep', memoryHighBytes: 'keep' } as const;
+
+  it.each([
+    ['MemoryMax=2G\nMemoryHigh=1G', { MemoryMax: String(2 * 1024 ** 3), MemoryHigh: '1073741824' }],
+    ['MemoryMax=40%', {}],
+    ['MemoryMax=infinity', {}],
+    ['MemoryLimit=1G', {}],
+    ['MemoryMax=lots', {}],
+    ['', {}],
+  ])('stay: %s', (lines, properties) => {
+    const source = sourceOf(`${plain}${lines}\n`);
+    const unit = rewriteWorkerUnit(source, wish, context);
+    expect(unit.text).toContain(lines);
+    expect(unit.text.match(/^Memory/gm)?.length ?? 0).toBe(lines.match(/^Memory/gm)?.length ?? 0);
+    const shown = Object.entries(unit.properties).filter(([name]) => name.startsWith('Memory'));
+    expect(Object.fromEntries(shown)).toEqual(properties);
+    expect(extendWorkerUnit(source, wish, context).dropIn?.text).not.toContain('Memory');
+  });
+
+  it('stay in a drop-in by somebody else', () => {
+    const dropIns = [{ path: `${FOLDER}/zzz.conf`, text: '[Service]\nMemoryMax=2G\n' }];
+    for (const change of Object.values(modes)) {
+      const unit = change(sourceOf(plain, { dropIns }), wish, context);
+      expect(`${unit.text}${unit.dropIn?.text ?? ''}`).not.toContain('Memory');
+      expect(unit.properties.MemoryMax).toBe(String(2 * 1024 ** 3));
+    }
+  });
+});
+
 describe('hardening', () => {
   const hard = { ...desired, hardening: 'standard' } as const;
 
