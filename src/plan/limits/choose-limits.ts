@@ -50,9 +50,9 @@ export function chooseLimits(source: UnitSource, facts: Facts, desired: Wishes):
   if (proposal.kind === 'none') return { ...kept, why: null, findings: [refusal(proposal)] };
   const { memoryMaxBytes, memoryHighBytes, why } = proposal;
   const asked = kept.memoryHighBytes;
-  if (typeof asked === 'number' && asked >= memoryMaxBytes) {
+  if (swapActive && typeof asked === 'number' && asked >= memoryMaxBytes) {
     const above = `MemoryHigh= ${formatBytes(asked)} is not below the ${formatBytes(memoryMaxBytes)} that the host can spare (${why})`;
-    return { ...kept, why: null, findings: [refusal({ kind: 'none', why: above })] };
+    return { ...kept, why: null, findings: [refusal({ kind: 'none', why: above }, 'MemoryMax=')] };
   }
   const isFree = desired.memoryHighBytes === 'keep' && high.kind === 'absent';
   const soft = isFree && memoryHighBytes !== null ? memoryHighBytes : kept.memoryHighBytes;
@@ -97,9 +97,9 @@ interface Refused {
   readonly level?: Finding['level'];
 }
 
-const refusal = ({ why, level = 'notice' }: Refused): Finding => ({
+const refusal = ({ why, level = 'notice' }: Refused, which = 'memory limit'): Finding => ({
   level,
-  message: `no memory limit is set: ${why}. Set memory-max to choose one, or to off if there should be none`,
+  message: `no ${which} is set: ${why}. Set memory-max to choose one, or to off if there should be none`,
 });
 
 function propose(
