@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -13,7 +15,7 @@ import pytest
 from celeriac_host.app import consumers, stopping
 from celeriac_host.operations import guard_unit, start_unit
 from celeriac_host.state.journal import Journal
-from celeriac_host.system import child
+from celeriac_host.system import child, processes, units
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import Completed
 from hosts import Host
@@ -251,10 +253,76 @@ def test_the_undo_without_a_stop_makes_the_worker_consume_again(
     worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
     journal.step(0).keep("worker", worker)
     said = stopping.take_back(app.args, host, journal.step(0))
-    assert said is not None and said.startswith(f"{UNIT} consumes a again (main {os.getpid()});")
+    assert said == f"{UNIT} consumes a again (main {os.getpid()})"
+    assert journal.step(0).get("todo").startswith(f"run `systemctl restart {UNIT}` when it is idle")
     journal.step(0).keep("worker", {**worker, "invocation": "another"})
     assert stopping.take_back(app.args, host, journal.step(0)) is None
     assert (app.asked(), host.told) == (["give-back a"], [])
+
+
+def plan_of(journal: Journal, *verbs: str) -> None:
+    operations = [{"op": verb, "unit": UNIT} for verb in verbs]
+    Path(journal.folder, "plan.json").write_text(json.dumps({"operations": operations}))
+
+
+def test_an_idle_worker_that_would_lose_its_queues_is_left_for_a_restart(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    app = App(tmp_path, journal, GOOD % ([], {"lasting": False, "given": False}))
+    host = Unit(state)
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(1).keep("worker", worker)
+    plan_of(journal, "guard-unit", "drain-worker")
+    said = stopping.take_back(app.args, host, journal.step(1), idle=True)
+    assert said == f"{UNIT} is idle and will be restarted to consume a again"
+    assert journal.step(1).get("todo") is None
+
+    # The undo of guard-unit, which comes last: maybe in another process.
+    was = {"ActiveState": "active", "NeedDaemonReload": "no", "InvocationID": RUN, "children": 0}
+    journal.step(0).keep("was", was)
+    host.answers[("systemctl", "show")] = (
+        0,
+        host.answers[("systemctl", "show")][1] + "\nNeedDaemonReload=no\nSubState=running",
+    )
+    host.answers[("systemctl", "reset-failed")] = (0, "")
+    host.answers[("journalctl",)] = (0, "")
+    said = guard_unit.undo(app.args, host, journal.step(0))
+    assert said is not None and said.startswith(f"{UNIT} serves again")
+    assert host.told == ["restart"]
+
+
+def test_an_idle_worker_whose_code_does_not_import_any_more_is_not_restarted(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    unsound = GOOD.replace(
+        "else:", 'elif request["orRestart"]:\n    print(\'{"report": {"problem": "no"}}\')\nelse:'
+    )
+    app = App(tmp_path, journal, unsound % ([], {"lasting": False}))
+    host = Unit(state)
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(1).keep("worker", worker)
+    plan_of(journal, "guard-unit", "drain-worker")
+    said = stopping.take_back(app.args, host, journal.step(1), idle=True)
+    assert said == f"{UNIT} consumes a again (main {os.getpid()})"
+    assert (app.asked(), host.told) == (["give-back a", "give-back a"], [])
+    assert journal.step(1).get("todo") is not None
+
+
+@pytest.mark.parametrize(
+    ("idle", "verbs"), [(False, ["guard-unit"]), (True, ["drain-worker"]), (False, [])]
+)
+def test_a_worker_with_tasks_or_without_a_guard_is_never_left_idle(
+    patient: None, state: str, journal: Journal, tmp_path: Path, idle: bool, verbs: List[str]
+) -> None:
+    app = App(tmp_path, journal, GOOD % ([], {"lasting": False}))
+    host = Unit(state)
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(1).keep("worker", worker)
+    plan_of(journal, *verbs)
+    said = stopping.take_back(app.args, host, journal.step(1), idle=idle)
+    assert said == f"{UNIT} consumes a again (main {os.getpid()})"
+    assert journal.step(1).get("todo") is not None
+    assert host.told == []
 
 
 def test_a_worker_that_cannot_consume_again_is_stopped(
@@ -295,6 +363,41 @@ def test_an_undo_waits_as_long_as_the_plan_says(
     )
     guard_unit.undo(args, host, journal.step(2))
     assert (host.told, host.waited) == (["stop"] * 3, [waited] * 3)
+
+
+GROUP = "/system.slice/none.service"
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed"])
+def test_a_unit_rests_when_nothing_is_left_in_its_cgroup(active: str, state: str) -> None:
+    moment = stopping.rests_at(UNIT, GROUP, Unit(state, active=active))
+    assert moment is not None and moment <= time.time()
+
+
+@pytest.mark.parametrize("active", ["active", "activating", "deactivating", "reloading"])
+def test_a_unit_that_is_not_at_rest_has_no_such_moment(active: str, state: str) -> None:
+    assert stopping.rests_at(UNIT, GROUP, Unit(state, active=active)) is None
+
+
+def test_a_unit_with_a_process_left_has_no_such_moment(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = processes.read(os.getpid())
+    assert here is not None
+    monkeypatch.setattr(units, "cgroup_processes", lambda group: [here] if group == GROUP else [])
+    assert stopping.rests_at(UNIT, GROUP, Unit(state, active="inactive")) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "group"),
+    [
+        ({"ControlGroup": "/app.slice/w.service"}, "/app.slice/w.service"),
+        ({"ControlGroup": "", "Slice": "app.slice"}, f"/app.slice/{UNIT}"),
+        ({}, f"/system.slice/{UNIT}"),
+    ],
+)
+def test_the_cgroup_of_a_unit_that_has_stopped(seen: Dict[str, str], group: str) -> None:
+    assert stopping.group_of(UNIT, seen) == group
 
 
 def test_no_other_module_stops_or_restarts_a_unit() -> None:

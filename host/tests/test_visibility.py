@@ -7,7 +7,7 @@ import sys
 from typing import Any, Dict
 
 import pytest
-from celeriac_host.app import visibility
+from celeriac_host.app import app_process, visibility
 from celeriac_host.app.programs.app_side import delivery
 from celeriac_host.system.errors import OperationError
 
@@ -119,6 +119,7 @@ def test_what_cannot_be_told_is_a_problem_and_shows_no_password() -> None:
 
 
 def test_the_program_tells_it_after_whatever_the_app_printed() -> None:
+    side = app_process.source(app_process.SHARED)
     app = (
         "class T:\n driver_type = 'redis'\n class Channel:\n  visibility_timeout = 3600\n"
         "class App:\n transport = T()\n transport_options = {'visibility_timeout': 60}\n"
@@ -128,7 +129,7 @@ def test_the_program_tells_it_after_whatever_the_app_printed() -> None:
         "app = App()\nprint('no end of line', end='')\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", app + visibility.program()], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-c", side + app + visibility.TELL], stdout=subprocess.PIPE, check=True
     )
     assert visibility.read(ran.stdout.decode())["seconds"] == 60
 

@@ -16,6 +16,7 @@ import type { Finding, Plan } from '../model/operation.ts';
 import type { TransactionMeta } from '../model/outcome.ts';
 import type { Agent, OnProgress } from '../ports/agent.ts';
 import { renderChecklistText } from '../report/checklist.ts';
+import { docsBase } from '../report/doc-links.ts';
 import { codeFence } from '../report/escape.ts';
 import { describeDeed, renderFailure } from '../report/failure.ts';
 import { renderFindings, renderPlanMarkdown, renderPlanText } from '../report/plan-view.ts';
@@ -95,6 +96,7 @@ function readFleet(
 
 class GithubRun<Name extends ActionName> implements ActionRun<Name> {
   readonly dryRun: boolean;
+  readonly docs = docsBase(process.env);
   readonly inputs: ValuesOf<(typeof actions)[Name]>;
   readonly reporter: GithubReporter;
   readonly #name: Name;

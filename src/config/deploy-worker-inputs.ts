@@ -1,16 +1,18 @@
 import { appRules } from '../celery/app-rules.ts';
 import { ConfigError } from '../model/errors.ts';
-import type { Bytes } from '../model/units.ts';
+import { type Bytes, seconds } from '../model/units.ts';
 import { smallestChildBytes } from '../systemd/rules/per-child.ts';
 import { unitRules } from '../systemd/unit-rules.ts';
 import type { DeployWorkerValues } from './action-inputs.ts';
+import { type CleanUpDesired, cleanUpDefaults } from './cleanup-desired.ts';
+import { readStores } from './cleanup-inputs.ts';
 import type { DeployWorkerDesired, MemoryWish } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { printSize } from './quantities.ts';
 import { releaseDesired } from './release-inputs.ts';
+import { parseStores } from './stores-input.ts';
+import { supportDirectoryOf } from './support-directory.ts';
 
-/** Folder of the support module on the host; the unit's PYTHONPATH contains it. */
-const supportDirectory = '/usr/local/lib/celeriac';
 const supportName = 'celeriac_support';
 
 /**
@@ -50,13 +52,7 @@ export function deployWorkerDesired(
       timeoutSeconds: inputs['drain-timeout'].seconds ?? inputs['longest-task'],
       policy: inputs['drain-policy'],
     },
-    orphanedJobs: {
-      action: inputs['orphaned-jobs'],
-      database: inputs.database.path,
-      keepBackups: inputs['keep-backups'],
-      busyTimeoutSeconds: inputs['busy-timeout'],
-      runUrl,
-    },
+    orphanedJobs: orphanedJobsDesired(inputs, runUrl),
     restoreUnacked: inputs['restore-unacked'],
     watchdogSec: watchdog === 0 ? null : watchdog,
     restartSec: inputs['restart-delay'],
@@ -64,7 +60,7 @@ export function deployWorkerDesired(
     startLimitIntervalSec: inputs['start-limit-interval'],
     startTimeoutSeconds: inputs['start-timeout'],
     minHealthySeconds: inputs['min-healthy-time'],
-    supportDirectory,
+    supportDirectory: supportDirectoryOf(supportText),
     supportModule: { name: supportName, text: supportText },
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,
@@ -109,6 +105,34 @@ function refuseUnknownRules(ids: readonly string[]): void {
     `there is no rule ${unknown}`,
     `ids of rules: ${known.join(', ')}`,
   );
+}
+
+/** A stop is proof, so nothing waits for a threshold, or for a second look at the rows. */
+function orphanedJobsDesired(
+  inputs: DeployWorkerValues,
+  runUrl: string | null,
+): CleanUpDesired | null {
+  const action = inputs['orphaned-jobs'];
+  if (action === 'leave' || inputs.database.none) {
+    // Read all the same: what is wrong with it is said now, not on the day it is needed.
+    parseStores(inputs.stores);
+    return null;
+  }
+  return {
+    ...cleanUpDefaults,
+    ...readStores(inputs),
+    unit: inputs.unit,
+    action,
+    orphans: false,
+    confirmAfterSeconds: seconds(0),
+    maxResets: inputs['max-resets'],
+    timeZone: inputs.timezone,
+    snapshotLimitBytes: inputs['snapshot-limit'],
+    keepBackups: inputs['keep-backups'],
+    busyTimeoutSeconds: inputs['busy-timeout'],
+    dryRun: inputs['dry-run'],
+    runUrl,
+  };
 }
 
 function refuseStartLimit(inputs: DeployWorkerValues): void {

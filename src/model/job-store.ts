@@ -9,8 +9,10 @@ export interface TableMapping {
   readonly used: readonly StatusWord[];
   /** The app's word for what ended and completed in part; `null`: the app has none. */
   readonly partial: string | null;
-  /** How its status column spells our words, where it does so in another case: `FAILED`. */
+  /** How its status column spells our words, where it does so otherwise: `FAILED`, `error`. */
   readonly spelled: Readonly<Partial<Record<StatusWord, string>>>;
+  /** The only words that its status column takes; `null`: nothing says so. */
+  readonly labels: readonly string[] | null;
   /** How to send the task of a row again; `null`: unknown. */
   readonly resend: Resend | null;
   /** The table with the parents of this table's rows. */
@@ -41,6 +43,8 @@ export interface ColumnFit {
   readonly longest: number | null;
   /** What stands in it when there is nothing to say; left out when it takes nothing of the kind. */
   readonly empty?: string | number | null;
+  /** UUIDs stand in it without dashes. */
+  readonly plainIds?: true;
 }
 
 /** A reference from rows that are never changed but may show that the referenced job is alive. */
@@ -116,83 +120,6 @@ export interface ExtractBystander extends Pick<BystanderMapping, 'table' | 'colu
   readonly foreignKey: boolean;
   readonly columns: readonly string[];
 }
-
-/**
- * The rules by which the host settles the jobs of a table while no worker runs: which statuses and
- * columns count, and what to write. The host finds the rows and decides nothing else.
- */
-export interface SettledTable {
-  readonly table: string;
-  readonly id: string;
-  readonly status: string;
-  /** The column with the task id; `null`: rows of this table are never abandoned themselves. */
-  readonly task: string | null;
-  readonly parent: ParentMapping | null;
-  readonly own: OwnTie | null;
-  /** The columns to compare again before a row is changed. */
-  readonly vital: readonly string[];
-  /** The statuses of rows that a task is working on. */
-  readonly working: readonly string[];
-  /** The statuses of rows that have ended. */
-  readonly ended: readonly string[];
-  /** Of these, those of rows that completed, as a whole or in part. */
-  readonly completed: readonly string[];
-  readonly partial: readonly string[];
-  /** Of these, those that count as failed. */
-  readonly failed: readonly string[];
-  /** What a parent becomes of which all, some or none of the rows completed. */
-  readonly endsAs: Readonly<Record<'all' | 'some' | 'none', string>>;
-  /** The new status of an abandoned row. */
-  readonly becomes: string;
-  /** New status of a row → what to write into its columns. */
-  readonly writes: Readonly<Record<string, readonly SettledColumn[]>>;
-  /** Columns with the number of rows that a child table will have. */
-  readonly expects: readonly { readonly column: string; readonly table: string }[];
-  /** Columns that count the rows of a child table with a status. */
-  readonly counters: readonly {
-    readonly column: string;
-    readonly table: string;
-    readonly statuses: readonly string[];
-  }[];
-  /** Tables without jobs: a row that they reference waits until theirs has a status in `over`. */
-  readonly waitsFor: readonly {
-    readonly table: string;
-    readonly column: string;
-    readonly to: string;
-    readonly status: string;
-    readonly over: readonly (string | number)[];
-  }[];
-}
-
-/** What to write into one column. */
-export type SettledColumn =
-  | { readonly column: string; readonly value: string | number | null }
-  /** The time of the change. */
-  | { readonly column: string; readonly now: TimeSpelling }
-  /** What happened to the row; `before` and the old text of the column follow, if there is any. */
-  | { readonly column: string; readonly message: { readonly before: string } };
-
-/** How a column represents a time. */
-export type TimeSpelling =
-  | {
-      readonly kind: 'text';
-      readonly separator: ' ' | 'T';
-      /** Digits after the decimal point of the second; truncated, never rounded up. */
-      readonly fraction: number;
-      /** How far its clock is ahead of UTC. */
-      readonly offsetSeconds: number;
-      /** Suffix of the time, e.g. `+00:00`. */
-      readonly zone: string;
-    }
-  | {
-      readonly kind: 'epoch';
-      /** 1 for seconds, 1000 for milliseconds. */
-      readonly perSecond: number;
-      /** Digits after the decimal point. */
-      readonly fraction: number;
-      /** Stored as text, not as a number. */
-      readonly text: boolean;
-    };
 
 /** Tables, parents before children. */
 export type StoreMapping = readonly TableMapping[];

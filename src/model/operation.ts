@@ -1,4 +1,3 @@
-import type { SettledTable } from './job-store.ts';
 import type { CommitId } from './release.ts';
 import type { Bytes, Seconds, Sha256 } from './units.ts';
 
@@ -24,7 +23,6 @@ export type Operation =
   | EnableUnit
   | DrainWorker
   | StopUnit
-  | SettleJobs
   | RestoreUnacked
   | FindUnacked
   | EndProcess
@@ -108,8 +106,9 @@ export interface SetSysctl extends Described {
 }
 
 /**
- * Imports the app in a separate process as the worker would (same interpreter, user, directory and
- * environment), before anything is stopped.
+ * Imports the app in a separate process as the worker would, before anything is stopped: with the
+ * interpreter and the variables of its command line, its user, its directory, and the environment
+ * that systemd gives it; nothing is added.
  */
 export interface TryApp extends Described {
   readonly op: 'try-app';
@@ -118,8 +117,10 @@ export interface TryApp extends Described {
   readonly interpreter: readonly string[];
   /** The value of `-A`. */
   readonly app: string;
-  /** Directories to prepend to the module search path. */
-  readonly pythonPath: readonly string[];
+  /** Further modules to import, as the worker does (`-I`). */
+  readonly modules: readonly string[];
+  /** Where the worker changes to (`--workdir`, `cd`); `null`: it stays in the unit's directory. */
+  readonly directory: string | null;
   /** For a code folder that is not current yet: paths in `from` are replaced by paths in `to`. */
   readonly instead?: { readonly from: string; readonly to: string };
   /** Words that variables of the unit's environment must not contain; absent: any may. */
@@ -227,28 +228,6 @@ export interface DrainWorker extends Described, ByTheApp, WithTimedUndo {
 export interface StopUnit extends Described, ByTheApp, WithTimedUndo {
   readonly op: 'stop-unit';
   readonly timeoutSeconds: Seconds;
-}
-
-/**
- * Fails or resets abandoned jobs, which the stopped worker left in progress. With its cgroup empty,
- * a job is abandoned if its message is in no queue, not unacked, and held by no other worker. They
- * cannot be known before the stop, so the host selects them by the given rules. They are changed as
- * by `repair-jobs`, after a backup.
- */
-export interface SettleJobs extends Described, AskingTheApp {
-  readonly op: 'settle-jobs';
-  readonly database: string;
-  /** Parents before children. */
-  readonly tables: readonly SettledTable[];
-  readonly action: 'fail' | 'reset';
-  /** Text for the error column of failed rows. */
-  readonly message: string;
-  /** The same for a parent that ends with them; `{failed}`, `{rows}`, `{table}` are filled in. */
-  readonly endMessage: string;
-  /** How the rows of one table ended: `{failed} of {rows} {table} failed`; `{ends}` above. */
-  readonly endOfTable: string;
-  readonly keepBackups: number;
-  readonly busyTimeoutSeconds: Seconds;
 }
 
 /**
@@ -522,6 +501,8 @@ export interface Plan {
   readonly findings: readonly Finding[];
   /** Rows that look stuck, and that the plan skips. */
   readonly skippedRows?: number;
+  /** What is not as desired and cannot be changed on this host: `swap`; findings say why. */
+  readonly unmet?: readonly string[];
 }
 
 export interface Finding {

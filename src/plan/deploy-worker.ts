@@ -1,3 +1,4 @@
+import { atHome } from '../celery/shell-scene.ts';
 import { describeLeftAlone, endStrays, findStrays, identityOf } from '../celery/strays.ts';
 import { otherWorkersIn } from '../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../config/deploy-worker-desired.ts';
@@ -7,7 +8,7 @@ import type { CodeOffer } from '../model/release.ts';
 import { type Bytes, bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
-import { requireAppProcess } from './deploy/app-process.ts';
+import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
 import { runBeforeStart } from './deploy/before-start.ts';
 import { planCompanions } from './deploy/companions.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
@@ -34,8 +35,8 @@ import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit, type WorkerUnit } from './unit/worker-unit.ts';
 
 /**
- * Plans how the host gets this worker. The app is tried and the unit checked before anything changes.
- * The new definition is in force before the old worker stops, so that its tasks can finish. Stray
+ * Plans how the host gets this worker. The unit is checked before anything changes. The new definition
+ * is in force before the old worker stops, so that its tasks can finish, and the app is tried in it. Stray
  * workers end while nothing consumes; then the worker starts and is proved. New code is prepared
  * before all that and put in place right before the stop, because the old worker may still import it.
  * Other units of the app follow after the worker's proof, and go back with it.
@@ -62,13 +63,16 @@ export function planDeployWorker(
   );
   const app = requireAppProcess(facts.unit, unit.line, source.path, desired);
   const own = app.process;
-  const workingDirectory =
-    unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '';
+  const { HOME: home } = facts.unit.variables ?? {};
+  const workingDirectory = atHome(
+    unit.line.call.workingDirectory ?? facts.unit.properties.WorkingDirectory ?? '',
+    home,
+  );
 
   const code = planRelease(facts.release, desired.release, offer, {
     unit: desired.unit,
     workingDirectory,
-    interpreter: own.interpreter,
+    interpreter: interpreterAlone(own.interpreter),
   });
   const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files, desired);
@@ -92,17 +96,17 @@ export function planDeployWorker(
 
   const restart: readonly Operation[] = [
     // Check, while nothing has changed yet.
-    ...tryWhen('first'),
     ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
     // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
     // the code and the dependencies that it had.
     ...companions.guards,
     guardUnit(own, facts.unit),
     ...code.prepare,
-    ...tryWhen('prepared'),
     ...(support ? [support] : []),
     ...(install?.operations ?? []),
     ...(enable ? [enable] : []),
+    // Try the app in the environment of the new unit. If it fails, only files have changed.
+    ...tryWhen('prepared'),
     ...(code.trial.when === 'in-place' ? [] : beforeStart),
     // Drain, and replace the code in place as late as possible.
     ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
@@ -155,7 +159,6 @@ export function planDeployWorker(
       ...describeMemory(facts, desired),
       ...compareTogether(facts, memoryMaxOf(unit, facts.unit)),
       ...describeLeftAlone(strays),
-      ...leftovers.findings,
       ...describeHost(facts, desired, unit),
       ...describePast(facts.transactions),
     ],

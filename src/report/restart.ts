@@ -51,9 +51,6 @@ function findingsOf({ op, status, message, result }: Outcome['steps'][number]): 
     if ('accepted' in result) return [{ level: 'notice', message }];
     return 'problem' in result ? [{ level: 'warning', message }] : [];
   }
-  if (op === 'settle-jobs') {
-    return 'problem' in result ? [{ level: 'warning', message }] : [];
-  }
   if (op !== 'find-unacked' && op !== 'restore-unacked') return [];
   if ('problem' in result) return [{ level: 'notice', message }];
   const left = Number(result.count) - Number(result.restored);

@@ -3,7 +3,7 @@ import type { Outcome } from '../model/outcome.ts';
 import type { Check, Verdict } from '../model/verdict.ts';
 import { type ChecklistItem, renderChecklistMarkdown } from './checklist.ts';
 import { capMarkdown, codeFence, escapeHtml, escapeMarkdown, toOneLine } from './escape.ts';
-import { describeIdle } from './plan-view.ts';
+import { describeIdle, describeUnmet } from './plan-view.ts';
 import { formatCount, formatDuration, formatInstant } from './quantities.ts';
 
 /** Network cost of a run, as counted by the agent session. */
@@ -82,15 +82,27 @@ export function describeCost(wire: WireCost, seconds: number): string {
 export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   const count = formatCount(plan.operations.length, 'operation');
   if (plan.operations.length === 0) return describeIdle(plan);
-  if (outcome === null) return `Dry run: ${count} planned, nothing was changed.`;
+  const unmet = plan.unmet === undefined ? '' : ` ${describeUnmet(plan.unmet)}`;
+  if (outcome === null) return `Dry run: ${count} planned, nothing was changed.${unmet}`;
   switch (outcome.result) {
     case 'committed':
-      return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}`;
+      return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}${unmet}`;
     case 'undone':
-      return `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`;
+      return describeUndone(outcome);
     case 'undo-failed':
       return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
   }
+}
+
+/** What people must still do, in the steps' own words. */
+export const todosOf = ({ steps }: Outcome): readonly string[] =>
+  steps.flatMap(({ todo }) => (todo === undefined ? [] : [todo]));
+
+function describeUndone(outcome: Outcome): string {
+  const todos = todosOf(outcome);
+  return todos.length === 0
+    ? `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`
+    : `Failed and undone (transaction ${outcome.transaction}), but not everything is as before: ${todos.join('; ')}.`;
 }
 
 /** Stated explicitly: a rollback would surprise anyone who runs deploy-worker without verify. */

@@ -1,6 +1,7 @@
 import { HostError } from '../model/errors.ts';
 import type { Outcome, Step } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
+import { todosOf } from '../report/summary.ts';
 import type { Run } from './run.ts';
 
 /** What to undo, with texts for people. */
@@ -41,9 +42,9 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
     agent.undo(undoing.transactions, run.meta(unit), run.onProgress()),
   );
   const whole = outcome.result === 'undone';
-  const sentence = whole
-    ? `Undone: ${about}; ${undoing.whole}.`
-    : `Not all of ${about} could be undone.`;
+  const todos = todosOf(outcome);
+  const end = todos.length === 0 ? undoing.whole : todos.join('; ');
+  const sentence = whole ? `Undone: ${about}; ${end}.` : `Not all of ${about} could be undone.`;
   run.output('changed', 'true');
   report(sentence, outcome);
   if (!whole) {

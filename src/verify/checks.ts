@@ -1,6 +1,7 @@
 import type { VerifyDesired } from '../config/verify-desired.ts';
 import { GateError } from '../model/errors.ts';
 import type { Verdict } from '../model/verdict.ts';
+import { checkConsuming } from './checks/consuming.ts';
 import { checkDelivery } from './checks/delivery.ts';
 import { checkGate } from './checks/gate.ts';
 import { checkErrors, checkRateLimits } from './checks/journal.ts';
@@ -23,6 +24,7 @@ export function judge(seen: VerifyEvidence, desired: VerifyDesired): Verdict {
     checkSupervision(facts),
     checkProcesses(facts, desired, seen.call),
     checkStrays(facts, seen.strays),
+    checkConsuming(facts, seen.consuming),
     checkSwap(facts, desired),
     checkMemory(seen.before, seen.after),
     checkUnitOom(facts),

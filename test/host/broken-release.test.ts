@@ -14,14 +14,13 @@ import {
   readJob,
   readTransaction,
   receivedJobs,
+  SUPPORT,
   shell,
   show,
   UNIT,
   UNIT_PATH,
   waitUntil,
 } from './lib/worker.ts';
-
-const SUPPORT = '/usr/local/lib/celeriac/celeriac_support.py';
 
 let machine: Machine;
 /** The unit before Celeriac came, and as it deployed it. */
@@ -85,7 +84,7 @@ test('an app that cannot be imported: the run fails, and the old worker is never
     const run = await deploy();
     expectOneError(run);
     expect(run.log).toMatch(
-      /^deploy-worker: the app celery_app does not import as root in \/root\/slideshow\/backend: ModuleNotFoundError: No module named 'no_such_module'\.$/m,
+      /^deploy-worker: the app celery_app does not import as user root in \/root\/slideshow\/backend: ModuleNotFoundError: No module named 'no_such_module'\.$/m,
     );
     expect(run.log).toContain('undone: nothing; no changes had been made.');
     expect(run.outputs).toMatchObject({ changed: 'false', transaction: '' });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Sequence
 
 from celeriac_host.system import units
@@ -24,5 +25,6 @@ def instead(paths: Sequence[str], change: dict[str, str] | None) -> list[str]:
     if change is None:
         return list(paths)
     old, new = change["from"], change["to"]
-    inside = (path == old or path.startswith(old + "/") for path in paths)
-    return [new + path[len(old) :] if yes else path for path, yes in zip(paths, inside)]
+    # Also in `PYTHONPATH=/srv/app/lib:…` for `env`.
+    pattern = re.compile(rf"(?<![^=:]){re.escape(old)}(?=[/:]|$)")
+    return [pattern.sub(lambda match: new, path) for path in paths]

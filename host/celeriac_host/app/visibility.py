@@ -5,23 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from celeriac_host.app import app_process
 from celeriac_host.system.durations import duration
 from celeriac_host.system.errors import OperationError
 
 MARK = "celeriac: delivery "
-# Appended to a program that has imported the app as `app`.
-TELL = """
-import json
-side = {"__name__": "app_side"}
-exec(compile(%r, "app_side.py", "exec"), side)
-print("\\n" + %r + json.dumps(side["delivery"](app)))
+# Appended to a program that has the module `app_side`, and has imported the app as `app`.
+TELL = f"""
+print("\\n" + {MARK!r} + json.dumps(delivery(app)))
 """
-
-
-def program() -> str:
-    """Python that prints what `read` reads."""
-    return TELL % (app_process.shared_text(), MARK)
 
 
 def read(out: str) -> dict[str, Any]:

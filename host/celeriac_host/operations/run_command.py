@@ -35,7 +35,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     change = args.get("instead")
     where = code_folders.moved(units.context(host, args["unit"]), change)
-    interpreter = code_folders.instead(args["interpreter"], change)
+    interpreter = units.expanded(code_folders.instead(args["interpreter"], change), where)
     argv = code_folders.instead(args["argv"], change)
     words = [*interpreter, *argv[1:]] if argv[0] in ("python", "python3") else argv
     said = " ".join(map(shlex.quote, args["argv"]))

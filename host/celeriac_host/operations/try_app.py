@@ -6,10 +6,11 @@ Undo: nothing to undo.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Mapping
 
-from celeriac_host.app import code_folders, visibility
+from celeriac_host.app import app_process, code_folders, visibility
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -17,13 +18,14 @@ from celeriac_host.system.system import System
 
 EVIDENCE_LINES = 12
 ANSWER = "celeriac: the app imports"
-# As `celery -A app worker` does it, with the tasks that the configuration names.
+# Behind the module that all our programs load the app by. `-I` comes last, as in a worker.
 CODE = f"""
-import os, sys
-sys.path.insert(0, os.getcwd())
-from celery.app.utils import find_app
-app = find_app(sys.argv[1])
-app.loader.import_default_modules()
+try:
+    app = load_app(sys.argv[1])
+except Problem as problem:
+    raise problem.__cause__ from None
+for name in sys.argv[2:]:
+    app.loader.import_task_module(name)
 print({ANSWER!r})
 """
 
@@ -36,24 +38,21 @@ def do(
     args: dict[str, Any], host: System, journal: StepJournal
 ) -> str | tuple[str, dict[str, Any]]:
     unit, app = args["unit"], args["app"]
-    where = code_folders.moved(units.context(host, unit), args.get("instead"))
+    where = _inside(units.context(host, unit), args["directory"])
+    where = code_folders.moved(where, args.get("instead"))
     interpreter = code_folders.instead(args["interpreter"], args.get("instead"))
-    own = code_folders.instead(args["pythonPath"], args.get("instead"))
-    paths = [*own, *filter(None, [where.environment.get("PYTHONPATH")])]
-    ran = [*interpreter, "-c", "(imports the app)", app]
     asked = args.get("visibility")
+    code = app_process.source(app_process.SHARED) + CODE + (visibility.TELL if asked else "")
+    ran = [*interpreter, "-c", "(imports the app)", app]
     _refuse_unwanted(args.get("unwanted"), where.environment)
     try:
         done = units.run_as(
             host,
             where,
-            [*interpreter, "-c", CODE + (visibility.program() if asked else ""), app],
+            [*units.expanded(interpreter, where), "-c", code, app, *args["modules"]],
             timeout=args["timeoutSeconds"],
             # No byte code: the code may be undone, and Python compares only its size and second.
-            env={
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **({"PYTHONPATH": ":".join(paths)} if paths else {}),
-            },
+            env={"PYTHONDONTWRITEBYTECODE": "1"},
             check=False,
         )
     except OperationError as error:
@@ -67,12 +66,13 @@ def do(
         lines = [line for line in done.lines(40) if line.strip(" ^~")][-EVIDENCE_LINES:]
         what = units.last_exception(lines) or (lines[-1].strip() if lines else "no output")
         raise OperationError(
-            f"the app {app} does not import as {where.identity.name} in {where.directory}: {what}",
+            f"the app {app} does not import as user {where.identity.name} "
+            f"in {where.directory}: {what}",
             ran=ran,
             exit_code=done.code if done.code >= 0 else None,
             evidence=lines,
         )
-    said = f"the app {app} imports as {where.identity.name} in {where.directory}"
+    said = f"the app {app} imports as user {where.identity.name} in {where.directory}"
     if not asked:
         return said
     more, result = visibility.compare(asked, visibility.read(done.out))
@@ -91,3 +91,10 @@ def _refuse_unwanted(unwanted: dict[str, Any] | None, environment: Mapping[str, 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
     return None
+
+
+def _inside(where: units.Context, directory: str | None) -> units.Context:
+    """The context in the directory to which the worker changes (`--workdir`, `cd`)."""
+    if directory is None:
+        return where
+    return where._replace(directory=os.path.join(where.directory, directory))

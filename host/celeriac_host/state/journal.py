@@ -18,6 +18,8 @@ PLAN = "plan.json"
 JOURNAL = "journal.jsonl"
 BACKUPS = "backups"
 RESERVE = "reserve"
+# Kept by an undo: what people still have to do, as a sentence.
+TODO = "todo"
 RESERVE_BYTES = 1024 * 1024
 
 

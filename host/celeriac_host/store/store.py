@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any, Callable, ContextManager, Dict, List, NamedTuple
@@ -11,15 +12,16 @@ from celeriac_host.store.copies import Copy
 # A row of the plan: where it is, what was seen of it, and what it becomes.
 Row = Dict[str, Any]
 Skipped = List[Dict[str, Any]]
+# No time is written with more characters.
+TIME_LIMIT = 40
 # Writes a value into the journal before the change that it is needed for.
 Keep = Callable[[str, Any], object]
 
 
 class Columns(NamedTuple):
-    """Columns whose values the fact includes; of `status`, the first that exists."""
+    """Columns whose values the fact includes: of `status`, the first that exists."""
 
     status: list[str]
-    times: list[str]
 
 
 class Restored(NamedTuple):
@@ -80,6 +82,16 @@ class Store(ABC):
     @abstractmethod
     def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
         """Task id → its row as text; only rows that still name it."""
+
+
+def moved_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Of a row that is skipped: the new values that may be times, and when they were seen."""
+    plain = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= TIME_LIMIT)
+    }
+    return {"moved": plain, "seenAt": time.time()} if plain else {}
 
 
 def result_of(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from celeriac_host.app import shared_modules
 from celeriac_host.state import aside, ledger
 from celeriac_host.state.journal import (
     PLAN,
+    TODO,
     Journal,
     StepJournal,
     read_plan,
@@ -29,6 +30,8 @@ from celeriac_host.system.errors import Fault, GoingDown, OperationError, Runner
 from celeriac_host.system.system import System
 
 KEEP_TRANSACTIONS = 20
+# Operations of older versions that are not undone any more, with what is said instead.
+RETIRED = {"settle-jobs": "the jobs that it settled stay as they are: their worker was gone"}
 
 Emit = Callable[[Any], object]
 
@@ -37,6 +40,8 @@ def carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:
     """Applies the operations of plan.json in order; undoes all of them after a failure."""
     work = _Work(folder, host, emit)
     if work.forward():
+        if any(map(shared_modules.brings_version, work.operations)):
+            work.sweep()
         return work.outcome("committed")
     return work.undo()
 
@@ -153,7 +158,8 @@ class _Work:
         else:
             self.confirm_by = ledger.await_verdict(state, unit, self.id, float(within))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Removes modules that nothing needs any more; no reason to fail."""
         try:
             for line in shared_modules.sweep(self.host):
                 self.tell({"kind": "note", "message": line})
@@ -186,7 +192,7 @@ class _Work:
             for index in reversed(range(len(self.operations))):
                 if self.steps[index]["status"] in ("done", "failed", "not-undone"):
                     self._undo_step(index)
-            self._sweep()
+            self.sweep()
             left = any(step["status"] == "not-undone" for step in self.steps)
             result = "undo-failed" if left else "undone"
             self._revoke_release(by, why)
@@ -229,13 +235,18 @@ class _Work:
         begun = time.monotonic()
         failed_here = self.failure is not None and self.failure["index"] == index
         try:
-            undone = module_of(operation).undo(operation, self.host, self.journal.step(index))
+            undone = RETIRED.get(operation["op"]) or module_of(operation).undo(
+                operation, self.host, self.journal.step(index)
+            )
         except Exception as error:
             self._leave_when_going_down()
             reason = describe(error)
             self._record("not-undone", index=index, message=reason)
             self._end_step(index, "not-undone", reason, begun)
             return
+        todo = self.journal.step(index).get(TODO)
+        if todo is not None:
+            self.steps[index]["todo"] = todo
         self._record("undone", index=index, message=undone)
         if undone is None:
             # It had changed nothing: its message stays.
@@ -293,6 +304,8 @@ class _Work:
                 step.update(status=event, message=entry.get("message") or "no change needed")
             elif event == "undone" and entry.get("message"):
                 step.update(status="undone", message=entry["message"])
+            elif event == "kept" and entry.get("name") == TODO:
+                step["todo"] = entry["value"]
             if entry.get("result") is not None:
                 step["result"] = entry["result"]
 

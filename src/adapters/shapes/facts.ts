@@ -4,6 +4,7 @@ import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
 import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
 import {
   backupShape,
+  consumingShape,
   rehearsalShape,
   resetsShape,
   storesShape,
@@ -35,6 +36,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,
+  consuming: consumingShape,
   resets: resetsShape,
   backup: backupShape,
   rehearsal: rehearsalShape,

@@ -61,14 +61,14 @@ export function planRepair(
   // Parents come first: rows below a stuck row share its fate.
   for (const found of stuck) decide(found, deciding);
   endWaiting(deciding);
-  const sent = chooseCalls(fates, rules);
+  const sent = chooseCalls(fates, forest, rules);
   const counters = countAgain(fates);
   const groups = listGroups(forest, fates, counters, sent, rules);
   return {
     changes: groups.flat().map(({ change }) => change),
     rows: groups.flatMap((group) => group.toReversed().flatMap(({ shown }) => shown ?? [])),
     calls: [...sent].map(([row, call]) => ({ ...call, group: groupOf(row) })),
-    tasks: rules.evidence === null ? [] : listGone(fates, wanted),
+    tasks: rules.evidence === null ? [] : listGone(fates, wanted, rules.evidence),
     findings: [
       ...reportLeft(deciding.left, {
         changed: (row) => fates.has(row),

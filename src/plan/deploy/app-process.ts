@@ -1,4 +1,5 @@
 import { type AppProcess, appProcessOf } from '../../celery/app-process.ts';
+import { isSupportFolder } from '../../celery/support-folder.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
@@ -22,6 +23,21 @@ export function requireAppProcess(
   throw new ConfigError('input unit', problem, expected);
 }
 
+/**
+ * The Python of the worker without the folder of the support module, which differs between versions
+ * of Celeriac; it has no effect on what is installed.
+ */
+export function interpreterAlone(interpreter: readonly string[]): readonly string[] {
+  const words = interpreter.flatMap((word) => {
+    if (!/^PYTHONPATH=/.test(word)) return [word];
+    const folders = word.slice('PYTHONPATH='.length).split(':');
+    const own = folders.filter((one) => !isSupportFolder(one) && !one.includes('$'));
+    return own.length === 0 ? [] : [`PYTHONPATH=${own.join(':')}`];
+  });
+  const isBare = words[0] === '/usr/bin/env' && (words[1] ?? '').startsWith('/');
+  return isBare ? words.slice(1) : words;
+}
+
 function describeMissing(
   own: AppProcess & { kind: 'unknown' },
   line: WorkerLine,
@@ -29,8 +45,14 @@ function describeMissing(
 ): readonly [problem: string, expected: string] {
   if (own.missing === 'program') {
     return [
-      `ExecStart= runs ${own.program}, which is not on the host`,
+      `ExecStart= in ${path} runs ${own.program}, which is not on the host`,
       'the path of the celery executable of the app',
+    ];
+  }
+  if (own.missing === 'python') {
+    return [
+      `which Python the worker has cannot be told from ${own.from} in ExecStart= of ${path}`,
+      'the path of the celery executable itself, e.g. /srv/app/venv/bin/celery',
     ];
   }
   const written = line.call.app;

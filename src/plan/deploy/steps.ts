@@ -5,6 +5,7 @@ import type { UnitFact } from '../../model/facts.ts';
 import type { ByTheApp, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { isExpanded } from '../../systemd/exec-line.ts';
 import { purgeOptions, purgeRules } from '../../systemd/rules/purge.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { Trial } from '../code/release-plan.ts';
@@ -12,7 +13,7 @@ import { stopMarginSeconds } from '../unit/unit-settings.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
 
-/** @param line the new worker */
+/** Tries the app in the environment that its unit gives it, with the support module. */
 export function tryApp(
   own: ByTheApp,
   line: WorkerLine,
@@ -21,9 +22,15 @@ export function tryApp(
 ): Operation {
   const instead = trial.when === 'prepared' ? trial.instead : null;
   const unwanted = unwantedWords(line, desired);
+  const { unit, interpreter, app } = own;
+  const { workingDirectory } = line.call;
   return {
     op: 'try-app',
-    ...own,
+    unit,
+    interpreter,
+    app,
+    modules: [desired.supportModule.name],
+    directory: workingDirectory === null || isExpanded(workingDirectory) ? null : workingDirectory,
     ...(instead !== null && { instead }),
     ...(unwanted !== null && { unwanted }),
     visibility: visibilityOf(desired),

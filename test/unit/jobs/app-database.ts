@@ -6,6 +6,7 @@ import type { Database } from 'better-sqlite3';
 import { openDatabase } from '../../../src/adapters/sqlite-native.ts';
 import { openSqliteStore } from '../../../src/adapters/sqlite-store.ts';
 import { type CleanUpDesired, cleanUpDefaults } from '../../../src/config/cleanup-desired.ts';
+import type { RecordedStop } from '../../../src/jobs/judge/recorded-stop.ts';
 import type {
   StoreColumn,
   StoreFact,
@@ -169,9 +170,18 @@ export class AppDatabase implements Disposable {
       columns: this.#columnsOf(name),
       foreignKeys: (
         this.sql.pragma(`foreign_key_list("${name.replaceAll('"', '""')}")`) as ForeignKey[]
-      ).map((key) => ({ column: key.from, table: key.table, to: key.to })),
+      ).map((key) => ({
+        column: key.from,
+        table: key.table,
+        to: key.to ?? this.#keyOf(key.table),
+      })),
       ...this.#statusesOf(name),
     }));
+  }
+
+  #keyOf(table: string): string {
+    const columns = this.sql.pragma(`table_info("${table}")`) as Column[];
+    return columns.find(({ pk }) => pk === 1)?.name ?? '';
   }
 
   #columnsOf(table: string): StoreColumn[] {
@@ -184,9 +194,12 @@ export class AppDatabase implements Disposable {
       ({ name, type, notnull, dflt_value: given }) => {
         // Plainer than the host reads it: a test holds them against each other.
         const longest = new RegExp(`length\\(${name}\\) <= (\\d+)`).exec(sql)?.[1];
+        const list = new RegExp(`CHECK \\("?${name}"? IN \\(([^)]*)\\)\\)`, 'i').exec(sql)?.[1];
+        const labels = list?.split(',').map((label) => label.trim().slice(1, -1));
         return {
           name,
           type,
+          ...(labels === undefined ? {} : { labels }),
           ...(notnull === 1 ? { notNull: true } : {}),
           ...(given === null ? {} : { default: given }),
           ...(longest === undefined ? {} : { longest: Number(longest) }),
@@ -236,13 +249,14 @@ interface Column {
   readonly name: string;
   readonly type: string;
   readonly notnull: 0 | 1;
+  readonly pk: number;
   readonly dflt_value: string | null;
 }
 
 interface ForeignKey {
   readonly from: string;
   readonly table: string;
-  readonly to: string;
+  readonly to: string | null;
 }
 
 /** What the host would report besides its databases. */
@@ -262,6 +276,7 @@ export const nothingLeft = (): TasksFact => ({
   held: [],
   holding: 0,
   waiting: 0,
+  hidden: null,
 });
 
 /** An agent that has only databases; each `look` answers these facts. */
@@ -311,9 +326,10 @@ export function planFor(
   database: AppDatabase,
   wishes: Partial<CleanUpDesired> = {},
   answers: HostAnswers = {},
+  stop: RecordedStop | null = null,
 ) {
   const agent = agentOf([database.fact()], { [path]: database.content() }, answers);
-  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes));
+  return planCleanUp({ agent, openStore: openSqliteStore, newTaskId }, desire(wishes), stop);
 }
 
 /** Its findings for people, one line each. */

@@ -78,11 +78,6 @@ describe('messages of dead workers', () => {
   });
 });
 
-it('warns of jobs that may be abandoned', () => {
-  const done = outcome(step('settle-jobs', { changed: 0, problem: 'the broker is down' }));
-  expect(describeRestart(done).findings).toMatchObject([{ level: 'warning' }]);
-});
-
 it('says that the visibility timeout is unknown, or accepted although it is short', () => {
   const levels = (result: Step['result']) =>
     describeRestart(outcome(step('try-app', result))).findings.map(({ level }) => level);

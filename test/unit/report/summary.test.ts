@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Plan } from '../../../src/model/operation.ts';
+import { seconds } from '../../../src/model/units.ts';
 import type { Check } from '../../../src/model/verdict.ts';
 import {
   describeCost,
@@ -182,10 +183,25 @@ describe('sentences', () => {
     expect(describeOutcome({ ...plan, operations: [], skippedRows: 1 }, null)).toBe(
       'Nothing was repaired: 1 row that looks stuck was skipped, for the reasons given.',
     );
+    const unmet = ['swap', 'vm.swappiness'];
+    expect(describeOutcome({ ...plan, operations: [], unmet }, null)).toBe(
+      'Nothing was changed. Not as desired: swap and vm.swappiness, which cannot be changed on this host; the warnings say why.',
+    );
+    expect(describeOutcome({ ...plan, unmet: ['swap'] }, { ...outcome, result: 'committed' })).toBe(
+      'Done: 1 operation, transaction T-1. Not as desired: swap, which cannot be changed on this host; the warnings say why.',
+    );
     expect(describeOutcome(plan, null)).toBe('Dry run: 1 operation planned, nothing was changed.');
     expect(describeOutcome(plan, { ...outcome, result: 'committed' })).toBe(
       'Done: 1 operation, transaction T-1.',
     );
+    const todo = 'run `systemctl restart w.service` when it is idle';
+    expect(
+      describeOutcome(plan, {
+        ...outcome,
+        result: 'undone',
+        steps: [{ index: 0, op: 'x', status: 'undone', message: '', seconds: seconds(0), todo }],
+      }),
+    ).toBe(`Failed and undone (transaction T-1), but not everything is as before: ${todo}.`);
     expect(describeOutcome(plan, { ...outcome, result: 'undone' })).toBe(
       'Failed and undone: the host is as it was before transaction T-1.',
     );

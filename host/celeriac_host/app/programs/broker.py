@@ -1,4 +1,5 @@
-"""Talks to one worker through its broker: drains it, cancels its consumers, or adds them again.
+"""Talks to one worker through its broker: drains it, cancels its consumers, or adds them again;
+or looks whether it takes the messages of its queues.
 
 The app's interpreter runs it, as the unit's user in its directory (see `app_side`). It uses
 Celery's own remote control. Python 3.6 and later, Celery 4.4 and later.
@@ -39,6 +40,10 @@ CANCEL_TRIES = 10
 # An earlier BRPOP may still return a message within one second. A newer Kombu, which may wait
 # longer, takes the message even while it closes its connection.
 ON_ITS_WAY_SECONDS = 1.3
+# Between two looks at the queues of a worker that seems to take nothing.
+APART_SECONDS = 5.0
+# A worker that has just lost its broker may need this long to come back: Celery's longest pause.
+BACK_SECONDS = 45.0
 
 
 class Worker(NamedTuple):
@@ -307,8 +312,13 @@ def described(task: Dict[str, Any]) -> str:
 
 
 def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    """Has every queue consumed again, by the worker's own list. Retries until a timeout."""
+    """Has every queue consumed again, by the worker's own list. Retries until a timeout.
+
+    With `orRestart`, a worker that would lose them at a reconnect is left as it is.
+    """
     node = request["node"]
+    if request.get("orRestart") and request["sharedBy"] == 1 and not lasts(control, node, []):
+        return {"lasting": False, "given": False}
     again = consume_run if request["sharedBy"] > 1 else consume_again
     deadline = time.monotonic() + request["timeoutSeconds"]
     while True:
@@ -335,14 +345,19 @@ def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], 
     for queue in queues:
         if queue not in consumed:
             control.ask(node, "add_consumer", queue=queue)
-    lasting = tuple(import_module("celery").VERSION[:2]) >= (5, 7)
-    if not lasting:
-        try:
-            said = control.ask(node, CONSUME_AGAIN, queues=queues)
-            lasting = isinstance(said, dict) and "ok" in said
-        except Problem:
-            lasting = False
+    lasting = lasts(control, node, queues)
     return set(queues) - set(control.queues(node)), lasting
+
+
+def lasts(control: Control, node: str, queues: List[str]) -> bool:
+    """Whether it consumes them after a reconnect, too; has its support module see to it."""
+    if tuple(import_module("celery").VERSION[:2]) >= (5, 7):
+        return True
+    try:
+        said = control.ask(node, CONSUME_AGAIN, queues=queues)
+        return isinstance(said, dict) and "ok" in said
+    except Problem:
+        return False
 
 
 def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
@@ -351,6 +366,112 @@ def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bo
     same = SameName(node, request["sharedBy"])
     control.ask_run(same, request["invocation"], consume=queues)
     return set(queues) - set(control.ask_run(same, request["invocation"])), True
+
+
+# --- looking whether it consumes ---------------------------------------------------------------
+
+
+class Excuse(Exception):
+    """Why a worker may leave messages waiting, or why it is unknown; for people."""
+
+
+def consuming(app: Any, control: Control, request: Dict[str, Any]) -> Dict[str, Any]:
+    """Whether an idle worker leaves messages waiting, at two looks.
+
+    An expensive question, so it is only asked if messages wait.
+    """
+    names = request["queues"] or [str(name) for name in app.amqp.queues.consume_from]
+    before = depths(app, control.connection, names)
+    if not before:
+        return {"kind": "consumes"}
+    begun = time.monotonic()
+    try:
+        node, total = idle_node(app, control, request)
+        time.sleep(max(0.0, APART_SECONDS - (time.monotonic() - begun)))
+        # Between two short tasks it seems idle, too.
+        if (node, total) != idle_node(app, control, request):
+            return {"kind": "consumes"}
+        consumed = names if node is None else control.queues(node)
+    except Excuse as excuse:
+        return {"kind": "unknown", "problem": str(excuse)}
+    after = depths(app, control.connection, names)
+    # Somebody took messages, whoever it was.
+    if any(after.get(name, 0) < count for name, count in before.items()):
+        return {"kind": "consumes"}
+    waiting = {name: after[name] for name in before if name in consumed}
+    if not waiting:
+        return {"kind": "consumes"}
+    seconds = round(time.monotonic() - begun, 1)
+    answers = node is not None
+    return {"kind": "nothing", "waiting": waiting, "answers": answers, "seconds": seconds}
+
+
+def depths(app: Any, connection: Any, names: List[str]) -> Dict[str, int]:
+    """The messages that wait in each of these queues; without those that hold none."""
+    found: Dict[str, int] = {}
+    for name in names:
+        arguments = getattr(app.amqp.queues.get(name), "queue_arguments", None) or {}
+        # Only one of its workers may take messages; or they stay in it.
+        if arguments.get("x-single-active-consumer") or arguments.get("x-queue-type") == "stream":
+            continue
+        try:
+            with connection.channel() as channel:
+                count = int(channel.queue_declare(queue=name, passive=True).message_count)
+        except connection.channel_errors:
+            continue  # no such queue; in Redis, an empty one
+        except Exception as error:
+            raise Problem("cannot ask for the length of %s: %s" % (name, line_of(error))) from error
+        if count:
+            found[name] = count
+    return found
+
+
+def idle_node(app: Any, control: Control, request: Dict[str, Any]) -> Tuple[Optional[str], Any]:
+    """The worker, which has nothing to do, and how many tasks it had. None: it is silent.
+
+    Raises Excuse.
+    """
+    try:
+        node = find(control, request).node
+    except SameName as same:
+        raise Excuse(str(same)) from same
+    except Problem as problem:
+        refuse_excuses(app, control, request, problem)
+        return None, None
+    if not holds_nothing(control):
+        if control.ask(node, "scheduled"):
+            raise Excuse("tasks with an ETA may fill its prefetch")
+        if any("rate_limit=" in task for task in registered(control, node)):
+            raise Excuse("a rate limit may make it wait")
+    if control.ask(node, "active") or control.ask(node, "reserved"):
+        raise Excuse("it is at work")
+    return node, control.ask(node, "stats").get("total")
+
+
+def holds_nothing(control: Control) -> bool:
+    """Whether it is sure that no worker of this broker holds a message that it has not begun."""
+    if control.connection.transport.driver_type != "redis":
+        return False
+    channel = control.connection.default_channel
+    return not channel.client.hlen(channel.unacked_key)
+
+
+def registered(control: Control, node: str) -> List[str]:
+    """Its tasks, each with its rate limit, if it has one: `tasks.send [rate_limit=10/m]`."""
+    said = control.ask(node, "registered", taskinfoitems=["rate_limit"])
+    return [str(task) for task in said or []]
+
+
+def refuse_excuses(app: Any, control: Control, request: Dict[str, Any], problem: Problem) -> None:
+    """Raises Excuse unless the silence of this worker is a fault."""
+    if not app.conf.worker_enable_remote_control or not request["forks"]:
+        raise Excuse("%s, as it may: it has no remote control, or works in its loop" % problem)
+    connection = control.connection
+    if connection.transport.driver_type != "redis":
+        raise Excuse(str(problem))
+    uptime = connection.default_channel.client.info("server").get("uptime_in_seconds", 0)
+    if min(float(uptime), float(request["activeSeconds"])) < BACK_SECONDS:
+        raise Excuse("%s; it or its broker was started less than a minute ago" % problem)
 
 
 # --- ------------------------------------------------------------------------------------------
@@ -365,11 +486,14 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
         line.tell("stage", "talking to the worker")
         if request["kind"] == "give-back":
             return give_back(control, request, line)
+        if request["kind"] == "consuming":
+            return consuming(app, control, request)
         if request["kind"] == "cancel":
             return cancel(control, request, line)
         return Drain(control, request, line).run()
 
-    return with_app(request, line, work)
+    # What is to be restarted must import.
+    return with_app(request, line, work, needs_tasks=bool(request.get("orRestart")))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from celeriac_host.app.programs.app_side import (
     connect,
     delivery,
     line_of,
-    load_tasks,
     serve,
     with_app,
 )
@@ -380,8 +379,6 @@ def report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:
 
 
 def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    line.tell("stage", "importing the app's tasks")
-    load_tasks(app)
     line.tell("stage", "connecting to the broker")
     connection = connect(app)
     deadline = time.monotonic() + request["timeoutSeconds"]
