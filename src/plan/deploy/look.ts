@@ -3,7 +3,7 @@ import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts'
 import { listDatabases, queryStores } from '../../jobs/tables/store-choice.ts';
 import type { CompanionsFact, ConsumingFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
-import { ownDropIns } from '../unit/drop-in.ts';
+import { ownDropIns } from '../unit/drop-in-paths.ts';
 import { supportPath } from './support-module.ts';
 
 export interface DeployWorkerQuery {

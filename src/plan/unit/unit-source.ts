@@ -10,7 +10,7 @@ import {
   type UnitPart,
   type UnitStack,
 } from '../../systemd/unit-stack.ts';
-import { ownDropIns } from './drop-in.ts';
+import { ownDropIns } from './drop-in-paths.ts';
 
 /** A unit file, its drop-ins, and how systemd loaded them. */
 export interface UnitSource {

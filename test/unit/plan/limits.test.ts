@@ -9,7 +9,7 @@ import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
 import { chooseLimits } from '../../../src/plan/limits/choose-limits.ts';
 import { slicesAbove } from '../../../src/plan/limits/reservations.ts';
 import { compareTogether } from '../../../src/plan/limits/together.ts';
-import { ownDropIns } from '../../../src/plan/unit/drop-in.ts';
+import { ownDropIns } from '../../../src/plan/unit/drop-in-paths.ts';
 import { workerDesired } from '../../lib/worker-desired.ts';
 
 /** Sizes in MiB. */

@@ -4,7 +4,7 @@ import { findUnitFaults } from '../../../src/celery/unit-faults.ts';
 import { readWorkerLine } from '../../../src/celery/worker-line.ts';
 import { ConfigError } from '../../../src/model/errors.ts';
 import { bytes, MiB, seconds } from '../../../src/model/units.ts';
-import { ownDropIns } from '../../../src/plan/unit/drop-in.ts';
+import { ownDropIns } from '../../../src/plan/unit/drop-in-paths.ts';
 import type { UnitSource } from '../../../src/plan/unit/unit-source.ts';
 import {
   extendWorkerUnit,
