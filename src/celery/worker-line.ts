@@ -342,6 +342,22 @@ export function setQueues(line: WorkerLine, queues: readonly string[]): readonly
   return setOption(line, line.call.options.queues, '-Q', queues.join(','));
 }
 
+/** Options that are set in the spelling of the unit, if it has them. */
+const childOptions = {
+  maxMemory: '--max-memory-per-child',
+  maxTasks: '--max-tasks-per-child',
+  prefetch: '--prefetch-multiplier',
+} as const;
+
+/** @param value of `--max-memory-per-child` in KiB */
+export function setChildOption(
+  line: WorkerLine,
+  name: keyof typeof childOptions,
+  value: number,
+): readonly Splice[] {
+  return setOption(line, line.call.options[name], childOptions[name], String(value));
+}
+
 /** Makes the worker import another module; only the last `-I` counts, so its list is extended. */
 export function addInclude(line: WorkerLine, module: string): readonly Splice[] {
   if (line.call.include.includes(module)) return [];

@@ -16,6 +16,7 @@ import {
   httpShape,
   journalShape,
   kernelShape,
+  limitsShape,
   unitShape,
   workersShape,
 } from './unit-facts.ts';
@@ -31,6 +32,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   code: codeShape,
   journal: journalShape,
   kernel: kernelShape,
+  limits: limitsShape,
   http: httpShape,
   stores: storesShape,
   tasks: tasksShape,

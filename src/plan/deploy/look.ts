@@ -11,6 +11,7 @@ export interface DeployWorkerQuery {
   readonly unit: { readonly name: string; readonly exposure: boolean };
   readonly workers: FactArguments['workers'];
   readonly swap: { readonly path: string };
+  readonly limits: { readonly unit: string };
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
   readonly transactions: { readonly unit: string };
@@ -33,6 +34,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     unit: { name: desired.unit, exposure: desired.hardening !== 'off' },
     workers: { command: workerCommand },
     swap: { path: '/swapfile' },
+    limits: { unit: desired.unit },
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
     transactions: { unit: desired.unit },
