@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
-from celeriac_host.state import guard_timer, ledger
+from celeriac_host.state import guard_timer, ledger, lock_file
 from celeriac_host.state.journal import Journal, transactions_folder
 from celeriac_host.system.errors import Fault, OperationError
 from celeriac_host.system.system import Completed
@@ -57,7 +57,7 @@ def test_an_undone_transaction_is_not_undone_again(host: Host, world: World) -> 
     with pytest.raises(Fault) as refused:
         control.undo([FIRST], META, host, silent)
     assert FIRST in refused.value.message
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
 
 
 def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World) -> None:
@@ -67,7 +67,7 @@ def test_a_transaction_with_later_changes_is_not_undone(host: Host, world: World
         control.undo([FIRST], META, host, silent)
     assert refused.value.evidence == [str(world.changed)]
     assert ledger.current_rollback(host.state) is None
-    assert not lock.is_held(host.state)
+    assert not lock_file.is_held(host.state)
 
 
 def test_a_second_run_gets_an_error_and_changes_nothing(host: Host, world: World) -> None:
@@ -199,7 +199,7 @@ def test_a_guard_that_cannot_be_armed_leaves_nothing_behind(
     assert "nothing was changed" in refused.value.message
     assert (look(units), look(Path(state))) == before
     assert world.is_as_before()
-    assert not lock.is_held(state)
+    assert not lock_file.is_held(state)
 
 
 @pytest.mark.parametrize("kind", UNARMABLE)
@@ -284,7 +284,7 @@ def test_the_guard_rolls_back_what_is_not_confirmed_in_time(
     assert ledger.of_unit(released.state, UNIT)[-1]["judgedBy"] == "the host itself"
     # The other release is not due yet.
     assert ledger.awaiting(released.state, "other.service") is not None
-    assert not lock.is_held(released.state)
+    assert not lock_file.is_held(released.state)
     assert FIRST in capsys.readouterr().out
 
 

@@ -42,6 +42,7 @@ export interface FactArguments {
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
   readonly rehearsal: RehearsalQuery;
+  readonly past: Record<string, never>;
   readonly transactions: { readonly unit?: string };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
@@ -63,6 +64,7 @@ export interface FactAnswers {
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
   readonly rehearsal: RehearsalFact;
+  readonly past: PastFact;
   readonly transactions: readonly TransactionFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
@@ -355,7 +357,7 @@ export interface StoreColumn {
   readonly json?: boolean;
 }
 
-/** A transaction that the host has on record. */
+/** A transaction that the host has on record. Lists of them are in the host's own order. */
 export interface TransactionFact {
   readonly id: string;
   readonly action: string;
@@ -365,6 +367,32 @@ export interface TransactionFact {
   /** Who undid it: a run, or `the host itself`; empty if it failed, or was not undone. */
   readonly undoneBy: string;
   readonly undoneWhy: string;
+}
+
+/** One of any unit. */
+export interface PastTransaction extends TransactionFact {
+  /** `null`: of the host as a whole. */
+  readonly unit: string | null;
+}
+
+/** What happened on the host, of all units, that a run reports or finishes. */
+export interface PastFact {
+  /** Undone by the host itself, and not reported by any run yet; in the host's own order. */
+  readonly untold: readonly PastTransaction[];
+  /** At work, if `working`; otherwise interrupted. */
+  readonly open: readonly PastTransaction[];
+  /** Who holds the host's lock; `null`: nobody. */
+  readonly working: string | null;
+  /** Releases that are rolled back automatically unless verify confirms them. */
+  readonly awaiting: readonly {
+    readonly unit: string;
+    /** Newest first. */
+    readonly transactions: readonly string[];
+    readonly deadline: EpochSeconds;
+    readonly withinSeconds: Seconds;
+  }[];
+  /** Temporary files of killed runs. */
+  readonly leftovers: readonly string[];
 }
 
 /** The ledger of one unit. Release 0 is the unit as it was before Celeriac. */

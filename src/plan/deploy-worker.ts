@@ -22,7 +22,7 @@ import {
 import { describeHost, describeMemory, describeMode, describeSatisfied } from './deploy/summary.ts';
 import { planSupport } from './deploy/support-module.ts';
 import { planLeftovers } from './leftovers.ts';
-import { describePast } from './past.ts';
+import { describeUndoFailure } from './past.ts';
 import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';
 
@@ -127,7 +127,7 @@ export function planDeployWorker(
       ...describeLeftAlone(strays),
       ...leftovers.findings,
       ...describeHost(facts, desired, unit),
-      ...describePast(facts.transactions),
+      ...describeUndoFailure(facts.transactions),
     ],
   };
 }

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
-import { releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
+import { pastShape, releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
 import { rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
 import {
   codeShape,
@@ -28,6 +28,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   tasks: tasksShape,
   resets: resetsShape,
   rehearsal: rehearsalShape,
+  past: pastShape,
   transactions: transactionsShape,
   releases: releasesShape,
   release: releaseShape,
