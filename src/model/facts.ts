@@ -232,6 +232,11 @@ export interface CodeFact {
   readonly newest: { readonly path: string; readonly modified: EpochSeconds } | null;
   /** There were too many files to check them all. */
   readonly truncated: boolean;
+  /**
+   * Whether the worker that runs was started with these sources, by their content; `null`: Celeriac
+   * did not start it. No clock has a part in it.
+   */
+  readonly startedWithThese: boolean | null;
 }
 
 /** The unit's journal since its current start. Incomplete if journald dropped lines under load. */

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from celeriac_host.app import stopping
+from celeriac_host.code import sources
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import limits, units
 from celeriac_host.system.errors import OperationError
@@ -49,6 +50,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     now = units.show(host, unit, PROPERTIES)
     if now["ActiveState"] != "active":
         raise _failed(unit, "", OperationError("", ran=argv), cursor, host)
+    sources.remember(host, unit)
     return f"{unit} is active (main {now['MainPID']})", {"consumesFrom": _ready(unit, host)}
 
 

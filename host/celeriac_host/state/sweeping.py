@@ -69,7 +69,7 @@ def _temporary(state: str) -> Iterator[str]:
 
 
 def _own_folders(state: str) -> Iterator[str]:
-    for name in ("", "awaiting", "dependencies", "backups", "incoming"):
+    for name in ("", "awaiting", "dependencies", "backups", "incoming", "running"):
         yield os.path.join(state, name)
     for ident in named(state):
         folder = os.path.join(transactions_folder(state), ident)

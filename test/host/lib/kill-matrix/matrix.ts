@@ -8,7 +8,7 @@ import { describePast } from '../../../../src/plan/past.ts';
 import type { Agent } from '../../../../src/ports/agent.ts';
 import type { Clone } from '../clone.ts';
 import { completeJob, type Job, UNIT } from '../worker.ts';
-import { type Case, type Ending, isFile, nameOf, type Verdict, type Written } from './cases.ts';
+import { type Case, type Ending, nameOf, type Verdict, type Written } from './cases.ts';
 import {
   cloneOf,
   connect,
@@ -144,9 +144,11 @@ export class KillMatrix {
     }
   }
 
-  async #makeReady({ op, fault }: Case): Promise<Job> {
-    // A commit that was fetched stays: to be fetched in earnest it needs a host without it.
-    if (this.#dirty || op === 'fetch-commit') {
+  async #makeReady(each: Case): Promise<Job> {
+    const { op, fault } = each;
+    // A commit that was fetched stays, and so do the guard's units: to be fetched and written in
+    // earnest they need a host without them.
+    if (this.#dirty || op === 'fetch-commit' || this.#isOfAgent(each)) {
       // Whatever became of the host: another one where it can't be given back.
       await this.#machine.reset().catch(async () => {
         this.#machine = await startMachine(this.#options);
@@ -168,11 +170,12 @@ export class KillMatrix {
       await runner.close().catch(() => {});
     }
     await waitForRest(machine);
-    if (isFile(each) && this.#isOfAgent(each)) await this.#runNext();
+    if (this.#isOfAgent(each)) await this.#runNext();
     // Nobody is at work any more; without room not even a reader can open the app's database.
     if (fills(each.fault)) await makeRoom(machine);
     const found = await inspect(machine);
-    const ending = judge(each, this.#deploy.ends, found, await readJournal(machine));
+    const journal = this.#isOfAgent(each) ? '' : await readJournal(machine);
+    const ending = judge(each, this.#deploy.ends, found, journal);
     if (found.unit.ActiveState === 'active') await completeJob(machine);
     // A plan that was never whole is no transaction: there is nothing to tell.
     const never = each.op.endsWith('/plan.json') && each.phase !== 'renamed';
@@ -181,6 +184,7 @@ export class KillMatrix {
     return { ending, told };
   }
 
+  /** Whether the agent writes it, before the work begins. */
   #isOfAgent({ op }: Case): boolean {
     return this.#deploy.files.some(({ path, by }) => path === op && by === 'agent');
   }
