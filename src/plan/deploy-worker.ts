@@ -22,7 +22,7 @@ import {
 import { describeHost, describeMemory, describeMode, describeSatisfied } from './deploy/summary.ts';
 import { planSupport } from './deploy/support-module.ts';
 import { planLeftovers } from './leftovers.ts';
-import { describeUndoFailure } from './past.ts';
+import { describeSuperseded, describeUndoFailure } from './past.ts';
 import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';
 
@@ -104,8 +104,9 @@ export function planDeployWorker(
     ...(endings.length > 0 ? [prove] : []),
   ];
 
+  const operations = reasons.length > 0 ? restart : leaveRunning;
   return {
-    operations: reasons.length > 0 ? restart : leaveRunning,
+    operations,
     satisfied: [
       ...describeSatisfied({
         facts,
@@ -128,6 +129,7 @@ export function planDeployWorker(
       ...leftovers.findings,
       ...describeHost(facts, desired, unit),
       ...describeUndoFailure(facts.transactions),
+      ...(operations.length > 0 ? describeSuperseded(facts.past, facts.unit.name) : []),
     ],
   };
 }

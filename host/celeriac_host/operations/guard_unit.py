@@ -91,7 +91,7 @@ def _bring_back(
 
 def _failed(unit: str, how: str, cursor: str, host: System) -> OperationError:
     lines = units.evidence(host, unit, cursor)
-    why = f": {units.reason(lines)}" if lines else ""
+    why = f": {units.why(host, unit, lines)}" if lines else ""
     return OperationError(f"{unit} does not serve: {how}{why}", evidence=lines)
 
 

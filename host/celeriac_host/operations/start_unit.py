@@ -78,7 +78,7 @@ def _failed(
 ) -> OperationError:
     now = units.show(host, unit, PROPERTIES)
     lines = units.evidence(host, unit, cursor)
-    why = units.reason(lines)
+    why = units.why(host, unit, lines)
     state = f"{now['ActiveState']}, {now['Result']}"
     return OperationError(
         f"{unit} did not become ready{limit} ({state})" + (f": {why}" if why else ""),

@@ -14,6 +14,7 @@ export interface DeployWorkerQuery {
   readonly swap: { readonly path: string };
   readonly code: { readonly unit: string };
   readonly files: { readonly paths: readonly string[] };
+  readonly past: Record<string, never>;
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
   readonly stores: FactArguments['stores'];
@@ -32,6 +33,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     swap: { path: '/swapfile' },
     code: { unit: desired.unit },
     files: { paths: [supportPath(desired), ...ownDropIns(desired.unit)] },
+    past: {},
     transactions: { unit: desired.unit },
     release: releaseQuery(desired),
     stores: storesQuery(desired),

@@ -78,6 +78,27 @@ describe('messages of dead workers', () => {
   });
 });
 
+describe('a release that failed', () => {
+  const failed = (...steps: Step[]): Outcome => ({ ...outcome(...steps), result: 'undone' });
+  const find = (status: Step['status']) => step('find-unacked', undefined, status);
+  const told = (one: Outcome) => describeRestart(one).findings.map(({ message }) => message);
+
+  it.each([
+    ['crashed', failed(step('start-unit', undefined, 'undone'), find('skipped'))],
+    ['did not start, after a restore', failed(step('start-unit', undefined, 'failed'))],
+  ])('that %s may have left messages: nobody looked', (_, one) => {
+    expect(told(one)).toEqual([expect.stringMatching(/this run did not look for them/)]);
+  });
+
+  it.each([
+    ['was never started', failed(step('start-unit', undefined, 'skipped'), find('skipped'))],
+    ['was looked after', failed(step('start-unit', undefined, 'undone'), find('done'))],
+    ['stays', outcome(start)],
+  ])('that %s leaves nothing to say', (_, one) => {
+    expect(told(one)).toEqual([]);
+  });
+});
+
 it('warns of jobs that may be abandoned', () => {
   const done = outcome(step('settle-jobs', { changed: 0, problem: 'the broker is down' }));
   expect(describeRestart(done).findings).toMatchObject([{ level: 'warning' }]);
