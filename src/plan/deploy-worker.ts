@@ -66,7 +66,7 @@ export function planDeployWorker(
     support: support !== null,
     release: code,
   });
-  const endings = endStrays(strays.strays, desired.strays.graceSeconds);
+  const endings = endStrays(own, strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
   const tryWhen = (when: typeof code.trial.when): readonly Operation[] =>
     code.trial.when === when ? [tryApp(own, desired, code.trial)] : [];
@@ -77,7 +77,7 @@ export function planDeployWorker(
     ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
     // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
     // the code and the dependencies that it had.
-    guardUnit(own, facts.unit),
+    guardUnit(own, facts.unit, desired),
     ...code.prepare,
     ...tryWhen('prepared'),
     ...(support ? [support] : []),

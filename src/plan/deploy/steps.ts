@@ -21,13 +21,18 @@ export function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial
   };
 }
 
-export function guardUnit(own: ByTheApp, { properties }: UnitFact): Operation {
+export function guardUnit(
+  own: ByTheApp,
+  { properties }: UnitFact,
+  { minHealthySeconds }: DeployWorkerDesired,
+): Operation {
   const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec];
   const longest = spans.reduce((sum, span) => sum + secondsOf(span), 0);
   return {
     op: 'guard-unit',
     ...own,
     undoTimeoutSeconds: seconds(longest + answerSeconds),
+    minHealthySeconds,
     title: `record how ${own.unit} runs now`,
     why: 'if a later step fails, the unit is returned to this state',
   };
