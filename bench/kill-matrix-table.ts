@@ -28,8 +28,7 @@ export interface Result extends Case {
 export function newest(results: readonly Result[]): readonly Result[] {
   const last = new Map(results.map((each) => [`${each.kind} ${nameOf(each)}`, each]));
   const phases = [...PHASES, ...CUTS];
-  const place = ({ index, phase }: Result): number =>
-    index * phases.length + phases.indexOf(phase);
+  const place = ({ index, phase }: Result): number => index * phases.length + phases.indexOf(phase);
   return [...last.values()].toSorted((one, other) => place(one) - place(other));
 }
 

@@ -252,7 +252,9 @@ def test_folders_without_a_plan_are_not_listed(state: str) -> None:
     assert never_started(state) == ["20260101T000009-0001"]
 
 
-@pytest.mark.parametrize("name", [A + ".bak", "copy of " + A, "." + A, A + "~", A[:-1], "old", A + "\n"])
+@pytest.mark.parametrize(
+    "name", [A + ".bak", "copy of " + A, "." + A, A + "~", A[:-1], "old", A + "\n"]
+)
 def test_only_names_that_celeriac_gives_are_transactions(state: str, name: str) -> None:
     begin(state, A, 1.0).write("ended", result="committed")
     # A copy that somebody made, still open: it must not be undone.

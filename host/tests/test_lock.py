@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from celeriac_host.system.errors import Fault, RunnerGone
 from celeriac_host.state import lock_file
+from celeriac_host.system.errors import Fault, RunnerGone
 from celeriac_host.transaction import lock
 from hosts import Host
 

@@ -15,7 +15,7 @@ UNIT = "worker.service"
 
 @pytest.fixture
 def app(tmp_path: Path, host: Host) -> Path:
-    """An app with a future date, as after a clock that was set back; its worker was just started."""
+    """An app of the future, as after a clock that was set back; its worker was just started."""
     folder = tmp_path / "app"
     (folder / "package").mkdir(parents=True)
     (folder / "tasks.py").write_text("A = 1\n")

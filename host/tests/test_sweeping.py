@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Any, Callable, Dict, List
 
 import pytest
 from celeriac_host.app import environments
@@ -14,7 +14,7 @@ from celeriac_host.state import guard_timer, ledger, lock_file, sweeping
 from celeriac_host.state.journal import Journal, remembered, transactions_folder
 from celeriac_host.store import resets
 from celeriac_host.system import files, limits
-from celeriac_host.transaction import control, guard, lock, program, work
+from celeriac_host.transaction import control, guard, lock, program, runner, work
 from cuts import cuts
 from hosts import Answers, Host
 from transactions import UNIT, World, begin, write
@@ -191,6 +191,11 @@ def test_an_interrupted_swap_file_goes(root: None, host: Host, tmp_path: Path) -
     assert theirs.exists()
 
 
+def of_somebody(path: Path) -> None:
+    path.touch()
+    os.chown(path, 1000, 1000)
+
+
 # Not ours: another name, another owner, another kind, a place where we never write.
 FOREIGN: Dict[str, Callable[[Path], None]] = {
     ".changed.celeriac-notes": lambda path: path.touch(),
@@ -200,7 +205,7 @@ FOREIGN: Dict[str, Callable[[Path], None]] = {
     ".other.celeriac-12": lambda path: path.touch(),
     ".changed.celeriac-13": lambda path: path.symlink_to("/etc/hostname"),
     ".changed.celeriac-14": lambda path: path.mkdir(),
-    ".changed.celeriac-15": lambda path: (path.touch(), os.chown(path, 1000, 1000))[1],
+    ".changed.celeriac-15": lambda path: of_somebody(path),
     ".changed.swp": lambda path: path.touch(),
     "changed~": lambda path: path.touch(),
 }
@@ -238,9 +243,7 @@ def test_only_files_that_celeriac_names_are_releases_that_wait(host: Host, name:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"unit": "worker.service"}'])
-def test_a_file_without_its_content_is_not_a_release_that_waits(
-    host: Host, content: bytes
-) -> None:
+def test_a_file_without_its_content_is_not_a_release_that_waits(host: Host, content: bytes) -> None:
     ledger.await_verdict(host.state, UNIT, IDENT, 900.0)
     Path(host.state, "awaiting", UNIT + ".json").write_bytes(content)
     assert ledger.all_awaiting(host.state) == []
@@ -253,7 +256,7 @@ def test_a_confirmed_release_is_not_put_back_when_its_file_returns(
     about = {"confirmWithinSeconds": 900}
     folder = begin(host.state, world.operations(), IDENT, release=about)
     host.answers.update(ANSWERS)
-    assert work.runner.carry_out(folder, host, print)["result"] == "committed"
+    assert runner.carry_out(folder, host, print)["result"] == "committed"
     path = Path(host.state, "awaiting", UNIT + ".json")
     waiting = path.read_bytes().replace(b'"bootDeadline": ', b'"bootDeadline": -')
     assert control.confirm(UNIT, [IDENT], META, host) == {"confirmed": True}
@@ -278,13 +281,13 @@ def test_an_interrupted_confirmation_holds_or_never_was(host: Host, places: Path
     for cut in cuts(step=3):
         for name in ("awaiting", "transactions"):
             files.remove_tree(os.path.join(host.state, name))
-        for path in (Path(host.state, ledger.LEDGER), places / "etc"):
-            files.remove_tree(str(path)) if path.is_dir() else path.exists() and path.unlink()
+        files.remove_tree(str(places / "etc"))
+        files.remove(os.path.join(host.state, ledger.LEDGER))
         os.makedirs(transactions_folder(host.state))
         world = World(places)
         about = {"confirmWithinSeconds": 0}
         folder = begin(host.state, world.operations(), IDENT, release=about)
-        assert work.runner.carry_out(folder, host, print)["result"] == "committed"
+        assert runner.carry_out(folder, host, print)["result"] == "committed"
         cut(control.confirm, UNIT, [IDENT], META, host)
         confirmed = "confirmed" in [each["verdict"] for each in ledger.of_unit(host.state, UNIT)]
         work._guard(host)
@@ -298,7 +301,7 @@ def test_the_next_run_removes_what_was_left_and_says_so(host: Host, places: Path
     half = Path(transactions_folder(host.state), IDENT)
     half.mkdir()
     (half / ".plan.json.celeriac-12").touch()
-    told = []
+    told: List[Dict[str, Any]] = []
     assert control.recover(META, host, told.append) == {"deeds": []}
     assert not half.exists()
     assert any(str(half) in each["message"] for each in told)
@@ -310,11 +313,11 @@ def test_a_run_waits_with_the_sweep_while_another_one_is_at_work(host: Host, pla
     world = World(places)
     Journal(begin(host.state, [write(world.new, "x")], IDENT)).write("ended", result="committed")
     beside = world.changed.parent / f".changed.celeriac-{os.getpid()}"
-    Journal(begin(host.state, [write(world.changed, "x")], OTHER)).write("ended", result="committed")
+    Journal(begin(host.state, [write(world.changed, "x")], OTHER)).write(
+        "ended", result="committed"
+    )
     beside.touch()
     with lock.take(host, META), pytest.raises(Exception) as refused:
         control.recover(META, host, print)
     assert "anna (run 8)" in str(refused.value)
     assert beside.exists()
-
-

@@ -107,7 +107,10 @@ def killed(name: str, number: int, how: str = "killed") -> str:
             ],
             "[2026-01-01 00:00:00: ERROR/MainProcess] consumer: Cannot connect",
         ),
-        ([*CALM, "w.service: start operation timed out.", killed("TERM", 15)], "main process ended"),
+        (
+            [*CALM, "w.service: start operation timed out.", killed("TERM", 15)],
+            "main process ended",
+        ),
         ([*CALM, OWN_END], "main process exited with code 3"),
         (["Unable to load celery application.", OWN_END], "Unable to load celery application."),
         (CALM, CALM[-1]),

@@ -151,8 +151,7 @@ class GithubRun<Name extends ActionName> implements ActionRun<Name> {
     const facts = await agent.look({ past: {}, ...query });
     const { past } = facts as unknown as FactsFor<{ past: Record<string, never> }>;
     // An open transaction may also be another run at work: then this waits and recovers nothing.
-    const unfinished =
-      past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
+    const unfinished = past.open.length > 0 || (past.leftovers.length > 0 && past.working === null);
     const recovered = unfinished && !this.dryRun ? await this.#recover(agent) : [];
     this.#past = describePast(past, this);
     this.#annotate(this.#past);

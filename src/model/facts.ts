@@ -44,6 +44,8 @@ export interface FactArguments {
   readonly rehearsal: RehearsalQuery;
   readonly past: Record<string, never>;
   readonly transactions: { readonly unit?: string };
+  /** Newest first. */
+  readonly undoing: { readonly transactions: readonly string[] };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
 }
@@ -66,6 +68,7 @@ export interface FactAnswers {
   readonly rehearsal: RehearsalFact;
   readonly past: PastFact;
   readonly transactions: readonly TransactionFact[];
+  readonly undoing: readonly UndoingFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
 }
@@ -372,6 +375,23 @@ export interface TransactionFact {
   /** Who undid it: a run, or `the host itself`; empty if it failed, or was not undone. */
   readonly undoneBy: string;
   readonly undoneWhy: string;
+}
+
+/** What the undo of a transaction will do. */
+export interface UndoingFact {
+  readonly id: string;
+  /** In the order of the undo; only steps that were done. */
+  readonly steps: readonly {
+    readonly op: string;
+    /** Of the way forward. */
+    readonly title: string;
+    /** Of the way forward; may be empty. */
+    readonly diff: string;
+    /** There is a diff, which is too long to be shown. */
+    readonly cut: boolean;
+    /** What becomes of each row; empty but for repairs. */
+    readonly rows: readonly string[];
+  }[];
 }
 
 /** One of any unit. */

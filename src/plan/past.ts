@@ -23,7 +23,9 @@ export function describePast(
   if (!dryRun) return told;
   const unfinished = open.map((about) =>
     working === null
-      ? warn(`${nameOf(about)} did not finish; the host undoes it, or the next run that is no dry run`)
+      ? warn(
+          `${nameOf(about)} did not finish; the host undoes it, or the next run that is no dry run`,
+        )
       : warn(`${nameOf(about)} is at work right now: this plan shows the host in the middle of it`),
   );
   const pending = awaiting.map(({ unit, transactions, deadline }) =>
@@ -53,11 +55,7 @@ export function describeSuperseded({ awaiting }: PastFact, unit: string): readon
 export function describeUndoFailure(transactions: readonly TransactionFact[]): readonly Finding[] {
   const newest = transactions.at(-1);
   return newest?.state === 'undo-failed'
-    ? [
-        warn(
-          `the last change to this worker (${nameOf(newest)}) could not be undone completely`,
-        ),
-      ]
+    ? [warn(`the last change to this worker (${nameOf(newest)}) could not be undone completely`)]
     : [];
 }
 

@@ -87,11 +87,24 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
     case 'committed':
       return `Done: ${count}, transaction ${outcome.transaction}.${describeWait(outcome)}`;
     case 'undone':
-      return `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`;
+      return describeUndone(outcome);
     case 'undo-failed':
       return `Failed, and not all of it could be undone: see transaction ${outcome.transaction} on the host.`;
   }
 }
+
+function describeUndone({ transaction, steps }: Outcome): string {
+  const parts = steps.filter(({ status, message }) => status === 'undone' && isPart(message));
+  return parts.length === 0
+    ? `Failed and undone: the host is as it was before transaction ${transaction}.`
+    : `Failed and undone, except for this: ${parts.map(({ message }) => message).join('; ')}.`;
+}
+
+/** Whether an undo says of a step that a part of it stays, rightly: nothing failed. */
+export const isPart = (message: string): boolean =>
+  /\b(?:not (?:restored|removed|started again|cancelled)|could not remove|skipped, changed since)\b/.test(
+    message,
+  );
 
 /** Stated explicitly: a rollback would surprise anyone who runs deploy-worker without verify. */
 function describeWait({ confirmBy }: Outcome): string {

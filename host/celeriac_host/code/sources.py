@@ -10,7 +10,7 @@ import stat
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, Iterator
+from typing import Iterator
 
 from celeriac_host.system import files
 from celeriac_host.system.system import System

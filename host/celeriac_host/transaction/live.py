@@ -11,8 +11,8 @@ import os
 from contextlib import suppress
 from typing import Any, Callable, Dict
 
-from celeriac_host.system.system import System
 from celeriac_host.state import lock_file
+from celeriac_host.system.system import System
 
 FOLDER = "/run/celeriac"
 POLL_SECONDS = 0.1

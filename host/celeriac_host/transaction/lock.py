@@ -75,7 +75,9 @@ def try_take(state: str) -> Lock | None:
 
 
 def _open(state: str) -> int:
-    return os.open(lock_file.path(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return os.open(
+        lock_file.path(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
 
 
 def _wait(host: System, handle: int, timeout: float) -> None:

@@ -1,7 +1,13 @@
 import type { z } from 'zod';
 import type { FactAnswers, FactName } from '../../model/facts.ts';
 import { filesShape, hostShape, swapShape, sysctlShape } from './host-facts.ts';
-import { pastShape, releaseShape, releasesShape, transactionsShape } from './release-facts.ts';
+import {
+  pastShape,
+  releaseShape,
+  releasesShape,
+  transactionsShape,
+  undoingShape,
+} from './release-facts.ts';
 import { rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
 import {
   codeShape,
@@ -30,6 +36,7 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   rehearsal: rehearsalShape,
   past: pastShape,
   transactions: transactionsShape,
+  undoing: undoingShape,
   releases: releasesShape,
   release: releaseShape,
 };

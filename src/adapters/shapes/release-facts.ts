@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { FactAnswers, PastFact, ReleasesFact } from '../../model/facts.ts';
+import type { FactAnswers, PastFact, ReleasesFact, UndoingFact } from '../../model/facts.ts';
 import type { ReleaseFact } from '../../model/release.ts';
 import { epochSeconds, seconds, shapeOf, text, texts } from './shape.ts';
 
@@ -27,6 +27,17 @@ export const pastShape = shapeOf<PastFact>()(
     ),
     leftovers: texts,
   }),
+);
+
+export const undoingShape = shapeOf<readonly UndoingFact[]>()(
+  z.array(
+    z.object({
+      id: text,
+      steps: z.array(
+        z.object({ op: text, title: text, diff: text, cut: z.boolean(), rows: texts }),
+      ),
+    }),
+  ),
 );
 
 export const releasesShape = shapeOf<ReleasesFact>()(

@@ -1,11 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { PastFact, PastTransaction } from '../../../src/model/facts.ts';
 import { epochSeconds, seconds } from '../../../src/model/units.ts';
-import {
-  describePast,
-  describeSuperseded,
-  describeUndoFailure,
-} from '../../../src/plan/past.ts';
+import { describePast, describeSuperseded, describeUndoFailure } from '../../../src/plan/past.ts';
 
 const at = epochSeconds(1_768_734_123);
 const holder = 'https://example.org/run/1';
@@ -60,14 +56,19 @@ describe('what the host did alone', () => {
   it('is not called whole when it was not', () => {
     const untold = [{ ...lapsed('20260118T100000-0001'), state: 'undo-failed' as const }];
     expect(told(past({ untold }))).toEqual([
-      expect.stringMatching(/by the host itself \(not confirmed within 20 s\), but not completely$/),
+      expect.stringMatching(
+        /by the host itself \(not confirmed within 20 s\), but not completely$/,
+      ),
     ]);
   });
 });
 
 describe('a dry run', () => {
   it.each([
-    [past({ open: [transaction({ state: 'open' })], working: 'ben' }), /^warning: .*at work right now/],
+    [
+      past({ open: [transaction({ state: 'open' })], working: 'ben' }),
+      /^warning: .*at work right now/,
+    ],
     [past({ open: [transaction({ state: 'open' })] }), /^warning: .*did not finish/],
     [past({ awaiting: [waiting] }), /^notice: a release of worker\.service awaits its verdict/],
   ])('mentions what it does not wait for', (fact, expected) => {

@@ -275,8 +275,11 @@ def keep_environment(args: Dict[str, Any]) -> Any:
 
 def is_copy(name: str) -> bool:
     """Whether the folder is of a copy: whole, unfinished, or what a restore replaced."""
-    return any(COPY.fullmatch(name[: len(name) - len(end)]) for end in ("", FAILED, PART)
-               if name.endswith(end))
+    return any(
+        COPY.fullmatch(name[: len(name) - len(end)])
+        for end in ("", FAILED, PART)
+        if name.endswith(end)
+    )
 
 
 def link_tree(source: str, target: str) -> None:

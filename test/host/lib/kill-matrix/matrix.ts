@@ -88,7 +88,8 @@ export class KillMatrix {
     });
     const { result, failure, transaction } = applied;
     if (result !== 'committed') throw new Error(`without a fault: ${JSON.stringify(failure)}`);
-    if (!(await agent.confirm(UNIT, [transaction], metaFor(null)))) throw new Error('not confirmed');
+    if (!(await agent.confirm(UNIT, [transaction], metaFor(null))))
+      throw new Error('not confirmed');
     await waitForRest(machine);
     const ends = { old, new: await inspect(machine) };
     return new KillMatrix(machine, options, { clone, plan, ends, files });
