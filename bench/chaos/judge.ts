@@ -183,7 +183,7 @@ const KEPT = [
   /^\/etc\/systemd\/system\/celeriac-guard\.(?:service|timer)$/,
   /^\/etc\/systemd\/system\/timers\.target\.wants$/,
 ];
-const OF_SUPPORT = /^\/usr\/local\/lib\/celeriac(?:\/celeriac_support\.py)?$/;
+const OF_SUPPORT = /^\/usr\/local\/lib\/celeriac(?:\/[0-9a-f]{12}(?:\/celeriac_support\.py)?)?$/;
 
 const OF_DEPENDENCIES = /^\/var\/lib\/celeriac\/dependencies\/[^/]+\.json$/;
 

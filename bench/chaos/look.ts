@@ -1,6 +1,6 @@
 import type { Machine } from '../../sandbox/machine.ts';
-import { BACKEND, TRANSACTIONS, UNIT, UNIT_PATH } from '../../test/host/lib/worker.ts';
-import { CHECKOUT, SUPPORT } from './release.ts';
+import { BACKEND, SUPPORT, TRANSACTIONS, UNIT, UNIT_PATH } from '../../test/host/lib/worker.ts';
+import { CHECKOUT } from './release.ts';
 
 /** The state of a host, read with its own tools, without any code of Celeriac. */
 export interface Seen {

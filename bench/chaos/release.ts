@@ -2,10 +2,9 @@ import type { Machine } from '../../sandbox/machine.ts';
 import type { Clone } from '../../test/host/lib/clone.ts';
 import type { Inputs } from '../../test/host/lib/inputs.ts';
 import { IMPORTS_NUMBERED, numberedTasks, prepareFeed } from '../../test/host/lib/task-flow.ts';
-import { BACKEND, shell, UNIT, waitUntil } from '../../test/host/lib/worker.ts';
+import { BACKEND, SUPPORT, shell, UNIT, waitUntil } from '../../test/host/lib/worker.ts';
 
 export const CHECKOUT = '/root/slideshow';
-export const SUPPORT = '/usr/local/lib/celeriac/celeriac_support.py';
 
 /** A release that changes everything: unit, code, dependencies. */
 export interface Release {

@@ -11,8 +11,10 @@ from typing import Any, Callable, List
 
 import pytest
 from app_database import AppDatabase
+from celeriac_host.facts import backup
 from celeriac_host.operations import backup_database, restore_database
 from celeriac_host.state.journal import Journal
+from celeriac_host.store import backups as store_backups
 from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
 from conftest import fill
@@ -60,11 +62,11 @@ def test_the_last_few_are_kept_and_other_files_are_not_touched(
     (tmp_path / "other").mkdir()
     other = back_up(host, journal, AppDatabase(tmp_path / "other" / "jobs.db"))
     made = [back_up(host, journal, database, keep=2) for _ in range(4)]
-    assert backup_database.listed(host, str(database.path)) == made[2:]
+    assert store_backups.listed(host.state, str(database.path)) == made[2:]
     assert backups(host) == sorted([str(by_hand), other, *made[2:]])
     # At least one is always kept.
     last = back_up(host, journal, database, keep=0)
-    assert backup_database.listed(host, str(database.path)) == [last]
+    assert store_backups.listed(host.state, str(database.path)) == [last]
 
 
 def test_an_interruption_leaves_a_complete_backup_or_none(
@@ -76,7 +78,7 @@ def test_an_interruption_leaves_a_complete_backup_or_none(
         for path in backups(host):
             os.unlink(path)
         cut(back_up, host, journal, database)
-        listed = backup_database.listed(host, str(database.path))
+        listed = store_backups.listed(host.state, str(database.path))
         assert [len(statuses(path)) for path in listed] == [3] * len(listed)
         backup_database.undo({}, host, journal.step(0))
         backup_database.undo({}, host, journal.step(0))
@@ -154,7 +156,7 @@ def test_the_oldest_can_be_restored_and_is_not_pruned_first(
         back_up(host, journal, database)
     said = restore(host, journal, database, oldest, keep=2)
     assert database.look() == before
-    left = backup_database.listed(host, str(database.path))
+    left = store_backups.listed(host.state, str(database.path))
     assert {oldest, said["before"]} == set(left)
 
 
@@ -224,3 +226,37 @@ def test_an_interrupted_restore_is_undone(host: Host, journal: Journal, tmp_path
             assert database.look() == before
         assert not [path for path in backups(host) if path.endswith(".part")]
     assert backup in backups(host)
+
+
+def test_a_backup_is_compared_table_by_table(
+    host: Host, journal: Journal, database: AppDatabase
+) -> None:
+    database.execute("CREATE TABLE orders (number TEXT, note TEXT)")
+    database.execute("INSERT INTO orders VALUES ('a', NULL), ('b', 'x')")
+    back_up(host, journal, database)
+    asked = {"database": str(database.path), "backup": "latest"}
+    assert backup.look(asked, host)["differences"] == []
+    (first, *_) = (row[0] for row in database.execute("SELECT id FROM jobs ORDER BY id"))
+    database.execute(f"UPDATE jobs SET status = 'failed' WHERE id = '{first}'")
+    database.execute("DELETE FROM orders WHERE number = 'b'")
+    database.execute("INSERT INTO orders VALUES ('c', NULL)")
+    database.execute("CREATE TABLE later (id INTEGER PRIMARY KEY)")
+    database.execute("INSERT INTO later VALUES (1), (2)")
+    assert backup.look(asked, host)["differences"] == [
+        {"table": "jobs", "newer": 0, "changed": 1, "gone": 0},
+        {"table": "later", "newer": 2, "changed": 0, "gone": 0},
+        {"table": "orders", "newer": 1, "changed": 0, "gone": 1},
+    ]
+
+
+def test_a_second_restore_of_the_latest_does_not_bring_back_what_the_first_replaced(
+    host: Host, journal: Journal, database: AppDatabase
+) -> None:
+    saved = back_up(host, journal, database)
+    database.execute("UPDATE jobs SET status = 'broken'")
+    args = {"database": str(database.path), "backup": "latest", "keep": 5, "busyTimeoutSeconds": 5}
+    for step in (1, 2):
+        line, result = restore_database.do(args, host, journal.step(step))
+        assert result["from"] == saved, line
+        assert statuses(str(database.path)) == statuses(saved)
+    assert len(backups(host)) == 3

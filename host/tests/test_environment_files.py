@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Dict, Tuple
 
 import pytest
-from celeriac_host.system import units
+from celeriac_host.system import environment_files, processes, units
 from celeriac_host.system.errors import OperationError
+from celeriac_host.system.identities import identity
 from hosts import Answers, Host
 
 # Name, text, and the result of systemd 252.
@@ -38,13 +39,81 @@ READ: Dict[str, Tuple[str, Dict[str, str]]] = {
     "a line that goes on": ("A=a \\\n  b\nB=1\n", {"A": "a   b", "B": "1"}),
     "a backslash at the end": ('A=a\\', {"A": "a"}),
     "the shell's way with apostrophes": ("A='it'\\''s'\nB=1\n", {"A": "it''s'", "B": "1"}),
+    "a lone CR ends a line": ("A=1\rB=2\r# C=3\rD=4", {"A": "1", "B": "2", "D": "4"}),
+    "a backslash and a line break of Windows": (
+        "A=a \\\r\n b=1\r\nB=1\r\n",
+        {"A": "a ", "b": "1", "B": "1"},
+    ),
+    "double quotes over lines of Windows": ('A="a\\\r\nb"\n', {"A": "a\nb"}),
+    "the mark of Windows' editors": ("\ufeffA=1\nB=2\n", {"B": "2"}),
+    "a semicolon in a value": ("A=a;b\nB=1 ; c\n", {"A": "a;b", "B": "1 ; c"}),
     "other letters": ("A=grün \u00a0\nÄ=1\n", {"A": "grün \u00a0"}),
 }
 
 
 @pytest.mark.parametrize(("text", "expected"), READ.values(), ids=READ)
 def test_it_is_read_as_systemd_reads_it(text: str, expected: Dict[str, str]) -> None:
-    assert units.parse_environment(text) == expected
+    assert environment_files.parse(text) == expected
+
+
+# A comment that ends with a backslash: the next line belongs to it, until systemd 253.
+@pytest.mark.parametrize(
+    ("text", "before", "since"),
+    [
+        ("# A=1 \\\nB=2\nC=3\n", {"C": "3"}, {"B": "2", "C": "3"}),
+        ("; A=1 \\\n\\\nB=2\nC=3\n", {"C": "3"}, {"B": "2", "C": "3"}),
+        ("# A=\\1\nB=2\n", {"B": "2"}, {"B": "2"}),
+        ("# A=1 \\", {}, {}),
+    ],
+)
+@pytest.mark.parametrize("version", [247, 252, 253, 254, 257])
+def test_comments_go_on_until_systemd_253(
+    state: str,
+    tmp_path: Path,
+    text: str,
+    before: Dict[str, str],
+    since: Dict[str, str],
+    version: int,
+) -> None:
+    (tmp_path / "app.env").write_text(text)
+    shown = {"EnvironmentFiles": f"{tmp_path}/app.env (ignore_errors=no)"}
+    answers = unit_of(shown, manager="")
+    answers[("systemctl", "show", "-p", "Version")] = (0, f"Version={version}.39-1~deb12u1\n")
+    found = units.context(Host(state, answers), "w.service").environment
+    assert found == (before if version < 254 else since)
+
+
+def test_what_systemd_sets_is_weaker_than_the_unit(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"container": "nspawn", "A": "systemd", "B": "systemd", "C": "systemd"}
+    monkeypatch.setattr(processes, "environment", lambda pid: own if pid == 1 else {})
+    found = context(
+        state,
+        {
+            "PassEnvironment": "A B none",
+            "RuntimeDirectory": "one two/three",
+            "StateDirectory": "four",
+            "Environment": "B=unit STATE_DIRECTORY=/srv",
+            "ExecSearchPath": "/opt/bin /srv/bin",
+        },
+    ).environment
+    assert found == {
+        "A": "systemd",
+        "B": "unit",
+        "LANG": "C",
+        "PATH": "/opt/bin:/srv/bin",
+        "RUNTIME_DIRECTORY": "/run/one:/run/two/three",
+        "STATE_DIRECTORY": "/srv",
+    }
+
+
+def test_the_path_of_the_unit_is_put_into_the_command() -> None:
+    nobody = identity("root")
+    command = ["/usr/bin/env", "PYTHONPATH=/m:${PYTHONPATH}", "A=${PYTHONPATH}", "python3"]
+    within = units.Context(nobody, "/", {"PYTHONPATH": "/srv/app"})
+    expected = ["/usr/bin/env", "PYTHONPATH=/m:/srv/app", "A=${PYTHONPATH}", "python3"]
+    assert units.expanded(command, within) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -251,10 +252,59 @@ def test_the_undo_without_a_stop_makes_the_worker_consume_again(
     worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
     journal.step(0).keep("worker", worker)
     said = stopping.take_back(app.args, host, journal.step(0))
-    assert said is not None and said.startswith(f"{UNIT} consumes a again (main {os.getpid()});")
+    assert said == f"{UNIT} consumes a again (main {os.getpid()})"
+    assert journal.step(0).get("todo").startswith(f"run `systemctl restart {UNIT}` when it is idle")
     journal.step(0).keep("worker", {**worker, "invocation": "another"})
     assert stopping.take_back(app.args, host, journal.step(0)) is None
     assert (app.asked(), host.told) == (["give-back a"], [])
+
+
+def plan_of(journal: Journal, *verbs: str) -> None:
+    operations = [{"op": verb, "unit": UNIT} for verb in verbs]
+    Path(journal.folder, "plan.json").write_text(json.dumps({"operations": operations}))
+
+
+def test_an_idle_worker_that_would_lose_its_queues_is_left_for_a_restart(
+    patient: None, state: str, journal: Journal, tmp_path: Path
+) -> None:
+    app = App(tmp_path, journal, GOOD % ([], {"lasting": False, "given": False}))
+    host = Unit(state)
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(1).keep("worker", worker)
+    plan_of(journal, "guard-unit", "drain-worker")
+    said = stopping.take_back(app.args, host, journal.step(1), idle=True)
+    assert said == f"{UNIT} is idle and will be restarted to consume a again"
+    assert journal.step(1).get("todo") is None
+
+    # The undo of guard-unit, which comes last: maybe in another process.
+    was = {"ActiveState": "active", "NeedDaemonReload": "no", "InvocationID": RUN, "children": 0}
+    journal.step(0).keep("was", was)
+    host.answers[("systemctl", "show")] = (
+        0,
+        host.answers[("systemctl", "show")][1] + "\nNeedDaemonReload=no\nSubState=running",
+    )
+    host.answers[("systemctl", "reset-failed")] = (0, "")
+    host.answers[("journalctl",)] = (0, "")
+    said = guard_unit.undo(app.args, host, journal.step(0))
+    assert said is not None and said.startswith(f"{UNIT} serves again")
+    assert host.told == ["restart"]
+
+
+@pytest.mark.parametrize(
+    ("idle", "verbs"), [(False, ["guard-unit"]), (True, ["drain-worker"]), (False, [])]
+)
+def test_a_worker_with_tasks_or_without_a_guard_is_never_left_idle(
+    patient: None, state: str, journal: Journal, tmp_path: Path, idle: bool, verbs: List[str]
+) -> None:
+    app = App(tmp_path, journal, GOOD % ([], {"lasting": False}))
+    host = Unit(state)
+    worker = {"node": "w@h", "queues": ["a"], "sharedBy": 1, "invocation": RUN}
+    journal.step(1).keep("worker", worker)
+    plan_of(journal, *verbs)
+    said = stopping.take_back(app.args, host, journal.step(1), idle=idle)
+    assert said == f"{UNIT} consumes a again (main {os.getpid()})"
+    assert journal.step(1).get("todo") is not None
+    assert host.told == []
 
 
 def test_a_worker_that_cannot_consume_again_is_stopped(
@@ -308,4 +358,6 @@ def test_no_other_module_stops_or_restarts_a_unit() -> None:
     (timer,) = found.pop("transaction/guard.py")
     assert 'f"{guard_timer.NAME}.timer"' in timer
     assert not [line for line in found.pop("operations/guard_unit.py") if "systemctl" in line]
+    # Services of the app that take no tasks.
+    del found["app/companions.py"], found["operations/guard_companion.py"]
     assert list(found) == ["app/stopping.py"]

@@ -87,7 +87,8 @@ function interpreterFor(
   const [program = ''] = argv;
   const path = program.startsWith('/') ? program : resolveProgram(program, unit);
   const literal = line.call.environment
-    .filter((word) => !isExpanded(word))
+    .map(asTheHostReads)
+    .filter((word) => !isExpanded(word.replaceAll(inheritedPath, '')))
     .map((word) => extendPath(withoutEscapes(word), pythonPath));
   const env = literal.length > 0 ? ['/usr/bin/env', ...literal] : [];
   const beside = `${path.slice(0, path.lastIndexOf('/'))}/python3`;
@@ -103,6 +104,12 @@ function extendPath(assignment: string, pythonPath: readonly string[]): string {
   const added = pythonPath.filter((folder) => !folders.includes(folder));
   return name + [...added, ...folders].join(':');
 }
+
+/** The host knows the PYTHONPATH of the unit's environment, and puts it there. */
+const inheritedPath = '${PYTHONPATH}';
+
+const asTheHostReads = (word: string): string =>
+  /^PYTHONPATH=/.test(word) ? word.replaceAll(/\$PYTHONPATH(?!\w)/g, inheritedPath) : word;
 
 const withoutEscapes = (text: string): string => text.replaceAll('%%', '%').replaceAll('$$', '$');
 

@@ -1,3 +1,4 @@
+import { companionInputs } from './companion-inputs.ts';
 import {
   absolutePath,
   ageInput,
@@ -242,6 +243,7 @@ export const deployWorkerInputs = {
     fallback: '16m',
   }),
   ...releaseInputs,
+  ...companionInputs,
   restart: choiceInput(
     {
       description:
@@ -324,6 +326,11 @@ export const cleanupInputs = {
     'latest, a path below /var/lib/celeriac/backups, or a transaction such as 20261122T131500-4f2a',
     /^(?:latest|\/var\/lib\/celeriac\/backups\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}|[0-9]{8}T[0-9]{6}-[0-9a-f]{4,16})?$/,
   ),
+  'accept-loss': booleanInput({
+    description:
+      'With `restore` of a backup: restore it although rows that are newer than it would be lost, or other tables than those of jobs would change. The current content is backed up first.',
+    fallback: 'false',
+  }),
   ids: listInput(
     {
       description:

@@ -40,6 +40,8 @@ export interface CleanUpDesired {
   readonly keepBackups: number;
   /** How long to wait while another program has locked the database. */
   readonly busyTimeoutSeconds: Seconds;
+  /** A restored backup may replace newer rows. */
+  readonly acceptLoss: boolean;
   readonly dryRun: boolean;
   /** Recorded in the rows that are changed. */
   readonly runUrl: string | null;
@@ -62,6 +64,7 @@ export const cleanUpDefaults = {
   snapshotLimitBytes: bytes(256 * MiB),
   keepBackups: 5,
   busyTimeoutSeconds: seconds(10),
+  acceptLoss: false,
   dryRun: false,
   runUrl: null,
 } as const satisfies CleanUpDesired;

@@ -24,6 +24,13 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
       'the `ids` of the jobs to delete, completed or not',
     );
   }
+  if (inputs['accept-loss'] && !/^(?:latest$|\/)/.test(inputs.restore)) {
+    throw new ConfigError(
+      'input accept-loss',
+      '`accept-loss` needs `restore` of a backup',
+      '`restore: latest`, or the path of a backup',
+    );
+  }
   refuseEnded(inputs.statuses, stores);
   return {
     ...cleanUpDefaults,
@@ -43,6 +50,7 @@ export function cleanUpDesired(inputs: CleanupValues, runUrl: string): CleanUpDe
     snapshotLimitBytes: inputs['snapshot-limit'],
     keepBackups: inputs['keep-backups'],
     busyTimeoutSeconds: inputs['busy-timeout'],
+    acceptLoss: inputs['accept-loss'],
     dryRun: inputs['dry-run'],
     runUrl,
   };

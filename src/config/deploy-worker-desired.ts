@@ -1,4 +1,5 @@
 import type { Bytes, Seconds } from '../model/units.ts';
+import type { Companion } from './companion-inputs.ts';
 import type { ReleaseDesired } from './release-desired.ts';
 
 /** The worker that the host should run. */
@@ -56,6 +57,14 @@ export interface DeployWorkerDesired {
   readonly restartPolicy: 'when-needed' | 'always';
   /** The value of `-A`; only used if `ExecStart=` does not show it. */
   readonly app: string | null;
+  readonly beforeStart?: {
+    /** Without a shell. */
+    readonly commands: readonly (readonly string[])[];
+    /** For each. */
+    readonly timeoutSeconds: Seconds;
+  };
+  /** Other units of the app, in the order of their restarts. */
+  readonly companions?: readonly Companion[];
   /** Absent or `null`: the code and its dependencies are not touched. */
   readonly release?: ReleaseDesired | null;
 }

@@ -3,9 +3,8 @@ import type { DeployWorkerValues } from './action-inputs.ts';
 import type { DeployWorkerDesired } from './deploy-worker-desired.ts';
 import { refuseMemoryHigh } from './memory-limits.ts';
 import { releaseDesired } from './release-inputs.ts';
+import { supportDirectoryOf } from './support-directory.ts';
 
-/** Folder of the support module on the host; the unit's PYTHONPATH contains it. */
-const supportDirectory = '/usr/local/lib/celeriac';
 const supportName = 'celeriac_support';
 
 /**
@@ -23,6 +22,7 @@ export function deployWorkerDesired(
   const memoryMaxBytes = inputs['memory-max'] === 'off' ? null : inputs['memory-max'];
   const memoryHighBytes = inputs['memory-high'] === 'off' ? null : inputs['memory-high'];
   refuseStartLimit(inputs);
+  refuseOwnUnit(inputs);
   refuseMemoryHigh(memoryHighBytes, memoryMaxBytes, '`off`');
   return {
     unit: inputs.unit,
@@ -52,11 +52,16 @@ export function deployWorkerDesired(
     startLimitIntervalSec: inputs['start-limit-interval'],
     startTimeoutSeconds: inputs['start-timeout'],
     minHealthySeconds: inputs['min-healthy-time'],
-    supportDirectory,
+    supportDirectory: supportDirectoryOf(supportText),
     supportModule: { name: supportName, text: supportText },
     strays: { graceSeconds: inputs['stray-timeout'] },
     restartPolicy: inputs.restart,
     app: null,
+    beforeStart: {
+      commands: inputs['before-start'],
+      timeoutSeconds: inputs['before-start-timeout'],
+    },
+    companions: inputs['also-restart'],
     release: releaseDesired(inputs),
   };
 }
@@ -71,5 +76,14 @@ function refuseStartLimit(inputs: DeployWorkerValues): void {
     'input start-limit-interval',
     `${interval} s is not longer than ${burst} starts with ${delay} s between them (${longest} s), so a crashing worker would be restarted forever`,
     `more than ${longest}s, a smaller \`start-limit-burst\`, or a shorter \`restart-delay\``,
+  );
+}
+
+function refuseOwnUnit({ unit, 'also-restart': companions }: DeployWorkerValues): void {
+  if (!companions.some((each) => each.unit === unit)) return;
+  throw new ConfigError(
+    'input also-restart',
+    `${unit} is the worker's own unit, which is restarted anyway`,
+    'other units of the same app',
   );
 }

@@ -30,14 +30,15 @@ export type ValuesOf<Set extends Inputs> = {
   readonly [Name in keyof Set]: Set[Name] extends Input<infer T> ? T : never;
 };
 
-interface Described {
+export interface Described {
   readonly description: string;
   /** The default, as text. Absent: the input is required. */
   readonly fallback?: string;
   readonly overrides?: readonly string[];
 }
 
-function input<T>(
+/** An input whose text `read` turns into its value; `null`: it is not as expected. */
+export function input<T>(
   described: Described & { secret?: boolean; hidden?: boolean; yaml?: boolean },
   expected: string,
   read: (text: string) => T | null,
@@ -273,7 +274,7 @@ export const timeZoneInput = (described: Described): Input<string> =>
   });
 
 /** The name of a systemd service, with or without its suffix (systemd.unit(5)). */
-const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
+export const unitName = /^[A-Za-z0-9:_\\-][A-Za-z0-9:_.\\@-]{0,199}$/;
 
 /** A systemd service; the suffix may be omitted and is added. */
 export const unitInput = (described: Described): Input<string> =>

@@ -41,6 +41,8 @@ export interface FactArguments {
   };
   readonly tasks: TasksQuery;
   readonly resets: { readonly database: string };
+  /** `backup`: a path, or `latest`. */
+  readonly backup: { readonly database: string; readonly backup: string };
   readonly rehearsal: RehearsalQuery;
   readonly past: Record<string, never>;
   readonly transactions: { readonly unit?: string };
@@ -48,6 +50,8 @@ export interface FactArguments {
   readonly undoing: { readonly transactions: readonly string[] };
   readonly releases: { readonly unit: string };
   readonly release: ReleaseQuery;
+  /** Units that run code of the app beside its worker. */
+  readonly companions: CompanionsQuery;
 }
 
 export interface FactAnswers {
@@ -65,12 +69,60 @@ export interface FactAnswers {
   readonly tasks: TasksFact;
   /** How often Celeriac has reset a row: `table:id` → times. */
   readonly resets: Readonly<Record<string, number>>;
+  readonly backup: BackupFact;
   readonly rehearsal: RehearsalFact;
   readonly past: PastFact;
   readonly transactions: readonly TransactionFact[];
   readonly undoing: readonly UndoingFact[];
   readonly releases: ReleasesFact;
   readonly release: ReleaseFact;
+  readonly companions: CompanionsFact;
+}
+
+/** A backup of a SQLite database, and how the database differs from it now. */
+export type BackupFact =
+  | { readonly kind: 'absent'; readonly known: readonly string[] }
+  | {
+      readonly kind: 'unknown';
+      readonly path: string;
+      readonly takenAt: EpochSeconds;
+      readonly problem: string;
+    }
+  | {
+      readonly kind: 'compared';
+      readonly path: string;
+      readonly takenAt: EpochSeconds;
+      readonly differences: readonly TableDifference[];
+    };
+
+/** Rows of the present that the backup lacks, has otherwise, and rows that only it has. */
+export interface TableDifference {
+  readonly table: string;
+  readonly newer: number;
+  readonly changed: number;
+  readonly gone: number;
+}
+
+export interface CompanionsQuery {
+  /** The worker's. */
+  readonly unit: string;
+  readonly units: readonly string[];
+  /** Where code folders are uploaded to; `null`: nowhere. */
+  readonly folder: string | null;
+}
+
+export interface CompanionsFact {
+  /** In the order of the query. */
+  readonly named: readonly UnitFact[];
+  /** Other services with a process in the checkout of the app, in its folder, or a program there. */
+  readonly beside: readonly ServiceBeside[];
+}
+
+export interface ServiceBeside {
+  readonly unit: string;
+  /** One of its processes there. */
+  readonly pid: number;
+  readonly argv: readonly string[];
 }
 
 export type FactName = keyof FactArguments;
@@ -363,6 +415,8 @@ export interface StoreColumn {
   readonly longest?: number;
   /** Whether a CHECK demands JSON. */
   readonly json?: boolean;
+  /** The only words that it takes, by its enum or a CHECK; missing if nothing says so. */
+  readonly labels?: readonly string[];
 }
 
 /** A transaction that the host has on record. Lists of them are in the host's own order. */

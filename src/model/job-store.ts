@@ -9,8 +9,10 @@ export interface TableMapping {
   readonly used: readonly StatusWord[];
   /** The app's word for what ended and completed in part; `null`: the app has none. */
   readonly partial: string | null;
-  /** How its status column spells our words, where it does so in another case: `FAILED`. */
+  /** How its status column spells our words, where it does so otherwise: `FAILED`, `error`. */
   readonly spelled: Readonly<Partial<Record<StatusWord, string>>>;
+  /** The only words that its status column takes; `null`: nothing says so. */
+  readonly labels: readonly string[] | null;
   /** How to send the task of a row again; `null`: unknown. */
   readonly resend: Resend | null;
   /** The table with the parents of this table's rows. */
@@ -41,6 +43,8 @@ export interface ColumnFit {
   readonly longest: number | null;
   /** What stands in it when there is nothing to say; left out when it takes nothing of the kind. */
   readonly empty?: string | number | null;
+  /** UUIDs stand in it without dashes. */
+  readonly plainIds?: true;
 }
 
 /** A reference from rows that are never changed but may show that the referenced job is alive. */

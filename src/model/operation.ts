@@ -17,6 +17,9 @@ export type Operation =
   | TryApp
   | VerifyUnit
   | GuardUnit
+  | GuardCompanion
+  | RestartCompanion
+  | RunCommand
   | InstallUnit
   | EnableUnit
   | DrainWorker
@@ -105,8 +108,9 @@ export interface SetSysctl extends Described {
 }
 
 /**
- * Imports the app in a separate process as the worker would (same interpreter, user, directory and
- * environment), before anything is stopped.
+ * Imports the app in a separate process as the worker would, before anything is stopped: with the
+ * interpreter and the variables of its command line, its user, its directory, and the environment
+ * that systemd gives it; nothing is added.
  */
 export interface TryApp extends Described {
   readonly op: 'try-app';
@@ -115,8 +119,10 @@ export interface TryApp extends Described {
   readonly interpreter: readonly string[];
   /** The value of `-A`. */
   readonly app: string;
-  /** Directories to prepend to the module search path. */
-  readonly pythonPath: readonly string[];
+  /** Further modules to import, as the worker does (`-I`). */
+  readonly modules: readonly string[];
+  /** Where the worker changes to (`--workdir`, `cd`); `null`: it stays in the unit's directory. */
+  readonly directory: string | null;
   /** For a code folder that is not current yet: paths in `from` are replaced by paths in `to`. */
   readonly instead?: { readonly from: string; readonly to: string };
   readonly timeoutSeconds: Seconds;
@@ -282,6 +288,52 @@ export interface ProveUnit extends Described {
   readonly timeoutSeconds: Seconds;
   /** The exposure from `systemd-analyze security` before; if given, the result compares both. */
   readonly exposure?: { readonly before: number | null };
+}
+
+/** How a unit beside the worker gets new code: `reload` runs its `ExecReload=`. */
+export type Renewal = 'restart' | 'reload';
+
+/**
+ * Records the state of a unit that runs the app's code beside the worker. Undone after the code is
+ * put back: a unit that was restarted or reloaded meanwhile is once more.
+ */
+export interface GuardCompanion extends Described {
+  readonly op: 'guard-companion';
+  readonly unit: string;
+  readonly how: Renewal;
+  /** How long it must run without a restart. */
+  readonly minHealthySeconds: Seconds;
+  readonly timeoutSeconds: Seconds;
+}
+
+/** Has such a unit load the new code, watches it, and asks its URL. One that rests is not started. */
+export interface RestartCompanion extends Described {
+  readonly op: 'restart-companion';
+  readonly unit: string;
+  readonly how: Renewal;
+  readonly minHealthySeconds: Seconds;
+  /** For the stop, and for the start. */
+  readonly timeoutSeconds: Seconds;
+  /** How long until the URL must answer. */
+  readonly urlTimeoutSeconds: Seconds;
+  /** It must answer with a status from 200 to 399; `null`: it is not asked. */
+  readonly url: string | null;
+}
+
+/**
+ * Runs a command of the app, such as a migration, with the user, the directory and the environment of
+ * the unit. Its output is reported. What it did is never undone.
+ */
+export interface RunCommand extends Described {
+  readonly op: 'run-command';
+  readonly unit: string;
+  /** The Python of the worker; `python` in `argv` stands for it. */
+  readonly interpreter: readonly string[];
+  /** Without a shell. */
+  readonly argv: readonly string[];
+  /** For a code folder that is not current yet: paths in `from` are replaced by paths in `to`. */
+  readonly instead?: { readonly from: string; readonly to: string };
+  readonly timeoutSeconds: Seconds;
 }
 
 /** Adds a commit that was sent as a Git bundle to the object store of a checkout. */

@@ -17,6 +17,8 @@ export interface Step {
   /** One line for people: what happened. */
   readonly message: string;
   readonly seconds: Seconds;
+  /** What people still have to do on the host, although the step was undone; a sentence. */
+  readonly todo?: string;
   /** Structured results, e.g. counts of `repair-jobs`. */
   readonly result?: Readonly<Record<string, unknown>>;
 }

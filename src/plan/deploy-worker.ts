@@ -6,7 +6,9 @@ import type { CodeOffer } from '../model/release.ts';
 import { bytes } from '../model/units.ts';
 import type { UnitContext } from '../systemd/unit-rules.ts';
 import { planRelease } from './code/release.ts';
-import { requireAppProcess } from './deploy/app-process.ts';
+import { interpreterAlone, requireAppProcess } from './deploy/app-process.ts';
+import { runBeforeStart } from './deploy/before-start.ts';
+import { planCompanions } from './deploy/companions.ts';
 import { planEnable, planInstall, verifyUnit } from './deploy/install-unit.ts';
 import type { DeployWorkerFacts } from './deploy/look.ts';
 import { isAtRest, listRestartReasons } from './deploy/restart-reasons.ts';
@@ -27,10 +29,11 @@ import { readSource } from './unit/unit-source.ts';
 import { extendWorkerUnit, rewriteWorkerUnit } from './unit/worker-unit.ts';
 
 /**
- * Plans how the host gets this worker. The app is tried and the unit checked before anything changes.
- * The new definition is in force before the old worker stops, so that its tasks can finish. Stray
+ * Plans how the host gets this worker. The unit is checked before anything changes. The new definition
+ * is in force before the old worker stops, so that its tasks can finish, and the app is tried in it. Stray
  * workers end while nothing consumes; then the worker starts and is proved. New code is prepared
  * before all that and put in place right before the stop, because the old worker may still import it.
+ * Other units of the app follow after the worker's proof, and go back with it.
  *
  * @param offer the code that the run brings; `null`: none
  * @throws ConfigError when the unit cannot be read or must not be edited, or inputs contradict
@@ -51,7 +54,7 @@ export function planDeployWorker(
   const code = planRelease(facts.release, desired.release, offer, {
     unit: desired.unit,
     workingDirectory,
-    interpreter: own.interpreter,
+    interpreter: interpreterAlone(own.interpreter),
   });
   const install = planInstall(source, unit, facts, desired);
   const support = planSupport(facts.files, desired);
@@ -68,25 +71,30 @@ export function planDeployWorker(
   });
   const endings = endStrays(own, strays.strays, desired.strays.graceSeconds);
   const prove = proveUnit(unit, known, facts, desired);
+  const companions = planCompanions(facts, desired, code.reasons.length > 0);
+  const beforeStart = runBeforeStart(own, code.trial, desired);
   const tryWhen = (when: typeof code.trial.when): readonly Operation[] =>
-    code.trial.when === when ? [tryApp(own, desired, code.trial)] : [];
+    code.trial.when === when ? [tryApp(own, unit.line, desired, code.trial)] : [];
 
   const restart: readonly Operation[] = [
     // Check, while nothing has changed yet.
-    ...tryWhen('first'),
     ...(install?.rewritten ? [verifyUnit(source, unit, desired)] : []),
     // Prepare, while the old worker serves. The guard is undone last, so that the worker returns to
     // the code and the dependencies that it had.
+    ...companions.guards,
     guardUnit(own, facts.unit, desired),
     ...code.prepare,
-    ...tryWhen('prepared'),
     ...(support ? [support] : []),
     ...(install?.operations ?? []),
     ...(enable ? [enable] : []),
+    // Try the app in the environment of the new unit. If it fails, only files have changed.
+    ...tryWhen('prepared'),
+    ...(code.trial.when === 'in-place' ? [] : beforeStart),
     // Drain, and replace the code in place as late as possible.
     ...(facts.unit.activeState === 'active' ? [drainWorker(own, unit, desired)] : []),
     ...code.inPlace,
     ...tryWhen('in-place'),
+    ...(code.trial.when === 'in-place' ? beforeStart : []),
     // Restart: nothing consumes between the stop and the start.
     ...(isAtRest(facts.unit) ? [] : [stopUnit(own, unit, reasons, desired)]),
     ...endings,
@@ -96,12 +104,15 @@ export function planDeployWorker(
     // Prove; steps that need no downtime come after.
     prove,
     ...leftovers.afterProof,
+    ...companions.restarts,
     ...code.finish,
   ];
   const leaveRunning: readonly Operation[] = [
+    ...companions.guards,
     ...(enable ? [enable] : []),
     ...endings,
     ...(endings.length > 0 ? [prove] : []),
+    ...companions.restarts,
   ];
 
   const operations = reasons.length > 0 ? restart : leaveRunning;
@@ -119,11 +130,13 @@ export function planDeployWorker(
         strays,
       }),
       ...code.satisfied,
+      ...companions.satisfied,
     ],
     findings: [
       ...describeMode(source, desired),
       ...unit.findings,
       ...code.findings,
+      ...companions.findings,
       ...describeMemory(facts, desired),
       ...describeLeftAlone(strays),
       ...leftovers.findings,

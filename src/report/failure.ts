@@ -2,6 +2,7 @@ import { ConfigError, GateError, HostError } from '../model/errors.ts';
 import type { Operation } from '../model/operation.ts';
 import type { Deed, Outcome, Step, StepFailure } from '../model/outcome.ts';
 import { sanitizeLogLine, stripControls, toOneLine } from './escape.ts';
+import { todosOf } from './summary.ts';
 
 /** Where the failure happened; named in the first line. */
 export interface FailureContext {
@@ -65,7 +66,7 @@ export function outcomeToHostError(
     evidence: failure?.evidence ?? [],
     undone: linesOf('undone'),
     left: linesOf('not-undone'),
-    next: nextAfter(outcome, operation?.op),
+    next: withTodos(outcome, nextAfter(outcome, operation?.op)),
   });
 }
 
@@ -90,6 +91,16 @@ function commandOf(failure: StepFailure | undefined): {
     ...(failure?.ran === undefined ? {} : { ran: failure.ran }),
     ...(failure?.exitCode === undefined ? {} : { exitCode: failure.exitCode }),
   };
+}
+
+/** First what is left on the host: the sentence that nothing is would be untrue. */
+function withTodos(outcome: Outcome, next: string): string {
+  const todos = todosOf(outcome);
+  if (todos.length === 0) return next;
+  const [way = next] = next.split(
+    /; (?:nothing needs to be done on the host|the host is as it was before)\.$/,
+  );
+  return `${todos.join('; ')}. Then ${way.replace(/\.$/, '')}.`;
 }
 
 /** What to do next, by the operation that failed; where the backups are when the undo failed, too. */

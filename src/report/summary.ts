@@ -93,18 +93,23 @@ export function describeOutcome(plan: Plan, outcome: Outcome | null): string {
   }
 }
 
-function describeUndone({ transaction, steps }: Outcome): string {
-  const parts = steps.filter(({ status, message }) => status === 'undone' && isPart(message));
-  return parts.length === 0
-    ? `Failed and undone: the host is as it was before transaction ${transaction}.`
-    : `Failed and undone, except for this: ${parts.map(({ message }) => message).join('; ')}.`;
-}
+/** What people must still do, or what rightly stays of an undone step, in the steps' own words. */
+export const todosOf = ({ steps }: Outcome): readonly string[] =>
+  steps.flatMap(({ status, message, todo }) => {
+    if (todo !== undefined) return [todo];
+    return status === 'undone' && stays.test(message) ? [message] : [];
+  });
 
-/** Whether an undo says of a step that a part of it stays, rightly: nothing failed. */
-export const isPart = (message: string): boolean =>
-  /\b(?:not (?:restored|removed|started again|cancelled)|could not remove|skipped, changed since)\b/.test(
-    message,
-  );
+/** How an undo says that it left a part as it is. */
+const stays =
+  /\b(?:not (?:restored|removed|started again|cancelled)|could not remove|skipped, changed since)\b/;
+
+function describeUndone(outcome: Outcome): string {
+  const todos = todosOf(outcome);
+  return todos.length === 0
+    ? `Failed and undone: the host is as it was before transaction ${outcome.transaction}.`
+    : `Failed and undone (transaction ${outcome.transaction}), but not everything is as before: ${todos.join('; ')}.`;
+}
 
 /** Stated explicitly: a rollback would surprise anyone who runs deploy-worker without verify. */
 function describeWait({ confirmBy }: Outcome): string {

@@ -44,7 +44,7 @@ export async function cleanUpJobs(
     data: (result) => describeResult(cleanUp, result),
   });
   const repaired = outcome === null ? 0 : countRepaired(outcome);
-  const skipped = outcome === null ? [] : reportSkipped(outcome);
+  const skipped = outcome === null ? [] : reportSkipped(outcome, cleanUp);
   run.output('repaired', String(repaired));
   for (const { message } of skipped) run.warn(message);
   return { outcome, found, repaired, skipped };

@@ -17,6 +17,7 @@ import {
   limitChanges,
   type PlannedRepair,
 } from '../jobs/repair/clean-up-plan.ts';
+import { refuseForeignWords } from '../jobs/repair/foreign-words.ts';
 import { planRepair } from '../jobs/repair/repair.ts';
 import { growForest } from '../jobs/tables/job-forest.ts';
 import { describeMapping } from '../jobs/tables/mapping.ts';
@@ -315,6 +316,7 @@ function repairCopy(
   const limits = { resets, maxResets, deleteCompleted };
   const rules = { action, now: takenAt, statuses, runUrl, evidence, ...limits, newTaskId };
   const repair = planRepair(forest, found.stuck, rules, found.left);
+  refuseForeignWords(database, forest, repair.changes);
   const problems = repair.changes.length > 0 ? store.rehearse(repair.changes).problems : [];
   if (problems.length > 0) {
     throw new ConfigError(

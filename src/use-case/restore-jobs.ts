@@ -1,5 +1,10 @@
 import type { CleanUpDesired } from '../config/cleanup-desired.ts';
-import { isTransaction, planRestore, requireCleanUp } from '../jobs/repair/restore-jobs.ts';
+import {
+  isTransaction,
+  planRestore,
+  requireCleanUp,
+  requireFile,
+} from '../jobs/repair/restore-jobs.ts';
 import { listDatabases } from '../jobs/tables/store-choice.ts';
 import type { Agent } from '../ports/agent.ts';
 import { carryOut } from './carry-out.ts';
@@ -24,7 +29,10 @@ export async function restoreJobs(
   if (!isTransaction(restore)) {
     const databases = listDatabases(desired);
     const { stores } = await run.look(agent, { stores: { unit, databases } });
-    const plan = planRestore(restore, stores, desired);
+    const store = requireFile(stores, desired);
+    const asked = { database: store.path, backup: restore };
+    const { backup } = await run.look(agent, { backup: asked });
+    const plan = planRestore(store, backup, restore, desired);
     await carryOut(run, agent, plan, { subject: 'jobs', unit });
     return;
   }

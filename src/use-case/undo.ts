@@ -1,7 +1,7 @@
 import { HostError } from '../model/errors.ts';
 import type { Outcome, Step } from '../model/outcome.ts';
 import type { Agent } from '../ports/agent.ts';
-import { isPart } from '../report/summary.ts';
+import { todosOf } from '../report/summary.ts';
 import { renderUndoText } from '../report/undo-view.ts';
 import type { Run } from './run.ts';
 
@@ -51,12 +51,9 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
       throw error;
     });
   const whole = outcome.result === 'undone';
-  const skipped = outcome.steps.filter(
-    ({ status, message }) => status === 'undone' && isPart(message),
-  );
-  const sentence = whole
-    ? describeUndone(undoing, skipped)
-    : `Not all of ${about} could be undone.`;
+  const todos = todosOf(outcome);
+  const end = todos.length === 0 ? undoing.whole : todos.join('; ');
+  const sentence = whole ? `Undone: ${about}; ${end}.` : `Not all of ${about} could be undone.`;
   report(sentence, outcome);
   if (!whole) {
     const said = (status: Step['status']) =>
@@ -68,11 +65,6 @@ export async function undoTransactions(run: Run, agent: Agent, undoing: Undoing)
       next: `fix the steps listed under "not undone" by hand; the original files are in /var/lib/celeriac/transactions/${outcome.transaction}/backups on the host.`,
     });
   }
-}
-
-function describeUndone({ about, whole }: Undoing, skipped: readonly Step[]): string {
-  if (skipped.length === 0) return `Undone: ${about}; ${whole}.`;
-  return `Undone: ${about}, except for this: ${skipped.map(({ message }) => message).join('; ')}.`;
 }
 
 const itemOf = ({ op, message, status }: Step) => ({

@@ -14,14 +14,13 @@ import {
   readJob,
   readTransaction,
   receivedJobs,
+  SUPPORT,
   shell,
   show,
   UNIT,
   UNIT_PATH,
   waitUntil,
 } from './lib/worker.ts';
-
-const SUPPORT = '/usr/local/lib/celeriac/celeriac_support.py';
 
 let machine: Machine;
 /** The unit before Celeriac came, and as it deployed it. */

@@ -85,9 +85,9 @@ const byTheApp = {
 
 const statusOf = async (id: string): Promise<unknown> => (await readJob(hand.machine, id))?.status;
 
-const apply = async ({ plan }: CleanUp) => {
-  const outcome = await hand.commit(plan.operations);
-  return { outcome, skipped: reportSkipped(outcome).map(({ message }) => message) };
+const apply = async (cleanUp: CleanUp) => {
+  const outcome = await hand.commit(cleanUp.plan.operations);
+  return { outcome, skipped: reportSkipped(outcome, cleanUp).map(({ message }) => message) };
 };
 
 const answers = async (): Promise<boolean> =>

@@ -113,8 +113,14 @@ test("the password comes from the unit's URL; the plan is the same, and so are t
   const outcome = await hand.commit(cleanUp.plan.operations);
   expect(outcome.steps.map(({ op }) => op)).toEqual(['repair-jobs']);
   expect(outcome.steps[0]?.result).toMatchObject({ changed: 3, updated: 3 });
-  const skipped = reportSkipped(outcome).map(({ message }) => message);
+  const skipped = reportSkipped(outcome, cleanUp).map(({ message }) => message);
   expect(skipped.join()).toContain('changed meanwhile');
+  expect(outcome.steps[0]?.result?.skipped).toContainEqual(
+    expect.objectContaining({
+      moved: { started_at: expect.any(String) },
+      seenAt: expect.any(Number),
+    }),
+  );
   expect(skipped.join()).toContain('is locked by another session');
   expect(await psql("SELECT count(*) FROM jobs WHERE status = 'failed' AND failed_links = 2")).toBe(
     '1',
@@ -245,6 +251,42 @@ test('what is written fits, and a dry run meets what the database rejects', asyn
   expect(error).toBeInstanceOf(ConfigError);
   expect((error as ConfigError).message).toContain('tasks 1: new row');
   expect((error as ConfigError).message).toContain('violates check constraint "never"');
+  expect(await read()).toBe(before);
+});
+
+test('words are those of an enum, a domain or a CHECK; a domain may be NOT NULL', async () => {
+  const own = await makeDatabase(`
+    CREATE TYPE state AS ENUM ('PENDING', 'PROCESSING', 'Done', 'Error');
+    CREATE DOMAIN word AS text NOT NULL CHECK (VALUE IN ('processing', 'completed', 'Failed'));
+    CREATE DOMAIN deeper AS word;
+    CREATE DOMAIN title AS varchar(40) NOT NULL CHECK (VALUE <> '');
+    CREATE TABLE jobs (id int PRIMARY KEY, status state, title title, created_at timestamp);
+    CREATE TABLE video_jobs (id int PRIMARY KEY, status deeper, title title, created_at timestamp);
+    CREATE TABLE tasks (id int PRIMARY KEY, created_at timestamp, status varchar(20),
+      CHECK (status IS NULL OR status IN ('processing', 'FAILED')));
+    INSERT INTO jobs VALUES (1, 'PROCESSING', 'one', now() - interval '5 hours');
+    INSERT INTO video_jobs VALUES (1, 'processing', 'two', now() - interval '5 hours');
+    INSERT INTO tasks VALUES (1, now() - interval '5 hours', 'processing');`);
+  const read = (): Promise<string> =>
+    psql('SELECT status FROM jobs; TABLE video_jobs; SELECT status FROM tasks', 'fits');
+  const before = await read();
+  const cleanUp = await plan({ database: own });
+  const outcome = await hand.commit(cleanUp.plan.operations);
+  expect(outcome.steps[0]?.result).toMatchObject({ changed: 3, skipped: [] });
+  expect(await read()).toMatch(/^Error\n1\|Failed\|two\|.*\nFAILED$/);
+  await hand.undo(outcome.transaction);
+  expect(await read()).toBe(before);
+
+  const deleted = await hand.commit(
+    (await plan({ database: own, action: 'delete' })).plan.operations,
+  );
+  expect(await read()).toBe('');
+  await hand.undo(deleted.transaction);
+  expect(await read()).toBe(before);
+
+  const error = await plan({ database: own, action: 'reset' }).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(ConfigError);
+  expect((error as ConfigError).message).toContain("does not take 'pending'");
   expect(await read()).toBe(before);
 });
 

@@ -190,6 +190,57 @@ describe('drain-worker', () => {
   });
 });
 
+describe('a worker without the support module, before Celery 5.7', () => {
+  const fails: PlainOperation = {
+    op: 'try-app',
+    unit: UNIT,
+    app: byTheApp.app,
+    modules: [],
+    directory: null,
+    interpreter: ['/bin/false'],
+    timeoutSeconds: seconds(60),
+  };
+  const todo = `run \`systemctl restart ${UNIT}\` when it is idle: its Celery would no longer consume celery, links after a reconnect to the broker`;
+  const takesJobs = async () => {
+    const job = makeJob(0.1);
+    await sendJobs(hand.machine, [job]);
+    await waitUntil('a job is done', () => isCompleted(job.id));
+  };
+
+  beforeAll(async () => {
+    const text = unitText('-Q celery,links').replace(' -I celeriac_support', '');
+    const plain = text.replace('Type=notify', 'Type=simple').replace('Environment=', '#');
+    await hand.machine.writeFile(UNIT_PATH, plain);
+  });
+
+  afterAll(() => hand.machine.writeFile(UNIT_PATH, unitText('-Q celery,links')));
+
+  test('idle after a failed deploy: restarted, so that it also consumes after a reconnect', async () => {
+    const main = await mainPid();
+    const outcome = await hand.apply([guard, drain(), fails]);
+    expect(outcome.result).toBe('undone');
+    expect(messages(outcome)[0]).toMatch(/^celery-worker\.service serves again \(main \d+, /);
+    expect(outcome.steps.some((step) => 'todo' in step)).toBe(false);
+    expect(await mainPid()).not.toBe(main);
+    await hand.shell('systemctl restart redis-server');
+    await takesJobs();
+  });
+
+  test('with a task: never stopped, and the command that is left is reported', async () => {
+    const main = await mainPid();
+    const { id, letGo } = await beginHeldJob(hand.machine);
+    const outcome = await hand.apply([guard, drain('abort', 3), stop, start]);
+    expect(outcome.result).toBe('undone');
+    expect(outcome.steps.flatMap((step) => step.todo ?? [])).toEqual([todo]);
+    expect(await mainPid()).toBe(main);
+    await letGo();
+    await waitUntil('the job is done', () => isCompleted(id));
+    await takesJobs();
+    await hand.shell(`systemctl restart ${UNIT} && systemctl restart redis-server`);
+    await takesJobs();
+  });
+});
+
 /** What a run of it wrote of its end: told to take no more, told to end. */
 const endsOf = async (run: string): Promise<readonly string[]> => {
   const log = await hand.shell(`journalctl _SYSTEMD_INVOCATION_ID=${run} -o cat --no-pager`);
@@ -299,7 +350,10 @@ describe('stop-unit, of a worker that was not drained', () => {
 test('guard-unit cancels the consumers before it restarts a worker', async () => {
   const fails: PlainOperation = {
     op: 'try-app',
-    ...byTheApp,
+    unit: UNIT,
+    app: byTheApp.app,
+    modules: [],
+    directory: null,
     interpreter: ['/bin/sh', '-c', 'until [ -e /run/fail ]; do sleep 0.2; done; exit 1', 'sh'],
     timeoutSeconds: seconds(600),
   };

@@ -22,7 +22,8 @@ describe('try-app', () => {
       unit: tried,
       interpreter: ['/usr/bin/python3', '-B'],
       app,
-      pythonPath: ['/srv/lib'],
+      modules: [],
+      directory: null,
       timeoutSeconds: seconds(60),
       ...more,
     }) as PlainOperation;
@@ -38,6 +39,7 @@ WorkingDirectory=/srv/app
 Environment="GREETING=it's \\"here\\"" EMPTY=
 EnvironmentFile=-/srv/none
 EnvironmentFile=/srv/app.env
+Environment=PYTHONPATH=/srv/lib
 ExecStart=/bin/true
 `,
     );
@@ -59,7 +61,8 @@ app = Celery('app', include=os.environ.get('EMPTY') or ['helper'])
   });
 
   test('fails with the exception, or when the time is up', async () => {
-    const text = '[Service]\nUser=deploy\nWorkingDirectory=/srv/app\nExecStart=/bin/true\n';
+    const text =
+      '[Service]\nUser=deploy\nWorkingDirectory=/srv/app\nEnvironment=PYTHONPATH=/srv/lib\nExecStart=/bin/true\n';
     await hand.machine.writeFile('/etc/systemd/system/tried.service', text);
     await hand.machine.writeFile('/srv/app/app.py', 'import helper\n');
     await hand.machine.writeFile('/srv/lib/helper.py', 'import tasks\n');

@@ -1,15 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { supportModuleText } from '../../src/use-case/support-module.ts';
 import { type BundleRun, runBundle } from '../lib/bundle.ts';
 import { type Inputs, inputsFor } from './lib/inputs.ts';
-import { BACKEND, listTransactions, shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
+import { BACKEND, SUPPORT, shell, UNIT, UNIT_PATH, waitUntil } from './lib/worker.ts';
 
 const OTHER = 'video-worker.service';
-const MODULE = '/usr/local/lib/celeriac/celeriac_support.py';
-const AWAITING = `/var/lib/celeriac/awaiting/${UNIT}.json`;
-const KEPT = `${MODULE} not restored: ${OTHER} loads it`;
+const OTHER_PATH = `/etc/systemd/system/${OTHER}`;
+const ROOT = '/usr/local/lib/celeriac';
+const MODULE = SUPPORT;
 
 /** A second worker on the same host, on a queue of its own. */
 const OTHER_UNIT = `[Unit]
@@ -36,15 +37,11 @@ beforeAll(async () => {
 
 afterAll(() => machine?.stop());
 
-/** Both units deployed, the first one first: its release is the one that brought the module. */
-async function deployBoth(): Promise<void> {
+async function addOther(text = OTHER_UNIT): Promise<void> {
   await machine.reset();
   before = await machine.readFile(UNIT_PATH);
-  await machine.writeFile(`/etc/systemd/system/${OTHER}`, OTHER_UNIT);
+  await machine.writeFile(OTHER_PATH, text);
   await shell(machine, `systemctl daemon-reload && systemctl start ${OTHER}`);
-  await deploy(UNIT, { 'confirm-within': '1h' });
-  await deploy(OTHER);
-  expect(await machine.readFile(`/etc/systemd/system/${OTHER}`)).toContain('-I celeriac_support');
 }
 
 async function deploy(unit: string, inputs: Inputs = {}): Promise<BundleRun> {
@@ -54,6 +51,46 @@ async function deploy(unit: string, inputs: Inputs = {}): Promise<BundleRun> {
   return run;
 }
 
+const awaiting = (unit: string): string => `/var/lib/celeriac/awaiting/${unit}.json`;
+
+/** The time of these units' releases is up: the guard puts them back. */
+async function expire(...units: readonly string[]): Promise<void> {
+  for (const unit of units) {
+    const path = awaiting(unit);
+    const due = { ...JSON.parse(await machine.readFile(path)), deadline: 0, bootDeadline: 0 };
+    // Moved there at once: the guard may look at any time.
+    await machine.writeFile(`${path}.new`, JSON.stringify(due), '0600');
+  }
+  await shell(
+    machine,
+    units.map((unit) => `mv ${awaiting(unit)}.new ${awaiting(unit)}`).join('; '),
+  );
+  for (const unit of units) {
+    await waitUntil(`${unit} is back`, async () => {
+      const left = `[ -e ${awaiting(unit)} ] || [ -e /var/lib/celeriac/rolling.json ]`;
+      return (await shell(machine, `if ${left}; then echo waits; fi`)) === '';
+    });
+  }
+}
+
+const textOf = (unit: string): string => (unit === UNIT ? before : OTHER_UNIT);
+const pathOf = (unit: string): string => (unit === UNIT ? UNIT_PATH : OTHER_PATH);
+
+/** Each start is over when the worker consumes, if its unit loads the module, which tells so. */
+async function expectToRestart(): Promise<void> {
+  await shell(machine, `systemctl reset-failed; systemctl restart ${UNIT} ${OTHER}; sleep 2`);
+  for (const unit of [UNIT, OTHER]) {
+    const state = await shell(
+      machine,
+      `systemctl is-active ${unit}; systemctl show ${unit} -P NRestarts`,
+    );
+    expect(state, unit).toBe('active\n0');
+  }
+}
+
+const exists = async (path: string): Promise<boolean> =>
+  (await shell(machine, `[ -e ${path} ] && echo yes || true`)) === 'yes';
+
 test('the host searches all unit folders of this systemd', async () => {
   const source = join(import.meta.dirname, '../../host/celeriac_host/app/module_users.py');
   const [, list = ''] = /^FOLDERS = \(\n(.*?)\n\)/ms.exec(readFileSync(source, 'utf8')) ?? [];
@@ -62,42 +99,113 @@ test('the host searches all unit folders of this systemd', async () => {
   expect(folders).toEqual(expect.arrayContaining(read));
 });
 
-/** Each start is over when the worker consumes: the module tells systemd so. */
-async function expectToRestart(unit: string): Promise<void> {
-  await shell(machine, `systemctl restart ${unit}`);
-  expect(
-    await shell(machine, `systemctl is-active ${unit}; systemctl show ${unit} -P NRestarts`),
-  ).toBe('active\n0');
+type End = readonly [unit: string, how: 'rolled back' | 'expired'];
+
+/** The first unit's release brought the module. */
+async function expectToEnd(...ends: readonly End[]): Promise<void> {
+  await addOther();
+  await deploy(UNIT, { 'confirm-within': '1h' });
+  await deploy(OTHER, { 'confirm-within': '1h' });
+  expect(await machine.readFile(OTHER_PATH)).toContain(MODULE.replace(/\/[^/]*$/, ''));
+  for (const [index, [unit, how]] of ends.entries()) {
+    const isLast = index === ends.length - 1;
+    if (how === 'expired') {
+      await expire(unit);
+    } else {
+      const back = await deploy(unit, { 'roll-back': '0' });
+      const [left = ''] = ends.slice(index + 1).map(([other]) => other);
+      const kept = `${MODULE} not restored: ${left} loads it`;
+      if (!isLast && unit === UNIT) {
+        expect(back.log).toContain(kept);
+        expect(back.summary).toContain(kept);
+      }
+      if (isLast) expect(back.log).toMatch(/celeriac_support\.py removed/);
+    }
+    expect(await machine.readFile(pathOf(unit))).toBe(textOf(unit));
+    expect(await exists(MODULE)).toBe(!isLast);
+    // The other's release still waits for its verdict, and nobody else's does.
+    for (const [other] of ends.slice(index + 1)) expect(await exists(awaiting(other))).toBe(true);
+    expect(await exists(awaiting(unit))).toBe(false);
+    await expectToRestart();
+  }
+  expect(await exists(ROOT)).toBe(false);
+  const said = await shell(machine, `cat /var/lib/celeriac/releases.jsonl`);
+  const verdicts = said.split('\n').filter((line) => line.includes('"rolled-back"'));
+  expect(verdicts.map((line) => JSON.parse(line).unit)).toEqual(ends.map(([unit]) => unit));
 }
 
-test('undone by roll-back, the first release keeps the module for the other unit', async () => {
-  await deployBoth();
-  const back = await deploy(UNIT, { 'roll-back': '0' });
-  expect(await machine.readFile(UNIT_PATH)).toBe(before);
-  expect(back.log).toContain(KEPT);
-  expect(back.summary).toContain(KEPT);
-  await expectToRestart(OTHER);
-  await expectToRestart(UNIT);
+describe('two units, each deployed, end one after the other', () => {
+  test('the first rolled back, the second expired', async () => {
+    await expectToEnd([UNIT, 'rolled back'], [OTHER, 'expired']);
+  });
 
-  // The last one that loads it takes it along.
-  const last = await deploy(OTHER, { 'roll-back': '0' });
-  expect(last.log).toContain(`${MODULE} removed again: no unit loads it any more`);
-  expect(await machine.readFile(`/etc/systemd/system/${OTHER}`)).toBe(OTHER_UNIT);
-  expect(await shell(machine, 'ls -d /usr/local/lib/celeriac 2>&1 || true')).toContain('No such');
-  await expectToRestart(OTHER);
+  test('the first expired, the second rolled back', async () => {
+    await expectToEnd([UNIT, 'expired'], [OTHER, 'rolled back']);
+  });
+
+  describe('in all other orders', { tags: ['nightly'] }, () => {
+    test.each<readonly End[]>([
+      [
+        [UNIT, 'rolled back'],
+        [OTHER, 'rolled back'],
+      ],
+      [
+        [OTHER, 'rolled back'],
+        [UNIT, 'rolled back'],
+      ],
+      [
+        [OTHER, 'rolled back'],
+        [UNIT, 'expired'],
+      ],
+      [
+        [OTHER, 'expired'],
+        [UNIT, 'rolled back'],
+      ],
+      [
+        [UNIT, 'expired'],
+        [OTHER, 'expired'],
+      ],
+      [
+        [OTHER, 'expired'],
+        [UNIT, 'expired'],
+      ],
+    ])('%j, then %j', async (...ends) => {
+      await expectToEnd(...ends);
+    });
+  });
 });
 
-test('undone by the guard, it does the same, and records for which unit', async () => {
-  await deployBoth();
-  const [first = ''] = await listTransactions(machine);
-  const due = { ...JSON.parse(await machine.readFile(AWAITING)), deadline: 0, bootDeadline: 0 };
-  await machine.writeFile(AWAITING, JSON.stringify(due), '0600');
-  await waitUntil('the guard has put the unit back, and left', async () => {
-    const guard = 'systemctl is-active celeriac-guard.service';
-    return (await shell(machine, `[ -e ${AWAITING} ] || ${guard} || true`)) === 'inactive';
-  });
+test('both expire at once', async () => {
+  await addOther();
+  await deploy(UNIT, { 'confirm-within': '1h' });
+  await deploy(OTHER, { 'confirm-within': '1h' });
+  await expire(OTHER, UNIT);
   expect(await machine.readFile(UNIT_PATH)).toBe(before);
-  const journal = await machine.readFile(`/var/lib/celeriac/transactions/${first}/journal.jsonl`);
-  expect(journal).toContain(KEPT);
-  await expectToRestart(OTHER);
+  expect(await machine.readFile(OTHER_PATH)).toBe(OTHER_UNIT);
+  await expectToRestart();
+  expect(await exists(ROOT)).toBe(false);
+});
+
+test('a unit that an older Celeriac manages keeps its module, until it has moved', async () => {
+  const old = OTHER_UNIT.replace('ExecStart=', `Environment=PYTHONPATH=${ROOT}\nExecStart=`)
+    .replace('Type=simple', 'Type=notify')
+    .replace('-Q video', '-Q video -I celeriac_support');
+  await machine.reset();
+  await shell(machine, `mkdir -p ${ROOT}`);
+  await machine.writeFile(`${ROOT}/celeriac_support.py`, supportModuleText());
+  before = await machine.readFile(UNIT_PATH);
+  await machine.writeFile(OTHER_PATH, old);
+  await shell(machine, `systemctl daemon-reload && systemctl start ${OTHER}`);
+  await deploy(UNIT);
+  await deploy(UNIT, { 'roll-back': '0' });
+  expect(await exists(MODULE)).toBe(false);
+  await expectToRestart();
+
+  await deploy(OTHER);
+  const moved = await machine.readFile(OTHER_PATH);
+  expect(moved).toContain(`PYTHONPATH=${MODULE.replace(/\/[^/]*$/, '')}\n`);
+  await expectToRestart();
+  await deploy(OTHER, { 'roll-back': '0' });
+  expect(await machine.readFile(OTHER_PATH)).toBe(old);
+  await expectToRestart();
 });

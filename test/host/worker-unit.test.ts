@@ -119,11 +119,11 @@ test('a hardened drop-in overrides the others, and its worker keeps working', as
 
   const { outcome, ops } = await deploy(IN_DROP_IN);
   expect(ops.slice(0, 5)).toEqual([
-    'try-app',
     'verify-unit',
     'guard-unit',
     'write-file',
     'install-unit',
+    'try-app',
   ]);
   expect(await machine.readFile(UNIT_PATH)).toBe(file);
   expect(await hand.shell(`ls ${DROP_INS}`)).toBe('override.conf\nzz-celeriac.conf');

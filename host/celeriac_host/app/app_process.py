@@ -53,6 +53,7 @@ def run(
     """
     where = units.context(host, request["unit"])
     environment = _environment_of(like, where, host, request["unit"]) or where.environment
+    started = where._replace(environment=environment)
     paths = [*request["pythonPath"], *filter(None, [environment.get("PYTHONPATH")])]
 
     def on_line(line: bytes) -> bytes | None:
@@ -65,7 +66,7 @@ def run(
 
     return follow(
         host,
-        [*request["interpreter"], "-c", text(name)],
+        [*units.expanded(request["interpreter"], started), "-c", text(name)],
         on_line,
         timeout=timeout,
         whom=where.identity,
@@ -110,11 +111,12 @@ def _environment_of(pid: int, where: units.Context, host: System, unit: str) -> 
 def text(name: str) -> str:
     """The text that the app's interpreter runs."""
     return TEXT.format(
-        package=PACKAGE, shared=SHARED, shared_text=_source(SHARED), name=name, text=_source(name)
+        package=PACKAGE, shared=SHARED, shared_text=source(SHARED), name=name, text=source(name)
     )
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of one of our programs for the app's interpreter."""
     spec = importlib.util.find_spec(PACKAGE + "." + name)
     found = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
     assert isinstance(found, str)

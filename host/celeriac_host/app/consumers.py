@@ -119,15 +119,26 @@ def cancel_process(args: dict[str, Any], process: processes.Process, host: Syste
     return problem
 
 
+class Given(NamedTuple):
+    """The result of having the worker consume again."""
+
+    problem: str | None
+    """Why it does not consume; None: it does, unless it was left for a restart."""
+    lasting: bool
+    """Whether it also consumes after a reconnect to its broker."""
+    left: bool
+    """Left as it is, because only a restart would last."""
+
+
 def give_back(
-    args: dict[str, Any], worker: dict[str, Any], host: System
-) -> tuple[str | None, bool]:
-    """Why it failed, or None; and whether the worker still consumes after a reconnect."""
+    args: dict[str, Any], worker: dict[str, Any], host: System, or_restart: bool = False
+) -> Given:
+    """or_restart: the caller can restart the worker, and prefers it to what does not last."""
     unit = args["unit"]
     host.cancelled.pop(unit, None)
     seen = units.show(host, unit, PROPERTIES)
     if not is_running(worker, seen):
-        return "the worker has been restarted since", False
+        return Given("the worker has been restarted since", False, False)
     talk = Talk(args, host, seen, lambda name, value: None)
     report = talk.run(
         "give-back",
@@ -136,9 +147,11 @@ def give_back(
         queues=worker["queues"],
         sharedBy=worker.get("sharedBy", 1),
         timeoutSeconds=GIVE_BACK_SECONDS,
+        orRestart=or_restart,
     )
     app_process.tell_evidence(host, report)
-    return report.get("problem"), bool(report.get("lasting"))
+    left = or_restart and report.get("given") is False
+    return Given(report.get("problem"), bool(report.get("lasting")), left)
 
 
 def is_running(worker: dict[str, Any], seen: dict[str, str]) -> bool:

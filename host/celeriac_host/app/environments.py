@@ -28,7 +28,9 @@ def find(host: System, unit: str, interpreter: Sequence[str]) -> Environment:
     """The environment of the unit's interpreter. Raises OperationError for the system's Python."""
     # Its folder may not exist yet.
     where = units.context(host, unit)._replace(directory="/")
-    done = units.run_as(host, where, [*interpreter, "-c", TELL], timeout=60, check=False)
+    done = units.run_as(
+        host, where, [*units.expanded(interpreter, where), "-c", TELL], timeout=60, check=False
+    )
     try:
         prefix, base, python = json.loads(done.out)
     except ValueError:

@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Iterator, NamedTuple, Sequence
 
-from celeriac_host.system import processes, units
+from celeriac_host.system import environment_files, files, processes
 
 # See systemd.unit(5), in no order: an overridden file counts, too.
 FOLDERS = (
@@ -37,23 +37,44 @@ SHOWN = 5
 PYTHON = re.compile(r"python|pypy")
 
 
+# The name of a folder for one version of a module: the beginning of its SHA-256.
+VERSION = r"[0-9a-f]{12}"
+
+
 class Module(NamedTuple):
     """A module as others refer to it: its folder in PYTHONPATH, or its name (`-I name`)."""
 
     folder: str
     name: str
 
-    def is_named_in(self, text: str) -> bool:
-        return self.is_path_in(text) or bool(
-            self.name in text
-            and re.search(rf"(?:(?<![\w.])|(?<=-I)){re.escape(self.name)}(?!\w)", text)
+    def is_named_in(self, texts: Sequence[str]) -> bool:
+        """Whether one of these texts of a unit or a process refers to it.
+
+        Its name alone does so only if none of them has the folder of another version.
+        """
+        if any(map(self.is_path_in, texts)):
+            return True
+        named = re.compile(rf"(?:(?<![\w.])|(?<=-I)){re.escape(self.name)}(?!\w)")
+        return any(self.name in text and named.search(text) for text in texts) and not any(
+            self._other_version().search(text) for text in texts
         )
 
     def is_path_in(self, text: str) -> bool:
-        return bool(
-            self.folder in text
-            and re.search(rf"(?<![\w./]){re.escape(self.folder)}/*(?=[\s:;,\"'\\]|$)", text)
-        )
+        return bool(self.folder in text and re.search(_as_path(re.escape(self.folder)), text))
+
+    def _other_version(self) -> re.Pattern[str]:
+        parent, last = os.path.split(self.folder)
+        root = parent if re.fullmatch(VERSION, last) else self.folder
+        return re.compile(_as_path(rf"{re.escape(root)}(?:/{VERSION})?"))
+
+
+def _as_path(pattern: str) -> str:
+    return rf"(?<![\w./]){pattern}/*(?=[\s:;,\"'\\]|$)"
+
+
+def module_at(path: str) -> Module:
+    folder, file = os.path.split(path)
+    return Module(folder, os.path.splitext(file)[0])
 
 
 def find(path: str, but: str | None = None) -> dict[str, str]:
@@ -61,8 +82,7 @@ def find(path: str, but: str | None = None) -> dict[str, str]:
 
     Leaves out the unit `but` and its aliases. A file that cannot be read counts: it may do so.
     """
-    folder, file = os.path.split(path)
-    sought = Module(folder, os.path.splitext(file)[0])
+    sought = module_at(path)
     aliases = _aliases()
     own = aliases.get(but or "", but)
     texts: dict[str, list[str]] = {}
@@ -112,7 +132,7 @@ def _aliases() -> dict[str, str]:
     """Alias → name of the unit that it links to."""
     found = {}
     for folder in FOLDERS:
-        for name in _names(folder):
+        for name in files.names(folder):
             path = os.path.join(folder, name)
             if name.endswith(".service") and os.path.islink(path):
                 real = os.path.basename(os.path.realpath(path))
@@ -125,14 +145,14 @@ def _unit_texts(aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Unit and path of every unit file and drop-in; `service.d` applies to every service."""
     # /lib may be a link to /usr/lib.
     for folder in sorted({os.path.realpath(each) for each in FOLDERS}):
-        for name in _names(folder):
+        for name in files.names(folder):
             path = os.path.join(folder, name)
             if name.endswith(".service"):
                 yield aliases.get(name, name), path
             elif name == "service.d" or name.endswith(".service.d"):
                 whole = name[: -len(".d")]
                 unit = "every service" if whole == "service" else aliases.get(whole, whole)
-                for part in _names(path):
+                for part in files.names(path):
                     if part.endswith(".conf"):
                         yield unit, os.path.join(path, part)
 
@@ -151,8 +171,8 @@ def _naming_text(path: str, sought: Module) -> str | None:
     ]
     parts = [_read(each) for each in _environment_files(lines)]
     for part in parts:
-        values.extend(units.parse_environment(part).values())
-    return "\n".join([text, *parts]) if any(map(sought.is_named_in, values)) else None
+        values.extend(environment_files.parse(part).values())
+    return "\n".join([text, *parts]) if sought.is_named_in(values) else None
 
 
 def _environment_files(lines: Sequence[tuple[str, str]]) -> list[str]:
@@ -179,13 +199,6 @@ def _read(path: str) -> str:
         return file.read(FILE_LIMIT_BYTES).decode("utf-8", "replace")
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
-
-
 def _digest(parts: Sequence[str]) -> str:
     whole = "\0".join(sorted(parts)).encode("utf-8", "replace")
     return hashlib.sha256(whole).hexdigest()
@@ -201,7 +214,7 @@ def _running(sought: Module, aliases: dict[str, str]) -> Iterator[str]:
         if process.state in "ZX" or not PYTHON.match(name):
             continue
         named = " ".join([*process.argv, _python_path(process.pid)])
-        if sought.is_named_in(named) and _shares_root(process.pid):
+        if sought.is_named_in([named]) and _shares_root(process.pid):
             unit = _unit_of(process.pid)
             yield aliases.get(unit, unit) if unit else f"process {process.pid}"
 

@@ -11,12 +11,13 @@ import time
 from typing import Any, NamedTuple
 
 from celeriac_host.app import consumers, listener
-from celeriac_host.state.journal import StepJournal
+from celeriac_host.state.journal import TODO, Journal, StepJournal, read_plan
 from celeriac_host.system import processes, units
 from celeriac_host.system.errors import OperationError, describe
 from celeriac_host.system.system import System, Tick
 
 CONSUMERS = "worker"
+RESTART = "restart"
 # For the undo of older plans without a timeout. systemd's own stop timeout is far shorter.
 LONGEST_UNDO_SECONDS = 7200.0
 
@@ -68,10 +69,14 @@ def before_end(args: dict[str, Any], process: processes.Process, host: System) -
     return "" if problem is None else _lost(problem)
 
 
-def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+def take_back(
+    args: dict[str, Any], host: System, journal: StepJournal, idle: bool = False
+) -> str | None:
     """Has a worker that was not stopped consume again; None if there is no need or no worker.
 
-    If that fails, the worker is stopped: the undo of an earlier step starts it again.
+    Before Celery 5.7, without the support module, it would consume until its next reconnect only.
+    If it is idle, the undo of guard-unit restarts it instead. If all fails, the worker is stopped,
+    and that undo starts it again.
     """
     unit, worker = args["unit"], journal.get(CONSUMERS)
     if worker is None or not worker["queues"]:
@@ -79,14 +84,34 @@ def take_back(args: dict[str, Any], host: System, journal: StepJournal) -> str |
     now = units.show(host, unit, ("InvocationID", "ActiveState", "MainPID"))
     if not consumers.is_running(worker, now):
         return None
-    problem, lasting = consumers.give_back(args, worker, host)
+    or_restart = idle and _is_guarded(journal, unit)
+    problem, lasting, left = consumers.give_back(args, worker, host, or_restart)
     names = ", ".join(sorted(worker["queues"]))
+    if left:
+        host.cancelled[unit] = worker["invocation"]
+        journal.keep(RESTART, worker["invocation"])
+        return f"{unit} is idle and will be restarted to consume {names} again"
     if problem is None:
-        return f"{unit} consumes {names} again (main {now['MainPID']}){_unless(lasting)}"
+        if not lasting:
+            journal.keep(TODO, _todo(unit, names))
+        return f"{unit} consumes {names} again (main {now['MainPID']})"
     host.cancelled[unit] = worker["invocation"]
     tick = Tick(5, lambda: host.note(f"{unit}: waiting for its stop"))
     stop(args, host, journal, undo_timeout(args), tick)
     return f"{unit} stopped to be started again: it could not consume {names} again ({problem})"
+
+
+def is_to_restart(journal: StepJournal, invocation: str) -> bool:
+    """Whether another step of the transaction left this run of the unit for a restart."""
+    return any(
+        entry["event"] == "kept" and entry["name"] == RESTART and entry["value"] == invocation
+        for entry in Journal(journal.folder).entries()
+    )
+
+
+def _is_guarded(journal: StepJournal, unit: str) -> bool:
+    plan = read_plan(journal.folder) or {"operations": []}
+    return any(each["op"] == "guard-unit" and each["unit"] == unit for each in plan["operations"])
 
 
 def undo_timeout(args: dict[str, Any]) -> float:
@@ -137,20 +162,21 @@ def _after_failure(args: dict[str, Any], host: System, journal: StepJournal) -> 
         with host.shielded():
             if not consumers.is_running(worker, units.show(host, unit, consumers.PROPERTIES)):
                 return ""
-            problem, lasting = consumers.give_back(args, worker, host)
+            problem, lasting, _ = consumers.give_back(args, worker, host)
     except Exception as error:
         problem, lasting = describe(error), False
     if problem is None:
-        return f"; it consumes {names} again{_unless(lasting)}"
+        if not lasting:
+            journal.keep(TODO, _todo(unit, names))
+        return f"; it consumes {names} again"
     how = f"run `systemctl restart {unit}`"
     return f"; it still runs, but no longer consumes {names} ({problem}): {how}"
 
 
-def _unless(lasting: bool) -> str:
+def _todo(unit: str, names: str) -> str:
     return (
-        ""
-        if lasting
-        else "; restart it when it is idle: after a reconnect it would not consume them"
+        f"run `systemctl restart {unit}` when it is idle: its Celery would no longer consume"
+        f" {names} after a reconnect to the broker"
     )
 
 

@@ -6,15 +6,12 @@ Undo: nothing to undo: the backup stays.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
-import time
 from typing import Any
 
 from celeriac_host.state.journal import StepJournal
-from celeriac_host.store import copies
+from celeriac_host.store import backups, copies
 from celeriac_host.store.stores import open_store
 from celeriac_host.system import files
 from celeriac_host.system.errors import OperationError
@@ -27,7 +24,7 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, dict[str, Any]]:
     path = args["database"]
-    folder = os.path.join(host.state, "backups")
+    folder = backups.folder_of(host.state)
     with open_store(path, host).copied(None, None) as copy:
         size = os.lstat(copy.path).st_size
         free = copies.free_bytes(folder)
@@ -36,7 +33,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
                 f"no room for a backup of {path}: it needs {size + copies.MARGIN_BYTES} bytes, but "
                 f"only {free} are free in {folder}"
             )
-        target = _free_name(folder, path)
+        target = backups.free_name(folder, path, args.get("mark", ""))
         journal.keep("backup", target)
         _write(copy.path, target)
     removed = prune(host, path, args["keep"], spare=(target,))
@@ -52,19 +49,6 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
         os.unlink(half)
         return f"{half} removed"
     return None
-
-
-def _stem(path: str) -> str:
-    """The file's name and a hash of its path: two apps may use the same file name."""
-    name = os.path.basename(path)
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.splitext(name)[0])[:80]
-    return f"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
-
-
-def _free_name(folder: str, path: str) -> str:
-    stem = os.path.join(folder, f"{_stem(path)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    candidates = [f"{stem}.db", *(f"{stem}-{number}.db" for number in range(2, 100))]
-    return next(name for name in candidates if not os.path.lexists(name))
 
 
 def _write(copy: str, target: str) -> None:
@@ -85,17 +69,9 @@ def _write(copy: str, target: str) -> None:
     files.sync_folder(os.path.dirname(target))
 
 
-def listed(host: System, path: str) -> list[str]:
-    """Backups of this database, oldest first."""
-    folder = os.path.join(host.state, "backups")
-    pattern = re.compile(re.escape(_stem(path)) + r"-\d{8}T\d{6}Z(-\d+)?\.db")
-    ours = [os.path.join(folder, name) for name in os.listdir(folder) if pattern.fullmatch(name)]
-    return sorted(ours, key=lambda each: (os.lstat(each).st_mtime_ns, each))
-
-
 def prune(host: System, path: str, keep: int, spare: tuple[str, ...]) -> int:
     """Removes the oldest until `keep` are left; returns how many it removed."""
-    ours = listed(host, path)
+    ours = backups.listed(host.state, path)
     old = [name for name in ours if name not in spare][: max(len(ours) - max(keep, 1), 0)]
     for name in old:
         os.unlink(name)

@@ -1,7 +1,8 @@
 """Stops the worker from consuming, and waits for its running tasks.
 
 Touches: the queues that this worker consumes, by Celery's remote control; no other worker.
-Undo: the worker consumes its queues again, if it still runs.
+Undo: the worker consumes its queues again, if it still runs; where that would end at its next
+  reconnect to the broker and it is idle, the undo of guard-unit restarts it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
         "left": left,
     }
     if end == "drained":
+        journal.keep("idle", True)
         count = report["seen"]
         tasks = f"{count} task{'' if count == 1 else 's'} finished within {waited}"
         return f"{unit} stopped consuming; {tasks if count else 'no task was running'}", result
@@ -68,7 +70,7 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
 
 
 def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
-    said = stopping.take_back(args, host, journal)
+    said = stopping.take_back(args, host, journal, idle=bool(journal.get("idle")))
     if said is None and journal.get(stopping.CONSUMERS) is not None:
         return f"{args['unit']}: nothing to undo, the drained worker has ended"
     return said

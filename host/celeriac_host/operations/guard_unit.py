@@ -55,7 +55,8 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
     if now["NeedDaemonReload"] == "yes" and was["NeedDaemonReload"] == "no":
         units.reload(host)
     if was["ActiveState"] in SERVING:
-        if now["ActiveState"] in SERVING and now["InvocationID"] == was["InvocationID"]:
+        is_same = now["ActiveState"] in SERVING and now["InvocationID"] == was["InvocationID"]
+        if is_same and not stopping.is_to_restart(journal, was["InvocationID"]):
             return f"{unit} never stopped serving ({units.running(units.number(now['MainPID']))})"
         return _bring_back(args, now, was["children"], host, journal)
     if was["ActiveState"] in RESTING:

@@ -12,6 +12,7 @@ from typing import Any
 
 from celeriac_host.operations import backup_database
 from celeriac_host.state.journal import StepJournal
+from celeriac_host.store import backups
 from celeriac_host.store.stores import open_store
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
@@ -27,8 +28,9 @@ def do(args: dict[str, Any], host: System, journal: StepJournal) -> tuple[str, d
     path = args["database"]
     backup = _find(args["backup"], path, host)
     # Prune none: the one to restore may be the oldest.
-    keep = len(backup_database.listed(host, path)) + 1
-    _, now = backup_database.do({"database": path, "keep": keep}, host, journal)
+    keep = len(backups.listed(host.state, path)) + 1
+    saved = {"database": path, "keep": keep, "mark": backups.BEFORE_RESTORE}
+    _, now = backup_database.do(saved, host, journal)
     journal.keep("restoring", backup)
     open_store(path, host).replace(backup, args["busyTimeoutSeconds"])
     backup_database.prune(host, path, args["keep"], spare=(backup, now["path"]))
@@ -47,12 +49,9 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None
 
 def _find(wanted: str, path: str, host: System) -> str:
     """Path of the backup. Raises OperationError unless it is one of this database."""
-    ours = backup_database.listed(host, path)
-    if wanted == "latest":
-        if not ours:
-            raise OperationError(f"no backup of {path} in {host.state}/backups")
-        return ours[-1]
-    if wanted not in ours:
-        known = ", ".join(ours[-5:]) or "none"
-        raise OperationError(f"{wanted} is not a backup of {path}; available: {known}")
-    return wanted
+    found = backups.chosen(host.state, path, wanted)
+    if found is not None:
+        return found
+    known = ", ".join(backups.listed(host.state, path)[-5:]) or "none"
+    what = "no backup" if wanted == "latest" else f"{wanted} is not a backup"
+    raise OperationError(f"{what} of {path} in {host.state}/backups; available: {known}")

@@ -6,8 +6,10 @@ Undo: nothing to undo.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import os
+from typing import Any
 
+from celeriac_host.app import app_process, code_folders
 from celeriac_host.state.journal import StepJournal
 from celeriac_host.system import units
 from celeriac_host.system.errors import OperationError
@@ -15,13 +17,14 @@ from celeriac_host.system.system import System
 
 EVIDENCE_LINES = 12
 ANSWER = "celeriac: the app imports"
-# As `celery -A app worker` does it, with the tasks that the configuration names.
+# Behind the module that all our programs load the app by. `-I` comes last, as in a worker.
 CODE = f"""
-import os, sys
-sys.path.insert(0, os.getcwd())
-from celery.app.utils import find_app
-app = find_app(sys.argv[1])
-app.loader.import_default_modules()
+try:
+    app = load_app(sys.argv[1])
+except Problem as problem:
+    raise problem.__cause__ from None
+for name in sys.argv[2:]:
+    app.loader.import_task_module(name)
 print({ANSWER!r})
 """
 
@@ -32,22 +35,19 @@ def check(args: dict[str, Any], host: System) -> bool:
 
 def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
     unit, app = args["unit"], args["app"]
-    where = _moved(units.context(host, unit), args.get("instead"))
-    interpreter = _instead(args["interpreter"], args.get("instead"))
-    own = _instead(args["pythonPath"], args.get("instead"))
-    paths = [*own, *filter(None, [where.environment.get("PYTHONPATH")])]
+    where = _inside(units.context(host, unit), args["directory"])
+    where = code_folders.moved(where, args.get("instead"))
+    interpreter = code_folders.instead(args["interpreter"], args.get("instead"))
+    code = app_process.source(app_process.SHARED) + CODE
     ran = [*interpreter, "-c", "(imports the app)", app]
     try:
         done = units.run_as(
             host,
             where,
-            [*interpreter, "-c", CODE, app],
+            [*units.expanded(interpreter, where), "-c", code, app, *args["modules"]],
             timeout=args["timeoutSeconds"],
             # No byte code: the code may be undone, and Python compares only its size and second.
-            env={
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **({"PYTHONPATH": ":".join(paths)} if paths else {}),
-            },
+            env={"PYTHONDONTWRITEBYTECODE": "1"},
             check=False,
         )
     except OperationError as error:
@@ -73,22 +73,8 @@ def undo(args: dict[str, Any], host: System, journal: StepJournal) -> None:
     return None
 
 
-def _moved(where: units.Context, instead: dict[str, str] | None) -> units.Context:
-    """The context in a code folder that is not the current one yet."""
-    if instead is None:
+def _inside(where: units.Context, directory: str | None) -> units.Context:
+    """The context in the directory to which the worker changes (`--workdir`, `cd`)."""
+    if directory is None:
         return where
-    environment = dict(where.environment)
-    for name in ("PYTHONPATH", "PATH", "VIRTUAL_ENV"):
-        if name in environment:
-            environment[name] = ":".join(_instead(environment[name].split(":"), instead))
-    return where._replace(
-        directory=_instead([where.directory], instead)[0], environment=environment
-    )
-
-
-def _instead(paths: Sequence[str], instead: dict[str, str] | None) -> list[str]:
-    if instead is None:
-        return list(paths)
-    old, new = instead["from"], instead["to"]
-    inside = (path == old or path.startswith(old + "/") for path in paths)
-    return [new + path[len(old) :] if yes else path for path, yes in zip(paths, inside)]
+    return where._replace(directory=os.path.join(where.directory, directory))

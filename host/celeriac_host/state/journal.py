@@ -20,6 +20,8 @@ PLAN = "plan.json"
 JOURNAL = "journal.jsonl"
 BACKUPS = "backups"
 RESERVE = "reserve"
+# Kept by an undo: what people still have to do, as a sentence.
+TODO = "todo"
 RESERVE_BYTES = 1024 * 1024
 # Who undid a transaction without a run.
 HOST_ITSELF = "the host itself"

@@ -44,7 +44,8 @@ PROBLEMS = (
     ("lock timeout", "is locked by another session"),
 )
 
-# Lists every table that can be named without its schema. A partition is read through its parent,
+# Lists every table that can be named without its schema. A domain, also one of a domain, is told as
+# the type below it. A partition is read through its parent,
 # as is a table that only inherits: whoever reads the parent reads its rows as well.
 TABLES = """
 SELECT json_build_object(
@@ -52,11 +53,25 @@ SELECT json_build_object(
   'readable', has_table_privilege(c.oid, 'SELECT'),
   'columns', (
     SELECT json_agg(json_build_array(
-      a.attname,
-      CASE y.typtype WHEN 'd' THEN format_type(y.typbasetype, y.typtypmod)
-        ELSE format_type(a.atttypid, a.atttypmod) END,
-      a.attnotnull OR y.typnotnull, pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum)
-    FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+      a.attname, format_type(y.base, y.mod), a.attnotnull OR y.required,
+      pg_get_expr(d.adbin, d.adrelid), (
+        SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
+        FROM pg_enum e WHERE e.enumtypid = y.base), y.checks) ORDER BY a.attnum)
+    FROM pg_attribute a
+    CROSS JOIN LATERAL (
+      WITH RECURSIVE below (type, mod, depth) AS (
+        SELECT a.atttypid, a.atttypmod, 0
+        UNION ALL SELECT t.typbasetype, t.typtypmod, depth + 1
+        FROM below JOIN pg_type t ON t.oid = below.type WHERE t.typtype = 'd')
+      SELECT
+        (array_agg(below.type ORDER BY depth DESC))[1] AS base,
+        (array_agg(below.mod ORDER BY depth DESC))[1] AS mod,
+        bool_or(t.typnotnull) AS required,
+        coalesce((
+          SELECT string_agg(pg_get_constraintdef(k.oid), '; ')
+          FROM below b JOIN pg_constraint k ON k.contypid = b.type
+          WHERE k.contype = 'c'), '') AS checks
+      FROM below JOIN pg_type t ON t.oid = below.type) y
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   'checks', coalesce((
@@ -96,8 +111,8 @@ def tables(host: System, unit: str, url: str, status_columns: list[str]) -> list
     for table in found:
         said = table.pop("checks")
         table["columns"] = [
-            checks.tell(name, kind, required, default, said)
-            for name, kind, required, default in table["columns"] or ()
+            checks.tell(name, kind, required, default, said, words, domain)
+            for name, kind, required, default, words, domain in table["columns"] or ()
         ]
         names = [each["name"] for each in table["columns"]]
         named = [name for word in status_columns for name in names if name.lower() == word.lower()]
@@ -271,13 +286,17 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if name.isascii() else _unicode(name)
 
 
-def _unicode(name: str) -> str:
-    """An identifier in ASCII: the script contains nothing else."""
+def constant(value: str) -> str:
+    """A string constant without a type: it takes that of the column it is compared with."""
+    return "'" + value.replace("'", "''") + "'" if value.isascii() else _unicode(value, "'")
+
+
+def _unicode(text: str, quote: str = '"') -> str:
+    """An identifier or a constant in ASCII: the script contains nothing else."""
     escaped = "".join(
-        char if char.isascii() else "!+%06x" % ord(char)
-        for char in name.replace("!", "!!").replace('"', '""')
+        char if char.isascii() else "!+%06x" % ord(char) for char in text.replace("!", "!!")
     )
-    return f"U&\"{escaped}\" UESCAPE '!'"
+    return f"U&{quote}{escaped.replace(quote, quote * 2)}{quote} UESCAPE '!'"
 
 
 def literal(value: Any) -> str:

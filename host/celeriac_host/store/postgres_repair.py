@@ -12,7 +12,7 @@ from typing import Any, Callable
 from celeriac_host.store import postgres
 from celeriac_host.store import postgres_rows as sql
 from celeriac_host.store.postgres import literal, quoted, text
-from celeriac_host.store.store import Restored, Row, Skipped, result_of
+from celeriac_host.store.store import Restored, Row, Skipped, moved_of, result_of
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.system import System
 
@@ -71,7 +71,17 @@ def see(place: Place, rows: list[Row], alive: dict[str, str]) -> tuple[list[Row]
         for at, row in enumerate(rows)
         if row["group"] not in reasons and row["change"]["kind"] != "keep"
     ]
-    return taken, _skipped(rows, reasons)
+    skipped = _skipped(rows, reasons)
+    seen = {(rows[at]["table"], rows[at]["id"]): _moved(rows[at], now) for at, now, *_ in found}
+    return taken, [{**each, **seen[each["table"], each["id"]]} for each in skipped]
+
+
+def _moved(row: Row, now: dict[str, str] | None) -> Row:
+    """What the columns that differ from what the plan saw hold now."""
+    values = (
+        {} if now is None else {name: json.loads(now.get(name, "null")) for name in row["seen"]}
+    )
+    return moved_of({name: value for name, value in values.items() if value != row["seen"][name]})
 
 
 def change(place: Place, rows: list[Row]) -> tuple[dict[str, Any], list[str]]:

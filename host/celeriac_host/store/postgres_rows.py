@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from celeriac_host.store.postgres import literal, quoted, text
+from celeriac_host.store.postgres import constant, literal, quoted, text
 from celeriac_host.store.store import Row
 
 
-def _typed(table: str, column: str, value: Any) -> str:
-    """A JSON value in the type of the column, so that an index on it can be used."""
-    own = quoted(table)
-    return (
-        f"(jsonb_populate_record(NULL::{own}, {literal({column: value})}::jsonb)).{quoted(column)}"
-    )
+def _typed(value: Any) -> str:
+    """A value that takes the type of the column it is compared with, so that an index is used.
+
+    Not by a record of the table: a domain that is NOT NULL admits none with only this column.
+    """
+    return constant(str(value))
 
 
 def whole(row: Row) -> str:
@@ -25,7 +25,7 @@ def whole(row: Row) -> str:
 
 
 def key(row: Row) -> str:
-    return f"t.{quoted(row['key'])} = {_typed(row['table'], row['key'], row['id'])}"
+    return f"t.{quoted(row['key'])} = {_typed(row['id'])}"
 
 
 def named(row: Row) -> str:
@@ -64,8 +64,7 @@ def equals(row: Row, values: Row, wrote: str = "") -> str:
 def _counted(row: Row, child: Row) -> str:
     own = quoted(child["table"])
     column = quoted(child["column"])
-    value = _typed(child["table"], child["column"], row["id"])
-    return f"(SELECT count(*) FROM {own} c WHERE c.{column} = {value})"
+    return f"(SELECT count(*) FROM {own} c WHERE c.{column} = {_typed(row['id'])})"
 
 
 def belows(row: Row) -> str:
@@ -140,8 +139,10 @@ def tried(at: int, row: Row) -> str:
     return f"WITH u AS ({change} RETURNING 1) SELECT json_build_array('done', {at}, {count});"
 
 
-def _record(row: Row, values: str) -> str:
-    return f"jsonb_populate_record(NULL::{quoted(row['table'])}, {values}::jsonb)"
+def _record(row: Row, values: str, there: bool = True) -> str:
+    """The row `t` with other values; or, if it is not there, one of these values alone."""
+    others = "t" if there else f"NULL::{quoted(row['table'])}"
+    return f"jsonb_populate_record({others}, {values}::jsonb)"
 
 
 def _kept(old: dict[str, str]) -> str:
@@ -158,8 +159,9 @@ def _assign(row: Row, values: Row, wrote: str) -> str:
 
 def restore(at: int, row: Row) -> str:
     old = row["old"]
-    kept = _record(row, _kept(old))
-    if row["change"]["kind"] == "delete":
+    gone = row["change"]["kind"] == "delete"
+    kept = _record(row, _kept(old), there=not gone)
+    if gone:
         own = quoted(row["table"])
         columns = ", ".join(quoted(name) for name in old)
         values = ", ".join(f"r.{quoted(name)}" for name in old)

@@ -40,6 +40,9 @@ class PostgresStore(Store):
     def replace(self, backup: str, busy_seconds: float) -> None:
         raise self._refusal("replaced by a backup")
 
+    def compare(self, backup: str) -> list[dict[str, Any]]:
+        raise self._refusal("compared with a backup")
+
     def is_so(self, rows: list[Row], busy_seconds: float) -> bool:
         return postgres_repair.is_so(self._place(busy_seconds), rows)
 

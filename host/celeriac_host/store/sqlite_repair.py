@@ -189,7 +189,6 @@ class _Repair:
                 continue
             first, first_why = found[0]
             why = own or f"belongs to {first['table']} {first['id']}, which {first_why}"
-            skipped.append(
-                {"table": row["table"], "id": row["id"], "group": row["group"], "why": why}
-            )
+            name = {"table": row["table"], "id": row["id"], "group": row["group"]}
+            skipped.append({**name, "why": why, **schema.moved(row)})
         return taken, skipped

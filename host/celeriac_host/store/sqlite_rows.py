@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any, Dict, Iterator, NamedTuple
 
 from celeriac_host.store import sqlite
-from celeriac_host.store.store import Row
+from celeriac_host.store.store import Row, moved_of
 from celeriac_host.system.errors import OperationError
 
 # (table below, its column) → value of that column → number of rows with it; None: not counted.
@@ -90,6 +90,20 @@ class Schema:
             if count is not None and count != child["rows"]:
                 return f"changed meanwhile: it has {count} {child['table']}, not {child['rows']}"
         return None
+
+    def moved(self, row: Row) -> dict[str, Any]:
+        """What the columns that differ from what the plan saw hold now."""
+        columns = list(row["seen"])
+        found = self.read(row, columns)
+        if len(found) != 1:
+            return {}
+        return moved_of(
+            {
+                column: now
+                for column, now in zip(columns, found[0])
+                if not same(now, row["seen"][column])
+            }
+        )
 
     def _held_by(self, row: Row) -> Iterator[tuple[_Key, str]]:
         """Foreign keys unknown to the plan whose rows are deleted with it, or prevent that."""

@@ -6,7 +6,14 @@ import time
 from contextlib import contextmanager
 from typing import Any, Iterator
 
-from celeriac_host.store import sqlite, sqlite_copy, sqlite_extract, sqlite_repair, sqlite_tables
+from celeriac_host.store import (
+    sqlite,
+    sqlite_copy,
+    sqlite_differences,
+    sqlite_extract,
+    sqlite_repair,
+    sqlite_tables,
+)
 from celeriac_host.store.copies import Copy, TooLarge
 from celeriac_host.store.sqlite import quoted
 from celeriac_host.store.store import Columns, Keep, Restored, Row, Store
@@ -44,6 +51,9 @@ class SqliteStore(Store):
 
     def replace(self, backup: str, busy_seconds: float) -> None:
         sqlite_copy.restore(backup, self.url, self.host, busy_seconds)
+
+    def compare(self, backup: str) -> list[dict[str, Any]]:
+        return sqlite_differences.compare(backup, self.url, self.host)
 
     def is_so(self, rows: list[Row], busy_seconds: float) -> bool:
         def work() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any, Callable, ContextManager, Dict, List, NamedTuple
@@ -11,6 +12,8 @@ from celeriac_host.store.copies import Copy
 # A row of the plan: where it is, what was seen of it, and what it becomes.
 Row = Dict[str, Any]
 Skipped = List[Dict[str, Any]]
+# No time is written with more characters.
+TIME_LIMIT = 40
 # Writes a value into the journal before the change that it is needed for.
 Keep = Callable[[str, Any], object]
 
@@ -52,6 +55,10 @@ class Store(ABC):
         """Replaces its content by a backup."""
 
     @abstractmethod
+    def compare(self, backup: str) -> list[dict[str, Any]]:
+        """How its tables differ from a backup, by `table`: rows `newer`, `changed`, `gone`."""
+
+    @abstractmethod
     def is_so(self, rows: list[Row], busy_seconds: float) -> bool:
         """Whether every row already has its new values."""
 
@@ -76,6 +83,16 @@ class Store(ABC):
     @abstractmethod
     def rows_of_calls(self, calls: list[dict[str, Any]], busy_seconds: float) -> dict[str, str]:
         """Task id → its row as text; only rows that still name it."""
+
+
+def moved_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Of a row that is skipped: the new values that may be times, and when they were seen."""
+    plain = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= TIME_LIMIT)
+    }
+    return {"moved": plain, "seenAt": time.time()} if plain else {}
 
 
 def result_of(taken: list[Row], skipped: Skipped, locked_seconds: float) -> dict[str, Any]:

@@ -174,6 +174,14 @@ def missing_folders(folder: str) -> list[str]:
     return missing
 
 
+def names(folder: str) -> list[str]:
+    """What is in the folder, in order; empty if it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
 def remove_folders(folders: list[str]) -> None:
     """Removes the folders that are empty, up to the first that is not."""
     for folder in folders:

@@ -9,7 +9,7 @@ import re
 import signal
 from typing import Any, NamedTuple, Sequence
 
-from celeriac_host.system import processes
+from celeriac_host.system import environment_files, processes
 from celeriac_host.system.errors import OperationError
 from celeriac_host.system.identities import Identity, identity
 from celeriac_host.system.system import Completed, System
@@ -276,7 +276,7 @@ class Context(NamedTuple):
 
 
 def context(host: System, unit: str) -> Context:
-    """Reads User, Group, WorkingDirectory, Environment, EnvironmentFiles, UnsetEnvironment."""
+    """Reads the properties that set the user, the directory and the environment, in order."""
     seen = show(host, unit)
     if seen.get("LoadState") != "loaded":
         raise OperationError(f"unit {unit} is not loaded ({seen.get('LoadState', 'unknown')})")
@@ -287,9 +287,13 @@ def context(host: System, unit: str) -> Context:
     environment = dict(_assignments(word for word in map(_unquoted, manager.splitlines())))
     if user:
         environment.update(HOME=whom.home, LOGNAME=whom.name, USER=whom.name, SHELL=whom.shell)
+    environment.update(_folders(seen))
+    if seen.get("ExecSearchPath"):
+        environment["PATH"] = ":".join(split_words(seen["ExecSearchPath"]))
+    environment.update(_passed(seen))
     environment.update(_assignments(split_words(seen.get("Environment", ""))))
     for line in seen.get("EnvironmentFiles", "").splitlines():
-        environment.update(_environment_file(line))
+        environment.update(_environment_file(line, host))
     for word in split_words(seen.get("UnsetEnvironment", "")):
         name, equals, value = word.partition("=")
         if not equals or environment.get(name) == value:
@@ -304,6 +308,18 @@ def working_directory(seen: dict[str, str]) -> str | None:
     except OperationError:
         return None
     return os.path.realpath(_directory(seen.get("WorkingDirectory", ""), whom))
+
+
+def expanded(words: Sequence[str], where: Context) -> list[str]:
+    """The words of a command with the unit's own PYTHONPATH, as systemd expands them.
+
+    Only in `PYTHONPATH=…:${PYTHONPATH}` for `env`, which deploy-worker writes.
+    """
+    own = where.environment.get("PYTHONPATH", "")
+    return [
+        word.replace("${PYTHONPATH}", own) if word.startswith("PYTHONPATH=") else word
+        for word in words
+    ]
 
 
 def run_as(
@@ -339,7 +355,7 @@ def _directory(value: str, whom: Identity) -> str:
     return path
 
 
-def _environment_file(line: str) -> dict[str, str]:
+def _environment_file(line: str, host: System) -> dict[str, str]:
     """One line of EnvironmentFiles: `/etc/default/app (ignore_errors=yes)`."""
     match = re.fullmatch(r"(.*) \(ignore_errors=(yes|no)\)", line)
     pattern, optional = (match.group(1), match.group(2) == "yes") if match else (line, False)
@@ -347,90 +363,51 @@ def _environment_file(line: str) -> dict[str, str]:
     paths = sorted(glob.glob(pattern)) or [pattern]
     for path in paths:
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                found.update(parse_environment(file.read()))
+            # newline="": a lone CR also ends a line.
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                text = file.read()
         except OSError as error:
             if not optional:
                 raise OperationError(
                     f"cannot read the unit's EnvironmentFile {path}: {error.strerror}"
                 ) from None
+            continue
+        older = environment_files.version_matters(text) and version(host) < 254
+        found.update(environment_files.parse(text, comments_go_on=older))
     return found
 
 
-BLANKS = " \t\r"
+def version(host: System) -> int:
+    """The version of the systemd that runs; 0 if it does not say."""
+    said = host.run(["systemctl", "show", "-p", "Version"], timeout=30, check=False).out
+    match = re.search(r"[0-9]+", said)
+    return int(match.group()) if match else 0
 
 
-def parse_environment(text: str) -> dict[str, str]:
-    """EnvironmentFile syntax: comments, quotes that may span lines, backslashes."""
-    found: dict[str, str] = {}
-    at, end = 0, len(text)
-    while at < end:
-        if text[at] in " \t\r\n":
-            at += 1
-            continue
-        if text[at] in "#;":
-            at = _line_end(text, at)
-            continue
-        equals = text.find("=", at)
-        if equals < 0 or equals > _line_end(text, at):
-            at = _line_end(text, at)
-            continue
-        name = text[at:equals].strip()
-        value, at = _value(text, equals + 1)
-        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            found[name] = value
-    return found
+# Variable, property and parent of the folders that systemd makes for a unit.
+UNIT_FOLDERS = (
+    ("RUNTIME_DIRECTORY", "RuntimeDirectory", "/run"),
+    ("STATE_DIRECTORY", "StateDirectory", "/var/lib"),
+    ("CACHE_DIRECTORY", "CacheDirectory", "/var/cache"),
+    ("LOGS_DIRECTORY", "LogsDirectory", "/var/log"),
+    ("CONFIGURATION_DIRECTORY", "ConfigurationDirectory", "/etc"),
+)
 
 
-def _line_end(text: str, at: int) -> int:
-    newline = text.find("\n", at)
-    return len(text) if newline < 0 else newline
+def _folders(seen: dict[str, str]) -> dict[str, str]:
+    lists = ((name, seen.get(key, "").split(), parent) for name, key, parent in UNIT_FOLDERS)
+    return {
+        name: ":".join(f"{parent}/{each}" for each in folders)
+        for name, folders, parent in lists
+        if folders
+    }
 
 
-def _value(text: str, at: int) -> tuple[str, int]:
-    """The value that begins at `at`, and where it ends.
-
-    Like systemd's own parser: a quote counts only at the beginning of the value or right after a
-    quoted part. In `it's` and `{"a": 1}` it is an ordinary character.
-    """
-    out = ""
-    # How much of `out` was quoted or escaped: only white space behind it is trimmed.
-    firm = 0
-    begins = True
-    while at < len(text) and text[at] != "\n":
-        char = text[at]
-        if begins and char in BLANKS:
-            at += 1
-        elif begins and char in "'\"":
-            part, at = _quoted(text, at + 1, char)
-            out += part
-            firm = len(out)
-        elif char == "\\":
-            out += text[at + 1 : at + 2].strip("\n")
-            firm = len(out)
-            at += 2
-            begins = False
-        else:
-            out += char
-            at += 1
-            begins = False
-    return out[:firm] + out[firm:].rstrip(BLANKS), at
-
-
-def _quoted(text: str, at: int, quote: str) -> tuple[str, int]:
-    """The text up to the closing quote, and the position behind it."""
-    out = ""
-    while at < len(text) and text[at] != quote:
-        if quote == '"' and text[at] == "\\" and at + 1 < len(text):
-            at += 1
-            if text[at] == "\n":
-                at += 1
-                continue
-            if text[at] not in '"\\`$':
-                out += "\\"
-        out += text[at]
-        at += 1
-    return out, at + 1
+def _passed(seen: dict[str, str]) -> dict[str, str]:
+    """PassEnvironment: taken from the environment of systemd itself."""
+    names = split_words(seen.get("PassEnvironment", ""))
+    own = processes.environment(1) if names else {}
+    return {name: own[name] for name in names if name in own}
 
 
 def _assignments(words: Any) -> dict[str, str]:

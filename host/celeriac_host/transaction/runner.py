@@ -18,6 +18,7 @@ from celeriac_host.app import shared_modules
 from celeriac_host.state import aside, ledger
 from celeriac_host.state.journal import (
     PLAN,
+    TODO,
     Journal,
     StepJournal,
     is_untold,
@@ -39,6 +40,8 @@ def carry_out(folder: str, host: System, emit: Emit) -> dict[str, Any]:
     """Applies the operations of plan.json in order; undoes all of them after a failure."""
     work = _Work(folder, host, emit)
     if work.forward():
+        if any(map(shared_modules.brings_version, work.operations)):
+            work.sweep()
         return work.outcome("committed")
     return work.undo()
 
@@ -155,7 +158,8 @@ class _Work:
         else:
             self.confirm_by = ledger.await_verdict(state, unit, self.id, float(within))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Removes modules that nothing needs any more; no reason to fail."""
         try:
             for line in shared_modules.sweep(self.host):
                 self.tell({"kind": "note", "message": line})
@@ -188,7 +192,7 @@ class _Work:
             for index in reversed(range(len(self.operations))):
                 if self.steps[index]["status"] in ("done", "failed", "not-undone"):
                     self._undo_step(index)
-            self._sweep()
+            self.sweep()
             left = any(step["status"] == "not-undone" for step in self.steps)
             result = "undo-failed" if left else "undone"
             self._revoke_release(by, why)
@@ -238,6 +242,9 @@ class _Work:
             self._record("not-undone", index=index, message=reason)
             self._end_step(index, "not-undone", reason, begun)
             return
+        todo = self.journal.step(index).get(TODO)
+        if todo is not None:
+            self.steps[index]["todo"] = todo
         self._record("undone", index=index, message=undone)
         if undone is None:
             # It had changed nothing: its message stays.
@@ -295,6 +302,8 @@ class _Work:
                 step.update(status=event, message=entry.get("message") or "no change needed")
             elif event == "undone" and entry.get("message"):
                 step.update(status="undone", message=entry["message"])
+            elif event == "kept" and entry.get("name") == TODO:
+                step["todo"] = entry["value"]
             if entry.get("result") is not None:
                 step["result"] = entry["result"]
 

@@ -27,6 +27,7 @@ const stepShape = shapeOf<Step>()(
     status: z.enum(['done', 'already', 'failed', 'undone', 'not-undone', 'skipped']),
     message: text,
     seconds,
+    todo: text.exactOptional(),
     result: z.record(text, z.unknown()).exactOptional(),
   }),
 );

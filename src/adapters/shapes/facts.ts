@@ -8,9 +8,16 @@ import {
   transactionsShape,
   undoingShape,
 } from './release-facts.ts';
-import { rehearsalShape, resetsShape, storesShape, tasksShape } from './store-facts.ts';
+import {
+  backupShape,
+  rehearsalShape,
+  resetsShape,
+  storesShape,
+  tasksShape,
+} from './store-facts.ts';
 import {
   codeShape,
+  companionsShape,
   httpShape,
   journalShape,
   kernelShape,
@@ -33,10 +40,12 @@ export const factShapes: { readonly [Name in FactName]: z.ZodType<FactAnswers[Na
   stores: storesShape,
   tasks: tasksShape,
   resets: resetsShape,
+  backup: backupShape,
   rehearsal: rehearsalShape,
   past: pastShape,
   transactions: transactionsShape,
   undoing: undoingShape,
   releases: releasesShape,
   release: releaseShape,
+  companions: companionsShape,
 };

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import type {
+  BackupFact,
   FactAnswers,
   RehearsalFact,
   StoreColumn,
   StoreTable,
   TasksFact,
 } from '../../model/facts.ts';
-import { bytes, shapeOf, text, texts } from './shape.ts';
+import { bytes, epochSeconds, shapeOf, text, texts } from './shape.ts';
 
 const column = shapeOf<StoreColumn>()(
   z.object({
@@ -16,6 +17,7 @@ const column = shapeOf<StoreColumn>()(
     default: text.exactOptional(),
     longest: z.number().exactOptional(),
     json: z.boolean().exactOptional(),
+    labels: texts.exactOptional(),
   }),
 );
 
@@ -64,6 +66,22 @@ export const tasksShape = shapeOf<TasksFact>()(
       kind: z.literal('unknown'),
       problem: text,
       evidence: texts.exactOptional(),
+    }),
+  ]),
+);
+
+const backupTaken = { path: text, takenAt: epochSeconds };
+
+export const backupShape = shapeOf<BackupFact>()(
+  z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('absent'), known: texts }),
+    z.object({ kind: z.literal('unknown'), ...backupTaken, problem: text }),
+    z.object({
+      kind: z.literal('compared'),
+      ...backupTaken,
+      differences: z.array(
+        z.object({ table: text, newer: z.number(), changed: z.number(), gone: z.number() }),
+      ),
     }),
   ]),
 );

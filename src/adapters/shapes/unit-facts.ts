@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type {
   CodeFact,
+  CompanionsFact,
   FactAnswers,
   JournalFact,
   KernelFact,
@@ -21,38 +22,45 @@ const processObject = z.object({
 });
 const processShape = shapeOf<ProcessFact>()(processObject);
 
-export const unitShape = shapeOf<UnitFact>()(
+const unitObject = z.object({
+  name: text,
+  loadState: text,
+  activeState: text,
+  subState: text,
+  unitFileState: text,
+  needDaemonReload: z.boolean(),
+  fragmentPath: text,
+  fragment: fileShape,
+  dropIns: z.array(z.object({ path: text, text })),
+  properties: z.record(text, text),
+  programs: z.record(
+    text,
+    z.object({
+      exists: z.boolean(),
+      shebang: text.nullable(),
+      script: text.nullable().exactOptional(),
+    }),
+  ),
+  workingDirectory: text.nullable(),
+  mainPid: z.number().nullable(),
+  processes: z.array(processShape),
+  memory: z
+    .object({
+      currentBytes: bytes,
+      peakBytes: bytes.nullable(),
+      events: z.record(text, z.number()),
+    })
+    .nullable(),
+  activeSince: epochSeconds.nullable(),
+  exposure: z.number().nullable().exactOptional(),
+});
+
+export const unitShape = shapeOf<UnitFact>()(unitObject);
+
+export const companionsShape = shapeOf<CompanionsFact>()(
   z.object({
-    name: text,
-    loadState: text,
-    activeState: text,
-    subState: text,
-    unitFileState: text,
-    needDaemonReload: z.boolean(),
-    fragmentPath: text,
-    fragment: fileShape,
-    dropIns: z.array(z.object({ path: text, text })),
-    properties: z.record(text, text),
-    programs: z.record(
-      text,
-      z.object({
-        exists: z.boolean(),
-        shebang: text.nullable(),
-        script: text.nullable().exactOptional(),
-      }),
-    ),
-    workingDirectory: text.nullable(),
-    mainPid: z.number().nullable(),
-    processes: z.array(processShape),
-    memory: z
-      .object({
-        currentBytes: bytes,
-        peakBytes: bytes.nullable(),
-        events: z.record(text, z.number()),
-      })
-      .nullable(),
-    activeSince: epochSeconds.nullable(),
-    exposure: z.number().nullable().exactOptional(),
+    named: z.array(unitObject),
+    beside: z.array(z.object({ unit: text, pid: z.number(), argv: texts })),
   }),
 );
 

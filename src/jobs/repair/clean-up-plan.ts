@@ -20,6 +20,8 @@ export interface CleanUp {
   readonly mappings: readonly { readonly database: string; readonly lines: readonly string[] }[];
   /** How long to wait before the plan is applied; rows that change until then are skipped. */
   readonly pauseSeconds: Seconds;
+  /** IANA name of the zone of times that have none. */
+  readonly timeZone: string;
 }
 
 /** The repair of one database, tried on a copy of it. */
@@ -109,6 +111,7 @@ export function describeCleanUp(
     })),
     mappings: planned.map(({ database, lines }) => ({ database, lines })),
     pauseSeconds: waits ? desired.confirmAfterSeconds : seconds(0),
+    timeZone: desired.timeZone,
   };
 }
 

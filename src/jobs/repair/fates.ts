@@ -52,7 +52,7 @@ export function spareUnsettled(row: JobRow, { others, open }: Unsettled, decidin
 /** Skips a parent that would be completed although a row below it may have moved just now. */
 export function spareAgeless(row: JobRow, deciding: Deciding): void {
   const unknown = descendantsOf(row).find((below) => deciding.ageless.has(below)) ?? row;
-  const line = `${nameRow(row)}: rows below it are completed, but the age of ${nameRow(unknown)} is unknown`;
+  const line = `${nameRow(row)}: rows below it are completed, but the age of ${nameRow(unknown)} is unknown; \`ids\` selects it whatever its age`;
   const open = descendantsOf(row).filter(
     ({ children, status }) => children.length > 0 && !isEnded(status),
   );

@@ -61,7 +61,7 @@ export function planRepair(
   // Parents come first: rows below a stuck row share its fate.
   for (const found of stuck) decide(found, deciding);
   endWaiting(deciding);
-  const sent = chooseCalls(fates, rules);
+  const sent = chooseCalls(fates, forest, rules);
   const counters = countAgain(fates);
   const groups = listGroups(forest, fates, counters, sent, rules);
   return {

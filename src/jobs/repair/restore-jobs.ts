@@ -1,7 +1,9 @@
 import type { CleanUpDesired } from '../../config/cleanup-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
-import type { StoreFact, TransactionFact } from '../../model/facts.ts';
+import type { BackupFact, StoreFact, TransactionFact } from '../../model/facts.ts';
 import type { Plan } from '../../model/operation.ts';
+import { formatCount, formatInstant } from '../../report/quantities.ts';
+import { jobTablesOf, judgeTables } from '../tables/job-tables.ts';
 
 /** Whether `restore` is a transaction, not a backup. */
 export const isTransaction = (restore: string): boolean => /^[0-9]{8}T[0-9]{6}-/.test(restore);
@@ -29,16 +31,12 @@ export function requireCleanUp(
 }
 
 /**
- * Plans to restore a database from a backup.
+ * The database to restore: the only one, or the given one.
  *
  * @throws ConfigError when the database is ambiguous, or of a kind without backups
  */
-export function planRestore(
-  restore: string,
-  stores: readonly StoreFact[],
-  desired: CleanUpDesired,
-): Plan {
-  const { database, busyTimeoutSeconds, keepBackups } = desired;
+export function requireFile(stores: readonly StoreFact[], desired: CleanUpDesired): StoreFact {
+  const { database } = desired;
   const files = stores.filter((fact) => fact.kind !== 'postgresql');
   const [only] = files;
   if (database?.includes('://')) {
@@ -57,20 +55,75 @@ export function planRestore(
       'the path of the database to restore',
     );
   }
-  const what = restore === 'latest' ? 'its newest backup' : restore;
+  return only;
+}
+
+/**
+ * Plans to restore a database from a backup. What the app has written since then would be lost: that
+ * needs `accept-loss`.
+ *
+ * @throws ConfigError when there is no such backup, or rows would be lost
+ */
+export function planRestore(
+  store: StoreFact,
+  backup: BackupFact,
+  restore: string,
+  desired: CleanUpDesired,
+): Plan {
+  const { path } = store;
+  if (backup.kind === 'absent') {
+    throw new ConfigError(
+      'input restore',
+      `${restore === 'latest' ? 'no backup' : `${restore} is not a backup`} of ${path}`,
+      `one of: ${backup.known.join(', ') || 'none; the host has no backup of it'}`,
+    );
+  }
+  const taken = `${backup.path} (${formatInstant(backup.takenAt)})`;
+  const lost = describeLoss(store, backup);
+  if (lost !== null && !desired.acceptLoss) {
+    throw new ConfigError(
+      'input restore',
+      `${taken}: ${lost}`,
+      'the `transaction` of a clean-up, which restores the rows that it changed and no others; or `accept-loss: true`',
+    );
+  }
   return {
     operations: [
       {
         op: 'restore-database',
-        title: `restore ${only.path}`,
-        why: `from ${what}, as requested; the current content is backed up first`,
-        database: only.path,
-        backup: restore,
-        keep: keepBackups,
-        busyTimeoutSeconds,
+        title: `restore ${path}`,
+        why: `from ${taken}, as requested; the current content is backed up first`,
+        database: path,
+        backup: backup.path,
+        keep: desired.keepBackups,
+        busyTimeoutSeconds: desired.busyTimeoutSeconds,
       },
     ],
     satisfied: [],
-    findings: [],
+    findings:
+      lost === null ? [] : [{ level: 'warning', message: `${taken}: ${lost}`, where: path }],
   };
+}
+
+/** What the app has written since the backup; `null`: nothing but changes of jobs. */
+function describeLoss(
+  store: StoreFact,
+  backup: Exclude<BackupFact, { kind: 'absent' }>,
+): string | null {
+  if (backup.kind === 'unknown') {
+    return `what has changed since then is not known: ${backup.problem}`;
+  }
+  const tables = store.kind === 'sqlite' ? store.tables : [];
+  const jobs = new Set(jobTablesOf(judgeTables(tables)).map(({ name }) => name));
+  const lost = backup.differences.filter(({ table, newer }) => newer > 0 || !jobs.has(table));
+  if (lost.length === 0) return null;
+  const told = lost.map(({ table, newer, changed, gone }) => {
+    const parts = [
+      newer > 0 ? `${formatCount(newer, 'row')} newer` : null,
+      changed > 0 ? `${formatCount(changed, 'row')} changed` : null,
+      gone > 0 ? `${formatCount(gone, 'row')} removed` : null,
+    ];
+    return `${table} (${parts.filter((part) => part !== null).join(', ')})`;
+  });
+  return `what has happened since then would be lost: ${told.join(', ')}`;
 }

@@ -1,16 +1,19 @@
 import { ConfigError } from '../../model/errors.ts';
 import type { AwaitedTask, SqlValue, TaskCall } from '../../model/operation.ts';
+import type { StoreValue } from '../../model/store-row.ts';
 import { isAskable, tasksOf } from '../judge/liveness.ts';
 import type { StuckRow } from '../judge/staleness.ts';
+import { fitFor } from '../tables/fits.ts';
 import {
   ancestorsOf,
+  type JobForest,
   type JobRow,
   nameRow,
   rootOf,
   rowKey,
   showValue,
 } from '../tables/job-forest.ts';
-import { spellingsOf, spellLike } from '../tables/task-ids.ts';
+import { isExample, spellingsOf, spellLike } from '../tables/task-ids.ts';
 import type { Fates, RepairRules } from './fate.ts';
 import { hasDoneWork } from './situations.ts';
 
@@ -41,6 +44,7 @@ export function listGone(
  */
 export function chooseCalls(
   fates: Fates,
+  { rows }: JobForest,
   { newTaskId }: RepairRules,
 ): ReadonlyMap<JobRow, TaskCall> {
   const sends = (row: JobRow): boolean => {
@@ -53,10 +57,17 @@ export function chooseCalls(
   const chosen = [...fates.keys()].filter(
     (row) => sends(row) && !ancestorsOf(row).some((above) => sends(above)),
   );
-  return new Map(chosen.map((row) => [row, callOf(row, newTaskId())]));
+  const seen = new Map(
+    [...new Set(chosen.map(({ mapping }) => mapping))].map((mapping) => {
+      const own = rows.filter((row) => row.mapping === mapping);
+      return [mapping, own.map((row) => row.values[mapping.task ?? '']).find(isExample)];
+    }),
+  );
+  return new Map(chosen.map((row) => [row, callOf(row, newTaskId(), seen.get(row.mapping))]));
 }
 
-function callOf(row: JobRow, id: string): TaskCall {
+/** @param other an id of another row of the table */
+function callOf(row: JobRow, id: string, other: StoreValue | undefined): TaskCall {
   const { table, id: key, task: column, resend } = row.mapping;
   if (resend === null || column === null) throw new RangeError(`${table} has no task to send`);
   const { task, args, queue } = resend;
@@ -69,6 +80,14 @@ function callOf(row: JobRow, id: string): TaskCall {
       '`resend` with columns of text or numbers',
     );
   });
-  const spelled = spellLike(id, row.values[column]);
+  const example = isExample(row.values[column]) ? row.values[column] : other;
+  const spelled = spellLike(id, example, fitFor(row.mapping, column).plainIds === true);
+  if (spelled === null) {
+    throw new ConfigError(
+      'input stores',
+      `\`${column}\` of ${table} holds task ids as binary data, which Celeriac cannot write`,
+      'no `resend` for this table, or a column of text',
+    );
+  }
   return { id: spelled, task, args: values, queue, row: { table, key, id: row.id, column } };
 }

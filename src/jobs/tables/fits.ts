@@ -1,5 +1,6 @@
 import type { StoreColumn, StoreTable } from '../../model/facts.ts';
 import type { ColumnFit, TableMapping } from '../../model/job-store.ts';
+import { isPlainType } from './task-ids.ts';
 
 /** What each column of a table takes, by its type, its NOT NULL and DEFAULT, and its CHECKs. */
 export const fitsOf = ({ columns }: StoreTable): Readonly<Record<string, ColumnFit>> =>
@@ -12,7 +13,12 @@ export const fitFor = ({ fits }: Pick<TableMapping, 'fits'>, column: string): Co
 function fitOf(column: StoreColumn): ColumnFit {
   const holds = column.json === true ? 'json' : kindOf(column.type);
   const empty = emptyOf(column, holds);
-  return { holds, longest: longestOf(column), ...(empty === undefined ? {} : { empty }) };
+  return {
+    holds,
+    longest: longestOf(column),
+    ...(empty === undefined ? {} : { empty }),
+    ...(isPlainType(column.type) ? { plainIds: true } : {}),
+  };
 }
 
 /** A type that is unknown, an enum for instance, is none of text. */

@@ -71,14 +71,26 @@ const isWorkNoun = (noun: string): boolean =>
 
 // --- words of a status --------------------------------------------------------------------------
 
-const unfinishedWords = words(`
-  pending queued enqueued waiting scheduled submitted received notstarted processing running
-  started inprogress working executing retry retrying stalled deferred`);
+const waitingWords = words(`
+  pending queued enqueued waiting scheduled submitted received notstarted deferred`);
+
+const unfinishedWords = new Set([
+  ...waitingWords,
+  ...words(`processing running started inprogress working executing retry retrying stalled`),
+]);
 
 const endedWords = words(`
   completed complete done finished success succeeded successful failed failure fail error errored
   cancelled canceled cancelling aborted revoked interrupted killed stopped timeout timedout skipped
   partial partiallycompleted dead`);
+
+/** Other words for an end. None for work that is going on: rows in such a status would be changed. */
+const sameEnds: Readonly<Partial<Record<string, ReadonlySet<string>>>> = {
+  completed: words('complete done finished success succeeded successful'),
+  partial: words('partiallycompleted'),
+  failed: words('fail failure error errored'),
+  cancelled: words('canceled'),
+};
 
 /** Statuses of money and goods only; even with a Celery task id, such a row is not a job. */
 const tradeWords = words(`
@@ -101,6 +113,20 @@ const plain = (status: string): string => status.toLowerCase().replace(/[^\p{L}\
 
 /** Whether a row in this status waits or is being worked on, in the app's own words. */
 export const isUnfinishedWord = (status: string): boolean => unfinishedWords.has(plain(status));
+
+/** Whether a status is another word for this end: `Error` for `failed`. */
+export const isSameEnd = (status: string, end: string): boolean =>
+  sameEnds[end]?.has(plain(status)) ?? false;
+
+/** What a status of the app probably means, for an example; `null`: it says nothing. */
+export function guessMeaning(status: string): string | null {
+  const end = Object.keys(sameEnds).find((word) => isSameEnd(status, word));
+  if (end !== undefined) return end;
+  const word = plain(status);
+  if (waitingWords.has(word)) return 'pending';
+  if (unfinishedWords.has(word)) return 'processing';
+  return endedWords.has(word) ? 'failed' : null;
+}
 
 /** How many statuses an explanation lists. */
 const shown = 5;

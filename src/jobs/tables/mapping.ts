@@ -19,7 +19,7 @@ import {
   type TableVerdict,
 } from './job-tables.ts';
 import { listNames } from './names.ts';
-import { findSpelling } from './spelled-words.ts';
+import { findSpelling, labelsOf } from './spelled-words.ts';
 import {
   breakCycles,
   chooseParent,
@@ -73,8 +73,8 @@ export function proposeMapping(
   const job = jobTablesOf(verdicts);
   if (job.length === 0) throw noJobTable(database, tables, doubtfulOf(verdicts));
   refuseDoubtfulParents(verdicts, specs, where);
-  const ties = new Map(job.map((table) => [table.name, findTies(table, job)]));
-  const found = job.map((table) => [table.name, chooseParent(table, ties, specs)] as const);
+  const ties = new Map(job.map((table) => [table.name, findTies(table, job, specs)]));
+  const found = job.map((table) => [table.name, chooseParent(table, job, ties, specs)] as const);
   const parents = breakCycles(database, new Map(found), specs);
   const mapped = job.map((table) => mapTable(table, parents, tables, job, specs));
   return addPartial(
@@ -182,16 +182,20 @@ function mapTable(
     const said = spec[name];
     return said === undefined ? findTime(table, columnNames[name]) : said;
   };
+  const status = statusColumn(table, spec) ?? 'status';
+  const words = spec.words ?? {};
+  const labels = labelsOf(table, status);
   return {
     table: table.name,
     id: idColumn(table, spec) ?? 'id',
-    status: statusColumn(table, spec) ?? 'status',
+    status,
     parent,
     own: findOwnTie(table, spec),
-    words: spec.words ?? {},
-    used: statusWords.filter((word) => table.statuses?.includes(word)),
+    words,
+    used: statusWords.filter((word) => (labels ?? table.statuses)?.includes(word)),
     partial: null,
-    spelled: findSpelling(table, statusWords),
+    spelled: findSpelling(table, status, statusWords, Object.keys(words)),
+    labels,
     resend: spec.resend ?? null,
     created: time('created'),
     started: time('started'),
@@ -221,12 +225,15 @@ function ownTask(
  * Celeriac's word for a status of the app, in whatever case; the status itself if it is not mapped.
  * `words` that differ in case alone are kept apart.
  */
-export function meaningOf({ words }: TableMapping, word: string): string {
+export function meaningOf(
+  { words, spelled }: Pick<TableMapping, 'words' | 'spelled'>,
+  word: string,
+): string {
   if (Object.hasOwn(words, word)) return words[word] ?? word;
   const lower = word.toLowerCase();
   const said = Object.keys(words).find((each) => each.toLowerCase() === lower);
   if (said !== undefined) return words[said] ?? word;
-  return statusWords.find((each) => each === lower) ?? word;
+  return statusWords.find((each) => [each, spelled[each]?.toLowerCase()].includes(lower)) ?? word;
 }
 
 /** These statuses, and all words of the app that mean one of them. */
@@ -265,7 +272,9 @@ export function describeMapping(
 ): readonly string[] {
   return mapping.map((table) => {
     const { parent, own, task, error, times, resend } = table;
-    const words = Object.entries(table.words).map(([word, meaning]) => `${word} = ${meaning}`);
+    const words = Object.entries({ ...othersFor(table), ...table.words }).map(
+      ([word, meaning]) => `${word} = ${meaning}`,
+    );
     const parts = [
       `id: ${table.id}`,
       `status: ${table.status}${words.length > 0 ? ` (${words.join(', ')})` : ''}`,
@@ -280,6 +289,14 @@ export function describeMapping(
     return `${table.table}: ${parts.join('; ')}`;
   });
 }
+
+/** Labels that are other words for Celeriac's, not just in another case. */
+const othersFor = ({ spelled }: TableMapping): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(spelled)
+      .filter(([word, label]) => label.toLowerCase() !== word)
+      .map(([word, label]) => [label, word]),
+  );
 
 const describeTie = ({ table, column, foreignKey }: ParentMapping): string =>
   `child of ${table} by ${column}${foreignKey ? '' : ' (no foreign key)'}`;
@@ -298,7 +315,8 @@ function addPartial(mapping: StoreMapping, tables: readonly StoreTable[]): Store
     meaningOf(table, shared) === 'partial' &&
     // A table with other words for all of its statuses has another one for this, or none.
     (Object.keys(table.words).length === 0 || table.used.length > 0) &&
-    // Nor does an enum have the words of another table.
+    // Nor does a list of labels have the words of another table.
+    table.labels === null &&
     /^$|char|text|clob|string/i.test(typeOfStatus(table, tables));
   return mapping.map((table) => ({
     ...table,
@@ -309,7 +327,7 @@ function addPartial(mapping: StoreMapping, tables: readonly StoreTable[]): Store
 function ownWord(table: TableMapping, tables: readonly StoreTable[]): string | null {
   const said = Object.entries(table.words).find(([, meaning]) => meaning === 'partial')?.[0];
   const statuses = tables.find(({ name }) => name === table.table)?.statuses ?? [];
-  const found = statuses.find(
+  const found = [...statuses, ...(table.labels ?? [])].find(
     (status) => typeof status === 'string' && meaningOf(table, status) === 'partial',
   );
   return said ?? (typeof found === 'string' ? found : null);

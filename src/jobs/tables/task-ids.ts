@@ -30,9 +30,34 @@ export function spellingsOf(task: string): readonly string[] {
   return [dashed, plain, dashed.toUpperCase(), plain.toUpperCase()];
 }
 
-/** A new id in the form of one that the column held. */
-export function spellLike(id: string, example: StoreValue | undefined): string {
-  if (typeof example !== 'string' || !isUuid(example)) return id;
+/** Whether UUIDs stand in columns of this type without dashes: `CHAR(32)`, `BINARY(16)`. */
+export const isPlainType = (type: string): boolean =>
+  /char\w*(?: varying)?\s*\(\s*3[2-5]\s*\)/i.test(type) ||
+  /^\s*(?:var)?(?:binary|blob|raw|bytes)\b/i.test(type);
+
+/** Whether a value shows in which form its column holds ids; an empty one, for instance, does not. */
+export const isExample = (value: StoreValue | undefined): boolean =>
+  isBinary(value) || (typeof value === 'string' && isUuid(value));
+
+/** A BLOB, or how PostgreSQL writes a bytea. */
+const isBinary = (value: StoreValue | undefined): boolean =>
+  (typeof value === 'object' && value?.opaque === 'blob') ||
+  (typeof value === 'string' && value.startsWith('\\x'));
+
+/**
+ * A new id in the form of the ids that its column holds; `null`: they are no text, and neither can be
+ * a new one.
+ *
+ * @param example an id that `isExample`; without one, the type of the column decides
+ * @param plain whether UUIDs stand in columns of that type without dashes
+ */
+export function spellLike(
+  id: string,
+  example: StoreValue | undefined,
+  plain: boolean,
+): string | null {
+  if (isBinary(example)) return null;
+  if (typeof example !== 'string') return plain ? id.replaceAll('-', '') : id;
   const text = example.includes('-') ? id : id.replaceAll('-', '');
   return example === example.toUpperCase() && example !== example.toLowerCase()
     ? text.toUpperCase()

@@ -11,6 +11,8 @@ export type TableSpecs = Readonly<Record<string, TableSpec>>;
 
 export type Parents = ReadonlyMap<string, ParentMapping | null>;
 
+type ForeignKey = StoreTable['foreignKeys'][number];
+
 const isSame = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();
 
 /** A row names another that it repeats, follows or replaces, but is not a part of. */
@@ -19,23 +21,25 @@ const namesAnother = (column: string): boolean =>
     snakeOf(column),
   );
 
-/** References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. */
+/**
+ * References by foreign keys, otherwise by columns such as `job_id` that name one of these tables. A
+ * column that a foreign key ties to something else names none.
+ */
 export function findTies(
   table: StoreTable,
   others: readonly StoreTable[],
+  specs: TableSpecs = {},
 ): readonly ParentMapping[] {
   const keys = table.foreignKeys.flatMap((key): ParentMapping[] => {
     if (namesAnother(key.column)) return [];
     const parent = others.find((other) => isSame(other.name, key.table));
-    // The column is empty when the key references the parent's primary key.
-    const toId =
-      !key.to || ['id', idColumn(parent ?? table)?.toLowerCase()].includes(key.to.toLowerCase());
-    return parent && parent !== table && toId
+    return parent && parent !== table && isToId(key, parent, specs)
       ? [{ table: parent.name, column: key.column, foreignKey: true }]
       : [];
   });
   if (keys.length > 0) return keys;
   return table.columns.flatMap(({ name, type }): ParentMapping[] => {
+    if (table.foreignKeys.some(({ column }) => isSame(column, name))) return [];
     const singular = /^(.+)_id$/.exec(snakeOf(name))?.[1];
     const parent = others.find(
       (other) => other !== table && singularOf(other.name) === singular && mayName(other),
@@ -49,6 +53,10 @@ export function findTies(
     }
   });
 }
+
+/** The column is empty when the key references the parent's primary key. */
+const isToId = ({ to }: ForeignKey, parent: StoreTable, specs: TableSpecs): boolean =>
+  !to || isSame(to, idColumn(parent, specs[parent.name]) ?? 'id');
 
 /** Whether a column such as `current_task_id` may name a row of the app's own table of tasks. */
 export function mayNameAppTask(
@@ -97,7 +105,7 @@ export function findBystanders(
 ): readonly BystanderMapping[] {
   const id = idColumn(above, specs[above.name]) ?? 'id';
   return tables.flatMap((table): BystanderMapping[] => {
-    if (job.includes(table)) return findRepeats(table, above, id);
+    if (job.includes(table)) return findOtherKeys(table, above, id, specs);
     const spec = specs[table.name];
     const about = {
       table: table.name,
@@ -116,22 +124,32 @@ export function findBystanders(
       return toId.length > 0 ? toId : tied;
     }
     if (isOthers(table) || spec?.ignore === true) return [];
-    const named = findTies(table, job).filter((tie) => tie.table === above.name);
+    const named = findTies(table, job, specs).filter((tie) => tie.table === above.name);
     return named.map(({ column }) => ({ ...about, column, to: id, foreignKey: false }));
   });
 }
 
-/** Jobs that repeat or follow another one: by a foreign key, they keep it from being deleted. */
-const findRepeats = (table: StoreTable, above: StoreTable, id: string): BystanderMapping[] =>
+/**
+ * Jobs that repeat or follow another one, or name it by a column that is not its id: by a foreign key,
+ * they keep it from being deleted. The latter may be parts of it, and show that it is alive.
+ */
+const findOtherKeys = (
+  table: StoreTable,
+  above: StoreTable,
+  id: string,
+  specs: TableSpecs,
+): BystanderMapping[] =>
   table.foreignKeys
-    .filter((key) => namesAnother(key.column) && isSame(key.table, above.name))
-    .map(({ column, to }) => ({
+    .filter((key) => isSame(key.table, above.name))
+    .filter((key) => specs[table.name]?.parent?.column !== key.column)
+    .filter((key) => namesAnother(key.column) || (table !== above && !isToId(key, above, specs)))
+    .map((key) => ({
       table: table.name,
-      column,
-      to: above.columns.find(({ name }) => isSame(name, to))?.name ?? id,
+      column: key.column,
+      to: above.columns.find(({ name }) => isSame(name, key.to))?.name ?? id,
       foreignKey: true,
-      status: null,
-      times: [],
+      status: namesAnother(key.column) ? null : statusColumn(table, specs[table.name]),
+      times: namesAnother(key.column) ? [] : ageColumns(table, specs[table.name]),
     }));
 
 /**
@@ -141,6 +159,7 @@ const findRepeats = (table: StoreTable, above: StoreTable, id: string): Bystande
  */
 export function chooseParent(
   table: StoreTable,
+  others: readonly StoreTable[],
   ties: ReadonlyMap<string, readonly ParentMapping[]>,
   specs: TableSpecs,
 ): ParentMapping | null {
@@ -148,7 +167,14 @@ export function chooseParent(
   const said = specs[table.name]?.parent;
   if (said === null) return null;
   if (said !== undefined && said.table !== table.name) {
-    const foreignKey = own.some((tie) => tie.foreignKey && tie.column === said.column);
+    const parent = others.find(({ name }) => isSame(name, said.table));
+    const foreignKey = table.foreignKeys.some(
+      (key) =>
+        isSame(key.column, said.column) &&
+        isSame(key.table, said.table) &&
+        parent !== undefined &&
+        isToId(key, parent, specs),
+    );
     return { ...said, foreignKey };
   }
   const nearest = own.filter(

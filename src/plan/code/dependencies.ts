@@ -1,16 +1,13 @@
 import type { InstallDependencies } from '../../model/operation.ts';
 import type { CodeOffer, ReleaseFact } from '../../model/release.ts';
 import { short } from './commits.ts';
-import type { ReleaseContext, Trial } from './release-plan.ts';
+import type { ReleaseContext } from './release-plan.ts';
 
 export interface Dependencies {
   readonly operations: readonly InstallDependencies[];
   readonly reasons: readonly string[];
   readonly satisfied: readonly string[];
 }
-
-export const trialOf = ({ operations }: Dependencies): Trial =>
-  operations.length > 0 ? { when: 'prepared', instead: null } : { when: 'first' };
 
 export function planDependencies(
   { installed }: ReleaseFact,

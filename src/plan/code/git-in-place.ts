@@ -4,7 +4,7 @@ import type { Finding, Operation } from '../../model/operation.ts';
 import type { CheckoutTree, CodeOffer, CodeTree, ReleaseFact } from '../../model/release.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { describeStep, short } from './commits.ts';
-import { planDependencies, trialOf } from './dependencies.ts';
+import { planDependencies } from './dependencies.ts';
 import { type ReleaseContext, type ReleasePlan, untouched } from './release-plan.ts';
 
 export function planGit(
@@ -50,7 +50,7 @@ export function planGit(
     ...untouched,
     prepare: [...fetch, ...dependencies.operations],
     inPlace: checkout,
-    trial: moves ? { when: 'in-place' } : trialOf(dependencies),
+    trial: moves ? { when: 'in-place' } : untouched.trial,
     reasons: [...(moves ? [`its code changes ${step}`] : []), ...dependencies.reasons],
     satisfied: [
       ...(moves ? [] : [`code: ${tree.path} is at ${short(commit)}`]),

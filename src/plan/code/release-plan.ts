@@ -19,11 +19,9 @@ export interface ReleasePlan {
 }
 
 export type Trial =
-  /** The code in place: before anything is changed. */
-  | { readonly when: 'first' }
   /** The new code in the checkout: after it was checked out. */
   | { readonly when: 'in-place' }
-  /** A code folder that is not current yet, or new dependencies: once they are prepared. */
+  /** The code in place, or a folder that is not current yet: in the new unit, with its dependencies. */
   | {
       readonly when: 'prepared';
       readonly instead: { readonly from: string; readonly to: string } | null;
@@ -42,7 +40,7 @@ export const untouched: ReleasePlan = {
   inPlace: [],
   swap: [],
   finish: [],
-  trial: { when: 'first' },
+  trial: { when: 'prepared', instead: null },
   reasons: [],
   satisfied: [],
   findings: [],

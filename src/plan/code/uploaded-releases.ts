@@ -4,8 +4,8 @@ import type { Operation } from '../../model/operation.ts';
 import type { CodeOffer, CodeTree, ReleaseFact, ReleasesTree } from '../../model/release.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { currentCommitOf, describeStep, short } from './commits.ts';
-import { planDependencies, trialOf } from './dependencies.ts';
-import type { ReleaseContext, ReleasePlan } from './release-plan.ts';
+import { planDependencies } from './dependencies.ts';
+import { type ReleaseContext, type ReleasePlan, untouched } from './release-plan.ts';
 
 export function planUpload(
   fact: ReleaseFact,
@@ -70,7 +70,7 @@ export function planUpload(
     inPlace: [],
     swap,
     finish,
-    trial: moves ? { when: 'prepared', instead } : trialOf(dependencies),
+    trial: moves ? { when: 'prepared', instead } : untouched.trial,
     reasons: [...(moves ? [`its code changes ${step}`] : []), ...dependencies.reasons],
     satisfied: [
       ...(moves ? [] : [`code: ${base}/current is at ${short(commit)}`]),

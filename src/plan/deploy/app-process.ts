@@ -1,4 +1,5 @@
 import { type AppProcess, appProcessOf } from '../../celery/app-process.ts';
+import { isSupportFolder } from '../../celery/support-folder.ts';
 import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { ConfigError } from '../../model/errors.ts';
@@ -20,6 +21,21 @@ export function requireAppProcess(
   if (own.kind === 'known') return own;
   const [problem, expected] = describeMissing(own, line, path);
   throw new ConfigError('input unit', problem, expected);
+}
+
+/**
+ * The Python of the worker without the folder of the support module, which differs between versions
+ * of Celeriac; it has no effect on what is installed.
+ */
+export function interpreterAlone(interpreter: readonly string[]): readonly string[] {
+  const words = interpreter.flatMap((word) => {
+    if (!/^PYTHONPATH=/.test(word)) return [word];
+    const folders = word.slice('PYTHONPATH='.length).split(':');
+    const own = folders.filter((one) => !isSupportFolder(one) && !one.includes('$'));
+    return own.length === 0 ? [] : [`PYTHONPATH=${own.join(':')}`];
+  });
+  const isBare = words[0] === '/usr/bin/env' && (words[1] ?? '').startsWith('/');
+  return isBare ? words.slice(1) : words;
 }
 
 function describeMissing(

@@ -2,7 +2,7 @@ import { workerCommand } from '../../celery/worker-process.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import { sampledColumns } from '../../jobs/tables/columns.ts';
 import { queryStores } from '../../jobs/tables/store-choice.ts';
-import type { FactArguments, FactsFor } from '../../model/facts.ts';
+import type { CompanionsFact, FactArguments, FactsFor } from '../../model/facts.ts';
 import type { ReleaseFact, ReleaseQuery } from '../../model/release.ts';
 import { ownDropIns } from '../unit/drop-in.ts';
 import { supportPath } from './support-module.ts';
@@ -18,10 +18,12 @@ export interface DeployWorkerQuery {
   readonly transactions: { readonly unit: string };
   readonly release: ReleaseQuery;
   readonly stores: FactArguments['stores'];
+  readonly companions: FactArguments['companions'];
 }
 
-export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release'>> & {
+export type DeployWorkerFacts = FactsFor<Omit<DeployWorkerQuery, 'release' | 'companions'>> & {
   readonly release?: ReleaseFact;
+  readonly companions?: CompanionsFact;
 };
 
 /** The facts that the plan of a worker needs. */
@@ -37,6 +39,7 @@ export function deployWorkerQuery(desired: DeployWorkerDesired): DeployWorkerQue
     transactions: { unit: desired.unit },
     release: releaseQuery(desired),
     stores: storesQuery(desired),
+    companions: companionsQuery(desired),
   };
 }
 
@@ -48,6 +51,11 @@ function releaseQuery({ unit, release }: DeployWorkerDesired): ReleaseQuery {
     checkout: from?.source === 'git' ? from.checkout : null,
     deployTo: from?.source === 'upload' ? from.deployTo : null,
   };
+}
+
+function companionsQuery({ unit, release, companions = [] }: DeployWorkerDesired) {
+  const folder = release?.from.source === 'upload' ? release.from.deployTo : null;
+  return { unit, units: companions.map((each) => each.unit), folder };
 }
 
 /** Databases are searched only if jobs are to be settled. */

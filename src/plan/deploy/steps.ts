@@ -1,19 +1,33 @@
+import type { WorkerLine } from '../../celery/worker-line.ts';
 import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
 import type { UnitFact } from '../../model/facts.ts';
 import type { ByTheApp, Operation } from '../../model/operation.ts';
 import { type Seconds, seconds } from '../../model/units.ts';
 import { formatCount, formatDuration } from '../../report/quantities.ts';
+import { isExpanded } from '../../systemd/exec-line.ts';
 import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
 import type { Trial } from '../code/release-plan.ts';
 import { stopMarginSeconds } from '../unit/unit-settings.ts';
 import { countChildren, type WorkerUnit } from '../unit/worker-unit.ts';
 import type { DeployWorkerFacts } from './look.ts';
 
-export function tryApp(own: ByTheApp, desired: DeployWorkerDesired, trial: Trial): Operation {
+/** Tries the app in the environment that its unit gives it, with the support module. */
+export function tryApp(
+  own: ByTheApp,
+  line: WorkerLine,
+  desired: DeployWorkerDesired,
+  trial: Trial,
+): Operation {
   const instead = trial.when === 'prepared' ? trial.instead : null;
+  const { unit, interpreter, app } = own;
+  const { workingDirectory } = line.call;
   return {
     op: 'try-app',
-    ...own,
+    unit,
+    interpreter,
+    app,
+    modules: [desired.supportModule.name],
+    directory: workingDirectory === null || isExpanded(workingDirectory) ? null : workingDirectory,
     ...(instead !== null && { instead }),
     timeoutSeconds: desired.startTimeoutSeconds,
     title: `import ${own.app}${instead === null ? '' : ` of ${instead.to}`} as the worker would`,

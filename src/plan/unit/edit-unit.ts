@@ -12,7 +12,7 @@ import type { UnitFile } from '../../systemd/unit-file.ts';
 import { killsCeleryByName, type UnitContext } from '../../systemd/unit-rules.ts';
 import { stackUnit, type UnitStack } from '../../systemd/unit-stack.ts';
 import { addReadWritePaths, sharesTmp, writablePaths } from './hardening.ts';
-import { addPythonPath, extendEnv } from './python-path.ts';
+import { addPythonPath, extendEnv, setByEnv } from './python-path.ts';
 import { listSettings, neighbours, type Setting } from './unit-settings.ts';
 import { readLine, type UnitSource } from './unit-source.ts';
 
@@ -34,7 +34,7 @@ export function editUnit(
   const whole = stackUnit([source, ...source.dropIns]).file;
   const settings = listSettings(whole, desired, context.swapActive);
   const sharedTmp = sharesTmp(whole, desired);
-  let after = editExecStart(before.file, source.path, desired);
+  let after = editExecStart(before.file, source.path, desired, whole);
   after = removeKillers(after);
   after = orderAfterRedis(after);
   for (const setting of settings) after = applySetting(after, setting);
@@ -69,7 +69,12 @@ function splitTimeout(file: UnitFile): UnitFile {
     : without.set('Service', 'TimeoutStartSec', both);
 }
 
-function editExecStart(file: UnitFile, path: string, desired: DeployWorkerDesired): UnitFile {
+function editExecStart(
+  file: UnitFile,
+  path: string,
+  desired: DeployWorkerDesired,
+  whole: UnitFile,
+): UnitFile {
   const { concurrency, queues, supportModule } = desired;
   let edited = file;
   const edit = (change: (line: WorkerLine) => Parameters<UnitFile['splice']>[1]): void => {
@@ -83,6 +88,7 @@ function editExecStart(file: UnitFile, path: string, desired: DeployWorkerDesire
   if (queues !== null) edit((line) => setQueues(line, queues));
   edit((line) => addInclude(line, supportModule.name));
   edit((line) => extendEnv(line, desired.supportDirectory));
+  edit((line) => setByEnv(line, whole, desired.supportDirectory));
   edit(becomeWorker);
   return edited;
 }

@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Machine } from '../../../sandbox/machine.ts';
+import { supportDirectoryOf } from '../../../src/config/support-directory.ts';
+import { supportModuleText } from '../../../src/use-case/support-module.ts';
 
 export const UNIT = 'celery-worker.service';
 export const UNIT_PATH = '/etc/systemd/system/celery-worker.service';
 export const BACKEND = '/root/slideshow/backend';
 export const DATABASE = `${BACKEND}/batch_processing.db`;
+/** The support module of this version of Celeriac. */
+export const SUPPORT = `${supportDirectoryOf(supportModuleText())}/celeriac_support.py`;
 export const TRANSACTIONS = '/var/lib/celeriac/transactions';
 
 /** What a shell command prints, without the last line break. */

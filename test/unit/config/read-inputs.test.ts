@@ -112,7 +112,16 @@ describe('inputs', () => {
     '../..',
   ];
   // White space parts the items of a list, so the two-line text is two plain items there.
-  const lists = ['queues', 'ids', 'shared', 'gate-done', 'gate-failed', 'http-probes', 'statuses'];
+  const lists = [
+    'queues',
+    'ids',
+    'shared',
+    'gate-done',
+    'gate-failed',
+    'http-probes',
+    'statuses',
+    'also-restart',
+  ];
   // A secret, a pin or a form field is not judged by its looks; gate-args is JSON.
   const free = [
     'ssh-key',
@@ -123,6 +132,8 @@ describe('inputs', () => {
     'gate-args',
     // YAML: see stores-input.
     'stores',
+    // Commands: see companion-inputs.
+    'before-start',
   ];
   const every = (Object.keys(actions) as ActionName[]).flatMap((action) =>
     Object.keys(actions[action])

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { makeTemporaryFolder } from '../../lib/temporary.ts';
@@ -52,6 +52,9 @@ class App:
     def import_default_modules(self):
         TROUBLE
         self.loaded = True
+
+    def finalize(self):
+        assert self.loaded
 
     @property
     def backend(self):
@@ -130,6 +133,27 @@ test('tasks that cannot be imported are reported with the end of their traceback
       'ValueError: no redis://:**@127.0.0.1:6390/0, nor amqp://me:**@mq/',
     ]),
   });
+});
+
+test('what only talks to a worker loads the app likewise, but is not kept from it by its tasks', () => {
+  // The fake broker takes no connection before the app is loaded, and knows no remote control.
+  const sound = report('broker', call, { 'shop.py': app.replace('TROUBLE', 'pass') });
+  expect(sound).toMatchObject({ problem: expect.not.stringContaining('loaded') });
+  const broken = report('broker', call, {
+    'shop.py': app.replace('TROUBLE', 'self.loaded = True; import no_such_module'),
+  });
+  expect(broken).toEqual(sound);
+});
+
+test('there is one way of loading an app', () => {
+  const folder = join(host, 'celeriac_host');
+  const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  const loading = sources
+    .filter((name) => name.endsWith('.py'))
+    .filter((name) =>
+      /find_app|import_default_modules/.test(readFileSync(join(folder, name), 'utf8')),
+    );
+  expect(loading).toEqual(['app/programs/app_side.py']);
 });
 
 describe.each(['probe', 'send', 'messages', 'broker'])('%s', (program) => {

@@ -22,6 +22,8 @@ def main() -> Any:
     module_users: Any = importlib.import_module("celeriac_host.app.module_users")
     ask = json.load(sys.stdin)
     module_users.FOLDERS = tuple(ask["folders"])
+    module_versions: Any = importlib.import_module("celeriac_host.app.module_versions")
+    module_versions.ROOTS = ()
     host = system.System(ask["state"])
     root = journal.transactions_folder(host.state)
     notes: list[str] = []

@@ -19,6 +19,17 @@ const name = `module_${randomUUID().replaceAll('-', '')}`;
 
 const driver = join(import.meta.dirname, 'drive_transactions.py');
 
+const digestOf = (path: string): string | null =>
+  existsSync(path) ? createHash('sha256').update(readFileSync(path)).digest('hex') : null;
+
+const writing = (path: string, text: string) => ({
+  op: 'write-file',
+  path,
+  text,
+  mode: '0644',
+  expects: digestOf(path),
+});
+
 /** What systemd reads units from, a module, and the state of the host program: all in one folder. */
 class Host {
   readonly root = makeTemporaryFolder();
@@ -67,6 +78,27 @@ class Host {
   release(id: string, unit: string): void {
     const code = { op: 'write-file', path: join(this.root, id), text: id, mode: '0644' };
     this.#carryOut(id, unit, [{ ...code, expects: null }], true);
+  }
+
+  /** Where a version of the module is. */
+  versionOf(text: string): string {
+    const digest = createHash('sha256').update(text).digest('hex');
+    return join(this.folder, digest.slice(0, 12), `${name}.py`);
+  }
+
+  /** The transaction of a unit that brings a version of the module, and has the unit load it. */
+  deploy(id: string, unit: string, version: string): void {
+    const path = join(this.root, 'etc', unit);
+    const text = `[Service]\nEnvironment=PYTHONPATH=${dirname(this.versionOf(version))}\nExecStart=/usr/bin/celery -A app worker -I ${name}\n`;
+    if (!existsSync(path)) this.write(`etc/${unit}`, '[Service]\nExecStart=/usr/bin/celery\n');
+    const module = this.versionOf(version);
+    const brings = existsSync(module) ? [] : [writing(module, version)];
+    this.#carryOut(id, unit, [...brings, writing(path, text)], true);
+  }
+
+  /** The transaction of a unit that brings the version, which its file names already. */
+  bring(id: string, unit: string, version: string): void {
+    this.#carryOut(id, unit, [writing(this.versionOf(version), version)], true);
   }
 
   undo(...ids: readonly string[]): unknown {
@@ -331,5 +363,103 @@ describe('an undo of a release that replaced an older version', () => {
     host.apply('3', mine, 'newer', { released: false });
     expect(host.undoByItself('3')).toMatchObject({ messages: [`${host.module} restored`] });
     expect(host.text).toBe('older');
+  });
+});
+
+describe('versions of a module, each in a folder of its own', () => {
+  function deploy(host: Host, id: string, unit: string, version: string): void {
+    host.deploy(id, unit, version);
+  }
+  const [video, audio] = ['video.service', 'audio.service'];
+
+  test.each([
+    ['in turn', ['2', '1']],
+    ['the other way round', ['1', '2']],
+  ])('two units with one version, undone %s: the last one takes it along', (_, order) => {
+    const host = new Host();
+    deploy(host, '1', video, 'one');
+    deploy(host, '2', audio, 'one');
+    const module = host.versionOf('one');
+    host.undo(order[0] ?? '');
+    expect(existsSync(module)).toBe(true);
+    host.undo(order[1] ?? '');
+    expect([existsSync(module), existsSync(dirname(module))]).toEqual([false, false]);
+  });
+
+  test('two units with two versions: each undo touches its own', () => {
+    const host = new Host();
+    deploy(host, '1', video, 'one');
+    deploy(host, '2', audio, 'two');
+    expect(host.undo('1')).toMatchObject({ results: ['undone'], notes: [] });
+    expect([existsSync(host.versionOf('one')), existsSync(host.versionOf('two'))]).toEqual([
+      false,
+      true,
+    ]);
+  });
+
+  test('a version stays while a roll-back can return to it, and goes afterwards', () => {
+    const host = new Host();
+    deploy(host, '1', video, 'one');
+    deploy(host, '2', audio, 'one');
+    deploy(host, '3', audio, 'two');
+    const one = host.versionOf('one');
+    expect(host.undo('1')).toMatchObject({
+      messages: [`${one} not restored: audio.service may be rolled back to it`, expect.any(String)],
+    });
+    expect(host.undo('3')).toMatchObject({ results: ['undone'] });
+    expect([existsSync(one), existsSync(host.versionOf('two'))]).toEqual([true, false]);
+    expect(host.undo('2')).toMatchObject({ notes: [`${one} removed: no unit loads it any more`] });
+    expect(existsSync(one)).toBe(false);
+  });
+
+  test('an undo that leaves its own unit with the version keeps it', () => {
+    const host = new Host();
+    deploy(host, '1', video, 'one');
+    rmSync(host.versionOf('one'));
+    host.bring('2', video, 'one');
+    expect(host.undo('2')).toMatchObject({
+      messages: [`${host.versionOf('one')} not restored: video.service loads it`],
+    });
+  });
+
+  test('what nothing needs is removed by the deploy that brings another version', () => {
+    const host = new Host();
+    deploy(host, '1', video, 'one');
+    host.remove('state/transactions/1/plan.json');
+    deploy(host, '2', video, 'two');
+    // The roll-back of 2 returns to it.
+    expect(existsSync(host.versionOf('one'))).toBe(true);
+    host.remove('state/transactions/2/plan.json');
+    deploy(host, '3', video, 'three');
+    expect([existsSync(host.versionOf('one')), existsSync(host.versionOf('two'))]).toEqual([
+      false,
+      true,
+    ]);
+  });
+
+  test('a version that somebody changed is left', () => {
+    const host = new Host();
+    deploy(host, '1', video, 'one');
+    deploy(host, '2', audio, 'two');
+    writeFileSync(host.versionOf('one'), 'by hand');
+    expect(host.undo('1')).toMatchObject({ refused: expect.stringContaining('changed since') });
+    host.undo('2');
+    expect(readFileSync(host.versionOf('one'), 'utf8')).toBe('by hand');
+  });
+
+  test('the one module of older versions of Celeriac goes once all units have moved', () => {
+    const host = new Host();
+    host.write('etc/video.service', worker);
+    host.write('etc/audio.service', worker);
+    host.apply('1', video, 'old');
+    deploy(host, '2', video, 'one');
+    expect(host.text).toBe('old');
+    deploy(host, '3', audio, 'one');
+    // Both may be rolled back to it.
+    expect(host.text).toBe('old');
+    host.remove('state/transactions/2/plan.json');
+    host.remove('state/transactions/3/plan.json');
+    deploy(host, '4', audio, 'two');
+    expect(host.text).toBe(null);
   });
 });

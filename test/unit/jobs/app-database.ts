@@ -169,9 +169,18 @@ export class AppDatabase implements Disposable {
       columns: this.#columnsOf(name),
       foreignKeys: (
         this.sql.pragma(`foreign_key_list("${name.replaceAll('"', '""')}")`) as ForeignKey[]
-      ).map((key) => ({ column: key.from, table: key.table, to: key.to })),
+      ).map((key) => ({
+        column: key.from,
+        table: key.table,
+        to: key.to ?? this.#keyOf(key.table),
+      })),
       ...this.#statusesOf(name),
     }));
+  }
+
+  #keyOf(table: string): string {
+    const columns = this.sql.pragma(`table_info("${table}")`) as Column[];
+    return columns.find(({ pk }) => pk === 1)?.name ?? '';
   }
 
   #columnsOf(table: string): StoreColumn[] {
@@ -184,9 +193,12 @@ export class AppDatabase implements Disposable {
       ({ name, type, notnull, dflt_value: given }) => {
         // Plainer than the host reads it: a test holds them against each other.
         const longest = new RegExp(`length\\(${name}\\) <= (\\d+)`).exec(sql)?.[1];
+        const list = new RegExp(`CHECK \\("?${name}"? IN \\(([^)]*)\\)\\)`, 'i').exec(sql)?.[1];
+        const labels = list?.split(',').map((label) => label.trim().slice(1, -1));
         return {
           name,
           type,
+          ...(labels === undefined ? {} : { labels }),
           ...(notnull === 1 ? { notNull: true } : {}),
           ...(given === null ? {} : { default: given }),
           ...(longest === undefined ? {} : { longest: Number(longest) }),
@@ -236,13 +248,14 @@ interface Column {
   readonly name: string;
   readonly type: string;
   readonly notnull: 0 | 1;
+  readonly pk: number;
   readonly dflt_value: string | null;
 }
 
 interface ForeignKey {
   readonly from: string;
   readonly table: string;
-  readonly to: string;
+  readonly to: string | null;
 }
 
 /** What the host would report besides its databases. */

@@ -17,12 +17,14 @@ const errors = [
   'INTEGER CHECK (error IS NULL OR typeof(error) = $$integer$$)',
   'BLOB',
 ];
-const words = '$$pending$$, $$processing$$, $$completed$$, $$failed$$';
+/** Stands for the words of the app, as it spells them. */
+const list = '$list$';
 const statuses = [
   'TEXT',
   'TEXT NOT NULL',
   'VARCHAR(20)',
-  `TEXT CHECK (status IN (${words}))`,
+  `TEXT CHECK (status IN (${list}))`,
+  `VARCHAR(20) NOT NULL CHECK (status IN (${list}))`,
   'TEXT CHECK (status <> $$failed$$)',
   'TEXT CHECK (status <> $$pending$$ OR started_at IS NOT NULL)',
 ];
@@ -43,7 +45,35 @@ const keys = ['', 'REFERENCES jobs (id)', ...['CASCADE', 'SET NULL', 'RESTRICT']
   /^[A-Z ]+$/.test(key) ? `REFERENCES jobs (id) ON DELETE ${key}` : key,
 );
 
-const someStatus = fc.constantFrom('processing', 'processing', 'pending', 'completed', 'failed');
+const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
+/** How the app spells its words; the last one has others for two ends, and none for a third. */
+const spellings = {
+  lower: (word: string) => word,
+  upper: (word: string) => word.toUpperCase(),
+  capital,
+  others: (word: string) => ({ completed: 'DONE', failed: 'ERROR' })[word] ?? word.toUpperCase(),
+} as const;
+
+const uuid = '3f0c1c6e-1111-4c2e-9a4e-00000000000';
+/** The id of the task of a job, in the forms in which apps keep it. */
+const forms = {
+  name: (at: number) => `task-${at}`,
+  dashed: (at: number) => `${uuid}${at}`,
+  plain: (at: number) => `${uuid}${at}`.replaceAll('-', ''),
+  upper: (at: number) => `${uuid}${at}`.toUpperCase(),
+  bytes: (at: number) => Buffer.from(`${uuid}${at}`.replaceAll('-', ''), 'hex'),
+  none: () => null,
+} as const;
+type Form = keyof typeof forms;
+
+const someStatus = fc.constantFrom(
+  'processing',
+  'processing',
+  'pending',
+  'completed',
+  'partial',
+  'failed',
+);
 const age = fc.constantFrom(1, 50, 120);
 
 /** One of them, with its rows. */
@@ -52,6 +82,7 @@ export const schemas = fc.record({
   rowid: fc.boolean(),
   error: fc.constantFrom(...errors),
   status: fc.constantFrom(...statuses),
+  spelling: fc.constantFrom(...(Object.keys(spellings) as (keyof typeof spellings)[])),
   started: fc.constantFrom(...times),
   completed: fc.constantFrom(...times),
   task: fc.constantFrom('TEXT', 'TEXT UNIQUE', "TEXT NOT NULL DEFAULT ''"),
@@ -62,6 +93,7 @@ export const schemas = fc.record({
     fc.record({
       status: someStatus,
       age,
+      task: fc.constantFrom(...(Object.keys(forms) as Form[])),
       error: fc.constantFrom(null, 'Timeout', '{"type":"Timeout"}', 0),
       steps: fc.array(fc.record({ status: someStatus, age }), { maxLength: 2 }),
       paid: fc.option(fc.constantFrom('processing', 'paid')),
@@ -78,7 +110,12 @@ export const otherTables = ['users', 'payments', 'invoices'];
 /** A database of this schema; a row that it does not take is not in it. */
 export function makeDatabase(schema: Schema): AppDatabase {
   const id = (at: number): number | string => (schema.id === 'INTEGER' ? at : `row-${at}`);
-  const { rowid, error, status, started, completed, task, stepKey, paymentKey } = schema;
+  const { rowid, error, started, completed, task, stepKey, paymentKey } = schema;
+  const spell = spellings[schema.spelling];
+  const words = ['pending', 'processing', 'completed', 'partial', 'failed']
+    .filter((word) => word !== 'partial' || schema.spelling !== 'others')
+    .map((word) => `'${spell(word)}'`);
+  const status = schema.status.replace(list, words.join(', '));
   const database = new AppDatabase(
     `CREATE TABLE users (id INTEGER PRIMARY KEY, status TEXT);
     CREATE TABLE jobs (id ${schema.id} PRIMARY KEY, user_id INTEGER REFERENCES users (id),
@@ -96,7 +133,10 @@ export function makeDatabase(schema: Schema): AppDatabase {
     INSERT INTO audit VALUES ('first');`.replaceAll('$$', "'"),
   );
   database.sql.exec(triggers[schema.trigger].replaceAll('$$', "'"));
-  const add = (table: string, values: Readonly<Record<string, string | number | null>>): void => {
+  const add = (
+    table: string,
+    values: Readonly<Record<string, string | number | Buffer | null>>,
+  ): void => {
     const given = Object.entries(values).filter(([, value]) => value !== null);
     const names = given.map(([name]) => `"${name.replaceAll('"', '""')}"`).join(', ');
     const marks = given.map(() => '?').join(', ');
@@ -108,8 +148,8 @@ export function makeDatabase(schema: Schema): AppDatabase {
     add('jobs', {
       id: id(at),
       user_id: 1,
-      status: job.status,
-      celery_task_id: `task-${at}`,
+      status: spell(job.status),
+      celery_task_id: forms[job.task](at),
       error: job.error,
       started_at: bySqlite(job.age * minute),
       completed_at: completed === 'TEXT NOT NULL' ? bySqlite(job.age * minute) : null,

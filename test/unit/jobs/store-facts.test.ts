@@ -58,3 +58,16 @@ describe('the statuses of a table', () => {
     expect(tablesIn(database, statusColumns)[0]?.statuses).toHaveLength(50);
   });
 });
+
+test('the labels of a column are those that tests of plans assume', () => {
+  using database = new AppDatabase(`
+    CREATE TABLE jobs (id INTEGER PRIMARY KEY, status TEXT CHECK (status IN ('a', 'B c')), kind TEXT);
+    CREATE TABLE tasks (id TEXT, status TEXT, CONSTRAINT one CHECK ("status" in ('x','y')));`);
+  const labelsOf = (tables: readonly StoreTable[]): unknown =>
+    tables.map(({ columns }) => columns.map(({ labels }) => labels ?? null));
+  expect(labelsOf(tablesIn(database))).toEqual([
+    [null, ['a', 'B c'], null],
+    [null, ['x', 'y']],
+  ]);
+  expect(labelsOf(tablesIn(database))).toEqual(labelsOf(database.tables()));
+});

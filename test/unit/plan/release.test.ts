@@ -93,7 +93,8 @@ const refusal = (tree: CodeTree, desired: ReleaseDesired) => {
 
 describe('without a source', () => {
   it('the code is not touched', () => {
-    const nothing = { reasons: [], prepare: [], inPlace: [], swap: [], trial: { when: 'first' } };
+    const trial = { when: 'prepared', instead: null };
+    const nothing = { reasons: [], prepare: [], inPlace: [], swap: [], trial };
     expect(plan({ kind: 'none' }, null, null)).toMatchObject(nothing);
     expect(planRelease(undefined, git, offer, context)).toMatchObject(nothing);
   });
@@ -132,7 +133,7 @@ describe('a checkout', () => {
     expect({ reasons, satisfied, trial }).toEqual({
       reasons: [],
       satisfied: ['code: /root/slideshow is at bbbbbbb'],
-      trial: { when: 'first' },
+      trial: { when: 'prepared', instead: null },
     });
     expect(findings).toEqual([
       expect.objectContaining({ level: 'warning', message: expect.stringContaining('web.py') }),

@@ -187,6 +187,14 @@ describe('sentences', () => {
     expect(describeOutcome(plan, { ...outcome, result: 'committed' })).toBe(
       'Done: 1 operation, transaction T-1.',
     );
+    const todo = 'run `systemctl restart w.service` when it is idle';
+    expect(
+      describeOutcome(plan, {
+        ...outcome,
+        result: 'undone',
+        steps: [{ index: 0, op: 'x', status: 'undone', message: '', seconds: seconds(0), todo }],
+      }),
+    ).toBe(`Failed and undone (transaction T-1), but not everything is as before: ${todo}.`);
     expect(describeOutcome(plan, { ...outcome, result: 'undone' })).toBe(
       'Failed and undone: the host is as it was before transaction T-1.',
     );
@@ -194,7 +202,7 @@ describe('sentences', () => {
     const step = { index: 0, op: 'end-process', status: 'undone', message: said } as const;
     const steps = [{ ...step, seconds: seconds(0) }];
     expect(describeOutcome(plan, { ...outcome, result: 'undone', steps })).toBe(
-      `Failed and undone, except for this: ${said}.`,
+      `Failed and undone (transaction T-1), but not everything is as before: ${said}.`,
     );
     expect(describeOutcome(plan, { ...outcome, result: 'undo-failed' })).toBe(
       'Failed, and not all of it could be undone: see transaction T-1 on the host.',

@@ -152,7 +152,7 @@ describe('undoing transactions', () => {
     const left = '2 rows of /srv/jobs.db restored; skipped, changed since: jobs a1';
     const steps = [step('undone', left), step('undone', '/etc/x restored')];
     await undoTransactions(run, agentFor(run, outcomeOf('undone', { steps })), undoing);
-    expect(run.log.at(-1)).toBe(`Undone: release 7, except for this: ${left}.`);
+    expect(run.log.at(-1)).toBe(`Undone: release 7; ${left}.`);
   });
 
   it('tells once that a refused undo changed nothing', async () => {

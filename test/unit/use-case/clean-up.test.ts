@@ -189,6 +189,27 @@ describe('which rows are found', () => {
     ]);
   });
 
+  test.each(['fail', 'reset', 'delete', 'finalise'] as const)(
+    '%s: a parent whose completed rows have no time ends only by ids',
+    async (action) => {
+      using database = new AppDatabase();
+      database.addBatch('mute', { ago: day, links: [['completed', day]] });
+      database.sql.exec(
+        'UPDATE batch_links SET created_at = NULL, started_at = NULL, completed_at = NULL',
+      );
+      const byAge = await planFor(database, { action });
+      expect(changesOf(byAge)).toEqual({});
+      expect(messagesOf(byAge)).toContain(
+        'rows below it are completed, but the age of batch_links link-mute-0 is unknown; `ids` selects it',
+      );
+      const byId = await planFor(database, { action, ids: ['jobs:job-mute'] });
+      expect(changesOf(byId)).toEqual({
+        'job-mute': 'processing → completed',
+        'batch-mute': 'processing → completed',
+      });
+    },
+  );
+
   test('a host without such rows is as desired', async () => {
     using database = new AppDatabase();
     database.add('jobs', { id: 'new', status: 'processing', created_at: bySqlite(minute) });
@@ -783,7 +804,8 @@ test('what the host skipped is reported', () => {
     result: 'committed',
     steps: [{ ...step, result: { changed: 3, skipped } }],
   } as const;
-  expect(reportSkipped(outcome)).toEqual([
+  const looks = { timeZone: 'UTC', pauseSeconds: seconds(60) };
+  expect(reportSkipped(outcome, looks)).toEqual([
     {
       level: 'warning',
       message: expect.stringMatching(/^skipped 7 rows: jobs job-0 is gone; .*; and 2 more$/),
@@ -791,7 +813,8 @@ test('what the host skipped is reported', () => {
   ]);
   expect(countRepaired(outcome)).toBe(3);
   expect(countRepaired({ ...outcome, result: 'undone' })).toBe(0);
-  expect(reportSkipped({ ...outcome, steps: [{ ...step, result: { skipped: [] } }] })).toEqual([]);
+  const nothing = { ...outcome, steps: [{ ...step, result: { skipped: [] } }] };
+  expect(reportSkipped(nothing, looks)).toEqual([]);
 });
 
 describe('databases', () => {

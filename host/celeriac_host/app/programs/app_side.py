@@ -53,26 +53,27 @@ class Line:
         return json.loads(said)
 
 
-def load_app(name: str) -> Any:
-    """Finds the app as `celery -A` does."""
+def load_app(name: str, needs_tasks: bool = True) -> Any:
+    """Finds the app as `celery -A` does, and loads it as a worker does, with Django's own setup.
+
+    A result backend made of models, such as `django-db`, or a broker that the tasks' modules set,
+    is not there before. What only talks to a running worker does not need the tasks: these may be
+    the reason for which the worker must be stopped.
+    """
     sys.path.insert(0, os.getcwd())
     try:
         from celery.app.utils import find_app
 
-        return find_app(name)
+        app = find_app(name)
     except (Exception, SystemExit) as error:
         raise Problem("the app %s does not import: %s" % (name, line_of(error))) from error
-
-
-def load_tasks(app: Any) -> None:
-    """Imports what a worker imports in addition to the app, with Django's own setup.
-
-    A result backend made of models, such as `django-db`, needs this first.
-    """
     try:
         app.loader.import_default_modules()
+        app.finalize()
     except (Exception, SystemExit) as error:
-        raise Problem("the app's tasks do not import: " + line_of(error)) from error
+        if needs_tasks:
+            raise Problem("the app's tasks do not import: " + line_of(error)) from error
+    return app
 
 
 def connect(app: Any) -> Any:
@@ -130,16 +131,19 @@ def passwords(app: Any) -> List[str]:
 
 
 def with_app(
-    request: Dict[str, Any], line: Line, work: Callable[[Any], Dict[str, Any]]
+    request: Dict[str, Any],
+    line: Line,
+    work: Callable[[Any], Dict[str, Any]],
+    needs_tasks: bool = True,
 ) -> Dict[str, Any]:
-    """Imports the app and returns the report of `work`.
+    """Loads the app and returns the report of `work`.
 
     An error becomes a `problem`, with the end of its traceback as `evidence`, without passwords.
     """
     app = None
     try:
         line.tell("stage", "importing the app " + request["app"])
-        app = load_app(request["app"])
+        app = load_app(request["app"], needs_tasks)
         return work(app)
     except TimeUp as limit:
         return {"problem": str(limit)}

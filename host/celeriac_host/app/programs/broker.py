@@ -307,8 +307,13 @@ def described(task: Dict[str, Any]) -> str:
 
 
 def give_back(control: Control, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    """Has every queue consumed again, by the worker's own list. Retries until a timeout."""
+    """Has every queue consumed again, by the worker's own list. Retries until a timeout.
+
+    With `orRestart`, a worker that would lose them at a reconnect is left as it is.
+    """
     node = request["node"]
+    if request.get("orRestart") and request["sharedBy"] == 1 and not lasts(control, node, []):
+        return {"lasting": False, "given": False}
     again = consume_run if request["sharedBy"] > 1 else consume_again
     deadline = time.monotonic() + request["timeoutSeconds"]
     while True:
@@ -335,14 +340,19 @@ def consume_again(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], 
     for queue in queues:
         if queue not in consumed:
             control.ask(node, "add_consumer", queue=queue)
-    lasting = tuple(import_module("celery").VERSION[:2]) >= (5, 7)
-    if not lasting:
-        try:
-            said = control.ask(node, CONSUME_AGAIN, queues=queues)
-            lasting = isinstance(said, dict) and "ok" in said
-        except Problem:
-            lasting = False
+    lasting = lasts(control, node, queues)
     return set(queues) - set(control.queues(node)), lasting
+
+
+def lasts(control: Control, node: str, queues: List[str]) -> bool:
+    """Whether it consumes them after a reconnect, too; has its support module see to it."""
+    if tuple(import_module("celery").VERSION[:2]) >= (5, 7):
+        return True
+    try:
+        said = control.ask(node, CONSUME_AGAIN, queues=queues)
+        return isinstance(said, dict) and "ok" in said
+    except Problem:
+        return False
 
 
 def consume_run(control: Control, request: Dict[str, Any]) -> Tuple[Set[str], bool]:
@@ -369,7 +379,7 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
             return cancel(control, request, line)
         return Drain(control, request, line).run()
 
-    return with_app(request, line, work)
+    return with_app(request, line, work, needs_tasks=False)
 
 
 if __name__ == "__main__":

@@ -375,7 +375,7 @@ def carry_out(request: Dict[str, Any], line: Line) -> Dict[str, Any]:
         line.tell("stage", "reading the broker")
         return KINDS[request["kind"]](Broker(app), request)
 
-    return with_app(request, line, work)
+    return with_app(request, line, work, needs_tasks=False)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from celeriac_host.app.programs.app_side import (
     Problem,
     connect,
     line_of,
-    load_tasks,
     serve,
     with_app,
 )
@@ -379,8 +378,6 @@ def report(jobs: List[Job], problem: Optional[str]) -> Dict[str, Any]:
 
 
 def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
-    line.tell("stage", "importing the app's tasks")
-    load_tasks(app)
     line.tell("stage", "connecting to the broker")
     connection = connect(app)
     deadline = time.monotonic() + request["timeoutSeconds"]

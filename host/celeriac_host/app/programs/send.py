@@ -6,12 +6,11 @@ agent before each call, and reports each call. Python 3.6 and later, Celery 4.4 
 
 from typing import Any, Dict, List
 
-from celeriac_host.app.programs.app_side import Line, Problem, connect, load_tasks, serve, with_app
+from celeriac_host.app.programs.app_side import Line, Problem, connect, serve, with_app
 
 
 def send(app: Any, request: Dict[str, Any], line: Line) -> Dict[str, Any]:
     line.tell("stage", "sending tasks")
-    load_tasks(app)
     if app.conf.get("task_always_eager"):
         raise Problem("task_always_eager is on: the tasks would run here, not in the worker")
     calls = request["calls"]

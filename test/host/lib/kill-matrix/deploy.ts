@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Machine } from '../../../../sandbox/machine.ts';
 import { openAgent } from '../../../../src/adapters/agent/open-agent.ts';
 import { openGitCode } from '../../../../src/adapters/git-code.ts';
+import { supportDirectoryOf } from '../../../../src/config/support-directory.ts';
 import { hostProgram } from '../../../../src/generated/host-program.ts';
 import type { Plan } from '../../../../src/model/operation.ts';
 import type { TransactionMeta } from '../../../../src/model/outcome.ts';
@@ -37,6 +38,7 @@ const DESIRED = workerDesired({
   minHealthySeconds: seconds(1),
   strays: { graceSeconds: seconds(60) },
   supportModule: { name: 'celeriac_support', text: supportModuleText() },
+  supportDirectory: supportDirectoryOf(supportModuleText()),
   orphanedJobs: {
     action: 'fail',
     database: DATABASE,

@@ -93,6 +93,56 @@ describe('one id in many forms', () => {
   });
 });
 
+describe('the id of a task that is sent again for a row without one', () => {
+  const plain = task.replaceAll('-', '');
+  const bytes = Buffer.from(plain, 'hex');
+  const dashed = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+  const sentFor = async (type: string, other: string | Buffer | null): Promise<string> => {
+    using database = new AppDatabase(
+      `CREATE TABLE jobs (id INTEGER PRIMARY KEY, status TEXT, created_at TEXT, celery_task_id ${type})`,
+    );
+    database.add('jobs', { id: 1, status: 'processing', created_at: bySqlite(day) });
+    const ended = { status: 'completed', created_at: bySqlite(day) };
+    if (other !== null) database.add('jobs', { id: 2, celery_task_id: other, ...ended });
+    const tables = { jobs: { resend: { task: 't', args: ['id'], queue: null } } };
+    const stores = [{ database: path, tables, where: 'input stores' }];
+    const cleanUp = await plan(database, holding(), { action: 'reset', stores });
+    const send = cleanUp.plan.operations.find((operation) => operation.op === 'send-tasks');
+    const id = send?.calls[0]?.id ?? '';
+    expect(repairOf(cleanUp)?.rows[0]?.change).toMatchObject({ set: { celery_task_id: id } });
+    return id;
+  };
+
+  test.each<[type: string, other: string | Buffer | null, form: RegExp]>([
+    ['TEXT', null, dashed],
+    ['VARCHAR(36)', null, dashed],
+    ['VARCHAR(255)', null, dashed],
+    ['uuid', null, dashed],
+    ['CHAR(32)', null, /^[0-9a-f]{32}$/],
+    ['character varying(32)', null, /^[0-9a-f]{32}$/],
+    ['BLOB', null, /^[0-9a-f]{32}$/],
+    ['BINARY(16)', null, /^[0-9a-f]{32}$/],
+    ['TEXT', plain, /^[0-9a-f]{32}$/],
+    ['TEXT', plain.toUpperCase(), /^[0-9A-F]{32}$/],
+    ['CHAR(32)', task, dashed],
+    ['TEXT', 'own-name', dashed],
+    ['TEXT', '', dashed],
+  ])('%s, another row holding %s', async (type, other, form) => {
+    expect(await sentFor(type, other)).toMatch(form);
+  });
+
+  test.each([
+    ['BLOB', bytes],
+    ['', bytes],
+    ['BLOB', Buffer.from(task)],
+    ['bytea', `\\x${plain}`],
+  ])('of type "%s" that holds binary data: refused', async (type, other) => {
+    const refused = await configRefusal(sentFor(type, other));
+    expect(refused.message).toContain('`celery_task_id` of jobs holds task ids as binary data');
+  });
+});
+
 describe('columns with ids of tasks', () => {
   const names = [
     'celery_id',

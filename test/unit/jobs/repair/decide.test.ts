@@ -22,6 +22,7 @@ const table = (name: string, more: Partial<TableMapping>): TableMapping => ({
   used: [],
   partial: null,
   spelled: {},
+  labels: null,
   resend: null,
   parent: null,
   own: null,

@@ -1,12 +1,19 @@
 import { describe, expect, test } from 'vitest';
-import { cleanUpDefaults } from '../../../../src/config/cleanup-desired.ts';
+import { type CleanUpDesired, cleanUpDefaults } from '../../../../src/config/cleanup-desired.ts';
 import {
   isTransaction,
   planRestore,
   requireCleanUp,
+  requireFile,
 } from '../../../../src/jobs/repair/restore-jobs.ts';
 import { ConfigError } from '../../../../src/model/errors.ts';
-import type { StoreFact, TransactionFact } from '../../../../src/model/facts.ts';
+import type {
+  BackupFact,
+  StoreFact,
+  StoreTable,
+  TableDifference,
+  TransactionFact,
+} from '../../../../src/model/facts.ts';
 import { bytes, epochSeconds } from '../../../../src/model/units.ts';
 
 const store = (path: string): StoreFact => ({
@@ -30,17 +37,37 @@ const transaction = (changes: Partial<TransactionFact>): TransactionFact => ({
   ...changes,
 });
 
+const jobs: StoreTable = {
+  name: 'jobs',
+  columns: ['id', 'status', 'celery_task_id', 'created_at'].map((name) => ({ name, type: 'TEXT' })),
+  foreignKeys: [],
+  statuses: ['processing'],
+};
+const path = '/var/lib/celeriac/backups/jobs-0a1b2c-20261128T100000Z.db';
+const compared = (...differences: TableDifference[]): BackupFact => ({
+  kind: 'compared',
+  path,
+  takenAt: epochSeconds(1_795_860_000),
+  differences,
+});
+const differ = (table: string, more: Partial<TableDifference>): TableDifference => ({
+  table,
+  newer: 0,
+  changed: 0,
+  gone: 0,
+  ...more,
+});
+const planned = (backup: BackupFact, more: Partial<CleanUpDesired> = {}) =>
+  planRestore({ ...store('/srv/jobs.db'), tables: [jobs] } as StoreFact, backup, 'latest', {
+    ...cleanUpDefaults,
+    ...more,
+  });
+
 describe('a backup', () => {
   test('is restored to the only database, or to the given one', () => {
-    const only = planRestore('latest', [store('/srv/jobs.db')], cleanUpDefaults);
-    expect(only.operations).toMatchObject([
-      { op: 'restore-database', database: '/srv/jobs.db', backup: 'latest', keep: 5 },
-    ]);
-    const named = planRestore('/var/lib/celeriac/backups/jobs-1.db', [store('/srv/a.db')], {
-      ...cleanUpDefaults,
-      database: '/srv/a.db',
-    });
-    expect(named.operations).toMatchObject([{ backup: '/var/lib/celeriac/backups/jobs-1.db' }]);
+    expect(requireFile([store('/srv/jobs.db')], cleanUpDefaults).path).toBe('/srv/jobs.db');
+    const named = { ...cleanUpDefaults, database: '/srv/a.db' };
+    expect(requireFile([store('/srv/a.db')], named).path).toBe('/srv/a.db');
   });
 
   test.each<[string, StoreFact[], string | null, string]>([
@@ -53,9 +80,40 @@ describe('a backup', () => {
     ],
     ['PostgreSQL', [], 'postgresql://app@127.0.0.1/jobs', 'is not a file'],
   ])('for %s is an error that says what is missing', (_, stores, database, problem) => {
-    const restore = () => planRestore('latest', stores, { ...cleanUpDefaults, database });
-    expect(restore).toThrow(ConfigError);
-    expect(restore).toThrow(problem);
+    const find = () => requireFile(stores, { ...cleanUpDefaults, database });
+    expect(find).toThrow(ConfigError);
+    expect(find).toThrow(problem);
+  });
+
+  test('is restored if only jobs have changed since', () => {
+    const { operations, findings } = planned(compared(differ('jobs', { changed: 2, gone: 1 })));
+    expect(operations).toMatchObject([{ op: 'restore-database', backup: path, keep: 5 }]);
+    expect(findings).toEqual([]);
+  });
+
+  test.each<[string, BackupFact, RegExp]>([
+    ['newer jobs', compared(differ('jobs', { newer: 3 })), /jobs \(3 rows newer\)/],
+    [
+      'changes in other tables',
+      compared(differ('jobs', { changed: 1 }), differ('orders', { newer: 1, changed: 2, gone: 3 })),
+      /lost: orders \(1 row newer, 2 rows changed, 3 rows removed\)$/,
+    ],
+    [
+      'a damaged database',
+      { kind: 'unknown', path, takenAt: epochSeconds(1), problem: 'it is damaged' },
+      /is not known: it is damaged/,
+    ],
+  ])('that would lose %s is refused, unless the loss is accepted', (_, backup, problem) => {
+    expect(() => planned(backup)).toThrow(ConfigError);
+    expect(() => planned(backup)).toThrow(problem);
+    const { operations, findings } = planned(backup, { acceptLoss: true });
+    expect(operations).toHaveLength(1);
+    expect(findings).toMatchObject([{ level: 'warning', message: expect.stringMatching(problem) }]);
+  });
+
+  test('that the host does not have is refused with those that it has', () => {
+    const absent = { kind: 'absent', known: [path] } as const;
+    expect(() => planned(absent)).toThrow('no backup of /srv/jobs.db');
   });
 });
 

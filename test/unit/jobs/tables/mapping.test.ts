@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { proposeMapping } from '../../../../src/jobs/tables/mapping.ts';
+import { proposeMapping, type TableSpecs } from '../../../../src/jobs/tables/mapping.ts';
 import { ConfigError } from '../../../../src/model/errors.ts';
 import { AppDatabase, path } from '../app-database.ts';
 
@@ -42,6 +42,7 @@ describe('proposeMapping', () => {
       partial: null,
       words: {},
       spelled: {},
+      labels: null,
       resend: null,
       created: 'created_at',
       started: 'started_at',
@@ -153,6 +154,57 @@ describe('names and references', () => {
     });
     expect(taskOf('INTEGER')).toMatchObject({ task: null, parent: { table: 'tasks' } });
     expect(taskOf('VARCHAR(36)')).toMatchObject({ task: 'task_id', parent: null });
+  });
+});
+
+describe('foreign keys of tables that `stores` describes', () => {
+  const columns = 'status TEXT, created_at TEXT';
+  const tieOf = (tables: string, specs: TableSpecs): unknown => {
+    using database = new AppDatabase(tables);
+    const found = proposeMapping(path, database.tables(), specs);
+    return found.find(({ table }) => table === 'steps')?.parent;
+  };
+
+  test.each<[name: string, key: string, tables: string, specs: TableSpecs]>([
+    [
+      'to an id that it names',
+      'job_id',
+      'CREATE TABLE jobs (slug TEXT UNIQUE, id INTEGER PRIMARY KEY, $); CREATE TABLE steps (id INTEGER, job_id TEXT REFERENCES jobs (slug), $)',
+      { jobs: { id: 'slug' }, steps: {} },
+    ],
+    [
+      'to its primary key, which has an odd name',
+      'job_id',
+      'CREATE TABLE jobs ("key" TEXT PRIMARY KEY, $); CREATE TABLE steps (id INTEGER, job_id TEXT REFERENCES Jobs ("Key"), $)',
+      { jobs: { id: 'key' }, steps: { parent: { table: 'jobs', column: 'job_id' } } },
+    ],
+    [
+      'by a column that would otherwise name a job that it repeats',
+      'original_job_id',
+      'CREATE TABLE jobs (id INTEGER PRIMARY KEY, $); CREATE TABLE steps (id INTEGER, original_job_id INTEGER REFERENCES jobs, $)',
+      { steps: { parent: { table: 'jobs', column: 'original_job_id' } } },
+    ],
+  ])('%s', (_, column, tables, specs) => {
+    const tie = { table: 'jobs', column, foreignKey: true };
+    expect(tieOf(tables.replaceAll('$', columns), specs)).toEqual(tie);
+  });
+
+  test('a key to another column than the id ties no rows, but they show that the job is alive', () => {
+    using database = new AppDatabase(`
+      CREATE TABLE jobs (id INTEGER PRIMARY KEY, slug TEXT UNIQUE, ${columns});
+      CREATE TABLE job_steps (id INTEGER PRIMARY KEY, job_id TEXT REFERENCES jobs (slug), ${columns});`);
+    const [jobs, steps] = proposeMapping(path, database.tables());
+    expect([jobs?.table, steps?.table, steps?.parent]).toEqual(['jobs', 'job_steps', null]);
+    expect(jobs?.bystanders).toEqual([
+      {
+        table: 'job_steps',
+        column: 'job_id',
+        to: 'slug',
+        foreignKey: true,
+        status: 'status',
+        times: ['created_at'],
+      },
+    ]);
   });
 });
 

@@ -1,0 +1,134 @@
+"""Units that run the app's code beside its worker: web, beat. Restarts and watches them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from celeriac_host.system import processes, units
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System, Tick
+
+PROPERTIES = (
+    "ActiveState",
+    "SubState",
+    "ControlGroup",
+    "InvocationID",
+    "MainPID",
+    "NRestarts",
+    "Slice",
+    "StateChangeTimestampMonotonic",
+    "WorkingDirectory",
+    "User",
+)
+SERVING = ("active", "reloading", "refreshing")
+RESTING = ("inactive", "failed")
+EMPTY_SECONDS = 10.0
+POLL_SECONDS = 0.5
+
+
+def seen(unit: str, host: System) -> dict[str, str]:
+    return units.show(host, unit, PROPERTIES)
+
+
+def same_run(then: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether the unit was neither restarted nor reloaded in between."""
+    names = ("InvocationID", "StateChangeTimestampMonotonic")
+    return all(then[name] == now[name] for name in names)
+
+
+def renew(unit: str, how: str, timeout: float, host: System) -> float:
+    """Has a running unit load its code again; returns its downtime in seconds.
+
+    `how` is `restart` or `reload`. A restart never overlaps: the unit starts once its cgroup is
+    empty. Raises OperationError.
+    """
+    if how == "reload":
+        _control("reload", unit, timeout, host)
+        _require_new_folder(unit, host)
+        return 0.0
+    begun = time.monotonic()
+    before = seen(unit, host)
+    group = before.get("ControlGroup") or f"/{before.get('Slice') or 'system.slice'}/{unit}"
+    _control("stop", unit, timeout, host)
+    end = time.monotonic() + EMPTY_SECONDS
+    while units.cgroup_processes(group):
+        if time.monotonic() >= end:
+            left = units.cgroup_processes(group)
+            raise OperationError(
+                f"{unit} left {len(left)} processes after its stop, so it was not started again",
+                evidence=[f"{each.pid} {' '.join(each.argv)[:200]}" for each in left],
+            )
+        host.sleep(0.1)
+    start(unit, timeout, host)
+    return time.monotonic() - begun
+
+
+def start(unit: str, timeout: float, host: System) -> None:
+    """Raises OperationError with the unit's own last lines."""
+    host.run(["systemctl", "reset-failed", "--", unit], check=False)
+    _control("start", unit, timeout, host)
+    now = seen(unit, host)
+    if now["ActiveState"] not in SERVING:
+        raise failed(unit, f"is {now['ActiveState']} ({now['SubState']}) after its start", host)
+
+
+def watch(unit: str, seconds: float, host: System) -> None:
+    """Raises OperationError unless the unit stays as it is for that long."""
+    first = seen(unit, host)
+    if first["ActiveState"] not in SERVING:
+        raise failed(unit, f"is {first['ActiveState']} ({first['SubState']})", host)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        host.sleep(min(POLL_SECONDS, max(end - time.monotonic(), 0.0)))
+        now = seen(unit, host)
+        names = ("MainPID", "NRestarts", "InvocationID")
+        if now["ActiveState"] not in SERVING or any(now[name] != first[name] for name in names):
+            how = f"did not keep running: it is {now['ActiveState']} ({now['SubState']})"
+            if now["NRestarts"] != first["NRestarts"]:
+                how += f", restarted {now['NRestarts']} times"
+            raise failed(unit, how, host)
+
+
+def failed(unit: str, how: str, host: System) -> OperationError:
+    lines = units.evidence(host, unit)
+    why = units.reason(lines)
+    return OperationError(f"{unit} {how}" + (f": {why}" if why else ""), evidence=lines)
+
+
+def _require_new_folder(unit: str, host: System) -> None:
+    """A process keeps its directory when the link that led there points elsewhere."""
+    now = seen(unit, host)
+    main = units.number(now["MainPID"])
+    wanted = units.working_directory(now)
+    found = processes.working_directory(main) if main else None
+    if found is not None and wanted not in (None, "/") and os.path.realpath(found) != wanted:
+        raise OperationError(
+            f"{unit} still runs in {found} after its reload, not in {wanted};"
+            " `also-restart` without `reload` restarts it"
+        )
+
+
+def _control(verb: str, unit: str, timeout: float, host: System) -> None:
+    waited = 0
+
+    def tell() -> None:
+        nonlocal waited
+        waited += 5
+        host.note(f"{unit}: waiting for its {verb}, {waited} s of {timeout:g}")
+
+    argv = ["systemctl", "--no-pager", "--no-ask-password", verb, "--", unit]
+    try:
+        host.run(argv, timeout=timeout, tick=Tick(5, tell))
+    except OperationError as error:
+        raise OperationError(
+            f"could not {verb} {unit}: {error.message}",
+            ran=argv,
+            exit_code=error.exit_code,
+            evidence=units.evidence(host, unit) or error.evidence,
+        ) from None
+
+
+def timeout_of(args: dict[str, Any]) -> float:
+    return float(args["timeoutSeconds"])

@@ -1,0 +1,48 @@
+"""Records the state of a unit that runs the app's code beside the worker.
+
+Touches: nothing.
+Undo: restarts or reloads the unit, if that happened meanwhile, so that it runs the code that was
+  restored; starts it if it has stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac_host.app import companions
+from celeriac_host.state.journal import StepJournal
+from celeriac_host.system.errors import OperationError
+from celeriac_host.system.system import System
+
+
+def check(args: dict[str, Any], host: System) -> bool:
+    return False
+
+
+def do(args: dict[str, Any], host: System, journal: StepJournal) -> str:
+    unit = args["unit"]
+    now = companions.seen(unit, host)
+    journal.keep("was", now)
+    return f"{unit} was {now['ActiveState']}"
+
+
+def undo(args: dict[str, Any], host: System, journal: StepJournal) -> str | None:
+    unit, was = args["unit"], journal.get("was")
+    if was is None or was["ActiveState"] not in companions.SERVING:
+        return None
+    now = companions.seen(unit, host)
+    if companions.same_run(was, now):
+        return f"{unit} never stopped serving"
+    timeout = companions.timeout_of(args)
+    try:
+        if now["ActiveState"] in companions.SERVING:
+            same = now["InvocationID"] == was["InvocationID"]
+            companions.renew(unit, args["how"] if same else "restart", timeout, host)
+        else:
+            companions.start(unit, timeout, host)
+        companions.watch(unit, float(args["minHealthySeconds"]), host)
+    except OperationError as error:
+        raise OperationError(
+            f"{unit} does not serve: {error.message}", evidence=error.evidence
+        ) from None
+    return f"{unit} serves again, with the earlier code"

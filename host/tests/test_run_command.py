@@ -1,0 +1,104 @@
+"""Commands of the app before a start, and services beside its worker."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+from celeriac_host.facts import companions
+from celeriac_host.operations import run_command
+from celeriac_host.state.journal import Journal
+from celeriac_host.system.errors import OperationError
+from hosts import Host
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+UNIT = "app.service"
+
+
+def host_in(host: Host, folder: Path) -> Host:
+    shown = f"LoadState=loaded\nUser={ME}\nWorkingDirectory={folder}\nEnvironment=COLOUR=red\n"
+    host.answers.update(
+        {
+            ("systemctl", "show"): (0, shown),
+            ("systemctl", "show-environment"): (0, "PATH=/usr/bin:/bin\n"),
+        }
+    )
+    return host
+
+
+def asking(*argv: str, **more: Any) -> Dict[str, Any]:
+    base = {"unit": UNIT, "interpreter": [sys.executable], "timeoutSeconds": 30}
+    return {**base, "argv": list(argv), **more}
+
+
+def test_a_command_runs_as_the_unit_would_and_its_lines_are_reported(
+    host: Host, journal: Journal, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text(
+        "import os, sys\n"
+        "print(os.getcwd(), os.environ['COLOUR'], repr(sys.stdin.read()))\n"
+        "print('postgres://me:secret@db/app', file=sys.stderr)\n"
+    )
+    message = run_command.do(asking("python", "job.py"), host_in(host, tmp_path), journal.step(0))
+    assert message.startswith("`python job.py` ended well in ")
+    assert host.notes == [f"{tmp_path} red ''", "postgres://me:**@db/app"]
+    undone = run_command.undo(asking("python", "job.py"), host, journal.step(0))
+    assert undone == "what `python job.py` did is not undone"
+    assert run_command.undo(asking("python", "job.py"), host, journal.step(1)) is None
+
+
+def test_a_command_runs_in_the_folder_that_becomes_current(
+    host: Host, journal: Journal, tmp_path: Path
+) -> None:
+    for name in ("current", "next"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "say.py").write_text(f"print({name!r})\n")
+    change = {"from": str(tmp_path / "current"), "to": str(tmp_path / "next")}
+    args = asking("python", "say.py", instead=change)
+    run_command.do(args, host_in(host, tmp_path / "current"), journal.step(0))
+    assert host.notes == ["next"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print('no such table'); raise SystemExit(3)", r"failed \(exit code 3\): no such table"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by signal 9"),
+        ("import time; print('asking', flush=True); time.sleep(60)", "did not end within 1 s"),
+    ],
+)
+def test_a_command_that_fails_says_how(
+    host: Host, journal: Journal, tmp_path: Path, code: str, said: str
+) -> None:
+    args = asking("python", "-c", code, timeoutSeconds=1)
+    with pytest.raises(OperationError, match=said):
+        run_command.do(args, host_in(host, tmp_path), journal.step(0))
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("/system.slice/shop-web.service", "shop-web.service"),
+        ("/system.slice/system-shop.slice/shop@1.service/payload", "shop@1.service"),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", None),
+        ("/user.slice/user-0.slice/session-4.scope", None),
+        ("/", None),
+    ],
+)
+def test_the_service_of_a_cgroup(group: str, name: str | None) -> None:
+    assert companions.service_of(group) == name
+
+
+def test_the_code_of_an_app_is_its_checkout_and_never_a_folder_of_many_apps(
+    tmp_path: Path,
+) -> None:
+    inside = tmp_path / "shop" / "backend"
+    inside.mkdir(parents=True)
+    assert companions.roots([str(inside)]) == [str(inside)]
+    (tmp_path / "shop" / ".git").mkdir()
+    assert companions.roots([str(inside)]) == [str(tmp_path / "shop")]
+    assert companions.roots(["/", "/srv"]) == []

@@ -1,0 +1,129 @@
+import { findCeleryCall } from '../../celery/celery-call.ts';
+import type { Companion } from '../../config/companion-inputs.ts';
+import type { DeployWorkerDesired } from '../../config/deploy-worker-desired.ts';
+import { ConfigError } from '../../model/errors.ts';
+import type { ServiceBeside, UnitFact } from '../../model/facts.ts';
+import type { Finding, GuardCompanion, RestartCompanion } from '../../model/operation.ts';
+import { type Seconds, seconds } from '../../model/units.ts';
+import { microseconds, parseTimeSpan } from '../../systemd/values.ts';
+import type { DeployWorkerFacts } from './look.ts';
+
+/** What happens to the units that run the app's code beside the worker. */
+export interface CompanionPlan {
+  /** Before anything else, so that they are undone last. */
+  readonly guards: readonly GuardCompanion[];
+  /** After the worker's proof. */
+  readonly restarts: readonly RestartCompanion[];
+  readonly satisfied: readonly string[];
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * The units of `also-restart` get code that is newer than they are. Other services that run from the
+ * same checkout keep theirs, and are named.
+ *
+ * @param codeChanges whether this plan brings other code or dependencies
+ * @throws ConfigError when a unit is missing, runs tasks, or cannot be reloaded
+ */
+export function planCompanions(
+  { companions, code }: DeployWorkerFacts,
+  desired: DeployWorkerDesired,
+  codeChanges: boolean,
+): CompanionPlan {
+  const guards: GuardCompanion[] = [];
+  const restarts: RestartCompanion[] = [];
+  const satisfied: string[] = [];
+  const findings: Finding[] = [];
+  for (const [at, companion] of (desired.companions ?? []).entries()) {
+    const fact = companions?.named[at];
+    if (fact === undefined) continue;
+    refuseUnfit(companion, fact);
+    const { unit, how, url } = companion;
+    if (!runs(fact)) {
+      const level = fact.activeState === 'failed' ? 'warning' : 'notice';
+      findings.push({ level, message: `${unit} is ${fact.activeState}, so it is not restarted` });
+      continue;
+    }
+    const { newest } = code;
+    const isOlder =
+      newest !== null && fact.activeSince !== null && newest.modified > fact.activeSince;
+    if (!codeChanges && !isOlder) {
+      satisfied.push(`${unit}: runs the newest code`);
+      continue;
+    }
+    const shared = {
+      unit,
+      how,
+      minHealthySeconds: desired.minHealthySeconds,
+      timeoutSeconds: timeoutOf(fact),
+    };
+    guards.push({
+      op: 'guard-companion',
+      ...shared,
+      title: `record how ${unit} runs now`,
+      why: `if a later step fails, it is ${ended[how]} with the code that it has now`,
+    });
+    restarts.push({
+      op: 'restart-companion',
+      ...shared,
+      url,
+      urlTimeoutSeconds: desired.startTimeoutSeconds,
+      title: `${how} ${unit}`,
+      why: `${codeChanges ? 'its code changes' : `${newest?.path} is newer than it`}; ${downtime[how]}, then ${desired.minHealthySeconds} s without a restart${url === null ? '' : `, and an answer at ${url}`}`,
+    });
+  }
+  if (codeChanges) findings.push(...(companions?.beside ?? []).map(nameBeside));
+  return { guards, restarts, satisfied, findings };
+}
+
+const ended = { restart: 'restarted', reload: 'reloaded' } as const;
+const downtime = {
+  restart: 'it is down between its stop and its start',
+  reload: 'it reloads without a stop',
+} as const;
+
+const runs = ({ activeState }: UnitFact): boolean =>
+  !['inactive', 'failed', 'deactivating'].includes(activeState);
+
+function refuseUnfit({ unit, how }: Companion, fact: UnitFact): void {
+  const refuse = (problem: string, expected: string): never => {
+    throw new ConfigError('input also-restart', `${unit}: ${problem}`, expected);
+  };
+  if (fact.loadState !== 'loaded') {
+    const problem = fact.loadState === 'not-found' ? 'no such unit' : fact.loadState;
+    refuse(`${problem} on the host`, 'units of the app, such as shop-web.service');
+  }
+  if (isWorker(fact)) {
+    // It would lose tasks: only a deploy drains a worker.
+    refuse(
+      'it runs a Celery worker, whose tasks a plain restart would interrupt',
+      `a run of deploy-worker with \`unit: ${unit}\` for it`,
+    );
+  }
+  if (how === 'reload' && fact.properties.CanReload === 'no') {
+    refuse('it cannot be reloaded: it has no ExecReload=', 'the unit without `reload`');
+  }
+}
+
+const isWorker = ({ processes }: UnitFact): boolean =>
+  processes.some(({ argv }) => findCeleryCall(argv).kind === 'found');
+
+function nameBeside({ unit, argv }: ServiceBeside): Finding {
+  const isCelery = findCeleryCall(argv).kind === 'found';
+  const how = isCelery
+    ? `deploy it with a run of its own (\`unit: ${unit}\`)`
+    : `\`also-restart: ${unit}\` restarts it after the worker`;
+  return {
+    level: 'notice',
+    message: `${unit} also runs from this code and keeps the old one until it is restarted; ${how}`,
+  };
+}
+
+/** Its own time-outs, and some seconds for systemd's answer. */
+function timeoutOf({ properties }: UnitFact): Seconds {
+  const spans = [properties.TimeoutStopUSec, properties.TimeoutStartUSec].map((span) => {
+    const found = parseTimeSpan(span ?? '');
+    return found === null || !Number.isFinite(found) ? 600 : found / microseconds(1);
+  });
+  return seconds(Math.ceil(Math.max(...spans)) + 30);
+}

@@ -1,0 +1,149 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Machine, startMachine } from '../../sandbox/machine.ts';
+import { type BundleRun, runBundle } from '../lib/bundle.ts';
+import { Clone } from './lib/clone.ts';
+import { type Inputs, inputsFor } from './lib/inputs.ts';
+import { BACKEND, completeJob, shell, waitUntil } from './lib/worker.ts';
+
+/*
+ * Web and beat beside the worker: they get the new code with it, and go back with it. A command runs
+ * before the start, as the worker would.
+ */
+
+const CHECKOUT = '/root/slideshow';
+const PORT = 8099;
+const web = (version: string): string => `
+import http.server
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500 if "broken" in "${version}" else 200)
+        self.end_headers()
+        self.wfile.write(b"${version}")
+
+http.server.HTTPServer(("127.0.0.1", ${PORT}), Page).serve_forever()
+`;
+const migrate = (code: string): string => `
+import os, pathlib
+print("migrating in", os.getcwd())
+${code}
+`;
+const unit = (exec: string): string =>
+  `[Service]\nWorkingDirectory=${BACKEND}\nExecStart=${exec}\n[Install]\nWantedBy=multi-user.target\n`;
+const units = {
+  'shop-web': unit('/usr/bin/python3 web.py'),
+  'shop-beat': unit('/usr/bin/celery -A celery_app beat -s /run/shop-beat'),
+  'shop-idle': unit('/usr/bin/python3 web.py'),
+};
+
+let machine: Machine;
+let clone: Clone;
+
+beforeAll(async () => {
+  machine = await startMachine({ name: 'companions', state: 'environment' });
+});
+
+beforeEach(async () => {
+  await machine.reset();
+  const files = Object.entries({
+    [`${BACKEND}/web.py`]: web('one'),
+    [`${BACKEND}/migrate.py`]: migrate(''),
+    ...Object.fromEntries(
+      Object.entries(units).map(([name, text]) => [`/etc/systemd/system/${name}.service`, text]),
+    ),
+  });
+  for (const [path, text] of files) await shell(machine, `cat > ${path} <<'END'\n${text}END`);
+  const git = `git -C ${CHECKOUT} -c user.name=t -c user.email=t@localhost`;
+  await shell(machine, `${git} add -A && ${git} commit -qm 'Add web'`);
+  await shell(machine, 'systemctl daemon-reload && systemctl enable --now shop-web shop-beat');
+  await waitUntil('web answers', async () => (await page()) === 'one');
+  clone = await Clone.of(machine, CHECKOUT);
+});
+
+afterEach(() => clone?.[Symbol.dispose]());
+afterAll(() => machine?.stop());
+
+const deploy = (inputs: Inputs = {}): Promise<BundleRun> =>
+  runBundle(
+    'deploy-worker',
+    inputsFor(machine, {
+      'min-healthy-time': '2s',
+      'also-restart': `shop-web http://127.0.0.1:${PORT}/, shop-beat.service, shop-idle`,
+      ...('roll-back' in inputs ? {} : { source: 'git' }),
+      ...inputs,
+    }),
+    { env: { GITHUB_WORKSPACE: clone.folder, GITHUB_SHA: clone.git('rev-parse', 'HEAD') } },
+  );
+
+/** What web answers; empty while it does not. */
+const page = () =>
+  shell(
+    machine,
+    `python3 -c "import urllib.request as u; print(u.urlopen('http://127.0.0.1:${PORT}/').read().decode())" 2>/dev/null || true`,
+  );
+const mainOf = (name: string) => shell(machine, `systemctl show --value -p MainPID ${name}`);
+const beats = () => shell(machine, "pgrep -fc '[c]elery -A celery_app beat' || true");
+
+test('web and beat get the new code after the worker, and go back with it', async () => {
+  const beat = await mainOf('shop-beat.service');
+  clone.commit('Second', {
+    'backend/web.py': web('two'),
+    'backend/migrate.py': migrate('pathlib.Path("migrated").write_text("yes")'),
+  });
+  const done = await deploy({ 'before-start': 'python3 migrate.py' });
+  expect(done.code, done.log).toBe(0);
+  expect(done.log).toContain(`migrating in ${BACKEND}`);
+  expect(done.log).toMatch(/shop-web\.service restarted, [0-9.]+ s down, stable for 2 s/);
+  expect(done.log).toContain('shop-idle.service is inactive, so it is not restarted');
+  expect(await shell(machine, `cat ${BACKEND}/migrated`)).toBe('yes');
+  expect(await page()).toBe('two');
+  expect(await mainOf('shop-beat.service')).not.toBe(beat);
+  expect(await beats()).toBe('1');
+  await completeJob(machine);
+
+  const again = await deploy();
+  expect(again.code, again.log).toBe(0);
+  expect(again.outputs.changed).toBe('false');
+
+  const back = await deploy({ 'roll-back': '0' });
+  expect(back.code, back.log).toBe(0);
+  await waitUntil('web answers as before', async () => (await page()) === 'one');
+  expect(await beats()).toBe('1');
+  expect(back.log).toContain('what `python3 migrate.py` did is not undone');
+  await completeJob(machine);
+});
+
+test('a unit that fails with the new code takes the release back', async () => {
+  clone.commit('Broken web', { 'backend/web.py': web('broken') });
+  const failed = await deploy({ 'start-timeout': '20s' });
+  expect(failed.code, failed.log).toBe(1);
+  expect(failed.log).toContain(`http://127.0.0.1:${PORT}/ gives status 500`);
+  expect(await page()).toBe('one');
+  expect(await shell(machine, `git -C ${CHECKOUT} status --porcelain --untracked-files=no`)).toBe(
+    '',
+  );
+  await completeJob(machine);
+});
+
+test('a command that fails leaves the old worker as it was', async () => {
+  const main = await mainOf('celery-worker.service');
+  const before = await mainOf('shop-web.service');
+  clone.commit('Bad migration', {
+    'backend/web.py': web('two'),
+    'backend/migrate.py': migrate('raise SystemExit("no such column: links.owner")'),
+  });
+  const failed = await deploy({ 'before-start': 'python3 migrate.py' });
+  expect(failed.code, failed.log).toBe(1);
+  expect(failed.log).toContain('`python3 migrate.py` failed (exit code 1): no such column');
+  expect(await mainOf('celery-worker.service')).toBe(main);
+  expect(await mainOf('shop-web.service')).toBe(before);
+  await completeJob(machine);
+});
+
+test('units that run from the same checkout are named', async () => {
+  clone.commit('Second', { 'backend/web.py': web('two') });
+  const done = await deploy({ 'also-restart': 'shop-beat' });
+  expect(done.code, done.log).toBe(0);
+  expect(done.log).toContain('shop-web.service also runs from this code and keeps the old one');
+  expect(await page()).toBe('one');
+});

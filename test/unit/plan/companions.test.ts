@@ -1,0 +1,152 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { Companion } from '../../../src/config/companion-inputs.ts';
+import type { ServiceBeside, UnitFact } from '../../../src/model/facts.ts';
+import { epochSeconds, seconds } from '../../../src/model/units.ts';
+import { runBeforeStart } from '../../../src/plan/deploy/before-start.ts';
+import { planCompanions } from '../../../src/plan/deploy/companions.ts';
+import type { DeployWorkerFacts } from '../../../src/plan/deploy/look.ts';
+import { workerDesired } from '../../lib/worker-desired.ts';
+
+const host = JSON.parse(
+  readFileSync(join(import.meta.dirname, 'fixtures/deploy-worker/hosts/healthy.json'), 'utf8'),
+) as DeployWorkerFacts;
+
+const webArgv = ['/srv/venv/bin/python3', '/srv/venv/bin/gunicorn', 'web:app'];
+
+const web = (more: Partial<UnitFact> = {}): UnitFact => ({
+  ...host.unit,
+  name: 'shop-web.service',
+  activeState: 'active',
+  activeSince: epochSeconds(2000),
+  mainPid: 70,
+  processes: host.unit.processes.slice(0, 1).map((each) => ({ ...each, argv: webArgv })),
+  properties: { CanReload: 'yes', TimeoutStopUSec: '20s', TimeoutStartUSec: '1min 30s' },
+  ...more,
+});
+
+function plan(
+  asked: Partial<Companion>,
+  fact: UnitFact,
+  { changes = true, newest = 1000, beside = [] as readonly ServiceBeside[] } = {},
+) {
+  const companion = { unit: fact.name, how: 'restart', url: null, ...asked } as const;
+  const facts = {
+    ...host,
+    code: {
+      newest: { path: '/srv/shop/web.py', modified: epochSeconds(newest) },
+      truncated: false,
+      startedWithThese: null,
+    },
+    companions: { named: [fact], beside },
+  };
+  const desired = workerDesired({
+    unit: 'celery-worker.service',
+    supportModule: { name: 'celeriac_support', text: '' },
+    companions: [companion],
+  });
+  return planCompanions(facts, desired, changes);
+}
+
+describe('a unit of also-restart', () => {
+  it('is guarded first, and restarted when the code changes', () => {
+    const { guards, restarts, findings } = plan({ url: 'http://127.0.0.1:8000/up' }, web());
+    expect(guards).toMatchObject([{ op: 'guard-companion', unit: 'shop-web.service' }]);
+    expect(restarts).toEqual([
+      {
+        op: 'restart-companion',
+        unit: 'shop-web.service',
+        how: 'restart',
+        minHealthySeconds: 10,
+        timeoutSeconds: 120,
+        url: 'http://127.0.0.1:8000/up',
+        urlTimeoutSeconds: 120,
+        title: 'restart shop-web.service',
+        why: 'its code changes; it is down between its stop and its start, then 10 s without a restart, and an answer at http://127.0.0.1:8000/up',
+      },
+    ]);
+    expect(findings).toEqual([]);
+  });
+
+  it('is left alone when it runs the newest code, and caught up with when it does not', () => {
+    const idle = plan({}, web(), { changes: false });
+    expect(idle).toMatchObject({
+      guards: [],
+      restarts: [],
+      satisfied: ['shop-web.service: runs the newest code'],
+    });
+    const [late] = plan({ how: 'reload' }, web(), { changes: false, newest: 3000 }).restarts;
+    expect(late).toMatchObject({
+      how: 'reload',
+      why: expect.stringMatching(
+        /^\/srv\/shop\/web\.py is newer than it; it reloads without a stop/,
+      ),
+    });
+  });
+
+  it.each([
+    ['inactive', 'notice'],
+    ['failed', 'warning'],
+  ] as const)('that is %s is not started', (activeState, level) => {
+    const { guards, restarts, findings } = plan({}, web({ activeState }));
+    expect([...guards, ...restarts]).toEqual([]);
+    expect(findings).toEqual([
+      { level, message: `shop-web.service is ${activeState}, so it is not restarted` },
+    ]);
+  });
+
+  it.each<[string, Partial<Companion>, Partial<UnitFact>, RegExp]>([
+    ['does not exist', {}, { loadState: 'not-found' }, /no such unit on the host/],
+    ['is masked', {}, { loadState: 'masked' }, /masked on the host/],
+    ['runs a Celery worker', {}, { processes: host.unit.processes }, /it runs a Celery worker/],
+    [
+      'cannot be reloaded',
+      { how: 'reload' },
+      { properties: { CanReload: 'no' } },
+      /it has no ExecReload=/,
+    ],
+  ])('that %s is refused before anything changes', (_, asked, more, message) => {
+    expect(() => plan(asked, web(more))).toThrow(message);
+  });
+});
+
+it('other services that run this code are named, with what to do', () => {
+  const beside = [
+    { unit: 'shop-beat.service', pid: 80, argv: ['/srv/venv/bin/celery', '-A', 'shop', 'beat'] },
+    { unit: 'shop-slow.service', pid: 81, argv: ['celery', '-A', 'shop', 'worker'] },
+  ];
+  expect(plan({}, web(), { beside }).findings.map(({ message }) => message)).toEqual([
+    'shop-beat.service also runs from this code and keeps the old one until it is restarted; `also-restart: shop-beat.service` restarts it after the worker',
+    'shop-slow.service also runs from this code and keeps the old one until it is restarted; deploy it with a run of its own (`unit: shop-slow.service`)',
+  ]);
+  expect(plan({}, web(), { beside, changes: false }).findings).toEqual([]);
+});
+
+it('a command of before-start runs in the folder that becomes current', () => {
+  const own = {
+    unit: 'celery-worker.service',
+    interpreter: ['/srv/venv/bin/python3'],
+    app: 'shop',
+    pythonPath: [],
+  };
+  const desired = workerDesired({
+    unit: own.unit,
+    supportModule: { name: 'celeriac_support', text: '' },
+    beforeStart: { commands: [['python', 'manage.py', 'migrate']], timeoutSeconds: seconds(60) },
+  });
+  const instead = { from: '/srv/shop/current', to: '/srv/shop/releases/1' };
+  expect(runBeforeStart(own, { when: 'prepared', instead }, desired)).toMatchObject([
+    {
+      op: 'run-command',
+      argv: ['python', 'manage.py', 'migrate'],
+      interpreter: ['/srv/venv/bin/python3'],
+      instead,
+      timeoutSeconds: 60,
+      title: 'run `python manage.py migrate`',
+      why: expect.stringContaining('a roll-back does not undo what it does'),
+    },
+  ]);
+  const [inPlace] = runBeforeStart(own, { when: 'in-place' }, desired);
+  expect(inPlace).not.toHaveProperty('instead');
+});
